@@ -1,0 +1,223 @@
+use async_trait::async_trait;
+
+use super::*;
+use crate::auth::{
+    Capability, Change, ChangeError, Flaw, IdentityId, NewIdentity, Principal, Rule, Step,
+    StoreError,
+};
+
+const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
+
+/// A store whose memory answers for one identity, or that cannot say anything.
+enum Stub {
+    Holds(Arc<Identity>),
+    Fails,
+}
+
+#[async_trait]
+impl Store for Stub {
+    fn recall(&self, _: crate::auth::PrincipalRef<'_>) -> Recall {
+        Recall::Nothing
+    }
+
+    async fn identity(
+        &self,
+        who: crate::auth::PrincipalRef<'_>,
+    ) -> Result<Option<Arc<Identity>>, StoreError> {
+        match self {
+            Self::Holds(identity) if identity.principal.as_ref() == who => {
+                Ok(Some(Arc::clone(identity)))
+            }
+            Self::Holds(_) => Ok(None),
+            Self::Fails => Err(StoreError::Timeout),
+        }
+    }
+
+    async fn identity_by_id(&self, _: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
+        unreachable!()
+    }
+
+    async fn identities(&self, _: IdentityId, _: u32) -> Result<Vec<Arc<Identity>>, StoreError> {
+        unreachable!()
+    }
+
+    async fn create(&self, _: NewIdentity, _: UnixTime) -> Result<Arc<Identity>, ChangeError> {
+        unreachable!()
+    }
+
+    async fn update(
+        &self,
+        _: IdentityId,
+        _: Change,
+        _: UnixTime,
+    ) -> Result<Option<Arc<Identity>>, ChangeError> {
+        unreachable!()
+    }
+
+    async fn delete(&self, _: IdentityId) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        unreachable!()
+    }
+}
+
+fn totp() -> Totp {
+    let seed = Seed::from_bytes(b"12345678901234567890").unwrap();
+    Totp::new(&seed, Parameters::default())
+}
+
+fn alice(totp: Option<Totp>, state: State) -> Stub {
+    Stub::Holds(Arc::new(Identity {
+        id: IdentityId(1),
+        principal: Principal::new("alice", "ops", 128).unwrap(),
+        totp,
+        parameters: Parameters::default(),
+        state,
+        created: NOW,
+        updated: NOW,
+    }))
+}
+
+async fn decide(stub: Stub, presented: Presented<'_>, policy: &Policy) -> Decision {
+    let settings = Settings {
+        realms: Realms::default(),
+        window: 1,
+        parameters: Parameters::default(),
+    };
+    let authority = Authority::new(Arc::new(stub), settings, b"decoy").unwrap();
+    let attempt = Attempt {
+        presented,
+        source: None,
+    };
+    authority.decide(&attempt, policy, NOW).await
+}
+
+fn present<'a>(name: &'a str, realm: &'a str, token: &'a str) -> Presented<'a> {
+    Credential::new(name, realm, token, 128).into()
+}
+
+fn reason(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Permit(_) => "permit",
+        Decision::Denial(denial) => denial.reason(),
+    }
+}
+
+#[tokio::test]
+async fn right_token_permits_as_its_principal() {
+    let token = totp().token(NOW);
+    let decision = decide(
+        alice(Some(totp()), State::Enabled),
+        present("alice", "ops", &token),
+        &Policy::Authenticated,
+    )
+    .await;
+    let Decision::Permit(permit) = decision else {
+        panic!("{decision:?}")
+    };
+    assert_eq!(permit.principal().unwrap().name(), "alice");
+    assert_eq!(permit.principal().unwrap().realm(), "ops");
+    assert_eq!(permit.step(), Some(Step(NOW.as_secs() / 30)));
+}
+
+#[tokio::test]
+async fn each_refusal_names_its_cause() {
+    let token = totp().token(NOW);
+    let cases = [
+        (
+            alice(Some(totp()), State::Enabled),
+            "alice",
+            "000000",
+            "wrong_token",
+        ),
+        (
+            alice(Some(totp()), State::Enabled),
+            "bob",
+            &*token,
+            "unknown_principal",
+        ),
+        (
+            alice(Some(totp()), State::Disabled),
+            "alice",
+            &*token,
+            "disabled",
+        ),
+        (
+            alice(Some(totp()), State::Disabled),
+            "alice",
+            "000000",
+            "disabled",
+        ),
+        (alice(None, State::Enabled), "alice", &*token, "broken_seed"),
+        (Stub::Fails, "alice", &*token, "store_unavailable"),
+    ];
+    for (stub, name, token, expected) in cases {
+        let decision = decide(stub, present(name, "ops", token), &Policy::Authenticated).await;
+        assert_eq!(reason(&decision), expected);
+    }
+}
+
+#[tokio::test]
+async fn token_of_the_decoy_proves_nothing() {
+    let decoy = Totp::new(&Seed::from_bytes(b"decoy").unwrap(), Parameters::default());
+    let token = decoy.token(NOW);
+    for (stub, name, expected) in [
+        (
+            alice(Some(totp()), State::Enabled),
+            "bob",
+            "unknown_principal",
+        ),
+        (alice(None, State::Enabled), "alice", "broken_seed"),
+    ] {
+        let decision = decide(stub, present(name, "ops", &token), &Policy::Authenticated).await;
+        assert_eq!(reason(&decision), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_credential_is_denied_under_every_policy_but_anyone() {
+    let policies = [
+        Policy::Authenticated,
+        Policy::Allow(vec![]),
+        Policy::Capable(Capability::Verify),
+    ];
+    for policy in &policies {
+        let stub = || alice(Some(totp()), State::Enabled);
+        let decision = decide(stub(), Presented::Absent, policy).await;
+        assert_eq!(reason(&decision), "no_credential");
+        let decision = decide(stub(), Presented::Malformed(Flaw::TwoKinds), policy).await;
+        assert_eq!(reason(&decision), "malformed_credential");
+    }
+}
+
+#[tokio::test]
+async fn anyone_passes_unidentified_even_while_the_store_is_down() {
+    let token = totp().token(NOW);
+    let decision = decide(
+        Stub::Fails,
+        present("alice", "ops", &token),
+        &Policy::Anyone,
+    )
+    .await;
+    let Decision::Permit(permit) = decision else {
+        panic!("{decision:?}")
+    };
+    assert_eq!(permit.principal(), None);
+}
+
+#[tokio::test]
+async fn proven_principal_outside_the_policy_is_not_allowed() {
+    let token = totp().token(NOW);
+    let elsewhere = Policy::Allow(vec![Rule {
+        realm: "dev".into(),
+        name: None,
+    }]);
+    let stub = || alice(Some(totp()), State::Enabled);
+    let decision = decide(stub(), present("alice", "ops", &token), &elsewhere).await;
+    assert_eq!(reason(&decision), "not_allowed");
+    // Whether somebody would be allowed is told only to those who proved themselves.
+    let decision = decide(stub(), present("alice", "ops", "000000"), &elsewhere).await;
+    assert_eq!(reason(&decision), "wrong_token");
+}

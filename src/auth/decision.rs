@@ -1,0 +1,105 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::credential::{Flaw, Presented};
+use super::principal::PrincipalRef;
+use super::store::{Identity, StoreError};
+use super::totp::Step;
+
+/// One try to pass: what was presented, and from where. The time travels beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// What the request presents.
+    pub presented: Presented<'a>,
+    /// The address the request comes from; none over a Unix socket.
+    pub source: Option<IpAddr>,
+}
+
+/// The answer to an attempt.
+#[derive(Debug)]
+pub enum Decision {
+    /// It may pass, as whom the permit says.
+    Permit(Permit),
+    /// It may not.
+    Denial(Denial),
+}
+
+/// The proof that the authority let a request pass.
+///
+/// Only the authority can make one. Whoever stamps an identity on a request, or changes the store on
+/// behalf of a caller, needs it.
+#[derive(Clone, Debug)]
+pub struct Permit(Option<(Arc<Identity>, Step)>);
+
+impl Permit {
+    pub(super) fn anonymous() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn proven(identity: Arc<Identity>, step: Step) -> Self {
+        Self(Some((identity, step)))
+    }
+
+    /// Returns who proved themselves; none where anyone may pass.
+    pub fn principal(&self) -> Option<PrincipalRef<'_>> {
+        self.0
+            .as_ref()
+            .map(|(identity, _)| identity.principal.as_ref())
+    }
+
+    /// Returns the step whose token was accepted.
+    pub fn step(&self) -> Option<Step> {
+        self.0.as_ref().map(|(_, step)| *step)
+    }
+}
+
+/// Why an attempt may not pass. The causes inside are for the log; a door renders the outer kind.
+#[derive(Clone, Debug)]
+pub enum Denial {
+    /// Nothing was presented.
+    NoCredential,
+    /// What was presented is not exactly one credential.
+    Malformed(Flaw),
+    /// The credential proves nothing. Every refusal looks and costs the same.
+    Refused(Refusal),
+    /// Too many failures; the credential was not looked at.
+    Throttled {
+        /// How long to wait before the next try.
+        retry_after: Duration,
+    },
+    /// Proven, but not allowed here.
+    NotAllowed,
+    /// The store cannot say.
+    Unavailable(StoreError),
+}
+
+/// Why a well-formed credential proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody of that name in that realm.
+    Unknown,
+    /// The identity is disabled.
+    Disabled,
+    /// The stored seed cannot be opened, so no token can be right.
+    BrokenSeed,
+    /// The token is that of no step in the window.
+    WrongToken,
+}
+
+impl Denial {
+    /// Returns a short, stable code for logs and metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::Malformed(_) => "malformed_credential",
+            Self::Refused(Refusal::Unknown) => "unknown_principal",
+            Self::Refused(Refusal::Disabled) => "disabled",
+            Self::Refused(Refusal::BrokenSeed) => "broken_seed",
+            Self::Refused(Refusal::WrongToken) => "wrong_token",
+            Self::Throttled { .. } => "throttled",
+            Self::NotAllowed => "not_allowed",
+            Self::Unavailable(_) => "store_unavailable",
+        }
+    }
+}

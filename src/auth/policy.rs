@@ -1,0 +1,88 @@
+use super::principal::PrincipalRef;
+use super::realm::{Capability, Realms};
+
+/// Who may pass at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Everyone, without a credential: nothing is checked and nobody is identified.
+    Anyone,
+    /// Every principal that proves itself.
+    Authenticated,
+    /// Every principal that proves itself and fits at least one rule. No rules, nobody.
+    Allow(Vec<Rule>),
+    /// Every principal that proves itself and whose realm grants the capability.
+    Capable(Capability),
+}
+
+/// One line of an allow list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The realm that must match exactly.
+    pub realm: Box<str>,
+    /// The name that must match exactly; none admits the whole realm.
+    pub name: Option<Box<str>>,
+}
+
+impl Policy {
+    /// Says whether a principal that has proved itself passes.
+    pub fn admits(&self, who: PrincipalRef<'_>, realms: &Realms) -> bool {
+        match self {
+            Self::Anyone | Self::Authenticated => true,
+            Self::Allow(rules) => rules.iter().any(|rule| rule.fits(who)),
+            Self::Capable(capability) => realms.grant(who.realm(), *capability),
+        }
+    }
+}
+
+impl Rule {
+    fn fits(&self, who: PrincipalRef<'_>) -> bool {
+        *self.realm == *who.realm() && self.name.as_deref().is_none_or(|name| name == who.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(realm: &str, name: Option<&str>) -> Rule {
+        Rule {
+            realm: realm.into(),
+            name: name.map(Into::into),
+        }
+    }
+
+    fn admits(policy: &Policy, name: &str, realm: &str) -> bool {
+        policy.admits(
+            PrincipalRef::new(name, realm, 128).unwrap(),
+            &Realms::default(),
+        )
+    }
+
+    #[test]
+    fn empty_allow_list_admits_nobody() {
+        assert!(!admits(&Policy::Allow(vec![]), "a", "r"));
+    }
+
+    #[test]
+    fn rule_without_name_admits_its_realm_and_no_other() {
+        let policy = Policy::Allow(vec![rule("ops", None)]);
+        assert!(admits(&policy, "anyone", "ops"));
+        assert!(!admits(&policy, "anyone", "Ops"));
+        assert!(!admits(&policy, "anyone", "ops2"));
+    }
+
+    #[test]
+    fn rule_with_name_admits_that_name_only() {
+        let policy = Policy::Allow(vec![rule("ops", Some("alice"))]);
+        assert!(admits(&policy, "alice", "ops"));
+        assert!(!admits(&policy, "alicea", "ops"));
+        assert!(!admits(&policy, "alice", "dev"));
+    }
+
+    #[test]
+    fn capability_is_that_of_the_realm() {
+        let policy = Policy::Capable(Capability::Verify);
+        assert!(admits(&policy, "a", "ungleich-auth"));
+        assert!(!admits(&policy, "a", "ungleich-admin"));
+    }
+}

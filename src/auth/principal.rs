@@ -1,0 +1,211 @@
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use equivalent::Equivalent;
+use thiserror::Error;
+
+/// The most characters of a name, and of a realm, unless configured: the old server's limit.
+pub const NAME_CHARS: usize = 128;
+
+/// Who: a name within a realm, owned.
+///
+/// Both parts are compared byte for byte: case matters, and `é` in one code point is not `é` in two.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Principal {
+    name: Box<str>,
+    realm: Box<str>,
+}
+
+impl Principal {
+    /// Makes a principal of at most `limit` characters (not bytes) in each part.
+    ///
+    /// # Errors
+    /// As [`PrincipalRef::new`].
+    pub fn new(name: &str, realm: &str, limit: usize) -> Result<Self, PrincipalError> {
+        PrincipalRef::new(name, realm, limit).map(PrincipalRef::to_owned)
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the realm.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// Borrows both parts.
+    pub fn as_ref(&self) -> PrincipalRef<'_> {
+        PrincipalRef {
+            name: &self.name,
+            realm: &self.realm,
+        }
+    }
+}
+
+impl Hash for Principal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_ref().fmt(f)
+    }
+}
+
+/// Who, borrowed from a request: the key under which a cache is asked without an allocation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PrincipalRef<'a> {
+    name: &'a str,
+    realm: &'a str,
+}
+
+impl<'a> PrincipalRef<'a> {
+    /// Makes a principal of at most `limit` characters (not bytes) in each part.
+    ///
+    /// # Errors
+    /// A part that is empty, longer than `limit`, holds NUL, or begins or ends with white space.
+    pub fn new(name: &'a str, realm: &'a str, limit: usize) -> Result<Self, PrincipalError> {
+        check("name", name, limit)?;
+        check("realm", realm, limit)?;
+        Ok(Self { name, realm })
+    }
+
+    /// Returns the name.
+    pub fn name(self) -> &'a str {
+        self.name
+    }
+
+    /// Returns the realm.
+    pub fn realm(self) -> &'a str {
+        self.realm
+    }
+
+    /// Copies both parts.
+    pub fn to_owned(self) -> Principal {
+        Principal {
+            name: self.name.into(),
+            realm: self.realm.into(),
+        }
+    }
+}
+
+impl Equivalent<Principal> for PrincipalRef<'_> {
+    fn equivalent(&self, key: &Principal) -> bool {
+        *self == key.as_ref()
+    }
+}
+
+/// Prints `"name"@"realm"` with control characters escaped, so that a name cannot forge a log line.
+impl fmt::Debug for PrincipalRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}@{:?}", self.name, self.realm)
+    }
+}
+
+/// Why two strings are no principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PrincipalError {
+    /// A part has no characters.
+    #[error("the {0} is empty")]
+    Empty(&'static str),
+    /// A part is longer than the limit.
+    #[error("the {part} has {chars} characters, at most {limit} are allowed")]
+    TooLong {
+        /// `name` or `realm`.
+        part: &'static str,
+        /// How many it has.
+        chars: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// A part holds the NUL character.
+    #[error("the {0} holds a NUL character")]
+    Nul(&'static str),
+    /// A part begins or ends with white space, which every wire trims: nobody could present it.
+    #[error("the {0} begins or ends with white space")]
+    Untrimmed(&'static str),
+}
+
+fn check(part: &'static str, text: &str, limit: usize) -> Result<(), PrincipalError> {
+    if text.is_empty() {
+        return Err(PrincipalError::Empty(part));
+    }
+    // A character has at least one byte: only a text of more bytes than the limit is worth counting.
+    if text.len() > limit {
+        let chars = text.chars().count();
+        if chars > limit {
+            return Err(PrincipalError::TooLong { part, chars, limit });
+        }
+    }
+    if text.contains('\0') {
+        return Err(PrincipalError::Nul(part));
+    }
+    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+        return Err(PrincipalError::Untrimmed(part));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::*;
+
+    #[test]
+    fn limit_counts_characters_not_bytes() {
+        let name = "é".repeat(128);
+        assert!(Principal::new(&name, "r", NAME_CHARS).is_ok());
+        let name = "é".repeat(129);
+        assert_eq!(
+            Principal::new(&name, "r", NAME_CHARS),
+            Err(PrincipalError::TooLong {
+                part: "name",
+                chars: 129,
+                limit: 128
+            })
+        );
+    }
+
+    #[test]
+    fn empty_nul_and_untrimmed_parts_are_refused() {
+        assert_eq!(
+            Principal::new("", "r", 8),
+            Err(PrincipalError::Empty("name"))
+        );
+        assert_eq!(
+            Principal::new("n", "", 8),
+            Err(PrincipalError::Empty("realm"))
+        );
+        assert_eq!(
+            Principal::new("a\0b", "r", 8),
+            Err(PrincipalError::Nul("name"))
+        );
+        assert_eq!(
+            Principal::new("n", "r\u{a0}", 8),
+            Err(PrincipalError::Untrimmed("realm"))
+        );
+    }
+
+    #[test]
+    fn moving_a_character_from_name_to_realm_makes_another_key() {
+        let hasher = RandomState::new();
+        let one = Principal::new("ab", "c", 8).unwrap();
+        let other = Principal::new("a", "bc", 8).unwrap();
+        assert_ne!(one, other);
+        assert_ne!(hasher.hash_one(&one), hasher.hash_one(&other));
+        assert_eq!(hasher.hash_one(&one), hasher.hash_one(one.as_ref()));
+        assert!(one.as_ref().equivalent(&one));
+        assert!(!one.as_ref().equivalent(&other));
+    }
+
+    #[test]
+    fn debug_escapes_line_breaks() {
+        let who = Principal::new("a\nb", "r", 8).unwrap();
+        assert_eq!(format!("{who:?}"), r#""a\nb"@"r""#);
+    }
+}

@@ -1,0 +1,352 @@
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::BASE32_NOPAD;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::seed::Seed;
+use super::time::UnixTime;
+
+/// The hash under the HMAC (RFC 6238 §1.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// HMAC-SHA-1, what nearly every client speaks.
+    #[default]
+    Sha1,
+    /// HMAC-SHA-256.
+    Sha256,
+    /// HMAC-SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// All of them, in the order in which help texts name them.
+    pub const ALL: [Self; 3] = [Self::Sha1, Self::Sha256, Self::Sha512];
+
+    /// Returns the name as `otpauth://` URIs write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = ParametersError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text))
+            .ok_or(ParametersError::Algorithm)
+    }
+}
+
+/// How an identity makes its tokens out of its seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    algorithm: Algorithm,
+    digits: u8,
+    period: u16,
+}
+
+impl Parameters {
+    /// Makes parameters of 6 to 8 digits (RFC 4226 §5.3) and a period of 1 to 3600 seconds.
+    ///
+    /// # Errors
+    /// A number outside its range.
+    pub fn new(algorithm: Algorithm, digits: u8, period: u16) -> Result<Self, ParametersError> {
+        if !(6..=8).contains(&digits) {
+            return Err(ParametersError::Digits(digits));
+        }
+        if !(1..=3600).contains(&period) {
+            return Err(ParametersError::Period(period));
+        }
+        Ok(Self {
+            algorithm,
+            digits,
+            period,
+        })
+    }
+
+    /// Returns the hash.
+    pub const fn algorithm(self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Returns how many digits a token has, 6 to 8.
+    pub const fn digits(self) -> u8 {
+        self.digits
+    }
+
+    /// Returns the length of a step in seconds, 1 to 3600.
+    pub const fn period(self) -> u16 {
+        self.period
+    }
+}
+
+impl Default for Parameters {
+    /// SHA-1, 6 digits, 30 seconds (RFC 6238 §5.2): what every client without settings does.
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::Sha1,
+            digits: 6,
+            period: 30,
+        }
+    }
+}
+
+/// Why parameters are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ParametersError {
+    /// Not the name of an [`Algorithm`].
+    #[error("the algorithm is none of SHA1, SHA256, SHA512")]
+    Algorithm,
+    /// Not 6 to 8 digits.
+    #[error("{0} digits, expected 6 to 8")]
+    Digits(u8),
+    /// Not 1 to 3600 seconds.
+    #[error("a period of {0} s, expected 1 to 3600")]
+    Period(u16),
+}
+
+/// The time step a token belongs to: RFC 6238 §4.2's T.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step(pub u64);
+
+/// A seed with its parameters, ready to make and to check tokens. Zeroed on drop.
+#[derive(Clone)]
+pub struct Totp {
+    inner: totp_rs::Totp,
+    parameters: Parameters,
+}
+
+impl Totp {
+    /// Joins a seed and its parameters.
+    pub fn new(seed: &Seed, parameters: Parameters) -> Self {
+        // RFC 4226 §4 R6 wants 128 bits, which the library's `build` enforces; old seeds have 80.
+        // Every other bound is kept by `Seed` and `Parameters`.
+        let inner = totp_rs::Builder::new()
+            .with_algorithm(match parameters.algorithm {
+                Algorithm::Sha1 => totp_rs::Algorithm::SHA1,
+                Algorithm::Sha256 => totp_rs::Algorithm::SHA256,
+                Algorithm::Sha512 => totp_rs::Algorithm::SHA512,
+            })
+            .with_digits(parameters.digits)
+            .with_step_duration(u64::from(parameters.period))
+            .with_skew(0)
+            .with_secret(seed.as_bytes())
+            .build_noncompliant();
+        Self { inner, parameters }
+    }
+
+    /// Returns the seed in base32, for whoever may see it.
+    pub fn seed_base32(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE32_NOPAD.encode(self.inner.secret().as_bytes()))
+    }
+
+    /// Returns the parameters.
+    pub fn parameters(&self) -> Parameters {
+        self.parameters
+    }
+
+    /// Returns the step that `now` lies in.
+    pub fn step(&self, now: UnixTime) -> Step {
+        Step(now.as_secs() / u64::from(self.parameters.period))
+    }
+
+    /// Makes the token of the step that `now` lies in.
+    pub fn token(&self, now: UnixTime) -> String {
+        self.inner.generate(now.as_secs()).to_string()
+    }
+
+    /// Returns how many seconds the token of `now` has left, 1 to the period.
+    pub fn remaining(&self, now: UnixTime) -> u64 {
+        self.inner.next_step(now.as_secs()) - now.as_secs()
+    }
+
+    /// Returns the step whose token `token` is, among those at most `window` steps from `now`, the
+    /// nearest one if there are several (RFC 6238 §5.2, §6).
+    ///
+    /// Every step is computed, whichever matches, and each comparison takes constant time: how long
+    /// it takes tells nothing about how near a guess was. Steps before the epoch do not exist.
+    pub fn check(&self, token: &str, now: UnixTime, window: u8) -> Option<Step> {
+        let current = self.step(now).0;
+        let period = u64::from(self.parameters.period);
+        let mut matched = None;
+        let mut try_step = |step: Option<u64>| {
+            let Some(start) = step.and_then(|step| step.checked_mul(period)) else {
+                return;
+            };
+            let found = self.inner.check(token, start);
+            matched = matched.or(found.map(Step));
+        };
+        try_step(Some(current));
+        for offset in 1..=u64::from(window) {
+            try_step(current.checked_sub(offset));
+            try_step(current.checked_add(offset));
+        }
+        matched
+    }
+}
+
+impl fmt::Debug for Totp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Totp")
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totp(seed: &[u8], algorithm: Algorithm, digits: u8) -> Totp {
+        Totp::new(
+            &Seed::from_bytes(seed).unwrap(),
+            Parameters::new(algorithm, digits, 30).unwrap(),
+        )
+    }
+
+    fn repeated(len: usize) -> Vec<u8> {
+        b"1234567890".iter().copied().cycle().take(len).collect()
+    }
+
+    #[test]
+    fn tokens_are_those_of_rfc_6238_appendix_b() {
+        // time, SHA-1 (20-byte seed), SHA-256 (32), SHA-512 (64)
+        let vectors = [
+            (59, "94287082", "46119246", "90693936"),
+            (1111111109, "07081804", "68084774", "25091201"),
+            (1111111111, "14050471", "67062674", "99943326"),
+            (1234567890, "89005924", "91819424", "93441116"),
+            (2000000000, "69279037", "90698825", "38618901"),
+            (20000000000, "65353130", "77737706", "47863826"),
+        ];
+        for (secs, sha1, sha256, sha512) in vectors {
+            let now = UnixTime::from_secs(secs);
+            for (len, algorithm, expected) in [
+                (20, Algorithm::Sha1, sha1),
+                (32, Algorithm::Sha256, sha256),
+                (64, Algorithm::Sha512, sha512),
+            ] {
+                let eight = totp(&repeated(len), algorithm, 8);
+                assert_eq!(eight.token(now), expected, "{algorithm} at {secs}");
+                assert_eq!(eight.check(expected, now, 0), Some(eight.step(now)));
+                // RFC 4226 §5.3: fewer digits are the last ones of more.
+                assert_eq!(totp(&repeated(len), algorithm, 7).token(now), expected[1..]);
+                assert_eq!(totp(&repeated(len), algorithm, 6).token(now), expected[2..]);
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_those_of_rfc_4226_appendix_d() {
+        let vectors = [
+            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583",
+            "399871", "520489",
+        ];
+        let totp = totp(&repeated(20), Algorithm::Sha1, 6);
+        for (counter, expected) in (0..).zip(vectors) {
+            assert_eq!(totp.token(UnixTime::from_secs(counter * 30)), expected);
+        }
+    }
+
+    #[test]
+    fn seed_of_80_bits_makes_the_token_pyotp_makes() {
+        let seed = Seed::from_base32("PZKBPTHDGSLZBKIZ").unwrap();
+        let totp = Totp::new(&seed, Parameters::default());
+        let now = UnixTime::from_secs(1500000015);
+        assert_eq!(totp.token(now), "279349");
+    }
+
+    #[test]
+    fn window_ends_exactly_where_it_says() {
+        let totp = totp(&repeated(20), Algorithm::Sha1, 8);
+        let now = UnixTime::from_secs(1_000_000 * 30 + 7);
+        for window in [0, 1, 3] {
+            for offset in -5..=5_i64 {
+                let secs = now.as_secs().checked_add_signed(offset * 30).unwrap();
+                let token = totp.token(UnixTime::from_secs(secs));
+                let expected = (offset.unsigned_abs() <= u64::from(window))
+                    .then(|| Step(1_000_000_u64.checked_add_signed(offset).unwrap()));
+                assert_eq!(totp.check(&token, now, window), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn first_and_last_steps_of_time_do_not_overflow() {
+        let totp = totp(&repeated(20), Algorithm::Sha1, 6);
+        assert_eq!(
+            totp.check("755224", UnixTime::from_secs(0), 3),
+            Some(Step(0))
+        );
+        assert_eq!(totp.check("755224", UnixTime::from_secs(u64::MAX), 3), None);
+    }
+
+    #[test]
+    fn token_of_another_shape_is_no_token() {
+        let totp = totp(&repeated(20), Algorithm::Sha1, 6);
+        let now = UnixTime::from_secs(0);
+        for token in [
+            "",
+            "55224",
+            "0755224",
+            " 755224",
+            "755224 ",
+            "+55224",
+            "-55224",
+            "75522A",
+            "７５５２２４",
+            "٧٥٥٢٢٤",
+            "755224\n",
+            "1755224",
+        ] {
+            assert_eq!(totp.check(token, now, 1), None, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn remaining_seconds_run_from_the_period_down_to_one() {
+        let totp = totp(&repeated(20), Algorithm::Sha1, 6);
+        assert_eq!(totp.remaining(UnixTime::from_secs(30)), 30);
+        assert_eq!(totp.remaining(UnixTime::from_secs(59)), 1);
+    }
+
+    #[test]
+    fn parameters_are_bounded() {
+        for (digits, period, ok) in [
+            (5, 30, false),
+            (6, 30, true),
+            (8, 30, true),
+            (9, 30, false),
+            (6, 0, false),
+            (6, 1, true),
+            (6, 3600, true),
+            (6, 3601, false),
+        ] {
+            assert_eq!(
+                Parameters::new(Algorithm::Sha1, digits, period).is_ok(),
+                ok,
+                "{digits} {period}"
+            );
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_seed() {
+        let totp = totp(b"canary-canary-canary", Algorithm::Sha1, 6);
+        assert!(!format!("{totp:?}").contains("canary"));
+    }
+}

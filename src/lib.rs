@@ -1,0 +1,3 @@
+//! An authentication gateway for microservices: three doors, one authority.
+
+pub mod auth;
