@@ -1,3 +1,4 @@
 //! An authentication gateway for microservices: three doors, one authority.
 
 pub mod auth;
+pub mod store;

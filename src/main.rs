@@ -1,1 +1,3 @@
+//! The `realmgate` command.
+
 fn main() {}

@@ -36,6 +36,21 @@ impl Seed {
         }
     }
 
+    /// Copies bytes that were a seed before.
+    pub(super) fn copy(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Makes a new seed from the operating system's random bytes.
+    ///
+    /// # Errors
+    /// [`SeedError::NoRandom`] if it has none to give.
+    pub fn generate() -> Result<Self, SeedError> {
+        let mut bytes = Zeroizing::new([0; Self::NEW_BYTES]);
+        getrandom::fill(&mut *bytes).map_err(|_| SeedError::NoRandom)?;
+        Self::from_bytes(&*bytes)
+    }
+
     /// Reads base32 (RFC 4648 §6) as people and old clients write it: any case, with or without
     /// padding, spaces and hyphens between groups, stray bits in the last letter.
     ///
@@ -88,6 +103,9 @@ pub enum SeedError {
     /// Not base32, or cut short.
     #[error("the seed is not base32 (letters A to Z and digits 2 to 7)")]
     NotBase32,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    NoRandom,
 }
 
 static LENIENT_BASE32: LazyLock<Encoding> = LazyLock::new(|| {

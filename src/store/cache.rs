@@ -1,0 +1,335 @@
+//! The cache in front of the database: what makes a decision local.
+//!
+//! Known and unknown principals are remembered apart, each within a bound, so that a flood of invented
+//! names pushes nobody out. Many requests for one principal that is not remembered make one reading.
+//!
+//! **Staleness.** The change log is tailed, so that what any process writes counts here within a
+//! second. A reading carries the position of the log it reflects; one that the log has overtaken while
+//! it was under way is used once and not kept. While the database does not answer, what is remembered
+//! goes on counting for at most `stale_if_error`, counted from the first failure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use super::sqlite::{Changes, Loaded, Seq, Sqlite, Tail};
+use crate::auth::{
+    Change, ChangeError, Identity, IdentityId, NewIdentity, Principal, PrincipalRef, Recall, Store,
+    StoreError, UnixTime,
+};
+
+/// How often the change log is looked at.
+const TAIL_EVERY: Duration = Duration::from_millis(200);
+
+/// How long a failed reading is not tried again for a principal that is remembered.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How the cache behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheOptions {
+    /// The most identities remembered.
+    pub capacity: u64,
+    /// The most unknown principals remembered.
+    pub unknown_capacity: u64,
+    /// How long an identity is remembered before it is read again.
+    pub ttl: Duration,
+    /// How long it is remembered that a principal is unknown.
+    pub unknown_ttl: Duration,
+    /// How long identities go on counting while the database does not answer.
+    pub stale_if_error: Duration,
+}
+
+/// The store as the authority sees it. Its background task ends when it is dropped.
+pub struct Cached {
+    inner: Arc<Inner>,
+    tail: AbortHandle,
+}
+
+impl Cached {
+    pub(super) async fn start(
+        database: Sqlite,
+        options: CacheOptions,
+    ) -> Result<Arc<Self>, StoreError> {
+        let tail = database.tail().await?;
+        let seen = database.last_seq().await?;
+        let inner = Arc::new(Inner {
+            database,
+            options,
+            known: Cache::builder().max_capacity(options.capacity).build(),
+            unknown: Cache::builder()
+                .max_capacity(options.unknown_capacity)
+                .time_to_live(options.unknown_ttl)
+                .build(),
+            flights: Mutex::default(),
+            seen: AtomicI64::new(seen.0),
+            started: Instant::now(),
+            reading_fails_since: Outage::default(),
+            tail_fails_since: Outage::default(),
+        });
+        let tail = tokio::spawn(Inner::follow(Arc::clone(&inner), tail)).abort_handle();
+        Ok(Arc::new(Self { inner, tail }))
+    }
+}
+
+impl Drop for Cached {
+    fn drop(&mut self) {
+        self.tail.abort();
+    }
+}
+
+#[async_trait]
+impl Store for Cached {
+    fn recall(&self, who: PrincipalRef<'_>) -> Recall {
+        let inner = &*self.inner;
+        if inner.is_outage_too_long() {
+            return Recall::Nothing;
+        }
+        if let Some(entry) = inner.known.get(&who) {
+            if entry.read.elapsed() < inner.options.ttl {
+                return Recall::Known(entry.identity);
+            }
+        } else if inner.unknown.contains_key(&who) {
+            return Recall::Unknown;
+        }
+        Recall::Nothing
+    }
+
+    async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
+        Inner::flight(&self.inner, who.to_owned()).await
+    }
+
+    async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
+        self.inner.database.load_by_id(id).await
+    }
+
+    async fn identities(
+        &self,
+        after: IdentityId,
+        limit: u32,
+    ) -> Result<Vec<Arc<Identity>>, StoreError> {
+        self.inner.database.page(after, limit).await
+    }
+
+    async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
+        let created = self.inner.database.insert(new, now).await?;
+        self.inner.forget(&created.principal);
+        Ok(created)
+    }
+
+    async fn update(
+        &self,
+        id: IdentityId,
+        change: Change,
+        now: UnixTime,
+    ) -> Result<Option<Arc<Identity>>, ChangeError> {
+        let Some((old, new)) = self.inner.database.update(id, change, now).await? else {
+            return Ok(None);
+        };
+        self.inner.forget(&old.principal);
+        self.inner.forget(&new.principal);
+        Ok(Some(new))
+    }
+
+    async fn delete(&self, id: IdentityId) -> Result<bool, StoreError> {
+        let deleted = self.inner.database.delete(id).await?;
+        if let Some(principal) = &deleted {
+            self.inner.forget(principal);
+        }
+        Ok(deleted.is_some())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.database.last_seq().await.map(drop)
+    }
+}
+
+#[derive(Clone)]
+struct Entry {
+    identity: Arc<Identity>,
+    read: Instant,
+}
+
+type Reading = Result<Option<Arc<Identity>>, StoreError>;
+
+struct Inner {
+    database: Sqlite,
+    options: CacheOptions,
+    known: Cache<Principal, Entry>,
+    unknown: Cache<Principal, ()>,
+    /// The readings under way; as many as there are requests that wait for one.
+    flights: Mutex<HashMap<Principal, Shared<BoxFuture<'static, Reading>>>>,
+    /// The position of the change log up to which the caches are true.
+    seen: AtomicI64,
+    started: Instant,
+    reading_fails_since: Outage,
+    tail_fails_since: Outage,
+}
+
+impl Inner {
+    /// Joins the reading of a principal that is under way, or begins one.
+    ///
+    /// It runs in a task of its own: a caller that goes away ends it for nobody else.
+    fn flight(this: &Arc<Self>, who: Principal) -> Shared<BoxFuture<'static, Reading>> {
+        let mut flights = this.flights.lock();
+        if let Some(flight) = flights.get(&who) {
+            return flight.clone();
+        }
+        let task = tokio::spawn({
+            let this = Arc::clone(this);
+            let who = who.clone();
+            async move {
+                let reading = this.read(&who).await;
+                this.flights.lock().remove(&who);
+                reading
+            }
+        });
+        let flight = async { task.await.unwrap_or(Err(StoreError::Closed)) }
+            .boxed()
+            .shared();
+        flights.insert(who, flight.clone());
+        flight
+    }
+
+    async fn read(&self, who: &Principal) -> Reading {
+        match self.database.load(who).await {
+            Ok(loaded) => {
+                self.reading_fails_since.end();
+                self.remember(who, &loaded);
+                Ok(loaded.identity)
+            }
+            Err(error) => {
+                self.reading_fails_since.begin(self.started);
+                tracing::error!(%error, "reading an identity failed");
+                match self.known.get(who) {
+                    Some(entry) if !self.is_outage_too_long() => {
+                        self.postpone(who, &entry);
+                        Ok(Some(entry.identity))
+                    }
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Lets what is remembered count for a moment more before the database is asked again.
+    fn postpone(&self, who: &Principal, entry: &Entry) {
+        let identity = Arc::clone(&entry.identity);
+        let age = self.options.ttl.saturating_sub(ASK_AGAIN);
+        if let Some(read) = Instant::now().checked_sub(age) {
+            self.known.insert(who.clone(), Entry { identity, read });
+        }
+    }
+
+    fn remember(&self, who: &Principal, loaded: &Loaded) {
+        match &loaded.identity {
+            Some(identity) => {
+                self.unknown.invalidate(who);
+                let entry = Entry {
+                    identity: Arc::clone(identity),
+                    read: Instant::now(),
+                };
+                self.known.insert(who.clone(), entry);
+            }
+            None => {
+                self.known.invalidate(who);
+                self.unknown.insert(who.clone(), ());
+            }
+        }
+        // `seen` moves on before the caches are cleaned. If the log has overtaken the reading, either
+        // that cleaning comes after the lines above, or this one sees it.
+        if loaded.as_of.0 < self.seen.load(Ordering::SeqCst) {
+            self.forget(who);
+        }
+    }
+
+    fn forget(&self, who: &Principal) {
+        self.known.invalidate(who);
+        self.unknown.invalidate(who);
+    }
+
+    async fn follow(this: Arc<Self>, mut tail: Tail) {
+        let mut every = tokio::time::interval(TAIL_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            let seen = Seq(this.seen.load(Ordering::SeqCst));
+            match tail.changes(seen).await {
+                Ok(changes) => {
+                    this.tail_fails_since.end();
+                    this.apply(changes);
+                }
+                Err(error) => {
+                    if this.tail_fails_since.begin(this.started) {
+                        tracing::error!(%error, "the change log cannot be read");
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&self, changes: Changes) {
+        match changes {
+            Changes::None => {}
+            Changes::Some(principals, seq) => {
+                self.seen.store(seq.0, Ordering::SeqCst);
+                for principal in &principals {
+                    self.forget(principal);
+                }
+            }
+            Changes::Unknown(seq) => {
+                self.seen.store(seq.0, Ordering::SeqCst);
+                self.known.invalidate_all();
+                self.unknown.invalidate_all();
+            }
+        }
+    }
+
+    fn is_outage_too_long(&self) -> bool {
+        let limit = self.options.stale_if_error;
+        self.reading_fails_since.is_longer(self.started, limit)
+            || self.tail_fails_since.is_longer(self.started, limit)
+    }
+}
+
+/// Since when something fails: milliseconds after the start, plus one; 0 while it works.
+#[derive(Default)]
+struct Outage(AtomicU64);
+
+impl Outage {
+    /// Notes a failure; says whether it is the first.
+    fn begin(&self, started: Instant) -> bool {
+        let now = millis(started.elapsed()) + 1;
+        self.0
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn end(&self) {
+        // A store would dirty the line that every request reads.
+        if self.0.load(Ordering::Relaxed) != 0 {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn is_longer(&self, started: Instant, limit: Duration) -> bool {
+        match self.0.load(Ordering::Relaxed) {
+            0 => false,
+            since => millis(started.elapsed()) + 1 > since.saturating_add(millis(limit)),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests;

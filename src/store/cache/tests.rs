@@ -1,0 +1,218 @@
+use std::path::Path;
+
+use super::*;
+use crate::auth::{Parameters, Seed, State};
+use crate::store::{Options, open};
+
+const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+/// What the change log promises, and some for a busy machine.
+const FELT_WITHIN: Duration = Duration::from_secs(5);
+
+fn options(dir: &Path) -> Options {
+    Options {
+        path: dir.join("r.db"),
+        key_file: dir.join("r.key"),
+        readers: 2,
+        timeout: Duration::from_secs(2),
+        cache: CacheOptions {
+            capacity: 100,
+            unknown_capacity: 10,
+            ttl: Duration::from_secs(3600),
+            unknown_ttl: Duration::from_secs(3600),
+            stale_if_error: Duration::from_secs(3600),
+        },
+    }
+}
+
+fn principal(name: &str) -> Principal {
+    Principal::new(name, "r", 128).unwrap()
+}
+
+fn new(name: &str) -> NewIdentity {
+    NewIdentity {
+        principal: principal(name),
+        seed: Seed::generate().unwrap(),
+        parameters: Parameters::default(),
+    }
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + FELT_WITHIN;
+    while !condition().await {
+        assert!(
+            Instant::now() < deadline,
+            "not within {FELT_WITHIN:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_back_and_then_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let alice = new("alice");
+    let seed = alice.seed.clone();
+    let created = store.create(alice, NOW).await.unwrap();
+    let who = created.principal.as_ref();
+    assert!(matches!(store.recall(who), Recall::Nothing));
+    let read = store.identity(who).await.unwrap().unwrap();
+    assert_eq!(read.id, created.id);
+    assert_eq!(read.totp.as_ref().unwrap().seed(), seed);
+    assert_eq!((read.created, read.updated), (NOW, NOW));
+    assert!(matches!(store.recall(who), Recall::Known(_)));
+}
+
+#[tokio::test]
+async fn taken_name_is_refused_at_creation_and_at_renaming() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    store.create(new("a"), NOW).await.unwrap();
+    let b = store.create(new("b"), NOW).await.unwrap();
+    let error = store.create(new("a"), NOW).await.unwrap_err();
+    assert!(matches!(error, ChangeError::Taken));
+    let change = Change {
+        principal: Some(principal("a")),
+        ..Change::default()
+    };
+    let error = store.update(b.id, change, NOW).await.unwrap_err();
+    assert!(matches!(error, ChangeError::Taken));
+}
+
+#[tokio::test]
+async fn renamed_identity_keeps_its_seed_and_its_old_name_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let new = new("a");
+    let seed = new.seed.clone();
+    let id = store.create(new, NOW).await.unwrap().id;
+    let (a, b) = (principal("a"), principal("b"));
+    // Both answers are in the cache before the change.
+    assert!(store.identity(a.as_ref()).await.unwrap().is_some());
+    assert!(store.identity(b.as_ref()).await.unwrap().is_none());
+    let change = Change {
+        principal: Some(b.clone()),
+        ..Change::default()
+    };
+    let changed = store.update(id, change, NOW).await.unwrap().unwrap();
+    assert_eq!(changed.totp.as_ref().unwrap().seed(), seed);
+    assert!(matches!(store.recall(a.as_ref()), Recall::Nothing));
+    assert!(store.identity(a.as_ref()).await.unwrap().is_none());
+    assert!(store.identity(b.as_ref()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_another_process_writes_is_felt_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = open(options(dir.path())).await.unwrap();
+    let there = open(options(dir.path())).await.unwrap();
+    let who = principal("a");
+    let who = who.as_ref();
+    assert!(here.identity(who).await.unwrap().is_none());
+    assert!(matches!(here.recall(who), Recall::Unknown));
+
+    let id = there.create(new("a"), NOW).await.unwrap().id;
+    until("creation", async || {
+        here.identity(who).await.unwrap().is_some() && matches!(here.recall(who), Recall::Known(_))
+    })
+    .await;
+
+    let change = Change {
+        state: Some(State::Disabled),
+        ..Change::default()
+    };
+    there.update(id, change, NOW).await.unwrap();
+    until("disabling", async || match here.recall(who) {
+        Recall::Known(identity) => identity.state == State::Disabled,
+        _ => {
+            here.identity(who).await.unwrap();
+            false
+        }
+    })
+    .await;
+
+    there.delete(id).await.unwrap();
+    until("deletion", async || {
+        !matches!(here.recall(who), Recall::Known(_))
+    })
+    .await;
+    assert!(here.identity(who).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn reading_overtaken_by_the_log_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let identity = store.create(new("a"), NOW).await.unwrap();
+    let inner = &store.inner;
+    let late = Loaded {
+        identity: Some(Arc::clone(&identity)),
+        as_of: Seq(1),
+    };
+    inner.seen.store(2, Ordering::SeqCst);
+    inner.remember(&identity.principal, &late);
+    let who = identity.principal.as_ref();
+    assert!(matches!(store.recall(who), Recall::Nothing));
+}
+
+#[tokio::test]
+async fn requests_for_one_principal_share_one_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let one = Inner::flight(&store.inner, principal("a"));
+    let other = Inner::flight(&store.inner, principal("a"));
+    assert!(one.ptr_eq(&other));
+    drop(one);
+    assert!(other.await.unwrap().is_none());
+    until("the flight has landed", async || {
+        store.inner.flights.lock().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn flood_of_unknown_names_is_bounded_and_evicts_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let known = store.create(new("a"), NOW).await.unwrap();
+    let known = known.principal.as_ref();
+    store.identity(known).await.unwrap();
+    for n in 0..200 {
+        let who = principal(&format!("nobody{n}"));
+        assert!(store.identity(who.as_ref()).await.unwrap().is_none());
+    }
+    store.inner.unknown.run_pending_tasks();
+    assert!(store.inner.unknown.entry_count() <= 10);
+    assert!(matches!(store.recall(known), Recall::Known(_)));
+}
+
+/// Writes over the whole database file, as a broken disk would.
+fn destroy(dir: &Path) {
+    for name in ["r.db", "r.db-wal", "r.db-shm"] {
+        let path = dir.join(name);
+        let length = usize::try_from(std::fs::metadata(&path).unwrap().len()).unwrap();
+        std::fs::write(&path, vec![0xff; length]).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn while_the_database_is_broken_the_remembered_count_and_strangers_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.cache.stale_if_error = Duration::from_millis(1500);
+    options.cache.ttl = Duration::from_millis(500);
+    let store = open(options).await.unwrap();
+    let alice = store.create(new("alice"), NOW).await.unwrap();
+    let alice = alice.principal.as_ref();
+    assert!(store.identity(alice).await.unwrap().is_some());
+
+    destroy(dir.path());
+    let stranger = principal("stranger");
+    assert!(store.identity(stranger.as_ref()).await.is_err());
+    assert!(store.identity(alice).await.unwrap().is_some());
+    until("stale_if_error ends", async || {
+        store.identity(alice).await.is_err()
+    })
+    .await;
+    assert!(matches!(store.recall(alice), Recall::Nothing));
+}

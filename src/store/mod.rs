@@ -1,0 +1,12 @@
+//! Where identities live: SQLite ([`sqlite`]) behind a cache ([`cache`]), seeds sealed ([`seal`]).
+
+mod cache;
+mod key_file;
+mod open;
+mod seal;
+mod sqlite;
+
+pub use cache::{CacheOptions, Cached};
+pub use key_file::KeyFileError;
+pub use open::{OpenError, Options, open};
+pub use seal::KeyId;
