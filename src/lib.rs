@@ -1,4 +1,5 @@
 //! An authentication gateway for microservices: three doors, one authority.
 
 pub mod auth;
+pub mod headers;
 pub mod store;

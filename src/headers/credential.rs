@@ -1,0 +1,289 @@
+use data_encoding::BASE64;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderName};
+use zeroize::Zeroize;
+
+use crate::auth::{Credential, Flaw, Presented, split_user};
+
+/// Which header fields carry a credential, and how long its parts may be.
+#[derive(Clone, Debug)]
+pub struct CredentialHeaders {
+    /// The field of the name, `X-Auth-Name` unless configured.
+    pub name: HeaderName,
+    /// The field of the realm, `X-Auth-Realm` unless configured.
+    pub realm: HeaderName,
+    /// The field of the token, `X-Auth-Token` unless configured.
+    pub token: HeaderName,
+    /// The most characters of a name, and of a realm.
+    pub name_chars: usize,
+}
+
+/// Room for a decoded `Authorization: Basic`, so that reading one allocates nothing. What was used of
+/// it is zeroed on drop.
+pub struct Scratch {
+    bytes: [u8; Self::BYTES],
+    used: usize,
+}
+
+impl Scratch {
+    /// Holds a name, a realm and a token of 128 four-byte characters each, `@` and `:`, in whole
+    /// groups of base64.
+    const BYTES: usize = (3 * 128 * 4 + 2_usize).next_multiple_of(3);
+    /// What that is in base64, where every 3 bytes are 4 letters.
+    const LETTERS: usize = Self::BYTES / 3 * 4;
+
+    /// Makes an empty one.
+    pub const fn new() -> Self {
+        Self {
+            bytes: [0; Self::BYTES],
+            used: 0,
+        }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(used) = self.bytes.get_mut(..self.used) {
+            used.zeroize();
+        }
+    }
+}
+
+impl CredentialHeaders {
+    /// Reads what a request presents: the three fields, or `Authorization: Basic` (RFC 7617) with the
+    /// user `name@realm` and the token as password.
+    ///
+    /// Exactly one kind, and each field exactly once; anything else is no credential. Another scheme
+    /// of `Authorization` is the application's business and is not looked at.
+    pub fn read<'a>(&self, headers: &'a HeaderMap, scratch: &'a mut Scratch) -> Presented<'a> {
+        let fields = match self.fields(headers) {
+            Ok(fields) => fields,
+            Err(flaw) => return Presented::Malformed(flaw),
+        };
+        let basic = match basic(headers) {
+            Ok(basic) => basic,
+            Err(flaw) => return Presented::Malformed(flaw),
+        };
+        match (fields, basic) {
+            (None, None) => Presented::Absent,
+            (Some(_), Some(_)) => Presented::Malformed(Flaw::TwoKinds),
+            (Some([name, realm, token]), None) => {
+                Credential::new(name, realm, token, self.name_chars).into()
+            }
+            (None, Some(letters)) => self.decode(letters, scratch).into(),
+        }
+    }
+
+    /// Returns the three fields, or none if none of them is there.
+    fn fields<'a>(&self, headers: &'a HeaderMap) -> Result<Option<[&'a str; 3]>, Flaw> {
+        let name = once(headers, &self.name)?;
+        let realm = once(headers, &self.realm)?;
+        let token = once(headers, &self.token)?;
+        match (name, realm, token) {
+            (None, None, None) => Ok(None),
+            (Some(name), Some(realm), Some(token)) => {
+                Ok(Some([text(name)?, text(realm)?, text(token)?]))
+            }
+            _ => Err(Flaw::Partial),
+        }
+    }
+
+    fn decode<'a>(&self, letters: &[u8], scratch: &'a mut Scratch) -> Result<Credential<'a>, Flaw> {
+        if letters.len() > Scratch::LETTERS {
+            return Err(Flaw::Encoding);
+        }
+        let room = BASE64
+            .decode_len(letters.len())
+            .map_err(|_| Flaw::Encoding)?;
+        scratch.used = room;
+        let buffer = scratch.bytes.get_mut(..room).ok_or(Flaw::Encoding)?;
+        let length = BASE64
+            .decode_mut(letters, buffer)
+            .map_err(|_| Flaw::Encoding)?;
+        let decoded = text(buffer.get(..length).ok_or(Flaw::Encoding)?)?;
+        let (user, token) = decoded.split_once(':').ok_or(Flaw::Encoding)?;
+        let (name, realm) = split_user(user)?;
+        Credential::new(name, realm, token, self.name_chars)
+    }
+}
+
+/// Returns the letters after `Basic`, or none if no `Authorization` is of that scheme.
+fn basic(headers: &HeaderMap) -> Result<Option<&[u8]>, Flaw> {
+    let mut found = None;
+    let mut count = 0_usize;
+    for value in headers.get_all(AUTHORIZATION) {
+        count += 1;
+        let value = value.as_bytes();
+        let end = value
+            .iter()
+            .position(|&byte| byte == b' ' || byte == b'\t')
+            .unwrap_or(value.len());
+        let (scheme, rest) = value.split_at(end);
+        if scheme.eq_ignore_ascii_case(b"basic") {
+            found = Some(rest.trim_ascii());
+        }
+    }
+    match found {
+        Some(_) if count > 1 => Err(Flaw::Duplicate),
+        other => Ok(other),
+    }
+}
+
+fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Flaw> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => Ok(Some(value.as_bytes())),
+        (Some(_), Some(_)) => Err(Flaw::Duplicate),
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Flaw> {
+    str::from_utf8(bytes).map_err(|_| Flaw::Encoding)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::auth::PrincipalError;
+
+    fn read(fields: &[(&'static str, &[u8])]) -> Result<Option<[String; 3]>, Flaw> {
+        let names = CredentialHeaders {
+            name: HeaderName::from_static("x-auth-name"),
+            realm: HeaderName::from_static("x-auth-realm"),
+            token: HeaderName::from_static("x-auth-token"),
+            name_chars: 128,
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        let mut scratch = Scratch::new();
+        match names.read(&headers, &mut scratch) {
+            Presented::Absent => Ok(None),
+            Presented::Malformed(flaw) => Err(flaw),
+            Presented::Credential(credential) => Ok(Some([
+                credential.principal().name().to_owned(),
+                credential.principal().realm().to_owned(),
+                credential.token().expose().to_owned(),
+            ])),
+        }
+    }
+
+    fn basic(user_and_token: &str) -> Vec<u8> {
+        format!("Basic {}", BASE64.encode(user_and_token.as_bytes())).into_bytes()
+    }
+
+    const FIELDS: [(&str, &[u8]); 3] = [
+        ("x-auth-name", b"alice"),
+        ("x-auth-realm", b"ops"),
+        ("x-auth-token", b"123456"),
+    ];
+
+    fn alice() -> Result<Option<[String; 3]>, Flaw> {
+        Ok(Some(["alice".into(), "ops".into(), "123456".into()]))
+    }
+
+    #[test]
+    fn three_fields_are_a_credential() {
+        assert_eq!(read(&FIELDS), alice());
+    }
+
+    #[test]
+    fn basic_of_name_at_realm_is_a_credential() {
+        assert_eq!(
+            read(&[("authorization", &basic("alice@ops:123456"))]),
+            alice()
+        );
+        let lower = b"bASIC   YWxpY2VAb3BzOjEyMzQ1Ng== ";
+        assert_eq!(read(&[("authorization", lower)]), alice());
+    }
+
+    #[test]
+    fn nothing_and_other_schemes_are_absent() {
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[("authorization", b"Bearer abc")]), Ok(None));
+        assert_eq!(read(&[("authorization", b"")]), Ok(None));
+    }
+
+    #[test]
+    fn other_scheme_beside_the_three_fields_is_the_applications() {
+        let mut fields = FIELDS.to_vec();
+        fields.push(("authorization", b"Bearer abc"));
+        assert_eq!(read(&fields), alice());
+    }
+
+    #[test]
+    fn each_field_twice_is_no_credential() {
+        for field in FIELDS {
+            let mut fields = FIELDS.to_vec();
+            fields.push(field);
+            assert_eq!(read(&fields), Err(Flaw::Duplicate), "{}", field.0);
+        }
+        let one = basic("alice@ops:123456");
+        for other in [&*one, b"Bearer abc", b""] {
+            let both: [(_, &[u8]); 2] = [("authorization", &one), ("authorization", other)];
+            assert_eq!(read(&both), Err(Flaw::Duplicate));
+        }
+    }
+
+    #[test]
+    fn each_missing_field_is_no_credential() {
+        for at in 0..3 {
+            let mut fields = FIELDS.to_vec();
+            fields.remove(at);
+            assert_eq!(read(&fields), Err(Flaw::Partial));
+        }
+    }
+
+    #[test]
+    fn two_kinds_are_no_credential() {
+        let mut fields = FIELDS.to_vec();
+        let value = basic("alice@ops:123456");
+        fields.push(("authorization", &value));
+        assert_eq!(read(&fields), Err(Flaw::TwoKinds));
+    }
+
+    #[test]
+    fn broken_basic_is_no_credential() {
+        for (value, flaw) in [
+            (&b"Basic"[..], Flaw::Encoding),
+            (b"Basic !!!", Flaw::Encoding),
+            (b"Basic YWxpY2V", Flaw::Encoding),
+            (b"Basic YWxpY2VAb3BzOjEyMzQ1Ng== x", Flaw::Encoding),
+            (&basic("alice:123456"), Flaw::NoRealm),
+            (&basic("alice@ops"), Flaw::Encoding),
+            (&basic("alice@ops:"), Flaw::Token),
+            (
+                &basic("@ops:123456"),
+                Flaw::Principal(PrincipalError::Empty("name")),
+            ),
+        ] {
+            assert_eq!(read(&[("authorization", value)]), Err(flaw), "{value:?}");
+        }
+        let not_utf8 = format!("Basic {}", BASE64.encode(b"al\xff@ops:123456"));
+        let read = read(&[("authorization", not_utf8.as_bytes())]);
+        assert_eq!(read, Err(Flaw::Encoding));
+    }
+
+    #[test]
+    fn longest_basic_fits_and_a_longer_one_is_refused() {
+        let part = "\u{1F600}".repeat(128);
+        let longest = basic(&format!("{part}@{part}:{part}"));
+        let expected = Ok(Some([part.clone(), part.clone(), part.clone()]));
+        assert_eq!(read(&[("authorization", &longest)]), expected);
+        let longer = basic(&format!("{part}@{part}:{part}x"));
+        assert!(read(&[("authorization", &longer)]).is_err());
+        let huge = vec![b'A'; 60_000];
+        let huge = [b"Basic ".to_vec(), huge].concat();
+        assert_eq!(read(&[("authorization", &huge)]), Err(Flaw::Encoding));
+    }
+}

@@ -1,0 +1,209 @@
+use std::fmt::Write;
+
+use http::header::{HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::credential::CredentialHeaders;
+use crate::auth::{Permit, PrincipalRef};
+
+/// What is written as `%XX`: bytes that are no visible ASCII, and `%` itself, so that two names never
+/// look alike to an upstream.
+const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+/// In the realm of `name@realm` also `@`, so that the last `@` divides the two.
+const REALM_OF_USER: &AsciiSet = &VALUE.add(b'@');
+
+/// Writes a name or realm as a header value: visible ASCII as it is, all else as percent-encoded
+/// UTF-8 (RFC 3986 §2.1), `%` included.
+pub fn encode(text: &str) -> String {
+    utf8_percent_encode(text, VALUE).to_string()
+}
+
+/// Which header fields tell an upstream who is calling: taken off every request, then stamped.
+#[derive(Clone, Debug)]
+pub struct IdentityHeaders {
+    name: HeaderName,
+    realm: HeaderName,
+    token: HeaderName,
+}
+
+/// `name@realm` of a permit.
+const X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
+/// The address of the client.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `http` or `https`, as the client spoke to the gateway.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The `Host` the client asked for.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// What names the request in every log on its way.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Fields that some frameworks take for the request's real address or path. No permit was asked for
+/// what they say.
+const MISLEADING: [&str; 6] = [
+    "forwarded",
+    "x-real-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-method",
+    "x-rewrite-url",
+];
+
+/// Fields that make some frameworks take another method than the one a route decided on.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+impl IdentityHeaders {
+    /// Stamps the fields under which credentials are read.
+    pub fn new(credential: &CredentialHeaders) -> Self {
+        Self {
+            name: credential.name.clone(),
+            realm: credential.realm.clone(),
+            token: credential.token.clone(),
+        }
+    }
+
+    /// Says whether a client's copy of a field must not reach an upstream: the identity and forwarding
+    /// fields, whatever their case and with `_` or `.` for `-`.
+    pub fn is_reserved(&self, field: &HeaderName) -> bool {
+        let field = field.as_str();
+        alike(field, self.name.as_str())
+            || alike(field, self.realm.as_str())
+            || alike(field, self.token.as_str())
+            || alike(field, X_REQUEST_ID.as_str())
+            || field
+                .get(.."x-forwarded-".len())
+                .is_some_and(|start| alike(start, "x-forwarded-"))
+            || MISLEADING.iter().any(|name| alike(field, name))
+    }
+
+    /// Says whether a field overrides the method.
+    pub fn is_method_override(field: &HeaderName) -> bool {
+        METHOD_OVERRIDES
+            .iter()
+            .any(|name| alike(field.as_str(), name))
+    }
+
+    /// Returns the field that carries the token.
+    pub fn token(&self) -> &HeaderName {
+        &self.token
+    }
+
+    /// Returns the three fields that say who a permit is for; none for an anonymous one.
+    pub fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
+        let who = permit.principal()?;
+        Some([
+            (self.name.clone(), value(encode(who.name()))),
+            (self.realm.clone(), value(encode(who.realm()))),
+            (X_FORWARDED_USER, value(user(who))),
+        ])
+    }
+}
+
+/// Compares a field with a lower-case name, `_` and `.` counting as `-`.
+fn alike(field: &str, name: &str) -> bool {
+    field.len() == name.len()
+        && field.bytes().zip(name.bytes()).all(|(byte, expected)| {
+            byte == expected || (expected == b'-' && matches!(byte, b'_' | b'.'))
+        })
+}
+
+fn user(who: PrincipalRef<'_>) -> String {
+    let mut user = encode(who.name());
+    // Writing to a string cannot fail.
+    let _ = write!(user, "@{}", utf8_percent_encode(who.realm(), REALM_OF_USER));
+    user
+}
+
+/// Makes a value of what [`utf8_percent_encode`] left: visible ASCII only, so it always is one.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers() -> IdentityHeaders {
+        IdentityHeaders::new(&CredentialHeaders {
+            name: HeaderName::from_static("x-auth-name"),
+            realm: HeaderName::from_static("x-auth-realm"),
+            token: HeaderName::from_static("x-who-token"),
+            name_chars: 128,
+        })
+    }
+
+    #[test]
+    fn reserved_fields_are_found_in_every_spelling() {
+        for field in [
+            "X-Auth-Name",
+            "x_auth_name",
+            "X.Auth-Name",
+            "x-auth_realm",
+            "X-Who-Token",
+            "x-forwarded-user",
+            "X_Forwarded_User",
+            "x-forwarded-for",
+            "x-forwarded-prefix",
+            "x_forwarded.port",
+            "X-Request-Id",
+            "Forwarded",
+            "X-Real-IP",
+            "X-Original-URL",
+            "X-Rewrite-Url",
+        ] {
+            let name: HeaderName = field.parse().unwrap();
+            assert!(headers().is_reserved(&name), "{field}");
+        }
+    }
+
+    #[test]
+    fn other_fields_are_left_alone() {
+        for field in [
+            "x-auth-nam",
+            "x-auth-names",
+            "xx-auth-name",
+            "x-auth",
+            "authorization",
+            "host",
+            "x-forwarded",
+            "accept",
+            "x-auth-token",
+        ] {
+            let name: HeaderName = field.parse().unwrap();
+            assert!(!headers().is_reserved(&name), "{field}");
+        }
+    }
+
+    #[test]
+    fn method_overrides_are_found_in_every_spelling() {
+        for (field, expected) in [
+            ("X-HTTP-Method-Override", true),
+            ("x_http_method_override", true),
+            ("X-Method-Override", true),
+            ("X-HTTP-Method", true),
+            ("X-Method", false),
+        ] {
+            let name: HeaderName = field.parse().unwrap();
+            assert_eq!(IdentityHeaders::is_method_override(&name), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_encoded_so_that_no_two_look_alike() {
+        assert_eq!(encode("alice"), "alice");
+        assert_eq!(encode("é"), "%C3%A9");
+        assert_eq!(encode("%C3%A9"), "%25C3%25A9");
+        assert_eq!(encode("a b\r\nc\u{7f}"), "a%20b%0D%0Ac%7F");
+    }
+
+    #[test]
+    fn last_at_of_a_user_divides_name_and_realm() {
+        let user = |name, realm| user(PrincipalRef::new(name, realm, 128).unwrap());
+        assert_eq!(user("a@b", "c"), "a@b@c");
+        assert_eq!(user("a", "b@c"), "a@b%40c");
+        assert_eq!(user("a", "b%40c"), "a@b%2540c");
+    }
+}

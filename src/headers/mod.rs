@@ -1,0 +1,10 @@
+//! What every door shares about header fields: the credential that comes in ([`credential`]), and the
+//! identity that goes out ([`identity`]).
+
+mod credential;
+mod identity;
+
+pub use credential::{CredentialHeaders, Scratch};
+pub use identity::{
+    IdentityHeaders, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID, encode,
+};
