@@ -1,0 +1,359 @@
+//! The plain sections.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
+use std::thread;
+
+use http::HeaderName;
+use ipnet::IpNet;
+use toml::Spanned;
+use tracing_subscriber::EnvFilter;
+
+use super::error::ConfigError;
+use super::raw::{self, List, Opt, Raw};
+use super::scalar::{flag, part};
+use super::source::Source;
+use super::{
+    Compat, Config, Gateway, Limits, Log, LogFormat, Server, Service, Shutdown, Timeouts, Totp,
+    route,
+};
+use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
+use crate::headers::CredentialHeaders;
+
+/// Fields that mean something else in HTTP, or that realmgate writes itself.
+const TAKEN: [&str; 29] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "origin",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "referer",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "www-authenticate",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Checks everything, in the order of the reference file.
+pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigError> {
+    let store = source.store(&raw.store.0, &raw.cache.0)?;
+    let service = source.service(&raw.service.0)?;
+    let gateway = source.gateway(&raw.gateway.0, &raw.service.0, &service)?;
+    let credential_headers = source.credentials(&raw.credentials.0)?;
+    let realms = source.realms(&raw.realms.0, &raw.credentials.0, &credential_headers)?;
+    let totp = source.totp(&raw.totp.0)?;
+    let limits = Limits {
+        body_bytes: source.number(
+            "limits.body_bytes",
+            raw.limits.0.body_bytes.as_ref(),
+            65536,
+            1024..=16 * 1024 * 1024,
+        )?,
+    };
+    let timeouts = source.timeouts(&raw.timeouts.0)?;
+    let server = source.server(&raw.server.0)?;
+    let shutdown = Shutdown {
+        grace: source.duration("shutdown.grace", raw.shutdown.0.grace.as_ref(), 30_000)?,
+    };
+    let log = source.log(&raw.log.0)?;
+    let compat = Compat {
+        reveal_seeds: flag(raw.compat.0.reveal_seeds.as_ref()),
+    };
+    let upstreams = route::upstreams(source, &raw.upstream)?;
+    let routes = route::routes(
+        source,
+        &raw.route,
+        &upstreams,
+        credential_headers.name_chars,
+    )?;
+    if let Some(proxies) = &raw.service.0.trusted_proxies
+        && proxies.get_ref().is_empty()
+        && !routes.is_empty()
+    {
+        return Err(source.refuse(
+            "service.trusted_proxies",
+            proxies,
+            "at least one network while there are routes, since forward-auth would believe nobody",
+        ));
+    }
+    Ok(Config {
+        store,
+        service,
+        gateway,
+        realms,
+        totp,
+        credential_headers,
+        limits,
+        timeouts,
+        server,
+        shutdown,
+        log,
+        compat,
+        routes,
+        upstreams,
+    })
+}
+
+impl Source<'_> {
+    fn service(&self, raw: &raw::Service) -> Result<Service, ConfigError> {
+        Ok(Service {
+            listen: self.listen("service.listen", raw.listen.as_ref(), 8081)?,
+            trusted_proxies: match &raw.trusted_proxies {
+                Some(networks) => self.networks(networks)?,
+                None => vec![
+                    IpNet::from(IpAddr::from([127, 0, 0, 1])),
+                    IpNet::from(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),
+                ],
+            },
+        })
+    }
+
+    fn networks(&self, raw: &Spanned<List>) -> Result<Vec<IpNet>, ConfigError> {
+        let network = |(at, raw): (usize, &Spanned<String>)| {
+            let refuse = |expected: String| {
+                self.refuse(&format!("service.trusted_proxies[{at}]"), raw, expected)
+            };
+            let text = raw.get_ref();
+            let network: IpNet = text
+                .parse()
+                .or_else(|_| text.parse().map(|address: IpAddr| address.into()))
+                .map_err(|_| refuse(r#"an address or a network such as "10.0.0.0/8""#.into()))?;
+            if network != network.trunc() {
+                let meant = network.trunc();
+                return Err(refuse(format!("a network without host bits, \"{meant}\"")));
+            }
+            Ok(network)
+        };
+        raw.get_ref().iter().enumerate().map(network).collect()
+    }
+
+    fn gateway(
+        &self,
+        raw: &raw::Gateway,
+        raw_service: &raw::Service,
+        service: &Service,
+    ) -> Result<Gateway, ConfigError> {
+        let listen = self.listen("gateway.listen", raw.listen.as_ref(), 8080)?;
+        let (one, other) = (listen.ip(), service.listen.ip());
+        if listen.port() != 0
+            && listen.port() == service.listen.port()
+            && (one == other || one.is_unspecified() || other.is_unspecified())
+            && let Some(set) = raw.listen.as_ref().or(raw_service.listen.as_ref())
+        {
+            let expected = format!("another address than service.listen ({})", service.listen);
+            return Err(self.refuse_as(
+                "gateway.listen",
+                format!("\"{listen}\""),
+                set.span(),
+                expected,
+            ));
+        }
+        Ok(Gateway {
+            listen,
+            serve_api: flag(raw.serve_api.as_ref()),
+        })
+    }
+
+    fn listen(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<String>>,
+        default_port: u16,
+    ) -> Result<SocketAddr, ConfigError> {
+        let Some(raw) = raw else {
+            return Ok(SocketAddr::from(([127, 0, 0, 1], default_port)));
+        };
+        raw.get_ref().parse().map_err(|_| {
+            let expected =
+                format!(r#"an IP address and a port such as "127.0.0.1:{default_port}""#);
+            self.refuse(key, raw, expected)
+        })
+    }
+
+    fn credentials(&self, raw: &raw::Credentials) -> Result<CredentialHeaders, ConfigError> {
+        let fields = [
+            ("credentials.name_header", &raw.name_header, "x-auth-name"),
+            (
+                "credentials.realm_header",
+                &raw.realm_header,
+                "x-auth-realm",
+            ),
+            (
+                "credentials.token_header",
+                &raw.token_header,
+                "x-auth-token",
+            ),
+        ];
+        let field = |(key, raw, default): (_, &Opt<String>, _)| match raw {
+            Some(raw) => self.field(key, raw),
+            None => Ok(HeaderName::from_static(default)),
+        };
+        let [name, realm, token] = fields.map(field);
+        let headers = CredentialHeaders {
+            name: name?,
+            realm: realm?,
+            token: token?,
+            name_chars: self.number(
+                "credentials.name_chars",
+                raw.name_chars.as_ref(),
+                NAME_CHARS,
+                1..=128,
+            )?,
+        };
+        let [name, realm, token] = [&headers.name, &headers.realm, &headers.token].map(folded);
+        for ((key, raw, _), is_again) in fields.iter().zip([
+            name == realm || name == token,
+            realm == name || realm == token,
+            token == name || token == realm,
+        ]) {
+            if let Some(raw) = raw
+                && is_again
+            {
+                let expected = "a header field of its own, \"_\" and \".\" counting as \"-\"";
+                return Err(self.refuse(key, raw, expected));
+            }
+        }
+        Ok(headers)
+    }
+
+    fn field(&self, key: &str, raw: &Spanned<String>) -> Result<HeaderName, ConfigError> {
+        let Ok(field) = HeaderName::from_bytes(raw.get_ref().as_bytes()) else {
+            return Err(self.refuse(key, raw, "the name of a header field"));
+        };
+        let name = folded(&field);
+        if TAKEN.contains(&&*name) || name.starts_with("x-forwarded-") {
+            return Err(self.refuse(key, raw, "a header field that means nothing else"));
+        }
+        Ok(field)
+    }
+
+    fn realms(
+        &self,
+        raw: &raw::Realms,
+        credentials: &raw::Credentials,
+        headers: &CredentialHeaders,
+    ) -> Result<Realms, ConfigError> {
+        let limit = headers.name_chars;
+        let name = |key, raw: &Opt<String>, default: &str| {
+            let name = raw.as_ref().map_or(default, |raw| raw.get_ref());
+            // A default is too long only where the limit was set.
+            let set = match (raw, &credentials.name_chars) {
+                (Some(raw), _) => Some(raw.span()),
+                (None, limit) => limit.as_ref().map(Spanned::span),
+            };
+            match set {
+                Some(span) if PrincipalRef::new("-", name, limit).is_err() => {
+                    let expected = part(limit);
+                    Err(self.refuse_as(key, format!("{name:?}"), span, expected))
+                }
+                _ => Ok(name.to_owned()),
+            }
+        };
+        let defaults = Realms::default();
+        let admin = name("realms.admin", &raw.admin, defaults.admin())?;
+        let auth = name("realms.auth", &raw.auth, defaults.auth())?;
+        if admin == auth
+            && let Some(set) = raw.auth.as_ref().or(raw.admin.as_ref())
+        {
+            let expected = "another realm than realms.admin";
+            return Err(self.refuse_as("realms.auth", format!("{auth:?}"), set.span(), expected));
+        }
+        Ok(Realms::new(&admin, &auth))
+    }
+
+    fn totp(&self, raw: &raw::Totp) -> Result<Totp, ConfigError> {
+        let default = Parameters::default();
+        let algorithm = match &raw.algorithm {
+            None => default.algorithm(),
+            Some(raw) => raw.get_ref().parse().map_err(|_| {
+                let expected = format!(
+                    "one of {}",
+                    Algorithm::ALL.map(Algorithm::as_str).join(", ")
+                );
+                self.refuse("totp.algorithm", raw, expected)
+            })?,
+        };
+        let digits = self.number("totp.digits", raw.digits.as_ref(), default.digits(), 6..=8)?;
+        let period = self.number(
+            "totp.period",
+            raw.period.as_ref(),
+            default.period(),
+            1..=3600,
+        )?;
+        Ok(Totp {
+            window: self.number("totp.window", raw.window.as_ref(), 1, 0..=10)?,
+            // Both numbers are within the bounds that it asks for.
+            parameters: Parameters::new(algorithm, digits, period).unwrap_or(default),
+        })
+    }
+
+    fn timeouts(&self, raw: &raw::Timeouts) -> Result<Timeouts, ConfigError> {
+        let keep_alive = self.duration("timeouts.keep_alive", raw.keep_alive.as_ref(), 15_000)?;
+        if let Some(raw) = &raw.keep_alive
+            && keep_alive.subsec_nanos() != 0
+        {
+            return Err(self.refuse("timeouts.keep_alive", raw, "whole seconds"));
+        }
+        Ok(Timeouts {
+            keep_alive,
+            read: self.duration("timeouts.read", raw.read.as_ref(), 60_000)?,
+            write: self.duration("timeouts.write", raw.write.as_ref(), 60_000)?,
+            body: self.duration("timeouts.body", raw.body.as_ref(), 30_000)?,
+        })
+    }
+
+    fn server(&self, raw: &raw::Server) -> Result<Server, ConfigError> {
+        let threads = match self.number("server.threads", raw.threads.as_ref(), 0, 0..=1024)? {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
+        };
+        Ok(Server { threads })
+    }
+
+    fn log(&self, raw: &raw::Log) -> Result<Log, ConfigError> {
+        let format = match &raw.format {
+            None => LogFormat::Human,
+            Some(raw) => match &**raw.get_ref() {
+                "human" => LogFormat::Human,
+                "json" => LogFormat::Json,
+                _ => return Err(self.refuse("log.format", raw, r#""human" or "json""#)),
+            },
+        };
+        let filter = match &raw.filter {
+            None => "info".to_owned(),
+            Some(raw)
+                if raw.get_ref().trim().is_empty()
+                    || EnvFilter::try_new(raw.get_ref()).is_err() =>
+            {
+                let expected = r#"directives such as "info" or "warn,realmgate=debug""#;
+                return Err(self.refuse("log.filter", raw, expected));
+            }
+            Some(raw) => raw.get_ref().clone(),
+        };
+        Ok(Log { format, filter })
+    }
+}
+
+/// Writes a field as an application that makes variables of fields may see it.
+fn folded(field: &HeaderName) -> String {
+    field.as_str().replace(['_', '.'], "-")
+}

@@ -1,0 +1,92 @@
+//! The sections of the store.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::raw;
+use super::source::Source;
+use crate::store::{CacheOptions, Options};
+
+impl Source<'_> {
+    pub(super) fn store(
+        &self,
+        raw: &raw::Store,
+        cache: &raw::Cache,
+    ) -> Result<Options, ConfigError> {
+        let path = match &raw.url {
+            Some(url) => self.database(url)?,
+            None => PathBuf::from("realmgate.db"),
+        };
+        let key_file = match &raw.key_file {
+            Some(file) if file.get_ref().is_empty() => {
+                return Err(self.refuse("store.key_file", file, "the path of a file"));
+            }
+            Some(file) => PathBuf::from(file.get_ref()),
+            None => path.with_extension("key"),
+        };
+        if key_file == path
+            && let Some(set) = raw.key_file.as_ref().or(raw.url.as_ref())
+        {
+            let shown = format!("{:?}", key_file.display().to_string());
+            return Err(self.refuse_as(
+                "store.key_file",
+                shown,
+                set.span(),
+                "another file than the database",
+            ));
+        }
+        Ok(Options {
+            path,
+            key_file,
+            readers: self.number("store.readers", raw.readers.as_ref(), 2, 1..=32)?,
+            timeout: self.duration("store.timeout", raw.timeout.as_ref(), 2_000)?,
+            cache: self.cache(cache)?,
+        })
+    }
+
+    /// Returns the path of a database; a refused address may hold a password and is not shown.
+    fn database(&self, url: &Spanned<String>) -> Result<PathBuf, ConfigError> {
+        let (scheme, path) = url.get_ref().split_once(':').unwrap_or(("", ""));
+        let names_file = Path::new(path).file_name().is_some()
+            && path != ":memory:"
+            && !path.starts_with("//")
+            && !path.ends_with('/')
+            && !path.contains('?');
+        if scheme == "sqlite" && names_file {
+            return Ok(path.into());
+        }
+        if scheme == "sqlite" {
+            let expected =
+                r#""sqlite:PATH" with the path of a file, no "//" before it and no "?" in it"#;
+            return Err(self.refuse("store.url", url, expected));
+        }
+        let shown = match scheme {
+            "" => r#""…""#.to_owned(),
+            scheme => format!("\"{}:…\"", scheme.escape_debug()),
+        };
+        Err(self.refuse_as("store.url", shown, url.span(), r#""sqlite:PATH""#))
+    }
+
+    fn cache(&self, raw: &raw::Cache) -> Result<CacheOptions, ConfigError> {
+        const ENTRIES: RangeInclusive<i64> = 1..=100_000_000;
+        Ok(CacheOptions {
+            capacity: self.number("cache.capacity", raw.capacity.as_ref(), 100_000, ENTRIES)?,
+            unknown_capacity: self.number(
+                "cache.unknown_capacity",
+                raw.unknown_capacity.as_ref(),
+                10_000,
+                ENTRIES,
+            )?,
+            ttl: self.duration("cache.ttl", raw.ttl.as_ref(), 300_000)?,
+            unknown_ttl: self.duration("cache.unknown_ttl", raw.unknown_ttl.as_ref(), 10_000)?,
+            stale_if_error: self.duration(
+                "cache.stale_if_error",
+                raw.stale_if_error.as_ref(),
+                300_000,
+            )?,
+        })
+    }
+}

@@ -1,0 +1,86 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why there is no [`Config`](super::Config).
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read, or is not UTF-8.
+    #[error("{0}: cannot be read")]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// The file is not TOML.
+    #[error("{file}:{line}:{column}: {message}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// A key that does not exist.
+    #[error("{place}: {key}: unknown key, expected one of {known}")]
+    UnknownKey {
+        /// Where it stands.
+        place: Place,
+        /// Its dotted path.
+        key: String,
+        /// The keys that exist beside it.
+        known: String,
+    },
+    /// A key that must be there.
+    #[error("{place}: {key}: missing, expected {expected}")]
+    Missing {
+        /// Where its table stands.
+        place: Place,
+        /// Its dotted path.
+        key: String,
+        /// What it may hold.
+        expected: String,
+    },
+    /// A value that does not do.
+    #[error("{place}: {key} = {value}: expected {expected}")]
+    Value {
+        /// Where it stands.
+        place: Place,
+        /// The dotted path of its key.
+        key: String,
+        /// The value as it was typed, shortened.
+        value: String,
+        /// What the key may hold.
+        expected: String,
+    },
+    /// An environment variable that overrides nothing.
+    #[error("{name}: unknown variable, expected {expected}")]
+    UnknownVariable {
+        /// Its name.
+        name: String,
+        /// The names that would do.
+        expected: String,
+    },
+    /// An environment variable whose value is not UTF-8.
+    #[error("{0}: not UTF-8")]
+    VariableNotText(String),
+}
+
+/// Where a key was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the file, at a line counted from 1.
+    Line(String, usize),
+    /// In the environment variable of this name.
+    Variable(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(file, line) => write!(f, "{file}:{line}"),
+            Self::Variable(name) => f.write_str(name),
+        }
+    }
+}

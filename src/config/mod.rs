@@ -1,0 +1,224 @@
+//! The configuration: what was typed ([`raw`]) becomes what it means ([`Config`]), or an error that
+//! names the place, the key, the value and what was expected.
+//!
+//! [`Source`] joins the file and the environment, [`check`], [`database`] and [`route`] check them. After that no
+//! module asks again whether a value is there or makes sense.
+
+mod check;
+mod database;
+mod error;
+mod raw;
+mod route;
+mod scalar;
+mod source;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::auth::{self, Policy};
+use crate::headers::CredentialHeaders;
+use crate::store;
+use source::Source;
+
+pub use error::{ConfigError, Place};
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[store]` and `[cache]`.
+    pub store: store::Options,
+    /// `[service]`.
+    pub service: Service,
+    /// `[gateway]`.
+    pub gateway: Gateway,
+    /// `[realms]`: the two reserved ones, which differ.
+    pub realms: auth::Realms,
+    /// `[totp]`.
+    pub totp: Totp,
+    /// `[credentials]`: three distinct fields that carry nothing else.
+    pub credential_headers: CredentialHeaders,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[timeouts]`.
+    pub timeouts: Timeouts,
+    /// `[server]`.
+    pub server: Server,
+    /// `[shutdown]`.
+    pub shutdown: Shutdown,
+    /// `[log]`.
+    pub log: Log,
+    /// `[compat]`.
+    pub compat: Compat,
+    /// Each `[[route]]`, in the order of the file: the first match wins. Names are distinct.
+    pub routes: Vec<Route>,
+    /// Each `[upstream.NAME]`, by name.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// The listener of realmgate's own endpoints.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// 127.0.0.1:8081 unless configured; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Who is believed about the original request; 127.0.0.1/32 and ::1/128 unless configured. Without
+    /// host bits; not empty if there are routes.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The listener of the transparent proxy.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// 127.0.0.1:8080 unless configured; port 0 lets the system choose. Another than the service's.
+    pub listen: SocketAddr,
+    /// Whether it also answers for realmgate's own endpoints; false unless configured.
+    pub serve_api: bool,
+}
+
+/// How tokens are checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Totp {
+    /// The steps accepted on each side of the current one, 0 to 10; 1 unless configured.
+    pub window: u8,
+    /// What new identities get unless they ask for something else.
+    pub parameters: auth::Parameters,
+}
+
+/// How much is taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest request body of realmgate's own endpoints, in bytes, 1024 to 16 MiB; 64 KiB unless
+    /// configured.
+    pub body_bytes: usize,
+}
+
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// How long a connection may lie idle between requests, in whole seconds; 15 s unless configured.
+    pub keep_alive: Duration,
+    /// The longest wait for the next bytes of a request; 60 s unless configured.
+    pub read: Duration,
+    /// The longest wait until bytes of an answer are taken; 60 s unless configured.
+    pub write: Duration,
+    /// How long the whole body of a request to realmgate's own endpoints may take; 30 s unless
+    /// configured.
+    pub body: Duration,
+}
+
+/// The process.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// How many threads serve requests, at least 1; one a core unless configured.
+    pub threads: usize,
+}
+
+/// The end.
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    /// How long requests under way may take after the signal; 30 s unless configured.
+    pub grace: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// `human` unless configured.
+    pub format: LogFormat,
+    /// Directives of `tracing_subscriber::EnvFilter`, which takes them; `info` unless configured.
+    pub filter: String,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For eyes.
+    Human,
+    /// An object a line.
+    Json,
+}
+
+/// Ways of the old server that are off unless configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Compat {
+    /// Whether lists show seeds.
+    pub reveal_seeds: bool,
+}
+
+/// What one `[[route]]` matches, who passes, and where to.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// What logs and metrics call it.
+    pub name: String,
+    /// The host that must match, in lower case, without port; none matches every host.
+    pub host: Option<String>,
+    /// The prefix of the path that must match, on a segment boundary. It begins with `/` and is in the
+    /// one form that paths are compared in. None matches every path.
+    pub path: Option<String>,
+    /// The methods of which one must match, at least one; none matches every method.
+    pub methods: Option<Vec<http::Method>>,
+    /// Who passes.
+    pub policy: Policy,
+    /// The place of its upstream in [`Config::upstreams`].
+    pub upstream: usize,
+    /// Whether `//` may stand in a path; false unless configured.
+    pub allow_double_slash: bool,
+    /// Whether `%2f` may stand in a path; false unless configured.
+    pub allow_encoded_slash: bool,
+}
+
+/// Servers that are alike.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// What routes call it.
+    pub name: String,
+    /// Its addresses, at least one, each once.
+    pub peers: Vec<SocketAddr>,
+    /// The longest wait for a connection; 5 s unless configured.
+    pub connect_timeout: Duration,
+    /// The longest wait for the next bytes of an answer; 60 s unless configured.
+    pub read_timeout: Duration,
+    /// The longest wait until bytes of a request are taken; 60 s unless configured.
+    pub write_timeout: Duration,
+    /// How long an unused connection is kept; 60 s unless configured.
+    pub idle_timeout: Duration,
+}
+
+impl Config {
+    /// Reads a file, or takes the defaults if there is none, and lets the variables
+    /// `REALMGATE_<SECTION>_<KEY>` of the environment override single keys.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let Some(file) = file else {
+            return Self::parse("", "defaults", env);
+        };
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError::Unreadable(file.into(), error))?;
+        Self::parse(&text, &file.display().to_string(), env)
+    }
+
+    /// As [`Config::load`], from a text; errors call it `file_name`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], except that it cannot be read.
+    pub fn parse(
+        text: &str,
+        file_name: &str,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let source = Source::new(file_name, text, env)?;
+        let raw = source.read()?;
+        check::check(&source, &raw)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! What was typed: every key optional, every value with the place it stands at.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use toml::Spanned;
+
+pub(super) type Opt<T> = Option<Spanned<T>>;
+pub(super) type List = Vec<Spanned<String>>;
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) store: Table<Store>,
+    pub(super) cache: Table<Cache>,
+    pub(super) service: Table<Service>,
+    pub(super) gateway: Table<Gateway>,
+    pub(super) realms: Table<Realms>,
+    pub(super) credentials: Table<Credentials>,
+    pub(super) totp: Table<Totp>,
+    pub(super) limits: Table<Limits>,
+    pub(super) timeouts: Table<Timeouts>,
+    pub(super) server: Table<Server>,
+    pub(super) shutdown: Table<Shutdown>,
+    pub(super) log: Table<Log>,
+    pub(super) compat: Table<Compat>,
+    pub(super) route: Vec<Spanned<Table<Route>>>,
+    pub(super) upstream: BTreeMap<String, Spanned<Table<Upstream>>>,
+}
+
+/// Names the sections whose keys the environment may override, each with its keys.
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 13] {
+    [
+        ("store", keys::<Store>()),
+        ("cache", keys::<Cache>()),
+        ("service", keys::<Service>()),
+        ("gateway", keys::<Gateway>()),
+        ("realms", keys::<Realms>()),
+        ("credentials", keys::<Credentials>()),
+        ("totp", keys::<Totp>()),
+        ("limits", keys::<Limits>()),
+        ("timeouts", keys::<Timeouts>()),
+        ("server", keys::<Server>()),
+        ("shutdown", keys::<Shutdown>()),
+        ("log", keys::<Log>()),
+        ("compat", keys::<Compat>()),
+    ]
+}
+
+/// Defines tables of optional keys.
+macro_rules! tables {
+    ($($table:ident { $($key:ident: $value:ty),+ $(,)? })+) => {$(
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct $table {
+            $(pub(super) $key: Opt<$value>,)+
+        }
+    )+};
+}
+
+tables! {
+    Store { url: String, key_file: String, readers: i64, timeout: String }
+    Cache {
+        capacity: i64,
+        unknown_capacity: i64,
+        ttl: String,
+        unknown_ttl: String,
+        stale_if_error: String,
+    }
+    Service { listen: String, trusted_proxies: List }
+    Gateway { listen: String, serve_api: bool }
+    Realms { admin: String, auth: String }
+    Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
+    Totp { window: i64, algorithm: String, digits: i64, period: i64 }
+    Limits { body_bytes: i64 }
+    Timeouts { keep_alive: String, read: String, write: String, body: String }
+    Server { threads: i64 }
+    Shutdown { grace: String }
+    Log { format: String, filter: String }
+    Compat { reveal_seeds: bool }
+    Route {
+        name: String,
+        host: String,
+        path: String,
+        methods: List,
+        allow: Allow,
+        upstream: String,
+        allow_double_slash: bool,
+        allow_encoded_slash: bool,
+    }
+    Rule { realm: String, name: String }
+    Upstream {
+        peers: List,
+        connect_timeout: String,
+        read_timeout: String,
+        write_timeout: String,
+        idle_timeout: String,
+    }
+}
+
+/// A table, and nothing else: what serde derives would also take an array of values in the order of
+/// the fields.
+#[derive(Debug, Default)]
+pub(super) struct Table<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfTable<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfTable<T> {
+            type Value = Table<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Table)
+            }
+        }
+
+        deserializer.deserialize_map(OfTable(PhantomData))
+    }
+}
+
+/// The two forms of `allow`.
+#[derive(Debug)]
+pub(super) enum Allow {
+    Word(String),
+    Rules(Vec<Spanned<Table<Rule>>>),
+}
+
+/// What `allow` may hold.
+pub(super) const ALLOW: &str =
+    r#""authenticated", "anyone" or an array of { realm = "…", name = "…" }, the name optional"#;
+
+impl<'de> Deserialize<'de> for Allow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfAllow;
+
+        impl<'de> Visitor<'de> for OfAllow {
+            type Value = Allow;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(ALLOW)
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Allow, E> {
+                Ok(Allow::Word(word.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, rules: A) -> Result<Allow, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(rules)).map(Allow::Rules)
+            }
+        }
+
+        deserializer.deserialize_any(OfAllow)
+    }
+}
+
+/// Names the keys of a table, in the order of its fields.
+pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
+    /// Takes the names that serde hands over and reads nothing.
+    struct Names<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Names<'_> {
+        type Error = de::value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(de::Error::custom("no struct"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+            option unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier
+            ignored_any
+        }
+    }
+
+    let mut names: &'static [&'static str] = &[];
+    // It always fails, and has handed over the names before.
+    let _ = T::deserialize(Names(&mut names));
+    names
+}

@@ -1,0 +1,308 @@
+//! Routes and upstreams.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use http::Method;
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::raw::{self, ALLOW, Allow, List, Opt, Table};
+use super::scalar::{flag, part};
+use super::source::Source;
+use super::{Route, Upstream};
+use crate::auth::{Policy, PrincipalRef, Rule};
+
+/// The most characters of the name of a route or an upstream.
+const NAME_CHARS: usize = 64;
+
+/// The most characters of a host (RFC 1035 §2.3.4, without the last dot).
+const HOST_CHARS: usize = 253;
+
+/// Checks the upstreams, and finds the addresses of peers that are named.
+pub(super) fn upstreams(
+    source: &Source<'_>,
+    raw: &BTreeMap<String, Spanned<Table<raw::Upstream>>>,
+) -> Result<Vec<Upstream>, ConfigError> {
+    raw.iter()
+        .map(|(name, raw)| upstream(source, name, raw))
+        .collect()
+}
+
+fn upstream(
+    source: &Source<'_>,
+    name: &str,
+    raw: &Spanned<Table<raw::Upstream>>,
+) -> Result<Upstream, ConfigError> {
+    if !is_name(name) {
+        let expected = format!("a name of {}", naming());
+        return Err(source.refuse_as("upstream", format!("{name:?}"), raw.span(), expected));
+    }
+    let key = |key: &str| format!("upstream.{name}.{key}");
+    let Table(table) = raw.get_ref();
+    let Some(peers) = &table.peers else {
+        return Err(source.missing(key("peers"), raw.span(), PEERS));
+    };
+    let timeout =
+        |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
+    Ok(Upstream {
+        name: name.to_owned(),
+        peers: addresses(source, &key("peers"), peers)?,
+        connect_timeout: timeout("connect_timeout", &table.connect_timeout, 5_000)?,
+        read_timeout: timeout("read_timeout", &table.read_timeout, 60_000)?,
+        write_timeout: timeout("write_timeout", &table.write_timeout, 60_000)?,
+        idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000)?,
+    })
+}
+
+/// What `peers` may hold.
+const PEERS: &str = r#"at least one address such as "127.0.0.1:9000" or "app.internal:9000""#;
+
+fn addresses(
+    source: &Source<'_>,
+    key: &str,
+    raw: &Spanned<List>,
+) -> Result<Vec<SocketAddr>, ConfigError> {
+    let mut addresses = Vec::new();
+    for (at, raw) in raw.get_ref().iter().enumerate() {
+        let refuse = |expected: &str| source.refuse(&format!("{key}[{at}]"), raw, expected);
+        let (host, port) = raw.get_ref().rsplit_once(':').unwrap_or_default();
+        if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
+            return Err(refuse("HOST:PORT with a port from 1 to 65535"));
+        }
+        let found: Vec<_> = raw
+            .get_ref()
+            .to_socket_addrs()
+            .map_err(|error| refuse(&format!("a host that has an address ({error})")))?
+            .collect();
+        // `localhost` and its like have addresses of both families and answer at one of them only,
+        // mostly the older.
+        let has_v4 = found.iter().any(SocketAddr::is_ipv4);
+        for address in found {
+            if (address.is_ipv4() || !has_v4) && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    if addresses.is_empty() {
+        return Err(source.refuse(key, raw, PEERS));
+    }
+    Ok(addresses)
+}
+
+/// Checks the routes, in their order.
+pub(super) fn routes(
+    source: &Source<'_>,
+    raw: &[Spanned<Table<raw::Route>>],
+    upstreams: &[Upstream],
+    name_chars: usize,
+) -> Result<Vec<Route>, ConfigError> {
+    let mut routes: Vec<Route> = Vec::new();
+    for (at, raw) in raw.iter().enumerate() {
+        let one = One {
+            source,
+            at,
+            name_chars,
+        };
+        let route = one.route(raw, upstreams)?;
+        if let Some(name) = &raw.get_ref().0.name
+            && routes.iter().any(|earlier| earlier.name == route.name)
+        {
+            return Err(one.refuse("name", name, "a name that no earlier route has"));
+        }
+        if let Some(earlier) = routes.iter().find(|earlier| is_same(earlier, &route)) {
+            let expected = format!(
+                "another host, path or methods than route {:?}, which matches first",
+                earlier.name
+            );
+            let shown = format!("{:?}", route.name);
+            return Err(source.refuse_as(&one.key("name"), shown, raw.span(), expected));
+        }
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+fn is_same(one: &Route, other: &Route) -> bool {
+    let methods = |route: &Route| -> Option<BTreeSet<String>> {
+        let methods = route.methods.as_ref()?;
+        Some(methods.iter().map(ToString::to_string).collect())
+    };
+    one.host == other.host && one.path == other.path && methods(one) == methods(other)
+}
+
+/// One route under check.
+struct One<'a> {
+    source: &'a Source<'a>,
+    at: usize,
+    name_chars: usize,
+}
+
+impl One<'_> {
+    fn route(
+        &self,
+        raw: &Spanned<Table<raw::Route>>,
+        upstreams: &[Upstream],
+    ) -> Result<Route, ConfigError> {
+        let Table(table) = raw.get_ref();
+        let missing =
+            |key, expected: String| self.source.missing(self.key(key), raw.span(), expected);
+        let Some(name) = &table.name else {
+            return Err(missing("name", naming()));
+        };
+        if !is_name(name.get_ref()) {
+            return Err(self.refuse("name", name, naming()));
+        }
+        let defined = || {
+            let names: Vec<_> = upstreams.iter().map(|upstream| &*upstream.name).collect();
+            match names.join(", ") {
+                names if names.is_empty() => "a defined upstream (none is defined)".to_owned(),
+                names => format!("a defined upstream (defined: {names})"),
+            }
+        };
+        let Some(allow) = &table.allow else {
+            return Err(missing("allow", ALLOW.to_owned()));
+        };
+        let Some(upstream) = &table.upstream else {
+            return Err(missing("upstream", defined()));
+        };
+        let Some(place) = upstreams
+            .iter()
+            .position(|defined| defined.name == *upstream.get_ref())
+        else {
+            return Err(self.refuse("upstream", upstream, defined()));
+        };
+        Ok(Route {
+            name: name.get_ref().clone(),
+            host: table
+                .host
+                .as_ref()
+                .map(|host| self.host(host))
+                .transpose()?,
+            path: table
+                .path
+                .as_ref()
+                .map(|path| self.path(path))
+                .transpose()?,
+            methods: table
+                .methods
+                .as_ref()
+                .map(|methods| self.methods(methods))
+                .transpose()?,
+            policy: self.policy(allow)?,
+            upstream: place,
+            allow_double_slash: flag(table.allow_double_slash.as_ref()),
+            allow_encoded_slash: flag(table.allow_encoded_slash.as_ref()),
+        })
+    }
+
+    fn host(&self, raw: &Spanned<String>) -> Result<String, ConfigError> {
+        let host = raw.get_ref().to_ascii_lowercase();
+        let is_v6 = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
+        let is_name = (1..=HOST_CHARS).contains(&host.len())
+            && host.split('.').all(|label| {
+                !label.is_empty()
+                    && label
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            });
+        if is_v6 || is_name {
+            return Ok(host);
+        }
+        let expected = r#"a host such as "app.example.org", without port, path or wildcard"#;
+        Err(self.refuse("host", raw, expected))
+    }
+
+    fn path(&self, raw: &Spanned<String>) -> Result<String, ConfigError> {
+        let path = raw.get_ref();
+        let is_plain = path
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"%?#\\".contains(&byte));
+        let is_canonical = path.starts_with('/')
+            && !path.contains("//")
+            && !path.split('/').any(|segment| matches!(segment, "." | ".."));
+        if is_plain && is_canonical {
+            return Ok(path.clone());
+        }
+        let expected = r#"a path such as "/api/": visible ASCII from "/" on, no "//", no "." or ".." segment, none of % ? # \"#;
+        Err(self.refuse("path", raw, expected))
+    }
+
+    fn methods(&self, raw: &Spanned<List>) -> Result<Vec<Method>, ConfigError> {
+        const EXPECTED: &str = r#"a method in upper case such as "GET""#;
+        let mut methods = Vec::new();
+        for (at, raw) in raw.get_ref().iter().enumerate() {
+            let text = raw.get_ref();
+            let method = Method::from_bytes(text.as_bytes())
+                .ok()
+                .filter(|_| !text.bytes().any(|byte| byte.is_ascii_lowercase()))
+                .ok_or_else(|| self.refuse(&format!("methods[{at}]"), raw, EXPECTED))?;
+            if !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
+        if methods.is_empty() {
+            return Err(self.refuse("methods", raw, r#"at least one method such as "GET""#));
+        }
+        Ok(methods)
+    }
+
+    fn policy(&self, raw: &Spanned<Allow>) -> Result<Policy, ConfigError> {
+        match raw.get_ref() {
+            Allow::Word(word) if word == "authenticated" => Ok(Policy::Authenticated),
+            Allow::Word(word) if word == "anyone" => Ok(Policy::Anyone),
+            Allow::Rules(rules) if !rules.is_empty() => rules
+                .iter()
+                .enumerate()
+                .map(|(at, rule)| self.rule(at, rule))
+                .collect::<Result<_, _>>()
+                .map(Policy::Allow),
+            Allow::Word(_) | Allow::Rules(_) => Err(self.refuse("allow", raw, ALLOW)),
+        }
+    }
+
+    fn rule(&self, at: usize, raw: &Spanned<Table<raw::Rule>>) -> Result<Rule, ConfigError> {
+        let Table(rule) = raw.get_ref();
+        let key = |key| format!("allow[{at}].{key}");
+        let expected = part(self.name_chars);
+        let checked = |name, raw: &Spanned<String>| {
+            let text = raw.get_ref();
+            match PrincipalRef::new("-", text, self.name_chars) {
+                Ok(_) => Ok(text.as_str().into()),
+                Err(_) => Err(self.refuse(&key(name), raw, expected.clone())),
+            }
+        };
+        let Some(realm) = &rule.realm else {
+            let key = self.key(&key("realm"));
+            return Err(self.source.missing(key, raw.span(), expected));
+        };
+        Ok(Rule {
+            realm: checked("realm", realm)?,
+            name: match &rule.name {
+                Some(name) => Some(checked("name", name)?),
+                None => None,
+            },
+        })
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("route[{}].{key}", self.at)
+    }
+
+    fn refuse<T>(&self, key: &str, raw: &Spanned<T>, expected: impl Into<String>) -> ConfigError {
+        self.source.refuse(&self.key(key), raw, expected)
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_CHARS).contains(&name.chars().count())
+        && name.trim() == name
+        && !name.chars().any(char::is_control)
+}
+
+fn naming() -> String {
+    format!("1 to {NAME_CHARS} characters, no control characters, no white space at either end")
+}

@@ -1,0 +1,61 @@
+//! Single values.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::source::Source;
+
+/// The bounds of every duration.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Source<'_> {
+    pub(super) fn number<T: TryFrom<i64>>(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<i64>>,
+        default: T,
+        range: RangeInclusive<i64>,
+    ) -> Result<T, ConfigError> {
+        let Some(raw) = raw else {
+            return Ok(default);
+        };
+        Some(*raw.get_ref())
+            .filter(|number| range.contains(number))
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| {
+                let expected = format!("{} to {}", range.start(), range.end());
+                self.refuse(key, raw, expected)
+            })
+    }
+
+    pub(super) fn duration(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<String>>,
+        default_millis: u64,
+    ) -> Result<Duration, ConfigError> {
+        let Some(raw) = raw else {
+            return Ok(Duration::from_millis(default_millis));
+        };
+        humantime::parse_duration(raw.get_ref())
+            .ok()
+            .filter(|duration| (SHORTEST..=LONGEST).contains(duration))
+            .ok_or_else(|| {
+                let expected = r#"a duration with a unit, "1ms" to "24h", such as "5s""#;
+                self.refuse(key, raw, expected)
+            })
+    }
+}
+
+/// Says what a name or a realm is.
+pub(super) fn part(limit: usize) -> String {
+    format!("1 to {limit} characters, no NUL, no white space at either end")
+}
+
+pub(super) fn flag(raw: Option<&Spanned<bool>>) -> bool {
+    raw.is_some_and(|raw| *raw.get_ref())
+}

@@ -1,0 +1,130 @@
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+
+mod route;
+mod section;
+mod source;
+
+fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let env = env.iter().map(|(name, value)| (name.into(), value.into()));
+    Config::parse(text, "realmgate.toml", env)
+}
+
+fn parse(text: &str) -> Config {
+    parse_with(text, &[]).unwrap()
+}
+
+fn error(text: &str) -> String {
+    parse_with(text, &[]).unwrap_err().to_string()
+}
+
+fn error_with(text: &str, name: &str, value: &str) -> String {
+    parse_with(text, &[(name, value)]).unwrap_err().to_string()
+}
+
+/// Asserts the message of each text, without the name of the file.
+#[track_caller]
+fn assert_errors(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(error(text), format!("realmgate.toml:{expected}"), "{text}");
+    }
+}
+
+/// A route and its upstream, with lines to add to the route or to put in place of its own.
+fn with_route(lines: &str) -> String {
+    let own = [
+        "name = 'web'",
+        "allow = 'authenticated'",
+        "upstream = 'web'",
+    ];
+    let keys: Vec<_> = lines
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let own: Vec<_> = own
+        .into_iter()
+        .filter(|line| !keys.contains(&line.split(' ').next().unwrap()))
+        .collect();
+    format!(
+        "[[route]]\n{lines}\n{}\n[upstream.web]\npeers = ['127.0.0.1:9000']\n",
+        own.join("\n")
+    )
+}
+
+#[track_caller]
+fn assert_route_errors(cases: &[(&str, &str)]) {
+    for (lines, expected) in cases {
+        let text = with_route(lines);
+        assert_eq!(error(&text), format!("realmgate.toml:{expected}"), "{text}");
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+fn reference() -> String {
+    fs::read_to_string(folder().join("realmgate.toml")).unwrap()
+}
+
+/// The reference with every key that is commented out taken in.
+fn uncommented() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+        _ => format!("{line}\n"),
+    };
+    reference().lines().map(line).collect()
+}
+
+#[test]
+fn every_example_loads() {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        Config::load(Some(&path), []).unwrap();
+        names.push(path.file_name().unwrap().to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["forward-auth.toml", "proxy.toml", "realmgate.toml"]);
+}
+
+#[test]
+fn reference_shows_the_defaults() {
+    let mut shown = parse(&uncommented());
+    assert_eq!((shown.routes.len(), shown.upstreams.len()), (1, 1));
+    shown.routes.clear();
+    let upstream = shown.upstreams.remove(0);
+    let defaults = parse("[upstream.billing]\npeers = ['127.0.0.1:9000', '127.0.0.1:9001']");
+    assert_eq!(
+        format!("{:?}", defaults.upstreams),
+        format!("{:?}", [upstream])
+    );
+    let empty = Config::load(None, []).unwrap();
+    assert_eq!(format!("{shown:?}"), format!("{empty:?}"));
+    let reference = parse(&reference());
+    assert_eq!(format!("{reference:?}"), format!("{empty:?}"));
+}
+
+#[test]
+fn reference_shows_every_key() {
+    let text = uncommented();
+    let written: toml::Table = text.parse().unwrap();
+    let mut known: Vec<_> = raw::sections().to_vec();
+    assert_eq!(known.len() + 2, raw::keys::<raw::Raw>().len());
+    known.push(("route", raw::keys::<raw::Route>()));
+    known.push(("upstream", raw::keys::<raw::Upstream>()));
+    assert_eq!(known.len(), written.len());
+    for (section, keys) in known {
+        let table = match &written[section] {
+            toml::Value::Array(routes) => routes[0].as_table(),
+            table => table.get("billing").unwrap_or(table).as_table(),
+        };
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        assert!(table.unwrap().keys().eq(keys), "{section}");
+    }
+}

@@ -1,0 +1,198 @@
+use super::*;
+use crate::auth::Rule;
+
+#[test]
+fn route_means_what_it_says() {
+    let lines = "host = 'WWW.Example.org'\npath = '/api/'\nmethods = ['GET', 'PURGE', 'GET']\n\
+                 allow = [{ realm = 'ops', name = 'alice' }, { realm = 'dev' }]";
+    let config = parse(&with_route(lines));
+    let [route] = &config.routes[..] else {
+        panic!("{:?}", config.routes);
+    };
+    assert_eq!(route.host.as_deref(), Some("www.example.org"));
+    assert_eq!(route.path.as_deref(), Some("/api/"));
+    let purge = http::Method::from_bytes(b"PURGE").unwrap();
+    assert_eq!(route.methods, Some(vec![http::Method::GET, purge]));
+    let rule = |realm: &str, name: Option<&str>| Rule {
+        realm: realm.into(),
+        name: name.map(Into::into),
+    };
+    let rules = vec![rule("ops", Some("alice")), rule("dev", None)];
+    assert_eq!(route.policy, Policy::Allow(rules));
+    assert_eq!(config.upstreams[route.upstream].name, "web");
+    assert_eq!(
+        config.upstreams[0].peers,
+        ["127.0.0.1:9000".parse().unwrap()]
+    );
+}
+
+#[test]
+fn words_of_allow_are_policies() {
+    let policy = |lines| parse(&with_route(lines)).routes.remove(0).policy;
+    assert_eq!(policy(""), Policy::Authenticated);
+    assert_eq!(policy("allow = 'anyone'"), Policy::Anyone);
+}
+
+#[test]
+fn named_peer_is_looked_up() {
+    let config = parse("[upstream.a]\npeers = ['localhost:9000', '127.0.0.1:9000', '[::1]:9']");
+    let expected = ["127.0.0.1:9000", "[::1]:9"].map(|peer| peer.parse().unwrap());
+    assert_eq!(config.upstreams[0].peers, expected);
+}
+
+#[test]
+fn incomplete_route_is_refused() {
+    let web = "[upstream.web]\npeers = ['127.0.0.1:1']\n";
+    let head = "[[route]]\nname = 'a'\n";
+    let naming = "1 to 64 characters, no control characters, no white space at either end";
+    assert_errors(&[
+        (
+            "[[route]]",
+            &format!("1: route[0].name: missing, expected {naming}"),
+        ),
+        (
+            head,
+            &format!("1: route[0].allow: missing, expected {}", raw::ALLOW),
+        ),
+        (
+            &format!("{head}allow = 'anyone'\n{web}"),
+            "1: route[0].upstream: missing, expected a defined upstream (defined: web)",
+        ),
+        (
+            "[upstream.a]",
+            "1: upstream.a.peers: missing, expected at least one address such as \
+             \"127.0.0.1:9000\" or \"app.internal:9000\"",
+        ),
+    ]);
+    let part = "1 to 128 characters, no NUL, no white space at either end";
+    assert_route_errors(&[
+        (
+            "name = ' a'",
+            &format!("2: route[0].name = ' a': expected {naming}"),
+        ),
+        (
+            "allow = [{ name = 'alice' }]",
+            &format!("2: route[0].allow[0].realm: missing, expected {part}"),
+        ),
+        (
+            "allow = [{ realm = 'ops', name = '' }]",
+            &format!("2: route[0].allow[0].name = '': expected {part}"),
+        ),
+    ]);
+}
+
+#[test]
+fn bad_allow_is_refused() {
+    for allow in ["[]", "'everyone'", "3", "true", "{ realm = 'ops' }"] {
+        let expected = format!("2: route[0].allow = {allow}: expected {}", raw::ALLOW);
+        assert_route_errors(&[(&format!("allow = {allow}"), &expected)]);
+    }
+    assert_route_errors(&[
+        (
+            "allow = ['ops']",
+            "2: route[0].allow[0] = 'ops': expected a table",
+        ),
+        (
+            "allow = [['ops']]",
+            "2: route[0].allow[0] = ['ops']: expected a table",
+        ),
+    ]);
+}
+
+#[test]
+fn undefined_upstream_is_refused() {
+    assert_route_errors(&[(
+        "upstream = 'wbe'",
+        "2: route[0].upstream = 'wbe': expected a defined upstream (defined: web)",
+    )]);
+    assert_errors(&[(
+        "[[route]]\nname = 'a'\nallow = 'anyone'\nupstream = 'web'",
+        "4: route[0].upstream = 'web': expected a defined upstream (none is defined)",
+    )]);
+}
+
+#[test]
+fn bad_match_is_refused() {
+    for host in ["", "a:80", "a/b", "*.a", "a.", "é", "[::1", "::1"] {
+        assert_route_errors(&[(
+            &format!("host = '{host}'"),
+            &format!(
+                "2: route[0].host = '{host}': expected a host such as \"app.example.org\", without \
+                 port, path or wildcard"
+            ),
+        )]);
+    }
+    for path in [
+        "", "api", "//", "/a//b", "/../a", "/a/..", "/./a", "/%61", "/a?b", "/a#b", "/a\\b", "/é",
+    ] {
+        assert_route_errors(&[(
+            &format!("path = '{path}'"),
+            &format!(
+                "2: route[0].path = '{path}': expected a path such as \"/api/\": visible ASCII from \
+                 \"/\" on, no \"//\", no \".\" or \"..\" segment, none of % ? # \\"
+            ),
+        )]);
+    }
+    assert_route_errors(&[
+        (
+            "methods = ['GET', 'post']",
+            "2: route[0].methods[1] = 'post': expected a method in upper case such as \"GET\"",
+        ),
+        (
+            "methods = []",
+            "2: route[0].methods = []: expected at least one method such as \"GET\"",
+        ),
+    ]);
+    for lines in ["host = '[::1]'", "path = '/'", "path = '/a..b/...'"] {
+        parse(&with_route(lines));
+    }
+}
+
+#[test]
+fn duplicate_route_is_refused() {
+    let second = |name: &str, host: &str, methods: &str| {
+        format!(
+            "{}[[route]]\nname = '{name}'\nhost = '{host}'\nmethods = {methods}\nallow = 'anyone'\n\
+             upstream = 'web'",
+            with_route("host = 'a'\nmethods = ['GET', 'PUT']")
+        )
+    };
+    assert_errors(&[
+        (
+            &second("web", "b", "['GET']"),
+            "10: route[1].name = 'web': expected a name that no earlier route has",
+        ),
+        (
+            &second("b", "A", "['PUT', 'GET']"),
+            "9: route[1].name = \"b\": expected another host, path or methods than route \"web\", \
+             which matches first",
+        ),
+    ]);
+    parse(&second("b", "a", "['GET']"));
+}
+
+#[test]
+fn bad_upstream_is_refused() {
+    let peers = "expected at least one address such as \"127.0.0.1:9000\" or \"app.internal:9000\"";
+    let port = "expected HOST:PORT with a port from 1 to 65535";
+    for (value, at, expected) in [
+        ("[]", "peers = []", peers),
+        ("['127.0.0.1']", "peers[0] = '127.0.0.1'", port),
+        ("['a:1', ':80']", "peers[1] = ':80'", port),
+        ("['127.0.0.1:0']", "peers[0] = '127.0.0.1:0'", port),
+        ("['127.0.0.1:65536']", "peers[0] = '127.0.0.1:65536'", port),
+        ("['http://a']", "peers[0] = 'http://a'", port),
+    ] {
+        let text = format!(
+            "[upstream.a]\npeers = {}",
+            value.replace("'a:1'", "'[::1]:1'")
+        );
+        assert_errors(&[(&text, &format!("2: upstream.a.{at}: {expected}"))]);
+    }
+    let message = error("[upstream.a]\npeers = ['nobody.invalid:80']");
+    let expected = "realmgate.toml:2: upstream.a.peers[0] = 'nobody.invalid:80': expected a host that has an address (";
+    assert!(message.starts_with(expected), "{message}");
+    let message = error("[upstream.'']\npeers = []");
+    let expected = "realmgate.toml:1: upstream = \"\": expected a name of 1 to 64 characters";
+    assert!(message.starts_with(expected), "{message}");
+}

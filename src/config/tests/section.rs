@@ -1,0 +1,263 @@
+use super::*;
+use crate::auth::Algorithm;
+
+#[test]
+fn values_mean_what_they_say() {
+    let config = parse(
+        r#"
+        cache.ttl = "1m 30s"
+        [store]
+        url = "sqlite:/var/lib/r/r.db"
+        [service]
+        trusted_proxies = ["10.0.0.0/8", "192.0.2.1"]
+        [totp]
+        window = 10
+        algorithm = "sha256"
+        digits = 8
+        [credentials]
+        token_header = "X-Code"
+        name_chars = 64
+        [log]
+        format = "json"
+        "#,
+    );
+    assert_eq!(config.store.path, Path::new("/var/lib/r/r.db"));
+    assert_eq!(config.store.key_file, Path::new("/var/lib/r/r.key"));
+    assert_eq!(config.store.cache.ttl, Duration::from_secs(90));
+    let networks: Vec<_> = config.service.trusted_proxies;
+    assert_eq!(
+        networks,
+        [
+            "10.0.0.0/8".parse().unwrap(),
+            "192.0.2.1/32".parse::<IpNet>().unwrap()
+        ]
+    );
+    assert_eq!(config.totp.window, 10);
+    assert_eq!(config.totp.parameters.algorithm(), Algorithm::Sha256);
+    assert_eq!(config.totp.parameters.digits(), 8);
+    assert_eq!(config.credential_headers.token, "x-code");
+    assert_eq!(config.credential_headers.name_chars, 64);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert!(config.server.threads >= 1);
+}
+
+#[test]
+fn number_out_of_range_is_refused() {
+    for (section, key, least, most) in [
+        ("store", "readers", 1, 32),
+        ("cache", "capacity", 1, 100_000_000),
+        ("cache", "unknown_capacity", 1, 100_000_000),
+        ("credentials", "name_chars", 14, 128),
+        ("totp", "window", 0, 10),
+        ("totp", "digits", 6, 8),
+        ("totp", "period", 1, 3600),
+        ("limits", "body_bytes", 1024, 16_777_216),
+        ("server", "threads", 0, 1024),
+    ] {
+        let text = |number: i64| format!("[{section}]\n{key} = {number}");
+        parse(&text(least));
+        parse(&text(most));
+        let expected = |number| {
+            format!("realmgate.toml:2: {section}.{key} = {number}: expected {least} to {most}")
+        };
+        assert_eq!(
+            error(&text(most + 1)),
+            expected(most + 1).replace(" 14 ", " 1 ")
+        );
+        if key != "name_chars" {
+            assert_eq!(error(&text(least - 1)), expected(least - 1));
+        }
+    }
+    assert_errors(&[
+        (
+            "[credentials]\nname_chars = 0",
+            "2: credentials.name_chars = 0: expected 1 to 128",
+        ),
+        (
+            "[credentials]\nname_chars = 13",
+            "2: realms.admin = \"ungleich-admin\": expected 1 to 13 characters, no NUL, no white \
+             space at either end",
+        ),
+    ]);
+}
+
+#[test]
+fn bad_duration_is_refused() {
+    let keys = [
+        ("store", "timeout"),
+        ("cache", "ttl"),
+        ("cache", "unknown_ttl"),
+        ("cache", "stale_if_error"),
+        ("timeouts", "keep_alive"),
+        ("timeouts", "read"),
+        ("timeouts", "write"),
+        ("timeouts", "body"),
+        ("shutdown", "grace"),
+    ];
+    for (section, key) in keys {
+        for value in ["0s", "0", "5", "", "soon", "-1s", "999us", "24h 1s"] {
+            assert_errors(&[(
+                &format!("[{section}]\n{key} = \"{value}\""),
+                &format!(
+                    "2: {section}.{key} = \"{value}\": expected a duration with a unit, \"1ms\" to \
+                     \"24h\", such as \"5s\""
+                ),
+            )]);
+        }
+        parse(&format!("[{section}]\n{key} = '1s'"));
+        parse(&format!("[{section}]\n{key} = '24h'"));
+    }
+    assert_errors(&[
+        (
+            "[timeouts]\nkeep_alive = '1500ms'",
+            "2: timeouts.keep_alive = '1500ms': expected whole seconds",
+        ),
+        (
+            "[upstream.a]\npeers = ['127.0.0.1:1']\nread_timeout = '0s'",
+            "3: upstream.a.read_timeout = '0s': expected a duration with a unit, \"1ms\" to \
+             \"24h\", such as \"5s\"",
+        ),
+    ]);
+}
+
+#[test]
+fn store_other_than_a_file_is_refused_without_showing_its_password() {
+    let sqlite =
+        "expected \"sqlite:PATH\" with the path of a file, no \"//\" before it and no \"?\" in it";
+    assert_errors(&[
+        (
+            "[store]\nurl = 'postgres://r:secret@db/r'",
+            "2: store.url = \"postgres:…\": expected \"sqlite:PATH\"",
+        ),
+        (
+            "[store]\nurl = 'r.db'",
+            "2: store.url = \"…\": expected \"sqlite:PATH\"",
+        ),
+        (
+            "[store]\nurl = ''",
+            "2: store.url = \"…\": expected \"sqlite:PATH\"",
+        ),
+        (
+            "[store]\nurl = 'sqlite:r.key'",
+            "2: store.key_file = \"r.key\": expected another file than the database",
+        ),
+        (
+            "[store]\nkey_file = ''",
+            "2: store.key_file = '': expected the path of a file",
+        ),
+    ]);
+    for path in ["", ":memory:", "//r.db", "data/", "r.db?mode=ro", ".."] {
+        let text = format!("[store]\nurl = 'sqlite:{path}'");
+        assert_errors(&[(&text, &format!("2: store.url = 'sqlite:{path}': {sqlite}"))]);
+    }
+}
+
+#[test]
+fn bad_network_is_refused() {
+    let expected = "expected an address or a network such as \"10.0.0.0/8\"";
+    for value in ["10.0.0.0/33", "10.0.0/8", "proxy", ""] {
+        assert_errors(&[(
+            &format!("[service]\ntrusted_proxies = ['::1', '{value}']"),
+            &format!("2: service.trusted_proxies[1] = '{value}': {expected}"),
+        )]);
+    }
+    assert_errors(&[(
+        "[service]\ntrusted_proxies = ['10.1.0.0/8']",
+        "2: service.trusted_proxies[0] = '10.1.0.0/8': expected a network without host bits, \
+         \"10.0.0.0/8\"",
+    )]);
+}
+
+#[test]
+fn no_trusted_proxy_is_refused_with_routes_only() {
+    let service = "[service]\ntrusted_proxies = []\n";
+    assert_errors(&[(
+        &format!("{service}{}", with_route("")),
+        "2: service.trusted_proxies = []: expected at least one network while there are routes, \
+         since forward-auth would believe nobody",
+    )]);
+    assert_eq!(parse(service).service.trusted_proxies, []);
+}
+
+#[test]
+fn bad_listener_is_refused() {
+    assert_errors(&[
+        (
+            "[service]\nlisten = 'localhost:1'",
+            "2: service.listen = 'localhost:1': expected an IP address and a port such as \
+             \"127.0.0.1:8081\"",
+        ),
+        (
+            "[gateway]\nlisten = '127.0.0.1:8081'",
+            "2: gateway.listen = \"127.0.0.1:8081\": expected another address than service.listen \
+             (127.0.0.1:8081)",
+        ),
+        (
+            "[service]\nlisten = '0.0.0.0:8080'",
+            "2: gateway.listen = \"127.0.0.1:8080\": expected another address than service.listen \
+             (0.0.0.0:8080)",
+        ),
+    ]);
+    parse("[gateway]\nlisten = '127.0.0.1:0'\n[service]\nlisten = '127.0.0.1:0'");
+    parse("[gateway]\nlisten = '127.0.0.2:8081'");
+}
+
+#[test]
+fn bad_names_are_refused() {
+    let taken = "expected a header field that means nothing else";
+    assert_errors(&[
+        (
+            "[realms]\nauth = 'ungleich-admin'",
+            "2: realms.auth = \"ungleich-admin\": expected another realm than realms.admin",
+        ),
+        (
+            "[realms]\nadmin = ''",
+            "2: realms.admin = \"\": expected 1 to 128 characters, no NUL, no white space at \
+             either end",
+        ),
+        (
+            "[credentials]\nname_header = 'X Name'",
+            "2: credentials.name_header = 'X Name': expected the name of a header field",
+        ),
+        (
+            "[credentials]\nrealm_header = 'x_auth.name'",
+            "2: credentials.realm_header = 'x_auth.name': expected a header field of its own, \
+             \"_\" and \".\" counting as \"-\"",
+        ),
+    ]);
+    for name in [
+        "Authorization",
+        "host",
+        "Content_Length",
+        "X-Forwarded-User",
+        "Connection",
+    ] {
+        assert_errors(&[(
+            &format!("[credentials]\ntoken_header = '{name}'"),
+            &format!("2: credentials.token_header = '{name}': {taken}"),
+        )]);
+    }
+}
+
+#[test]
+fn bad_word_is_refused() {
+    assert_errors(&[
+        (
+            "[totp]\nalgorithm = 'MD5'",
+            "2: totp.algorithm = 'MD5': expected one of SHA1, SHA256, SHA512",
+        ),
+        (
+            "[log]\nformat = 'xml'",
+            "2: log.format = 'xml': expected \"human\" or \"json\"",
+        ),
+        (
+            "[log]\nfilter = 'a=b=c'",
+            "2: log.filter = 'a=b=c': expected directives such as \"info\" or \
+             \"warn,realmgate=debug\"",
+        ),
+        (
+            "[log]\nfilter = ' '",
+            "2: log.filter = ' ': expected directives such as \"info\" or \"warn,realmgate=debug\"",
+        ),
+    ]);
+}

@@ -1,0 +1,244 @@
+use std::error::Error;
+use std::os::unix::ffi::OsStringExt;
+
+use super::*;
+
+#[test]
+fn unknown_key_is_refused_with_the_known_ones() {
+    assert_errors(&[
+        (
+            "\n[totp]\nwindow = 1\nwindwo = 1",
+            "4: totp.windwo: unknown key, expected one of window, algorithm, digits, period",
+        ),
+        (
+            "[limits]\nx = 1",
+            "2: limits.x: unknown key, expected one of body_bytes",
+        ),
+        (
+            "[gateway]\nport = 1",
+            "2: gateway.port: unknown key, expected one of listen or serve_api",
+        ),
+        (
+            "[gatway]",
+            "1: gatway: unknown key, expected one of store, cache, service, gateway, realms, \
+             credentials, totp, limits, timeouts, server, shutdown, log, compat, route, upstream",
+        ),
+    ]);
+    assert_route_errors(&[
+        (
+            "hosts = 1",
+            "2: route[0].hosts: unknown key, expected one of name, host, path, methods, allow, \
+             upstream, allow_double_slash, allow_encoded_slash",
+        ),
+        (
+            "allow = [{ realm = 'a' }, { user = 'b' }]",
+            "2: route[0].allow[1].user: unknown key, expected one of realm or name",
+        ),
+    ]);
+    let expected = "2: upstream.a.peer: unknown key, expected one of peers, connect_timeout, \
+                    read_timeout, write_timeout, idle_timeout";
+    assert_errors(&[("[upstream.a]\npeer = []", expected)]);
+}
+
+#[test]
+fn wrong_type_is_refused() {
+    assert_errors(&[
+        (
+            "[totp]\nwindow = '1'",
+            "2: totp.window = '1': expected a whole number",
+        ),
+        (
+            "[totp]\nwindow = 1.5",
+            "2: totp.window = 1.5: expected a whole number",
+        ),
+        (
+            "[totp]\nwindow = 9223372036854775808",
+            "2: totp.window = 9223372036854775808: expected a whole number",
+        ),
+        (
+            "[gateway]\nserve_api = 'yes'",
+            "2: gateway.serve_api = 'yes': expected true or false",
+        ),
+        ("[log]\nfilter = 3", "2: log.filter = 3: expected a string"),
+        (
+            "[service]\ntrusted_proxies = '10.0.0.0/8'",
+            "2: service.trusted_proxies = '10.0.0.0/8': expected an array",
+        ),
+        (
+            "[service]\ntrusted_proxies = [\n  '10.0.0.0/8',\n  8,\n]",
+            "4: service.trusted_proxies[1] = 8: expected a string",
+        ),
+        ("totp = 3", "1: totp = 3: expected a table"),
+        ("totp = [3]", "1: totp = [3]: expected a table"),
+        (
+            "[[totp]]\nwindow = 3",
+            "1: totp = [[totp]]: expected a table",
+        ),
+        ("upstream = 3", "1: upstream = 3: expected a table"),
+        ("upstream.a = 3", "1: upstream.a = 3: expected a table"),
+        (
+            "[route]\nname = 'a'",
+            "1: route = [route]: expected an array",
+        ),
+    ]);
+}
+
+#[test]
+fn syntax_error_names_line_and_column() {
+    assert_errors(&[
+        ("[totp]\nwindow = = 1", "2:10: extra `=`, expected nothing"),
+        ("[totp]\nwindow = 1\nwindow = 2", "3:1: duplicate key"),
+        ("[totp", "1:6: unclosed table, expected `]`"),
+    ]);
+}
+
+#[test]
+fn unreadable_file_is_named_with_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.toml");
+    let error = Config::load(Some(&path), []).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{}: cannot be read", path.display())
+    );
+    let source = error.source().unwrap().to_string();
+    assert_eq!(source, "No such file or directory (os error 2)");
+    fs::write(&path, b"\xff").unwrap();
+    let error = Config::load(Some(&path), []).unwrap_err();
+    assert!(error.source().is_some());
+    fs::write(&path, "[totp]\nwindow = 11").unwrap();
+    let error = Config::load(Some(&path), []).unwrap_err();
+    let expected = format!("{}:2: totp.window = 11: expected 0 to 10", path.display());
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn long_values_are_shortened_and_cannot_forge_a_line() {
+    assert_errors(&[(
+        &format!("[log]\nformat = '{}'", "x".repeat(80)),
+        &format!(
+            "2: log.format = '{}…: expected \"human\" or \"json\"",
+            "x".repeat(59)
+        ),
+    )]);
+    let message = error_with("", "REALMGATE_LOG_FORMAT", "\u{1b}[2Ja\nb");
+    let expected =
+        "REALMGATE_LOG_FORMAT: log.format = \\u{1b}[2Ja…: expected \"human\" or \"json\"";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn variable_wins_over_the_file() {
+    let text = "[totp]\nwindow = 11\ndigits = 7\n";
+    let env = [
+        ("REALMGATE_TOTP_WINDOW", "3"),
+        ("REALMGATE_STORE_URL", "sqlite:/r.db"),
+        ("REALMGATE_LOG_FILTER", "\"debug\""),
+        ("REALMGATE_GATEWAY_SERVE_API", "true"),
+        ("REALMGATE_SERVICE_TRUSTED_PROXIES", "['10.0.0.0/8']"),
+        ("REALMGATE_REALMS_ADMIN", "1979-05-27"),
+        ("PATH", "/bin"),
+    ];
+    let config = parse_with(text, &env).unwrap();
+    assert_eq!(config.totp.window, 3);
+    assert_eq!(config.totp.parameters.digits(), 7);
+    assert_eq!(config.store.path, Path::new("/r.db"));
+    assert_eq!(config.log.filter, "debug");
+    assert!(config.gateway.serve_api);
+    let networks = config.service.trusted_proxies;
+    assert_eq!(networks, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(config.realms.admin(), "1979-05-27");
+}
+
+#[test]
+fn every_key_of_the_plain_sections_has_a_variable() {
+    let written: toml::Table = uncommented().parse().unwrap();
+    for (section, keys) in raw::sections() {
+        for key in keys {
+            let name = format!("realmgate_{section}_{key}").to_uppercase();
+            let value = written[section][key].to_string();
+            parse_with("", &[(&name, &value)]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn bad_variable_is_named() {
+    for (name, value, expected) in [
+        ("TOTP_WINDOW", "11", "totp.window = 11: expected 0 to 10"),
+        (
+            "TOTP_WINDOW",
+            "two",
+            "totp.window = two: expected a whole number",
+        ),
+        (
+            "LOG_FILTER",
+            "",
+            "log.filter = : expected directives such as \"info\" or \"warn,realmgate=debug\"",
+        ),
+        (
+            "SERVICE_TRUSTED_PROXIES",
+            "['::1', 'x']",
+            "service.trusted_proxies[1] = 'x': expected an address or a network such as \"10.0.0.0/8\"",
+        ),
+        (
+            "STORE_URL",
+            "postgres://r:secret@db/r",
+            "store.url = \"postgres:…\": expected \"sqlite:PATH\"",
+        ),
+        (
+            "TOTP_WINDWO",
+            "1",
+            "unknown variable, expected REALMGATE_TOTP_ and one of WINDOW, ALGORITHM, DIGITS, PERIOD",
+        ),
+        (
+            "ROUTE_NAME",
+            "1",
+            "unknown variable, expected REALMGATE_ and one of STORE, CACHE, SERVICE, GATEWAY, REALMS, \
+             CREDENTIALS, TOTP, LIMITS, TIMEOUTS, SERVER, SHUTDOWN, LOG, COMPAT",
+        ),
+    ] {
+        let name = format!("REALMGATE_{name}");
+        let message = error_with("[totp]\nwindow = 1", &name, value);
+        assert_eq!(message, format!("{name}: {expected}"));
+    }
+}
+
+#[test]
+fn place_in_the_file_stays_right_beside_variables() {
+    let message = error_with("\n[totp]\nwindow = 11", "REALMGATE_TOTP_DIGITS", "7");
+    assert_eq!(
+        message,
+        "realmgate.toml:3: totp.window = 11: expected 0 to 10"
+    );
+    let message = error_with("totp = 3", "REALMGATE_TOTP_DIGITS", "7");
+    assert_eq!(message, "realmgate.toml:1: totp = 3: expected a table");
+    let message = error_with("[log\n", "REALMGATE_TOTP_DIGITS", "7");
+    assert!(message.starts_with("realmgate.toml:1:"), "{message}");
+}
+
+#[test]
+fn variables_of_others_are_ignored() {
+    for name in [
+        "REALMGATE_CONFIG",
+        "REALMGATE_SEED",
+        "REALMGATE_PORT",
+        "REALMGATE_PORT_8081_TCP_ADDR",
+        "REALMGATE_SERVICE_HOST",
+        "REALMGATE_SERVICE_PORT",
+        "REALMGATE_SERVICE_PORT_HTTP",
+        "XREALMGATE_FOO",
+    ] {
+        parse_with("", &[(name, "x")]).unwrap();
+    }
+}
+
+#[test]
+fn variable_that_is_not_text_is_refused() {
+    let value = || OsString::from_vec(vec![0xff]);
+    let name = || OsString::from("REALMGATE_LOG_FILTER");
+    let error = Config::parse("", "r.toml", [(name(), value())]).unwrap_err();
+    assert_eq!(error.to_string(), "REALMGATE_LOG_FILTER: not UTF-8");
+    Config::parse("", "r.toml", [("REALMGATE_SEED".into(), value())]).unwrap();
+    Config::parse("", "r.toml", [(value(), value())]).unwrap();
+}
