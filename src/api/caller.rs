@@ -1,0 +1,161 @@
+use http::Method;
+
+use super::Api;
+use super::body::Body;
+use super::call::Call;
+use super::field::{Fault, Kind};
+use super::wire::Answer;
+use crate::auth::{
+    Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Token, UnixTime,
+};
+use crate::headers::Scratch;
+
+/// The names of a name, a realm and a token in a body.
+pub(super) type Names = [&'static str; 3];
+
+/// Version 0.8's caller.
+const AUTH: Names = ["auth_name", "auth_realm", "auth_token"];
+/// Version 0.8's subject, and version 0.6's caller.
+const PLAIN: Names = ["name", "realm", "token"];
+/// Version 0.6's subject.
+const VERIFY: Names = ["verifyname", "verifyrealm", "verifytoken"];
+
+/// Which resource is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// `/ungleichotp/verify/`.
+    Verify,
+    /// `/ungleichotp/` and what is below.
+    Identities,
+}
+
+/// Decides whether whoever calls may do what `policy` guards.
+///
+/// # Errors
+/// The answer to a denial.
+pub(super) async fn admit(
+    api: &Api,
+    call: &Call,
+    resource: Resource,
+    policy: &Policy,
+) -> Result<Permit, Answer> {
+    let parts = caller_names(&call.body, resource, &call.method)
+        .map(|names| parts(&call.body, names, api.credential_headers.name_chars));
+    let mut scratch = Scratch::new();
+    let presented = match (
+        api.credential_headers.read(&call.headers, &mut scratch),
+        &parts,
+    ) {
+        (in_headers, None) => in_headers,
+        (Presented::Absent, Some(Ok(parts))) => parts.presented(api.credential_headers.name_chars),
+        (Presented::Absent, Some(Err(flaw))) => Presented::Malformed(*flaw),
+        (_, Some(_)) => Presented::Malformed(Flaw::TwoKinds),
+    };
+    let attempt = Attempt {
+        presented,
+        source: call.source,
+    };
+    decide(api, &attempt, policy, call.now)
+        .await
+        .map_err(|denial| answer(&denial))
+}
+
+/// Decides on an attempt and logs a denial.
+///
+/// # Errors
+/// The denial.
+pub(super) async fn decide(
+    api: &Api,
+    attempt: &Attempt<'_>,
+    policy: &Policy,
+    now: UnixTime,
+) -> Result<Permit, Denial> {
+    let denial = match api.authority.decide(attempt, policy, now).await {
+        Decision::Permit(permit) => return Ok(permit),
+        Decision::Denial(denial) => denial,
+    };
+    let principal = match &attempt.presented {
+        Presented::Credential(credential) => Some(credential.principal()),
+        Presented::Absent | Presented::Malformed(_) => None,
+    };
+    if let Denial::Unavailable(error) = &denial {
+        tracing::error!(%error, reason = denial.reason(), ?principal, door = "rest", "denied");
+    } else {
+        tracing::info!(
+            reason = denial.reason(),
+            ?principal,
+            door = "rest",
+            "denied"
+        );
+    }
+    Err(denial)
+}
+
+/// Returns the answer to a caller who may not pass.
+pub(super) fn answer(denial: &Denial) -> Answer {
+    match denial {
+        Denial::NoCredential | Denial::Malformed(_) | Denial::Refused(_) => {
+            Answer::not_authenticated()
+        }
+        Denial::Throttled { retry_after } => Answer::not_authenticated().retry_after(*retry_after),
+        Denial::NotAllowed => Answer::not_allowed(),
+        Denial::Unavailable(_) => Answer::unavailable(),
+    }
+}
+
+/// Returns what the subject of a verification is called: as the version that the body is of says.
+pub(super) fn subject_names(body: &Body) -> Names {
+    if !body.has_any(AUTH) && body.has_any(VERIFY) {
+        VERIFY
+    } else {
+        PLAIN
+    }
+}
+
+/// Returns what the caller is called, or none if the body does not name one.
+///
+/// Version 0.6 sends the caller in the fields in which 0.8 sends the subject, so it is only believed
+/// where they cannot mean that: beside a `verify…` field, and where nothing is created or changed.
+fn caller_names(body: &Body, resource: Resource, method: &Method) -> Option<Names> {
+    if body.has_any(AUTH) {
+        return Some(AUTH);
+    }
+    let old = match resource {
+        Resource::Verify => body.has_any(VERIFY) && body.has_any(PLAIN),
+        Resource::Identities => {
+            let reads_fields = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+            !reads_fields && body.has("token")
+        }
+    };
+    old.then_some(PLAIN)
+}
+
+/// The parts of a credential in a body.
+struct Parts {
+    name: String,
+    realm: String,
+    token: String,
+}
+
+impl Parts {
+    fn presented(&self, limit: usize) -> Presented<'_> {
+        Credential::new(&self.name, &self.realm, &self.token, limit).into()
+    }
+}
+
+fn parts(body: &Body, [name, realm, token]: Names, limit: usize) -> Result<Parts, Flaw> {
+    let part = |name, kind, limit| body.text(name, kind, limit).map_err(|faults| flaw(&faults));
+    Ok(Parts {
+        name: part(name, Kind::Plain, limit)?,
+        realm: part(realm, Kind::Plain, limit)?,
+        token: part(token, Kind::Token, Token::MAX_CHARS)?,
+    })
+}
+
+/// Names, for the log, why a field of the caller cannot be used.
+fn flaw(faults: &[Fault]) -> Flaw {
+    match faults {
+        [Fault::Missing | Fault::Null | Fault::Blank, ..] => Flaw::Partial,
+        _ => Flaw::Encoding,
+    }
+}

@@ -1,0 +1,279 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{Error, Visitor};
+
+/// What one field of a body holds.
+#[derive(Clone)]
+pub(super) enum Value {
+    /// `null`.
+    Null,
+    /// A string. A lone surrogate, which no UTF-8 can hold, is U+FFFD in the text and stands beside it.
+    Text {
+        /// The text.
+        text: String,
+        /// The first lone surrogate.
+        surrogate: Option<u16>,
+    },
+    /// An integer, in decimal, of any size.
+    Integer(String),
+    /// Another number, as Python prints it.
+    Float(String),
+    /// `true`, `false`, a list or an object.
+    Other,
+}
+
+/// How an integer becomes a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As its decimal digits.
+    Plain,
+    /// With the leading zeros that a token loses as an integer, so that it has 6 digits again.
+    Token,
+}
+
+/// The digits of a token unless its identity says otherwise, which is not known yet.
+const TOKEN_DIGITS: usize = 6;
+
+/// Why a field holds no usable text. `Display` is the old server's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Not there.
+    Missing,
+    /// `null`.
+    Null,
+    /// Nothing but white space.
+    Blank,
+    /// Neither a string nor a number.
+    NotText,
+    /// More characters than this.
+    TooLong(usize),
+    /// Holds a NUL.
+    Nul,
+    /// Holds a lone surrogate.
+    Surrogate(u16),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("This field is required."),
+            Self::Null => f.write_str("This field may not be null."),
+            Self::Blank => f.write_str("This field may not be blank."),
+            Self::NotText => f.write_str("Not a valid string."),
+            Self::TooLong(limit) => {
+                write!(f, "Ensure this field has no more than {limit} characters.")
+            }
+            Self::Nul => f.write_str("Null characters are not allowed."),
+            Self::Surrogate(unit) => {
+                write!(f, "Surrogate characters are not allowed: U+{unit:X}.")
+            }
+        }
+    }
+}
+
+impl Value {
+    /// Reads one JSON value of correct syntax.
+    ///
+    /// # Errors
+    /// Never for correct syntax.
+    pub(super) fn from_json(raw: &str) -> Result<Self, serde_json::Error> {
+        Ok(match raw.as_bytes().first() {
+            Some(b'n') => Self::Null,
+            Some(b'"') => {
+                let mut bytes =
+                    serde_json::Deserializer::from_str(raw).deserialize_byte_buf(Wtf8)?;
+                let surrogate = replace_surrogates(&mut bytes);
+                let text = String::from_utf8(bytes)
+                    .map_err(|_| serde_json::Error::custom("the string is not UTF-8"))?;
+                Self::Text { text, surrogate }
+            }
+            Some(b'-' | b'0'..=b'9') if raw.contains(['.', 'e', 'E']) => {
+                Self::Float(python_float(serde_json::from_str(raw).or_else(|_| {
+                    raw.parse()
+                        .map_err(|_| serde_json::Error::custom("the number cannot be read"))
+                })?))
+            }
+            Some(b'-' | b'0'..=b'9') => Self::Integer(match raw {
+                "-0" => "0".to_owned(),
+                digits => digits.to_owned(),
+            }),
+            _ => Self::Other,
+        })
+    }
+
+    /// Makes the value of a form's field.
+    pub(super) fn from_form(text: Cow<'_, str>) -> Self {
+        Self::Text {
+            text: text.into_owned(),
+            surrogate: None,
+        }
+    }
+}
+
+/// Makes a text of a field as the old server did: numbers are texts, white space around it is cut off,
+/// and it has 1 to `limit` characters.
+///
+/// # Errors
+/// Every [`Fault`] of the field, in the order in which the old server names them.
+pub(super) fn text(value: Option<&Value>, kind: Kind, limit: usize) -> Result<String, Vec<Fault>> {
+    let (text, surrogate) = match value {
+        None => return Err(vec![Fault::Missing]),
+        Some(Value::Null) => return Err(vec![Fault::Null]),
+        Some(Value::Other) => return Err(vec![Fault::NotText]),
+        Some(Value::Text { text, surrogate }) => (Cow::Borrowed(trim(text)), *surrogate),
+        Some(Value::Integer(digits)) if kind == Kind::Token && !digits.starts_with('-') => {
+            (Cow::Owned(format!("{digits:0>TOKEN_DIGITS$}")), None)
+        }
+        Some(Value::Integer(text) | Value::Float(text)) => (Cow::Borrowed(text.as_str()), None),
+    };
+    if text.is_empty() {
+        return Err(vec![Fault::Blank]);
+    }
+    let mut faults = Vec::new();
+    if text.chars().nth(limit).is_some() {
+        faults.push(Fault::TooLong(limit));
+    }
+    if text.contains('\0') {
+        faults.push(Fault::Nul);
+    }
+    faults.extend(surrogate.map(Fault::Surrogate));
+    if faults.is_empty() {
+        Ok(text.into_owned())
+    } else {
+        Err(faults)
+    }
+}
+
+/// Cuts off what Python's `str.strip` does: Unicode's white space and the four separators of ASCII.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+}
+
+/// Prints a number as Python's `repr` does: a sign and at least two digits in the exponent.
+fn python_float(number: f64) -> String {
+    let text = format!("{number:?}");
+    match text.split_once('e') {
+        None => text,
+        Some((mantissa, exponent)) => match exponent.strip_prefix('-') {
+            Some(digits) => format!("{mantissa}e-{digits:0>2}"),
+            None => format!("{mantissa}e+{exponent:0>2}"),
+        },
+    }
+}
+
+/// Puts U+FFFD in the place of each lone surrogate and returns the first one. Both take three bytes.
+fn replace_surrogates(wtf8: &mut [u8]) -> Option<u16> {
+    let mut first = None;
+    let mut at = 0;
+    while let Some(three) = wtf8.get_mut(at..at + 3) {
+        if let [0xED, high @ 0xA0..=0xBF, low] = *three {
+            first = first.or(Some(
+                0xD000 | u16::from(high & 0x3F) << 6 | u16::from(low & 0x3F),
+            ));
+            three.copy_from_slice("\u{FFFD}".as_bytes());
+        }
+        at += 1;
+    }
+    first
+}
+
+/// Takes a JSON string as bytes, where a lone surrogate is no error.
+struct Wtf8;
+
+impl Visitor<'_> for Wtf8 {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        Ok(bytes.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str, kind: Kind) -> Result<String, Vec<Fault>> {
+        text(Some(&Value::from_json(json).unwrap()), kind, 128)
+    }
+
+    #[test]
+    fn numbers_become_what_python_prints() {
+        for (json, expected) in [
+            ("5", "5"),
+            ("-0", "0"),
+            (
+                "123456789012345678901234567890",
+                "123456789012345678901234567890",
+            ),
+            ("1.5", "1.5"),
+            ("1.0", "1.0"),
+            ("-0.0", "-0.0"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("1e15", "1000000000000000.0"),
+            ("1e16", "1e+16"),
+            ("1.5E300", "1.5e+300"),
+            ("1e999", "inf"),
+            ("-1e999", "-inf"),
+        ] {
+            assert_eq!(read(json, Kind::Plain).as_deref(), Ok(expected), "{json}");
+        }
+    }
+
+    #[test]
+    fn integer_token_gets_its_leading_zeros_back() {
+        for (json, expected) in [
+            ("25258", "025258"),
+            ("0", "000000"),
+            ("478165", "478165"),
+            ("12345678", "12345678"),
+            ("-5", "-5"),
+            ("1.5", "1.5"),
+            (r#""25258""#, "25258"),
+        ] {
+            assert_eq!(read(json, Kind::Token).as_deref(), Ok(expected), "{json}");
+        }
+    }
+
+    #[test]
+    fn white_space_around_a_text_is_cut_off() {
+        assert_eq!(
+            read(r#"" \n\u001f\u00a0a b\u2003\t""#, Kind::Plain).as_deref(),
+            Ok("a b")
+        );
+    }
+
+    #[test]
+    fn lone_surrogate_is_named_and_a_pair_is_a_character() {
+        for (json, unit) in [
+            (r#""\ud800""#, 0xD800),
+            (r#""a\udfffb""#, 0xDFFF),
+            (r#""\udbff\udbff""#, 0xDBFF),
+        ] {
+            assert_eq!(read(json, Kind::Plain), Err(vec![Fault::Surrogate(unit)]));
+        }
+        assert_eq!(
+            read(r#""\ud83d\ude00\ud7ff\ue000""#, Kind::Plain).as_deref(),
+            Ok("😀\u{d7ff}\u{e000}")
+        );
+    }
+
+    #[test]
+    fn every_fault_of_a_text_is_named() {
+        let long = format!(r#""\u0000{}\ud800""#, "é".repeat(127));
+        assert_eq!(
+            read(&long, Kind::Plain),
+            Err(vec![
+                Fault::TooLong(128),
+                Fault::Nul,
+                Fault::Surrogate(0xD800)
+            ])
+        );
+    }
+}

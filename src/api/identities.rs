@@ -1,0 +1,277 @@
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use http::{Method, StatusCode};
+use serde::Serialize;
+
+use super::Api;
+use super::call::Call;
+use super::caller::{Resource, admit};
+use super::field::Kind;
+use super::metadata;
+use super::wire::{Answer, Errors, Spacing, no_such_page};
+use crate::auth::{
+    Capability, Change, ChangeError, Identity, IdentityId, NewIdentity, Permit, Policy, Principal,
+    Seed, StoreError,
+};
+
+const COLLECTION_ALLOW: &str = "GET, POST, HEAD, OPTIONS";
+const MEMBER_ALLOW: &str = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS";
+/// How many identities are read from the store at once.
+const PAGE: u32 = 1000;
+
+/// Answers `/ungleichotp/`: all identities.
+pub(super) async fn collection(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let answer = match Call::read(request).await {
+        Ok(call) => run_collection(&api, &call).await,
+        Err(answer) => Err(answer),
+    };
+    let answer = answer.unwrap_or_else(|denied| denied);
+    answer.render(COLLECTION_ALLOW)
+}
+
+/// Answers `/ungleichotp/{id}/`: one identity.
+pub(super) async fn member(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let id = match &id {
+        // The old server has no path with a dot in it.
+        Ok(Path(id)) if id.contains(['.', '/']) => return no_such_page(),
+        Ok(Path(id)) => number(id),
+        Err(_) => None,
+    };
+    let answer = match Call::read(request).await {
+        Ok(call) => run_member(&api, &call, id).await,
+        Err(answer) => Err(answer),
+    };
+    answer.unwrap_or_else(|denied| denied).render(MEMBER_ALLOW)
+}
+
+async fn run_collection(api: &Api, call: &Call) -> Result<Answer, Answer> {
+    match call.method {
+        Method::GET | Method::HEAD => {
+            permit(api, call, Capability::List).await?;
+            list(api).await
+        }
+        Method::POST => {
+            let permit = permit(api, call, Capability::Create).await?;
+            create(api, call, &permit).await
+        }
+        Method::OPTIONS => {
+            permit(api, call, Capability::List).await?;
+            Ok(describe(api, "Otp List", "POST"))
+        }
+        _ => wrong_method(api, call).await,
+    }
+}
+
+async fn run_member(api: &Api, call: &Call, id: Option<IdentityId>) -> Result<Answer, Answer> {
+    match call.method {
+        Method::GET | Method::HEAD => {
+            permit(api, call, Capability::List).await?;
+            show(&*find(api, id).await?, api.reveal_seeds, StatusCode::OK)
+        }
+        Method::PUT => {
+            let permit = permit(api, call, Capability::Update).await?;
+            update(api, call, id, Extent::Whole, &permit).await
+        }
+        Method::PATCH => {
+            let permit = permit(api, call, Capability::Update).await?;
+            update(api, call, id, Extent::Given, &permit).await
+        }
+        Method::DELETE => {
+            let permit = permit(api, call, Capability::Delete).await?;
+            delete(api, id, &permit).await
+        }
+        Method::OPTIONS => {
+            permit(api, call, Capability::List).await?;
+            Ok(describe(api, "Otp Instance", "PUT"))
+        }
+        _ => wrong_method(api, call).await,
+    }
+}
+
+async fn permit(api: &Api, call: &Call, capability: Capability) -> Result<Permit, Answer> {
+    admit(
+        api,
+        call,
+        Resource::Identities,
+        &Policy::Capable(capability),
+    )
+    .await
+}
+
+async fn wrong_method(api: &Api, call: &Call) -> Result<Answer, Answer> {
+    admit(api, call, Resource::Identities, &Policy::Authenticated).await?;
+    Err(Answer::wrong_method(&call.method))
+}
+
+fn describe(api: &Api, name: &str, method: &str) -> Answer {
+    metadata::describe(name, method, api.credential_headers.name_chars)
+}
+
+async fn list(api: &Api) -> Result<Answer, Answer> {
+    let mut body = "[".to_owned();
+    let mut after = IdentityId(i64::MIN);
+    loop {
+        let page = api.authority.store().identities(after, PAGE).await;
+        let page = page.map_err(|error| failed(&error))?;
+        for identity in &page {
+            if body.len() > 1 {
+                body.push(',');
+            }
+            body.push_str(&shape(identity, api.reveal_seeds)?);
+            after = identity.id;
+        }
+        if page.len() < PAGE as usize {
+            break;
+        }
+    }
+    body.push(']');
+    Ok(Answer::json(StatusCode::OK, body))
+}
+
+/// Registers an identity with a new seed and shows it, this once.
+async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answer> {
+    let mut errors = Errors::new(&call.body);
+    let limit = api.credential_headers.name_chars;
+    let name = errors.take("name", call.body.text("name", Kind::Plain, limit));
+    let realm = errors.take("realm", call.body.text("realm", Kind::Plain, limit));
+    let (Some(name), Some(realm)) = (name, realm) else {
+        return Err(errors.answer(Spacing::Compact));
+    };
+    let principal = principal(&name, &realm, limit)?;
+    let seed = Seed::generate().map_err(|error| {
+        tracing::error!(%error, door = "rest", "no seed can be made");
+        Answer::unavailable()
+    })?;
+    let new = NewIdentity {
+        principal,
+        seed,
+        parameters: api.defaults,
+    };
+    let created = api.authority.store().create(new, call.now).await;
+    let identity = created.map_err(|error| refused(&error))?;
+    record("create", &identity, permit);
+    show(&identity, true, StatusCode::CREATED)
+}
+
+/// How much of an identity an update gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Every field: PUT.
+    Whole,
+    /// The fields that are there; the others stay: PATCH.
+    Given,
+}
+
+/// Renames an identity. Its seed stays.
+async fn update(
+    api: &Api,
+    call: &Call,
+    id: Option<IdentityId>,
+    extent: Extent,
+    permit: &Permit,
+) -> Result<Answer, Answer> {
+    let identity = find(api, id).await?;
+    let mut errors = Errors::new(&call.body);
+    let limit = api.credential_headers.name_chars;
+    let mut field = |field: &'static str, old: &str| {
+        if extent == Extent::Given && !call.body.has(field) {
+            return Some(old.to_owned());
+        }
+        errors.take(field, call.body.text(field, Kind::Plain, limit))
+    };
+    let name = field("name", identity.principal.name());
+    let realm = field("realm", identity.principal.realm());
+    let (Some(name), Some(realm), true) = (name, realm, errors.is_empty()) else {
+        return Err(errors.answer(Spacing::Compact));
+    };
+    if (&*name, &*realm) == (identity.principal.name(), identity.principal.realm()) {
+        return show(&identity, api.reveal_seeds, StatusCode::OK);
+    }
+    let change = Change {
+        principal: Some(principal(&name, &realm, limit)?),
+        ..Change::default()
+    };
+    let changed = api.authority.store().update(identity.id, change, call.now);
+    let changed = changed.await.map_err(|error| refused(&error))?;
+    let changed = changed.ok_or_else(Answer::not_found)?;
+    record("update", &changed, permit);
+    show(&changed, api.reveal_seeds, StatusCode::OK)
+}
+
+async fn delete(api: &Api, id: Option<IdentityId>, permit: &Permit) -> Result<Answer, Answer> {
+    let identity = find(api, id).await?;
+    let deleted = api.authority.store().delete(identity.id).await;
+    if !deleted.map_err(|error| failed(&error))? {
+        return Err(Answer::not_found());
+    }
+    record("delete", &identity, permit);
+    Ok(Answer::no_content())
+}
+
+async fn find(api: &Api, id: Option<IdentityId>) -> Result<Arc<Identity>, Answer> {
+    let id = id.ok_or_else(Answer::not_found)?;
+    let found = api.authority.store().identity_by_id(id).await;
+    found
+        .map_err(|error| failed(&error))?
+        .ok_or_else(Answer::not_found)
+}
+
+/// Reads a number as it stands in a path; none if no identity can have it.
+fn number(text: &str) -> Option<IdentityId> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok().map(IdentityId)).flatten()
+}
+
+fn principal(name: &str, realm: &str, limit: usize) -> Result<Principal, Answer> {
+    Principal::new(name, realm, limit).map_err(|error| Answer::bad_body(&error.to_string()))
+}
+
+/// An identity as callers see it, in the order of the old server's keys.
+#[derive(Serialize)]
+struct Shape<'a> {
+    id: i64,
+    name: &'a str,
+    realm: &'a str,
+    /// Not there unless seeds are shown; `null` if it cannot be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<Option<&'a str>>,
+}
+
+fn shape(identity: &Identity, with_seed: bool) -> Result<String, Answer> {
+    let seed = identity.totp.as_ref().map(|totp| totp.seed().to_base32());
+    let shape = Shape {
+        id: identity.id.0,
+        name: identity.principal.name(),
+        realm: identity.principal.realm(),
+        seed: with_seed.then(|| seed.as_ref().map(|seed| seed.as_str())),
+    };
+    serde_json::to_string(&shape).map_err(|_| Answer::unavailable())
+}
+
+fn show(identity: &Identity, with_seed: bool, status: StatusCode) -> Result<Answer, Answer> {
+    shape(identity, with_seed).map(|json| Answer::json(status, json))
+}
+
+fn record(action: &'static str, identity: &Identity, permit: &Permit) {
+    let by = permit.principal();
+    tracing::info!(action, id = identity.id.0, principal = ?identity.principal, ?by, door = "rest", "identity changed");
+}
+
+fn refused(error: &ChangeError) -> Answer {
+    match error {
+        ChangeError::Taken => Answer::taken(),
+        ChangeError::Store(error) => failed(error),
+    }
+}
+
+fn failed(error: &StoreError) -> Answer {
+    tracing::error!(%error, door = "rest", "the store cannot answer");
+    Answer::unavailable()
+}

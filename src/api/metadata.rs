@@ -1,0 +1,28 @@
+use http::StatusCode;
+
+use super::wire::Answer;
+
+/// Answers OPTIONS: what the resource `name` is, and the fields that `method` takes. It names the
+/// types that are read and written here, which are fewer than the old server's.
+pub(super) fn describe(name: &str, method: &str, limit: usize) -> Answer {
+    let text = |label: &str| {
+        format!(
+            r#"{{"type":"string","required":true,"read_only":false,"label":"{label}","max_length":{limit}}}"#
+        )
+    };
+    let body = format!(
+        concat!(
+            r#"{{"name":"{}","description":"","renders":["application/json"],"#,
+            r#""parses":["application/json","application/x-www-form-urlencoded"],"#,
+            r#""actions":{{"{}":{{"#,
+            r#""id":{{"type":"integer","required":false,"read_only":true,"label":"Id"}},"#,
+            r#""name":{},"realm":{},"#,
+            r#""seed":{{"type":"string","required":false,"read_only":true,"label":"Seed"}}}}}}}}"#,
+        ),
+        name,
+        method,
+        text("Name"),
+        text("Realm"),
+    );
+    Answer::json(StatusCode::OK, body)
+}
