@@ -1,7 +1,18 @@
 //! An authentication gateway for microservices: three doors, one authority.
+//!
+//! The doors are the transparent proxy, forward-auth (both in [`gateway`]) and REST ([`api`]). The one
+//! authority is [`auth::Authority`]. Identities live in the [`store`].
+//!
+//! - Only the authority makes an [`auth::Permit`]; without one no identity is stamped on a request.
+//! - No error path permits.
+//! - A secret has one way in and none out: never in a log, an error or a panic.
 
 pub mod api;
 pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod gateway;
 pub mod headers;
+pub mod server;
 pub mod store;
+pub mod telemetry;

@@ -21,7 +21,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
-use crate::auth::{Authority, Parameters, Realms};
+use crate::auth::{Authority, Parameters};
 use crate::headers::CredentialHeaders;
 
 /// What the REST door needs.
@@ -31,8 +31,6 @@ pub struct Api {
     /// Where a credential stands that is not in the body; its `name_chars` bounds the fields of a
     /// body too.
     pub credential_headers: CredentialHeaders,
-    /// The reserved realms, as the authority knows them.
-    pub realms: Realms,
     /// Whether every answer about an identity shows its seed, as the old server did, and not only
     /// its creation.
     pub reveal_seeds: bool,

@@ -143,19 +143,18 @@ fn options(dir: &Path) -> Options {
 
 fn api(store: Arc<dyn Store>) -> Api {
     let settings = Settings {
-        realms: Realms::default(),
+        realms: crate::auth::Realms::default(),
         window: 1,
         parameters: Parameters::default(),
     };
     Api {
-        authority: Arc::new(Authority::new(store, settings, b"decoy").unwrap()),
+        authority: Arc::new(Authority::new(store, settings, &Seed::generate().unwrap())),
         credential_headers: CredentialHeaders {
             name: HeaderName::from_static("x-auth-name"),
             realm: HeaderName::from_static("x-auth-realm"),
             token: HeaderName::from_static("x-auth-token"),
             name_chars: 128,
         },
-        realms: Realms::default(),
         reveal_seeds: false,
         defaults: Parameters::default(),
     }

@@ -4,7 +4,7 @@ use super::credential::{Credential, Presented};
 use super::decision::{Attempt, Decision, Denial, Permit, Refusal};
 use super::policy::Policy;
 use super::realm::Realms;
-use super::seed::{Seed, SeedError};
+use super::seed::Seed;
 use super::store::{Identity, Recall, State, Store};
 use super::time::UnixTime;
 use super::totp::{Parameters, Totp};
@@ -28,21 +28,14 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes an authority over a store. `random` seeds the check that is made for unknown principals.
-    ///
-    /// # Errors
-    /// [`SeedError::Empty`] if `random` is empty, or too long.
-    pub fn new(
-        store: Arc<dyn Store>,
-        settings: Settings,
-        random: &[u8],
-    ) -> Result<Self, SeedError> {
-        let decoy = Totp::new(&Seed::from_bytes(random)?, settings.parameters);
-        Ok(Self {
+    /// Makes an authority over a store. The decoy, a random seed, is checked for unknown principals.
+    pub fn new(store: Arc<dyn Store>, settings: Settings, decoy: &Seed) -> Self {
+        let decoy = Totp::new(decoy, settings.parameters);
+        Self {
             store,
             settings,
             decoy,
-        })
+        }
     }
 
     /// Returns the store, for what a permit allows.

@@ -16,6 +16,16 @@ pub struct Attempt<'a> {
     pub source: Option<IpAddr>,
 }
 
+impl<'a> Attempt<'a> {
+    /// Returns who the request claims to come from, if it claims anything.
+    pub fn principal(&self) -> Option<PrincipalRef<'a>> {
+        match self.presented {
+            Presented::Credential(credential) => Some(credential.principal()),
+            Presented::Absent | Presented::Malformed(_) => None,
+        }
+    }
+}
+
 /// The answer to an attempt.
 #[derive(Debug)]
 pub enum Decision {

@@ -12,6 +12,8 @@ pub enum Policy {
     Allow(Vec<Rule>),
     /// Every principal that proves itself and whose realm grants the capability.
     Capable(Capability),
+    /// Every principal that both admit.
+    Both(Box<Policy>, Box<Policy>),
 }
 
 /// One line of an allow list.
@@ -30,6 +32,16 @@ impl Policy {
             Self::Anyone | Self::Authenticated => true,
             Self::Allow(rules) => rules.iter().any(|rule| rule.fits(who)),
             Self::Capable(capability) => realms.grant(who.realm(), *capability),
+            Self::Both(one, other) => one.admits(who, realms) && other.admits(who, realms),
+        }
+    }
+
+    /// Returns the policy that admits whom both admit: narrower than, or as wide as, the narrower one.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Anyone, policy) | (policy, Self::Anyone) => policy,
+            (one, other) => Self::Both(Box::new(one), Box::new(other)),
         }
     }
 }
@@ -77,6 +89,19 @@ mod tests {
         assert!(admits(&policy, "alice", "ops"));
         assert!(!admits(&policy, "alicea", "ops"));
         assert!(!admits(&policy, "alice", "dev"));
+    }
+
+    #[test]
+    fn conjunction_admits_whom_both_admit() {
+        let ops = || Policy::Allow(vec![rule("ops", None)]);
+        let alice = || Policy::Allow(vec![rule("ops", Some("alice")), rule("dev", Some("alice"))]);
+        let both = ops().and(alice());
+        assert!(admits(&both, "alice", "ops"));
+        assert!(!admits(&both, "bob", "ops"));
+        assert!(!admits(&both, "alice", "dev"));
+        assert_eq!(Policy::Anyone.and(ops()), ops());
+        assert_eq!(ops().and(Policy::Anyone), ops());
+        assert!(!admits(&Policy::Authenticated.and(ops()), "bob", "dev"));
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl CredentialHeaders {
         }
     }
 
+    /// Says whether some `Authorization` is of the scheme that is read here.
+    pub fn is_basic(headers: &HeaderMap) -> bool {
+        matches!(basic(headers), Ok(Some(_)) | Err(_))
+    }
+
     /// Returns the three fields, or none if none of them is there.
     fn fields<'a>(&self, headers: &'a HeaderMap) -> Result<Option<[&'a str; 3]>, Flaw> {
         let name = once(headers, &self.name)?;

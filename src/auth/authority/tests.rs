@@ -86,7 +86,8 @@ async fn decide(stub: Stub, presented: Presented<'_>, policy: &Policy) -> Decisi
         window: 1,
         parameters: Parameters::default(),
     };
-    let authority = Authority::new(Arc::new(stub), settings, b"decoy").unwrap();
+    let decoy = Seed::from_bytes(b"decoy").unwrap();
+    let authority = Authority::new(Arc::new(stub), settings, &decoy);
     let attempt = Attempt {
         presented,
         source: None,

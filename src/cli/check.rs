@@ -1,0 +1,145 @@
+use std::fmt::Write;
+use std::path::Path;
+
+use super::error::CliError;
+use super::load;
+use super::output::Output;
+use crate::auth::Policy;
+use crate::config::{Config, Route};
+
+pub(super) fn run(config: Option<&Path>, output: Output) -> Result<(), CliError> {
+    let meant = load(config)?;
+    let from = config.map_or_else(
+        || "defaults, no file".to_owned(),
+        |path| path.display().to_string(),
+    );
+    output.print(&json(&meant), || text(&meant, &from));
+    Ok(())
+}
+
+fn text(config: &Config, from: &str) -> String {
+    let mut text = format!("configuration: {from}\n");
+    let _ = writeln!(
+        text,
+        "service:  http://{}  REST, forward-auth, health",
+        config.service.listen
+    );
+    let _ = writeln!(
+        text,
+        "gateway:  http://{}  proxy{}",
+        config.gateway.listen,
+        if config.gateway.serve_api {
+            ", REST and forward-auth"
+        } else {
+            ""
+        }
+    );
+    let _ = writeln!(
+        text,
+        "store:    {} sealed with {}",
+        config.store.path.display(),
+        config.store.key_file.display()
+    );
+    let proxies: Vec<_> = config
+        .service
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let _ = writeln!(text, "trusted front proxies: {}", proxies.join(", "));
+    let _ = writeln!(
+        text,
+        "tokens:   {} digits, {} s, {}, {} steps each side",
+        config.totp.parameters.digits(),
+        config.totp.parameters.period(),
+        config.totp.parameters.algorithm(),
+        config.totp.window
+    );
+    if config.routes.is_empty() {
+        text.push_str(
+            "routes:   none: the proxy answers 404, forward-auth passes every authenticated principal\n",
+        );
+    } else {
+        text.push_str("routes, the first that fits decides, none that fits is denied:\n");
+    }
+    for route in &config.routes {
+        let _ = writeln!(
+            text,
+            "  {}: {} {}{} → {}: {}",
+            route.name,
+            methods(route),
+            route.host.as_deref().unwrap_or("any host"),
+            route.path.as_deref().unwrap_or("/"),
+            upstream(config, route),
+            policy(&route.policy),
+        );
+    }
+    text.push_str("ok");
+    text
+}
+
+fn json(config: &Config) -> serde_json::Value {
+    let routes: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| {
+            serde_json::json!({
+                "name": route.name,
+                "host": route.host,
+                "path": route.path,
+                "methods": route.methods.as_ref().map(|_| methods(route)),
+                "policy": policy(&route.policy),
+                "upstream": upstream(config, route),
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "service": config.service.listen,
+        "gateway": config.gateway.listen,
+        "serve_api": config.gateway.serve_api,
+        "store": config.store.path,
+        "key_file": config.store.key_file,
+        "window": config.totp.window,
+        "routes": routes,
+    })
+}
+
+fn methods(route: &Route) -> String {
+    match &route.methods {
+        None => "any method".to_owned(),
+        Some(methods) => {
+            let names: Vec<_> = methods.iter().map(http::Method::as_str).collect();
+            names.join(" ")
+        }
+    }
+}
+
+fn upstream(config: &Config, route: &Route) -> String {
+    config
+        .upstreams
+        .get(route.upstream)
+        .map(|upstream| {
+            let peers: Vec<_> = upstream.peers.iter().map(ToString::to_string).collect();
+            format!("{} ({})", upstream.name, peers.join(", "))
+        })
+        .unwrap_or_default()
+}
+
+fn policy(policy: &Policy) -> String {
+    match policy {
+        Policy::Anyone => "anyone, unauthenticated too".to_owned(),
+        Policy::Authenticated => "every authenticated principal".to_owned(),
+        Policy::Allow(rules) => {
+            let rules: Vec<_> = rules
+                .iter()
+                .map(|rule| match &rule.name {
+                    Some(name) => format!("{name}@{}", rule.realm),
+                    None => format!("realm {}", rule.realm),
+                })
+                .collect();
+            rules.join(", ")
+        }
+        Policy::Capable(capability) => format!("whoever may {capability:?}"),
+        Policy::Both(one, other) => format!("{} and {}", self::policy(one), self::policy(other)),
+    }
+}

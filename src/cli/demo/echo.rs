@@ -1,0 +1,43 @@
+//! An upstream that answers with what it saw.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::{Json, Router};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use super::LOOPBACK;
+
+#[derive(Serialize)]
+struct Seen {
+    method: String,
+    path: String,
+    headers: BTreeMap<String, String>,
+}
+
+/// Starts it on a port of the kernel's choice; it lives as long as the event loop.
+pub(super) async fn start() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(LOOPBACK).await?;
+    let address = listener.local_addr()?;
+    let router = Router::new().fallback(async |request: Request<Body>| {
+        let headers = request
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.to_string(), value)
+            })
+            .collect();
+        Json(Seen {
+            method: request.method().to_string(),
+            path: request.uri().to_string(),
+            headers,
+        })
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}

@@ -1,0 +1,168 @@
+//! `realmgate demo`: everything embedded, a tour of the three doors, then live commands to copy.
+
+mod call;
+mod echo;
+mod tour;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::error::CliError;
+use super::local_store::now;
+use super::output::{DIM, STRONG, line};
+use super::runtime;
+use super::serve::Signals;
+use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, Totp};
+use crate::config::Config;
+use crate::gateway::Listeners;
+use crate::server::{Server, StartError};
+use tour::{Scene, Tour};
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Args {
+    /// Make the tour and exit: 0 if every answer was the expected one, 1 if not
+    #[arg(long)]
+    once: bool,
+}
+
+/// An identity of the demonstration, with its seed in clear: it lives as long as the process.
+pub(super) struct Actor {
+    pub(super) name: &'static str,
+    pub(super) realm: &'static str,
+    pub(super) seed: Seed,
+}
+
+impl Actor {
+    pub(super) fn token(&self) -> String {
+        self.totp().token(now())
+    }
+
+    /// Returns a token of the right shape that is that of no step near now.
+    pub(super) fn wrong_token(&self) -> String {
+        let totp = self.totp();
+        (0..)
+            .map(|n| format!("{n:06}"))
+            .find(|token| totp.check(token, now(), 10).is_none())
+            .unwrap_or_default()
+    }
+
+    fn totp(&self) -> Totp {
+        Totp::new(&self.seed, Parameters::default())
+    }
+
+    async fn register(
+        store: &dyn Store,
+        name: &'static str,
+        realm: &'static str,
+    ) -> Result<Self, CliError> {
+        let seed = Seed::generate()?;
+        let new = NewIdentity {
+            principal: Principal::new(name, realm, 128)?,
+            seed: seed.clone(),
+            parameters: Parameters::default(),
+        };
+        store
+            .create(new, now())
+            .await
+            .map_err(|error| CliError::of_change(error, name, realm))?;
+        Ok(Self { name, realm, seed })
+    }
+}
+
+/// The folder of the demonstration's store; removed with all that is in it when it ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self, CliError> {
+        let mut suffix = [0_u8; 8];
+        let path = std::env::temp_dir();
+        getrandom::fill(&mut suffix).map_err(|error| CliError::Demo(error.to_string()))?;
+        let name = format!("realmgate-demo-{:016x}", u64::from_be_bytes(suffix));
+        let path = path.join(name);
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .create(&path)
+            .map_err(|error| CliError::Write(path.clone(), error))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(super) fn run(args: Args) -> Result<(), CliError> {
+    let folder = Folder::make()?;
+    runtime(2)?.block_on(async {
+        let mut signals = Signals::listen()?;
+        let upstream = echo::start()
+            .await
+            .map_err(|error| CliError::Demo(format!("the echo upstream does not start: {error}")))?;
+        let config = configuration(folder.path(), upstream)?;
+        crate::telemetry::init(&config.log);
+        let listeners = Listeners::bind(LOOPBACK, LOOPBACK).map_err(StartError::Listen)?;
+        let server = Server::start(config, listeners).await?;
+        let store = server.store().as_ref();
+        let scene = Scene {
+            addresses: server.addresses(),
+            admin: Actor::register(store, "admin", "ungleich-admin").await?,
+            verifier: Actor::register(store, "verifier", "ungleich-auth").await?,
+            service: Actor::register(store, "billing", "payments").await?,
+        };
+        line(&format!(
+            "{STRONG}realmgate demo{STRONG:#}: an embedded store, an echo upstream, three identities\n\
+             {DIM}  gateway http://{}   service http://{}   upstream http://{upstream}{DIM:#}",
+            scene.addresses.gateway, scene.addresses.service,
+        ));
+        let surprises = Tour::new(&scene).make().await?;
+        if !args.once {
+            line(&scene.live_commands());
+            signals.next().await;
+        }
+        server.close().await;
+        if surprises == 0 {
+            Ok(())
+        } else {
+            Err(CliError::Tour(surprises))
+        }
+    })
+}
+
+fn configuration(folder: &Path, upstream: SocketAddr) -> Result<Config, CliError> {
+    let database = folder.join("realmgate.db");
+    let database = toml::Value::from(format!("sqlite:{}", database.display()));
+    let text = format!(
+        r#"
+        [store]
+        url = {database}
+        [log]
+        filter = "error"
+        [shutdown]
+        grace = "2s"
+        [[route]]
+        name = "public"
+        path = "/public"
+        allow = "anyone"
+        upstream = "echo"
+        [[route]]
+        name = "ops"
+        path = "/ops"
+        allow = [{{ realm = "ops" }}]
+        upstream = "echo"
+        [[route]]
+        name = "everything"
+        allow = "authenticated"
+        upstream = "echo"
+        [upstream.echo]
+        peers = ["{upstream}"]
+        "#
+    );
+    Ok(Config::parse(&text, "demo", std::iter::empty())?)
+}

@@ -1,0 +1,336 @@
+//! The tour: what each door answers to whom.
+
+use serde_json::Value;
+
+use super::Actor;
+use super::call::{Call, Reply};
+use crate::cli::error::CliError;
+use crate::cli::output::{BAD, DIM, GOOD, STRONG, line};
+use crate::gateway::Addresses;
+
+const IAC: &str = r#"{"detail":"Incorrect authentication credentials."}"#;
+const NOPERM: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
+
+/// Who plays, and where.
+pub(super) struct Scene {
+    pub(super) addresses: Addresses,
+    pub(super) admin: Actor,
+    pub(super) verifier: Actor,
+    pub(super) service: Actor,
+}
+
+/// The tour under way.
+pub(super) struct Tour<'a> {
+    scene: &'a Scene,
+    surprises: usize,
+}
+
+/// What an answer must be besides its status.
+type Check = fn(&Scene, &Reply) -> bool;
+
+impl<'a> Tour<'a> {
+    pub(super) fn new(scene: &'a Scene) -> Self {
+        Self {
+            scene,
+            surprises: 0,
+        }
+    }
+
+    /// Makes every call and returns how many answers were not the expected ones.
+    pub(super) async fn make(mut self) -> Result<usize, CliError> {
+        self.proxy().await?;
+        self.forward_auth().await?;
+        self.rest().await?;
+        Ok(self.surprises)
+    }
+
+    async fn proxy(&mut self) -> Result<(), CliError> {
+        heading("the transparent proxy");
+        let (scene, service) = (self.scene, &self.scene.service);
+        let url = |path: &str| format!("http://{}{path}", scene.addresses.gateway);
+        let api = url("/api/invoices");
+        let none = Call {
+            url: api.clone(),
+            ..Call::default()
+        };
+        self.step("no credential", none, 401, is_challenge).await?;
+        let good = by_headers(api.clone(), service, service.token());
+        self.step(
+            "good headers: what the upstream saw",
+            good,
+            200,
+            saw_identity,
+        )
+        .await?;
+        let basic = Call {
+            url: api.clone(),
+            user: Some(format!(
+                "{}@{}:{}",
+                service.name,
+                service.realm,
+                service.token()
+            )),
+            ..Call::default()
+        };
+        self.step(
+            "name@realm and token as user and password",
+            basic,
+            200,
+            saw_identity,
+        )
+        .await?;
+        let elsewhere = by_headers(url("/ops/restart"), service, service.token());
+        self.step("a route for another realm", elsewhere, 403, any)
+            .await?;
+        let wrong = by_headers(api, service, service.wrong_token());
+        self.step("a wrong token", wrong, 401, is_challenge).await?;
+        let public = Call {
+            url: url("/public"),
+            headers: vec![
+                ("X-Auth-Name", "admin".into()),
+                ("X-Forwarded-User", "root".into()),
+            ],
+            ..Call::default()
+        };
+        self.step(
+            "a public route: claimed identities are taken off",
+            public,
+            200,
+            saw_nobody,
+        )
+        .await
+    }
+
+    async fn forward_auth(&mut self) -> Result<(), CliError> {
+        heading("forward-auth, as nginx asks");
+        let (scene, service) = (self.scene, &self.scene.service);
+        let ask = |path: &str, call: Call| {
+            let mut call = call;
+            call.url = format!("http://{}/forward-auth/nginx", scene.addresses.service);
+            call.headers.push(("X-Original-Method", "GET".into()));
+            let original = format!("https://shop.example{path}");
+            call.headers.push(("X-Original-URL", original));
+            call
+        };
+        let good = || by_headers(String::new(), service, service.token());
+        let call = ask("/api/invoices", good());
+        self.step("good headers", call, 200, names_identity).await?;
+        let call = ask("/api/invoices", Call::default());
+        self.step("no credential", call, 401, is_bodiless_challenge)
+            .await?;
+        let call = ask("/ops/restart", good());
+        self.step("a route for another realm", call, 403, is_bodiless)
+            .await
+    }
+
+    async fn rest(&mut self) -> Result<(), CliError> {
+        heading("REST verify");
+        let Scene {
+            verifier,
+            service,
+            admin,
+            ..
+        } = self.scene;
+        let call = self.verify(verifier, &verifier.token(), &service.token());
+        self.step(
+            "a verifier asks about a right token",
+            call,
+            200,
+            |_, reply| reply.body == r#"{"status":"OK"}"#,
+        )
+        .await?;
+        let call = self.verify(verifier, &verifier.token(), &service.wrong_token());
+        self.step(
+            "a verifier asks about a wrong token",
+            call,
+            403,
+            |_, reply| reply.body == NOPERM,
+        )
+        .await?;
+        let call = self.verify(verifier, &verifier.wrong_token(), &service.token());
+        self.step(
+            "the verifier's own token is wrong",
+            call,
+            403,
+            |_, reply| reply.body == IAC,
+        )
+        .await?;
+        let call = Call {
+            url: format!("http://{}/ungleichotp/", self.scene.addresses.service),
+            headers: headers(admin, admin.token()),
+            ..Call::default()
+        };
+        self.step(
+            "an admin lists the identities, without their seeds",
+            call,
+            200,
+            |_, reply| reply.body.contains(r#""name":"billing""#) && !reply.body.contains("seed"),
+        )
+        .await
+    }
+
+    fn verify(&self, caller: &Actor, auth_token: &str, token: &str) -> Call {
+        let subject = &self.scene.service;
+        let body = serde_json::json!({
+            "auth_name": caller.name, "auth_realm": caller.realm, "auth_token": auth_token,
+            "name": subject.name, "realm": subject.realm, "token": token,
+        });
+        Call {
+            url: format!(
+                "http://{}/ungleichotp/verify/",
+                self.scene.addresses.service
+            ),
+            json: Some(body.to_string()),
+            ..Call::default()
+        }
+    }
+
+    async fn step(
+        &mut self,
+        title: &str,
+        call: Call,
+        expected: u16,
+        check: Check,
+    ) -> Result<(), CliError> {
+        line(&format!("\n  {title}\n  {DIM}$ {}{DIM:#}", call.curl()));
+        let reply = call.make().await.map_err(CliError::Demo)?;
+        let is_right = reply.status == expected && check(self.scene, &reply);
+        let (style, mark) = if is_right {
+            (GOOD, "✓")
+        } else {
+            self.surprises += 1;
+            (BAD, "✗")
+        };
+        line(&format!(
+            "  {style}{mark} {}{style:#} {}",
+            reply.status,
+            shown(&reply)
+        ));
+        if !is_right {
+            line(&format!(
+                "  {BAD}expected {expected} and something else{BAD:#}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Scene {
+    /// Returns commands that work as long as the demonstration runs.
+    pub(super) fn live_commands(&self) -> String {
+        let program = std::env::current_exe().map_or_else(
+            |_| "realmgate".to_owned(),
+            |path| path.display().to_string(),
+        );
+        let token =
+            |actor: &Actor| format!("$({program} token --seed {})", *actor.seed.to_base32());
+        let (service, verifier, admin) = (&self.service, &self.verifier, &self.admin);
+        format!(
+            "\n{STRONG}It keeps running: copy these, end it with Ctrl-C{STRONG:#}\n\n\
+             curl -u \"{}@{}:{}\" http://{}/api/invoices\n\n\
+             curl -i -H 'X-Auth-Name: {}' -H 'X-Auth-Realm: {}' -H \"X-Auth-Token: {}\" http://{}/forward-auth\n\n\
+             curl -d \"auth_name={}&auth_realm={}&auth_token={}&name={}&realm={}&token={}\" http://{}/ungleichotp/verify/\n\n\
+             curl -H 'X-Auth-Name: {}' -H 'X-Auth-Realm: {}' -H \"X-Auth-Token: {}\" http://{}/ungleichotp/\n",
+            service.name,
+            service.realm,
+            token(service),
+            self.addresses.gateway,
+            service.name,
+            service.realm,
+            token(service),
+            self.addresses.service,
+            verifier.name,
+            verifier.realm,
+            token(verifier),
+            service.name,
+            service.realm,
+            token(service),
+            self.addresses.service,
+            admin.name,
+            admin.realm,
+            token(admin),
+            self.addresses.service,
+        )
+    }
+}
+
+fn heading(text: &str) {
+    line(&format!("\n{STRONG}{text}{STRONG:#}"));
+}
+
+fn by_headers(url: String, actor: &Actor, token: String) -> Call {
+    Call {
+        url,
+        headers: headers(actor, token),
+        ..Call::default()
+    }
+}
+
+fn headers(actor: &Actor, token: String) -> Vec<(&'static str, String)> {
+    vec![
+        ("X-Auth-Name", actor.name.to_owned()),
+        ("X-Auth-Realm", actor.realm.to_owned()),
+        ("X-Auth-Token", token),
+    ]
+}
+
+/// Returns what is worth showing of an answer: the body, or the identity it names.
+fn shown(reply: &Reply) -> String {
+    if !reply.body.is_empty() {
+        return reply.body.trim_end().to_owned();
+    }
+    let named: Vec<_> = ["x-auth-name", "x-auth-realm", "www-authenticate"]
+        .into_iter()
+        .filter_map(|name| {
+            Some(format!(
+                "{name}: {}",
+                reply.headers.get(name)?.to_str().ok()?
+            ))
+        })
+        .collect();
+    named.join(", ")
+}
+
+fn any(_: &Scene, _: &Reply) -> bool {
+    true
+}
+
+fn is_bodiless(_: &Scene, reply: &Reply) -> bool {
+    reply.body.is_empty()
+}
+
+fn is_challenge(_: &Scene, reply: &Reply) -> bool {
+    reply.headers.contains_key("www-authenticate")
+}
+
+fn is_bodiless_challenge(scene: &Scene, reply: &Reply) -> bool {
+    is_bodiless(scene, reply) && is_challenge(scene, reply)
+}
+
+fn names_identity(scene: &Scene, reply: &Reply) -> bool {
+    let field = |name| reply.headers.get(name).map(http::HeaderValue::as_bytes);
+    is_bodiless(scene, reply)
+        && field("x-auth-name") == Some(scene.service.name.as_bytes())
+        && field("x-auth-realm") == Some(scene.service.realm.as_bytes())
+}
+
+fn saw_identity(scene: &Scene, reply: &Reply) -> bool {
+    let service = &scene.service;
+    let user = format!("{}@{}", service.name, service.realm);
+    let seen = seen(reply);
+    seen("x-auth-name").as_deref() == Some(service.name)
+        && seen("x-auth-realm").as_deref() == Some(service.realm)
+        && seen("x-forwarded-user") == Some(user)
+        && seen("x-auth-token").is_none()
+        && seen("authorization").is_none()
+}
+
+fn saw_nobody(_: &Scene, reply: &Reply) -> bool {
+    let seen = seen(reply);
+    seen("x-auth-name").is_none() && seen("x-forwarded-user").is_none()
+}
+
+fn seen(reply: &Reply) -> impl Fn(&str) -> Option<String> {
+    let seen: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+    move |name| Some(seen.get("headers")?.get(name)?.as_str()?.to_owned())
+}

@@ -1,0 +1,88 @@
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::auth::{
+    ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError,
+};
+use crate::config::ConfigError;
+use crate::gateway::ListenError;
+use crate::server::StartError;
+use crate::store;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, Error)]
+pub(super) enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Open(#[from] store::OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Principal(#[from] PrincipalError),
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    #[error("the event loop cannot be made")]
+    Runtime(#[source] io::Error),
+    #[error("{0}: cannot be read")]
+    Read(PathBuf, #[source] io::Error),
+    #[error("{0}: cannot be written")]
+    Write(PathBuf, #[source] io::Error),
+    #[error("no identity {name:?} in realm {realm:?}")]
+    NotFound { name: String, realm: String },
+    #[error("there is an identity {name:?} in realm {realm:?} already")]
+    Taken { name: String, realm: String },
+    #[error("realm {realm:?} has an identity already, the first is {name:?} (id {})", id.0)]
+    Initialised {
+        name: String,
+        realm: String,
+        id: IdentityId,
+    },
+    #[error("{0} answers of the tour were not the expected ones")]
+    Tour(usize),
+    #[error("the tour could not be made: {0}")]
+    Demo(String),
+}
+
+impl CliError {
+    /// Returns 1 for denied and not found, 2 for usage and configuration, 3 for what cannot be
+    /// reached.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound { .. }
+            | Self::Taken { .. }
+            | Self::Initialised { .. }
+            | Self::Tour(_) => 1,
+            Self::Config(_)
+            | Self::Principal(_)
+            | Self::Parameters(_)
+            | Self::Seed(_)
+            | Self::Read(..) => 2,
+            Self::Open(error) | Self::Start(StartError::Store(error)) => {
+                if error.is_configuration() { 2 } else { 3 }
+            }
+            Self::Start(StartError::Listen(ListenError::Bind { .. }))
+            | Self::Start(_)
+            | Self::Store(_)
+            | Self::Runtime(_)
+            | Self::Write(..)
+            | Self::Demo(_) => 3,
+        }
+    }
+
+    pub(super) fn of_change(error: ChangeError, name: &str, realm: &str) -> Self {
+        match error {
+            ChangeError::Taken => Self::Taken {
+                name: name.to_owned(),
+                realm: realm.to_owned(),
+            },
+            ChangeError::Store(error) => Self::Store(error),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::error::CliError;
+use super::{load, runtime};
+use crate::auth::{Identity, Principal, Store, UnixTime};
+use crate::config::Config;
+use crate::store;
+
+/// The configured store, opened for one command.
+pub(super) struct LocalStore {
+    pub(super) config: Config,
+    pub(super) store: Arc<dyn Store>,
+}
+
+impl LocalStore {
+    /// Opens the store, runs `work` on it and returns what came of it.
+    pub(super) fn with<T>(
+        config: Option<&Path>,
+        work: impl AsyncFnOnce(&Self) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        let config = load(config)?;
+        crate::telemetry::init(&config.log);
+        runtime(1)?.block_on(async {
+            let store = store::open(config.store.clone()).await?;
+            work(&Self { config, store }).await
+        })
+    }
+
+    pub(super) fn principal(&self, name: &str, realm: &str) -> Result<Principal, CliError> {
+        let limit = self.config.credential_headers.name_chars;
+        Ok(Principal::new(name, realm, limit)?)
+    }
+
+    pub(super) async fn find(&self, name: &str, realm: &str) -> Result<Arc<Identity>, CliError> {
+        let principal = self.principal(name, realm)?;
+        self.store
+            .identity(principal.as_ref())
+            .await?
+            .ok_or_else(|| CliError::NotFound {
+                name: name.to_owned(),
+                realm: realm.to_owned(),
+            })
+    }
+}
+
+pub(super) fn now() -> UnixTime {
+    UnixTime::from(SystemTime::now())
+}

@@ -1,0 +1,89 @@
+//! The command line: one file a command.
+
+mod check;
+mod demo;
+mod error;
+mod identity;
+mod init;
+mod local_store;
+mod output;
+mod serve;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::Config;
+use error::CliError;
+use output::Output;
+
+/// Authenticates services by time-based tokens: as a proxy, for front proxies, and over REST.
+///
+/// Exit codes: 0 done, 1 denied or not found, 2 usage or configuration, 3 cannot reach.
+#[derive(Debug, Parser)]
+#[command(name = "realmgate", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration file; without one every setting has its default
+    #[arg(long, global = true, env = "REALMGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show it all: store, upstream and three identities, a tour of the doors, live curl lines
+    Demo(demo::Args),
+    /// Run
+    Serve(serve::Args),
+    /// Say what the configuration means, or exactly what is wrong with it
+    Check,
+    /// Make the first identity of the admin realm and print its seed, once
+    Init(init::Args),
+    /// Administer the identities of the local store
+    #[command(subcommand)]
+    Identity(identity::Command),
+    /// Print the current token of a seed on standard output, its remaining seconds on standard error
+    Token(token::Args),
+}
+
+/// Parses the command line, runs the command and returns the exit code.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.json);
+    let config = cli.config.as_deref();
+    let outcome = match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Serve(args) => serve::run(args, config),
+        Command::Check => check::run(config, output),
+        Command::Init(args) => init::run(&args, config, output),
+        Command::Identity(command) => identity::run(command, config, output),
+        Command::Token(args) => token::run(&args, output),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn load(config: Option<&Path>) -> Result<Config, CliError> {
+    Ok(Config::load(config, std::env::vars_os())?)
+}
+
+/// Makes the event loop of a command; `threads` serve requests.
+fn runtime(threads: usize) -> Result<Runtime, CliError> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)
+}

@@ -1,0 +1,67 @@
+use std::error::Error;
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const DIM: Style = AnsiColor::BrightBlack.on_default();
+pub(super) const STRONG: Style = Style::new().bold();
+
+/// How a command speaks: to people, coloured on a terminal, or in JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(super) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub(super) const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints `value` as JSON, or `text` for people.
+    pub(super) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        if self.json {
+            line(&serde_json::to_string(value).unwrap_or_default());
+        } else {
+            line(&text());
+        }
+    }
+
+    /// Prints an error with its causes on standard error.
+    pub(super) fn error(self, error: &dyn Error) {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // A transparent error repeats its source.
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        let mut stderr = anstream::stderr().lock();
+        let _ = if self.json {
+            writeln!(stderr, "{}", serde_json::json!({ "error": message }))
+        } else {
+            writeln!(stderr, "{BAD}error:{BAD:#} {message}")
+        };
+    }
+}
+
+/// Prints a line on standard output. A reader that has gone away is no reason to fail.
+pub(super) fn line(text: &str) {
+    let mut stdout = anstream::stdout().lock();
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+}
+
+/// Prints a line on standard error.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}

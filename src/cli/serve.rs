@@ -1,0 +1,70 @@
+use std::path::{Path, PathBuf};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::error::CliError;
+use super::{load, runtime};
+use crate::gateway::Listeners;
+use crate::server::{Server, StartError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Write the bound addresses here, as JSON, once both listeners accept
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Args, config: Option<&Path>) -> Result<(), CliError> {
+    let config = load(config)?;
+    crate::telemetry::init(&config.log);
+    let runtime = runtime(config.server.threads)?;
+    runtime.block_on(async {
+        // Before anything can be asked of us, so that no signal finds the default in force.
+        let mut signals = Signals::listen()?;
+        let listeners = Listeners::inherit_or_bind(config.service.listen, config.gateway.listen)
+            .map_err(StartError::Listen)?;
+        let server = Server::start(config, listeners).await?;
+        let addresses = server.addresses();
+        tracing::info!(service = %addresses.service, gateway = %addresses.gateway, "listening");
+        if let Some(path) = args.ready_file {
+            server
+                .write_ready_file(&path)
+                .map_err(|error| CliError::Write(path, error))?;
+        }
+        signals.next().await;
+        tracing::info!("draining");
+        tokio::select! {
+            cut = server.close() => match cut {
+                0 => tracing::info!("ended"),
+                cut => tracing::warn!(connections = cut, "ended; the grace ran out"),
+            },
+            () = signals.next() => tracing::warn!("ended at once by a second signal"),
+        }
+        Ok::<(), CliError>(())
+    })?;
+    // A reading that hangs must not keep the process.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// What asks a process to end.
+pub(super) struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Result<Self, CliError> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(CliError::Runtime)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(CliError::Runtime)?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! realmgate's own answers, as header blocks that keep the connection open.
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
+use http::{Method, StatusCode};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::auth::Denial;
+
+const CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"realmgate\", charset=\"UTF-8\"");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// An answer to be sent.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
+    /// One line for people; empty in sub-requests, where a body costs nginx its connection.
+    pub(crate) line: &'static str,
+}
+
+impl Answer {
+    /// Makes an answer without a body.
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self::line(status, "")
+    }
+
+    /// Makes an answer of one line.
+    pub(crate) fn line(status: StatusCode, line: &'static str) -> Self {
+        Self {
+            status,
+            fields: Vec::new(),
+            line,
+        }
+    }
+
+    /// Makes the answer to a denied request, as the proxy gives it.
+    pub(crate) fn denied(denial: &Denial) -> Self {
+        let (status, line) = match denial {
+            Denial::NoCredential | Denial::Malformed(_) | Denial::Refused(_) => {
+                (StatusCode::UNAUTHORIZED, "authentication required\n")
+            }
+            Denial::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "too many failures\n"),
+            Denial::NotAllowed => (StatusCode::FORBIDDEN, "not allowed here\n"),
+            Denial::Unavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "authentication unavailable\n",
+            ),
+        };
+        let mut answer = Self::line(status, line);
+        if status == StatusCode::UNAUTHORIZED {
+            answer.fields.push((WWW_AUTHENTICATE, CHALLENGE));
+        }
+        if let Denial::Throttled { retry_after } = denial {
+            let secs = retry_after.as_secs().max(1);
+            answer.fields.push((RETRY_AFTER, HeaderValue::from(secs)));
+        }
+        answer
+    }
+
+    /// Makes the answer to a denied sub-request: no body, and nothing but 401, 403 and 503.
+    pub(crate) fn sub_request_denied(denial: &Denial) -> Self {
+        let mut answer = Self::denied(denial);
+        answer.line = "";
+        if let Denial::Throttled { .. } = denial {
+            answer.status = StatusCode::UNAUTHORIZED;
+            answer.fields.push((WWW_AUTHENTICATE, CHALLENGE));
+        }
+        answer
+    }
+
+    /// Sends it.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn send(self, session: &mut Session) -> Result<()> {
+        let mut header = ResponseHeader::build_no_case(self.status, Some(self.fields.len() + 3))?;
+        if !self.line.is_empty() {
+            header.insert_header(CONTENT_TYPE, PLAIN)?;
+        }
+        header.insert_header(CONTENT_LENGTH, HeaderValue::from(self.line.len()))?;
+        header.insert_header(CACHE_CONTROL, NO_STORE)?;
+        for (name, value) in self.fields {
+            header.insert_header(name, value)?;
+        }
+        send(session, header, Bytes::from_static(self.line.as_bytes())).await
+    }
+}
+
+/// Sends a header block with the right `Content-Length`, and the body unless the method is HEAD.
+pub(crate) async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+    let is_bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    session
+        .write_response_header(Box::new(header), is_bodiless)
+        .await?;
+    if !is_bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! realmgate's own endpoints, whichever listener they are asked on.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use pingora::Result;
+use pingora::proxy::Session;
+
+use super::answer::Answer;
+use super::connection::Connections;
+use super::forward_auth::{ForwardAuth, FrontProxy};
+use super::local::Local;
+use crate::auth::Authority;
+
+/// Everything that realmgate answers itself.
+pub(crate) struct Endpoints {
+    pub(crate) forward_auth: ForwardAuth,
+    pub(crate) rest: Local,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) connections: Arc<Connections>,
+}
+
+impl Endpoints {
+    /// Answers any request: what is no endpoint of the gateway's is the REST router's.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn answer(&self, session: &mut Session) -> Result<()> {
+        let path = session.req_header().uri.path();
+        if let Some(proxy) = FrontProxy::of(path) {
+            return self.forward_auth.answer(session, proxy).await;
+        }
+        match path {
+            "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
+            "/readyz" => self.readiness().await.send(session).await,
+            _ => self.rest.answer(session).await,
+        }
+    }
+
+    /// Answers a request on the gateway's port if it is for `/ungleichotp/` or `/forward-auth`; says
+    /// whether it was.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn answer_public(&self, session: &mut Session) -> Result<bool> {
+        let path = session.req_header().uri.path();
+        if let Some(proxy) = FrontProxy::of(path) {
+            self.forward_auth.answer(session, proxy).await?;
+            return Ok(true);
+        }
+        let is_rest = path
+            .strip_prefix("/ungleichotp")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if is_rest {
+            self.rest.answer(session).await?;
+        }
+        Ok(is_rest)
+    }
+
+    /// Ready while the store answers and the process is not about to end.
+    async fn readiness(&self) -> Answer {
+        if self.connections.is_draining() {
+            return Answer::line(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+        }
+        match self.authority.store().ping().await {
+            Ok(()) => Answer::line(StatusCode::OK, "ready\n"),
+            Err(error) => {
+                tracing::error!(%error, "not ready");
+                Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the store does not answer\n",
+                )
+            }
+        }
+    }
+}

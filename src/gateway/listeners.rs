@@ -1,0 +1,118 @@
+//! The two listening sockets: inherited if there are some, bound otherwise.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use listenfd::ListenFd;
+use thiserror::Error;
+
+/// Sockets that listen already; connections queue up from here on.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(super) service: TcpListener,
+    pub(super) gateway: TcpListener,
+}
+
+/// Where the listeners are.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// REST, forward-auth and health.
+    pub service: SocketAddr,
+    /// The proxy.
+    pub gateway: SocketAddr,
+}
+
+impl Listeners {
+    /// Binds both addresses. Port 0 takes one from the kernel.
+    ///
+    /// # Errors
+    /// An address that cannot be bound.
+    pub fn bind(service: SocketAddr, gateway: SocketAddr) -> Result<Self, ListenError> {
+        Ok(Self {
+            service: bind("service.listen", service)?,
+            gateway: bind("gateway.listen", gateway)?,
+        })
+    }
+
+    /// Takes the sockets that a service manager hands over (systemd's `LISTEN_FDS`), and binds what
+    /// was not handed over.
+    ///
+    /// `LISTEN_FDNAMES` tells which is which by `service` and `gateway`; without such names the first
+    /// is the service's, the second the gateway's.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or an inherited descriptor that is no TCP listener.
+    pub fn inherit_or_bind(service: SocketAddr, gateway: SocketAddr) -> Result<Self, ListenError> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<&str> = names.split(':').collect();
+        let is_named = names
+            .iter()
+            .any(|name| matches!(*name, "service" | "gateway"));
+        let mut inherited = ListenFd::from_env();
+        let mut take = |name: &'static str, position: usize| {
+            let index = if is_named {
+                names.iter().position(|found| *found == name)
+            } else {
+                Some(position)
+            };
+            match index.filter(|index| *index < inherited.len()) {
+                None => Ok(None),
+                Some(index) => inherited
+                    .take_tcp_listener(index)
+                    .map_err(|error| ListenError::Inherit(name, error)),
+            }
+        };
+        let (inherited_service, inherited_gateway) = (take("service", 0)?, take("gateway", 1)?);
+        let or_bind = |inherited: Option<TcpListener>, key, address| match inherited {
+            Some(listener) => Ok(listener),
+            None => bind(key, address),
+        };
+        Ok(Self {
+            service: or_bind(inherited_service, "service.listen", service)?,
+            gateway: or_bind(inherited_gateway, "gateway.listen", gateway)?,
+        })
+    }
+
+    /// Returns where they listen.
+    ///
+    /// # Errors
+    /// A socket that does not say.
+    pub fn addresses(&self) -> Result<Addresses, ListenError> {
+        let address = |key, listener: &TcpListener| {
+            listener
+                .local_addr()
+                .map_err(|error| ListenError::Inherit(key, error))
+        };
+        Ok(Addresses {
+            service: address("service", &self.service)?,
+            gateway: address("gateway", &self.gateway)?,
+        })
+    }
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    // SO_REUSEADDR is set by the standard library: a restart does not wait for old connections.
+    TcpListener::bind(address).map_err(|source| ListenError::Bind {
+        key,
+        address,
+        source,
+    })
+}
+
+/// Why there is no listener.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error("{key} = \"{address}\": cannot listen there")]
+    Bind {
+        /// The configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// What was inherited cannot be used.
+    #[error("the inherited socket \"{0}\" is no TCP listener")]
+    Inherit(&'static str, #[source] io::Error),
+}

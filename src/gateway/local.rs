@@ -1,0 +1,152 @@
+//! The REST router behind Pingora: a session becomes an `http::Request`, its answer a session's.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, StatusCode};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use tower::ServiceExt;
+
+use super::answer::{Answer, send};
+use super::peer_of;
+use crate::config;
+
+/// The router with the bounds of what it may be handed.
+pub(crate) struct Local {
+    router: Router,
+    body_bytes: usize,
+    body_timeout: std::time::Duration,
+    keep_alive: u64,
+}
+
+/// Why a body was not read to its end.
+enum BodyError {
+    TooLarge,
+    Broken,
+}
+
+impl Local {
+    pub(crate) fn new(
+        router: Router,
+        limits: &config::Limits,
+        timeouts: &config::Timeouts,
+    ) -> Self {
+        Self {
+            router,
+            body_bytes: limits.body_bytes,
+            body_timeout: timeouts.body,
+            keep_alive: timeouts.keep_alive.as_secs(),
+        }
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn answer(&self, session: &mut Session) -> Result<()> {
+        let body = match tokio::time::timeout(self.body_timeout, self.read_body(session)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(BodyError::Broken)) => {
+                return refuse(session, StatusCode::BAD_REQUEST, "the body is broken\n").await;
+            }
+            Ok(Err(BodyError::TooLarge)) => {
+                return refuse(
+                    session,
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "the body is too large\n",
+                )
+                .await;
+            }
+            Err(_) => {
+                return refuse(
+                    session,
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body came too slowly\n",
+                )
+                .await;
+            }
+        };
+        let request = self.request(session, body);
+        let response = match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let mut header =
+            ResponseHeader::build_no_case(parts.status, Some(parts.headers.len() + 1))?;
+        for (name, value) in &parts.headers {
+            header.append_header(name.clone(), value.clone())?;
+        }
+        if parts.status != StatusCode::NO_CONTENT {
+            header.insert_header(CONTENT_LENGTH, body.len())?;
+        }
+        send(session, header, body).await
+    }
+
+    async fn read_body(&self, session: &mut Session) -> Result<Bytes, BodyError> {
+        let announced = session
+            .req_header()
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > self.body_bytes) {
+            return Err(BodyError::TooLarge);
+        }
+        let keep_alive = session.get_keepalive();
+        if session.req_header().headers.contains_key(EXPECT) {
+            session
+                .write_continue_response()
+                .await
+                .map_err(|_| BodyError::Broken)?;
+        }
+        let mut body = BytesMut::new();
+        while let Some(part) = session
+            .read_request_body()
+            .await
+            .map_err(|_| BodyError::Broken)?
+        {
+            if body.len() + part.len() > self.body_bytes {
+                return Err(BodyError::TooLarge);
+            }
+            body.extend_from_slice(&part);
+        }
+        // `100 Continue` marks the connection for closing; the body is read, so it can live on.
+        if keep_alive.is_some() {
+            session.set_keepalive(Some(self.keep_alive));
+        }
+        Ok(body.freeze())
+    }
+
+    fn request(&self, session: &Session, body: Bytes) -> Request<Body> {
+        let header = session.req_header();
+        let mut request = Request::new(Body::from(body));
+        *request.method_mut() = header.method.clone();
+        *request.uri_mut() = header.uri.clone();
+        *request.version_mut() = header.version;
+        *request.headers_mut() = fields(&header.headers);
+        if let Some(peer) = peer_of(session) {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
+        request
+    }
+}
+
+/// Copies the fields that are about the request and not about the connection it came on.
+fn fields(headers: &HeaderMap) -> HeaderMap {
+    let mut fields = headers.clone();
+    for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
+        fields.remove(name);
+    }
+    fields
+}
+
+/// Refuses a request whose body stays unread: the connection ends with the answer.
+async fn refuse(session: &mut Session, status: StatusCode, line: &'static str) -> Result<()> {
+    session.set_keepalive(None);
+    Answer::line(status, line).send(session).await
+}

@@ -1,0 +1,146 @@
+//! Every door, on Pingora: the transparent proxy, forward-auth, and the listeners that REST is on too.
+
+mod answer;
+mod connection;
+mod endpoints;
+mod forward_auth;
+mod listeners;
+mod local;
+mod proxy;
+mod request_id;
+mod route;
+mod service;
+mod target;
+mod upstream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use pingora::proxy::{Session, http_proxy};
+use pingora::server::configuration::ServerConf;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use connection::Connections;
+use endpoints::Endpoints;
+use forward_auth::ForwardAuth;
+pub use listeners::{Addresses, ListenError, Listeners};
+use local::Local;
+use proxy::Proxy;
+use route::RouteTable;
+use service::Service;
+use upstream::Upstreams;
+
+use crate::auth::Authority;
+use crate::config::Config;
+use crate::headers::IdentityHeaders;
+
+/// The doors, open.
+pub struct Gateway {
+    connections: Arc<Connections>,
+    shutdown: watch::Sender<bool>,
+    accepting: JoinSet<()>,
+}
+
+impl Gateway {
+    /// Opens every door on sockets that listen already. Returns once they accept.
+    ///
+    /// # Errors
+    /// A socket or a peer's address cannot be used.
+    pub fn open(
+        config: Config,
+        listeners: Listeners,
+        authority: &Arc<Authority>,
+        rest: Router,
+    ) -> Result<Self, OpenError> {
+        let identity_headers = IdentityHeaders::new(&config.credential_headers);
+        let routes = Arc::new(RouteTable::new(&config.routes));
+        let upstreams = Upstreams::new(config.upstreams).map_err(OpenError::Peer)?;
+        let rest = Local::new(rest, &config.limits, &config.timeouts);
+        let connections = Arc::new(Connections::new(config.timeouts));
+        let endpoints = Arc::new(Endpoints {
+            forward_auth: ForwardAuth::new(
+                Arc::clone(authority),
+                config.credential_headers.clone(),
+                identity_headers.clone(),
+                Arc::clone(&routes),
+                &config.service.trusted_proxies,
+            ),
+            rest,
+            authority: Arc::clone(authority),
+            connections: Arc::clone(&connections),
+        });
+        let pingora = Arc::new(ServerConf {
+            threads: config.server.threads,
+            max_retries: upstreams.tries(),
+            ..ServerConf::default()
+        });
+        let proxy = Proxy {
+            authority: Arc::clone(authority),
+            credential_headers: config.credential_headers,
+            identity_headers,
+            routes,
+            upstreams,
+            connections: Arc::clone(&connections),
+            endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
+        };
+        let service = Service {
+            endpoints,
+            connections: Arc::clone(&connections),
+        };
+        let (shutdown, watch) = watch::channel(false);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(Arc::clone(&connections).accept(
+            listener(listeners.service)?,
+            Arc::new(http_proxy(&pingora, service)),
+            watch.clone(),
+        ));
+        accepting.spawn(Arc::clone(&connections).accept(
+            listener(listeners.gateway)?,
+            Arc::new(http_proxy(&pingora, proxy)),
+            watch,
+        ));
+        Ok(Self {
+            connections,
+            shutdown,
+            accepting,
+        })
+    }
+
+    /// Stops accepting, lets what runs finish for at most `grace`, and returns how many connections
+    /// were cut.
+    pub async fn close(self, grace: Duration) -> usize {
+        // The receivers live in the accept loops; if those are gone there is nobody to tell.
+        let _ = self.shutdown.send(true);
+        let deadline = tokio::time::Instant::now() + grace;
+        let _ = tokio::time::timeout(grace, self.accepting.join_all()).await;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        self.connections.finish(left).await
+    }
+}
+
+/// Why the doors do not open.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A socket cannot be handed to the event loop.
+    #[error("a listening socket cannot be used")]
+    Socket(#[source] io::Error),
+    /// A peer's address cannot be used.
+    #[error("a peer's address cannot be used")]
+    Peer(#[source] io::Error),
+}
+
+fn listener(listener: std::net::TcpListener) -> Result<TcpListener, OpenError> {
+    listener.set_nonblocking(true).map_err(OpenError::Socket)?;
+    TcpListener::from_std(listener).map_err(OpenError::Socket)
+}
+
+/// Returns the address a connection comes from; none over a Unix socket.
+fn peer_of(session: &Session) -> Option<SocketAddr> {
+    session.client_addr()?.as_inet().copied()
+}

@@ -1,0 +1,109 @@
+//! Where the parts are put together: configuration → store → authority → doors.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::api::{self, Api};
+use crate::auth::{self, Authority, Seed, SeedError, Store};
+use crate::config::Config;
+use crate::gateway::{self, Addresses, Gateway, ListenError, Listeners};
+use crate::store;
+
+/// A running realmgate.
+pub struct Server {
+    gateway: Gateway,
+    store: Arc<dyn Store>,
+    addresses: Addresses,
+    grace: Duration,
+}
+
+impl Server {
+    /// Opens the store and the doors. Returns once they accept.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config, listeners: Listeners) -> Result<Self, StartError> {
+        let addresses = listeners.addresses()?;
+        let store: Arc<dyn Store> = store::open(config.store.clone()).await?;
+        let settings = auth::Settings {
+            realms: config.realms.clone(),
+            window: config.totp.window,
+            parameters: config.totp.parameters,
+        };
+        let decoy = Seed::generate().map_err(StartError::Random)?;
+        let authority = Arc::new(Authority::new(Arc::clone(&store), settings, &decoy));
+        let rest = api::router(Api {
+            authority: Arc::clone(&authority),
+            credential_headers: config.credential_headers.clone(),
+            reveal_seeds: config.compat.reveal_seeds,
+            defaults: config.totp.parameters,
+        });
+        let grace = config.shutdown.grace;
+        let gateway = Gateway::open(config, listeners, &authority, rest)?;
+        Ok(Self {
+            gateway,
+            store,
+            addresses,
+            grace,
+        })
+    }
+
+    /// Returns where the listeners are.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Returns the store, for those in the same process.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Writes the bound addresses as JSON: `{"service":"127.0.0.1:1","gateway":"127.0.0.1:2"}`.
+    ///
+    /// The file appears whole: whoever waits for it never reads half of it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_ready_file(&self, path: &Path) -> std::io::Result<()> {
+        #[derive(Serialize)]
+        struct Ready {
+            service: String,
+            gateway: String,
+        }
+        let ready = serde_json::to_vec(&Ready {
+            service: self.addresses.service.to_string(),
+            gateway: self.addresses.gateway.to_string(),
+        })?;
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".new");
+        std::fs::write(&draft, ready)?;
+        std::fs::rename(&draft, path)
+    }
+
+    /// Stops accepting, finishes what runs within the configured grace, and says how many connections
+    /// were cut.
+    pub async fn close(self) -> usize {
+        self.gateway.close(self.grace).await
+    }
+}
+
+/// Why it does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listening address cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// The doors do not open.
+    #[error(transparent)]
+    Gateway(#[from] gateway::OpenError),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(SeedError),
+}

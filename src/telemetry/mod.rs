@@ -1,0 +1,27 @@
+//! Logs on standard error: for people, or one JSON object a line.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing::subscriber::set_global_default;
+use tracing_log::LogTracer;
+use tracing_log::log::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Starts logging. A second call changes nothing.
+pub fn init(log: &Log) {
+    // Pingora writes through the `log` crate, and what it says below a warning can quote a request
+    // with its token: no filter may turn that on.
+    let _ = LogTracer::builder()
+        .with_max_level(LevelFilter::Warn)
+        .init();
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr);
+    let _ = match log.format {
+        LogFormat::Human => set_global_default(builder.with_ansi(stderr().is_terminal()).finish()),
+        LogFormat::Json => set_global_default(builder.json().flatten_event(true).finish()),
+    };
+}
