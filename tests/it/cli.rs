@@ -1,0 +1,263 @@
+//! Commands, their exit codes, and the exact words for what is wrong.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use crate::harness::{Gate, configuration, realmgate, stderr, stdout};
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    let config = folder.join("realmgate.toml");
+    if !config.exists() {
+        fs::write(&config, configuration(folder, "")).unwrap();
+    }
+    realmgate(args)
+        .arg("--config")
+        .arg(config)
+        .output()
+        .unwrap()
+}
+
+/// Runs a command and says how it ended: the exit code and what stood on standard error.
+fn failure(folder: &Path, args: &[&str]) -> (i32, String) {
+    let output = run(folder, args);
+    (output.status.code().unwrap(), stderr(&output))
+}
+
+#[test]
+fn tour_of_the_demonstration_ends_well() {
+    let output = realmgate(&["demo", "--once"]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    assert_eq!(stdout(&output).matches('✓').count(), 13);
+    assert_eq!(stdout(&output).matches('✗').count(), 0);
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn first_identity_is_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["init"]);
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(made["name"], "admin");
+    assert_eq!(made["realm"], "ungleich-admin");
+    assert_eq!(made["seed"].as_str().unwrap().len(), 32);
+    assert_eq!(made.as_object().unwrap().len(), 3);
+    let (code, message) = failure(folder.path(), &["init"]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        message,
+        "error: realm \"ungleich-admin\" has an identity already, the first is \"admin\" (id 1)\n"
+    );
+}
+
+#[test]
+fn identity_is_created_listed_shown_rotated_disabled_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let who = ["--name", "svc", "--realm", "payments"];
+    let identity = |command: &str| {
+        let args = [&["--json", "identity", command][..], &who].concat();
+        let output = run(folder.path(), &args);
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code().unwrap(), value)
+    };
+    let (code, created) = identity("create");
+    assert_eq!(code, 0);
+    assert_eq!(created["seed_strength"], "good");
+    let (code, shown) = identity("show");
+    assert_eq!((code, &shown["seed"]), (0, &serde_json::Value::Null));
+    assert_eq!(identity("create").0, 1);
+    let (_, rotated) = identity("rotate");
+    assert_ne!(rotated["seed"], created["seed"]);
+    assert_eq!(identity("disable").1["state"], "disabled");
+    assert_eq!(identity("enable").1["state"], "enabled");
+    let listed = stdout(&run(folder.path(), &["identity", "list"]));
+    assert!(listed.contains("svc@payments"), "{listed}");
+    assert!(!listed.contains(rotated["seed"].as_str().unwrap()));
+    assert_eq!(identity("delete").0, 0);
+    for command in ["show", "rotate", "disable", "enable", "delete"] {
+        assert_eq!(identity(command).0, 1, "{command}");
+    }
+}
+
+#[test]
+fn old_seed_is_taken_from_standard_input_and_flagged_weak() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    fs::write(&config, configuration(folder.path(), "")).unwrap();
+    let mut child = realmgate(&[
+        "--json", "identity", "create", "--name", "old", "--realm", "r",
+    ])
+    .args(["--seed-file", "-", "--config"])
+    .arg(config)
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let seed = b"PZKBPTHDGSLZBKIZ\n";
+    child.stdin.take().unwrap().write_all(seed).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let created: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(created["seed"], "PZKBPTHDGSLZBKIZ");
+    assert_eq!(created["seed_strength"], "weak");
+}
+
+#[test]
+fn name_of_128_characters_is_taken_and_129_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = |name: &str| {
+        failure(
+            folder.path(),
+            &["identity", "create", "--name", name, "--realm", "r"],
+        )
+    };
+    assert_eq!(create(&"é".repeat(128)).0, 0);
+    let (code, message) = create(&"x".repeat(129));
+    assert_eq!(code, 2);
+    assert_eq!(
+        message,
+        "error: the name has 129 characters, at most 128 are allowed\n"
+    );
+}
+
+#[test]
+fn token_is_printed_alone_on_standard_output() {
+    let seed = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let output = realmgate(&["token", "--seed", seed]).output().unwrap();
+    assert_eq!(stdout(&output).trim().len(), 6);
+    assert!(
+        stderr(&output).ends_with(" s left\n"),
+        "{}",
+        stderr(&output)
+    );
+    let output = realmgate(&["token", "--seed", "not base32!"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        !stderr(&output).contains("not base32!"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn check_says_what_a_configuration_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["check"]);
+    assert!(output.status.success());
+    assert!(stdout(&output).ends_with("ok\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn mistakes_in_a_configuration_are_named_exactly() {
+    let cases = [
+        (
+            "[totp]\nwindwo = 1\n",
+            ":2: totp.windwo: unknown key, expected one of window, algorithm, digits, period",
+        ),
+        (
+            "[totp]\nwindow = 11\n",
+            ":2: totp.window = 11: expected 0 to 10",
+        ),
+        (
+            "[[route]]\nname = \"billing\"\nallow = \"authenticated\"\nupstream = \"bil\"\n[upstream.billing]\npeers = [\"127.0.0.1:9\"]\n",
+            ":4: route[0].upstream = \"bil\": expected a defined upstream (defined: billing)",
+        ),
+    ];
+    for (text, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("realmgate.toml");
+        fs::write(&path, text).unwrap();
+        for command in ["check", "serve"] {
+            let (code, message) = failure(folder.path(), &[command]);
+            assert_eq!(code, 2);
+            assert_eq!(message, format!("error: {}{expected}\n", path.display()));
+        }
+    }
+}
+
+#[test]
+fn unreadable_configuration_is_named() {
+    let output = realmgate(&["serve", "--config", "/nowhere/realmgate.toml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(message.contains("/nowhere/realmgate.toml"), "{message}");
+    assert!(message.contains("No such file or directory"), "{message}");
+}
+
+#[test]
+fn port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = {
+        let config = folder.path().join("realmgate.toml");
+        fs::write(&config, configuration(folder.path(), "")).unwrap();
+        realmgate(&["serve", "--config"])
+            .arg(config)
+            .env("REALMGATE_SERVICE_LISTEN", address.to_string())
+            .output()
+            .unwrap()
+    };
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(
+        stderr(&output),
+        format!(
+            "error: service.listen = \"{address}\": cannot listen there: Address already in use (os error 98)\n"
+        )
+    );
+}
+
+#[test]
+fn database_that_is_not_sqlite_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("realmgate.db");
+    fs::write(&database, "notes\n".repeat(1000)).unwrap();
+    let (code, message) = failure(folder.path(), &["serve"]);
+    assert_eq!(code, 2);
+    assert_eq!(
+        message,
+        format!(
+            "error: database {}: is not an SQLite database\n",
+            database.display()
+        )
+    );
+}
+
+#[test]
+fn key_that_does_not_fit_is_named() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&one, &other] {
+        assert!(run(folder.path(), &["init"]).status.success());
+    }
+    let key = one.path().join("realmgate.key");
+    fs::copy(other.path().join("realmgate.key"), &key).unwrap();
+    let (code, message) = failure(one.path(), &["serve"]);
+    assert_eq!(code, 2);
+    let database = one.path().join("realmgate.db");
+    let start = format!("error: key file {}: holds key ", key.display());
+    assert!(message.starts_with(&start), "{message}");
+    let middle = format!(
+        ", but the seeds in database {} are sealed with key ",
+        database.display()
+    );
+    assert!(message.contains(&middle), "{message}");
+}
+
+#[test]
+fn commands_of_a_running_store_do_not_disturb_it() {
+    let gate = Gate::start("");
+    gate.register("a", "r");
+    let output = gate.run(&["identity", "list"]);
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(listed["name"], "a");
+}

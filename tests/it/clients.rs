@@ -1,0 +1,251 @@
+//! Real clients and the real nginx.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{Caller, Gate, Upstream, field, get, routes, send, stdout, until};
+
+/// Runs a program that the test set-up installs; a missing one fails and says so.
+fn output(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; run scripts/setup test"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    stdout(&output)
+}
+
+fn curl(args: &[&str]) -> String {
+    let mut command = Command::new("curl");
+    command.args([
+        "--silent",
+        "--max-time",
+        "20",
+        "--write-out",
+        "\n%{http_code}",
+    ]);
+    output(command.args(args))
+}
+
+/// Returns the token that oathtool makes.
+fn oathtool(caller: &Caller) -> String {
+    let mut command = Command::new("oathtool");
+    let token = output(command.args(["--totp", "--base32", &caller.seed]));
+    token.trim().to_owned()
+}
+
+fn python() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/python")
+}
+
+/// Returns the token that pyotp makes.
+fn pyotp(caller: &Caller) -> String {
+    let script = "import pyotp, sys; print(pyotp.TOTP(sys.argv[1]).now())";
+    let mut command = Command::new(python());
+    output(command.args(["-c", script, &caller.seed]))
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn curl_with_tokens_of_oathtool_and_pyotp_gets_through_all_doors() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let caller = gate.register("billing", "payments");
+    let verifier = gate.register("auth", "ungleich-auth");
+    for token in [oathtool, pyotp] {
+        let user = format!("billing@payments:{}", token(&caller));
+        let url = format!("http://{}/api", gate.gateway);
+        assert!(curl(&["-u", &user, &url]).ends_with("\n200"));
+        let seen = upstream.seen().pop().unwrap();
+        assert_eq!(field(&seen, "X-Forwarded-User"), Some("billing@payments"));
+        assert_eq!(field(&seen, "Authorization"), None);
+
+        let header = format!("X-Auth-Token: {}", token(&caller));
+        let url = format!("http://{}/forward-auth", gate.service);
+        let name = ["-H", "X-Auth-Name: billing", "-H", "X-Auth-Realm: payments"];
+        let reply = curl(&[&name[..], &["-H", &header, &url]].concat());
+        assert!(reply.ends_with("\n200"), "{reply}");
+
+        let form = format!(
+            "auth_name=auth&auth_realm=ungleich-auth&auth_token={}&name=billing&realm=payments&token={}",
+            token(&verifier),
+            token(&caller)
+        );
+        let url = format!("http://{}/ungleichotp/verify/", gate.service);
+        assert_eq!(curl(&["-d", &form, &url]), "{\"status\":\"OK\"}\n200");
+    }
+}
+
+#[test]
+fn expect_100_continue_is_answered_at_once() {
+    let gate = Gate::start("");
+    let body = format!("name={}", "x".repeat(3000));
+    let url = format!("http://{}/ungleichotp/", gate.service);
+    let args = [
+        "-H",
+        "Expect: 100-continue",
+        "--expect100-timeout",
+        "15",
+        "-d",
+        &body,
+        &url,
+    ];
+    let started = std::time::Instant::now();
+    assert!(curl(&args).ends_with("\n403"));
+    assert!(started.elapsed().as_secs() < 10);
+}
+
+#[test]
+fn commands_of_the_tour_do_what_they_say() {
+    let mut demo = crate::harness::realmgate(&["demo"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = Vec::new();
+    let reader = std::io::BufReader::new(demo.stdout.take().unwrap());
+    for line in std::io::BufRead::lines(reader) {
+        let line = line.unwrap();
+        lines.push(line.clone());
+        // The last of the live commands lists the identities.
+        if line.starts_with("curl ") && line.ends_with("/ungleichotp/") {
+            break;
+        }
+    }
+    let shown = lines
+        .iter()
+        .filter_map(|line| line.trim().strip_prefix("$ "));
+    let mut replies = lines
+        .iter()
+        .filter_map(|line| line.trim().strip_prefix("✓ ")?.split(' ').next());
+    let mut count = 0;
+    for command in shown {
+        let expected = replies.next().unwrap();
+        let answer = output(Command::new("sh").args(["-c", &format!("{command} --silent")]));
+        let status = answer.split(' ').nth(1).unwrap();
+        assert_eq!(status, expected, "{command}");
+        count += 1;
+    }
+    for command in lines.iter().filter(|line| line.starts_with("curl ")) {
+        let answer =
+            output(Command::new("sh").args(["-c", &format!("{command} --silent --fail -i")]));
+        assert!(answer.contains(" 200 OK"), "{command}: {answer}");
+        count += 1;
+    }
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    assert_eq!(count, 17);
+}
+
+/// The file in `deploy/nginx/`, run by the real nginx with only its addresses replaced.
+struct Nginx {
+    child: Child,
+    address: std::net::SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Nginx {
+    fn start(realmgate: std::net::SocketAddr, app: std::net::SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // nginx does not say which port it got: take one, and give it back just before.
+        let address = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx/realmgate.conf");
+        let mut text = fs::read_to_string(file).unwrap();
+        for (placeholder, with) in [
+            ("127.0.0.1:8081", realmgate),
+            ("127.0.0.1:9000", app),
+            ("127.0.0.1:8088", address),
+        ] {
+            assert!(text.contains(placeholder), "{placeholder}");
+            text = text.replace(placeholder, &with.to_string());
+        }
+        let config = folder.path().join("nginx.conf");
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new("nginx");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let child = command
+            .env("PATH", format!("{path}:/usr/sbin"))
+            .arg("-p")
+            .arg(folder.path())
+            .arg("-c")
+            .arg(&config)
+            .args(["-e", "error.log", "-g", "daemon off;"])
+            .spawn()
+            .unwrap_or_else(|error| panic!("nginx: {error}; run scripts/setup test"));
+        until("nginx listens", || {
+            std::net::TcpStream::connect(address).is_ok()
+        });
+        Self {
+            child,
+            address,
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // SIGTERM, so that the master ends its workers.
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn nginx_lets_through_whom_realmgate_permits() {
+    let app = Upstream::start();
+    let mut gate = Gate::start(&routes(app.address));
+    let nginx = Nginx::start(gate.service, app.address);
+    let caller = gate.register("billing", "payments");
+    let forged = "X-Forwarded-User: root\r\nX_Auth_Name: root\r\n";
+
+    let reply = get(
+        nginx.address,
+        "/api?q",
+        &format!("{forged}{}", caller.fields()),
+    );
+    assert_eq!(reply.status, 200);
+    let user = format!("billing@payments:{}", caller.token());
+    assert!(curl(&["-u", &user, &format!("http://{}/api", nginx.address)]).ends_with("\n200"));
+    for seen in app.seen() {
+        assert_eq!(field(&seen, "X-Auth-Name"), Some("billing"), "{seen}");
+        assert_eq!(field(&seen, "X-Auth-Realm"), Some("payments"), "{seen}");
+        assert_eq!(field(&seen, "X-Auth-Token"), None, "{seen}");
+        assert_eq!(field(&seen, "Authorization"), None, "{seen}");
+        assert!(!seen.contains("root"), "{seen}");
+    }
+    let body = "y".repeat(100_000);
+    let reply = send(nginx.address, "POST", "/api", &caller.fields(), &body);
+    assert_eq!(reply.status, 200);
+    assert!(app.seen().pop().unwrap().ends_with(&body));
+    let passed = app.seen().len();
+    assert_eq!(passed, 3);
+
+    let reply = get(nginx.address, "/api", "");
+    assert_eq!(reply.status, 401);
+    assert!(reply.field("WWW-Authenticate").is_some());
+    let wrong = caller.fields_with(&caller.wrong_token());
+    assert_eq!(get(nginx.address, "/api", &wrong).status, 401);
+    assert_eq!(get(nginx.address, "/ops", &caller.fields()).status, 403);
+    assert_eq!(
+        get(nginx.address, "/public/%2e%2e/ops", &caller.fields()).status,
+        403
+    );
+    assert_eq!(
+        get(nginx.address, "/forward-auth", &caller.fields()).status,
+        200
+    );
+    assert_eq!(
+        get(nginx.address, "/_realmgate", &caller.fields()).status,
+        404
+    );
+    gate.child.kill().unwrap();
+    gate.child.wait().unwrap();
+    assert_eq!(get(nginx.address, "/api", &caller.fields()).status, 500);
+    // `/forward-auth` is the application's own path here, so it went through.
+    assert_eq!(app.seen().len(), passed + 1);
+}

@@ -1,0 +1,159 @@
+//! From the first connection to the last.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Gate, PATIENCE, Upstream, configuration, get, parse, realmgate, routes, until,
+};
+
+fn connect(address: std::net::SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn request_in_flight_is_answered_after_the_signal() {
+    let upstream = Upstream::start_slow(Duration::from_secs(2));
+    let mut gate = Gate::start(&routes(upstream.address));
+    let address = gate.gateway;
+    let request = thread::spawn(move || get(address, "/public/slow", ""));
+    until("the upstream has it", || upstream.seen().len() == 1);
+    gate.signal("TERM");
+    let reply = request.join().unwrap();
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.contains("/public/slow"));
+    until("the end", || gate.child.try_wait().unwrap().is_some());
+    assert!(gate.child.wait().unwrap().success());
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn request_half_sent_at_the_signal_is_answered() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let mut stream = connect(gate.gateway);
+    stream
+        .write_all(b"GET /public HTTP/1.1\r\nHost: a\r\n")
+        .unwrap();
+    // The first half must have arrived before the signal does.
+    thread::sleep(Duration::from_millis(100));
+    gate.signal("TERM");
+    thread::sleep(Duration::from_millis(50));
+    stream.write_all(b"\r\n").unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let reply = parse(&bytes);
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.field("Connection"), Some("close"));
+}
+
+#[test]
+fn idle_connections_do_not_hold_up_the_end() {
+    let upstream = Upstream::start();
+    let mut gate = Gate::start(&routes(upstream.address));
+    let mut idle = connect(gate.gateway);
+    idle.write_all(b"GET /public HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let mut buffer = [0; 64];
+    assert!(idle.read(&mut buffer).unwrap() > 0);
+    let _silent = connect(gate.service);
+    let asked = Instant::now();
+    gate.signal("TERM");
+    until("the end", || gate.child.try_wait().unwrap().is_some());
+    // The default grace is 30 s.
+    assert!(asked.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn grace_bounds_the_end_and_a_second_signal_ends_at_once() {
+    let upstream = Upstream::start_slow(PATIENCE * 2);
+    for (grace, signals) in [("1s", 1), ("1h", 2)] {
+        let more = format!(
+            "[shutdown]\ngrace = \"{grace}\"\n{}",
+            routes(upstream.address)
+        );
+        let mut gate = Gate::start(&more);
+        let mut stream = connect(gate.gateway);
+        let before = upstream.seen().len();
+        stream
+            .write_all(b"GET /public HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        until("the upstream has it", || upstream.seen().len() > before);
+        gate.signal("TERM");
+        if signals == 2 {
+            until("draining", || gate.log().contains("draining"));
+            gate.signal("TERM");
+        }
+        until("the end", || gate.child.try_wait().unwrap().is_some());
+        assert!(gate.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn keep_alive_connections_serve_many_requests() {
+    let gate = Gate::start("");
+    let caller = gate.register("a", "r");
+    let mut stream = connect(gate.service);
+    for fields in [caller.fields(), String::new(), caller.fields()] {
+        let request = format!("GET /forward-auth HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 1024];
+        while !bytes.ends_with(b"\r\n\r\n") {
+            let read = stream.read(&mut buffer).unwrap();
+            assert_ne!(read, 0, "closed");
+            bytes.extend_from_slice(&buffer[..read]);
+        }
+        let expected = if fields.is_empty() { 401 } else { 200 };
+        assert_eq!(parse(&bytes).status, expected);
+    }
+}
+
+#[test]
+fn idle_connection_is_closed_after_keep_alive() {
+    let gate = Gate::start("[timeouts]\nkeep_alive = \"1s\"\n");
+    let mut stream = connect(gate.service);
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    assert_eq!(parse(&bytes).status, 200);
+}
+
+#[test]
+fn inherited_sockets_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    std::fs::write(&config, configuration(folder.path(), "")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // A shell puts the socket where a service manager would, and tells the process its own id.
+    let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=gateway LISTEN_PID=$$ exec \"$0\" serve --config \"$1\" --ready-file \"$2\"";
+    let ready = folder.path().join("ready.json");
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(realmgate(&[]).get_program())
+        .arg(&config)
+        .arg(&ready)
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("ready", || ready.exists());
+    let text = std::fs::read_to_string(&ready).unwrap();
+    let reply = get(address, "/", "");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        text.contains(&format!(r#""gateway":"{address}""#)),
+        "{text}"
+    );
+    assert_eq!((reply.status, &*reply.body), (404, "no route\n"));
+}

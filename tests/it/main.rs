@@ -1,0 +1,19 @@
+//! realmgate as its users run it: the real binary, real sockets, real clients.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+mod cli;
+mod clients;
+mod forward_auth;
+mod harness;
+mod lifecycle;
+mod proxy;
+mod rest;
+mod shape;
+mod store;

@@ -1,0 +1,392 @@
+//! The transparent proxy.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::harness::{Gate, Upstream, field, get, raw, routes, send};
+
+fn gate() -> (Gate, Upstream) {
+    let upstream = Upstream::start();
+    (Gate::start(&routes(upstream.address)), upstream)
+}
+
+#[test]
+fn good_headers_pass_with_identity_stamped_and_token_gone() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let reply = get(gate.gateway, "/api?q=1", &caller.fields());
+    assert_eq!(reply.status, 200);
+    let seen = upstream.seen().remove(0);
+    assert!(seen.starts_with("GET /api?q=1 HTTP/1.1\r\n"), "{seen}");
+    for (name, expected) in [
+        ("X-Auth-Name", Some("billing")),
+        ("X-Auth-Realm", Some("payments")),
+        ("X-Forwarded-User", Some("billing@payments")),
+        ("X-Forwarded-For", Some("127.0.0.1")),
+        ("X-Forwarded-Proto", Some("http")),
+        ("X-Forwarded-Host", Some("app.example")),
+        ("Host", Some("app.example")),
+        ("X-Auth-Token", None),
+        ("Authorization", None),
+    ] {
+        assert_eq!(field(&seen, name), expected, "{name} in {seen}");
+    }
+    assert_eq!(field(&seen, "X-Request-Id").unwrap().len(), 32);
+}
+
+#[test]
+fn each_denial_has_its_exact_answer_and_reaches_no_upstream() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let token = caller.token();
+    let good = caller.fields();
+    let basic = |value: &str| format!("Authorization: Basic {value}\r\n");
+    let unauthorized = [
+        String::new(),
+        caller.fields_with(&caller.wrong_token()),
+        caller.fields_with(""),
+        caller.fields_with(&format!("{token}0")),
+        good.replace("billing", "nobody"),
+        good.replace("payments", "Payments"),
+        good.replace("X-Auth-Name: billing\r\n", ""),
+        good.replace("billing", &"x".repeat(129)),
+        format!("{good}X-Auth-Token: {token}\r\n"),
+        format!("{good}x-auth-name: billing\r\n"),
+        format!("{good}{}", basic("YTpi")),
+        basic("!not base64!"),
+        basic(""),
+    ];
+    for fields in &unauthorized {
+        let reply = get(gate.gateway, "/api", fields);
+        assert_eq!(reply.status, 401, "{fields}");
+        assert_eq!(reply.body, "authentication required\n");
+        assert_eq!(
+            reply.field("WWW-Authenticate"),
+            Some("Basic realm=\"realmgate\", charset=\"UTF-8\"")
+        );
+    }
+    let reply = get(gate.gateway, "/ops/x", &good);
+    assert_eq!((reply.status, &*reply.body), (403, "not allowed here\n"));
+    assert_eq!(upstream.seen(), [""; 0]);
+}
+
+#[test]
+fn answers_to_unknown_and_to_wrong_are_the_same() {
+    let (gate, _upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let disabled = gate.register("gone", "payments");
+    gate.run(&[
+        "identity", "disable", "--name", "gone", "--realm", "payments",
+    ]);
+    let strip_date = |head: &str| {
+        let lines = head
+            .lines()
+            .filter(|line| !line.to_lowercase().starts_with("date:"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let answers: Vec<_> = [
+        caller.fields_with(&caller.wrong_token()),
+        caller.fields().replace("billing", "nobody"),
+        disabled.fields(),
+    ]
+    .iter()
+    .map(|fields| {
+        let reply = get(gate.gateway, "/api", fields);
+        (strip_date(&reply.head), reply.body)
+    })
+    .collect();
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+}
+
+#[test]
+fn rule_with_a_name_admits_that_name() {
+    let (gate, _upstream) = gate();
+    let alice = gate.register("alice", "dev");
+    let bob = gate.register("bob", "dev");
+    assert_eq!(get(gate.gateway, "/ops", &alice.fields()).status, 200);
+    assert_eq!(get(gate.gateway, "/ops", &bob.fields()).status, 403);
+}
+
+#[test]
+fn route_is_found_by_host_in_any_case_with_port_and_dot() {
+    let (gate, _upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    for host in [
+        "admin.example",
+        "ADMIN.example",
+        "admin.example:8080",
+        "admin.example.",
+    ] {
+        let request = format!(
+            "GET /x HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{}\r\n",
+            caller.fields()
+        );
+        assert_eq!(raw(gate.gateway, request.as_bytes()).status, 403, "{host}");
+    }
+}
+
+#[test]
+fn client_copies_of_identity_fields_never_reach_an_upstream() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let forged = "x_auth_name: root\r\nX_AUTH_REALM: root\r\nX.Auth.Name: root\r\n\
+        X-Forwarded-User: root\r\nX_Forwarded_User: root\r\nX-Forwarded-For: 6.6.6.6\r\n\
+        X-Forwarded-Prefix: /root\r\nX-Forwarded-Port: 666\r\nForwarded: for=root\r\n\
+        X-Real-IP: 6.6.6.6\r\nX-Original-URL: /root\r\nX-Rewrite-URL: /root\r\n\
+        X-Request-Id: root\r\n";
+    let public = "X-Auth-Name: root\r\nX-Auth-Realm: root\r\nX-Auth-Token: 666666\r\n";
+    assert_eq!(
+        get(gate.gateway, "/a", &format!("{forged}{}", caller.fields())).status,
+        200
+    );
+    assert_eq!(
+        get(gate.gateway, "/public", &format!("{forged}{public}")).status,
+        200
+    );
+    for seen in upstream.seen() {
+        for trace in ["root", "666"] {
+            assert!(!seen.contains(trace), "{trace} in {seen}");
+        }
+    }
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+#[test]
+fn stamped_field_survives_being_nominated_as_hop_by_hop() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let request = format!(
+        "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close, X-Auth-Name, X-Forwarded-User\r\n{}\r\n",
+        caller.fields()
+    );
+    let reply = raw(gate.gateway, request.as_bytes());
+    // Either refused, or the identity is there: never a request without it.
+    if reply.status == 200 {
+        let seen = upstream.seen().remove(0);
+        assert_eq!(field(&seen, "X-Auth-Name"), Some("billing"), "{seen}");
+        assert_eq!(field(&seen, "X-Forwarded-User"), Some("billing@payments"));
+    } else {
+        assert_eq!(reply.status, 400);
+        assert_eq!(upstream.seen(), [""; 0]);
+    }
+}
+
+#[test]
+fn method_override_is_taken_off_where_methods_decide() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("alice", "dev");
+    let fields = format!("X-HTTP-Method-Override: DELETE\r\n{}", caller.fields());
+    assert_eq!(get(gate.gateway, "/ops", &fields).status, 200);
+    assert_eq!(get(gate.gateway, "/other", &fields).status, 200);
+    let seen = upstream.seen();
+    assert_eq!(field(&seen[0], "X-HTTP-Method-Override"), None);
+    assert_eq!(field(&seen[1], "X-HTTP-Method-Override"), Some("DELETE"));
+}
+
+#[test]
+fn application_keeps_its_own_authorization() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let fields = format!("Authorization: Bearer app\r\n{}", caller.fields());
+    get(gate.gateway, "/a", &fields);
+    get(gate.gateway, "/public", "Authorization: Basic YTpi\r\n");
+    let seen = upstream.seen();
+    assert_eq!(field(&seen[0], "Authorization"), Some("Bearer app"));
+    assert_eq!(field(&seen[1], "Authorization"), Some("Basic YTpi"));
+}
+
+#[test]
+fn ambiguous_requests_are_refused_before_any_policy() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    for path in [
+        "/public/../ops",
+        "/public/..;/ops",
+        "/public/%2e%2e/ops",
+        "/public/%2E./ops",
+        "/public//ops",
+        "/public%2fops",
+        "/public\\ops",
+        "/public/%5cops",
+        "/public/%00",
+        "/public/%zz",
+        "/./public",
+        "//public",
+    ] {
+        for fields in ["", &caller.fields()] {
+            let reply = get(gate.gateway, path, fields);
+            assert_eq!(
+                (reply.status, &*reply.body),
+                (400, "ambiguous path\n"),
+                "{path}"
+            );
+        }
+    }
+    assert_eq!(get(gate.gateway, "public", "").status, 400);
+    let without_host = b"GET /public HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let reply = raw(gate.gateway, without_host);
+    assert_eq!((reply.status, &*reply.body), (400, "bad host\n"));
+    let lower = send(gate.gateway, "get", "/public", "", "");
+    assert_eq!((lower.status, &*lower.body), (400, "bad method\n"));
+    assert_eq!(upstream.seen(), [""; 0]);
+}
+
+#[test]
+fn disguised_paths_fall_under_their_own_route() {
+    let (gate, upstream) = gate();
+    for path in [
+        "/%6fps",
+        "/ops;x=1",
+        "/ops%3bx",
+        "/ops/",
+        "/ops?/public",
+        "/%70ublic;/../ops",
+    ] {
+        let status = get(gate.gateway, path, "").status;
+        assert!(matches!(status, 401 | 400), "{path}: {status}");
+    }
+    assert_eq!(upstream.seen(), [""; 0]);
+}
+
+#[test]
+fn absolute_form_is_decided_and_forwarded_by_its_path() {
+    let (gate, upstream) = gate();
+    let request = |path: &str| {
+        format!(
+            "GET http://app.example{path} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n"
+        )
+    };
+    assert_eq!(raw(gate.gateway, request("/ops").as_bytes()).status, 401);
+    assert_eq!(
+        raw(gate.gateway, request("/public/x?y").as_bytes()).status,
+        200
+    );
+    assert!(upstream.seen()[0].starts_with("GET /public/x?y HTTP/1.1\r\n"));
+}
+
+#[test]
+fn body_reaches_the_upstream_whole() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let body = "x".repeat(1_000_000);
+    let reply = send(gate.gateway, "POST", "/upload", &caller.fields(), &body);
+    assert_eq!(reply.status, 200);
+    assert!(upstream.seen()[0].ends_with(&body));
+}
+
+#[test]
+fn no_route_is_404_and_dead_upstream_502_and_slow_one_504() {
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let slow = Upstream::start_slow(Duration::from_secs(10));
+    let gate = Gate::start(&format!(
+        r#"
+        [[route]]
+        name = "dead"
+        path = "/dead"
+        allow = "anyone"
+        upstream = "dead"
+        [[route]]
+        name = "slow"
+        path = "/slow"
+        allow = "anyone"
+        upstream = "slow"
+        [upstream.dead]
+        peers = ["{dead}"]
+        [upstream.slow]
+        peers = ["{}"]
+        read_timeout = "300ms"
+        "#,
+        slow.address
+    ));
+    let reply = get(gate.gateway, "/else", "");
+    assert_eq!((reply.status, &*reply.body), (404, "no route\n"));
+    let reply = get(gate.gateway, "/dead", "");
+    assert_eq!(
+        (reply.status, &*reply.body),
+        (502, "upstream unavailable\n")
+    );
+    assert_eq!(reply.field("X-Request-Id").unwrap().len(), 32);
+    let reply = get(gate.gateway, "/slow", "");
+    assert_eq!((reply.status, &*reply.body), (504, "upstream timed out\n"));
+}
+
+#[test]
+fn dead_peer_is_passed_over() {
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!(
+        r#"
+        [[route]]
+        name = "all"
+        allow = "anyone"
+        upstream = "app"
+        [upstream.app]
+        peers = ["{dead}", "{}"]
+        "#,
+        upstream.address
+    ));
+    for _ in 0..10 {
+        assert_eq!(send(gate.gateway, "POST", "/", "", "body").status, 200);
+    }
+    assert_eq!(upstream.seen().len(), 10);
+}
+
+#[test]
+fn non_ascii_names_are_stamped_percent_encoded() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("café%", "r@m");
+    assert_eq!(get(gate.gateway, "/a", &caller.fields()).status, 200);
+    let seen = upstream.seen().remove(0);
+    assert_eq!(field(&seen, "X-Auth-Name"), Some("caf%C3%A9%25"));
+    assert_eq!(field(&seen, "X-Auth-Realm"), Some("r@m"));
+    assert_eq!(field(&seen, "X-Forwarded-User"), Some("caf%C3%A9%25@r%40m"));
+}
+
+#[test]
+fn one_port_is_enough_with_serve_api_and_not_without() {
+    let upstream = Upstream::start();
+    let gate = Gate::start_with(
+        &[("REALMGATE_GATEWAY_SERVE_API", "true")],
+        &routes(upstream.address),
+    );
+    let caller = gate.register("billing", "payments");
+    let reply = get(gate.gateway, "/forward-auth", &caller.fields());
+    assert_eq!(
+        (reply.status, reply.field("X-Auth-Name")),
+        (200, Some("billing"))
+    );
+    assert_eq!(get(gate.gateway, "/ungleichotp/verify/", "").status, 403);
+    assert_eq!(get(gate.gateway, "/ungleichotpx", "").status, 401);
+    let (gate, _upstream) = self::gate();
+    assert_eq!(get(gate.gateway, "/ungleichotp/verify/", "").status, 401);
+}
+
+#[test]
+fn log_names_the_reason_and_holds_no_secret() {
+    let (gate, _upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let wrong = caller.wrong_token();
+    get(gate.gateway, "/api", &caller.fields_with(&wrong));
+    get(
+        gate.gateway,
+        "/api",
+        &format!("{}bad header\r\n", caller.fields()),
+    );
+    let log = gate.log();
+    assert!(
+        log.contains("wrong_token") && log.contains("billing"),
+        "{log}"
+    );
+    assert!(
+        !log.contains(&caller.seed) && !log.contains(&wrong),
+        "{log}"
+    );
+    assert!(!log.contains(&caller.token()), "{log}");
+}

@@ -1,0 +1,146 @@
+//! REST through Pingora; what each body means is tested beside the router.
+
+use crate::harness::{Caller, Gate, get, raw, send};
+
+const JSON: &str = "Content-Type: application/json\r\n";
+const IAC: &str = r#"{"detail":"Incorrect authentication credentials."}"#;
+const NOPERM: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
+
+fn verify_body(caller: &Caller, auth_token: &str, subject: &Caller, token: &str) -> String {
+    format!(
+        r#"{{"auth_name": "{}", "auth_realm": "{}", "auth_token": "{auth_token}", "name": "{}", "realm": "{}", "token": "{token}"}}"#,
+        caller.name, caller.realm, subject.name, subject.realm
+    )
+}
+
+#[test]
+fn verify_says_ok_and_both_403s() {
+    let gate = Gate::start("");
+    let verifier = gate.register("auth", "ungleich-auth");
+    let user = gate.register("user", "payments");
+    for (caller, auth_token, token, expected) in [
+        (
+            &verifier,
+            verifier.token(),
+            user.token(),
+            (200, r#"{"status":"OK"}"#),
+        ),
+        (
+            &verifier,
+            verifier.token(),
+            user.wrong_token(),
+            (403, NOPERM),
+        ),
+        (&verifier, verifier.wrong_token(), user.token(), (403, IAC)),
+        (&user, user.token(), user.token(), (403, NOPERM)),
+    ] {
+        let body = verify_body(caller, &auth_token, &user, &token);
+        let reply = send(gate.service, "POST", "/ungleichotp/verify/", JSON, &body);
+        assert_eq!((reply.status, &*reply.body), expected);
+        assert_eq!(reply.field("Content-Type"), Some("application/json"));
+        assert_eq!(reply.field("Allow"), Some("POST, OPTIONS"));
+        assert_eq!(reply.field("Vary"), Some("Accept"));
+    }
+}
+
+#[test]
+fn admin_creates_reads_changes_and_deletes() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let credential = admin.fields();
+    let call = |method: &str, path: &str, body: &str| {
+        send(
+            gate.service,
+            method,
+            path,
+            &format!("{JSON}{credential}"),
+            body,
+        )
+    };
+    let created = call(
+        "POST",
+        "/ungleichotp/",
+        r#"{"name": "svc", "realm": "payments"}"#,
+    );
+    assert_eq!(created.status, 201, "{}", created.body);
+    let identity: serde_json::Value = serde_json::from_str(&created.body).unwrap();
+    assert_eq!(identity["seed"].as_str().unwrap().len(), 32);
+    let path = format!("/ungleichotp/{}/", identity["id"]);
+    assert!(
+        call("GET", "/ungleichotp/", "")
+            .body
+            .contains(r#""name":"svc""#)
+    );
+    assert!(!call("GET", &path, "").body.contains("seed"));
+    let svc = Caller {
+        name: "svc".into(),
+        realm: "payments".into(),
+        seed: identity["seed"].as_str().unwrap().into(),
+    };
+    assert_eq!(
+        get(gate.service, "/forward-auth", &svc.fields()).status,
+        200
+    );
+    assert_eq!(call("PATCH", &path, r#"{"name": "svc2"}"#).status, 200);
+    assert_eq!(
+        get(gate.service, "/forward-auth", &svc.fields()).status,
+        401
+    );
+    let renamed = svc.fields().replace("svc", "svc2");
+    assert_eq!(get(gate.service, "/forward-auth", &renamed).status, 200);
+    let deleted = call("DELETE", &path, "");
+    assert_eq!((deleted.status, &*deleted.body), (204, ""));
+    assert_eq!(get(gate.service, "/forward-auth", &renamed).status, 401);
+    assert_eq!(call("GET", &path, "").status, 404);
+}
+
+#[test]
+fn credentials_in_the_body_of_a_get_are_read() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let body = format!(
+        r#"{{"auth_name": "admin", "auth_realm": "ungleich-admin", "auth_token": "{}"}}"#,
+        admin.token()
+    );
+    let reply = send(gate.service, "GET", "/ungleichotp/", JSON, &body);
+    assert_eq!(reply.status, 200);
+    assert!(
+        reply.body.starts_with(r#"[{"id":1,"name":"admin""#),
+        "{}",
+        reply.body
+    );
+}
+
+#[test]
+fn head_has_the_head_of_get_and_no_body() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let reply = send(gate.service, "HEAD", "/ungleichotp/", &admin.fields(), "");
+    assert_eq!((reply.status, &*reply.body), (200, ""));
+}
+
+#[test]
+fn body_over_the_limit_is_refused_however_it_is_announced() {
+    let gate = Gate::start("");
+    let body = format!("{{\"x\": \"{}\"}}", "x".repeat(70_000));
+    let reply = send(gate.service, "POST", "/ungleichotp/", JSON, &body);
+    assert_eq!(
+        (reply.status, &*reply.body),
+        (413, "the body is too large\n")
+    );
+    let chunked = format!(
+        "POST /ungleichotp/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{JSON}\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    assert_eq!(raw(gate.service, chunked.as_bytes()).status, 413);
+}
+
+#[test]
+fn health_and_readiness_answer_anyone() {
+    let gate = Gate::start("");
+    for (path, expected) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+        let reply = get(gate.service, path, "");
+        assert_eq!((reply.status, &*reply.body), (200, expected));
+    }
+}
