@@ -236,7 +236,7 @@ impl Proxy {
         if admitted.permit.principal().is_some() && CredentialHeaders::is_basic(&request.headers) {
             request.remove_header(&AUTHORIZATION);
         }
-        if request.uri.authority().is_some() && request.version != Version::HTTP_2 {
+        if request.raw_path().first() != Some(&b'/') {
             // Absolute form (RFC 9112 §3.2.2): the path was decided on, so the path is what goes on.
             let origin =
                 request.uri.path_and_query().cloned().ok_or_else(|| {
@@ -288,14 +288,15 @@ fn host(header: &RequestHeader) -> Option<Option<&str>> {
     }
 }
 
-/// Returns the path as it was on the wire, without the query.
+/// Returns the path as it was on the wire, without the query; of the absolute form, its path.
 fn path(header: &RequestHeader) -> &[u8] {
     let raw = header.raw_path();
-    if raw.first() == Some(&b'/') {
-        raw.split(|&byte| byte == b'?').next().unwrap_or_default()
-    } else if header.uri.authority().is_some() && !raw.contains(&b'#') {
-        header.uri.path().as_bytes()
-    } else {
-        raw
+    let is_absolute_form = ["http://", "https://"].iter().any(|scheme| {
+        raw.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+    });
+    if is_absolute_form && header.raw_path_is_utf8() {
+        return header.uri.path().as_bytes();
     }
+    raw.split(|&byte| byte == b'?').next().unwrap_or_default()
 }

@@ -20,7 +20,8 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::sqlite::{Changes, Loaded, Seq, Sqlite, Tail};
+use super::changes::{Changes, Seq, Tail};
+use super::sqlite::{Loaded, Sqlite};
 use crate::auth::{
     Change, ChangeError, Identity, IdentityId, NewIdentity, Principal, PrincipalRef, Recall, Store,
     StoreError, UnixTime,

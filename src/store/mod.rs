@@ -1,8 +1,11 @@
 //! Where identities live: SQLite ([`sqlite`]) behind a cache ([`cache`]), seeds sealed ([`seal`]).
 
 mod cache;
+mod changes;
 mod key_file;
 mod open;
+mod pool;
+mod rows;
 mod seal;
 mod sqlite;
 

@@ -13,8 +13,9 @@ use thiserror::Error;
 
 use super::cache::{CacheOptions, Cached};
 use super::key_file::{self, KeyFileError};
+use super::pool::configure;
 use super::seal::{KeyId, Sealer, SealingKey};
-use super::sqlite::{Sqlite, configure};
+use super::sqlite::Sqlite;
 use crate::auth::StoreError;
 
 /// `rlmg` in ASCII: SQLite's mark of whose file this is.
@@ -81,7 +82,7 @@ pub enum OpenError {
         /// Its schema.
         found: i64,
         /// The last known one.
-        known: usize,
+        known: i64,
     },
     /// Sealed, but the key file is not there. Making one would not help.
     #[error(
@@ -212,16 +213,18 @@ fn recognise(
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(fail)?;
-    let known = SCHEMAS;
-    if found > known as i64 {
-        let path = path.into();
-        return Err(OpenError::TooNew { path, found, known });
+    if found > SCHEMAS {
+        return Err(OpenError::TooNew {
+            path: path.into(),
+            found,
+            known: SCHEMAS,
+        });
     }
     Ok(())
 }
 
 /// How many migrations there are.
-const SCHEMAS: usize = 1;
+const SCHEMAS: i64 = 1;
 
 /// Reads the key that the database names; where it names none yet, reads or makes one and notes it.
 fn agree_on_key(

@@ -46,7 +46,7 @@ fn migrations_are_sound_and_counted() {
     let version: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .unwrap();
-    assert_eq!(version, SCHEMAS as i64);
+    assert_eq!(version, SCHEMAS);
 }
 
 #[tokio::test]
