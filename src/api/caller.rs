@@ -9,6 +9,7 @@ use crate::auth::{
     Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Token, UnixTime,
 };
 use crate::headers::Scratch;
+use crate::telemetry;
 
 /// The names of a name, a realm and a token in a body.
 pub(super) type Names = [&'static str; 3];
@@ -74,20 +75,7 @@ pub(super) async fn decide(
         Decision::Permit(permit) => return Ok(permit),
         Decision::Denial(denial) => denial,
     };
-    let principal = match &attempt.presented {
-        Presented::Credential(credential) => Some(credential.principal()),
-        Presented::Absent | Presented::Malformed(_) => None,
-    };
-    if let Denial::Unavailable(error) = &denial {
-        tracing::error!(%error, reason = denial.reason(), ?principal, door = "rest", "denied");
-    } else {
-        tracing::info!(
-            reason = denial.reason(),
-            ?principal,
-            door = "rest",
-            "denied"
-        );
-    }
+    telemetry::denied("rest", None, attempt, &denial);
     Err(denial)
 }
 

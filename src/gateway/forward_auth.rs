@@ -19,8 +19,9 @@ use super::answer::Answer;
 use super::peer_of;
 use super::route::{Question, RouteTable};
 use super::target::{Target, host_of, is_plain_method};
-use crate::auth::{Attempt, Authority, Decision, Denial, Policy, Rule, UnixTime};
+use crate::auth::{Attempt, Authority, Decision, Policy, Rule, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
+use crate::telemetry;
 
 const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
@@ -140,7 +141,7 @@ impl ForwardAuth {
                 answer
             }
             Decision::Denial(denial) => {
-                log_denial(&attempt, &denial);
+                telemetry::denied("forward-auth", None, &attempt, &denial);
                 Answer::sub_request_denied(&denial)
             }
         }
@@ -197,16 +198,6 @@ impl ForwardAuth {
             Err(Refusal::Untrusted)
         }
     }
-}
-
-pub(crate) fn log_denial(attempt: &Attempt<'_>, denial: &Denial) {
-    tracing::info!(
-        door = "forward-auth",
-        source = ?attempt.source,
-        principal = ?attempt.principal(),
-        reason = denial.reason(),
-        "denied"
-    );
 }
 
 /// Reads nginx's description: `X-Original-Method` and `X-Original-URL`, whose value is

@@ -24,6 +24,7 @@ use crate::headers::{
     CredentialHeaders, IdentityHeaders, Scratch, X_FORWARDED_FOR, X_FORWARDED_HOST,
     X_FORWARDED_PROTO, X_REQUEST_ID,
 };
+use crate::telemetry;
 
 /// The door.
 pub(crate) struct Proxy {
@@ -202,14 +203,7 @@ impl Proxy {
                 route: index,
             }),
             Decision::Denial(denial) => {
-                tracing::info!(
-                    door = "proxy",
-                    route = %route.name,
-                    source = ?attempt.source,
-                    principal = ?attempt.principal(),
-                    reason = denial.reason(),
-                    "denied"
-                );
+                telemetry::denied("proxy", Some(&route.name), &attempt, &denial);
                 Err(Answer::denied(&denial))
             }
         }

@@ -7,6 +7,7 @@ use tracing_log::LogTracer;
 use tracing_log::log::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
+use crate::auth::{Attempt, Denial};
 use crate::config::{Log, LogFormat};
 
 /// Starts logging. A second call changes nothing.
@@ -24,4 +25,16 @@ pub fn init(log: &Log) {
         LogFormat::Human => set_global_default(builder.with_ansi(stderr().is_terminal()).finish()),
         LogFormat::Json => set_global_default(builder.json().flatten_event(true).finish()),
     };
+}
+
+/// Logs why an attempt was denied, with its stable reason; the caller is told less.
+pub fn denied(door: &'static str, route: Option<&str>, attempt: &Attempt<'_>, denial: &Denial) {
+    let (source, principal, reason) = (attempt.source, attempt.principal(), denial.reason());
+    match denial {
+        Denial::Unavailable(error) => {
+            tracing::error!(door, route, ?source, ?principal, reason, %error, "denied");
+        }
+        Denial::Malformed(flaw) => tracing::info!(door, route, ?source, reason, %flaw, "denied"),
+        _ => tracing::info!(door, route, ?source, ?principal, reason, "denied"),
+    }
 }

@@ -1,0 +1,44 @@
+//! The smallest proxy that Pingora makes: what `bench/doors` measures realmgate against.
+//!
+//! `bare_proxy LISTEN PEER`
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use pingora::Result;
+use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
+use pingora::server::Server;
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+struct Bare(SocketAddr);
+
+#[async_trait]
+impl ProxyHttp for Bare {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(self.0, false, String::new())))
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let listen = arguments.next().ok_or("usage: bare_proxy LISTEN PEER")?;
+    let peer = arguments.next().ok_or("usage: bare_proxy LISTEN PEER")?;
+    let configuration = ServerConf {
+        threads: 1,
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, configuration);
+    server.bootstrap();
+    let mut service = http_proxy_service(&server.configuration, Bare(peer.parse()?));
+    service.add_tcp(&listen);
+    server.add_service(service);
+    server.run_forever();
+}
