@@ -73,31 +73,32 @@ impl Authority {
         }
     }
 
-    /// Checks the token. Every way through computes every step once, so that the time it takes does
-    /// not say whether there is such a principal.
+    /// Checks the token. Every way to a refusal computes every step of the window once, with the decoy
+    /// where there is no seed or it may not count, so that the time it takes does not say which it was.
     fn prove(
         &self,
         identity: Option<Arc<Identity>>,
         credential: &Credential<'_>,
         now: UnixTime,
     ) -> Result<Permit, Refusal> {
-        let totp = identity
-            .as_ref()
-            .and_then(|identity| identity.totp.as_ref());
-        let matched = totp.unwrap_or(&self.decoy).check(
-            credential.token().expose(),
-            now,
-            self.settings.window,
-        );
-        let has_seed = totp.is_some();
+        let checkable = match &identity {
+            None => Err(Refusal::Unknown),
+            Some(identity) => match &identity.totp {
+                None => Err(Refusal::BrokenSeed),
+                Some(_) if identity.state == State::Disabled => Err(Refusal::Disabled),
+                Some(totp) => Ok(totp),
+            },
+        };
+        let token = credential.token().expose();
+        let window = self.settings.window;
+        let step = match checkable {
+            Ok(totp) => totp.check(token, now, window).ok_or(Refusal::WrongToken)?,
+            Err(refusal) => {
+                std::hint::black_box(self.decoy.check(token, now, window));
+                return Err(refusal);
+            }
+        };
         let identity = identity.ok_or(Refusal::Unknown)?;
-        if !has_seed {
-            return Err(Refusal::BrokenSeed);
-        }
-        if identity.state == State::Disabled {
-            return Err(Refusal::Disabled);
-        }
-        let step = matched.ok_or(Refusal::WrongToken)?;
         Ok(Permit::proven(identity, step))
     }
 }

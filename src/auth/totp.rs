@@ -175,25 +175,20 @@ impl Totp {
     /// Returns the step whose token `token` is, among those at most `window` steps from `now`, the
     /// nearest one if there are several (RFC 6238 §5.2, §6).
     ///
-    /// Every step is computed, whichever matches, and each comparison takes constant time: how long
-    /// it takes tells nothing about how near a guess was. Steps before the epoch do not exist.
+    /// A token that is right ends the search, and most are those of the current step. For one that is
+    /// wrong every step is computed, and each comparison takes constant time: how long it takes tells
+    /// nothing about how near a guess was. Steps before the epoch do not exist.
     pub fn check(&self, token: &str, now: UnixTime, window: u8) -> Option<Step> {
         let current = self.step(now).0;
         let period = u64::from(self.parameters.period);
-        let mut matched = None;
-        let mut try_step = |step: Option<u64>| {
-            let Some(start) = step.and_then(|step| step.checked_mul(period)) else {
-                return;
-            };
-            let found = self.inner.check(token, start);
-            matched = matched.or(found.map(Step));
+        let is_of = |step: &u64| {
+            step.checked_mul(period)
+                .is_some_and(|start| self.inner.check(token, start).is_some())
         };
-        try_step(Some(current));
-        for offset in 1..=u64::from(window) {
-            try_step(current.checked_sub(offset));
-            try_step(current.checked_add(offset));
-        }
-        matched
+        let around = (1..=u64::from(window))
+            .flat_map(|offset| [current.checked_sub(offset), current.checked_add(offset)])
+            .flatten();
+        std::iter::once(current).chain(around).find(is_of).map(Step)
     }
 }
 

@@ -49,7 +49,7 @@ fn text(config: &Config, from: &str) -> String {
     let _ = writeln!(text, "trusted front proxies: {}", proxies.join(", "));
     let _ = writeln!(
         text,
-        "tokens:   {} digits, {} s, {}, {} steps each side",
+        "tokens:   {} digits, {} s, {}, window {}",
         config.totp.parameters.digits(),
         config.totp.parameters.period(),
         config.totp.parameters.algorithm(),

@@ -227,7 +227,12 @@ impl Proxy {
         for name in &doomed {
             request.remove_header(name);
         }
-        if admitted.permit.principal().is_some() && CredentialHeaders::is_basic(&request.headers) {
+        // Consumed where somebody proved themselves; where nobody had to, a token still stays here.
+        let is_ours = match admitted.permit.principal() {
+            Some(_) => CredentialHeaders::is_basic(&request.headers),
+            None => self.credential_headers.holds_token(&request.headers),
+        };
+        if is_ours {
             request.remove_header(&AUTHORIZATION);
         }
         if request.raw_path().first() != Some(&b'/') {

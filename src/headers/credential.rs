@@ -1,7 +1,7 @@
 use data_encoding::BASE64;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::auth::{Credential, Flaw, Presented, split_user};
 
@@ -18,40 +18,19 @@ pub struct CredentialHeaders {
     pub name_chars: usize,
 }
 
-/// Room for a decoded `Authorization: Basic`, so that reading one allocates nothing. What was used of
-/// it is zeroed on drop.
-pub struct Scratch {
-    bytes: [u8; Self::BYTES],
-    used: usize,
-}
+/// Room for a decoded `Authorization: Basic`; takes none until there is one. Zeroed on drop.
+#[derive(Default)]
+pub struct Scratch(Zeroizing<Vec<u8>>);
 
 impl Scratch {
-    /// Holds a name, a realm and a token of 128 four-byte characters each, `@` and `:`, in whole
-    /// groups of base64.
-    const BYTES: usize = (3 * 128 * 4 + 2_usize).next_multiple_of(3);
+    /// The most bytes of a name, a realm and a token of 128 four-byte characters each, `@` and `:`.
+    const BYTES: usize = 3 * 128 * 4 + 2;
     /// What that is in base64, where every 3 bytes are 4 letters.
-    const LETTERS: usize = Self::BYTES / 3 * 4;
+    const LETTERS: usize = Self::BYTES.div_ceil(3) * 4;
 
     /// Makes an empty one.
-    pub const fn new() -> Self {
-        Self {
-            bytes: [0; Self::BYTES],
-            used: 0,
-        }
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Some(used) = self.bytes.get_mut(..self.used) {
-            used.zeroize();
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 }
 
@@ -85,6 +64,21 @@ impl CredentialHeaders {
         matches!(basic(headers), Ok(Some(_)) | Err(_))
     }
 
+    /// Says whether `Authorization` holds what could be a token of ours, though nobody asked for it:
+    /// `name@realm` and 6 to 8 digits. Other users and passwords are the application's.
+    pub fn holds_token(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(AUTHORIZATION).iter().any(|value| {
+            let letters = value.as_bytes().get("basic ".len()..).unwrap_or_default();
+            let mut scratch = Scratch::new();
+            self.decode(letters.trim_ascii(), &mut scratch)
+                .is_ok_and(|credential| {
+                    let token = credential.token().expose();
+                    (6..=8).contains(&token.len())
+                        && token.bytes().all(|byte| byte.is_ascii_digit())
+                })
+        })
+    }
+
     /// Returns the three fields, or none if none of them is there.
     fn fields<'a>(&self, headers: &'a HeaderMap) -> Result<Option<[&'a str; 3]>, Flaw> {
         let name = once(headers, &self.name)?;
@@ -103,15 +97,8 @@ impl CredentialHeaders {
         if letters.len() > Scratch::LETTERS {
             return Err(Flaw::Encoding);
         }
-        let room = BASE64
-            .decode_len(letters.len())
-            .map_err(|_| Flaw::Encoding)?;
-        scratch.used = room;
-        let buffer = scratch.bytes.get_mut(..room).ok_or(Flaw::Encoding)?;
-        let length = BASE64
-            .decode_mut(letters, buffer)
-            .map_err(|_| Flaw::Encoding)?;
-        let decoded = text(buffer.get(..length).ok_or(Flaw::Encoding)?)?;
+        scratch.0 = Zeroizing::new(BASE64.decode(letters).map_err(|_| Flaw::Encoding)?);
+        let decoded = text(&scratch.0)?;
         let (user, token) = decoded.split_once(':').ok_or(Flaw::Encoding)?;
         let (name, realm) = split_user(user)?;
         Credential::new(name, realm, token, self.name_chars)

@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::borrow::Cow;
 
 use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -14,8 +14,8 @@ const REALM_OF_USER: &AsciiSet = &VALUE.add(b'@');
 
 /// Writes a name or realm as a header value: visible ASCII as it is, all else as percent-encoded
 /// UTF-8 (RFC 3986 §2.1), `%` included.
-pub fn encode(text: &str) -> String {
-    utf8_percent_encode(text, VALUE).to_string()
+pub fn encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, VALUE).into()
 }
 
 /// Which header fields tell an upstream who is calling: taken off every request, then stamped.
@@ -95,9 +95,9 @@ impl IdentityHeaders {
     pub fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
         let who = permit.principal()?;
         Some([
-            (self.name.clone(), value(encode(who.name()))),
-            (self.realm.clone(), value(encode(who.realm()))),
-            (X_FORWARDED_USER, value(user(who))),
+            (self.name.clone(), value(&encode(who.name()))),
+            (self.realm.clone(), value(&encode(who.realm()))),
+            (X_FORWARDED_USER, value(&user(who))),
         ])
     }
 }
@@ -111,15 +111,13 @@ fn alike(field: &str, name: &str) -> bool {
 }
 
 fn user(who: PrincipalRef<'_>) -> String {
-    let mut user = encode(who.name());
-    // Writing to a string cannot fail.
-    let _ = write!(user, "@{}", utf8_percent_encode(who.realm(), REALM_OF_USER));
-    user
+    let realm: Cow<'_, str> = utf8_percent_encode(who.realm(), REALM_OF_USER).into();
+    [&*encode(who.name()), &*realm].join("@")
 }
 
 /// Makes a value of what [`utf8_percent_encode`] left: visible ASCII only, so it always is one.
-fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

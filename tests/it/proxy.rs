@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use data_encoding::BASE64;
+
 use crate::harness::{Gate, Upstream, field, get, raw, routes, send};
 
 fn gate() -> (Gate, Upstream) {
@@ -194,6 +196,30 @@ fn application_keeps_its_own_authorization() {
     let seen = upstream.seen();
     assert_eq!(field(&seen[0], "Authorization"), Some("Bearer app"));
     assert_eq!(field(&seen[1], "Authorization"), Some("Basic YTpi"));
+}
+
+#[test]
+fn token_stays_here_on_a_public_route_too() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let credential = format!("billing@payments:{}", caller.token());
+    let basic = BASE64.encode(credential.as_bytes());
+    get(
+        gate.gateway,
+        "/public",
+        &format!("Authorization: Basic {basic}\r\n"),
+    );
+    get(gate.gateway, "/public", &caller.fields());
+    let mail = BASE64.encode(b"alice@example.org:password");
+    get(
+        gate.gateway,
+        "/public",
+        &format!("Authorization: Basic {mail}\r\n"),
+    );
+    let seen = upstream.seen();
+    assert_eq!(field(&seen[0], "Authorization"), None);
+    assert_eq!(field(&seen[1], "X-Auth-Token"), None);
+    assert!(field(&seen[2], "Authorization").is_some());
 }
 
 #[test]
