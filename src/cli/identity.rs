@@ -9,12 +9,7 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::Output;
-use crate::auth::{
-    Algorithm, Change, Identity, IdentityId, NewIdentity, Parameters, Seed, State, Strength,
-};
-
-/// How many identities are read at a time.
-const PAGE: u32 = 1000;
+use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Strength};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -219,19 +214,13 @@ async fn create(
 }
 
 async fn list(local: &LocalStore, realm: Option<&str>, output: Output) -> Result<(), CliError> {
-    let mut after = IdentityId(0);
-    loop {
-        let page = local.store.identities(after, PAGE).await?;
-        let Some(last) = page.last() else {
-            return Ok(());
-        };
-        after = last.id;
-        for identity in &page {
-            if realm.is_none_or(|realm| identity.principal.realm() == realm) {
-                print(identity, None, output);
-            }
+    let show = |identity: &Identity| {
+        if realm.is_none_or(|realm| identity.principal.realm() == realm) {
+            print(identity, None, output);
         }
-    }
+        Ok(())
+    };
+    local.each(show).await
 }
 
 async fn set_state(

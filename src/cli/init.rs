@@ -3,10 +3,7 @@ use std::path::Path;
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::{Output, line};
-use crate::auth::{IdentityId, NewIdentity, Seed};
-
-/// How many identities are read at a time.
-const PAGE: u32 = 1000;
+use crate::auth::{Identity, NewIdentity, Seed};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,19 +38,15 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
 }
 
 async fn refuse_twice(local: &LocalStore, realm: &str) -> Result<(), CliError> {
-    let mut after = IdentityId(0);
-    loop {
-        let page = local.store.identities(after, PAGE).await?;
-        let Some(last) = page.last() else {
+    let refuse = |first: &Identity| {
+        if first.principal.realm() != realm {
             return Ok(());
-        };
-        after = last.id;
-        if let Some(first) = page.iter().find(|it| it.principal.realm() == realm) {
-            return Err(CliError::Initialised {
-                name: first.principal.name().to_owned(),
-                realm: realm.to_owned(),
-                id: first.id,
-            });
         }
-    }
+        Err(CliError::Initialised {
+            name: first.principal.name().to_owned(),
+            realm: realm.to_owned(),
+            id: first.id,
+        })
+    };
+    local.each(refuse).await
 }

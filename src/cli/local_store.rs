@@ -4,9 +4,12 @@ use std::time::SystemTime;
 
 use super::error::CliError;
 use super::{load, runtime};
-use crate::auth::{Identity, Principal, Store, UnixTime};
+use crate::auth::{Identity, IdentityId, Principal, Store, UnixTime};
 use crate::config::Config;
 use crate::store;
+
+/// How many identities are read at a time.
+const PAGE: u32 = 1000;
 
 /// The configured store, opened for one command.
 pub(super) struct LocalStore {
@@ -31,6 +34,22 @@ impl LocalStore {
     pub(super) fn principal(&self, name: &str, realm: &str) -> Result<Principal, CliError> {
         let limit = self.config.credential_headers.name_chars;
         Ok(Principal::new(name, realm, limit)?)
+    }
+
+    /// Visits every identity in the order of their numbers until `visit` fails.
+    pub(super) async fn each(
+        &self,
+        mut visit: impl FnMut(&Identity) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let mut after = IdentityId(i64::MIN);
+        loop {
+            let page = self.store.identities(after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.id;
+            page.iter().try_for_each(|identity| visit(identity))?;
+        }
     }
 
     pub(super) async fn find(&self, name: &str, realm: &str) -> Result<Arc<Identity>, CliError> {

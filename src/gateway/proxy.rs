@@ -145,6 +145,11 @@ impl ProxyHttp for Proxy {
             (ErrorSource::Upstream, _) => (Some(StatusCode::BAD_GATEWAY), "upstream unavailable\n"),
             _ => (Some(StatusCode::INTERNAL_SERVER_ERROR), "internal error\n"),
         };
+        let cause = error.etype().as_str();
+        match status {
+            None => tracing::debug!(request = %context.id, cause, "the client is gone"),
+            Some(status) => tracing::warn!(request = %context.id, %status, cause, "failed"),
+        }
         if let Some(status) = status
             && session.response_written().is_none()
         {
@@ -159,6 +164,11 @@ impl ProxyHttp for Proxy {
             error_code: status.map_or(0, |status| status.as_u16()),
             can_reuse_downstream: false,
         }
+    }
+
+    /// `fail_to_proxy` has said it, with less noise.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
     }
 
     /// Goes into Pingora's error logs, where a path or query could hold a secret.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::connection::Connections;
 use super::endpoints::Endpoints;
@@ -38,6 +38,11 @@ impl ProxyHttp for Service {
             ErrorType::InternalError,
             "the service listener has no upstream",
         ))
+    }
+
+    /// A client that is gone is no error of ours.
+    fn suppress_error_log(&self, _: &Session, (): &(), error: &Error) -> bool {
+        *error.esource() == ErrorSource::Downstream
     }
 
     /// Goes into Pingora's error logs, where a path or query could hold a secret.

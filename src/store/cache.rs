@@ -156,6 +156,7 @@ impl Store for Cached {
 struct Entry {
     identity: Arc<Identity>,
     read: Instant,
+    as_of: Seq,
 }
 
 type Reading = Result<Option<Arc<Identity>>, StoreError>;
@@ -164,7 +165,7 @@ struct Inner {
     database: Sqlite,
     options: CacheOptions,
     known: Cache<Principal, Entry>,
-    unknown: Cache<Principal, ()>,
+    unknown: Cache<Principal, Seq>,
     /// The readings under way; as many as there are requests that wait for one.
     flights: Mutex<HashMap<Principal, Shared<BoxFuture<'static, Reading>>>>,
     /// The position of the change log up to which the caches are true.
@@ -222,10 +223,13 @@ impl Inner {
 
     /// Lets what is remembered count for a moment more before the database is asked again.
     fn postpone(&self, who: &Principal, entry: &Entry) {
-        let identity = Arc::clone(&entry.identity);
         let age = self.options.ttl.saturating_sub(ASK_AGAIN);
         if let Some(read) = Instant::now().checked_sub(age) {
-            self.known.insert(who.clone(), Entry { identity, read });
+            let entry = Entry {
+                read,
+                ..entry.clone()
+            };
+            self.known.insert(who.clone(), entry);
         }
     }
 
@@ -236,12 +240,13 @@ impl Inner {
                 let entry = Entry {
                     identity: Arc::clone(identity),
                     read: Instant::now(),
+                    as_of: loaded.as_of,
                 };
                 self.known.insert(who.clone(), entry);
             }
             None => {
                 self.known.invalidate(who);
-                self.unknown.insert(who.clone(), ());
+                self.unknown.insert(who.clone(), loaded.as_of);
             }
         }
         // `seen` moves on before the caches are cleaned. If the log has overtaken the reading, either
@@ -254,6 +259,20 @@ impl Inner {
     fn forget(&self, who: &Principal) {
         self.known.invalidate(who);
         self.unknown.invalidate(who);
+    }
+
+    /// Forgets what was read before a change; what reflects it already is as good as new.
+    fn forget_before(&self, who: &Principal, changed: Seq) {
+        if self
+            .known
+            .get(who)
+            .is_some_and(|entry| entry.as_of < changed)
+        {
+            self.known.invalidate(who);
+        }
+        if self.unknown.get(who).is_some_and(|as_of| as_of < changed) {
+            self.unknown.invalidate(who);
+        }
     }
 
     async fn follow(this: Arc<Self>, mut tail: Tail) {
@@ -281,8 +300,8 @@ impl Inner {
             Changes::None => {}
             Changes::Some(principals, seq) => {
                 self.seen.store(seq.0, Ordering::SeqCst);
-                for principal in &principals {
-                    self.forget(principal);
+                for (principal, changed) in &principals {
+                    self.forget_before(principal, *changed);
                 }
             }
             Changes::Unknown(seq) => {

@@ -18,8 +18,8 @@ pub(super) struct Seq(pub(super) i64);
 pub(super) enum Changes {
     /// Nothing.
     None,
-    /// These principals changed, up to this position.
-    Some(Vec<Principal>, Seq),
+    /// These principals changed, each at its position, up to the last one.
+    Some(Vec<(Principal, Seq)>, Seq),
     /// More than the log remembers, up to this position.
     Unknown(Seq),
 }
@@ -70,9 +70,10 @@ fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> 
         return Ok(Changes::Unknown(last));
     }
     let changed = snapshot
-        .prepare_cached("SELECT name, realm FROM change WHERE seq > ?1 ORDER BY seq")?
+        .prepare_cached("SELECT name, realm, seq FROM change WHERE seq > ?1 ORDER BY seq")?
         .query_map((seen.0,), |row| {
-            principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)
+            let principal = principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?;
+            Ok((principal, Seq(row.get(2)?)))
         })?
         .collect::<Result<_, _>>()?;
     Ok(Changes::Some(changed, last))
