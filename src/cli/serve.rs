@@ -19,6 +19,9 @@ pub(super) fn run(args: Args, config: Option<&Path>) -> Result<(), CliError> {
     crate::telemetry::init(&config.log);
     let runtime = runtime(config.server.threads)?;
     runtime.block_on(async {
+        if let Some(path) = &args.ready_file {
+            remove_stale(path).map_err(|error| CliError::Write(path.clone(), error))?;
+        }
         // Before anything can be asked of us, so that no signal finds the default in force.
         let mut signals = Signals::listen()?;
         let listeners = Listeners::inherit_or_bind(config.service.listen, config.gateway.listen)
@@ -45,6 +48,14 @@ pub(super) fn run(args: Args, config: Option<&Path>) -> Result<(), CliError> {
     // A reading that hangs must not keep the process.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Removes the ready file of an earlier run, so that nobody takes its addresses for ours.
+fn remove_stale(ready_file: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(ready_file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What asks a process to end.

@@ -181,7 +181,8 @@ impl Inner {
     /// It runs in a task of its own: a caller that goes away ends it for nobody else.
     fn flight(this: &Arc<Self>, who: Principal) -> Shared<BoxFuture<'static, Reading>> {
         let mut flights = this.flights.lock();
-        if let Some(flight) = flights.get(&who) {
+        // One that has ended but is still here ended by a panic: the next reading may do better.
+        if let Some(flight) = flights.get(&who).filter(|flight| flight.peek().is_none()) {
             return flight.clone();
         }
         let task = tokio::spawn({

@@ -171,6 +171,17 @@ async fn requests_for_one_principal_share_one_reading() {
 }
 
 #[tokio::test]
+async fn reading_that_ended_by_a_panic_does_not_stand_in_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let who = principal("a");
+    let ended = async { Err(StoreError::Closed) }.boxed().shared();
+    assert!(ended.clone().await.is_err());
+    store.inner.flights.lock().insert(who.clone(), ended);
+    assert!(store.identity(who.as_ref()).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn flood_of_unknown_names_is_bounded_and_evicts_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(options(dir.path())).await.unwrap();

@@ -1,0 +1,111 @@
+//! What reaches an upstream, and what never does.
+
+use data_encoding::BASE64;
+
+use super::gate;
+use crate::harness::{field, get, raw};
+
+#[test]
+fn client_copies_of_identity_fields_never_reach_an_upstream() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let forged = "x_auth_name: root\r\nX_AUTH_REALM: root\r\nX.Auth.Name: root\r\n\
+        X-Forwarded-User: root\r\nX_Forwarded_User: root\r\nX-Forwarded-For: 6.6.6.6\r\n\
+        X-Forwarded-Prefix: /root\r\nX-Forwarded-Port: 666\r\nForwarded: for=root\r\n\
+        X-Real-IP: 6.6.6.6\r\nX-Original-URL: /root\r\nX-Rewrite-URL: /root\r\n\
+        X-Request-Id: root\r\n";
+    let public = "X-Auth-Name: root\r\nX-Auth-Realm: root\r\nX-Auth-Token: 666666\r\n";
+    assert_eq!(
+        get(gate.gateway, "/a", &format!("{forged}{}", caller.fields())).status,
+        200
+    );
+    assert_eq!(
+        get(gate.gateway, "/public", &format!("{forged}{public}")).status,
+        200
+    );
+    for seen in upstream.seen() {
+        for trace in ["root", "666"] {
+            assert!(!seen.contains(trace), "{trace} in {seen}");
+        }
+    }
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+#[test]
+fn stamped_field_survives_being_nominated_as_hop_by_hop() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let request = format!(
+        "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close, X-Auth-Name, X-Forwarded-User\r\n{}\r\n",
+        caller.fields()
+    );
+    let reply = raw(gate.gateway, request.as_bytes());
+    // Either refused, or the identity is there: never a request without it.
+    if reply.status == 200 {
+        let seen = upstream.seen().remove(0);
+        assert_eq!(field(&seen, "X-Auth-Name"), Some("billing"), "{seen}");
+        assert_eq!(field(&seen, "X-Forwarded-User"), Some("billing@payments"));
+    } else {
+        assert_eq!(reply.status, 400);
+        assert_eq!(upstream.seen(), [""; 0]);
+    }
+}
+
+#[test]
+fn method_override_is_taken_off_where_methods_decide() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("alice", "dev");
+    let fields = format!("X-HTTP-Method-Override: DELETE\r\n{}", caller.fields());
+    assert_eq!(get(gate.gateway, "/ops", &fields).status, 200);
+    assert_eq!(get(gate.gateway, "/other", &fields).status, 200);
+    let seen = upstream.seen();
+    assert_eq!(field(&seen[0], "X-HTTP-Method-Override"), None);
+    assert_eq!(field(&seen[1], "X-HTTP-Method-Override"), Some("DELETE"));
+}
+
+#[test]
+fn application_keeps_its_own_authorization() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let fields = format!("Authorization: Bearer app\r\n{}", caller.fields());
+    get(gate.gateway, "/a", &fields);
+    get(gate.gateway, "/public", "Authorization: Basic YTpi\r\n");
+    let seen = upstream.seen();
+    assert_eq!(field(&seen[0], "Authorization"), Some("Bearer app"));
+    assert_eq!(field(&seen[1], "Authorization"), Some("Basic YTpi"));
+}
+
+#[test]
+fn token_stays_here_on_a_public_route_too() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("billing", "payments");
+    let credential = format!("billing@payments:{}", caller.token());
+    let basic = BASE64.encode(credential.as_bytes());
+    get(
+        gate.gateway,
+        "/public",
+        &format!("Authorization: Basic {basic}\r\n"),
+    );
+    get(gate.gateway, "/public", &caller.fields());
+    let mail = BASE64.encode(b"alice@example.org:password");
+    get(
+        gate.gateway,
+        "/public",
+        &format!("Authorization: Basic {mail}\r\n"),
+    );
+    let seen = upstream.seen();
+    assert_eq!(field(&seen[0], "Authorization"), None);
+    assert_eq!(field(&seen[1], "X-Auth-Token"), None);
+    assert!(field(&seen[2], "Authorization").is_some());
+}
+
+#[test]
+fn non_ascii_names_are_stamped_percent_encoded() {
+    let (gate, upstream) = gate();
+    let caller = gate.register("café%", "r@m");
+    assert_eq!(get(gate.gateway, "/a", &caller.fields()).status, 200);
+    let seen = upstream.seen().remove(0);
+    assert_eq!(field(&seen, "X-Auth-Name"), Some("caf%C3%A9%25"));
+    assert_eq!(field(&seen, "X-Auth-Realm"), Some("r@m"));
+    assert_eq!(field(&seen, "X-Forwarded-User"), Some("caf%C3%A9%25@r%40m"));
+}
