@@ -42,8 +42,12 @@ impl Connections {
 
     /// Sets a request's deadlines; Pingora has none of its own once a connection is reused.
     pub(crate) fn prepare(&self, session: &mut Session) {
-        let keep_alive = (!self.is_draining()).then_some(self.timeouts.keep_alive.as_secs());
-        session.set_keepalive(keep_alive);
+        // Only shorter, never longer: Pingora ends a connection that HTTP/1.0 does not ask to keep, and
+        // one on which a message was framed in two ways.
+        if session.get_keepalive().is_some() {
+            let keep_alive = (!self.is_draining()).then_some(self.timeouts.keep_alive.as_secs());
+            session.set_keepalive(keep_alive);
+        }
         session.set_read_timeout(Some(self.timeouts.read));
         session.set_write_timeout(Some(self.timeouts.write));
     }

@@ -128,6 +128,39 @@ fn idle_connection_is_closed_after_keep_alive() {
 }
 
 #[test]
+fn connection_that_must_not_be_kept_is_closed_at_once() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!(
+        "[timeouts]\nkeep_alive = \"1h\"\n{}",
+        routes(upstream.address)
+    ));
+    let framed_twice = "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\
+        Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (address, request) in [
+        (gate.gateway, "GET /public HTTP/1.0\r\n\r\n"),
+        (gate.gateway, framed_twice),
+        (gate.service, "GET /healthz HTTP/1.0\r\n\r\n"),
+        (
+            gate.service,
+            "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        ),
+    ] {
+        let mut stream = connect(address);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        // Ends only when the other side closes; a kept connection would run into the timeout.
+        stream.read_to_end(&mut bytes).unwrap();
+        assert_eq!(parse(&bytes).status, 200, "{request}");
+    }
+    assert!(
+        !upstream
+            .seen()
+            .iter()
+            .any(|seen| seen.contains("GET /public/smuggled"))
+    );
+}
+
+#[test]
 fn inherited_sockets_are_used() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("realmgate.toml");
