@@ -2,10 +2,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
 use http::{HeaderMap, Method};
 
-use super::accept::{format_is_json, takes_json};
 use super::body::Body;
+use super::format::Format;
 use super::wire::Answer;
 use crate::auth::UnixTime;
 
@@ -23,24 +24,37 @@ pub(super) struct Call {
     pub(super) now: UnixTime,
 }
 
+/// Reads a request, has it answered by `run`, and writes the answer of a resource that knows the
+/// methods `allow` in the format that was asked for.
+pub(super) async fn answer<F>(request: Request, allow: &'static str, run: F) -> Response
+where
+    F: AsyncFnOnce(Call) -> Result<Answer, Answer>,
+{
+    let format = match Format::negotiate(request.uri(), request.headers()) {
+        Ok(format) => format,
+        Err(refusal) => return refusal.render(allow, Format::default()),
+    };
+    let answer = match Call::read(request).await {
+        Ok(call) => run(call).await,
+        Err(refusal) => Err(refusal),
+    };
+    answer
+        .unwrap_or_else(|refusal| refusal)
+        .render(allow, format)
+}
+
 impl Call {
     /// Reads a request.
     ///
     /// # Errors
-    /// The answer: 406 or 404 for a format other than JSON, 400 or 415 for its body.
-    pub(super) async fn read(request: Request) -> Result<Self, Answer> {
+    /// The answer: 400 or 415 for its body.
+    async fn read(request: Request) -> Result<Self, Answer> {
         let (parts, body) = request.into_parts();
-        if !format_is_json(parts.uri.query().unwrap_or_default()) {
-            return Err(Answer::not_found());
-        }
-        if !takes_json(&parts.headers) {
-            return Err(Answer::not_acceptable());
-        }
         // The listener bounds the body before it gets here.
         let bytes = axum::body::to_bytes(body, usize::MAX)
             .await
             .map_err(|_| Answer::parse_error("the body is incomplete"))?;
-        let body = Body::parse(&parts.headers, &bytes)?;
+        let body = Body::parse(&parts.headers, bytes).await?;
         let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         Ok(Self {
             method: parts.method,

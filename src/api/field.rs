@@ -3,6 +3,7 @@ use std::fmt;
 
 use serde::Deserializer as _;
 use serde::de::{Error, Visitor};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// What one field of a body holds.
 #[derive(Clone)]
@@ -24,12 +25,13 @@ pub(super) enum Value {
     Other,
 }
 
-/// How an integer becomes a text.
+/// What a field is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// As its decimal digits.
+    /// A name or a realm: every character counts.
     Plain,
-    /// With the leading zeros that a token loses as an integer, so that it has 6 digits again.
+    /// A token: an integer gets the leading zeros back that it has lost, so that it has 6 digits again,
+    /// and digits of other widths are digits (Unicode's NFKC, as pyotp compares).
     Token,
 }
 
@@ -104,9 +106,9 @@ impl Value {
     }
 
     /// Makes the value of a form's field.
-    pub(super) fn from_form(text: Cow<'_, str>) -> Self {
+    pub(super) fn from_form(text: &str) -> Self {
         Self::Text {
-            text: text.into_owned(),
+            text: text.to_owned(),
             surrogate: None,
         }
     }
@@ -140,7 +142,10 @@ pub(super) fn text(value: Option<&Value>, kind: Kind, limit: usize) -> Result<St
     }
     faults.extend(surrogate.map(Fault::Surrogate));
     if faults.is_empty() {
-        Ok(text.into_owned())
+        Ok(match kind {
+            Kind::Token if !text.is_ascii() => text.nfkc().collect(),
+            Kind::Token | Kind::Plain => text.into_owned(),
+        })
     } else {
         Err(faults)
     }
@@ -239,6 +244,16 @@ mod tests {
         ] {
             assert_eq!(read(json, Kind::Token).as_deref(), Ok(expected), "{json}");
         }
+    }
+
+    #[test]
+    fn token_of_wide_digits_is_one_and_a_name_keeps_them() {
+        assert_eq!(
+            read("\"４７８１６５\"", Kind::Token).as_deref(),
+            Ok("478165")
+        );
+        assert_eq!(read("\"４７\"", Kind::Plain).as_deref(), Ok("４７"));
+        assert_eq!(read("\"٤٧\"", Kind::Token).as_deref(), Ok("٤٧"));
     }
 
     #[test]

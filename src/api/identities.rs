@@ -7,11 +7,11 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use super::Api;
-use super::call::Call;
+use super::call::{self, Call};
 use super::caller::{Resource, admit};
 use super::field::Kind;
 use super::metadata;
-use super::wire::{Answer, Errors, Spacing, no_such_page};
+use super::wire::{Answer, Errors, Spacing};
 use crate::auth::{
     Capability, Change, ChangeError, Identity, IdentityId, NewIdentity, Permit, Policy, Principal,
     Seed, StoreError,
@@ -24,12 +24,10 @@ const PAGE: u32 = 1000;
 
 /// Answers `/ungleichotp/`: all identities.
 pub(super) async fn collection(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let answer = match Call::read(request).await {
-        Ok(call) => run_collection(&api, &call).await,
-        Err(answer) => Err(answer),
-    };
-    let answer = answer.unwrap_or_else(|denied| denied);
-    answer.render(COLLECTION_ALLOW)
+    call::answer(request, COLLECTION_ALLOW, async |call| {
+        run_collection(&api, &call).await
+    })
+    .await
 }
 
 /// Answers `/ungleichotp/{id}/`: one identity.
@@ -39,16 +37,13 @@ pub(super) async fn member(
     request: Request,
 ) -> Response {
     let id = match &id {
-        // The old server has no path with a dot in it.
-        Ok(Path(id)) if id.contains(['.', '/']) => return no_such_page(),
-        Ok(Path(id)) => number(id),
+        Ok(Path(id)) => number(id.strip_suffix(".json").unwrap_or(id)),
         Err(_) => None,
     };
-    let answer = match Call::read(request).await {
-        Ok(call) => run_member(&api, &call, id).await,
-        Err(answer) => Err(answer),
-    };
-    answer.unwrap_or_else(|denied| denied).render(MEMBER_ALLOW)
+    call::answer(request, MEMBER_ALLOW, async |call| {
+        run_member(&api, &call, id).await
+    })
+    .await
 }
 
 async fn run_collection(api: &Api, call: &Call) -> Result<Answer, Answer> {
@@ -194,8 +189,14 @@ async fn update(
     if (&*name, &*realm) == (identity.principal.name(), identity.principal.realm()) {
         return show(&identity, api.reveal_seeds, StatusCode::OK);
     }
+    principal(&name, &realm, limit)?;
+    // Only what was given: another change may be under way for the other part.
+    let given = |field: &str, value: String| {
+        (extent == Extent::Whole || call.body.has(field)).then(|| value.into_boxed_str())
+    };
     let change = Change {
-        principal: Some(principal(&name, &realm, limit)?),
+        name: given("name", name),
+        realm: given("realm", realm),
         ..Change::default()
     };
     let changed = api.authority.store().update(identity.id, change, call.now);

@@ -2,8 +2,8 @@ use http::StatusCode;
 
 use super::wire::Answer;
 
-/// Answers OPTIONS: what the resource `name` is, and the fields that `method` takes. It names the
-/// types that are read and written here, which are fewer than the old server's.
+/// Answers OPTIONS: what the resource `name` is, and the fields that `method` takes. No HTML is
+/// written here, so it is not named.
 pub(super) fn describe(name: &str, method: &str, limit: usize) -> Answer {
     let text = |label: &str| {
         format!(
@@ -13,7 +13,7 @@ pub(super) fn describe(name: &str, method: &str, limit: usize) -> Answer {
     let body = format!(
         concat!(
             r#"{{"name":"{}","description":"","renders":["application/json"],"#,
-            r#""parses":["application/json","application/x-www-form-urlencoded"],"#,
+            r#""parses":["application/json","application/x-www-form-urlencoded","multipart/form-data"],"#,
             r#""actions":{{"{}":{{"#,
             r#""id":{{"type":"integer","required":false,"read_only":true,"label":"Id"}},"#,
             r#""name":{},"realm":{},"#,

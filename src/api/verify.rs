@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::Method;
 
 use super::Api;
-use super::call::Call;
+use super::call::{self, Call};
 use super::caller::{Resource, admit, decide, subject_names};
 use super::field::Kind;
 use super::metadata;
@@ -16,11 +16,7 @@ const ALLOW: &str = "POST, OPTIONS";
 
 /// Answers `/ungleichotp/verify/`: is this the token of that principal now?
 pub(super) async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let answer = match Call::read(request).await {
-        Ok(call) => run(&api, &call).await,
-        Err(answer) => Err(answer),
-    };
-    answer.unwrap_or_else(|denied| denied).render(ALLOW)
+    call::answer(request, ALLOW, async |call| run(&api, &call).await).await
 }
 
 async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {

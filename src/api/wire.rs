@@ -8,8 +8,13 @@ use axum::response::Response;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::PrettyFormatter;
+
 use super::body::Body;
 use super::field::Fault;
+use super::format::Format;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -19,6 +24,7 @@ pub(super) struct Answer {
     status: StatusCode,
     /// JSON; none for no content.
     body: Option<String>,
+    spacing: Spacing,
     retry_after: Option<u64>,
 }
 
@@ -34,6 +40,7 @@ impl Answer {
         Self {
             status,
             body: Some(body),
+            spacing: Spacing::Compact,
             retry_after: None,
         }
     }
@@ -43,6 +50,7 @@ impl Answer {
         Self {
             status: StatusCode::NO_CONTENT,
             body: None,
+            spacing: Spacing::Compact,
             retry_after: None,
         }
     }
@@ -105,6 +113,14 @@ impl Answer {
         )
     }
 
+    /// The body is no form in parts.
+    pub(super) fn multipart_error(cause: &str) -> Self {
+        Self::detail(
+            StatusCode::BAD_REQUEST,
+            &format!("Multipart form parse error - {cause}"),
+        )
+    }
+
     /// The store cannot answer.
     pub(super) fn unavailable() -> Self {
         Self::detail(
@@ -131,7 +147,10 @@ impl Answer {
     }
 
     /// Makes the response of a resource that knows the methods `allow`.
-    pub(super) fn render(self, allow: &'static str) -> Response {
+    pub(super) fn render(mut self, allow: &'static str, format: Format) -> Response {
+        if format.indent > 0 && self.spacing == Spacing::Compact {
+            self.body = self.body.map(|body| indented(body, format.indent));
+        }
         let mut headers = HeaderMap::new();
         headers.insert(VARY, HeaderValue::from_static("Accept"));
         headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -149,7 +168,8 @@ impl Answer {
     }
 }
 
-/// Whether spaces follow the colons and commas of JSON. The old server is of two minds.
+/// Whether spaces follow the colons and commas of JSON. The old server is of two minds, and indents
+/// only the second kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spacing {
     /// They do, in what verify says of its fields.
@@ -206,10 +226,13 @@ impl Errors {
                 format!("{}{colon}[{}]", quote(name), messages.join(comma))
             })
             .collect();
-        Answer::json(
-            StatusCode::BAD_REQUEST,
-            format!("{{{}}}", fields.join(comma)),
-        )
+        Answer {
+            spacing,
+            ..Answer::json(
+                StatusCode::BAD_REQUEST,
+                format!("{{{}}}", fields.join(comma)),
+            )
+        }
     }
 }
 
@@ -246,7 +269,21 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Option<Cow<'static, str
     response
 }
 
+/// Writes JSON over several lines, each level `indent` spaces deeper.
+fn indented(json: String, indent: usize) -> String {
+    let spaces = [b' '; 16];
+    let spaces = spaces.get(..indent).unwrap_or(&spaces);
+    let mut out = Vec::with_capacity(json.len() * 2);
+    let mut writer = Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(spaces));
+    let written = serde_json::from_str::<serde_json::Value>(&json)
+        .and_then(|value| value.serialize(&mut writer));
+    match (written, String::from_utf8(out)) {
+        (Ok(()), Ok(text)) => text,
+        _ => json,
+    }
+}
+
 /// Writes a JSON string.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -55,8 +55,10 @@ pub struct NewIdentity {
 /// What to change of an identity; what is none stays.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// Another principal.
-    pub principal: Option<Principal>,
+    /// Another name: one that [`Principal::new`] takes.
+    pub name: Option<Box<str>>,
+    /// Another realm, likewise.
+    pub realm: Option<Box<str>>,
     /// Another seed.
     pub seed: Option<Seed>,
     /// Another state.

@@ -139,7 +139,10 @@ impl Sqlite {
             let Some(old) = find_by_id(transaction, &sealer, id)? else {
                 return Ok(None);
             };
-            let principal = change.principal.as_ref().unwrap_or(&old.principal);
+            let principal = &principal(
+                change.name.as_deref().unwrap_or(old.principal.name()),
+                change.realm.as_deref().unwrap_or(old.principal.realm()),
+            )?;
             // The seal names the principal: another name needs another seal.
             let seed = match (&change.seed, &old.totp) {
                 (Some(seed), _) => Some(seed.clone()),

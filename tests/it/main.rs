@@ -9,6 +9,7 @@
 
 mod cli;
 mod clients;
+mod compat;
 mod forward_auth;
 mod harness;
 mod lifecycle;

@@ -1,8 +1,11 @@
+use std::fmt::Write;
+
 use async_trait::async_trait;
 use http::header::{LOCATION, RETRY_AFTER};
 
 use super::*;
 use crate::api::caller;
+use crate::api::format::Format;
 use crate::auth::{
     Change, ChangeError, Denial, Identity, IdentityId, PrincipalRef, Recall, StoreError,
 };
@@ -32,11 +35,12 @@ async fn missing_slash_is_redirected_without_a_credential() {
 async fn other_paths_are_the_old_page() {
     let door = Door::open().await;
     for path in [
-        "/",
         "/nope/",
-        "/ungleichotp/verify.json",
-        "/ungleichotp.json",
-        "/ungleichotp/4.json/",
+        "/ungleichotp.xml",
+        "/ungleichotp/4.xml",
+        "/ungleichotp/4.xml/",
+        "/ungleichotp/verify.jsonx",
+        "/ungleichotp/4.x.json",
         "/ungleichotp/a%2Fb/",
         "/ungleichotp/4/x/",
         "/ungleichotp//verify/",
@@ -100,7 +104,7 @@ async fn nesting_of_any_depth_overflows_nothing() {
 async fn body_of_another_type_is_refused() {
     let door = Door::open().await;
     let body = format!("{{{AUTH},{SUBJECT}}}");
-    for given in ["text/plain", "", "multipart/form-data; boundary=x"] {
+    for given in ["text/plain", "", "multipart/mixed; boundary=x"] {
         let headers = [("content-type", given)];
         let sent = door.send_with("POST", VERIFY, &headers, &body).await;
         let detail = format!(r#"{{"detail":"Unsupported media type \"{given}\" in request."}}"#);
@@ -144,7 +148,7 @@ fn throttled_caller_is_told_when_to_come_back() {
     let denial = Denial::Throttled {
         retry_after: Duration::from_millis(1500),
     };
-    let response = caller::answer(&denial).render("POST");
+    let response = caller::answer(&denial).render("POST", Format::default());
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(response.headers()[RETRY_AFTER], "2");
 }
@@ -206,5 +210,116 @@ impl Store for Silent {
 
     async fn ping(&self) -> Result<(), StoreError> {
         Err(StoreError::Timeout)
+    }
+}
+
+const BOUNDARY: &str = "multipart/form-data; boundary=x";
+
+fn parts(parts: &[(&str, &str)]) -> String {
+    let mut body = String::new();
+    for (disposition, text) in parts {
+        let _ = write!(
+            body,
+            "--x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{text}\r\n"
+        );
+    }
+    body + "--x--\r\n"
+}
+
+#[tokio::test]
+async fn form_in_parts_is_read() {
+    let door = Door::open().await;
+    let mut fields = vec![
+        ("name=\"auth_name\"", "auth"),
+        ("name=\"auth_realm\"", "ungleich-auth"),
+        ("name=\"auth_token\"", "$auth"),
+        ("name=\"name\"", "somebody else"),
+        ("name=\"name\"", " user "),
+        ("name=\"realm\"", "ungleich-intern"),
+        ("name=\"token\"", "$user"),
+        ("name=\"other\"; filename=\"f\"", "ignored"),
+    ];
+    let headers = [("content-type", BOUNDARY)];
+    let sent = door
+        .send_with("POST", VERIFY, &headers, &parts(&fields))
+        .await;
+    sent.is(200, r#"{"status":"OK"}"#);
+    fields.push(("name=\"token\"; filename=\"f\"", "$user"));
+    let sent = door
+        .send_with("POST", VERIFY, &headers, &parts(&fields))
+        .await;
+    sent.is(400, r#"{"token": ["Not a valid string."]}"#);
+}
+
+#[tokio::test]
+async fn form_in_parts_that_is_none_is_refused() {
+    let door = Door::open().await;
+    for (content_type, body) in [
+        ("multipart/form-data", parts(&[])),
+        (BOUNDARY, "--y--\r\n".to_owned()),
+        (BOUNDARY, "--x\r\nname".to_owned()),
+    ] {
+        let headers = [("content-type", content_type)];
+        let sent = door.send_with("POST", VERIFY, &headers, &body).await;
+        assert_eq!(sent.status, 400, "{body}");
+        let start = r#"{"detail":"Multipart form parse error - "#;
+        assert!(sent.body.starts_with(start), "{}", sent.body);
+    }
+}
+
+#[tokio::test]
+async fn indentation_is_as_deep_as_asked_but_not_in_what_verify_says_of_its_fields() {
+    let door = Door::open().await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/json; indent=4"),
+    ];
+    let body = format!("{{{ADMIN}}}");
+    let sent = door
+        .send_with("GET", "/ungleichotp/2/", &headers, &body)
+        .await;
+    sent.is(
+        200,
+        "{\n    \"id\": 2,\n    \"name\": \"auth\",\n    \"realm\": \"ungleich-auth\"\n}",
+    );
+    let body = format!("{{{AUTH}}}");
+    let sent = door.send_with("POST", VERIFY, &headers, &body).await;
+    assert_eq!(sent.status, 400);
+    assert!(!sent.body.contains('\n'));
+}
+
+#[tokio::test]
+async fn root_names_the_identities_to_whoever_proves_who_they_are() {
+    let door = Door::open().await;
+    door.send("GET", "/", "").await.is(403, NOT_AUTHENTICATED);
+    let headers = [
+        ("content-type", "application/json"),
+        ("host", "otp.example"),
+    ];
+    let user = format!("{{{USER}}}");
+    let sent = door.send_with("GET", "/", &headers, &user).await;
+    sent.is(200, r#"{"ungleichotp":"http://otp.example/ungleichotp/"}"#);
+    assert_eq!(sent.header(ALLOW), Some("GET, HEAD, OPTIONS"));
+    let sent = door.send_with("POST", "/", &headers, &user).await;
+    sent.is(405, r#"{"detail":"Method \"POST\" not allowed."}"#);
+}
+
+#[tokio::test]
+async fn path_may_name_the_format_json() {
+    let door = Door::open().await;
+    let admin = format!("{{{ADMIN}}}");
+    let both = format!("{{{AUTH},{SUBJECT}}}");
+    for slash in ["", "/"] {
+        let path = format!("/ungleichotp.json{slash}");
+        let list = door.send("GET", &path, &admin).await;
+        assert!(list.body.starts_with(r#"[{"id":1,"#));
+        let path = format!("/ungleichotp/2.json{slash}");
+        door.send("GET", &path, &admin)
+            .await
+            .is(200, r#"{"id":2,"name":"auth","realm":"ungleich-auth"}"#);
+        let path = format!("/ungleichotp/verify.json{slash}");
+        door.send("POST", &path, &both)
+            .await
+            .is(200, r#"{"status":"OK"}"#);
     }
 }

@@ -253,7 +253,7 @@ async fn options_describes_the_fields() {
     let sent = as_admin(&door, "OPTIONS", "/ungleichotp/3/", "").await;
     sent.is(
         200,
-        r#"{"name":"Otp Instance","description":"","renders":["application/json"],"parses":["application/json","application/x-www-form-urlencoded"],"actions":{"PUT":{"id":{"type":"integer","required":false,"read_only":true,"label":"Id"},"name":{"type":"string","required":true,"read_only":false,"label":"Name","max_length":128},"realm":{"type":"string","required":true,"read_only":false,"label":"Realm","max_length":128},"seed":{"type":"string","required":false,"read_only":true,"label":"Seed"}}}}"#,
+        r#"{"name":"Otp Instance","description":"","renders":["application/json"],"parses":["application/json","application/x-www-form-urlencoded","multipart/form-data"],"actions":{"PUT":{"id":{"type":"integer","required":false,"read_only":true,"label":"Id"},"name":{"type":"string","required":true,"read_only":false,"label":"Name","max_length":128},"realm":{"type":"string","required":true,"read_only":false,"label":"Realm","max_length":128},"seed":{"type":"string","required":false,"read_only":true,"label":"Seed"}}}}"#,
     );
 }
 
@@ -290,4 +290,15 @@ async fn caller_of_version_0_6_is_believed_only_where_nothing_is_written() {
         door.send("DELETE", "/ungleichotp/3/", body).await.status,
         204
     );
+}
+
+#[tokio::test]
+async fn changes_of_name_and_realm_at_once_both_count() {
+    let door = Door::open().await;
+    let name = as_admin(&door, "PATCH", "/ungleichotp/3/", r#","name":"n""#);
+    let realm = as_admin(&door, "PATCH", "/ungleichotp/3/", r#","realm":"r""#);
+    tokio::join!(name, realm);
+    as_admin(&door, "GET", "/ungleichotp/3/", "")
+        .await
+        .is(200, r#"{"id":3,"name":"n","realm":"r"}"#);
 }

@@ -72,7 +72,7 @@ async fn taken_name_is_refused_at_creation_and_at_renaming() {
     let error = store.create(new("a"), NOW).await.unwrap_err();
     assert!(matches!(error, ChangeError::Taken));
     let change = Change {
-        principal: Some(principal("a")),
+        name: Some("a".into()),
         ..Change::default()
     };
     let error = store.update(b.id, change, NOW).await.unwrap_err();
@@ -91,7 +91,8 @@ async fn renamed_identity_keeps_its_seed_and_its_old_name_is_forgotten() {
     assert!(store.identity(a.as_ref()).await.unwrap().is_some());
     assert!(store.identity(b.as_ref()).await.unwrap().is_none());
     let change = Change {
-        principal: Some(b.clone()),
+        name: Some(b.name().into()),
+        realm: Some(b.realm().into()),
         ..Change::default()
     };
     let changed = store.update(id, change, NOW).await.unwrap().unwrap();

@@ -1,0 +1,139 @@
+use http::header::ACCEPT;
+use http::{HeaderMap, Uri};
+
+use super::wire::Answer;
+
+/// The widest indentation that can be asked for.
+const WIDEST: usize = 8;
+
+/// How the answer is written: JSON, and how far it is indented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Format {
+    /// Spaces a level, at most [`WIDEST`]; 0 for one line.
+    pub(super) indent: usize,
+}
+
+impl Format {
+    /// Finds the format that a request asks for: `format=` in its query and its `Accept`.
+    ///
+    /// # Errors
+    /// The answer: 404 for another `format`, 406 if no `Accept` takes JSON.
+    pub(super) fn negotiate(uri: &Uri, headers: &HeaderMap) -> Result<Self, Answer> {
+        if !is_json(uri.query().unwrap_or_default()) {
+            return Err(Answer::not_found());
+        }
+        accepted(headers).ok_or_else(Answer::not_acceptable)
+    }
+}
+
+/// Says whether the query leaves the format open or asks for JSON; of several, the last counts.
+fn is_json(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| name == "format")
+        .last()
+        .is_none_or(|(_, format)| format == "json" || format.is_empty())
+}
+
+/// Reads `Accept` (RFC 9110 §12.5.1). None, or an empty one, accepts everything.
+///
+/// Weights are not looked at, as the old server did not. Of several ranges that JSON satisfies, the
+/// most specific one says how far to indent.
+fn accepted(headers: &HeaderMap) -> Option<Format> {
+    let mut asked = false;
+    let mut best: Option<(u8, Format)> = None;
+    for value in headers.get_all(ACCEPT) {
+        for range in value.as_bytes().split(|&byte| byte == b',') {
+            let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let media = parts.next().unwrap_or_default();
+            asked |= !media.is_empty();
+            let mut specific = match media {
+                b"*/*" => 0,
+                _ if media.eq_ignore_ascii_case(b"application/*") => 1,
+                _ if media.eq_ignore_ascii_case(b"application/json") => 2,
+                _ => continue,
+            };
+            let mut format = Format::default();
+            for parameter in parts {
+                if let Some(indent) = parameter.strip_prefix(b"indent=") {
+                    format.indent = indentation(indent);
+                }
+                if specific == 2 && !parameter.starts_with(b"q=") {
+                    specific = 3;
+                }
+            }
+            if best.is_none_or(|(rank, _)| rank < specific) {
+                best = Some((specific, format));
+            }
+        }
+    }
+    match best {
+        Some((_, format)) => Some(format),
+        None if asked => None,
+        None => Some(Format::default()),
+    }
+}
+
+fn indentation(text: &[u8]) -> usize {
+    let spaces = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    spaces.unwrap_or(0).min(WIDEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn accept(accept: &'static str) -> Option<usize> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        accepted(&headers).map(|format| format.indent)
+    }
+
+    #[test]
+    fn json_satisfies_its_own_name_and_wildcards() {
+        assert_eq!(accepted(&HeaderMap::new()), Some(Format::default()));
+        for (range, indent) in [
+            ("", Some(0)),
+            ("*/*", Some(0)),
+            ("text/html, application/json;q=0.9", Some(0)),
+            ("Application/JSON; indent=4", Some(4)),
+            ("application/*", Some(0)),
+            ("application/xml", None),
+            ("text/html", None),
+            ("text/*", None),
+        ] {
+            assert_eq!(accept(range), indent, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn most_specific_range_says_how_far_to_indent() {
+        for (range, indent) in [
+            ("*/*; indent=2", 2),
+            ("*/*; indent=2, application/json", 0),
+            ("application/json, application/json; indent=3", 3),
+            ("application/json; indent=99", 8),
+            ("application/json; indent=0", 0),
+            ("application/json; indent=-1", 0),
+            ("application/json; indent=x", 0),
+        ] {
+            assert_eq!(accept(range), Some(indent), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn last_format_of_the_query_counts() {
+        for (query, json) in [
+            ("", true),
+            ("limit=1", true),
+            ("format=json", true),
+            ("format=", true),
+            ("format=xml", false),
+            ("format=xml&format=json", true),
+            ("format=json&format=api", false),
+        ] {
+            assert_eq!(is_json(query), json, "{query}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::HOST;
+use http::{Method, StatusCode};
+
+use super::Api;
+use super::call::{self, Call};
+use super::caller::{Resource, admit};
+use super::wire::{Answer, quote};
+use crate::auth::Policy;
+
+const ALLOW: &str = "GET, HEAD, OPTIONS";
+
+/// Answers `/`: where the resources are. Whoever has a capability or none may know.
+pub(super) async fn root(State(api): State<Arc<Api>>, request: Request) -> Response {
+    call::answer(request, ALLOW, async |call| run(&api, &call).await).await
+}
+
+async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
+    admit(api, call, Resource::Identities, &Policy::Authenticated).await?;
+    match call.method {
+        Method::GET | Method::HEAD => {
+            let url = quote(&identities_url(call));
+            Ok(Answer::json(
+                StatusCode::OK,
+                format!(r#"{{"ungleichotp":{url}}}"#),
+            ))
+        }
+        Method::OPTIONS => Ok(Answer::json(
+            StatusCode::OK,
+            concat!(
+                r#"{"name":"Api Root","description":"The default basic root view for DefaultRouter","#,
+                r#""renders":["application/json"],"parses":["application/json","#,
+                r#""application/x-www-form-urlencoded","multipart/form-data"]}"#
+            )
+            .to_owned(),
+        )),
+        _ => Err(Answer::wrong_method(&call.method)),
+    }
+}
+
+/// Returns the address of the identities under the host that the caller asked; only its path if it
+/// asked none.
+fn identities_url(call: &Call) -> String {
+    let host = call.headers.get(HOST).and_then(|host| host.to_str().ok());
+    match host {
+        Some(host) => format!("http://{host}/ungleichotp/"),
+        None => "/ungleichotp/".to_owned(),
+    }
+}

@@ -1,0 +1,5 @@
+//! The wire of ungleich-otp: what was recorded of the old server is replayed against realmgate.
+
+mod exchange;
+mod replay;
+mod services;
