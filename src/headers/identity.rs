@@ -102,11 +102,12 @@ impl IdentityHeaders {
     }
 }
 
-/// Compares a field with a lower-case name, `_` and `.` counting as `-`.
+/// Compares a field with a lower-case name, everything but letters and digits counting as `-`: CGI and
+/// its heirs make `_` of all of them.
 fn alike(field: &str, name: &str) -> bool {
     field.len() == name.len()
         && field.bytes().zip(name.bytes()).all(|(byte, expected)| {
-            byte == expected || (expected == b'-' && matches!(byte, b'_' | b'.'))
+            byte == expected || (expected == b'-' && !byte.is_ascii_alphanumeric())
         })
 }
 
