@@ -1,7 +1,7 @@
 //! An authentication gateway for microservices: three doors, one authority.
 //!
 //! The doors are the transparent proxy, forward-auth (both in [`gateway`]) and REST ([`api`]). The one
-//! authority is [`auth::Authority`]. Identities live in the [`store`].
+//! authority is [`auth::Authority`]. Identities live in the [`store`]. [`client`] speaks to the REST door.
 //!
 //! - Only the authority makes an [`auth::Permit`]; without one no identity is stamped on a request.
 //! - No error path permits.
@@ -10,6 +10,7 @@
 pub mod api;
 pub mod auth;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod headers;

@@ -3,9 +3,11 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::client::OptionError;
 use crate::auth::{
     ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError,
 };
+use crate::client;
 use crate::config::ConfigError;
 use crate::gateway::ListenError;
 use crate::server::StartError;
@@ -28,6 +30,10 @@ pub(super) enum CliError {
     Parameters(#[from] ParametersError),
     #[error(transparent)]
     Seed(#[from] SeedError),
+    #[error(transparent)]
+    Options(OptionError),
+    #[error(transparent)]
+    Client(client::Error),
     #[error("the event loop cannot be made")]
     Runtime(#[source] io::Error),
     #[error("{0}: cannot be read")]
@@ -59,7 +65,19 @@ impl CliError {
             | Self::Taken { .. }
             | Self::Initialised { .. }
             | Self::Tour(_) => 1,
+            Self::Client(error) => match error {
+                client::Error::Refused(_)
+                | client::Error::NotAllowed { .. }
+                | client::Error::NotFound { .. }
+                | client::Error::Invalid(_) => 1,
+                client::Error::Unreachable { .. }
+                | client::Error::Timeout { .. }
+                | client::Error::Broken { .. }
+                | client::Error::Unavailable
+                | client::Error::Unexpected { .. } => 3,
+            },
             Self::Config(_)
+            | Self::Options(_)
             | Self::Principal(_)
             | Self::Parameters(_)
             | Self::Seed(_)

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod check;
+mod client;
 mod demo;
 mod error;
 mod identity;
@@ -49,6 +50,8 @@ enum Command {
     /// Administer the identities of the local store
     #[command(subcommand)]
     Identity(identity::Command),
+    /// Ask a server, this one's REST door or an ungleich-otp one
+    Client(client::Args),
     /// Print the current token of a seed on standard output, its remaining seconds on standard error
     Token(token::Args),
 }
@@ -64,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Check => check::run(config, output),
         Command::Init(args) => init::run(&args, config, output),
         Command::Identity(command) => identity::run(command, config, output),
+        Command::Client(args) => client::run(&args, output),
         Command::Token(args) => token::run(&args, output),
     };
     match outcome {

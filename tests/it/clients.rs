@@ -1,10 +1,12 @@
 //! Real clients and the real nginx.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::harness::{Caller, Gate, Upstream, field, get, routes, send, stdout, until};
+use crate::harness::{Caller, Gate, Upstream, field, get, routes, send, stdout};
+use crate::nginx::Nginx;
 
 /// Runs a program that the test set-up installs; a missing one fails and says so.
 fn output(command: &mut Command) -> String {
@@ -137,20 +139,9 @@ fn commands_of_the_tour_do_what_they_say() {
     assert_eq!(count, 17);
 }
 
-/// The file in `deploy/nginx/`, run by the real nginx with only its addresses replaced.
-struct Nginx {
-    child: Child,
-    address: std::net::SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Nginx {
-    fn start(realmgate: std::net::SocketAddr, app: std::net::SocketAddr) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // nginx does not say which port it got: take one, and give it back just before.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap();
+/// Runs the file in `deploy/nginx/` with only its addresses replaced.
+fn deployed(realmgate: SocketAddr, app: SocketAddr) -> Nginx {
+    Nginx::start(|address| {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx/realmgate.conf");
         let mut text = fs::read_to_string(file).unwrap();
         for (placeholder, with) in [
@@ -161,45 +152,15 @@ impl Nginx {
             assert!(text.contains(placeholder), "{placeholder}");
             text = text.replace(placeholder, &with.to_string());
         }
-        let config = folder.path().join("nginx.conf");
-        fs::write(&config, text).unwrap();
-        let mut command = Command::new("nginx");
-        let path = std::env::var("PATH").unwrap_or_default();
-        let child = command
-            .env("PATH", format!("{path}:/usr/sbin"))
-            .arg("-p")
-            .arg(folder.path())
-            .arg("-c")
-            .arg(&config)
-            .args(["-e", "error.log", "-g", "daemon off;"])
-            .spawn()
-            .unwrap_or_else(|error| panic!("nginx: {error}; run scripts/setup test"));
-        until("nginx listens", || {
-            std::net::TcpStream::connect(address).is_ok()
-        });
-        Self {
-            child,
-            address,
-            _folder: folder,
-        }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // SIGTERM, so that the master ends its workers.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        let _ = self.child.wait();
-    }
+        text
+    })
 }
 
 #[test]
 fn nginx_lets_through_whom_realmgate_permits() {
     let app = Upstream::start();
     let mut gate = Gate::start(&routes(app.address));
-    let nginx = Nginx::start(gate.service, app.address);
+    let nginx = deployed(gate.service, app.address);
     let caller = gate.register("billing", "payments");
     let forged = "X-Forwarded-User: root\r\nX_Auth_Name: root\r\n";
 

@@ -268,7 +268,7 @@ fn answer_all(mut stream: TcpStream, keep: &Mutex<Vec<String>>, delay: Duration)
 }
 
 /// Reads one message with `Content-Length` or chunked body, or none at the end of the stream.
-fn read_message(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn read_message(stream: &mut TcpStream) -> Option<String> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = Vec::new();
     let head = loop {

@@ -8,11 +8,13 @@
 )]
 
 mod cli;
+mod client;
 mod clients;
 mod compat;
 mod forward_auth;
 mod harness;
 mod lifecycle;
+mod nginx;
 mod proxy;
 mod rest;
 mod shape;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A folder, and the words that its `use` lines and paths must not hold.
-const FORBIDDEN: [(&str, &[&str]); 6] = [
+const FORBIDDEN: [(&str, &[&str]); 7] = [
     (
         "src/auth",
         &[
@@ -62,6 +62,22 @@ const FORBIDDEN: [(&str, &[&str]); 6] = [
             "crate::server",
             "crate::config",
             "pingora",
+            "rusqlite",
+        ],
+    ),
+    (
+        "src/client",
+        &[
+            "crate::api",
+            "crate::cli",
+            "crate::config",
+            "crate::gateway",
+            "crate::headers",
+            "crate::server",
+            "crate::store",
+            "crate::telemetry",
+            "pingora",
+            "axum",
             "rusqlite",
         ],
     ),

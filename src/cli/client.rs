@@ -1,0 +1,272 @@
+use std::ffi::OsString;
+use std::io::Read;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde_json::json;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::error::CliError;
+use super::output::Output;
+use super::runtime;
+use crate::auth::SeedError;
+use crate::client::{Caller, Client, Error as ClientError, Proof, Registered, ServerUrlError};
+
+/// Every option may stand before or after the action, in any order.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// What to ask the server for
+    action: Action,
+    /// The server: `https://otp.example.org`, with or without `/ungleichotp/`
+    #[arg(long, value_name = "URL", env = "UNGLEICHOTPSERVER")]
+    server_url: Option<String>,
+    /// The caller's name
+    #[arg(long, value_name = "NAME", env = "UNGLEICHOTPNAME")]
+    auth_name: Option<String>,
+    /// The caller's realm
+    #[arg(long, value_name = "REALM", env = "UNGLEICHOTPREALM")]
+    auth_realm: Option<String>,
+    /// The caller's seed in base32; `-` reads it from standard input, so that `ps` does not show it;
+    /// without it and --auth-token: UNGLEICHOTPSEED
+    #[arg(long, value_name = "SEED", conflicts_with = "auth_token")]
+    auth_seed: Option<String>,
+    /// The caller's token, instead of the seed; it counts for one or two minutes
+    #[arg(long, value_name = "TOKEN")]
+    auth_token: Option<String>,
+    /// The name of the identity that this is about; all actions but list
+    #[arg(long)]
+    name: Option<String>,
+    /// Its realm
+    #[arg(long)]
+    realm: Option<String>,
+    /// Its token; verify
+    #[arg(long, conflicts_with = "seed")]
+    token: Option<String>,
+    /// Its seed in base32, of which the current token is verified; `-` for standard input; verify
+    #[arg(long)]
+    seed: Option<String>,
+    /// Its name from now on; update
+    #[arg(long, value_name = "NAME")]
+    new_name: Option<String>,
+    /// Its realm from now on; update
+    #[arg(long, value_name = "REALM")]
+    new_realm: Option<String>,
+    /// How long one request may take, 1 to 3600
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Action {
+    /// Register an identity and print its seed, once
+    Create,
+    /// List identities
+    List,
+    /// Give an identity another name or realm
+    Update,
+    /// Remove an identity
+    Delete,
+    /// Ask whether a token is that principal's now
+    Verify,
+}
+
+/// What is wrong with the options.
+#[derive(Debug, Error)]
+pub(super) enum OptionError {
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error("{option} means nothing to {action}")]
+    Meaningless {
+        option: &'static str,
+        action: &'static str,
+    },
+    #[error("{0}")]
+    Server(#[from] ServerUrlError),
+    #[error("{0} is no seed")]
+    Seed(&'static str, #[source] SeedError),
+    #[error("only one of --auth-seed and --seed can be read from standard input")]
+    StdinTwice,
+}
+
+impl std::fmt::Debug for Args {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Args")
+            .field("action", &self.action)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
+    args.check()?;
+    let client = args.client()?;
+    runtime(1)?.block_on(async {
+        match args.action {
+            Action::Create => {
+                let (name, realm) = args.who()?;
+                let created = client.create(name, realm).await?;
+                output.print(&created, || shown(&created));
+            }
+            Action::List => {
+                let all = client.list().await?;
+                output.print(&all, || {
+                    let lines: Vec<String> = all.iter().map(shown).collect();
+                    lines.join("\n")
+                });
+            }
+            Action::Update => {
+                let (name, realm) = args.who()?;
+                let (to_name, to_realm) = (args.new_name.as_deref(), args.new_realm.as_deref());
+                let changed = client.update(name, realm, to_name, to_realm).await?;
+                output.print(&changed, || shown(&changed));
+            }
+            Action::Delete => {
+                let (name, realm) = args.who()?;
+                let deleted = client.delete(name, realm).await?;
+                output.print(
+                    &json!({ "id": deleted.id, "name": name, "realm": realm }),
+                    || format!("deleted {}", shown(&deleted)),
+                );
+            }
+            Action::Verify => {
+                let (name, realm) = args.who()?;
+                client.verify(name, realm, &args.proof()?).await?;
+                output.print(&json!({ "status": "OK" }), || format!("OK {name}@{realm}"));
+            }
+        }
+        Ok(())
+    })
+}
+
+impl Args {
+    /// Refuses options that the action does not read: they were meant for something.
+    fn check(&self) -> Result<(), OptionError> {
+        let about_one = self.action != Action::List;
+        let update = self.action == Action::Update;
+        let verify = self.action == Action::Verify;
+        for (option, given, read) in [
+            ("--name", self.name.is_some(), about_one),
+            ("--realm", self.realm.is_some(), about_one),
+            ("--token", self.token.is_some(), verify),
+            ("--seed", self.seed.is_some(), verify),
+            ("--new-name", self.new_name.is_some(), update),
+            ("--new-realm", self.new_realm.is_some(), update),
+        ] {
+            if given && !read {
+                let action = match self.action {
+                    Action::Create => "create",
+                    Action::List => "list",
+                    Action::Update => "update",
+                    Action::Delete => "delete",
+                    Action::Verify => "verify",
+                };
+                return Err(OptionError::Meaningless { option, action });
+            }
+        }
+        if about_one {
+            self.who()?;
+        }
+        if update && self.new_name.is_none() && self.new_realm.is_none() {
+            return Err(OptionError::Missing("--new-name or --new-realm"));
+        }
+        if verify && self.token.is_none() && self.seed.is_none() {
+            return Err(OptionError::Missing("--token or --seed"));
+        }
+        if self.auth_seed.as_deref() == Some("-") && self.seed.as_deref() == Some("-") {
+            return Err(OptionError::StdinTwice);
+        }
+        Ok(())
+    }
+
+    fn client(&self) -> Result<Client, CliError> {
+        let url = given(
+            self.server_url.as_deref(),
+            "--server-url (or UNGLEICHOTPSERVER)",
+        )?;
+        let name = given(
+            self.auth_name.as_deref(),
+            "--auth-name (or UNGLEICHOTPNAME)",
+        )?;
+        let realm = given(
+            self.auth_realm.as_deref(),
+            "--auth-realm (or UNGLEICHOTPREALM)",
+        )?;
+        let proof = match (&self.auth_token, &self.auth_seed) {
+            (Some(token), _) => Proof::token(token),
+            (None, Some(seed)) => seed_proof("--auth-seed", seed)?,
+            (None, None) => match std::env::var_os("UNGLEICHOTPSEED").map(OsString::into_string) {
+                Some(Ok(seed)) if !seed.is_empty() => seed_proof("UNGLEICHOTPSEED", &seed)?,
+                Some(Err(_)) => seed_proof("UNGLEICHOTPSEED", "")?,
+                _ => {
+                    return Err(OptionError::Missing(
+                        "--auth-seed or --auth-token (or UNGLEICHOTPSEED)",
+                    )
+                    .into());
+                }
+            },
+        };
+        let client =
+            Client::new(url, Caller::new(name, realm, proof)).map_err(OptionError::from)?;
+        Ok(client.with_timeout(Duration::from_secs(self.timeout)))
+    }
+
+    fn who(&self) -> Result<(&str, &str), OptionError> {
+        Ok((
+            given(self.name.as_deref(), "--name")?,
+            given(self.realm.as_deref(), "--realm")?,
+        ))
+    }
+
+    fn proof(&self) -> Result<Proof, CliError> {
+        match (&self.token, &self.seed) {
+            (Some(token), _) => Ok(Proof::token(token)),
+            (None, Some(seed)) => seed_proof("--seed", seed),
+            (None, None) => Err(OptionError::Missing("--token or --seed").into()),
+        }
+    }
+}
+
+/// An empty value, as of an empty variable, is none.
+fn given<'a>(value: Option<&'a str>, option: &'static str) -> Result<&'a str, OptionError> {
+    value
+        .filter(|value| !value.is_empty())
+        .ok_or(OptionError::Missing(option))
+}
+
+fn seed_proof(option: &'static str, text: &str) -> Result<Proof, CliError> {
+    let mut text = Zeroizing::new(text.to_owned());
+    if *text == "-" {
+        text.clear();
+        std::io::stdin()
+            .lock()
+            .take(4096)
+            .read_to_string(&mut text)
+            .map_err(|error| CliError::Read("-".into(), error))?;
+    }
+    let proof = text.trim().parse();
+    proof.map_err(|error| OptionError::Seed(option, error).into())
+}
+
+fn shown(identity: &Registered) -> String {
+    let Registered {
+        id, name, realm, ..
+    } = identity;
+    let mut text = format!("{id:>6}  {}@{}", name.escape_debug(), realm.escape_debug());
+    if let Some(seed) = &identity.seed {
+        text.push_str("  ");
+        text.push_str(seed);
+    }
+    text
+}
+
+impl From<OptionError> for CliError {
+    fn from(error: OptionError) -> Self {
+        Self::Options(error)
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}

@@ -1,0 +1,109 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
+use crate::auth::{Parameters, Seed, SeedError, Totp, UnixTime};
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    name: String,
+    realm: String,
+    proof: Proof,
+}
+
+/// What proves who somebody is: a seed, of which each request gets the current token, or one token.
+///
+/// `Debug` prints neither.
+#[derive(Clone)]
+pub struct Proof(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Seed(Totp),
+    Token(Zeroizing<String>),
+}
+
+impl Caller {
+    /// Makes a caller.
+    pub fn new(name: &str, realm: &str, proof: Proof) -> Self {
+        Self {
+            name: name.to_owned(),
+            realm: realm.to_owned(),
+            proof,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    pub(super) fn proof(&self) -> &Proof {
+        &self.proof
+    }
+}
+
+/// Writes `name@realm`.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.realm)
+    }
+}
+
+impl Proof {
+    /// Proves by the tokens of a seed: SHA1, 6 digits, steps of 30 s.
+    pub fn seed(seed: &Seed) -> Self {
+        Self(Kind::Seed(Totp::new(seed, Parameters::default())))
+    }
+
+    /// Proves by a token, while it counts.
+    pub fn token(token: &str) -> Self {
+        Self(Kind::Token(Zeroizing::new(token.to_owned())))
+    }
+
+    /// Returns the token to send now.
+    pub(super) fn now(&self) -> Zeroizing<String> {
+        match &self.0 {
+            Kind::Seed(totp) => Zeroizing::new(totp.token(UnixTime::from(SystemTime::now()))),
+            Kind::Token(token) => token.clone(),
+        }
+    }
+}
+
+/// Reads a seed in base32.
+impl FromStr for Proof {
+    type Err = SeedError;
+
+    fn from_str(seed: &str) -> Result<Self, SeedError> {
+        Ok(Self::seed(&Seed::from_base32(seed)?))
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_neither_seed_nor_token() {
+        let seed: Proof = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".parse().unwrap();
+        for proof in [seed, Proof::token("123456")] {
+            let caller = Caller::new("n", "r", proof);
+            assert_eq!(
+                format!("{caller:?}"),
+                r#"Caller { name: "n", realm: "r", proof: [redacted] }"#
+            );
+        }
+    }
+}

@@ -1,0 +1,209 @@
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
+use serde::de::DeserializeOwned;
+
+use super::error::Error;
+use super::wire::{Detail, messages};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("realmgate/", env!("CARGO_PKG_VERSION")));
+
+/// The longest wait for one connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long to wait before a connection is tried again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// Connections to a server.
+#[derive(Debug)]
+pub(super) struct Transport {
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+}
+
+/// An answer, read to its end.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// By how many seconds the clock here is ahead of the server's, if it says.
+    pub(super) clock: Option<i64>,
+    pub(super) retry_after: Option<Duration>,
+    content_type: String,
+    body: Bytes,
+}
+
+impl Transport {
+    pub(super) fn new(timeout: Duration) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(timeout.min(CONNECT)));
+        tcp.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        Self {
+            http: Client::builder(TokioExecutor::new()).build(connector),
+            timeout,
+        }
+    }
+
+    /// Sends a request and reads its answer, of at most `limit` bytes.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        uri: Uri,
+        body: String,
+        limit: usize,
+    ) -> Result<Answer, Error> {
+        let server = origin(&uri);
+        let asked = self.ask(method, &uri, Bytes::from(body), limit, &server);
+        match tokio::time::timeout(self.timeout, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Timeout {
+                server,
+                after: self.timeout,
+            }),
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        uri: &Uri,
+        body: Bytes,
+        limit: usize,
+        server: &str,
+    ) -> Result<Answer, Error> {
+        let mut pauses = PAUSES.iter();
+        let response = loop {
+            let mut request = Request::new(Full::new(body.clone()));
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            for (name, value) in [(ACCEPT, JSON), (CONTENT_TYPE, JSON), (USER_AGENT, AGENT)] {
+                request.headers_mut().insert(name, value);
+            }
+            match self.http.request(request).await {
+                Ok(response) => break response,
+                // Nothing has been sent yet.
+                Err(error) if error.is_connect() => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => {
+                        return Err(Error::Unreachable {
+                            server: server.to_owned(),
+                            source: Box::new(error),
+                        });
+                    }
+                },
+                Err(error) => return Err(broken(server, error)),
+            }
+        };
+        let (parts, body) = response.into_parts();
+        let body = match Limited::new(body, limit).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(Error::Unexpected {
+                    status: parts.status,
+                    content_type: format!("more than {limit} bytes"),
+                });
+            }
+            Err(error) => return Err(broken(server, error)),
+        };
+        Ok(Answer {
+            status: parts.status,
+            clock: clock(&parts.headers),
+            retry_after: retry_after(&parts.headers),
+            content_type: text(&parts.headers, CONTENT_TYPE)
+                .unwrap_or("no Content-Type")
+                .to_owned(),
+            body,
+        })
+    }
+}
+
+impl Answer {
+    /// Returns what a refusal says, if this is one.
+    pub(super) fn detail(&self) -> Option<Detail> {
+        match self.status {
+            StatusCode::FORBIDDEN => Detail::read(&self.body),
+            _ => None,
+        }
+    }
+
+    /// Returns what a 400 says, on one line.
+    pub(super) fn messages(&self) -> Option<String> {
+        messages(&self.body)
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.content_type.starts_with("application/json")
+    }
+
+    /// Reads the body of an answer that should have this status.
+    pub(super) fn parse<T: DeserializeOwned>(&self, status: StatusCode) -> Result<T, Error> {
+        if self.status != status {
+            return Err(self.unexpected());
+        }
+        serde_json::from_slice(&self.body).map_err(|_| self.unexpected())
+    }
+
+    pub(super) fn unexpected(&self) -> Error {
+        Error::Unexpected {
+            status: self.status,
+            content_type: self.content_type.clone(),
+        }
+    }
+}
+
+/// Trusts the roots of the system. Without any, no certificate of a server is good.
+fn tls() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+fn broken(server: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Broken {
+        server: server.to_owned(),
+        source: source.into(),
+    }
+}
+
+fn origin(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    format!("{scheme}://{authority}")
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Returns by how many seconds the clock here is ahead of that of the answer's `Date`.
+fn clock(headers: &HeaderMap) -> Option<i64> {
+    let there = httpdate::parse_http_date(text(headers, DATE)?).ok()?;
+    match SystemTime::now().duration_since(there) {
+        Ok(ahead) => i64::try_from(ahead.as_secs()).ok(),
+        Err(behind) => i64::try_from(behind.duration().as_secs())
+            .ok()
+            .map(|it| -it),
+    }
+}
+
+/// Reads `Retry-After` in seconds (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = text(headers, RETRY_AFTER)?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}

@@ -1,0 +1,441 @@
+//! `realmgate client` against a running server, and against servers that behave badly.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Caller, Gate, read_message, realmgate, stderr, stdout};
+use crate::nginx::Nginx;
+
+fn client(args: &[&str]) -> Command {
+    let mut command = realmgate(&["client"]);
+    command.args(args);
+    for name in ["NAME", "REALM", "SEED", "SERVER"] {
+        command.env_remove(format!("UNGLEICHOTP{name}"));
+    }
+    command
+}
+
+/// The options that say where and who.
+fn as_caller(server: &str, caller: &Caller) -> Vec<String> {
+    let pairs = [
+        ("--server-url", server),
+        ("--auth-name", &caller.name),
+        ("--auth-realm", &caller.realm),
+        ("--auth-seed", &caller.seed),
+    ];
+    let words = pairs.into_iter().flat_map(|(name, value)| [name, value]);
+    words.map(str::to_owned).collect()
+}
+
+fn run(server: &str, caller: &Caller, args: &[&str]) -> Output {
+    client(args)
+        .args(as_caller(server, caller))
+        .output()
+        .unwrap()
+}
+
+fn parsed(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", stderr(output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn url(gate: &Gate) -> String {
+    format!("http://{}", gate.service)
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, message: &str) {
+    let error = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(error.contains(message), "{error}");
+    assert_eq!(stdout(output), "");
+}
+
+#[test]
+fn admin_creates_lists_renames_and_deletes_by_name_and_realm() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let ask = |args: &[&str]| run(&url(&gate), &admin, &[args, &["--json"]].concat());
+    let svc = ["--name", "svc", "--realm", "payments"];
+    let created = parsed(&ask(&[&["create"], &svc[..]].concat()));
+    assert_eq!(created["id"], 2);
+    assert_eq!(created["seed"].as_str().unwrap().len(), 32);
+    assert_eq!(
+        parsed(&ask(&["list"])),
+        json!([
+            {"id": 1, "name": "admin", "realm": "ungleich-admin"},
+            {"id": 2, "name": "svc", "realm": "payments"},
+        ])
+    );
+    let renamed = ask(&[&["update"], &svc[..], &["--new-name", "svc2"]].concat());
+    assert_eq!(
+        parsed(&renamed),
+        json!({"id": 2, "name": "svc2", "realm": "payments"})
+    );
+    fails(
+        &ask(&[&["delete"], &svc[..]].concat()),
+        1,
+        r#"no identity \"svc\" in realm \"payments\""#,
+    );
+    let deleted = ask(&["delete", "--name", "svc2", "--realm", "payments"]);
+    assert_eq!(parsed(&deleted)["id"], 2);
+    assert_eq!(parsed(&ask(&["list"])).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn people_read_lines_instead_of_json() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let ask = |args: &[&str]| stdout(&run(&url(&gate), &admin, args));
+    let created = ask(&["create", "--name", "n\u{1b}", "--realm", "r"]);
+    let words: Vec<&str> = created.split_whitespace().collect();
+    assert_eq!(words[..2], ["2", "n\\u{1b}@r"]);
+    assert_eq!(words[2].len(), 32);
+    assert_eq!(
+        ask(&["list"]),
+        "     1  admin@ungleich-admin\n     2  n\\u{1b}@r\n"
+    );
+}
+
+#[test]
+fn verify_takes_a_token_or_a_seed_and_any_order_of_options() {
+    let gate = Gate::start("");
+    let auth = gate.register("auth", "ungleich-auth");
+    let user = gate.register("user", "payments");
+    let server = format!("{}/ungleichotp/verify/", url(&gate));
+    let token = user.token();
+    let who = ["--name", "user", "--realm", "payments"];
+    for proof in [["--token", &token], ["--seed", &user.seed]] {
+        let mut after = vec!["verify"];
+        after.extend(who.iter().chain(&proof));
+        assert_eq!(stdout(&run(&server, &auth, &after)), "OK user@payments\n");
+        let mut before = as_caller(&server, &auth);
+        before.extend(proof.iter().chain(&who).map(|&word| word.to_owned()));
+        before.push("verify".to_owned());
+        let output = client(&[]).args(before).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn variables_of_the_old_client_stand_in_for_options() {
+    let gate = Gate::start("");
+    let auth = gate.register("auth", "ungleich-auth");
+    let user = gate.register("user", "payments");
+    let token = user.token();
+    let args = [
+        "verify", "--name", "user", "--realm", "payments", "--token", &token,
+    ];
+    let with_variables = |seed: &str, more: &[&str]| {
+        client(&args)
+            .args(more)
+            .env("UNGLEICHOTPSERVER", url(&gate))
+            .env("UNGLEICHOTPNAME", &auth.name)
+            .env("UNGLEICHOTPREALM", &auth.realm)
+            .env("UNGLEICHOTPSEED", seed)
+            .output()
+            .unwrap()
+    };
+    assert!(with_variables(&auth.seed, &[]).status.success());
+    assert!(
+        with_variables(&user.seed, &["--auth-token", &auth.token()])
+            .status
+            .success()
+    );
+    assert!(
+        with_variables("!", &["--auth-seed", &auth.seed])
+            .status
+            .success()
+    );
+    fails(&with_variables("!", &[]), 2, "UNGLEICHOTPSEED is no seed");
+    fails(
+        &with_variables(&user.seed, &[]),
+        1,
+        "the caller auth@ungleich-auth",
+    );
+}
+
+#[test]
+fn seed_on_standard_input_is_read() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let stdin = Caller {
+        seed: "-".to_owned(),
+        ..admin.clone()
+    };
+    let mut child = client(&["list"])
+        .args(as_caller(&url(&gate), &stdin))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let seed = format!("{}\n", admin.seed);
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(seed.as_bytes())
+        .unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn error_says_whose_credential_was_refused() {
+    let gate = Gate::start("");
+    let auth = gate.register("auth", "ungleich-auth");
+    let user = gate.register("user", "payments");
+    let (good, wrong) = (user.token(), user.wrong_token());
+    let verify = |caller: &Caller, token: &str| {
+        let args = [
+            "verify", "--name", "user", "--realm", "payments", "--token", token,
+        ];
+        run(&url(&gate), caller, &args)
+    };
+    fails(
+        &verify(&auth, &wrong),
+        1,
+        "the credential of user@payments was refused; the caller's was good",
+    );
+    let impostor = Caller {
+        seed: user.seed.clone(),
+        ..auth.clone()
+    };
+    fails(
+        &verify(&impostor, &good),
+        1,
+        "the credential of the caller auth@ungleich-auth was refused",
+    );
+    fails(&verify(&user, &good), 1, "user@payments may not do this");
+    fails(
+        &run(&url(&gate), &auth, &["list"]),
+        1,
+        "auth@ungleich-auth may not do this",
+    );
+}
+
+#[test]
+fn what_the_server_does_not_take_is_told_in_its_words() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let who = ["--name", "admin", "--realm", "ungleich-admin"];
+    let taken = run(&url(&gate), &admin, &[&["create"], &who[..]].concat());
+    fails(&taken, 1, "The fields name, realm must make a unique set.");
+    let long = "x".repeat(129);
+    let long = run(
+        &url(&gate),
+        &admin,
+        &["create", "--name", &long, "--realm", "r"],
+    );
+    fails(
+        &long,
+        1,
+        "name: Ensure this field has no more than 128 characters.",
+    );
+}
+
+#[test]
+fn options_that_cannot_be_meant_are_refused_before_anything_is_sent() {
+    let nobody = Caller {
+        name: "n".into(),
+        realm: "r".into(),
+        seed: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".into(),
+    };
+    let who = ["--name", "n", "--realm", "r"];
+    for (args, message) in [
+        (vec!["create", "--name", "n"], "--realm is missing"),
+        (vec!["list", "--name", "n"], "--name means nothing to list"),
+        (
+            [&["verify"], &who[..]].concat(),
+            "--token or --seed is missing",
+        ),
+        (
+            [&["update"], &who[..]].concat(),
+            "--new-name or --new-realm is missing",
+        ),
+        (
+            [&["delete"], &who[..], &["--token", "1"]].concat(),
+            "--token means nothing to delete",
+        ),
+        (
+            [&["verify"], &who[..], &["--seed", "1"]].concat(),
+            "--seed is no seed",
+        ),
+        (vec!["destroy"], "invalid value 'destroy'"),
+        (
+            [&["verify"], &who[..], &["--seed", "A", "--token", "1"]].concat(),
+            "cannot be used with",
+        ),
+    ] {
+        fails(&run("http://127.0.0.1:9", &nobody, &args), 2, message);
+    }
+    fails(
+        &run("otp.example", &nobody, &["list"]),
+        2,
+        "has no scheme http or https",
+    );
+    fails(
+        &client(&["list"]).output().unwrap(),
+        2,
+        "--server-url (or UNGLEICHOTPSERVER) is missing",
+    );
+}
+
+/// A server that gives the same answer to each request and counts them.
+struct Canned {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Canned {
+    fn start(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&requests);
+        thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                if read_message(&mut stream).is_some() {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+                // Without an answer it hangs; with one the end of the stream ends it.
+                if answer.is_empty() {
+                    open.push(stream);
+                }
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn list(&self, more: &[&str]) -> Output {
+        let caller = Caller {
+            name: "n".into(),
+            realm: "r".into(),
+            seed: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".into(),
+        };
+        let args = [&["list"], more].concat();
+        run(&format!("http://{}", self.address), &caller, &args)
+    }
+}
+
+#[test]
+fn server_that_cannot_be_reached_is_exit_code_3() {
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let nobody = Canned {
+        address,
+        requests: Arc::default(),
+    };
+    fails(&nobody.list(&[]), 3, "cannot be reached");
+}
+
+#[test]
+fn server_that_hangs_is_left_after_the_timeout() {
+    let server = Canned::start("");
+    fails(
+        &server.list(&["--timeout", "1"]),
+        3,
+        "did not answer within 1 s",
+    );
+    assert_eq!(server.requests.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn request_that_was_sent_is_never_sent_again() {
+    let server = Canned::start("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[");
+    fails(&server.list(&[]), 3, "broke before the answer was there");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn answer_of_another_kind_of_server_is_told_and_no_redirection_followed() {
+    for (answer, message) in [
+        (
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
+            "302 Found",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<h1>",
+            "200 OK, text/html",
+        ),
+        (
+            "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n",
+            "404 Not Found, text/html",
+        ),
+        (
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            "cannot answer now",
+        ),
+    ] {
+        let server = Canned::start(answer);
+        fails(&server.list(&[]), 3, message);
+        assert_eq!(server.requests.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn clock_that_is_far_off_is_named_when_the_caller_is_refused() {
+    let server = Canned::start(concat!(
+        "HTTP/1.1 403 Forbidden\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+        "Content-Type: application/json\r\nContent-Length: 50\r\n\r\n",
+        r#"{"detail":"Incorrect authentication credentials."}"#
+    ));
+    fails(&server.list(&[]), 1, "ahead of the server's");
+}
+
+/// Makes a certificate for 127.0.0.1 that signs itself; returns the files of it and of its key.
+fn certificate(folder: &Path) -> (String, String) {
+    let path = |name| folder.join(name).display().to_string();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let output = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", &key, "-out", &cert])
+        .output()
+        .unwrap_or_else(|error| panic!("openssl: {error}; run scripts/setup test"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    (cert, key)
+}
+
+#[test]
+fn https_server_is_believed_only_with_a_certificate_that_the_system_trusts() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let tls = Nginx::serve(&format!(
+        "listen ADDRESS ssl; ssl_certificate {cert}; ssl_certificate_key {key};
+         location / {{ proxy_pass http://{}; }}",
+        gate.service
+    ));
+    let server = format!("https://{}", tls.address);
+    let list = |trusted: &str| {
+        client(&["list"])
+            .args(as_caller(&server, &admin))
+            .env("SSL_CERT_FILE", trusted)
+            .output()
+            .unwrap()
+    };
+    assert!(list(&cert).status.success(), "{}", stderr(&list(&cert)));
+    fails(&list("/dev/null"), 3, "cannot be reached");
+}
