@@ -14,6 +14,8 @@ pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod headers;
+pub mod import;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+mod tls;

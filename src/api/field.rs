@@ -5,6 +5,8 @@ use serde::Deserializer as _;
 use serde::de::{Error, Visitor};
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::auth::trim;
+
 /// What one field of a body holds.
 #[derive(Clone)]
 pub(super) enum Value {
@@ -149,11 +151,6 @@ pub(super) fn text(value: Option<&Value>, kind: Kind, limit: usize) -> Result<St
     } else {
         Err(faults)
     }
-}
-
-/// Cuts off what Python's `str.strip` does: Unicode's white space and the four separators of ASCII.
-fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 
 /// Prints a number as Python's `repr` does: a sign and at least two digits in the exponent.

@@ -21,11 +21,12 @@ pub use authority::{Authority, Settings};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
 pub use decision::{Attempt, Decision, Denial, Permit, Refusal};
 pub use policy::{Policy, Rule};
-pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef};
+pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};
 pub use realm::{Capability, Realms};
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
-    Change, ChangeError, Identity, IdentityId, NewIdentity, Recall, State, Store, StoreError,
+    Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Recall, State, Store,
+    StoreError,
 };
 pub use time::UnixTime;
 pub use totp::{Algorithm, Parameters, ParametersError, Step, Totp};

@@ -130,6 +130,12 @@ pub enum PrincipalError {
     Untrimmed(&'static str),
 }
 
+/// Cuts off white space around a text as the old server did of every field: Unicode's, and the four
+/// separators of ASCII.
+pub fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+}
+
 fn check(part: &'static str, text: &str, limit: usize) -> Result<(), PrincipalError> {
     if text.is_empty() {
         return Err(PrincipalError::Empty(part));
@@ -144,7 +150,7 @@ fn check(part: &'static str, text: &str, limit: usize) -> Result<(), PrincipalEr
     if text.contains('\0') {
         return Err(PrincipalError::Nul(part));
     }
-    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+    if trim(text).len() != text.len() {
         return Err(PrincipalError::Untrimmed(part));
     }
     Ok(())

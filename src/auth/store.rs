@@ -52,6 +52,23 @@ pub struct NewIdentity {
     pub parameters: Parameters,
 }
 
+/// An identity of another system, to be taken over.
+#[derive(Debug)]
+pub struct ImportedIdentity {
+    /// The number it keeps; none for a new one.
+    pub id: Option<IdentityId>,
+    /// Who it is.
+    pub principal: Principal,
+    /// Its seed.
+    pub seed: Seed,
+    /// How it makes tokens.
+    pub parameters: Parameters,
+    /// Whether it may authenticate.
+    pub state: State,
+    /// When it was registered there.
+    pub created: UnixTime,
+}
+
 /// What to change of an identity; what is none stays.
 #[derive(Debug, Default)]
 pub struct Change {
@@ -112,6 +129,16 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`ChangeError`]: the principal is taken, or the store failed.
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError>;
+
+    /// Takes over identities of another system: all of them, or none.
+    ///
+    /// # Errors
+    /// [`ChangeError`]: a principal or a number is taken, or the store failed.
+    async fn import(
+        &self,
+        identities: Vec<ImportedIdentity>,
+        now: UnixTime,
+    ) -> Result<(), ChangeError>;
 
     /// Changes an identity and returns it, or none if there is no such number.
     ///

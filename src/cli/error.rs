@@ -10,6 +10,7 @@ use crate::auth::{
 use crate::client;
 use crate::config::ConfigError;
 use crate::gateway::ListenError;
+use crate::import::{ReadError, SourceError};
 use crate::server::StartError;
 use crate::store;
 
@@ -34,6 +35,12 @@ pub(super) enum CliError {
     Options(OptionError),
     #[error(transparent)]
     Client(client::Error),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Import(#[from] ReadError),
+    #[error("nothing was written: the store has changed meanwhile, try again")]
+    Overtaken,
     #[error("the event loop cannot be made")]
     Runtime(#[source] io::Error),
     #[error("{0}: cannot be read")]
@@ -64,6 +71,7 @@ impl CliError {
             Self::NotFound { .. }
             | Self::Taken { .. }
             | Self::Initialised { .. }
+            | Self::Overtaken
             | Self::Tour(_) => 1,
             Self::Client(error) => match error {
                 client::Error::Refused(_)
@@ -76,8 +84,13 @@ impl CliError {
                 | client::Error::Unavailable
                 | client::Error::Unexpected { .. } => 3,
             },
+            Self::Import(error) => match error {
+                ReadError::Connect { .. } | ReadError::Timeout(_) => 3,
+                _ => 2,
+            },
             Self::Config(_)
             | Self::Options(_)
+            | Self::Source(_)
             | Self::Principal(_)
             | Self::Parameters(_)
             | Self::Seed(_)

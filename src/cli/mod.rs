@@ -5,6 +5,7 @@ mod client;
 mod demo;
 mod error;
 mod identity;
+mod import;
 mod init;
 mod local_store;
 mod output;
@@ -50,6 +51,9 @@ enum Command {
     /// Administer the identities of the local store
     #[command(subcommand)]
     Identity(identity::Command),
+    /// Take over the identities of another system
+    #[command(subcommand)]
+    Import(import::Command),
     /// Ask a server, this one's REST door or an ungleich-otp one
     Client(client::Args),
     /// Print the current token of a seed on standard output, its remaining seconds on standard error
@@ -67,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Check => check::run(config, output),
         Command::Init(args) => init::run(&args, config, output),
         Command::Identity(command) => identity::run(command, config, output),
+        Command::Import(command) => import::run(&command, config, output),
         Command::Client(args) => client::run(&args, output),
         Command::Token(args) => token::run(&args, output),
     };

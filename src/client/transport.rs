@@ -8,11 +8,11 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
 use super::wire::{Detail, messages};
+use crate::tls;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const AGENT: HeaderValue =
@@ -48,7 +48,7 @@ impl Transport {
         tcp.set_connect_timeout(Some(timeout.min(CONNECT)));
         tcp.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls())
+            .with_tls_config(tls::to_servers())
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -163,15 +163,6 @@ impl Answer {
             content_type: self.content_type.clone(),
         }
     }
-}
-
-/// Trusts the roots of the system. Without any, no certificate of a server is good.
-fn tls() -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 fn broken(server: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

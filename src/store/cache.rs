@@ -23,8 +23,8 @@ use tokio::task::AbortHandle;
 use super::changes::{Changes, Seq, Tail};
 use super::sqlite::{Loaded, Sqlite};
 use crate::auth::{
-    Change, ChangeError, Identity, IdentityId, NewIdentity, Principal, PrincipalRef, Recall, Store,
-    StoreError, UnixTime,
+    Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal,
+    PrincipalRef, Recall, Store, StoreError, UnixTime,
 };
 
 /// How often the change log is looked at.
@@ -123,6 +123,18 @@ impl Store for Cached {
         let created = self.inner.database.insert(new, now).await?;
         self.inner.forget(&created.principal);
         Ok(created)
+    }
+
+    async fn import(
+        &self,
+        identities: Vec<ImportedIdentity>,
+        now: UnixTime,
+    ) -> Result<(), ChangeError> {
+        let who: Vec<Principal> = identities.iter().map(|it| it.principal.clone()).collect();
+        self.inner.database.import(identities, now).await?;
+        who.iter()
+            .for_each(|principal| self.inner.forget(principal));
+        Ok(())
     }
 
     async fn update(

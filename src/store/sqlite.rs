@@ -12,14 +12,18 @@ use super::pool::{Access, interact, pool, pool_error};
 use super::rows::{
     COLUMNS, conversion, find, find_by_id, identity, principal, sql_time, state_text,
 };
-use super::seal::{SealError, Sealer};
+use super::seal::Sealer;
 use crate::auth::{
-    Change, ChangeError, Identity, IdentityId, NewIdentity, Principal, StoreError, UnixTime,
+    Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal, State,
+    StoreError, UnixTime,
 };
 
 /// How many entries of the change log are kept: more than a process can fall behind by while it
 /// still answers; one that did drops its whole cache.
 const CHANGES_KEPT: i64 = 100_000;
+
+/// The longest that an import may take: a million rows are a minute's work.
+const IMPORT: Duration = Duration::from_secs(600);
 
 /// A reading, and how current it is.
 #[derive(Debug)]
@@ -99,30 +103,34 @@ impl Sqlite {
         now: UnixTime,
     ) -> Result<Arc<Identity>, ChangeError> {
         let sealer = Arc::clone(&self.sealer);
-        let sealed = sealer
-            .seal(&new.seed, new.principal.as_ref())
-            .map_err(sealing)?;
+        let new = ImportedIdentity {
+            id: None,
+            principal: new.principal,
+            seed: new.seed,
+            parameters: new.parameters,
+            state: State::Enabled,
+            created: now,
+        };
         self.write(move |transaction| {
-            let at = sql_time(now);
-            transaction
-                .prepare_cached(
-                    "INSERT INTO identity
-                        (name, realm, seed, algorithm, digits, period, state, created, updated)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'enabled', ?7, ?7)",
-                )?
-                .execute((
-                    new.principal.name(),
-                    new.principal.realm(),
-                    &sealed,
-                    new.parameters.algorithm().as_str(),
-                    new.parameters.digits(),
-                    new.parameters.period(),
-                    at,
-                ))?;
-            let id = IdentityId(transaction.last_insert_rowid());
+            let id = add(transaction, &sealer, &new, now)?;
             find_by_id(transaction, &sealer, id)?
                 .map(Arc::new)
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)
+        })
+        .await
+    }
+
+    /// Adds all rows or none.
+    pub(super) async fn import(
+        &self,
+        identities: Vec<ImportedIdentity>,
+        now: UnixTime,
+    ) -> Result<(), ChangeError> {
+        let sealer = Arc::clone(&self.sealer);
+        self.write_within(IMPORT, move |transaction| {
+            identities
+                .iter()
+                .try_for_each(|it| add(transaction, &sealer, it, now).map(drop))
         })
         .await
     }
@@ -218,8 +226,16 @@ impl Sqlite {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.write_within(self.timeout, work).await
+    }
+
+    async fn write_within<T, F>(&self, timeout: Duration, work: F) -> Result<T, ChangeError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
         let connection = self.writer.get().await.map_err(pool_error)?;
-        interact(&connection, self.timeout, move |connection| {
+        interact(&connection, timeout, move |connection| {
             // IMMEDIATE: a reader that becomes a writer half-way could not wait for another one.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -238,13 +254,44 @@ impl Sqlite {
     }
 }
 
-fn sealing(error: SealError) -> StoreError {
-    StoreError::Seal(error.to_string().into())
+/// Adds a row and returns its number.
+fn add(
+    transaction: &Transaction<'_>,
+    sealer: &Sealer,
+    new: &ImportedIdentity,
+    now: UnixTime,
+) -> rusqlite::Result<IdentityId> {
+    let sealed = sealer
+        .seal(&new.seed, new.principal.as_ref())
+        .map_err(conversion)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO identity
+                (id, name, realm, seed, algorithm, digits, period, state, created, updated)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute((
+            new.id.map(|id| id.0),
+            new.principal.name(),
+            new.principal.realm(),
+            &sealed,
+            new.parameters.algorithm().as_str(),
+            new.parameters.digits(),
+            new.parameters.period(),
+            state_text(new.state),
+            sql_time(new.created),
+            sql_time(now),
+        ))?;
+    Ok(IdentityId(transaction.last_insert_rowid()))
 }
 
 fn is_taken(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| {
-        error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE
-            && error.code == ErrorCode::ConstraintViolation
+        let unique = [
+            rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE,
+            rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+            rusqlite::ffi::SQLITE_CONSTRAINT_ROWID,
+        ];
+        error.code == ErrorCode::ConstraintViolation && unique.contains(&error.extended_code)
     })
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A folder, and the words that its `use` lines and paths must not hold.
-const FORBIDDEN: [(&str, &[&str]); 7] = [
+const FORBIDDEN: [(&str, &[&str]); 8] = [
     (
         "src/auth",
         &[
@@ -79,6 +79,21 @@ const FORBIDDEN: [(&str, &[&str]); 7] = [
             "pingora",
             "axum",
             "rusqlite",
+        ],
+    ),
+    (
+        "src/import",
+        &[
+            "crate::api",
+            "crate::cli",
+            "crate::client",
+            "crate::config",
+            "crate::gateway",
+            "crate::headers",
+            "crate::server",
+            "crate::store",
+            "pingora",
+            "axum",
         ],
     ),
     (

@@ -7,7 +7,8 @@ use super::*;
 use crate::api::caller;
 use crate::api::format::Format;
 use crate::auth::{
-    Change, ChangeError, Denial, Identity, IdentityId, PrincipalRef, Recall, StoreError,
+    Change, ChangeError, Denial, Identity, IdentityId, ImportedIdentity, PrincipalRef, Recall,
+    StoreError,
 };
 
 const VERIFY: &str = "/ungleichotp/verify/";
@@ -192,6 +193,10 @@ impl Store for Silent {
     }
 
     async fn create(&self, _: NewIdentity, _: UnixTime) -> Result<Arc<Identity>, ChangeError> {
+        Err(StoreError::Timeout.into())
+    }
+
+    async fn import(&self, _: Vec<ImportedIdentity>, _: UnixTime) -> Result<(), ChangeError> {
         Err(StoreError::Timeout.into())
     }
 

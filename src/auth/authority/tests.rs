@@ -45,6 +45,14 @@ impl Store for Stub {
         unreachable!()
     }
 
+    async fn import(
+        &self,
+        _: Vec<crate::auth::ImportedIdentity>,
+        _: UnixTime,
+    ) -> Result<(), ChangeError> {
+        unreachable!()
+    }
+
     async fn update(
         &self,
         _: IdentityId,

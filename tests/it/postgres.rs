@@ -1,0 +1,137 @@
+//! The real PostgreSQL, in a folder of its own.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::harness::{stderr, until};
+
+/// A running server that knows one user without a password. Ended when dropped.
+pub(crate) struct Postgres {
+    port: u16,
+    child: Child,
+    folder: TempDir,
+}
+
+impl Postgres {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        if is_root() {
+            // PostgreSQL refuses to run as root.
+            let (user, group) = nobody();
+            chown(folder.path(), Some(user), Some(group)).unwrap();
+            chown(&data, Some(user), Some(group)).unwrap();
+        }
+        let output = program("initdb")
+            .args([
+                "--auth=trust",
+                "--username=django",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "-D",
+            ])
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .unwrap()
+            .port();
+        let child = program("postgres")
+            .arg("-D")
+            .arg(&data)
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-p"])
+            .arg(port.to_string())
+            .arg("-k")
+            .arg(folder.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self {
+            port,
+            child,
+            folder,
+        };
+        until("PostgreSQL answers", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+                && server.psql("SELECT 1").status.success()
+        });
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://django@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub(crate) fn sql(&self, sql: &str) {
+        let output = self.psql(sql);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+
+    fn psql(&self, sql: &str) -> std::process::Output {
+        program("psql")
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "--dbname",
+                &self.url(),
+            ])
+            .args(["--command", sql])
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // SIGINT: disconnect clients, and end.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-s", "INT", &pid]).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns a program of Debian's newest PostgreSQL, run as nobody where we are root.
+fn program(name: &str) -> Command {
+    let root = Path::new("/usr/lib/postgresql");
+    let mut versions: Vec<PathBuf> = fs::read_dir(root)
+        .unwrap_or_else(|error| panic!("{}: {error}; run scripts/setup test", root.display()))
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    versions.sort();
+    let program = versions.last().unwrap().join("bin").join(name);
+    if !is_root() {
+        return Command::new(program);
+    }
+    let (user, group) = nobody();
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--clear-groups",
+            "--reuid",
+            &user.to_string(),
+            "--regid",
+            &group.to_string(),
+        ])
+        .arg(program);
+    command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Returns the user and the group that own nothing.
+fn nobody() -> (u32, u32) {
+    (65534, 65534)
+}
