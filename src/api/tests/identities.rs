@@ -302,3 +302,26 @@ async fn changes_of_name_and_realm_at_once_both_count() {
         .await
         .is(200, r#"{"id":3,"name":"n","realm":"r"}"#);
 }
+
+#[tokio::test]
+async fn only_the_admin_realm_registers_in_reserved_realms_and_in_such_that_look_like_them() {
+    let door = Door::open().await;
+    for realm in [
+        "ungleich-admin",
+        "ungleich-auth",
+        "Ungleich-Admin",
+        "ungleich-аdmin",
+    ] {
+        let fields = format!(r#","name":"x","realm":"{realm}","seed":"JBSWY3DPEHPK3PXP""#);
+        for caller in [AUTH, USER] {
+            let body = format!("{{{caller}{fields}}}");
+            door.send("POST", LIST, &body).await.is(403, NOT_ALLOWED);
+        }
+        let sent = as_admin(&door, "POST", LIST, &fields).await;
+        assert_eq!(sent.status, 201);
+        assert!(!sent.body.contains("JBSWY3DPEHPK3PXP"));
+    }
+    // What only looks like a reserved realm gives nothing.
+    let lookalike = door.send("GET", LIST, &format!("{{{ADMIN}}}")).await.body;
+    assert!(lookalike.contains("Ungleich-Admin"));
+}
