@@ -1,15 +1,13 @@
 use std::ffi::OsString;
-use std::io::Read;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::json;
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::output::Output;
-use super::runtime;
+use super::{runtime, secret};
 use crate::auth::SeedError;
 use crate::client::{Caller, Client, Error as ClientError, Proof, Registered, ServerUrlError};
 
@@ -234,16 +232,7 @@ fn given<'a>(value: Option<&'a str>, option: &'static str) -> Result<&'a str, Op
 }
 
 fn seed_proof(option: &'static str, text: &str) -> Result<Proof, CliError> {
-    let mut text = Zeroizing::new(text.to_owned());
-    if *text == "-" {
-        text.clear();
-        std::io::stdin()
-            .lock()
-            .take(4096)
-            .read_to_string(&mut text)
-            .map_err(|error| CliError::Read("-".into(), error))?;
-    }
-    let proof = text.trim().parse();
+    let proof = secret::value(text)?.trim().parse();
     proof.map_err(|error| OptionError::Seed(option, error).into())
 }
 

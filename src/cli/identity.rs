@@ -1,14 +1,13 @@
 use std::fmt::Write;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::Output;
+use super::secret;
 use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Strength};
 
 #[derive(Debug, Subcommand)]
@@ -74,14 +73,7 @@ impl NewSeed {
         let Some(path) = &self.seed_file else {
             return Ok(Seed::generate()?);
         };
-        let mut text = Zeroizing::new(String::new());
-        let read = if path.as_os_str() == "-" {
-            std::io::stdin().lock().take(4096).read_to_string(&mut text)
-        } else {
-            std::fs::File::open(path).and_then(|file| file.take(4096).read_to_string(&mut text))
-        };
-        read.map_err(|error| CliError::Read(path.clone(), error))?;
-        Ok(Seed::from_base32(text.trim())?)
+        Ok(Seed::from_base32(secret::file(path)?.trim())?)
     }
 }
 

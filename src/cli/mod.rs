@@ -9,6 +9,7 @@ mod import;
 mod init;
 mod local_store;
 mod output;
+mod secret;
 mod serve;
 mod token;
 

@@ -1,10 +1,7 @@
-use std::io::Read;
-
-use zeroize::Zeroizing;
-
 use super::error::CliError;
 use super::local_store::now;
 use super::output::{Output, note};
+use super::secret;
 use crate::auth::{Algorithm, Parameters, Seed, Totp};
 
 #[derive(clap::Args)]
@@ -30,15 +27,7 @@ impl std::fmt::Debug for Args {
 }
 
 pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
-    let mut text = Zeroizing::new(args.seed.clone());
-    if *text == "-" {
-        text.clear();
-        std::io::stdin()
-            .lock()
-            .take(4096)
-            .read_to_string(&mut text)
-            .map_err(|error| CliError::Read("-".into(), error))?;
-    }
+    let text = secret::value(&args.seed)?;
     let parameters = Parameters::new(args.algorithm, args.digits, args.period)?;
     let totp = Totp::new(&Seed::from_base32(text.trim())?, parameters);
     let now = now();

@@ -74,7 +74,14 @@ impl Client {
     /// every request.
     pub async fn create(&self, name: &str, realm: &str) -> Result<Registered, Error> {
         let body = self.body().with("name", name).with("realm", realm);
-        let answer = self.ask(Method::POST, "", &body, Size::One).await?;
+        let answer = self
+            .ask(Asked {
+                method: Method::POST,
+                path: "",
+                body: &body,
+                size: Size::One,
+            })
+            .await?;
         answer.parse(StatusCode::CREATED)
     }
 
@@ -83,7 +90,14 @@ impl Client {
     /// # Errors
     /// What [`Error`] says of every request.
     pub async fn list(&self) -> Result<Vec<Registered>, Error> {
-        let answer = self.ask(Method::GET, "", &self.body(), Size::List).await?;
+        let answer = self
+            .ask(Asked {
+                method: Method::GET,
+                path: "",
+                body: &self.body(),
+                size: Size::List,
+            })
+            .await?;
         answer.parse(StatusCode::OK)
     }
 
@@ -120,7 +134,14 @@ impl Client {
             }
         }
         let path = format!("{}/", found.id);
-        let answer = self.ask(Method::PATCH, &path, &body, Size::One).await?;
+        let answer = self
+            .ask(Asked {
+                method: Method::PATCH,
+                path: &path,
+                body: &body,
+                size: Size::One,
+            })
+            .await?;
         self.gone(&answer, name, realm)?;
         answer.parse(StatusCode::OK)
     }
@@ -133,7 +154,12 @@ impl Client {
         let found = self.find(name, realm).await?;
         let path = format!("{}/", found.id);
         let answer = self
-            .ask(Method::DELETE, &path, &self.body(), Size::One)
+            .ask(Asked {
+                method: Method::DELETE,
+                path: &path,
+                body: &self.body(),
+                size: Size::One,
+            })
             .await?;
         self.gone(&answer, name, realm)?;
         match answer.status {
@@ -151,7 +177,12 @@ impl Client {
         let subject = self.body().with("name", name).with("realm", realm);
         let subject = subject.with("token", &token);
         let answer = self
-            .send(Method::POST, "verify/", &subject, Size::One)
+            .send(Asked {
+                method: Method::POST,
+                path: "verify/",
+                body: &subject,
+                size: Size::One,
+            })
             .await?;
         if answer.detail() == Some(Detail::NotAllowed) {
             return Err(self.whose_refusal(name, realm).await);
@@ -167,7 +198,12 @@ impl Client {
     /// may ask is told, when they name no subject, that they should.
     async fn whose_refusal(&self, name: &str, realm: &str) -> Error {
         let probe = self
-            .send(Method::POST, "verify/", &self.body(), Size::One)
+            .send(Asked {
+                method: Method::POST,
+                path: "verify/",
+                body: &self.body(),
+                size: Size::One,
+            })
             .await;
         match probe {
             Ok(answer) if answer.status == StatusCode::BAD_REQUEST => {
@@ -192,26 +228,15 @@ impl Client {
             .with("auth_token", &token)
     }
 
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: &Body,
-        size: Size,
-    ) -> Result<Answer, Error> {
-        self.checked(self.send(method, path, body, size).await?)
+    async fn ask(&self, request: Asked<'_>) -> Result<Answer, Error> {
+        self.checked(self.send(request).await?)
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: &Body,
-        size: Size,
-    ) -> Result<Answer, Error> {
-        let uri = self.server.resource(path)?;
+    async fn send(&self, request: Asked<'_>) -> Result<Answer, Error> {
+        let uri = self.server.resource(request.path)?;
+        let body = request.body.to_json();
         self.transport
-            .send(method, uri, body.to_json(), size as usize)
+            .send(request.method, uri, body, request.size as usize)
             .await
     }
 
@@ -251,6 +276,14 @@ impl Client {
             realm: realm.to_owned(),
         })
     }
+}
+
+/// A request of a resource below `/ungleichotp/`.
+struct Asked<'a> {
+    method: Method,
+    path: &'a str,
+    body: &'a Body,
+    size: Size,
 }
 
 /// The most bytes of an answer.
