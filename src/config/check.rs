@@ -88,11 +88,13 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     if let Some(proxies) = &raw.service.0.trusted_proxies
         && proxies.get_ref().is_empty()
         && !routes.is_empty()
+        && !flag(raw.service.0.no_front_proxy.as_ref())
     {
         return Err(source.refuse(
             "service.trusted_proxies",
             proxies,
-            "at least one network while there are routes, since forward-auth would believe nobody",
+            "at least one network while there are routes, since forward-auth would believe nobody \
+             (or say service.no_front_proxy = true)",
         ));
     }
     Ok(Config {

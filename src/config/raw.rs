@@ -70,7 +70,7 @@ tables! {
         unknown_ttl: String,
         stale_if_error: String,
     }
-    Service { listen: String, trusted_proxies: List }
+    Service { listen: String, trusted_proxies: List, no_front_proxy: bool }
     Gateway { listen: String, serve_api: bool }
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }

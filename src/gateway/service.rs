@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::StatusCode;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use super::answer::Answer;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
 
@@ -28,7 +30,15 @@ impl ProxyHttp for Service {
     }
 
     async fn request_filter(&self, session: &mut Session, (): &mut ()) -> Result<bool> {
-        self.endpoints.answer(session).await?;
+        // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
+        // line hands that on to us, and would take our 200 for a permit.
+        if session.req_header().raw_path().first() != Some(&b'/') {
+            session.set_keepalive(None);
+            let refused = Answer::line(StatusCode::BAD_REQUEST, "bad request target\n");
+            refused.send(session).await?;
+        } else {
+            self.endpoints.answer(session).await?;
+        }
         Ok(true)
     }
 

@@ -27,7 +27,7 @@ pub struct IdentityHeaders {
 }
 
 /// `name@realm` of a permit.
-const X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
+static X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
 /// The address of the client.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// `http` or `https`, as the client spoke to the gateway.
@@ -86,6 +86,11 @@ impl IdentityHeaders {
             .any(|name| alike(field.as_str(), name))
     }
 
+    /// Returns the three fields that say who it is.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        [&self.name, &self.realm, &X_FORWARDED_USER].into_iter()
+    }
+
     /// Returns the field that carries the token.
     pub fn token(&self) -> &HeaderName {
         &self.token
@@ -97,7 +102,7 @@ impl IdentityHeaders {
         Some([
             (self.name.clone(), value(&encode(who.name()))),
             (self.realm.clone(), value(&encode(who.realm()))),
-            (X_FORWARDED_USER, value(&user(who))),
+            (X_FORWARDED_USER.clone(), value(&user(who))),
         ])
     }
 }

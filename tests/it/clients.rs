@@ -1,12 +1,9 @@
-//! Real clients and the real nginx.
+//! Real clients.
 
-use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Caller, Gate, Upstream, field, get, routes, send, stdout};
-use crate::nginx::Nginx;
+use crate::harness::{Caller, Gate, Upstream, field, routes, stdout};
 
 /// Runs a program that the test set-up installs; a missing one fails and says so.
 fn output(command: &mut Command) -> String {
@@ -137,76 +134,4 @@ fn commands_of_the_tour_do_what_they_say() {
     demo.kill().unwrap();
     demo.wait().unwrap();
     assert_eq!(count, 17);
-}
-
-/// Runs the file in `deploy/nginx/` with only its addresses replaced.
-fn deployed(realmgate: SocketAddr, app: SocketAddr) -> Nginx {
-    Nginx::start(|address| {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx/realmgate.conf");
-        let mut text = fs::read_to_string(file).unwrap();
-        for (placeholder, with) in [
-            ("127.0.0.1:8081", realmgate),
-            ("127.0.0.1:9000", app),
-            ("127.0.0.1:8088", address),
-        ] {
-            assert!(text.contains(placeholder), "{placeholder}");
-            text = text.replace(placeholder, &with.to_string());
-        }
-        text
-    })
-}
-
-#[test]
-fn nginx_lets_through_whom_realmgate_permits() {
-    let app = Upstream::start();
-    let mut gate = Gate::start(&routes(app.address));
-    let nginx = deployed(gate.service, app.address);
-    let caller = gate.register("billing", "payments");
-    let forged = "X-Forwarded-User: root\r\nX_Auth_Name: root\r\n";
-
-    let reply = get(
-        nginx.address,
-        "/api?q",
-        &format!("{forged}{}", caller.fields()),
-    );
-    assert_eq!(reply.status, 200);
-    let user = format!("billing@payments:{}", caller.token());
-    assert!(curl(&["-u", &user, &format!("http://{}/api", nginx.address)]).ends_with("\n200"));
-    for seen in app.seen() {
-        assert_eq!(field(&seen, "X-Auth-Name"), Some("billing"), "{seen}");
-        assert_eq!(field(&seen, "X-Auth-Realm"), Some("payments"), "{seen}");
-        assert_eq!(field(&seen, "X-Auth-Token"), None, "{seen}");
-        assert_eq!(field(&seen, "Authorization"), None, "{seen}");
-        assert!(!seen.contains("root"), "{seen}");
-    }
-    let body = "y".repeat(100_000);
-    let reply = send(nginx.address, "POST", "/api", &caller.fields(), &body);
-    assert_eq!(reply.status, 200);
-    assert!(app.seen().pop().unwrap().ends_with(&body));
-    let passed = app.seen().len();
-    assert_eq!(passed, 3);
-
-    let reply = get(nginx.address, "/api", "");
-    assert_eq!(reply.status, 401);
-    assert!(reply.field("WWW-Authenticate").is_some());
-    let wrong = caller.fields_with(&caller.wrong_token());
-    assert_eq!(get(nginx.address, "/api", &wrong).status, 401);
-    assert_eq!(get(nginx.address, "/ops", &caller.fields()).status, 403);
-    assert_eq!(
-        get(nginx.address, "/public/%2e%2e/ops", &caller.fields()).status,
-        403
-    );
-    assert_eq!(
-        get(nginx.address, "/forward-auth", &caller.fields()).status,
-        200
-    );
-    assert_eq!(
-        get(nginx.address, "/_realmgate", &caller.fields()).status,
-        404
-    );
-    gate.child.kill().unwrap();
-    gate.child.wait().unwrap();
-    assert_eq!(get(nginx.address, "/api", &caller.fields()).status, 500);
-    // `/forward-auth` is the application's own path here, so it went through.
-    assert_eq!(app.seen().len(), passed + 1);
 }

@@ -151,3 +151,20 @@ fn unknown_front_proxy_is_no_endpoint() {
         );
     }
 }
+
+#[test]
+fn request_line_without_a_path_is_no_question() {
+    let gate = Gate::start("");
+    let caller = gate.register("billing", "payments");
+    for target in [
+        "healthz",
+        "http://h/healthz",
+        "http://h/forward-auth",
+        "*",
+        "x:y",
+        "?x",
+    ] {
+        let reply = get(gate.service, target, &caller.fields());
+        assert_eq!(reply.status, 400, "{target}");
+    }
+}

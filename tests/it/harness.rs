@@ -254,6 +254,9 @@ fn answer_all(mut stream: TcpStream, keep: &Mutex<Vec<String>>, delay: Duration)
     while let Some(request) = read_message(&mut stream) {
         keep.lock().unwrap().push(request.clone());
         thread::sleep(delay);
+        if field(&request, "Upgrade").is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
+            return echo(&mut stream);
+        }
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
             request.len()
@@ -264,6 +267,17 @@ fn answer_all(mut stream: TcpStream, keep: &Mutex<Vec<String>>, delay: Duration)
         {
             return;
         }
+    }
+}
+
+/// Goes over to a protocol in which every byte comes back; agrees to RFC 6455's sample key.
+fn echo(stream: &mut TcpStream) {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let mut buffer = [0; 4096];
+    let mut outcome = stream.write_all(switch.as_bytes());
+    while let (Ok(()), Ok(read @ 1..)) = (outcome, stream.read(&mut buffer)) {
+        outcome = stream.write_all(&buffer[..read]);
     }
 }
 
@@ -279,7 +293,12 @@ pub(crate) fn read_message(stream: &mut TcpStream) -> Option<String> {
     };
     let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
     if text.contains("transfer-encoding: chunked") {
-        while !bytes.ends_with(b"0\r\n\r\n") {
+        // The last chunk, perhaps trailers, and an empty line.
+        let is_whole = |body: &[u8]| {
+            let last = body.starts_with(b"0\r\n") || body.windows(5).any(|it| it == b"\r\n0\r\n");
+            last && body.ends_with(b"\r\n\r\n")
+        };
+        while !is_whole(&bytes[head..]) {
             read_some(stream, &mut bytes)?;
         }
     } else {

@@ -12,6 +12,7 @@ mod client;
 mod clients;
 mod compat;
 mod forward_auth;
+mod front;
 mod harness;
 mod import;
 mod lifecycle;

@@ -174,8 +174,10 @@ fn no_trusted_proxy_is_refused_with_routes_only() {
     assert_errors(&[(
         &format!("{service}{}", with_route("")),
         "2: service.trusted_proxies = []: expected at least one network while there are routes, \
-         since forward-auth would believe nobody",
+         since forward-auth would believe nobody (or say service.no_front_proxy = true)",
     )]);
+    let said = format!("{service}no_front_proxy = true\n{}", with_route(""));
+    assert_eq!(parse(&said).service.trusted_proxies, []);
     assert_eq!(parse(service).service.trusted_proxies, []);
 }
 

@@ -1,0 +1,258 @@
+//! The forward-auth door: one URL a front proxy, one strict parser each.
+//!
+//! A parser reads the fields of its own front proxy and no others, each exactly once. What describes
+//! the original request is believed from trusted proxies only.
+
+mod description;
+mod narrowing;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use ipnet::IpNet;
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use thiserror::Error;
+
+use description::Described;
+use narrowing::narrowing;
+
+use super::answer::Answer;
+use super::peer_of;
+use super::route::{Question, RouteTable};
+use crate::auth::{Attempt, Authority, Decision, Permit, Policy, UnixTime};
+use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
+use crate::telemetry;
+
+/// Envoy's original path follows this one.
+const ENVOY: &str = "/forward-auth/envoy";
+
+/// Envoy's URL cannot narrow who passes, since it ends with the path of a client: a field does.
+const X_REALMGATE_NARROW: &str = "x-realmgate-narrow";
+/// Envoy takes the fields off that this one lists.
+const REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+
+/// The door.
+pub(crate) struct ForwardAuth {
+    authority: Arc<Authority>,
+    credential_headers: CredentialHeaders,
+    identity_headers: IdentityHeaders,
+    routes: Arc<RouteTable>,
+    trusted_proxies: Box<[IpNet]>,
+}
+
+/// Which parser reads the description of the original request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrontProxy {
+    /// None: the credential alone decides.
+    Any,
+    /// nginx's `auth_request`, and ingress-nginx.
+    Nginx,
+    /// Traefik's ForwardAuth.
+    Traefik,
+    /// Caddy's `forward_auth`.
+    Caddy,
+    /// HAProxy, with the script in `deploy/haproxy/`.
+    Haproxy,
+    /// Envoy's `ext_authz` with an HTTP service. With gRPC: [`super::ext_authz`].
+    Envoy,
+}
+
+/// Why a sub-request is refused before its credential is looked at: a 403, since a front proxy relays
+/// nothing else. For the log.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    #[error("the sub-request comes from an address that is not in service.trusted_proxies")]
+    Untrusted,
+    #[error("the front proxy did not send exactly one {0}")]
+    Missing(&'static str),
+    #[error("the original {0} is not what a front proxy should send")]
+    Malformed(&'static str),
+    #[error("the original path is ambiguous: {0}")]
+    Path(#[from] super::target::Ambiguity),
+    #[error("the query of the forward-auth address is not made of realm= and name=")]
+    Query,
+    #[error("no route fits the original request")]
+    NoRoute,
+    #[error("the route does not take a path with such slashes")]
+    Slashes,
+}
+
+impl FrontProxy {
+    /// Returns the parser that a path asks for, or none.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        match path {
+            "/forward-auth" => Some(Self::Any),
+            "/forward-auth/nginx" => Some(Self::Nginx),
+            "/forward-auth/traefik" => Some(Self::Traefik),
+            "/forward-auth/caddy" => Some(Self::Caddy),
+            "/forward-auth/haproxy" => Some(Self::Haproxy),
+            _ => path
+                .strip_prefix(ENVOY)?
+                .starts_with('/')
+                .then_some(Self::Envoy),
+        }
+    }
+}
+
+impl ForwardAuth {
+    pub(crate) fn new(
+        authority: Arc<Authority>,
+        credential_headers: CredentialHeaders,
+        identity_headers: IdentityHeaders,
+        routes: Arc<RouteTable>,
+        trusted_proxies: &[IpNet],
+    ) -> Self {
+        Self {
+            authority,
+            credential_headers,
+            identity_headers,
+            routes,
+            trusted_proxies: trusted_proxies.into(),
+        }
+    }
+
+    /// Answers a sub-request with 200, 401, 403 or 503, and never with a body.
+    ///
+    /// # Errors
+    /// The front proxy is gone.
+    pub(crate) async fn answer(&self, session: &mut Session, proxy: FrontProxy) -> Result<()> {
+        let answer = self.decide(session, proxy).await;
+        answer.send(session).await
+    }
+
+    async fn decide(&self, session: &Session, proxy: FrontProxy) -> Answer {
+        let source = peer_of(session).map(|peer| peer.ip().to_canonical());
+        let header = session.req_header();
+        let policy = match self.policy(header, source, proxy) {
+            Ok(policy) => policy,
+            Err(refusal) => {
+                tracing::warn!(door = "forward-auth", ?source, %refusal, "refused");
+                return Answer::empty(StatusCode::FORBIDDEN);
+            }
+        };
+        let mut scratch = Scratch::new();
+        let presented = self.credential_headers.read(&header.headers, &mut scratch);
+        let attempt = Attempt { presented, source };
+        let now = UnixTime::from(SystemTime::now());
+        match self.authority.decide(&attempt, &policy, now).await {
+            Decision::Permit(permit) => self.permitted(&permit, proxy),
+            Decision::Denial(denial) => {
+                telemetry::denied("forward-auth", None, &attempt, &denial);
+                Answer::sub_request_denied(&denial)
+            }
+        }
+    }
+
+    /// Says who it is, and what the front proxy should take off, in the way that it understands.
+    fn permitted(&self, permit: &Permit, proxy: FrontProxy) -> Answer {
+        let mut answer = Answer::empty(StatusCode::OK);
+        let who = self.identity_headers.who(permit);
+        let is_anonymous = who.is_none();
+        answer.fields.extend(who.into_iter().flatten());
+        let empty = HeaderValue::from_static("");
+        match proxy {
+            // It takes an answered field that is empty for none.
+            FrontProxy::Any => {
+                answer
+                    .fields
+                    .push((self.identity_headers.token().clone(), empty));
+            }
+            // It would let the client's copies through where none are answered.
+            FrontProxy::Caddy if is_anonymous => {
+                let names = self.identity_headers.names().cloned();
+                answer
+                    .fields
+                    .extend(names.map(|name| (name, empty.clone())));
+            }
+            FrontProxy::Envoy => {
+                let mut doomed = vec![self.identity_headers.token().as_str()];
+                if is_anonymous {
+                    doomed.extend(self.identity_headers.names().map(HeaderName::as_str));
+                } else {
+                    doomed.push(AUTHORIZATION.as_str());
+                }
+                if let Ok(doomed) = HeaderValue::from_str(&doomed.join(",")) {
+                    answer.fields.push((REMOVE, doomed));
+                }
+            }
+            // They drop what is listed in their configuration and not answered.
+            FrontProxy::Nginx | FrontProxy::Traefik | FrontProxy::Haproxy | FrontProxy::Caddy => {}
+        }
+        answer
+    }
+
+    /// Finds who may pass: what the route says, and what the front proxy's own URL narrows it to.
+    fn policy(
+        &self,
+        header: &RequestHeader,
+        source: Option<IpAddr>,
+        proxy: FrontProxy,
+    ) -> Result<Policy, Refusal> {
+        let headers = &header.headers;
+        if proxy == FrontProxy::Any {
+            let narrowed = narrowing(header.uri.query().unwrap_or_default())?;
+            return Ok(narrowed.unwrap_or(Policy::Authenticated));
+        }
+        self.trust(source)?;
+        let narrowed = match proxy {
+            FrontProxy::Envoy if !headers.contains_key(X_REALMGATE_NARROW) => "",
+            FrontProxy::Envoy => description::once(headers, X_REALMGATE_NARROW)?,
+            _ => header.uri.query().unwrap_or_default(),
+        };
+        let narrowed = narrowing(narrowed)?;
+        let described = match proxy {
+            FrontProxy::Envoy => {
+                let authority = header.uri.authority().map(http::uri::Authority::as_str);
+                let target = header.raw_path().strip_prefix(ENVOY.as_bytes());
+                description::envoy(
+                    &header.method,
+                    headers,
+                    authority,
+                    target.unwrap_or_default(),
+                )?
+            }
+            FrontProxy::Nginx => description::nginx(headers)?,
+            _ => description::forwarded(headers)?,
+        };
+        let route = self.route_policy(&described)?;
+        Ok(match narrowed {
+            None => route,
+            Some(narrowed) => route.and(narrowed),
+        })
+    }
+
+    fn route_policy(&self, described: &Described<'_>) -> Result<Policy, Refusal> {
+        if self.routes.is_empty() {
+            return Ok(Policy::Authenticated);
+        }
+        let question = Question {
+            host: Some(described.host),
+            target: &described.target,
+            method: &described.method,
+        };
+        let (_, route) = self.routes.find(&question).ok_or(Refusal::NoRoute)?;
+        if !route.takes(&described.target) {
+            return Err(Refusal::Slashes);
+        }
+        Ok(route.policy.clone())
+    }
+
+    /// A peer without an address came over a Unix socket, which file modes guard.
+    fn trust(&self, source: Option<IpAddr>) -> Result<(), Refusal> {
+        let trusted = source.is_none_or(|source| {
+            self.trusted_proxies
+                .iter()
+                .any(|network| network.contains(&source))
+        });
+        if trusted {
+            Ok(())
+        } else {
+            Err(Refusal::Untrusted)
+        }
+    }
+}

@@ -1,0 +1,89 @@
+use percent_encoding::percent_decode_str;
+
+use super::Refusal;
+use crate::auth::{Policy, Rule};
+
+/// The most realms, and the most names, that a front proxy's URL may list.
+const NARROWED_TO: usize = 16;
+
+/// Reads `realm=a&realm=b&name=x`: any of the realms, and any of the names if there are some.
+///
+/// A key that is not known might be meant to narrow: it is refused rather than passed over.
+pub(super) fn narrowing(query: &str) -> Result<Option<Policy>, Refusal> {
+    let mut realms = Vec::new();
+    let mut names = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').ok_or(Refusal::Query)?;
+        let value = percent_decode_str(value)
+            .decode_utf8()
+            .map_err(|_| Refusal::Query)?;
+        let list = match key {
+            "realm" => &mut realms,
+            "name" => &mut names,
+            _ => return Err(Refusal::Query),
+        };
+        if value.is_empty() || list.len() == NARROWED_TO {
+            return Err(Refusal::Query);
+        }
+        list.push(Box::<str>::from(value));
+    }
+    if realms.is_empty() {
+        return if names.is_empty() {
+            Ok(None)
+        } else {
+            Err(Refusal::Query)
+        };
+    }
+    let rules = realms.iter().flat_map(|realm| {
+        let whole_realm = names.is_empty().then_some(None);
+        let each_name = names.iter().cloned().map(Some);
+        whole_realm.into_iter().chain(each_name).map(|name| Rule {
+            realm: realm.clone(),
+            name,
+        })
+    });
+    Ok(Some(Policy::Allow(rules.collect())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_narrows_to_realms_and_names() {
+        let rule = |realm: &str, name: Option<&str>| Rule {
+            realm: realm.into(),
+            name: name.map(Into::into),
+        };
+        let allow = |query: &str| match narrowing(query) {
+            Ok(Some(Policy::Allow(rules))) => rules,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(narrowing(""), Ok(None)));
+        assert_eq!(allow("realm=a"), [rule("a", None)]);
+        assert_eq!(
+            allow("realm=a&realm=b%26"),
+            [rule("a", None), rule("b&", None)]
+        );
+        assert_eq!(
+            allow("realm=a&name=x&name=y"),
+            [rule("a", Some("x")), rule("a", Some("y"))]
+        );
+    }
+
+    #[test]
+    fn query_that_says_something_else_is_refused() {
+        let many = "realm=a&".repeat(NARROWED_TO + 1);
+        for query in [
+            "realms=a",
+            "realm",
+            "realm=",
+            "name=x",
+            "realm=%ff",
+            "Realm=a",
+            &many,
+        ] {
+            assert!(matches!(narrowing(query), Err(Refusal::Query)), "{query}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Forward-auth with the real front proxies, each with the file that is to be copied.
+//!
+//! [`cases`] says what must hold, whichever front proxy asks; every case is a test of its own for each.
+
+mod cases;
+mod paths;
+mod program;
+mod tee;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use crate::harness::{Caller, Gate, Upstream, field, routes};
+use program::{Program, Running};
+use tee::Tee;
+
+/// Client, front proxy, realmgate and application, and two principals that may do different things.
+struct Rig {
+    front: Running,
+    tee: Tee,
+    gate: Gate,
+    app: Upstream,
+    /// `billing@payments`: may pass where everybody who proves themselves may.
+    billing: Caller,
+    /// `olga@ops`: may pass at `/ops` and at `admin.example`, too.
+    olga: Caller,
+}
+
+impl Rig {
+    fn start(program: Program) -> Self {
+        let app = Upstream::start();
+        let gate = Gate::start(&routes(app.address));
+        let tee = Tee::start(gate.service);
+        let front = program.start(tee.address, app.address);
+        Self {
+            billing: gate.register("billing", "payments"),
+            olga: gate.register("olga", "ops"),
+            front,
+            tee,
+            gate,
+            app,
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.front.address
+    }
+
+    /// Says that nothing has come to the application.
+    #[track_caller]
+    fn nothing_passed(&self) {
+        let seen = self.app.seen();
+        assert!(seen.is_empty(), "{seen:?}");
+    }
+
+    /// Returns the one request that has come to the application, with the identity of `who`, once each
+    /// field, and without a credential.
+    #[track_caller]
+    fn passed_as(&self, who: &Caller) -> String {
+        let seen = self.app.seen();
+        assert_eq!(seen.len(), 1, "{seen:?} {}", self.front.log());
+        let seen = seen.into_iter().next().unwrap();
+        assert_eq!(field(&seen, "X-Auth-Name"), Some(&*who.name), "{seen}");
+        assert_eq!(field(&seen, "X-Auth-Realm"), Some(&*who.realm), "{seen}");
+        let user = format!("{}@{}", who.name, who.realm);
+        assert_eq!(field(&seen, "X-Forwarded-User"), Some(&*user), "{seen}");
+        no_credential(&seen);
+        let mut names = HashSet::new();
+        for name in identity_like(&seen) {
+            assert!(names.insert(name.clone()), "{name} twice: {seen}");
+        }
+        seen
+    }
+}
+
+/// Returns the names of fields that an application could take for an identity, as CGI would read them.
+fn identity_like(request: &str) -> Vec<String> {
+    let head = request.split("\r\n\r\n").next().unwrap();
+    let names = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let names = names.map(|(name, _)| {
+        let canonical = name.to_ascii_lowercase();
+        canonical.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+    });
+    let like = ["x-auth-name", "x-auth-realm", "x-forwarded-user"];
+    names.filter(|name| like.contains(&&**name)).collect()
+}
+
+#[track_caller]
+fn no_credential(request: &str) {
+    assert_eq!(
+        field(request, "X-Auth-Token").unwrap_or_default(),
+        "",
+        "{request}"
+    );
+    assert_eq!(field(request, "Authorization"), None, "{request}");
+}
+
+/// Makes a module of tests for each front proxy: every case, with its name.
+macro_rules! tests_of {
+    ($($module:ident: $program:expr;)*) => {$(
+        mod $module {
+            use super::program::Program;
+            super::tests_of!(@cases $program,
+                cases: good_credential_passes_as_identity_without_token,
+                cases: basic_credential_passes_as_identity_without_token,
+                cases: no_credential_is_401_with_a_challenge,
+                cases: wrong_token_is_401,
+                cases: other_realm_is_403,
+                cases: credential_twice_is_401,
+                cases: public_route_passes_without_identity,
+                cases: nothing_passes_while_realmgate_is_down,
+                cases: claimed_identity_never_arrives_beside_a_good_credential,
+                cases: claimed_identity_never_arrives_on_a_public_route,
+                cases: identity_nominated_as_hop_by_hop_arrives_all_the_same,
+                cases: identity_in_a_trailer_never_arrives,
+                cases: described_request_of_a_client_counts_for_nothing,
+                cases: health_checks_are_asked_about_too,
+                cases: head_passes,
+                cases: body_passes_whole,
+                cases: large_body_passes_whole,
+                cases: websocket_passes_with_a_credential_only,
+                cases: upgrade_to_something_else_is_no_way_around,
+                cases: http2_passes_where_it_is_spoken,
+                cases: methods_are_those_of_the_request,
+                cases: method_override_never_arrives,
+                cases: host_counts_in_every_spelling,
+                cases: whole_url_in_the_request_line_is_no_way_around,
+                cases: query_and_fragment_satisfy_no_path,
+                cases: two_lengths_smuggle_nothing,
+                cases: callers_at_once_are_never_mixed_up,
+                cases: questions_share_connections,
+                paths: path_that_was_decided_on_is_the_one_that_arrives,
+            );
+        }
+    )*};
+    (@cases $program:expr, $($file:ident: $case:ident,)*) => {$(
+        #[test]
+        fn $case() {
+            super::$file::$case($program);
+        }
+    )*};
+}
+use tests_of;
+
+tests_of! {
+    nginx: Program::Nginx;
+    traefik: Program::Traefik;
+    caddy: Program::Caddy;
+    haproxy: Program::Haproxy;
+    envoy: Program::Envoy;
+}

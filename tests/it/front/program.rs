@@ -1,0 +1,172 @@
+//! The real front proxies, each run with the files in `deploy/`, of which only the addresses are
+//! replaced.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::harness::{get, until};
+
+/// A front proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    Nginx,
+    Traefik,
+    Caddy,
+    Haproxy,
+    /// With realmgate as an HTTP service.
+    Envoy,
+    /// With realmgate as a gRPC service.
+    EnvoyGrpc,
+}
+
+/// One that runs, in a folder of its own. Ended when dropped.
+pub(super) struct Running {
+    program: Program,
+    pub(super) address: SocketAddr,
+    child: Child,
+    folder: TempDir,
+}
+
+impl Program {
+    /// Returns the files in `deploy/`, the first of which is the one to start with.
+    fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Nginx => &["nginx/realmgate.conf"],
+            Self::Traefik => &["traefik/traefik.yml", "traefik/dynamic.yml"],
+            Self::Caddy => &["caddy/Caddyfile"],
+            Self::Haproxy => &["haproxy/haproxy.cfg", "haproxy/realmgate.lua"],
+            Self::Envoy => &["envoy/http.yaml"],
+            Self::EnvoyGrpc => &["envoy/grpc.yaml"],
+        }
+    }
+
+    /// Says whether clients may speak HTTP/2 to the listener of the file.
+    pub(super) fn speaks_http2(self) -> bool {
+        self != Self::Nginx
+    }
+
+    fn command(self, folder: &Path, file: &Path) -> Command {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+        match self {
+            Self::Nginx => {
+                let mut command = Command::new("nginx");
+                command.arg("-p").arg(folder).arg("-c").arg(file);
+                command.args(["-e", "error.log", "-g", "daemon off;"]);
+                command
+            }
+            Self::Traefik => {
+                let mut command = Command::new(tools.join("traefik"));
+                command.arg("--configFile").arg(file);
+                command
+            }
+            Self::Caddy => {
+                let mut command = Command::new(tools.join("caddy"));
+                command.args(["run", "--adapter", "caddyfile", "--config"]);
+                command.arg(file);
+                command
+            }
+            Self::Haproxy => {
+                let mut command = Command::new("haproxy");
+                command.args(["-db", "-f"]).arg(file);
+                command
+            }
+            Self::Envoy | Self::EnvoyGrpc => {
+                let mut command = Command::new(tools.join("envoy"));
+                command.args(["--disable-hot-restart", "--concurrency", "1"]);
+                command.args(["--log-level", "warn", "-c"]).arg(file);
+                command
+            }
+        }
+    }
+
+    /// Starts it between clients, realmgate and the application.
+    pub(super) fn start(self, realmgate: SocketAddr, app: SocketAddr) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        // None of them says which port it got: take one, and give it back just before.
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .unwrap();
+        let asked = match self {
+            Self::EnvoyGrpc => 8082,
+            _ => 8081,
+        };
+        let mut replaced = [0; 3];
+        for file in self.files() {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("deploy")
+                .join(file);
+            let mut text = fs::read_to_string(&path).unwrap();
+            let addresses = [(asked, realmgate), (9000, app), (8088, address)];
+            for (index, (port, with)) in addresses.into_iter().enumerate() {
+                for (form, new) in [
+                    (format!("127.0.0.1:{port}"), with.to_string()),
+                    (
+                        format!("address: 127.0.0.1, port_value: {port}"),
+                        format!("address: 127.0.0.1, port_value: {}", with.port()),
+                    ),
+                    (
+                        format!("http://:{port} {{"),
+                        format!("http://:{} {{", with.port()),
+                    ),
+                ] {
+                    replaced[index] += text.matches(&form).count();
+                    text = text.replace(&form, &new);
+                }
+            }
+            fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
+        }
+        assert!(replaced.iter().all(|&count| count > 0), "{replaced:?}");
+        let first = Path::new(self.files()[0]).file_name().unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = self
+            .command(folder.path(), &folder.path().join(first))
+            .current_dir(folder.path())
+            .env("PATH", format!("{path}:/usr/sbin"))
+            .env("HOME", folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{self:?}: {error}; run scripts/setup test"));
+        let mut running = Running {
+            program: self,
+            address,
+            child,
+            folder,
+        };
+        until("the front proxy listens", || {
+            if let Some(status) = running.child.try_wait().unwrap() {
+                panic!("{self:?} ended with {status}: {}", running.log());
+            }
+            // Traefik listens before it has read its routers.
+            TcpStream::connect(address).is_ok() && get(address, "/", "").status != 404
+        });
+        running
+    }
+}
+
+impl Running {
+    /// Returns what it printed.
+    pub(super) fn log(&self) -> String {
+        let path: PathBuf = self.folder.path().join("log");
+        fs::read_to_string(path).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.program == Program::Nginx {
+            // SIGTERM, so that the master ends its workers.
+            let pid = self.child.id().to_string();
+            let _ = Command::new("kill").arg(pid).status();
+        } else {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
