@@ -73,10 +73,13 @@ impl Server {
         struct Ready {
             service: String,
             gateway: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            grpc: Option<String>,
         }
         let ready = serde_json::to_vec(&Ready {
             service: self.addresses.service.to_string(),
             gateway: self.addresses.gateway.to_string(),
+            grpc: self.addresses.grpc.map(|address| address.to_string()),
         })?;
         let mut draft = path.as_os_str().to_owned();
         draft.push(".new");

@@ -34,6 +34,9 @@ fn text(config: &Config, from: &str) -> String {
             ""
         }
     );
+    if let Some(grpc) = config.grpc {
+        let _ = writeln!(text, "grpc:     {grpc}  Envoy's ext_authz");
+    }
     let _ = writeln!(
         text,
         "store:    {} sealed with {}",
@@ -97,6 +100,7 @@ fn json(config: &Config) -> serde_json::Value {
         "service": config.service.listen,
         "gateway": config.gateway.listen,
         "serve_api": config.gateway.serve_api,
+        "grpc": config.grpc,
         "store": config.store.path,
         "key_file": config.store.key_file,
         "window": config.totp.window,

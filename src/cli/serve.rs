@@ -24,11 +24,15 @@ pub(super) fn run(args: Args, config: Option<&Path>) -> Result<(), CliError> {
         }
         // Before anything can be asked of us, so that no signal finds the default in force.
         let mut signals = Signals::listen()?;
-        let listeners = Listeners::inherit_or_bind(config.service.listen, config.gateway.listen)
-            .map_err(StartError::Listen)?;
+        let listeners =
+            Listeners::inherit_or_bind(config.service.listen, config.gateway.listen, config.grpc)
+                .map_err(StartError::Listen)?;
         let server = Server::start(config, listeners).await?;
         let addresses = server.addresses();
         tracing::info!(service = %addresses.service, gateway = %addresses.gateway, "listening");
+        if let Some(grpc) = addresses.grpc {
+            tracing::info!(%grpc, "listening");
+        }
         if let Some(path) = args.ready_file {
             server
                 .write_ready_file(&path)

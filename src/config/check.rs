@@ -58,6 +58,10 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     let store = source.store(&raw.store.0, &raw.cache.0)?;
     let service = source.service(&raw.service.0)?;
     let gateway = source.gateway(&raw.gateway.0, &raw.service.0, &service)?;
+    let grpc = match &raw.grpc.0.listen {
+        Some(listen) => Some(source.listen("grpc.listen", Some(listen), 8082)?),
+        None => None,
+    };
     let credential_headers = source.credentials(&raw.credentials.0)?;
     let realms = source.realms(&raw.realms.0, &raw.credentials.0, &credential_headers)?;
     let totp = source.totp(&raw.totp.0)?;
@@ -101,6 +105,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         store,
         service,
         gateway,
+        grpc,
         realms,
         totp,
         credential_headers,

@@ -35,6 +35,9 @@ pub struct Config {
     pub service: Service,
     /// `[gateway]`.
     pub gateway: Gateway,
+    /// `grpc.listen`: where Envoy asks over gRPC; nowhere unless configured. Port 0 lets the system
+    /// choose.
+    pub grpc: Option<SocketAddr>,
     /// `[realms]`: the two reserved ones, which differ.
     pub realms: auth::Realms,
     /// `[totp]`.

@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub(super) cache: Table<Cache>,
     pub(super) service: Table<Service>,
     pub(super) gateway: Table<Gateway>,
+    pub(super) grpc: Table<Grpc>,
     pub(super) realms: Table<Realms>,
     pub(super) credentials: Table<Credentials>,
     pub(super) totp: Table<Totp>,
@@ -32,12 +33,13 @@ pub(super) struct Raw {
 }
 
 /// Names the sections whose keys the environment may override, each with its keys.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 13] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 14] {
     [
         ("store", keys::<Store>()),
         ("cache", keys::<Cache>()),
         ("service", keys::<Service>()),
         ("gateway", keys::<Gateway>()),
+        ("grpc", keys::<Grpc>()),
         ("realms", keys::<Realms>()),
         ("credentials", keys::<Credentials>()),
         ("totp", keys::<Totp>()),
@@ -72,6 +74,7 @@ tables! {
     }
     Service { listen: String, trusted_proxies: List, no_front_proxy: bool }
     Gateway { listen: String, serve_api: bool }
+    Grpc { listen: String }
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
     Totp { window: i64, algorithm: String, digits: i64, period: i64 }

@@ -14,7 +14,7 @@ use crate::auth::Authority;
 
 /// Everything that realmgate answers itself.
 pub(crate) struct Endpoints {
-    pub(crate) forward_auth: ForwardAuth,
+    pub(crate) forward_auth: Arc<ForwardAuth>,
     pub(crate) rest: Local,
     pub(crate) authority: Arc<Authority>,
     pub(crate) connections: Arc<Connections>,

@@ -1,4 +1,4 @@
-//! The two listening sockets: inherited if there are some, bound otherwise.
+//! The listening sockets: inherited if there are some, bound otherwise.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,6 +11,7 @@ use thiserror::Error;
 pub struct Listeners {
     pub(super) service: TcpListener,
     pub(super) gateway: TcpListener,
+    pub(super) grpc: Option<TcpListener>,
 }
 
 /// Where the listeners are.
@@ -20,6 +21,8 @@ pub struct Addresses {
     pub service: SocketAddr,
     /// The proxy.
     pub gateway: SocketAddr,
+    /// Envoy's questions over gRPC, if there is such a listener.
+    pub grpc: Option<SocketAddr>,
 }
 
 impl Listeners {
@@ -31,23 +34,29 @@ impl Listeners {
         Ok(Self {
             service: bind("service.listen", service)?,
             gateway: bind("gateway.listen", gateway)?,
+            grpc: None,
         })
     }
 
     /// Takes the sockets that a service manager hands over (systemd's `LISTEN_FDS`), and binds what
     /// was not handed over.
     ///
-    /// `LISTEN_FDNAMES` tells which is which by `service` and `gateway`; without such names the first
-    /// is the service's, the second the gateway's.
+    /// `LISTEN_FDNAMES` tells which is which by `service`, `gateway` and `grpc`; without such names the
+    /// first is the service's, the second the gateway's, the third that of gRPC. An address of `grpc` is
+    /// bound if there is one and none was handed over.
     ///
     /// # Errors
     /// An address that cannot be bound, or an inherited descriptor that is no TCP listener.
-    pub fn inherit_or_bind(service: SocketAddr, gateway: SocketAddr) -> Result<Self, ListenError> {
+    pub fn inherit_or_bind(
+        service: SocketAddr,
+        gateway: SocketAddr,
+        grpc: Option<SocketAddr>,
+    ) -> Result<Self, ListenError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
         let is_named = names
             .iter()
-            .any(|name| matches!(*name, "service" | "gateway"));
+            .any(|name| matches!(*name, "service" | "gateway" | "grpc"));
         let mut inherited = ListenFd::from_env();
         let mut take = |name: &'static str, position: usize| {
             let index = if is_named {
@@ -63,6 +72,7 @@ impl Listeners {
             }
         };
         let (inherited_service, inherited_gateway) = (take("service", 0)?, take("gateway", 1)?);
+        let inherited_grpc = take("grpc", 2)?;
         let or_bind = |inherited: Option<TcpListener>, key, address| match inherited {
             Some(listener) => Ok(listener),
             None => bind(key, address),
@@ -70,6 +80,11 @@ impl Listeners {
         Ok(Self {
             service: or_bind(inherited_service, "service.listen", service)?,
             gateway: or_bind(inherited_gateway, "gateway.listen", gateway)?,
+            grpc: match (inherited_grpc, grpc) {
+                (None, None) => None,
+                (Some(listener), _) => Some(listener),
+                (None, Some(address)) => Some(bind("grpc.listen", address)?),
+            },
         })
     }
 
@@ -86,6 +101,10 @@ impl Listeners {
         Ok(Addresses {
             service: address("service", &self.service)?,
             gateway: address("gateway", &self.gateway)?,
+            grpc: match &self.grpc {
+                Some(listener) => Some(address("grpc", listener)?),
+                None => None,
+            },
         })
     }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 mod endpoints;
+mod ext_authz;
 mod forward_auth;
 mod listeners;
 mod local;
@@ -63,14 +64,15 @@ impl Gateway {
         let upstreams = Upstreams::new(config.upstreams).map_err(OpenError::Peer)?;
         let rest = Local::new(rest, &config.limits, &config.timeouts);
         let connections = Arc::new(Connections::new(config.timeouts));
+        let forward_auth = Arc::new(ForwardAuth::new(
+            Arc::clone(authority),
+            config.credential_headers.clone(),
+            identity_headers.clone(),
+            Arc::clone(&routes),
+            &config.service.trusted_proxies,
+        ));
         let endpoints = Arc::new(Endpoints {
-            forward_auth: ForwardAuth::new(
-                Arc::clone(authority),
-                config.credential_headers.clone(),
-                identity_headers.clone(),
-                Arc::clone(&routes),
-                &config.service.trusted_proxies,
-            ),
+            forward_auth: Arc::clone(&forward_auth),
             rest,
             authority: Arc::clone(authority),
             connections: Arc::clone(&connections),
@@ -103,8 +105,13 @@ impl Gateway {
         accepting.spawn(Arc::clone(&connections).accept(
             listener(listeners.gateway)?,
             Arc::new(http_proxy(&pingora, proxy)),
-            watch,
+            watch.clone(),
         ));
+        if let Some(grpc) = listeners.grpc {
+            let mut watch = watch;
+            let draining = async move { drop(watch.wait_for(|&draining| draining).await) };
+            accepting.spawn(ext_authz::serve(forward_auth, listener(grpc)?, draining));
+        }
         Ok(Self {
             connections,
             shutdown,

@@ -92,6 +92,8 @@ fn now() -> UnixTime {
 pub(crate) struct Gate {
     pub(crate) service: SocketAddr,
     pub(crate) gateway: SocketAddr,
+    /// Where Envoy asks over gRPC, if it is configured.
+    pub(crate) grpc: Option<SocketAddr>,
     pub(crate) child: Child,
     folder: TempDir,
 }
@@ -130,6 +132,7 @@ impl Gate {
         Self {
             service: address("service"),
             gateway: address("gateway"),
+            grpc: addresses.get("grpc").map(|_| address("grpc")),
             child,
             folder,
         }

@@ -10,21 +10,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use thiserror::Error;
 
-use description::Described;
+pub(super) use description::Described;
 use narrowing::narrowing;
+pub(super) use narrowing::to;
 
 use super::answer::Answer;
 use super::peer_of;
 use super::route::{Question, RouteTable};
-use crate::auth::{Attempt, Authority, Decision, Permit, Policy, UnixTime};
+use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
 use crate::telemetry;
 
@@ -60,6 +61,16 @@ pub(crate) enum FrontProxy {
     Haproxy,
     /// Envoy's `ext_authz` with an HTTP service. With gRPC: [`super::ext_authz`].
     Envoy,
+}
+
+/// What comes of a sub-request.
+pub(super) enum Verdict {
+    /// It may pass.
+    Permitted(Permit),
+    /// It may not.
+    Denied(Denial),
+    /// It is no question that can be answered: a 403.
+    Refused,
 }
 
 /// Why a sub-request is refused before its credential is looked at: a 403, since a front proxy relays
@@ -128,22 +139,37 @@ impl ForwardAuth {
     async fn decide(&self, session: &Session, proxy: FrontProxy) -> Answer {
         let source = peer_of(session).map(|peer| peer.ip().to_canonical());
         let header = session.req_header();
-        let policy = match self.policy(header, source, proxy) {
+        let policy = self.policy(header, source, proxy);
+        match self.judge(source, &header.headers, policy).await {
+            Verdict::Permitted(permit) => self.permitted(&permit, proxy),
+            Verdict::Denied(denial) => Answer::sub_request_denied(&denial),
+            Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN),
+        }
+    }
+
+    /// Decides on the credential in a sub-request under the policy that was found for it.
+    pub(super) async fn judge(
+        &self,
+        source: Option<IpAddr>,
+        headers: &HeaderMap,
+        policy: Result<Policy, Refusal>,
+    ) -> Verdict {
+        let policy = match policy {
             Ok(policy) => policy,
             Err(refusal) => {
                 tracing::warn!(door = "forward-auth", ?source, %refusal, "refused");
-                return Answer::empty(StatusCode::FORBIDDEN);
+                return Verdict::Refused;
             }
         };
         let mut scratch = Scratch::new();
-        let presented = self.credential_headers.read(&header.headers, &mut scratch);
+        let presented = self.credential_headers.read(headers, &mut scratch);
         let attempt = Attempt { presented, source };
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &policy, now).await {
-            Decision::Permit(permit) => self.permitted(&permit, proxy),
+            Decision::Permit(permit) => Verdict::Permitted(permit),
             Decision::Denial(denial) => {
                 telemetry::denied("forward-auth", None, &attempt, &denial);
-                Answer::sub_request_denied(&denial)
+                Verdict::Denied(denial)
             }
         }
     }
@@ -170,13 +196,7 @@ impl ForwardAuth {
                     .extend(names.map(|name| (name, empty.clone())));
             }
             FrontProxy::Envoy => {
-                let mut doomed = vec![self.identity_headers.token().as_str()];
-                if is_anonymous {
-                    doomed.extend(self.identity_headers.names().map(HeaderName::as_str));
-                } else {
-                    doomed.push(AUTHORIZATION.as_str());
-                }
-                if let Ok(doomed) = HeaderValue::from_str(&doomed.join(",")) {
+                if let Ok(doomed) = HeaderValue::from_str(&self.doomed(permit).join(",")) {
                     answer.fields.push((REMOVE, doomed));
                 }
             }
@@ -184,6 +204,22 @@ impl ForwardAuth {
             FrontProxy::Nginx | FrontProxy::Traefik | FrontProxy::Haproxy | FrontProxy::Caddy => {}
         }
         answer
+    }
+
+    /// Returns the fields that Envoy should take off: what was consumed, and what nobody has proved.
+    pub(super) fn doomed(&self, permit: &Permit) -> Vec<&str> {
+        let mut doomed = vec![self.identity_headers.token().as_str()];
+        if permit.principal().is_none() {
+            doomed.extend(self.identity_headers.names().map(HeaderName::as_str));
+        } else {
+            doomed.push(AUTHORIZATION.as_str());
+        }
+        doomed
+    }
+
+    /// Returns the fields that say who it is; none for an anonymous permit.
+    pub(super) fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
+        self.identity_headers.who(permit)
     }
 
     /// Finds who may pass: what the route says, and what the front proxy's own URL narrows it to.
@@ -198,7 +234,6 @@ impl ForwardAuth {
             let narrowed = narrowing(header.uri.query().unwrap_or_default())?;
             return Ok(narrowed.unwrap_or(Policy::Authenticated));
         }
-        self.trust(source)?;
         let narrowed = match proxy {
             FrontProxy::Envoy if !headers.contains_key(X_REALMGATE_NARROW) => "",
             FrontProxy::Envoy => description::once(headers, X_REALMGATE_NARROW)?,
@@ -214,12 +249,23 @@ impl ForwardAuth {
                     headers,
                     authority,
                     target.unwrap_or_default(),
-                )?
+                )
             }
-            FrontProxy::Nginx => description::nginx(headers)?,
-            _ => description::forwarded(headers)?,
+            FrontProxy::Nginx => description::nginx(headers),
+            _ => description::forwarded(headers),
         };
-        let route = self.route_policy(&described)?;
+        self.policy_of(source, described, narrowed)
+    }
+
+    /// Finds who may pass by a description, if its source is believed.
+    pub(super) fn policy_of(
+        &self,
+        source: Option<IpAddr>,
+        described: Result<Described<'_>, Refusal>,
+        narrowed: Option<Policy>,
+    ) -> Result<Policy, Refusal> {
+        self.trust(source)?;
+        let route = self.route_policy(&described?)?;
         Ok(match narrowed {
             None => route,
             Some(narrowed) => route.and(narrowed),

@@ -29,8 +29,12 @@ struct Rig {
 impl Rig {
     fn start(program: Program) -> Self {
         let app = Upstream::start();
-        let gate = Gate::start(&routes(app.address));
-        let tee = Tee::start(gate.service);
+        let grpc = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
+        let gate = Gate::start(&format!("{grpc}{}", routes(app.address)));
+        let tee = Tee::start(match program {
+            Program::EnvoyGrpc => gate.grpc.unwrap(),
+            _ => gate.service,
+        });
         let front = program.start(tee.address, app.address);
         Self {
             billing: gate.register("billing", "payments"),
@@ -148,4 +152,5 @@ tests_of! {
     caddy: Program::Caddy;
     haproxy: Program::Haproxy;
     envoy: Program::Envoy;
+    envoy_grpc: Program::EnvoyGrpc;
 }

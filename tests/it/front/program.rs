@@ -49,6 +49,10 @@ impl Program {
         self != Self::Nginx
     }
 
+    pub(super) fn is_envoy(self) -> bool {
+        matches!(self, Self::Envoy | Self::EnvoyGrpc)
+    }
+
     fn command(self, folder: &Path, file: &Path) -> Command {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
         match self {
