@@ -97,6 +97,8 @@ fn reference_shows_the_defaults() {
     let mut shown = parse(&uncommented());
     assert_eq!((shown.routes.len(), shown.upstreams.len()), (1, 1));
     shown.routes.clear();
+    // A listener that is not there by default.
+    assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
     let upstream = shown.upstreams.remove(0);
     let defaults = parse("[upstream.billing]\npeers = ['127.0.0.1:9000', '127.0.0.1:9001']");
     assert_eq!(

@@ -167,7 +167,7 @@ fn narrowed<'a>(
             }
         }
     }
-    forward_auth::to(realms, names)
+    forward_auth::to(&realms, &names)
 }
 
 fn denied(answer: &Answer) -> CheckResponse {

@@ -20,7 +20,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
         ),
         (
             "[gatway]",
-            "1: gatway: unknown key, expected one of store, cache, service, gateway, realms, \
+            "1: gatway: unknown key, expected one of store, cache, service, gateway, grpc, realms, \
              credentials, totp, limits, timeouts, server, shutdown, log, compat, route, upstream",
         ),
     ]);
@@ -194,7 +194,7 @@ fn bad_variable_is_named() {
         (
             "ROUTE_NAME",
             "1",
-            "unknown variable, expected REALMGATE_ and one of STORE, CACHE, SERVICE, GATEWAY, REALMS, \
+            "unknown variable, expected REALMGATE_ and one of STORE, CACHE, SERVICE, GATEWAY, GRPC, REALMS, \
              CREDENTIALS, TOTP, LIMITS, TIMEOUTS, SERVER, SHUTDOWN, LOG, COMPAT",
         ),
     ] {

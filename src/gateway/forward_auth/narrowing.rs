@@ -27,11 +27,11 @@ pub(super) fn narrowing(query: &str) -> Result<Option<Policy>, Refusal> {
         }
         list.push(Box::<str>::from(value));
     }
-    to(realms, names)
+    to(&realms, &names)
 }
 
 /// Narrows to any of the realms, and any of the names if there are some.
-pub(crate) fn to(realms: Vec<Box<str>>, names: Vec<Box<str>>) -> Result<Option<Policy>, Refusal> {
+pub(crate) fn to(realms: &[Box<str>], names: &[Box<str>]) -> Result<Option<Policy>, Refusal> {
     if realms.is_empty() {
         return if names.is_empty() {
             Ok(None)

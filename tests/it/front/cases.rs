@@ -483,6 +483,54 @@ pub(super) fn questions_share_connections(program: Program) {
     assert!((1..=4).contains(&connections), "{connections}");
 }
 
+/// By what the comments of the files say.
+pub(super) fn front_proxy_may_narrow_who_passes_to_a_realm(program: Program) {
+    let rig = Rig::edited(program, |text| {
+        let commented = [
+            "authorization_request:",
+            "headers_to_add:",
+            "typed_per_filter_config:",
+        ];
+        let also = [
+            "envoy.filters.http.ext_authz:",
+            "\"@type\"",
+            "check_settings:",
+        ];
+        let lines = text.lines().map(|line| {
+            let is_meant = commented.iter().chain(&also).any(|it| line.contains(it));
+            if is_meant {
+                line.replace("# ", "")
+            } else {
+                line.to_owned()
+            }
+        });
+        let text = lines.collect::<Vec<_>>().join("\n") + "\n";
+        text.replace("/forward-auth/nginx;", "/forward-auth/nginx?realm=ops;")
+            .replace(
+                "/forward-auth/traefik\"",
+                "/forward-auth/traefik?realm=ops\"",
+            )
+            .replace("/forward-auth/caddy?\n", "/forward-auth/caddy?realm=ops\n")
+            .replace(
+                "/forward-auth/haproxy\"",
+                "/forward-auth/haproxy?realm=ops\"",
+            )
+            .replace("\"realm=payments\"", "\"realm=ops\"")
+            .replace("{ realm: payments }", "{ realm: ops }")
+    });
+    for path in ["/api", "/api?realm=payments"] {
+        assert_eq!(get(rig.address(), path, &rig.billing.fields()).status, 403);
+    }
+    let named = format!(
+        "{}X-Realmgate-Narrow: realm=payments\r\n",
+        rig.billing.fields()
+    );
+    assert_eq!(get(rig.address(), "/api", &named).status, 403);
+    rig.nothing_passed();
+    assert_eq!(get(rig.address(), "/api", &rig.olga.fields()).status, 200);
+    rig.passed_as(&rig.olga);
+}
+
 /// Sends a request and returns the head of the answer and the stream.
 fn begin(rig: &Rig, request: &str) -> (Reply, TcpStream) {
     let mut stream = TcpStream::connect(rig.address()).unwrap();

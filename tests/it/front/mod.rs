@@ -28,6 +28,11 @@ struct Rig {
 
 impl Rig {
     fn start(program: Program) -> Self {
+        Self::edited(program, |text| text)
+    }
+
+    /// The same with files that were edited.
+    fn edited(program: Program, edit: fn(String) -> String) -> Self {
         let app = Upstream::start();
         let grpc = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
         let gate = Gate::start(&format!("{grpc}{}", routes(app.address)));
@@ -35,7 +40,7 @@ impl Rig {
             Program::EnvoyGrpc => gate.grpc.unwrap(),
             _ => gate.service,
         });
-        let front = program.start(tee.address, app.address);
+        let front = program.start(tee.address, app.address, edit);
         Self {
             billing: gate.register("billing", "payments"),
             olga: gate.register("olga", "ops"),
@@ -133,6 +138,7 @@ macro_rules! tests_of {
                 cases: two_lengths_smuggle_nothing,
                 cases: callers_at_once_are_never_mixed_up,
                 cases: questions_share_connections,
+                cases: front_proxy_may_narrow_who_passes_to_a_realm,
                 paths: path_that_was_decided_on_is_the_one_that_arrives,
             );
         }

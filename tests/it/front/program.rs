@@ -87,8 +87,14 @@ impl Program {
         }
     }
 
-    /// Starts it between clients, realmgate and the application.
-    pub(super) fn start(self, realmgate: SocketAddr, app: SocketAddr) -> Running {
+    /// Starts it between clients, realmgate and the application. `edit` does what a reader of the files
+    /// may do besides changing addresses.
+    pub(super) fn start(
+        self,
+        realmgate: SocketAddr,
+        app: SocketAddr,
+        edit: fn(String) -> String,
+    ) -> Running {
         let folder = tempfile::tempdir().unwrap();
         // None of them says which port it got: take one, and give it back just before.
         let address = TcpListener::bind("127.0.0.1:0")
@@ -121,7 +127,8 @@ impl Program {
                     text = text.replace(&form, &new);
                 }
             }
-            fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
+            let copy = folder.path().join(path.file_name().unwrap());
+            fs::write(copy, edit(text)).unwrap();
         }
         assert!(replaced.iter().all(|&count| count > 0), "{replaced:?}");
         let first = Path::new(self.files()[0]).file_name().unwrap();
