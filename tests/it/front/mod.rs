@@ -3,6 +3,7 @@
 //! [`cases`] says what must hold, whichever front proxy asks; every case is a test of its own for each.
 
 mod cases;
+mod manifests;
 mod paths;
 mod program;
 mod tee;

@@ -95,42 +95,50 @@ impl Program {
         app: SocketAddr,
         edit: fn(String) -> String,
     ) -> Running {
+        let asked = match self {
+            Self::EnvoyGrpc => 8082,
+            _ => 8081,
+        };
+        self.launch(|address, _, text| {
+            let mut replaced = 0;
+            let mut text = text;
+            for (port, with) in [(asked, realmgate), (9000, app), (8088, address)] {
+                let (before, count) = (text.clone(), replaced);
+                text = replace_address(&text, port, with);
+                replaced = count + usize::from(text != before);
+            }
+            (edit(text), replaced)
+        })
+    }
+
+    /// Starts it with other files in the place of some.
+    pub(super) fn start_with(self, others: &[(&str, &str)]) -> Running {
+        self.launch(|address, name, text| {
+            let other = others.iter().find(|(other, _)| *other == name);
+            let text = other.map_or(text, |(_, text)| (*text).to_owned());
+            (replace_address(&text, 8088, address), 3)
+        })
+    }
+
+    /// Starts it with its files as `prepare` makes them of the listening address, a file's name and its
+    /// text; it also says how many of the three addresses it has replaced.
+    fn launch(self, prepare: impl Fn(SocketAddr, &str, String) -> (String, usize)) -> Running {
         let folder = tempfile::tempdir().unwrap();
         // None of them says which port it got: take one, and give it back just before.
         let address = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .unwrap();
-        let asked = match self {
-            Self::EnvoyGrpc => 8082,
-            _ => 8081,
-        };
-        let mut replaced = [0; 3];
+        let mut replaced = 0;
         for file in self.files() {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("deploy")
-                .join(file);
-            let mut text = fs::read_to_string(&path).unwrap();
-            let addresses = [(asked, realmgate), (9000, app), (8088, address)];
-            for (index, (port, with)) in addresses.into_iter().enumerate() {
-                for (form, new) in [
-                    (format!("127.0.0.1:{port}"), with.to_string()),
-                    (
-                        format!("address: 127.0.0.1, port_value: {port}"),
-                        format!("address: 127.0.0.1, port_value: {}", with.port()),
-                    ),
-                    (
-                        format!("http://:{port} {{"),
-                        format!("http://:{} {{", with.port()),
-                    ),
-                ] {
-                    replaced[index] += text.matches(&form).count();
-                    text = text.replace(&form, &new);
-                }
-            }
-            let copy = folder.path().join(path.file_name().unwrap());
-            fs::write(copy, edit(text)).unwrap();
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let path = path.join("deploy").join(file);
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let (text, count) = prepare(address, name, text);
+            replaced += count;
+            fs::write(folder.path().join(name), text).unwrap();
         }
-        assert!(replaced.iter().all(|&count| count > 0), "{replaced:?}");
+        assert!(replaced >= 3, "an address does not stand in the files");
         let first = Path::new(self.files()[0]).file_name().unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
         let log = fs::File::create(folder.path().join("log")).unwrap();
@@ -159,6 +167,20 @@ impl Program {
         });
         running
     }
+}
+
+/// Puts an address in the place of `127.0.0.1:PORT`, in each of the forms in which the files have it.
+fn replace_address(text: &str, port: u16, with: SocketAddr) -> String {
+    let envoy = "address: 127.0.0.1, port_value:";
+    text.replace(&format!("127.0.0.1:{port}"), &with.to_string())
+        .replace(
+            &format!("{envoy} {port}"),
+            &format!("{envoy} {}", with.port()),
+        )
+        .replace(
+            &format!("http://:{port} {{"),
+            &format!("http://:{} {{", with.port()),
+        )
 }
 
 impl Running {
