@@ -190,6 +190,16 @@ pub(super) fn described_request_of_a_client_counts_for_nothing(program: Program)
     rig.nothing_passed();
 }
 
+pub(super) fn front_proxy_that_is_not_trusted_is_believed_nothing(program: Program) {
+    let trusted = [("REALMGATE_SERVICE_TRUSTED_PROXIES", "192.0.2.1")];
+    let rig = Rig::with(program, &trusted, |text| text);
+    for path in ["/api", "/public/x"] {
+        let reply = get(rig.address(), path, &rig.billing.fields());
+        assert_eq!(reply.status, 403, "{reply:?}");
+    }
+    rig.nothing_passed();
+}
+
 pub(super) fn health_checks_are_asked_about_too(program: Program) {
     let rig = Rig::start(program);
     for agent in ["GoogleHC/1.0", "kube-probe/1.30", "ELB-HealthChecker/2.0"] {

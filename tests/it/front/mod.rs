@@ -34,9 +34,14 @@ impl Rig {
 
     /// The same with files that were edited.
     fn edited(program: Program, edit: fn(String) -> String) -> Self {
+        Self::with(program, &[], edit)
+    }
+
+    /// The same with settings of realmgate's.
+    fn with(program: Program, settings: &[(&str, &str)], edit: fn(String) -> String) -> Self {
         let app = Upstream::start();
         let grpc = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
-        let gate = Gate::start(&format!("{grpc}{}", routes(app.address)));
+        let gate = Gate::start_with(settings, &format!("{grpc}{}", routes(app.address)));
         let tee = Tee::start(match program {
             Program::EnvoyGrpc => gate.grpc.unwrap(),
             _ => gate.service,
@@ -124,6 +129,7 @@ macro_rules! tests_of {
                 cases: identity_nominated_as_hop_by_hop_arrives_all_the_same,
                 cases: identity_in_a_trailer_never_arrives,
                 cases: described_request_of_a_client_counts_for_nothing,
+                cases: front_proxy_that_is_not_trusted_is_believed_nothing,
                 cases: health_checks_are_asked_about_too,
                 cases: head_passes,
                 cases: body_passes_whole,
