@@ -1,8 +1,11 @@
 """Checks the files in deploy/ that nothing here can run: compose and Kubernetes, against their schemas.
 
-Traefik's Middleware has the keys of its file provider: its spec is printed as such, for the real Traefik
-to read. Usage: manifests.py FOLDER-OF-DEPLOY
+Prints as JSON what their programs should read: `traefik`, the Middlewares with the keys of the file
+provider; `environment`, that of realmgate in compose; `config`, its file in Kubernetes.
+Usage: manifests.py FOLDER-OF-DEPLOY
 """
+
+import json
 
 import pathlib
 import subprocess
@@ -23,7 +26,8 @@ def main():
     checked = subprocess.run([check, schema, compose], capture_output=True, text=True)
     if checked.returncode:
         sys.exit(checked.stdout + checked.stderr)
-    middlewares = {}
+    realmgate = yaml.safe_load(compose.read_text())["services"]["realmgate"]
+    middlewares, config = {}, None
     for file in sorted((deploy / "kubernetes").glob("*.yaml")):
         for document in yaml.safe_load_all(file.read_text()):
             if document["apiVersion"] not in CUSTOM:
@@ -31,9 +35,16 @@ def main():
                     kubernetes_validate.validate(document, "1.34", strict=True)
                 except kubernetes_validate.ValidationError as error:
                     sys.exit(f"{file.name}: {error}")
+                if document["kind"] == "ConfigMap":
+                    config = document["data"]["realmgate.toml"]
             elif document["kind"] == "Middleware":
                 middlewares[document["metadata"]["name"]] = document["spec"]
-    yaml.safe_dump({"http": {"middlewares": middlewares}}, sys.stdout)
+    read = {
+        "traefik": yaml.safe_dump({"middlewares": middlewares}),
+        "environment": realmgate["environment"],
+        "config": config,
+    }
+    json.dump(read, sys.stdout)
 
 
 main()

@@ -4,20 +4,39 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::program::Program;
-use crate::harness::{get, stderr, stdout};
+use crate::harness::{get, realmgate, stderr};
 
 #[test]
-fn compose_file_and_kubernetes_manifests_fit_their_schemas() {
-    let middlewares = checked();
+fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() {
+    let read = checked();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    fs::write(&config, read["config"].as_str().unwrap()).unwrap();
+    let in_kubernetes = realmgate(&["check", "--config"]).arg(&config).output();
+    let environment = read["environment"].as_object().unwrap();
+    let in_compose = realmgate(&["check"])
+        .envs(
+            environment
+                .iter()
+                .map(|(name, value)| (name, value.as_str().unwrap())),
+        )
+        .current_dir(folder.path())
+        .output();
+    for output in [in_kubernetes.unwrap(), in_compose.unwrap()] {
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
     // Traefik reads no key that it does not know: with one, there is no router, and a 404.
-    let running = Program::Traefik.start_with(&[("dynamic.yml", &middlewares)]);
+    let dynamic = with_middlewares(read["traefik"].as_str().unwrap());
+    let running = Program::Traefik.start_with(&[("dynamic.yml", &dynamic)]);
     let reply = get(running.address, "/", "");
     assert_eq!(reply.status, 500, "{}", running.log());
 }
 
-/// Checks all, and returns a dynamic configuration of Traefik's with the Middlewares in use.
-fn checked() -> String {
+/// Checks all, and returns what their programs should read.
+fn checked() -> Value {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(project.join("target/tools/bin/python"))
         .arg(project.join("tests/it/front/manifests.py"))
@@ -25,10 +44,18 @@ fn checked() -> String {
         .output()
         .unwrap_or_else(|error| panic!("python: {error}; run scripts/setup test"));
     assert!(output.status.success(), "{}", stderr(&output));
-    let routers = fs::read_to_string(project.join("deploy/traefik/dynamic.yml")).unwrap();
-    let (routers, rest) = routers.split_once("  middlewares:\n").unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Returns Traefik's dynamic configuration with these middlewares in the place of its own.
+fn with_middlewares(middlewares: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/traefik/dynamic.yml");
+    let own = fs::read_to_string(file).unwrap();
+    let (routers, rest) = own.split_once("  middlewares:\n").unwrap();
     let (_, services) = rest.split_once("  services:\n").unwrap();
-    let middlewares = stdout(&output);
-    let (_, middlewares) = middlewares.split_once("http:\n").unwrap();
-    format!("{routers}{middlewares}  services:\n{services}")
+    let indented: String = middlewares
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect();
+    format!("{routers}{indented}  services:\n{services}")
 }
