@@ -72,6 +72,18 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
             65536,
             1024..=16 * 1024 * 1024,
         )?,
+        connections: source.number(
+            "limits.connections",
+            raw.limits.0.connections.as_ref(),
+            20_000,
+            1..=1_000_000,
+        )?,
+        connections_per_address: source.number(
+            "limits.connections_per_address",
+            raw.limits.0.connections_per_address.as_ref(),
+            1_000,
+            1..=1_000_000,
+        )?,
     };
     let timeouts = source.timeouts(&raw.timeouts.0)?;
     let server = source.server(&raw.server.0)?;
@@ -322,6 +334,7 @@ impl Source<'_> {
         }
         Ok(Timeouts {
             keep_alive,
+            header: self.duration("timeouts.header", raw.header.as_ref(), 10_000)?,
             read: self.duration("timeouts.read", raw.read.as_ref(), 60_000)?,
             write: self.duration("timeouts.write", raw.write.as_ref(), 60_000)?,
             body: self.duration("timeouts.body", raw.body.as_ref(), 30_000)?,

@@ -96,6 +96,11 @@ pub struct Limits {
     /// The longest request body of realmgate's own endpoints, in bytes, 1024 to 16 MiB; 64 KiB unless
     /// configured.
     pub body_bytes: usize,
+    /// The most connections in all, 1 to 1,000,000; 20,000 unless configured.
+    pub connections: usize,
+    /// The most connections from one address, or from one /64 of IPv6, 1 to 1,000,000; 1,000 unless
+    /// configured. `service.trusted_proxies` are exempt.
+    pub connections_per_address: usize,
 }
 
 /// How long a client is waited for.
@@ -103,6 +108,8 @@ pub struct Limits {
 pub struct Timeouts {
     /// How long a connection may lie idle between requests, in whole seconds; 15 s unless configured.
     pub keep_alive: Duration,
+    /// How long the whole header of a request may take; 10 s unless configured.
+    pub header: Duration,
     /// The longest wait for the next bytes of a request; 60 s unless configured.
     pub read: Duration,
     /// The longest wait until bytes of an answer are taken; 60 s unless configured.

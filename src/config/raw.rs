@@ -78,8 +78,8 @@ tables! {
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
     Totp { window: i64, algorithm: String, digits: i64, period: i64 }
-    Limits { body_bytes: i64 }
-    Timeouts { keep_alive: String, read: String, write: String, body: String }
+    Limits { body_bytes: i64, connections: i64, connections_per_address: i64 }
+    Timeouts { keep_alive: String, header: String, read: String, write: String, body: String }
     Server { threads: i64 }
     Shutdown { grace: String }
     Log { format: String, filter: String }

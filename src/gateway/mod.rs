@@ -1,5 +1,6 @@
 //! Every door, on Pingora: the transparent proxy, forward-auth, and the listeners that REST is on too.
 
+mod admission;
 mod answer;
 mod connection;
 mod endpoints;
@@ -27,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use admission::Admission;
 use connection::Connections;
 use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
@@ -63,7 +65,8 @@ impl Gateway {
         let routes = Arc::new(RouteTable::new(&config.routes));
         let upstreams = Upstreams::new(config.upstreams).map_err(OpenError::Peer)?;
         let rest = Local::new(rest, &config.limits, &config.timeouts);
-        let connections = Arc::new(Connections::new(config.timeouts));
+        let admission = Admission::new(config.limits, &config.service.trusted_proxies);
+        let connections = Arc::new(Connections::new(config.timeouts, admission));
         let forward_auth = Arc::new(ForwardAuth::new(
             Arc::clone(authority),
             config.credential_headers.clone(),

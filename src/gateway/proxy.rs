@@ -171,6 +171,11 @@ impl ProxyHttp for Proxy {
         true
     }
 
+    /// The last that is heard of each request.
+    async fn logging(&self, _: &mut Session, _: Option<&Error>, _: &mut Context) {
+        self.connections.answered();
+    }
+
     /// Goes into Pingora's error logs, where a path or query could hold a secret.
     fn request_summary(&self, session: &Session, context: &Context) -> String {
         format!("{} request {}", session.req_header().method, context.id)

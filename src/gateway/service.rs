@@ -55,6 +55,11 @@ impl ProxyHttp for Service {
         *error.esource() == ErrorSource::Downstream
     }
 
+    /// The last that is heard of each request.
+    async fn logging(&self, _: &mut Session, _: Option<&Error>, (): &mut ()) {
+        self.connections.answered();
+    }
+
     /// Goes into Pingora's error logs, where a path or query could hold a secret.
     fn request_summary(&self, session: &Session, (): &()) -> String {
         session.req_header().method.to_string()

@@ -16,6 +16,7 @@ mod front;
 mod harness;
 mod import;
 mod lifecycle;
+mod limits;
 mod nginx;
 mod postgres;
 mod proxy;

@@ -1,0 +1,125 @@
+//! Clients that take more than their share of connections or of time.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Gate, PATIENCE, Upstream, get, routes, until};
+
+const IMPATIENT: &str = "[timeouts]\nheader = \"1s\"\nkeep_alive = \"1s\"\n";
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Sends a byte every tenth of a second until the other side has closed; says how long that took.
+fn drip(mut stream: TcpStream) -> Duration {
+    let started = Instant::now();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let mut buffer = [0; 1024];
+    loop {
+        assert!(started.elapsed() < PATIENCE, "still open");
+        if stream.write_all(b"x").is_err() || matches!(stream.read(&mut buffer), Ok(0)) {
+            return started.elapsed();
+        }
+    }
+}
+
+#[test]
+fn header_that_drips_is_cut() {
+    let gate = Gate::start(IMPATIENT);
+    for address in [gate.service, gate.gateway] {
+        let mut first = connect(address);
+        first
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ")
+            .unwrap();
+        drip(first);
+        // The same once a first request has been answered.
+        let mut second = connect(address);
+        second
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let mut buffer = [0; 1024];
+        assert!(second.read(&mut buffer).unwrap() > 0);
+        second
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+            .unwrap();
+        drip(second);
+    }
+}
+
+#[test]
+fn connection_that_says_nothing_is_cut() {
+    let gate = Gate::start(IMPATIENT);
+    let mut stream = connect(gate.gateway);
+    assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0);
+}
+
+#[test]
+fn slow_answer_and_slow_body_are_no_slow_header() {
+    let upstream = Upstream::start_slow(Duration::from_millis(1500));
+    let gate = Gate::start(&format!("{IMPATIENT}{}", routes(upstream.address)));
+    let mut stream = connect(gate.gateway);
+    let head =
+        "POST /public/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 16\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    for _ in 0..16 {
+        thread::sleep(Duration::from_millis(100));
+        stream.write_all(b"y").unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with(&"y".repeat(16)), "{answer}");
+}
+
+#[test]
+fn address_has_its_share_of_connections_and_no_more() {
+    let trusted = [("REALMGATE_SERVICE_TRUSTED_PROXIES", "['192.0.2.1']")];
+    let gate = Gate::start_with(&trusted, "[limits]\nconnections_per_address = 3\n");
+    // Of both listeners together.
+    let mut held = vec![
+        connect(gate.gateway),
+        connect(gate.service),
+        connect(gate.service),
+    ];
+    for stream in &mut held {
+        stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    }
+    until("one more is closed at once", || {
+        let mut one_more = connect(gate.service);
+        one_more.read(&mut [0; 16]).is_ok_and(|read| read == 0)
+    });
+    assert!(gate.log().contains("too many connections"));
+    held.pop();
+    until("there is room again", || {
+        let mut stream = connect(gate.service);
+        let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let mut answer = String::new();
+        let _ = stream.write_all(request);
+        stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200 ")
+    });
+}
+
+#[test]
+fn trusted_proxy_may_have_all_connections_but_no_more() {
+    let gate = Gate::start("[limits]\nconnections_per_address = 1\nconnections = 4\n");
+    let mut held: Vec<_> = (0..4).map(|_| connect(gate.service)).collect();
+    for stream in &mut held {
+        stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    }
+    until("one more is closed at once", || {
+        let mut one_more = connect(gate.gateway);
+        one_more.read(&mut [0; 16]).is_ok_and(|read| read == 0)
+    });
+    drop(held);
+    until("there is room again", || {
+        let request = std::panic::catch_unwind(|| get(gate.service, "/healthz", "").status);
+        request.is_ok_and(|status| status == 200)
+    });
+}
