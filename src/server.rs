@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -18,7 +17,7 @@ pub struct Server {
     gateway: Gateway,
     store: Arc<dyn Store>,
     addresses: Addresses,
-    grace: Duration,
+    config: Config,
 }
 
 impl Server {
@@ -42,13 +41,12 @@ impl Server {
             reveal_seeds: config.compat.reveal_seeds,
             defaults: config.totp.parameters,
         });
-        let grace = config.shutdown.grace;
-        let gateway = Gateway::open(config, listeners, &authority, rest)?;
+        let gateway = Gateway::open(config.clone(), listeners, &authority, rest)?;
         Ok(Self {
             gateway,
             store,
             addresses,
-            grace,
+            config,
         })
     }
 
@@ -87,10 +85,23 @@ impl Server {
         std::fs::rename(&draft, path)
     }
 
+    /// Puts another configuration in force: as a whole, or not at all.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; then the old one stays.
+    pub fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
+        if let Some(section) = self.config.needs_restart(&config) {
+            return Err(ReloadError::Restart(section));
+        }
+        self.gateway.reload(&config)?;
+        self.config = config;
+        Ok(())
+    }
+
     /// Stops accepting, finishes what runs within the configured grace, and says how many connections
     /// were cut.
     pub async fn close(self) -> usize {
-        self.gateway.close(self.grace).await
+        self.gateway.close(self.config.shutdown.grace).await
     }
 }
 
@@ -109,4 +120,15 @@ pub enum StartError {
     /// No random bytes.
     #[error(transparent)]
     Random(SeedError),
+}
+
+/// Why another configuration is not in force.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// It changes what cannot be changed while realmgate runs.
+    #[error("{0} has changed, which takes a restart")]
+    Restart(&'static str),
+    /// Its rules cannot be used.
+    #[error(transparent)]
+    Gateway(#[from] gateway::OpenError),
 }

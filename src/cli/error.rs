@@ -11,7 +11,7 @@ use crate::client;
 use crate::config::ConfigError;
 use crate::gateway::ListenError;
 use crate::import::{ReadError, SourceError};
-use crate::server::StartError;
+use crate::server::{ReloadError, StartError};
 use crate::store;
 
 /// Why a command did not do what was asked.
@@ -21,6 +21,8 @@ pub(super) enum CliError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
     #[error(transparent)]
     Open(#[from] store::OpenError),
     #[error(transparent)]
@@ -90,6 +92,7 @@ impl CliError {
             },
             Self::Config(_)
             | Self::Options(_)
+            | Self::Reload(_)
             | Self::Source(_)
             | Self::Principal(_)
             | Self::Parameters(_)

@@ -35,17 +35,7 @@ impl Output {
 
     /// Prints an error with its causes on standard error.
     pub(super) fn error(self, error: &dyn Error) {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // A transparent error repeats its source.
-            if !message.ends_with(&text) {
-                message.push_str(": ");
-                message.push_str(&text);
-            }
-            cause = error.source();
-        }
+        let message = describe(error);
         let mut stderr = anstream::stderr().lock();
         let _ = if self.json {
             writeln!(stderr, "{}", serde_json::json!({ "error": message }))
@@ -53,6 +43,22 @@ impl Output {
             writeln!(stderr, "{BAD}error:{BAD:#} {message}")
         };
     }
+}
+
+/// Puts an error and its causes on one line.
+pub(super) fn describe(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // A transparent error repeats its source.
+        if !message.ends_with(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = error.source();
+    }
+    message
 }
 
 /// Prints a line on standard output. A reader that has gone away is no reason to fail.

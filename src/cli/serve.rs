@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CliError;
+use super::output::describe;
 use super::{load, runtime};
 use crate::gateway::Listeners;
 use crate::server::{Server, StartError};
@@ -14,8 +15,8 @@ pub(super) struct Args {
     ready_file: Option<PathBuf>,
 }
 
-pub(super) fn run(args: Args, config: Option<&Path>) -> Result<(), CliError> {
-    let config = load(config)?;
+pub(super) fn run(args: Args, path: Option<&Path>) -> Result<(), CliError> {
+    let config = load(path)?;
     crate::telemetry::init(&config.log);
     let runtime = runtime(config.server.threads)?;
     runtime.block_on(async {
@@ -24,12 +25,14 @@ pub(super) fn run(args: Args, config: Option<&Path>) -> Result<(), CliError> {
         }
         // Before anything can be asked of us, so that no signal finds the default in force.
         let mut signals = Signals::listen()?;
+        let mut hangups = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
+        let digest = config.digest();
         let listeners =
             Listeners::inherit_or_bind(config.service.listen, config.gateway.listen, config.grpc)
                 .map_err(StartError::Listen)?;
-        let server = Server::start(config, listeners).await?;
+        let mut server = Server::start(config, listeners).await?;
         let addresses = server.addresses();
-        tracing::info!(service = %addresses.service, gateway = %addresses.gateway, "listening");
+        tracing::info!(service = %addresses.service, gateway = %addresses.gateway, config = digest, "listening");
         if let Some(grpc) = addresses.grpc {
             tracing::info!(%grpc, "listening");
         }
@@ -38,7 +41,12 @@ pub(super) fn run(args: Args, config: Option<&Path>) -> Result<(), CliError> {
                 .write_ready_file(&path)
                 .map_err(|error| CliError::Write(path, error))?;
         }
-        signals.next().await;
+        loop {
+            tokio::select! {
+                () = signals.next() => break,
+                _ = hangups.recv() => reload(&mut server, path),
+            }
+        }
         tracing::info!("draining");
         tokio::select! {
             cut = server.close() => match cut {
@@ -52,6 +60,26 @@ pub(super) fn run(args: Args, config: Option<&Path>) -> Result<(), CliError> {
     // A reading that hangs must not keep the process.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Reads the configuration again and puts it in force, or says why the old one stays.
+fn reload(server: &mut Server, path: Option<&Path>) {
+    // Files and names of hosts are looked up: other tasks go on elsewhere.
+    let outcome = tokio::task::block_in_place(|| {
+        let config = load(path)?;
+        let digest = config.digest();
+        server.reload(config)?;
+        Ok::<_, CliError>(digest)
+    });
+    match outcome {
+        Ok(digest) => tracing::info!(config = digest, "reloaded"),
+        Err(error) => {
+            tracing::error!(
+                error = describe(&error),
+                "not reloaded; the old configuration stays"
+            );
+        }
+    }
 }
 
 /// Removes the ready file of an earlier run, so that nobody takes its addresses for ours.

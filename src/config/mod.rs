@@ -8,6 +8,7 @@ mod check;
 mod database;
 mod error;
 mod raw;
+mod reload;
 mod route;
 mod scalar;
 mod source;

@@ -10,10 +10,8 @@ use parking_lot::Mutex;
 use crate::config;
 
 /// Counts connections.
+#[derive(Default)]
 pub(crate) struct Admission {
-    limits: config::Limits,
-    /// Front proxies: all their clients come from one address.
-    exempt: Box<[IpNet]>,
     open: Mutex<Open>,
 }
 
@@ -40,27 +38,24 @@ pub(crate) struct Admitted {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: config::Limits, exempt: &[IpNet]) -> Arc<Self> {
-        Arc::new(Self {
-            limits,
-            exempt: exempt.into(),
-            open: Mutex::default(),
-        })
-    }
-
-    /// Counts a connection from `address`, unless there are too many already. Trusted proxies count in
-    /// all only.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admitted, Full> {
+    /// Counts a connection from `address`, unless there are too many already. Those in `exempt` count in
+    /// all only: front proxies, whose clients all come from one address.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        limits: &config::Limits,
+        exempt: &[IpNet],
+    ) -> Result<Admitted, Full> {
         let address = address.to_canonical();
-        let is_exempt = self.exempt.iter().any(|network| network.contains(&address));
+        let is_exempt = exempt.iter().any(|network| network.contains(&address));
         let of = (!is_exempt).then(|| block(address));
         let mut open = self.open.lock();
-        if open.all >= self.limits.connections {
+        if open.all >= limits.connections {
             return Err(Full::InAll);
         }
         if let Some(of) = of {
             let count = open.of.entry(of).or_default();
-            if *count >= self.limits.connections_per_address {
+            if *count >= limits.connections_per_address {
                 return Err(Full::OfAddress);
             }
             *count += 1;
@@ -102,16 +97,17 @@ mod tests {
     use super::*;
 
     fn admission() -> Arc<Admission> {
+        Arc::default()
+    }
+
+    fn admit(admission: &Arc<Admission>, address: &str) -> Result<Admitted, Full> {
         let limits = config::Limits {
             body_bytes: 0,
             connections: 4,
             connections_per_address: 2,
         };
-        Admission::new(limits, &["10.0.0.0/8".parse().unwrap()])
-    }
-
-    fn admit(admission: &Arc<Admission>, address: &str) -> Result<Admitted, Full> {
-        admission.admit(address.parse().unwrap())
+        let exempt = ["10.0.0.0/8".parse().unwrap()];
+        admission.admit(address.parse().unwrap(), &limits, &exempt)
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, Admitted};
-use crate::config;
+use super::rules::Live;
 
 /// How long requests that are on their way when draining begins still count as in time.
 const LINGER: Duration = Duration::from_millis(250);
@@ -29,17 +29,17 @@ tokio::task_local! {
 
 /// What holds for all connections.
 pub(crate) struct Connections {
-    timeouts: config::Timeouts,
+    rules: Live,
     admission: Arc<Admission>,
     draining: AtomicBool,
     open: TaskTracker,
 }
 
 impl Connections {
-    pub(crate) fn new(timeouts: config::Timeouts, admission: Arc<Admission>) -> Self {
+    pub(crate) fn new(rules: Live) -> Self {
         Self {
-            timeouts,
-            admission,
+            rules,
+            admission: Arc::default(),
             draining: AtomicBool::new(false),
             open: TaskTracker::new(),
         }
@@ -54,19 +54,21 @@ impl Connections {
     pub(crate) fn prepare(&self, session: &mut Session) {
         // None on a stream of HTTP/2, which is a task of its own.
         let _ = HEADER.try_with(|header| header.lift());
+        let timeouts = self.rules.load().timeouts;
         // Only shorter, never longer: Pingora ends a connection that HTTP/1.0 does not ask to keep, and
         // one on which a message was framed in two ways.
         if session.get_keepalive().is_some() {
-            let keep_alive = (!self.is_draining()).then_some(self.timeouts.keep_alive.as_secs());
+            let keep_alive = (!self.is_draining()).then_some(timeouts.keep_alive.as_secs());
             session.set_keepalive(keep_alive);
         }
-        session.set_read_timeout(Some(self.timeouts.read));
-        session.set_write_timeout(Some(self.timeouts.write));
+        session.set_read_timeout(Some(timeouts.read));
+        session.set_write_timeout(Some(timeouts.write));
     }
 
     /// Notes that a request has been answered: the next one may be waited for, and must then come.
     pub(crate) fn answered(&self) {
-        let limit = self.timeouts.keep_alive + self.timeouts.header;
+        let timeouts = self.rules.load().timeouts;
+        let limit = timeouts.keep_alive + timeouts.header;
         let _ = HEADER.try_with(|header| header.set(limit));
     }
 
@@ -101,7 +103,7 @@ impl Connections {
                             Arc::clone(&app),
                             Box::new(stream),
                             watch.clone(),
-                            self.timeouts,
+                            self.rules.load().timeouts.header,
                             admitted,
                         );
                         self.open.spawn(serve);
@@ -129,7 +131,11 @@ impl Connections {
         let Some(peer) = peer else {
             return Some(None);
         };
-        match self.admission.admit(peer.ip()) {
+        let rules = self.rules.load();
+        let admitted = self
+            .admission
+            .admit(peer.ip(), &rules.limits, &rules.trusted_proxies);
+        match admitted {
             Ok(admitted) => Some(Some(admitted)),
             Err(full) => {
                 tracing::warn!(%peer, ?full, "too many connections");
@@ -197,10 +203,10 @@ async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     app: Arc<A>,
     stream: Box<Stream>,
     shutdown: ShutdownWatch,
-    timeouts: config::Timeouts,
+    limit: Duration,
     _admitted: Option<Admitted>,
 ) {
-    let deadline = Arc::new(HeaderDeadline::new(timeouts.header));
+    let deadline = Arc::new(HeaderDeadline::new(limit));
     let served = HEADER.scope(Arc::clone(&deadline), async move {
         let mut reusable = app.process_new(stream, &shutdown).await;
         while let Some(stream) = reusable {
@@ -209,7 +215,7 @@ async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     });
     tokio::select! {
         () = served => {}
-        () = deadline.passed(timeouts.header) => tracing::debug!("a header came too slowly"),
+        () = deadline.passed(limit) => tracing::debug!("a header came too slowly"),
     }
 }
 

@@ -13,14 +13,12 @@ use tower::ServiceExt;
 
 use super::answer::{Answer, send};
 use super::peer_of;
-use crate::config;
+use super::rules::Live;
 
 /// The router with the bounds of what it may be handed.
 pub(crate) struct Local {
     router: Router,
-    body_bytes: usize,
-    body_timeout: std::time::Duration,
-    keep_alive: u64,
+    rules: Live,
 }
 
 /// Why a body was not read to its end.
@@ -30,17 +28,8 @@ enum BodyError {
 }
 
 impl Local {
-    pub(crate) fn new(
-        router: Router,
-        limits: &config::Limits,
-        timeouts: &config::Timeouts,
-    ) -> Self {
-        Self {
-            router,
-            body_bytes: limits.body_bytes,
-            body_timeout: timeouts.body,
-            keep_alive: timeouts.keep_alive.as_secs(),
-        }
+    pub(crate) fn new(router: Router, rules: Live) -> Self {
+        Self { router, rules }
     }
 
     /// Answers a request.
@@ -48,7 +37,8 @@ impl Local {
     /// # Errors
     /// The client is gone.
     pub(crate) async fn answer(&self, session: &mut Session) -> Result<()> {
-        let body = match tokio::time::timeout(self.body_timeout, self.read_body(session)).await {
+        let limit = self.rules.load().timeouts.body;
+        let body = match tokio::time::timeout(limit, self.read_body(session)).await {
             Ok(Ok(body)) => body,
             Ok(Err(BodyError::Broken)) => {
                 return refuse(session, StatusCode::BAD_REQUEST, "the body is broken\n").await;
@@ -89,12 +79,13 @@ impl Local {
     }
 
     async fn read_body(&self, session: &mut Session) -> Result<Bytes, BodyError> {
+        let rules = self.rules.load_full();
         let announced = session
             .req_header()
             .headers
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > self.body_bytes) {
+        if announced.is_some_and(|length| length > rules.limits.body_bytes) {
             return Err(BodyError::TooLarge);
         }
         let keep_alive = session.get_keepalive();
@@ -110,14 +101,14 @@ impl Local {
             .await
             .map_err(|_| BodyError::Broken)?
         {
-            if body.len() + part.len() > self.body_bytes {
+            if body.len() + part.len() > rules.limits.body_bytes {
                 return Err(BodyError::TooLarge);
             }
             body.extend_from_slice(&part);
         }
         // `100 Continue` marks the connection for closing; the body is read, so it can live on.
         if keep_alive.is_some() {
-            session.set_keepalive(Some(self.keep_alive));
+            session.set_keepalive(Some(rules.timeouts.keep_alive.as_secs()));
         }
         Ok(body.freeze())
     }

@@ -11,6 +11,7 @@ mod local;
 mod proxy;
 mod request_id;
 mod route;
+mod rules;
 mod service;
 mod target;
 mod upstream;
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use pingora::proxy::{Session, http_proxy};
 use pingora::server::configuration::ServerConf;
@@ -28,16 +30,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use admission::Admission;
 use connection::Connections;
 use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
 pub use listeners::{Addresses, ListenError, Listeners};
 use local::Local;
 use proxy::Proxy;
-use route::RouteTable;
+use rules::{Live, Rules};
 use service::Service;
-use upstream::Upstreams;
 
 use crate::auth::Authority;
 use crate::config::Config;
@@ -45,6 +45,7 @@ use crate::headers::IdentityHeaders;
 
 /// The doors, open.
 pub struct Gateway {
+    rules: Live,
     connections: Arc<Connections>,
     shutdown: watch::Sender<bool>,
     accepting: JoinSet<()>,
@@ -62,17 +63,15 @@ impl Gateway {
         rest: Router,
     ) -> Result<Self, OpenError> {
         let identity_headers = IdentityHeaders::new(&config.credential_headers);
-        let routes = Arc::new(RouteTable::new(&config.routes));
-        let upstreams = Upstreams::new(config.upstreams).map_err(OpenError::Peer)?;
-        let rest = Local::new(rest, &config.limits, &config.timeouts);
-        let admission = Admission::new(config.limits, &config.service.trusted_proxies);
-        let connections = Arc::new(Connections::new(config.timeouts, admission));
+        let rules = Rules::new(&config).map_err(OpenError::Peer)?;
+        let rules: Live = Arc::new(ArcSwap::from_pointee(rules));
+        let rest = Local::new(rest, Arc::clone(&rules));
+        let connections = Arc::new(Connections::new(Arc::clone(&rules)));
         let forward_auth = Arc::new(ForwardAuth::new(
             Arc::clone(authority),
             config.credential_headers.clone(),
             identity_headers.clone(),
-            Arc::clone(&routes),
-            &config.service.trusted_proxies,
+            Arc::clone(&rules),
         ));
         let endpoints = Arc::new(Endpoints {
             forward_auth: Arc::clone(&forward_auth),
@@ -82,15 +81,14 @@ impl Gateway {
         });
         let pingora = Arc::new(ServerConf {
             threads: config.server.threads,
-            max_retries: upstreams.tries(),
+            max_retries: upstream::MOST_TRIES,
             ..ServerConf::default()
         });
         let proxy = Proxy {
             authority: Arc::clone(authority),
             credential_headers: config.credential_headers,
             identity_headers,
-            routes,
-            upstreams,
+            rules: Arc::clone(&rules),
             connections: Arc::clone(&connections),
             endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
         };
@@ -116,10 +114,22 @@ impl Gateway {
             accepting.spawn(ext_authz::serve(forward_auth, listener(grpc)?, draining));
         }
         Ok(Self {
+            rules,
             connections,
             shutdown,
             accepting,
         })
+    }
+
+    /// Puts the routes, upstreams, trusted proxies, limits and timeouts of a configuration in force, for
+    /// what begins from now on. Connections stay.
+    ///
+    /// # Errors
+    /// A peer's address cannot be used; then nothing has changed.
+    pub fn reload(&self, config: &Config) -> Result<(), OpenError> {
+        let rules = Rules::new(config).map_err(OpenError::Peer)?;
+        self.rules.store(Arc::new(rules));
+        Ok(())
     }
 
     /// Stops accepting, lets what runs finish for at most `grace`, and returns how many connections

@@ -16,9 +16,10 @@ use super::connection::Connections;
 use super::endpoints::Endpoints;
 use super::peer_of;
 use super::request_id::RequestId;
-use super::route::{Question, RouteTable};
+use super::route::Question;
+use super::rules::{Live, Rules};
 use super::target::{Target, host_of, is_plain_method};
-use super::upstream::Upstreams;
+use super::upstream::Upstream;
 use crate::auth::{Attempt, Authority, Decision, Permit, UnixTime};
 use crate::headers::{
     CredentialHeaders, IdentityHeaders, Scratch, X_FORWARDED_FOR, X_FORWARDED_HOST,
@@ -31,8 +32,7 @@ pub(crate) struct Proxy {
     pub(crate) authority: Arc<Authority>,
     pub(crate) credential_headers: CredentialHeaders,
     pub(crate) identity_headers: IdentityHeaders,
-    pub(crate) routes: Arc<RouteTable>,
-    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) rules: Live,
     pub(crate) connections: Arc<Connections>,
     /// realmgate's own endpoints, where one port must be enough.
     pub(crate) endpoints: Option<Arc<Endpoints>>,
@@ -44,10 +44,14 @@ pub(crate) struct Context {
     id: RequestId,
     /// Set once it may pass, and only then.
     admitted: Option<Admitted>,
+    /// How many connections have failed.
+    failed: usize,
 }
 
 struct Admitted {
     permit: Permit,
+    /// The rules that it was admitted by, whatever is in force by now.
+    rules: Arc<Rules>,
     /// The index of the route.
     route: usize,
 }
@@ -60,6 +64,7 @@ impl ProxyHttp for Proxy {
         Context {
             id: RequestId::next(),
             admitted: None,
+            failed: 0,
         }
     }
 
@@ -89,9 +94,8 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let admitted = context.admitted.as_ref();
         admitted
-            .and_then(|admitted| self.routes.get(admitted.route))
-            .and_then(|route| self.upstreams.get(route.upstream))
-            .and_then(super::upstream::Upstream::next)
+            .and_then(Admitted::upstream)
+            .and_then(Upstream::next)
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "no peer to go to"))
     }
 
@@ -118,7 +122,9 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         tracing::warn!(request = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
-        error.set_retry(true);
+        context.failed += 1;
+        let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        error.set_retry(upstream.is_some_and(|upstream| context.failed < upstream.tries()));
         error
     }
 
@@ -182,6 +188,13 @@ impl ProxyHttp for Proxy {
     }
 }
 
+impl Admitted {
+    fn upstream(&self) -> Option<&Upstream> {
+        let route = self.rules.routes.get(self.route)?;
+        self.rules.upstreams.get(route.upstream)
+    }
+}
+
 impl Proxy {
     /// Decides on a request: who may pass where, or the answer to give instead.
     async fn decide(&self, session: &Session) -> Result<Admitted, Answer> {
@@ -200,7 +213,8 @@ impl Proxy {
             target: &target,
             method: &header.method,
         };
-        let Some((index, route)) = self.routes.find(&question) else {
+        let rules = self.rules.load_full();
+        let Some((index, route)) = rules.routes.find(&question) else {
             return Err(Answer::line(StatusCode::NOT_FOUND, "no route\n"));
         };
         if !route.takes(&target) {
@@ -216,6 +230,7 @@ impl Proxy {
             Decision::Permit(permit) => Ok(Admitted {
                 permit,
                 route: index,
+                rules: Arc::clone(&rules),
             }),
             Decision::Denial(denial) => {
                 telemetry::denied("proxy", Some(&route.name), &attempt, &denial);
@@ -226,7 +241,8 @@ impl Proxy {
 
     /// Takes off every field that could pass for ours, and the credential that was consumed.
     fn strip(&self, request: &mut RequestHeader, admitted: &Admitted) -> Result<()> {
-        let has_methods = self
+        let has_methods = admitted
+            .rules
             .routes
             .get(admitted.route)
             .is_some_and(super::route::Route::has_methods);

@@ -1,12 +1,13 @@
 //! Upstreams: where requests go, and how long each step of going there may take.
 
-use std::sync::Arc;
-
 use pingora::lb::LoadBalancer;
 use pingora::lb::selection::RoundRobin;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::config;
+
+/// How often a connection is tried at most.
+pub(crate) const MOST_TRIES: usize = 4;
 
 /// One named group of peers that serve the same.
 pub(crate) struct Upstream {
@@ -19,10 +20,10 @@ impl Upstream {
     ///
     /// # Errors
     /// A peer's address cannot be used.
-    pub(crate) fn new(settings: config::Upstream) -> std::io::Result<Self> {
+    pub(crate) fn new(settings: &config::Upstream) -> std::io::Result<Self> {
         Ok(Self {
             balancer: LoadBalancer::try_from_iter(&settings.peers)?,
-            settings,
+            settings: settings.clone(),
         })
     }
 
@@ -38,8 +39,10 @@ impl Upstream {
         Some(Box::new(peer))
     }
 
-    fn peers(&self) -> usize {
-        self.settings.peers.len()
+    /// Returns how often a connection may be tried: once for each peer, at least twice, at most
+    /// [`MOST_TRIES`] times.
+    pub(crate) fn tries(&self) -> usize {
+        self.settings.peers.len().clamp(2, MOST_TRIES)
     }
 }
 
@@ -51,23 +54,12 @@ impl Upstreams {
     ///
     /// # Errors
     /// A peer's address cannot be used.
-    pub(crate) fn new(settings: Vec<config::Upstream>) -> std::io::Result<Arc<Self>> {
-        let upstreams: Result<_, _> = settings.into_iter().map(Upstream::new).collect();
-        Ok(Arc::new(Self(upstreams?)))
+    pub(crate) fn new(settings: &[config::Upstream]) -> std::io::Result<Self> {
+        let upstreams: Result<_, _> = settings.iter().map(Upstream::new).collect();
+        Ok(Self(upstreams?))
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Upstream> {
         self.0.get(index)
-    }
-
-    /// Returns how often a connection may be tried: once for each peer of the largest group, at least
-    /// twice, at most four times.
-    pub(crate) fn tries(&self) -> usize {
-        self.0
-            .iter()
-            .map(Upstream::peers)
-            .max()
-            .unwrap_or_default()
-            .clamp(2, 4)
     }
 }

@@ -20,6 +20,7 @@ mod limits;
 mod nginx;
 mod postgres;
 mod proxy;
+mod reload;
 mod rest;
 mod shape;
 mod store;

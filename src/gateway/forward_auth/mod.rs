@@ -25,6 +25,7 @@ pub(super) use narrowing::to;
 use super::answer::Answer;
 use super::peer_of;
 use super::route::{Question, RouteTable};
+use super::rules::Live;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
 use crate::telemetry;
@@ -42,8 +43,7 @@ pub(crate) struct ForwardAuth {
     authority: Arc<Authority>,
     credential_headers: CredentialHeaders,
     identity_headers: IdentityHeaders,
-    routes: Arc<RouteTable>,
-    trusted_proxies: Box<[IpNet]>,
+    rules: Live,
 }
 
 /// Which parser reads the description of the original request.
@@ -115,15 +115,13 @@ impl ForwardAuth {
         authority: Arc<Authority>,
         credential_headers: CredentialHeaders,
         identity_headers: IdentityHeaders,
-        routes: Arc<RouteTable>,
-        trusted_proxies: &[IpNet],
+        rules: Live,
     ) -> Self {
         Self {
             authority,
             credential_headers,
             identity_headers,
-            routes,
-            trusted_proxies: trusted_proxies.into(),
+            rules,
         }
     }
 
@@ -264,41 +262,39 @@ impl ForwardAuth {
         described: Result<Described<'_>, Refusal>,
         narrowed: Option<Policy>,
     ) -> Result<Policy, Refusal> {
-        self.trust(source)?;
-        let route = self.route_policy(&described?)?;
+        let rules = self.rules.load();
+        trust(source, &rules.trusted_proxies)?;
+        let route = route_policy(&rules.routes, &described?)?;
         Ok(match narrowed {
             None => route,
             Some(narrowed) => route.and(narrowed),
         })
     }
+}
 
-    fn route_policy(&self, described: &Described<'_>) -> Result<Policy, Refusal> {
-        if self.routes.is_empty() {
-            return Ok(Policy::Authenticated);
-        }
-        let question = Question {
-            host: Some(described.host),
-            target: &described.target,
-            method: &described.method,
-        };
-        let (_, route) = self.routes.find(&question).ok_or(Refusal::NoRoute)?;
-        if !route.takes(&described.target) {
-            return Err(Refusal::Slashes);
-        }
-        Ok(route.policy.clone())
+fn route_policy(routes: &RouteTable, described: &Described<'_>) -> Result<Policy, Refusal> {
+    if routes.is_empty() {
+        return Ok(Policy::Authenticated);
     }
+    let question = Question {
+        host: Some(described.host),
+        target: &described.target,
+        method: &described.method,
+    };
+    let (_, route) = routes.find(&question).ok_or(Refusal::NoRoute)?;
+    if !route.takes(&described.target) {
+        return Err(Refusal::Slashes);
+    }
+    Ok(route.policy.clone())
+}
 
-    /// A peer without an address came over a Unix socket, which file modes guard.
-    fn trust(&self, source: Option<IpAddr>) -> Result<(), Refusal> {
-        let trusted = source.is_none_or(|source| {
-            self.trusted_proxies
-                .iter()
-                .any(|network| network.contains(&source))
-        });
-        if trusted {
-            Ok(())
-        } else {
-            Err(Refusal::Untrusted)
-        }
+/// A peer without an address came over a Unix socket, which file modes guard.
+fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Refusal> {
+    let is_trusted =
+        source.is_none_or(|source| trusted.iter().any(|network| network.contains(&source)));
+    if is_trusted {
+        Ok(())
+    } else {
+        Err(Refusal::Untrusted)
     }
 }

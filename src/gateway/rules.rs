@@ -1,0 +1,38 @@
+//! What a reload replaces: as a whole, or not at all.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use super::route::RouteTable;
+use super::upstream::Upstreams;
+use crate::config::{self, Config};
+
+/// The rules in force.
+pub(crate) struct Rules {
+    pub(crate) routes: RouteTable,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) trusted_proxies: Box<[IpNet]>,
+    pub(crate) limits: config::Limits,
+    pub(crate) timeouts: config::Timeouts,
+}
+
+/// The rules, wherever they are looked up. A request keeps those that it began with.
+pub(crate) type Live = Arc<ArcSwap<Rules>>;
+
+impl Rules {
+    /// Makes the rules of a configuration.
+    ///
+    /// # Errors
+    /// A peer's address cannot be used.
+    pub(crate) fn new(config: &Config) -> std::io::Result<Self> {
+        Ok(Self {
+            routes: RouteTable::new(&config.routes),
+            upstreams: Upstreams::new(&config.upstreams)?,
+            trusted_proxies: config.service.trusted_proxies.as_slice().into(),
+            limits: config.limits,
+            timeouts: config.timeouts,
+        })
+    }
+}
