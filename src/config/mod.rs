@@ -188,6 +188,8 @@ pub struct Upstream {
     pub name: String,
     /// Its addresses, at least one, each once.
     pub peers: Vec<SocketAddr>,
+    /// How it is found out which peers answer; none unless configured, and then all count as good.
+    pub health: Option<Health>,
     /// The longest wait for a connection; 5 s unless configured.
     pub connect_timeout: Duration,
     /// The longest wait for the next bytes of an answer; 60 s unless configured.
@@ -196,6 +198,17 @@ pub struct Upstream {
     pub write_timeout: Duration,
     /// How long an unused connection is kept; 60 s unless configured.
     pub idle_timeout: Duration,
+}
+
+/// How it is found out which peers of an upstream answer.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// What is asked with GET and must be answered with 200; none if a connection is enough.
+    pub path: Option<String>,
+    /// How often; 2 s unless configured.
+    pub interval: Duration,
+    /// The longest wait for the connection, and for the answer; 1 s unless configured.
+    pub timeout: Duration,
 }
 
 impl Config {

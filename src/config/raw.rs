@@ -97,6 +97,9 @@ tables! {
     Rule { realm: String, name: String }
     Upstream {
         peers: List,
+        health_check: String,
+        health_interval: String,
+        health_timeout: String,
         connect_timeout: String,
         read_timeout: String,
         write_timeout: String,

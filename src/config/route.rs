@@ -10,7 +10,7 @@ use super::error::ConfigError;
 use super::raw::{self, ALLOW, Allow, List, Opt, Table};
 use super::scalar::{flag, part};
 use super::source::Source;
-use super::{Route, Upstream};
+use super::{Health, Route, Upstream};
 use crate::auth::{Policy, PrincipalRef, Rule};
 
 /// The most characters of the name of a route or an upstream.
@@ -48,11 +48,50 @@ fn upstream(
     Ok(Upstream {
         name: name.to_owned(),
         peers: addresses(source, &key("peers"), peers)?,
+        health: health(source, &key, table)?,
         connect_timeout: timeout("connect_timeout", &table.connect_timeout, 5_000)?,
         read_timeout: timeout("read_timeout", &table.read_timeout, 60_000)?,
         write_timeout: timeout("write_timeout", &table.write_timeout, 60_000)?,
         idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000)?,
     })
+}
+
+/// Checks how peers are asked whether they answer.
+fn health(
+    source: &Source<'_>,
+    key: &dyn Fn(&str) -> String,
+    table: &raw::Upstream,
+) -> Result<Option<Health>, ConfigError> {
+    let pause =
+        |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
+    let interval = pause("health_interval", &table.health_interval, 2_000)?;
+    let timeout = pause("health_timeout", &table.health_timeout, 1_000)?;
+    let Some(raw) = &table.health_check else {
+        let alone = [
+            ("health_interval", &table.health_interval),
+            ("health_timeout", &table.health_timeout),
+        ];
+        return match alone
+            .into_iter()
+            .find_map(|(name, raw)| Some((name, raw.as_ref()?)))
+        {
+            Some((name, raw)) => Err(source.refuse(&key(name), raw, "health_check beside it")),
+            None => Ok(None),
+        };
+    };
+    let path = match raw.get_ref().as_str() {
+        "tcp" => None,
+        path if path.starts_with('/') && path.parse::<http::Uri>().is_ok() => Some(path.to_owned()),
+        _ => {
+            let expected = r#""tcp", or a path such as "/healthz" that is answered with 200"#;
+            return Err(source.refuse(&key("health_check"), raw, expected));
+        }
+    };
+    Ok(Some(Health {
+        path,
+        interval,
+        timeout,
+    }))
 }
 
 /// What `peers` may hold.

@@ -99,7 +99,13 @@ fn reference_shows_the_defaults() {
     shown.routes.clear();
     // A listener that is not there by default.
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
-    let upstream = shown.upstreams.remove(0);
+    let mut upstream = shown.upstreams.remove(0);
+    // Nobody is asked by default; when somebody is, this often and this long.
+    let health = upstream.health.take().unwrap();
+    assert_eq!(
+        (health.interval.as_secs(), health.timeout.as_secs()),
+        (2, 1)
+    );
     let defaults = parse("[upstream.billing]\npeers = ['127.0.0.1:9000', '127.0.0.1:9001']");
     assert_eq!(
         format!("{:?}", defaults.upstreams),

@@ -64,6 +64,7 @@ impl Gateway {
     ) -> Result<Self, OpenError> {
         let identity_headers = IdentityHeaders::new(&config.credential_headers);
         let rules = Rules::new(&config).map_err(OpenError::Peer)?;
+        rules.upstreams.watch();
         let rules: Live = Arc::new(ArcSwap::from_pointee(rules));
         let rest = Local::new(rest, Arc::clone(&rules));
         let connections = Arc::new(Connections::new(Arc::clone(&rules)));
@@ -128,6 +129,7 @@ impl Gateway {
     /// A peer's address cannot be used; then nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), OpenError> {
         let rules = Rules::new(config).map_err(OpenError::Peer)?;
+        rules.upstreams.watch();
         self.rules.store(Arc::new(rules));
         Ok(())
     }

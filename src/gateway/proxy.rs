@@ -27,6 +27,9 @@ use crate::headers::{
 };
 use crate::telemetry;
 
+/// No peer of an upstream answers its health check.
+const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
+
 /// The door.
 pub(crate) struct Proxy {
     pub(crate) authority: Arc<Authority>,
@@ -96,7 +99,7 @@ impl ProxyHttp for Proxy {
         admitted
             .and_then(Admitted::upstream)
             .and_then(Upstream::next)
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "no peer to go to"))
+            .ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))
     }
 
     async fn upstream_request_filter(
@@ -148,6 +151,10 @@ impl ProxyHttp for Proxy {
                 _,
                 ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout,
             ) => (Some(StatusCode::GATEWAY_TIMEOUT), "upstream timed out\n"),
+            (_, &NO_PEER) => (
+                Some(StatusCode::SERVICE_UNAVAILABLE),
+                "no upstream is healthy\n",
+            ),
             (ErrorSource::Upstream, _) => (Some(StatusCode::BAD_GATEWAY), "upstream unavailable\n"),
             _ => (Some(StatusCode::INTERNAL_SERVER_ERROR), "internal error\n"),
         };

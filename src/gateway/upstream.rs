@@ -1,8 +1,13 @@
 //! Upstreams: where requests go, and how long each step of going there may take.
 
+use std::sync::Arc;
+
 use pingora::lb::LoadBalancer;
+use pingora::lb::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
 use pingora::lb::selection::RoundRobin;
 use pingora::upstreams::peer::HttpPeer;
+
+use tokio::time::MissedTickBehavior;
 
 use crate::config;
 
@@ -21,13 +26,36 @@ impl Upstream {
     /// # Errors
     /// A peer's address cannot be used.
     pub(crate) fn new(settings: &config::Upstream) -> std::io::Result<Self> {
+        let mut balancer = LoadBalancer::try_from_iter(&settings.peers)?;
+        if let Some(health) = &settings.health {
+            balancer.set_health_check(check(&settings.name, health));
+        }
         Ok(Self {
-            balancer: LoadBalancer::try_from_iter(&settings.peers)?,
+            balancer,
             settings: settings.clone(),
         })
     }
 
-    /// Returns the peer whose turn it is.
+    /// Asks the peers whether they answer, once an interval, for as long as somebody else holds this.
+    fn watch(self: &Arc<Self>) {
+        let Some(health) = &self.settings.health else {
+            return;
+        };
+        let mut ticks = tokio::time::interval(health.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let upstream = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                ticks.tick().await;
+                let Some(upstream) = upstream.upgrade() else {
+                    return;
+                };
+                upstream.balancer.backends().run_health_check(true).await;
+            }
+        });
+    }
+
+    /// Returns the peer whose turn it is; none if none answers.
     pub(crate) fn next(&self) -> Option<Box<HttpPeer>> {
         let backend = self.balancer.select(b"", self.settings.peers.len())?;
         let mut peer = HttpPeer::new(backend.addr, false, String::new());
@@ -47,7 +75,7 @@ impl Upstream {
 }
 
 /// All groups, in the order in which routes count them.
-pub(crate) struct Upstreams(Box<[Upstream]>);
+pub(crate) struct Upstreams(Box<[Arc<Upstream>]>);
 
 impl Upstreams {
     /// Makes all groups.
@@ -55,11 +83,33 @@ impl Upstreams {
     /// # Errors
     /// A peer's address cannot be used.
     pub(crate) fn new(settings: &[config::Upstream]) -> std::io::Result<Self> {
-        let upstreams: Result<_, _> = settings.iter().map(Upstream::new).collect();
-        Ok(Self(upstreams?))
+        let upstreams = settings.iter().map(|it| Upstream::new(it).map(Arc::new));
+        Ok(Self(upstreams.collect::<Result<_, _>>()?))
+    }
+
+    /// Begins to ask the peers whether they answer.
+    pub(crate) fn watch(&self) {
+        self.0.iter().for_each(Upstream::watch);
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Upstream> {
-        self.0.get(index)
+        self.0.get(index).map(Arc::as_ref)
     }
+}
+
+/// Makes what asks a peer: for a connection, or for a path.
+fn check(name: &str, health: &config::Health) -> Box<dyn HealthCheck + Send + Sync> {
+    let Some(path) = &health.path else {
+        let mut check = TcpHealthCheck::new();
+        check.peer_template.options.connection_timeout = Some(health.timeout);
+        return check;
+    };
+    // The name of the upstream stands for its host, which has many addresses.
+    let mut check: HttpHealthCheck = HttpHealthCheck::new(name, false);
+    if let Ok(uri) = path.parse() {
+        check.req.set_uri(uri);
+    }
+    check.peer_template.options.connection_timeout = Some(health.timeout);
+    check.peer_template.options.read_timeout = Some(health.timeout);
+    Box::new(check)
 }

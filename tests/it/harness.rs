@@ -234,7 +234,15 @@ impl Upstream {
 
     /// Starts one that waits before each answer.
     pub(crate) fn start_slow(delay: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serve(TcpListener::bind("127.0.0.1:0").unwrap(), delay)
+    }
+
+    /// Starts one at an address that was free a moment ago.
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        Self::serve(TcpListener::bind(address).unwrap(), Duration::ZERO)
+    }
+
+    fn serve(listener: TcpListener, delay: Duration) -> Self {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&seen);

@@ -196,3 +196,25 @@ fn bad_upstream_is_refused() {
     let expected = "realmgate.toml:1: upstream = \"\": expected a name of 1 to 64 characters";
     assert!(message.starts_with(expected), "{message}");
 }
+
+#[test]
+fn health_check_is_a_connection_or_a_path() {
+    let upstream = |more: &str| format!("[upstream.a]\npeers = ['127.0.0.1:1']\n{more}");
+    let config = parse(&upstream("health_check = '/up'\nhealth_interval = '5s'"));
+    let health = config.upstreams[0].health.as_ref().unwrap();
+    assert_eq!(health.path.as_deref(), Some("/up"));
+    assert_eq!(health.interval.as_secs(), 5);
+    let config = parse(&upstream("health_check = 'tcp'"));
+    assert_eq!(config.upstreams[0].health.as_ref().unwrap().path, None);
+    assert_errors(&[
+        (
+            &upstream("health_check = 'http'"),
+            "3: upstream.a.health_check = 'http': expected \"tcp\", or a path such as \"/healthz\" \
+             that is answered with 200",
+        ),
+        (
+            &upstream("health_timeout = '1s'"),
+            "3: upstream.a.health_timeout = '1s': expected health_check beside it",
+        ),
+    ]);
+}

@@ -1,6 +1,7 @@
 //! The transparent proxy.
 
 mod headers;
+mod health;
 mod target;
 
 use std::net::TcpListener;
