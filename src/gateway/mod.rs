@@ -83,6 +83,9 @@ impl Gateway {
         let pingora = Arc::new(ServerConf {
             threads: config.server.threads,
             max_retries: upstream::MOST_TRIES,
+            // Upstreams speak plain HTTP. Pingora would read the system's roots all the same, and panic
+            // at the first that it cannot read.
+            ca_file: Some(upstream::NO_ROOTS.to_owned()),
             ..ServerConf::default()
         });
         let proxy = Proxy {

@@ -190,3 +190,15 @@ fn inherited_sockets_are_used() {
     );
     assert_eq!((reply.status, &*reply.body), (404, "no route\n"));
 }
+
+#[test]
+fn certificates_of_the_system_that_cannot_be_read_stop_nothing() {
+    let upstream = Upstream::start();
+    let broken = [
+        ("SSL_CERT_DIR", "/nonexistent"),
+        ("SSL_CERT_FILE", "/dev/null"),
+    ];
+    let rules = routes(upstream.address) + "health_check = \"/healthz\"\n";
+    let gate = Gate::start_with(&broken, &rules);
+    assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
+}
