@@ -101,6 +101,9 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         &upstreams,
         credential_headers.name_chars,
     )?;
+    if gateway.serve_api {
+        route::refuse_shadowed(source, &raw.route, &routes)?;
+    }
     if let Some(proxies) = &raw.service.0.trusted_proxies
         && proxies.get_ref().is_empty()
         && !routes.is_empty()

@@ -175,6 +175,8 @@ pub struct Route {
     pub policy: Policy,
     /// The place of its upstream in [`Config::upstreams`].
     pub upstream: usize,
+    /// The longest request body, in bytes; none for any length, as unless configured.
+    pub body_bytes: Option<u64>,
     /// Whether `//` may stand in a path; false unless configured.
     pub allow_double_slash: bool,
     /// Whether `%2f` may stand in a path; false unless configured.
@@ -190,6 +192,8 @@ pub struct Upstream {
     pub peers: Vec<SocketAddr>,
     /// How it is found out which peers answer; none unless configured, and then all count as good.
     pub health: Option<Health>,
+    /// The most requests under way at a time, 1 to 1,000,000; 10,000 unless configured.
+    pub requests: usize,
     /// The longest wait for a connection; 5 s unless configured.
     pub connect_timeout: Duration,
     /// The longest wait for the next bytes of an answer; 60 s unless configured.

@@ -91,6 +91,7 @@ tables! {
         methods: List,
         allow: Allow,
         upstream: String,
+        body_bytes: i64,
         allow_double_slash: bool,
         allow_encoded_slash: bool,
     }
@@ -100,6 +101,7 @@ tables! {
         health_check: String,
         health_interval: String,
         health_timeout: String,
+        requests: i64,
         connect_timeout: String,
         read_timeout: String,
         write_timeout: String,

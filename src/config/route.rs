@@ -19,6 +19,9 @@ const NAME_CHARS: usize = 64;
 /// The most characters of a host (RFC 1035 §2.3.4, without the last dot).
 const HOST_CHARS: usize = 253;
 
+/// The largest bound of a body, in bytes: 1 TiB.
+const LONGEST_BODY: i64 = 1 << 40;
+
 /// Checks the upstreams, and finds the addresses of peers that are named.
 pub(super) fn upstreams(
     source: &Source<'_>,
@@ -49,6 +52,12 @@ fn upstream(
         name: name.to_owned(),
         peers: addresses(source, &key("peers"), peers)?,
         health: health(source, &key, table)?,
+        requests: source.number(
+            &key("requests"),
+            table.requests.as_ref(),
+            10_000,
+            1..=1_000_000,
+        )?,
         connect_timeout: timeout("connect_timeout", &table.connect_timeout, 5_000)?,
         read_timeout: timeout("read_timeout", &table.read_timeout, 60_000)?,
         write_timeout: timeout("write_timeout", &table.write_timeout, 60_000)?,
@@ -162,6 +171,30 @@ pub(super) fn routes(
     Ok(routes)
 }
 
+/// What the proxy's listener answers itself with `gateway.serve_api`.
+const OWN_PATHS: [&str; 2] = ["/ungleichotp", "/forward-auth"];
+
+/// Refuses routes that would never be asked since realmgate answers their path itself.
+pub(super) fn refuse_shadowed(
+    source: &Source<'_>,
+    raw: &[Spanned<Table<raw::Route>>],
+    routes: &[Route],
+) -> Result<(), ConfigError> {
+    for (at, (raw, route)) in raw.iter().zip(routes).enumerate() {
+        let path = route.path.as_deref().unwrap_or("/");
+        let is_own = OWN_PATHS.iter().any(|own| {
+            path.strip_prefix(own)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        if let (true, Some(raw)) = (is_own, &raw.get_ref().0.path) {
+            let expected =
+                "a path that realmgate does not answer itself (gateway.serve_api is true)";
+            return Err(source.refuse(&format!("route[{at}].path"), raw, expected));
+        }
+    }
+    Ok(())
+}
+
 fn is_same(one: &Route, other: &Route) -> bool {
     let methods = |route: &Route| -> Option<BTreeSet<String>> {
         let methods = route.methods.as_ref()?;
@@ -230,6 +263,15 @@ impl One<'_> {
                 .transpose()?,
             policy: self.policy(allow)?,
             upstream: place,
+            body_bytes: match &table.body_bytes {
+                None => None,
+                some => Some(self.source.number(
+                    &self.key("body_bytes"),
+                    some.as_ref(),
+                    0,
+                    0..=LONGEST_BODY,
+                )?),
+            },
             allow_double_slash: flag(table.allow_double_slash.as_ref()),
             allow_encoded_slash: flag(table.allow_encoded_slash.as_ref()),
         })

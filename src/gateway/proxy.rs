@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -19,7 +20,7 @@ use super::request_id::RequestId;
 use super::route::Question;
 use super::rules::{Live, Rules};
 use super::target::{Target, host_of, is_plain_method};
-use super::upstream::Upstream;
+use super::upstream::{UnderWay, Upstream};
 use crate::auth::{Attempt, Authority, Decision, Permit, UnixTime};
 use crate::headers::{
     CredentialHeaders, IdentityHeaders, Scratch, X_FORWARDED_FOR, X_FORWARDED_HOST,
@@ -29,6 +30,8 @@ use crate::telemetry;
 
 /// No peer of an upstream answers its health check.
 const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
+
+const TOO_LONG: &str = "the body is too large\n";
 
 /// The door.
 pub(crate) struct Proxy {
@@ -49,10 +52,13 @@ pub(crate) struct Context {
     admitted: Option<Admitted>,
     /// How many connections have failed.
     failed: usize,
+    /// How many bytes of the request's body have come.
+    body_bytes: u64,
 }
 
 struct Admitted {
     permit: Permit,
+    _under_way: UnderWay,
     /// The rules that it was admitted by, whatever is in force by now.
     rules: Arc<Rules>,
     /// The index of the route.
@@ -68,6 +74,7 @@ impl ProxyHttp for Proxy {
             id: RequestId::next(),
             admitted: None,
             failed: 0,
+            body_bytes: 0,
         }
     }
 
@@ -83,6 +90,12 @@ impl ProxyHttp for Proxy {
             return Ok(true);
         }
         match self.decide(session).await {
+            Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
+                session.set_keepalive(None);
+                let answer = Answer::line(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
+                answer.send(session).await?;
+                Ok(true)
+            }
             Ok(admitted) => {
                 context.admitted = Some(admitted);
                 Ok(false)
@@ -98,8 +111,25 @@ impl ProxyHttp for Proxy {
         let admitted = context.admitted.as_ref();
         admitted
             .and_then(Admitted::upstream)
-            .and_then(Upstream::next)
+            .and_then(|upstream| upstream.next())
             .ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))
+    }
+
+    /// Counts a body of which nobody has said how long it is.
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
+        let admitted = context.admitted.as_ref();
+        if admitted.is_some_and(|admitted| admitted.is_too_long(context.body_bytes)) {
+            let status = ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
+            return Err(Error::explain(status, "the body is too long").into_down());
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -138,6 +168,9 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> FailToProxy {
         let (status, line) = match (error.esource(), error.etype()) {
+            (ErrorSource::Downstream, ErrorType::HTTPStatus(413)) => {
+                (Some(StatusCode::PAYLOAD_TOO_LARGE), TOO_LONG)
+            }
             (ErrorSource::Downstream, ErrorType::HTTPStatus(code)) => {
                 let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::BAD_REQUEST);
                 (Some(status), "bad request\n")
@@ -196,9 +229,15 @@ impl ProxyHttp for Proxy {
 }
 
 impl Admitted {
-    fn upstream(&self) -> Option<&Upstream> {
+    fn upstream(&self) -> Option<&Arc<Upstream>> {
         let route = self.rules.routes.get(self.route)?;
         self.rules.upstreams.get(route.upstream)
+    }
+
+    /// Says whether a body of so many bytes is too long here.
+    fn is_too_long(&self, bytes: u64) -> bool {
+        let route = self.rules.routes.get(self.route);
+        route.is_some_and(|route| route.body_bytes.is_some_and(|limit| bytes > limit))
     }
 }
 
@@ -234,11 +273,20 @@ impl Proxy {
         };
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &route.policy, now).await {
-            Decision::Permit(permit) => Ok(Admitted {
-                permit,
-                route: index,
-                rules: Arc::clone(&rules),
-            }),
+            Decision::Permit(permit) => {
+                let upstream = rules.upstreams.get(route.upstream);
+                let busy = || {
+                    tracing::warn!(route = %route.name, "too many requests under way");
+                    Answer::line(StatusCode::SERVICE_UNAVAILABLE, "upstream is busy\n")
+                };
+                let under_way = upstream.and_then(Upstream::enter).ok_or_else(busy)?;
+                Ok(Admitted {
+                    permit,
+                    _under_way: under_way,
+                    route: index,
+                    rules: Arc::clone(&rules),
+                })
+            }
             Decision::Denial(denial) => {
                 telemetry::denied("proxy", Some(&route.name), &attempt, &denial);
                 Err(Answer::denied(&denial))
@@ -309,6 +357,13 @@ impl Proxy {
         request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
         request.insert_header(X_REQUEST_ID, id.value())
     }
+}
+
+/// Returns how long a request says that its body is; 0 if it does not say.
+fn announced(header: &RequestHeader) -> u64 {
+    let length = header.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
 }
 
 /// Returns the host that was asked for; `Some(None)` for HTTP/1.0 without one, none if there must be

@@ -21,6 +21,8 @@ pub(crate) struct Route {
     pub(crate) policy: Policy,
     /// The index of the upstream.
     pub(crate) upstream: usize,
+    /// The longest body, in bytes.
+    pub(crate) body_bytes: Option<u64>,
     host: Option<Box<str>>,
     /// Without the last slash.
     prefix: Box<[u8]>,
@@ -36,6 +38,7 @@ impl Route {
             name: route.name.as_str().into(),
             policy: route.policy.clone(),
             upstream: route.upstream,
+            body_bytes: route.body_bytes,
             host: route.host.as_deref().map(Into::into),
             prefix: path.trim_end_matches('/').as_bytes().into(),
             methods: route.methods.as_deref().map(Into::into),
@@ -113,6 +116,7 @@ mod tests {
             methods: (!methods.is_empty()).then(|| methods.to_vec()),
             policy: Policy::Authenticated,
             upstream: 0,
+            body_bytes: None,
             allow_double_slash: false,
             allow_encoded_slash: false,
         }

@@ -32,12 +32,17 @@ impl ProxyHttp for Service {
     async fn request_filter(&self, session: &mut Session, (): &mut ()) -> Result<bool> {
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
         // line hands that on to us, and would take our 200 for a permit.
-        if session.req_header().raw_path().first() != Some(&b'/') {
+        let sent = if session.req_header().raw_path().first() != Some(&b'/') {
             session.set_keepalive(None);
             let refused = Answer::line(StatusCode::BAD_REQUEST, "bad request target\n");
-            refused.send(session).await?;
+            refused.send(session).await
         } else {
-            self.endpoints.answer(session).await?;
+            self.endpoints.answer(session).await
+        };
+        if let Err(error) = sent {
+            // Nobody's error: whoever asked did not wait.
+            tracing::debug!(error = error.etype().as_str(), "the client is gone");
+            session.set_keepalive(None);
         }
         Ok(true)
     }

@@ -1,6 +1,7 @@
 //! Upstreams: where requests go, and how long each step of going there may take.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
@@ -22,6 +23,7 @@ pub(crate) const MOST_TRIES: usize = 4;
 /// One named group of peers that serve the same.
 pub(crate) struct Upstream {
     balancer: LoadBalancer<RoundRobin>,
+    under_way: AtomicUsize,
     settings: config::Upstream,
 }
 
@@ -37,8 +39,17 @@ impl Upstream {
         }
         Ok(Self {
             balancer,
+            under_way: AtomicUsize::new(0),
             settings: settings.clone(),
         })
+    }
+
+    /// Counts a request in, unless there are too many under way.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<UnderWay> {
+        // Counted even if refused, until this is dropped.
+        let entered = UnderWay(Arc::clone(self));
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        (before < self.settings.requests).then_some(entered)
     }
 
     /// Asks the peers whether they answer, once an interval, for as long as somebody else holds this.
@@ -79,6 +90,15 @@ impl Upstream {
     }
 }
 
+/// A request that counts until this is dropped.
+pub(crate) struct UnderWay(Arc<Upstream>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// All groups, in the order in which routes count them.
 pub(crate) struct Upstreams(Box<[Arc<Upstream>]>);
 
@@ -97,8 +117,8 @@ impl Upstreams {
         self.0.iter().for_each(Upstream::watch);
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&Upstream> {
-        self.0.get(index).map(Arc::as_ref)
+    pub(crate) fn get(&self, index: usize) -> Option<&Arc<Upstream>> {
+        self.0.get(index)
     }
 }
 

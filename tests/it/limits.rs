@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Gate, PATIENCE, Upstream, get, routes, until};
+use crate::harness::{Gate, PATIENCE, Upstream, get, raw, routes, send, until};
 
 const IMPATIENT: &str = "[timeouts]\nheader = \"1s\"\nkeep_alive = \"1s\"\n";
 
@@ -122,4 +122,51 @@ fn trusted_proxy_may_have_all_connections_but_no_more() {
         let request = std::panic::catch_unwind(|| get(gate.service, "/healthz", "").status);
         request.is_ok_and(|status| status == 200)
     });
+}
+
+/// One route for anyone, with more settings of its own and of its upstream.
+fn open_to_all(peer: SocketAddr, route: &str, upstream: &str) -> String {
+    format!(
+        "[[route]]\nname = \"all\"\nallow = \"anyone\"\nupstream = \"app\"\n{route}\n\
+         [upstream.app]\npeers = [\"{peer}\"]\n{upstream}\n"
+    )
+}
+
+#[test]
+fn body_is_as_long_as_its_route_allows_and_no_longer() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&open_to_all(upstream.address, "body_bytes = 1000", ""));
+    let chunked = |length: usize| {
+        let body = format!("{length:x}\r\n{}\r\n0\r\n\r\n", "y".repeat(length));
+        let head = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+        raw(gate.gateway, format!("{head}{body}").as_bytes())
+    };
+    let announced = |length: usize| send(gate.gateway, "POST", "/x", "", &"y".repeat(length));
+    assert_eq!(announced(1000).status, 200);
+    assert_eq!(chunked(1000).status, 200);
+    let passed = upstream.seen().len();
+    for reply in [announced(1001), chunked(1001)] {
+        assert_eq!(
+            (reply.status, &*reply.body),
+            (413, "the body is too large\n")
+        );
+    }
+    assert_eq!(upstream.seen().len(), passed);
+}
+
+#[test]
+fn upstream_has_as_many_requests_under_way_as_it_may_and_no_more() {
+    let upstream = Upstream::start_slow(Duration::from_millis(800));
+    let gate = Gate::start(&open_to_all(upstream.address, "", "requests = 2"));
+    let address = gate.gateway;
+    let under_way: Vec<_> = (0..2)
+        .map(|_| thread::spawn(move || get(address, "/slow", "").status))
+        .collect();
+    until("two are under way", || upstream.seen().len() == 2);
+    let reply = get(address, "/x", "");
+    assert_eq!((reply.status, &*reply.body), (503, "upstream is busy\n"));
+    for request in under_way {
+        assert_eq!(request.join().unwrap(), 200);
+    }
+    assert_eq!(get(address, "/x", "").status, 200);
 }

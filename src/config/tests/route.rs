@@ -218,3 +218,19 @@ fn health_check_is_a_connection_or_a_path() {
         ),
     ]);
 }
+
+#[test]
+fn route_that_realmgate_would_answer_itself_is_refused() {
+    let gateway = "[gateway]\nserve_api = true\n";
+    for path in ["/ungleichotp", "/ungleichotp/x", "/forward-auth/"] {
+        let text = format!("{gateway}{}", with_route(&format!("path = '{path}'")));
+        let error = parse_with(&text, &[]).unwrap_err().to_string();
+        let expected = "expected a path that realmgate does not answer itself";
+        assert!(error.contains(expected), "{error}");
+        assert!(parse_with(&with_route(&format!("path = '{path}'")), &[]).is_ok());
+    }
+    for path in ["/", "/forward-authority", "/api"] {
+        let text = format!("{gateway}{}", with_route(&format!("path = '{path}'")));
+        assert!(parse_with(&text, &[]).is_ok(), "{path}");
+    }
+}

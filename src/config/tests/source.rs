@@ -29,7 +29,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
         (
             "hosts = 1",
             "2: route[0].hosts: unknown key, expected one of name, host, path, methods, allow, \
-             upstream, allow_double_slash, allow_encoded_slash",
+             upstream, body_bytes, allow_double_slash, allow_encoded_slash",
         ),
         (
             "allow = [{ realm = 'a' }, { user = 'b' }]",
@@ -37,7 +37,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
         ),
     ]);
     let expected = "2: upstream.a.peer: unknown key, expected one of peers, health_check, \
-                    health_interval, health_timeout, connect_timeout, read_timeout, \
+                    health_interval, health_timeout, requests, connect_timeout, read_timeout, \
                     write_timeout, idle_timeout";
     assert_errors(&[("[upstream.a]\npeer = []", expected)]);
 }
