@@ -1,14 +1,15 @@
+use std::fmt::Write;
 use std::path::Path;
 
+use anstyle::Style;
 use serde_json::json;
 
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
-use super::output::{BAD, DIM, GOOD, Output, line};
+use super::output::{BAD, DIM, GOOD, Output, STRONG, line};
 use super::{load, runtime};
-use crate::auth::{ChangeError, Store};
-use crate::config::Config;
-use crate::import::{Outcome, Plan, Planned, Row, Source};
+use crate::auth::ChangeError;
+use crate::import::{Outcome, Plan, Planned, Source};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -38,40 +39,39 @@ pub(super) fn run(
     let source: Source = args.source.parse()?;
     let rows = runtime(1)?.block_on(source.read())?;
     let loaded = load(config)?;
+    let mut plan = Plan::new(&rows, &loaded.realms, loaded.credential_headers.name_chars);
+    drop(rows);
     if !args.apply && !loaded.store.path.exists() {
         // A look changes nothing: no store is made for it.
-        let plan = runtime(1)?.block_on(plan(&rows, None, &loaded))?;
-        report(&plan, args.apply, output);
+        report(&plan, false, output);
         return Ok(());
     }
     LocalStore::with(config, async |local| {
-        let plan = plan(&rows, Some(&*local.store), &local.config).await?;
+        local
+            .each(|here| {
+                plan.meet(here);
+                Ok(())
+            })
+            .await?;
         if args.apply {
             // Written first: what is reported has happened.
-            let (shown, taken) = (plan.clone(), plan.into_identities(now()));
+            let taken = plan.identities(now());
             let written = local.store.import(taken, now()).await;
             written.map_err(|error| match error {
                 ChangeError::Taken => CliError::Overtaken,
                 ChangeError::Store(error) => CliError::Store(error),
             })?;
-            report(&shown, true, output);
-        } else {
-            report(&plan, false, output);
         }
+        report(&plan, args.apply, output);
         Ok(())
     })
 }
 
-async fn plan(rows: &[Row], store: Option<&dyn Store>, config: &Config) -> Result<Plan, CliError> {
-    let limit = config.credential_headers.name_chars;
-    Ok(Plan::new(rows, store, &config.realms, limit).await?)
-}
-
 fn report(plan: &Plan, applied: bool, output: Output) {
     let (incoming, left_out) = (plan.incoming(), plan.left_out());
-    let unchanged = plan.rows.len() - incoming - left_out;
+    let unchanged = plan.rows().len() - incoming - left_out;
     if output.is_json() {
-        let rows: Vec<_> = plan.rows.iter().map(as_json).collect();
+        let rows: Vec<_> = plan.rows().iter().map(as_json).collect();
         let report = json!({
             "applied": applied, "incoming": incoming, "unchanged": unchanged, "left_out": left_out,
             "rows": rows,
@@ -79,13 +79,11 @@ fn report(plan: &Plan, applied: bool, output: Output) {
         output.print(&report, String::new);
         return;
     }
-    for row in &plan.rows {
-        line(&as_text(row));
-    }
+    table(plan.rows());
     let verb = if applied { "came in" } else { "would come in" };
     line(&format!(
         "{} rows: {incoming} {verb}, {unchanged} were here already, {left_out} stay out",
-        plan.rows.len()
+        plan.rows().len()
     ));
     if !applied && incoming > 0 {
         line("nothing was written; --apply takes them");
@@ -106,18 +104,45 @@ fn as_json(row: &Planned) -> serde_json::Value {
     })
 }
 
-fn as_text(row: &Planned) -> String {
+/// Prints the rows in columns; a name that is longer than most widens its own line only.
+fn table(rows: &[Planned]) {
+    const WIDEST: usize = 48;
+    if rows.is_empty() {
+        return;
+    }
+    let wide = |width: Option<usize>, head: &str| width.unwrap_or(0).max(head.len());
+    let ids = rows.iter().map(|row| row.id.to_string().len());
+    let ids = wide(ids.max(), "id");
+    let whos = rows.iter().map(|row| who(row).chars().count());
+    let whos = wide(whos.filter(|&it| it <= WIDEST).max(), "name@realm");
+    let head = ("id", "name@realm", "outcome");
+    let print = |style: Style, (id, who, outcome): (&str, &str, &str)| {
+        line(&format!(
+            "{style}{id:>ids$}  {who:<whos$}  {outcome}{style:#}"
+        ));
+    };
+    print(STRONG, head);
+    for row in rows {
+        let columns = (&*row.id.to_string(), &*who(row), &*outcome(row));
+        print(Style::new(), columns);
+    }
+}
+
+/// Control characters are escaped: a name cannot draw on the terminal.
+fn who(row: &Planned) -> String {
+    format!("{}@{}", row.name.escape_debug(), row.realm.escape_debug())
+}
+
+fn outcome(row: &Planned) -> String {
     let (style, outcome) = match &row.outcome {
         Outcome::New => (GOOD, "comes in".to_owned()),
         Outcome::NewId => (GOOD, "comes in under a new number".to_owned()),
         Outcome::Unchanged => (DIM, "is here already".to_owned()),
         Outcome::LeftOut(reason) => (BAD, format!("stays out: {reason}")),
     };
-    let who = format!("{}@{}", row.name.escape_debug(), row.realm.escape_debug());
-    let mut text = format!("{:>6}  {who:<40}  {style}{outcome}{style:#}", row.id);
+    let mut text = format!("{style}{outcome}{style:#}");
     for note in &row.notes {
-        text.push_str("; ");
-        text.push_str(&note.to_string());
+        let _ = write!(text, "; {note}");
     }
     text
 }

@@ -1,17 +1,25 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::django::Row;
 use crate::auth::{
     Capability, Identity, IdentityId, ImportedIdentity, Parameters, Principal, PrincipalError,
-    Realms, Seed, SeedError, State, Store, StoreError, Strength, UnixTime, trim,
+    Realms, Seed, SeedError, State, Strength, UnixTime, trim,
 };
+
+/// The numbers that a row keeps. Above, JSON readers round; and after the highest of all, the store
+/// would have no next one to give.
+const KEPT: RangeInclusive<i64> = 1..=(1 << 53);
 
 /// What becomes of each row.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// In the order of the rows.
-    pub rows: Vec<Planned>,
+    rows: Vec<Planned>,
+    /// Where the row of a principal is, of those that come in.
+    by_principal: HashMap<Principal, usize>,
+    /// Where the row of a number is, of those that come in and keep it.
+    by_id: HashMap<i64, usize>,
 }
 
 /// What becomes of one row.
@@ -44,7 +52,7 @@ struct Incoming {
 pub enum Outcome {
     /// Under its own number.
     New,
-    /// Under a new number: its own is another identity's here.
+    /// Under a new number: its own is another identity's, or none that the store gives.
     NewId,
     /// It is here already, with the same seed.
     Unchanged,
@@ -99,42 +107,49 @@ pub enum Reserved {
 }
 
 impl Plan {
-    /// Plans what becomes of `rows`; `limit` is the most characters of a name and of a realm. Without a
-    /// store none of them is here yet.
+    /// Plans what becomes of `rows` in an empty store; `limit` is the most characters of a name and of a
+    /// realm.
     ///
     /// Of rows with the same name and realm the one that needed no trimming counts, else the one with
     /// the lowest number.
-    ///
-    /// # Errors
-    /// The store cannot say what it holds.
-    pub async fn new(
-        rows: &[Row],
-        store: Option<&dyn Store>,
-        realms: &Realms,
-        limit: usize,
-    ) -> Result<Self, StoreError> {
-        let mut planned: Vec<Planned> = rows.iter().map(|row| read(row, realms, limit)).collect();
-        leave_duplicates_out(&mut planned);
-        if let Some(store) = store
-            && !store.identities(IdentityId(i64::MIN), 1).await?.is_empty()
-        {
-            for row in &mut planned {
-                let Some(incoming) = &row.incoming else {
-                    continue;
-                };
-                row.outcome = match store.identity(incoming.principal.as_ref()).await? {
-                    Some(here) => compare(&here, &incoming.seed),
-                    None if store.identity_by_id(IdentityId(row.id)).await?.is_some() => {
-                        Outcome::NewId
-                    }
-                    None => Outcome::New,
-                };
-                if !row.comes_in() {
-                    row.incoming = None;
-                }
+    pub fn new(rows: &[Row], realms: &Realms, limit: usize) -> Self {
+        let mut rows: Vec<_> = rows.iter().map(|row| read(row, realms, limit)).collect();
+        let by_principal = leave_duplicates_out(&mut rows);
+        let mut by_id = HashMap::new();
+        for (at, row) in rows.iter_mut().enumerate() {
+            if row.outcome == Outcome::New
+                && (!KEPT.contains(&row.id) || by_id.insert(row.id, at).is_some())
+            {
+                row.outcome = Outcome::NewId;
             }
         }
-        Ok(Self { rows: planned })
+        Self {
+            rows,
+            by_principal,
+            by_id,
+        }
+    }
+
+    /// Takes into account that an identity is here already; to be called with each, in any order.
+    pub fn meet(&mut self, here: &Identity) {
+        // The principal is looked at last: a row that is here already needs no number.
+        if let Some(row) = self.by_id.get(&here.id.0).copied()
+            && let Some(row) = self.rows.get_mut(row)
+            && row.outcome == Outcome::New
+        {
+            row.outcome = Outcome::NewId;
+        }
+        if let Some(row) = self.by_principal.get(&here.principal).copied()
+            && let Some(row) = self.rows.get_mut(row)
+            && let Some(incoming) = row.incoming.take()
+        {
+            row.outcome = compare(here, &incoming.seed);
+        }
+    }
+
+    /// Returns what becomes of each row, in their order.
+    pub fn rows(&self) -> &[Planned] {
+        &self.rows
     }
 
     /// Returns how many rows come in.
@@ -150,18 +165,18 @@ impl Plan {
 
     /// Makes what the store takes: those that keep their number first, so that no new number is one that
     /// is still to come. Registered when their table does not say: `now`.
-    pub fn into_identities(self, now: UnixTime) -> Vec<ImportedIdentity> {
+    pub fn identities(&self, now: UnixTime) -> Vec<ImportedIdentity> {
         let (keep, renumber): (Vec<_>, Vec<_>) = self
             .rows
-            .into_iter()
+            .iter()
             .partition(|row| row.outcome == Outcome::New);
         let all = keep.into_iter().chain(renumber);
         all.filter_map(|row| {
-            let incoming = row.incoming?;
+            let incoming = row.incoming.as_ref()?;
             Some(ImportedIdentity {
                 id: (row.outcome == Outcome::New).then_some(IdentityId(row.id)),
-                principal: incoming.principal,
-                seed: incoming.seed,
+                principal: incoming.principal.clone(),
+                seed: incoming.seed.clone(),
                 // The old server knew no others.
                 parameters: Parameters::default(),
                 state: incoming.state,
@@ -236,24 +251,35 @@ fn is_untrimmed(row: &Row) -> bool {
     untrimmed(&row.name) || untrimmed(&row.realm)
 }
 
-fn leave_duplicates_out(rows: &mut [Planned]) {
-    let mut counts: HashMap<(String, String), (bool, i64)> = HashMap::new();
-    for row in rows.iter().filter(|row| row.comes_in()) {
-        let rank = (row.notes.contains(&Note::Trimmed), row.id);
-        let key = (row.name.clone(), row.realm.clone());
-        counts
-            .entry(key)
-            .and_modify(|best| *best = rank.min(*best))
+/// Leaves out all but one row of each principal; returns where those are.
+fn leave_duplicates_out(rows: &mut [Planned]) -> HashMap<Principal, usize> {
+    let mut first: HashMap<Principal, (bool, i64, usize)> = HashMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        let Some(incoming) = &row.incoming else {
+            continue;
+        };
+        let rank = (row.notes.contains(&Note::Trimmed), row.id, at);
+        first
+            .entry(incoming.principal.clone())
+            .and_modify(|first| *first = rank.min(*first))
             .or_insert(rank);
     }
-    for row in rows.iter_mut().filter(|row| row.comes_in()) {
-        let key = (row.name.clone(), row.realm.clone());
-        let of = counts.get(&key).map(|(_, id)| *id);
-        if let Some(of) = of.filter(|id| *id != row.id) {
+    for (at, row) in rows.iter_mut().enumerate() {
+        let counts = row
+            .incoming
+            .as_ref()
+            .and_then(|incoming| first.get(&incoming.principal));
+        if let Some(&(_, of, first)) = counts
+            && first != at
+        {
             row.outcome = Outcome::LeftOut(Reason::Duplicate { of });
             row.incoming = None;
         }
     }
+    first
+        .into_iter()
+        .map(|(principal, (_, _, at))| (principal, at))
+        .collect()
 }
 
 fn compare(here: &Identity, seed: &Seed) -> Outcome {
@@ -293,3 +319,6 @@ impl fmt::Display for Note {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

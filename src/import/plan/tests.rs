@@ -1,0 +1,207 @@
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::auth::{NAME_CHARS, Totp};
+
+const SEED: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+const OTHER: &str = "PZKBPTHDGSLZBKIZPZKBPTHDGSLZBKIZ";
+const NOW: UnixTime = UnixTime::from_secs(1_600_000_000);
+
+fn row(id: i64, name: &str) -> Row {
+    Row {
+        id,
+        name: Some(name.to_owned()),
+        realm: Some("r".to_owned()),
+        seed: Zeroizing::new(SEED.to_owned()),
+        active: true,
+        created: None,
+    }
+}
+
+fn here(id: i64, name: &str, seed: &str) -> Identity {
+    let parameters = Parameters::default();
+    Identity {
+        id: IdentityId(id),
+        principal: Principal::new(name, "r", NAME_CHARS).unwrap(),
+        totp: Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
+        parameters,
+        state: State::Enabled,
+        created: NOW,
+        updated: NOW,
+    }
+}
+
+fn plan(rows: &[Row], here: &[Identity]) -> Plan {
+    let mut plan = Plan::new(rows, &Realms::default(), NAME_CHARS);
+    here.iter().for_each(|identity| plan.meet(identity));
+    plan
+}
+
+fn outcomes(rows: &[Row], here: &[Identity]) -> Vec<Outcome> {
+    let plan = plan(rows, here);
+    plan.rows().iter().map(|row| row.outcome.clone()).collect()
+}
+
+fn left_out(reason: Reason) -> Outcome {
+    Outcome::LeftOut(reason)
+}
+
+#[test]
+fn row_that_is_not_here_comes_in_under_its_number() {
+    let plan = plan(&[row(7, "n")], &[here(8, "m", SEED)]);
+    let taken = plan.identities(NOW);
+    assert_eq!((plan.incoming(), plan.left_out()), (1, 0));
+    assert_eq!(taken[0].id, Some(IdentityId(7)));
+    assert_eq!(taken[0].parameters, Parameters::default());
+    assert_eq!(taken[0].created, NOW);
+}
+
+#[test]
+fn same_seed_here_is_unchanged_under_whatever_number() {
+    for id in [1, 2] {
+        assert_eq!(
+            outcomes(&[row(1, "n")], &[here(id, "n", SEED)]),
+            [Outcome::Unchanged]
+        );
+    }
+}
+
+#[test]
+fn row_that_came_in_under_a_new_number_is_unchanged_the_next_time() {
+    let rows = [row(1, "n")];
+    let (one, two) = (here(1, "m", SEED), here(2, "n", SEED));
+    assert_eq!(
+        outcomes(&rows, &[here(1, "m", SEED)]),
+        [Outcome::NewId],
+        "the first time"
+    );
+    assert_eq!(outcomes(&rows, &[one, two]), [Outcome::Unchanged]);
+}
+
+#[test]
+fn order_in_which_identities_are_met_does_not_matter() {
+    let rows = [row(1, "n")];
+    let met = [here(2, "n", SEED), here(1, "m", SEED)];
+    assert_eq!(outcomes(&rows, &met), [Outcome::Unchanged]);
+}
+
+#[test]
+fn another_seed_here_wins() {
+    assert_eq!(
+        outcomes(&[row(1, "n")], &[here(5, "n", OTHER)]),
+        [left_out(Reason::OtherSeed { here: 5 })]
+    );
+}
+
+#[test]
+fn seed_here_that_does_not_open_is_not_replaced() {
+    let mut broken = here(5, "n", SEED);
+    broken.totp = None;
+    assert_eq!(
+        outcomes(&[row(1, "n")], &[broken]),
+        [left_out(Reason::OtherSeed { here: 5 })]
+    );
+}
+
+#[test]
+fn duplicate_that_needs_no_trimming_counts() {
+    let of = 2;
+    assert_eq!(
+        outcomes(&[row(1, " n"), row(2, "n"), row(3, "n ")], &[]),
+        [
+            left_out(Reason::Duplicate { of }),
+            Outcome::New,
+            left_out(Reason::Duplicate { of })
+        ]
+    );
+}
+
+#[test]
+fn lowest_number_counts_where_all_duplicates_need_trimming() {
+    assert_eq!(
+        outcomes(&[row(3, " n"), row(2, "n ")], &[]),
+        [left_out(Reason::Duplicate { of: 2 }), Outcome::New]
+    );
+}
+
+#[test]
+fn duplicate_with_a_broken_seed_does_not_keep_the_other_out() {
+    let mut broken = row(1, "n");
+    broken.seed = Zeroizing::new("1".to_owned());
+    assert_eq!(
+        outcomes(&[broken, row(2, " n")], &[]),
+        [left_out(Reason::Seed(SeedError::NotBase32)), Outcome::New]
+    );
+}
+
+#[test]
+fn numbers_that_the_store_does_not_give_are_not_kept() {
+    let highest = 1 << 53;
+    let ids = [i64::MIN, 0, 1, highest, highest + 1, i64::MAX];
+    let rows: Vec<_> = ids.iter().map(|&id| row(id, &format!("n{id}"))).collect();
+    use Outcome::{New, NewId};
+    assert_eq!(outcomes(&rows, &[]), [NewId, NewId, New, New, NewId, NewId]);
+}
+
+#[test]
+fn number_of_two_rows_is_kept_by_the_first() {
+    assert_eq!(
+        outcomes(&[row(1, "n"), row(1, "m")], &[]),
+        [Outcome::New, Outcome::NewId]
+    );
+}
+
+#[test]
+fn rows_that_keep_their_number_go_first() {
+    let taken = plan(&[row(1, "n"), row(2, "m")], &[here(1, "x", SEED)]).identities(NOW);
+    let ids: Vec<_> = taken.iter().map(|it| it.id).collect();
+    assert_eq!(ids, [Some(IdentityId(2)), None]);
+}
+
+#[test]
+fn what_stays_out_is_not_handed_to_the_store() {
+    let rows = [row(1, "n"), row(2, " n"), row(3, ""), row(4, "m")];
+    let taken = plan(&rows, &[here(4, "m", SEED)]).identities(NOW);
+    let names: Vec<_> = taken.iter().map(|it| it.principal.name()).collect();
+    assert_eq!(names, ["n"]);
+}
+
+#[test]
+fn state_and_date_are_taken_over() {
+    let mut off = row(1, "n");
+    off.active = false;
+    off.created = Some(UnixTime::from_secs(5));
+    let plan = plan(&[off], &[]);
+    assert_eq!(plan.rows()[0].notes, [Note::Disabled]);
+    let taken = plan.identities(NOW);
+    assert_eq!(taken[0].state, State::Disabled);
+    assert_eq!(taken[0].created, UnixTime::from_secs(5));
+}
+
+#[test]
+fn seed_below_128_bits_is_told() {
+    let mut weak = row(1, "n");
+    weak.seed = Zeroizing::new("pzkbpthdgslzbkiz".to_owned());
+    let plan = plan(&[weak], &[]);
+    assert_eq!(plan.rows()[0].notes, [Note::Weak { bits: 80 }]);
+    assert_eq!(plan.incoming(), 1);
+}
+
+#[test]
+fn reserved_realms_are_told() {
+    let [mut admin, mut auth] = [row(1, "n"), row(2, "n")];
+    admin.realm = Some("ungleich-admin".to_owned());
+    auth.realm = Some(" ungleich-auth".to_owned());
+    let plan = plan(&[admin, auth], &[]);
+    assert_eq!(plan.rows()[0].notes, [Note::Reserved(Reserved::Admin)]);
+    assert_eq!(
+        plan.rows()[1].notes,
+        [Note::Trimmed, Note::Reserved(Reserved::Auth)]
+    );
+}
+
+#[test]
+fn debug_shows_no_seed() {
+    let plan = plan(&[row(1, "n")], &[]);
+    assert!(!format!("{plan:?}").contains(SEED));
+}
