@@ -87,7 +87,7 @@ impl CliError {
                 | client::Error::Unexpected { .. } => 3,
             },
             Self::Import(error) => match error {
-                ReadError::Connect { .. } | ReadError::Timeout(_) => 3,
+                ReadError::Connect { .. } | ReadError::Timeout(_) | ReadError::Changed(_) => 3,
                 _ => 2,
             },
             Self::Config(_)

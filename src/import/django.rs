@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -12,6 +13,9 @@ use crate::auth::UnixTime;
 pub(super) const TABLE: &str = "otpauth_otpseed";
 /// The columns that every version of it has.
 pub(super) const NEEDED: [&str; 4] = ["id", "name", "realm", "seed"];
+
+/// Where Debian's PostgreSQL listens: a URL without a host means this machine.
+const SOCKETS: &str = "/var/run/postgresql";
 
 /// A Django database of ungleich-otp.
 #[derive(Clone)]
@@ -63,7 +67,18 @@ pub enum ReadError {
     /// The file is something else.
     #[error("{0}: not an SQLite database")]
     NotSqlite(PathBuf),
-    /// It cannot be opened or read.
+    /// The system does not let us read it.
+    #[error("{0}: cannot be read")]
+    File(PathBuf, #[source] io::Error),
+    /// A log or a journal beside it belongs to it, and cannot be read without writing.
+    #[error(
+        "{0}: has a log or a journal (-wal, -journal) that cannot be read without writing beside it (expected a copy made with .backup, or the file and what is beside it in a folder of yours)"
+    )]
+    Companion(PathBuf),
+    /// Somebody wrote to it.
+    #[error("{0}: was changed while it was read, try again")]
+    Changed(PathBuf),
+    /// SQLite failed.
     #[error("{0}: cannot be read")]
     Sqlite(PathBuf, #[source] rusqlite::Error),
     /// The server cannot be reached, or refuses.
@@ -95,8 +110,15 @@ impl FromStr for Source {
     /// password is taken from `PGPASSWORD` if the URL has none.
     fn from_str(text: &str) -> Result<Self, SourceError> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let config = text.parse().map_err(|_| SourceError::Url)?;
+            let mut config: tokio_postgres::Config = text.parse().map_err(|_| SourceError::Url)?;
+            if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+                config.host_path(SOCKETS);
+            }
             return Ok(Self::Postgres(Box::new(config)));
+        }
+        // It may hold a password, which an error about a missing file would show.
+        if text.starts_with("postgres:") || text.contains("password=") {
+            return Err(SourceError::Kind);
         }
         let path = match text.strip_prefix("sqlite:") {
             // Django's form: a third slash ends the empty host.
@@ -175,6 +197,8 @@ pub(super) fn columns(
 mod tests {
     use std::path::Path;
 
+    use tokio_postgres::config::Host;
+
     use super::*;
 
     #[test]
@@ -201,9 +225,19 @@ mod tests {
     }
 
     #[test]
+    fn url_without_a_host_means_the_socket_of_this_machine() {
+        let Ok(Source::Postgres(config)) = "postgres:///otp".parse() else {
+            panic!("a URL of PostgreSQL's");
+        };
+        assert_eq!(config.get_hosts(), [Host::Unix(SOCKETS.into())]);
+    }
+
+    #[test]
     fn url_of_another_database_is_refused_and_never_shown() {
         for (text, error) in [
             ("mysql://u:secret@h/d", SourceError::Kind),
+            ("postgres:u:secret@h/d", SourceError::Kind),
+            ("host=h user=u password=secret", SourceError::Kind),
             ("", SourceError::Kind),
             ("postgres://u:secret@h:port/d", SourceError::Url),
             ("postgres://u:secret@h/d?sslmode=verify", SourceError::Url),

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
@@ -16,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Reads the rows of a server.
 ///
 /// TLS is checked against the roots of the system wherever it is used: `sslmode=require` asks for it, and
-/// so does `prefer`, the default, unless the server is on this machine.
+/// so does `prefer`, the default, unless the server is on this machine. A Unix socket never has it.
 pub(super) async fn read(config: &Config) -> Result<Vec<Row>, ReadError> {
     let mut config = config.clone();
     if config.get_password().is_none()
@@ -27,16 +28,18 @@ pub(super) async fn read(config: &Config) -> Result<Vec<Row>, ReadError> {
     config.application_name("realmgate import");
     let server = server_of(&config);
     let late = || ReadError::Timeout(server.clone());
-    let in_clear = match config.get_ssl_mode() {
-        SslMode::Disable => true,
-        SslMode::Prefer => is_local(&config),
-        _ => false,
+    let mode = config.get_ssl_mode();
+    let wants_tls = match place(&config) {
+        Place::Socket => false,
+        Place::Loopback => !matches!(mode, SslMode::Disable | SslMode::Prefer),
+        Place::Remote => mode != SslMode::Disable,
     };
-    let mut client = if in_clear {
-        connect(&config, NoTls, &server).await?
-    } else {
+    let mut client = if wants_tls {
         config.ssl_mode(SslMode::Require);
         connect(&config, MakeRustlsConnect::new(tls::to_servers()), &server).await?
+    } else {
+        config.ssl_mode(SslMode::Disable);
+        connect(&config, NoTls, &server).await?
     };
     tokio::time::timeout(PATIENCE, select(&mut client))
         .await
@@ -110,24 +113,83 @@ async fn select(client: &mut Client) -> Result<Vec<Row>, ReadError> {
 }
 
 fn server_of(config: &Config) -> String {
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(path) => path.display().to_string(),
-    });
+    let mut hosts: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        })
+        .collect();
+    if hosts.is_empty() {
+        hosts.extend(config.get_hostaddrs().iter().map(ToString::to_string));
+    }
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let hosts = hosts.collect::<Vec<_>>().join(",");
-    format!("{hosts} port {port}")
+    format!("{} port {port}", hosts.join(","))
 }
 
-/// Says whether every host of the URL is this machine.
-fn is_local(config: &Config) -> bool {
-    config.get_hosts().iter().all(|host| match host {
+/// Where a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Behind a Unix socket.
+    Socket,
+    /// At an address of this machine.
+    Loopback,
+    /// Somewhere else.
+    Remote,
+}
+
+/// Says where the servers of a URL are; the farthest counts. An address (`hostaddr`) is what is connected
+/// to, whatever the host beside it is called.
+fn place(config: &Config) -> Place {
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() {
+        return if addresses.iter().all(IpAddr::is_loopback) {
+            Place::Loopback
+        } else {
+            Place::Remote
+        };
+    }
+    let is_socket = |host: &Host| matches!(host, Host::Unix(_));
+    let is_here = |host: &Host| match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => {
-            name == "localhost"
-                || name
-                    .parse()
-                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+            name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
         }
-    })
+    };
+    let hosts = config.get_hosts();
+    if hosts.iter().all(is_socket) {
+        Place::Socket
+    } else if hosts.iter().all(is_here) {
+        Place::Loopback
+    } else {
+        Place::Remote
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn place_is_that_of_the_farthest_server() {
+        for (url, expected) in [
+            ("postgres://%2Frun%2Fpostgresql/d", Place::Socket),
+            ("postgres:///d?host=/run/postgresql", Place::Socket),
+            ("postgres://localhost/d", Place::Loopback),
+            ("postgres://127.0.0.9/d", Place::Loopback),
+            ("postgres://[::1]/d", Place::Loopback),
+            (
+                "postgres://%2Frun%2Fpostgresql,localhost/d",
+                Place::Loopback,
+            ),
+            ("postgres://localhost,db.example.org/d", Place::Remote),
+            ("postgres://localhost.example.org/d", Place::Remote),
+            ("postgres://localhost/d?hostaddr=192.0.2.1", Place::Remote),
+            ("postgres:///d?hostaddr=192.0.2.1", Place::Remote),
+            ("postgres:///d?hostaddr=127.0.0.1", Place::Loopback),
+        ] {
+            assert_eq!(place(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
 }

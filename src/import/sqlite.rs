@@ -1,6 +1,11 @@
-use std::path::Path;
-use std::time::Duration;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use zeroize::Zeroizing;
 
@@ -10,18 +15,59 @@ use crate::auth::UnixTime;
 /// How long to wait for a writer, such as the old server.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Reads the rows of a file. It is opened for reading only.
+/// What may stand in the path of an SQLite URI as it is.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_');
+
+/// Reads the rows of a file. Nothing is written to it, and nothing made beside it but the index (`-shm`)
+/// that SQLite needs where a log is.
 pub(super) fn read(path: &Path) -> Result<Vec<Row>, ReadError> {
-    if !path.is_file() {
-        return Err(ReadError::NoFile(path.to_owned()));
-    }
-    select(path).map_err(|error| match error {
+    let still = is_still(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ReadError::NoFile(path.to_owned()),
+        _ => ReadError::File(path.to_owned(), error),
+    })?;
+    let rows = select(path, still.is_some()).map_err(|error| match error {
         Failure::Read(error) => error,
-        Failure::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
-            ReadError::NotSqlite(path.to_owned())
-        }
-        Failure::Sql(error) => ReadError::Sqlite(path.to_owned(), error),
-    })
+        Failure::Sql(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => ReadError::NotSqlite(path.to_owned()),
+            // What it would write is an index of the log, or what a journal takes back.
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+                ReadError::Companion(path.to_owned())
+            }
+            _ => ReadError::Sqlite(path.to_owned(), error),
+        },
+    })?;
+    if still.is_some() && is_still(path).ok() != Some(still) {
+        return Err(ReadError::Changed(path.to_owned()));
+    }
+    Ok(rows)
+}
+
+/// Returns the size and the date of a file that is in WAL mode and has no log, so that no process has it
+/// open. SQLite would make a log beside it, even only to read.
+fn is_still(path: &Path) -> io::Result<Option<(u64, SystemTime)>> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    // https://www.sqlite.org/fileformat2.html#the_database_header: bytes 18 and 19 are 2 in WAL mode.
+    let mut head = Vec::new();
+    file.by_ref().take(20).read_to_end(&mut head)?;
+    let in_wal_mode = head.ends_with(&[2, 2]) && head.len() == 20;
+    if !in_wal_mode || log_of(path).try_exists()? {
+        return Ok(None);
+    }
+    Ok(Some((metadata.len(), metadata.modified()?)))
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = OsString::from(path);
+    log.push("-wal");
+    log.into()
 }
 
 enum Failure {
@@ -35,9 +81,18 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-fn select(path: &Path) -> Result<Vec<Row>, Failure> {
+fn open(path: &Path, still: bool) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
+    if !still {
+        return Connection::open_with_flags(path, flags);
+    }
+    let path = percent_encode(path.as_os_str().as_bytes(), IN_PATH);
+    let uri = format!("file:{path}?immutable=1");
+    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+}
+
+fn select(path: &Path, still: bool) -> Result<Vec<Row>, Failure> {
+    let mut connection = open(path, still)?;
     connection.busy_timeout(BUSY)?;
     let snapshot = connection.transaction()?;
     let present: Vec<String> = snapshot
@@ -66,7 +121,8 @@ fn select(path: &Path) -> Result<Vec<Row>, Failure> {
             id: row.get(0)?,
             name: text(1)?,
             realm: text(2)?,
-            seed: Zeroizing::new(text(3)?.unwrap_or_default()),
+            // What is no UTF-8 is no base32 either.
+            seed: Zeroizing::new(text(3)?.unwrap_or_else(|| "\u{fffd}".to_owned())),
             active: row.get::<_, Option<i64>>(4)? != Some(0),
             created: row
                 .get::<_, Option<i64>>(5)?

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +9,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::certificate::certificate;
 use crate::harness::{Caller, Gate, read_message, realmgate, stderr, stdout};
 use crate::nginx::Nginx;
 
@@ -392,29 +392,6 @@ fn clock_that_is_far_off_is_named_when_the_caller_is_refused() {
         r#"{"detail":"Incorrect authentication credentials."}"#
     ));
     fails(&server.list(&[]), 1, "ahead of the server's");
-}
-
-/// Makes a certificate for 127.0.0.1 that signs itself; returns the files of it and of its key.
-fn certificate(folder: &Path) -> (String, String) {
-    let path = |name| folder.join(name).display().to_string();
-    let (cert, key) = (path("cert.pem"), path("key.pem"));
-    let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-        ])
-        .args(["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", &key, "-out", &cert])
-        .output()
-        .unwrap_or_else(|error| panic!("openssl: {error}; run scripts/setup test"));
-    assert!(output.status.success(), "{}", stderr(&output));
-    (cert, key)
 }
 
 #[test]

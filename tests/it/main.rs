@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod certificate;
 mod cli;
 mod client;
 mod clients;

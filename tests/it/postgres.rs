@@ -10,7 +10,13 @@ use tempfile::TempDir;
 
 use crate::harness::{stderr, until};
 
-/// A running server that knows one user without a password. Ended when dropped.
+/// Whom the server lets in: `django` without a password, `otp` over the network with one only.
+const ACCESS: &str = "local all all trust
+host all otp 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+";
+
+/// A running server. Ended when dropped.
 pub(crate) struct Postgres {
     port: u16,
     child: Child,
@@ -19,6 +25,15 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Starts one that takes TLS too, with the files of a certificate and its key.
+    pub(crate) fn start_with_tls(cert: &str, key: &str) -> Self {
+        Self::start_with(Some((cert, key)))
+    }
+
+    fn start_with(tls: Option<(&str, &str)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
@@ -41,6 +56,15 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
+        fs::write(data.join("pg_hba.conf"), ACCESS).unwrap();
+        if let Some((cert, key)) = tls {
+            fs::copy(cert, data.join("server.crt")).unwrap();
+            fs::copy(key, data.join("server.key")).unwrap();
+            if is_root() {
+                let (user, group) = nobody();
+                chown(data.join("server.key"), Some(user), Some(group)).unwrap();
+            }
+        }
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .unwrap()
@@ -52,6 +76,7 @@ impl Postgres {
             .arg(port.to_string())
             .arg("-k")
             .arg(folder.path())
+            .args(["-c", if tls.is_some() { "ssl=on" } else { "ssl=off" }])
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -68,7 +93,18 @@ impl Postgres {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("postgres://django@127.0.0.1:{}/postgres", self.port)
+        self.url_of("django")
+    }
+
+    /// Returns the URL for a user, or a user and a password with a colon between.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Returns the URL through the Unix socket.
+    pub(crate) fn socket_url(&self) -> String {
+        let folder = self.folder.path().to_str().unwrap().replace('/', "%2F");
+        format!("postgres://django@{folder}:{}/postgres", self.port)
     }
 
     pub(crate) fn sql(&self, sql: &str) {

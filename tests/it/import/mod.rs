@@ -1,5 +1,7 @@
-//! Importing the database of an ungleich-otp server: SQLite files in the shape that Django makes them,
-//! and a PostgreSQL of the test's own.
+//! Importing the database of an ungleich-otp server: what becomes of the rows.
+
+mod postgres;
+mod sqlite;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -7,8 +9,7 @@ use std::process::Output;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::harness::{Caller, Gate, get, realmgate, stderr, stdout, until};
-use crate::postgres::Postgres;
+use crate::harness::{Caller, Gate, get, realmgate, send, stderr, stdout, until};
 
 /// The model as it was when it was Django's user at once.
 const USER_MODEL: &str = "CREATE TABLE otpauth_otpseed (
@@ -257,105 +258,6 @@ fn users_of_django_bring_their_state_and_their_date() {
 }
 
 #[test]
-fn database_that_is_none_of_ungleich_otp_is_told_exactly() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    std::fs::write(
-        path("text"),
-        "no database, but long enough to be taken for one at first sight: ".repeat(30),
-    )
-    .unwrap();
-    Connection::open(path("other"))
-        .unwrap()
-        .execute_batch("CREATE TABLE t (a)")
-        .unwrap();
-    Connection::open(path("older"))
-        .unwrap()
-        .execute_batch("CREATE TABLE otpauth_otpseed (id integer, name text, seed text)")
-        .unwrap();
-    for (source, code, message) in [
-        (path("missing"), 2, "missing: no such file"),
-        (path("text"), 2, "text: not an SQLite database"),
-        (path("other"), 2, "no table otpauth_otpseed"),
-        (path("older"), 2, "has no column \"realm\""),
-        ("mysql://h/d".into(), 2, "this kind of database is not read"),
-        (
-            "postgres://u:geheim@127.0.0.1:1/d".into(),
-            3,
-            "PostgreSQL at 127.0.0.1 port 1 cannot be reached",
-        ),
-        (
-            "postgres://u:geheim@h:p/d".into(),
-            2,
-            "the URL cannot be read",
-        ),
-    ] {
-        let output = realmgate(&["import", "django", &source])
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        let error = stderr(&output);
-        assert_eq!(output.status.code(), Some(code), "{error}");
-        assert!(error.contains(message), "{error}");
-        assert!(!error.contains("geheim"), "{error}");
-    }
-}
-
-#[test]
-fn postgresql_is_read_by_its_url() {
-    let postgres = Postgres::start();
-    postgres.sql(
-        &USER_MODEL
-            .replace(
-                "integer NOT NULL PRIMARY KEY AUTOINCREMENT",
-                "serial PRIMARY KEY",
-            )
-            .replace("datetime", "timestamptz")
-            .replace("bool", "boolean"),
-    );
-    postgres.sql(&format!(
-        "INSERT INTO otpauth_otpseed VALUES
-           (3, '!', NULL, false, 'a', '', '', '', false, true, '2018-11-17 21:45:03.5+00', 'svc', 'payments', '{SEED}'),
-           (9, '!', NULL, false, 'b', '', '', '', false, false, '2018-11-17 21:45:03+00', ' off ', 'r', '{SEED}')"
-    ));
-    let gate = Gate::start("");
-    let report = report(&import(&gate, &postgres.url(), &["--apply"]));
-    assert_eq!(
-        report["rows"][1]["notes"],
-        json!([
-            "disabled, as is_active was off",
-            "white space around it cut off"
-        ])
-    );
-    let rows = identities(&gate);
-    assert_eq!(
-        (&rows[0]["id"], &rows[0]["created"]),
-        (&json!(3), &json!(1_542_491_103))
-    );
-    let caller = Caller {
-        name: "svc".into(),
-        realm: "payments".into(),
-        seed: SEED.into(),
-    };
-    until("the server has noticed", || {
-        get(gate.service, "/forward-auth", &caller.fields()).status == 200
-    });
-    let plain = format!(
-        "DROP TABLE otpauth_otpseed; {}",
-        PLAIN_MODEL.replace(
-            "integer NOT NULL PRIMARY KEY AUTOINCREMENT",
-            "bigserial PRIMARY KEY"
-        )
-    );
-    postgres.sql(&plain);
-    postgres.sql(&format!(
-        "INSERT INTO otpauth_otpseed (name, realm, seed) VALUES ('x', 'y', '{SEED}')"
-    ));
-    let report = self::report(&import(&gate, &postgres.url(), &[]));
-    assert_eq!(report["incoming"], 1);
-}
-
-#[test]
 fn ten_thousand_rows_come_in_at_once() {
     let gate = Gate::start("");
     let folder = tempfile::tempdir().unwrap();
@@ -366,4 +268,85 @@ fn ten_thousand_rows_come_in_at_once() {
     )).unwrap();
     let report = report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
     assert_eq!(report["incoming"], 10_000);
+}
+
+#[test]
+fn token_of_an_imported_identity_is_verified_over_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let (auth, weak) = ("PZKBPTHDGSLZBKIZPZKBPTHDGSLZBKIZ", "pzkbpthdgslzbkiz");
+    let rows = [
+        (1, "verifier", "ungleich-auth", auth),
+        (2, "svc", "r", weak),
+    ];
+    let path = django(folder.path(), &rows);
+    // What is configured for new identities is not for those of the old server.
+    let gate = Gate::start("[totp]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = 60\n");
+    report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
+    let [verifier, svc] = rows.map(|(_, name, realm, seed)| Caller {
+        name: name.into(),
+        realm: realm.into(),
+        seed: seed.into(),
+    });
+    let verify = |token: &str| {
+        let body = json!({ "name": svc.name, "realm": svc.realm, "token": token }).to_string();
+        let fields = verifier.fields() + "Content-Type: application/json\r\n";
+        send(gate.service, "POST", "/ungleichotp/verify/", &fields, &body).status
+    };
+    assert_eq!(verify(&svc.token()), 200);
+    assert_eq!(verify(&svc.wrong_token()), 403);
+}
+
+#[test]
+fn all_rows_come_in_or_none() {
+    let gate = Gate::start("");
+    let store = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON identity WHEN NEW.name = 'last'
+                  BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    store.execute_batch(refuse).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = django(
+        folder.path(),
+        &[(1, "n", "r", SEED), (2, "last", "r", SEED)],
+    );
+    let output = import(&gate, path.to_str().unwrap(), &["--apply"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).contains("not this one"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(stdout(&output), "");
+    assert_eq!(identities(&gate), [] as [Value; 0]);
+}
+
+#[test]
+fn number_that_leaves_no_next_one_is_not_kept() {
+    let gate = Gate::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let path = django(folder.path(), &[(i64::MAX, "n", "r", SEED)]);
+    let report = report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
+    assert_eq!(report["rows"][0]["outcome"], "new_id");
+    gate.register("next", "r");
+}
+
+#[test]
+fn names_are_shown_in_columns_and_cannot_draw_on_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [(9, "a\x1b[2J\nb", "r", SEED), (1000, "\u{202e}n", "r", "1")];
+    let path = django(folder.path(), &rows);
+    let output = realmgate(&["import", "django", path.to_str().unwrap()])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        stdout(&output),
+        concat!(
+            "  id  name@realm       outcome\n",
+            "   9  a\\u{1b}[2J\\nb@r  comes in\n",
+            "1000  \\u{202e}n@r      stays out: ",
+            "the seed is not base32 (letters A to Z and digits 2 to 7)\n",
+            "2 rows: 1 would come in, 0 were here already, 1 stay out\n",
+            "nothing was written; --apply takes them\n",
+        )
+    );
 }

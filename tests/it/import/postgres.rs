@@ -1,0 +1,153 @@
+//! Reading a PostgreSQL of the test's own.
+
+use serde_json::json;
+
+use super::{PLAIN_MODEL, SEED, USER_MODEL, identities, import, report};
+use crate::certificate::certificate;
+use crate::harness::{Caller, Gate, get, realmgate, stderr, until};
+use crate::postgres::Postgres;
+
+/// Makes the table without Django's user, and one row that everybody may read.
+fn plain(postgres: &Postgres) {
+    postgres.sql(&PLAIN_MODEL.replace(
+        "integer NOT NULL PRIMARY KEY AUTOINCREMENT",
+        "bigserial PRIMARY KEY",
+    ));
+    postgres.sql("GRANT SELECT ON otpauth_otpseed TO public");
+    postgres.sql(&format!(
+        "INSERT INTO otpauth_otpseed (name, realm, seed) VALUES ('x', 'y', '{SEED}')"
+    ));
+}
+
+/// Runs a look in an empty folder and says how it ended: the exit code and both outputs.
+fn look(url: &str, environment: &[(&str, &str)]) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = realmgate(&["import", "django", url])
+        .current_dir(folder.path())
+        .env_remove("PGPASSWORD")
+        .env_remove("SSL_CERT_FILE")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+    (output.status.code().unwrap(), text)
+}
+
+#[test]
+fn postgresql_is_read_by_its_url() {
+    let postgres = Postgres::start();
+    postgres.sql(
+        &USER_MODEL
+            .replace(
+                "integer NOT NULL PRIMARY KEY AUTOINCREMENT",
+                "serial PRIMARY KEY",
+            )
+            .replace("datetime", "timestamptz")
+            .replace("bool", "boolean"),
+    );
+    postgres.sql(&format!(
+        "INSERT INTO otpauth_otpseed VALUES
+           (3, '!', NULL, false, 'a', '', '', '', false, true, '2018-11-17 21:45:03.5+00', 'svc', 'payments', '{SEED}'),
+           (9, '!', NULL, false, 'b', '', '', '', false, false, '2018-11-17 21:45:03+00', ' off ', 'r', '{SEED}')"
+    ));
+    let gate = Gate::start("");
+    let report = report(&import(&gate, &postgres.url(), &["--apply"]));
+    assert_eq!(
+        report["rows"][1]["notes"],
+        json!([
+            "disabled, as is_active was off",
+            "white space around it cut off"
+        ])
+    );
+    let rows = identities(&gate);
+    assert_eq!(
+        (&rows[0]["id"], &rows[0]["created"]),
+        (&json!(3), &json!(1_542_491_103))
+    );
+    let caller = Caller {
+        name: "svc".into(),
+        realm: "payments".into(),
+        seed: SEED.into(),
+    };
+    until("the server has noticed", || {
+        get(gate.service, "/forward-auth", &caller.fields()).status == 200
+    });
+}
+
+#[test]
+fn table_without_djangos_user_is_read() {
+    let postgres = Postgres::start();
+    plain(&postgres);
+    let (code, text) = look(&postgres.url(), &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains(" 1  x@y         comes in\n"), "{text}");
+}
+
+#[test]
+fn server_is_reached_through_its_socket() {
+    let postgres = Postgres::start();
+    plain(&postgres);
+    for more in ["", "?sslmode=require"] {
+        let (code, text) = look(&format!("{}{more}", postgres.socket_url()), &[]);
+        assert_eq!(code, 0, "{more}: {text}");
+    }
+}
+
+#[test]
+fn database_without_the_table_is_told() {
+    let postgres = Postgres::start();
+    let (code, text) = look(&postgres.url(), &[]);
+    assert_eq!(code, 2);
+    assert!(text.contains("no table otpauth_otpseed"), "{text}");
+}
+
+#[test]
+fn password_is_taken_from_the_url_or_the_environment_and_never_shown() {
+    let postgres = Postgres::start();
+    plain(&postgres);
+    postgres.sql("CREATE ROLE otp LOGIN PASSWORD 'geheim'");
+    let (with, without) = (postgres.url_of("otp:geheim"), postgres.url_of("otp"));
+    assert_eq!(look(&with, &[]).0, 0);
+    assert_eq!(look(&without, &[("PGPASSWORD", "geheim")]).0, 0);
+    let wrong = postgres.url_of("otp:falsch");
+    for (url, environment) in [(&wrong, &[][..]), (&without, &[("PGPASSWORD", "falsch")])] {
+        let (code, text) = look(url, environment);
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains("password authentication failed"), "{text}");
+        assert!(!text.contains("falsch"), "{text}");
+    }
+}
+
+#[test]
+fn tls_is_used_where_asked_for_with_a_certificate_that_the_system_trusts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let postgres = Postgres::start_with_tls(&cert, &key);
+    plain(&postgres);
+    // Nobody gets in without TLS any more.
+    postgres.sql(
+        "CREATE FUNCTION refuse() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+           IF (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) THEN RETURN true; END IF;
+           RAISE EXCEPTION 'in clear'; END $$;
+         ALTER TABLE otpauth_otpseed RENAME TO rows;
+         CREATE VIEW otpauth_otpseed AS SELECT * FROM rows WHERE refuse()",
+    );
+    let url = format!("{}?sslmode=require", postgres.url());
+    let (code, text) = look(&url, &[("SSL_CERT_FILE", &cert)]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = look(&url, &[]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("certificate"), "{text}");
+    let (code, text) = look(&postgres.url(), &[]);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("in clear"), "{text}");
+}
+
+#[test]
+fn server_without_tls_is_refused_where_it_is_asked_for() {
+    let postgres = Postgres::start();
+    plain(&postgres);
+    let (code, text) = look(&format!("{}?sslmode=require", postgres.url()), &[]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("does not support TLS"), "{text}");
+}

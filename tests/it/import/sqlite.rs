@@ -1,0 +1,139 @@
+//! Reading SQLite files, and what is no database.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::slice::from_ref;
+
+use rusqlite::Connection;
+
+use super::{SEED, django};
+use crate::harness::{realmgate, stderr, stdout};
+
+/// Runs a look at a file in its folder and returns what is printed.
+fn look(path: &Path, store: &Path) -> String {
+    let output = realmgate(&["import", "django", path.to_str().unwrap()])
+        .current_dir(store)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    stdout(&output)
+}
+
+/// Puts a database in WAL mode; as long as the connection lives, what it writes stays in the log.
+fn log_ahead(path: &Path) -> Connection {
+    let database = Connection::open(path).unwrap();
+    database.pragma_update(None, "journal_mode", "WAL").unwrap();
+    database
+        .pragma_update(None, "wal_autocheckpoint", 0)
+        .unwrap();
+    database
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn rows_in_the_log_of_a_running_server_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = django(folder.path(), &[(1, "old", "r", SEED)]);
+    let server = log_ahead(&path);
+    let sql = "INSERT INTO otpauth_otpseed (name, realm, seed) VALUES ('late', 'r', ?1)";
+    server.execute(sql, [SEED]).unwrap();
+    let text = look(&path, folder.path());
+    assert!(text.contains("2  late@r"), "{text}");
+}
+
+#[test]
+fn copy_without_its_log_is_read_and_nothing_is_made_beside_it() {
+    // The name would mean something else in a URI.
+    let folder = tempfile::Builder::new()
+        .prefix("a?b#c%41 d")
+        .tempdir()
+        .unwrap();
+    let path = django(folder.path(), &[(1, "n", "r", SEED)]);
+    drop(log_ahead(&path));
+    assert_eq!(files(folder.path()), from_ref(&path));
+    let before = fs::read(&path).unwrap();
+    let text = look(&path, folder.path());
+    assert!(text.contains("1  n@r"), "{text}");
+    assert_eq!(files(folder.path()), from_ref(&path));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn journal_that_would_have_to_be_played_back_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = django(folder.path(), &[(1, "n", "r", SEED)]);
+    let server = Connection::open(&path).unwrap();
+    server
+        .execute_batch(
+            "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN;
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+             INSERT INTO otpauth_otpseed (name, realm, seed) SELECT 'n' || i, 'r', 's' FROM n",
+        )
+        .unwrap();
+    // A crash in the middle of a write: the file as it is then, with its journal, and nobody's lock.
+    let crashed = folder.path().join("crashed.sqlite3");
+    fs::copy(&path, &crashed).unwrap();
+    let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
+    fs::copy(journal(&path), journal(&crashed)).unwrap();
+    let output = realmgate(&["import", "django", crashed.to_str().unwrap()])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = stderr(&output);
+    assert!(error.contains("has a log or a journal"), "{error}");
+}
+
+#[test]
+fn database_that_is_none_of_ungleich_otp_is_told_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(
+        path("text"),
+        "no database, but long enough to be taken for one at first sight: ".repeat(30),
+    )
+    .unwrap();
+    Connection::open(path("other"))
+        .unwrap()
+        .execute_batch("CREATE TABLE t (a)")
+        .unwrap();
+    Connection::open(path("older"))
+        .unwrap()
+        .execute_batch("CREATE TABLE otpauth_otpseed (id integer, name text, seed text)")
+        .unwrap();
+    for (source, code, message) in [
+        (path("missing"), 2, "missing: no such file"),
+        (path("."), 2, "cannot be read: is a directory"),
+        (path("text"), 2, "text: not an SQLite database"),
+        (path("other"), 2, "no table otpauth_otpseed"),
+        (path("older"), 2, "has no column \"realm\""),
+        ("mysql://h/d".into(), 2, "this kind of database is not read"),
+        (
+            "postgres://u:geheim@127.0.0.1:1/d".into(),
+            3,
+            "PostgreSQL at 127.0.0.1 port 1 cannot be reached",
+        ),
+        (
+            "postgres://u:geheim@h:p/d".into(),
+            2,
+            "the URL cannot be read",
+        ),
+    ] {
+        let output = realmgate(&["import", "django", &source])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.contains(message), "{error}");
+        assert!(!error.contains("geheim"), "{error}");
+    }
+}
