@@ -204,13 +204,15 @@ impl ForwardAuth {
         answer
     }
 
-    /// Returns the fields that Envoy should take off: what was consumed, and what nobody has proved.
+    /// Returns the fields that Envoy should take off: the credential, which a client may send where nobody
+    /// asked for it, and what nobody has proved.
     pub(super) fn doomed(&self, permit: &Permit) -> Vec<&str> {
-        let mut doomed = vec![self.identity_headers.token().as_str()];
+        let mut doomed = vec![
+            self.identity_headers.token().as_str(),
+            AUTHORIZATION.as_str(),
+        ];
         if permit.principal().is_none() {
             doomed.extend(self.identity_headers.names().map(HeaderName::as_str));
-        } else {
-            doomed.push(AUTHORIZATION.as_str());
         }
         doomed
     }

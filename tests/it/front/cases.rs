@@ -72,6 +72,22 @@ pub(super) fn public_route_passes_without_identity(program: Program) {
     }
 }
 
+/// A token is good anywhere for as long as it lasts, whoever asked for it.
+pub(super) fn credential_on_a_public_route_stays_here(program: Program) {
+    let rig = Rig::start(program);
+    let token = rig.billing.token();
+    let url = format!("http://{}/public/x", rig.address());
+    let user = format!("billing@payments:{token}");
+    assert_eq!(curl(&["-u", &user, &url]), "200");
+    let reply = get(rig.address(), "/public/x", &rig.billing.fields());
+    assert_eq!(reply.status, 200);
+    for seen in rig.app.seen() {
+        no_credential(&seen);
+        assert!(!seen.contains(&token), "{seen}");
+    }
+    assert_eq!(rig.app.seen().len(), 2);
+}
+
 pub(super) fn nothing_passes_while_realmgate_is_down(program: Program) {
     let mut rig = Rig::start(program);
     rig.gate.child.kill().unwrap();

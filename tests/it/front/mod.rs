@@ -123,6 +123,7 @@ macro_rules! tests_of {
                 cases: other_realm_is_403,
                 cases: credential_twice_is_401,
                 cases: public_route_passes_without_identity,
+                cases: credential_on_a_public_route_stays_here,
                 cases: nothing_passes_while_realmgate_is_down,
                 cases: claimed_identity_never_arrives_beside_a_good_credential,
                 cases: claimed_identity_never_arrives_on_a_public_route,
