@@ -292,25 +292,6 @@ pub(super) fn upgrade_to_something_else_is_no_way_around(program: Program) {
     rig.nothing_passed();
 }
 
-/// nginx speaks it over TLS only, which the file leaves to its reader.
-pub(super) fn http2_passes_where_it_is_spoken(program: Program) {
-    if !program.speaks_http2() {
-        return;
-    }
-    let rig = Rig::start(program);
-    let url = format!("http://{}/api", rig.address());
-    let name = ["-H", "X-Auth-Name: billing", "-H", "X-Auth-Realm: payments"];
-    let token = format!("X-Auth-Token: {}", rig.billing.token());
-    let args = [
-        &["--http2-prior-knowledge", "-d", "hello"],
-        &name[..],
-        &["-H", &token, &url],
-    ];
-    assert_eq!(curl(&args.concat()), "200");
-    assert!(rig.passed_as(&rig.billing).contains("hello"));
-    assert_eq!(curl(&["--http2-prior-knowledge", &url]), "401");
-}
-
 /// `/ops` takes GET and POST; every other method there is what any authenticated principal may.
 pub(super) fn methods_are_those_of_the_request(program: Program) {
     let rig = Rig::start(program);
@@ -388,6 +369,11 @@ pub(super) fn whole_url_in_the_request_line_is_no_way_around(program: Program) {
         ("http://admin.example/api", "app.example"),
         ("http://app.example/api", "admin.example"),
         ("http://admin.example/api", "admin.example"),
+        ("http://app.example/api", "app.example"),
+        ("https://app.example/api", "app.example"),
+        ("ftp://app.example/api", "app.example"),
+        ("HTTP://app.example/api", "app.example"),
+        ("http://app.example/public/../api", "app.example"),
         ("http:ops/x", "app.example"),
         ("mailto:x@admin.example", "app.example"),
         ("http:healthz", "app.example"),
@@ -578,7 +564,7 @@ fn begin(rig: &Rig, request: &str) -> (Reply, TcpStream) {
 }
 
 /// Returns the status.
-fn curl(args: &[&str]) -> String {
+pub(super) fn curl(args: &[&str]) -> String {
     let output = Command::new("curl")
         .args(["--silent", "--max-time", "20", "--output", "/dev/null"])
         .args(["--write-out", "%{http_code}"])

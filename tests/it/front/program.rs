@@ -25,7 +25,7 @@ pub(super) enum Program {
 
 /// One that runs, in a folder of its own. Ended when dropped.
 pub(super) struct Running {
-    program: Program,
+    pub(super) program: Program,
     pub(super) address: SocketAddr,
     child: Child,
     folder: TempDir,
@@ -42,11 +42,6 @@ impl Program {
             Self::Envoy => &["envoy/http.yaml"],
             Self::EnvoyGrpc => &["envoy/grpc.yaml"],
         }
-    }
-
-    /// Says whether clients may speak HTTP/2 to the listener of the file.
-    pub(super) fn speaks_http2(self) -> bool {
-        self != Self::Nginx
     }
 
     pub(super) fn is_envoy(self) -> bool {
