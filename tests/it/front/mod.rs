@@ -2,7 +2,9 @@
 //!
 //! [`cases`] says what must hold, whichever front proxy asks; every case is a test of its own for each.
 
+mod answers;
 mod cases;
+mod connections;
 mod http2;
 mod manifests;
 mod paths;
@@ -176,6 +178,12 @@ macro_rules! tests_of {
                 cases: questions_share_connections,
                 cases: front_proxy_may_narrow_who_passes_to_a_realm,
                 paths: path_that_was_decided_on_is_the_one_that_arrives,
+                connections: each_request_of_a_connection_is_asked_about,
+                connections: pipelined_request_is_asked_about_too,
+                connections: description_nominated_as_hop_by_hop_is_no_way_around,
+                connections: credential_nominated_as_hop_by_hop_never_arrives,
+                connections: questions_about_bodies_and_upgrades_share_connections,
+                answers: answer_that_is_no_permit_lets_nothing_pass,
                 http2: http2_passes,
                 http2: http2_by_the_frame_passes,
                 http2: authority_beside_another_host_is_no_way_around,
