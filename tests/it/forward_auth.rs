@@ -1,6 +1,11 @@
 //! Forward-auth, asked directly and by the real nginx.
 
-use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send};
+use std::io::Write;
+use std::net::TcpStream;
+
+use crate::harness::{
+    Caller, Gate, Reply, Upstream, get, parse, read_message, routes, send, until,
+};
 
 fn described(path: &str) -> String {
     format!("X-Original-Method: GET\r\nX-Original-URL: https://app.example{path}\r\n")
@@ -167,4 +172,166 @@ fn request_line_without_a_path_is_no_question() {
         let reply = get(gate.service, target, &caller.fields());
         assert_eq!(reply.status, 400, "{target}");
     }
+}
+
+/// Describes a request for a path.
+type Words = fn(&str) -> String;
+
+/// Every address that reads a description from fields, and the words in which it is asked about a path of the host
+/// `app.example`.
+const ENDPOINTS: [(&str, Words); 4] = [
+    ("nginx", described),
+    ("traefik", forwarded),
+    ("caddy", forwarded),
+    ("haproxy", forwarded),
+];
+
+fn forwarded(path: &str) -> String {
+    format!(
+        "X-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: app.example\r\n\
+         X-Forwarded-Uri: {path}\r\n"
+    )
+}
+
+#[test]
+fn each_endpoint_reads_its_own_words_and_no_others() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let caller = gate.register("billing", "payments");
+    let fields = caller.fields();
+    for (name, own) in ENDPOINTS {
+        let endpoint = format!("/forward-auth/{name}");
+        let foreign: Words = if name == "nginx" {
+            forwarded
+        } else {
+            described
+        };
+        for (words, expected) in [
+            (own("/api"), 200),
+            (own("/ops"), 403),
+            (foreign("/api"), 403),
+            (own("/ops") + &foreign("/api"), 403),
+            (foreign("/api") + &own("/ops"), 403),
+            (own("/api") + &foreign("/ops"), 200),
+            (own("/api") + &own("/api"), 403),
+            (String::new(), 403),
+        ] {
+            let reply = get(gate.service, &endpoint, &format!("{words}{fields}"));
+            assert_eq!(
+                (reply.status, &*reply.body),
+                (expected, ""),
+                "{name}: {words}"
+            );
+            assert_eq!(reply.field("Content-Length"), Some("0"), "{reply:?}");
+        }
+    }
+    for words in [described("/api"), forwarded("/api")] {
+        let reply = get(
+            gate.service,
+            "/forward-auth/envoy/ops",
+            &format!("{words}{fields}"),
+        );
+        assert_eq!((reply.status, &*reply.body), (403, ""), "{words}");
+    }
+}
+
+#[test]
+fn envoys_path_is_read_as_it_came() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let caller = gate.register("billing", "payments");
+    for (target, expected) in [
+        ("/forward-auth/envoy/public", 200),
+        ("/forward-auth/envoy/", 401),
+        ("/forward-auth/envoy", 404),
+        ("/forward-auth/envoyx/public", 404),
+        ("/forward-auth/envoy?/public", 404),
+        ("/forward-auth/envoy//public", 403),
+        ("/forward-auth/envoy/public//x", 403),
+        ("/forward-auth/envoy/public/../ops", 403),
+        ("/forward-auth/envoy/public/..", 403),
+        ("/forward-auth/envoy/public/%2e%2e/ops", 403),
+        ("/forward-auth/envoy/public/%2E./ops", 403),
+        ("/forward-auth/envoy/public%2f..%2fops", 403),
+        ("/forward-auth/envoy/public\\..\\ops", 403),
+        ("/forward-auth/envoy/public#/../ops", 403),
+        ("/forward-auth/envoy/public\u{e9}", 403),
+        ("/forward-auth/envoy/ops?/public", 401),
+        ("/forward-auth/envoy/../forward-auth", 403),
+        ("/forward-auth/envoy/..", 403),
+        ("/forward-auth/nginx/../envoy/public", 404),
+        ("/forward-auth%2fenvoy/public", 404),
+        ("//forward-auth/envoy/public", 404),
+    ] {
+        let reply = get(gate.service, target, "");
+        assert_eq!(reply.status, expected, "{target}");
+    }
+    let reply = get(gate.service, "/forward-auth/envoy/ops", &caller.fields());
+    assert_eq!(reply.status, 403);
+}
+
+/// Reads answers without a body off one connection.
+fn answers(gate: &Gate, request: &str) -> Vec<u16> {
+    let mut stream = TcpStream::connect(gate.service).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut statuses = Vec::new();
+    while let Some(answer) = read_message(&mut stream) {
+        statuses.push(parse(answer.as_bytes()).status);
+    }
+    statuses
+}
+
+/// Two questions in one packet, the first of which has a body that looks like a third.
+#[test]
+fn body_of_a_sub_request_is_never_taken_for_a_question() {
+    let gate = Gate::start("");
+    let caller = gate.register("billing", "payments");
+    let hidden = format!(
+        "GET /forward-auth HTTP/1.1\r\nHost: h\r\n{}\r\n",
+        caller.fields()
+    );
+    let length = hidden.len();
+    let last = "GET /forward-auth HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    for (fields, body) in [
+        (format!("Content-Length: {length}\r\n"), hidden.clone()),
+        (
+            "Transfer-Encoding: chunked\r\n".to_owned(),
+            format!("{length:x}\r\n{hidden}\r\n0\r\n\r\n"),
+        ),
+        (
+            format!("Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: {length}\r\n"),
+            hidden.clone(),
+        ),
+        (
+            format!("Expect: 100-continue\r\nContent-Length: {length}\r\n"),
+            hidden.clone(),
+        ),
+        // Announced and not sent: what follows is the body.
+        (
+            format!("Content-Length: {}\r\n", last.len() + 1),
+            String::new(),
+        ),
+    ] {
+        let first = format!("POST /forward-auth HTTP/1.1\r\nHost: h\r\n{fields}\r\n{body}");
+        let statuses = answers(&gate, &format!("{first}{last}"));
+        // Whether the connection lives on is realmgate's to say; nothing in the body is a question.
+        assert!(
+            matches!(*statuses, [401] | [401, 401]),
+            "{fields}: {statuses:?}"
+        );
+    }
+}
+
+/// The answer comes at once, and the connection goes.
+#[test]
+fn endless_body_of_a_sub_request_is_not_read() {
+    let gate = Gate::start("");
+    let mut stream = TcpStream::connect(gate.service).unwrap();
+    let head = "POST /forward-auth HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let answer = read_message(&mut stream).unwrap();
+    assert_eq!(parse(answer.as_bytes()).status, 401);
+    until("the connection goes", || {
+        stream.write_all(&[b'x'; 1024]).is_err()
+    });
 }

@@ -26,6 +26,7 @@ use super::answer::Answer;
 use super::peer_of;
 use super::route::{Question, RouteTable};
 use super::rules::Live;
+use super::target::Ambiguity;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
 use crate::telemetry;
@@ -84,7 +85,7 @@ pub(super) enum Refusal {
     #[error("the original {0} is not what a front proxy should send")]
     Malformed(&'static str),
     #[error("the original path is ambiguous: {0}")]
-    Path(#[from] super::target::Ambiguity),
+    Path(#[from] Ambiguity),
     #[error("the query of the forward-auth address is not made of realm= and name=")]
     Query,
     #[error("no route fits the original request")]
@@ -137,7 +138,10 @@ impl ForwardAuth {
     async fn decide(&self, session: &Session, proxy: FrontProxy) -> Answer {
         let source = peer_of(session).map(|peer| peer.ip().to_canonical());
         let header = session.req_header();
-        let policy = self.policy(header, source, proxy);
+        let policy = match proxy {
+            FrontProxy::Envoy if has_fragment(session) => Err(Ambiguity::Character.into()),
+            _ => self.policy(header, source, proxy),
+        };
         match self.judge(source, &header.headers, policy).await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
             Verdict::Denied(denial) => Answer::sub_request_denied(&denial),
@@ -272,6 +276,17 @@ impl ForwardAuth {
             Some(narrowed) => route.and(narrowed),
         })
     }
+}
+
+/// Says whether the request line holds `#`. Pingora has dropped what follows by the time that there is a
+/// path, and an application of Envoy's may still get it. What is not HTTP/1 cannot be looked at.
+fn has_fragment(session: &Session) -> bool {
+    let Some(http1) = session.as_downstream().as_http1() else {
+        return true;
+    };
+    let head = http1.get_headers_raw_bytes();
+    let line = head.split(|&byte| byte == b'\n').next();
+    line.is_none_or(|line| line.contains(&b'#'))
 }
 
 fn route_policy(routes: &RouteTable, described: &Described<'_>) -> Result<Policy, Refusal> {
