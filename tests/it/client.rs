@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::certificate::certificate;
 use crate::harness::{Caller, Gate, read_message, realmgate, stderr, stdout};
 use crate::nginx::Nginx;
+use crate::port::Port;
 
 fn client(args: &[&str]) -> Command {
     let mut command = realmgate(&["client"]);
@@ -329,12 +330,9 @@ impl Canned {
 
 #[test]
 fn server_that_cannot_be_reached_is_exit_code_3() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = Port::reserve();
     let nobody = Canned {
-        address,
+        address: port.address,
         requests: Arc::default(),
     };
     fails(&nobody.list(&[]), 3, "cannot be reached");

@@ -237,7 +237,7 @@ impl Upstream {
         Self::serve(TcpListener::bind("127.0.0.1:0").unwrap(), delay)
     }
 
-    /// Starts one at an address that was free a moment ago.
+    /// Starts one at a reserved address.
     pub(crate) fn start_at(address: SocketAddr) -> Self {
         Self::serve(TcpListener::bind(address).unwrap(), Duration::ZERO)
     }

@@ -19,6 +19,7 @@ mod import;
 mod lifecycle;
 mod limits;
 mod nginx;
+mod port;
 mod postgres;
 mod proxy;
 mod reload;

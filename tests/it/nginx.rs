@@ -1,28 +1,28 @@
 //! The real nginx.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command};
 
 use tempfile::TempDir;
 
 use crate::harness::until;
+use crate::port::Port;
 
 /// A running nginx in a folder of its own. Ended when dropped.
 pub(crate) struct Nginx {
     pub(crate) address: SocketAddr,
     child: Child,
     _folder: TempDir,
+    _port: Port,
 }
 
 impl Nginx {
     /// Starts it with the configuration that `configure` makes for the address to listen on.
     pub(crate) fn start(configure: impl FnOnce(SocketAddr) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // nginx does not say which port it got: take one, and give it back just before.
-        let address = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap();
+        let port = Port::reserve();
+        let address = port.address;
         let config = folder.path().join("nginx.conf");
         fs::write(&config, configure(address)).unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -40,6 +40,7 @@ impl Nginx {
             address,
             child,
             _folder: folder,
+            _port: port,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The real PostgreSQL, in a folder of its own.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::harness::{stderr, until};
+use crate::port::Port;
 
 /// Whom the server lets in: `django` without a password, `otp` over the network with one only.
 const ACCESS: &str = "local all all trust
@@ -21,6 +22,7 @@ pub(crate) struct Postgres {
     port: u16,
     child: Child,
     folder: TempDir,
+    _reserved: Port,
 }
 
 impl Postgres {
@@ -65,10 +67,8 @@ impl Postgres {
                 chown(data.join("server.key"), Some(user), Some(group)).unwrap();
             }
         }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap()
-            .port();
+        let reserved = Port::reserve();
+        let port = reserved.address.port();
         let child = program("postgres")
             .arg("-D")
             .arg(&data)
@@ -84,6 +84,7 @@ impl Postgres {
             port,
             child,
             folder,
+            _reserved: reserved,
         };
         until("PostgreSQL answers", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()

@@ -2,13 +2,14 @@
 //! replaced.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::harness::{get, until};
+use crate::port::Port;
 
 /// A front proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(super) struct Running {
     pub(super) address: SocketAddr,
     child: Child,
     folder: TempDir,
+    _port: Port,
 }
 
 impl Program {
@@ -119,10 +121,8 @@ impl Program {
     /// text; it also says how many of the three addresses it has replaced.
     fn launch(self, prepare: impl Fn(SocketAddr, &str, String) -> (String, usize)) -> Running {
         let folder = tempfile::tempdir().unwrap();
-        // None of them says which port it got: take one, and give it back just before.
-        let address = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap();
+        let port = Port::reserve();
+        let address = port.address;
         let mut replaced = 0;
         for file in self.files() {
             let path = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -152,6 +152,7 @@ impl Program {
             address,
             child,
             folder,
+            _port: port,
         };
         until("the front proxy listens", || {
             if let Some(status) = running.child.try_wait().unwrap() {

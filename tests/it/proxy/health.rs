@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use crate::harness::{Gate, Upstream, get, read_message, until};
+use crate::port::Port;
 
 fn open_to_all(peers: &[SocketAddr], check: &str) -> String {
     let peers: Vec<String> = peers.iter().map(|peer| format!("\"{peer}\"")).collect();
@@ -35,11 +36,6 @@ fn ailing() -> SocketAddr {
     address
 }
 
-fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 #[test]
 fn peer_that_ails_gets_no_requests() {
     let good = Upstream::start();
@@ -54,7 +50,8 @@ fn peer_that_ails_gets_no_requests() {
 
 #[test]
 fn no_healthy_peer_is_503_and_one_that_returns_is_asked_again() {
-    let address = nobody();
+    let port = Port::reserve();
+    let address = port.address;
     let gate = Gate::start(&open_to_all(&[address], "tcp"));
     until("the peer counts as gone", || {
         let reply = get(gate.gateway, "/x", "");

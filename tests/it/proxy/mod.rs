@@ -4,10 +4,10 @@ mod headers;
 mod health;
 mod target;
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::harness::{Gate, Upstream, field, get, routes, send};
+use crate::port::Port;
 
 fn gate() -> (Gate, Upstream) {
     let upstream = Upstream::start();
@@ -124,10 +124,8 @@ fn body_reaches_the_upstream_whole() {
 
 #[test]
 fn no_route_is_404_and_dead_upstream_502_and_slow_one_504() {
-    let dead = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = Port::reserve();
+    let dead = port.address;
     let slow = Upstream::start_slow(Duration::from_secs(10));
     let gate = Gate::start(&format!(
         r#"
@@ -163,10 +161,8 @@ fn no_route_is_404_and_dead_upstream_502_and_slow_one_504() {
 
 #[test]
 fn dead_peer_is_passed_over() {
-    let dead = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = Port::reserve();
+    let dead = port.address;
     let upstream = Upstream::start();
     let gate = Gate::start(&format!(
         r#"
