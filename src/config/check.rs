@@ -14,8 +14,8 @@ use super::raw::{self, List, Opt, Raw};
 use super::scalar::{flag, part};
 use super::source::Source;
 use super::{
-    Compat, Config, Gateway, Limits, Log, LogFormat, Server, Service, Shutdown, Timeouts, Totp,
-    route,
+    Compat, Config, Gateway, Limits, Log, LogFormat, Server, Service, Shutdown, Timeouts, Tls,
+    Totp, route,
 };
 use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
 use crate::headers::CredentialHeaders;
@@ -56,8 +56,9 @@ const TAKEN: [&str; 29] = [
 /// Checks everything, in the order of the reference file.
 pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigError> {
     let store = source.store(&raw.store.0, &raw.cache.0)?;
-    let service = source.service(&raw.service.0)?;
-    let gateway = source.gateway(&raw.gateway.0, &raw.service.0, &service)?;
+    let tls = source.tls(raw)?;
+    let service = source.service(&raw.service.0, &tls)?;
+    let gateway = source.gateway(&raw.gateway.0, &raw.service.0, &service, &tls)?;
     let grpc = match &raw.grpc.0.listen {
         Some(listen) => Some(source.listen("grpc.listen", Some(listen), 8082)?),
         None => None,
@@ -124,6 +125,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         realms,
         totp,
         credential_headers,
+        tls,
         limits,
         timeouts,
         server,
@@ -136,24 +138,27 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
 }
 
 impl Source<'_> {
-    fn service(&self, raw: &raw::Service) -> Result<Service, ConfigError> {
+    fn service(&self, raw: &raw::Service, tls: &Tls) -> Result<Service, ConfigError> {
         Ok(Service {
             listen: self.listen("service.listen", raw.listen.as_ref(), 8081)?,
             trusted_proxies: match &raw.trusted_proxies {
-                Some(networks) => self.networks(networks)?,
+                Some(networks) => self.networks("service.trusted_proxies", networks)?,
                 None => vec![
                     IpNet::from(IpAddr::from([127, 0, 0, 1])),
                     IpNet::from(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),
                 ],
             },
+            wire: self.wire("service", &raw.wire(), tls)?,
         })
     }
 
-    fn networks(&self, raw: &Spanned<List>) -> Result<Vec<IpNet>, ConfigError> {
+    pub(super) fn networks(
+        &self,
+        key: &str,
+        raw: &Spanned<List>,
+    ) -> Result<Vec<IpNet>, ConfigError> {
         let network = |(at, raw): (usize, &Spanned<String>)| {
-            let refuse = |expected: String| {
-                self.refuse(&format!("service.trusted_proxies[{at}]"), raw, expected)
-            };
+            let refuse = |expected: String| self.refuse(&format!("{key}[{at}]"), raw, expected);
             let text = raw.get_ref();
             let network: IpNet = text
                 .parse()
@@ -173,6 +178,7 @@ impl Source<'_> {
         raw: &raw::Gateway,
         raw_service: &raw::Service,
         service: &Service,
+        tls: &Tls,
     ) -> Result<Gateway, ConfigError> {
         let listen = self.listen("gateway.listen", raw.listen.as_ref(), 8080)?;
         let (one, other) = (listen.ip(), service.listen.ip());
@@ -192,6 +198,7 @@ impl Source<'_> {
         Ok(Gateway {
             listen,
             serve_api: flag(raw.serve_api.as_ref()),
+            wire: self.wire("gateway", &raw.wire(), tls)?,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The configuration: what was typed ([`raw`]) becomes what it means ([`Config`]), or an error that
 //! names the place, the key, the value and what was expected.
 //!
-//! [`Source`] joins the file and the environment, [`check`], [`database`] and [`route`] check them. After that no
+//! [`Source`] joins the file and the environment, [`check`], [`database`], [`route`] and [`tls`] check them. After that no
 //! module asks again whether a value is there or makes sense.
 
 mod check;
@@ -12,6 +12,7 @@ mod reload;
 mod route;
 mod scalar;
 mod source;
+mod tls;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::store;
 use source::Source;
 
 pub use error::{ConfigError, Place};
+pub use tls::{Certificate, ClientCertificates, ClientRoots, Tls, TlsVersion, Wire};
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct Config {
     pub totp: Totp,
     /// `[credentials]`: three distinct fields that carry nothing else.
     pub credential_headers: CredentialHeaders,
+    /// `[tls]` and `[[certificate]]`.
+    pub tls: Tls,
     /// `[limits]`.
     pub limits: Limits,
     /// `[timeouts]`.
@@ -71,6 +75,8 @@ pub struct Service {
     /// Who is believed about the original request; 127.0.0.1/32 and ::1/128 unless configured. Without
     /// host bits; not empty if there are routes.
     pub trusted_proxies: Vec<IpNet>,
+    /// What comes before HTTP.
+    pub wire: Wire,
 }
 
 /// The listener of the transparent proxy.
@@ -80,6 +86,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Whether it also answers for realmgate's own endpoints; false unless configured.
     pub serve_api: bool,
+    /// What comes before HTTP.
+    pub wire: Wire,
 }
 
 /// How tokens are checked.

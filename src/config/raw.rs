@@ -22,6 +22,8 @@ pub(super) struct Raw {
     pub(super) realms: Table<Realms>,
     pub(super) credentials: Table<Credentials>,
     pub(super) totp: Table<Totp>,
+    pub(super) tls: Table<Tls>,
+    pub(super) certificate: Vec<Spanned<Table<Certificate>>>,
     pub(super) limits: Table<Limits>,
     pub(super) timeouts: Table<Timeouts>,
     pub(super) server: Table<Server>,
@@ -33,7 +35,7 @@ pub(super) struct Raw {
 }
 
 /// Names the sections whose keys the environment may override, each with its keys.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 14] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 15] {
     [
         ("store", keys::<Store>()),
         ("cache", keys::<Cache>()),
@@ -43,6 +45,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 14] {
         ("realms", keys::<Realms>()),
         ("credentials", keys::<Credentials>()),
         ("totp", keys::<Totp>()),
+        ("tls", keys::<Tls>()),
         ("limits", keys::<Limits>()),
         ("timeouts", keys::<Timeouts>()),
         ("server", keys::<Server>()),
@@ -72,12 +75,29 @@ tables! {
         unknown_ttl: String,
         stale_if_error: String,
     }
-    Service { listen: String, trusted_proxies: List, no_front_proxy: bool }
-    Gateway { listen: String, serve_api: bool }
+    Service {
+        listen: String,
+        trusted_proxies: List,
+        no_front_proxy: bool,
+        tls: bool,
+        client_certificates: String,
+        h2c: bool,
+        proxy_protocol: List,
+    }
+    Gateway {
+        listen: String,
+        serve_api: bool,
+        tls: bool,
+        client_certificates: String,
+        h2c: bool,
+        proxy_protocol: List,
+    }
     Grpc { listen: String }
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
     Totp { window: i64, algorithm: String, digits: i64, period: i64 }
+    Tls { min_version: String, client_ca: String }
+    Certificate { cert: String, key: String }
     Limits { body_bytes: i64, connections: i64, connections_per_address: i64 }
     Timeouts { keep_alive: String, header: String, read: String, write: String, body: String }
     Server { threads: i64 }
@@ -108,6 +128,31 @@ tables! {
         idle_timeout: String,
     }
 }
+
+/// The keys that both listeners have.
+pub(super) struct Wire<'a> {
+    pub(super) tls: Option<&'a Spanned<bool>>,
+    pub(super) client_certificates: Option<&'a Spanned<String>>,
+    pub(super) h2c: Option<&'a Spanned<bool>>,
+    pub(super) proxy_protocol: Option<&'a Spanned<List>>,
+}
+
+macro_rules! wire {
+    ($($listener:ident)+) => {$(
+        impl $listener {
+            pub(super) fn wire(&self) -> Wire<'_> {
+                Wire {
+                    tls: self.tls.as_ref(),
+                    client_certificates: self.client_certificates.as_ref(),
+                    h2c: self.h2c.as_ref(),
+                    proxy_protocol: self.proxy_protocol.as_ref(),
+                }
+            }
+        }
+    )+};
+}
+
+wire! { Service Gateway }
 
 /// A table, and nothing else: what serde derives would also take an array of values in the order of
 /// the fields.

@@ -6,15 +6,19 @@ use super::Config;
 
 impl Config {
     /// Names the first section in which `new` differs and which takes a restart to change; none if all
-    /// that differs can be changed while realmgate runs: routes, upstreams, trusted proxies, limits and
-    /// timeouts.
+    /// that differs can be changed while realmgate runs: routes, upstreams, trusted proxies,
+    /// certificates and what comes before HTTP, limits and timeouts.
     pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
         // Equal settings print alike, and no setting hides a part of itself.
         let differs = |old: &dyn Debug, new: &dyn Debug| format!("{old:?}") != format!("{new:?}");
         [
             ("store or cache", differs(&self.store, &new.store)),
             ("service.listen", self.service.listen != new.service.listen),
-            ("gateway", differs(&self.gateway, &new.gateway)),
+            ("gateway.listen", self.gateway.listen != new.gateway.listen),
+            (
+                "gateway.serve_api",
+                self.gateway.serve_api != new.gateway.serve_api,
+            ),
             ("grpc", self.grpc != new.grpc),
             ("realms", differs(&self.realms, &new.realms)),
             (

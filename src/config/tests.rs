@@ -1,6 +1,8 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::*;
@@ -71,13 +73,46 @@ fn reference() -> String {
     fs::read_to_string(folder().join("realmgate.toml")).unwrap()
 }
 
+/// A certificate that signs itself, and its key.
+static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let path = |name| folder.join(name).display().to_string();
+    let (cert, key) = (path("cert.pem"), path("cert.key"));
+    let output = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args([
+            "-nodes",
+            "-subj",
+            "/CN=a",
+            "-addext",
+            "subjectAltName=DNS:A.example",
+        ])
+        .args(["-keyout", &key, "-out", &cert])
+        .output()
+        .unwrap_or_else(|error| panic!("openssl: {error}; run scripts/setup test"));
+    assert!(output.status.success(), "{output:?}");
+    (cert, key)
+});
+
 /// The reference with every key that is commented out taken in.
 fn uncommented() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(key) if !key.starts_with(' ') => format!("{key}\n"),
         _ => format!("{line}\n"),
     };
-    reference().lines().map(line).collect()
+    let text: String = reference().lines().map(line).collect();
+    // These files must be there.
+    let (cert, key) = &*CERTIFICATE;
+    text.replace("clients.pem", cert)
+        .replace("server.pem", cert)
+        .replace("server.key", key)
 }
 
 #[test]
@@ -97,6 +132,8 @@ fn reference_shows_the_defaults() {
     let mut shown = parse(&uncommented());
     assert_eq!((shown.routes.len(), shown.upstreams.len()), (1, 1));
     shown.routes.clear();
+    assert_eq!(shown.tls.certificates.remove(0).names, ["a.example"]);
+    assert_eq!(shown.tls.client_roots.take().unwrap().roots.len(), 1);
     // A listener that is not there by default.
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
     let mut upstream = shown.upstreams.remove(0);
@@ -122,7 +159,8 @@ fn reference_shows_every_key() {
     let text = uncommented();
     let written: toml::Table = text.parse().unwrap();
     let mut known: Vec<_> = raw::sections().to_vec();
-    assert_eq!(known.len() + 2, raw::keys::<raw::Raw>().len());
+    assert_eq!(known.len() + 3, raw::keys::<raw::Raw>().len());
+    known.push(("certificate", raw::keys::<raw::Certificate>()));
     known.push(("route", raw::keys::<raw::Route>()));
     known.push(("upstream", raw::keys::<raw::Upstream>()));
     assert_eq!(known.len(), written.len());

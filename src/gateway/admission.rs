@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use crate::config;
@@ -31,53 +30,59 @@ pub(crate) enum Full {
     OfAddress,
 }
 
-/// A connection that counts until this is dropped.
-pub(crate) struct Admitted {
+/// A connection that counts in all until this is dropped.
+pub(crate) struct Admitted(Arc<Admission>);
+
+/// A connection that counts for its address until this is dropped.
+pub(crate) struct AdmittedFrom {
     admission: Arc<Admission>,
-    of: Option<IpAddr>,
+    address: IpAddr,
 }
 
 impl Admission {
-    /// Counts a connection from `address`, unless there are too many already. Those in `exempt` count in
-    /// all only: front proxies, whose clients all come from one address.
-    pub(crate) fn admit(
-        self: &Arc<Self>,
-        address: IpAddr,
-        limits: &config::Limits,
-        exempt: &[IpNet],
-    ) -> Result<Admitted, Full> {
-        let address = address.to_canonical();
-        let is_exempt = exempt.iter().any(|network| network.contains(&address));
-        let of = (!is_exempt).then(|| block(address));
+    /// Counts a connection in, unless there are too many already.
+    pub(crate) fn admit(self: &Arc<Self>, limits: &config::Limits) -> Result<Admitted, Full> {
         let mut open = self.open.lock();
         if open.all >= limits.connections {
             return Err(Full::InAll);
         }
-        if let Some(of) = of {
-            let count = open.of.entry(of).or_default();
-            if *count >= limits.connections_per_address {
-                return Err(Full::OfAddress);
-            }
-            *count += 1;
-        }
         open.all += 1;
-        Ok(Admitted {
+        Ok(Admitted(Arc::clone(self)))
+    }
+
+    /// Counts a connection from `address`, unless there are too many from there already.
+    pub(crate) fn admit_from(
+        self: &Arc<Self>,
+        address: IpAddr,
+        limits: &config::Limits,
+    ) -> Result<AdmittedFrom, Full> {
+        let address = block(address.to_canonical());
+        let mut open = self.open.lock();
+        let count = open.of.entry(address).or_default();
+        if *count >= limits.connections_per_address {
+            return Err(Full::OfAddress);
+        }
+        *count += 1;
+        Ok(AdmittedFrom {
             admission: Arc::clone(self),
-            of,
+            address,
         })
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
+        self.0.open.lock().all -= 1;
+    }
+}
+
+impl Drop for AdmittedFrom {
+    fn drop(&mut self) {
         let mut open = self.admission.open.lock();
-        open.all -= 1;
-        if let Some(of) = self.of
-            && let Some(count) = open.of.get_mut(&of)
-        {
+        if let Some(count) = open.of.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                open.of.remove(&of);
+                open.of.remove(&self.address);
             }
         }
     }
@@ -96,23 +101,21 @@ fn block(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn admission() -> Arc<Admission> {
-        Arc::default()
-    }
-
-    fn admit(admission: &Arc<Admission>, address: &str) -> Result<Admitted, Full> {
-        let limits = config::Limits {
+    fn limits() -> config::Limits {
+        config::Limits {
             body_bytes: 0,
             connections: 4,
             connections_per_address: 2,
-        };
-        let exempt = ["10.0.0.0/8".parse().unwrap()];
-        admission.admit(address.parse().unwrap(), &limits, &exempt)
+        }
+    }
+
+    fn admit(admission: &Arc<Admission>, address: &str) -> Result<AdmittedFrom, Full> {
+        admission.admit_from(address.parse().unwrap(), &limits())
     }
 
     #[test]
     fn address_has_its_share_and_gets_it_back() {
-        let admission = admission();
+        let admission = Arc::<Admission>::default();
         let first = admit(&admission, "192.0.2.1").ok();
         let _second = admit(&admission, "::ffff:192.0.2.1").ok().unwrap();
         assert_eq!(admit(&admission, "192.0.2.1").err(), Some(Full::OfAddress));
@@ -122,26 +125,24 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_ipv6_network_share_a_share() {
-        let admission = admission();
-        let _one = admit(&admission, "2001:db8::1").ok().unwrap();
-        let _other = admit(&admission, "2001:db8::ffff:2").ok().unwrap();
-        assert_eq!(
-            admit(&admission, "2001:db8::3").err(),
-            Some(Full::OfAddress)
-        );
+    fn addresses_of_one_host_share() {
+        let admission = Arc::<Admission>::default();
+        let _open = ["2001:db8::1", "2001:db8::2"].map(|it| admit(&admission, it).ok().unwrap());
+        let third = admit(&admission, "2001:db8::ffff:0:0:1");
+        assert_eq!(third.err(), Some(Full::OfAddress));
         assert!(admit(&admission, "2001:db8:0:1::1").is_ok());
     }
 
     #[test]
-    fn trusted_proxy_has_no_share_but_counts_in_all() {
-        let admission = admission();
-        let all: Vec<_> = (0..4).map(|_| admit(&admission, "10.1.2.3").ok()).collect();
-        assert!(all.iter().all(Option::is_some));
-        assert_eq!(admit(&admission, "10.1.2.3").err(), Some(Full::InAll));
-        assert_eq!(admit(&admission, "192.0.2.1").err(), Some(Full::InAll));
-        drop(all);
-        assert!(admission.open.lock().of.is_empty());
-        assert!(admit(&admission, "192.0.2.1").is_ok());
+    fn all_together_have_a_limit_and_nothing_is_left_behind() {
+        let admission = Arc::<Admission>::default();
+        let from = admit(&admission, "192.0.2.1").ok();
+        let open: Vec<_> = (0..4)
+            .map(|_| admission.admit(&limits()).ok().unwrap())
+            .collect();
+        assert_eq!(admission.admit(&limits()).err(), Some(Full::InAll));
+        drop((open, from));
+        let left = admission.open.lock();
+        assert_eq!((left.all, left.of.len()), (0, 0));
     }
 }

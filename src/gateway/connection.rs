@@ -1,6 +1,7 @@
 //! Connections from their acceptance to the end of the process.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,8 +15,10 @@ use pingora::server::ShutdownWatch;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{Admission, Admitted};
-use super::rules::Live;
+use super::admission::{Admission, AdmittedFrom, Full};
+use super::http2;
+use super::rules::{Listening, Live, Rules};
+use super::wire::Http;
 
 /// How long requests that are on their way when draining begins still count as in time.
 const LINGER: Duration = Duration::from_millis(250);
@@ -79,6 +82,7 @@ impl Connections {
     pub(crate) async fn accept<A>(
         self: Arc<Self>,
         listener: TcpListener,
+        listening: Listening,
         app: Arc<A>,
         mut shutdown: ShutdownWatch,
     ) where
@@ -91,23 +95,7 @@ impl Connections {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok(mut stream) => {
-                        let Some(admitted) = self.admit(&stream) else {
-                            continue;
-                        };
-                        if let Err(error) = stream.set_nodelay() {
-                            tracing::debug!(%error, "a connection was gone at once");
-                            continue;
-                        }
-                        let serve = serve(
-                            Arc::clone(&app),
-                            Box::new(stream),
-                            watch.clone(),
-                            self.rules.load().timeouts.header,
-                            admitted,
-                        );
-                        self.open.spawn(serve);
-                    }
+                    Ok(stream) => self.begin(stream, listening, &app, &watch),
                     Err(error) => {
                         tracing::warn!(%error, "accepting a connection failed");
                         if !is_of_one_connection(&error) {
@@ -124,23 +112,100 @@ impl Connections {
         app.http_cleanup().await;
     }
 
-    /// Counts a connection in, or says why it cannot stay. One over a Unix socket is not counted.
-    fn admit(&self, stream: &Stream) -> Option<Option<Admitted>> {
-        let digest = stream.get_socket_digest();
-        let peer = digest.and_then(|digest| digest.peer_addr()?.as_inet().copied());
-        let Some(peer) = peer else {
-            return Some(None);
-        };
-        let rules = self.rules.load();
+    /// Lets a connection go its own way, if it may be. One over a Unix socket is of no address.
+    fn begin<A>(
+        self: &Arc<Self>,
+        mut stream: Stream,
+        listening: Listening,
+        app: &Arc<A>,
+        shutdown: &ShutdownWatch,
+    ) where
+        A: HttpServerApp + Send + Sync + 'static,
+    {
+        let rules = self.rules.load_full();
+        let peer = peer_of(&stream);
         let admitted = self
             .admission
-            .admit(peer.ip(), &rules.limits, &rules.trusted_proxies);
-        match admitted {
-            Ok(admitted) => Some(Some(admitted)),
-            Err(full) => {
-                tracing::warn!(%peer, ?full, "too many connections");
-                None
+            .admit(&rules.limits)
+            .and_then(|admitted| match peer {
+                // Of a load balancer's connections it is known later whose they are.
+                Some(peer) if !rules.wire(listening).is_load_balancer(peer) => {
+                    Ok((admitted, self.admit_from(peer, &rules)?))
+                }
+                _ => Ok((admitted, None)),
+            });
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(full) => return refused(peer, full),
+        };
+        if let Err(error) = stream.set_nodelay() {
+            tracing::debug!(%error, "a connection was gone at once");
+            return;
+        }
+        let served =
+            Arc::clone(self).serve(Arc::clone(app), stream, shutdown.clone(), rules, listening);
+        self.open.spawn(async move {
+            served.await;
+            drop(admitted);
+        });
+    }
+
+    /// Counts a connection for its address; not for a front proxy, whose clients all come from there.
+    fn admit_from(&self, peer: SocketAddr, rules: &Rules) -> Result<Option<AdmittedFrom>, Full> {
+        let address = peer.ip().to_canonical();
+        if rules.trusted_proxies.iter().any(|it| it.contains(&address)) {
+            return Ok(None);
+        }
+        self.admission.admit_from(address, &rules.limits).map(Some)
+    }
+
+    /// Serves the requests of a connection. A beginning or a header that is not whole in time ends it,
+    /// however steadily it drips.
+    async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+        self: Arc<Self>,
+        app: Arc<A>,
+        stream: Stream,
+        shutdown: ShutdownWatch,
+        rules: Arc<Rules>,
+        listening: Listening,
+    ) {
+        let header = rules.timeouts.header;
+        let deadline = Arc::new(HeaderDeadline::new(header));
+        let served = HEADER.scope(Arc::clone(&deadline), async {
+            let from = peer_of(&stream);
+            let begun = rules.wire(listening).begin(stream).await;
+            let (stream, http) = match begun {
+                Ok(begun) => begun,
+                Err(error) => {
+                    tracing::debug!(%error, "a connection did not begin");
+                    return;
+                }
+            };
+            let told = peer_of(&*stream).filter(|told| Some(*told) != from);
+            let admitted = told.map(|peer| self.admit_from(peer, &rules)).transpose();
+            let _admitted = match admitted {
+                Ok(admitted) => admitted,
+                Err(full) => return refused(told, full),
+            };
+            let keep_alive = rules.timeouts.keep_alive;
+            // A long connection must not keep old rules.
+            drop(rules);
+            match http {
+                Http::One => {
+                    let mut reusable = app.process_new(stream, &shutdown).await;
+                    while let Some(stream) = reusable {
+                        reusable = app.process_new(stream, &shutdown).await;
+                    }
+                }
+                Http::Two => {
+                    let begun = || deadline.lift();
+                    http2::serve(&app, stream, shutdown, keep_alive, begun).await;
+                }
             }
+        });
+        tokio::select! {
+            () = served => {}
+            () = deadline.passed(header) => tracing::debug!("a header came too slowly"),
         }
     }
 
@@ -197,26 +262,14 @@ impl HeaderDeadline {
     }
 }
 
-/// Serves the requests of a connection. A header that is not whole in time ends it, however steadily it
-/// drips.
-async fn serve<A: HttpServerApp + Send + Sync + 'static>(
-    app: Arc<A>,
-    stream: Box<Stream>,
-    shutdown: ShutdownWatch,
-    limit: Duration,
-    _admitted: Option<Admitted>,
-) {
-    let deadline = Arc::new(HeaderDeadline::new(limit));
-    let served = HEADER.scope(Arc::clone(&deadline), async move {
-        let mut reusable = app.process_new(stream, &shutdown).await;
-        while let Some(stream) = reusable {
-            reusable = app.process_new(stream, &shutdown).await;
-        }
-    });
-    tokio::select! {
-        () = served => {}
-        () = deadline.passed(limit) => tracing::debug!("a header came too slowly"),
-    }
+fn refused(peer: Option<SocketAddr>, full: Full) {
+    let peer = peer.map(tracing::field::display);
+    tracing::warn!(peer, ?full, "too many connections");
+}
+
+/// Returns the address a stream comes from; none over a Unix socket.
+fn peer_of(stream: &(impl GetSocketDigest + ?Sized)) -> Option<SocketAddr> {
+    stream.get_socket_digest()?.peer_addr()?.as_inet().copied()
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

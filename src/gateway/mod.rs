@@ -6,6 +6,7 @@ mod connection;
 mod endpoints;
 mod ext_authz;
 mod forward_auth;
+mod http2;
 mod listeners;
 mod local;
 mod proxy;
@@ -15,6 +16,7 @@ mod rules;
 mod service;
 mod target;
 mod upstream;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +38,7 @@ use forward_auth::ForwardAuth;
 pub use listeners::{Addresses, ListenError, Listeners};
 use local::Local;
 use proxy::Proxy;
-use rules::{Live, Rules};
+use rules::{Listening, Live, Rules};
 use service::Service;
 
 use crate::auth::Authority;
@@ -63,7 +65,7 @@ impl Gateway {
         rest: Router,
     ) -> Result<Self, OpenError> {
         let identity_headers = IdentityHeaders::new(&config.credential_headers);
-        let rules = Rules::new(&config).map_err(OpenError::Peer)?;
+        let rules = Rules::new(&config).map_err(OpenError::Rules)?;
         rules.upstreams.watch();
         let rules: Live = Arc::new(ArcSwap::from_pointee(rules));
         let rest = Local::new(rest, Arc::clone(&rules));
@@ -104,11 +106,13 @@ impl Gateway {
         let mut accepting = JoinSet::new();
         accepting.spawn(Arc::clone(&connections).accept(
             listener(listeners.service)?,
+            Listening::Service,
             Arc::new(http_proxy(&pingora, service)),
             watch.clone(),
         ));
         accepting.spawn(Arc::clone(&connections).accept(
             listener(listeners.gateway)?,
+            Listening::Gateway,
             Arc::new(http_proxy(&pingora, proxy)),
             watch.clone(),
         ));
@@ -131,7 +135,7 @@ impl Gateway {
     /// # Errors
     /// A peer's address cannot be used; then nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), OpenError> {
-        let rules = Rules::new(config).map_err(OpenError::Peer)?;
+        let rules = Rules::new(config).map_err(OpenError::Rules)?;
         rules.upstreams.watch();
         self.rules.store(Arc::new(rules));
         Ok(())
@@ -155,9 +159,9 @@ pub enum OpenError {
     /// A socket cannot be handed to the event loop.
     #[error("a listening socket cannot be used")]
     Socket(#[source] io::Error),
-    /// A peer's address cannot be used.
-    #[error("a peer's address cannot be used")]
-    Peer(#[source] io::Error),
+    /// What was configured cannot be used.
+    #[error("what was configured cannot be used")]
+    Rules(#[source] io::Error),
 }
 
 fn listener(listener: std::net::TcpListener) -> Result<TcpListener, OpenError> {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName};
 use http::{StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -21,10 +21,11 @@ use super::route::Question;
 use super::rules::{Live, Rules};
 use super::target::{Target, host_of, is_plain_method};
 use super::upstream::{UnderWay, Upstream};
+use super::wire::{scheme_of, subject_of};
 use crate::auth::{Attempt, Authority, Decision, Permit, UnixTime};
 use crate::headers::{
-    CredentialHeaders, IdentityHeaders, Scratch, X_FORWARDED_FOR, X_FORWARDED_HOST,
-    X_FORWARDED_PROTO, X_REQUEST_ID,
+    CredentialHeaders, IdentityHeaders, Scratch, X_CLIENT_SUBJECT, X_FORWARDED_FOR,
+    X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
 use crate::telemetry;
 
@@ -354,7 +355,10 @@ impl Proxy {
         } else if let Some(authority) = header.uri.authority() {
             request.insert_header(X_FORWARDED_HOST, authority.as_str())?;
         }
-        request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+        request.insert_header(X_FORWARDED_PROTO, scheme_of(session))?;
+        if let Some(subject) = subject_of(session) {
+            request.insert_header(X_CLIENT_SUBJECT, subject.clone())?;
+        }
         request.insert_header(X_REQUEST_ID, id.value())
     }
 }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::route::RouteTable;
 use super::upstream::Upstreams;
+use super::wire::Wire;
 use crate::config::{self, Config};
 
 /// The rules in force.
@@ -16,6 +17,17 @@ pub(crate) struct Rules {
     pub(crate) trusted_proxies: Box<[IpNet]>,
     pub(crate) limits: config::Limits,
     pub(crate) timeouts: config::Timeouts,
+    service: Wire,
+    gateway: Wire,
+}
+
+/// The listeners that speak HTTP.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Listening {
+    /// REST, forward-auth and health.
+    Service,
+    /// The proxy.
+    Gateway,
 }
 
 /// The rules, wherever they are looked up. A request keeps those that it began with.
@@ -25,7 +37,7 @@ impl Rules {
     /// Makes the rules of a configuration.
     ///
     /// # Errors
-    /// A peer's address cannot be used.
+    /// A peer's address cannot be used, or nobody vouches for certificates of clients.
     pub(crate) fn new(config: &Config) -> std::io::Result<Self> {
         Ok(Self {
             routes: RouteTable::new(&config.routes),
@@ -33,6 +45,16 @@ impl Rules {
             trusted_proxies: config.service.trusted_proxies.as_slice().into(),
             limits: config.limits,
             timeouts: config.timeouts,
+            service: Wire::new(&config.service.wire, &config.tls)?,
+            gateway: Wire::new(&config.gateway.wire, &config.tls)?,
         })
+    }
+
+    /// Returns how connections of a listener begin.
+    pub(crate) fn wire(&self, listening: Listening) -> &Wire {
+        match listening {
+            Listening::Service => &self.service,
+            Listening::Gateway => &self.gateway,
+        }
     }
 }

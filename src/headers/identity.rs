@@ -34,6 +34,8 @@ pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The `Host` the client asked for.
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The subject of the certificate by which the client proved itself (RFC 4514), percent-encoded.
+pub const X_CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-client-subject");
 /// What names the request in every log on its way.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -73,6 +75,7 @@ impl IdentityHeaders {
             || alike(field, self.realm.as_str())
             || alike(field, self.token.as_str())
             || alike(field, X_REQUEST_ID.as_str())
+            || alike(field, X_CLIENT_SUBJECT.as_str())
             || field
                 .get(.."x-forwarded-".len())
                 .is_some_and(|start| alike(start, "x-forwarded-"))

@@ -17,12 +17,12 @@ fn unknown_key_is_refused_with_the_known_ones() {
         ),
         (
             "[gateway]\nport = 1",
-            "2: gateway.port: unknown key, expected one of listen or serve_api",
+            "2: gateway.port: unknown key, expected one of listen, serve_api, tls, client_certificates, h2c, proxy_protocol",
         ),
         (
             "[gatway]",
             "1: gatway: unknown key, expected one of store, cache, service, gateway, grpc, realms, \
-             credentials, totp, limits, timeouts, server, shutdown, log, compat, route, upstream",
+             credentials, totp, tls, certificate, limits, timeouts, server, shutdown, log, compat, route, upstream",
         ),
     ]);
     assert_route_errors(&[
@@ -197,7 +197,7 @@ fn bad_variable_is_named() {
             "ROUTE_NAME",
             "1",
             "unknown variable, expected REALMGATE_ and one of STORE, CACHE, SERVICE, GATEWAY, GRPC, REALMS, \
-             CREDENTIALS, TOTP, LIMITS, TIMEOUTS, SERVER, SHUTDOWN, LOG, COMPAT",
+             CREDENTIALS, TOTP, TLS, LIMITS, TIMEOUTS, SERVER, SHUTDOWN, LOG, COMPAT",
         ),
     ] {
         let name = format!("REALMGATE_{name}");

@@ -1,0 +1,307 @@
+//! Certificates, and how listeners speak before HTTP begins.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::error::ConfigError;
+use super::raw;
+use super::scalar::flag;
+use super::source::Source;
+
+/// `[tls]` and each `[[certificate]]`.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The oldest version that is spoken; 1.2 unless configured.
+    pub min_version: TlsVersion,
+    /// Who vouches for certificates of clients; nobody unless configured.
+    pub client_roots: Option<ClientRoots>,
+    /// In the order of the file: for a name that several are for the first counts, and the first of
+    /// all for a client that asks for a name that none is for.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+/// What certificates of clients must lead to.
+#[derive(Clone)]
+pub struct ClientRoots {
+    /// At least one.
+    pub roots: Arc<RootCertStore>,
+}
+
+impl fmt::Debug for ClientRoots {
+    /// Tells them apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digest = Sha256::new();
+        for root in &self.roots.roots {
+            digest.update(&root.subject);
+            digest.update(&root.subject_public_key_info);
+        }
+        f.debug_tuple("ClientRoots")
+            .field(&digest.finalize())
+            .finish()
+    }
+}
+
+/// A certificate with its key.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The file of the certificate.
+    pub file: PathBuf,
+    /// The names that it is for, in lower case; `*.` at the start of one stands for one label.
+    pub names: Vec<String>,
+    /// When it ends to be valid, in seconds since 1970.
+    pub not_after: i64,
+    /// The chain and the key, which belong together.
+    pub key: Arc<CertifiedKey>,
+}
+
+impl fmt::Debug for Certificate {
+    /// Tells certificates apart, and says nothing of the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digest = Sha256::new();
+        self.key.cert.iter().for_each(|part| digest.update(part));
+        f.debug_struct("Certificate")
+            .field("file", &self.file)
+            .field("names", &self.names)
+            .field("digest", &digest.finalize())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What comes before HTTP on the connections of a listener.
+#[derive(Clone, Debug, Default)]
+pub struct Wire {
+    /// Whether it is TLS; false unless configured.
+    pub tls: bool,
+    /// Whether clients prove themselves by a certificate too; not asked unless configured.
+    pub client_certificates: ClientCertificates,
+    /// Whether HTTP/2 may begin without TLS; false unless configured.
+    pub h2c: bool,
+    /// From whom a PROXY protocol header must come first; from nobody unless configured.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+/// What is asked of a client's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// None is asked for.
+    #[default]
+    Off,
+    /// One that is given must be good.
+    Optional,
+    /// A good one must be given.
+    Required,
+}
+
+impl Source<'_> {
+    pub(super) fn tls(&self, raw: &raw::Raw) -> Result<Tls, ConfigError> {
+        let tls = &raw.tls.0;
+        let min_version = match &tls.min_version {
+            None => TlsVersion::V1_2,
+            Some(raw) => match &**raw.get_ref() {
+                "1.2" => TlsVersion::V1_2,
+                "1.3" => TlsVersion::V1_3,
+                _ => return Err(self.refuse("tls.min_version", raw, r#""1.2" or "1.3""#)),
+            },
+        };
+        let client_roots = match &tls.client_ca {
+            None => None,
+            Some(file) => Some(ClientRoots {
+                roots: Arc::new(self.roots("tls.client_ca", file)?),
+            }),
+        };
+        let certificates = raw.certificate.iter().enumerate();
+        let certificates = certificates.map(|(at, raw)| self.certificate(at, raw));
+        Ok(Tls {
+            min_version,
+            client_roots,
+            certificates: certificates.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Reads what certificates must lead to.
+    pub(super) fn roots(
+        &self,
+        key: &str,
+        file: &Spanned<String>,
+    ) -> Result<RootCertStore, ConfigError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in self.chain(key, file)? {
+            roots
+                .add(certificate)
+                .map_err(|error| self.refuse(key, file, format!("a file of CAs ({error})")))?;
+        }
+        Ok(roots)
+    }
+
+    /// Reads a file of at least one certificate.
+    fn chain(
+        &self,
+        key: &str,
+        file: &Spanned<String>,
+    ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let chain = CertificateDer::pem_file_iter(Path::new(file.get_ref()))
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| self.refuse(key, file, expected_pem("certificates", &error)))?;
+        if chain.is_empty() {
+            return Err(self.refuse(
+                key,
+                file,
+                "a PEM file of certificates (there is none in it)",
+            ));
+        }
+        Ok(chain)
+    }
+
+    /// Reads a certificate with its chain, and its key.
+    pub(super) fn certified_key(
+        &self,
+        (cert_key, cert): (&str, &Spanned<String>),
+        (key_key, key): (&str, &Spanned<String>),
+    ) -> Result<CertifiedKey, ConfigError> {
+        let chain = self.chain(cert_key, cert)?;
+        let der = PrivateKeyDer::from_pem_file(Path::new(key.get_ref()))
+            .map_err(|error| self.refuse(key_key, key, expected_pem("a private key", &error)))?;
+        CertifiedKey::from_der(chain, der, &ring::default_provider()).map_err(|error| {
+            let expected = format!("the key of the certificate in {cert_key} ({error})");
+            self.refuse(key_key, key, expected)
+        })
+    }
+
+    fn certificate(
+        &self,
+        at: usize,
+        raw: &Spanned<raw::Table<raw::Certificate>>,
+    ) -> Result<Certificate, ConfigError> {
+        let (cert_key, key_key) = (
+            format!("certificate[{at}].cert"),
+            format!("certificate[{at}].key"),
+        );
+        let table = &raw.get_ref().0;
+        let file = |name: &str, value: &raw::Opt<String>| {
+            value
+                .clone()
+                .ok_or_else(|| self.missing(name.to_owned(), raw.span(), "the path of a PEM file"))
+        };
+        let (cert, key) = (file(&cert_key, &table.cert)?, file(&key_key, &table.key)?);
+        let certified = self.certified_key((&cert_key, &cert), (&key_key, &key))?;
+        let first = certified.cert.first().map_or(&[][..], |first| first);
+        let parsed = X509Certificate::from_der(first).map_err(|error| {
+            self.refuse(
+                &cert_key,
+                &cert,
+                format!("a certificate of X.509 ({error})"),
+            )
+        })?;
+        Ok(Certificate {
+            file: PathBuf::from(cert.get_ref()),
+            names: names(&parsed.1),
+            not_after: parsed.1.validity().not_after.timestamp(),
+            key: Arc::new(certified),
+        })
+    }
+
+    /// Reads what comes before HTTP on a listener.
+    pub(super) fn wire(
+        &self,
+        section: &str,
+        raw: &raw::Wire<'_>,
+        tls: &Tls,
+    ) -> Result<Wire, ConfigError> {
+        let key = |name: &str| format!("{section}.{name}");
+        let client_certificates = match raw.client_certificates {
+            None => ClientCertificates::Off,
+            Some(raw) => match &**raw.get_ref() {
+                "off" => ClientCertificates::Off,
+                "optional" => ClientCertificates::Optional,
+                "required" => ClientCertificates::Required,
+                _ => {
+                    let expected = r#""off", "optional" or "required""#;
+                    return Err(self.refuse(&key("client_certificates"), raw, expected));
+                }
+            },
+        };
+        let wire = Wire {
+            tls: flag(raw.tls),
+            client_certificates,
+            h2c: flag(raw.h2c),
+            proxy_protocol: match raw.proxy_protocol {
+                Some(networks) => self.networks(&key("proxy_protocol"), networks)?,
+                None => Vec::new(),
+            },
+        };
+        if let Some(raw) = raw.tls
+            && wire.tls
+            && tls.certificates.is_empty()
+        {
+            return Err(self.refuse(&key("tls"), raw, "at least one [[certificate]] as well"));
+        }
+        if let Some(raw) = raw.client_certificates
+            && wire.client_certificates != ClientCertificates::Off
+        {
+            let missing = match (wire.tls, &tls.client_roots) {
+                (false, _) => Some(format!("{} = true as well", key("tls"))),
+                (true, None) => Some("tls.client_ca as well".to_owned()),
+                (true, Some(_)) => None,
+            };
+            if let Some(missing) = missing {
+                return Err(self.refuse(&key("client_certificates"), raw, missing));
+            }
+        }
+        if let Some(raw) = raw.h2c
+            && wire.h2c
+            && wire.tls
+        {
+            let expected = format!(
+                "false where {} is true: there HTTP/2 is agreed on",
+                key("tls")
+            );
+            return Err(self.refuse(&key("h2c"), raw, expected));
+        }
+        Ok(wire)
+    }
+}
+
+fn expected_pem(what: &str, error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error;
+    let why = match error {
+        Error::Io(error) => error.to_string(),
+        Error::NoItemsFound => "there is none in it".to_owned(),
+        _ => "it is not well formed".to_owned(),
+    };
+    format!("a PEM file of {what} ({why})")
+}
+
+/// Returns the names of hosts that a certificate is for (RFC 6125: those of its `subjectAltName`).
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names
+        .into_iter()
+        .flat_map(|names| &names.value.general_names);
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}

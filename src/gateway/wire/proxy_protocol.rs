@@ -1,0 +1,128 @@
+//! The PROXY protocol, versions 1 and 2: a load balancer says first whose connection it is.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::{GetSocketDigest, SocketDigest};
+use ppp::{HeaderResult, PartialResult, v1, v2};
+use tokio::io::AsyncReadExt;
+
+use super::BadStart;
+
+/// The longest header: one of version 2 with what load balancers add to the addresses.
+const LONGEST: usize = 4096;
+/// The longest header of version 1.
+const LONGEST_LINE: usize = 107;
+
+/// Takes the header off a stream, and makes its address the one that the connection comes from. A load
+/// balancer that asks for itself (`LOCAL`, `UNKNOWN`) keeps its own.
+pub(super) async fn read(stream: &mut Stream) -> Result<(), BadStart> {
+    let mut bytes = Vec::new();
+    let (length, source) = loop {
+        let mut more = [0; 256];
+        match stream.read(&mut more).await {
+            Ok(read @ 1..) => bytes.extend_from_slice(more.get(..read).unwrap_or_default()),
+            _ => return Err(BadStart::Gone),
+        }
+        if is_whole(&bytes)? {
+            break told(&HeaderResult::parse(&bytes)).ok_or(BadStart::NoProxyHeader)?;
+        }
+    };
+    stream.rewind(bytes.get(length..).unwrap_or_default());
+    if let Some(source) = source {
+        let own = stream.get_socket_digest();
+        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+        // Both are empty still: nobody else has the digest.
+        let _ = digest.peer_addr.set(Some(source.into()));
+        if let Some(local) = own.and_then(|own| own.local_addr().cloned()) {
+            let _ = digest.local_addr.set(Some(local));
+        }
+        stream.set_socket_digest(digest);
+    }
+    Ok(())
+}
+
+/// Says whether a header has come as a whole, or an error if no header begins like this.
+fn is_whole(bytes: &[u8]) -> Result<bool, BadStart> {
+    let is_begun = |start: &[u8]| bytes.starts_with(start) || start.starts_with(bytes);
+    // Of version 1 the parser takes half a line for a wrong one.
+    let (is_whole, longest) = if is_begun(v1::PROTOCOL_PREFIX.as_bytes()) {
+        (bytes.contains(&b'\n'), LONGEST_LINE)
+    } else if is_begun(v2::PROTOCOL_PREFIX) {
+        (HeaderResult::parse(bytes).is_complete(), LONGEST)
+    } else {
+        return Err(BadStart::NoProxyHeader);
+    };
+    if !is_whole && bytes.len() >= longest {
+        return Err(BadStart::NoProxyHeader);
+    }
+    Ok(is_whole)
+}
+
+/// Returns how long a header is, and whose connection it tells of; none if it is no header.
+fn told(header: &HeaderResult<'_>) -> Option<(usize, Option<SocketAddr>)> {
+    match header {
+        HeaderResult::V1(Ok(header)) => {
+            let source = match header.addresses {
+                v1::Addresses::Unknown => None,
+                v1::Addresses::Tcp4(it) => Some(address(it.source_address, it.source_port)),
+                v1::Addresses::Tcp6(it) => Some(address(it.source_address, it.source_port)),
+            };
+            Some((header.header.len(), source))
+        }
+        HeaderResult::V2(Ok(header)) => {
+            let source = match (header.command, header.addresses) {
+                (v2::Command::Local, _) => None,
+                (_, v2::Addresses::IPv4(it)) => Some(address(it.source_address, it.source_port)),
+                (_, v2::Addresses::IPv6(it)) => Some(address(it.source_address, it.source_port)),
+                _ => None,
+            };
+            Some((header.len(), source))
+        }
+        _ => None,
+    }
+}
+
+fn address(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
+    SocketAddr::new(address.into(), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(bytes: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
+        told(&HeaderResult::parse(bytes))
+    }
+
+    #[test]
+    fn both_versions_tell_the_source() {
+        let source = "203.0.113.7:4711".parse().ok();
+        let one = b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\nGET";
+        assert_eq!(read_all(one), Some((one.len() - 3, source)));
+        let mut two = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+        two.extend([203, 0, 113, 7, 192, 0, 2, 1, 18, 103, 1, 187]);
+        two.extend(b"GET");
+        assert_eq!(read_all(&two), Some((28, source)));
+    }
+
+    #[test]
+    fn load_balancer_that_asks_for_itself_keeps_its_address() {
+        assert_eq!(read_all(b"PROXY UNKNOWN\r\n"), Some((15, None)));
+        let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0";
+        assert_eq!(read_all(local), Some((16, None)));
+    }
+
+    #[test]
+    fn anything_else_is_no_header() {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            b"PROXY TCP4 203.0.113.7 192.0.2.1 99999 443\r\n",
+            b"PROXY TCP4 203.0.113.7 x 1 2\r\n",
+            b"proxy TCP4 203.0.113.7 192.0.2.1 1 2\r\n",
+        ] {
+            assert_eq!(read_all(bytes), None);
+        }
+    }
+}

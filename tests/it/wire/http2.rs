@@ -1,0 +1,153 @@
+//! HTTP/2, where TLS does not agree on it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Output};
+
+use crate::harness::{Gate, PATIENCE, Upstream, raw, routes, stderr, stdout, until};
+
+/// What a client says first, with empty settings (RFC 9113 §3.4).
+const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+fn curl(at: SocketAddr, path: &str, args: &[&str]) -> Output {
+    Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "20",
+            "--http2-prior-knowledge",
+        ])
+        .args(["-w", "%{http_version} %{http_code}"])
+        .args(args)
+        .arg(format!("http://{at}{path}"))
+        .output()
+        .unwrap_or_else(|error| panic!("curl: {error}; run scripts/setup test"))
+}
+
+fn connect(at: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn is_spoken_without_tls_only_where_configured() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("h2c = true\n{}", routes(upstream.address)));
+    let output = curl(gate.gateway, "/public/x", &[]);
+    assert!(stdout(&output).ends_with("2 200"), "{}", stderr(&output));
+    let output = curl(gate.gateway, "/x", &[]);
+    assert_eq!(stdout(&output), "authentication required\n2 401");
+    // Shorter than what a client of HTTP/2 says first.
+    assert_eq!(raw(gate.gateway, b"GET / HTTP/1.0\r\n\r\n").status, 401);
+    let upgrade =
+        b"GET /public/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\
+        Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    assert_eq!(raw(gate.gateway, upgrade).status, 200);
+    assert!(!upstream.seen().pop().unwrap().contains("h2c"));
+    assert!(!curl(gate.service, "/healthz", &[]).status.success());
+}
+
+#[test]
+fn slow_beginning_is_cut_and_so_is_an_idle_connection() {
+    let gate = Gate::start("h2c = true\n[timeouts]\nheader = '1s'\nkeep_alive = '1s'\n");
+    for part in [
+        &BEGINNING[..0],
+        &BEGINNING[..3],
+        &BEGINNING[..23],
+        BEGINNING,
+    ] {
+        let mut stream = connect(gate.gateway);
+        stream.write_all(part).unwrap();
+        let mut rest = Vec::new();
+        // The end, and not the time out of the test.
+        stream.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest.is_empty(), part.len() < 24, "{rest:?}");
+    }
+}
+
+#[test]
+fn many_requests_share_a_connection_and_each_is_decided_on() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("h2c = true\n{}", routes(upstream.address)));
+    let caller = gate.register("billing", "payments");
+    let url = |path: &str| format!("http://{}{path}", gate.gateway);
+    let output = Command::new("h2load")
+        .args([
+            "-n",
+            "40",
+            "-c",
+            "1",
+            "-m",
+            "10",
+            &url("/public/x"),
+            &url("/x"),
+        ])
+        .output()
+        .unwrap_or_else(|error| panic!("h2load: {error}; run scripts/setup test"));
+    let text = stdout(&output);
+    let expected = "status codes: 20 2xx, 0 3xx, 20 4xx, 0 5xx";
+    assert!(text.contains(expected), "{text}{}", stderr(&output));
+    assert_eq!(upstream.seen().len(), 20);
+    let fields = caller.fields();
+    let fields: Vec<&str> = fields
+        .trim_end()
+        .split("\r\n")
+        .flat_map(|it| ["-H", it])
+        .collect();
+    assert!(stdout(&curl(gate.gateway, "/x", &fields)).ends_with("2 200"));
+}
+
+#[test]
+fn drain_ends_an_idle_connection_at_once() {
+    let mut gate =
+        Gate::start("h2c = true\n[timeouts]\nkeep_alive = '1h'\n[shutdown]\ngrace = '1h'\n");
+    let mut stream = connect(gate.gateway);
+    stream.write_all(BEGINNING).unwrap();
+    // Its settings, and the acknowledgement of ours.
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    gate.signal("TERM");
+    until("the process ends", || {
+        // A client answers what it is asked: the ping that comes between the two goodbyes.
+        gate.child.try_wait().unwrap().is_some() || answer_pings(&mut stream)
+    });
+}
+
+/// Reads what is there, answers pings (RFC 9113 §6.7), and never says yes.
+fn answer_pings(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 4096];
+    if let Ok(read) = stream.read(&mut bytes) {
+        let ping = bytes[..read]
+            .windows(5)
+            .position(|it| it == [0, 0, 8, 6, 0]);
+        if let Some(ping) = ping {
+            let mut answer = bytes[ping..ping + 17].to_vec();
+            answer[4] = 1;
+            let _ = stream.write_all(&answer);
+        }
+    }
+    false
+}
+
+#[test]
+fn too_many_malformed_requests_end_a_connection() {
+    let gate = Gate::start("h2c = true\n");
+    let mut stream = connect(gate.gateway);
+    stream.write_all(BEGINNING).unwrap();
+    // HEADERS with `:method GET`, `:scheme http`, `:path /` and no authority.
+    for id in (1..2000u32).step_by(2) {
+        let mut frame = vec![0, 0, 3, 1, 5];
+        frame.extend(id.to_be_bytes());
+        frame.extend([0x82, 0x86, 0x84]);
+        if stream.write_all(&frame).is_err() {
+            break;
+        }
+    }
+    let mut rest = Vec::new();
+    let ended = stream.read_to_end(&mut rest);
+    assert!(ended.is_ok() || !rest.is_empty(), "{ended:?}");
+    assert!(rest.len() < 16 * 1024, "{} bytes of answers", rest.len());
+}
