@@ -1,11 +1,13 @@
-//! The smallest proxy that Pingora makes: what `bench/doors` measures realmgate against.
+//! The smallest proxy that Pingora makes: what `bench/doors` and `bench/proxy` measure realmgate
+//! against.
 //!
-//! `bare_proxy LISTEN PEER`
+//! `bare_proxy LISTEN PEER [h2c]`
 
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use pingora::Result;
+use pingora::apps::HttpServerOptions;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
@@ -29,8 +31,8 @@ impl ProxyHttp for Bare {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let listen = arguments.next().ok_or("usage: bare_proxy LISTEN PEER")?;
-    let peer = arguments.next().ok_or("usage: bare_proxy LISTEN PEER")?;
+    let listen = arguments.next().ok_or("usage: bare_proxy LISTEN PEER [h2c]")?;
+    let peer = arguments.next().ok_or("usage: bare_proxy LISTEN PEER [h2c]")?;
     let configuration = ServerConf {
         threads: 1,
         ..ServerConf::default()
@@ -38,6 +40,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut server = Server::new_with_opt_and_conf(None, configuration);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, Bare(peer.parse()?));
+    if arguments.next().is_some_and(|more| more == "h2c")
+        && let Some(app) = service.app_logic_mut()
+    {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        app.server_options = Some(options);
+    }
     service.add_tcp(&listen);
     server.add_service(service);
     server.run_forever();
