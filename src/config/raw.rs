@@ -78,7 +78,14 @@ tables! {
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
     Totp { window: i64, algorithm: String, digits: i64, period: i64 }
-    Limits { body_bytes: i64, connections: i64, connections_per_address: i64 }
+    Limits {
+        header_bytes: i64,
+        header_fields: i64,
+        target_bytes: i64,
+        body_bytes: i64,
+        connections: i64,
+        connections_per_address: i64,
+    }
     Timeouts { keep_alive: String, header: String, read: String, write: String, body: String }
     Server { threads: i64 }
     Shutdown { grace: String }

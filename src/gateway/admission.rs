@@ -102,6 +102,9 @@ mod tests {
 
     fn admit(admission: &Arc<Admission>, address: &str) -> Result<Admitted, Full> {
         let limits = config::Limits {
+            header_bytes: 0,
+            header_fields: 0,
+            target_bytes: 0,
             body_bytes: 0,
             connections: 4,
             connections_per_address: 2,

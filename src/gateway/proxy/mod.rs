@@ -15,6 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::answer::Answer;
+use super::bounds;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
 use super::request_id::RequestId;
@@ -76,6 +77,11 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        if let Some(refused) = bounds::refuse(session, &self.rules.load().limits) {
+            session.set_keepalive(None);
+            refused.send(session).await?;
+            return Ok(true);
+        }
         if let Some(endpoints) = &self.endpoints
             && endpoints.answer_public(session).await?
         {
