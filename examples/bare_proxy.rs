@@ -31,8 +31,12 @@ impl ProxyHttp for Bare {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let listen = arguments.next().ok_or("usage: bare_proxy LISTEN PEER [h2c]")?;
-    let peer = arguments.next().ok_or("usage: bare_proxy LISTEN PEER [h2c]")?;
+    let listen = arguments
+        .next()
+        .ok_or("usage: bare_proxy LISTEN PEER [h2c]")?;
+    let peer = arguments
+        .next()
+        .ok_or("usage: bare_proxy LISTEN PEER [h2c]")?;
     let configuration = ServerConf {
         threads: 1,
         ..ServerConf::default()

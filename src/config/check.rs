@@ -14,8 +14,7 @@ use super::raw::{self, List, Opt, Raw};
 use super::scalar::{flag, part};
 use super::source::Source;
 use super::{
-    Compat, Config, Gateway, Limits, Log, LogFormat, Server, Service, Shutdown, Timeouts, Tls,
-    Totp, route,
+    Compat, Config, Gateway, Log, LogFormat, Server, Service, Shutdown, Timeouts, Tls, Totp, route,
 };
 use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
 use crate::headers::CredentialHeaders;
@@ -66,26 +65,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     let credential_headers = source.credentials(&raw.credentials.0)?;
     let realms = source.realms(&raw.realms.0, &raw.credentials.0, &credential_headers)?;
     let totp = source.totp(&raw.totp.0)?;
-    let limits = Limits {
-        body_bytes: source.number(
-            "limits.body_bytes",
-            raw.limits.0.body_bytes.as_ref(),
-            65536,
-            1024..=16 * 1024 * 1024,
-        )?,
-        connections: source.number(
-            "limits.connections",
-            raw.limits.0.connections.as_ref(),
-            20_000,
-            1..=1_000_000,
-        )?,
-        connections_per_address: source.number(
-            "limits.connections_per_address",
-            raw.limits.0.connections_per_address.as_ref(),
-            1_000,
-            1..=1_000_000,
-        )?,
-    };
+    let limits = source.limits(&raw.limits.0)?;
     let timeouts = source.timeouts(&raw.timeouts.0)?;
     let server = source.server(&raw.server.0)?;
     let shutdown = Shutdown {

@@ -7,6 +7,7 @@
 mod check;
 mod database;
 mod error;
+mod limits;
 mod raw;
 mod reload;
 mod route;
@@ -102,6 +103,14 @@ pub struct Totp {
 /// How much is taken in.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// The longest header of a request, in bytes on the wire, 1024 to 1,048,575; 64 KiB unless
+    /// configured. Of HTTP/2, the sum of RFC 9113 §6.5.2.
+    pub header_bytes: usize,
+    /// The most header fields of a request, 8 to 256; 100 unless configured.
+    pub header_fields: usize,
+    /// The longest request target, query included, in bytes, 256 to 1,048,575; 8 KiB unless
+    /// configured.
+    pub target_bytes: usize,
     /// The longest request body of realmgate's own endpoints, in bytes, 1024 to 16 MiB; 64 KiB unless
     /// configured.
     pub body_bytes: usize,

@@ -98,7 +98,14 @@ tables! {
     Totp { window: i64, algorithm: String, digits: i64, period: i64 }
     Tls { min_version: String, client_ca: String }
     Certificate { cert: String, key: String }
-    Limits { body_bytes: i64, connections: i64, connections_per_address: i64 }
+    Limits {
+        header_bytes: i64,
+        header_fields: i64,
+        target_bytes: i64,
+        body_bytes: i64,
+        connections: i64,
+        connections_per_address: i64,
+    }
     Timeouts { keep_alive: String, header: String, read: String, write: String, body: String }
     Server { threads: i64 }
     Shutdown { grace: String }

@@ -103,6 +103,9 @@ mod tests {
 
     fn limits() -> config::Limits {
         config::Limits {
+            header_bytes: 0,
+            header_fields: 0,
+            target_bytes: 0,
             body_bytes: 0,
             connections: 4,
             connections_per_address: 2,

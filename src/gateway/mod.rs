@@ -2,6 +2,7 @@
 
 mod admission;
 mod answer;
+mod bounds;
 mod connection;
 mod endpoints;
 mod ext_authz;
@@ -100,6 +101,7 @@ impl Gateway {
         };
         let service = Service {
             endpoints,
+            rules: Arc::clone(&rules),
             connections: Arc::clone(&connections),
         };
         let (shutdown, watch) = watch::channel(false);

@@ -9,13 +9,16 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::answer::Answer;
+use super::bounds;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
+use super::rules::Live;
 
 /// What answers on the service listener.
 pub(crate) struct Service {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) rules: Live,
 }
 
 #[async_trait]
@@ -30,6 +33,11 @@ impl ProxyHttp for Service {
     }
 
     async fn request_filter(&self, session: &mut Session, (): &mut ()) -> Result<bool> {
+        if let Some(refused) = bounds::refuse(session, &self.rules.load().limits) {
+            session.set_keepalive(None);
+            refused.send(session).await?;
+            return Ok(true);
+        }
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
         // line hands that on to us, and would take our 200 for a permit.
         let sent = if session.req_header().raw_path().first() != Some(&b'/') {

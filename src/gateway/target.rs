@@ -47,7 +47,9 @@ impl<'a> Target<'a> {
         }
         let (path, encoded_slash) = decode(raw)?;
         let is_dots = |segment: &[u8]| matches!(without_parameters(segment), b"." | b"..");
-        if path.split(|&byte| byte == b'/').any(is_dots) {
+        // Where an encoded slash is allowed, the server behind may take it for a slash.
+        let has_dots = |segment: &[u8]| is_dots(segment) || split_encoded(segment).any(is_dots);
+        if path.split(|&byte| byte == b'/').any(has_dots) {
             return Err(Ambiguity::DotSegment);
         }
         let double_slash = path.windows(2).any(|pair| pair == b"//");
@@ -108,6 +110,24 @@ fn decode(raw: &[u8]) -> Result<(Cow<'_, [u8]>, bool), Ambiguity> {
         rest = after;
     }
     Ok((Cow::Owned(path), encoded_slash))
+}
+
+/// Splits a segment where `%2F` stands in it.
+fn split_encoded(mut segment: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut is_over = false;
+    std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let end = segment.windows(3).position(|triple| triple == b"%2F");
+        let (part, rest) = match end {
+            Some(end) => (segment.get(..end), segment.get(end + 3..)),
+            None => (Some(segment), None),
+        };
+        is_over = rest.is_none();
+        segment = rest.unwrap_or_default();
+        part
+    })
 }
 
 fn without_parameters(segment: &[u8]) -> &[u8] {
@@ -194,6 +214,10 @@ mod tests {
             ("/a/..;/b", Ambiguity::DotSegment),
             ("/a/..;x=1/b", Ambiguity::DotSegment),
             ("/a/..%3b/b", Ambiguity::DotSegment),
+            ("/a/..%2Fb", Ambiguity::DotSegment),
+            ("/a/x%2f..%2fb", Ambiguity::DotSegment),
+            ("/a/x%2f..", Ambiguity::DotSegment),
+            ("/a/x;y%2f.;z", Ambiguity::DotSegment),
         ] {
             assert_eq!(read(path), Err(expected), "{path}");
         }
@@ -209,7 +233,9 @@ mod tests {
             ("//", true, false),
             ("/a%2fb", false, true),
             ("/a%2Fb", false, true),
+            ("/a%2F..b%2F", false, true),
             ("/a%252fb", false, false),
+            ("/a%252f..%252fb", false, false),
         ] {
             let target = read(path).unwrap();
             assert_eq!(target.double_slash, double_slash, "{path}");

@@ -170,3 +170,69 @@ fn upstream_has_as_many_requests_under_way_as_it_may_and_no_more() {
     }
     assert_eq!(get(address, "/x", "").status, 200);
 }
+
+/// A GET of exactly so many bytes of header.
+fn header_of(bytes: usize) -> String {
+    let start = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: ";
+    let end = "\r\n\r\n";
+    format!(
+        "{start}{}{end}",
+        "x".repeat(bytes - start.len() - end.len())
+    )
+}
+
+#[test]
+fn header_is_as_long_as_it_may_be_and_no_longer() {
+    let upstream = Upstream::start();
+    let limits = "[limits]\nheader_bytes = 2048\nheader_fields = 10\ntarget_bytes = 300\n";
+    let gate = Gate::start(&format!(
+        "{limits}{}",
+        open_to_all(upstream.address, "", "")
+    ));
+    let target = |bytes: usize| format!("/healthz?{}", "x".repeat(bytes - "/healthz?".len()));
+    // Two fields are the harness's own.
+    let fields = |count: usize| "X: y\r\n".repeat(count - 2);
+    for address in [gate.service, gate.gateway] {
+        let cases = [
+            (raw(address, header_of(2048).as_bytes()), 200, ""),
+            (
+                raw(address, header_of(2049).as_bytes()),
+                431,
+                "the header is too large\n",
+            ),
+            (get(address, "/healthz", &fields(10)), 200, ""),
+            (
+                get(address, "/healthz", &fields(11)),
+                431,
+                "too many header fields\n",
+            ),
+            (get(address, &target(300), ""), 200, ""),
+            (
+                get(address, &target(301), ""),
+                414,
+                "the request target is too long\n",
+            ),
+        ];
+        for (reply, status, line) in cases {
+            assert_eq!(reply.status, status, "{reply:?}");
+            if status != 200 {
+                assert_eq!(reply.body, line);
+                assert_eq!(reply.field("Connection"), Some("close"));
+            }
+        }
+    }
+    assert_eq!(upstream.seen().len(), 3);
+}
+
+#[test]
+fn header_beyond_what_the_parser_takes_is_refused_too() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&open_to_all(upstream.address, "", ""));
+    for address in [gate.service, gate.gateway] {
+        assert_eq!(
+            get(address, "/healthz", &"X: y\r\n".repeat(300)).status,
+            400
+        );
+    }
+    assert_eq!(upstream.seen(), [""; 0]);
+}

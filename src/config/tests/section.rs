@@ -51,6 +51,9 @@ fn number_out_of_range_is_refused() {
         ("totp", "window", 0, 10),
         ("totp", "digits", 6, 8),
         ("totp", "period", 1, 3600),
+        ("limits", "header_bytes", 1024, 1_048_575),
+        ("limits", "header_fields", 8, 256),
+        ("limits", "target_bytes", 256, 1_048_575),
         ("limits", "body_bytes", 1024, 16_777_216),
         ("server", "threads", 0, 1024),
     ] {

@@ -1,0 +1,217 @@
+//! The transparent proxy: what passes goes on to its upstream with the identity stamped on it.
+
+mod failure;
+mod forwarded;
+mod question;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::StatusCode;
+use pingora::http::RequestHeader;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+use super::answer::Answer;
+use super::bounds;
+use super::connection::Connections;
+use super::endpoints::Endpoints;
+use super::request_id::RequestId;
+use super::rules::{Live, Rules};
+use super::upstream::{UnderWay, Upstream};
+use crate::auth::{Authority, Permit};
+use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
+use failure::{NO_PEER, TOO_LONG};
+use question::announced;
+
+/// The door.
+pub(crate) struct Proxy {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) credential_headers: CredentialHeaders,
+    pub(crate) identity_headers: IdentityHeaders,
+    pub(crate) rules: Live,
+    pub(crate) connections: Arc<Connections>,
+    /// realmgate's own endpoints, where one port must be enough.
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
+}
+
+/// What is known of a request on its way through.
+#[derive(Default)]
+pub(crate) struct Context {
+    id: RequestId,
+    /// Set once it may pass, and only then.
+    admitted: Option<Admitted>,
+    /// How many connections have failed.
+    failed: usize,
+    /// How many bytes of the request's body have come.
+    body_bytes: u64,
+}
+
+struct Admitted {
+    permit: Permit,
+    _under_way: UnderWay,
+    /// The rules that it was admitted by, whatever is in force by now.
+    rules: Arc<Rules>,
+    /// The index of the route.
+    route: usize,
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            id: RequestId::next(),
+            admitted: None,
+            failed: 0,
+            body_bytes: 0,
+        }
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+        self.connections.prepare(session);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        if let Some(refused) = bounds::refuse(session, &self.rules.load().limits) {
+            session.set_keepalive(None);
+            refused.send(session).await?;
+            return Ok(true);
+        }
+        if let Some(endpoints) = &self.endpoints
+            && endpoints.answer_public(session).await?
+        {
+            return Ok(true);
+        }
+        match self.decide(session).await {
+            Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
+                session.set_keepalive(None);
+                let answer = Answer::line(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
+                answer.send(session).await?;
+                Ok(true)
+            }
+            Ok(admitted) => {
+                context.admitted = Some(admitted);
+                Ok(false)
+            }
+            Err(answer) => {
+                answer.send(session).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let admitted = context.admitted.as_ref();
+        admitted
+            .and_then(Admitted::upstream)
+            .and_then(|upstream| upstream.next())
+            .ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))
+    }
+
+    /// Counts a body of which nobody has said how long it is.
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
+        let admitted = context.admitted.as_ref();
+        if admitted.is_some_and(|admitted| admitted.is_too_long(context.body_bytes)) {
+            let status = ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
+            return Err(Error::explain(status, "the body is too long").into_down());
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        // Nothing gets here without being admitted; if it did, it would end here.
+        let admitted = context.admitted.as_ref().ok_or_else(|| {
+            Error::explain(ErrorType::InternalError, "a request without a permit")
+        })?;
+        self.strip(request, admitted)?;
+        self.stamp(request, admitted, session, context.id)
+    }
+
+    /// Nothing was sent yet when a connection fails: another peer may be tried.
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        tracing::warn!(request = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
+        context.failed += 1;
+        let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        error.set_retry(upstream.is_some_and(|upstream| context.failed < upstream.tries()));
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
+        let (status, line) = failure::answer_to(error);
+        let cause = error.etype().as_str();
+        match status {
+            None => tracing::debug!(request = %context.id, cause, "the client is gone"),
+            Some(status) => tracing::warn!(request = %context.id, %status, cause, "failed"),
+        }
+        if let Some(status) = status
+            && session.response_written().is_none()
+        {
+            session.set_keepalive(None);
+            let mut answer = Answer::line(status, line);
+            answer.fields.push((X_REQUEST_ID, context.id.value()));
+            if let Err(error) = answer.send(session).await {
+                tracing::debug!(request = %context.id, %error, "the client is gone");
+            }
+        }
+        FailToProxy {
+            error_code: status.map_or(0, |status| status.as_u16()),
+            can_reuse_downstream: false,
+        }
+    }
+
+    /// `fail_to_proxy` has said it, with less noise.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    /// The last that is heard of each request.
+    async fn logging(&self, _: &mut Session, _: Option<&Error>, _: &mut Context) {
+        self.connections.answered();
+    }
+
+    /// Goes into Pingora's error logs, where a path or query could hold a secret.
+    fn request_summary(&self, session: &Session, context: &Context) -> String {
+        format!("{} request {}", session.req_header().method, context.id)
+    }
+}
+
+impl Admitted {
+    fn upstream(&self) -> Option<&Arc<Upstream>> {
+        let route = self.rules.routes.get(self.route)?;
+        self.rules.upstreams.get(route.upstream)
+    }
+
+    /// Says whether a body of so many bytes is too long here.
+    fn is_too_long(&self, bytes: u64) -> bool {
+        let route = self.rules.routes.get(self.route);
+        route.is_some_and(|route| route.body_bytes.is_some_and(|limit| bytes > limit))
+    }
+}

@@ -1,0 +1,107 @@
+//! Reading what a request asks for, and deciding on it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{StatusCode, Version};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use super::{Admitted, Proxy};
+use crate::auth::{Attempt, Decision, UnixTime};
+use crate::gateway::answer::Answer;
+use crate::gateway::peer_of;
+use crate::gateway::route::Question;
+use crate::gateway::target::{Target, host_of, is_plain_method};
+use crate::gateway::upstream::Upstream;
+use crate::headers::Scratch;
+use crate::telemetry;
+
+impl Proxy {
+    /// Decides on a request: who may pass where, or the answer to give instead.
+    pub(super) async fn decide(&self, session: &Session) -> Result<Admitted, Answer> {
+        let header = session.req_header();
+        let bad = |line| Answer::line(StatusCode::BAD_REQUEST, line);
+        let host = host(header).ok_or_else(|| bad("bad host\n"))?;
+        if !is_plain_method(header.method.as_str()) {
+            return Err(bad("bad method\n"));
+        }
+        let target = Target::read(path(header)).map_err(|ambiguity| {
+            tracing::info!(door = "proxy", %ambiguity, "refused");
+            bad("ambiguous path\n")
+        })?;
+        let question = Question {
+            host,
+            target: &target,
+            method: &header.method,
+        };
+        let rules = self.rules.load_full();
+        let Some((index, route)) = rules.routes.find(&question) else {
+            return Err(Answer::line(StatusCode::NOT_FOUND, "no route\n"));
+        };
+        if !route.takes(&target) {
+            return Err(bad("ambiguous path\n"));
+        }
+        let mut scratch = Scratch::new();
+        let attempt = Attempt {
+            presented: self.credential_headers.read(&header.headers, &mut scratch),
+            source: peer_of(session).map(|peer| peer.ip().to_canonical()),
+        };
+        let now = UnixTime::from(SystemTime::now());
+        match self.authority.decide(&attempt, &route.policy, now).await {
+            Decision::Permit(permit) => {
+                let upstream = rules.upstreams.get(route.upstream);
+                let busy = || {
+                    tracing::warn!(route = %route.name, "too many requests under way");
+                    Answer::line(StatusCode::SERVICE_UNAVAILABLE, "upstream is busy\n")
+                };
+                let under_way = upstream.and_then(Upstream::enter).ok_or_else(busy)?;
+                Ok(Admitted {
+                    permit,
+                    _under_way: under_way,
+                    route: index,
+                    rules: Arc::clone(&rules),
+                })
+            }
+            Decision::Denial(denial) => {
+                telemetry::denied("proxy", Some(&route.name), &attempt, &denial);
+                Err(Answer::denied(&denial))
+            }
+        }
+    }
+}
+
+/// Returns how long a request says that its body is; 0 if it does not say.
+pub(super) fn announced(header: &RequestHeader) -> u64 {
+    let length = header.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
+}
+
+/// Returns the host that was asked for; `Some(None)` for HTTP/1.0 without one, none if there must be
+/// one (RFC 9112 §3.2) or it cannot be one.
+fn host(header: &RequestHeader) -> Option<Option<&str>> {
+    let named = header
+        .headers
+        .get(HOST)
+        .map(|value| value.to_str().ok())
+        .or_else(|| header.uri.authority().map(|it| Some(it.as_str())));
+    match named {
+        Some(named) => host_of(named?).map(Some),
+        None => (header.version == Version::HTTP_10).then_some(None),
+    }
+}
+
+/// Returns the path as it was on the wire, without the query; of the absolute form, its path.
+fn path(header: &RequestHeader) -> &[u8] {
+    let raw = header.raw_path();
+    let is_absolute_form = ["http://", "https://"].iter().any(|scheme| {
+        raw.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+    });
+    if is_absolute_form && header.raw_path_is_utf8() {
+        return header.uri.path().as_bytes();
+    }
+    raw.split(|&byte| byte == b'?').next().unwrap_or_default()
+}
