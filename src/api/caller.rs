@@ -9,7 +9,7 @@ use crate::auth::{
     Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Token, UnixTime,
 };
 use crate::headers::Scratch;
-use crate::telemetry;
+use crate::telemetry::{self, Door, metrics};
 
 /// The names of a name, a realm and a token in a body.
 pub(super) type Names = [&'static str; 3];
@@ -72,10 +72,13 @@ pub(super) async fn decide(
     now: UnixTime,
 ) -> Result<Permit, Denial> {
     let denial = match api.authority.decide(attempt, policy, now).await {
-        Decision::Permit(permit) => return Ok(permit),
+        Decision::Permit(permit) => {
+            metrics().permitted(Door::Rest);
+            return Ok(permit);
+        }
         Decision::Denial(denial) => denial,
     };
-    telemetry::denied("rest", None, attempt, &denial);
+    telemetry::denied(Door::Rest, None, attempt, &denial);
     Err(denial)
 }
 

@@ -7,6 +7,7 @@ use super::output::describe;
 use super::{load, runtime};
 use crate::gateway::Listeners;
 use crate::server::{Server, StartError};
+use crate::telemetry::metrics;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -32,6 +33,7 @@ pub(super) fn run(args: Args, path: Option<&Path>) -> Result<(), CliError> {
                 .map_err(StartError::Listen)?;
         let mut server = Server::start(config, listeners).await?;
         let addresses = server.addresses();
+        metrics().in_force(&digest);
         tracing::info!(service = %addresses.service, gateway = %addresses.gateway, config = digest, "listening");
         if let Some(grpc) = addresses.grpc {
             tracing::info!(%grpc, "listening");
@@ -71,8 +73,12 @@ fn reload(server: &mut Server, path: Option<&Path>) {
         server.reload(config)?;
         Ok::<_, CliError>(digest)
     });
+    metrics().reloaded(outcome.is_ok());
     match outcome {
-        Ok(digest) => tracing::info!(config = digest, "reloaded"),
+        Ok(digest) => {
+            metrics().in_force(&digest);
+            tracing::info!(config = digest, "reloaded");
+        }
         Err(error) => {
             tracing::error!(
                 error = describe(&error),

@@ -48,6 +48,11 @@ impl Connections {
         }
     }
 
+    /// Returns how many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// Says whether the process is about to end.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-use pingora::Result;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
+use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 
-use super::answer::Answer;
+use super::answer::{Answer, send};
 use super::connection::Connections;
 use super::forward_auth::{ForwardAuth, FrontProxy};
 use super::local::Local;
 use crate::auth::Authority;
+use crate::telemetry::{OPEN_METRICS, metrics};
 
 /// Everything that realmgate answers itself.
 pub(crate) struct Endpoints {
@@ -32,6 +35,7 @@ impl Endpoints {
         }
         match path {
             "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
+            "/metrics" => self.metrics(session).await,
             "/readyz" => self.readiness().await.send(session).await,
             _ => self.rest.answer(session).await,
         }
@@ -55,6 +59,27 @@ impl Endpoints {
             self.rest.answer(session).await?;
         }
         Ok(is_rest)
+    }
+
+    /// Answers with the figures of this process.
+    async fn metrics(&self, session: &mut Session) -> Result<()> {
+        let method = &session.req_header().method;
+        if method != Method::GET && method != Method::HEAD {
+            let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            answer
+                .fields
+                .push((ALLOW, HeaderValue::from_static("GET, HEAD")));
+            return answer.send(session).await;
+        }
+        metrics().set_connections(self.connections.open());
+        let text = metrics().text().map_err(|error| {
+            Error::because(ErrorType::InternalError, "writing the figures", error)
+        })?;
+        let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(3))?;
+        header.insert_header(CONTENT_TYPE, OPEN_METRICS)?;
+        header.insert_header(CONTENT_LENGTH, text.len())?;
+        header.insert_header(CACHE_CONTROL, "no-store")?;
+        send(session, header, text.into()).await
     }
 
     /// Ready while the store answers and the process is not about to end.

@@ -1,4 +1,6 @@
-//! Logs on standard error: for people, or one JSON object a line.
+//! Logs on standard error, for people or one JSON object a line, and figures for Prometheus.
+
+mod metrics;
 
 use std::io::{IsTerminal, stderr};
 
@@ -9,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::auth::{Attempt, Denial};
 use crate::config::{Log, LogFormat};
+pub use metrics::{Door, Metrics, OPEN_METRICS, metrics};
 
 /// Starts logging. A second call changes nothing.
 pub fn init(log: &Log) {
@@ -27,8 +30,10 @@ pub fn init(log: &Log) {
     };
 }
 
-/// Logs why an attempt was denied, with its stable reason; the caller is told less.
-pub fn denied(door: &'static str, route: Option<&str>, attempt: &Attempt<'_>, denial: &Denial) {
+/// Logs why an attempt was denied, with its stable reason, and counts it; the caller is told less.
+pub fn denied(door: Door, route: Option<&str>, attempt: &Attempt<'_>, denial: &Denial) {
+    metrics().denied(door, denial);
+    let door = door.as_str();
     let (source, principal, reason) = (attempt.source, attempt.principal(), denial.reason());
     match denial {
         Denial::Unavailable(error) => {

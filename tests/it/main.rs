@@ -18,6 +18,7 @@ mod harness;
 mod import;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod nginx;
 mod port;
 mod postgres;

@@ -30,6 +30,15 @@ fn routes_policies_and_upstreams_change_without_a_restart() {
     let changed = routes(new.address).replace("{ realm = \"ops\" }", "{ realm = \"payments\" }");
     reload(&gate, &rules, &changed);
     logged(&gate, "reloaded");
+    let log = gate.log();
+    let digest = log.split_once("reloaded config=\"").unwrap().1;
+    let in_force = format!(
+        "realmgate_config_info{{digest=\"{}\"}} 1\n",
+        digest.split_once("\"").unwrap().0
+    );
+    let figures = get(gate.service, "/metrics", "").body;
+    assert!(figures.contains(&in_force), "{in_force}{figures}");
+    assert_eq!(figures.matches("realmgate_config_info{").count(), 1);
     assert_eq!(get(gate.gateway, "/ops/x", &caller.fields()).status, 200);
     assert_eq!(new.seen().len(), 1);
     assert_eq!(field(&new.seen()[0], "X-Auth-Name"), Some("billing"));
@@ -65,6 +74,10 @@ fn bad_file_leaves_the_old_configuration_in_force_and_is_told() {
     reload(&gate, "path = \"/public\"", "path = \"public\"");
     logged(&gate, "not reloaded; the old configuration stays");
     assert!(gate.log().contains("route[0].path"), "{}", gate.log());
+    let figures = get(gate.service, "/metrics", "").body;
+    let stays = "realmgate_config_last_reload_successful 0\n";
+    assert!(figures.contains(stays), "{figures}");
+    assert!(figures.contains("realmgate_config_reloads_total{outcome=\"refused\"} 1\n"));
     assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
     reload(&gate, "path = \"public\"", "path = \"/public\"");
     reload(&gate, "realmgate.db", "other.db");

@@ -29,7 +29,7 @@ use super::rules::Live;
 use super::target::Ambiguity;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
-use crate::telemetry;
+use crate::telemetry::{self, Door, metrics};
 
 /// Envoy's original path follows this one.
 const ENVOY: &str = "/forward-auth/envoy";
@@ -168,9 +168,12 @@ impl ForwardAuth {
         let attempt = Attempt { presented, source };
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &policy, now).await {
-            Decision::Permit(permit) => Verdict::Permitted(permit),
+            Decision::Permit(permit) => {
+                metrics().permitted(Door::ForwardAuth);
+                Verdict::Permitted(permit)
+            }
             Decision::Denial(denial) => {
-                telemetry::denied("forward-auth", None, &attempt, &denial);
+                telemetry::denied(Door::ForwardAuth, None, &attempt, &denial);
                 Verdict::Denied(denial)
             }
         }

@@ -16,7 +16,7 @@ use crate::gateway::route::Question;
 use crate::gateway::target::{Target, host_of, is_plain_method};
 use crate::gateway::upstream::Upstream;
 use crate::headers::Scratch;
-use crate::telemetry;
+use crate::telemetry::{self, Door, metrics};
 
 impl Proxy {
     /// Decides on a request: who may pass where, or the answer to give instead.
@@ -51,6 +51,7 @@ impl Proxy {
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &route.policy, now).await {
             Decision::Permit(permit) => {
+                metrics().permitted(Door::Proxy);
                 let upstream = rules.upstreams.get(route.upstream);
                 let busy = || {
                     tracing::warn!(route = %route.name, "too many requests under way");
@@ -65,7 +66,7 @@ impl Proxy {
                 })
             }
             Decision::Denial(denial) => {
-                telemetry::denied("proxy", Some(&route.name), &attempt, &denial);
+                telemetry::denied(Door::Proxy, Some(&route.name), &attempt, &denial);
                 Err(Answer::denied(&denial))
             }
         }
