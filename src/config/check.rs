@@ -76,12 +76,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         reveal_seeds: flag(raw.compat.0.reveal_seeds.as_ref()),
     };
     let upstreams = route::upstreams(source, &raw.upstream)?;
-    let routes = route::routes(
-        source,
-        &raw.route,
-        &upstreams,
-        credential_headers.name_chars,
-    )?;
+    let routes = route::routes(source, &raw.route, &upstreams, &credential_headers)?;
     if gateway.serve_api {
         route::refuse_shadowed(source, &raw.route, &routes)?;
     }
@@ -364,6 +359,6 @@ impl Source<'_> {
 }
 
 /// Writes a field as an application that makes variables of fields may see it.
-fn folded(field: &HeaderName) -> String {
+pub(super) fn folded(field: &HeaderName) -> String {
     field.as_str().replace(['_', '.'], "-")
 }

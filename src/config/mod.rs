@@ -1,7 +1,7 @@
 //! The configuration: what was typed ([`raw`]) becomes what it means ([`Config`]), or an error that
 //! names the place, the key, the value and what was expected.
 //!
-//! [`Source`] joins the file and the environment, [`check`], [`database`], [`route`] and [`tls`] check them. After that no
+//! [`Source`] joins the file and the environment, [`check`] and its neighbours check them. After that no
 //! module asks again whether a value is there or makes sense.
 
 mod check;
@@ -10,6 +10,7 @@ mod error;
 mod limits;
 mod raw;
 mod reload;
+mod rewrite;
 mod route;
 mod scalar;
 mod source;
@@ -198,6 +199,31 @@ pub struct Route {
     pub allow_double_slash: bool,
     /// Whether `%2f` may stand in a path; false unless configured.
     pub allow_encoded_slash: bool,
+    /// What it changes; nothing unless configured.
+    pub rewrite: Rewrite,
+}
+
+/// What a route changes of a request and of its answer.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    /// The route's path without its last slash, which is taken off what the upstream gets; none
+    /// without `strip_prefix`. It begins with `/` and holds a segment.
+    pub prefix: Option<http::HeaderValue>,
+    /// `upstream_host`: the `Host` that the upstream gets; the client's unless configured.
+    pub host: Option<http::HeaderValue>,
+    /// Of what goes to the upstream.
+    pub request_headers: HeaderRules,
+    /// Of what the upstream answers.
+    pub response_headers: HeaderRules,
+}
+
+/// Header fields to be set and removed: never identity, framing or `Host`, and each field once.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderRules {
+    /// At most 32, each in the place of all of its name.
+    pub set: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// At most 32.
+    pub remove: Vec<http::HeaderName>,
 }
 
 /// Servers that are alike.

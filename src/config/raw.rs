@@ -121,7 +121,12 @@ tables! {
         body_bytes: i64,
         allow_double_slash: bool,
         allow_encoded_slash: bool,
+        strip_prefix: bool,
+        upstream_host: String,
+        request_headers: Table<HeaderRules>,
+        response_headers: Table<HeaderRules>,
     }
+    HeaderRules { set: BTreeMap<String, Spanned<String>>, remove: List }
     Rule { realm: String, name: String }
     Upstream {
         peers: List,

@@ -8,10 +8,12 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::raw::{self, ALLOW, Allow, List, Opt, Table};
+use super::rewrite::rewrite;
 use super::scalar::{flag, part};
 use super::source::Source;
 use super::{Health, Route, Upstream};
 use crate::auth::{Policy, PrincipalRef, Rule};
+use crate::headers::CredentialHeaders;
 
 /// The most characters of the name of a route or an upstream.
 const NAME_CHARS: usize = 64;
@@ -143,14 +145,14 @@ pub(super) fn routes(
     source: &Source<'_>,
     raw: &[Spanned<Table<raw::Route>>],
     upstreams: &[Upstream],
-    name_chars: usize,
+    credential: &CredentialHeaders,
 ) -> Result<Vec<Route>, ConfigError> {
     let mut routes: Vec<Route> = Vec::new();
     for (at, raw) in raw.iter().enumerate() {
         let one = One {
             source,
             at,
-            name_chars,
+            credential,
         };
         let route = one.route(raw, upstreams)?;
         if let Some(name) = &raw.get_ref().0.name
@@ -207,7 +209,7 @@ fn is_same(one: &Route, other: &Route) -> bool {
 struct One<'a> {
     source: &'a Source<'a>,
     at: usize,
-    name_chars: usize,
+    credential: &'a CredentialHeaders,
 }
 
 impl One<'_> {
@@ -274,23 +276,19 @@ impl One<'_> {
             },
             allow_double_slash: flag(table.allow_double_slash.as_ref()),
             allow_encoded_slash: flag(table.allow_encoded_slash.as_ref()),
+            rewrite: rewrite(
+                self.source,
+                self.credential,
+                &format!("route[{}]", self.at),
+                table,
+                is_host,
+            )?,
         })
     }
 
     fn host(&self, raw: &Spanned<String>) -> Result<String, ConfigError> {
         let host = raw.get_ref().to_ascii_lowercase();
-        let is_v6 = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
-        let is_name = (1..=HOST_CHARS).contains(&host.len())
-            && host.split('.').all(|label| {
-                !label.is_empty()
-                    && label
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-            });
-        if is_v6 || is_name {
+        if is_host(&host) {
             return Ok(host);
         }
         let expected = r#"a host such as "app.example.org", without port, path or wildcard"#;
@@ -348,10 +346,10 @@ impl One<'_> {
     fn rule(&self, at: usize, raw: &Spanned<Table<raw::Rule>>) -> Result<Rule, ConfigError> {
         let Table(rule) = raw.get_ref();
         let key = |key| format!("allow[{at}].{key}");
-        let expected = part(self.name_chars);
+        let expected = part(self.credential.name_chars);
         let checked = |name, raw: &Spanned<String>| {
             let text = raw.get_ref();
-            match PrincipalRef::new("-", text, self.name_chars) {
+            match PrincipalRef::new("-", text, self.credential.name_chars) {
                 Ok(_) => Ok(text.as_str().into()),
                 Err(_) => Err(self.refuse(&key(name), raw, expected.clone())),
             }
@@ -376,6 +374,18 @@ impl One<'_> {
     fn refuse<T>(&self, key: &str, raw: &Spanned<T>, expected: impl Into<String>) -> ConfigError {
         self.source.refuse(&self.key(key), raw, expected)
     }
+}
+
+fn is_host(host: &str) -> bool {
+    let is_v6 = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
+    let is_label = |label: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        !label.is_empty() && label.bytes().all(is_plain)
+    };
+    is_v6 || ((1..=HOST_CHARS).contains(&host.len()) && host.split('.').all(is_label))
 }
 
 fn is_name(name: &str) -> bool {

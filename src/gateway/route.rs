@@ -23,6 +23,8 @@ pub(crate) struct Route {
     pub(crate) upstream: usize,
     /// The longest body, in bytes.
     pub(crate) body_bytes: Option<u64>,
+    /// What it changes of what it forwards.
+    pub(crate) rewrite: config::Rewrite,
     host: Option<Box<str>>,
     /// Without the last slash.
     prefix: Box<[u8]>,
@@ -39,6 +41,7 @@ impl Route {
             policy: route.policy.clone(),
             upstream: route.upstream,
             body_bytes: route.body_bytes,
+            rewrite: route.rewrite.clone(),
             host: route.host.as_deref().map(Into::into),
             prefix: path.trim_end_matches('/').as_bytes().into(),
             methods: route.methods.as_deref().map(Into::into),
@@ -62,8 +65,24 @@ impl Route {
 
     /// Says whether the route takes a path with the slashes that it has.
     pub(crate) fn takes(&self, target: &Target<'_>) -> bool {
-        (self.allow_double_slash || !target.double_slash)
+        // What begins with two slashes is a host to some (RFC 3986 §4.2).
+        let rest = self.below_prefix(&target.path);
+        let is_host = rest.is_some_and(|it| it.starts_with(b"//") || it.starts_with(b"/%2F"));
+        !is_host
+            && (self.allow_double_slash || !target.double_slash)
             && (self.allow_encoded_slash || !target.encoded_slash)
+    }
+
+    /// Returns what is left of a path, decoded or not, where the route takes its prefix off; it begins
+    /// with a slash. None where it does not.
+    pub(crate) fn below_prefix<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        let prefix = self.rewrite.prefix.as_ref()?.as_bytes();
+        // By segments, since the client may have spelt them in another way. Each begins with a slash.
+        let is_slash = |byte: &&u8| **byte == b'/';
+        let segments = prefix.iter().filter(is_slash).count();
+        let mut slashes = (0..path.len()).filter(|&at| path.get(at) == Some(&b'/'));
+        let rest = slashes.nth(segments).and_then(|at| path.get(at..));
+        Some(rest.unwrap_or(b"/"))
     }
 
     /// Says whether the method decides here, so that nothing may override it behind our back.
@@ -119,6 +138,7 @@ mod tests {
             body_bytes: None,
             allow_double_slash: false,
             allow_encoded_slash: false,
+            rewrite: config::Rewrite::default(),
         }
     }
 
@@ -162,5 +182,37 @@ mod tests {
         open.allow_double_slash = true;
         let lenient = Route::new(&open);
         assert!(lenient.takes(&double) && !lenient.takes(&encoded));
+    }
+    #[test]
+    fn prefix_is_taken_off_by_segments() {
+        let mut plain = route("plain", None, Some("/api/v1/"), &[]);
+        plain.rewrite.prefix = Some(http::HeaderValue::from_static("/api/v1"));
+        plain.allow_double_slash = true;
+        plain.allow_encoded_slash = true;
+        let route = Route::new(&plain);
+        for (path, expected) in [
+            ("/api/v1", "/"),
+            ("/api/v1/", "/"),
+            ("/api/v1/x/y", "/x/y"),
+            ("/%61pi/v%31/x", "/x"),
+            ("/api;a=1/v1;b/x", "/x"),
+            ("/api/v1/x//y", "/x//y"),
+        ] {
+            assert_eq!(
+                route.below_prefix(path.as_bytes()),
+                Some(expected.as_bytes())
+            );
+        }
+        for (path, expected) in [
+            ("/api/v1/x//y", true),
+            ("/api/v1//x", false),
+            ("/api/v1/%2fx", false),
+            ("/api/v1/x%2fy", true),
+        ] {
+            let target = Target::read(path.as_bytes()).unwrap();
+            assert_eq!(route.takes(&target), expected, "{path}");
+        }
+        plain.rewrite.prefix = None;
+        assert_eq!(Route::new(&plain).below_prefix(b"/api/v1/x"), None);
     }
 }

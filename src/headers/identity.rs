@@ -36,6 +36,8 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// The subject of the certificate by which the client proved itself (RFC 4514), percent-encoded.
 pub const X_CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-client-subject");
+/// What was taken off the path before it was forwarded.
+pub const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// What names the request in every log on its way.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -6,6 +6,6 @@ mod identity;
 
 pub use credential::{CredentialHeaders, Scratch};
 pub use identity::{
-    IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
-    X_REQUEST_ID, encode,
+    IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PREFIX,
+    X_FORWARDED_PROTO, X_REQUEST_ID, encode,
 };

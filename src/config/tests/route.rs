@@ -234,3 +234,132 @@ fn route_that_realmgate_would_answer_itself_is_refused() {
         assert!(parse_with(&text, &[]).is_ok(), "{path}");
     }
 }
+
+#[test]
+fn route_rewrites_what_it_says() {
+    let lines = "path = '/api/'\nstrip_prefix = true\nupstream_host = 'App.internal:8080'\n\
+                 request_headers = { set = { X-Edge = 'eu west', Authorization = 'Basic YTpi' } }\n\
+                 response_headers = { remove = ['Server'], set = {} }";
+    let rewrite = parse(&with_route(lines)).routes.remove(0).rewrite;
+    assert_eq!(rewrite.prefix.unwrap(), "/api");
+    assert_eq!(rewrite.host.unwrap(), "App.internal:8080");
+    let set: Vec<_> = rewrite.request_headers.set;
+    assert_eq!(set.len(), 2);
+    assert_eq!(
+        (set[1].0.as_str(), set[1].1.as_bytes()),
+        ("x-edge", &b"eu west"[..])
+    );
+    assert_eq!(rewrite.response_headers.remove, ["server"]);
+}
+
+#[test]
+fn rewriting_what_is_ours_is_refused() {
+    let expected = "expected a field that says neither who asks for what, nor where a message ends";
+    for name in [
+        "X-Auth-Name",
+        "x_auth_realm",
+        "X.Auth.Token",
+        "X-Forwarded-User",
+        "X-Forwarded-Port",
+        "Forwarded",
+        "X-Real-IP",
+        "X-Request-Id",
+        "Host",
+        "Content-Length",
+        "content_length",
+        "Transfer-Encoding",
+        "Connection",
+        "Upgrade",
+        "TE",
+        "Trailer",
+        "Keep-Alive",
+        "Proxy-Connection",
+    ] {
+        for key in ["request_headers", "response_headers"] {
+            assert_route_errors(&[
+                (
+                    &format!("{key} = {{ set = {{ '{name}' = 'x' }} }}"),
+                    &format!("2: route[0].{key}.set = {name:?}: {expected}"),
+                ),
+                (
+                    &format!("{key} = {{ remove = ['{name}'] }}"),
+                    &format!("2: route[0].{key}.remove = {name:?}: {expected}"),
+                ),
+            ]);
+        }
+    }
+    let set = "request_headers = { set = { X-HTTP-Method-Override = 'DELETE' } }";
+    let message = error(&with_route(set));
+    assert!(message.ends_with(expected), "{message}");
+    parse(&with_route(
+        &set.replace("set", "remove")
+            .replace("{ X", "['X")
+            .replace(" = 'DELETE' }", "']"),
+    ));
+    // Under other names the identity is elsewhere.
+    let renamed = "[credentials]\nname_header = 'X-Who'\n";
+    let rules = with_route("request_headers = { remove = ['x_who'] }");
+    assert!(error(&format!("{renamed}{rules}")).ends_with(expected));
+}
+
+#[test]
+fn bad_rewrite_is_refused() {
+    let value = "expected visible ASCII, at most 4096 bytes, no white space at either end";
+    let host = "expected a host such as \"app.internal\" or \"app.internal:8080\"";
+    let prefix = "expected a path beside it, other than \"/\" and without \";\"";
+    assert_route_errors(&[
+        (
+            "request_headers = { set = { 'X A' = 'x' } }",
+            "2: route[0].request_headers.set = \"X A\": expected the name of a header field",
+        ),
+        (
+            "request_headers = { set = { X-A = \"a\\nb\" } }",
+            &format!("2: route[0].request_headers.set.X-A = \"…\": {value}"),
+        ),
+        (
+            "request_headers = { set = { X-A = ' a' } }",
+            &format!("2: route[0].request_headers.set.X-A = \"…\": {value}"),
+        ),
+        (
+            "request_headers = { set = { X-A = 'a', x-a = 'b' } }",
+            "2: route[0].request_headers.set = \"x-a\": expected each field once",
+        ),
+        (
+            "response_headers = { set = { X-A = 'a' }, remove = ['x-a'] }",
+            "2: route[0].response_headers.remove = \"x-a\": expected each field once, set or removed",
+        ),
+        (
+            "response_headers = { add = ['x-a'] }",
+            "2: route[0].response_headers.add: unknown key, expected one of set or remove",
+        ),
+        (
+            "strip_prefix = true",
+            &format!("2: route[0].strip_prefix = true: {prefix}"),
+        ),
+        (
+            "path = '/'\nstrip_prefix = true",
+            &format!("3: route[0].strip_prefix = true: {prefix}"),
+        ),
+        (
+            "path = '/a;b'\nstrip_prefix = true",
+            &format!("3: route[0].strip_prefix = true: {prefix}"),
+        ),
+    ]);
+    for value in [
+        "", "a b", "http://a", "a/b", "a:0", "a:+80", "a:65536", "u@a", "::1",
+    ] {
+        let text = format!("upstream_host = '{value}'");
+        let expected = format!("2: route[0].upstream_host = '{value}': {host}");
+        assert_route_errors(&[(&text, &expected)]);
+    }
+    for value in ["a", "a:80", "[::1]", "[::1]:80"] {
+        parse(&with_route(&format!("upstream_host = '{value}'")));
+    }
+    let many: String = (0..33).map(|at| format!("X-{at} = 'y', ")).collect();
+    let text = with_route(&format!("request_headers = {{ set = {{ {many} }} }}"));
+    let message = error(&text);
+    assert!(
+        message.ends_with("set = 33 fields: expected at most 32 fields"),
+        "{message}"
+    );
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -19,6 +19,7 @@ use super::bounds;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
 use super::request_id::RequestId;
+use super::route::Route;
 use super::rules::{Live, Rules};
 use super::upstream::{UnderWay, Upstream};
 use crate::auth::{Authority, Permit};
@@ -141,7 +142,30 @@ impl ProxyHttp for Proxy {
             Error::explain(ErrorType::InternalError, "a request without a permit")
         })?;
         self.strip(request, admitted)?;
+        if let Some(route) = admitted.route() {
+            self.rewrite(request, route)?;
+        }
         self.stamp(request, admitted, session, context.id)
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let route = context.admitted.as_ref().and_then(Admitted::route);
+        let Some(route) = route.filter(|_| !response.status.is_informational()) else {
+            return Ok(());
+        };
+        let rules = &route.rewrite.response_headers;
+        for name in &rules.remove {
+            response.remove_header(name);
+        }
+        for (name, value) in &rules.set {
+            response.insert_header(name.clone(), value.clone())?;
+        }
+        Ok(())
     }
 
     /// Nothing was sent yet when a connection fails: another peer may be tried.
@@ -204,14 +228,18 @@ impl ProxyHttp for Proxy {
 }
 
 impl Admitted {
+    fn route(&self) -> Option<&Route> {
+        self.rules.routes.get(self.route)
+    }
+
     fn upstream(&self) -> Option<&Arc<Upstream>> {
-        let route = self.rules.routes.get(self.route)?;
+        let route = self.route()?;
         self.rules.upstreams.get(route.upstream)
     }
 
     /// Says whether a body of so many bytes is too long here.
     fn is_too_long(&self, bytes: u64) -> bool {
-        let route = self.rules.routes.get(self.route);
-        route.is_some_and(|route| route.body_bytes.is_some_and(|limit| bytes > limit))
+        let limit = self.route().and_then(|route| route.body_bytes);
+        limit.is_some_and(|limit| bytes > limit)
     }
 }

@@ -2,6 +2,7 @@
 
 mod headers;
 mod health;
+mod rewrite;
 mod target;
 
 use std::time::Duration;

@@ -1,0 +1,201 @@
+//! What a route changes of a request and of its answer.
+
+use std::ops::Range;
+
+use http::{HeaderName, HeaderValue};
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::raw::{self, Opt, Table};
+use super::source::Source;
+use super::{HeaderRules, Rewrite, check};
+use crate::headers::{CredentialHeaders, IdentityHeaders};
+
+/// The most fields that a route may set, and remove.
+const FIELDS: usize = 32;
+
+/// The longest value that may be set, in bytes.
+const VALUE_BYTES: usize = 4096;
+
+/// Fields that frame a message, or that are about one connection.
+const FRAMING: [&str; 14] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Checks what the route with the dotted path `route` changes; `host` is how a host is checked.
+pub(super) fn rewrite(
+    source: &Source<'_>,
+    credential: &CredentialHeaders,
+    route: &str,
+    raw: &raw::Route,
+    host: impl Fn(&str) -> bool,
+) -> Result<Rewrite, ConfigError> {
+    let identity = IdentityHeaders::new(credential);
+    let rules = |name: &str, raw: &Opt<Table<raw::HeaderRules>>| {
+        let rules = Rules {
+            source,
+            identity: &identity,
+            key: format!("{route}.{name}"),
+        };
+        raw.as_ref()
+            .map_or_else(|| Ok(HeaderRules::default()), |raw| rules.check(raw))
+    };
+    Ok(Rewrite {
+        prefix: match &raw.strip_prefix {
+            Some(strip) if *strip.get_ref() => Some(prefix(source, route, raw, strip)?),
+            _ => None,
+        },
+        host: match &raw.upstream_host {
+            Some(raw) => Some(authority(source, route, raw, host)?),
+            None => None,
+        },
+        request_headers: rules("request_headers", &raw.request_headers)?,
+        response_headers: rules("response_headers", &raw.response_headers)?,
+    })
+}
+
+fn prefix(
+    source: &Source<'_>,
+    route: &str,
+    raw: &raw::Route,
+    strip: &Spanned<bool>,
+) -> Result<HeaderValue, ConfigError> {
+    let path = raw.path.as_ref().map(|path| path.get_ref().as_str());
+    let prefix = path.unwrap_or_default().trim_end_matches('/');
+    match HeaderValue::from_str(prefix) {
+        // Path parameters do not count where routes are matched, so there is no telling where such a
+        // prefix ends.
+        Ok(value) if !prefix.is_empty() && !prefix.contains(';') => Ok(value),
+        _ => {
+            let expected = "a path beside it, other than \"/\" and without \";\"";
+            Err(source.refuse(&format!("{route}.strip_prefix"), strip, expected))
+        }
+    }
+}
+
+fn authority(
+    source: &Source<'_>,
+    route: &str,
+    raw: &Spanned<String>,
+    is_host: impl Fn(&str) -> bool,
+) -> Result<HeaderValue, ConfigError> {
+    let text = raw.get_ref();
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text.as_str(), None),
+    };
+    let is_port = port.is_none_or(|port| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port != 0)
+    });
+    match HeaderValue::from_str(text) {
+        Ok(value) if is_port && is_host(host) => Ok(value),
+        _ => {
+            let expected = r#"a host such as "app.internal" or "app.internal:8080""#;
+            Err(source.refuse(&format!("{route}.upstream_host"), raw, expected))
+        }
+    }
+}
+
+/// Rules under check.
+struct Rules<'a> {
+    source: &'a Source<'a>,
+    identity: &'a IdentityHeaders,
+    key: String,
+}
+
+impl Rules<'_> {
+    fn check(&self, raw: &Spanned<Table<raw::HeaderRules>>) -> Result<HeaderRules, ConfigError> {
+        let Table(table) = raw.get_ref();
+        let mut checked = HeaderRules::default();
+        if let Some(set) = &table.set {
+            for (name, raw) in set.get_ref() {
+                let field = self.name("set", name, raw.span())?;
+                if checked.set.iter().any(|(earlier, _)| *earlier == field) {
+                    return Err(self.refuse("set", name, raw.span(), "each field once"));
+                }
+                checked.set.push((field, self.value(name, raw)?));
+            }
+            self.few("set", checked.set.len(), set.span())?;
+        }
+        if let Some(remove) = &table.remove {
+            for raw in remove.get_ref() {
+                let name = raw.get_ref();
+                let field = self.name("remove", name, raw.span())?;
+                let is_again = checked.remove.contains(&field)
+                    || checked.set.iter().any(|(set, _)| *set == field);
+                if is_again {
+                    let expected = "each field once, set or removed";
+                    return Err(self.refuse("remove", name, raw.span(), expected));
+                }
+                checked.remove.push(field);
+            }
+            self.few("remove", checked.remove.len(), remove.span())?;
+        }
+        Ok(checked)
+    }
+
+    fn name(&self, list: &str, name: &str, span: Range<usize>) -> Result<HeaderName, ConfigError> {
+        let Ok(field) = HeaderName::from_bytes(name.as_bytes()) else {
+            let expected = "the name of a header field";
+            return Err(self.refuse(list, name, span, expected));
+        };
+        let is_ours = self.identity.is_reserved(&field)
+            || (list == "set" && IdentityHeaders::is_method_override(&field));
+        if is_ours || FRAMING.contains(&&*check::folded(&field)) {
+            let expected = "a field that says neither who asks for what, nor where a message ends";
+            return Err(self.refuse(list, name, span, expected));
+        }
+        Ok(field)
+    }
+
+    fn value(&self, name: &str, raw: &Spanned<String>) -> Result<HeaderValue, ConfigError> {
+        let text = raw.get_ref();
+        let is_plain = text.len() <= VALUE_BYTES
+            && text.trim() == text
+            && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        match HeaderValue::from_str(text) {
+            Ok(value) if is_plain => Ok(value),
+            _ => {
+                let key = format!("{}.set.{name}", self.key);
+                let expected = format!(
+                    "visible ASCII, at most {VALUE_BYTES} bytes, no white space at either end"
+                );
+                // It may be a secret of the upstream's.
+                Err(self
+                    .source
+                    .refuse_as(&key, "\"…\"".into(), raw.span(), expected))
+            }
+        }
+    }
+
+    fn few(&self, list: &str, count: usize, span: Range<usize>) -> Result<(), ConfigError> {
+        if count <= FIELDS {
+            return Ok(());
+        }
+        let key = format!("{}.{list}", self.key);
+        let shown = format!("{count} fields");
+        Err(self
+            .source
+            .refuse_as(&key, shown, span, format!("at most {FIELDS} fields")))
+    }
+
+    fn refuse(&self, list: &str, name: &str, span: Range<usize>, expected: &str) -> ConfigError {
+        let key = format!("{}.{list}", self.key);
+        self.source
+            .refuse_as(&key, format!("{name:?}"), span, expected)
+    }
+}
