@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -60,7 +61,8 @@ impl Server {
         &self.store
     }
 
-    /// Writes the bound addresses as JSON: `{"service":"127.0.0.1:1","gateway":"127.0.0.1:2"}`.
+    /// Writes the bound addresses and the process id as JSON:
+    /// `{"service":"127.0.0.1:1","gateway":"127.0.0.1:2","pid":3}`.
     ///
     /// The file appears whole: whoever waits for it never reads half of it.
     ///
@@ -73,11 +75,13 @@ impl Server {
             gateway: String,
             #[serde(skip_serializing_if = "Option::is_none")]
             grpc: Option<String>,
+            pid: u32,
         }
         let ready = serde_json::to_vec(&Ready {
             service: self.addresses.service.to_string(),
             gateway: self.addresses.gateway.to_string(),
             grpc: self.addresses.grpc.map(|address| address.to_string()),
+            pid: std::process::id(),
         })?;
         let mut draft = path.as_os_str().to_owned();
         draft.push(".new");
@@ -98,10 +102,16 @@ impl Server {
         Ok(())
     }
 
-    /// Stops accepting, finishes what runs within the configured grace, and says how many connections
-    /// were cut.
-    pub async fn close(self) -> usize {
-        self.gateway.close(self.config.shutdown.grace).await
+    /// Returns the configured grace.
+    pub fn grace(&self) -> Duration {
+        self.config.shutdown.grace
+    }
+
+    /// Stops accepting, finishes what runs within the configured grace or until `hurry` resolves, and
+    /// says how many connections were cut.
+    pub async fn close(self, hurry: impl Future<Output = ()>) -> usize {
+        let grace = self.grace();
+        self.gateway.close(grace, hurry).await
     }
 }
 

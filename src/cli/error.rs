@@ -59,6 +59,8 @@ pub(super) enum CliError {
         realm: String,
         id: IdentityId,
     },
+    #[error("ended at once by a second signal")]
+    CutShort,
     #[error("{0} answers of the tour were not the expected ones")]
     Tour(usize),
     #[error("the tour could not be made: {0}")]
@@ -67,7 +69,7 @@ pub(super) enum CliError {
 
 impl CliError {
     /// Returns 1 for denied and not found, 2 for usage and configuration, 3 for what cannot be
-    /// reached.
+    /// reached, 4 for an end before the grace was over.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. }
@@ -98,6 +100,7 @@ impl CliError {
             | Self::Parameters(_)
             | Self::Seed(_)
             | Self::Read(..) => 2,
+            Self::CutShort => 4,
             Self::Open(error) | Self::Start(StartError::Store(error)) => {
                 if error.is_configuration() { 2 } else { 3 }
             }

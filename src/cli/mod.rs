@@ -25,7 +25,8 @@ use output::Output;
 
 /// Authenticates services by time-based tokens: as a proxy, for front proxies, and over REST.
 ///
-/// Exit codes: 0 done, 1 denied or not found, 2 usage or configuration, 3 cannot reach.
+/// Exit codes: 0 done, 1 denied or not found, 2 usage or configuration, 3 cannot reach,
+/// 4 ended by a second signal.
 #[derive(Debug, Parser)]
 #[command(name = "realmgate", version, max_term_width = 100)]
 struct Cli {
@@ -68,7 +69,7 @@ pub fn run() -> ExitCode {
     let config = cli.config.as_deref();
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(args),
-        Command::Serve(args) => serve::run(args, config),
+        Command::Serve(args) => serve::run(&args, config),
         Command::Check => check::run(config, output),
         Command::Init(args) => init::run(&args, config, output),
         Command::Identity(command) => identity::run(command, config, output),

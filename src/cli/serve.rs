@@ -1,67 +1,161 @@
+mod manager;
+mod successor;
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CliError;
 use super::output::describe;
 use super::{load, runtime};
+use crate::config::Config;
 use crate::gateway::Listeners;
 use crate::server::{Server, StartError};
 use crate::telemetry::metrics;
+use successor::{Program, ReplaceError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Write the bound addresses here, as JSON, once both listeners accept
+    /// Write the bound addresses and the process id here, as JSON, once all listeners accept
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
 }
 
-pub(super) fn run(args: Args, path: Option<&Path>) -> Result<(), CliError> {
+pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
+    // Before another file can be in the place of this program's.
+    let program = Program::of_this_process().map_err(CliError::Runtime)?;
     let config = load(path)?;
     crate::telemetry::init(&config.log);
     let runtime = runtime(config.server.threads)?;
-    runtime.block_on(async {
-        if let Some(path) = &args.ready_file {
-            remove_stale(path).map_err(|error| CliError::Write(path.clone(), error))?;
-        }
-        // Before anything can be asked of us, so that no signal finds the default in force.
-        let mut signals = Signals::listen()?;
-        let mut hangups = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
-        let digest = config.digest();
-        let listeners =
-            Listeners::inherit_or_bind(config.service.listen, config.gateway.listen, config.grpc)
-                .map_err(StartError::Listen)?;
-        let mut server = Server::start(config, listeners).await?;
-        let addresses = server.addresses();
-        metrics().in_force(&digest);
-        tracing::info!(service = %addresses.service, gateway = %addresses.gateway, config = digest, "listening");
-        if let Some(grpc) = addresses.grpc {
-            tracing::info!(%grpc, "listening");
-        }
-        if let Some(path) = args.ready_file {
-            server
-                .write_ready_file(&path)
-                .map_err(|error| CliError::Write(path, error))?;
-        }
-        loop {
-            tokio::select! {
-                () = signals.next() => break,
-                _ = hangups.recv() => reload(&mut server, path),
-            }
-        }
-        tracing::info!("draining");
-        tokio::select! {
-            cut = server.close() => match cut {
-                0 => tracing::info!("ended"),
-                cut => tracing::warn!(connections = cut, "ended; the grace ran out"),
-            },
-            () = signals.next() => tracing::warn!("ended at once by a second signal"),
-        }
-        Ok::<(), CliError>(())
-    })?;
+    let outcome = runtime.block_on(serve(args, path, config, &program));
     // A reading that hangs must not keep the process.
     runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    args: &Args,
+    path: Option<&Path>,
+    config: Config,
+    program: &Program,
+) -> Result<(), CliError> {
+    // Before anything can be asked of us, so that no signal finds the default in force.
+    let mut signals = Signals::listen()?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
+    let mut replacements = signal(SignalKind::user_defined2()).map_err(CliError::Runtime)?;
+    let digest = config.digest();
+    let asked = [
+        ("service.listen", config.service.listen),
+        ("gateway.listen", config.gateway.listen),
+    ];
+    let mut listeners =
+        Listeners::inherit_or_bind(config.service.listen, config.gateway.listen, config.grpc)
+            .map_err(StartError::Listen)?;
+    let predecessor = listeners.take_predecessor();
+    let has_predecessor = predecessor.is_some();
+    if let Some(path) = &args.ready_file
+        && !has_predecessor
+    {
+        remove_stale(path).map_err(|error| CliError::Write(path.clone(), error))?;
+    }
+    let sockets = listeners.share().map_err(CliError::Runtime)?;
+    let mut server = Server::start(config, listeners).await?;
+    let addresses = server.addresses();
+    for ((key, asked), have) in asked
+        .into_iter()
+        .zip([addresses.service, addresses.gateway])
+    {
+        if has_predecessor && asked.port() != 0 && asked != have {
+            tracing::warn!(key, %asked, %have, "sockets are handed over; another address takes a restart");
+        }
+    }
+    metrics().in_force(&digest);
+    tracing::info!(service = %addresses.service, gateway = %addresses.gateway, config = digest, "listening");
+    if let Some(grpc) = addresses.grpc {
+        tracing::info!(%grpc, "listening");
+    }
+    if let Some(path) = &args.ready_file
+        && let Err(error) = server.write_ready_file(path)
+    {
+        drop(sockets);
+        server.close(signals.next()).await;
+        return Err(CliError::Write(path.clone(), error));
+    }
+    successor::tell(predecessor);
+    manager::ready();
+    let watchdog = manager::watch();
+    let successor = loop {
+        tokio::select! {
+            () = signals.next() => break None,
+            _ = hangups.recv() => {
+                manager::reloading();
+                reload(&mut server, path);
+                manager::ready();
+            }
+            _ = replacements.recv() => tokio::select! {
+                successor = replace(program, &sockets, server.grace()) => match successor {
+                    Ok(pid) => break Some(pid),
+                    Err(error) => {
+                        tracing::error!(error = describe(&error), "not replaced; this process goes on");
+                        restore(&server, args);
+                    }
+                },
+                () = signals.next() => break None,
+            },
+        }
+    };
+    match successor {
+        Some(pid) => {
+            if let Some(watchdog) = watchdog {
+                watchdog.abort();
+            }
+            manager::replaced_by(pid);
+            tracing::info!(pid, "replaced; draining");
+        }
+        None => {
+            manager::stopping();
+            tracing::info!("draining");
+        }
+    }
+    // With these open, clients would still connect and wait for nobody.
+    drop(sockets);
+    let hurried = Cell::new(false);
+    let hurry = async {
+        signals.next().await;
+        hurried.set(true);
+    };
+    let cut = server.close(hurry).await;
+    if hurried.get() {
+        tracing::warn!(connections = cut, "ended at once by a second signal");
+        return Err(CliError::CutShort);
+    }
+    match cut {
+        0 => tracing::info!("ended"),
+        cut => tracing::warn!(connections = cut, "ended; the grace ran out"),
+    }
     Ok(())
+}
+
+/// Starts the program anew on the same sockets, and returns the id of the process that serves.
+async fn replace(
+    program: &Program,
+    sockets: &[(&'static str, OwnedFd)],
+    within: Duration,
+) -> Result<u32, ReplaceError> {
+    tracing::info!("starting a replacement");
+    program.start(sockets)?.serving(within).await
+}
+
+/// Writes the ready file again: a replacement that failed late has written its own.
+fn restore(server: &Server, args: &Args) {
+    if let Some(path) = &args.ready_file
+        && let Err(error) = server.write_ready_file(path)
+    {
+        tracing::error!(path = %path.display(), %error, "the ready file cannot be written");
+    }
 }
 
 /// Reads the configuration again and puts it in force, or says why the old one stays.

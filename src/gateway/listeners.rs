@@ -2,9 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use listenfd::ListenFd;
+use socket2::{Domain, Type};
 use thiserror::Error;
+
+/// The name of the connection to the process whose place this one takes.
+pub const PREDECESSOR: &str = "predecessor";
 
 /// Sockets that listen already; connections queue up from here on.
 #[derive(Debug)]
@@ -12,6 +18,7 @@ pub struct Listeners {
     pub(super) service: TcpListener,
     pub(super) gateway: TcpListener,
     pub(super) grpc: Option<TcpListener>,
+    predecessor: Option<UnixStream>,
 }
 
 /// Where the listeners are.
@@ -35,6 +42,7 @@ impl Listeners {
             service: bind("service.listen", service)?,
             gateway: bind("gateway.listen", gateway)?,
             grpc: None,
+            predecessor: None,
         })
     }
 
@@ -56,7 +64,7 @@ impl Listeners {
         let names: Vec<&str> = names.split(':').collect();
         let is_named = names
             .iter()
-            .any(|name| matches!(*name, "service" | "gateway" | "grpc"));
+            .any(|name| matches!(*name, "service" | "gateway" | "grpc" | PREDECESSOR));
         let mut inherited = ListenFd::from_env();
         let mut take = |name: &'static str, position: usize| {
             let index = if is_named {
@@ -73,6 +81,13 @@ impl Listeners {
         };
         let (inherited_service, inherited_gateway) = (take("service", 0)?, take("gateway", 1)?);
         let inherited_grpc = take("grpc", 2)?;
+        let predecessor = names.iter().position(|found| *found == PREDECESSOR);
+        let predecessor = match predecessor.filter(|index| *index < inherited.len()) {
+            None => None,
+            Some(index) => inherited
+                .take_custom(index, Domain::UNIX.into(), Type::STREAM.into(), PREDECESSOR)
+                .map_err(|error| ListenError::Inherit(PREDECESSOR, error))?,
+        };
         let or_bind = |inherited: Option<TcpListener>, key, address| match inherited {
             Some(listener) => Ok(listener),
             None => bind(key, address),
@@ -85,7 +100,28 @@ impl Listeners {
                 (Some(listener), _) => Some(listener),
                 (None, Some(address)) => Some(bind("grpc.listen", address)?),
             },
+            predecessor,
         })
+    }
+
+    /// Takes the connection to the process whose place this one takes, if there is one.
+    pub fn take_predecessor(&mut self) -> Option<UnixStream> {
+        self.predecessor.take()
+    }
+
+    /// Returns the sockets once more, with the names by which [`Self::inherit_or_bind`] knows them.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn share(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        let mut shared = vec![
+            ("service", self.service.try_clone()?.into()),
+            ("gateway", self.gateway.try_clone()?.into()),
+        ];
+        if let Some(grpc) = &self.grpc {
+            shared.push(("grpc", grpc.try_clone()?.into()));
+        }
+        Ok(shared)
     }
 
     /// Returns where they listen.
@@ -132,6 +168,6 @@ pub enum ListenError {
         source: io::Error,
     },
     /// What was inherited cannot be used.
-    #[error("the inherited socket \"{0}\" is no TCP listener")]
+    #[error("the inherited socket \"{0}\" cannot be used")]
     Inherit(&'static str, #[source] io::Error),
 }

@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 use connection::Connections;
 use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
-pub use listeners::{Addresses, ListenError, Listeners};
+pub use listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
 use local::Local;
 use proxy::Proxy;
 use rules::{Listening, Live, Rules};
@@ -143,15 +143,24 @@ impl Gateway {
         Ok(())
     }
 
-    /// Stops accepting, lets what runs finish for at most `grace`, and returns how many connections
-    /// were cut.
-    pub async fn close(self, grace: Duration) -> usize {
+    /// Stops accepting, lets what runs finish for at most `grace` or until `hurry` resolves, and returns
+    /// how many connections were cut.
+    pub async fn close(self, grace: Duration, hurry: impl Future<Output = ()>) -> usize {
+        let connections = Arc::clone(&self.connections);
+        tokio::select! {
+            () = self.drain(grace) => {}
+            () = hurry => {}
+        }
+        connections.finish(Duration::ZERO).await
+    }
+
+    async fn drain(self, grace: Duration) {
         // The receivers live in the accept loops; if those are gone there is nobody to tell.
         let _ = self.shutdown.send(true);
         let deadline = tokio::time::Instant::now() + grace;
         let _ = tokio::time::timeout(grace, self.accepting.join_all()).await;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        self.connections.finish(left).await
+        self.connections.finish(left).await;
     }
 }
 

@@ -106,16 +106,23 @@ impl Gate {
 
     /// The same, with settings from the environment.
     pub(crate) fn start_with(environment: &[(&str, &str)], more: &str) -> Self {
+        let mut command = realmgate(&[]);
+        command.envs(environment.iter().copied());
+        Self::start_as(command, more)
+    }
+
+    /// The same, of a command that is realmgate.
+    pub(crate) fn start_as(mut command: Command, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("realmgate.toml");
         fs::write(&config, configuration(folder.path(), more)).unwrap();
         let ready = folder.path().join("ready.json");
         let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut child = realmgate(&["serve", "--config"])
+        let mut child = command
+            .args(["serve", "--config"])
             .arg(&config)
             .arg("--ready-file")
             .arg(&ready)
-            .envs(environment.iter().copied())
             .stderr(log)
             .spawn()
             .unwrap();
@@ -168,8 +175,15 @@ impl Gate {
         }
     }
 
+    /// Returns the id of the process that serves, which is another one once it has been replaced.
+    pub(crate) fn pid(&self) -> u32 {
+        let ready = fs::read(self.folder.path().join("ready.json")).unwrap();
+        let ready: serde_json::Value = serde_json::from_slice(&ready).unwrap();
+        ready["pid"].as_u64().unwrap().try_into().unwrap()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.pid().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(status.unwrap().success());
     }
@@ -179,6 +193,13 @@ impl Drop for Gate {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let pid = self.pid();
+        if pid != self.child.id() {
+            let mut kill = Command::new("kill");
+            kill.args(["-s", "KILL", &pid.to_string()])
+                .stderr(Stdio::null());
+            let _ = kill.status();
+        }
     }
 }
 

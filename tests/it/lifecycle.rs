@@ -70,29 +70,105 @@ fn idle_connections_do_not_hold_up_the_end() {
     assert!(asked.elapsed() < Duration::from_secs(10));
 }
 
+/// Asks a gate for something that does not end, and returns the connection once the upstream has it.
+fn ask_for_ever(gate: &Gate, upstream: &Upstream) -> TcpStream {
+    let mut stream = connect(gate.gateway);
+    stream
+        .write_all(b"GET /public HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    until("the upstream has it", || !upstream.seen().is_empty());
+    stream
+}
+
+fn with_grace(grace: &str, upstream: &Upstream) -> String {
+    let rules = routes(upstream.address);
+    format!("[shutdown]\ngrace = \"{grace}\"\n{rules}")
+}
+
 #[test]
-fn grace_bounds_the_end_and_a_second_signal_ends_at_once() {
+fn grace_bounds_the_end() {
     let upstream = Upstream::start_slow(PATIENCE * 2);
-    for (grace, signals) in [("1s", 1), ("1h", 2)] {
-        let more = format!(
-            "[shutdown]\ngrace = \"{grace}\"\n{}",
-            routes(upstream.address)
-        );
-        let mut gate = Gate::start(&more);
-        let mut stream = connect(gate.gateway);
-        let before = upstream.seen().len();
-        stream
-            .write_all(b"GET /public HTTP/1.1\r\nHost: a\r\n\r\n")
-            .unwrap();
-        until("the upstream has it", || upstream.seen().len() > before);
-        gate.signal("TERM");
-        if signals == 2 {
-            until("draining", || gate.log().contains("draining"));
-            gate.signal("TERM");
-        }
+    let mut gate = Gate::start(&with_grace("1s", &upstream));
+    let _stream = ask_for_ever(&gate, &upstream);
+    gate.signal("TERM");
+    until("the end", || gate.child.try_wait().unwrap().is_some());
+    assert!(gate.child.wait().unwrap().success());
+    assert!(gate.log().contains("the grace ran out"), "{}", gate.log());
+    assert!(gate.log().contains("connections=1"), "{}", gate.log());
+}
+
+#[test]
+fn second_signal_ends_at_once_with_a_code_of_its_own() {
+    for (first, second) in [("TERM", "TERM"), ("TERM", "INT"), ("INT", "TERM")] {
+        let upstream = Upstream::start_slow(PATIENCE * 2);
+        let mut gate = Gate::start(&with_grace("1h", &upstream));
+        let _stream = ask_for_ever(&gate, &upstream);
+        gate.signal(first);
+        until("draining", || gate.log().contains("draining"));
+        gate.signal(second);
         until("the end", || gate.child.try_wait().unwrap().is_some());
-        assert!(gate.child.wait().unwrap().success());
+        assert_eq!(gate.child.wait().unwrap().code(), Some(4));
+        assert!(gate.log().contains("connections=1"), "{}", gate.log());
     }
+}
+
+#[test]
+fn web_socket_lives_through_the_grace_and_is_cut_and_counted_after_it() {
+    let upstream = Upstream::start();
+    let mut gate = Gate::start(&with_grace("2s", &upstream));
+    let mut socket = connect(gate.gateway);
+    socket
+        .write_all(
+            b"GET /public HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    let mut head = Vec::new();
+    let mut buffer = [0; 1];
+    while !head.ends_with(b"\r\n\r\n") {
+        socket.read_exact(&mut buffer).unwrap();
+        head.extend_from_slice(&buffer);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"));
+    gate.signal("TERM");
+    until("draining", || gate.log().contains("draining"));
+    until("nobody accepts", || {
+        TcpStream::connect(gate.gateway).is_err()
+    });
+    socket.write_all(b"?").unwrap();
+    socket.read_exact(&mut buffer).unwrap();
+    assert_eq!(buffer, *b"?");
+    // Nothing more comes: the end of the stream, or a reset.
+    assert!(matches!(socket.read(&mut buffer), Ok(0) | Err(_)));
+    until("the end", || gate.child.try_wait().unwrap().is_some());
+    assert!(gate.child.wait().unwrap().success());
+    assert!(gate.log().contains("connections=1"), "{}", gate.log());
+}
+
+#[test]
+fn stream_without_an_end_is_cut_at_the_end_of_the_grace() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rules = routes(listener.local_addr().unwrap());
+    let drip = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while sent.is_ok() {
+            thread::sleep(Duration::from_millis(20));
+            sent = stream.write_all(b"1\r\nx\r\n");
+        }
+    });
+    let mut gate = Gate::start(&format!("[shutdown]\ngrace = \"1s\"\n{rules}"));
+    let mut stream = connect(gate.gateway);
+    stream
+        .write_all(b"GET /public HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    assert!(stream.read(&mut [0; 64]).unwrap() > 0);
+    gate.signal("TERM");
+    // The peer notices that nobody takes its bytes any more.
+    drip.join().unwrap();
+    until("the end", || gate.child.try_wait().unwrap().is_some());
+    assert!(gate.child.wait().unwrap().success());
+    assert!(gate.log().contains("connections=1"), "{}", gate.log());
 }
 
 #[test]

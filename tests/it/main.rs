@@ -24,6 +24,7 @@ mod port;
 mod postgres;
 mod proxy;
 mod reload;
+mod replace;
 mod rest;
 mod shape;
 mod store;

@@ -126,7 +126,7 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
             line(&scene.live_commands());
             signals.next().await;
         }
-        server.close().await;
+        server.close(std::future::pending()).await;
         if surprises == 0 {
             Ok(())
         } else {
