@@ -1,6 +1,9 @@
 //! TLS towards servers that the roots of the system vouch for.
 
+use std::io;
+
 use rustls::{ClientConfig, RootCertStore};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Makes a configuration that trusts the roots of the system, or those in the file that `SSL_CERT_FILE`
 /// names. Without any, no certificate of a server is good.
@@ -10,4 +13,22 @@ pub(crate) fn to_servers() -> ClientConfig {
     ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+/// Returns the roots of the system in DER, or those in the file that `SSL_CERT_FILE` names.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn roots_of_the_system() -> io::Result<Vec<Vec<u8>>> {
+    let found = rustls_native_certs::load_native_certs();
+    let roots: Vec<Vec<u8>> = found
+        .certs
+        .iter()
+        .filter(|root| X509Certificate::from_der(root).is_ok())
+        .map(|root| root.to_vec())
+        .collect();
+    if roots.is_empty() {
+        return Err(io::Error::other("the system has no certificates of CAs"));
+    }
+    Ok(roots)
 }

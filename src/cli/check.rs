@@ -123,7 +123,11 @@ fn upstream(config: &Config, route: &Route) -> String {
         .upstreams
         .get(route.upstream)
         .map(|upstream| {
-            let peers: Vec<_> = upstream.peers.iter().map(ToString::to_string).collect();
+            let peers: Vec<_> = upstream
+                .peers
+                .iter()
+                .map(|peer| peer.address.to_string())
+                .collect();
             format!("{} ({})", upstream.name, peers.join(", "))
         })
         .unwrap_or_default()

@@ -15,6 +15,7 @@ use super::scalar::{flag, part};
 use super::source::Source;
 use super::{
     Compat, Config, Gateway, Log, LogFormat, Server, Service, Shutdown, Timeouts, Tls, Totp, route,
+    upstream,
 };
 use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
 use crate::headers::CredentialHeaders;
@@ -75,7 +76,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     let compat = Compat {
         reveal_seeds: flag(raw.compat.0.reveal_seeds.as_ref()),
     };
-    let upstreams = route::upstreams(source, &raw.upstream)?;
+    let upstreams = upstream::upstreams(source, &raw.upstream)?;
     let routes = route::routes(source, &raw.route, &upstreams, &credential_headers)?;
     if gateway.serve_api {
         route::refuse_shadowed(source, &raw.route, &routes)?;

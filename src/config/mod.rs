@@ -15,6 +15,7 @@ mod route;
 mod scalar;
 mod source;
 mod tls;
+mod upstream;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -29,7 +30,9 @@ use crate::store;
 use source::Source;
 
 pub use error::{ConfigError, Place};
-pub use tls::{Certificate, ClientCertificates, ClientRoots, Tls, TlsVersion, Wire};
+pub use tls::{Certificate, ClientCertificates, ClientRoots, Credential, Tls, TlsVersion, Wire};
+pub(crate) use upstream::of_one_family;
+pub use upstream::{Balance, Ejection, Health, Peer, PeerAddress, PeerHttp, PeerTls, Upstream};
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
@@ -224,38 +227,6 @@ pub struct HeaderRules {
     pub set: Vec<(http::HeaderName, http::HeaderValue)>,
     /// At most 32.
     pub remove: Vec<http::HeaderName>,
-}
-
-/// Servers that are alike.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// What routes call it.
-    pub name: String,
-    /// Its addresses, at least one, each once.
-    pub peers: Vec<SocketAddr>,
-    /// How it is found out which peers answer; none unless configured, and then all count as good.
-    pub health: Option<Health>,
-    /// The most requests under way at a time, 1 to 1,000,000; 10,000 unless configured.
-    pub requests: usize,
-    /// The longest wait for a connection; 5 s unless configured.
-    pub connect_timeout: Duration,
-    /// The longest wait for the next bytes of an answer; 60 s unless configured.
-    pub read_timeout: Duration,
-    /// The longest wait until bytes of a request are taken; 60 s unless configured.
-    pub write_timeout: Duration,
-    /// How long an unused connection is kept; 60 s unless configured.
-    pub idle_timeout: Duration,
-}
-
-/// How it is found out which peers of an upstream answer.
-#[derive(Clone, Debug)]
-pub struct Health {
-    /// What is asked with GET and must be answered with 200; none if a connection is enough.
-    pub path: Option<String>,
-    /// How often; 2 s unless configured.
-    pub interval: Duration,
-    /// The longest wait for the connection, and for the answer; 1 s unless configured.
-    pub timeout: Duration,
 }
 
 impl Config {

@@ -129,7 +129,18 @@ tables! {
     HeaderRules { set: BTreeMap<String, Spanned<String>>, remove: List }
     Rule { realm: String, name: String }
     Upstream {
-        peers: List,
+        peers: Vec<Spanned<Peer>>,
+        balance: String,
+        tls: bool,
+        server_name: String,
+        ca: String,
+        client_cert: String,
+        client_key: String,
+        http: String,
+        eject_failures: i64,
+        eject_time: String,
+        tries: i64,
+        resolve_interval: String,
         health_check: String,
         health_interval: String,
         health_timeout: String,
@@ -188,6 +199,51 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
         }
 
         deserializer.deserialize_map(OfTable(PhantomData))
+    }
+}
+
+/// A peer: its address, or a table.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) address: Opt<String>,
+    pub(super) weight: Opt<i64>,
+}
+
+impl<'de> Deserialize<'de> for Peer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        #[derive(Default)]
+        struct InTable {
+            address: Opt<String>,
+            weight: Opt<i64>,
+        }
+
+        struct OfPeer;
+
+        impl<'de> Visitor<'de> for OfPeer {
+            type Value = Peer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#"an address, or { address = "…", weight = 2 }"#)
+            }
+
+            fn visit_str<E: de::Error>(self, address: &str) -> Result<Peer, E> {
+                // Its place is that of the peer.
+                Ok(Peer {
+                    address: Some(Spanned::new(0..0, address.to_owned())),
+                    weight: None,
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Peer, A::Error> {
+                let InTable { address, weight } =
+                    Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Peer { address, weight })
+            }
+        }
+
+        deserializer.deserialize_any(OfPeer)
     }
 }
 

@@ -1,144 +1,25 @@
-//! Routes and upstreams.
+//! Routes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 
 use http::Method;
 use toml::Spanned;
 
 use super::error::ConfigError;
-use super::raw::{self, ALLOW, Allow, List, Opt, Table};
+use super::raw::{self, ALLOW, Allow, List, Table};
 use super::rewrite::rewrite;
-use super::scalar::{flag, part};
+use super::scalar::{flag, is_name, naming, part};
 use super::source::Source;
-use super::{Health, Route, Upstream};
+use super::{Route, Upstream};
 use crate::auth::{Policy, PrincipalRef, Rule};
 use crate::headers::CredentialHeaders;
-
-/// The most characters of the name of a route or an upstream.
-const NAME_CHARS: usize = 64;
 
 /// The most characters of a host (RFC 1035 §2.3.4, without the last dot).
 const HOST_CHARS: usize = 253;
 
 /// The largest bound of a body, in bytes: 1 TiB.
 const LONGEST_BODY: i64 = 1 << 40;
-
-/// Checks the upstreams, and finds the addresses of peers that are named.
-pub(super) fn upstreams(
-    source: &Source<'_>,
-    raw: &BTreeMap<String, Spanned<Table<raw::Upstream>>>,
-) -> Result<Vec<Upstream>, ConfigError> {
-    raw.iter()
-        .map(|(name, raw)| upstream(source, name, raw))
-        .collect()
-}
-
-fn upstream(
-    source: &Source<'_>,
-    name: &str,
-    raw: &Spanned<Table<raw::Upstream>>,
-) -> Result<Upstream, ConfigError> {
-    if !is_name(name) {
-        let expected = format!("a name of {}", naming());
-        return Err(source.refuse_as("upstream", format!("{name:?}"), raw.span(), expected));
-    }
-    let key = |key: &str| format!("upstream.{name}.{key}");
-    let Table(table) = raw.get_ref();
-    let Some(peers) = &table.peers else {
-        return Err(source.missing(key("peers"), raw.span(), PEERS));
-    };
-    let timeout =
-        |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
-    Ok(Upstream {
-        name: name.to_owned(),
-        peers: addresses(source, &key("peers"), peers)?,
-        health: health(source, &key, table)?,
-        requests: source.number(
-            &key("requests"),
-            table.requests.as_ref(),
-            10_000,
-            1..=1_000_000,
-        )?,
-        connect_timeout: timeout("connect_timeout", &table.connect_timeout, 5_000)?,
-        read_timeout: timeout("read_timeout", &table.read_timeout, 60_000)?,
-        write_timeout: timeout("write_timeout", &table.write_timeout, 60_000)?,
-        idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000)?,
-    })
-}
-
-/// Checks how peers are asked whether they answer.
-fn health(
-    source: &Source<'_>,
-    key: &dyn Fn(&str) -> String,
-    table: &raw::Upstream,
-) -> Result<Option<Health>, ConfigError> {
-    let pause =
-        |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
-    let interval = pause("health_interval", &table.health_interval, 2_000)?;
-    let timeout = pause("health_timeout", &table.health_timeout, 1_000)?;
-    let Some(raw) = &table.health_check else {
-        let alone = [
-            ("health_interval", &table.health_interval),
-            ("health_timeout", &table.health_timeout),
-        ];
-        return match alone
-            .into_iter()
-            .find_map(|(name, raw)| Some((name, raw.as_ref()?)))
-        {
-            Some((name, raw)) => Err(source.refuse(&key(name), raw, "health_check beside it")),
-            None => Ok(None),
-        };
-    };
-    let path = match raw.get_ref().as_str() {
-        "tcp" => None,
-        path if path.starts_with('/') && path.parse::<http::Uri>().is_ok() => Some(path.to_owned()),
-        _ => {
-            let expected = r#""tcp", or a path such as "/healthz" that is answered with 200"#;
-            return Err(source.refuse(&key("health_check"), raw, expected));
-        }
-    };
-    Ok(Some(Health {
-        path,
-        interval,
-        timeout,
-    }))
-}
-
-/// What `peers` may hold.
-const PEERS: &str = r#"at least one address such as "127.0.0.1:9000" or "app.internal:9000""#;
-
-fn addresses(
-    source: &Source<'_>,
-    key: &str,
-    raw: &Spanned<List>,
-) -> Result<Vec<SocketAddr>, ConfigError> {
-    let mut addresses = Vec::new();
-    for (at, raw) in raw.get_ref().iter().enumerate() {
-        let refuse = |expected: &str| source.refuse(&format!("{key}[{at}]"), raw, expected);
-        let (host, port) = raw.get_ref().rsplit_once(':').unwrap_or_default();
-        if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
-            return Err(refuse("HOST:PORT with a port from 1 to 65535"));
-        }
-        let found: Vec<_> = raw
-            .get_ref()
-            .to_socket_addrs()
-            .map_err(|error| refuse(&format!("a host that has an address ({error})")))?
-            .collect();
-        // `localhost` and its like have addresses of both families and answer at one of them only,
-        // mostly the older.
-        let has_v4 = found.iter().any(SocketAddr::is_ipv4);
-        for address in found {
-            if (address.is_ipv4() || !has_v4) && !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-    }
-    if addresses.is_empty() {
-        return Err(source.refuse(key, raw, PEERS));
-    }
-    Ok(addresses)
-}
 
 /// Checks the routes, in their order.
 pub(super) fn routes(
@@ -386,14 +267,4 @@ fn is_host(host: &str) -> bool {
         !label.is_empty() && label.bytes().all(is_plain)
     };
     is_v6 || ((1..=HOST_CHARS).contains(&host.len()) && host.split('.').all(is_label))
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=NAME_CHARS).contains(&name.chars().count())
-        && name.trim() == name
-        && !name.chars().any(char::is_control)
-}
-
-fn naming() -> String {
-    format!("1 to {NAME_CHARS} characters, no control characters, no white space at either end")
 }

@@ -59,3 +59,18 @@ pub(super) fn part(limit: usize) -> String {
 pub(super) fn flag(raw: Option<&Spanned<bool>>) -> bool {
     raw.is_some_and(|raw| *raw.get_ref())
 }
+
+/// The most characters of the name of a route or an upstream.
+const NAME_CHARS: usize = 64;
+
+/// Says whether a text can be the name of a route or an upstream.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=NAME_CHARS).contains(&name.chars().count())
+        && name.trim() == name
+        && !name.chars().any(char::is_control)
+}
+
+/// Says what such a name is.
+pub(super) fn naming() -> String {
+    format!("1 to {NAME_CHARS} characters, no control characters, no white space at either end")
+}

@@ -10,6 +10,7 @@ use super::*;
 mod route;
 mod section;
 mod source;
+mod upstream;
 
 fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let env = env.iter().map(|(name, value)| (name.into(), value.into()));
@@ -113,6 +114,11 @@ fn uncommented() -> String {
     text.replace("clients.pem", cert)
         .replace("server.pem", cert)
         .replace("server.key", key)
+        .replace("upstreams.pem", cert)
+        .replace("gateway.pem", cert)
+        .replace("gateway.key", key)
+        // What else is there is for it.
+        .replace("tls = false\n\n# With tls, required", "tls = true\n#")
 }
 
 #[test]
@@ -137,6 +143,9 @@ fn reference_shows_the_defaults() {
     // A listener that is not there by default.
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
     let mut upstream = shown.upstreams.remove(0);
+    let tls = upstream.tls.take().unwrap();
+    assert_eq!(tls.server_name, "billing.internal");
+    assert!(tls.roots.is_some() && tls.client.is_some());
     // Nobody is asked by default; when somebody is, this often and this long.
     let health = upstream.health.take().unwrap();
     assert_eq!(

@@ -88,6 +88,34 @@ impl fmt::Debug for Certificate {
     }
 }
 
+/// Certificates, perhaps with the key of the first.
+pub struct Credential {
+    /// At least one, each of X.509 and in DER.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// In DER; none of those that only vouch.
+    pub key: Option<PrivateKeyDer<'static>>,
+}
+
+impl Clone for Credential {
+    fn clone(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.as_ref().map(PrivateKeyDer::clone_key),
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    /// Tells credentials apart, and says nothing of the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digest = Sha256::new();
+        self.chain.iter().for_each(|part| digest.update(part));
+        f.debug_tuple("Credential")
+            .field(&digest.finalize())
+            .finish()
+    }
+}
+
 /// What comes before HTTP on the connections of a listener.
 #[derive(Clone, Debug, Default)]
 pub struct Wire {
@@ -173,19 +201,37 @@ impl Source<'_> {
         Ok(chain)
     }
 
+    /// Reads those who vouch for others.
+    pub(super) fn authorities(
+        &self,
+        key: &str,
+        file: &Spanned<String>,
+    ) -> Result<Credential, ConfigError> {
+        self.roots(key, file)?;
+        Ok(Credential {
+            chain: self.chain(key, file)?,
+            key: None,
+        })
+    }
+
     /// Reads a certificate with its chain, and its key.
-    pub(super) fn certified_key(
+    pub(super) fn credential(
         &self,
         (cert_key, cert): (&str, &Spanned<String>),
         (key_key, key): (&str, &Spanned<String>),
-    ) -> Result<CertifiedKey, ConfigError> {
+    ) -> Result<Credential, ConfigError> {
         let chain = self.chain(cert_key, cert)?;
         let der = PrivateKeyDer::from_pem_file(Path::new(key.get_ref()))
             .map_err(|error| self.refuse(key_key, key, expected_pem("a private key", &error)))?;
-        CertifiedKey::from_der(chain, der, &ring::default_provider()).map_err(|error| {
+        let credential = Credential {
+            chain,
+            key: Some(der),
+        };
+        if let Err(error) = certified(&credential) {
             let expected = format!("the key of the certificate in {cert_key} ({error})");
-            self.refuse(key_key, key, expected)
-        })
+            return Err(self.refuse(key_key, key, expected));
+        }
+        Ok(credential)
     }
 
     fn certificate(
@@ -204,15 +250,11 @@ impl Source<'_> {
                 .ok_or_else(|| self.missing(name.to_owned(), raw.span(), "the path of a PEM file"))
         };
         let (cert, key) = (file(&cert_key, &table.cert)?, file(&key_key, &table.key)?);
-        let certified = self.certified_key((&cert_key, &cert), (&key_key, &key))?;
+        let credential = self.credential((&cert_key, &cert), (&key_key, &key))?;
+        let bad = |error: String| self.refuse(&cert_key, &cert, error);
+        let certified = certified(&credential).map_err(|error| bad(error.to_string()))?;
         let first = certified.cert.first().map_or(&[][..], |first| first);
-        let parsed = X509Certificate::from_der(first).map_err(|error| {
-            self.refuse(
-                &cert_key,
-                &cert,
-                format!("a certificate of X.509 ({error})"),
-            )
-        })?;
+        let parsed = X509Certificate::from_der(first).map_err(|error| bad(error.to_string()))?;
         Ok(Certificate {
             file: PathBuf::from(cert.get_ref()),
             names: names(&parsed.1),
@@ -280,6 +322,13 @@ impl Source<'_> {
         }
         Ok(wire)
     }
+}
+
+/// Joins a certificate and its key.
+fn certified(credential: &Credential) -> Result<CertifiedKey, rustls::Error> {
+    let key = credential.key.as_ref().map(PrivateKeyDer::clone_key);
+    let key = key.ok_or(rustls::Error::General("no key".to_owned()))?;
+    CertifiedKey::from_der(credential.chain.clone(), key, &ring::default_provider())
 }
 
 fn expected_pem(what: &str, error: &rustls::pki_types::pem::Error) -> String {

@@ -37,9 +37,10 @@ fn unknown_key_is_refused_with_the_known_ones() {
             "2: route[0].allow[1].user: unknown key, expected one of realm or name",
         ),
     ]);
-    let expected = "2: upstream.a.peer: unknown key, expected one of peers, health_check, \
-                    health_interval, health_timeout, requests, connect_timeout, read_timeout, \
-                    write_timeout, idle_timeout";
+    let expected = "2: upstream.a.peer: unknown key, expected one of peers, balance, tls, server_name, ca, \
+        client_cert, client_key, http, eject_failures, eject_time, tries, resolve_interval, \
+        health_check, health_interval, health_timeout, requests, connect_timeout, read_timeout, \
+        write_timeout, idle_timeout";
     assert_errors(&[("[upstream.a]\npeer = []", expected)]);
 }
 

@@ -12,16 +12,17 @@ use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::answer::Answer;
 use super::bounds;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
+use super::peer_of;
 use super::request_id::RequestId;
 use super::route::Route;
 use super::rules::{Live, Rules};
-use super::upstream::{UnderWay, Upstream};
+use super::upstream::{Chosen, Next, UnderWay, Upstream};
 use crate::auth::{Authority, Permit};
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
 use failure::{NO_PEER, TOO_LONG};
@@ -44,6 +45,8 @@ pub(crate) struct Context {
     id: RequestId,
     /// Set once it may pass, and only then.
     admitted: Option<Admitted>,
+    /// The peer that it is at.
+    chosen: Option<Chosen>,
     /// How many connections have failed.
     failed: usize,
     /// How many bytes of the request's body have come.
@@ -67,6 +70,7 @@ impl ProxyHttp for Proxy {
         Context {
             id: RequestId::next(),
             admitted: None,
+            chosen: None,
             failed: 0,
             body_bytes: 0,
         }
@@ -106,12 +110,21 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        let last = context.chosen.take();
+        let client = peer_of(session).map(|peer| peer.ip());
         let admitted = context.admitted.as_ref();
-        admitted
+        let next = admitted
             .and_then(Admitted::upstream)
-            .and_then(|upstream| upstream.next())
-            .ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))
+            .and_then(|upstream| upstream.next(client, last.as_ref()));
+        let Next { peer, chosen } =
+            next.ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))?;
+        context.chosen = Some(chosen);
+        Ok(peer)
     }
 
     /// Counts a body of which nobody has said how long it is.
@@ -179,7 +192,38 @@ impl ProxyHttp for Proxy {
         tracing::warn!(request = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
         context.failed += 1;
         let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen) {
+            upstream.failed(chosen);
+        }
         error.set_retry(upstream.is_some_and(|upstream| context.failed < upstream.tries()));
+        error.into_up()
+    }
+
+    /// What was sent may be sent again only if that does no harm: to a connection that had been kept
+    /// open and was gone, with a method that is idempotent and a body that is still known.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        is_reused: bool,
+    ) -> Box<Error> {
+        let is_idempotent = session.req_header().method.is_idempotent();
+        let is_known = !session.as_ref().retry_buffer_truncated();
+        if is_idempotent && is_known {
+            error.retry.decide_reuse(is_reused);
+        } else {
+            error.set_retry(false);
+        }
+        // A connection that was kept open may well end.
+        let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen)
+            && *error.esource() == ErrorSource::Upstream
+            && !is_reused
+        {
+            upstream.failed(chosen);
+        }
         error
     }
 
@@ -217,7 +261,10 @@ impl ProxyHttp for Proxy {
     }
 
     /// The last that is heard of each request.
-    async fn logging(&self, _: &mut Session, _: Option<&Error>, _: &mut Context) {
+    async fn logging(&self, _: &mut Session, error: Option<&Error>, context: &mut Context) {
+        if let (None, Some(chosen)) = (error, &context.chosen) {
+            chosen.answered();
+        }
         self.connections.answered();
     }
 

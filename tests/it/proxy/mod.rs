@@ -4,6 +4,7 @@ mod headers;
 mod health;
 mod rewrite;
 mod target;
+mod upstream;
 
 use std::time::Duration;
 

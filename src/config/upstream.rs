@@ -1,0 +1,400 @@
+//! Upstreams.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::raw::{self, Opt, Table};
+use super::scalar::{flag, is_name, naming};
+use super::source::Source;
+use super::tls::Credential;
+
+/// Servers that are alike.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// What routes call it.
+    pub name: String,
+    /// At least one.
+    pub peers: Vec<Peer>,
+    /// Which peer is next; round robin unless configured.
+    pub balance: Balance,
+    /// How peers are spoken to with TLS; without it unless configured.
+    pub tls: Option<PeerTls>,
+    /// The version of HTTP that peers speak; 1.1 unless configured.
+    pub http: PeerHttp,
+    /// How it is found out which peers answer; none unless configured, and then all count as good.
+    pub health: Option<Health>,
+    /// When a peer that fails requests gets none for a while.
+    pub ejection: Ejection,
+    /// How often a connection is tried in all, 1 to 10; once for each peer, at least 2 and at most 4
+    /// times, unless configured.
+    pub tries: usize,
+    /// How often names of peers are looked up again; 30 s unless configured.
+    pub resolve_interval: Duration,
+    /// The most requests under way at a time, 1 to 1,000,000; 10,000 unless configured.
+    pub requests: usize,
+    /// The longest wait for a connection; 5 s unless configured.
+    pub connect_timeout: Duration,
+    /// The longest wait for the next bytes of an answer; 60 s unless configured.
+    pub read_timeout: Duration,
+    /// The longest wait until bytes of a request are taken; 60 s unless configured.
+    pub write_timeout: Duration,
+    /// How long an unused connection is kept; 60 s unless configured.
+    pub idle_timeout: Duration,
+}
+
+/// One server, or those that a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is.
+    pub address: PeerAddress,
+    /// Its share of the requests, 1 to 100; 1 unless configured.
+    pub weight: usize,
+}
+
+/// Where a peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// At one address.
+    At(SocketAddr),
+    /// At all addresses of a name.
+    Named {
+        /// The name and a port, with a colon between.
+        name: String,
+        /// What it stood for when the configuration was read, at least one.
+        addresses: Vec<SocketAddr>,
+    },
+    /// At a socket of this machine.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for PeerAddress {
+    /// As it is written in a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Named { name, .. } => f.write_str(name),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Which peer is next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in its turn, by its weight.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests under way, by its weight.
+    LeastBusy,
+    /// The same for the same address of a client, as long as the peers stay (Ketama).
+    Hash,
+}
+
+/// The version of HTTP that peers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PeerHttp {
+    /// 1.1.
+    #[default]
+    One,
+    /// 2, without TLS by prior knowledge.
+    Two,
+    /// What they agree to (ALPN).
+    Auto,
+}
+
+/// How peers are spoken to with TLS. They are always verified.
+#[derive(Clone, Debug)]
+pub struct PeerTls {
+    /// What they must have a certificate for, and are asked for (SNI).
+    pub server_name: String,
+    /// Who vouches for them; the roots of the system if none.
+    pub roots: Option<Credential>,
+    /// What realmgate proves itself by; none unless configured.
+    pub client: Option<Arc<Credential>>,
+}
+
+/// When a peer gets no requests for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Ejection {
+    /// After so many failures in a row, 0 to 1000; never if 0; 5 unless configured.
+    pub failures: usize,
+    /// For so long; 10 s unless configured.
+    pub time: Duration,
+}
+
+/// How it is found out which peers of an upstream answer.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// What is asked with GET and must be answered with 200; none if a connection is enough.
+    pub path: Option<String>,
+    /// How often; 2 s unless configured.
+    pub interval: Duration,
+    /// The longest wait for the connection, and for the answer; 1 s unless configured.
+    pub timeout: Duration,
+}
+
+/// Checks the upstreams, and finds the addresses of peers that are named.
+pub(super) fn upstreams(
+    source: &Source<'_>,
+    raw: &BTreeMap<String, Spanned<Table<raw::Upstream>>>,
+) -> Result<Vec<Upstream>, ConfigError> {
+    raw.iter()
+        .map(|(name, raw)| upstream(source, name, raw))
+        .collect()
+}
+
+fn upstream(
+    source: &Source<'_>,
+    name: &str,
+    raw: &Spanned<Table<raw::Upstream>>,
+) -> Result<Upstream, ConfigError> {
+    if !is_name(name) {
+        let expected = format!("a name of {}", naming());
+        return Err(source.refuse_as("upstream", format!("{name:?}"), raw.span(), expected));
+    }
+    let key = |key: &str| format!("upstream.{name}.{key}");
+    let Table(table) = raw.get_ref();
+    let Some(peers) = &table.peers else {
+        return Err(source.missing(key("peers"), raw.span(), PEERS));
+    };
+    let timeout =
+        |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
+    let peers = self::peers(source, &key("peers"), peers)?;
+    let tls = tls(source, &key, raw.span(), table)?;
+    let http = match &table.http {
+        None => PeerHttp::One,
+        Some(raw) => match (&**raw.get_ref(), &tls) {
+            ("1.1", _) => PeerHttp::One,
+            ("2", _) => PeerHttp::Two,
+            ("auto", Some(_)) => PeerHttp::Auto,
+            _ => {
+                let expected = r#""1.1" or "2", or with tls "auto""#;
+                return Err(source.refuse(&key("http"), raw, expected));
+            }
+        },
+    };
+    let balance = match &table.balance {
+        None => Balance::RoundRobin,
+        Some(raw) => match &**raw.get_ref() {
+            "round-robin" => Balance::RoundRobin,
+            "least-busy" => Balance::LeastBusy,
+            "hash" => Balance::Hash,
+            _ => {
+                let expected = r#""round-robin", "least-busy" or "hash""#;
+                return Err(source.refuse(&key("balance"), raw, expected));
+            }
+        },
+    };
+    Ok(Upstream {
+        name: name.to_owned(),
+        balance,
+        tls,
+        http,
+        health: health(source, &key, table)?,
+        ejection: Ejection {
+            failures: source.number(
+                &key("eject_failures"),
+                table.eject_failures.as_ref(),
+                5,
+                0..=1000,
+            )?,
+            time: timeout("eject_time", &table.eject_time, 10_000)?,
+        },
+        tries: source.number(
+            &key("tries"),
+            table.tries.as_ref(),
+            peers.len().clamp(2, 4),
+            1..=10,
+        )?,
+        resolve_interval: timeout("resolve_interval", &table.resolve_interval, 30_000)?,
+        requests: source.number(
+            &key("requests"),
+            table.requests.as_ref(),
+            10_000,
+            1..=1_000_000,
+        )?,
+        connect_timeout: timeout("connect_timeout", &table.connect_timeout, 5_000)?,
+        read_timeout: timeout("read_timeout", &table.read_timeout, 60_000)?,
+        write_timeout: timeout("write_timeout", &table.write_timeout, 60_000)?,
+        idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000)?,
+        peers,
+    })
+}
+
+/// Checks how peers are spoken to with TLS.
+fn tls(
+    source: &Source<'_>,
+    key: &dyn Fn(&str) -> String,
+    span: std::ops::Range<usize>,
+    table: &raw::Upstream,
+) -> Result<Option<PeerTls>, ConfigError> {
+    if !flag(table.tls.as_ref()) {
+        let alone = [
+            ("server_name", &table.server_name),
+            ("ca", &table.ca),
+            ("client_cert", &table.client_cert),
+            ("client_key", &table.client_key),
+        ];
+        let alone = alone
+            .into_iter()
+            .find_map(|(name, raw)| Some((name, raw.as_ref()?)));
+        return match alone {
+            Some((name, raw)) => Err(source.refuse(&key(name), raw, "tls = true beside it")),
+            None => Ok(None),
+        };
+    }
+    let expected = "the name that the peers have a certificate for";
+    let Some(server_name) = &table.server_name else {
+        return Err(source.missing(key("server_name"), span, expected));
+    };
+    if ServerName::try_from(server_name.get_ref().as_str()).is_err() {
+        return Err(source.refuse(&key("server_name"), server_name, expected));
+    }
+    let client = match (&table.client_cert, &table.client_key) {
+        (None, None) => None,
+        (Some(cert), Some(private)) => {
+            let (cert_key, key_key) = (key("client_cert"), key("client_key"));
+            let credential = source.credential((&cert_key, cert), (&key_key, private))?;
+            Some(Arc::new(credential))
+        }
+        (Some(raw), None) => {
+            return Err(source.refuse(&key("client_cert"), raw, "client_key beside it"));
+        }
+        (None, Some(raw)) => {
+            return Err(source.refuse(&key("client_key"), raw, "client_cert beside it"));
+        }
+    };
+    Ok(Some(PeerTls {
+        server_name: server_name.get_ref().clone(),
+        roots: match &table.ca {
+            Some(file) => Some(source.authorities(&key("ca"), file)?),
+            None => None,
+        },
+        client,
+    }))
+}
+
+/// Checks how peers are asked whether they answer.
+fn health(
+    source: &Source<'_>,
+    key: &dyn Fn(&str) -> String,
+    table: &raw::Upstream,
+) -> Result<Option<Health>, ConfigError> {
+    let pause =
+        |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
+    let interval = pause("health_interval", &table.health_interval, 2_000)?;
+    let timeout = pause("health_timeout", &table.health_timeout, 1_000)?;
+    let Some(raw) = &table.health_check else {
+        let alone = [
+            ("health_interval", &table.health_interval),
+            ("health_timeout", &table.health_timeout),
+        ];
+        return match alone
+            .into_iter()
+            .find_map(|(name, raw)| Some((name, raw.as_ref()?)))
+        {
+            Some((name, raw)) => Err(source.refuse(&key(name), raw, "health_check beside it")),
+            None => Ok(None),
+        };
+    };
+    let path = match raw.get_ref().as_str() {
+        "tcp" => None,
+        path if path.starts_with('/') && path.parse::<http::Uri>().is_ok() => Some(path.to_owned()),
+        _ => {
+            let expected = r#""tcp", or a path such as "/healthz" that is answered with 200"#;
+            return Err(source.refuse(&key("health_check"), raw, expected));
+        }
+    };
+    Ok(Some(Health {
+        path,
+        interval,
+        timeout,
+    }))
+}
+
+/// What `peers` may hold.
+const PEERS: &str = r#"at least one address such as "127.0.0.1:9000" or "app.internal:9000""#;
+
+fn peers(
+    source: &Source<'_>,
+    key: &str,
+    raw: &Spanned<Vec<Spanned<raw::Peer>>>,
+) -> Result<Vec<Peer>, ConfigError> {
+    let mut peers: Vec<Peer> = Vec::new();
+    for (at, raw) in raw.get_ref().iter().enumerate() {
+        let (key, table) = (format!("{key}[{at}]"), raw.get_ref());
+        let raw::Peer { address, weight } = table;
+        let Some(address) = address else {
+            return Err(source.missing(format!("{key}.address"), raw.span(), "an address"));
+        };
+        let weight = source.number(&format!("{key}.weight"), weight.as_ref(), 1, 1..=100)?;
+        // A plain address stands where the peer stands.
+        let address = Spanned::new(raw.span(), address.get_ref().clone());
+        let address = self::address(source, &key, &address)?;
+        if peers.iter().any(|peer| peer.address == address) {
+            let expected = "an address that is not there already";
+            return Err(source.refuse(&key, raw, expected));
+        }
+        peers.push(Peer { address, weight });
+    }
+    if peers.is_empty() {
+        return Err(source.refuse(key, raw, PEERS));
+    }
+    Ok(peers)
+}
+
+fn address(
+    source: &Source<'_>,
+    key: &str,
+    raw: &Spanned<String>,
+) -> Result<PeerAddress, ConfigError> {
+    let refuse = |expected: &str| source.refuse(key, raw, expected);
+    let text = raw.get_ref();
+    if let Some(path) = text.strip_prefix("unix:") {
+        // The longest that the system takes, with the zero at its end.
+        if !path.starts_with('/') || path.len() > 107 {
+            return Err(refuse("unix: and the path of a socket, at most 107 bytes"));
+        }
+        return Ok(PeerAddress::Unix(Path::new(path).to_owned()));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>()
+        && address.port() != 0
+    {
+        return Ok(PeerAddress::At(address));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
+        return Err(refuse("HOST:PORT with a port from 1 to 65535"));
+    }
+    let found = text
+        .to_socket_addrs()
+        .map_err(|error| refuse(&format!("a host that has an address ({error})")))?;
+    let addresses = of_one_family(found);
+    if addresses.is_empty() {
+        return Err(refuse("a host that has an address"));
+    }
+    Ok(PeerAddress::Named {
+        name: text.clone(),
+        addresses,
+    })
+}
+
+/// Returns the IPv4 addresses or, if there are none, those of IPv6, each once: `localhost` and its like
+/// have addresses of both families and answer at one of them only, mostly the older.
+pub(crate) fn of_one_family(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut found: Vec<_> = found.collect();
+    if found.iter().any(SocketAddr::is_ipv4) {
+        found.retain(SocketAddr::is_ipv4);
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}

@@ -1,0 +1,287 @@
+//! Upstreams: where requests go, and how long each step of going there may take.
+
+mod discovery;
+mod health;
+mod template;
+
+use std::cmp::Ordering as Order;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pingora::lb::selection::{BackendIter, BackendSelection, Consistent, RoundRobin};
+use pingora::lb::{Backend, Backends, LoadBalancer};
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::upstreams::peer::HttpPeer;
+use tokio::time::MissedTickBehavior;
+
+use crate::config::{self, Balance, PeerAddress};
+use discovery::{Discovery, State};
+use template::Template;
+
+/// A file without certificates.
+pub(crate) const NO_ROOTS: &str = "/dev/null";
+
+/// How often a connection is tried at most.
+pub(crate) const MOST_TRIES: usize = 10;
+
+/// How many steps the search for a peer takes at most.
+const MOST_STEPS: usize = 256;
+
+/// One named group of peers that serve the same.
+pub(crate) struct Upstream {
+    peers: Peers,
+    template: Template,
+    under_way: AtomicUsize,
+    /// Where the search for the least busy peer begins.
+    turn: AtomicUsize,
+    settings: config::Upstream,
+}
+
+/// The peers, and whose turn it is.
+enum Peers {
+    InTurn(LoadBalancer<RoundRobin>),
+    ByHash(LoadBalancer<Consistent>),
+}
+
+impl Upstream {
+    /// Makes a group.
+    ///
+    /// # Errors
+    /// No root of the system can be read.
+    pub(crate) fn new(settings: &config::Upstream) -> io::Result<Self> {
+        let template = Template::new(settings)?;
+        let mut backends = Backends::new(Box::new(Discovery::new(&settings.peers)));
+        if let Some(health) = &settings.health {
+            backends.set_health_check(health::check(settings, health, &template));
+        }
+        let peers = match settings.balance {
+            Balance::RoundRobin | Balance::LeastBusy => Peers::InTurn(balancer(backends)?),
+            Balance::Hash => Peers::ByHash(balancer(backends)?),
+        };
+        Ok(Self {
+            peers,
+            template,
+            under_way: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
+            settings: settings.clone(),
+        })
+    }
+
+    /// Counts a request in, unless there are too many under way.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<UnderWay> {
+        // Counted even if refused, until this is dropped.
+        let entered = UnderWay(Arc::clone(self));
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        (before < self.settings.requests).then_some(entered)
+    }
+
+    /// Asks the peers whether they answer, and looks up their names, each once an interval, for as long
+    /// as somebody else holds this.
+    fn watch(self: &Arc<Self>) {
+        if let Some(health) = &self.settings.health {
+            self.every(health.interval, |upstream| async move {
+                upstream.peers.backends().run_health_check(true).await;
+            });
+        }
+        let is_named = |peer: &config::Peer| matches!(peer.address, PeerAddress::Named { .. });
+        if self.settings.peers.iter().any(is_named) {
+            self.every(self.settings.resolve_interval, |upstream| async move {
+                if let Err(error) = upstream.peers.update().await {
+                    let (name, error) = (&upstream.settings.name, error.etype().as_str());
+                    tracing::warn!(upstream = %name, error, "a name of a peer was not found");
+                }
+            });
+        }
+    }
+
+    fn every<F, T>(self: &Arc<Self>, interval: Duration, what: F)
+    where
+        F: Fn(Arc<Self>) -> T + Send + 'static,
+        T: Future<Output = ()> + Send,
+    {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let upstream = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                ticks.tick().await;
+                let Some(upstream) = upstream.upgrade() else {
+                    return;
+                };
+                what(upstream).await;
+            }
+        });
+    }
+
+    /// Returns the peer that is next for a client, rather not `last`, which has just failed; none if
+    /// none answers.
+    pub(crate) fn next(&self, client: Option<IpAddr>, last: Option<&Chosen>) -> Option<Next> {
+        let last = last.map(|last| &last.address);
+        let backend = self
+            .choose(client, |backend| {
+                Some(&backend.addr) != last && !self.is_ejected(backend)
+            })
+            .or_else(|| self.choose(client, |backend| Some(&backend.addr) != last))
+            .or_else(|| self.choose(client, |_| true))?;
+        let state = state_of(&backend)?;
+        Some(Next {
+            peer: Box::new(self.template.peer(&backend.addr)),
+            chosen: Chosen::new(backend.addr.clone(), state),
+        })
+    }
+
+    fn choose(&self, client: Option<IpAddr>, accept: impl Fn(&Backend) -> bool) -> Option<Backend> {
+        let accept = |backend: &Backend, is_healthy: bool| is_healthy && accept(backend);
+        match &self.peers {
+            Peers::InTurn(_) if self.settings.balance == Balance::LeastBusy => {
+                self.least_busy(accept)
+            }
+            Peers::InTurn(balancer) => balancer.select_with(b"", MOST_STEPS, accept),
+            Peers::ByHash(balancer) => {
+                let key = client.map(|client| client.to_canonical().to_string());
+                let key = key.as_deref().unwrap_or_default().as_bytes();
+                balancer.select_with(key, MOST_STEPS, accept)
+            }
+        }
+    }
+
+    fn least_busy(&self, accept: impl Fn(&Backend, bool) -> bool) -> Option<Backend> {
+        let backends = self.peers.backends();
+        let all = backends.get_backend();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % all.len().max(1);
+        let (before, after) = (all.iter().take(turn), all.iter().skip(turn));
+        after
+            .chain(before)
+            .filter(|backend| accept(backend, backends.ready(backend)))
+            .min_by(|one, other| busier(one, other))
+            .cloned()
+    }
+
+    fn is_ejected(&self, backend: &Backend) -> bool {
+        self.settings.ejection.failures > 0
+            && state_of(backend).is_some_and(|state| state.is_ejected())
+    }
+
+    /// Notes that a request failed at a peer, not by what it answered.
+    pub(crate) fn failed(&self, chosen: &Chosen) {
+        let ejection = self.settings.ejection;
+        if chosen.state.failed(&ejection) {
+            let (upstream, peer) = (&self.settings.name, &chosen.address);
+            tracing::warn!(%upstream, %peer, "a peer fails, and gets no requests for a while");
+        }
+    }
+
+    /// Returns how often a connection may be tried.
+    pub(crate) fn tries(&self) -> usize {
+        self.settings.tries
+    }
+}
+
+impl Peers {
+    fn backends(&self) -> &Backends {
+        match self {
+            Self::InTurn(balancer) => balancer.backends(),
+            Self::ByHash(balancer) => balancer.backends(),
+        }
+    }
+
+    async fn update(&self) -> pingora::Result<()> {
+        match self {
+            Self::InTurn(balancer) => balancer.update().await,
+            Self::ByHash(balancer) => balancer.update().await,
+        }
+    }
+}
+
+/// Makes a balancer that knows its peers already.
+fn balancer<S>(backends: Backends) -> io::Result<LoadBalancer<S>>
+where
+    S: BackendSelection + 'static,
+    S::Iter: BackendIter,
+{
+    use futures_util::FutureExt;
+    let balancer = LoadBalancer::from_backends(backends);
+    // The first time nothing is looked up, so there is nothing to wait for.
+    match balancer.update().now_or_never() {
+        Some(Ok(())) => Ok(balancer),
+        _ => Err(io::Error::other("the peers are not known")),
+    }
+}
+
+fn state_of(backend: &Backend) -> Option<&Arc<State>> {
+    backend.ext.get::<Arc<State>>()
+}
+
+/// Compares how busy two peers are for their weights.
+fn busier(one: &Backend, other: &Backend) -> Order {
+    let busy = |backend: &Backend| state_of(backend).map_or(0, |state| state.under_way());
+    (busy(one) * other.weight).cmp(&(busy(other) * one.weight))
+}
+
+/// Where a request goes next.
+pub(crate) struct Next {
+    pub(crate) peer: Box<HttpPeer>,
+    pub(crate) chosen: Chosen,
+}
+
+/// The peer that a request is at, until this is dropped.
+pub(crate) struct Chosen {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+impl Chosen {
+    fn new(address: SocketAddr, state: &Arc<State>) -> Self {
+        state.enter();
+        Self {
+            address,
+            state: Arc::clone(state),
+        }
+    }
+
+    /// Notes that the peer answered, whatever it was.
+    pub(crate) fn answered(&self) {
+        self.state.answered();
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.state.leave();
+    }
+}
+
+/// A request that counts until this is dropped.
+pub(crate) struct UnderWay(Arc<Upstream>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All groups, in the order in which routes count them.
+pub(crate) struct Upstreams(Box<[Arc<Upstream>]>);
+
+impl Upstreams {
+    /// Makes all groups.
+    ///
+    /// # Errors
+    /// No root of the system can be read.
+    pub(crate) fn new(settings: &[config::Upstream]) -> io::Result<Self> {
+        let upstreams = settings.iter().map(|it| Upstream::new(it).map(Arc::new));
+        Ok(Self(upstreams.collect::<Result<_, _>>()?))
+    }
+
+    /// Begins to ask the peers whether they answer, and to look up their names.
+    pub(crate) fn watch(&self) {
+        self.0.iter().for_each(Upstream::watch);
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Arc<Upstream>> {
+        self.0.get(index)
+    }
+}

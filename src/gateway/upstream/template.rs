@@ -1,0 +1,90 @@
+//! How a peer is spoken to, whichever it is.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::sync::Arc;
+
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+
+use crate::config::{self, PeerHttp};
+use crate::tls::roots_of_the_system;
+
+/// Requests at a time on a connection of HTTP/2.
+const STREAMS: usize = 100;
+
+/// A peer without its address.
+pub(super) struct Template {
+    peer: HttpPeer,
+}
+
+impl Template {
+    /// # Errors
+    /// No root of the system can be read.
+    pub(super) fn new(settings: &config::Upstream) -> io::Result<Self> {
+        let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut peer = HttpPeer::new(nowhere, false, String::new());
+        let options = &mut peer.options;
+        options.connection_timeout = Some(settings.connect_timeout);
+        options.total_connection_timeout = Some(settings.connect_timeout);
+        options.read_timeout = Some(settings.read_timeout);
+        options.write_timeout = Some(settings.write_timeout);
+        options.idle_timeout = Some(settings.idle_timeout);
+        match settings.http {
+            PeerHttp::One => options.set_http_version(1, 1),
+            PeerHttp::Two => options.set_http_version(2, 2),
+            PeerHttp::Auto => options.set_http_version(2, 1),
+        }
+        if settings.http != PeerHttp::One {
+            options.max_h2_streams = STREAMS;
+        }
+        if let Some(tls) = &settings.tls {
+            trust(&mut peer, settings, tls)?;
+        }
+        Ok(Self { peer })
+    }
+
+    /// Returns the settings of every peer.
+    pub(super) fn options(&self) -> &PeerOptions {
+        &self.peer.options
+    }
+
+    /// Returns the peer at an address.
+    pub(super) fn peer(&self, address: &SocketAddr) -> HttpPeer {
+        let mut peer = self.peer.clone();
+        peer._address = address.clone();
+        peer
+    }
+}
+
+/// Makes a peer prove itself.
+fn trust(
+    peer: &mut HttpPeer,
+    settings: &config::Upstream,
+    tls: &config::PeerTls,
+) -> io::Result<()> {
+    let roots = match &tls.roots {
+        Some(roots) => roots.chain.iter().map(|root| root.to_vec()).collect(),
+        None => roots_of_the_system()?,
+    };
+    let roots = roots
+        .into_iter()
+        .map(|root| WrappedX509::new(root, parse_x509));
+    peer.scheme = Scheme::HTTPS;
+    // Never empty: Pingora would then verify nothing.
+    peer.sni.clone_from(&tls.server_name);
+    peer.options.ca = Some(roots.collect::<Vec<_>>().into());
+    if let Some(client) = &tls.client
+        && let Some(key) = &client.key
+    {
+        let chain = client.chain.iter().map(|part| part.to_vec()).collect();
+        let key = key.secret_der().to_vec();
+        peer.client_cert_key = Some(Arc::new(CertKey::new(chain, key)));
+    }
+    // Whom a connection was verified by is no part of what Pingora takes for the same connection.
+    let mut hasher = DefaultHasher::new();
+    (&settings.name, format!("{tls:?}")).hash(&mut hasher);
+    peer.group_key = hasher.finish();
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! The way to a peer: which one it is, what it must prove, and what happens when it fails.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::certificate::Ca;
+use crate::harness::{
+    Gate, PATIENCE, Reply, Upstream, field, get, parse, read_message, send, until,
+};
+use crate::nginx::Nginx;
+use crate::port::Port;
+
+/// A gateway for anyone to an upstream of these settings.
+fn gate(upstream: &str) -> Gate {
+    Gate::start(&configuration(upstream))
+}
+
+fn configuration(upstream: &str) -> String {
+    format!(
+        "[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n[upstream.app]\n{upstream}"
+    )
+}
+
+/// The real nginx with TLS, which tells the certificate that its client shows.
+fn nginx(ca: &Ca, names: &str, days: &str, more: &str) -> Nginx {
+    let (cert, key) = ca.issue_for("server", "/CN=server", names, days);
+    Nginx::serve(&format!(
+        "listen ADDRESS ssl http2; ssl_certificate {cert}; ssl_certificate_key {key}; {more}
+         location / {{ return 200 '$server_protocol $ssl_server_name $ssl_client_s_dn'; }}"
+    ))
+}
+
+fn over_tls(nginx: &Nginx, ca: &Ca, more: &str) -> Reply {
+    let gate = gate(&format!(
+        "peers = ['{}']\ntls = true\nserver_name = 'app.internal'\nca = '{}'\n{more}",
+        nginx.address,
+        ca.file()
+    ));
+    get(gate.gateway, "/x", "")
+}
+
+#[test]
+fn peer_proves_itself_or_gets_nothing() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let good = nginx(&ca, "DNS:app.internal", "2", "");
+    let reply = over_tls(&good, &ca, "");
+    assert_eq!(
+        (reply.status, &*reply.body),
+        (200, "HTTP/1.1 app.internal ")
+    );
+    for (bad, ca) in [
+        (nginx(&ca, "DNS:other.internal", "2", ""), &ca),
+        (nginx(&ca, "DNS:app.internal", "-1", ""), &ca),
+        (nginx(&ca, "DNS:app.internal", "2", ""), &other),
+    ] {
+        let reply = over_tls(&bad, ca, "");
+        assert_eq!(
+            (reply.status, &*reply.body),
+            (502, "upstream unavailable\n")
+        );
+        assert!(reply.field("X-Request-Id").is_some());
+    }
+    // Nobody whom the system trusts vouches for it.
+    let address = good.address;
+    let gate = gate(&format!(
+        "peers = ['{address}']\ntls = true\nserver_name = 'app.internal'\n"
+    ));
+    assert_eq!(get(gate.gateway, "/x", "").status, 502);
+}
+
+#[test]
+fn gateway_proves_itself_to_a_peer_that_asks() {
+    let ca = Ca::new();
+    let ask = format!(
+        "ssl_client_certificate {}; ssl_verify_client on;",
+        ca.file()
+    );
+    let nginx = nginx(&ca, "DNS:app.internal", "2", &ask);
+    assert_eq!(over_tls(&nginx, &ca, "").status, 400);
+    let (cert, key) = ca.issue("client", "/CN=gateway", "");
+    let reply = over_tls(
+        &nginx,
+        &ca,
+        &format!("client_cert = '{cert}'\nclient_key = '{key}'\n"),
+    );
+    assert_eq!(
+        (reply.status, &*reply.body),
+        (200, "HTTP/1.1 app.internal CN=gateway")
+    );
+}
+
+#[test]
+fn peer_speaks_http_2_where_configured() {
+    let ca = Ca::new();
+    let server = nginx(&ca, "DNS:app.internal", "2", "");
+    for http in ["2", "auto"] {
+        let reply = over_tls(&server, &ca, &format!("http = '{http}'\n"));
+        assert_eq!(
+            (reply.status, &*reply.body),
+            (200, "HTTP/2.0 app.internal ")
+        );
+    }
+    // Without TLS, by prior knowledge.
+    let plain = Nginx::serve("listen ADDRESS http2; location / { return 200 '$server_protocol'; }");
+    let gate = gate(&format!("peers = ['{}']\nhttp = '2'\n", plain.address));
+    assert_eq!(get(gate.gateway, "/x", "").body, "HTTP/2.0");
+}
+
+#[test]
+fn new_ca_counts_at_once_after_a_reload() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let server = nginx(&ca, "DNS:app.internal", "2", "");
+    let gate = gate(&format!(
+        "peers = ['{}']\ntls = true\nserver_name = 'app.internal'\nca = '{}'\n",
+        server.address,
+        ca.file()
+    ));
+    assert_eq!(get(gate.gateway, "/x", "").status, 200);
+    // The connection that the old one vouched for is still open, and not used.
+    let text = std::fs::read_to_string(gate.config()).unwrap();
+    std::fs::write(gate.config(), text.replace(&ca.file(), &other.file())).unwrap();
+    gate.signal("HUP");
+    until("the reload", || gate.log().contains("reloaded config="));
+    assert_eq!(get(gate.gateway, "/x", "").status, 502);
+}
+
+#[test]
+fn weights_share_out_the_requests() {
+    let peers = [Upstream::start(), Upstream::start()];
+    let gate = gate(&format!(
+        "peers = [{{ address = '{}', weight = 3 }}, '{}']\n",
+        peers[0].address, peers[1].address
+    ));
+    for _ in 0..40 {
+        assert_eq!(get(gate.gateway, "/x", "").status, 200);
+    }
+    assert_eq!(peers.map(|peer| peer.seen().len()), [30, 10]);
+}
+
+#[test]
+fn hash_sends_a_client_to_the_same_peer() {
+    let peers: Vec<Upstream> = (0..3).map(|_| Upstream::start()).collect();
+    let addresses: Vec<String> = peers.iter().map(|it| format!("'{}'", it.address)).collect();
+    let gate = Gate::start(&format!(
+        "proxy_protocol = ['127.0.0.1']\n{}",
+        configuration(&format!(
+            "peers = [{}]\nbalance = 'hash'\n",
+            addresses.join(", ")
+        ))
+    ));
+    let served_by = |client: &str| {
+        let before: Vec<usize> = peers.iter().map(|peer| peer.seen().len()).collect();
+        let mut stream = TcpStream::connect(gate.gateway).unwrap();
+        let request = format!(
+            "PROXY TCP4 {client} 192.0.2.1 1 80\r\nGET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(parse(&answer).status, 200);
+        peers
+            .iter()
+            .zip(before)
+            .position(|(peer, before)| peer.seen().len() > before)
+            .unwrap()
+    };
+    let mut used = BTreeSet::new();
+    for n in 0..20 {
+        let client = format!("203.0.113.{n}");
+        let first = served_by(&client);
+        assert_eq!(served_by(&client), first);
+        used.insert(first);
+    }
+    assert_eq!(used.len(), 3);
+}
+
+#[test]
+fn least_busy_peer_is_next() {
+    let (slow, quick) = (
+        Upstream::start_slow(Duration::from_secs(2)),
+        Upstream::start(),
+    );
+    let gate = gate(&format!(
+        "peers = ['{}', '{}']\nbalance = 'least-busy'\n",
+        slow.address, quick.address
+    ));
+    let address = gate.gateway;
+    let held: Vec<_> = (0..4)
+        .map(|_| thread::spawn(move || get(address, "/x", "").status))
+        .collect();
+    until("the slow peer has one", || !slow.seen().is_empty());
+    let before = slow.seen().len();
+    for _ in 0..10 {
+        assert_eq!(get(address, "/x", "").status, 200);
+    }
+    assert_eq!(slow.seen().len(), before);
+    assert!(held.into_iter().all(|it| it.join().unwrap() == 200));
+}
+
+#[test]
+fn peer_that_refuses_is_passed_over_and_ejected() {
+    let (dead, good) = (Port::reserve(), Upstream::start());
+    let gate = gate(&format!(
+        "peers = ['{}', '{}']\neject_failures = 2\neject_time = '1h'\n",
+        dead.address, good.address
+    ));
+    for _ in 0..20 {
+        assert_eq!(send(gate.gateway, "POST", "/x", "", "body").status, 200);
+    }
+    assert_eq!(good.seen().len(), 20);
+    assert!(
+        gate.log().contains("gets no requests for a while"),
+        "{}",
+        gate.log()
+    );
+    assert_eq!(
+        gate.log().matches("connecting failed").count(),
+        2,
+        "{}",
+        gate.log()
+    );
+}
+
+#[test]
+fn ejected_peer_returns_and_the_last_is_never_given_up() {
+    let port = Port::reserve();
+    let gate = gate(&format!(
+        "peers = ['{}']\neject_failures = 1\neject_time = '1h'\n",
+        port.address
+    ));
+    assert_eq!(get(gate.gateway, "/x", "").status, 502);
+    let _back = Upstream::start_at(port.address);
+    assert_eq!(get(gate.gateway, "/x", "").status, 200);
+    let (port, good) = (Port::reserve(), Upstream::start());
+    let gate = self::gate(&format!(
+        "peers = ['{}', '{}']\neject_failures = 1\neject_time = '100ms'\n",
+        port.address, good.address
+    ));
+    until("the dead peer is ejected", || {
+        get(gate.gateway, "/x", "");
+        gate.log().contains("gets no requests")
+    });
+    let back = Upstream::start_at(port.address);
+    until("it is asked again", || {
+        assert_eq!(get(gate.gateway, "/x", "").status, 200);
+        !back.seen().is_empty()
+    });
+}
+
+/// Answers one request on each connection, and breaks the connection off at the second. Counts all.
+fn fickle() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, counted) = (stream.unwrap(), Arc::clone(&counted));
+            thread::spawn(move || {
+                for is_first in [true, false] {
+                    if read_message(&mut stream).is_none() {
+                        return;
+                    }
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    if is_first {
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                        stream.write_all(answer).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (address, count)
+}
+
+#[test]
+fn only_what_is_idempotent_is_sent_twice() {
+    for (method, expected, seen) in [("GET", 200, 3), ("PUT", 200, 3), ("POST", 502, 2)] {
+        let (address, count) = fickle();
+        let gate = gate(&format!("peers = ['{address}']\n"));
+        assert_eq!(get(gate.gateway, "/x", "").status, 200);
+        let reply = send(gate.gateway, method, "/x", "", "body");
+        assert_eq!(reply.status, expected, "{method}");
+        assert_eq!(count.load(Ordering::SeqCst), seen, "{method}");
+    }
+}
+
+#[test]
+fn connecting_is_tried_as_often_as_configured() {
+    let ports = [Port::reserve(), Port::reserve(), Port::reserve()];
+    let peers = ports
+        .each_ref()
+        .map(|port| format!("'{}'", port.address))
+        .join(", ");
+    for (tries, expected) in [("tries = 1\n", 1), ("", 3), ("tries = 7\n", 7)] {
+        let gate = gate(&format!("peers = [{peers}]\n{tries}"));
+        let reply = get(gate.gateway, "/x", "");
+        assert_eq!(
+            (reply.status, &*reply.body),
+            (502, "upstream unavailable\n")
+        );
+        assert_eq!(gate.log().matches("connecting failed").count(), expected);
+    }
+}
+
+#[test]
+fn peer_may_be_a_socket_of_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            let host = field(&head, "Host").unwrap();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{host}",
+                host.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let gate = gate(&format!("peers = ['unix:{}']\n", path.display()));
+    assert_eq!(get(gate.gateway, "/x", "").body, "app.example");
+}
+
+#[test]
+fn names_are_looked_up_again_without_harm() {
+    let good = Upstream::start();
+    let gate = gate(&format!(
+        "peers = ['localhost:{}']\nresolve_interval = '50ms'\nhealth_check = 'tcp'\n",
+        good.address.port()
+    ));
+    // Many look-ups later the peer is still the same, and its health is known.
+    let mut asked = 0;
+    until("time has passed", || {
+        assert_eq!(get(gate.gateway, "/x", "").status, 200);
+        asked += 1;
+        asked > 60
+    });
+    assert!(!gate.log().contains("WARN"), "{}", gate.log());
+}
