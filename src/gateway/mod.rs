@@ -7,6 +7,7 @@ mod connection;
 mod endpoints;
 mod ext_authz;
 mod forward_auth;
+mod linger;
 mod listeners;
 mod local;
 mod proxy;

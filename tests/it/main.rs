@@ -26,3 +26,4 @@ mod reload;
 mod rest;
 mod shape;
 mod store;
+mod tape;
