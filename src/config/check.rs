@@ -324,6 +324,7 @@ impl Source<'_> {
             read: self.duration("timeouts.read", raw.read.as_ref(), 60_000)?,
             write: self.duration("timeouts.write", raw.write.as_ref(), 60_000)?,
             body: self.duration("timeouts.body", raw.body.as_ref(), 30_000)?,
+            drain: self.duration("timeouts.drain", raw.drain.as_ref(), 5_000)?,
         })
     }
 

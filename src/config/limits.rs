@@ -24,6 +24,7 @@ impl Source<'_> {
                 65_536,
                 1024..=16 * 1024 * 1024,
             )?,
+            drain_bytes: number("drain_bytes", &raw.drain_bytes, 16 << 20, 0..=1 << 30)?,
             connections: number("connections", &raw.connections, 20_000, 1..=1_000_000)?,
             connections_per_address: number(
                 "connections_per_address",

@@ -118,6 +118,9 @@ pub struct Limits {
     /// The longest request body of realmgate's own endpoints, in bytes, 1024 to 16 MiB; 64 KiB unless
     /// configured.
     pub body_bytes: usize,
+    /// How much of a body is still read after an answer that did not wait for it, in bytes, 0 to 1 GiB;
+    /// 16 MiB unless configured.
+    pub drain_bytes: usize,
     /// The most connections in all, 1 to 1,000,000; 20,000 unless configured.
     pub connections: usize,
     /// The most connections from one address, or from one /64 of IPv6, 1 to 1,000,000; 1,000 unless
@@ -139,6 +142,8 @@ pub struct Timeouts {
     /// How long the whole body of a request to realmgate's own endpoints may take; 30 s unless
     /// configured.
     pub body: Duration,
+    /// How long a body is still read after an answer that did not wait for it; 5 s unless configured.
+    pub drain: Duration,
 }
 
 /// The process.

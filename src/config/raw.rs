@@ -103,10 +103,11 @@ tables! {
         header_fields: i64,
         target_bytes: i64,
         body_bytes: i64,
+        drain_bytes: i64,
         connections: i64,
         connections_per_address: i64,
     }
-    Timeouts { keep_alive: String, header: String, read: String, write: String, body: String }
+    Timeouts { keep_alive: String, header: String, read: String, write: String, body: String, drain: String }
     Server { threads: i64 }
     Shutdown { grace: String }
     Log { format: String, filter: String }

@@ -107,6 +107,7 @@ mod tests {
             header_fields: 0,
             target_bytes: 0,
             body_bytes: 0,
+            drain_bytes: 0,
             connections: 4,
             connections_per_address: 2,
         }

@@ -12,6 +12,7 @@ use pingora::proxy::Session;
 use tower::ServiceExt;
 
 use super::answer::{Answer, send};
+use super::linger::answer_early;
 use super::peer_of;
 use super::rules::Live;
 
@@ -41,23 +42,27 @@ impl Local {
         let body = match tokio::time::timeout(limit, self.read_body(session)).await {
             Ok(Ok(body)) => body,
             Ok(Err(BodyError::Broken)) => {
-                return refuse(session, StatusCode::BAD_REQUEST, "the body is broken\n").await;
+                return self
+                    .refuse(session, StatusCode::BAD_REQUEST, "the body is broken\n")
+                    .await;
             }
             Ok(Err(BodyError::TooLarge)) => {
-                return refuse(
-                    session,
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body is too large\n",
-                )
-                .await;
+                return self
+                    .refuse(
+                        session,
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "the body is too large\n",
+                    )
+                    .await;
             }
             Err(_) => {
-                return refuse(
-                    session,
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body came too slowly\n",
-                )
-                .await;
+                return self
+                    .refuse(
+                        session,
+                        StatusCode::REQUEST_TIMEOUT,
+                        "the body came too slowly\n",
+                    )
+                    .await;
             }
         };
         let request = self.request(session, body);
@@ -113,6 +118,17 @@ impl Local {
         Ok(body.freeze())
     }
 
+    /// Refuses a request whose body stays unread: the connection ends with the answer.
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        status: StatusCode,
+        line: &'static str,
+    ) -> Result<()> {
+        session.set_keepalive(None);
+        answer_early(session, Answer::line(status, line), &self.rules.load_full()).await
+    }
+
     fn request(&self, session: &Session, body: Bytes) -> Request<Body> {
         let header = session.req_header();
         let mut request = Request::new(Body::from(body));
@@ -134,10 +150,4 @@ fn fields(headers: &HeaderMap) -> HeaderMap {
         fields.remove(name);
     }
     fields
-}
-
-/// Refuses a request whose body stays unread: the connection ends with the answer.
-async fn refuse(session: &mut Session, status: StatusCode, line: &'static str) -> Result<()> {
-    session.set_keepalive(None);
-    Answer::line(status, line).send(session).await
 }

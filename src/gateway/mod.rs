@@ -8,6 +8,7 @@ mod endpoints;
 mod ext_authz;
 mod forward_auth;
 mod http2;
+mod linger;
 mod listeners;
 mod local;
 mod proxy;

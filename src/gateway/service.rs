@@ -12,6 +12,7 @@ use super::answer::Answer;
 use super::bounds;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
+use super::linger::answer_early;
 use super::rules::Live;
 
 /// What answers on the service listener.
@@ -33,9 +34,10 @@ impl ProxyHttp for Service {
     }
 
     async fn request_filter(&self, session: &mut Session, (): &mut ()) -> Result<bool> {
-        if let Some(refused) = bounds::refuse(session, &self.rules.load().limits) {
+        let rules = self.rules.load_full();
+        if let Some(refused) = bounds::refuse(session, &rules.limits) {
             session.set_keepalive(None);
-            refused.send(session).await?;
+            answer_early(session, refused, &rules).await?;
             return Ok(true);
         }
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request

@@ -28,4 +28,5 @@ mod replace;
 mod rest;
 mod shape;
 mod store;
+mod tape;
 mod wire;

@@ -55,6 +55,7 @@ fn number_out_of_range_is_refused() {
         ("limits", "header_fields", 8, 256),
         ("limits", "target_bytes", 256, 1_048_575),
         ("limits", "body_bytes", 1024, 16_777_216),
+        ("limits", "drain_bytes", 0, 1_073_741_824),
         ("server", "threads", 0, 1024),
     ] {
         let text = |number: i64| format!("[{section}]\n{key} = {number}");
@@ -95,6 +96,7 @@ fn bad_duration_is_refused() {
         ("timeouts", "read"),
         ("timeouts", "write"),
         ("timeouts", "body"),
+        ("timeouts", "drain"),
         ("shutdown", "grace"),
     ];
     for (section, key) in keys {

@@ -18,6 +18,7 @@ use super::answer::Answer;
 use super::bounds;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
+use super::linger::answer_early;
 use super::peer_of;
 use super::request_id::RequestId;
 use super::route::Route;
@@ -82,9 +83,10 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        if let Some(refused) = bounds::refuse(session, &self.rules.load().limits) {
+        let rules = self.rules.load_full();
+        if let Some(refused) = bounds::refuse(session, &rules.limits) {
             session.set_keepalive(None);
-            refused.send(session).await?;
+            answer_early(session, refused, &rules).await?;
             return Ok(true);
         }
         if let Some(endpoints) = &self.endpoints
@@ -92,11 +94,11 @@ impl ProxyHttp for Proxy {
         {
             return Ok(true);
         }
-        match self.decide(session).await {
+        match self.decide(session, rules).await {
             Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
                 session.set_keepalive(None);
                 let answer = Answer::line(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
-                answer.send(session).await?;
+                answer_early(session, answer, &admitted.rules).await?;
                 Ok(true)
             }
             Ok(admitted) => {
@@ -104,7 +106,7 @@ impl ProxyHttp for Proxy {
                 Ok(false)
             }
             Err(answer) => {
-                answer.send(session).await?;
+                answer_early(session, answer, &self.rules.load_full()).await?;
                 Ok(true)
             }
         }
@@ -245,7 +247,7 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
             let mut answer = Answer::line(status, line);
             answer.fields.push((X_REQUEST_ID, context.id.value()));
-            if let Err(error) = answer.send(session).await {
+            if let Err(error) = answer_early(session, answer, &self.rules.load_full()).await {
                 tracing::debug!(request = %context.id, %error, "the client is gone");
             }
         }

@@ -13,6 +13,7 @@ use crate::auth::{Attempt, Decision, UnixTime};
 use crate::gateway::answer::Answer;
 use crate::gateway::peer_of;
 use crate::gateway::route::Question;
+use crate::gateway::rules::Rules;
 use crate::gateway::target::{Target, host_of, is_plain_method};
 use crate::gateway::upstream::Upstream;
 use crate::headers::Scratch;
@@ -20,7 +21,11 @@ use crate::telemetry::{self, Door, metrics};
 
 impl Proxy {
     /// Decides on a request: who may pass where, or the answer to give instead.
-    pub(super) async fn decide(&self, session: &Session) -> Result<Admitted, Answer> {
+    pub(super) async fn decide(
+        &self,
+        session: &Session,
+        rules: Arc<Rules>,
+    ) -> Result<Admitted, Answer> {
         let header = session.req_header();
         let bad = |line| Answer::line(StatusCode::BAD_REQUEST, line);
         let host = host(header).ok_or_else(|| bad("bad host\n"))?;
@@ -36,7 +41,6 @@ impl Proxy {
             target: &target,
             method: &header.method,
         };
-        let rules = self.rules.load_full();
         let Some((index, route)) = rules.routes.find(&question) else {
             return Err(Answer::line(StatusCode::NOT_FOUND, "no route\n"));
         };

@@ -1,5 +1,6 @@
 //! The transparent proxy.
 
+mod early;
 mod headers;
 mod health;
 mod rewrite;

@@ -151,3 +151,40 @@ fn too_many_malformed_requests_end_a_connection() {
     assert!(ended.is_ok() || !rest.is_empty(), "{ended:?}");
     assert!(rest.len() < 16 * 1024, "{} bytes of answers", rest.len());
 }
+
+#[test]
+fn upload_that_is_refused_gets_its_answer() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("h2c = true\n{}", routes(upstream.address)));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("upload");
+    for length in [30_000, 500_000, 5_000_000] {
+        std::fs::write(&file, vec![b'x'; length]).unwrap();
+        let body = format!("@{}", file.display());
+        let output = curl(gate.gateway, "/x", &["--data-binary", &body]);
+        assert_eq!(
+            stdout(&output),
+            "authentication required\n2 401",
+            "{}",
+            stderr(&output)
+        );
+        let output = curl(gate.gateway, "/public/x", &["--data-binary", &body]);
+        assert!(stdout(&output).ends_with("2 200"), "{}", stderr(&output));
+    }
+    assert_eq!(upstream.seen().len(), 3);
+}
+
+#[test]
+fn crumbs_of_a_cookie_are_joined() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("h2c = true\n{}", routes(upstream.address)));
+    let output = Command::new("nghttp")
+        .args(["-H", "cookie: a=1", "-H", "cookie: b=2", "--no-verify-peer"])
+        .arg(format!("http://{}/public/x", gate.gateway))
+        .output()
+        .unwrap_or_else(|error| panic!("nghttp: {error}; run scripts/setup test"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let seen = upstream.seen().pop().unwrap();
+    assert_eq!(crate::harness::field(&seen, "Cookie"), Some("a=1; b=2"));
+    assert_eq!(seen.to_lowercase().matches("cookie:").count(), 1);
+}

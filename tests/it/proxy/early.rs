@@ -1,0 +1,154 @@
+//! Answers that do not wait for the request's body.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use crate::harness::{Gate, PATIENCE, parse, raw, stdout};
+use crate::tape::Tape;
+
+const MEGABYTE: usize = 1024 * 1024;
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn denied_upload_gets_its_answer_and_no_reset() {
+    let tape = Tape::start();
+    let gate = Gate::start(&tape.routes());
+    let chunked = "Transfer-Encoding: chunked";
+    let announced = format!("Content-Length: {}", 5 * MEGABYTE);
+    for framing in [chunked, &announced] {
+        let mut stream = connect(gate.gateway);
+        let head = format!("POST /upload HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        // A client that sends all before it looks, and not at once.
+        for _ in 0..20 {
+            let part = vec![b'y'; 5 * MEGABYTE / 20];
+            let mut bytes = part.clone();
+            if framing == chunked {
+                bytes = format!("{:x}\r\n", part.len()).into_bytes();
+                bytes.extend(&part);
+                bytes.extend(b"\r\n");
+            }
+            stream.write_all(&bytes).unwrap();
+            thread::sleep(Duration::from_millis(50));
+        }
+        if framing == chunked {
+            stream.write_all(b"0\r\n\r\n").unwrap();
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let reply = parse(&answer);
+        assert_eq!(
+            (reply.status, reply.field("Connection")),
+            (401, Some("close"))
+        );
+        assert_eq!(reply.body, "authentication required\n");
+    }
+    assert_eq!(tape.heard(), "");
+}
+
+#[test]
+fn curl_sees_the_denial_of_its_upload() {
+    let tape = Tape::start();
+    let gate = Gate::start(&tape.routes());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("upload");
+    fs::write(&file, vec![b'y'; 5 * MEGABYTE]).unwrap();
+    for more in [
+        &["-H", "Expect:"][..],
+        &[],
+        &["-H", "Transfer-Encoding: chunked"],
+    ] {
+        let output = Command::new("curl")
+            .args([
+                "-sS",
+                "--max-time",
+                "20",
+                "-w",
+                "%{http_code}",
+                "-o",
+                "/dev/null",
+                "-T",
+            ])
+            .arg(&file)
+            .args(more)
+            .arg(format!("http://{}/upload", gate.gateway))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{more:?}: {output:?}");
+        assert_eq!(stdout(&output), "401", "{more:?}");
+    }
+    assert_eq!(tape.heard(), "");
+}
+
+#[test]
+fn body_that_is_too_long_for_the_rest_api_gets_its_answer() {
+    let gate = Gate::start("");
+    let body = "y".repeat(MEGABYTE);
+    let request = format!(
+        "POST /ungleichotp/verify/ HTTP/1.1\r\nHost: a\r\nContent-Length: {MEGABYTE}\r\n\r\n{body}"
+    );
+    assert_eq!(raw(gate.service, request.as_bytes()).status, 413);
+}
+
+#[test]
+fn client_hears_at_once_that_nothing_follows_and_is_not_waited_for_long() {
+    let tape = Tape::start();
+    let gate = Gate::start(&format!("[timeouts]\ndrain = \"1s\"\n{}", tape.routes()));
+    let mut stream = connect(gate.gateway);
+    stream
+        .write_all(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(parse(&answer).status, 401);
+    // It goes on all the same, byte by byte, until it is cut off.
+    let started = Instant::now();
+    while stream.write_all(b"y").is_ok() {
+        assert!(started.elapsed() < PATIENCE, "never cut off");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn body_is_drained_up_to_its_bound_and_no_further() {
+    let tape = Tape::start();
+    let limits = "[limits]\ndrain_bytes = 1000000\n[timeouts]\ndrain = \"1h\"\n";
+    let gate = Gate::start(&format!("{limits}{}", tape.routes()));
+    let mut stream = connect(gate.gateway);
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .unwrap();
+    let chunk = [b"10000\r\n".to_vec(), vec![b'y'; 65536], b"\r\n".to_vec()].concat();
+    let mut sent = 0_usize;
+    while stream.write_all(&chunk).is_ok() {
+        sent += 65536;
+        assert!(sent < 200 * MEGABYTE, "never cut off");
+    }
+    assert!(sent >= 900_000, "cut off after {sent}");
+}
+
+#[test]
+fn nothing_after_a_denied_body_is_a_request() {
+    let tape = Tape::start();
+    let gate = Gate::start(&tape.routes());
+    let second = "GET /public/second HTTP/1.1\r\nHost: a\r\n\r\n";
+    for body in ["hello", second] {
+        let request = format!(
+            "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}{second}",
+            body.len()
+        );
+        let reply = raw(gate.gateway, request.as_bytes());
+        assert_eq!(reply.status, 401);
+        assert_eq!(reply.body, "authentication required\n");
+    }
+    assert_eq!(tape.heard(), "");
+}

@@ -1,0 +1,97 @@
+//! An upstream that keeps every byte it gets, and answers as it was told.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::harness::PATIENCE;
+
+/// What to do with a connection.
+pub(crate) type Play = fn(&mut Connection);
+
+/// One connection of an upstream: what is read of it is on the tape.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    tape: Arc<Mutex<Vec<Vec<u8>>>>,
+    index: usize,
+}
+
+impl Connection {
+    /// Reads until the tape holds `end`, of this connection and from `from` on; says where it ends, or
+    /// none where the connection does before.
+    pub(crate) fn read_to(&mut self, from: usize, end: &[u8]) -> Option<usize> {
+        loop {
+            if let Some(heard) = self.tape.lock().unwrap()[self.index].get(from..)
+                && let Some(at) = heard.windows(end.len()).position(|it| it == end)
+            {
+                return Some(from + at + end.len());
+            }
+            let mut buffer = [0; 65536];
+            match self.stream.read(&mut buffer) {
+                Ok(read @ 1..) => self.tape.lock().unwrap()[self.index].extend(&buffer[..read]),
+                _ => return None,
+            }
+        }
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+}
+
+/// The upstream.
+pub(crate) struct Tape {
+    pub(crate) address: SocketAddr,
+    tape: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Tape {
+    /// Starts one that answers each header with 200 and `ok`, and reads whatever follows it as the
+    /// next.
+    pub(crate) fn start() -> Self {
+        Self::playing(|connection| {
+            let mut from = 0;
+            while let Some(end) = connection.read_to(from, b"\r\n\r\n") {
+                from = end;
+                connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: tape\r\n\r\nok");
+            }
+        })
+    }
+
+    pub(crate) fn playing(play: Play) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let tape: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let keep = Arc::clone(&tape);
+        thread::spawn(move || {
+            for (index, stream) in listener.incoming().enumerate() {
+                let stream = stream.unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                keep.lock().unwrap().push(Vec::new());
+                let tape = Arc::clone(&keep);
+                thread::spawn(move || {
+                    let mut connection = Connection {
+                        stream,
+                        tape,
+                        index,
+                    };
+                    play(&mut connection);
+                    let _ = connection.stream.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        Self { address, tape }
+    }
+
+    /// Returns all that it got, one connection after the other.
+    pub(crate) fn heard(&self) -> String {
+        let tape = self.tape.lock().unwrap();
+        String::from_utf8_lossy(&tape.concat()).into_owned()
+    }
+
+    /// Returns a gateway's routes to it: `/public` for anyone, all else for who is proved.
+    pub(crate) fn routes(&self) -> String {
+        crate::harness::routes(self.address)
+    }
+}
