@@ -1,6 +1,7 @@
 //! The transparent proxy.
 
 mod early;
+mod grpc;
 mod headers;
 mod health;
 mod rewrite;
