@@ -15,7 +15,7 @@ use pingora::server::ShutdownWatch;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{Admission, AdmittedFrom, Full};
+use super::admission::{Admission, Admitted, AdmittedFrom, Full};
 use super::http2;
 use super::rules::{Listening, Live, Rules};
 use super::wire::Http;
@@ -129,18 +129,10 @@ impl Connections {
     {
         let rules = self.rules.load_full();
         let peer = peer_of(&stream);
-        let admitted = self
-            .admission
-            .admit(&rules.limits)
-            .and_then(|admitted| match peer {
-                // Of a load balancer's connections it is known later whose they are.
-                Some(peer) if !rules.wire(listening).is_load_balancer(peer) => {
-                    Ok((admitted, self.admit_from(peer, &rules)?))
-                }
-                _ => Ok((admitted, None)),
-            });
-        let admitted = match admitted {
-            Ok(admitted) => admitted,
+        // Of a load balancer's connections it is known later whose they are.
+        let of = peer.filter(|peer| !rules.wire(listening).is_load_balancer(*peer));
+        let counted = match self.count(of, &rules) {
+            Ok(counted) => counted,
             Err(full) => return refused(peer, full),
         };
         if let Err(error) = stream.set_nodelay() {
@@ -151,8 +143,30 @@ impl Connections {
             Arc::clone(self).serve(Arc::clone(app), stream, shutdown.clone(), rules, listening);
         self.open.spawn(async move {
             served.await;
-            drop(admitted);
+            drop(counted);
         });
+    }
+
+    /// Counts a connection of a listener that is not served here, as long as what this returns lives;
+    /// none if it cannot stay.
+    pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Counted> {
+        match self.count(Some(peer), &self.rules.load()) {
+            Ok(counted) => Some(counted),
+            Err(full) => {
+                refused(Some(peer), full);
+                None
+            }
+        }
+    }
+
+    /// Counts a connection in all, and for its address if it is known.
+    fn count(&self, peer: Option<SocketAddr>, rules: &Rules) -> Result<Counted, Full> {
+        let all = self.admission.admit(&rules.limits)?;
+        let from = peer.map(|peer| self.admit_from(peer, rules)).transpose()?;
+        Ok(Counted {
+            _all: all,
+            _from: from.flatten(),
+        })
     }
 
     /// Counts a connection for its address; not for a front proxy, whose clients all come from there.
@@ -220,6 +234,12 @@ impl Connections {
         let _ = tokio::time::timeout(grace, self.open.wait()).await;
         self.open.len()
     }
+}
+
+/// A connection that counts until this is dropped.
+pub(crate) struct Counted {
+    _all: Admitted,
+    _from: Option<AdmittedFrom>,
 }
 
 /// When the header that a connection is waiting for must be whole.

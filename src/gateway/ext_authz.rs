@@ -1,8 +1,12 @@
 //! Forward-auth in Envoy's own words: gRPC, `envoy.service.auth.v3.Authorization/Check`, on a listener of
 //! its own.
 
+use std::future::ready;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,14 +22,17 @@ use envoy_types::pb::envoy::service::auth::v3::{
 };
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::rpc;
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 use tonic::{Code, Request, Response, Status};
 
 use super::answer::Answer;
+use super::connection::{Connections, Counted};
 use super::forward_auth::{self, Described, ForwardAuth, Refusal, Verdict};
 use crate::auth::{Permit, Policy};
 
@@ -44,22 +51,85 @@ pub(crate) struct ExtAuthz {
 /// Answers until `shutdown` resolves, and what has begun by then to its end.
 pub(crate) async fn serve(
     forward_auth: Arc<ForwardAuth>,
+    connections: Arc<Connections>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) {
     let door = AuthorizationServer::new(ExtAuthz { forward_auth })
         .max_decoding_message_size(QUESTION_BYTES);
+    let accepted = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = accepted.filter_map(move |accepted| {
+        let admitted = accepted.map(|stream| {
+            let counted = connections.admit(stream.peer_addr().ok()?)?;
+            Some(Connection {
+                stream,
+                _counted: counted,
+            })
+        });
+        ready(admitted.transpose())
+    });
     let served = Server::builder()
         .max_concurrent_streams(STREAMS)
         .http2_keepalive_interval(Some(ALIVE))
         .http2_keepalive_timeout(Some(ALIVE))
         .add_service(door)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            shutdown,
-        );
+        .serve_with_incoming_shutdown(incoming, shutdown);
     if let Err(error) = served.await {
         tracing::error!(%error, "the gRPC listener has ended");
+    }
+}
+
+/// A connection that counts as long as it lives.
+struct Connection {
+    stream: TcpStream,
+    _counted: Counted,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }
 

@@ -122,7 +122,12 @@ impl Gateway {
         if let Some(grpc) = listeners.grpc {
             let mut watch = watch;
             let draining = async move { drop(watch.wait_for(|&draining| draining).await) };
-            accepting.spawn(ext_authz::serve(forward_auth, listener(grpc)?, draining));
+            accepting.spawn(ext_authz::serve(
+                forward_auth,
+                Arc::clone(&connections),
+                listener(grpc)?,
+                draining,
+            ));
         }
         Ok(Self {
             rules,

@@ -236,3 +236,26 @@ fn header_beyond_what_the_parser_takes_is_refused_too() {
     }
     assert_eq!(upstream.seen(), [""; 0]);
 }
+
+#[test]
+fn connections_for_grpc_count_too() {
+    let environment = [("REALMGATE_GRPC_LISTEN", "127.0.0.1:0")];
+    let gate = Gate::start_with(&environment, "[limits]\nconnections = 2\n");
+    let grpc = gate.grpc.unwrap();
+    let open = [connect(grpc), connect(grpc)];
+    assert_eq!(connect(grpc).read(&mut [0; 16]).unwrap_or(0), 0);
+    assert_eq!(connect(gate.gateway).read(&mut [0; 16]).unwrap_or(0), 0);
+    drop(open);
+    until("there is room again", || {
+        let mut stream = connect(grpc);
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        // It stays open: reading ends by the time only.
+        matches!(stream.read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+            || stream
+                .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+                .is_ok()
+                && matches!(stream.read(&mut [0; 1]), Ok(1))
+    });
+}
