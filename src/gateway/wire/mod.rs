@@ -1,5 +1,6 @@
 //! What comes before HTTP on a connection: the PROXY protocol, TLS, and which version of HTTP is spoken.
 
+mod buffered;
 mod cleartext;
 mod proxy_protocol;
 mod subject;
@@ -13,6 +14,7 @@ use pingora::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
 use thiserror::Error;
 
 use crate::config;
+use buffered::Buffered;
 use tls::Tls;
 pub(crate) use tls::{scheme_of, subject_of};
 
@@ -82,7 +84,10 @@ impl Wire {
             proxy_protocol::read(&mut stream).await?;
         }
         if let Some(tls) = &self.tls {
-            let stream = tls.accept(stream).await.map_err(BadStart::Tls)?;
+            let stream = tls
+                .accept(Buffered::new(stream))
+                .await
+                .map_err(BadStart::Tls)?;
             let http = match stream.selected_alpn_proto() {
                 Some(ALPN::H2) => Http::Two,
                 _ => Http::One,
@@ -93,6 +98,6 @@ impl Wire {
             true => cleartext::http_of(&mut stream).await?,
             false => Http::One,
         };
-        Ok((Box::new(stream), http))
+        Ok((Box::new(Buffered::new(stream)), http))
     }
 }

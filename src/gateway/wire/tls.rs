@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use http::HeaderValue;
 use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::Acceptor;
-use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::tls::{TlsRef, TlsStream, server};
 use pingora::proxy::Session;
 use rustls::ServerConfig;
@@ -20,6 +19,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
+use super::buffered::Buffered;
 use super::subject;
 use crate::auth::UnixTime;
 use crate::config::{self, ClientCertificates, TlsVersion};
@@ -61,7 +61,7 @@ impl Tls {
         })
     }
 
-    pub(super) async fn accept(&self, stream: Stream) -> pingora::Result<TlsStream<Stream>> {
+    pub(super) async fn accept(&self, stream: Buffered) -> pingora::Result<TlsStream<Buffered>> {
         server::handshake_with_callback(&self.acceptor, stream, &ReadSubject).await
     }
 }
