@@ -27,3 +27,4 @@ mod replace;
 mod rest;
 mod shape;
 mod store;
+mod systemd;
