@@ -28,5 +28,6 @@ mod replace;
 mod rest;
 mod shape;
 mod store;
+mod systemd;
 mod tape;
 mod wire;

@@ -221,8 +221,7 @@ fn fails(installed: &Installed, expected: &str) {
 #[test]
 fn replacement_that_fails_leaves_the_old_process_in_force() {
     let upstream = Upstream::start();
-    let rules = format!("[shutdown]\ngrace = \"3s\"\n{}", routes(upstream.address));
-    let mut installed = Installed::start(&rules);
+    let mut installed = Installed::start(&routes(upstream.address));
     let config = fs::read_to_string(installed.gate.config()).unwrap();
     let traffic = Traffic::start(installed.gate.gateway);
 
@@ -235,8 +234,6 @@ fn replacement_that_fails_leaves_the_old_process_in_force() {
     fails(&installed, "has ended before it served: exit status: 7");
     installed.install("kill -s SEGV $$");
     fails(&installed, "has ended before it served: signal: 11");
-    installed.install("exec sleep 1000");
-    fails(&installed, "did not serve within 3s");
     fs::remove_file(installed.program()).unwrap();
     fails(&installed, "realmgate: cannot be started: No such file");
     fs::write(installed.program(), "no program").unwrap();
@@ -252,6 +249,19 @@ fn replacement_that_fails_leaves_the_old_process_in_force() {
     installed.replace();
     traffic.more(10);
     traffic.end();
+}
+
+#[test]
+fn replacement_that_hangs_is_given_up_after_the_grace() {
+    let upstream = Upstream::start();
+    let rules = routes(upstream.address);
+    let installed = Installed::start(&format!("[shutdown]\ngrace = \"1s\"\n{rules}"));
+    let mark = installed.folder.path().join("mark");
+    installed.install(&format!("echo $$ >'{}'\nexec sleep 1000", mark.display()));
+    fails(&installed, "did not serve within 1s");
+    if let Ok(pid) = fs::read_to_string(&mark) {
+        assert!(!Path::new(&format!("/proc/{}", pid.trim())).exists());
+    }
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! The units in `deploy/systemd/`, as systemd reads them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::harness::{realmgate, stderr, stdout};
+
+/// The most exposure, in tenths of systemd's points: 0 is least, 100 most, a service without any of it
+/// has 96.
+const EXPOSURE: u32 = 15;
+
+const SERVICE: &str = "realmgate.service";
+const SOCKETS: [&str; 3] = ["service", "gateway", "grpc"];
+
+/// Copies the units, with the binary under test in the place of the installed one.
+fn units() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd");
+    let names = SOCKETS.map(|name| format!("realmgate-{name}.socket"));
+    for name in names.iter().map(String::as_str).chain([SERVICE]) {
+        let text = fs::read_to_string(from.join(name)).unwrap();
+        let real = realmgate(&[]).get_program().to_string_lossy().into_owned();
+        let text = text.replace("/usr/local/bin/realmgate", &real);
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn analyze(folder: &TempDir, args: &[&str]) -> Output {
+    let mut command = Command::new("systemd-analyze");
+    command.current_dir(folder.path()).args(args);
+    command.output().unwrap()
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    let folder = units();
+    let sockets = SOCKETS.map(|name| format!("./realmgate-{name}.socket"));
+    let mut args = vec!["verify", "--man=no", "./realmgate.service"];
+    args.extend(sockets.iter().map(String::as_str));
+    let output = analyze(&folder, &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // What it does not understand it only warns of. Units of the machine may give warnings too.
+    assert!(
+        !stderr(&output).contains("realmgate"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn service_is_hardened() {
+    let folder = units();
+    let threshold = format!("--threshold={EXPOSURE}");
+    let args = [
+        "security",
+        "--offline=true",
+        "--no-pager",
+        &threshold,
+        "./realmgate.service",
+    ];
+    let output = analyze(&folder, &args);
+    assert!(output.status.success(), "{}", stdout(&output));
+}
+
+#[test]
+fn sockets_have_the_names_and_addresses_that_realmgate_knows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let reference = fs::read_to_string(root.join("config/realmgate.toml")).unwrap();
+    for name in SOCKETS {
+        let unit = root.join(format!("deploy/systemd/realmgate-{name}.socket"));
+        let unit = fs::read_to_string(unit).unwrap();
+        assert!(unit.contains(&format!("\nFileDescriptorName={name}\n")));
+        assert!(unit.contains("\nService=realmgate.service\n"));
+        let address = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("ListenStream="))
+            .unwrap();
+        let section = reference.split_once(&format!("\n[{name}]\n")).unwrap().1;
+        let section = section.split("\n[").next().unwrap();
+        assert!(
+            section.contains(&format!("#listen = \"{address}\"")),
+            "{name}"
+        );
+    }
+}
