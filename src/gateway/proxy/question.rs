@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{CONTENT_LENGTH, HOST};
-use http::{StatusCode, Version};
+use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue};
+use http::{Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -19,6 +19,10 @@ use crate::gateway::upstream::Upstream;
 use crate::headers::Scratch;
 use crate::telemetry::{self, Door, metrics};
 
+/// What a client may do instead; the upstream may know more.
+const METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
 impl Proxy {
     /// Decides on a request: who may pass where, or the answer to give instead.
     pub(super) async fn decide(
@@ -31,6 +35,12 @@ impl Proxy {
         let host = host(header).ok_or_else(|| bad("bad host\n"))?;
         if !is_plain_method(header.method.as_str()) {
             return Err(bad("bad method\n"));
+        }
+        if header.method == Method::TRACE {
+            // It would send back the fields that are stamped on it (RFC 9110 §9.3.8).
+            let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "no TRACE here\n");
+            answer.fields.push((ALLOW, METHODS));
+            return Err(answer);
         }
         let target = Target::read(path(header)).map_err(|ambiguity| {
             tracing::info!(door = "proxy", %ambiguity, "refused");

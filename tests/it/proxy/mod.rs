@@ -7,6 +7,7 @@ mod health;
 mod rewrite;
 mod target;
 mod upstream;
+mod wire;
 
 use std::time::Duration;
 
