@@ -1,6 +1,7 @@
 //! What the header of a request may be like, before anything in it is believed.
 
-use http::StatusCode;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
 use pingora::proxy::Session;
 
 use super::answer::Answer;
@@ -19,6 +20,9 @@ pub(crate) fn refuse(session: &Session, limits: &Limits) -> Option<Answer> {
             let raw = wire.get_headers_raw_bytes();
             if has_bare_line_feed(&raw) {
                 return Some(Answer::line(StatusCode::BAD_REQUEST, "bad line ending\n"));
+            }
+            if is_framed_in_doubt(&header.headers) {
+                return Some(Answer::line(StatusCode::BAD_REQUEST, "bad framing\n"));
             }
             raw.len()
         }
@@ -41,6 +45,20 @@ pub(crate) fn refuse(session: &Session, limits: &Limits) -> Option<Answer> {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         line,
     ))
+}
+
+/// Says whether the length of the body is said in a way that servers take differently: a length said
+/// twice (RFC 9112 §6.3 lets us refuse it), or a transfer coding that would be lost, since what is
+/// passed on is chunked and nothing else (RFC 9112 §6.1).
+fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next().map(|value| value.as_bytes());
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next().map(|value| value.as_bytes());
+    lengths.next().is_some()
+        || codings.next().is_some()
+        || length.is_some_and(|length| !length.iter().all(u8::is_ascii_digit))
+        || coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Says whether a line ends without a carriage return, where some servers see an end and others do

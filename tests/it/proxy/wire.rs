@@ -1,223 +1,311 @@
 //! What is sent to confuse: two readings of one message, and what is left of it at the upstream.
 
-use crate::harness::{Gate, parse, raw};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use crate::harness::{Gate, PATIENCE};
 use crate::tape::Tape;
 
+/// A request that follows on the same connection, if it stays open.
+const NEXT: &str = "GET /public/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// Sends a request, and the next one if the connection stays open. Returns the statuses of all answers,
+/// and what the upstream heard of the first, a line's end as `|`, without the fields that are stamped.
+fn outcome(request: &str) -> (Vec<String>, String) {
+    let tape = Tape::start();
+    let gate = Gate::start(&tape.routes());
+    let mut stream = TcpStream::connect(gate.gateway).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answers = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut is_asked = false;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => answers.extend(&buffer[..read]),
+            // Where the server closes on what it has not read.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("{error}: {request:?}"),
+        }
+        // Each answer ends in a line of text or in the tape's two letters.
+        let is_whole = answers.ends_with(b"ok") || answers.ends_with(b"\n");
+        let text = String::from_utf8_lossy(&answers);
+        if is_whole && !is_asked && !text.contains("Connection: close") {
+            is_asked = true;
+            // If it is closed all the same, the answers say so.
+            let _ = stream.write_all(NEXT.as_bytes());
+        }
+    }
+    let answers = String::from_utf8_lossy(&answers).into_owned();
+    let statuses = answers.split("HTTP/1.1 ").skip(1);
+    let statuses = statuses.map(|answer| answer[..3].to_owned()).collect();
+    let heard = tape.heard();
+    let heard = heard.split("GET /public/next").next().unwrap();
+    let is_stamped = |line: &&str| line.starts_with("x-forwarded") || line.starts_with("x-request");
+    let lines: Vec<&str> = heard.split("\r\n").filter(|it| !is_stamped(it)).collect();
+    (statuses, lines.join("|"))
+}
+
 #[test]
-fn probe() {
-    for (name, request) in CASES {
-        let tape = Tape::start();
-        let gate = Gate::start(&tape.routes());
-        let mut stream = std::net::TcpStream::connect(gate.gateway).unwrap();
-        stream
-            .set_read_timeout(Some(std::time::Duration::from_millis(700)))
-            .unwrap();
-        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-        let mut bytes = Vec::new();
-        let end = std::io::Read::read_to_end(&mut stream, &mut bytes);
-        eprintln!(
-            "== {name}\n-- client ({end:?})\n{}\n-- upstream\n{}",
-            String::from_utf8_lossy(&bytes),
-            tape.heard()
-        );
-        let _ = (parse, raw);
+fn confusing_request_is_refused_or_has_one_reading() {
+    for (request, statuses, heard) in CASES {
+        let outcome = outcome(request);
+        // A refusal may come before or after the header went on; the body never does.
+        let is_as_expected = outcome.1 == *heard
+            || heard
+                .strip_suffix('?')
+                .is_some_and(|heard| heard.starts_with(&outcome.1));
+        assert_eq!(outcome.0.join(" "), *statuses, "{request:?}");
+        assert!(is_as_expected, "{request:?}: {outcome:?}");
     }
 }
 
-const CASES: &[(&str, &str)] = &[
+/// A request, the statuses of the answers to it and to the next one if that gets one, and what the
+/// upstream hears of it; with a `?`, at most that.
+const CASES: &[(&str, &str, &str)] = &[
     (
-        "cl+te",
         "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /ops HTTP/1.1\r\nHost: a\r\n\r\n",
+        "200",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||0||",
     ),
     (
-        "te 1.0",
         "POST /public HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "two cl",
         "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "400",
+        "",
     ),
     (
-        "two cl same",
         "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab",
+        "400",
+        "",
     ),
     (
-        "list cl same",
         "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 2, 2\r\n\r\nab",
+        "400",
+        "",
     ),
     (
-        "signed cl",
         "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: +2\r\n\r\nab",
+        "400",
+        "",
     ),
     (
-        "hex cl",
         "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 0x2\r\n\r\nab",
+        "400",
+        "",
     ),
     (
-        "huge cl",
         "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\nab",
+        "400",
+        "",
     ),
     (
-        "te gzip",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nab",
+        "400",
+        "",
     ),
     (
-        "te chunked, gzip",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "te gzip, chunked",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "te xchunked",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "te twice",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "te identity twice",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "te \\t",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n",
+        "200 200",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||0||",
     ),
     (
-        "te _",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\nContent-Length: 2\r\n\r\nab",
+        "200 200",
+        "POST /public HTTP/1.1|Host: a|Transfer_Encoding: chunked|Content-Length: 2||ab",
     ),
     (
-        "obs-fold",
         "GET /public HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "fold te",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "space colon",
         "GET /public HTTP/1.1\r\nHost: a\r\nX : a\r\n\r\n",
+        "400",
+        "",
     ),
-    ("space first", "GET /public HTTP/1.1\r\n Host: a\r\n\r\n"),
-    ("bare lf", "GET /public HTTP/1.1\nHost: a\n\n"),
+    ("GET /public HTTP/1.1\r\n Host: a\r\n\r\n", "400", ""),
+    ("GET /public HTTP/1.1\nHost: a\n\n", "400", ""),
     (
-        "bare lf one",
         "GET /public HTTP/1.1\r\nHost: a\r\nX: y\nX-Auth-Name: root\r\n\r\n",
+        "400",
+        "",
     ),
-    ("nul", "GET /public HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"),
-    ("nul path", "GET /public\0 HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
-        "bare cr",
+        "GET /public HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+        "400",
+        "",
+    ),
+    ("GET /public\0 HTTP/1.1\r\nHost: a\r\n\r\n", "400 200", ""),
+    (
         "GET /public HTTP/1.1\r\nHost: a\r\nX: a\rX-Auth-Name: root\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "chunk ext",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r\n0\r\n\r\n",
+        "200 200",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||2|ab|0||",
     ),
     (
-        "chunk ext lf",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x\nab\r\n0\r\n\r\n",
+        "400",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||?",
     ),
     (
-        "chunk big",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000002\r\nab\r\n0\r\n\r\n",
+        "400",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||?",
     ),
     (
-        "chunk neg",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\nab\r\n0\r\n\r\n",
+        "400",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||?",
     ),
     (
-        "chunk 0x",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\nab\r\n0\r\n\r\n",
+        "400",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||?",
     ),
     (
-        "chunk no crlf",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabX0\r\n\r\n",
+        "400",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||?",
     ),
     (
-        "chunk lf",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\n0\n\n",
+        "400",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||?",
     ),
     (
-        "trailers",
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Auth-Name\r\n\r\n2\r\nab\r\n0\r\nX-Auth-Name: root\r\n\r\n",
+        "200 200",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||2|ab|0||",
     ),
     (
-        "absolute other",
         "GET http://evil/public HTTP/1.1\r\nHost: a\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "absolute user",
         "GET http://u@a/public HTTP/1.1\r\nHost: a\r\n\r\n",
+        "400",
+        "",
     ),
-    ("no host", "GET /public HTTP/1.1\r\n\r\n"),
+    ("GET /public HTTP/1.1\r\n\r\n", "400 200", ""),
     (
-        "two hosts",
         "GET /public HTTP/1.1\r\nHost: a\r\nHost: admin.example\r\n\r\n",
+        "400",
+        "",
     ),
-    ("empty host", "GET /public HTTP/1.1\r\nHost:\r\n\r\n"),
+    ("GET /public HTTP/1.1\r\nHost:\r\n\r\n", "400 200", ""),
     (
-        "h2c",
         "GET /public HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n",
+        "200 200",
+        "GET /public HTTP/1.1|Host: a||",
     ),
     (
-        "upgrade ws piped",
         "GET /public HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /ops HTTP/1.1\r\nHost: a\r\nX-Auth-Name: root\r\n\r\n",
+        "200",
+        "GET /public HTTP/1.1|Host: a|Connection: Upgrade|upgrade: websocket||",
     ),
     (
-        "upgrade denied piped",
         "GET /ops HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /ops/2 HTTP/1.1\r\nHost: a\r\nX-Auth-Name: root\r\n\r\n",
+        "401",
+        "",
     ),
     (
-        "pipelined",
         "GET /public HTTP/1.1\r\nHost: a\r\n\r\nGET /ops HTTP/1.1\r\nHost: a\r\n\r\nGET /public HTTP/1.1\r\nHost: a\r\n\r\n",
+        "200",
+        "GET /public HTTP/1.1|Host: a||",
     ),
-    ("connect", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"),
-    ("trace", "TRACE /public HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "405", ""),
+    ("TRACE /public HTTP/1.1\r\nHost: a\r\n\r\n", "405 200", ""),
     (
-        "nominate",
         "GET /public HTTP/1.1\r\nHost: a\r\nConnection: X-Auth-Name, X-Forwarded-User, X-Request-Id, X-Forwarded-Prefix\r\n\r\n",
+        "200 200",
+        "GET /public HTTP/1.1|Host: a||",
     ),
     (
-        "nominate xff",
         "GET /public HTTP/1.1\r\nHost: a\r\nConnection: X-Forwarded-For\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "nominate many",
         "GET /public HTTP/1.1\r\nHost: a\r\nConnection: a,b,c,d,e,f,g,h,i,j,k\r\n\r\n",
+        "400",
+        "",
     ),
     (
-        "nominate cl",
         "POST /public HTTP/1.1\r\nHost: a\r\nConnection: Content-Length\r\nContent-Length: 2\r\n\r\nab",
+        "200 200",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||2|ab|0||",
     ),
     (
-        "nominate te",
         "POST /public HTTP/1.1\r\nHost: a\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        "200 200",
+        "POST /public HTTP/1.1|Host: a|Transfer-Encoding: chunked||2|ab|0||",
     ),
     (
-        "get body",
-        "GET /public HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\nGET /ops HTTP/1.1\r\nX-Auth-Name: r\r\n\r\n",
+        "GET /public HTTP/1.1\r\nHost: a\r\nContent-Length: 37\r\n\r\nGET /ops HTTP/1.1\r\nX-Auth-Name: r\r\n\r\n",
+        "200 200",
+        "GET /public HTTP/1.1|Host: a|Content-Length: 37||GET /ops HTTP/1.1|X-Auth-Name: r||",
     ),
-    ("http 2.0", "GET /public HTTP/2.0\r\nHost: a\r\n\r\n"),
-    ("http 0.9", "GET /public\r\n\r\n"),
-    ("http 1.2", "GET /public HTTP/1.2\r\nHost: a\r\n\r\n"),
-    ("spaces", "GET  /public  HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("GET /public HTTP/2.0\r\nHost: a\r\n\r\n", "400", ""),
+    ("GET /public\r\n\r\n", "400", ""),
+    ("GET /public HTTP/1.2\r\nHost: a\r\n\r\n", "400", ""),
+    ("GET  /public  HTTP/1.1\r\nHost: a\r\n\r\n", "400 200", ""),
     (
-        "space in path",
         "GET /public /ops HTTP/1.1\r\nHost: a\r\n\r\n",
+        "401 200",
+        "",
     ),
-    ("tab in line", "GET\t/public HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("GET\t/public HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
     (
-        "proxy conn",
         "GET /public HTTP/1.1\r\nHost: a\r\nProxy-Connection: keep-alive\r\nKeep-Alive: 300\r\nTE: trailers\r\nProxy-Authorization: Basic x\r\n\r\n",
+        "200 200",
+        "GET /public HTTP/1.1|Host: a||",
     ),
     (
-        "expect",
         "POST /public HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 2\r\n\r\nab",
+        "200 200",
+        "POST /public HTTP/1.1|Host: a|Expect: 200-ok|Content-Length: 2||ab",
     ),
-    ("host comma", "GET /public HTTP/1.1\r\nHost: a, b\r\n\r\n"),
-    ("preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("GET /public HTTP/1.1\r\nHost: a, b\r\n\r\n", "400 200", ""),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400", ""),
 ];
