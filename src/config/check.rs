@@ -333,7 +333,15 @@ impl Source<'_> {
             0 => thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
         };
-        Ok(Server { threads })
+        Ok(Server {
+            threads,
+            upstream_idle_connections: self.number(
+                "server.upstream_idle_connections",
+                raw.upstream_idle_connections.as_ref(),
+                1024,
+                1..=1_000_000,
+            )?,
+        })
     }
 
     fn log(&self, raw: &raw::Log) -> Result<Log, ConfigError> {

@@ -151,6 +151,9 @@ pub struct Timeouts {
 pub struct Server {
     /// How many threads serve requests, at least 1; one a core unless configured.
     pub threads: usize,
+    /// How many unused connections to upstreams are kept in all, 1 to 1,000,000; 1,024 unless
+    /// configured.
+    pub upstream_idle_connections: usize,
 }
 
 /// The end.

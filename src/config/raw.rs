@@ -108,7 +108,7 @@ tables! {
         connections_per_address: i64,
     }
     Timeouts { keep_alive: String, header: String, read: String, write: String, body: String, drain: String }
-    Server { threads: i64 }
+    Server { threads: i64, upstream_idle_connections: i64 }
     Shutdown { grace: String }
     Log { format: String, filter: String }
     Compat { reveal_seeds: bool }

@@ -1,7 +1,7 @@
 //! What the header of a request may be like, before anything in it is believed.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::Session;
 
 use super::answer::Answer;
@@ -52,9 +52,9 @@ pub(crate) fn refuse(session: &Session, limits: &Limits) -> Option<Answer> {
 /// passed on is chunked and nothing else (RFC 9112 §6.1).
 fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next().map(|value| value.as_bytes());
+    let length = lengths.next().map(HeaderValue::as_bytes);
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next().map(|value| value.as_bytes());
+    let coding = codings.next().map(HeaderValue::as_bytes);
     lengths.next().is_some()
         || codings.next().is_some()
         || length.is_some_and(|length| !length.iter().all(u8::is_ascii_digit))

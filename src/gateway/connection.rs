@@ -14,6 +14,7 @@ use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::admission::{Admission, Admitted, AdmittedFrom, Full};
 use super::http2;
@@ -147,11 +148,19 @@ impl Connections {
         });
     }
 
+    /// Returns how long the beginning of a connection may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.rules.load().timeouts.header
+    }
+
     /// Counts a connection of a listener that is not served here, as long as what this returns lives;
     /// none if it cannot stay.
     pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Counted> {
         match self.count(Some(peer), &self.rules.load()) {
-            Ok(counted) => Some(counted),
+            Ok(counted) => Some(Counted {
+                _open: Some(self.open.token()),
+                ..counted
+            }),
             Err(full) => {
                 refused(Some(peer), full);
                 None
@@ -166,6 +175,7 @@ impl Connections {
         Ok(Counted {
             _all: all,
             _from: from.flatten(),
+            _open: None,
         })
     }
 
@@ -240,6 +250,8 @@ impl Connections {
 pub(crate) struct Counted {
     _all: Admitted,
     _from: Option<AdmittedFrom>,
+    /// Of one that is not a task of ours.
+    _open: Option<TaskTrackerToken>,
 }
 
 /// When the header that a connection is waiting for must be whole.

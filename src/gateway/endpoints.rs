@@ -12,6 +12,7 @@ use super::answer::{Answer, send};
 use super::connection::Connections;
 use super::forward_auth::{ForwardAuth, FrontProxy};
 use super::local::Local;
+use super::rules::Live;
 use crate::auth::Authority;
 use crate::telemetry::{OPEN_METRICS, metrics};
 
@@ -21,6 +22,7 @@ pub(crate) struct Endpoints {
     pub(crate) rest: Local,
     pub(crate) authority: Arc<Authority>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) rules: Live,
 }
 
 impl Endpoints {
@@ -72,6 +74,7 @@ impl Endpoints {
             return answer.send(session).await;
         }
         metrics().set_connections(self.connections.open());
+        metrics().set_upstreams(self.rules.load().upstreams.figures());
         let text = metrics().text().map_err(|error| {
             Error::because(ErrorType::InternalError, "writing the figures", error)
         })?;

@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Sleep, sleep};
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 use tonic::{Code, Request, Response, Status};
@@ -63,6 +64,7 @@ pub(crate) async fn serve(
             let counted = connections.admit(stream.peer_addr().ok()?)?;
             Some(Connection {
                 stream,
+                silence: Some(Box::pin(sleep(connections.patience()))),
                 _counted: counted,
             })
         });
@@ -82,6 +84,8 @@ pub(crate) async fn serve(
 /// A connection that counts as long as it lives.
 struct Connection {
     stream: TcpStream,
+    /// How long the first bytes may take; none once they are here. What follows is kept alive by pings.
+    silence: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
 }
 
@@ -99,7 +103,15 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            self.silence = None;
+            return Poll::Ready(read);
+        }
+        let silence = self.silence.as_mut();
+        if silence.is_some_and(|silence| silence.as_mut().poll(context).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
     }
 }
 

@@ -83,9 +83,16 @@ impl Gateway {
             rest,
             authority: Arc::clone(authority),
             connections: Arc::clone(&connections),
+            rules: Arc::clone(&rules),
         });
         let pingora = Arc::new(ServerConf {
-            threads: config.server.threads,
+            // Each thread has a pool of its own. Pingora would take this times its number of threads for
+            // each, and has none here.
+            threads: 1,
+            upstream_keepalive_pool_size: config
+                .server
+                .upstream_idle_connections
+                .div_ceil(config.server.threads),
             max_retries: upstream::MOST_TRIES,
             // Upstreams speak plain HTTP. Pingora would read the system's roots all the same, and panic
             // at the first that it cannot read.

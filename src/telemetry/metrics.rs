@@ -61,6 +61,44 @@ struct InForce {
     digest: String,
 }
 
+/// A configured name: there are as many as the configuration has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfUpstream {
+    upstream: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeersOf {
+    upstream: String,
+    state: &'static str,
+}
+
+/// How an upstream is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamFigures {
+    /// Requests under way.
+    pub requests: usize,
+    /// Peers that get requests.
+    pub healthy: usize,
+    /// Peers that fail their health check.
+    pub unhealthy: usize,
+    /// Peers that get none for a while, since requests failed.
+    pub ejected: usize,
+}
+
+/// What happens to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamEvent {
+    /// A connection was not made.
+    ConnectFailed,
+    /// A request failed at a peer, not by what it answered.
+    RequestFailed,
+    /// A request was tried again.
+    Retried,
+    /// A peer was ejected.
+    Ejected,
+}
+
 /// The figures of this process.
 pub struct Metrics {
     registry: Registry,
@@ -70,6 +108,9 @@ pub struct Metrics {
     last_reload: Gauge,
     config: Family<InForce, Gauge>,
     connections: Gauge,
+    upstream_requests: Family<OfUpstream, Gauge>,
+    upstream_peers: Family<PeersOf, Gauge>,
+    upstream_events: [(UpstreamEvent, Family<OfUpstream, Counter>); 4],
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -131,8 +172,50 @@ impl Metrics {
             "Connections of clients that are open on the HTTP listeners",
             connections.clone(),
         );
+        let upstream_requests = Family::default();
+        registry.register(
+            "upstream_requests_in_flight",
+            "Requests under way to an upstream",
+            upstream_requests.clone(),
+        );
+        let upstream_peers = Family::default();
+        registry.register(
+            "upstream_peers",
+            "Peers of an upstream, by whether they get requests",
+            upstream_peers.clone(),
+        );
+        let upstream_events = [
+            (
+                UpstreamEvent::ConnectFailed,
+                "upstream_connect_failures",
+                "Connections to an upstream that were not made",
+            ),
+            (
+                UpstreamEvent::RequestFailed,
+                "upstream_request_failures",
+                "Requests that failed at a peer, not by what it answered",
+            ),
+            (
+                UpstreamEvent::Retried,
+                "upstream_retries",
+                "Requests that were tried again",
+            ),
+            (
+                UpstreamEvent::Ejected,
+                "upstream_ejections",
+                "Times that a peer was taken out since requests failed",
+            ),
+        ]
+        .map(|(event, name, help)| {
+            let family = Family::default();
+            registry.register(name, help, family.clone());
+            (event, family)
+        });
         Self {
             registry,
+            upstream_requests,
+            upstream_peers,
+            upstream_events,
             decisions,
             permits,
             reloads,
@@ -170,6 +253,41 @@ impl Metrics {
         let outcome = if is_applied { "applied" } else { "refused" };
         self.reloads.get_or_create(&Reloaded { outcome }).inc();
         self.last_reload.set(is_applied.into());
+    }
+
+    /// Notes how the upstreams in force are doing.
+    pub fn set_upstreams<'a>(&self, figures: impl Iterator<Item = (&'a str, UpstreamFigures)>) {
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.upstream_requests.clear();
+        self.upstream_peers.clear();
+        for (name, figures) in figures {
+            let upstream = name.to_owned();
+            let requests = self
+                .upstream_requests
+                .get_or_create_owned(&OfUpstream { upstream });
+            requests.set(number(figures.requests));
+            for (state, peers) in [
+                ("healthy", figures.healthy),
+                ("unhealthy", figures.unhealthy),
+                ("ejected", figures.ejected),
+            ] {
+                let upstream = name.to_owned();
+                let of = self
+                    .upstream_peers
+                    .get_or_create_owned(&PeersOf { upstream, state });
+                of.set(number(peers));
+            }
+        }
+    }
+
+    /// Counts what happens to an upstream.
+    pub fn of_upstream(&self, name: &str, event: UpstreamEvent) {
+        for (of, family) in &self.upstream_events {
+            if *of == event {
+                let upstream = name.to_owned();
+                family.get_or_create(&OfUpstream { upstream }).inc();
+            }
+        }
     }
 
     /// Notes how many connections are open.

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::auth::{Attempt, Denial};
 use crate::config::{Log, LogFormat};
-pub use metrics::{Door, Metrics, OPEN_METRICS, metrics};
+pub use metrics::{Door, Metrics, OPEN_METRICS, UpstreamEvent, UpstreamFigures, metrics};
 
 /// Starts logging. A second call changes nothing.
 pub fn init(log: &Log) {
@@ -19,6 +19,9 @@ pub fn init(log: &Log) {
     // with its token: no filter may turn that on.
     let _ = LogTracer::builder()
         .with_max_level(LevelFilter::Warn)
+        // The doors say themselves how a request ends. What it would add is an error for each client that
+        // leaves before its header is whole.
+        .ignore_crate("pingora_proxy")
         .init();
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()

@@ -259,3 +259,12 @@ fn connections_for_grpc_count_too() {
                 && matches!(stream.read(&mut [0; 1]), Ok(1))
     });
 }
+
+#[test]
+fn connection_for_grpc_that_says_nothing_is_closed() {
+    let environment = [("REALMGATE_GRPC_LISTEN", "127.0.0.1:0")];
+    let gate = Gate::start_with(&environment, "[timeouts]\nheader = \"300ms\"\n");
+    let mut stream = connect(gate.grpc.unwrap());
+    // The server's own settings may come; then it ends, and does not wait for long.
+    assert!(stream.read_to_end(&mut Vec::new()).is_ok());
+}

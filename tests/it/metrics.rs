@@ -54,3 +54,32 @@ fn no_name_realm_or_token_is_in_them_and_the_gateway_does_not_show_them() {
     assert_eq!(send(gate.service, "POST", "/metrics", "", "").status, 405);
     assert_eq!(figure(&gate, "realmgate_connections"), Some(1));
 }
+
+#[test]
+fn upstreams_show_their_peers_and_what_failed() {
+    let dead = crate::port::Port::reserve();
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!(
+        "[[route]]\nname = \"all\"\nallow = \"anyone\"\nupstream = \"app\"\n[upstream.app]\n\
+         peers = [\"{}\", \"{}\"]\neject_failures = 1\neject_time = \"1h\"\n",
+        upstream.address, dead.address,
+    ));
+    for _ in 0..4 {
+        assert_eq!(get(gate.gateway, "/", "").status, 200);
+    }
+    for (name, expected) in [
+        ("upstream_requests_in_flight{upstream=\"app\"}", 0),
+        ("upstream_peers{upstream=\"app\",state=\"healthy\"}", 1),
+        ("upstream_peers{upstream=\"app\",state=\"unhealthy\"}", 0),
+        ("upstream_peers{upstream=\"app\",state=\"ejected\"}", 1),
+        ("upstream_connect_failures_total{upstream=\"app\"}", 1),
+        ("upstream_retries_total{upstream=\"app\"}", 1),
+        ("upstream_ejections_total{upstream=\"app\"}", 1),
+    ] {
+        assert_eq!(
+            figure(&gate, &format!("realmgate_{name}")),
+            Some(expected),
+            "{name}"
+        );
+    }
+}

@@ -35,8 +35,31 @@ impl Connection {
         }
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+    /// Sends bytes; says whether somebody was there to take them.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Writes a word of its own on the tape.
+    pub(crate) fn note(&self, word: &str) {
+        self.tape.lock().unwrap()[self.index].extend(word.as_bytes());
+    }
+
+    /// Reads bytes that are not kept, those on the tape beyond the first header among them.
+    pub(crate) fn skip(&mut self, bytes: usize) -> usize {
+        let mut skipped = {
+            let heard = &self.tape.lock().unwrap()[self.index];
+            let head = heard.windows(4).position(|it| it == b"\r\n\r\n");
+            head.map_or(0, |head| heard.len() - head - 4)
+        };
+        let mut buffer = vec![0; 1 << 20];
+        while skipped < bytes {
+            match self.stream.read(&mut buffer) {
+                Ok(read @ 1..) => skipped += read,
+                _ => break,
+            }
+        }
+        skipped
     }
 }
 

@@ -57,6 +57,7 @@ fn number_out_of_range_is_refused() {
         ("limits", "body_bytes", 1024, 16_777_216),
         ("limits", "drain_bytes", 0, 1_073_741_824),
         ("server", "threads", 0, 1024),
+        ("server", "upstream_idle_connections", 1, 1_000_000),
     ] {
         let text = |number: i64| format!("[{section}]\n{key} = {number}");
         parse(&text(least));

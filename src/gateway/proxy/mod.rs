@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::TRANSFER_ENCODING;
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -26,6 +27,7 @@ use super::rules::{Live, Rules};
 use super::upstream::{Chosen, Next, UnderWay, Upstream};
 use crate::auth::{Authority, Permit};
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
+use crate::telemetry::{UpstreamEvent, metrics};
 use failure::{NO_PEER, TOO_LONG};
 use question::announced;
 
@@ -165,10 +167,16 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        // Who speaks HTTP/1.0 knows no chunks (RFC 9112 §7): the body ends with the connection.
+        if session.req_header().version == Version::HTTP_10
+            && response.remove_header(&TRANSFER_ENCODING).is_some()
+        {
+            session.set_keepalive(None);
+        }
         let route = context.admitted.as_ref().and_then(Admitted::route);
         let Some(route) = route.filter(|_| !response.status.is_informational()) else {
             return Ok(());
@@ -194,10 +202,15 @@ impl ProxyHttp for Proxy {
         tracing::warn!(request = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
         context.failed += 1;
         let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        let is_tried_again = upstream.is_some_and(|upstream| context.failed < upstream.tries());
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen) {
             upstream.failed(chosen);
+            metrics().of_upstream(upstream.name(), UpstreamEvent::ConnectFailed);
+            if is_tried_again {
+                metrics().of_upstream(upstream.name(), UpstreamEvent::Retried);
+            }
         }
-        error.set_retry(upstream.is_some_and(|upstream| context.failed < upstream.tries()));
+        error.set_retry(is_tried_again);
         error.into_up()
     }
 
@@ -222,9 +235,16 @@ impl ProxyHttp for Proxy {
         let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen)
             && *error.esource() == ErrorSource::Upstream
-            && !is_reused
         {
-            upstream.failed(chosen);
+            if !is_reused {
+                upstream.failed(chosen);
+            }
+            let event = if error.retry() {
+                UpstreamEvent::Retried
+            } else {
+                UpstreamEvent::RequestFailed
+            };
+            metrics().of_upstream(upstream.name(), event);
         }
         error
     }

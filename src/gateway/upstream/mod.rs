@@ -18,6 +18,7 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{self, Balance, PeerAddress};
+use crate::telemetry::{UpstreamEvent, UpstreamFigures, metrics};
 use discovery::{Discovery, State};
 use template::Template;
 
@@ -170,8 +171,33 @@ impl Upstream {
         let ejection = self.settings.ejection;
         if chosen.state.failed(&ejection) {
             let (upstream, peer) = (&self.settings.name, &chosen.address);
+            metrics().of_upstream(upstream, UpstreamEvent::Ejected);
             tracing::warn!(%upstream, %peer, "a peer fails, and gets no requests for a while");
         }
+    }
+
+    /// Returns its name and how it is doing.
+    fn figures(&self) -> (&str, UpstreamFigures) {
+        let backends = self.peers.backends();
+        let mut figures = UpstreamFigures {
+            requests: self.under_way.load(Ordering::Relaxed),
+            ..UpstreamFigures::default()
+        };
+        for backend in backends.get_backend().iter() {
+            if !backends.ready(backend) {
+                figures.unhealthy += 1;
+            } else if self.is_ejected(backend) {
+                figures.ejected += 1;
+            } else {
+                figures.healthy += 1;
+            }
+        }
+        (&self.settings.name, figures)
+    }
+
+    /// Returns what it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.name
     }
 
     /// Returns how often a connection may be tried.
@@ -279,6 +305,11 @@ impl Upstreams {
     /// Begins to ask the peers whether they answer, and to look up their names.
     pub(crate) fn watch(&self) {
         self.0.iter().for_each(Upstream::watch);
+    }
+
+    /// Returns the name of each, and how it is doing.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (&str, UpstreamFigures)> {
+        self.0.iter().map(|upstream| upstream.figures())
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Arc<Upstream>> {

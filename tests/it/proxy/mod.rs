@@ -5,6 +5,7 @@ mod grpc;
 mod headers;
 mod health;
 mod rewrite;
+mod streaming;
 mod target;
 mod upstream;
 mod wire;
