@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
+use tokio::task::AbortHandle;
 
 use crate::api::{self, Api};
 use crate::auth::{self, Authority, Seed, SeedError, Store};
@@ -13,10 +14,14 @@ use crate::config::Config;
 use crate::gateway::{self, Addresses, Gateway, ListenError, Listeners};
 use crate::store;
 
+/// How often counts of failures and uses of identities are saved: what may be lost with the process.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
 /// A running realmgate.
 pub struct Server {
     gateway: Gateway,
-    store: Arc<dyn Store>,
+    authority: Arc<Authority>,
+    saving: AbortHandle,
     addresses: Addresses,
     config: Config,
 }
@@ -33,9 +38,14 @@ impl Server {
             realms: config.realms.clone(),
             window: config.totp.window,
             parameters: config.totp.parameters,
+            throttle: config.throttle,
+            once: config.once.clone(),
         };
         let decoy = Seed::generate().map_err(StartError::Random)?;
-        let authority = Arc::new(Authority::new(Arc::clone(&store), settings, &decoy));
+        let counts = store.counts().await.map_err(store::OpenError::Store)?;
+        let authority = Authority::new(Arc::clone(&store), settings, &decoy, &counts);
+        let authority = Arc::new(authority);
+        let saving = tokio::spawn(save(Arc::clone(&authority))).abort_handle();
         let rest = api::router(Api {
             authority: Arc::clone(&authority),
             credential_headers: config.credential_headers.clone(),
@@ -45,7 +55,8 @@ impl Server {
         let gateway = Gateway::open(config.clone(), listeners, &authority, rest)?;
         Ok(Self {
             gateway,
-            store,
+            authority,
+            saving,
             addresses,
             config,
         })
@@ -58,7 +69,7 @@ impl Server {
 
     /// Returns the store, for those in the same process.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        self.authority.store()
     }
 
     /// Writes the bound addresses and the process id as JSON:
@@ -111,7 +122,28 @@ impl Server {
     /// says how many connections were cut.
     pub async fn close(self, hurry: impl Future<Output = ()>) -> usize {
         let grace = self.grace();
-        self.gateway.close(grace, hurry).await
+        // Whoever comes after reads it.
+        save_once(&self.authority).await;
+        let cut = self.gateway.close(grace, hurry).await;
+        self.saving.abort();
+        save_once(&self.authority).await;
+        cut
+    }
+}
+
+/// Saves what decisions note on the side.
+async fn save(authority: Arc<Authority>) {
+    let mut every = tokio::time::interval(SAVE_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        save_once(&authority).await;
+    }
+}
+
+async fn save_once(authority: &Authority) {
+    if let Err(error) = authority.save().await {
+        tracing::error!(%error, "counts of failures cannot be saved");
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) async fn decide(
 /// Returns the answer to a caller who may not pass.
 pub(super) fn answer(denial: &Denial) -> Answer {
     match denial {
-        Denial::NoCredential | Denial::Malformed(_) | Denial::Refused(_) => {
+        Denial::NoCredential | Denial::Malformed(_) | Denial::Refused { .. } => {
             Answer::not_authenticated()
         }
         Denial::Throttled { retry_after } => Answer::not_authenticated().retry_after(*retry_after),

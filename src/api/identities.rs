@@ -14,7 +14,7 @@ use super::metadata;
 use super::wire::{Answer, Errors, Spacing};
 use crate::auth::{
     Capability, Change, ChangeError, Identity, IdentityId, NewIdentity, Permit, Policy, Principal,
-    Seed, StoreError,
+    Seed, StoreError, Terms,
 };
 
 const COLLECTION_ALLOW: &str = "GET, POST, HEAD, OPTIONS";
@@ -148,6 +148,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
         principal,
         seed,
         parameters: api.defaults,
+        terms: Terms::default(),
     };
     let created = api.authority.store().create(new, call.now).await;
     let identity = created.map_err(|error| refused(&error))?;

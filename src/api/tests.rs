@@ -9,7 +9,9 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::*;
-use crate::auth::{NewIdentity, Principal, Seed, Settings, Store, Totp, UnixTime};
+use crate::auth::{
+    Counts, NewIdentity, Principal, Seed, Settings, Store, Terms, ThrottleSettings, Totp, UnixTime,
+};
 use crate::store::{CacheOptions, Options, open};
 
 mod answers;
@@ -78,6 +80,7 @@ impl Door {
                 principal: Principal::new(name, realm, 128).unwrap(),
                 seed: Seed::from_base32(seed).unwrap(),
                 parameters: Parameters::default(),
+                terms: Terms::default(),
             };
             store.create(new, UnixTime::from_secs(0)).await.unwrap();
         }
@@ -146,9 +149,16 @@ fn api(store: Arc<dyn Store>) -> Api {
         realms: crate::auth::Realms::default(),
         window: 1,
         parameters: Parameters::default(),
+        throttle: ThrottleSettings::default(),
+        once: vec![],
     };
     Api {
-        authority: Arc::new(Authority::new(store, settings, &Seed::generate().unwrap())),
+        authority: Arc::new(Authority::new(
+            store,
+            settings,
+            &Seed::generate().unwrap(),
+            &Counts::default(),
+        )),
         credential_headers: CredentialHeaders {
             name: HeaderName::from_static("x-auth-name"),
             realm: HeaderName::from_static("x-auth-realm"),

@@ -72,8 +72,13 @@ pub enum Denial {
     /// What was presented is not exactly one credential.
     Malformed(Flaw),
     /// The credential proves nothing. Every refusal looks and costs the same.
-    Refused(Refusal),
-    /// Too many failures; the credential was not looked at.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// How long nobody gets a verdict now, where failures have become too many.
+        delay: Option<Duration>,
+    },
+    /// Too many failures: whether the token is right was not told.
     Throttled {
         /// How long to wait before the next try.
         retry_after: Duration,
@@ -91,10 +96,30 @@ pub enum Refusal {
     Unknown,
     /// The identity is disabled.
     Disabled,
+    /// The identity may not authenticate yet.
+    NotYetValid,
+    /// The identity may not authenticate any more.
+    Expired,
     /// The stored seed cannot be opened, so no token can be right.
     BrokenSeed,
     /// The token is that of no step in the window.
     WrongToken,
+    /// The token was right, and its step is spent (RFC 6238 §5.2).
+    Replayed,
+}
+
+impl Refusal {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown_principal",
+            Self::Disabled => "disabled",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::BrokenSeed => "broken_seed",
+            Self::WrongToken => "wrong_token",
+            Self::Replayed => "replayed",
+        }
+    }
 }
 
 impl Denial {
@@ -103,10 +128,7 @@ impl Denial {
         match self {
             Self::NoCredential => "no_credential",
             Self::Malformed(_) => "malformed_credential",
-            Self::Refused(Refusal::Unknown) => "unknown_principal",
-            Self::Refused(Refusal::Disabled) => "disabled",
-            Self::Refused(Refusal::BrokenSeed) => "broken_seed",
-            Self::Refused(Refusal::WrongToken) => "wrong_token",
+            Self::Refused { refusal, .. } => refusal.reason(),
             Self::Throttled { .. } => "throttled",
             Self::NotAllowed => "not_allowed",
             Self::Unavailable(_) => "store_unavailable",

@@ -12,10 +12,13 @@ mod decision;
 mod policy;
 mod principal;
 mod realm;
+mod replay;
 mod seed;
 mod store;
+mod throttle;
 mod time;
 mod totp;
+mod usage;
 
 pub use authority::{Authority, Settings};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
@@ -23,10 +26,13 @@ pub use decision::{Attempt, Decision, Denial, Permit, Refusal};
 pub use policy::{Policy, Rule};
 pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};
 pub use realm::{Capability, Realms};
+pub use replay::Spent;
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
-    Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Recall, State, Store,
-    StoreError,
+    Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
+    Previous, Recall, State, Store, StoreError, Terms,
 };
+pub use throttle::{Scope, ThrottleRecord, ThrottleSettings};
 pub use time::UnixTime;
 pub use totp::{Algorithm, Parameters, ParametersError, Step, Totp};
+pub use usage::{Usage, Use};

@@ -5,8 +5,10 @@ use thiserror::Error;
 
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
+use super::throttle::ThrottleRecord;
 use super::time::UnixTime;
-use super::totp::{Parameters, Totp};
+use super::totp::{Parameters, Step, Totp};
+use super::usage::{Usage, Use};
 
 /// The number the store gives an identity; the old API's `id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,10 +37,51 @@ pub struct Identity {
     pub parameters: Parameters,
     /// Whether it may authenticate.
     pub state: State,
+    /// From when to when it may, and what people wrote about it.
+    pub terms: Terms,
+    /// The seed before the present one, while it counts.
+    pub previous: Option<Previous>,
+    /// Failures before this no longer count against it.
+    pub pardoned: UnixTime,
+    /// How it has been used.
+    pub usage: Usage,
     /// When it was registered.
     pub created: UnixTime,
     /// When it was last changed.
     pub updated: UnixTime,
+}
+
+/// The seed that an identity had before the present one.
+#[derive(Debug)]
+pub struct Previous {
+    /// Ready to check tokens.
+    pub totp: Totp,
+    /// When it ceases to count.
+    pub until: UnixTime,
+}
+
+impl Identity {
+    /// Returns the seed before the present one, if it still counts.
+    pub fn previous(&self, now: UnixTime) -> Option<&Totp> {
+        let previous = self.previous.as_ref()?;
+        (now < previous.until).then_some(&previous.totp)
+    }
+}
+
+/// When an identity may authenticate, besides its state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Not before this.
+    pub not_before: Option<UnixTime>,
+    /// Not from this on.
+    pub expires: Option<UnixTime>,
+    /// What people wrote about it, at most [`Terms::COMMENT_CHARS`] characters.
+    pub comment: Option<Box<str>>,
+}
+
+impl Terms {
+    /// The most characters of a comment.
+    pub const COMMENT_CHARS: usize = 256;
 }
 
 /// An identity to register.
@@ -50,6 +93,8 @@ pub struct NewIdentity {
     pub seed: Seed,
     /// How it makes tokens.
     pub parameters: Parameters,
+    /// When it may authenticate.
+    pub terms: Terms,
 }
 
 /// An identity of another system, to be taken over.
@@ -65,6 +110,8 @@ pub struct ImportedIdentity {
     pub parameters: Parameters,
     /// Whether it may authenticate.
     pub state: State,
+    /// When it may authenticate, besides.
+    pub terms: Terms,
     /// When it was registered there.
     pub created: UnixTime,
 }
@@ -78,8 +125,14 @@ pub struct Change {
     pub realm: Option<Box<str>>,
     /// Another seed.
     pub seed: Option<Seed>,
+    /// With another seed: until when the present one goes on counting besides.
+    pub grace: Option<UnixTime>,
     /// Another state.
     pub state: Option<State>,
+    /// Other terms.
+    pub terms: Option<Terms>,
+    /// Whether failures until now shall no longer count.
+    pub is_pardoned: bool,
 }
 
 /// What memory says of a principal, without asking the database.
@@ -157,11 +210,49 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn delete(&self, id: IdentityId) -> Result<bool, StoreError>;
 
+    /// Spends the step of an identity's token, where one-time use is asked for; says whether it was to be
+    /// had. `window` is how many steps are accepted on each side. Durable before it says yes, and of two at
+    /// the same time one gets it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nobody may pass.
+    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
+
+    /// Returns the counts of failures that were saved, and the key that they are of.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn counts(&self) -> Result<Counts, StoreError>;
+
+    /// Saves what has been noted on the side.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn save(&self, notes: Notes) -> Result<(), StoreError>;
+
     /// Resolves if the store answers.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// Counts of failures, as they were saved.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// The key of the hashes that stand for who is counted.
+    pub key: [u8; 16],
+    /// The counts.
+    pub records: Vec<ThrottleRecord>,
+}
+
+/// What is noted beside decisions and saved in batches.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// Counts of failures.
+    pub counts: Vec<ThrottleRecord>,
+    /// Uses of identities.
+    pub uses: Vec<Use>,
 }
 
 /// Why the store cannot say or do something. Never holds a seed or a token.

@@ -1,14 +1,19 @@
-use std::fmt::Write;
+mod row;
+mod terms;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::Output;
 use super::secret;
-use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Strength};
+use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Terms};
+use row::print;
+use terms::TermsArgs;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -27,6 +32,15 @@ pub(super) enum Command {
         /// Seconds of a step, 1 to 3600 [default: totp.period]
         #[arg(long)]
         period: Option<u16>,
+        #[command(flatten)]
+        terms: TermsArgs,
+    },
+    /// Change when an identity may authenticate, or its comment
+    Set {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        terms: TermsArgs,
     },
     /// List identities, without their seeds
     List {
@@ -42,7 +56,12 @@ pub(super) enum Command {
         who: Who,
         #[command(flatten)]
         seed: NewSeed,
+        /// How long the present seed goes on counting besides, such as 7d
+        #[arg(long, value_name = "DURATION")]
+        grace: Option<humantime::Duration>,
     },
+    /// Let an identity that has failed too often try again at once
+    Unthrottle(Who),
     /// Refuse an identity until it is enabled again
     Disable(Who),
     /// Let a disabled identity authenticate again
@@ -77,68 +96,6 @@ impl NewSeed {
     }
 }
 
-/// An identity as it is printed.
-#[derive(Serialize)]
-struct Row<'a> {
-    id: i64,
-    name: &'a str,
-    realm: &'a str,
-    state: &'static str,
-    algorithm: &'static str,
-    digits: u8,
-    period: u16,
-    /// `good`, `weak` (fewer than 128 bits) or `broken` (does not open).
-    seed_strength: &'static str,
-    created: u64,
-    updated: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<&'a str>,
-}
-
-impl<'a> Row<'a> {
-    fn new(identity: &'a Identity) -> Self {
-        Self {
-            id: identity.id.0,
-            name: identity.principal.name(),
-            realm: identity.principal.realm(),
-            state: match identity.state {
-                State::Enabled => "enabled",
-                State::Disabled => "disabled",
-            },
-            algorithm: identity.parameters.algorithm().as_str(),
-            digits: identity.parameters.digits(),
-            period: identity.parameters.period(),
-            seed_strength: match identity.totp.as_ref().map(|totp| totp.seed().strength()) {
-                Some(Strength::Good) => "good",
-                Some(Strength::Weak) => "weak",
-                None => "broken",
-            },
-            created: identity.created.as_secs(),
-            updated: identity.updated.as_secs(),
-            seed: None,
-        }
-    }
-
-    /// Control characters in names are escaped: a name cannot draw on the terminal.
-    fn text(&self) -> String {
-        let mut text = format!(
-            "{:>6}  {}@{}  {}  {} {} digits {} s  seed {}",
-            self.id,
-            self.name.escape_debug(),
-            self.realm.escape_debug(),
-            self.state,
-            self.algorithm,
-            self.digits,
-            self.period,
-            self.seed_strength,
-        );
-        if let Some(seed) = self.seed {
-            let _ = write!(text, "\n        seed, shown only now: {seed}");
-        }
-        text
-    }
-}
-
 pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     LocalStore::with(config, async |local| match command {
         Command::Create {
@@ -147,6 +104,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             algorithm,
             digits,
             period,
+            terms,
         } => {
             let defaults = local.config.totp.parameters;
             let parameters = Parameters::new(
@@ -154,7 +112,28 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 digits.unwrap_or(defaults.digits()),
                 period.unwrap_or(defaults.period()),
             )?;
-            create(local, &who, seed.take()?, parameters, output).await
+            let new = NewIdentity {
+                principal: local.principal(&who.name, &who.realm)?,
+                seed: seed.take()?,
+                parameters,
+                terms: terms.of(Terms::default()),
+            };
+            create(local, &who, new, output).await
+        }
+        Command::Set { who, terms } => {
+            let identity = local.find(&who.name, &who.realm).await?;
+            let change = Change {
+                terms: Some(terms.of(identity.terms.clone())),
+                ..Change::default()
+            };
+            change_and_print(local, &who, change, output).await
+        }
+        Command::Unthrottle(who) => {
+            let change = Change {
+                is_pardoned: true,
+                ..Change::default()
+            };
+            change_and_print(local, &who, change, output).await
         }
         Command::List { realm } => list(local, realm.as_deref(), output).await,
         Command::Show(who) => {
@@ -162,10 +141,11 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             print(&identity, None, output);
             Ok(())
         }
-        Command::Rotate { who, seed } => {
+        Command::Rotate { who, seed, grace } => {
             let seed = seed.take()?;
             let change = Change {
                 seed: Some(seed.clone()),
+                grace: grace.and_then(|grace| Some(SystemTime::now().checked_add(*grace)?.into())),
                 ..Change::default()
             };
             let identity = update(local, &who, change).await?;
@@ -190,15 +170,10 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
 async fn create(
     local: &LocalStore,
     who: &Who,
-    seed: Seed,
-    parameters: Parameters,
+    new: NewIdentity,
     output: Output,
 ) -> Result<(), CliError> {
-    let new = NewIdentity {
-        principal: local.principal(&who.name, &who.realm)?,
-        seed: seed.clone(),
-        parameters,
-    };
+    let seed = new.seed.clone();
     let created = local.store.create(new, now()).await;
     let identity = created.map_err(|error| CliError::of_change(error, &who.name, &who.realm))?;
     print(&identity, Some(&seed), output);
@@ -225,16 +200,21 @@ async fn set_state(
         state: Some(state),
         ..Change::default()
     };
+    change_and_print(local, who, change, output).await
+}
+
+async fn change_and_print(
+    local: &LocalStore,
+    who: &Who,
+    change: Change,
+    output: Output,
+) -> Result<(), CliError> {
     let identity = update(local, who, change).await?;
     print(&identity, None, output);
     Ok(())
 }
 
-async fn update(
-    local: &LocalStore,
-    who: &Who,
-    change: Change,
-) -> Result<std::sync::Arc<Identity>, CliError> {
+async fn update(local: &LocalStore, who: &Who, change: Change) -> Result<Arc<Identity>, CliError> {
     let identity = local.find(&who.name, &who.realm).await?;
     local
         .store
@@ -249,11 +229,4 @@ fn not_found(who: &Who) -> CliError {
         name: who.name.clone(),
         realm: who.realm.clone(),
     }
-}
-
-fn print(identity: &Identity, seed: Option<&Seed>, output: Output) {
-    let seed = seed.map(Seed::to_base32);
-    let mut row = Row::new(identity);
-    row.seed = seed.as_ref().map(|seed| seed.as_str());
-    output.print(&row, || row.text());
 }

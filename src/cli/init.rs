@@ -3,7 +3,7 @@ use std::path::Path;
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::{Output, line};
-use crate::auth::{Identity, NewIdentity, Seed};
+use crate::auth::{Identity, NewIdentity, Seed, Terms};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -21,6 +21,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
             principal: local.principal(&args.name, realm)?,
             seed: seed.clone(),
             parameters: local.config.totp.parameters,
+            terms: Terms::default(),
         };
         local
             .store

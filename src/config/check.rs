@@ -66,6 +66,8 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     let credential_headers = source.credentials(&raw.credentials.0)?;
     let realms = source.realms(&raw.realms.0, &raw.credentials.0, &credential_headers)?;
     let totp = source.totp(&raw.totp.0)?;
+    let throttle = source.throttle(&raw.throttle.0)?;
+    let once = source.once(&raw.realm, credential_headers.name_chars)?;
     let limits = source.limits(&raw.limits.0)?;
     let timeouts = source.timeouts(&raw.timeouts.0)?;
     let server = source.server(&raw.server.0)?;
@@ -100,6 +102,8 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         grpc,
         realms,
         totp,
+        throttle,
+        once,
         credential_headers,
         tls,
         limits,

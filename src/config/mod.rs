@@ -14,6 +14,7 @@ mod rewrite;
 mod route;
 mod scalar;
 mod source;
+mod throttle;
 mod tls;
 mod upstream;
 
@@ -50,6 +51,10 @@ pub struct Config {
     pub realms: auth::Realms,
     /// `[totp]`.
     pub totp: Totp,
+    /// `[throttle]`.
+    pub throttle: auth::ThrottleSettings,
+    /// The realms with `reuse = "once"`, in order.
+    pub once: Vec<Box<str>>,
     /// `[credentials]`: three distinct fields that carry nothing else.
     pub credential_headers: CredentialHeaders,
     /// `[tls]` and `[[certificate]]`.

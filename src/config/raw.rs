@@ -22,6 +22,8 @@ pub(super) struct Raw {
     pub(super) realms: Table<Realms>,
     pub(super) credentials: Table<Credentials>,
     pub(super) totp: Table<Totp>,
+    pub(super) throttle: Table<Throttle>,
+    pub(super) realm: BTreeMap<String, Spanned<Table<Realm>>>,
     pub(super) tls: Table<Tls>,
     pub(super) certificate: Vec<Spanned<Table<Certificate>>>,
     pub(super) limits: Table<Limits>,
@@ -35,7 +37,7 @@ pub(super) struct Raw {
 }
 
 /// Names the sections whose keys the environment may override, each with its keys.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 15] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 16] {
     [
         ("store", keys::<Store>()),
         ("cache", keys::<Cache>()),
@@ -45,6 +47,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 15] {
         ("realms", keys::<Realms>()),
         ("credentials", keys::<Credentials>()),
         ("totp", keys::<Totp>()),
+        ("throttle", keys::<Throttle>()),
         ("tls", keys::<Tls>()),
         ("limits", keys::<Limits>()),
         ("timeouts", keys::<Timeouts>()),
@@ -96,6 +99,16 @@ tables! {
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
     Totp { window: i64, algorithm: String, digits: i64, period: i64 }
+    Throttle {
+        failures: i64,
+        source_failures: i64,
+        delay: String,
+        longest_delay: String,
+        forget: String,
+        trust: String,
+        capacity: i64,
+    }
+    Realm { reuse: String }
     Tls { min_version: String, client_ca: String }
     Certificate { cert: String, key: String }
     Limits {

@@ -26,6 +26,8 @@ impl Config {
                 differs(&self.credential_headers, &new.credential_headers),
             ),
             ("totp", differs(&self.totp, &new.totp)),
+            ("throttle", self.throttle != new.throttle),
+            ("realm", self.once != new.once),
             ("server", differs(&self.server, &new.server)),
             ("shutdown", differs(&self.shutdown, &new.shutdown)),
             ("log", differs(&self.log, &new.log)),

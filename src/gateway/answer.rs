@@ -43,7 +43,7 @@ impl Answer {
     /// Makes the answer to a denied request, as the proxy gives it.
     pub(crate) fn denied(denial: &Denial) -> Self {
         let (status, line) = match denial {
-            Denial::NoCredential | Denial::Malformed(_) | Denial::Refused(_) => {
+            Denial::NoCredential | Denial::Malformed(_) | Denial::Refused { .. } => {
                 (StatusCode::UNAUTHORIZED, "authentication required\n")
             }
             Denial::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "too many failures\n"),

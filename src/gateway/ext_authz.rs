@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use envoy_types::pb::envoy::config::core::v3::address::Address;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue as Field, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
@@ -175,7 +176,20 @@ impl ExtAuthz {
             }
             Err(refusal) => (HeaderMap::new(), Err(refusal)),
         };
-        match self.forward_auth.judge(source, &headers, policy).await {
+        let client = self.forward_auth.client(source, || {
+            match attributes?
+                .source
+                .as_ref()?
+                .address
+                .as_ref()?
+                .address
+                .as_ref()?
+            {
+                Address::SocketAddress(socket) => forward_auth::address(&socket.address),
+                _ => None,
+            }
+        });
+        match self.forward_auth.judge(client, &headers, policy).await {
             Verdict::Permitted(permit) => self.permitted(&permit),
             Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial)),
             Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN)),

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::django::Row;
 use crate::auth::{
     Capability, Identity, IdentityId, ImportedIdentity, Parameters, Principal, PrincipalError,
-    Realms, Seed, SeedError, State, Strength, UnixTime, trim,
+    Realms, Seed, SeedError, State, Strength, Terms, UnixTime, trim,
 };
 
 /// The numbers that a row keeps. Above, JSON readers round; and after the highest of all, the store
@@ -181,6 +181,7 @@ impl Plan {
                 parameters: Parameters::default(),
                 state: incoming.state,
                 created: incoming.created.unwrap_or(now),
+                terms: Terms::default(),
             })
         })
         .collect()

@@ -23,8 +23,8 @@ use tokio::task::AbortHandle;
 use super::changes::{Changes, Seq, Tail};
 use super::sqlite::{Loaded, Sqlite};
 use crate::auth::{
-    Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal,
-    PrincipalRef, Recall, Store, StoreError, UnixTime,
+    Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
+    Principal, PrincipalRef, Recall, Step, Store, StoreError, UnixTime,
 };
 
 /// How often the change log is looked at.
@@ -157,6 +157,18 @@ impl Store for Cached {
             self.inner.forget(principal);
         }
         Ok(deleted.is_some())
+    }
+
+    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        self.inner.database.spend(id, step, window).await
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        self.inner.database.counts().await
+    }
+
+    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
+        self.inner.database.save(notes).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 mod cache;
 mod changes;
+mod guard;
 mod key_file;
 mod open;
 mod pool;

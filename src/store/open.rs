@@ -21,8 +21,12 @@ use crate::auth::StoreError;
 /// `rlmg` in ASCII: SQLite's mark of whose file this is.
 const APPLICATION_ID: i32 = 0x726c_6d67;
 
-static MIGRATIONS: LazyLock<Migrations<'static>> =
-    LazyLock::new(|| Migrations::new(vec![M::up(include_str!("schema/001_identity.sql"))]));
+static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
+    Migrations::new(vec![
+        M::up(include_str!("schema/001_identity.sql")),
+        M::up(include_str!("schema/003_guard.sql")),
+    ])
+});
 
 /// How to open the store.
 #[derive(Clone, Debug)]
@@ -224,7 +228,7 @@ fn recognise(
 }
 
 /// How many migrations there are.
-const SCHEMAS: i64 = 1;
+const SCHEMAS: i64 = 2;
 
 /// Reads the key that the database names; where it names none yet, reads or makes one and notes it.
 fn agree_on_key(

@@ -4,19 +4,25 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::seal::Sealer;
 use crate::auth::{
-    Identity, IdentityId, Parameters, Principal, PrincipalRef, State, Totp, UnixTime,
+    Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, State, Terms, Totp,
+    UnixTime, Usage,
 };
 
 /// The columns that [`identity`] reads, in its order.
 pub(super) const COLUMNS: &str =
-    "id, name, realm, seed, algorithm, digits, period, state, created, updated";
+    "id, name, realm, seed, algorithm, digits, period, state, created, updated, previous_seed,
+    previous_until, not_before, expires, comment, pardoned, used, previous_used, drift";
+
+/// Where they are.
+pub(super) const TABLES: &str =
+    "identity LEFT JOIN identity_use ON identity_use.identity = identity.id";
 
 pub(super) fn find(
     connection: &Connection,
     sealer: &Sealer,
     who: PrincipalRef<'_>,
 ) -> rusqlite::Result<Option<Identity>> {
-    let sql = format!("SELECT {COLUMNS} FROM identity WHERE realm = ?1 AND name = ?2");
+    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2");
     connection
         .prepare_cached(&sql)?
         .query_row((who.realm(), who.name()), |row| identity(row, sealer))
@@ -28,7 +34,7 @@ pub(super) fn find_by_id(
     sealer: &Sealer,
     id: IdentityId,
 ) -> rusqlite::Result<Option<Identity>> {
-    let sql = format!("SELECT {COLUMNS} FROM identity WHERE id = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = ?1");
     connection
         .prepare_cached(&sql)?
         .query_row((id.0,), |row| identity(row, sealer))
@@ -46,18 +52,37 @@ pub(super) fn identity(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Ident
         row.get(6)?,
     )
     .map_err(conversion)?;
-    let totp = match sealer.open(row.get_ref(3)?.as_blob()?, principal.as_ref()) {
+    let totp = |sealed: &[u8]| match sealer.open(sealed, principal.as_ref()) {
         Ok(seed) => Some(Totp::new(&seed, parameters)),
         Err(error) => {
             tracing::error!(?principal, %error, "a stored seed does not open");
             None
         }
     };
+    let present = totp(row.get_ref(3)?.as_blob()?);
+    let previous = row.get_ref(10)?.as_blob_or_null()?.and_then(totp);
+    let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(unix_time));
+    let never = UnixTime::from_secs(0);
+    let until = time(11)?.unwrap_or(never);
     Ok(Identity {
         id: IdentityId(row.get(0)?),
-        principal,
-        totp,
+        totp: present,
+        previous: previous.map(|totp| Previous { totp, until }),
+        terms: Terms {
+            not_before: time(12)?,
+            expires: time(13)?,
+            comment: row
+                .get::<_, Option<String>>(14)?
+                .map(String::into_boxed_str),
+        },
+        pardoned: unix_time(row.get(15)?),
+        usage: Usage::new(
+            time(16)?.unwrap_or(never),
+            time(17)?.unwrap_or(never),
+            row.get::<_, Option<i64>>(18)?.unwrap_or_default(),
+        ),
         parameters,
+        principal,
         state: match row.get_ref(7)?.as_str()? {
             "enabled" => State::Enabled,
             _ => State::Disabled,
@@ -84,7 +109,7 @@ pub(super) fn sql_time(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn unix_time(secs: i64) -> UnixTime {
+pub(super) fn unix_time(secs: i64) -> UnixTime {
     UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
 }
 

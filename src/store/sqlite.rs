@@ -10,12 +10,12 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, Transactio
 use super::changes::{Seq, Tail, last_seq};
 use super::pool::{Access, interact, pool, pool_error};
 use super::rows::{
-    COLUMNS, conversion, find, find_by_id, identity, principal, sql_time, state_text,
+    COLUMNS, TABLES, conversion, find, find_by_id, identity, principal, sql_time, state_text,
 };
 use super::seal::Sealer;
 use crate::auth::{
-    Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal, State,
-    StoreError, UnixTime,
+    Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal, Seed,
+    State, StoreError, UnixTime,
 };
 
 /// How many entries of the change log are kept: more than a process can fall behind by while it
@@ -87,7 +87,7 @@ impl Sqlite {
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
         let sealer = Arc::clone(&self.sealer);
         self.read(move |connection| {
-            let sql = format!("SELECT {COLUMNS} FROM identity WHERE id > ?1 ORDER BY id LIMIT ?2");
+            let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE id > ?1 ORDER BY id LIMIT ?2");
             connection
                 .prepare_cached(&sql)?
                 .query_map((after.0, limit), |row| identity(row, &sealer))?
@@ -109,6 +109,7 @@ impl Sqlite {
             seed: new.seed,
             parameters: new.parameters,
             state: State::Enabled,
+            terms: new.terms,
             created: now,
         };
         self.write(move |transaction| {
@@ -157,22 +158,37 @@ impl Sqlite {
                 (None, Some(totp)) if *principal != old.principal => Some(totp.seed()),
                 _ => None,
             };
-            let sealed = match seed {
-                Some(seed) => Some(sealer.seal(&seed, principal.as_ref()).map_err(conversion)?),
-                None => None,
+            // The one before it ends at once with another one, unless that says otherwise.
+            let (previous, until) = match (&change.seed, change.grace, &old.totp, &old.previous) {
+                (Some(_), Some(until), Some(totp), _) => (Some(totp.seed()), Some(until)),
+                (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
+                _ => (None, None),
             };
+            let seal = |seed: Option<Seed>| {
+                let sealed = seed.map(|seed| sealer.seal(&seed, principal.as_ref()));
+                sealed.transpose().map_err(conversion)
+            };
+            let terms = change.terms.as_ref().unwrap_or(&old.terms);
+            let pardoned = if change.is_pardoned { now } else { old.pardoned };
             transaction
                 .prepare_cached(
                     "UPDATE identity SET name = ?2, realm = ?3, seed = coalesce(?4, seed),
-                        state = ?5, updated = ?6 WHERE id = ?1",
+                        state = ?5, updated = ?6, previous_seed = ?7, previous_until = ?8,
+                        not_before = ?9, expires = ?10, comment = ?11, pardoned = ?12 WHERE id = ?1",
                 )?
                 .execute((
                     id.0,
                     principal.name(),
                     principal.realm(),
-                    sealed,
+                    seal(seed)?,
                     state_text(change.state.unwrap_or(old.state)),
                     sql_time(now),
+                    seal(previous)?,
+                    until.map(sql_time),
+                    terms.not_before.map(sql_time),
+                    terms.expires.map(sql_time),
+                    &terms.comment,
+                    sql_time(pardoned),
                 ))?;
             let new = find_by_id(transaction, &sealer, id)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -211,7 +227,7 @@ impl Sqlite {
         Ok(Tail::new(connection, self.timeout))
     }
 
-    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -221,7 +237,7 @@ impl Sqlite {
     }
 
     /// Runs one transaction; the write is on disk when this resolves.
-    async fn write<T, F>(&self, work: F) -> Result<T, ChangeError>
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, ChangeError>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -267,8 +283,9 @@ fn add(
     transaction
         .prepare_cached(
             "INSERT INTO identity
-                (id, name, realm, seed, algorithm, digits, period, state, created, updated)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                (id, name, realm, seed, algorithm, digits, period, state, created, updated, not_before,
+                    expires, comment)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             new.id.map(|id| id.0),
@@ -281,6 +298,9 @@ fn add(
             state_text(new.state),
             sql_time(new.created),
             sql_time(now),
+            new.terms.not_before.map(sql_time),
+            new.terms.expires.map(sql_time),
+            &new.terms.comment,
         ))?;
     Ok(IdentityId(transaction.last_insert_rowid()))
 }

@@ -108,6 +108,7 @@ pub struct Metrics {
     last_reload: Gauge,
     config: Family<InForce, Gauge>,
     connections: Gauge,
+    delays: Counter,
     upstream_requests: Family<OfUpstream, Gauge>,
     upstream_peers: Family<PeersOf, Gauge>,
     upstream_events: [(UpstreamEvent, Family<OfUpstream, Counter>); 4],
@@ -172,6 +173,12 @@ impl Metrics {
             "Connections of clients that are open on the HTTP listeners",
             connections.clone(),
         );
+        let delays = Counter::default();
+        registry.register(
+            "throttle_delays",
+            "Failures that have begun a delay, of a principal or a source",
+            delays.clone(),
+        );
         let upstream_requests = Family::default();
         registry.register(
             "upstream_requests_in_flight",
@@ -213,6 +220,7 @@ impl Metrics {
         });
         Self {
             registry,
+            delays,
             upstream_requests,
             upstream_peers,
             upstream_events,
@@ -239,6 +247,11 @@ impl Metrics {
         let outcome = denial.reason();
         let decided = Decided { door, outcome };
         self.decisions.get_or_create(&decided).inc();
+    }
+
+    /// Counts a failure that begins a delay.
+    pub fn delayed(&self) {
+        self.delays.inc();
     }
 
     /// Notes which configuration is in force.

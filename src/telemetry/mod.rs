@@ -43,6 +43,21 @@ pub fn denied(door: Door, route: Option<&str>, attempt: &Attempt<'_>, denial: &D
             tracing::error!(door, route, ?source, ?principal, reason, %error, "denied");
         }
         Denial::Malformed(flaw) => tracing::info!(door, route, ?source, reason, %flaw, "denied"),
+        Denial::Refused {
+            delay: Some(delay), ..
+        } => {
+            metrics().delayed();
+            let delay = delay.as_secs();
+            tracing::warn!(
+                door,
+                route,
+                ?source,
+                ?principal,
+                reason,
+                delay,
+                "denied; too many failures"
+            );
+        }
         _ => tracing::info!(door, route, ?source, ?principal, reason, "denied"),
     }
 }

@@ -112,10 +112,28 @@ impl Gate {
     }
 
     /// The same, of a command that is realmgate.
-    pub(crate) fn start_as(mut command: Command, more: &str) -> Self {
+    pub(crate) fn start_as(command: Command, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("realmgate.toml");
         fs::write(&config, configuration(folder.path(), more)).unwrap();
+        Self::start_in(folder, command)
+    }
+
+    /// Kills it, without a chance to say anything, and starts it again on what it leaves.
+    pub(crate) fn restart(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let ready = self.folder.path().join("ready.json");
+        fs::remove_file(&ready).unwrap();
+        let empty = tempfile::tempdir().unwrap();
+        let ended = format!("{{\"pid\":{}}}", self.child.id());
+        fs::write(empty.path().join("ready.json"), ended).unwrap();
+        let folder = std::mem::replace(&mut self.folder, empty);
+        Self::start_in(folder, realmgate(&[]))
+    }
+
+    fn start_in(folder: TempDir, mut command: Command) -> Self {
+        let config = folder.path().join("realmgate.toml");
         let ready = folder.path().join("ready.json");
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut child = command

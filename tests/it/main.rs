@@ -14,6 +14,7 @@ mod clients;
 mod compat;
 mod forward_auth;
 mod front;
+mod guard;
 mod harness;
 mod import;
 mod lifecycle;

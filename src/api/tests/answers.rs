@@ -10,6 +10,7 @@ use crate::auth::{
     Change, ChangeError, Denial, Identity, IdentityId, ImportedIdentity, PrincipalRef, Recall,
     StoreError,
 };
+use crate::auth::{Notes, Step};
 
 const VERIFY: &str = "/ungleichotp/verify/";
 const PAGE: &str = "<h1>Not Found</h1><p>The requested resource was not found on this server.</p>";
@@ -211,6 +212,18 @@ impl Store for Silent {
 
     async fn delete(&self, _: IdentityId) -> Result<bool, StoreError> {
         Err(StoreError::Timeout)
+    }
+
+    async fn spend(&self, _: IdentityId, _: Step, _: u8) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        unreachable!()
+    }
+
+    async fn save(&self, _: Notes) -> Result<(), StoreError> {
+        unreachable!()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

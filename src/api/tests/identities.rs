@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::Terms;
 
 const LIST: &str = "/ungleichotp/";
 const TAKEN: &str = r#"{"non_field_errors":["The fields name, realm must make a unique set."]}"#;
@@ -41,6 +42,7 @@ async fn list_longer_than_a_page_is_whole() {
             principal: Principal::new(&format!("n{number}"), "r", 128).unwrap(),
             seed: Seed::generate().unwrap(),
             parameters: Parameters::default(),
+            terms: Terms::default(),
         };
         let store = store.as_ref().unwrap();
         store.create(new, UnixTime::from_secs(0)).await.unwrap();

@@ -2,8 +2,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::auth::{
-    Capability, Change, ChangeError, Flaw, IdentityId, NewIdentity, Principal, Rule, Step,
-    StoreError,
+    Capability, Change, ChangeError, Flaw, IdentityId, NewIdentity, Principal, Rule, Terms, Usage,
 };
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
@@ -66,6 +65,18 @@ impl Store for Stub {
         unreachable!()
     }
 
+    async fn spend(&self, _: IdentityId, _: Step, _: u8) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        unreachable!()
+    }
+
+    async fn save(&self, _: Notes) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         unreachable!()
     }
@@ -83,6 +94,10 @@ fn alice(totp: Option<Totp>, state: State) -> Stub {
         totp,
         parameters: Parameters::default(),
         state,
+        terms: Terms::default(),
+        previous: None,
+        pardoned: UnixTime::from_secs(0),
+        usage: Usage::default(),
         created: NOW,
         updated: NOW,
     }))
@@ -93,9 +108,11 @@ async fn decide(stub: Stub, presented: Presented<'_>, policy: &Policy) -> Decisi
         realms: Realms::default(),
         window: 1,
         parameters: Parameters::default(),
+        throttle: ThrottleSettings::default(),
+        once: vec![],
     };
     let decoy = Seed::from_bytes(b"decoy").unwrap();
-    let authority = Authority::new(Arc::new(stub), settings, &decoy);
+    let authority = Authority::new(Arc::new(stub), settings, &decoy, &Counts::default());
     let attempt = Attempt {
         presented,
         source: None,

@@ -12,7 +12,7 @@ use super::local_store::now;
 use super::output::{DIM, STRONG, line};
 use super::runtime;
 use super::serve::Signals;
-use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, Totp};
+use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, Terms, Totp};
 use crate::config::Config;
 use crate::gateway::Listeners;
 use crate::server::{Server, StartError};
@@ -62,6 +62,7 @@ impl Actor {
             principal: Principal::new(name, realm, 128)?,
             seed: seed.clone(),
             parameters: Parameters::default(),
+            terms: Terms::default(),
         };
         store
             .create(new, now())

@@ -51,6 +51,9 @@ fn number_out_of_range_is_refused() {
         ("totp", "window", 0, 10),
         ("totp", "digits", 6, 8),
         ("totp", "period", 1, 3600),
+        ("throttle", "failures", 1, 1_000_000),
+        ("throttle", "source_failures", 1, 1_000_000),
+        ("throttle", "capacity", 1024, 100_000_000),
         ("limits", "header_bytes", 1024, 1_048_575),
         ("limits", "header_fields", 8, 256),
         ("limits", "target_bytes", 256, 1_048_575),
@@ -99,6 +102,7 @@ fn bad_duration_is_refused() {
         ("timeouts", "body"),
         ("timeouts", "drain"),
         ("shutdown", "grace"),
+        ("throttle", "trust"),
     ];
     for (section, key) in keys {
         for value in ["0s", "0", "5", "", "soon", "-1s", "999us", "24h 1s"] {
@@ -266,6 +270,41 @@ fn bad_word_is_refused() {
         (
             "[log]\nfilter = ' '",
             "2: log.filter = ' ': expected directives such as \"info\" or \"warn,realmgate=debug\"",
+        ),
+    ]);
+}
+
+#[test]
+fn delays_that_do_not_fit_are_refused() {
+    assert_errors(&[
+        (
+            "[throttle]\ndelay = '20m'",
+            "2: throttle.longest_delay = \"15m\": expected at least throttle.delay (20m)",
+        ),
+        (
+            "[throttle]\nforget = '1s'\nlongest_delay = '2s'",
+            "2: throttle.forget = \"1s\": expected at least throttle.longest_delay (2s)",
+        ),
+        (
+            "[throttle]\ntrust = '1500ms'",
+            "2: throttle.trust = '1500ms': expected whole seconds",
+        ),
+    ]);
+}
+
+#[test]
+fn realms_say_how_often_a_token_is_good() {
+    let config = parse("[realm.b]\nreuse = 'once'\n[realm.a]\nreuse = 'window'\n[realm.c]\n");
+    assert_eq!(config.once, ["b".into()]);
+    assert_errors(&[
+        (
+            "[realm.a]\nreuse = 'twice'",
+            "2: realm.a.reuse = 'twice': expected \"window\" or \"once\"",
+        ),
+        (
+            "[realm.\" a\"]\nreuse = 'once'",
+            "1: realm = \" a\": expected the name of a realm, 1 to 128 characters, no NUL, no white space \
+             at either end",
         ),
     ]);
 }

@@ -1,10 +1,12 @@
 //! The original request, as each front proxy describes it. A parser reads the fields of its own front
 //! proxy and no others, each exactly once.
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::header::HOST;
 use http::{HeaderMap, Method};
 
-use super::Refusal;
+use super::{FrontProxy, Refusal};
 use crate::gateway::target::{Target, host_of, is_plain_method};
 
 /// The original request.
@@ -76,6 +78,29 @@ pub(super) fn envoy<'a>(
         _ => once(headers, "host")?,
     };
     Described::new(method.as_str(), host, target)
+}
+
+/// Returns where the original request came from, if the front proxy says so. Only failures are counted by
+/// it: what cannot be read is taken for nothing.
+pub(super) fn client(headers: &HeaderMap, proxy: FrontProxy) -> Option<IpAddr> {
+    let value = match proxy {
+        FrontProxy::Any => return None,
+        FrontProxy::Nginx => once(headers, "x-real-ip").ok()?,
+        FrontProxy::Envoy => once(headers, "x-envoy-external-address").ok()?,
+        // What is last, the front proxy has written.
+        FrontProxy::Traefik | FrontProxy::Caddy | FrontProxy::Haproxy => {
+            once(headers, "x-forwarded-for").ok()?.rsplit(',').next()?
+        }
+    };
+    address(value.trim())
+}
+
+/// Reads an address, with or without a port.
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
+    let address = text
+        .parse()
+        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    address.ok().map(|address| address.to_canonical())
 }
 
 /// Returns the value of a field that stands there once.

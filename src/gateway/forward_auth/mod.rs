@@ -18,7 +18,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use thiserror::Error;
 
-pub(super) use description::Described;
+pub(super) use description::{Described, address};
 use narrowing::narrowing;
 pub(super) use narrowing::to;
 
@@ -136,16 +136,30 @@ impl ForwardAuth {
     }
 
     async fn decide(&self, session: &Session, proxy: FrontProxy) -> Answer {
-        let source = peer_of(session).map(|peer| peer.ip().to_canonical());
+        let peer = peer_of(session).map(|peer| peer.ip().to_canonical());
         let header = session.req_header();
         let policy = match proxy {
             FrontProxy::Envoy if has_fragment(session) => Err(Ambiguity::Character.into()),
-            _ => self.policy(header, source, proxy),
+            _ => self.policy(header, peer, proxy),
         };
+        let source = self.client(peer, || description::client(&header.headers, proxy));
         match self.judge(source, &header.headers, policy).await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
             Verdict::Denied(denial) => Answer::sub_request_denied(&denial),
             Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN),
+        }
+    }
+
+    /// Returns where the original request came from: for a front proxy what it says, if anything, and for
+    /// anybody else its own address.
+    pub(super) fn client(
+        &self,
+        peer: Option<IpAddr>,
+        described: impl FnOnce() -> Option<IpAddr>,
+    ) -> Option<IpAddr> {
+        match trust(peer, &self.rules.load().trusted_proxies) {
+            Ok(()) => described(),
+            Err(_) => peer,
         }
     }
 

@@ -1,7 +1,7 @@
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::auth::{NAME_CHARS, Totp};
+use crate::auth::{NAME_CHARS, Totp, Usage};
 
 const SEED: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 const OTHER: &str = "PZKBPTHDGSLZBKIZPZKBPTHDGSLZBKIZ";
@@ -26,6 +26,10 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         totp: Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
         parameters,
         state: State::Enabled,
+        terms: Terms::default(),
+        previous: None,
+        pardoned: UnixTime::from_secs(0),
+        usage: Usage::default(),
         created: NOW,
         updated: NOW,
     }

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::auth::{Parameters, Seed, State};
+use crate::auth::{Parameters, Seed, State, Terms};
 use crate::store::{Options, open};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
@@ -33,6 +33,7 @@ fn new(name: &str) -> NewIdentity {
         principal: principal(name),
         seed: Seed::generate().unwrap(),
         parameters: Parameters::default(),
+        terms: Terms::default(),
     }
 }
 

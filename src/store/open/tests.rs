@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, UnixTime};
+use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, Terms, UnixTime};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
@@ -27,6 +27,7 @@ async fn create(store: &Cached, name: &str) {
         principal: Principal::new(name, "r", 128).unwrap(),
         seed: Seed::from_bytes(b"canary-canary-canary").unwrap(),
         parameters: Parameters::default(),
+        terms: Terms::default(),
     };
     store.create(new, NOW).await.unwrap();
 }

@@ -1,0 +1,154 @@
+//! One-time use: which steps of an identity are spent (RFC 6238 §5.2).
+//!
+//! A step counts, not the text of its token. With a step all before it are spent, so the steps of an
+//! identity lie in stretches. A new stretch begins where a step is far above all others, as after a
+//! pause, or when the clock has jumped forward: when it comes back, what lies between is open still, and
+//! what was spent on either side stays spent.
+
+use super::totp::Step;
+
+/// The most stretches that are kept; beyond that the two lowest become one.
+const STRETCHES: usize = 64;
+
+/// The spent steps of an identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// First and last step of each stretch, in order, apart from each other.
+    stretches: Vec<(u64, u64)>,
+}
+
+impl Spent {
+    /// Spends a step, and with it those before it that a token could still be of; says whether it was to
+    /// be had. `window` is how many steps are accepted on each side.
+    pub fn spend(&mut self, step: Step, window: u8) -> bool {
+        let Step(step) = step;
+        if self.holds(step) {
+            return false;
+        }
+        // Every step that is accepted at some time together with this one.
+        let reach = 2 * u64::from(window);
+        let mut merged = (step.saturating_sub(reach), step);
+        self.stretches.retain(|&(first, last)| {
+            let is_near = last.saturating_add(1) >= merged.0 && first <= merged.1;
+            if is_near {
+                merged = (merged.0.min(first), merged.1.max(last));
+            }
+            !is_near
+        });
+        let place = self.stretches.partition_point(|it| it.0 < merged.0);
+        self.stretches.insert(place, merged);
+        if let [lowest, second, ..] = self.stretches[..]
+            && self.stretches.len() > STRETCHES
+        {
+            self.stretches.splice(..2, [(lowest.0, second.1)]);
+        }
+        true
+    }
+
+    fn holds(&self, step: u64) -> bool {
+        let mut stretches = self.stretches.iter();
+        stretches.any(|&(first, last)| (first..=last).contains(&step))
+    }
+
+    /// Returns the stretches as bytes: each as two numbers of eight bytes, most significant first.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let numbers = self.stretches.iter().flat_map(|it| [it.0, it.1]);
+        numbers.flat_map(u64::to_be_bytes).collect()
+    }
+
+    /// Reads what [`Spent::to_bytes`] has written; none of anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        let (pairs, odd) = numbers.as_chunks::<2>();
+        let stretches = pairs
+            .iter()
+            .map(|&[first, last]| (u64::from_be_bytes(first), u64::from_be_bytes(last)))
+            .collect::<Vec<_>>();
+        let is_ordered = stretches.iter().all(|it| it.0 <= it.1)
+            && stretches.is_sorted_by(|one, other| one.1 < other.0);
+        (rest.is_empty() && odd.is_empty() && is_ordered).then_some(Self { stretches })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spend(spent: &mut Spent, step: u64) -> bool {
+        let is_had = spent.spend(Step(step), 1);
+        assert_eq!(Spent::from_bytes(&spent.to_bytes()).as_ref(), Some(&*spent));
+        is_had
+    }
+
+    #[test]
+    fn step_is_had_once_and_none_before_it() {
+        let mut spent = Spent::default();
+        assert!(spend(&mut spent, 100));
+        // What no token can be of any more need not be held.
+        for step in [100, 99, 98] {
+            assert!(!spend(&mut spent, step), "{step}");
+        }
+        assert!(spend(&mut spent, 101));
+        assert!(spend(&mut spent, 103));
+        assert!(!spend(&mut spent, 102));
+    }
+
+    #[test]
+    fn clock_that_jumps_forward_and_back_strands_nobody_and_reopens_nothing() {
+        let mut spent = Spent::default();
+        assert!(spend(&mut spent, 100));
+        for step in 220..300 {
+            assert!(spend(&mut spent, step));
+        }
+        // The first token of an identity may be of such a time too.
+        let mut first = Spent::default();
+        assert!(spend(&mut first, 220) && spend(&mut first, 101));
+        // Back: the next step is to be had at once, and none that was.
+        assert!(spend(&mut spent, 101));
+        assert!(!spend(&mut spent, 101) && !spend(&mut spent, 100));
+        for step in 102..=217 {
+            assert!(spend(&mut spent, step), "{step}");
+        }
+        for step in 218..300 {
+            assert!(!spend(&mut spent, step), "{step}");
+        }
+        assert!(spend(&mut spent, 300));
+    }
+
+    #[test]
+    fn clock_that_jumps_back_reopens_nothing() {
+        let mut spent = Spent::default();
+        for step in 100..400 {
+            spend(&mut spent, step);
+        }
+        assert!((98..400).all(|step| !spend(&mut spent, step)));
+    }
+
+    #[test]
+    fn pauses_take_bounded_room() {
+        let mut spent = Spent::default();
+        for pause in 1..10_000 {
+            assert!(spend(&mut spent, pause * 50));
+            assert!(!spend(&mut spent, pause * 50));
+        }
+        assert_eq!(spent.to_bytes().len(), STRETCHES * 16);
+        assert!(!spend(&mut spent, 50));
+    }
+
+    #[test]
+    fn last_steps_of_time_do_not_overflow() {
+        let mut spent = Spent::default();
+        assert!(spend(&mut spent, u64::MAX));
+        assert!(!spend(&mut spent, u64::MAX));
+        assert!(Spent::default().spend(Step(0), 10));
+    }
+
+    #[test]
+    fn what_was_not_written_here_is_not_read() {
+        for bytes in [&[0; 7][..], &[0; 8], &[0; 15], &[0; 32], &[255; 24]] {
+            assert_eq!(Spent::from_bytes(bytes), None, "{bytes:?}");
+        }
+        let backwards = [1_u64, 0].map(u64::to_be_bytes).concat();
+        assert_eq!(Spent::from_bytes(&backwards), None);
+    }
+}

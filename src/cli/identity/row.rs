@@ -1,0 +1,152 @@
+//! An identity as it is printed.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::time::{Duration, UNIX_EPOCH};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use qrcode::QrCode;
+use qrcode::render::unicode;
+use serde::Serialize;
+
+use crate::auth::{Identity, Seed, State, Strength, UnixTime};
+use crate::cli::output::Output;
+
+/// Prints an identity, and its seed where it is shown this once.
+pub(super) fn print(identity: &Identity, seed: Option<&Seed>, output: Output) {
+    let seed = seed.map(Seed::to_base32);
+    let mut row = Row::new(identity);
+    row.seed = seed.as_ref().map(|seed| seed.as_str());
+    row.uri = row.seed.map(|seed| uri(identity, seed));
+    output.print(&row, || row.text());
+}
+
+/// An identity as it is printed.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: i64,
+    name: &'a str,
+    realm: &'a str,
+    state: &'static str,
+    algorithm: &'static str,
+    digits: u8,
+    period: u16,
+    /// `good`, `weak` (fewer than 128 bits) or `broken` (does not open).
+    seed_strength: &'static str,
+    created: u64,
+    updated: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<&'a str>,
+    /// To the minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used: Option<u64>,
+    /// How many steps the last token was ahead.
+    drift: i64,
+    /// Until when the seed before counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_until: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_last_used: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+}
+
+impl<'a> Row<'a> {
+    fn new(identity: &'a Identity) -> Self {
+        Self {
+            id: identity.id.0,
+            name: identity.principal.name(),
+            realm: identity.principal.realm(),
+            state: match identity.state {
+                State::Enabled => "enabled",
+                State::Disabled => "disabled",
+            },
+            algorithm: identity.parameters.algorithm().as_str(),
+            digits: identity.parameters.digits(),
+            period: identity.parameters.period(),
+            seed_strength: match identity.totp.as_ref().map(|totp| totp.seed().strength()) {
+                Some(Strength::Good) => "good",
+                Some(Strength::Weak) => "weak",
+                None => "broken",
+            },
+            created: identity.created.as_secs(),
+            updated: identity.updated.as_secs(),
+            not_before: identity.terms.not_before.map(UnixTime::as_secs),
+            expires: identity.terms.expires.map(UnixTime::as_secs),
+            comment: identity.terms.comment.as_deref(),
+            last_used: identity.usage.used().map(UnixTime::as_secs),
+            drift: identity.usage.drift(),
+            previous_until: identity.previous.as_ref().map(|it| it.until.as_secs()),
+            previous_last_used: identity.usage.previous_used().map(UnixTime::as_secs),
+            seed: None,
+            uri: None,
+        }
+    }
+
+    /// Control characters in names are escaped: a name cannot draw on the terminal.
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{:>6}  {}@{}  {}  {} {} digits {} s  seed {}",
+            self.id,
+            self.name.escape_debug(),
+            self.realm.escape_debug(),
+            self.state,
+            self.algorithm,
+            self.digits,
+            self.period,
+            self.seed_strength,
+        );
+        for (what, when) in [
+            ("not before", self.not_before),
+            ("expires", self.expires),
+            ("last used", self.last_used),
+            ("seed before counts until", self.previous_until),
+            ("seed before last used", self.previous_last_used),
+        ] {
+            if let Some(when) = when {
+                let when = UNIX_EPOCH.checked_add(Duration::from_secs(when));
+                let when = when.map(|when| humantime::format_rfc3339_seconds(when).to_string());
+                let _ = write!(text, "  {what} {}", when.unwrap_or_default());
+            }
+        }
+        if self.drift != 0 {
+            let _ = write!(text, "  clock {:+} steps", self.drift);
+        }
+        if let Some(comment) = self.comment {
+            let _ = write!(text, "  {}", comment.escape_debug());
+        }
+        if let (Some(seed), Some(uri)) = (self.seed, &self.uri) {
+            let _ = write!(
+                text,
+                "\n        seed, shown only now: {seed}\n        {uri}"
+            );
+            if std::io::stdout().is_terminal()
+                && let Ok(code) = QrCode::new(uri)
+            {
+                let code = code.render::<unicode::Dense1x2>().build();
+                let _ = write!(text, "\n{code}");
+            }
+        }
+        text
+    }
+}
+
+/// Writes what apps that make tokens take, by text or as a QR code.
+fn uri(identity: &Identity, seed: &str) -> String {
+    let who = &identity.principal;
+    let label = format!("{}@{}", who.name(), who.realm());
+    let label = utf8_percent_encode(&label, NON_ALPHANUMERIC);
+    let parameters = identity.parameters;
+    format!(
+        "otpauth://totp/realmgate:{label}?secret={seed}&issuer=realmgate&algorithm={}&digits={}&period={}",
+        parameters.algorithm(),
+        parameters.digits(),
+        parameters.period(),
+    )
+}

@@ -1,0 +1,64 @@
+//! When an identity may authenticate, as it is typed.
+
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use crate::auth::{Terms, UnixTime};
+
+/// When an identity may authenticate.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct TermsArgs {
+    /// Not before this: a time such as 2027-01-31T12:00:00Z, a duration from now such as 30d, or never, for
+    /// no such limit
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<Limit>,
+    /// Not from this on, likewise
+    #[arg(long, value_name = "TIME")]
+    expires: Option<Limit>,
+    /// What it is for, at most 256 characters; empty for nothing
+    #[arg(long, value_parser = comment)]
+    comment: Option<String>,
+}
+
+/// A time that was typed; none for `never`.
+#[derive(Clone, Copy, Debug)]
+struct Limit(Option<UnixTime>);
+
+impl FromStr for Limit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        let from_now = humantime::parse_duration(text).ok();
+        let at = from_now.and_then(|duration| SystemTime::now().checked_add(duration));
+        let at = at.or_else(|| humantime::parse_rfc3339_weak(text).ok());
+        at.map(|at| Self(Some(at.into())))
+            .ok_or("expected a time such as 2027-01-31T12:00:00Z, a duration such as 30d, or never")
+    }
+}
+
+impl TermsArgs {
+    /// Returns the terms with what was typed in the place of what there is.
+    pub(super) fn of(&self, old: Terms) -> Terms {
+        let comment = match &self.comment {
+            None => old.comment,
+            Some(comment) if comment.is_empty() => None,
+            Some(comment) => Some(comment.as_str().into()),
+        };
+        Terms {
+            not_before: self.not_before.map_or(old.not_before, |limit| limit.0),
+            expires: self.expires.map_or(old.expires, |limit| limit.0),
+            comment,
+        }
+    }
+}
+
+fn comment(text: &str) -> Result<String, String> {
+    let most = Terms::COMMENT_CHARS;
+    if text.chars().count() > most || text.contains('\0') {
+        return Err(format!("expected at most {most} characters, no NUL"));
+    }
+    Ok(text.to_owned())
+}

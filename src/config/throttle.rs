@@ -1,0 +1,105 @@
+//! How often somebody may be wrong, and a token right.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::raw;
+use super::scalar::part;
+use super::source::Source;
+use crate::auth::{PrincipalRef, ThrottleSettings};
+
+impl Source<'_> {
+    pub(super) fn throttle(&self, raw: &raw::Throttle) -> Result<ThrottleSettings, ConfigError> {
+        let default = ThrottleSettings::default();
+        let duration = |key: &str, raw: &raw::Opt<String>, default: Duration| {
+            let key = format!("throttle.{key}");
+            let duration = self.duration(&key, raw.as_ref(), 0)?;
+            match raw {
+                None => Ok(default),
+                Some(raw) if duration.subsec_nanos() != 0 => {
+                    Err(self.refuse(&key, raw, "whole seconds"))
+                }
+                Some(_) => Ok(duration),
+            }
+        };
+        let number = |key: &str, raw: &raw::Opt<i64>, default| {
+            self.number(
+                &format!("throttle.{key}"),
+                raw.as_ref(),
+                default,
+                1..=1_000_000,
+            )
+        };
+        let settings = ThrottleSettings {
+            failures: number("failures", &raw.failures, default.failures)?,
+            source_failures: number(
+                "source_failures",
+                &raw.source_failures,
+                default.source_failures,
+            )?,
+            delay: duration("delay", &raw.delay, default.delay)?,
+            longest_delay: duration("longest_delay", &raw.longest_delay, default.longest_delay)?,
+            forget: duration("forget", &raw.forget, default.forget)?,
+            trust: duration("trust", &raw.trust, default.trust)?,
+            capacity: self.number(
+                "throttle.capacity",
+                raw.capacity.as_ref(),
+                default.capacity,
+                1024..=100_000_000,
+            )?,
+        };
+        let pairs = [
+            (
+                "throttle.longest_delay",
+                &raw.longest_delay,
+                settings.longest_delay,
+            ),
+            ("throttle.delay", &raw.delay, settings.delay),
+        ];
+        let [longest, delay] = pairs;
+        let forget = ("throttle.forget", &raw.forget, settings.forget);
+        for (long, short) in [(longest, delay), (forget, longest)] {
+            if long.2 < short.2
+                && let Some(set) = long.1.as_ref().or(short.1.as_ref())
+            {
+                let shown = format!("\"{}\"", humantime::format_duration(long.2));
+                let expected = format!(
+                    "at least {} ({})",
+                    short.0,
+                    humantime::format_duration(short.2)
+                );
+                return Err(self.refuse_as(long.0, shown, set.span(), expected));
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Returns the realms whose tokens are good for one use.
+    pub(super) fn once(
+        &self,
+        raw: &BTreeMap<String, Spanned<raw::Table<raw::Realm>>>,
+        limit: usize,
+    ) -> Result<Vec<Box<str>>, ConfigError> {
+        let mut once = Vec::new();
+        for (name, table) in raw {
+            if PrincipalRef::new("-", name, limit).is_err() {
+                let expected = format!("the name of a realm, {}", part(limit));
+                return Err(self.refuse_as("realm", format!("{name:?}"), table.span(), expected));
+            }
+            if let Some(reuse) = &table.get_ref().0.reuse {
+                match &**reuse.get_ref() {
+                    "window" => {}
+                    "once" => once.push(name.as_str().into()),
+                    _ => {
+                        let key = format!("realm.{name}.reuse");
+                        return Err(self.refuse(&key, reuse, r#""window" or "once""#));
+                    }
+                }
+            }
+        }
+        Ok(once)
+    }
+}
