@@ -292,6 +292,8 @@ fn one_time_token_is_not_good_while_it_cannot_be_noted() {
         .unwrap();
     let reply = get(gate.gateway, "/x", &caller.fields());
     assert_eq!(reply.status, 503, "{reply:?}");
+    let id = reply.field("X-Request-Id").unwrap();
+    assert!(gate.log().contains(id), "{id}: {}", gate.log());
     assert_eq!(upstream.seen(), [""; 0]);
     drop(held);
 }

@@ -165,6 +165,8 @@ fn upstream_has_as_many_requests_under_way_as_it_may_and_no_more() {
     until("two are under way", || upstream.seen().len() == 2);
     let reply = get(address, "/x", "");
     assert_eq!((reply.status, &*reply.body), (503, "upstream is busy\n"));
+    let id = reply.field("X-Request-Id").unwrap();
+    assert!(gate.log().contains(id), "{id}: {}", gate.log());
     for request in under_way {
         assert_eq!(request.join().unwrap(), 200);
     }

@@ -8,6 +8,23 @@ pub(super) const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
 
 pub(super) const TOO_LONG: &str = "the body is too large\n";
 
+/// What a request has come to when it fails.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// The client has sent its body to the end.
+    pub(super) is_sent: bool,
+    /// The header of an answer has gone to the client.
+    pub(super) is_answered: bool,
+}
+
+/// Says whether an error speaks against the peer. One that does not say a word has failed; one that waits
+/// for the rest of a body, or pauses in its answer, may be as well as any.
+pub(super) fn is_of_the_peer(error: &Error, progress: Progress) -> bool {
+    let is_silence = *error.etype() == ErrorType::ReadTimedout;
+    let is_excused = !progress.is_sent || progress.is_answered;
+    *error.esource() == ErrorSource::Upstream && !(is_silence && is_excused)
+}
+
 /// Returns the answer to an error as status and line; no status where nobody waits for one.
 pub(super) fn answer_to(error: &Error) -> (Option<StatusCode>, &'static str) {
     match (error.esource(), error.etype()) {
@@ -20,8 +37,15 @@ pub(super) fn answer_to(error: &Error) -> (Option<StatusCode>, &'static str) {
         }
         (
             ErrorSource::Downstream,
-            ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
+            ErrorType::WriteError
+            | ErrorType::WriteTimedout
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed,
         ) => (None, ""),
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => (
+            Some(StatusCode::REQUEST_TIMEOUT),
+            "the body came too slowly\n",
+        ),
         (ErrorSource::Downstream, _) => (Some(StatusCode::BAD_REQUEST), "bad request\n"),
         (_, ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
             (Some(StatusCode::GATEWAY_TIMEOUT), "upstream timed out\n")

@@ -13,7 +13,7 @@ use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 
 use super::answer::Answer;
 use super::bounds;
@@ -28,7 +28,7 @@ use super::upstream::{Chosen, Next, UnderWay, Upstream};
 use crate::auth::{Authority, Permit};
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
 use crate::telemetry::{UpstreamEvent, metrics};
-use failure::{NO_PEER, TOO_LONG};
+use failure::{NO_PEER, Progress, TOO_LONG};
 use question::announced;
 
 /// The door.
@@ -96,7 +96,7 @@ impl ProxyHttp for Proxy {
         {
             return Ok(true);
         }
-        match self.decide(session, rules).await {
+        match self.decide(session, rules, context.id).await {
             Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
                 session.set_keepalive(None);
                 let answer = Answer::line(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
@@ -177,6 +177,15 @@ impl ProxyHttp for Proxy {
         {
             session.set_keepalive(None);
         }
+        if response.version == Version::HTTP_10 {
+            // Each hop says its own version (RFC 9110 §6.2).
+            response.set_version(Version::HTTP_11);
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // No body is waited for any more, and who may be silent is the upstream's to say.
+            let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+            session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
+        }
         let route = context.admitted.as_ref().and_then(Admitted::route);
         let Some(route) = route.filter(|_| !response.status.is_informational()) else {
             return Ok(());
@@ -234,7 +243,7 @@ impl ProxyHttp for Proxy {
         // A connection that was kept open may well end.
         let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen)
-            && *error.esource() == ErrorSource::Upstream
+            && failure::is_of_the_peer(&error, progress_of(session))
         {
             if !is_reused {
                 upstream.failed(chosen);
@@ -256,13 +265,21 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> FailToProxy {
         let (status, line) = failure::answer_to(error);
+        let progress = progress_of(session);
         let cause = error.etype().as_str();
         match status {
             None => tracing::debug!(request = %context.id, cause, "the client is gone"),
+            Some(_) if progress.is_answered => {
+                if failure::is_of_the_peer(error, progress) {
+                    tracing::warn!(request = %context.id, cause, "the answer broke off");
+                } else {
+                    tracing::debug!(request = %context.id, cause, "nothing was said for too long");
+                }
+            }
             Some(status) => tracing::warn!(request = %context.id, %status, cause, "failed"),
         }
         if let Some(status) = status
-            && session.response_written().is_none()
+            && !progress.is_answered
         {
             session.set_keepalive(None);
             let mut answer = Answer::line(status, line);
@@ -293,6 +310,17 @@ impl ProxyHttp for Proxy {
     /// Goes into Pingora's error logs, where a path or query could hold a secret.
     fn request_summary(&self, session: &Session, context: &Context) -> String {
         format!("{} request {}", session.req_header().method, context.id)
+    }
+}
+
+/// Returns what a request has come to.
+fn progress_of(session: &mut Session) -> Progress {
+    let is_answer = |header: &ResponseHeader| {
+        !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS
+    };
+    Progress {
+        is_sent: session.is_body_done(),
+        is_answered: session.response_written().is_some_and(is_answer),
     }
 }
 

@@ -12,11 +12,12 @@ use super::{Admitted, Proxy};
 use crate::auth::{Attempt, Decision, UnixTime};
 use crate::gateway::answer::Answer;
 use crate::gateway::peer_of;
+use crate::gateway::request_id::RequestId;
 use crate::gateway::route::Question;
 use crate::gateway::rules::Rules;
 use crate::gateway::target::{Target, host_of, is_plain_method};
 use crate::gateway::upstream::Upstream;
-use crate::headers::Scratch;
+use crate::headers::{Scratch, X_REQUEST_ID};
 use crate::telemetry::{self, Door, metrics};
 
 /// What a client may do instead; the upstream may know more.
@@ -29,9 +30,14 @@ impl Proxy {
         &self,
         session: &Session,
         rules: Arc<Rules>,
+        id: RequestId,
     ) -> Result<Admitted, Answer> {
         let header = session.req_header();
         let bad = |line| Answer::line(StatusCode::BAD_REQUEST, line);
+        let named = |mut answer: Answer| {
+            answer.fields.push((X_REQUEST_ID, id.value()));
+            answer
+        };
         let host = host(header).ok_or_else(|| bad("bad host\n"))?;
         if !is_plain_method(header.method.as_str()) {
             return Err(bad("bad method\n"));
@@ -68,8 +74,9 @@ impl Proxy {
                 metrics().permitted(Door::Proxy);
                 let upstream = rules.upstreams.get(route.upstream);
                 let busy = || {
-                    tracing::warn!(route = %route.name, "too many requests under way");
-                    Answer::line(StatusCode::SERVICE_UNAVAILABLE, "upstream is busy\n")
+                    tracing::warn!(request = %id, route = %route.name, "too many requests under way");
+                    let line = "upstream is busy\n";
+                    named(Answer::line(StatusCode::SERVICE_UNAVAILABLE, line))
                 };
                 let under_way = upstream.and_then(Upstream::enter).ok_or_else(busy)?;
                 Ok(Admitted {
@@ -81,7 +88,14 @@ impl Proxy {
             }
             Decision::Denial(denial) => {
                 telemetry::denied(Door::Proxy, Some(&route.name), &attempt, &denial);
-                Err(Answer::denied(&denial))
+                let answer = Answer::denied(&denial);
+                Err(match answer.status {
+                    StatusCode::SERVICE_UNAVAILABLE => {
+                        tracing::warn!(request = %id, "authentication unavailable");
+                        named(answer)
+                    }
+                    _ => answer,
+                })
             }
         }
     }

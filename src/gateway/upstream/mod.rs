@@ -200,6 +200,11 @@ impl Upstream {
         &self.settings.name
     }
 
+    /// Returns how long a peer may be silent.
+    pub(crate) fn read_timeout(&self) -> Duration {
+        self.settings.read_timeout
+    }
+
     /// Returns how often a connection may be tried.
     pub(crate) fn tries(&self) -> usize {
         self.settings.tries

@@ -5,6 +5,7 @@ mod grpc;
 mod headers;
 mod health;
 mod rewrite;
+mod silence;
 mod streaming;
 mod target;
 mod upstream;
@@ -163,6 +164,8 @@ fn no_route_is_404_and_dead_upstream_502_and_slow_one_504() {
     assert_eq!(reply.field("X-Request-Id").unwrap().len(), 32);
     let reply = get(gate.gateway, "/slow", "");
     assert_eq!((reply.status, &*reply.body), (504, "upstream timed out\n"));
+    let id = reply.field("X-Request-Id").unwrap();
+    assert!(gate.log().contains(id), "{id}: {}", gate.log());
 }
 
 #[test]

@@ -176,6 +176,22 @@ fn nobody_is_told_to_go_on_who_is_refused() {
 }
 
 #[test]
+fn upstream_that_fails_after_100_is_502() {
+    let (gate, _tape) = gate(|connection| {
+        let head = connection.read_to(0, b"\r\n\r\n").unwrap();
+        connection.write(b"HTTP/1.1 100 Continue\r\n\r\n");
+        connection.read_to(head, b"hello").unwrap();
+    });
+    let request = "POST /public HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+        Content-Length: 5\r\n\r\n";
+    let mut client = Client::send(&gate, request);
+    assert!(client.take("\r\n\r\n").starts_with("HTTP/1.1 100 "));
+    client.stream.write_all(b"hello").unwrap();
+    let answer = client.rest();
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+}
+
+#[test]
 fn head_has_the_fields_of_get_and_no_body() {
     let (gate, tape) = gate(|connection| {
         let mut from = 0;
@@ -229,6 +245,26 @@ fn answer_that_ends_with_its_connection_is_whole() {
     let answer = Client::send(&gate, request).rest();
     assert!(answer.contains("hello"), "{answer}");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// RFC 9110 §6.2: each hop says its own version.
+#[test]
+fn answer_of_an_older_version_becomes_one_of_the_gateways() {
+    let (gate, tape) = gate(|connection| {
+        connection.read_to(0, b"\r\n\r\n");
+        connection.write(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let request = "GET /public HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = Client::send(&gate, request);
+    for _ in 0..2 {
+        let head = client.take("\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        client.take("ok");
+        client.stream.write_all(request.as_bytes()).unwrap();
+    }
+    until("the third has come", || {
+        tape.heard().matches("GET /public").count() == 3
+    });
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! Connections on which nothing is said for a while: whose silence it is, and what comes of it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Gate, PATIENCE, get, parse, until};
+use crate::tape::{Play, Tape};
+
+/// A gateway whose peer may fail once before it is ejected, with more settings of the upstream's.
+fn gate(play: Play, upstream: &str) -> (Gate, Tape) {
+    let tape = Tape::playing(play);
+    let gate = Gate::start(&format!(
+        "[timeouts]\nread = '1s'\n{}eject_failures = 1\neject_time = '1h'\n{upstream}\n",
+        tape.routes()
+    ));
+    (gate, tape)
+}
+
+fn send(gate: &Gate, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(gate.gateway).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// Says that the peer is held to be as good as before.
+#[track_caller]
+fn nobody_was_ejected(gate: &Gate) {
+    let figures = get(gate.service, "/metrics", "").body;
+    let ejected = "realmgate_upstream_peers{upstream=\"app\",state=\"ejected\"} 0\n";
+    assert!(figures.contains(ejected), "{figures}{}", gate.log());
+}
+
+const WAIT: Play = |connection| {
+    connection.read_to(0, b"never");
+};
+
+const UPLOAD: &str = "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab";
+
+#[test]
+fn client_whose_body_stops_is_told_that_it_came_too_slowly() {
+    let (gate, _tape) = gate(WAIT, "");
+    let mut answer = Vec::new();
+    send(&gate, UPLOAD).read_to_end(&mut answer).unwrap();
+    let reply = parse(&answer);
+    assert_eq!(
+        (reply.status, &*reply.body),
+        (408, "the body came too slowly\n")
+    );
+    nobody_was_ejected(&gate);
+}
+
+#[test]
+fn peer_that_waits_for_a_client_has_not_failed() {
+    let (gate, _tape) = gate(WAIT, "read_timeout = '300ms'");
+    let mut answer = Vec::new();
+    send(&gate, UPLOAD).read_to_end(&mut answer).unwrap();
+    assert_eq!(parse(&answer).status, 504);
+    nobody_was_ejected(&gate);
+}
+
+#[test]
+fn peer_that_says_nothing_has_failed() {
+    let (gate, _tape) = gate(WAIT, "read_timeout = '300ms'");
+    assert_eq!(get(gate.gateway, "/public", "").status, 504);
+    assert!(gate.log().contains("gets no requests"), "{}", gate.log());
+}
+
+#[test]
+fn peer_whose_stream_pauses_has_not_failed() {
+    let (gate, _tape) = gate(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\n");
+            connection.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+            connection.read_to(0, b"never");
+        },
+        "read_timeout = '300ms'",
+    );
+    let mut answer = Vec::new();
+    let mut stream = send(&gate, "GET /public HTTP/1.1\r\nHost: a\r\n\r\n");
+    // It ends, without the end of the chunks.
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.ends_with(b"\r\n1\r\nx\r\n"), "{answer:?}");
+    nobody_was_ejected(&gate);
+}
+
+const UPGRADE: &str = "GET /public HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Goes over to another protocol, and says each `ping` back.
+const SWITCH: Play = |connection| {
+    let mut from = connection.read_to(0, b"\r\n\r\n").unwrap();
+    connection.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    while let Some(end) = connection.read_to(from, b"ping") {
+        from = end;
+        connection.write(b"pong");
+    }
+};
+
+fn upgraded(gate: &Gate) -> TcpStream {
+    let mut stream = send(gate, UPGRADE);
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    stream
+}
+
+#[test]
+fn web_socket_may_be_silent_for_as_long_as_its_upstream_may() {
+    let (gate, _tape) = gate(SWITCH, "read_timeout = '1h'");
+    let mut stream = upgraded(&gate);
+    for pause in [0, 2500] {
+        // Longer than the next bytes of a request are waited for.
+        thread::sleep(Duration::from_millis(pause));
+        stream.write_all(b"ping").unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"pong");
+    }
+}
+
+#[test]
+fn web_socket_that_is_silent_for_longer_ends_without_a_fault() {
+    let (gate, _tape) = gate(SWITCH, "read_timeout = '300ms'");
+    let mut rest = Vec::new();
+    let _ = upgraded(&gate).read_to_end(&mut rest);
+    assert!(rest.is_empty(), "{rest:?}");
+    until("it has ended", || {
+        let figures = get(gate.service, "/metrics", "").body;
+        figures.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
+    });
+    nobody_was_ejected(&gate);
+    assert!(!gate.log().contains("WARN"), "{}", gate.log());
+}
