@@ -1,4 +1,4 @@
-.PHONY: demo test lint release setup
+.PHONY: demo test transcripts lint release setup
 
 # Sets up what is missing, builds, and shows the three doors on an embedded store.
 demo: setup
@@ -8,6 +8,10 @@ demo: setup
 test:
 	scripts/setup test
 	cargo test --locked --no-fail-fast
+
+# How many of the exchanges recorded of ungleich-otp are answered as they were, and which differ, and why.
+transcripts: setup
+	cargo test --locked --quiet --test it -- --nocapture compat::replay::recorded
 
 # Format, clippy, and the licences, sources and bans of every dependency.
 lint:
