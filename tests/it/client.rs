@@ -1,7 +1,7 @@
 //! `realmgate client` against a running server, and against servers that behave badly.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -347,6 +347,61 @@ fn server_that_hangs_is_left_after_the_timeout() {
         "did not answer within 1 s",
     );
     assert_eq!(server.requests.load(Ordering::SeqCst), 1);
+}
+
+/// Passes connections on to `to`, but for the first `dropped`, which it closes at once. Counts all.
+fn stumbling(to: SocketAddr, dropped: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for near in listener.incoming() {
+            let near = near.unwrap();
+            if counted.fetch_add(1, Ordering::SeqCst) < dropped {
+                continue;
+            }
+            let far = TcpStream::connect(to).unwrap();
+            let ways = [
+                (near.try_clone().unwrap(), far.try_clone().unwrap()),
+                (far, near),
+            ];
+            for (mut from, mut to) in ways {
+                thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    (address, count)
+}
+
+#[test]
+fn connection_that_could_not_be_made_is_tried_three_times_in_all() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let tls = Nginx::serve(&format!(
+        "listen ADDRESS ssl; ssl_certificate {cert}; ssl_certificate_key {key};
+         location / {{ proxy_pass http://{}; }}",
+        gate.service
+    ));
+    for (dropped, reached) in [(0, 1), (2, 3), (3, 3)] {
+        let (address, count) = stumbling(tls.address, dropped);
+        let output = client(&["list"])
+            .args(as_caller(&format!("https://{address}"), &admin))
+            .env("SSL_CERT_FILE", &cert)
+            .output()
+            .unwrap();
+        if dropped < 3 {
+            assert!(output.status.success(), "{}", stderr(&output));
+        } else {
+            fails(&output, 3, "cannot be reached");
+        }
+        assert_eq!(count.load(Ordering::SeqCst), reached, "{dropped}");
+    }
 }
 
 #[test]
