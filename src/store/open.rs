@@ -24,7 +24,7 @@ const APPLICATION_ID: i32 = 0x726c_6d67;
 static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
     Migrations::new(vec![
         M::up(include_str!("schema/001_identity.sql")),
-        M::up(include_str!("schema/003_guard.sql")),
+        M::up(include_str!("schema/002_guard.sql")),
     ])
 });
 
