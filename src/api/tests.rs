@@ -12,7 +12,7 @@ use super::*;
 use crate::auth::{
     Counts, NewIdentity, Principal, Seed, Settings, Store, Terms, ThrottleSettings, Totp, UnixTime,
 };
-use crate::store::{CacheOptions, Options, open};
+use crate::store::{CacheOptions, KeySource, Options, open};
 
 mod answers;
 mod identities;
@@ -131,7 +131,7 @@ fn options(dir: &Path) -> Options {
     let hour = Duration::from_secs(3600);
     Options {
         path: dir.join("r.db"),
-        key_file: dir.join("r.key"),
+        key: KeySource::File(dir.join("r.key")),
         readers: 1,
         timeout: Duration::from_secs(5),
         cache: CacheOptions {

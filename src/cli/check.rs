@@ -41,7 +41,7 @@ fn text(config: &Config, from: &str) -> String {
         text,
         "store:    {} sealed with {}",
         config.store.path.display(),
-        config.store.key_file.display()
+        config.store.key
     );
     let proxies: Vec<_> = config
         .service
@@ -102,7 +102,8 @@ fn json(config: &Config) -> serde_json::Value {
         "serve_api": config.gateway.serve_api,
         "grpc": config.grpc,
         "store": config.store.path,
-        "key_file": config.store.key_file,
+        "key": config.store.key.to_string(),
+        "key_file": config.store.key.path(),
         "window": config.totp.window,
         "routes": routes,
     })

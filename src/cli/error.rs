@@ -28,6 +28,14 @@ pub(super) enum CliError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Sealing(#[from] store::SealingError),
+    #[error(transparent)]
+    Backup(#[from] store::BackupError),
+    #[error("{0} seeds do not open")]
+    Broken(usize),
+    #[error("core dumps, which would hold seeds, cannot be switched off")]
+    Memory(#[source] io::Error),
+    #[error(transparent)]
     Principal(#[from] PrincipalError),
     #[error(transparent)]
     Parameters(#[from] ParametersError),
@@ -75,6 +83,8 @@ impl CliError {
             Self::NotFound { .. }
             | Self::Taken { .. }
             | Self::Initialised { .. }
+            | Self::Broken(_)
+            | Self::Backup(store::BackupError::Exists(_))
             | Self::Overtaken
             | Self::Tour(_) => 1,
             Self::Client(error) => match error {
@@ -101,12 +111,27 @@ impl CliError {
             | Self::Seed(_)
             | Self::Read(..) => 2,
             Self::CutShort => 4,
-            Self::Open(error) | Self::Start(StartError::Store(error)) => {
-                if error.is_configuration() { 2 } else { 3 }
+            Self::Open(error)
+            | Self::Start(StartError::Store(error))
+            | Self::Backup(store::BackupError::Open(error)) => {
+                if error.is_configuration() {
+                    2
+                } else {
+                    3
+                }
+            }
+            Self::Sealing(error) => {
+                if error.is_configuration() {
+                    2
+                } else {
+                    3
+                }
             }
             Self::Start(StartError::Listen(ListenError::Bind { .. }))
             | Self::Start(_)
             | Self::Store(_)
+            | Self::Backup(_)
+            | Self::Memory(_)
             | Self::Runtime(_)
             | Self::Write(..)
             | Self::Demo(_) => 3,

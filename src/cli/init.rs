@@ -1,5 +1,8 @@
 use std::path::Path;
 
+use serde::Serialize;
+use zeroize::Zeroizing;
+
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::{Output, line};
@@ -10,6 +13,14 @@ pub(super) struct Args {
     /// The name of the identity
     #[arg(long, default_value = "admin")]
     name: String,
+}
+
+/// What is printed: always JSON, for programs that set up others.
+#[derive(Serialize)]
+struct Made<'a> {
+    name: &'a str,
+    realm: &'a str,
+    seed: &'a str,
 }
 
 pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), CliError> {
@@ -28,12 +39,13 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
             .create(new, now())
             .await
             .map_err(|error| CliError::of_change(error, &args.name, realm))?;
-        let value = serde_json::json!({
-            "name": args.name,
-            "realm": realm,
-            "seed": seed.to_base32().as_str(),
-        });
-        line(&value.to_string());
+        let made = Made {
+            name: &args.name,
+            realm,
+            seed: &seed.to_base32(),
+        };
+        let text = serde_json::to_string(&made).unwrap_or_default();
+        line(&Zeroizing::new(text));
         Ok(())
     })
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod backup;
 mod check;
 mod client;
 mod demo;
@@ -7,7 +8,9 @@ mod error;
 mod identity;
 mod import;
 mod init;
+mod key;
 mod local_store;
+mod memory;
 mod output;
 mod secret;
 mod serve;
@@ -53,6 +56,11 @@ enum Command {
     /// Administer the identities of the local store
     #[command(subcommand)]
     Identity(identity::Command),
+    /// Look after the keys that seal the seeds of the local store
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Copy the local store to a file, while it is served too
+    Backup(backup::Args),
     /// Take over the identities of another system
     #[command(subcommand)]
     Import(import::Command),
@@ -66,23 +74,31 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.json);
-    let config = cli.config.as_deref();
-    let outcome = match cli.command {
-        Command::Demo(args) => demo::run(args),
-        Command::Serve(args) => serve::run(&args, config),
-        Command::Check => check::run(config, output),
-        Command::Init(args) => init::run(&args, config, output),
-        Command::Identity(command) => identity::run(command, config, output),
-        Command::Import(command) => import::run(&command, config, output),
-        Command::Client(args) => client::run(&args, output),
-        Command::Token(args) => token::run(&args, output),
-    };
-    match outcome {
+    match memory::protect()
+        .map_err(CliError::Memory)
+        .and_then(|()| execute(cli, output))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output.error(&error);
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+fn execute(cli: Cli, output: Output) -> Result<(), CliError> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Serve(args) => serve::run(&args, config),
+        Command::Check => check::run(config, output),
+        Command::Init(args) => init::run(&args, config, output),
+        Command::Identity(command) => identity::run(command, config, output),
+        Command::Key(command) => key::run(command, config, output),
+        Command::Backup(args) => backup::run(&args, config, output),
+        Command::Import(command) => import::run(&command, config, output),
+        Command::Client(args) => client::run(&args, output),
+        Command::Token(args) => token::run(&args, output),
     }
 }
 

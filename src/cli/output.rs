@@ -3,6 +3,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -26,11 +27,13 @@ impl Output {
 
     /// Prints `value` as JSON, or `text` for people.
     pub(super) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) {
-        if self.json {
-            line(&serde_json::to_string(value).unwrap_or_default());
+        // It may hold a seed.
+        let text = Zeroizing::new(if self.json {
+            serde_json::to_string(value).unwrap_or_default()
         } else {
-            line(&text());
-        }
+            text()
+        });
+        line(&text);
     }
 
     /// Prints an error with its causes on standard error.

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::error::ConfigError;
 use super::raw;
 use super::source::Source;
-use crate::store::{CacheOptions, Options};
+use crate::store::{CacheOptions, KeySource, Keys, Options};
 
 impl Source<'_> {
     pub(super) fn store(
@@ -20,17 +20,11 @@ impl Source<'_> {
             Some(url) => self.database(url)?,
             None => PathBuf::from("realmgate.db"),
         };
-        let key_file = match &raw.key_file {
-            Some(file) if file.get_ref().is_empty() => {
-                return Err(self.refuse("store.key_file", file, "the path of a file"));
-            }
-            Some(file) => PathBuf::from(file.get_ref()),
-            None => path.with_extension("key"),
-        };
-        if key_file == path
+        let key = self.key(raw, &path)?;
+        if key.path() == Some(&path)
             && let Some(set) = raw.key_file.as_ref().or(raw.url.as_ref())
         {
-            let shown = format!("{:?}", key_file.display().to_string());
+            let shown = format!("{:?}", path.display().to_string());
             return Err(self.refuse_as(
                 "store.key_file",
                 shown,
@@ -40,11 +34,52 @@ impl Source<'_> {
         }
         Ok(Options {
             path,
-            key_file,
+            key,
             readers: self.number("store.readers", raw.readers.as_ref(), 2, 1..=32)?,
             timeout: self.duration("store.timeout", raw.timeout.as_ref(), 2_000)?,
             cache: self.cache(cache)?,
         })
+    }
+
+    /// Says where the keys are: in what is configured, else in a credential that is there, else beside the
+    /// database.
+    fn key(&self, raw: &raw::Store, database: &Path) -> Result<KeySource, ConfigError> {
+        let refuse =
+            |file, expected: &str| Err(self.refuse("store.key_file", file, expected.to_owned()));
+        match (&raw.key_file, self.keys()) {
+            (Some(file), _) if file.get_ref().is_empty() => refuse(file, "the path of a file"),
+            (Some(file), Some(_)) => refuse(
+                file,
+                "no key file, since REALMGATE_STORE_KEY holds the key; one of the two",
+            ),
+            (Some(file), None) => {
+                let path = PathBuf::from(file.get_ref());
+                let is_credential = self
+                    .credentials_folder()
+                    .is_some_and(|it| path.starts_with(it));
+                Ok(if is_credential {
+                    KeySource::Credential(path)
+                } else {
+                    KeySource::File(path)
+                })
+            }
+            (None, Some(text)) => std::str::from_utf8(text)
+                .ok()
+                .and_then(Keys::parse)
+                .map(KeySource::Environment)
+                .ok_or(ConfigError::NotAKey),
+            (None, None) => {
+                let credential = self
+                    .credentials_folder()
+                    .map(|it| it.join(KeySource::CREDENTIAL));
+                // One that cannot be looked for is an error later, and no reason to make a key.
+                let credential = credential.filter(|it| it.try_exists().unwrap_or(true));
+                Ok(match credential {
+                    Some(path) => KeySource::Credential(path),
+                    None => KeySource::File(database.with_extension("key")),
+                })
+            }
+        }
     }
 
     /// Returns the path of a database; a refused address may hold a password and is not shown.

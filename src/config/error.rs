@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::store::{KeySource, Keys};
+
 /// Why there is no [`Config`](super::Config).
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -65,6 +67,9 @@ pub enum ConfigError {
     /// An environment variable whose value is not UTF-8.
     #[error("{0}: not UTF-8")]
     VariableNotText(String),
+    /// [`KeySource::VARIABLE`] holds something else than keys, which is not shown.
+    #[error("{variable}: is no key, expected {form}", variable = KeySource::VARIABLE, form = Keys::FORM)]
+    NotAKey,
 }
 
 /// Where a key was given.

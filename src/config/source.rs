@@ -2,13 +2,16 @@
 
 use std::ffi::OsString;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use serde_path_to_error::Segment;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
 use super::error::{ConfigError, Place};
 use super::raw::{Raw, sections};
+use crate::store::KeySource;
 
 /// The prefix of every variable that is looked at.
 const PREFIX: &str = "REALMGATE_";
@@ -23,6 +26,8 @@ pub(super) struct Source<'a> {
     text: String,
     file_len: usize,
     variables: Vec<Variable>,
+    keys: Option<Zeroizing<Vec<u8>>>,
+    credentials: Option<PathBuf>,
 }
 
 struct Variable {
@@ -38,13 +43,25 @@ impl<'a> Source<'a> {
         text: &str,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let mut found: Vec<_> = env.into_iter().filter(|(name, _)| is_ours(name)).collect();
+        let mut found = Vec::new();
+        let (mut keys, mut credentials) = (None, None);
+        for (name, value) in env {
+            if name == KeySource::VARIABLE {
+                keys = Some(Zeroizing::new(value.into_encoded_bytes()));
+            } else if name == "CREDENTIALS_DIRECTORY" {
+                credentials = Some(PathBuf::from(value));
+            } else if is_ours(&name) {
+                found.push((name, value));
+            }
+        }
         found.sort();
         let mut source = Self {
             file,
             text: text.to_owned(),
             file_len: text.len(),
             variables: Vec::new(),
+            keys,
+            credentials,
         };
         for (name, value) in found {
             source.add(&name.to_string_lossy(), value)?;
@@ -92,6 +109,16 @@ impl<'a> Source<'a> {
             let value = value(self.slice(span.clone()), &span);
             section.insert(Spanned::new(span, variable.key.into()), value);
         }
+    }
+
+    /// Returns what [`KeySource::VARIABLE`] holds.
+    pub(super) fn keys(&self) -> Option<&[u8]> {
+        self.keys.as_ref().map(|keys| keys.as_slice())
+    }
+
+    /// Returns the folder in which a service manager puts credentials.
+    pub(super) fn credentials_folder(&self) -> Option<&Path> {
+        self.credentials.as_deref()
     }
 
     /// Refuses a value.

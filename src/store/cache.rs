@@ -306,10 +306,11 @@ impl Inner {
         loop {
             every.tick().await;
             let seen = Seq(this.seen.load(Ordering::SeqCst));
-            match tail.changes(seen).await {
-                Ok(changes) => {
+            match tail.news(seen).await {
+                Ok(news) => {
                     this.tail_fails_since.end();
-                    this.apply(changes);
+                    this.apply(news.changes);
+                    this.database.object(news.missing).await;
                 }
                 Err(error) => {
                     if this.tail_fails_since.begin(this.started) {

@@ -1,22 +1,38 @@
 //! The change log: what any process has committed since.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_sqlite::Object;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::pool::interact;
+use super::ring::Ring;
 use super::rows::principal;
+use super::seal::KeyId;
 use crate::auth::{Principal, StoreError};
+
+/// How many entries of the change log are kept: more than a process can fall behind by while it
+/// still answers; one that did drops its whole cache.
+const CHANGES_KEPT: i64 = 100_000;
 
 /// The position in the change log that a reading reflects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seq(pub(super) i64);
 
+/// What a look at the database tells.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) changes: Changes,
+    /// The keys that the database names and this process cannot get.
+    pub(super) missing: Vec<KeyId>,
+}
+
 /// What happened since a position in the change log.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Changes {
     /// Nothing.
+    #[default]
     None,
     /// These principals changed, each at its position, up to the last one.
     Some(Vec<(Principal, Seq)>, Seq),
@@ -27,35 +43,51 @@ pub(super) enum Changes {
 /// A connection of its own that notices what other connections, of any process, have committed.
 pub(super) struct Tail {
     connection: Object,
+    ring: Arc<Ring>,
     data_version: Option<i64>,
     timeout: Duration,
 }
 
 impl Tail {
-    pub(super) fn new(connection: Object, timeout: Duration) -> Self {
+    pub(super) fn new(connection: Object, ring: Arc<Ring>, timeout: Duration) -> Self {
         Self {
             connection,
+            ring,
             data_version: None,
             timeout,
         }
     }
 
     /// Says what happened since `seen`. While nothing was committed this reads one number.
-    pub(super) async fn changes(&mut self, seen: Seq) -> Result<Changes, StoreError> {
+    pub(super) async fn news(&mut self, seen: Seq) -> Result<News, StoreError> {
         let known = self.data_version;
-        let (version, changes) = interact(&self.connection, self.timeout, move |connection| {
+        let ring = Arc::clone(&self.ring);
+        let (version, news) = interact(&self.connection, self.timeout, move |connection| {
             // Read before the log: what is committed in between shows at the next call.
             let version = connection.pragma_query_value(None, "data_version", |row| row.get(0))?;
             if Some(version) == known {
-                return Ok((version, Changes::None));
+                return Ok((version, News::default()));
             }
             let snapshot = connection.transaction()?;
-            Ok((version, changes_since(&snapshot, seen)?))
+            let news = News {
+                changes: changes_since(&snapshot, seen)?,
+                missing: missing(&snapshot, &ring)?,
+            };
+            Ok((version, news))
         })
         .await?;
         self.data_version = Some(version);
-        Ok(changes)
+        Ok(news)
     }
+}
+
+/// Looks for the keys that the database names, and returns those that are not to be had.
+fn missing(snapshot: &Connection, ring: &Ring) -> rusqlite::Result<Vec<KeyId>> {
+    let mut named = snapshot.prepare_cached("SELECT id FROM sealing_key")?;
+    let named = named.query_map((), |row| row.get(0).map(KeyId))?;
+    named
+        .filter(|id| id.as_ref().map_or(true, |&id| ring.find(id).is_none()))
+        .collect()
 }
 
 fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> {
@@ -77,6 +109,14 @@ fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> 
         })?
         .collect::<Result<_, _>>()?;
     Ok(Changes::Some(changed, last))
+}
+
+/// Lets go of what is older than [`CHANGES_KEPT`].
+pub(super) fn trim(transaction: &Connection) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM change WHERE seq <= (SELECT max(seq) FROM change) - ?1")?
+        .execute((CHANGES_KEPT,))
+        .map(drop)
 }
 
 pub(super) fn last_seq(connection: &Connection) -> rusqlite::Result<Seq> {

@@ -1,51 +1,130 @@
-//! The key file: one line of text, mode 0600, made at first start.
+//! Keys as text, and the file they stand in: a line each, mode 0600, made at first start.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fmt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::seal::SealingKey;
+use super::draft::Draft;
+use super::seal::{KeyId, SealError, SealingKey};
 
 const PREFIX: &str = "realmgate-sealing-key-1:";
 
-/// Reads the key, or none if there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<SealingKey>, KeyFileError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(KeyFileError::NotAKey(path.into()));
+/// More than [`Keys::MOST`] lines have.
+const MOST_BYTES: usize = 4096;
+
+/// One to sixteen different keys, the preferred one first. `Debug` and `Display` name them by their ids.
+#[derive(Clone)]
+pub struct Keys(Vec<Arc<SealingKey>>);
+
+impl Keys {
+    /// The most keys.
+    pub const MOST: usize = 16;
+    /// What [`Keys::parse`] takes.
+    pub const FORM: &str =
+        "`realmgate-sealing-key-1:` and 64 hexadecimal digits in each of 1 to 16 lines";
+
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`KeyFileError::Random`].
+    pub fn generate() -> Result<Self, KeyFileError> {
+        let key = SealingKey::generate().map_err(KeyFileError::from)?;
+        Ok(Self(vec![Arc::new(key)]))
+    }
+
+    /// Reads keys, each after white space; none if the text is of another form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let keys: Vec<_> = text.split_whitespace().map(key).collect::<Option<_>>()?;
+        let is_once = |(at, key): (usize, &Arc<SealingKey>)| {
+            !keys.iter().take(at).any(|other| other.id() == key.id())
+        };
+        let fit = (1..=Self::MOST).contains(&keys.len()) && keys.iter().enumerate().all(is_once);
+        fit.then_some(Self(keys))
+    }
+
+    /// Writes a line for each key.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(MOST_BYTES));
+        for key in &self.0 {
+            text.push_str(PREFIX);
+            text.push_str(&Zeroizing::new(HEXLOWER.encode(key.as_bytes())));
+            text.push('\n');
         }
-        Err(error) => return Err(KeyFileError::Read(path.into(), error)),
+        text
+    }
+
+    /// Returns the ids, in order.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.0.iter().map(|key| key.id())
+    }
+
+    pub(super) fn find(&self, id: KeyId) -> Option<&Arc<SealingKey>> {
+        self.0.iter().find(|key| key.id() == id)
+    }
+
+    /// Puts keys before these; none if they were too many.
+    pub(super) fn after(&self, first: &Self) -> Option<Self> {
+        let keys: Vec<_> = first.0.iter().chain(&self.0).cloned().collect();
+        (keys.len() <= Self::MOST).then_some(Self(keys))
+    }
+
+    /// Leaves keys out; none if nothing is left.
+    pub(super) fn without(&self, ids: &[KeyId]) -> Option<Self> {
+        let keys = self.0.iter().filter(|key| !ids.contains(&key.id()));
+        let keys: Vec<_> = keys.cloned().collect();
+        (!keys.is_empty()).then_some(Self(keys))
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<_> = self.ids().map(|id| id.to_string()).collect();
+        let word = if ids.len() == 1 { "key" } else { "keys" };
+        write!(f, "{word} {}", ids.join(", "))
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads the keys, or none if there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<Keys>, KeyFileError> {
+    let fail = |error| KeyFileError::Read(path.into(), error);
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(fail)?,
     };
+    // Of its full size from the start: one that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * MOST_BYTES));
+    file.take(MOST_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(fail)?;
     warn_if_others_can_read(path);
-    parse(&text)
+    let text = std::str::from_utf8(&bytes).ok();
+    text.filter(|text| text.len() <= MOST_BYTES)
+        .and_then(Keys::parse)
         .map(Some)
         .ok_or_else(|| KeyFileError::NotAKey(path.into()))
 }
 
 /// Makes a key and its file, or reads the file if another process has made it meanwhile.
-///
-/// The file appears whole or not at all: it is written under another name, synced, and linked.
-pub(super) fn create(path: &Path) -> Result<SealingKey, KeyFileError> {
-    let key = SealingKey::generate().map_err(|_| KeyFileError::Random)?;
+pub(super) fn create(path: &Path) -> Result<Keys, KeyFileError> {
+    let keys = Keys::generate()?;
     let fail = |error| KeyFileError::Write(path.into(), error);
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.new", std::process::id()));
-    let draft = PathBuf::from(draft);
-    write_draft(&draft, &key).map_err(fail)?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft).map_err(fail)?;
-    match linked {
-        Ok(()) => {
-            sync_parent(path).map_err(fail)?;
-            Ok(key)
-        }
+    let (draft, mut file) = Draft::beside(path).map_err(fail)?;
+    file.write_all(keys.to_text().as_bytes()).map_err(fail)?;
+    match draft.put() {
+        Ok(()) => Ok(keys),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             read(path)?.ok_or_else(|| KeyFileError::NotAKey(path.into()))
         }
@@ -53,47 +132,39 @@ pub(super) fn create(path: &Path) -> Result<SealingKey, KeyFileError> {
     }
 }
 
-fn write_draft(path: &Path, key: &SealingKey) -> io::Result<()> {
-    // A draft of a process that died, whose number we got, would stand in the way.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let digits = Zeroizing::new(HEXLOWER.encode(key.as_bytes()));
-    file.write_all(PREFIX.as_bytes())?;
-    file.write_all(digits.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
+/// Writes other keys in the place of those in the file, whose owner and mode stay.
+pub(super) fn replace(path: &Path, keys: &Keys) -> Result<(), KeyFileError> {
+    let write = || {
+        // What a symbolic link leads to, not the link.
+        let path = path.canonicalize()?;
+        let old = fs::metadata(&path)?;
+        let (draft, mut file) = Draft::beside(&path)?;
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
+        file.set_permissions(old.permissions())?;
+        file.write_all(keys.to_text().as_bytes())?;
+        draft.replace()
+    };
+    write().map_err(|error| KeyFileError::Write(path.into(), error))
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn parse(text: &str) -> Option<SealingKey> {
-    let digits = text.trim_end().strip_prefix(PREFIX)?;
+fn key(text: &str) -> Option<Arc<SealingKey>> {
+    let digits = text.strip_prefix(PREFIX)?;
     let bytes = Zeroizing::new(HEXLOWER.decode(digits.as_bytes()).ok()?);
-    Some(SealingKey::from_bytes(bytes.as_slice().try_into().ok()?))
+    let bytes = bytes.as_slice().try_into().ok()?;
+    Some(Arc::new(SealingKey::from_bytes(bytes)))
 }
 
 fn warn_if_others_can_read(path: &Path) {
-    if let Ok(metadata) = fs::metadata(path) {
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            tracing::warn!(
-                path = %path.display(),
-                mode = format_args!("{mode:04o}"),
-                "others can read the key file, expected mode 0600"
-            );
-        }
+    let mode = fs::metadata(path).as_ref().map_or(0, Metadata::mode) & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            mode = format_args!("{mode:04o}"),
+            "others can read the key file, expected mode 0600"
+        );
     }
 }
 
@@ -107,26 +178,37 @@ pub enum KeyFileError {
     #[error("key file {0}: cannot be written")]
     Write(PathBuf, #[source] io::Error),
     /// The file holds something else.
-    #[error("key file {0}: is not one, expected one line `{PREFIX}` and 64 hexadecimal digits")]
+    #[error("key file {0}: is not one, expected {form}", form = Keys::FORM)]
     NotAKey(PathBuf),
     /// No random bytes for a new key.
     #[error("no key could be made: the operating system gave no random bytes")]
     Random,
 }
 
+impl From<SealError> for KeyFileError {
+    fn from(_: SealError) -> Self {
+        Self::Random
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
 
     #[test]
     fn created_key_reads_back_and_only_its_owner_can() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k");
         assert!(read(&path).unwrap().is_none());
-        let key = create(&path).unwrap();
-        assert_eq!(read(&path).unwrap().unwrap().as_bytes(), key.as_bytes());
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let keys = create(&path).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap().to_text(), keys.to_text());
+        assert_eq!(mode(&path), 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -135,7 +217,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k");
         let first = create(&path).unwrap();
-        assert_eq!(create(&path).unwrap().as_bytes(), first.as_bytes());
+        assert_eq!(create(&path).unwrap().to_text(), first.to_text());
+    }
+
+    #[test]
+    fn replaced_file_keeps_its_mode_and_a_link_to_it_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("k"), dir.path().join("link"));
+        let old = create(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let both = old.after(&Keys::generate().unwrap()).unwrap();
+        replace(&link, &both).unwrap();
+        assert_eq!(read(&path).unwrap().unwrap().to_text(), both.to_text());
+        assert_eq!(mode(&path), 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn sixteen_keys_are_read_in_their_order_and_seventeen_are_not() {
+        let mut keys = Keys::generate().unwrap();
+        for _ in 1..Keys::MOST {
+            keys = keys.after(&Keys::generate().unwrap()).unwrap();
+        }
+        let read = Keys::parse(&keys.to_text()).unwrap();
+        assert!(read.ids().eq(keys.ids()));
+        let one = Keys::generate().unwrap();
+        assert!(keys.after(&one).is_none());
+        let more = format!("{}{}", *keys.to_text(), *one.to_text());
+        assert!(Keys::parse(&more).is_none());
     }
 
     #[test]
@@ -150,6 +261,8 @@ mod tests {
             format!("{PREFIX}{}", "ab".repeat(33)),
             format!("{PREFIX}{}", "zz".repeat(32)),
             format!("{PREFIX}{digits}\n{digits}\n"),
+            format!("{PREFIX}{digits}\n{PREFIX}{digits}\n"),
+            format!("{PREFIX}{digits}{}", "\n".repeat(MOST_BYTES)),
         ] {
             fs::write(&path, &text).unwrap();
             let error = read(&path).unwrap_err();

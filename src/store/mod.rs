@@ -1,16 +1,25 @@
 //! Where identities live: SQLite ([`sqlite`]) behind a cache ([`cache`]), seeds sealed ([`seal`]).
 
+mod backup;
 mod cache;
 mod changes;
+mod draft;
 mod guard;
 mod key_file;
 mod open;
 mod pool;
+mod ring;
+mod rotation;
 mod rows;
 mod seal;
+mod sealing;
 mod sqlite;
 
+pub use backup::{Backup, BackupError, backup};
 pub use cache::{CacheOptions, Cached};
-pub use key_file::KeyFileError;
+pub use key_file::{KeyFileError, Keys};
 pub use open::{OpenError, Options, open};
-pub use seal::KeyId;
+pub use ring::KeySource;
+pub use rotation::{Progress, Rotated};
+pub use seal::{KeyId, SealError};
+pub use sealing::{Broken, KeyRole, KeyUse, List, Sealing, SealingError};

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use thiserror::Error;
 
 use super::cache::{CacheOptions, Cached};
-use super::key_file::{self, KeyFileError};
+use super::draft::folder_of;
+use super::key_file::{self, KeyFileError, Keys};
 use super::pool::configure;
-use super::seal::{KeyId, Sealer, SealingKey};
+use super::ring::{KeySource, Ring};
+use super::seal::KeyId;
 use super::sqlite::Sqlite;
 use crate::auth::StoreError;
 
@@ -25,6 +27,7 @@ static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
     Migrations::new(vec![
         M::up(include_str!("schema/001_identity.sql")),
         M::up(include_str!("schema/002_guard.sql")),
+        M::up(include_str!("schema/003_keys.sql")),
     ])
 });
 
@@ -33,8 +36,8 @@ static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
 pub struct Options {
     /// The SQLite file; made if missing.
     pub path: PathBuf,
-    /// The key file; made if missing and the database has no key yet.
-    pub key_file: PathBuf,
+    /// Where the keys are that seal the seeds.
+    pub key: KeySource,
     /// How many connections read at the same time.
     pub readers: usize,
     /// The longest wait for a connection, and for a lock.
@@ -45,24 +48,24 @@ pub struct Options {
 
 /// Opens, and at first start makes, the database and the key file.
 ///
-/// Nothing is changed in a file that is not realmgate's, or that another key seals.
+/// Nothing is changed in a file that is not realmgate's, or that is sealed with a key that is not there.
 ///
 /// # Errors
 /// [`OpenError`].
 pub async fn open(options: Options) -> Result<Arc<Cached>, OpenError> {
     let Options {
         path,
-        key_file,
+        key,
         readers,
         timeout,
         cache,
     } = options;
     let prepared = {
         let path = path.clone();
-        tokio::task::spawn_blocking(move || prepare(&path, &key_file, timeout)).await
+        tokio::task::spawn_blocking(move || prepare(&path, key, timeout)).await
     };
-    let key = prepared.map_err(|_| OpenError::Store(StoreError::Closed))??;
-    let sqlite = Sqlite::new(&path, readers, timeout, Sealer::new(&key))?;
+    let (_, ring) = prepared.map_err(|_| OpenError::Store(StoreError::Closed))??;
+    let sqlite = Sqlite::new(&path, readers, timeout, ring)?;
     Ok(Cached::start(sqlite, cache).await?)
 }
 
@@ -88,13 +91,13 @@ pub enum OpenError {
         /// The last known one.
         known: i64,
     },
-    /// Sealed, but the key file is not there. Making one would not help.
+    /// Sealed, but there are no keys. Making one would not help.
     #[error(
-        "key file {key_file}: does not exist, but the seeds in database {path} are sealed with key {expected}"
+        "{key}: does not exist, but the seeds in database {path} are sealed with key {expected}"
     )]
     KeyMissing {
-        /// Where the key should be.
-        key_file: PathBuf,
+        /// Where keys should be.
+        key: KeySource,
         /// The database.
         path: PathBuf,
         /// The key it needs.
@@ -102,18 +105,21 @@ pub enum OpenError {
     },
     /// Sealed with another key.
     #[error(
-        "key file {key_file}: holds key {found}, but the seeds in database {path} are sealed with key {expected}"
+        "{key}: holds {found}, but the seeds in database {path} are sealed with key {expected}"
     )]
     KeyMismatch {
-        /// Where the key is.
-        key_file: PathBuf,
-        /// The key in it.
-        found: KeyId,
+        /// Where the keys are.
+        key: KeySource,
+        /// The keys that are there.
+        found: Keys,
         /// The database.
         path: PathBuf,
         /// The key it needs.
         expected: KeyId,
     },
+    /// A file that somebody else should have made.
+    #[error("{0}: does not exist")]
+    NoCredential(KeySource),
     /// The key file.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
@@ -137,6 +143,7 @@ impl OpenError {
             | Self::TooNew { .. }
             | Self::KeyMissing { .. }
             | Self::KeyMismatch { .. }
+            | Self::NoCredential(_)
             | Self::KeyFile(KeyFileError::NotAKey(_)) => true,
             Self::File(..)
             | Self::KeyFile(_)
@@ -147,15 +154,23 @@ impl OpenError {
     }
 }
 
-/// Checks the file, makes what is missing, and returns the key.
-fn prepare(path: &Path, key_file: &Path, timeout: Duration) -> Result<SealingKey, OpenError> {
+/// Checks the file, makes what is missing, and returns the database with its keys.
+pub(super) fn prepare(
+    path: &Path,
+    source: KeySource,
+    timeout: Duration,
+) -> Result<(Connection, Ring), OpenError> {
     let unreachable = |error| OpenError::File(path.into(), error);
     let first_starts = lock_folder(path).map_err(unreachable)?;
-    make_private(path).map_err(unreachable)?;
+    let keys = source.read()?;
     let fail = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotSqlite(path.into()),
         _ => OpenError::Sqlite(path.into(), error),
     };
+    if path.try_exists().map_err(unreachable)? {
+        look(path, &source, keys.as_ref(), timeout, fail)?;
+    }
+    make_private(path).map_err(unreachable)?;
     let mut connection = Connection::open(path).map_err(fail)?;
     connection.busy_timeout(timeout).map_err(fail)?;
     recognise(&connection, path, fail)?;
@@ -169,17 +184,40 @@ fn prepare(path: &Path, key_file: &Path, timeout: Duration) -> Result<SealingKey
     connection
         .pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(fail)?;
-    let key = agree_on_key(&mut connection, path, key_file, fail)?;
+    let keys = agree_on_key(&mut connection, path, &source, keys, fail)?;
     drop(first_starts);
-    Ok(key)
+    Ok((connection, Ring::new(source, keys)))
+}
+
+/// Opens a database that is there without a chance to change it, not even by tidying up its log.
+pub(super) fn open_to_read(
+    path: &Path,
+    timeout: Duration,
+    fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
+) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    connection.busy_timeout(timeout).map_err(fail)?;
+    recognise(&connection, path, fail)?;
+    Ok(connection)
+}
+
+/// Looks whether the database is ours and the keys fit, before anything is written.
+fn look(
+    path: &Path,
+    source: &KeySource,
+    keys: Option<&Keys>,
+    timeout: Duration,
+    fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
+) -> Result<(), OpenError> {
+    let connection = open_to_read(path, timeout, fail)?;
+    let named = named_keys(&connection).map_err(fail)?;
+    hold(&named, path, source, keys)
 }
 
 /// Waits until no other process prepares a database in the same folder; the lock ends with the value.
-fn lock_folder(path: &Path) -> io::Result<File> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new(".")))?;
+pub(super) fn lock_folder(path: &Path) -> io::Result<File> {
+    let folder = File::open(folder_of(path))?;
     folder.lock()?;
     Ok(folder)
 }
@@ -228,55 +266,82 @@ fn recognise(
 }
 
 /// How many migrations there are.
-const SCHEMAS: i64 = 2;
+const SCHEMAS: i64 = 3;
 
-/// Reads the key that the database names; where it names none yet, reads or makes one and notes it.
+/// Returns the keys that seeds are sealed with, or are about to be.
+pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>> {
+    let schema: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let sql = match schema {
+        0 => return Ok(Vec::new()),
+        1 | 2 => "SELECT id FROM sealing_key",
+        // What is only announced has sealed nothing.
+        _ => "SELECT id FROM sealing_key WHERE state <> 'announced'",
+    };
+    connection
+        .prepare(sql)?
+        .query_map((), |row| row.get(0).map(KeyId))?
+        .collect()
+}
+
+/// Says whether all keys are there that the database names.
+fn hold(
+    named: &[KeyId],
+    path: &Path,
+    source: &KeySource,
+    keys: Option<&Keys>,
+) -> Result<(), OpenError> {
+    let is_missing = |id: &&KeyId| keys.is_none_or(|keys| keys.find(**id).is_none());
+    let Some(&expected) = named.iter().find(is_missing) else {
+        return Ok(());
+    };
+    let (key, path) = (source.clone(), path.into());
+    Err(match keys.cloned() {
+        Some(found) => OpenError::KeyMismatch {
+            key,
+            found,
+            path,
+            expected,
+        },
+        None => OpenError::KeyMissing {
+            key,
+            path,
+            expected,
+        },
+    })
+}
+
+/// Sees to it that the keys are those that the database names; where it names none yet, takes the first
+/// or makes one, and notes it.
 fn agree_on_key(
     connection: &mut Connection,
     path: &Path,
-    key_file: &Path,
+    source: &KeySource,
+    keys: Option<Keys>,
     fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
-) -> Result<SealingKey, OpenError> {
+) -> Result<Keys, OpenError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(fail)?;
-    let expected = transaction
-        .prepare("SELECT id FROM sealing_key")
-        .and_then(|mut statement| {
-            statement
-                .query_map((), |row| row.get(0).map(KeyId))?
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .map_err(fail)?;
-    let key = match (key_file::read(key_file)?, expected.first()) {
-        (Some(key), None) => key,
-        (None, None) => {
-            let key = key_file::create(key_file)?;
-            tracing::info!(path = %key_file.display(), id = %key.id(), "made a sealing key; back it up");
-            key
+    let named = named_keys(&transaction).map_err(fail)?;
+    hold(&named, path, source, keys.as_ref())?;
+    let keys = match (keys, source) {
+        (Some(keys), _) => keys,
+        (None, KeySource::File(file)) => {
+            let keys = key_file::create(file)?;
+            tracing::info!(path = %file.display(), made = %keys, "made a sealing key; back it up");
+            keys
         }
-        (Some(key), Some(_)) if expected.contains(&key.id()) => return Ok(key),
-        (Some(key), Some(&expected)) => {
-            return Err(OpenError::KeyMismatch {
-                key_file: key_file.into(),
-                found: key.id(),
-                path: path.into(),
-                expected,
-            });
-        }
-        (None, Some(&expected)) => {
-            return Err(OpenError::KeyMissing {
-                key_file: key_file.into(),
-                path: path.into(),
-                expected,
-            });
-        }
+        (None, source) => return Err(OpenError::NoCredential(source.clone())),
     };
-    transaction
-        .execute("INSERT INTO sealing_key (id) VALUES (?1)", (key.id().0,))
-        .map_err(fail)?;
+    if named.is_empty()
+        && let Some(first) = keys.ids().next()
+    {
+        transaction
+            .execute("INSERT INTO sealing_key (id) VALUES (?1)", (first.0,))
+            .map_err(fail)?;
+    }
     transaction.commit().map_err(fail)?;
-    Ok(key)
+    Ok(keys)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::seal::Sealer;
+use super::ring::Ring;
 use crate::auth::{
     Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, State, Terms, Totp,
     UnixTime, Usage,
@@ -19,32 +19,32 @@ pub(super) const TABLES: &str =
 
 pub(super) fn find(
     connection: &Connection,
-    sealer: &Sealer,
+    ring: &Ring,
     who: PrincipalRef<'_>,
 ) -> rusqlite::Result<Option<Identity>> {
     let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2");
     connection
         .prepare_cached(&sql)?
-        .query_row((who.realm(), who.name()), |row| identity(row, sealer))
+        .query_row((who.realm(), who.name()), |row| identity(row, ring))
         .optional()
 }
 
 pub(super) fn find_by_id(
     connection: &Connection,
-    sealer: &Sealer,
+    ring: &Ring,
     id: IdentityId,
 ) -> rusqlite::Result<Option<Identity>> {
     let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = ?1");
     connection
         .prepare_cached(&sql)?
-        .query_row((id.0,), |row| identity(row, sealer))
+        .query_row((id.0,), |row| identity(row, ring))
         .optional()
 }
 
 /// Reads a row in the order of [`COLUMNS`].
 ///
 /// A seed that does not open is logged and left out: its identity exists, and no token proves it.
-pub(super) fn identity(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Identity> {
+pub(super) fn identity(row: &Row<'_>, ring: &Ring) -> rusqlite::Result<Identity> {
     let principal = principal(&row.get::<_, String>(1)?, &row.get::<_, String>(2)?)?;
     let parameters = Parameters::new(
         row.get::<_, String>(4)?.parse().map_err(conversion)?,
@@ -52,7 +52,7 @@ pub(super) fn identity(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Ident
         row.get(6)?,
     )
     .map_err(conversion)?;
-    let totp = |sealed: &[u8]| match sealer.open(sealed, principal.as_ref()) {
+    let totp = |sealed: &[u8]| match ring.open(sealed, principal.as_ref()) {
         Ok(seed) => Some(Totp::new(&seed, parameters)),
         Err(error) => {
             tracing::error!(?principal, %error, "a stored seed does not open");
@@ -111,6 +111,11 @@ pub(super) fn sql_time(time: UnixTime) -> i64 {
 
 pub(super) fn unix_time(secs: i64) -> UnixTime {
     UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
+}
+
+/// Reads a number of rows.
+pub(super) fn count(row: &Row<'_>) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(0).map(i64::unsigned_abs)
 }
 
 pub(super) fn conversion(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {

@@ -17,38 +17,80 @@ use crate::auth::{PrincipalRef, Seed};
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
 
-/// The key that seals seeds. Zeroed on drop, redacted in `Debug`.
+/// A key that seals and opens seeds. Zeroed on drop, redacted in `Debug`.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub(super) struct SealingKey([u8; Self::BYTES]);
+pub(super) struct SealingKey {
+    /// On the heap: what is moved leaves a copy behind.
+    bytes: Box<[u8; Self::BYTES]>,
+    #[zeroize(skip)]
+    id: KeyId,
+}
 
 impl SealingKey {
     pub(super) const BYTES: usize = 32;
 
     pub(super) fn generate() -> Result<Self, SealError> {
-        let mut bytes = [0; Self::BYTES];
-        getrandom::fill(&mut bytes).map_err(|_| SealError::NoRandom)?;
-        Ok(Self(bytes))
+        let mut bytes = Zeroizing::new([0; Self::BYTES]);
+        getrandom::fill(&mut *bytes).map_err(|_| SealError::NoRandom)?;
+        Ok(Self::from_bytes(&bytes))
     }
 
-    pub(super) const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
-        Self(bytes)
+    pub(super) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut own = Box::new([0; Self::BYTES]);
+        own.copy_from_slice(bytes);
+        Self {
+            id: KeyId::of(bytes),
+            bytes: own,
+        }
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; Self::BYTES] {
-        &self.0
+        &self.bytes
     }
 
     /// Returns what names the key without telling it.
     pub(super) fn id(&self) -> KeyId {
-        let digest = Sha256::new()
-            .chain_update(b"realmgate sealing key id\0")
-            .chain_update(self.0)
-            .finalize();
-        let mut id = [0; KeyId::BYTES];
-        for (to, from) in id.iter_mut().zip(digest) {
-            *to = from;
+        self.id
+    }
+
+    pub(super) fn seal(&self, seed: &Seed, who: PrincipalRef<'_>) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0; NONCE_BYTES];
+        getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandom)?;
+        let payload = Payload {
+            msg: seed.as_bytes(),
+            aad: &associated_data(who),
+        };
+        let ciphertext = self
+            .cipher()
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| SealError::Refused)?;
+        let mut sealed = vec![VERSION];
+        sealed.extend_from_slice(&self.id.0);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&ciphertext);
+        Ok(sealed)
+    }
+
+    pub(super) fn open(&self, sealed: &[u8], who: PrincipalRef<'_>) -> Result<Seed, SealError> {
+        let (id, rest) = divide(sealed)?;
+        if id != self.id {
+            return Err(SealError::OtherKey(id));
         }
-        KeyId(id)
+        let (nonce, ciphertext) = rest
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or(SealError::Refused)?;
+        let payload = Payload {
+            msg: ciphertext,
+            aad: &associated_data(who),
+        };
+        let bytes = self.cipher().decrypt(&XNonce::from(*nonce), payload);
+        let bytes = Zeroizing::new(bytes.map_err(|_| SealError::Refused)?);
+        Seed::from_bytes(&bytes).map_err(|_| SealError::Refused)
+    }
+
+    /// Made for each use, zeroed after it.
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.bytes).into())
     }
 }
 
@@ -59,11 +101,23 @@ impl fmt::Debug for SealingKey {
 }
 
 /// The first 8 bytes of a hash of a key: enough to tell keys apart, useless to find one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId(pub(super) [u8; Self::BYTES]);
 
 impl KeyId {
     pub(super) const BYTES: usize = 8;
+
+    fn of(key: &[u8; SealingKey::BYTES]) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"realmgate sealing key id\0")
+            .chain_update(key)
+            .finalize();
+        let mut id = [0; Self::BYTES];
+        for (to, from) in id.iter_mut().zip(digest) {
+            *to = from;
+        }
+        Self(id)
+    }
 }
 
 impl fmt::Display for KeyId {
@@ -72,67 +126,21 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Seals and opens seeds with one key.
-pub(super) struct Sealer {
-    cipher: XChaCha20Poly1305,
-    key_id: KeyId,
+/// Returns the id of the key that a seed is sealed with.
+pub(super) fn key_of(sealed: &[u8]) -> Result<KeyId, SealError> {
+    divide(sealed).map(|(id, _)| id)
 }
 
-impl Sealer {
-    pub(super) fn new(key: &SealingKey) -> Self {
-        Self {
-            cipher: XChaCha20Poly1305::new(key.as_bytes().into()),
-            key_id: key.id(),
-        }
+/// Divides a sealed seed into the id of its key, and nonce and ciphertext.
+fn divide(sealed: &[u8]) -> Result<(KeyId, &[u8]), SealError> {
+    let (&version, rest) = sealed.split_first().ok_or(SealError::Refused)?;
+    if version != VERSION {
+        return Err(SealError::Version(version));
     }
-
-    pub(super) fn seal(&self, seed: &Seed, who: PrincipalRef<'_>) -> Result<Vec<u8>, SealError> {
-        let mut nonce = [0; NONCE_BYTES];
-        getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandom)?;
-        let ciphertext = self
-            .cipher
-            .encrypt(
-                &XNonce::from(nonce),
-                Payload {
-                    msg: seed.as_bytes(),
-                    aad: &associated_data(who),
-                },
-            )
-            .map_err(|_| SealError::Refused)?;
-        let mut sealed = vec![VERSION];
-        sealed.extend_from_slice(&self.key_id.0);
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&ciphertext);
-        Ok(sealed)
-    }
-
-    pub(super) fn open(&self, sealed: &[u8], who: PrincipalRef<'_>) -> Result<Seed, SealError> {
-        let (&version, rest) = sealed.split_first().ok_or(SealError::Refused)?;
-        let (key_id, rest) = rest
-            .split_first_chunk::<{ KeyId::BYTES }>()
-            .ok_or(SealError::Refused)?;
-        let (nonce, ciphertext) = rest
-            .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(SealError::Refused)?;
-        if version != VERSION {
-            return Err(SealError::Version(version));
-        }
-        if *key_id != self.key_id.0 {
-            return Err(SealError::OtherKey(KeyId(*key_id)));
-        }
-        let bytes = Zeroizing::new(
-            self.cipher
-                .decrypt(
-                    &XNonce::from(*nonce),
-                    Payload {
-                        msg: ciphertext,
-                        aad: &associated_data(who),
-                    },
-                )
-                .map_err(|_| SealError::Refused)?,
-        );
-        Seed::from_bytes(&bytes).map_err(|_| SealError::Refused)
-    }
+    let (id, rest) = rest
+        .split_first_chunk::<{ KeyId::BYTES }>()
+        .ok_or(SealError::Refused)?;
+    Ok((KeyId(*id), rest))
 }
 
 /// Lengths go before the parts: ("ab", "c") and ("a", "bc") are not the same.
@@ -147,7 +155,7 @@ fn associated_data(who: PrincipalRef<'_>) -> Vec<u8> {
 
 /// Why a seed was not sealed or opened. Never holds the seed or the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(super) enum SealError {
+pub enum SealError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     NoRandom,
@@ -160,6 +168,9 @@ pub(super) enum SealError {
     /// Sealed with another key.
     #[error("the seed is sealed with key {0}")]
     OtherKey(KeyId),
+    /// The key to seal with is not held.
+    #[error("seeds are sealed with key {0}, which this process does not hold")]
+    NotHeld(KeyId),
 }
 
 #[cfg(test)]
@@ -170,45 +181,45 @@ mod tests {
         PrincipalRef::new(name, realm, 128).unwrap()
     }
 
-    fn sealed() -> (Sealer, Seed, Vec<u8>) {
-        let sealer = Sealer::new(&SealingKey::from_bytes([7; 32]));
+    fn sealed() -> (SealingKey, Seed, Vec<u8>) {
+        let key = SealingKey::from_bytes(&[7; 32]);
         let seed = Seed::from_bytes(b"canary-canary-canary").unwrap();
-        let sealed = sealer.seal(&seed, who("ab", "c")).unwrap();
-        (sealer, seed, sealed)
+        let sealed = key.seal(&seed, who("ab", "c")).unwrap();
+        (key, seed, sealed)
     }
 
     #[test]
     fn sealed_seed_opens_for_its_principal_only() {
-        let (sealer, seed, sealed) = sealed();
-        assert_eq!(sealer.open(&sealed, who("ab", "c")), Ok(seed));
+        let (key, seed, sealed) = sealed();
+        assert_eq!(key.open(&sealed, who("ab", "c")), Ok(seed));
         for other in [who("a", "bc"), who("c", "ab"), who("ab", "d")] {
-            assert_eq!(sealer.open(&sealed, other), Err(SealError::Refused));
+            assert_eq!(key.open(&sealed, other), Err(SealError::Refused));
         }
     }
 
     #[test]
     fn sealed_seed_shows_nothing_and_differs_each_time() {
-        let (sealer, seed, sealed) = sealed();
+        let (key, seed, sealed) = sealed();
         assert!(!sealed.windows(6).any(|window| window == b"canary"));
-        assert_ne!(sealer.seal(&seed, who("ab", "c")).unwrap(), sealed);
+        assert_ne!(key.seal(&seed, who("ab", "c")).unwrap(), sealed);
     }
 
     #[test]
     fn any_altered_or_missing_byte_is_refused() {
-        let (sealer, _, sealed) = sealed();
+        let (key, _, sealed) = sealed();
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
             altered[at] ^= 1;
-            assert!(sealer.open(&altered, who("ab", "c")).is_err(), "byte {at}");
-            assert!(sealer.open(&sealed[..at], who("ab", "c")).is_err());
+            assert!(key.open(&altered, who("ab", "c")).is_err(), "byte {at}");
+            assert!(key.open(&sealed[..at], who("ab", "c")).is_err());
         }
     }
 
     #[test]
     fn other_key_is_named() {
         let (_, _, sealed) = sealed();
-        let other = Sealer::new(&SealingKey::from_bytes([8; 32]));
-        let id = SealingKey::from_bytes([7; 32]).id();
+        let other = SealingKey::from_bytes(&[8; 32]);
+        let id = SealingKey::from_bytes(&[7; 32]).id();
         assert_eq!(
             other.open(&sealed, who("ab", "c")),
             Err(SealError::OtherKey(id))

@@ -7,20 +7,17 @@ use std::time::Duration;
 use deadpool_sqlite::Pool;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::changes::{Seq, Tail, last_seq};
+use super::changes::{Seq, Tail, last_seq, trim};
 use super::pool::{Access, interact, pool, pool_error};
+use super::ring::{KeySource, Ring};
 use super::rows::{
     COLUMNS, TABLES, conversion, find, find_by_id, identity, principal, sql_time, state_text,
 };
-use super::seal::Sealer;
+use super::seal::SealingKey;
 use crate::auth::{
     Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal, Seed,
     State, StoreError, UnixTime,
 };
-
-/// How many entries of the change log are kept: more than a process can fall behind by while it
-/// still answers; one that did drops its whole cache.
-const CHANGES_KEPT: i64 = 100_000;
 
 /// The longest that an import may take: a million rows are a minute's work.
 const IMPORT: Duration = Duration::from_secs(600);
@@ -36,7 +33,7 @@ pub(super) struct Loaded {
 pub(super) struct Sqlite {
     readers: Pool,
     writer: Pool,
-    sealer: Arc<Sealer>,
+    ring: Arc<Ring>,
     tails: Pool,
     timeout: Duration,
 }
@@ -47,24 +44,29 @@ impl Sqlite {
         path: &Path,
         readers: usize,
         timeout: Duration,
-        sealer: Sealer,
+        ring: Ring,
     ) -> Result<Self, StoreError> {
         Ok(Self {
             readers: pool(path, readers, timeout, Access::Read)?,
             writer: pool(path, 1, timeout, Access::Write)?,
             tails: pool(path, 1, timeout, Access::Read)?,
-            sealer: Arc::new(sealer),
+            ring: Arc::new(ring),
             timeout,
         })
     }
 
+    /// Returns where the keys are from.
+    pub(super) fn source(&self) -> &KeySource {
+        self.ring.source()
+    }
+
     pub(super) async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
-        let sealer = Arc::clone(&self.sealer);
+        let ring = Arc::clone(&self.ring);
         let who = who.clone();
         self.read(move |connection| {
             // One transaction: the row and the position are of the same moment.
             let snapshot = connection.transaction()?;
-            let identity = find(&snapshot, &sealer, who.as_ref())?.map(Arc::new);
+            let identity = find(&snapshot, &ring, who.as_ref())?.map(Arc::new);
             let as_of = last_seq(&snapshot)?;
             Ok(Loaded { identity, as_of })
         })
@@ -75,8 +77,8 @@ impl Sqlite {
         &self,
         id: IdentityId,
     ) -> Result<Option<Arc<Identity>>, StoreError> {
-        let sealer = Arc::clone(&self.sealer);
-        self.read(move |connection| Ok(find_by_id(connection, &sealer, id)?.map(Arc::new)))
+        let ring = Arc::clone(&self.ring);
+        self.read(move |connection| Ok(find_by_id(connection, &ring, id)?.map(Arc::new)))
             .await
     }
 
@@ -85,12 +87,12 @@ impl Sqlite {
         after: IdentityId,
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        let sealer = Arc::clone(&self.sealer);
+        let ring = Arc::clone(&self.ring);
         self.read(move |connection| {
             let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE id > ?1 ORDER BY id LIMIT ?2");
             connection
                 .prepare_cached(&sql)?
-                .query_map((after.0, limit), |row| identity(row, &sealer))?
+                .query_map((after.0, limit), |row| identity(row, &ring))?
                 .map(|identity| identity.map(Arc::new))
                 .collect()
         })
@@ -102,7 +104,7 @@ impl Sqlite {
         new: NewIdentity,
         now: UnixTime,
     ) -> Result<Arc<Identity>, ChangeError> {
-        let sealer = Arc::clone(&self.sealer);
+        let ring = Arc::clone(&self.ring);
         let new = ImportedIdentity {
             id: None,
             principal: new.principal,
@@ -113,8 +115,8 @@ impl Sqlite {
             created: now,
         };
         self.write(move |transaction| {
-            let id = add(transaction, &sealer, &new, now)?;
-            find_by_id(transaction, &sealer, id)?
+            let id = add(transaction, &*ring.current(transaction)?, &new, now)?;
+            find_by_id(transaction, &ring, id)?
                 .map(Arc::new)
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)
         })
@@ -127,11 +129,12 @@ impl Sqlite {
         identities: Vec<ImportedIdentity>,
         now: UnixTime,
     ) -> Result<(), ChangeError> {
-        let sealer = Arc::clone(&self.sealer);
+        let ring = Arc::clone(&self.ring);
         self.write_within(IMPORT, move |transaction| {
+            let key = ring.current(transaction)?;
             identities
                 .iter()
-                .try_for_each(|it| add(transaction, &sealer, it, now).map(drop))
+                .try_for_each(|it| add(transaction, &key, it, now).map(drop))
         })
         .await
     }
@@ -143,9 +146,9 @@ impl Sqlite {
         change: Change,
         now: UnixTime,
     ) -> Result<Option<(Arc<Identity>, Arc<Identity>)>, ChangeError> {
-        let sealer = Arc::clone(&self.sealer);
+        let ring = Arc::clone(&self.ring);
         self.write(move |transaction| {
-            let Some(old) = find_by_id(transaction, &sealer, id)? else {
+            let Some(old) = find_by_id(transaction, &ring, id)? else {
                 return Ok(None);
             };
             let principal = &principal(
@@ -164,8 +167,9 @@ impl Sqlite {
                 (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
                 _ => (None, None),
             };
+            let key = ring.current(transaction)?;
             let seal = |seed: Option<Seed>| {
-                let sealed = seed.map(|seed| sealer.seal(&seed, principal.as_ref()));
+                let sealed = seed.map(|seed| key.seal(&seed, principal.as_ref()));
                 sealed.transpose().map_err(conversion)
             };
             let terms = change.terms.as_ref().unwrap_or(&old.terms);
@@ -190,7 +194,7 @@ impl Sqlite {
                     &terms.comment,
                     sql_time(pardoned),
                 ))?;
-            let new = find_by_id(transaction, &sealer, id)?
+            let new = find_by_id(transaction, &ring, id)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Some((Arc::new(old), Arc::new(new))))
         })
@@ -224,7 +228,7 @@ impl Sqlite {
     /// Takes the one connection that tails the change log.
     pub(super) async fn tail(&self) -> Result<Tail, StoreError> {
         let connection = self.tails.get().await.map_err(pool_error)?;
-        Ok(Tail::new(connection, self.timeout))
+        Ok(Tail::new(connection, Arc::clone(&self.ring), self.timeout))
     }
 
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -259,10 +263,7 @@ impl Sqlite {
                 Err(error) if is_taken(&error) => return Ok(Err(ChangeError::Taken)),
                 other => other?,
             };
-            transaction.execute(
-                "DELETE FROM change WHERE seq <= (SELECT max(seq) FROM change) - ?1",
-                (CHANGES_KEPT,),
-            )?;
+            trim(&transaction)?;
             transaction.commit()?;
             Ok(Ok(outcome))
         })
@@ -273,11 +274,11 @@ impl Sqlite {
 /// Adds a row and returns its number.
 fn add(
     transaction: &Transaction<'_>,
-    sealer: &Sealer,
+    key: &SealingKey,
     new: &ImportedIdentity,
     now: UnixTime,
 ) -> rusqlite::Result<IdentityId> {
-    let sealed = sealer
+    let sealed = key
         .seal(&new.seed, new.principal.as_ref())
         .map_err(conversion)?;
     transaction

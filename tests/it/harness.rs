@@ -132,7 +132,8 @@ impl Gate {
         Self::start_in(folder, realmgate(&[]))
     }
 
-    fn start_in(folder: TempDir, mut command: Command) -> Self {
+    /// The same, in a folder that holds a configuration.
+    pub(crate) fn start_in(folder: TempDir, mut command: Command) -> Self {
         let config = folder.path().join("realmgate.toml");
         let ready = folder.path().join("ready.json");
         let log = fs::File::create(folder.path().join("log")).unwrap();

@@ -27,6 +27,7 @@ mod proxy;
 mod reload;
 mod replace;
 mod rest;
+mod sealing;
 mod shape;
 mod store;
 mod systemd;

@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use qrcode::QrCode;
 use qrcode::render::unicode;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::auth::{Identity, Seed, State, Strength, UnixTime};
 use crate::cli::output::Output;
@@ -17,7 +18,8 @@ pub(super) fn print(identity: &Identity, seed: Option<&Seed>, output: Output) {
     let seed = seed.map(Seed::to_base32);
     let mut row = Row::new(identity);
     row.seed = seed.as_ref().map(|seed| seed.as_str());
-    row.uri = row.seed.map(|seed| uri(identity, seed));
+    let uri = row.seed.map(|seed| Zeroizing::new(uri(identity, seed)));
+    row.uri = uri.as_ref().map(|uri| uri.as_str());
     output.print(&row, || row.text());
 }
 
@@ -54,7 +56,7 @@ struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    uri: Option<String>,
+    uri: Option<&'a str>,
 }
 
 impl<'a> Row<'a> {
@@ -121,7 +123,7 @@ impl<'a> Row<'a> {
         if let Some(comment) = self.comment {
             let _ = write!(text, "  {}", comment.escape_debug());
         }
-        if let (Some(seed), Some(uri)) = (self.seed, &self.uri) {
+        if let (Some(seed), Some(uri)) = (self.seed, self.uri) {
             let _ = write!(
                 text,
                 "\n        seed, shown only now: {seed}\n        {uri}"

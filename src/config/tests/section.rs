@@ -22,7 +22,7 @@ fn values_mean_what_they_say() {
         "#,
     );
     assert_eq!(config.store.path, Path::new("/var/lib/r/r.db"));
-    assert_eq!(config.store.key_file, Path::new("/var/lib/r/r.key"));
+    assert_eq!(config.store.key.path(), Some(Path::new("/var/lib/r/r.key")));
     assert_eq!(config.store.cache.ttl, Duration::from_secs(90));
     let networks: Vec<_> = config.service.trusted_proxies;
     assert_eq!(

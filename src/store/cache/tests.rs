@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::auth::{Parameters, Seed, State, Terms};
-use crate::store::{Options, open};
+use crate::store::{KeySource, Options, open};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 /// What the change log promises, and some for a busy machine.
@@ -11,7 +11,7 @@ const FELT_WITHIN: Duration = Duration::from_secs(5);
 fn options(dir: &Path) -> Options {
     Options {
         path: dir.join("r.db"),
-        key_file: dir.join("r.key"),
+        key: KeySource::File(dir.join("r.key")),
         readers: 2,
         timeout: Duration::from_secs(2),
         cache: CacheOptions {

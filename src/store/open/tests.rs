@@ -9,7 +9,7 @@ const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 fn options(dir: &Path) -> Options {
     Options {
         path: dir.join("r.db"),
-        key_file: dir.join("r.key"),
+        key: KeySource::File(dir.join("r.key")),
         readers: 1,
         timeout: Duration::from_secs(2),
         cache: CacheOptions {
@@ -108,7 +108,8 @@ async fn key_that_does_not_fit_is_named_with_the_one_that_would() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(options(dir.path())).await.unwrap());
     let key_file = dir.path().join("r.key");
-    let right = key_file::read(&key_file).unwrap().unwrap().id();
+    let first = |keys: &Keys| keys.ids().next().unwrap();
+    let right = first(&key_file::read(&key_file).unwrap().unwrap());
     fs::remove_file(&key_file).unwrap();
     assert_eq!(
         error(dir.path()).await.to_string(),
@@ -119,7 +120,7 @@ async fn key_that_does_not_fit_is_named_with_the_one_that_would() {
         )
     );
     assert!(!key_file.exists());
-    let wrong = key_file::create(&key_file).unwrap().id();
+    let wrong = first(&key_file::create(&key_file).unwrap());
     assert_eq!(
         error(dir.path()).await.to_string(),
         format!(
@@ -128,6 +129,49 @@ async fn key_that_does_not_fit_is_named_with_the_one_that_would() {
             dir.path().join("r.db").display()
         )
     );
+}
+
+#[tokio::test]
+async fn old_schema_is_not_brought_up_to_date_without_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.db");
+    let mut connection = Connection::open(&path).unwrap();
+    MIGRATIONS.to_version(&mut connection, 2).unwrap();
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .unwrap();
+    connection
+        .execute("INSERT INTO sealing_key VALUES (x'0102030405060708')", ())
+        .unwrap();
+    drop(connection);
+    let before = fs::read(&path).unwrap();
+    key_file::create(&dir.path().join("r.key")).unwrap();
+    assert!(matches!(
+        error(dir.path()).await,
+        OpenError::KeyMismatch { .. }
+    ));
+    assert!(fs::read(&path).unwrap() == before);
+}
+
+#[tokio::test]
+async fn old_schema_keeps_its_key_as_the_current_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = Connection::open(dir.path().join("r.db")).unwrap();
+    MIGRATIONS.to_version(&mut connection, 2).unwrap();
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .unwrap();
+    let key = key_file::create(&dir.path().join("r.key")).unwrap();
+    let id = key.ids().next().unwrap();
+    connection
+        .execute("INSERT INTO sealing_key VALUES (?1)", (id.0,))
+        .unwrap();
+    drop(connection);
+    let store = open(options(dir.path())).await.unwrap();
+    create(&store, "a").await;
+    let who = Principal::new("a", "r", 128).unwrap();
+    let read = store.identity(who.as_ref()).await.unwrap().unwrap();
+    assert!(read.totp.is_some());
 }
 
 #[tokio::test]

@@ -1,0 +1,34 @@
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::error::CliError;
+use super::load;
+use super::output::Output;
+use crate::store;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the copy goes; nothing may be there
+    #[arg(value_name = "PATH")]
+    to: PathBuf,
+}
+
+pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
+    let config = load(config)?;
+    let made = store::backup(&config.store.path, config.store.timeout, &args.to)?;
+    let keys: Vec<_> = made.keys.iter().map(ToString::to_string).collect();
+    let value = json!({
+        "path": args.to, "bytes": made.bytes, "identities": made.identities, "keys": keys,
+    });
+    output.print(&value, || {
+        format!(
+            "{}: {} identities, {} bytes; of use only with key {}, which is not in it",
+            args.to.display(),
+            made.identities,
+            made.bytes,
+            keys.join(" and key "),
+        )
+    });
+    Ok(())
+}

@@ -1,0 +1,162 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::error::CliError;
+use super::load;
+use super::output::{Output, line, note};
+use crate::store::{Broken, KeyRole, Keys, Progress, Rotated, Sealing};
+
+/// How often a rotation says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Print a new key, a line for a key file or for REALMGATE_STORE_KEY
+    Generate,
+    /// List the keys by their ids, with what each is for and how many seeds it seals
+    Show,
+    /// Open every seed and name those that do not open; exit code 1 if there are some
+    Check,
+    /// Make a new key and re-seal every seed with it, while realmgate serves
+    ///
+    /// A run that was cut short is gone on with by the next one. Where a key stands before the one in
+    /// use, that one is taken. The old key stays in the key file, for backups, until it is retired.
+    Rotate,
+    /// Take the keys out of the key file that no seed needs any more
+    Retire,
+}
+
+pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
+    if matches!(command, Command::Generate) {
+        let text = Keys::generate().map_err(crate::store::OpenError::KeyFile)?;
+        line(text.to_text().trim_end());
+        return Ok(());
+    }
+    let config = load(config)?;
+    crate::telemetry::init(&config.log);
+    let mut sealing = Sealing::open(&config.store)?;
+    match command {
+        Command::Generate => Ok(()),
+        Command::Show => show(&sealing, output),
+        Command::Check => check(&sealing, output),
+        Command::Rotate => rotate(&mut sealing, output),
+        Command::Retire => retire(&mut sealing, output),
+    }
+}
+
+fn show(sealing: &Sealing, output: Output) -> Result<(), CliError> {
+    for key in sealing.keys()? {
+        let (id, role) = (key.id.to_string(), key.role.as_str());
+        let value = json!({ "id": id, "role": role, "seeds": key.seeds, "held": key.is_held });
+        let missing = match (key.is_held, key.role) {
+            (true, _) => "",
+            (false, KeyRole::Unknown) => "  not held, so these seeds do not open",
+            (false, _) => "  not held",
+        };
+        output.print(&value, || {
+            format!("{id}  {role:<9}  {} seeds{missing}", key.seeds)
+        });
+    }
+    Ok(())
+}
+
+fn check(sealing: &Sealing, output: Output) -> Result<(), CliError> {
+    let (good, broken) = sealing.check()?;
+    let value = json!({
+        "good": good,
+        "broken": broken.iter().map(as_json).collect::<Vec<_>>(),
+    });
+    output.print(&value, || {
+        let mut text: Vec<_> = broken.iter().map(as_text).collect();
+        text.push(format!("{good} seeds open, {} do not", broken.len()));
+        text.join("\n")
+    });
+    refuse(&broken)
+}
+
+fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
+    let mut said = None;
+    let rotated = sealing.rotate(|progress| {
+        let is_due = said.is_none_or(|said: Instant| said.elapsed() >= SAY_EVERY);
+        if is_due || progress.done == progress.total {
+            said = Some(Instant::now());
+            say(progress, output);
+        }
+    })?;
+    let ids = |ids: &[_]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let Rotated {
+        key,
+        resealed,
+        broken,
+        retired,
+        kept,
+    } = &rotated;
+    let value = json!({
+        "key": key.to_string(),
+        "resealed": resealed,
+        "broken": broken.iter().map(as_json).collect::<Vec<_>>(),
+        "retired": ids(retired),
+        "kept": ids(kept),
+    });
+    output.print(&value, || {
+        let mut text: Vec<_> = broken.iter().map(as_text).collect();
+        text.push(format!("key {key} seals now; {resealed} identities were re-sealed"));
+        for id in retired {
+            text.push(format!(
+                "no seed needs key {id} any more; backups made before do. `realmgate key retire` takes it out"
+            ));
+        }
+        for id in kept {
+            text.push(format!(
+                "key {id} is kept for the seeds that do not open; give these identities new ones, or delete them, and run this again"
+            ));
+        }
+        text.join("\n")
+    });
+    refuse(broken)
+}
+
+fn say(Progress { done, total }: Progress, output: Output) {
+    if output.is_json() {
+        note(&json!({ "done": done, "total": total }).to_string());
+    } else {
+        note(&format!("{done} of {total} identities"));
+    }
+}
+
+fn retire(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
+    let ids: Vec<_> = sealing.retire()?.iter().map(ToString::to_string).collect();
+    output.print(&json!({ "retired": ids }), || match ids.as_slice() {
+        [] => "every key is needed".to_owned(),
+        ids => format!("taken out: {}", ids.join(", ")),
+    });
+    Ok(())
+}
+
+fn refuse(broken: &[Broken]) -> Result<(), CliError> {
+    match broken.len() {
+        0 => Ok(()),
+        some => Err(CliError::Broken(some)),
+    }
+}
+
+fn as_json(broken: &Broken) -> serde_json::Value {
+    json!({
+        "id": broken.id, "name": broken.name, "realm": broken.realm, "which": broken.which,
+        "reason": broken.why,
+    })
+}
+
+/// Control characters are escaped: a name cannot draw on the terminal.
+fn as_text(broken: &Broken) -> String {
+    format!(
+        "{:>6}  {}@{}  {}: {}",
+        broken.id,
+        broken.name.escape_debug(),
+        broken.realm.escape_debug(),
+        broken.which,
+        broken.why
+    )
+}

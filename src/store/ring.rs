@@ -1,0 +1,159 @@
+//! The keys that this process holds, where they are from, and how it learns of another one.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+use super::key_file::{self, KeyFileError, Keys};
+use super::rows::conversion;
+use super::seal::{KeyId, SealError, SealingKey, key_of};
+use crate::auth::{PrincipalRef, Seed};
+
+/// Where the keys are from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A file; made if missing and the database has no key yet.
+    File(PathBuf),
+    /// A file that somebody else makes, such as a service manager.
+    Credential(PathBuf),
+    /// An environment variable.
+    Environment(Keys),
+}
+
+impl KeySource {
+    /// The environment variable that holds keys.
+    pub const VARIABLE: &str = "REALMGATE_STORE_KEY";
+    /// The name of the credential that holds keys.
+    pub const CREDENTIAL: &str = "realmgate.key";
+
+    /// Returns the file, unless the keys are from the environment.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Credential(path) => Some(path),
+            Self::Environment(_) => None,
+        }
+    }
+
+    /// Reads the keys, or none if there is no file.
+    pub(super) fn read(&self) -> Result<Option<Keys>, KeyFileError> {
+        match self {
+            Self::File(path) | Self::Credential(path) => key_file::read(path),
+            Self::Environment(keys) => Ok(Some(keys.clone())),
+        }
+    }
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "key file {}", path.display()),
+            Self::Credential(path) => write!(f, "credential {}", path.display()),
+            Self::Environment(_) => f.write_str(Self::VARIABLE),
+        }
+    }
+}
+
+/// Seals with the key that the database names, and opens what any key has sealed.
+///
+/// A key that is not held is looked for in the file, if that is another one than was read last: so a
+/// process learns of a key that was added while it runs.
+pub(super) struct Ring {
+    source: KeySource,
+    keys: ArcSwap<Keys>,
+    read: Mutex<Option<Stamp>>,
+}
+
+impl Ring {
+    pub(super) fn new(source: KeySource, keys: Keys) -> Self {
+        Self {
+            source,
+            keys: ArcSwap::from_pointee(keys),
+            read: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn source(&self) -> &KeySource {
+        &self.source
+    }
+
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        self.keys.load_full()
+    }
+
+    pub(super) fn find(&self, id: KeyId) -> Option<Arc<SealingKey>> {
+        self.held(id).or_else(|| self.learn(id))
+    }
+
+    pub(super) fn open(&self, sealed: &[u8], who: PrincipalRef<'_>) -> Result<Seed, SealError> {
+        let id = key_of(sealed)?;
+        let key = self.find(id).ok_or(SealError::OtherKey(id))?;
+        key.open(sealed, who)
+    }
+
+    /// Returns the key to seal with, in the transaction that writes.
+    pub(super) fn current(&self, transaction: &Connection) -> rusqlite::Result<Arc<SealingKey>> {
+        let id = transaction
+            .prepare_cached("SELECT id FROM sealing_key WHERE state = 'current'")?
+            .query_row((), |row| row.get(0).map(KeyId))?;
+        self.find(id)
+            .ok_or_else(|| conversion(SealError::NotHeld(id)))
+    }
+
+    fn held(&self, id: KeyId) -> Option<Arc<SealingKey>> {
+        self.keys.load().find(id).cloned()
+    }
+
+    fn learn(&self, id: KeyId) -> Option<Arc<SealingKey>> {
+        let path = self.source.path()?;
+        let mut read = self.read.lock();
+        // Another thread may have waited less.
+        if let Some(key) = self.held(id) {
+            return Some(key);
+        }
+        let stamp = Stamp::of(path);
+        if stamp.is_some() && stamp == *read {
+            return None;
+        }
+        match key_file::read(path) {
+            Ok(Some(keys)) => {
+                *read = stamp;
+                // A file without the key that is looked for would take those away that are.
+                let key = keys.find(id).cloned()?;
+                tracing::info!(source = %self.source, holds = %keys, "read another key");
+                self.keys.store(Arc::new(keys));
+                Some(key)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "a key that is not held cannot be looked for");
+                None
+            }
+        }
+    }
+}
+
+/// What tells a file from the one that takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    changed: (i64, i64),
+    len: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            file: (metadata.dev(), metadata.ino()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            len: metadata.len(),
+        })
+    }
+}
