@@ -83,11 +83,13 @@ impl Tail {
 
 /// Looks for the keys that the database names, and returns those that are not to be had.
 fn missing(snapshot: &Connection, ring: &Ring) -> rusqlite::Result<Vec<KeyId>> {
-    let mut named = snapshot.prepare_cached("SELECT id FROM sealing_key")?;
-    let named = named.query_map((), |row| row.get(0).map(KeyId))?;
-    named
-        .filter(|id| id.as_ref().map_or(true, |&id| ring.find(id).is_none()))
-        .collect()
+    let named: Vec<_> = snapshot
+        .prepare_cached("SELECT id FROM sealing_key")?
+        .query_map((), |row| row.get(0).map(KeyId))?
+        .collect::<Result<_, _>>()?;
+    ring.refresh(&named);
+    let is_missing = |id: &KeyId| ring.find(*id).is_none();
+    Ok(named.into_iter().filter(is_missing).collect())
 }
 
 fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> {

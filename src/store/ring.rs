@@ -110,30 +110,42 @@ impl Ring {
     }
 
     fn learn(&self, id: KeyId) -> Option<Arc<SealingKey>> {
-        let path = self.source.path()?;
+        // A file without the key that is looked for would take those away that are held.
+        self.read_again(|keys| keys.find(id).is_some());
+        self.held(id)
+    }
+
+    /// Takes what the file holds by now, unless it lacks one of these keys that is held: so a key that was
+    /// taken out of the file goes from memory too.
+    pub(super) fn refresh(&self, named: &[KeyId]) {
+        let is_lost = |id: KeyId, keys: &Keys| self.held(id).is_some() && keys.find(id).is_none();
+        self.read_again(|keys| !named.iter().any(|&id| is_lost(id, keys)));
+    }
+
+    /// Reads the file, if it is another one than was read last, and takes its keys if they fit.
+    fn read_again(&self, fits: impl FnOnce(&Keys) -> bool) {
+        let Some(path) = self.source.path() else {
+            return;
+        };
         let mut read = self.read.lock();
-        // Another thread may have waited less.
-        if let Some(key) = self.held(id) {
-            return Some(key);
-        }
         let stamp = Stamp::of(path);
-        if stamp.is_some() && stamp == *read {
-            return None;
+        if stamp.is_none() || stamp == *read {
+            return;
         }
         match key_file::read(path) {
             Ok(Some(keys)) => {
                 *read = stamp;
-                // A file without the key that is looked for would take those away that are.
-                let key = keys.find(id).cloned()?;
-                tracing::info!(source = %self.source, holds = %keys, "read another key");
-                self.keys.store(Arc::new(keys));
-                Some(key)
+                if !fits(&keys) {
+                    tracing::warn!(source = %self.source, holds = %keys, "not all keys are there any more that are needed; those in memory stay");
+                } else if !keys.ids().eq(self.keys.load().ids()) {
+                    tracing::info!(source = %self.source, holds = %keys, "read the keys again");
+                    self.keys.store(Arc::new(keys));
+                }
             }
-            Ok(None) => None,
+            Ok(None) => {}
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "a key that is not held cannot be looked for");
-                None
+                tracing::error!(error, "the keys cannot be read again; those in memory stay");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, TransactionBehavior};
 use thiserror::Error;
 
 use super::key_file::{self, KeyFileError, Keys};
@@ -107,7 +107,9 @@ impl Sealing {
     pub fn retire(&mut self) -> Result<Vec<KeyId>, SealingError> {
         let _alone = self.lock()?;
         let keys = self.read_keys()?;
-        let transaction = self.connection.transaction()?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (named, seeds) = (named(&transaction)?, seeds(&transaction)?);
         let is_current = |id: &KeyId| {
             named
@@ -125,6 +127,9 @@ impl Sealing {
             (Some(left), KeySource::File(path)) => key_file::replace(path, &left)?,
             (_, source) => return Err(SealingError::ByHand(source.clone(), List(ids))),
         }
+        // A commit, for which every process looks at the keys again.
+        transaction.execute("UPDATE sealing_key SET state = state", ())?;
+        transaction.commit()?;
         Ok(ids)
     }
 

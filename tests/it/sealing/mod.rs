@@ -6,7 +6,7 @@ mod rotation;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -268,6 +268,25 @@ fn core_dumps_are_off() {
         .unwrap();
     let words: Vec<_> = line.split_whitespace().collect();
     assert_eq!(words[4..], ["0", "0", "bytes"]);
+}
+
+#[test]
+fn limits_that_may_not_be_set_stop_it_only_where_core_dumps_are_on() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sealing/forbid_limits.py");
+    let generate = |core: &str| {
+        Command::new("python3")
+            .arg(&script)
+            .arg(core)
+            .arg(env!("CARGO_BIN_EXE_realmgate"))
+            .args(["key", "generate"])
+            .output()
+            .unwrap()
+    };
+    let off = generate("off");
+    assert!(off.status.success(), "{}", stderr(&off));
+    let expected = "error: core dumps, which would hold seeds, cannot be switched off: \
+                    Operation not permitted (os error 1)\n";
+    assert_eq!(failure(&generate("on")), (Some(3), expected.to_owned()));
 }
 
 fn key_file(folder: &Path) -> PathBuf {
