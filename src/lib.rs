@@ -14,6 +14,7 @@ pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod headers;
+pub mod histogram;
 pub mod import;
 pub mod server;
 pub mod store;
