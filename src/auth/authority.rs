@@ -8,9 +8,9 @@ use super::policy::Policy;
 use super::realm::Realms;
 use super::seed::Seed;
 use super::store::{Counts, Identity, Notes, Recall, State, Store, StoreError};
-use super::throttle::{Scope, Subject, Throttle, ThrottleSettings, Verdict};
+use super::throttle::{Subject, Throttle, ThrottleSettings, Verdict};
 use super::time::UnixTime;
-use super::totp::{Parameters, Step, Totp};
+use super::totp::{Algorithm, Parameters, Step, Totp};
 use super::usage::Use;
 
 /// The most counts that are saved at a time.
@@ -35,7 +35,8 @@ pub struct Settings {
 pub struct Authority {
     store: Arc<dyn Store>,
     settings: Settings,
-    decoy: Totp,
+    /// One for each algorithm, in the order of [`Algorithm::ALL`].
+    decoys: [Totp; Algorithm::ALL.len()],
     throttle: Throttle,
     uses: Mutex<Vec<Use>>,
 }
@@ -47,7 +48,8 @@ impl Authority {
         let throttle = Throttle::new(settings.throttle, counts.key);
         throttle.restore(&counts.records);
         Self {
-            decoy: Totp::new(decoy, settings.parameters),
+            decoys: Algorithm::ALL
+                .map(|algorithm| Totp::new(decoy, settings.parameters.with_algorithm(algorithm))),
             store,
             settings,
             throttle,
@@ -100,36 +102,35 @@ impl Authority {
         saved.await.inspect_err(|_| self.throttle.unsaved(&counts))
     }
 
-    /// Counts whom a delay holds up at the time `now`, by where it is counted.
-    pub fn delayed(&self, now: UnixTime) -> [(Scope, usize); 4] {
-        self.throttle.delayed(now)
-    }
-
     async fn prove(
         &self,
         attempt: &Attempt<'_>,
         credential: &Credential<'_>,
         now: UnixTime,
     ) -> Result<Permit, Denial> {
-        let identity = match self.store.recall(credential.principal()) {
+        let who = credential.principal();
+        let identity = match self.store.recall(who) {
             Recall::Known(identity) => Some(identity),
             Recall::Unknown => None,
-            Recall::Nothing => match self.store.identity(credential.principal()).await {
-                Ok(identity) => identity,
-                Err(error) => return Err(Denial::Unavailable(error)),
-            },
+            Recall::Nothing => {
+                // Whoever has to wait reads nothing: what is remembered by now must not show.
+                if let Some(left) = self.throttle.source_left(who, attempt.source, now) {
+                    rest(self.checks(None, credential, now));
+                    return Err(Denial::Throttled { retry_after: left });
+                }
+                let read = self.store.identity(who).await;
+                read.map_err(Denial::Unavailable)?
+            }
         };
         let subject = Subject {
-            who: credential.principal(),
+            who,
             is_known: identity.is_some(),
             pardoned: identity
                 .as_ref()
                 .map_or(UnixTime::from_secs(0), |identity| identity.pardoned),
             source: attempt.source,
         };
-        let checked = self.check(identity.as_deref(), credential, now);
-        // Nothing of the token's being right shows before this.
-        let verdict = self.throttle.settle(subject, checked.is_ok(), now);
+        let (checked, verdict) = self.settle(subject, identity.as_deref(), credential, now);
         let delay = match verdict {
             Verdict::Delayed { left } => return Err(Denial::Throttled { retry_after: left }),
             Verdict::Counted { delay } => delay,
@@ -138,8 +139,7 @@ impl Authority {
         let refused = |refusal| Denial::Refused { refusal, delay };
         let matched = checked.map_err(refused)?;
         let identity = identity.ok_or(refused(Refusal::Unknown))?;
-        let realm = credential.principal().realm();
-        if self.settings.once.iter().any(|once| **once == *realm) {
+        if self.settings.once.iter().any(|once| **once == *who.realm()) {
             let window = self.settings.window;
             match self.store.spend(identity.id, matched.step, window).await {
                 Ok(true) => {}
@@ -154,46 +154,66 @@ impl Authority {
         Ok(Permit::proven(identity, matched.step))
     }
 
-    /// Checks the token. Every way to a refusal computes every step of the window twice, with the present
-    /// seed and the one before, and with the decoy where there is none or it may not count, so that the
-    /// time it takes does not say which it was.
-    fn check(
+    /// Checks the token and says what becomes of the attempt.
+    ///
+    /// Every way to a refusal or a delay asks memory twice and computes every step of the window twice, so
+    /// that the time it takes does not say which it was. During a delay that holds for a token that is right as well: otherwise
+    /// the time would give the verdict that the answer withholds.
+    fn settle(
         &self,
+        subject: Subject<'_>,
         identity: Option<&Identity>,
         credential: &Credential<'_>,
         now: UnixTime,
-    ) -> Result<Match, Refusal> {
-        let checkable = match identity {
-            None => Err(Refusal::Unknown),
-            Some(identity) => match &identity.totp {
-                None => Err(Refusal::BrokenSeed),
-                Some(_) if identity.state == State::Disabled => Err(Refusal::Disabled),
-                Some(_) if identity.terms.not_before.is_some_and(|from| now < from) => {
-                    Err(Refusal::NotYetValid)
-                }
-                Some(_) if identity.terms.expires.is_some_and(|until| now >= until) => {
-                    Err(Refusal::Expired)
-                }
-                Some(totp) => Ok((totp, identity.previous(now))),
-            },
+    ) -> (Result<Match, Refusal>, Verdict) {
+        let standing = standing(identity, now);
+        let mut checks = self.checks(identity, credential, now);
+        let found = if standing.is_ok() {
+            checks.find_map(|it| it)
+        } else {
+            None
         };
-        let (present, previous) = match checkable {
-            Ok((present, previous)) => (Some(present), previous),
-            Err(_) => (None, None),
+        let verdict = self.throttle.settle(subject, found.is_some(), now);
+        if !matches!(verdict, Verdict::Pass { .. }) {
+            rest(checks);
+            if identity.is_some() {
+                self.store.recall_unknown(subject.who);
+            }
+        }
+        let refusal = standing.err().unwrap_or(Refusal::WrongToken);
+        (found.ok_or(refusal), verdict)
+    }
+
+    /// Computes, one after the other, the steps of the present seed and of the one before, and the decoy's
+    /// in the place of a seed that is not there.
+    fn checks<'a>(
+        &'a self,
+        identity: Option<&'a Identity>,
+        credential: &Credential<'a>,
+        now: UnixTime,
+    ) -> impl Iterator<Item = Option<Match>> + use<'a> {
+        let parameters = identity.map_or(self.settings.parameters, |it| it.parameters);
+        let [sha1, sha256, sha512] = &self.decoys;
+        let decoy = match parameters.algorithm() {
+            Algorithm::Sha1 => sha1,
+            Algorithm::Sha256 => sha256,
+            Algorithm::Sha512 => sha512,
         };
-        for (totp, is_of_previous) in [(present, false), (previous, true)] {
-            let checked = totp.unwrap_or(&self.decoy);
-            let step = checked.check(credential.token().expose(), now, self.settings.window);
-            let step = std::hint::black_box(step);
-            if let (Some(totp), Some(step)) = (totp, step) {
-                return Ok(Match {
+        let present = identity.and_then(|it| it.totp.as_ref());
+        let previous = identity.and_then(|it| it.previous(now));
+        let (token, window) = (credential.token(), self.settings.window);
+        let seeds = [(present, false), (previous, true)];
+        seeds.into_iter().flat_map(move |(seed, is_of_previous)| {
+            let totp = seed.unwrap_or(decoy);
+            totp.steps(now, window).map(move |step| {
+                let is_right = std::hint::black_box(totp.is_of(token.expose(), step));
+                (is_right && seed.is_some()).then(|| Match {
                     step,
                     current: totp.step(now),
                     is_of_previous,
-                });
-            }
-        }
-        Err(checkable.err().unwrap_or(Refusal::WrongToken))
+                })
+            })
+        })
     }
 
     fn note(&self, identity: &Identity, matched: Match, now: UnixTime) {
@@ -209,6 +229,30 @@ impl Authority {
     }
 }
 
+/// Says whether an identity may authenticate at all.
+fn standing(identity: Option<&Identity>, now: UnixTime) -> Result<(), Refusal> {
+    let identity = identity.ok_or(Refusal::Unknown)?;
+    let terms = &identity.terms;
+    if identity.totp.is_none() {
+        Err(Refusal::BrokenSeed)
+    } else if identity.state == State::Disabled {
+        Err(Refusal::Disabled)
+    } else if terms.not_before.is_some_and(|from| now < from) {
+        Err(Refusal::NotYetValid)
+    } else if terms.expires.is_some_and(|until| now >= until) {
+        Err(Refusal::Expired)
+    } else {
+        Ok(())
+    }
+}
+
+/// Does what is left of the work, whatever comes of it.
+fn rest(checks: impl Iterator<Item = Option<Match>>) {
+    for checked in checks {
+        std::hint::black_box(checked);
+    }
+}
+
 /// A token that was right.
 #[derive(Clone, Copy)]
 struct Match {
@@ -219,5 +263,7 @@ struct Match {
     is_of_previous: bool,
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

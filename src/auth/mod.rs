@@ -24,6 +24,8 @@ pub use authority::{Authority, Settings};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
 pub use decision::{Attempt, Decision, Denial, Permit, Refusal};
 pub use policy::{Policy, Rule};
+#[cfg(test)]
+pub(crate) use principal::tricky;
 pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};
 pub use realm::{Capability, Realms};
 pub use replay::Spent;

@@ -156,6 +156,16 @@ fn check(part: &'static str, text: &str, limit: usize) -> Result<(), PrincipalEr
     Ok(())
 }
 
+/// Names and realms that are made to be taken for one another.
+#[cfg(test)]
+pub(crate) fn tricky() -> impl proptest::strategy::Strategy<Value = (String, String)> {
+    use proptest::strategy::Strategy;
+    let part = "[ab@:%/\\\\\"é\u{ff}\u{1}2F4]{1,4}";
+    (part, part).prop_filter("what can be a principal", |(name, realm)| {
+        Principal::new(name, realm, 128).is_ok()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::hash::{BuildHasher, RandomState};
@@ -213,5 +223,34 @@ mod tests {
     fn debug_escapes_line_breaks() {
         let who = Principal::new("a\nb", "r", 8).unwrap();
         assert_eq!(format!("{who:?}"), r#""a\nb"@"r""#);
+    }
+
+    #[test]
+    fn case_and_composition_tell_names_apart() {
+        for other in ["Alice", "alicé", "alice\u{301}", "alicé\u{200b}"] {
+            assert_ne!(
+                Principal::new("alice", "r", 8),
+                Principal::new(other, "r", 8)
+            );
+        }
+        assert_ne!(
+            Principal::new("\u{e9}", "r", 8),
+            Principal::new("e\u{301}", "r", 8)
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn pairs_are_the_same_key_only_if_both_parts_are(
+            one in tricky(), other in tricky(),
+        ) {
+            let is_same = one == other;
+            let hasher = RandomState::new();
+            let [one, other] = [one, other].map(|(name, realm)| Principal::new(&name, &realm, 128).unwrap());
+            assert_eq!(one == other, is_same);
+            assert_eq!(one.as_ref().equivalent(&other), is_same);
+            assert_eq!(hasher.hash_one(&one) == hasher.hash_one(other.as_ref()), is_same);
+            assert_eq!(format!("{one:?}") == format!("{other:?}"), is_same);
+        }
     }
 }

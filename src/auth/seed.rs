@@ -181,4 +181,13 @@ mod tests {
         let seed = Seed::from_bytes(b"canary-canary-canary").unwrap();
         assert_eq!(format!("{seed:?}"), "[redacted]");
     }
+
+    #[test]
+    fn generated_seeds_are_160_bits_and_no_two_are_alike() {
+        let seeds: Vec<_> = (0..1000).map(|_| Seed::generate().unwrap()).collect();
+        let distinct: std::collections::HashSet<_> = seeds.iter().map(Seed::as_bytes).collect();
+        assert_eq!(distinct.len(), seeds.len());
+        assert!(seeds.iter().all(|seed| seed.as_bytes().len() == 20));
+        assert!(seeds.iter().all(|seed| seed.strength() == Strength::Good));
+    }
 }

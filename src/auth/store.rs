@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -45,8 +45,6 @@ pub struct Identity {
     pub pardoned: UnixTime,
     /// How it has been used.
     pub usage: Usage,
-    /// What figures know its realm by, looked up once.
-    pub realm_number: OnceLock<u8>,
     /// When it was registered.
     pub created: UnixTime,
     /// When it was last changed.
@@ -156,6 +154,10 @@ pub enum Recall {
 pub trait Store: Send + Sync {
     /// Says what memory holds, without waiting and without an allocation.
     fn recall(&self, who: PrincipalRef<'_>) -> Recall;
+
+    /// Does for a principal that memory knows the rest of what is done for one that it holds to be unknown,
+    /// so that the time of a refusal does not tell them apart.
+    fn recall_unknown(&self, who: PrincipalRef<'_>);
 
     /// Returns the identity of a principal, or none.
     ///

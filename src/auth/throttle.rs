@@ -190,6 +190,24 @@ impl Throttle {
         begun(delay.max(of_source.unwrap_or(0)))
     }
 
+    /// Returns how long a source still has to wait, unless the principal counts by itself there.
+    pub(super) fn source_left(
+        &self,
+        who: PrincipalRef<'_>,
+        source: Option<IpAddr>,
+        now: UnixTime,
+    ) -> Option<Duration> {
+        let now = now.as_secs();
+        let source = source?;
+        let mut pair = self.pairs.lock(self.pair(who, source));
+        if pair.find().is_some_and(|slot| self.is_trusted(slot, now)) {
+            return None;
+        }
+        let mut locked = self.sources.lock(self.tag(&prefix(source)));
+        let left = self.left(&mut locked, self.settings.source_failures, 0, now);
+        (left > 0).then(|| Duration::from_secs(left))
+    }
+
     /// Settles an attempt of a principal at a source that it is known from.
     fn settle_pair(&self, slot: &mut Slot, is_right: bool, pardoned: u64, now: u64) -> Verdict {
         self.refresh(slot, pardoned, now);
@@ -244,7 +262,10 @@ impl Throttle {
     pub(super) fn changed(&self, limit: usize) -> Vec<ThrottleRecord> {
         let mut records = Vec::new();
         for scope in Scope::ALL {
-            let free = self.free(scope);
+            let free = match scope {
+                Scope::Source => self.settings.source_failures,
+                _ => self.settings.failures,
+            };
             self.table(scope).each(|slot| {
                 let is_worth_it = slot.failures >= free || slot.passed > 0;
                 if slot.is_dirty && is_worth_it && records.len() < limit {
@@ -271,29 +292,6 @@ impl Throttle {
             if let Some(slot) = locked.find() {
                 slot.is_dirty = true;
             }
-        }
-    }
-
-    /// Counts whom a delay holds up at the time `now`.
-    pub(super) fn delayed(&self, now: UnixTime) -> [(Scope, usize); 4] {
-        let now = now.as_secs();
-        Scope::ALL.map(|scope| {
-            let mut delayed = 0;
-            let free = self.free(scope);
-            self.table(scope).each(|slot| {
-                // Of a clock that has gone back no delay is longer than the longest.
-                let failed = slot.failed.min(now);
-                delayed += usize::from(self.until(&Slot { failed, ..*slot }, free) > now);
-            });
-            (scope, delayed)
-        })
-    }
-
-    /// Returns the failures without a delay.
-    fn free(&self, scope: Scope) -> u32 {
-        match scope {
-            Scope::Source => self.settings.source_failures,
-            Scope::Known | Scope::Unknown | Scope::Pair => self.settings.failures,
         }
     }
 

@@ -90,6 +90,11 @@ impl Parameters {
     pub const fn period(self) -> u16 {
         self.period
     }
+
+    /// Returns the same with another hash.
+    pub(super) const fn with_algorithm(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
+    }
 }
 
 impl Default for Parameters {
@@ -176,21 +181,42 @@ impl Totp {
     /// nearest one if there are several (RFC 6238 §5.2, §6).
     ///
     /// A token that is right ends the search, and most are those of the current step. For one that is
-    /// wrong every step is computed, and each comparison takes constant time: how long it takes tells
-    /// nothing about how near a guess was. Steps before the epoch do not exist.
+    /// wrong every step is computed: how long it takes tells nothing about how near a guess was.
     pub fn check(&self, token: &str, now: UnixTime, window: u8) -> Option<Step> {
+        self.steps(now, window)
+            .find(|step| self.is_of(token, *step))
+    }
+
+    /// Returns the steps at most `window` from `now`, the nearest first. Steps before the epoch do not
+    /// exist.
+    pub(super) fn steps(&self, now: UnixTime, window: u8) -> impl Iterator<Item = Step> + use<> {
         let current = self.step(now).0;
-        let period = u64::from(self.parameters.period);
-        let is_of = |step: &u64| {
-            step.checked_mul(period)
-                .is_some_and(|start| self.inner.check(token, start).is_some())
-        };
         let around = (1..=u64::from(window))
-            .flat_map(|offset| [current.checked_sub(offset), current.checked_add(offset)])
+            .flat_map(move |offset| [current.checked_sub(offset), current.checked_add(offset)])
             .flatten();
-        std::iter::once(current).chain(around).find(is_of).map(Step)
+        std::iter::once(current).chain(around).map(Step)
+    }
+
+    /// Says whether a token is that of a step. The work is the same whatever was presented, and the
+    /// comparison takes constant time.
+    pub(super) fn is_of(&self, token: &str, step: Step) -> bool {
+        let digits = usize::from(self.parameters.digits);
+        let is_number = token.bytes().all(|byte| byte.is_ascii_digit());
+        let is_shaped = is_number & (token.len() == digits);
+        // The library computes nothing for another shape.
+        let shaped = if is_shaped {
+            token
+        } else {
+            ZEROS.get(..digits).unwrap_or(ZEROS)
+        };
+        let start = step.0.checked_mul(u64::from(self.parameters.period));
+        let is_right = start.is_some_and(|start| self.inner.check(shaped, start).is_some());
+        is_right & is_shaped
     }
 }
+
+/// As many as the longest token has digits.
+const ZEROS: &str = "00000000";
 
 impl fmt::Debug for Totp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -344,5 +370,28 @@ mod tests {
     fn debug_shows_no_seed() {
         let totp = totp(b"canary-canary-canary", Algorithm::Sha1, 6);
         assert!(!format!("{totp:?}").contains("canary"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn token_is_right_for_the_steps_of_its_window_and_no_others(
+            key in proptest::collection::vec(proptest::num::u8::ANY, 1..=80),
+            secs in 300..10_000_000_000_u64,
+            digits in 6..=8_u8,
+            offset in -9..=9_i64,
+            window in 0..=10_u8,
+        ) {
+            let totp = totp(&key, Algorithm::Sha256, digits);
+            let now = UnixTime::from_secs(secs);
+            let token = totp.token(UnixTime::from_secs(secs.saturating_add_signed(offset * 30)));
+            let right: Vec<_> = totp
+                .steps(now, window)
+                .filter(|step| totp.token(UnixTime::from_secs(step.0 * 30)) == token)
+                .collect();
+            assert_eq!(totp.check(&token, now, window), right.first().copied());
+            if offset.unsigned_abs() <= u64::from(window) {
+                assert!(!right.is_empty());
+            }
+        }
     }
 }

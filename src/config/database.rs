@@ -116,7 +116,7 @@ impl Source<'_> {
                 ENTRIES,
             )?,
             ttl: self.duration("cache.ttl", raw.ttl.as_ref(), 300_000)?,
-            unknown_ttl: self.duration("cache.unknown_ttl", raw.unknown_ttl.as_ref(), 10_000)?,
+            unknown_ttl: self.duration("cache.unknown_ttl", raw.unknown_ttl.as_ref(), 300_000)?,
             stale_if_error: self.duration(
                 "cache.stale_if_error",
                 raw.stale_if_error.as_ref(),

@@ -278,4 +278,25 @@ mod tests {
         let huge = [b"Basic ".to_vec(), huge].concat();
         assert_eq!(read(&[("authorization", &huge)]), Err(Flaw::Encoding));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_what_was_sent(who in crate::auth::tricky(), token in "[0-9a]{1,9}") {
+            let (name, realm) = who;
+            let fields: [(_, &[u8]); 3] = [
+                ("x-auth-name", name.as_bytes()),
+                ("x-auth-realm", realm.as_bytes()),
+                ("x-auth-token", token.as_bytes()),
+            ];
+            let sent = Ok(Some([name.clone(), realm.clone(), token.clone()]));
+            let is_field = |text: &str| !text.contains('\u{1}');
+            if is_field(&name) && is_field(&realm) {
+                assert_eq!(read(&fields), sent);
+            }
+            // A colon would divide elsewhere, and so would an "@" in the realm.
+            let value = basic(&format!("{name}@{realm}:{token}"));
+            let is_basic = !name.contains(':') && !realm.contains([':', '@']);
+            assert_eq!(read(&[("authorization", &value)]) == sent, is_basic);
+        }
+    }
 }

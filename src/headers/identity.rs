@@ -215,4 +215,24 @@ mod tests {
         assert_eq!(user("a", "b@c"), "a@b%40c");
         assert_eq!(user("a", "b%40c"), "a@b%2540c");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_two_principals_look_alike_to_an_upstream(
+            one in crate::auth::tricky(), other in crate::auth::tricky(),
+        ) {
+            let fields = |(name, realm): &(String, String)| {
+                let who = PrincipalRef::new(name, realm, 128).unwrap();
+                let (name, realm) = (encode(name).into_owned(), encode(realm).into_owned());
+                let user = user(who);
+                assert!(user.bytes().all(|byte| byte.is_ascii_graphic()), "{user}");
+                assert_eq!(user.rsplit_once('@').unwrap().0, name);
+                (user, name, realm)
+            };
+            let is_same = one == other;
+            let (one, other) = (fields(&one), fields(&other));
+            assert_eq!(one.0 == other.0, is_same);
+            assert_eq!((one.1, one.2) == (other.1, other.2), is_same);
+        }
+    }
 }

@@ -21,8 +21,6 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::changes::{Changes, Seq, Tail};
-use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, counting};
-use super::outage::Outage;
 use super::sqlite::{Loaded, Sqlite};
 use crate::auth::{
     Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
@@ -63,21 +61,13 @@ impl Cached {
     ) -> Result<Arc<Self>, StoreError> {
         let tail = database.tail().await?;
         let seen = database.last_seq().await?;
-        let evicted = Evicted::default();
         let inner = Arc::new(Inner {
             database,
             options,
-            known: Cache::builder()
-                .max_capacity(options.capacity)
-                .eviction_listener(counting(&evicted.known))
-                .build(),
+            known: Cache::builder().max_capacity(options.capacity).build(),
             unknown: Cache::builder()
                 .max_capacity(options.unknown_capacity)
-                .time_to_live(options.unknown_ttl)
-                .eviction_listener(counting(&evicted.unknown))
                 .build(),
-            counts: CacheCounts::default(),
-            evicted,
             flights: Mutex::default(),
             seen: AtomicI64::new(seen.0),
             started: Instant::now(),
@@ -86,32 +76,6 @@ impl Cached {
         });
         let tail = tokio::spawn(Inner::follow(Arc::clone(&inner), tail)).abort_handle();
         Ok(Arc::new(Self { inner, tail }))
-    }
-
-    /// Returns how it is doing.
-    pub fn figures(&self) -> Figures<'_> {
-        let inner = &*self.inner;
-        // It counts what is pending only now and then.
-        inner.known.run_pending_tasks();
-        inner.unknown.run_pending_tasks();
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let database = &inner.database.counts;
-        Figures {
-            known: CacheFigures {
-                hits: of(&inner.counts.known),
-                evictions: of(&inner.evicted.known),
-                entries: inner.known.entry_count(),
-            },
-            unknown: CacheFigures {
-                hits: of(&inner.counts.unknown),
-                evictions: of(&inner.evicted.unknown),
-                entries: inner.unknown.entry_count(),
-            },
-            misses: of(&inner.counts.misses),
-            reading: &database.reading,
-            writing: &database.writing,
-            failures: of(&database.failures),
-        }
     }
 }
 
@@ -130,15 +94,18 @@ impl Store for Cached {
         }
         if let Some(entry) = inner.known.get(&who) {
             if entry.read.elapsed() < inner.options.ttl {
-                CacheCounts::count(&inner.counts.known);
-                return Recall::Known(entry.identity);
+                return Recall::Known(entry.what);
             }
-        } else if inner.unknown.contains_key(&who) {
-            CacheCounts::count(&inner.counts.unknown);
+        } else if let Some(entry) = inner.unknown.get(&who)
+            && entry.read.elapsed() < inner.options.unknown_ttl
+        {
             return Recall::Unknown;
         }
-        CacheCounts::count(&inner.counts.misses);
         Recall::Nothing
+    }
+
+    fn recall_unknown(&self, who: PrincipalRef<'_>) {
+        std::hint::black_box(self.inner.unknown.get(&who));
     }
 
     async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
@@ -214,11 +181,21 @@ impl Store for Cached {
     }
 }
 
-#[derive(Clone)]
-struct Entry {
-    identity: Arc<Identity>,
+/// What was read. Of unknown principals it is nothing, kept in the same way: both are found at the same
+/// cost.
+struct Entry<T> {
+    what: Arc<T>,
     read: Instant,
     as_of: Seq,
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Self {
+            what: Arc::clone(&self.what),
+            ..*self
+        }
+    }
 }
 
 type Reading = Result<Option<Arc<Identity>>, StoreError>;
@@ -226,10 +203,8 @@ type Reading = Result<Option<Arc<Identity>>, StoreError>;
 struct Inner {
     database: Sqlite,
     options: CacheOptions,
-    known: Cache<Principal, Entry>,
-    unknown: Cache<Principal, Seq>,
-    counts: CacheCounts,
-    evicted: Evicted,
+    known: Cache<Principal, Entry<Identity>>,
+    unknown: Cache<Principal, Entry<()>>,
     /// The readings under way; as many as there are requests that wait for one.
     flights: Mutex<HashMap<Principal, Shared<BoxFuture<'static, Reading>>>>,
     /// The position of the change log up to which the caches are true.
@@ -278,7 +253,7 @@ impl Inner {
                 match self.known.get(who) {
                     Some(entry) if !self.is_outage_too_long() => {
                         self.postpone(who, &entry);
-                        Ok(Some(entry.identity))
+                        Ok(Some(entry.what))
                     }
                     _ => Err(error),
                 }
@@ -287,7 +262,7 @@ impl Inner {
     }
 
     /// Lets what is remembered count for a moment more before the database is asked again.
-    fn postpone(&self, who: &Principal, entry: &Entry) {
+    fn postpone(&self, who: &Principal, entry: &Entry<Identity>) {
         let age = self.options.ttl.saturating_sub(ASK_AGAIN);
         if let Some(read) = Instant::now().checked_sub(age) {
             let entry = Entry {
@@ -299,19 +274,18 @@ impl Inner {
     }
 
     fn remember(&self, who: &Principal, loaded: &Loaded) {
+        let (read, as_of) = (Instant::now(), loaded.as_of);
         match &loaded.identity {
             Some(identity) => {
                 self.unknown.invalidate(who);
-                let entry = Entry {
-                    identity: Arc::clone(identity),
-                    read: Instant::now(),
-                    as_of: loaded.as_of,
-                };
-                self.known.insert(who.clone(), entry);
+                let what = Arc::clone(identity);
+                self.known.insert(who.clone(), Entry { what, read, as_of });
             }
             None => {
                 self.known.invalidate(who);
-                self.unknown.insert(who.clone(), loaded.as_of);
+                let what = Arc::new(());
+                self.unknown
+                    .insert(who.clone(), Entry { what, read, as_of });
             }
         }
         // `seen` moves on before the caches are cleaned. If the log has overtaken the reading, either
@@ -335,7 +309,11 @@ impl Inner {
         {
             self.known.invalidate(who);
         }
-        if self.unknown.get(who).is_some_and(|as_of| as_of < changed) {
+        if self
+            .unknown
+            .get(who)
+            .is_some_and(|entry| entry.as_of < changed)
+        {
             self.unknown.invalidate(who);
         }
     }
@@ -383,6 +361,38 @@ impl Inner {
         self.reading_fails_since.is_longer(self.started, limit)
             || self.tail_fails_since.is_longer(self.started, limit)
     }
+}
+
+/// Since when something fails: milliseconds after the start, plus one; 0 while it works.
+#[derive(Default)]
+struct Outage(AtomicU64);
+
+impl Outage {
+    /// Notes a failure; says whether it is the first.
+    fn begin(&self, started: Instant) -> bool {
+        let now = millis(started.elapsed()) + 1;
+        self.0
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn end(&self) {
+        // A store would dirty the line that every request reads.
+        if self.0.load(Ordering::Relaxed) != 0 {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn is_longer(&self, started: Instant, limit: Duration) -> bool {
+        match self.0.load(Ordering::Relaxed) {
+            0 => false,
+            since => millis(started.elapsed()) + 1 > since.saturating_add(millis(limit)),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
 }
 
 #[cfg(test)]

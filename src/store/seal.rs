@@ -225,4 +225,22 @@ mod tests {
             Err(SealError::OtherKey(id))
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_two_principals_have_the_same_associated_data(
+            one in crate::auth::tricky(), other in crate::auth::tricky(),
+        ) {
+            let data = |it: &(String, String)| associated_data(who(&it.0, &it.1));
+            assert_eq!(data(&one) == data(&other), one == other);
+        }
+
+        #[test]
+        fn whatever_is_stored_opens_as_nothing_but_what_was_sealed(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120),
+        ) {
+            let (sealer, _, _) = sealed();
+            assert!(sealer.open(&bytes, who("ab", "c")).is_err());
+        }
+    }
 }

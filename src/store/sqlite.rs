@@ -8,7 +8,6 @@ use deadpool_sqlite::Pool;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::changes::{Seq, Tail, last_seq, trim};
-use super::figures::DatabaseCounts;
 use super::pool::{Access, interact, pool, pool_error};
 use super::ring::{KeySource, Ring};
 use super::rows::{
@@ -37,7 +36,6 @@ pub(super) struct Sqlite {
     ring: Arc<Ring>,
     tails: Pool,
     timeout: Duration,
-    pub(super) counts: DatabaseCounts,
 }
 
 impl Sqlite {
@@ -54,7 +52,6 @@ impl Sqlite {
             tails: pool(path, 1, timeout, Access::Read)?,
             ring: Arc::new(ring),
             timeout,
-            counts: DatabaseCounts::default(),
         })
     }
 
@@ -239,12 +236,8 @@ impl Sqlite {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let work = async {
-            let connection = self.readers.get().await.map_err(pool_error)?;
-            interact(&connection, self.timeout, work).await
-        };
-        let counts = &self.counts;
-        counts.timed(&counts.reading, work, |_| true).await
+        let connection = self.readers.get().await.map_err(pool_error)?;
+        interact(&connection, self.timeout, work).await
     }
 
     /// Runs one transaction; the write is on disk when this resolves.
@@ -261,7 +254,8 @@ impl Sqlite {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let work = move |connection: &mut Connection| {
+        let connection = self.writer.get().await.map_err(pool_error)?;
+        interact(&connection, timeout, move |connection| {
             // IMMEDIATE: a reader that becomes a writer half-way could not wait for another one.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -272,14 +266,8 @@ impl Sqlite {
             trim(&transaction)?;
             transaction.commit()?;
             Ok(Ok(outcome))
-        };
-        let work = async {
-            let connection = self.writer.get().await.map_err(pool_error)?;
-            interact(&connection, timeout, work).await?
-        };
-        let counts = &self.counts;
-        let is_failure = |error: &ChangeError| matches!(error, ChangeError::Store(_));
-        counts.timed(&counts.writing, work, is_failure).await
+        })
+        .await?
     }
 }
 

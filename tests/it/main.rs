@@ -21,6 +21,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod nginx;
+mod oracle;
 mod observability;
 mod port;
 mod postgres;

@@ -181,6 +181,8 @@ impl Store for Silent {
         Recall::Nothing
     }
 
+    fn recall_unknown(&self, _: PrincipalRef<'_>) {}
+
     async fn identity(&self, _: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
         Err(StoreError::Timeout)
     }

@@ -1,35 +1,60 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use async_trait::async_trait;
 
 use super::*;
 use crate::auth::{
-    Capability, Change, ChangeError, Flaw, IdentityId, NewIdentity, Principal, Rule, Terms, Usage,
+    Capability, Change, ChangeError, Flaw, IdentityId, NewIdentity, Principal, Rule, Spent, Terms,
+    Usage,
 };
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
 
-/// A store whose memory answers for one identity, or that cannot say anything.
-enum Stub {
-    Holds(Arc<Identity>),
-    Fails,
+/// A store of a few identities that forgets nothing, or one that cannot say anything.
+pub(super) struct Memory {
+    identities: Vec<Arc<Identity>>,
+    is_failing: bool,
+    spent: Mutex<HashMap<i64, Spent>>,
+    readings: AtomicUsize,
+}
+
+impl Memory {
+    pub(super) fn of(identities: Vec<Arc<Identity>>) -> Self {
+        Self {
+            identities,
+            is_failing: false,
+            spent: Mutex::default(),
+            readings: AtomicUsize::default(),
+        }
+    }
+
+    fn failing() -> Self {
+        Self {
+            is_failing: true,
+            ..Self::of(vec![])
+        }
+    }
 }
 
 #[async_trait]
-impl Store for Stub {
+impl Store for Memory {
     fn recall(&self, _: crate::auth::PrincipalRef<'_>) -> Recall {
         Recall::Nothing
     }
+
+    fn recall_unknown(&self, _: crate::auth::PrincipalRef<'_>) {}
 
     async fn identity(
         &self,
         who: crate::auth::PrincipalRef<'_>,
     ) -> Result<Option<Arc<Identity>>, StoreError> {
-        match self {
-            Self::Holds(identity) if identity.principal.as_ref() == who => {
-                Ok(Some(Arc::clone(identity)))
-            }
-            Self::Holds(_) => Ok(None),
-            Self::Fails => Err(StoreError::Timeout),
+        self.readings.fetch_add(1, Ordering::Relaxed);
+        if self.is_failing {
+            return Err(StoreError::Timeout);
         }
+        let mut identities = self.identities.iter();
+        Ok(identities.find(|it| it.principal.as_ref() == who).cloned())
     }
 
     async fn identity_by_id(&self, _: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
@@ -65,8 +90,13 @@ impl Store for Stub {
         unreachable!()
     }
 
-    async fn spend(&self, _: IdentityId, _: Step, _: u8) -> Result<bool, StoreError> {
-        unreachable!()
+    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        Ok(self
+            .spent
+            .lock()
+            .entry(id.0)
+            .or_default()
+            .spend(step, window))
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
@@ -87,8 +117,8 @@ fn totp() -> Totp {
     Totp::new(&seed, Parameters::default())
 }
 
-fn alice(totp: Option<Totp>, state: State) -> Stub {
-    Stub::Holds(Arc::new(Identity {
+fn alice(totp: Option<Totp>, state: State) -> Memory {
+    Memory::of(vec![Arc::new(Identity {
         id: IdentityId(1),
         principal: Principal::new("alice", "ops", 128).unwrap(),
         totp,
@@ -98,13 +128,12 @@ fn alice(totp: Option<Totp>, state: State) -> Stub {
         previous: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),
-        realm_number: std::sync::OnceLock::new(),
         created: NOW,
         updated: NOW,
-    }))
+    })])
 }
 
-async fn decide(stub: Stub, presented: Presented<'_>, policy: &Policy) -> Decision {
+async fn decide(stub: Memory, presented: Presented<'_>, policy: &Policy) -> Decision {
     let settings = Settings {
         realms: Realms::default(),
         window: 1,
@@ -178,7 +207,7 @@ async fn each_refusal_names_its_cause() {
             "disabled",
         ),
         (alice(None, State::Enabled), "alice", &*token, "broken_seed"),
-        (Stub::Fails, "alice", &*token, "store_unavailable"),
+        (Memory::failing(), "alice", &*token, "store_unavailable"),
     ];
     for (stub, name, token, expected) in cases {
         let decision = decide(stub, present(name, "ops", token), &Policy::Authenticated).await;
@@ -223,7 +252,7 @@ async fn what_is_no_credential_is_denied_under_every_policy_but_anyone() {
 async fn anyone_passes_unidentified_even_while_the_store_is_down() {
     let token = totp().token(NOW);
     let decision = decide(
-        Stub::Fails,
+        Memory::failing(),
         present("alice", "ops", &token),
         &Policy::Anyone,
     )
@@ -247,4 +276,114 @@ async fn proven_principal_outside_the_policy_is_not_allowed() {
     // Whether somebody would be allowed is told only to those who proved themselves.
     let decision = decide(stub(), present("alice", "ops", "000000"), &elsewhere).await;
     assert_eq!(reason(&decision), "wrong_token");
+}
+
+#[tokio::test]
+async fn source_that_has_to_wait_makes_nobody_read() {
+    let store = Arc::new(alice(Some(totp()), State::Enabled));
+    let settings = Settings {
+        realms: Realms::default(),
+        window: 1,
+        parameters: Parameters::default(),
+        throttle: ThrottleSettings {
+            source_failures: 1,
+            ..ThrottleSettings::default()
+        },
+        once: vec![],
+    };
+    let decoy = Seed::from_bytes(b"decoy").unwrap();
+    let authority = Authority::new(store.clone(), settings, &decoy, &Counts::default());
+    let decide = async |name, token: &str| {
+        let attempt = Attempt {
+            presented: present(name, "ops", token),
+            source: Some("192.0.2.1".parse().unwrap()),
+        };
+        let decision = authority.decide(&attempt, &Policy::Authenticated, NOW);
+        reason(&decision.await)
+    };
+    assert_eq!(decide("nobody", "000000").await, "unknown_principal");
+    let readings = store.readings.load(Ordering::Relaxed);
+    for (name, token) in [
+        ("alice", &*totp().token(NOW)),
+        ("alice", "000000"),
+        ("bob", "1"),
+    ] {
+        assert_eq!(decide(name, token).await, "throttled");
+    }
+    assert_eq!(store.readings.load(Ordering::Relaxed), readings);
+}
+
+#[tokio::test]
+async fn principal_known_at_a_source_that_has_to_wait_goes_on() {
+    let store = Arc::new(alice(Some(totp()), State::Enabled));
+    let settings = Settings {
+        realms: Realms::default(),
+        window: 1,
+        parameters: Parameters::default(),
+        throttle: ThrottleSettings {
+            source_failures: 1,
+            ..ThrottleSettings::default()
+        },
+        once: vec![],
+    };
+    let decoy = Seed::from_bytes(b"decoy").unwrap();
+    let authority = Authority::new(store, settings, &decoy, &Counts::default());
+    let token = totp().token(NOW);
+    for (name, token, expected) in [
+        ("alice", &*token, "permit"),
+        ("bob", "000000", "unknown_principal"),
+        ("bob", "000000", "throttled"),
+        ("alice", &*token, "permit"),
+    ] {
+        let attempt = Attempt {
+            presented: present(name, "ops", token),
+            source: Some("192.0.2.1".parse().unwrap()),
+        };
+        let decision = authority.decide(&attempt, &Policy::Authenticated, NOW);
+        assert_eq!(reason(&decision.await), expected);
+    }
+}
+
+#[test]
+fn debug_of_what_holds_a_secret_shows_none() {
+    let canary = b"canary-canary-canary";
+    let seed = Seed::from_bytes(canary).unwrap();
+    let totp = Totp::new(&seed, Parameters::default());
+    let token = totp.token(NOW);
+    let store = alice(Some(totp.clone()), State::Enabled);
+    let credential = Credential::new("n", "r", &token, 128).unwrap();
+    let attempt = Attempt {
+        presented: Presented::Credential(credential),
+        source: None,
+    };
+    let new = NewIdentity {
+        principal: Principal::new("n", "r", 128).unwrap(),
+        seed: seed.clone(),
+        parameters: Parameters::default(),
+        terms: Terms::default(),
+    };
+    let change = Change {
+        seed: Some(seed.clone()),
+        ..Change::default()
+    };
+    let previous = crate::auth::Previous {
+        totp: totp.clone(),
+        until: NOW,
+    };
+    let identity = store.identities[0].clone();
+    let permit = Permit::proven(identity.clone(), Step(1));
+    let shown = format!(
+        "{seed:?}{totp:?}{credential:?}{attempt:?}{new:?}{change:?}{previous:?}{identity:?}{permit:?}"
+    );
+    let hex: String = canary.iter().map(|byte| format!("{byte:02x}")).collect();
+    let bytes = format!("{canary:?}");
+    for secret in [
+        "canary",
+        &*token,
+        &**seed.to_base32(),
+        &*hex,
+        bytes.trim_matches(['[', ']']),
+    ] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
 }

@@ -130,6 +130,18 @@ fn guesses_at_one_principal_are_as_few_from_many_sources() {
 }
 
 #[test]
+fn guesses_of_a_day_are_few() {
+    let throttle = throttle();
+    let alice = subject("alice", "192.0.2.1");
+    let day = 24 * 60 * 60;
+    let first = verdicts(&throttle, 0, day, |_| alice);
+    // Some 17 minutes until the longest delay, then one in 15 minutes.
+    assert!((100..=112).contains(&first), "{first}");
+    let next = verdicts(&throttle, day, day, |_| alice);
+    assert!((95..=97).contains(&next), "{next}");
+}
+
+#[test]
 fn source_that_tries_many_principals_is_delayed_as_a_whole() {
     let throttle = throttle();
     let mut turn = 0;
@@ -287,4 +299,27 @@ fn counts_are_forgotten_a_day_after_the_last_failure() {
         wrong(&throttle, alice, day),
         Verdict::Counted { delay: None }
     );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_two_principals_or_sources_share_a_tag(
+        one in crate::auth::tricky(), other in crate::auth::tricky(),
+        from in proptest::num::u32::ANY, elsewhere in proptest::num::u32::ANY,
+    ) {
+        let throttle = throttle();
+        let who = |it: &(String, String)| -> PrincipalRef<'static> {
+            let it: &'static (String, String) = Box::leak(Box::new(it.clone()));
+            PrincipalRef::new(&it.0, &it.1, 128).unwrap()
+        };
+        let is_same = one == other;
+        let (one, other) = (who(&one), who(&other));
+        assert_eq!(throttle.tag(&one) == throttle.tag(&other), is_same);
+        let [from, elsewhere] = [from, elsewhere].map(|it| IpAddr::from(it.to_be_bytes()));
+        assert_eq!(
+            throttle.pair(one, from) == throttle.pair(other, elsewhere),
+            is_same && from == elsewhere
+        );
+        assert_eq!(throttle.pair(one, from) == throttle.pair(other, from), is_same);
+    }
 }

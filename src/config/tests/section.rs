@@ -42,6 +42,20 @@ fn values_mean_what_they_say() {
 }
 
 #[test]
+fn defaults_are_what_rfc_6238_recommends() {
+    let config = parse("");
+    assert_eq!(config.totp.window, 1);
+    let parameters = config.totp.parameters;
+    assert_eq!((parameters.digits(), parameters.period()), (6, 30));
+}
+
+#[test]
+fn unknown_principals_are_remembered_as_long_as_known_ones() {
+    let cache = parse("").store.cache;
+    assert_eq!(cache.ttl, cache.unknown_ttl);
+}
+
+#[test]
 fn number_out_of_range_is_refused() {
     for (section, key, least, most) in [
         ("store", "readers", 1, 32),

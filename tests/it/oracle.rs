@@ -1,0 +1,319 @@
+//! No answer tells more than it says: what is denied looks alike and costs alike, whatever the reason.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use data_encoding::BASE64;
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use prost::Message;
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send, stderr};
+
+#[path = "../../examples/denials.rs"]
+mod denials;
+
+/// How much more or less work a denial may be than that of a wrong token, in parts of it.
+const DIFFERENCE: f64 = 0.01;
+
+#[test]
+#[ignore = "run by the next one, under callgrind"]
+fn workload() {
+    denials::run();
+}
+
+/// Counts the instructions of each kind of decision: what runs beside it does not disturb that. The median
+/// counts, since now and then a decision clears up a cache.
+fn instructions() -> BTreeMap<String, f64> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--combine-dumps=no"]);
+    let file = folder.path().join("profile");
+    valgrind.arg(format!("--callgrind-out-file={}", file.display()));
+    let function = |kind: &&str| format!("it::oracle::denials::kinds::{kind}");
+    for function in denials::kinds::NAMES.iter().map(function) {
+        valgrind.arg(format!("--zero-before={function}"));
+        valgrind.arg(format!("--dump-after={function}"));
+    }
+    valgrind.arg(std::env::current_exe().unwrap());
+    valgrind.args(["oracle::workload", "--exact", "--ignored"]);
+    let output = valgrind.output();
+    let output = output.unwrap_or_else(|error| panic!("{error}; run scripts/setup test"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut all = BTreeMap::<_, Vec<u64>>::new();
+    for dump in fs::read_dir(folder.path()).unwrap() {
+        let dump = fs::read_to_string(dump.unwrap().path()).unwrap();
+        let value = |name: &str| dump.lines().find_map(|line| line.strip_prefix(name));
+        if let Some((_, kind)) =
+            value("desc: Trigger: --dump-after=").and_then(|it| it.rsplit_once("::"))
+        {
+            let count = value("totals: ").unwrap().parse().unwrap();
+            all.entry(kind.to_owned()).or_default().push(count);
+        }
+    }
+    let median = |mut counts: Vec<u64>| {
+        counts.sort_unstable();
+        counts[counts.len() / 2] as f64 / denials::AT_A_TIME as f64
+    };
+    all.into_iter()
+        .map(|(kind, counts)| (kind, median(counts)))
+        .collect()
+}
+
+#[test]
+fn every_denial_is_the_same_work() {
+    let all = instructions();
+    for (of, kinds) in [
+        (
+            "wrong_token",
+            &[
+                "unknown",
+                "disabled",
+                "expired",
+                "not_yet_valid",
+                "broken_seed",
+                "throttled_wrong",
+                "throttled_right",
+                "throttled_unknown",
+            ][..],
+        ),
+        ("shape_of_known", &["shape_of_unknown"]),
+        ("eight_digits_known", &["eight_digits_unknown"]),
+        ("sha512_wrong", &["sha512_disabled", "sha512_broken"]),
+    ] {
+        let expected = all.get(of).unwrap_or_else(|| panic!("{of}: {all:?}"));
+        for kind in kinds {
+            let found = all.get(*kind).unwrap_or_else(|| panic!("{kind}: {all:?}"));
+            let difference = (found - expected) / expected;
+            assert!(
+                difference.abs() < DIFFERENCE,
+                "{kind} differs from {of} by {:+.2} %: {all:#?}",
+                difference * 100.0
+            );
+        }
+    }
+    // Else it would measure nothing.
+    assert!(all["permitted"] < all["wrong_token"] * 0.7, "{all:#?}");
+}
+
+/// Delays that no test outlasts, after one failure at each place.
+fn throttled() -> String {
+    format!(
+        "[grpc]\nlisten = \"127.0.0.1:0\"\n\
+         [throttle]\nfailures = {}\nsource_failures = 1000000\ndelay = \"1h\"\nlongest_delay = \"1h\"\n",
+        PLACES.len()
+    )
+}
+
+const PLACES: [&str; 10] = [
+    "proxy",
+    "proxy, basic",
+    "forward-auth",
+    "nginx",
+    "traefik",
+    "envoy",
+    "envoy, grpc",
+    "rest, fields",
+    "rest, body",
+    "rest, subject",
+];
+
+/// Presents a credential at a place.
+fn ask(gate: &Gate, verifier: &Caller, place: &str, who: &Caller, token: &str) -> String {
+    let fields = who.fields_with(token);
+    let basic = BASE64.encode(format!("{}@{}:{token}", who.name, who.realm).as_bytes());
+    let with_json = "Content-Type: application/json\r\n";
+    let reply = match place {
+        "proxy" => get(gate.gateway, "/x", &fields),
+        "proxy, basic" => get(
+            gate.gateway,
+            "/x",
+            &format!("Authorization: Basic {basic}\r\n"),
+        ),
+        "forward-auth" => get(gate.service, "/forward-auth", &fields),
+        "nginx" => {
+            let described = "X-Original-Method: GET\r\nX-Original-URL: http://a/x\r\n";
+            get(gate.service, "/forward-auth/nginx", &(fields + described))
+        }
+        "traefik" => {
+            let described = "X-Forwarded-Method: GET\r\nX-Forwarded-Proto: http\r\n\
+                X-Forwarded-Host: a\r\nX-Forwarded-Uri: /x\r\n";
+            get(gate.service, "/forward-auth/traefik", &(fields + described))
+        }
+        "envoy" => get(gate.service, "/forward-auth/envoy/x", &fields),
+        "envoy, grpc" => return over_grpc(gate, who, token),
+        "rest, fields" => get(gate.service, "/ungleichotp/", &fields),
+        "rest, body" => {
+            let body = json!({"auth_name": who.name, "auth_realm": who.realm, "auth_token": token});
+            send(
+                gate.service,
+                "POST",
+                "/ungleichotp/verify/",
+                with_json,
+                &body.to_string(),
+            )
+        }
+        "rest, subject" => {
+            let body = json!({
+                "auth_name": verifier.name, "auth_realm": verifier.realm,
+                "auth_token": verifier.token(),
+                "name": who.name, "realm": who.realm, "token": token,
+            });
+            send(
+                gate.service,
+                "POST",
+                "/ungleichotp/verify/",
+                with_json,
+                &body.to_string(),
+            )
+        }
+        _ => panic!("{place}"),
+    };
+    plain(&reply)
+}
+
+/// Returns all bytes of an answer but its time, and how long to wait to ten seconds.
+fn plain(reply: &Reply) -> String {
+    let mut text = String::new();
+    for line in reply.head.lines() {
+        let (name, value) = line.split_once(": ").unwrap_or((line, ""));
+        match name.to_lowercase().as_str() {
+            "date" => text += "date\n",
+            "retry-after" => text += &waits(value),
+            _ => text += &format!("{line}\n"),
+        }
+    }
+    text + &reply.body
+}
+
+fn waits(seconds: &str) -> String {
+    let seconds: u64 = seconds.parse().unwrap();
+    assert!((3000..=3600).contains(&seconds), "{seconds}");
+    "retry-after\n".to_owned()
+}
+
+/// What Envoy asks about a request with such a credential.
+pub(crate) fn question(name: &str, realm: &str, token: &str) -> CheckRequest {
+    let headers = [
+        ("x-auth-name", name),
+        ("x-auth-realm", realm),
+        ("x-auth-token", token),
+    ];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    CheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(Request {
+                http: Some(HttpRequest {
+                    method: "GET".into(),
+                    host: "a".into(),
+                    path: "/x".into(),
+                    headers: headers.into(),
+                    ..HttpRequest::default()
+                }),
+                ..Request::default()
+            }),
+            ..AttributeContext::default()
+        }),
+    }
+}
+
+/// Asks as Envoy does.
+fn over_grpc(gate: &Gate, who: &Caller, token: &str) -> String {
+    let question = question(&who.name, &who.realm, token);
+    let answer = check(gate, &question);
+    let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else {
+        panic!("{answer:?}");
+    };
+    let fields = denied.headers.iter().map(|field| {
+        let field = field.header.as_ref().unwrap();
+        match field.key.as_str() {
+            "retry-after" => waits(&field.value),
+            name => format!("{name}: {}\n", field.value),
+        }
+    });
+    let fields: String = fields.collect();
+    format!(
+        "{:?} {:?} {fields} {}",
+        answer.status, denied.status, denied.body
+    )
+}
+
+/// Sends a question over gRPC, with curl for a client.
+pub(crate) fn check(gate: &Gate, question: &CheckRequest) -> CheckResponse {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("question");
+    let message = question.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    fs::write(&file, [&[0], &length[..], &message].concat()).unwrap();
+    let output = Command::new("curl")
+        .args(["-sS", "--http2-prior-knowledge", "-H", "te: trailers"])
+        .args(["-H", "content-type: application/grpc"])
+        .arg("--data-binary")
+        .arg(format!("@{}", file.display()))
+        .arg(format!(
+            "http://{}/envoy.service.auth.v3.Authorization/Check",
+            gate.grpc.unwrap()
+        ))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    CheckResponse::decode(output.stdout.get(5..).unwrap_or_default()).unwrap()
+}
+
+#[test]
+fn every_denial_looks_the_same_at_every_door() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&(throttled() + &routes(upstream.address)));
+    let verifier = gate.register("checker", "ungleich-auth");
+    let [wrong, disabled, expired, early, broken] =
+        ["wrong", "disabled", "expired", "early", "broken"]
+            .map(|name| gate.register(name, "payments"));
+    let change = |args: &[&str], who: &Caller| {
+        let who = ["--name", &who.name, "--realm", &who.realm];
+        let output = gate.run(&[&["identity"], args, &who[..]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    change(&["disable"], &disabled);
+    change(&["set", "--expires", "2020-01-01T00:00:00Z"], &expired);
+    change(&["set", "--not-before", "30d"], &early);
+    // Nobody has been asked for yet, so this is what is read first.
+    let database = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
+    let sql = "UPDATE identity SET seed = (SELECT seed FROM identity WHERE name = 'wrong')
+        WHERE name = 'broken'";
+    assert_eq!(database.execute(sql, ()).unwrap(), 1);
+    drop(database);
+    let unknown = Caller {
+        name: "unknown".into(),
+        ..wrong.clone()
+    };
+
+    let answers = |who: &Caller, token: &dyn Fn() -> String| {
+        // At first each place counts a failure, then each lets wait.
+        [0, 1].map(|_| PLACES.map(|place| ask(&gate, &verifier, place, who, &token())))
+    };
+    let expected = answers(&wrong, &|| wrong.wrong_token());
+    assert!(expected[0].iter().all(|it| !it.contains("retry-after")));
+    // The subject of a verification is no caller, and is told nothing.
+    let waiting = expected[1].iter().filter(|it| it.contains("retry-after"));
+    assert_eq!(waiting.count(), PLACES.len() - 1, "{expected:#?}");
+    for who in [disabled, expired, early, broken, unknown] {
+        assert_eq!(answers(&who, &|| who.token()), expected, "{}", who.name);
+    }
+    // While it waits the right token gets the answer of a wrong one.
+    let late = PLACES.map(|place| ask(&gate, &verifier, place, &wrong, &wrong.token()));
+    assert_eq!(late, expected[1]);
+    assert_eq!(upstream.seen(), [""; 0]);
+    for reason in [
+        "wrong_token",
+        "disabled",
+        "expired",
+        "not_yet_valid",
+        "broken_seed",
+    ] {
+        assert!(gate.log().contains(reason), "{reason}: {}", gate.log());
+    }
+}
