@@ -193,7 +193,13 @@ impl<'a> Source<'a> {
                     "a map" => "a table",
                     other => other,
                 };
-                self.refuse_as(&key, self.shown(span.clone()), span, expected)
+                // What stands in the wrong place may be a password, or a field's secret.
+                let shown = if key.contains("_headers") || key.ends_with(".url") {
+                    "…".to_owned()
+                } else {
+                    self.shown(span.clone())
+                };
+                self.refuse_as(&key, shown, span, expected)
             }
         }
     }

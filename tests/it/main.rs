@@ -17,6 +17,7 @@ mod front;
 mod guard;
 mod harness;
 mod import;
+mod leaks;
 mod lifecycle;
 mod limits;
 mod metrics;

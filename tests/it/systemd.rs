@@ -67,6 +67,13 @@ fn service_is_hardened() {
 }
 
 #[test]
+fn unit_makes_no_core() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let unit = fs::read_to_string(root.join("deploy/systemd/realmgate.service")).unwrap();
+    assert!(unit.contains("\nLimitCORE=0\n"));
+}
+
+#[test]
 fn sockets_have_the_names_and_addresses_that_realmgate_knows() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let reference = fs::read_to_string(root.join("config/realmgate.toml")).unwrap();
