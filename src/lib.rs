@@ -12,9 +12,10 @@ pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod headers;
-pub mod histogram;
 pub mod import;
 pub mod server;
 pub mod store;

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use http::Method;
 
 use super::Api;
@@ -73,17 +71,14 @@ pub(super) async fn decide(
     policy: &Policy,
     now: UnixTime,
 ) -> Result<Permit, Denial> {
-    let began = Instant::now();
-    let decision = api.authority.decide(attempt, policy, now).await;
-    metrics().decided(Door::Rest, began.elapsed());
-    let denial = match decision {
+    let denial = match api.authority.decide(attempt, policy, now).await {
         Decision::Permit(permit) => {
-            metrics().permitted(Door::Rest, metrics().no_route(), &permit, now);
+            metrics().permitted(Door::Rest);
             return Ok(permit);
         }
         Decision::Denial(denial) => denial,
     };
-    telemetry::denied(Door::Rest, metrics().no_route(), attempt, &denial);
+    telemetry::denied(Door::Rest, None, attempt, &denial);
     Err(denial)
 }
 

@@ -10,6 +10,8 @@ mod caller;
 mod field;
 mod form;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identities;
 mod json;
 mod metadata;

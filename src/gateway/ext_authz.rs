@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use envoy_types::pb::envoy::config::core::v3::address::Address;
@@ -160,20 +160,19 @@ impl Authorization for ExtAuthz {
 
 impl ExtAuthz {
     async fn answer(&self, source: Option<IpAddr>, question: &CheckRequest) -> CheckResponse {
-        let began = Instant::now();
         let attributes = question.attributes.as_ref();
         let http = attributes
             .and_then(|it| it.request.as_ref()?.http.as_ref())
             .ok_or(Refusal::Missing("attributes.request.http"));
         let read = http.and_then(|http| Ok((http, fields(http)?)));
-        let (headers, asked) = match read {
+        let (headers, policy) = match read {
             Ok((http, headers)) => {
                 let extensions = attributes.map(|it| &it.context_extensions);
-                let asked = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
+                let policy = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
                     let described = Described::new(&http.method, &http.host, http.path.as_bytes());
-                    self.forward_auth.asked_of(source, described, narrowed)
+                    self.forward_auth.policy_of(source, described, narrowed)
                 });
-                (headers, asked)
+                (headers, policy)
             }
             Err(refusal) => (HeaderMap::new(), Err(refusal)),
         };
@@ -190,8 +189,7 @@ impl ExtAuthz {
                 _ => None,
             }
         });
-        let verdict = self.forward_auth.judge(client, &headers, asked, began);
-        match verdict.await {
+        match self.forward_auth.judge(client, &headers, policy).await {
             Verdict::Permitted(permit) => self.permitted(&permit),
             Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial)),
             Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN)),
@@ -308,5 +306,27 @@ fn option(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
         }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
         ..HeaderValueOption::default()
+    }
+}
+
+/// Reads a question of Envoy's.
+///
+/// # Panics
+/// A description is taken that can be read in two ways, or a field that is none of the client's.
+pub fn fuzz(question: &CheckRequest) {
+    let Some(attributes) = &question.attributes else {
+        return;
+    };
+    if let Ok(Some(policy)) = narrowed(attributes.context_extensions.iter()) {
+        assert!(matches!(policy, Policy::Allow(rules) if !rules.is_empty()));
+    }
+    let Some(http) = attributes.request.as_ref().and_then(|it| it.http.as_ref()) else {
+        return;
+    };
+    if let Ok(fields) = fields(http) {
+        assert!(fields.keys().all(|name| !name.as_str().starts_with(':')));
+    }
+    if let Ok(described) = Described::new(&http.method, &http.host, http.path.as_bytes()) {
+        forward_auth::fuzzing::assert_described(&described);
     }
 }

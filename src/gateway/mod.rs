@@ -7,6 +7,8 @@ mod connection;
 mod endpoints;
 mod ext_authz;
 mod forward_auth;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http2;
 mod linger;
 mod listeners;

@@ -2,6 +2,8 @@
 //! identity that goes out ([`identity`]).
 
 mod credential;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 
 pub use credential::{CredentialHeaders, Scratch};

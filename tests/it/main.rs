@@ -12,6 +12,7 @@ mod cli;
 mod client;
 mod clients;
 mod compat;
+mod corpus;
 mod forward_auth;
 mod front;
 mod guard;

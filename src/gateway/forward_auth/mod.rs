@@ -4,11 +4,12 @@
 //! the original request is believed from trusted proxies only.
 
 mod description;
+pub(super) mod fuzzing;
 mod narrowing;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -29,7 +30,7 @@ use super::rules::Live;
 use super::target::Ambiguity;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
-use crate::telemetry::{self, Door, NO_ROUTE, REFUSED, Tally, metrics};
+use crate::telemetry::{self, Door, metrics};
 
 /// Envoy's original path follows this one.
 const ENVOY: &str = "/forward-auth/envoy";
@@ -62,14 +63,6 @@ pub(crate) enum FrontProxy {
     Haproxy,
     /// Envoy's `ext_authz` with an HTTP service. With gRPC: [`super::ext_authz`].
     Envoy,
-}
-
-/// Whom a sub-request asks about.
-pub(super) struct Asked {
-    /// Who may pass.
-    policy: Policy,
-    /// Where it is counted; none where there is no route.
-    tally: Option<Arc<Tally>>,
 }
 
 /// What comes of a sub-request.
@@ -144,15 +137,14 @@ impl ForwardAuth {
     }
 
     async fn decide(&self, session: &Session, proxy: FrontProxy) -> Answer {
-        let began = Instant::now();
         let peer = peer_of(session).map(|peer| peer.ip().to_canonical());
         let header = session.req_header();
-        let asked = match proxy {
+        let policy = match proxy {
             FrontProxy::Envoy if has_fragment(session) => Err(Ambiguity::Character.into()),
-            _ => self.asked(header, peer, proxy),
+            _ => self.policy(header, peer, proxy),
         };
         let source = self.client(peer, || description::client(&header.headers, proxy));
-        match self.judge(source, &header.headers, asked, began).await {
+        match self.judge(source, &header.headers, policy).await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
             Verdict::Denied(denial) => Answer::sub_request_denied(&denial),
             Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN),
@@ -172,24 +164,16 @@ impl ForwardAuth {
         }
     }
 
-    /// Decides on the credential in a sub-request, which began to be read at `began`, under the policy that
-    /// was found for it.
+    /// Decides on the credential in a sub-request under the policy that was found for it.
     pub(super) async fn judge(
         &self,
         source: Option<IpAddr>,
         headers: &HeaderMap,
-        asked: Result<Asked, Refusal>,
-        began: Instant,
+        policy: Result<Policy, Refusal>,
     ) -> Verdict {
-        let door = Door::ForwardAuth;
-        let Asked { policy, tally } = match asked {
-            Ok(asked) => asked,
+        let policy = match policy {
+            Ok(policy) => policy,
             Err(refusal) => {
-                let reason = match refusal {
-                    Refusal::NoRoute => NO_ROUTE,
-                    _ => REFUSED,
-                };
-                metrics().no_route().refused(door, reason);
                 tracing::warn!(door = "forward-auth", ?source, %refusal, "refused");
                 return Verdict::Refused;
             }
@@ -198,16 +182,13 @@ impl ForwardAuth {
         let presented = self.credential_headers.read(headers, &mut scratch);
         let attempt = Attempt { presented, source };
         let now = UnixTime::from(SystemTime::now());
-        let tally = tally.as_deref().unwrap_or(metrics().no_route());
-        let decision = self.authority.decide(&attempt, &policy, now).await;
-        metrics().decided(door, began.elapsed());
-        match decision {
+        match self.authority.decide(&attempt, &policy, now).await {
             Decision::Permit(permit) => {
-                metrics().permitted(door, tally, &permit, now);
+                metrics().permitted(Door::ForwardAuth);
                 Verdict::Permitted(permit)
             }
             Decision::Denial(denial) => {
-                telemetry::denied(door, tally, &attempt, &denial);
+                telemetry::denied(Door::ForwardAuth, None, &attempt, &denial);
                 Verdict::Denied(denial)
             }
         }
@@ -264,19 +245,16 @@ impl ForwardAuth {
     }
 
     /// Finds who may pass: what the route says, and what the front proxy's own URL narrows it to.
-    fn asked(
+    fn policy(
         &self,
         header: &RequestHeader,
         source: Option<IpAddr>,
         proxy: FrontProxy,
-    ) -> Result<Asked, Refusal> {
+    ) -> Result<Policy, Refusal> {
         let headers = &header.headers;
         if proxy == FrontProxy::Any {
             let narrowed = narrowing(header.uri.query().unwrap_or_default())?;
-            return Ok(Asked {
-                policy: narrowed.unwrap_or(Policy::Authenticated),
-                tally: None,
-            });
+            return Ok(narrowed.unwrap_or(Policy::Authenticated));
         }
         let narrowed = match proxy {
             FrontProxy::Envoy if !headers.contains_key(X_REALMGATE_NARROW) => "",
@@ -298,23 +276,23 @@ impl ForwardAuth {
             FrontProxy::Nginx => description::nginx(headers),
             _ => description::forwarded(headers),
         };
-        self.asked_of(source, described, narrowed)
+        self.policy_of(source, described, narrowed)
     }
 
     /// Finds who may pass by a description, if its source is believed.
-    pub(super) fn asked_of(
+    pub(super) fn policy_of(
         &self,
         source: Option<IpAddr>,
         described: Result<Described<'_>, Refusal>,
         narrowed: Option<Policy>,
-    ) -> Result<Asked, Refusal> {
+    ) -> Result<Policy, Refusal> {
         let rules = self.rules.load();
         trust(source, &rules.trusted_proxies)?;
-        let mut asked = of_route(&rules.routes, &described?)?;
-        if let Some(narrowed) = narrowed {
-            asked.policy = asked.policy.and(narrowed);
-        }
-        Ok(asked)
+        let route = route_policy(&rules.routes, &described?)?;
+        Ok(match narrowed {
+            None => route,
+            Some(narrowed) => route.and(narrowed),
+        })
     }
 }
 
@@ -329,12 +307,9 @@ fn has_fragment(session: &Session) -> bool {
     line.is_none_or(|line| line.contains(&b'#'))
 }
 
-fn of_route(routes: &RouteTable, described: &Described<'_>) -> Result<Asked, Refusal> {
+fn route_policy(routes: &RouteTable, described: &Described<'_>) -> Result<Policy, Refusal> {
     if routes.is_empty() {
-        return Ok(Asked {
-            policy: Policy::Authenticated,
-            tally: None,
-        });
+        return Ok(Policy::Authenticated);
     }
     let question = Question {
         host: Some(described.host),
@@ -345,10 +320,7 @@ fn of_route(routes: &RouteTable, described: &Described<'_>) -> Result<Asked, Ref
     if !route.takes(&described.target) {
         return Err(Refusal::Slashes);
     }
-    Ok(Asked {
-        policy: route.policy.clone(),
-        tally: Some(Arc::clone(&route.tally)),
-    })
+    Ok(route.policy.clone())
 }
 
 /// A peer without an address came over a Unix socket, which file modes guard.

@@ -20,35 +20,9 @@ impl Proxy {
     /// Takes off every field that could pass for ours, and the credential that was consumed.
     pub(super) fn strip(&self, request: &mut RequestHeader, admitted: &Admitted) -> Result<()> {
         let has_methods = admitted.route().is_some_and(Route::has_methods);
-        let doomed: Vec<HeaderName> = request
-            .headers
-            .keys()
-            .filter(|name| {
-                self.identity_headers.is_reserved(name)
-                    || (has_methods && IdentityHeaders::is_method_override(name))
-            })
-            .cloned()
-            .collect();
-        for name in &doomed {
-            request.remove_header(name);
-        }
-        // Consumed where somebody proved themselves; where nobody had to, a token still stays here.
-        let is_ours = match admitted.permit.principal() {
-            Some(_) => CredentialHeaders::is_basic(&request.headers),
-            None => self.credential_headers.holds_token(&request.headers),
-        };
-        if is_ours {
-            request.remove_header(&AUTHORIZATION);
-        }
-        if request.raw_path().first() != Some(&b'/') {
-            // Absolute form (RFC 9112 §3.2.2): the path was decided on, so the path is what goes on.
-            let origin =
-                request.uri.path_and_query().cloned().ok_or_else(|| {
-                    Error::explain(ErrorType::InternalError, "a URI without a path")
-                })?;
-            request.set_uri(origin.into());
-        }
-        Ok(())
+        let is_proved = admitted.permit.principal().is_some();
+        let (identity, credential) = (&self.identity_headers, &self.credential_headers);
+        strip(request, identity, credential, is_proved, has_methods)
     }
 
     /// Changes what the route says.
@@ -108,6 +82,44 @@ impl Proxy {
         }
         request.insert_header(X_REQUEST_ID, id.value())
     }
+}
+
+/// Takes the reserved fields off, and a credential that is ours.
+pub(in crate::gateway) fn strip(
+    request: &mut RequestHeader,
+    identity: &IdentityHeaders,
+    credential: &CredentialHeaders,
+    is_proved: bool,
+    has_methods: bool,
+) -> Result<()> {
+    let doomed: Vec<HeaderName> = request
+        .headers
+        .keys()
+        .filter(|name| {
+            identity.is_reserved(name) || (has_methods && IdentityHeaders::is_method_override(name))
+        })
+        .cloned()
+        .collect();
+    for name in &doomed {
+        request.remove_header(name);
+    }
+    // Consumed where somebody proved themselves; where nobody had to, a token still stays here.
+    let is_ours = if is_proved {
+        CredentialHeaders::is_basic(&request.headers)
+    } else {
+        credential.holds_token(&request.headers)
+    };
+    if is_ours {
+        request.remove_header(&AUTHORIZATION);
+    }
+    if request.raw_path().first() != Some(&b'/') {
+        // Absolute form (RFC 9112 §3.2.2): the path was decided on, so the path is what goes on.
+        let origin = request.uri.path_and_query().cloned();
+        let origin = origin
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a URI without a path"))?;
+        request.set_uri(origin.into());
+    }
+    Ok(())
 }
 
 /// Makes one `Cookie` of those that HTTP/2 takes apart (RFC 9113 §8.2.3).

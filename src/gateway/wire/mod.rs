@@ -2,7 +2,7 @@
 
 mod buffered;
 mod cleartext;
-mod proxy_protocol;
+pub(super) mod proxy_protocol;
 mod subject;
 mod tls;
 

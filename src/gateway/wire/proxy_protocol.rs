@@ -88,6 +88,31 @@ fn address(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
     SocketAddr::new(address.into(), port)
 }
 
+/// Reads the header of a connection whose bytes come one by one, and all at once.
+///
+/// # Panics
+/// The two differ, or the header is longer than what came.
+pub fn fuzz(data: &[u8]) {
+    let whole = (1..=data.len()).find_map(|end| {
+        let begun = data.get(..end)?;
+        match is_whole(begun) {
+            Ok(false) => None,
+            Ok(true) => Some(told(&HeaderResult::parse(begun))),
+            Err(_) => Some(None),
+        }
+    });
+    let at_once = match is_whole(data) {
+        Ok(true) => told(&HeaderResult::parse(data)),
+        Ok(false) | Err(_) => None,
+    };
+    if let Some(Some((length, source))) = whole {
+        assert!(length <= data.len());
+        assert_eq!(at_once, Some((length, source)));
+    } else {
+        assert_eq!(at_once, None, "{whole:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

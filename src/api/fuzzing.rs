@@ -1,0 +1,72 @@
+//! What must hold of whatever bodies come in.
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+
+use super::body::{Body, KNOWN};
+use super::caller::subject_names;
+use super::field::Kind;
+use crate::auth::trim;
+
+/// The most characters of a name.
+const CHARS: usize = 128;
+
+/// Reads a body: the first line is its content type, the rest its bytes.
+///
+/// # Panics
+/// A field has a text that no field may have, or another JSON parser reads another one.
+pub fn rest_body(data: &[u8]) {
+    let mut parts = data.splitn(2, |&byte| byte == b'\n');
+    let mut headers = HeaderMap::new();
+    let Ok(kind) = HeaderValue::from_bytes(parts.next().unwrap_or_default()) else {
+        return;
+    };
+    let is_json = kind.as_bytes() == b"application/json";
+    headers.insert(CONTENT_TYPE, kind);
+    let bytes = parts.next().unwrap_or_default();
+    // All of it is here, so nothing is waited for.
+    let parsed = Body::parse(&headers, Bytes::copy_from_slice(bytes)).now_or_never();
+    let Some(Ok(body)) = parsed else {
+        assert!(parsed.is_some(), "it waits");
+        return;
+    };
+    let _ = (subject_names(&body), body.fault());
+    for name in KNOWN {
+        let plain = body.text(name, Kind::Plain, CHARS);
+        if let Ok(text) = &plain {
+            assert!(body.has(name));
+            assert!((1..=CHARS).contains(&text.chars().count()), "{text:?}");
+            // A number is printed as it is, and has no white space.
+            assert_eq!(trim(text), text);
+            assert!(!text.contains('\0'));
+        }
+        if let Ok(token) = body.text(name, Kind::Token, CHARS) {
+            assert!(!token.is_empty() && !token.contains('\0'));
+        }
+    }
+    if is_json && !bytes.is_empty() {
+        assert_alike(bytes, &body);
+    }
+}
+
+/// Compares with what serde_json makes of the whole body.
+fn assert_alike(bytes: &[u8], body: &Body) {
+    use serde_json::Value;
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) => {
+            for name in KNOWN {
+                assert_eq!(body.has(name), object.contains_key(name), "{name}");
+                if let Some(Value::String(text)) = object.get(name)
+                    && let Ok(read) = body.text(name, Kind::Plain, CHARS)
+                {
+                    assert_eq!(read, trim(text));
+                }
+            }
+        }
+        Ok(other) => assert_eq!(body.fault().is_some(), !other.is_object()),
+        // Nested too deep, a lone surrogate, a number out of range: here these are skipped or named.
+        Err(_) => {}
+    }
+}

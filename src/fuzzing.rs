@@ -1,0 +1,60 @@
+//! What is fuzzed: each function takes bytes that somebody else chose, and panics when what must hold of
+//! what is made of them does not. `fuzz/` feeds them, and `tests/it/corpus.rs` what it has found.
+
+use crate::config::Config;
+
+pub use crate::api::fuzzing::rest_body;
+pub use crate::gateway::fuzzing::{check, forward_auth, forwarded, proxy_protocol, target};
+pub use crate::headers::fuzzing::credential;
+
+/// Reads a configuration.
+///
+/// # Panics
+/// One is taken that the rest of the program relies on not to get, or refused in more than a line.
+pub fn config(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    // It would read what certificates are in, which for devices has no end.
+    if text.contains("/dev") || text.contains("/proc") {
+        return;
+    }
+    let config = match Config::parse(text, "fuzzed", []) {
+        Ok(config) => config,
+        Err(error) => {
+            let message = error.to_string();
+            assert!(
+                !message.is_empty() && !message.chars().any(char::is_control),
+                "{message:?}"
+            );
+            return;
+        }
+    };
+    assert_ne!(config.realms.admin(), config.realms.auth());
+    assert!(config.totp.window <= 10);
+    let fields = &config.credential_headers;
+    assert!(fields.name != fields.realm && fields.name != fields.token);
+    assert!(fields.realm != fields.token);
+    assert!((1..=128).contains(&fields.name_chars));
+    let listeners = [config.service.listen, config.gateway.listen];
+    assert!(listeners[0] != listeners[1] || listeners[0].port() == 0);
+    assert!(config.throttle.failures >= 1 && config.throttle.source_failures >= 1);
+    for (at, route) in config.routes.iter().enumerate() {
+        assert!(config.upstreams.get(route.upstream).is_some());
+        assert!(
+            config
+                .routes
+                .iter()
+                .take(at)
+                .all(|it| it.name != route.name)
+        );
+        assert!(route.path.as_ref().is_none_or(|path| path.starts_with('/')));
+        assert!(
+            route
+                .methods
+                .as_ref()
+                .is_none_or(|methods| !methods.is_empty())
+        );
+    }
+    assert!(config.upstreams.iter().all(|it| !it.peers.is_empty()));
+}

@@ -1,0 +1,102 @@
+//! What must hold of whatever clients and front proxies send.
+
+use percent_encoding::percent_decode;
+use pingora::http::RequestHeader;
+
+use super::proxy::strip;
+use super::target::{Target, host_of, is_plain_method};
+use crate::headers::IdentityHeaders;
+use crate::headers::fuzzing::{assert_stripped, fields, names};
+
+pub use super::ext_authz::fuzz as check;
+pub use super::forward_auth::fuzzing::forward_auth;
+pub use super::wire::proxy_protocol::fuzz as proxy_protocol;
+
+/// Reads a path, a host and a method.
+///
+/// # Panics
+/// One is taken that can be read in two ways.
+pub fn target(data: &[u8]) {
+    if let Ok(target) = Target::read(data) {
+        assert_plain(data, &target);
+    }
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    if let Some(host) = host_of(text) {
+        assert!(text.contains(host) && !host.is_empty() && !host.ends_with('.'));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
+        assert!(host.bytes().all(is_plain), "{host:?}");
+        assert!(host.starts_with('[') || !host.contains(':'), "{host:?}");
+        assert_eq!(host_of(host), Some(host));
+    }
+    if is_plain_method(text) {
+        assert!(http::Method::from_bytes(data).is_ok());
+    }
+}
+
+/// Sees that every server that is known reads a path alike.
+pub(super) fn assert_plain(raw: &[u8], target: &Target<'_>) {
+    assert!(target.path.starts_with(b"/"));
+    assert!(target.is_under(b""));
+    // What a server may make of it that decodes everything and drops path parameters.
+    let decoded: Vec<u8> = percent_decode(raw).collect();
+    assert!(
+        !decoded
+            .iter()
+            .any(|&byte| matches!(byte, b'\\' | 0..=0x1f | 0x7f)),
+        "a control character or backslash in {raw:?}"
+    );
+    for segment in decoded.split(|&byte| byte == b'/') {
+        let plain = segment.split(|&byte| byte == b';').next();
+        let is_dots = matches!(plain, Some(b"." | b".."));
+        assert!(!is_dots, "a dot segment in {raw:?}");
+    }
+    let holds = |what: &[u8]| {
+        raw.windows(what.len())
+            .any(|it| it.eq_ignore_ascii_case(what))
+    };
+    assert_eq!(target.encoded_slash, holds(b"%2f"));
+    assert_eq!(target.double_slash, holds(b"//"));
+    // What is decided on is what is there: each of its own prefixes holds it.
+    let plain = target.path.contains(&b';');
+    for (at, _) in target.path.iter().enumerate().filter(|it| *it.1 == b'/') {
+        let prefix = target.path.get(..at).unwrap_or_default();
+        assert!(
+            plain || target.is_under(prefix),
+            "{raw:?} is not under {prefix:?}"
+        );
+    }
+}
+
+/// Takes off a request what an upstream must not get.
+///
+/// The first byte says whether somebody proved themselves; the rest are header fields.
+///
+/// # Panics
+/// A field is left that could pass for ours.
+pub fn forwarded(data: &[u8]) {
+    let Some((&first, rest)) = data.split_first() else {
+        return;
+    };
+    let Ok(mut request) = RequestHeader::build("GET", b"/", None) else {
+        return;
+    };
+    for (name, value) in &fields(rest) {
+        if request.append_header(name.clone(), value.clone()).is_err() {
+            return;
+        }
+    }
+    let is_proved = first & 1 == 1;
+    let credential = names();
+    let identity = IdentityHeaders::new(&credential);
+    let is_done = strip(
+        &mut request,
+        &identity,
+        &credential,
+        is_proved,
+        first & 2 == 2,
+    );
+    assert!(is_done.is_ok());
+    assert_stripped(&request.headers, is_proved);
+}

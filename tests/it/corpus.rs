@@ -1,0 +1,56 @@
+//! What fuzzing has found interesting stays harmless.
+
+use std::fs;
+use std::path::Path;
+
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use prost::Message;
+use realmgate::fuzzing;
+
+type Target = (&'static str, fn(&[u8]));
+
+/// Every target of `fuzz/`.
+const TARGETS: [Target; 8] = [
+    ("check", check),
+    ("config", fuzzing::config),
+    ("credential", fuzzing::credential),
+    ("forward_auth", fuzzing::forward_auth),
+    ("forwarded", fuzzing::forwarded),
+    ("proxy_protocol", fuzzing::proxy_protocol),
+    ("rest_body", fuzzing::rest_body),
+    ("target", fuzzing::target),
+];
+
+fn check(data: &[u8]) {
+    if let Ok(question) = CheckRequest::decode(data) {
+        fuzzing::check(&question);
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn nothing_in_the_corpora_breaks_what_must_hold() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let known = TARGETS.map(|(name, _)| name.to_owned());
+    assert_eq!(names(&fuzz.join("corpus")), known);
+    let sources = known.clone().map(|name| format!("{name}.rs"));
+    assert_eq!(names(&fuzz.join("targets")), sources);
+    for (name, run) in TARGETS {
+        let folder = fuzz.join("corpus").join(name);
+        let entries = names(&folder);
+        assert!(entries.len() >= 10, "{name} has {} entries", entries.len());
+        for entry in entries {
+            let data = fs::read(folder.join(&entry)).unwrap();
+            // It panics with what does not hold; the name of the entry stands in the output.
+            println!("{name}/{entry}");
+            run(&data);
+        }
+    }
+}
