@@ -116,6 +116,25 @@ fn failures_count_together_at_every_door_and_are_pardoned() {
 }
 
 #[test]
+fn guesses_at_the_same_time_get_no_more_verdicts() {
+    let (gate, upstream) = gate(LONG);
+    let victim = gate.register("billing", "payments");
+    let wrong = victim.fields_with(&victim.wrong_token());
+    let statuses: Vec<_> = thread::scope(|scope| {
+        let guesses: Vec<_> = (1..=40)
+            .map(|n| {
+                let (gate, wrong) = (&gate, &wrong);
+                scope.spawn(move || get_from(&format!("127.0.1.{n}"), gate, wrong).status)
+            })
+            .collect();
+        guesses.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let count = |status| statuses.iter().filter(|&&it| it == status).count();
+    assert_eq!((count(401), count(429)), (5, 35), "{statuses:?}");
+    assert_eq!(upstream.seen(), [""; 0]);
+}
+
+#[test]
 fn attacker_at_full_rate_does_not_lock_out_the_admin() {
     let (gate, _upstream) = gate(LONG);
     let admin = gate.register("admin", "ungleich-admin");
@@ -278,6 +297,56 @@ fn of_twins_at_the_same_time_one_wins() {
         "{statuses:?}"
     );
     assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn of_twins_at_two_processes_one_wins() {
+    let (one, upstream) = gate(ONCE);
+    let database = one.config().with_file_name("realmgate.db");
+    let url = format!("sqlite:{}", database.display());
+    let more = format!("{ONCE}\n{}", routes(upstream.address));
+    let other = Gate::start_with(&[("REALMGATE_STORE_URL", &url)], &more);
+    let caller = one.register("billing", "payments");
+    let fields = caller.fields_with(&token_with_time(&caller));
+    let statuses: Vec<_> = thread::scope(|scope| {
+        let ask = |address| {
+            let fields = &fields;
+            scope.spawn(move || get(address, "/x", fields).status)
+        };
+        let twins: Vec<_> = (0..8)
+            .flat_map(|_| [one.gateway, other.gateway].map(ask))
+            .collect();
+        twins.into_iter().map(|twin| twin.join().unwrap()).collect()
+    });
+    let passed = statuses.iter().filter(|&&it| it == 200).count();
+    let refused = statuses.iter().filter(|&&it| it == 401).count();
+    assert_eq!((passed, refused), (1, 15), "{statuses:?}");
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn token_as_a_number_is_the_same_token() {
+    let (gate, _upstream) = gate(ONCE);
+    let caller = gate.register("billing", "payments");
+    let verifier = gate.register("checker", "ungleich-auth");
+    let token = token_with_time(&caller);
+    let as_number = || {
+        let body = format!(
+            r#"{{"auth_name": "{}", "auth_realm": "{}", "auth_token": "{}",
+                "name": "{}", "realm": "{}", "token": {}}}"#,
+            verifier.name,
+            verifier.realm,
+            verifier.token(),
+            caller.name,
+            caller.realm,
+            token.trim_start_matches('0'),
+        );
+        let fields = "Content-Type: application/json\r\n";
+        send(gate.service, "POST", "/ungleichotp/verify/", fields, &body).status
+    };
+    assert_eq!(as_number(), 200);
+    assert_eq!(as_number(), 403);
+    assert_eq!(verify(&gate, &verifier, &caller, &token).status, 403);
 }
 
 #[test]

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod attacks;
 mod certificate;
 mod cli;
 mod client;
@@ -24,7 +25,6 @@ mod limits;
 mod metrics;
 mod nginx;
 mod oracle;
-mod observability;
 mod port;
 mod postgres;
 mod proxy;

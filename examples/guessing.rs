@@ -1,0 +1,144 @@
+//! How far guessing gets, and what inventing names costs. The time is made up, so that an hour takes
+//! seconds.
+//!
+//! ```sh
+//! cargo run --release --example guessing                # guesses that get a verdict in an hour, and in a day
+//! cargo run --release --example guessing flood 10000000 # memory after as many invented names
+//! ```
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement that cannot be made ends, and one that is made is shown"
+)]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use realmgate::auth::{
+    Attempt, Authority, Counts, Credential, Decision, Denial, NewIdentity, Parameters, Policy,
+    Principal, Realms, Seed, Settings, Store, Terms, ThrottleSettings, UnixTime,
+};
+use realmgate::store::{CacheOptions, KeySource, Options, open};
+
+const START: u64 = 1_700_000_000;
+/// Attempts a second, at one principal.
+const RATE: u64 = 20;
+/// Readings of unknown names that are under way at a time.
+const AT_A_TIME: u64 = 64;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("flood") => {
+            let names = args.next().map_or(Ok(10_000_000), |it| it.parse());
+            flood(names.expect("a number")).await;
+        }
+        _ => {
+            for (span, secs) in [("an hour", 3600), ("a day", 86_400)] {
+                for sources in [1, 100, 10_000] {
+                    let verdicts = guess(secs, sources).await;
+                    println!(
+                        "{verdicts:4} guesses get a verdict in {span}, from {sources} sources"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Guesses at one principal; returns how often there is a verdict.
+async fn guess(secs: u64, sources: u64) -> u64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = authority(folder.path()).await;
+    let mut verdicts = 0;
+    for turn in 0..secs * RATE {
+        let source = u32::try_from(turn % sources).expect("few sources");
+        let now = UnixTime::from_secs(START + turn / RATE);
+        verdicts += u64::from(attempt(&authority, "alice", source, now).await);
+    }
+    verdicts
+}
+
+/// Presents a wrong token; says whether there was a verdict.
+async fn attempt(authority: &Authority, name: &str, source: u32, now: UnixTime) -> bool {
+    let attempt = Attempt {
+        presented: Credential::new(name, "ops", "wrong", 128).into(),
+        source: Some(IpAddr::V4(Ipv4Addr::from_bits(10 << 24 | source))),
+    };
+    let decision = authority
+        .decide(&attempt, &Policy::Authenticated, now)
+        .await;
+    matches!(decision, Decision::Denial(Denial::Refused { .. }))
+}
+
+/// Invents names, each at an address of its own.
+async fn flood(names: u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Arc::new(authority(folder.path()).await);
+    let now = UnixTime::from_secs(START);
+    println!("{:8} KiB resident before", resident());
+    for begun in (0..names).step_by(usize::try_from(AT_A_TIME).unwrap_or(1)) {
+        let some = (begun..names.min(begun + AT_A_TIME)).map(|n| {
+            let authority = Arc::clone(&authority);
+            async move {
+                let source = u32::try_from(n % (1 << 24)).unwrap_or_default();
+                attempt(&authority, &format!("invented-{n}"), source, now).await
+            }
+        });
+        futures_util::future::join_all(some).await;
+        if begun % 1_000_000 < AT_A_TIME {
+            println!("{:8} KiB after {begun} names", resident());
+        }
+    }
+    println!("{:8} KiB resident after {names} names", resident());
+    authority.save().await.expect("what is saved");
+    println!("{:8} KiB once counts are saved", resident());
+}
+
+/// Returns the memory that is in use, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.expect("VmRSS")
+}
+
+async fn authority(folder: &Path) -> Authority {
+    let minutes = Duration::from_secs(300);
+    let store: Arc<dyn Store> = open(Options {
+        path: folder.join("r.db"),
+        key: KeySource::File(folder.join("r.key")),
+        readers: 2,
+        timeout: Duration::from_secs(60),
+        cache: CacheOptions {
+            capacity: 100_000,
+            unknown_capacity: 10_000,
+            ttl: minutes,
+            unknown_ttl: minutes,
+            stale_if_error: minutes,
+        },
+    })
+    .await
+    .expect("a store");
+    let new = NewIdentity {
+        principal: Principal::new("alice", "ops", 128).expect("a principal"),
+        seed: Seed::generate().expect("a seed"),
+        parameters: Parameters::default(),
+        terms: Terms::default(),
+    };
+    let now = UnixTime::from_secs(START);
+    store.create(new, now).await.expect("an identity");
+    let settings = Settings {
+        realms: Realms::default(),
+        window: 1,
+        parameters: Parameters::default(),
+        throttle: ThrottleSettings::default(),
+        once: vec![],
+    };
+    let decoy = Seed::generate().expect("a seed");
+    Authority::new(store, settings, &decoy, &Counts::default())
+}
