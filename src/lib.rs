@@ -16,6 +16,7 @@ pub mod config;
 pub mod fuzzing;
 pub mod gateway;
 pub mod headers;
+pub mod histogram;
 pub mod import;
 pub mod server;
 pub mod store;

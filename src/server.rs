@@ -13,6 +13,7 @@ use crate::auth::{self, Authority, Seed, SeedError, Store};
 use crate::config::Config;
 use crate::gateway::{self, Addresses, Gateway, ListenError, Listeners};
 use crate::store;
+use crate::telemetry::metrics;
 
 /// How often counts of failures and uses of identities are saved: what may be lost with the process.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +34,9 @@ impl Server {
     /// [`StartError`].
     pub async fn start(config: Config, listeners: Listeners) -> Result<Self, StartError> {
         let addresses = listeners.addresses()?;
-        let store: Arc<dyn Store> = store::open(config.store.clone()).await?;
+        let store = store::open(config.store.clone()).await?;
+        metrics().set_store(Arc::downgrade(&store));
+        let store: Arc<dyn Store> = store;
         let settings = auth::Settings {
             realms: config.realms.clone(),
             window: config.totp.window,

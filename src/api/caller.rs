@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use http::Method;
 
 use super::Api;
@@ -71,14 +73,17 @@ pub(super) async fn decide(
     policy: &Policy,
     now: UnixTime,
 ) -> Result<Permit, Denial> {
-    let denial = match api.authority.decide(attempt, policy, now).await {
+    let began = Instant::now();
+    let decision = api.authority.decide(attempt, policy, now).await;
+    metrics().decided(Door::Rest, began.elapsed());
+    let denial = match decision {
         Decision::Permit(permit) => {
-            metrics().permitted(Door::Rest);
+            metrics().permitted(Door::Rest, metrics().no_route(), &permit, now);
             return Ok(permit);
         }
         Decision::Denial(denial) => denial,
     };
-    telemetry::denied(Door::Rest, None, attempt, &denial);
+    telemetry::denied(Door::Rest, metrics().no_route(), attempt, &denial);
     Err(denial)
 }
 

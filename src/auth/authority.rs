@@ -8,7 +8,7 @@ use super::policy::Policy;
 use super::realm::Realms;
 use super::seed::Seed;
 use super::store::{Counts, Identity, Notes, Recall, State, Store, StoreError};
-use super::throttle::{Subject, Throttle, ThrottleSettings, Verdict};
+use super::throttle::{Scope, Subject, Throttle, ThrottleSettings, Verdict};
 use super::time::UnixTime;
 use super::totp::{Algorithm, Parameters, Step, Totp};
 use super::usage::Use;
@@ -100,6 +100,11 @@ impl Authority {
             uses,
         });
         saved.await.inspect_err(|_| self.throttle.unsaved(&counts))
+    }
+
+    /// Counts whom a delay holds up at the time `now`, by where it is counted.
+    pub fn delayed(&self, now: UnixTime) -> [(Scope, usize); 4] {
+        self.throttle.delayed(now)
     }
 
     async fn prove(

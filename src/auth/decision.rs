@@ -58,6 +58,11 @@ impl Permit {
             .map(|(identity, _)| identity.principal.as_ref())
     }
 
+    /// Returns whose permit it is; none where anyone may pass.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.0.as_ref().map(|(identity, _)| identity)
+    }
+
     /// Returns the step whose token was accepted.
     pub fn step(&self) -> Option<Step> {
         self.0.as_ref().map(|(_, step)| *step)

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -45,6 +45,8 @@ pub struct Identity {
     pub pardoned: UnixTime,
     /// How it has been used.
     pub usage: Usage,
+    /// What figures know its realm by, looked up once.
+    pub realm_number: OnceLock<u8>,
     /// When it was registered.
     pub created: UnixTime,
     /// When it was last changed.

@@ -262,10 +262,7 @@ impl Throttle {
     pub(super) fn changed(&self, limit: usize) -> Vec<ThrottleRecord> {
         let mut records = Vec::new();
         for scope in Scope::ALL {
-            let free = match scope {
-                Scope::Source => self.settings.source_failures,
-                _ => self.settings.failures,
-            };
+            let free = self.free(scope);
             self.table(scope).each(|slot| {
                 let is_worth_it = slot.failures >= free || slot.passed > 0;
                 if slot.is_dirty && is_worth_it && records.len() < limit {
@@ -292,6 +289,29 @@ impl Throttle {
             if let Some(slot) = locked.find() {
                 slot.is_dirty = true;
             }
+        }
+    }
+
+    /// Counts whom a delay holds up at the time `now`.
+    pub(super) fn delayed(&self, now: UnixTime) -> [(Scope, usize); 4] {
+        let now = now.as_secs();
+        Scope::ALL.map(|scope| {
+            let mut delayed = 0;
+            let free = self.free(scope);
+            self.table(scope).each(|slot| {
+                // Of a clock that has gone back no delay is longer than the longest.
+                let failed = slot.failed.min(now);
+                delayed += usize::from(self.until(&Slot { failed, ..*slot }, free) > now);
+            });
+            (scope, delayed)
+        })
+    }
+
+    /// Returns the failures without a delay.
+    fn free(&self, scope: Scope) -> u32 {
+        match scope {
+            Scope::Source => self.settings.source_failures,
+            Scope::Known | Scope::Unknown | Scope::Pair => self.settings.failures,
         }
     }
 

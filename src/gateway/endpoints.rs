@@ -1,8 +1,9 @@
 //! realmgate's own endpoints, whichever listener they are asked on.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -14,7 +15,8 @@ use super::forward_auth::{ForwardAuth, FrontProxy};
 use super::local::Local;
 use super::rules::Live;
 use crate::auth::Authority;
-use crate::telemetry::{OPEN_METRICS, metrics};
+use crate::auth::UnixTime;
+use crate::telemetry::{Exposition, Present, metrics};
 
 /// Everything that realmgate answers itself.
 pub(crate) struct Endpoints {
@@ -73,13 +75,18 @@ impl Endpoints {
                 .push((ALLOW, HeaderValue::from_static("GET, HEAD")));
             return answer.send(session).await;
         }
-        metrics().set_connections(self.connections.open());
-        metrics().set_upstreams(self.rules.load().upstreams.figures());
-        let text = metrics().text().map_err(|error| {
+        let exposition = exposition(session.req_header().headers.get(ACCEPT));
+        let rules = self.rules.load_full();
+        let present = Present {
+            connections: self.connections.open(),
+            delayed: self.authority.delayed(UnixTime::from(SystemTime::now())),
+            upstreams: rules.upstreams.figures().collect(),
+        };
+        let text = metrics().text(exposition, &present).map_err(|error| {
             Error::because(ErrorType::InternalError, "writing the figures", error)
         })?;
         let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(3))?;
-        header.insert_header(CONTENT_TYPE, OPEN_METRICS)?;
+        header.insert_header(CONTENT_TYPE, exposition.media_type())?;
         header.insert_header(CONTENT_LENGTH, text.len())?;
         header.insert_header(CACHE_CONTROL, "no-store")?;
         send(session, header, text.into()).await
@@ -100,5 +107,16 @@ impl Endpoints {
                 )
             }
         }
+    }
+}
+
+/// Returns the way in which figures are written for somebody: OpenMetrics, unless what they take is text and
+/// they do not name it.
+fn exposition(accept: Option<&HeaderValue>) -> Exposition {
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    match accept.unwrap_or_default().to_ascii_lowercase() {
+        accept if accept.contains("application/openmetrics-text") => Exposition::OpenMetrics,
+        accept if accept.contains("text/plain") => Exposition::Text,
+        _ => Exposition::OpenMetrics,
     }
 }

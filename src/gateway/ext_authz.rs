@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use envoy_types::pb::envoy::config::core::v3::address::Address;
@@ -160,19 +160,20 @@ impl Authorization for ExtAuthz {
 
 impl ExtAuthz {
     async fn answer(&self, source: Option<IpAddr>, question: &CheckRequest) -> CheckResponse {
+        let began = Instant::now();
         let attributes = question.attributes.as_ref();
         let http = attributes
             .and_then(|it| it.request.as_ref()?.http.as_ref())
             .ok_or(Refusal::Missing("attributes.request.http"));
         let read = http.and_then(|http| Ok((http, fields(http)?)));
-        let (headers, policy) = match read {
+        let (headers, asked) = match read {
             Ok((http, headers)) => {
                 let extensions = attributes.map(|it| &it.context_extensions);
-                let policy = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
+                let asked = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
                     let described = Described::new(&http.method, &http.host, http.path.as_bytes());
-                    self.forward_auth.policy_of(source, described, narrowed)
+                    self.forward_auth.asked_of(source, described, narrowed)
                 });
-                (headers, policy)
+                (headers, asked)
             }
             Err(refusal) => (HeaderMap::new(), Err(refusal)),
         };
@@ -189,7 +190,8 @@ impl ExtAuthz {
                 _ => None,
             }
         });
-        match self.forward_auth.judge(client, &headers, policy).await {
+        let verdict = self.forward_auth.judge(client, &headers, asked, began);
+        match verdict.await {
             Verdict::Permitted(permit) => self.permitted(&permit),
             Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial)),
             Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN)),

@@ -1,10 +1,13 @@
 //! The route table: which rule a request falls under. First match wins; no match is denied.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use super::target::Target;
 use crate::auth::Policy;
 use crate::config;
+use crate::telemetry::{Tally, metrics};
 
 /// What a request is matched by.
 pub(crate) struct Question<'a> {
@@ -25,6 +28,8 @@ pub(crate) struct Route {
     pub(crate) body_bytes: Option<u64>,
     /// What it changes of what it forwards.
     pub(crate) rewrite: config::Rewrite,
+    /// What has been decided here.
+    pub(crate) tally: Arc<Tally>,
     host: Option<Box<str>>,
     /// Without the last slash.
     prefix: Box<[u8]>,
@@ -42,6 +47,7 @@ impl Route {
             upstream: route.upstream,
             body_bytes: route.body_bytes,
             rewrite: route.rewrite.clone(),
+            tally: metrics().route(&route.name),
             host: route.host.as_deref().map(Into::into),
             prefix: path.trim_end_matches('/').as_bytes().into(),
             methods: route.methods.as_deref().map(Into::into),

@@ -21,6 +21,8 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::changes::{Changes, Seq, Tail};
+use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, counting};
+use super::outage::Outage;
 use super::sqlite::{Loaded, Sqlite};
 use crate::auth::{
     Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
@@ -61,13 +63,20 @@ impl Cached {
     ) -> Result<Arc<Self>, StoreError> {
         let tail = database.tail().await?;
         let seen = database.last_seq().await?;
+        let evicted = Evicted::default();
         let inner = Arc::new(Inner {
             database,
             options,
-            known: Cache::builder().max_capacity(options.capacity).build(),
+            known: Cache::builder()
+                .max_capacity(options.capacity)
+                .eviction_listener(counting(&evicted.known))
+                .build(),
             unknown: Cache::builder()
                 .max_capacity(options.unknown_capacity)
+                .eviction_listener(counting(&evicted.unknown))
                 .build(),
+            counts: CacheCounts::default(),
+            evicted,
             flights: Mutex::default(),
             seen: AtomicI64::new(seen.0),
             started: Instant::now(),
@@ -76,6 +85,32 @@ impl Cached {
         });
         let tail = tokio::spawn(Inner::follow(Arc::clone(&inner), tail)).abort_handle();
         Ok(Arc::new(Self { inner, tail }))
+    }
+
+    /// Returns how it is doing.
+    pub fn figures(&self) -> Figures<'_> {
+        let inner = &*self.inner;
+        // It counts what is pending only now and then.
+        inner.known.run_pending_tasks();
+        inner.unknown.run_pending_tasks();
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let database = &inner.database.counts;
+        Figures {
+            known: CacheFigures {
+                hits: of(&inner.counts.known),
+                evictions: of(&inner.evicted.known),
+                entries: inner.known.entry_count(),
+            },
+            unknown: CacheFigures {
+                hits: of(&inner.counts.unknown),
+                evictions: of(&inner.evicted.unknown),
+                entries: inner.unknown.entry_count(),
+            },
+            misses: of(&inner.counts.misses),
+            reading: &database.reading,
+            writing: &database.writing,
+            failures: of(&database.failures),
+        }
     }
 }
 
@@ -94,13 +129,16 @@ impl Store for Cached {
         }
         if let Some(entry) = inner.known.get(&who) {
             if entry.read.elapsed() < inner.options.ttl {
+                CacheCounts::count(&inner.counts.known);
                 return Recall::Known(entry.what);
             }
         } else if let Some(entry) = inner.unknown.get(&who)
             && entry.read.elapsed() < inner.options.unknown_ttl
         {
+            CacheCounts::count(&inner.counts.unknown);
             return Recall::Unknown;
         }
+        CacheCounts::count(&inner.counts.misses);
         Recall::Nothing
     }
 
@@ -205,6 +243,8 @@ struct Inner {
     options: CacheOptions,
     known: Cache<Principal, Entry<Identity>>,
     unknown: Cache<Principal, Entry<()>>,
+    counts: CacheCounts,
+    evicted: Evicted,
     /// The readings under way; as many as there are requests that wait for one.
     flights: Mutex<HashMap<Principal, Shared<BoxFuture<'static, Reading>>>>,
     /// The position of the change log up to which the caches are true.
@@ -361,38 +401,6 @@ impl Inner {
         self.reading_fails_since.is_longer(self.started, limit)
             || self.tail_fails_since.is_longer(self.started, limit)
     }
-}
-
-/// Since when something fails: milliseconds after the start, plus one; 0 while it works.
-#[derive(Default)]
-struct Outage(AtomicU64);
-
-impl Outage {
-    /// Notes a failure; says whether it is the first.
-    fn begin(&self, started: Instant) -> bool {
-        let now = millis(started.elapsed()) + 1;
-        self.0
-            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-    }
-
-    fn end(&self) {
-        // A store would dirty the line that every request reads.
-        if self.0.load(Ordering::Relaxed) != 0 {
-            self.0.store(0, Ordering::Relaxed);
-        }
-    }
-
-    fn is_longer(&self, started: Instant, limit: Duration) -> bool {
-        match self.0.load(Ordering::Relaxed) {
-            0 => false,
-            since => millis(started.elapsed()) + 1 > since.saturating_add(millis(limit)),
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Rows and what they mean.
 
+use std::sync::OnceLock;
+
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ring::Ring;
@@ -81,6 +83,7 @@ pub(super) fn identity(row: &Row<'_>, ring: &Ring) -> rusqlite::Result<Identity>
             time(17)?.unwrap_or(never),
             row.get::<_, Option<i64>>(18)?.unwrap_or_default(),
         ),
+        realm_number: OnceLock::new(),
         parameters,
         principal,
         state: match row.get_ref(7)?.as_str()? {

@@ -8,6 +8,7 @@ use deadpool_sqlite::Pool;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::changes::{Seq, Tail, last_seq, trim};
+use super::figures::DatabaseCounts;
 use super::pool::{Access, interact, pool, pool_error};
 use super::ring::{KeySource, Ring};
 use super::rows::{
@@ -36,6 +37,7 @@ pub(super) struct Sqlite {
     ring: Arc<Ring>,
     tails: Pool,
     timeout: Duration,
+    pub(super) counts: DatabaseCounts,
 }
 
 impl Sqlite {
@@ -52,6 +54,7 @@ impl Sqlite {
             tails: pool(path, 1, timeout, Access::Read)?,
             ring: Arc::new(ring),
             timeout,
+            counts: DatabaseCounts::default(),
         })
     }
 
@@ -236,8 +239,12 @@ impl Sqlite {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let connection = self.readers.get().await.map_err(pool_error)?;
-        interact(&connection, self.timeout, work).await
+        let work = async {
+            let connection = self.readers.get().await.map_err(pool_error)?;
+            interact(&connection, self.timeout, work).await
+        };
+        let counts = &self.counts;
+        counts.timed(&counts.reading, work, |_| true).await
     }
 
     /// Runs one transaction; the write is on disk when this resolves.
@@ -254,8 +261,7 @@ impl Sqlite {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let connection = self.writer.get().await.map_err(pool_error)?;
-        interact(&connection, timeout, move |connection| {
+        let work = move |connection: &mut Connection| {
             // IMMEDIATE: a reader that becomes a writer half-way could not wait for another one.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -266,8 +272,14 @@ impl Sqlite {
             trim(&transaction)?;
             transaction.commit()?;
             Ok(Ok(outcome))
-        })
-        .await?
+        };
+        let work = async {
+            let connection = self.writer.get().await.map_err(pool_error)?;
+            interact(&connection, timeout, work).await?
+        };
+        let counts = &self.counts;
+        let is_failure = |error: &ChangeError| matches!(error, ChangeError::Store(_));
+        counts.timed(&counts.writing, work, is_failure).await
     }
 }
 

@@ -11,7 +11,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::auth::{Attempt, Denial};
 use crate::config::{Log, LogFormat};
-pub use metrics::{Door, Metrics, OPEN_METRICS, UpstreamEvent, UpstreamFigures, metrics};
+pub use metrics::{
+    Door, Exposition, Metrics, NO_ROUTE, Present, REFUSED, Tally, UpstreamEvent, UpstreamFigures,
+    UpstreamTally, metrics,
+};
 
 /// Starts logging. A second call changes nothing.
 pub fn init(log: &Log) {
@@ -33,10 +36,11 @@ pub fn init(log: &Log) {
     };
 }
 
-/// Logs why an attempt was denied, with its stable reason, and counts it; the caller is told less.
-pub fn denied(door: Door, route: Option<&str>, attempt: &Attempt<'_>, denial: &Denial) {
-    metrics().denied(door, denial);
-    let door = door.as_str();
+/// Logs why an attempt was denied under a route, with its stable reason, and counts it; the caller is told
+/// less.
+pub fn denied(door: Door, tally: &Tally, attempt: &Attempt<'_>, denial: &Denial) {
+    tally.denied(door, attempt, denial);
+    let (door, route) = (door.as_str(), tally.route());
     let (source, principal, reason) = (attempt.source, attempt.principal(), denial.reason());
     match denial {
         Denial::Unavailable(error) => {

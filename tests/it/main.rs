@@ -24,6 +24,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod nginx;
+mod observability;
 mod oracle;
 mod port;
 mod postgres;

@@ -1,6 +1,6 @@
 //! Figures for Prometheus.
 
-use crate::harness::{Gate, Upstream, get, routes, send};
+use crate::harness::{Gate, Upstream, get, routes, send, until};
 
 fn figure(gate: &Gate, name: &str) -> Option<u64> {
     let reply = get(gate.service, "/metrics", "");
@@ -10,7 +10,7 @@ fn figure(gate: &Gate, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn decisions_are_counted_by_door_and_reason() {
+fn decisions_are_counted_by_door_route_realm_and_reason() {
     let upstream = Upstream::start();
     let gate = Gate::start(&routes(upstream.address));
     let caller = gate.register("billing", "payments");
@@ -20,30 +20,60 @@ fn decisions_are_counted_by_door_and_reason() {
         get(gate.service, "/forward-auth", fields);
         get(gate.service, "/ungleichotp/", fields);
     }
-    for (door, outcome, expected) in [
-        ("proxy", "permitted", 1),
-        ("proxy", "wrong_token", 2),
-        ("proxy", "no_credential", 1),
-        ("forward-auth", "permitted", 1),
-        ("forward-auth", "wrong_token", 2),
-        ("rest", "not_allowed", 1),
-        ("rest", "wrong_token", 2),
+    for (door, route, realm, outcome, expected) in [
+        ("proxy", "all", "payments", "permitted", 1),
+        ("proxy", "all", "payments", "wrong_token", 2),
+        ("proxy", "all", "-", "no_credential", 1),
+        ("forward-auth", "-", "payments", "permitted", 1),
+        ("forward-auth", "-", "payments", "wrong_token", 2),
+        ("rest", "-", "payments", "not_allowed", 1),
+        ("rest", "-", "payments", "wrong_token", 2),
     ] {
-        let name = format!("realmgate_decisions_total{{door=\"{door}\",outcome=\"{outcome}\"}}");
+        let name = format!(
+            "realmgate_decisions_total{{door=\"{door}\",route=\"{route}\",realm=\"{realm}\",\
+             outcome=\"{outcome}\"}}"
+        );
         assert_eq!(figure(&gate, &name), Some(expected), "{name}");
     }
 }
 
 #[test]
-fn no_name_realm_or_token_is_in_them_and_the_gateway_does_not_show_them() {
+fn front_proxys_question_counts_for_its_route() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let caller = gate.register("alice", "dev");
+    let description = "X-Original-Method: GET\r\nX-Original-URL: http://a";
+    for path in ["/ops/x", "/public/x", "/a/../b"] {
+        let fields = format!("{}{description}{path}\r\n", caller.fields());
+        get(gate.service, "/forward-auth/nginx", &fields);
+    }
+    let of = |labels: &str| {
+        figure(
+            &gate,
+            &format!("realmgate_decisions_total{{door=\"forward-auth\",{labels}}}"),
+        )
+    };
+    let dev = "route=\"ops\",realm=\"dev\",outcome=\"permitted\"";
+    assert_eq!(of(dev), Some(1));
+    let anyone = "route=\"public\",realm=\"-\",outcome=\"permitted\"";
+    assert_eq!(of(anyone), Some(1));
+    let refused = "route=\"-\",realm=\"-\",outcome=\"refused\"";
+    assert_eq!(of(refused), Some(1));
+}
+
+#[test]
+fn no_name_token_or_invented_realm_is_in_them_and_the_gateway_does_not_show_them() {
     let upstream = Upstream::start();
     let gate = Gate::start_with(
         &[("REALMGATE_GATEWAY_SERVE_API", "true")],
         &routes(upstream.address),
     );
-    let caller = gate.register("canary-name", "canary-realm");
+    let caller = gate.register("canary-name", "realm");
     let token = caller.token();
     get(gate.gateway, "/x", &caller.fields());
+    let mut invented = caller.clone();
+    invented.realm = "canary-realm".to_owned();
+    get(gate.gateway, "/canary-path", &invented.fields());
     let reply = get(gate.service, "/metrics", "");
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(reply.field("Content-Type"), Some(expected));
@@ -52,7 +82,9 @@ fn no_name_realm_or_token_is_in_them_and_the_gateway_does_not_show_them() {
     assert!(!reply.body.contains(&format!("\"{token}\"")));
     assert_eq!(get(gate.gateway, "/metrics", "").status, 401);
     assert_eq!(send(gate.service, "POST", "/metrics", "", "").status, 405);
-    assert_eq!(figure(&gate, "realmgate_connections"), Some(1));
+    until("only this connection", || {
+        figure(&gate, "realmgate_connections") == Some(1)
+    });
 }
 
 #[test]
@@ -82,4 +114,90 @@ fn upstreams_show_their_peers_and_what_failed() {
             "{name}"
         );
     }
+}
+
+/// Returns a figure with a fraction, as the text shows it.
+fn has_line(text: &str, line: &str) -> bool {
+    text.lines().any(|it| it == line)
+}
+
+#[test]
+fn durations_cache_throttle_and_clocks_are_shown() {
+    let upstream = Upstream::start();
+    let rules = routes(upstream.address);
+    let gate = Gate::start(&format!("{rules}\n[throttle]\ndelay = \"10m\"\n"));
+    let caller = gate.register("billing", "payments");
+    for _ in 0..3 {
+        get(gate.gateway, "/x", &caller.fields());
+    }
+    let text = get(gate.service, "/metrics", "").body;
+    for line in [
+        "realmgate_decision_duration_seconds_count{door=\"proxy\"} 3",
+        "realmgate_decision_duration_seconds_bucket{le=\"+Inf\",door=\"proxy\"} 3",
+        "realmgate_upstream_duration_seconds_count{upstream=\"app\"} 3",
+        "realmgate_cache_hits_total{cache=\"known\"} 2",
+        "realmgate_cache_misses_total 1",
+        "realmgate_totp_step_offset_bucket{le=\"+Inf\"} 3",
+        "realmgate_totp_step_offset_bucket{le=\"-2.0\"} 0",
+        "realmgate_throttle_delayed{scope=\"known\"} 0",
+    ] {
+        assert!(has_line(&text, line), "{line}\n{text}");
+    }
+    // Each thread keeps connections of its own, so how many are new is not known.
+    let connections: Vec<u64> = ["new", "reused"]
+        .map(|kind| {
+            let name = "realmgate_upstream_connections_total{upstream=\"app\",kind=";
+            figure(&gate, &format!("{name}\"{kind}\"}}")).unwrap()
+        })
+        .into();
+    assert_eq!(connections.iter().sum::<u64>(), 3);
+    assert!(connections[0] >= 1);
+    let wrong = caller.fields_with(&caller.wrong_token());
+    let mut stranger = caller.clone();
+    stranger.name = "nobody".to_owned();
+    for _ in 0..5 {
+        get(gate.gateway, "/x", &wrong);
+        get(gate.gateway, "/x", &stranger.fields());
+    }
+    let text = get(gate.service, "/metrics", "").body;
+    for line in [
+        "realmgate_throttle_delayed{scope=\"pair\"} 1",
+        "realmgate_throttle_delayed{scope=\"unknown\"} 1",
+        "realmgate_throttle_delays_total 2",
+        "realmgate_cache_hits_total{cache=\"unknown\"} 4",
+    ] {
+        assert!(has_line(&text, line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn figures_of_routes_and_upstreams_that_are_gone_are_dropped_and_others_go_on() {
+    let upstream = Upstream::start();
+    let rules = routes(upstream.address);
+    let gate = Gate::start(&rules);
+    for path in ["/public/x", "/x"] {
+        get(gate.gateway, path, "");
+    }
+    let text = std::fs::read_to_string(gate.config()).unwrap();
+    let changed = text.replace("name = \"all\"", "name = \"rest\"");
+    assert_ne!(text, changed);
+    std::fs::write(gate.config(), changed).unwrap();
+    gate.signal("HUP");
+    until("reloaded", || gate.log().contains("reloaded"));
+    let text = get(gate.service, "/metrics", "").body;
+    assert!(text.contains("route=\"public\""), "{text}");
+    assert!(!text.contains("route=\"all\""), "{text}");
+}
+
+#[test]
+fn scraper_that_does_not_know_open_metrics_gets_plain_text() {
+    let gate = Gate::start("");
+    let reply = get(gate.service, "/metrics", "Accept: text/plain\r\n");
+    let expected = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(reply.field("Content-Type"), Some(expected));
+    let line = "# TYPE realmgate_cache_misses_total counter";
+    assert!(has_line(&reply.body, line), "{}", reply.body);
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let reply = get(gate.service, "/metrics", accept);
+    assert!(reply.body.ends_with("# EOF\n"));
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A folder, and the words that its `use` lines and paths must not hold.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
     (
         "src/auth",
         &[
@@ -62,6 +62,18 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
             "crate::server",
             "crate::config",
             "pingora",
+            "rusqlite",
+        ],
+    ),
+    (
+        "src/telemetry",
+        &[
+            "crate::api",
+            "crate::cli",
+            "crate::gateway",
+            "crate::server",
+            "pingora::",
+            "axum",
             "rusqlite",
         ],
     ),

@@ -93,6 +93,7 @@ fn identities() -> Vec<Arc<Identity>> {
                 }),
                 pardoned: UnixTime::from_secs(0),
                 usage: Usage::default(),
+                realm_number: std::sync::OnceLock::new(),
                 created: UnixTime::from_secs(START),
                 updated: UnixTime::from_secs(START),
             }));

@@ -128,6 +128,7 @@ fn alice(totp: Option<Totp>, state: State) -> Memory {
         previous: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),
+        realm_number: std::sync::OnceLock::new(),
         created: NOW,
         updated: NOW,
     })])

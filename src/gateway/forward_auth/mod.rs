@@ -9,7 +9,7 @@ mod narrowing;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -30,7 +30,7 @@ use super::rules::Live;
 use super::target::Ambiguity;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
-use crate::telemetry::{self, Door, metrics};
+use crate::telemetry::{self, Door, NO_ROUTE, REFUSED, Tally, metrics};
 
 /// Envoy's original path follows this one.
 const ENVOY: &str = "/forward-auth/envoy";
@@ -63,6 +63,14 @@ pub(crate) enum FrontProxy {
     Haproxy,
     /// Envoy's `ext_authz` with an HTTP service. With gRPC: [`super::ext_authz`].
     Envoy,
+}
+
+/// Whom a sub-request asks about.
+pub(super) struct Asked {
+    /// Who may pass.
+    policy: Policy,
+    /// Where it is counted; none where there is no route.
+    tally: Option<Arc<Tally>>,
 }
 
 /// What comes of a sub-request.
@@ -137,14 +145,15 @@ impl ForwardAuth {
     }
 
     async fn decide(&self, session: &Session, proxy: FrontProxy) -> Answer {
+        let began = Instant::now();
         let peer = peer_of(session).map(|peer| peer.ip().to_canonical());
         let header = session.req_header();
-        let policy = match proxy {
+        let asked = match proxy {
             FrontProxy::Envoy if has_fragment(session) => Err(Ambiguity::Character.into()),
-            _ => self.policy(header, peer, proxy),
+            _ => self.asked(header, peer, proxy),
         };
         let source = self.client(peer, || description::client(&header.headers, proxy));
-        match self.judge(source, &header.headers, policy).await {
+        match self.judge(source, &header.headers, asked, began).await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
             Verdict::Denied(denial) => Answer::sub_request_denied(&denial),
             Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN),
@@ -164,16 +173,24 @@ impl ForwardAuth {
         }
     }
 
-    /// Decides on the credential in a sub-request under the policy that was found for it.
+    /// Decides on the credential in a sub-request, which began to be read at `began`, under the policy that
+    /// was found for it.
     pub(super) async fn judge(
         &self,
         source: Option<IpAddr>,
         headers: &HeaderMap,
-        policy: Result<Policy, Refusal>,
+        asked: Result<Asked, Refusal>,
+        began: Instant,
     ) -> Verdict {
-        let policy = match policy {
-            Ok(policy) => policy,
+        let door = Door::ForwardAuth;
+        let Asked { policy, tally } = match asked {
+            Ok(asked) => asked,
             Err(refusal) => {
+                let reason = match refusal {
+                    Refusal::NoRoute => NO_ROUTE,
+                    _ => REFUSED,
+                };
+                metrics().no_route().refused(door, reason);
                 tracing::warn!(door = "forward-auth", ?source, %refusal, "refused");
                 return Verdict::Refused;
             }
@@ -182,13 +199,16 @@ impl ForwardAuth {
         let presented = self.credential_headers.read(headers, &mut scratch);
         let attempt = Attempt { presented, source };
         let now = UnixTime::from(SystemTime::now());
-        match self.authority.decide(&attempt, &policy, now).await {
+        let tally = tally.as_deref().unwrap_or(metrics().no_route());
+        let decision = self.authority.decide(&attempt, &policy, now).await;
+        metrics().decided(door, began.elapsed());
+        match decision {
             Decision::Permit(permit) => {
-                metrics().permitted(Door::ForwardAuth);
+                metrics().permitted(door, tally, &permit, now);
                 Verdict::Permitted(permit)
             }
             Decision::Denial(denial) => {
-                telemetry::denied(Door::ForwardAuth, None, &attempt, &denial);
+                telemetry::denied(door, tally, &attempt, &denial);
                 Verdict::Denied(denial)
             }
         }
@@ -245,16 +265,19 @@ impl ForwardAuth {
     }
 
     /// Finds who may pass: what the route says, and what the front proxy's own URL narrows it to.
-    fn policy(
+    fn asked(
         &self,
         header: &RequestHeader,
         source: Option<IpAddr>,
         proxy: FrontProxy,
-    ) -> Result<Policy, Refusal> {
+    ) -> Result<Asked, Refusal> {
         let headers = &header.headers;
         if proxy == FrontProxy::Any {
             let narrowed = narrowing(header.uri.query().unwrap_or_default())?;
-            return Ok(narrowed.unwrap_or(Policy::Authenticated));
+            return Ok(Asked {
+                policy: narrowed.unwrap_or(Policy::Authenticated),
+                tally: None,
+            });
         }
         let narrowed = match proxy {
             FrontProxy::Envoy if !headers.contains_key(X_REALMGATE_NARROW) => "",
@@ -276,23 +299,23 @@ impl ForwardAuth {
             FrontProxy::Nginx => description::nginx(headers),
             _ => description::forwarded(headers),
         };
-        self.policy_of(source, described, narrowed)
+        self.asked_of(source, described, narrowed)
     }
 
     /// Finds who may pass by a description, if its source is believed.
-    pub(super) fn policy_of(
+    pub(super) fn asked_of(
         &self,
         source: Option<IpAddr>,
         described: Result<Described<'_>, Refusal>,
         narrowed: Option<Policy>,
-    ) -> Result<Policy, Refusal> {
+    ) -> Result<Asked, Refusal> {
         let rules = self.rules.load();
         trust(source, &rules.trusted_proxies)?;
-        let route = route_policy(&rules.routes, &described?)?;
-        Ok(match narrowed {
-            None => route,
-            Some(narrowed) => route.and(narrowed),
-        })
+        let mut asked = of_route(&rules.routes, &described?)?;
+        if let Some(narrowed) = narrowed {
+            asked.policy = asked.policy.and(narrowed);
+        }
+        Ok(asked)
     }
 }
 
@@ -307,9 +330,12 @@ fn has_fragment(session: &Session) -> bool {
     line.is_none_or(|line| line.contains(&b'#'))
 }
 
-fn route_policy(routes: &RouteTable, described: &Described<'_>) -> Result<Policy, Refusal> {
+fn of_route(routes: &RouteTable, described: &Described<'_>) -> Result<Asked, Refusal> {
     if routes.is_empty() {
-        return Ok(Policy::Authenticated);
+        return Ok(Asked {
+            policy: Policy::Authenticated,
+            tally: None,
+        });
     }
     let question = Question {
         host: Some(described.host),
@@ -320,7 +346,10 @@ fn route_policy(routes: &RouteTable, described: &Described<'_>) -> Result<Policy
     if !route.takes(&described.target) {
         return Err(Refusal::Slashes);
     }
-    Ok(route.policy.clone())
+    Ok(Asked {
+        policy: route.policy.clone(),
+        tally: Some(Arc::clone(&route.tally)),
+    })
 }
 
 /// A peer without an address came over a Unix socket, which file modes guard.

@@ -4,13 +4,16 @@ mod failure;
 mod forwarded;
 mod question;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -27,7 +30,7 @@ use super::rules::{Live, Rules};
 use super::upstream::{Chosen, Next, UnderWay, Upstream};
 use crate::auth::{Authority, Permit};
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
-use crate::telemetry::{UpstreamEvent, metrics};
+use crate::telemetry::{Door, UpstreamEvent, metrics};
 use failure::{NO_PEER, Progress, TOO_LONG};
 use question::announced;
 
@@ -56,6 +59,10 @@ pub(crate) struct Context {
     failed: usize,
     /// How many bytes of the request's body have come.
     body_bytes: u64,
+    /// When its header was here.
+    began: Option<Instant>,
+    /// When it was decided on.
+    decided: Option<Instant>,
 }
 
 struct Admitted {
@@ -78,6 +85,8 @@ impl ProxyHttp for Proxy {
             chosen: None,
             failed: 0,
             body_bytes: 0,
+            began: Some(Instant::now()),
+            decided: None,
         }
     }
 
@@ -98,7 +107,13 @@ impl ProxyHttp for Proxy {
         {
             return Ok(true);
         }
-        match self.decide(session, rules, context.id).await {
+        let decided = self.decide(session, rules, context.id).await;
+        let now = Instant::now();
+        context.decided = Some(now);
+        if let Some(began) = context.began {
+            metrics().decided(Door::Proxy, now - began);
+        }
+        match decided {
             Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
                 session.set_keepalive(None);
                 let answer = Answer::line(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
@@ -188,8 +203,14 @@ impl ProxyHttp for Proxy {
             let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
             session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
         }
-        let route = context.admitted.as_ref().and_then(Admitted::route);
-        let Some(route) = route.filter(|_| !response.status.is_informational()) else {
+        let is_last = !response.status.is_informational();
+        let Some(admitted) = context.admitted.as_ref().filter(|_| is_last) else {
+            return Ok(());
+        };
+        if let (Some(decided), Some(upstream)) = (context.decided, admitted.upstream()) {
+            upstream.tally.answered(decided.elapsed());
+        }
+        let Some(route) = admitted.route() else {
             return Ok(());
         };
         let rules = &route.rewrite.response_headers;
@@ -198,6 +219,26 @@ impl ProxyHttp for Proxy {
         }
         for (name, value) in &rules.set {
             response.insert_header(name.clone(), value.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Counts a connection that the request goes over.
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        is_reused: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let Some(upstream) = context.admitted.as_ref().and_then(Admitted::upstream) {
+            upstream.tally.count(if is_reused {
+                UpstreamEvent::Reused
+            } else {
+                UpstreamEvent::Connected
+            });
         }
         Ok(())
     }
@@ -216,9 +257,9 @@ impl ProxyHttp for Proxy {
         let is_tried_again = upstream.is_some_and(|upstream| context.failed < upstream.tries());
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen) {
             upstream.failed(chosen);
-            metrics().of_upstream(upstream.name(), UpstreamEvent::ConnectFailed);
+            upstream.tally.count(UpstreamEvent::ConnectFailed);
             if is_tried_again {
-                metrics().of_upstream(upstream.name(), UpstreamEvent::Retried);
+                upstream.tally.count(UpstreamEvent::Retried);
             }
         }
         error.set_retry(is_tried_again);
@@ -255,7 +296,7 @@ impl ProxyHttp for Proxy {
             } else {
                 UpstreamEvent::RequestFailed
             };
-            metrics().of_upstream(upstream.name(), event);
+            upstream.tally.count(event);
         }
         error
     }

@@ -18,7 +18,7 @@ use crate::gateway::rules::Rules;
 use crate::gateway::target::{Target, host_of, is_plain_method};
 use crate::gateway::upstream::Upstream;
 use crate::headers::{Scratch, X_REQUEST_ID};
-use crate::telemetry::{self, Door, metrics};
+use crate::telemetry::{self, Door, NO_ROUTE, REFUSED, metrics};
 
 /// What a client may do instead; the upstream may know more.
 const METHODS: HeaderValue =
@@ -33,7 +33,10 @@ impl Proxy {
         id: RequestId,
     ) -> Result<Admitted, Answer> {
         let header = session.req_header();
-        let bad = |line| Answer::line(StatusCode::BAD_REQUEST, line);
+        let bad = |line| {
+            metrics().no_route().refused(Door::Proxy, REFUSED);
+            Answer::line(StatusCode::BAD_REQUEST, line)
+        };
         let named = |mut answer: Answer| {
             answer.fields.push((X_REQUEST_ID, id.value()));
             answer
@@ -43,6 +46,7 @@ impl Proxy {
             return Err(bad("bad method\n"));
         }
         if header.method == Method::TRACE {
+            metrics().no_route().refused(Door::Proxy, REFUSED);
             // It would send back the fields that are stamped on it (RFC 9110 §9.3.8).
             let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "no TRACE here\n");
             answer.fields.push((ALLOW, METHODS));
@@ -58,10 +62,12 @@ impl Proxy {
             method: &header.method,
         };
         let Some((index, route)) = rules.routes.find(&question) else {
+            metrics().no_route().refused(Door::Proxy, NO_ROUTE);
             return Err(Answer::line(StatusCode::NOT_FOUND, "no route\n"));
         };
         if !route.takes(&target) {
-            return Err(bad("ambiguous path\n"));
+            route.tally.refused(Door::Proxy, REFUSED);
+            return Err(Answer::line(StatusCode::BAD_REQUEST, "ambiguous path\n"));
         }
         let mut scratch = Scratch::new();
         let attempt = Attempt {
@@ -71,7 +77,7 @@ impl Proxy {
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &route.policy, now).await {
             Decision::Permit(permit) => {
-                metrics().permitted(Door::Proxy);
+                metrics().permitted(Door::Proxy, &route.tally, &permit, now);
                 let upstream = rules.upstreams.get(route.upstream);
                 let busy = || {
                     tracing::warn!(request = %id, route = %route.name, "too many requests under way");
@@ -87,7 +93,7 @@ impl Proxy {
                 })
             }
             Decision::Denial(denial) => {
-                telemetry::denied(Door::Proxy, Some(&route.name), &attempt, &denial);
+                telemetry::denied(Door::Proxy, &route.tally, &attempt, &denial);
                 let answer = Answer::denied(&denial);
                 Err(match answer.status {
                     StatusCode::SERVICE_UNAVAILABLE => {

@@ -18,7 +18,7 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{self, Balance, PeerAddress};
-use crate::telemetry::{UpstreamEvent, UpstreamFigures, metrics};
+use crate::telemetry::{UpstreamEvent, UpstreamFigures, UpstreamTally, metrics};
 use discovery::{Discovery, State};
 use template::Template;
 
@@ -39,6 +39,8 @@ pub(crate) struct Upstream {
     /// Where the search for the least busy peer begins.
     turn: AtomicUsize,
     settings: config::Upstream,
+    /// What has happened to it.
+    pub(crate) tally: Arc<UpstreamTally>,
 }
 
 /// The peers, and whose turn it is.
@@ -67,6 +69,7 @@ impl Upstream {
             template,
             under_way: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
+            tally: metrics().upstream(&settings.name),
             settings: settings.clone(),
         })
     }
@@ -171,7 +174,7 @@ impl Upstream {
         let ejection = self.settings.ejection;
         if chosen.state.failed(&ejection) {
             let (upstream, peer) = (&self.settings.name, &chosen.address);
-            metrics().of_upstream(upstream, UpstreamEvent::Ejected);
+            self.tally.count(UpstreamEvent::Ejected);
             tracing::warn!(%upstream, %peer, "a peer fails, and gets no requests for a while");
         }
     }
@@ -193,11 +196,6 @@ impl Upstream {
             }
         }
         (&self.settings.name, figures)
-    }
-
-    /// Returns what it is called.
-    pub(crate) fn name(&self) -> &str {
-        &self.settings.name
     }
 
     /// Returns how long a peer may be silent.

@@ -30,6 +30,7 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         previous: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),
+        realm_number: std::sync::OnceLock::new(),
         created: NOW,
         updated: NOW,
     }

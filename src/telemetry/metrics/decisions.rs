@@ -1,0 +1,314 @@
+//! What was decided, by door, route, realm and outcome.
+//!
+//! A route holds its own counts, and an identity the number of its realm: to count a decision nothing is
+//! looked up. Realms are labels only where there are identities of them, and the first hundred only.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::RwLock;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use super::Door;
+use super::named::Named;
+use crate::auth::{Attempt, Denial, Identity, Permit, PrincipalRef, Refusal};
+
+/// What comes of a request: a permit, the reasons of denials, and refusals before anything was decided.
+const OUTCOMES: [&str; 16] = [
+    "permitted",
+    "no_credential",
+    "malformed_credential",
+    "unknown_principal",
+    "disabled",
+    "not_yet_valid",
+    "expired",
+    "broken_seed",
+    "wrong_token",
+    "replayed",
+    "throttled",
+    "not_allowed",
+    "store_unavailable",
+    NO_ROUTE,
+    REFUSED,
+    REST,
+];
+
+/// No route fits.
+pub const NO_ROUTE: &str = "no_route";
+/// The request, or its description, can be read in two ways, or comes from somebody not trusted.
+pub const REFUSED: &str = "refused";
+
+/// How many realms are told apart.
+const REALMS: usize = 100;
+/// The number of none.
+const NONE: u8 = 0;
+/// The number of all beyond those that are told apart.
+const OTHER: u8 = 1;
+const FIRST: u8 = 2;
+
+/// How many numbers of realms there are.
+const NUMBERS: usize = REALMS + FIRST as usize;
+
+/// The label of what there is none of.
+const ABSENT: &str = "-";
+/// The label of all beyond those that are told apart.
+const REST: &str = "other";
+
+type Outcomes = [AtomicU64; OUTCOMES.len()];
+
+/// The counts of one route.
+pub struct Tally {
+    route: Option<Box<str>>,
+    realms: Arc<Realms>,
+    /// By door and number of realm; made when something is counted.
+    counts: Box<[OnceLock<Box<Outcomes>>]>,
+}
+
+impl Tally {
+    fn new(route: Option<&str>, realms: Arc<Realms>) -> Self {
+        Self {
+            route: route.map(Into::into),
+            realms,
+            counts: (0..Door::ALL.len() * NUMBERS)
+                .map(|_| OnceLock::new())
+                .collect(),
+        }
+    }
+
+    /// Returns the name of the route; none where there is none.
+    pub fn route(&self) -> Option<&str> {
+        self.route.as_deref()
+    }
+
+    /// Counts a permit.
+    pub fn permitted(&self, door: Door, permit: &Permit) {
+        let realm = permit.identity().map_or(NONE, |it| self.realms.of(it));
+        self.count(door, realm, 0);
+    }
+
+    /// Counts a denial, by its reason.
+    pub(in crate::telemetry) fn denied(&self, door: Door, attempt: &Attempt<'_>, denial: &Denial) {
+        let realm = attempt.principal().map(PrincipalRef::realm);
+        let realm = realm.map_or(NONE, |realm| match denial {
+            // There is an identity of that realm.
+            Denial::NotAllowed => self.realms.number(realm),
+            Denial::Refused { refusal, .. } if *refusal != Refusal::Unknown => {
+                self.realms.number(realm)
+            }
+            _ => self.realms.find(realm).unwrap_or(NONE),
+        });
+        self.count(door, realm, outcome(denial.reason()));
+    }
+
+    /// Counts a request that was answered before anything was decided.
+    pub fn refused(&self, door: Door, reason: &'static str) {
+        self.count(door, NONE, outcome(reason));
+    }
+
+    fn count(&self, door: Door, realm: u8, outcome: usize) {
+        let place = door as usize * NUMBERS + usize::from(realm);
+        if let Some(place) = self.counts.get(place)
+            && let Some(count) = place.get_or_init(Box::default).get(outcome)
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Visits all that have been counted, with door, number of the realm and outcome.
+    fn each(
+        &self,
+        mut visit: impl FnMut(Door, usize, &'static str, u64) -> fmt::Result,
+    ) -> fmt::Result {
+        for (door, places) in Door::ALL.into_iter().zip(self.counts.chunks(NUMBERS)) {
+            for (realm, counts) in places.iter().enumerate() {
+                let counts = counts.get().map(|counts| counts.iter());
+                for (outcome, count) in OUTCOMES.iter().zip(counts.into_iter().flatten()) {
+                    match count.load(Ordering::Relaxed) {
+                        0 => {}
+                        count => visit(door, realm, outcome, count)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tally").field(&self.route).finish()
+    }
+}
+
+fn outcome(reason: &str) -> usize {
+    let found = OUTCOMES.iter().position(|outcome| *outcome == reason);
+    found.unwrap_or(OUTCOMES.len() - 1)
+}
+
+/// The realms that are told apart, with their numbers.
+#[derive(Debug, Default)]
+struct Realms(RwLock<HashMap<Box<str>, u8>>);
+
+impl Realms {
+    /// Returns the number of an identity's realm, which is looked up once.
+    fn of(&self, identity: &Identity) -> u8 {
+        let look_up = || self.number(identity.principal.realm());
+        *identity.realm_number.get_or_init(look_up)
+    }
+
+    fn find(&self, realm: &str) -> Option<u8> {
+        self.0.read().get(realm).copied()
+    }
+
+    /// Returns the number of a realm, which gets one if one is left.
+    fn number(&self, realm: &str) -> u8 {
+        if let Some(number) = self.find(realm) {
+            return number;
+        }
+        if [ABSENT, REST].contains(&realm) {
+            return OTHER;
+        }
+        let mut realms = self.0.write();
+        if realms.len() >= REALMS {
+            return realms.get(realm).copied().unwrap_or(OTHER);
+        }
+        let next = u8::try_from(realms.len()).map_or(OTHER, |taken| FIRST + taken);
+        *realms.entry(realm.into()).or_insert(next)
+    }
+
+    /// Returns the label of each number.
+    fn labels(&self) -> Vec<Box<str>> {
+        let mut labels = vec![Box::from(ABSENT); NUMBERS];
+        set(&mut labels, REST, OTHER);
+        for (name, number) in self.0.read().iter() {
+            set(&mut labels, name, *number);
+        }
+        labels
+    }
+}
+
+fn set(labels: &mut [Box<str>], name: &str, number: u8) {
+    if let Some(label) = labels.get_mut(usize::from(number)) {
+        *label = name.into();
+    }
+}
+
+/// The counts of all routes.
+#[derive(Debug)]
+pub(super) struct Decisions {
+    realms: Arc<Realms>,
+    routes: Named<Tally>,
+    /// Of what falls under no route.
+    rest: Arc<Tally>,
+}
+
+impl Decisions {
+    pub(super) fn new() -> Self {
+        let realms = Arc::default();
+        Self {
+            rest: Arc::new(Tally::new(None, Arc::clone(&realms))),
+            routes: Named::default(),
+            realms,
+        }
+    }
+
+    pub(super) fn of(&self, route: &str) -> Arc<Tally> {
+        if route == ABSENT {
+            return Arc::clone(&self.rest);
+        }
+        self.routes
+            .of(route, || Tally::new(Some(route), Arc::clone(&self.realms)))
+    }
+
+    pub(super) fn rest(&self) -> &Tally {
+        &self.rest
+    }
+}
+
+impl Collector for Decisions {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(
+            "decisions",
+            "Requests that were decided on, by door, route, realm, and outcome or the reason of a denial",
+            None,
+            MetricType::Counter,
+        )?;
+        let labels = self.realms.labels();
+        let routes = self.routes.all();
+        let routes = routes.iter().map(|(_, tally)| &**tally);
+        for tally in routes.chain([&*self.rest]) {
+            let route = tally.route().unwrap_or(ABSENT);
+            tally.each(|door, realm, outcome, count| {
+                let labels = [
+                    ("door", door.as_str()),
+                    ("route", route),
+                    ("realm", labels.get(realm).map_or(ABSENT, |label| label)),
+                    ("outcome", outcome),
+                ];
+                let mut counter = family.encode_family(&labels)?;
+                counter.encode_counter::<NoLabelSet, _, f64>(&count, None)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn realms_beyond_the_first_hundred_are_one() {
+        let realms = Realms::default();
+        let number = |n: usize| realms.number(&format!("realm-{n}"));
+        let numbers: Vec<u8> = (0..=REALMS).map(number).collect();
+        assert_eq!(numbers[REALMS - 1], FIRST + 99);
+        assert_eq!(numbers[REALMS], OTHER);
+        assert_eq!(number(REALMS - 1), FIRST + 99);
+        assert_eq!(realms.find("realm-100"), None);
+        let labels = realms.labels();
+        assert_eq!(&*labels[usize::from(FIRST) + 99], "realm-99");
+        assert_eq!((&*labels[0], &*labels[1]), ("-", "other"));
+    }
+
+    #[test]
+    fn every_reason_of_a_refusal_is_an_outcome() {
+        let delay = None;
+        for refusal in [
+            Refusal::Unknown,
+            Refusal::Disabled,
+            Refusal::NotYetValid,
+            Refusal::Expired,
+            Refusal::BrokenSeed,
+            Refusal::WrongToken,
+            Refusal::Replayed,
+        ] {
+            let reason = Denial::Refused { refusal, delay }.reason();
+            assert!(OUTCOMES.contains(&reason), "{reason}");
+        }
+        for denial in [Denial::NoCredential, Denial::NotAllowed] {
+            assert!(OUTCOMES.contains(&denial.reason()));
+        }
+        assert_eq!(OUTCOMES[outcome("new reason")], "other");
+    }
+
+    #[test]
+    fn invented_realm_is_no_label() {
+        let tally = Tally::new(None, Arc::default());
+        let credential = crate::auth::Credential::new("name", "invented", "123456", 128).unwrap();
+        let attempt = Attempt {
+            presented: crate::auth::Presented::Credential(credential),
+            source: None,
+        };
+        let delay = None;
+        let refused = |refusal| Denial::Refused { refusal, delay };
+        tally.denied(Door::Proxy, &attempt, &refused(Refusal::Unknown));
+        assert!(tally.realms.find("invented").is_none());
+        tally.denied(Door::Proxy, &attempt, &refused(Refusal::WrongToken));
+        assert_eq!(tally.realms.find("invented"), Some(FIRST));
+    }
+}

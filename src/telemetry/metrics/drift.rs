@@ -1,0 +1,73 @@
+//! How far the clocks of callers are off, over all of them.
+
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::auth::{Permit, UnixTime};
+
+/// The largest window there is: `totp.window`.
+const MOST: i64 = 10;
+
+/// Tokens that were accepted, by how many steps they were after the present one.
+#[derive(Debug, Default)]
+pub(super) struct Drift([AtomicU64; 2 * MOST as usize + 1]);
+
+impl Drift {
+    /// Counts a permit that was given for a token at the time `now`.
+    pub(super) fn count(&self, permit: &Permit, now: UnixTime) {
+        let totp = permit.identity().and_then(|it| it.totp.as_ref());
+        if let (Some(totp), Some(step)) = (totp, permit.step()) {
+            self.count_steps(step.0.cast_signed() - totp.step(now).0.cast_signed());
+        }
+    }
+
+    fn count_steps(&self, steps: i64) {
+        let place = usize::try_from(steps.saturating_add(MOST)).ok();
+        if let Some(count) = place.and_then(|place| self.0.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes a histogram. With bounds below zero it can have no sum, since that would not only grow
+    /// (OpenMetrics 1.0, "Histogram"), and prometheus-client writes none without one.
+    pub(super) fn write(&self, text: &mut String) -> fmt::Result {
+        let name = "realmgate_totp_step_offset";
+        writeln!(
+            text,
+            "# HELP {name} Tokens that were accepted, by how many steps they were after the present one.\n\
+             # TYPE {name} histogram"
+        )?;
+        let mut below = 0;
+        for (steps, count) in (-MOST..).zip(&self.0) {
+            below += count.load(Ordering::Relaxed);
+            writeln!(text, "{name}_bucket{{le=\"{steps}.0\"}} {below}")?;
+        }
+        writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {below}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_counted_up_to_the_largest_window() {
+        let drift = Drift::default();
+        for steps in [-11, -10, -1, 0, 0, 10, 11] {
+            drift.count_steps(steps);
+        }
+        let mut text = String::new();
+        drift.write(&mut text).unwrap();
+        for line in [
+            "{le=\"-10.0\"} 1\n",
+            "{le=\"-2.0\"} 1\n",
+            "{le=\"-1.0\"} 2\n",
+            "{le=\"0.0\"} 4\n",
+            "{le=\"9.0\"} 4\n",
+            "{le=\"10.0\"} 5\n",
+            "{le=\"+Inf\"} 5\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+}

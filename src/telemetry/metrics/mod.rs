@@ -1,0 +1,365 @@
+//! Figures for Prometheus: what was decided, how long it took, and what is in force. Labels are of few
+//! values; a name never is one, and a realm only if there are identities of it.
+
+mod decisions;
+mod drift;
+mod named;
+mod process;
+mod store;
+mod upstreams;
+
+use std::fmt;
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::auth::{Permit, Scope, UnixTime};
+use crate::histogram::{Histogram, QUICK};
+use crate::store::Cached;
+use decisions::Decisions;
+pub use decisions::{NO_ROUTE, REFUSED, Tally};
+use drift::Drift;
+use process::Process;
+use upstreams::Upstreams;
+pub use upstreams::{UpstreamEvent, UpstreamFigures, UpstreamTally};
+
+/// Where a request comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The transparent proxy.
+    Proxy,
+    /// A front proxy's question.
+    ForwardAuth,
+    /// REST.
+    Rest,
+}
+
+impl Door {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Proxy, Self::ForwardAuth, Self::Rest];
+
+    /// Returns what logs and metrics call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::ForwardAuth => "forward-auth",
+            Self::Rest => "rest",
+        }
+    }
+}
+
+/// The two ways in which figures are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposition {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// What Prometheus had before: version 0.0.4.
+    Text,
+}
+
+impl Exposition {
+    /// Returns the media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reloaded {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InForce {
+    digest: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Delayed {
+    scope: &'static str,
+}
+
+/// A configured name: there are as many as the configuration has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfUpstream {
+    upstream: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeersOf {
+    upstream: String,
+    state: &'static str,
+}
+
+/// What is found out when somebody asks for the figures.
+pub struct Present<'a> {
+    /// Connections of clients that are open.
+    pub connections: usize,
+    /// Whom a delay holds up, by where it is counted.
+    pub delayed: [(Scope, usize); 4],
+    /// Each upstream in force.
+    pub upstreams: Vec<(&'a str, UpstreamFigures)>,
+}
+
+/// The figures of this process.
+pub struct Metrics {
+    registry: Registry,
+    /// Under names without our prefix.
+    common: Registry,
+    decisions: Arc<Decisions>,
+    decided: [Arc<Histogram>; Door::ALL.len()],
+    drift: Drift,
+    upstreams: Arc<Upstreams>,
+    store: Arc<store::InUse>,
+    reloads: Family<Reloaded, Counter>,
+    last_reload: Gauge,
+    config: Family<InForce, Gauge>,
+    connections: Gauge,
+    delays: Counter,
+    delayed: Family<Delayed, Gauge>,
+    upstream_requests: Family<OfUpstream, Gauge>,
+    upstream_peers: Family<PeersOf, Gauge>,
+}
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+/// Returns the figures of this process.
+pub fn metrics() -> &'static Metrics {
+    &METRICS
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let mut registry = Registry::with_prefix("realmgate");
+        let build = vec![("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "The program that runs", Info::new(build));
+        let started = Gauge::<i64>::default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        started.set(since.map_or(0, |since| since.as_secs().cast_signed()));
+        let help = "When realmgate began, since 1970";
+        registry.register("start_time_seconds", help, started);
+        let decisions = Arc::new(Decisions::new());
+        registry.register_collector(Box::new(Arc::clone(&decisions)));
+        let decided = Door::ALL.map(|_| Arc::new(Histogram::new(QUICK)));
+        registry.register_collector(Box::new(Decided(decided.clone())));
+        let upstreams = Arc::<Upstreams>::default();
+        registry.register_collector(Box::new(Arc::clone(&upstreams)));
+        let store = Arc::<store::InUse>::default();
+        registry.register_collector(Box::new(Arc::clone(&store)));
+        let reloads = Family::<Reloaded, Counter>::default();
+        for outcome in ["applied", "refused"] {
+            drop(reloads.get_or_create(&Reloaded { outcome }));
+        }
+        let last_reload = Gauge::default();
+        last_reload.set(1);
+        let mut common = Registry::default();
+        common.register_collector(Box::new(Process));
+        Self {
+            decisions,
+            decided,
+            drift: Drift::default(),
+            upstreams,
+            store,
+            reloads: registered(
+                &mut registry,
+                "config_reloads",
+                "Configurations read at SIGHUP, by whether they are in force",
+                reloads,
+            ),
+            last_reload: registered(
+                &mut registry,
+                "config_last_reload_successful",
+                "1 if the configuration that was read last is in force, 0 if an older one is",
+                last_reload,
+            ),
+            config: registered(
+                &mut registry,
+                "config_info",
+                "The digest of the configuration in force, as in the log",
+                Family::default(),
+            ),
+            connections: registered(
+                &mut registry,
+                "connections",
+                "Connections of clients that are open",
+                Gauge::default(),
+            ),
+            delays: registered(
+                &mut registry,
+                "throttle_delays",
+                "Failures that have begun a delay, of a principal or a source",
+                Counter::default(),
+            ),
+            delayed: registered(
+                &mut registry,
+                "throttle_delayed",
+                "Principals, invented names, sources, and principals at sources that have to wait now",
+                Family::default(),
+            ),
+            upstream_requests: registered(
+                &mut registry,
+                "upstream_requests_in_flight",
+                "Requests under way to an upstream",
+                Family::default(),
+            ),
+            upstream_peers: registered(
+                &mut registry,
+                "upstream_peers",
+                "Peers of an upstream, by whether they get requests",
+                Family::default(),
+            ),
+            registry,
+            common,
+        }
+    }
+
+    /// Returns the counts of a route, which it counts in for as long as it is in force.
+    pub fn route(&self, name: &str) -> Arc<Tally> {
+        self.decisions.of(name)
+    }
+
+    /// Returns the counts of what falls under no route.
+    pub fn no_route(&self) -> &Tally {
+        self.decisions.rest()
+    }
+
+    /// Returns the counts of an upstream, which it counts in for as long as it is in force.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamTally> {
+        self.upstreams.of(name)
+    }
+
+    /// Counts a permit that was given under a route at the time `now`.
+    pub fn permitted(&self, door: Door, tally: &Tally, permit: &Permit, now: UnixTime) {
+        tally.permitted(door, permit);
+        self.drift.count(permit, now);
+    }
+
+    /// Counts how long a decision took, whatever it was.
+    pub fn decided(&self, door: Door, took: Duration) {
+        if let Some(histogram) = self.decided.get(door as usize) {
+            histogram.observe(took);
+        }
+    }
+
+    /// Counts a failure that begins a delay.
+    pub fn delayed(&self) {
+        self.delays.inc();
+    }
+
+    /// Shows the figures of a store from now on, for as long as it is in use.
+    pub fn set_store(&self, store: Weak<Cached>) {
+        self.store.set(store);
+    }
+
+    /// Notes which configuration is in force.
+    pub fn in_force(&self, digest: &str) {
+        self.config.clear();
+        let digest = digest.to_owned();
+        self.config.get_or_create(&InForce { digest }).set(1);
+    }
+
+    /// Counts an attempt to put another configuration in force.
+    pub fn reloaded(&self, is_applied: bool) {
+        let outcome = if is_applied { "applied" } else { "refused" };
+        self.reloads.get_or_create(&Reloaded { outcome }).inc();
+        self.last_reload.set(is_applied.into());
+    }
+
+    fn set(&self, present: &Present<'_>) {
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.connections.set(number(present.connections));
+        for (scope, delayed) in present.delayed {
+            let scope = scope.as_str();
+            let gauge = self.delayed.get_or_create_owned(&Delayed { scope });
+            gauge.set(number(delayed));
+        }
+        self.upstream_requests.clear();
+        self.upstream_peers.clear();
+        for (name, figures) in &present.upstreams {
+            let upstream = (*name).to_owned();
+            let requests = self
+                .upstream_requests
+                .get_or_create_owned(&OfUpstream { upstream });
+            requests.set(number(figures.requests));
+            for (state, peers) in [
+                ("healthy", figures.healthy),
+                ("unhealthy", figures.unhealthy),
+                ("ejected", figures.ejected),
+            ] {
+                let upstream = (*name).to_owned();
+                let of = self
+                    .upstream_peers
+                    .get_or_create_owned(&PeersOf { upstream, state });
+                of.set(number(peers));
+            }
+        }
+    }
+
+    /// Returns all figures as text.
+    ///
+    /// # Errors
+    /// A figure cannot be written, which does not happen to a `String`.
+    pub fn text(
+        &self,
+        exposition: Exposition,
+        present: &Present<'_>,
+    ) -> Result<String, fmt::Error> {
+        self.set(present);
+        let mut text = String::new();
+        match exposition {
+            Exposition::OpenMetrics => {
+                text::encode_registry(&mut text, &self.registry)?;
+                text::encode_registry(&mut text, &self.common)?;
+                self.drift.write(&mut text)?;
+                text::encode_eof(&mut text)?;
+            }
+            Exposition::Text => {
+                prometheus_text::encode(&mut text, &self.registry)?;
+                prometheus_text::encode(&mut text, &self.common)?;
+                self.drift.write(&mut text)?;
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// Registers a figure, which counts in itself and in the registry.
+fn registered<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+where
+    M: prometheus_client::registry::Metric + Clone,
+{
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// How long decisions took, by door.
+#[derive(Debug)]
+struct Decided([Arc<Histogram>; Door::ALL.len()]);
+
+impl prometheus_client::collector::Collector for Decided {
+    fn encode(
+        &self,
+        mut encoder: prometheus_client::encoding::DescriptorEncoder<'_>,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(
+            "decision_duration_seconds",
+            "How long requests were here before they were decided on",
+            None,
+            prometheus_client::metrics::MetricType::Histogram,
+        )?;
+        for (door, histogram) in Door::ALL.into_iter().zip(&self.0) {
+            let labels = [("door", door.as_str())];
+            histogram.write(&mut family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! The store and its cache.
+
+use std::fmt;
+use std::sync::Weak;
+
+use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use crate::store::Cached;
+
+/// The store in use, if there is one yet.
+#[derive(Default)]
+pub(super) struct InUse(Mutex<Weak<Cached>>);
+
+impl InUse {
+    pub(super) fn set(&self, store: Weak<Cached>) {
+        *self.0.lock() = store;
+    }
+}
+
+impl fmt::Debug for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InUse").finish_non_exhaustive()
+    }
+}
+
+impl Collector for InUse {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(store) = self.0.lock().upgrade() else {
+            return Ok(());
+        };
+        let figures = store.figures();
+        let caches = [("known", &figures.known), ("unknown", &figures.unknown)];
+        let help = "Principals that memory was asked for and that it held, known and unknown ones";
+        let mut family =
+            encoder.encode_descriptor("cache_hits", help, None, MetricType::Counter)?;
+        for (cache, figures) in caches {
+            let labels = [("cache", cache)];
+            let mut counter = family.encode_family(&labels)?;
+            counter.encode_counter::<NoLabelSet, _, f64>(&figures.hits, None)?;
+        }
+        let help = "Principals that memory was asked for and that the database had to be asked for";
+        encoder
+            .encode_descriptor("cache_misses", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, f64>(&figures.misses, None)?;
+        let help = "Principals that had to make room for others in memory";
+        let mut family =
+            encoder.encode_descriptor("cache_evictions", help, None, MetricType::Counter)?;
+        for (cache, figures) in caches {
+            let labels = [("cache", cache)];
+            let mut counter = family.encode_family(&labels)?;
+            counter.encode_counter::<NoLabelSet, _, f64>(&figures.evictions, None)?;
+        }
+        let help = "Principals that memory holds, about";
+        let mut family =
+            encoder.encode_descriptor("cache_entries", help, None, MetricType::Gauge)?;
+        for (cache, figures) in caches {
+            let labels = [("cache", cache)];
+            family
+                .encode_family(&labels)?
+                .encode_gauge(&figures.entries)?;
+        }
+        let help = "How long the database took, with the wait for a connection to it";
+        let mut family = encoder.encode_descriptor(
+            "store_duration_seconds",
+            help,
+            None,
+            MetricType::Histogram,
+        )?;
+        for (operation, histogram) in [("read", figures.reading), ("write", figures.writing)] {
+            let labels = [("operation", operation)];
+            histogram.write(&mut family.encode_family(&labels)?)?;
+        }
+        let help = "Times that the database did not answer, or not in time";
+        encoder
+            .encode_descriptor("store_failures", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, f64>(&figures.failures, None)
+    }
+}

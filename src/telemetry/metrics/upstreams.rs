@@ -1,0 +1,151 @@
+//! How upstreams are doing.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use super::named::Named;
+use crate::histogram::{Histogram, SLOW};
+
+/// How an upstream is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamFigures {
+    /// Requests under way.
+    pub requests: usize,
+    /// Peers that get requests.
+    pub healthy: usize,
+    /// Peers that fail their health check.
+    pub unhealthy: usize,
+    /// Peers that get none for a while, since requests failed.
+    pub ejected: usize,
+}
+
+/// What happens to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamEvent {
+    /// A connection was not made.
+    ConnectFailed,
+    /// A request failed at a peer, not by what it answered.
+    RequestFailed,
+    /// A request was tried again.
+    Retried,
+    /// A peer was ejected.
+    Ejected,
+    /// A connection was made for a request.
+    Connected,
+    /// A connection that was kept open was taken for a request.
+    Reused,
+}
+
+/// The events that are counters of their own, with name and help.
+const EVENTS: [(UpstreamEvent, &str, &str); 4] = [
+    (
+        UpstreamEvent::ConnectFailed,
+        "upstream_connect_failures",
+        "Connections to an upstream that were not made",
+    ),
+    (
+        UpstreamEvent::RequestFailed,
+        "upstream_request_failures",
+        "Requests that failed at a peer, not by what it answered",
+    ),
+    (
+        UpstreamEvent::Retried,
+        "upstream_retries",
+        "Requests that were tried again",
+    ),
+    (
+        UpstreamEvent::Ejected,
+        "upstream_ejections",
+        "Times that a peer was taken out since requests failed",
+    ),
+];
+
+/// What has happened to one upstream.
+#[derive(Debug)]
+pub struct UpstreamTally {
+    events: [AtomicU64; 6],
+    answered: Histogram,
+}
+
+impl UpstreamTally {
+    fn new() -> Self {
+        Self {
+            events: Default::default(),
+            answered: Histogram::new(SLOW),
+        }
+    }
+
+    /// Counts an event.
+    pub fn count(&self, event: UpstreamEvent) {
+        if let Some(count) = self.events.get(event as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an answer, by the time from the permit to its header.
+    pub fn answered(&self, after: Duration) {
+        self.answered.observe(after);
+    }
+
+    fn of(&self, event: UpstreamEvent) -> u64 {
+        let count = self.events.get(event as usize);
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// All upstreams.
+#[derive(Debug, Default)]
+pub(super) struct Upstreams(Named<UpstreamTally>);
+
+impl Upstreams {
+    pub(super) fn of(&self, name: &str) -> Arc<UpstreamTally> {
+        self.0.of(name, UpstreamTally::new)
+    }
+}
+
+impl Collector for Upstreams {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let all = self.0.all();
+        for (event, name, help) in EVENTS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (upstream, tally) in &all {
+                let labels = [("upstream", &**upstream)];
+                let mut counter = family.encode_family(&labels)?;
+                counter.encode_counter::<NoLabelSet, _, f64>(&tally.of(event), None)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "upstream_connections",
+            "Connections that requests went over, by whether they were new or had been kept open",
+            None,
+            MetricType::Counter,
+        )?;
+        for (upstream, tally) in &all {
+            for (kind, event) in [
+                ("new", UpstreamEvent::Connected),
+                ("reused", UpstreamEvent::Reused),
+            ] {
+                let labels = [("upstream", &**upstream), ("kind", kind)];
+                let mut counter = family.encode_family(&labels)?;
+                counter.encode_counter::<NoLabelSet, _, f64>(&tally.of(event), None)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "upstream_duration_seconds",
+            "How long an upstream took from the permit to the header of its answer",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (upstream, tally) in &all {
+            let labels = [("upstream", &**upstream)];
+            tally.answered.write(&mut family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
