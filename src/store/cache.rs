@@ -8,6 +8,8 @@
 //! it was under way is used once and not kept. While the database does not answer, what is remembered
 //! goes on counting for at most `stale_if_error`, counted from the first failure.
 
+mod options;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -29,26 +31,13 @@ use crate::auth::{
     Principal, PrincipalRef, Recall, Step, Store, StoreError, UnixTime,
 };
 
+pub use options::CacheOptions;
+
 /// How often the change log is looked at.
 const TAIL_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a failed reading is not tried again for a principal that is remembered.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-/// How the cache behaves.
-#[derive(Clone, Copy, Debug)]
-pub struct CacheOptions {
-    /// The most identities remembered.
-    pub capacity: u64,
-    /// The most unknown principals remembered.
-    pub unknown_capacity: u64,
-    /// How long an identity is remembered before it is read again.
-    pub ttl: Duration,
-    /// How long it is remembered that a principal is unknown.
-    pub unknown_ttl: Duration,
-    /// How long identities go on counting while the database does not answer.
-    pub stale_if_error: Duration,
-}
 
 /// The store as the authority sees it. Its background task ends when it is dropped.
 pub struct Cached {
