@@ -15,6 +15,7 @@ mod clients;
 mod compat;
 mod corpus;
 mod forward_auth;
+mod frames;
 mod front;
 mod guard;
 mod harness;

@@ -1,23 +1,11 @@
 //! HTTP/2 (RFC 9113) by the frame: what no well-behaved client sends.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
 use super::cases::curl;
 use super::{Program, Rig};
-use crate::harness::{PATIENCE, field};
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// A field, pseudo fields included.
-type Field<'a> = (&'a str, &'a str);
+use crate::frames::{self, Field, credential, request};
+use crate::harness::field;
 
 pub(super) fn http2_passes(program: Program) {
     let rig = Rig::with_http2(program);
@@ -212,23 +200,6 @@ fn only_public(rig: &Rig) {
     }
 }
 
-fn request<'a>(method: &'a str, authority: &'a str, path: &'a str) -> [Field<'a>; 4] {
-    [
-        (":method", method),
-        (":scheme", "http"),
-        (":authority", authority),
-        (":path", path),
-    ]
-}
-
-fn credential(token: &str) -> [Field<'_>; 3] {
-    [
-        ("x-auth-name", "billing"),
-        ("x-auth-realm", "payments"),
-        ("x-auth-token", token),
-    ]
-}
-
 /// Sends many requests at once, since some are told only a second later that they are refused; and one
 /// without a fault, which arrives.
 fn ask_each(rig: &Rig, requests: &[Vec<Field>], body: &[u8], trailers: &[Field]) {
@@ -250,66 +221,5 @@ fn ask_each(rig: &Rig, requests: &[Vec<Field>], body: &[u8], trailers: &[Field])
 
 /// Sends one request on a connection of its own, and waits until it is answered or refused.
 fn ask(rig: &Rig, fields: &[Field], body: &[u8], trailers: &[Field]) {
-    let mut stream = connect(rig.http2_address());
-    let (has_body, has_trailers) = (!body.is_empty(), !trailers.is_empty());
-    let end = |is_last: bool| if is_last { END_STREAM } else { 0 };
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    frame(&mut bytes, SETTINGS, 0, 0, &[]);
-    let flags = END_HEADERS | end(!has_body && !has_trailers);
-    frame(&mut bytes, HEADERS, flags, 1, &block(fields));
-    if has_body {
-        frame(&mut bytes, DATA, end(!has_trailers), 1, body);
-    }
-    if has_trailers {
-        frame(
-            &mut bytes,
-            HEADERS,
-            END_HEADERS | END_STREAM,
-            1,
-            &block(trailers),
-        );
-    }
-    // Who refuses early may not read all of it.
-    let _ = stream.write_all(&bytes);
-    let mut head = [0; 9];
-    while stream.read_exact(&mut head).is_ok() {
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        let mut payload = vec![0; length];
-        if stream.read_exact(&mut payload).is_err() {
-            return;
-        }
-        let is_last = head[4] & END_STREAM != 0;
-        match head[3] {
-            RST_STREAM | GOAWAY => return,
-            HEADERS | DATA if is_last => return,
-            _ => {}
-        }
-    }
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    bytes.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes()[1..]);
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-}
-
-/// Writes each field as a literal that enters no table (RFC 7541 §6.2.2).
-fn block(fields: &[Field]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, value) in fields {
-        bytes.push(0);
-        for text in [name, value] {
-            assert!(text.len() < 127, "{text}");
-            bytes.push(u8::try_from(text.len()).unwrap());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-    }
-    bytes
+    frames::ask(rig.http2_address(), fields, body, trailers);
 }

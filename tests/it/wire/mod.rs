@@ -1,6 +1,7 @@
 //! What comes before HTTP: TLS with the real curl and openssl, HTTP/2, the PROXY protocol.
 
 mod clients;
+mod hostile;
 mod http2;
 mod proxy_protocol;
 

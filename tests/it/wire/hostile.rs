@@ -1,0 +1,275 @@
+//! HTTP/2 by the frame, against the gateway itself: what is sent to confuse, to keep and to flood.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::frames::{
+    CONTINUATION, END_HEADERS, END_STREAM, Field, GOAWAY, HEADERS, RST_STREAM, ask, block, connect,
+    credential, frame, read, request,
+};
+use crate::harness::{Gate, PATIENCE, Upstream, field, get, routes, until};
+use crate::tape::Tape;
+
+fn gate() -> (Gate, Upstream) {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("h2c = true\n{}", routes(upstream.address)));
+    (gate, upstream)
+}
+
+#[test]
+fn host_has_one_reading() {
+    let (gate, upstream) = gate();
+    let token = gate.register("billing", "payments").token();
+    // `admin.example` is for the realm `ops`.
+    for (authority, hosts, passes) in [
+        (Some("app.example"), &[][..], true),
+        (Some("app.example"), &["app.example"], true),
+        (None, &["app.example"], true),
+        (Some("app.example"), &["admin.example"], false),
+        (Some("admin.example"), &["app.example"], false),
+        (
+            Some("app.example"),
+            &["app.example", "admin.example"],
+            false,
+        ),
+        (None, &["admin.example"], false),
+        (None, &["app.example", "admin.example"], false),
+        (Some(""), &["admin.example"], false),
+        (Some("ADMIN.example."), &[], false),
+        (Some("admin.example:443"), &[], false),
+        (Some("app.example@admin.example"), &[], false),
+        (Some("app.example,admin.example"), &[], false),
+        (Some("app.example\r\nHost: admin.example"), &[], false),
+        (None, &[], false),
+    ] {
+        let plain = request("GET", "", "/api");
+        let plain = plain.iter().filter(|it| it.0 != ":authority").copied();
+        let mut fields: Vec<Field> = plain.collect();
+        fields.extend(authority.map(|it| (":authority", it)));
+        fields.extend(hosts.iter().map(|it| ("host", *it)));
+        fields.extend(credential(&token));
+        let before = upstream.seen().len();
+        let status = ask(gate.gateway, &fields, b"", &[]);
+        let seen = upstream.seen();
+        assert_eq!(
+            status == Some(200),
+            passes,
+            "{authority:?} {hosts:?}: {status:?}"
+        );
+        assert_eq!(seen.len() > before, passes, "{authority:?} {hosts:?}");
+        if let (true, Some(seen)) = (passes, seen.last()) {
+            assert_eq!(field(seen, "Host"), Some("app.example"), "{seen}");
+            assert_eq!(
+                seen.to_lowercase().matches("\r\nhost:").count(),
+                1,
+                "{seen}"
+            );
+        }
+    }
+}
+
+#[test]
+fn pseudo_fields_and_fields_smuggle_nothing() {
+    let (gate, upstream) = gate();
+    let base = request("GET", "app.example", "/public/x");
+    let pseudo = [
+        (":path", "ops/x"),
+        (":path", ""),
+        (":path", "*"),
+        (":path", " /ops/x"),
+        (":path", "http://app.example/ops/x"),
+        (":path", "/ops/x#/../public"),
+        (":path", "/public/..\\ops/x"),
+        (":path", "/public/%2e%2e/ops/x"),
+        (":path", "/public/x\0/../../ops/x"),
+        (":path", "/public/x HTTP/1.1\r\nX-Auth-Name: root\r\nX: y"),
+        (
+            ":method",
+            "GET /ops/x HTTP/1.1\r\nX-Auth-Name: root\r\nX: y",
+        ),
+        (":method", "get"),
+        (":method", "CONNECT"),
+        (":method", "TRACE"),
+        (":scheme", "http://app.example/ops/x?"),
+        (":protocol", "websocket"),
+    ];
+    for (name, value) in pseudo {
+        let others = base.into_iter().filter(|it| it.0 != name);
+        let fields: Vec<_> = [(name, value)].into_iter().chain(others).collect();
+        ask(gate.gateway, &fields, b"", &[]);
+    }
+    for (name, value) in [
+        ("x-auth-name", "root"),
+        ("X-Auth-Name", "root"),
+        ("x_auth_name", "root"),
+        ("x-auth-name: root\r\nx", "y"),
+        ("x-other", "y\r\nX-Auth-Name: root"),
+        ("x-other", "y\nX-Auth-Name: root"),
+        (
+            "x-other",
+            "y\r\n\r\nGET /ops/x HTTP/1.1\r\nX-Auth-Name: root",
+        ),
+        ("", "root"),
+        (":path", "/ops/x"),
+        ("connection", "x-forwarded-for"),
+        ("transfer-encoding", "chunked"),
+        ("content-length", "5"),
+        ("upgrade", "h2c"),
+    ] {
+        let fields = [&base[..], &[(name, value)]].concat();
+        ask(gate.gateway, &fields, b"", &[]);
+        let post = request("POST", "app.example", "/public/x");
+        let hidden = b"0\r\n\r\nGET /ops/hidden HTTP/1.1\r\nHost: app.example\r\n\r\n";
+        ask(
+            gate.gateway,
+            &[&post[..], &[(name, value)]].concat(),
+            hidden,
+            &[],
+        );
+        ask(gate.gateway, &post, b"body", &[(name, value)]);
+    }
+    assert_eq!(ask(gate.gateway, &base, b"", &[]), Some(200));
+    for seen in upstream.seen() {
+        let target = seen.split(' ').nth(1).unwrap();
+        assert!(target.starts_with("/public/x"), "{seen}");
+        assert_eq!(field(&seen, "Host"), Some("app.example"), "{seen}");
+        assert!(!seen.contains("root"), "{seen}");
+    }
+}
+
+/// Returns a figure of the upstream's.
+fn in_flight(gate: &Gate) -> bool {
+    let figures = get(gate.service, "/metrics", "").body;
+    !figures.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
+}
+
+/// Reads until a frame of such a kind comes, or the connection ends.
+fn hears(stream: &mut TcpStream, kind: u8) -> bool {
+    while let Some(frame) = read(stream) {
+        if frame.kind == kind {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn client_that_takes_no_byte_of_its_answer_is_let_go() {
+    let tape = Tape::playing(|connection| {
+        connection.read_to(0, b"\r\n\r\n");
+        connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        while connection.write(&[b'x'; 1000]) {}
+        connection.note("nobody listens");
+    });
+    let gate = Gate::start(&format!(
+        "h2c = true\n[timeouts]\nwrite = '1s'\nkeep_alive = '1s'\n{}",
+        tape.routes()
+    ));
+    // Its window never opens.
+    let mut stream = connect(gate.gateway, &[(4, 0)]);
+    let mut bytes = Vec::new();
+    let fields = block(&request("GET", "a", "/public/x"));
+    frame(&mut bytes, HEADERS, END_HEADERS | END_STREAM, 1, &fields);
+    stream.write_all(&bytes).unwrap();
+    assert!(hears(&mut stream, RST_STREAM));
+    until("the upstream is let go", || {
+        tape.heard().contains("nobody listens") && !in_flight(&gate)
+    });
+    assert!(hears(&mut stream, GOAWAY) || read(&mut stream).is_none());
+    assert!(!gate.log().contains("WARN"), "{}", gate.log());
+}
+
+#[test]
+fn body_that_stops_ends_with_the_patience_of_the_upstream() {
+    let tape = Tape::playing(|connection| {
+        connection.read_to(0, b"never");
+    });
+    let gate = Gate::start(&format!(
+        "h2c = true\n[timeouts]\ndrain = '300ms'\n{}read_timeout = '500ms'\n",
+        tape.routes()
+    ));
+    let fields = request("POST", "a", "/public/x");
+    let mut stream = connect(gate.gateway, &[]);
+    let mut bytes = Vec::new();
+    frame(&mut bytes, HEADERS, END_HEADERS, 1, &block(&fields));
+    stream.write_all(&bytes).unwrap();
+    assert!(hears(&mut stream, HEADERS));
+    until("nothing is under way", || !in_flight(&gate));
+    assert!(gate.log().contains("504"), "{}", gate.log());
+}
+
+#[test]
+fn header_that_never_ends_is_cut() {
+    let gate = Gate::start("h2c = true\n[timeouts]\nheader = '1s'\nkeep_alive = '1s'\n");
+    let mut stream = connect(gate.gateway, &[]);
+    let mut bytes = Vec::new();
+    frame(
+        &mut bytes,
+        HEADERS,
+        END_STREAM,
+        1,
+        &block(&request("GET", "a", "/")),
+    );
+    stream.write_all(&bytes).unwrap();
+    let started = Instant::now();
+    let mut piece = Vec::new();
+    frame(&mut piece, CONTINUATION, 0, 1, &block(&[("x", "y")]));
+    // Until nobody takes them any more, at a rate that no bound on bytes would meet for hours.
+    while stream.write_all(&piece).is_ok() {
+        assert!(started.elapsed() < PATIENCE, "still open");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn flood_of_continued_header_ends_its_connection() {
+    let gate = Gate::start("h2c = true\n");
+    let mut stream = connect(gate.gateway, &[]);
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let mut bytes = Vec::new();
+    frame(
+        &mut bytes,
+        HEADERS,
+        END_STREAM,
+        1,
+        &block(&request("GET", "a", "/")),
+    );
+    stream.write_all(&bytes).unwrap();
+    let mut piece = Vec::new();
+    let field = ("x-padding", "0123456789012345678901234567890123456789");
+    frame(&mut piece, CONTINUATION, 0, 1, &block(&[field; 300]));
+    let mut sent = 0;
+    while stream.write_all(&piece).is_ok() {
+        sent += piece.len();
+        assert!(sent < 64 << 20, "still open");
+    }
+}
+
+/// Each stream is begun and taken back at once (CVE-2023-44487).
+#[test]
+fn streams_that_are_taken_back_leave_nothing_behind_and_hold_up_nobody() {
+    let (gate, _upstream) = gate();
+    let mut stream = connect(gate.gateway, &[]);
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let fields = block(&request("GET", "app.example", "/public/x"));
+    let flood = thread::spawn(move || {
+        for id in (1..20_000_u32).step_by(2) {
+            let mut bytes = Vec::new();
+            frame(&mut bytes, HEADERS, END_HEADERS | END_STREAM, id, &fields);
+            frame(&mut bytes, RST_STREAM, 0, id, &8_u32.to_be_bytes());
+            if stream.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        stream
+    });
+    for _ in 0..20 {
+        assert_eq!(get(gate.gateway, "/public/good", "").status, 200);
+    }
+    let stream = flood.join().unwrap();
+    until("nothing is under way", || !in_flight(&gate));
+    drop(stream);
+    assert_eq!(get(gate.gateway, "/public/good", "").status, 200);
+}
