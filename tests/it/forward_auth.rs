@@ -235,6 +235,52 @@ fn each_endpoint_reads_its_own_words_and_no_others() {
     }
 }
 
+/// The address only says whose failures they are: one that cannot be read changes no decision.
+#[test]
+fn address_that_cannot_be_read_changes_no_decision() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let caller = gate.register("billing", "payments");
+    for (name, field) in [
+        ("nginx", "X-Real-IP"),
+        ("traefik", "X-Forwarded-For"),
+        ("caddy", "X-Forwarded-For"),
+        ("haproxy", "X-Forwarded-For"),
+        ("envoy", "X-Envoy-External-Address"),
+    ] {
+        for address in [
+            "",
+            ",",
+            "unknown",
+            "1.2.3",
+            "1.2.3.4, x",
+            "::1::",
+            "[::1",
+            "999.1.1.1",
+            "-1",
+        ] {
+            let line = format!("{field}: {address}\r\n");
+            for fields in [line.clone(), format!("{line}{line}")] {
+                for (path, credential, expected) in [
+                    ("/api", caller.fields(), 200),
+                    ("/ops", caller.fields(), 403),
+                    ("/api", String::new(), 401),
+                    ("/public", String::new(), 200),
+                ] {
+                    let (target, words) = match name {
+                        "nginx" => ("/forward-auth/nginx".to_owned(), described(path)),
+                        "envoy" => (format!("/forward-auth/envoy{path}"), String::new()),
+                        _ => (format!("/forward-auth/{name}"), forwarded(path)),
+                    };
+                    let fields = format!("{words}{fields}{credential}");
+                    let reply = get(gate.service, &target, &fields);
+                    assert_eq!(reply.status, expected, "{target} {fields}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn envoys_path_is_read_as_it_came() {
     let upstream = Upstream::start();

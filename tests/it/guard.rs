@@ -115,6 +115,46 @@ fn failures_count_together_at_every_door_and_are_pardoned() {
     });
 }
 
+/// White space around a name is cut off before it is counted; any other spelling is another name.
+#[test]
+fn spellings_of_a_name_are_counted_with_it_or_are_somebody_else() {
+    let (gate, _upstream) = gate(LONG);
+    let victim = gate.register("billing", "payments");
+    let verifier = gate.register("checker", "ungleich-auth");
+    let spelt = |name: &str, realm: &str| Caller {
+        name: name.to_owned(),
+        realm: realm.to_owned(),
+        ..victim.clone()
+    };
+    for name in [
+        "Billing",
+        "BILLING",
+        "ｂilling",
+        "billin\u{261}",
+        "billing\u{200b}",
+        "billing@payments",
+    ] {
+        let other = spelt(name, "payments");
+        assert_eq!(
+            verify(&gate, &verifier, &other, &victim.token()).status,
+            403,
+            "{name}"
+        );
+    }
+    let wrong = victim.wrong_token();
+    for (name, realm) in [
+        (" billing", "payments"),
+        ("billing ", "payments"),
+        ("billing\n", "payments"),
+        ("\u{a0}billing", "payments"),
+        ("billing", "\tpayments\u{2003}"),
+    ] {
+        let same = spelt(name, realm);
+        assert_eq!(verify(&gate, &verifier, &same, &wrong).status, 403);
+    }
+    assert_eq!(get(gate.gateway, "/x", &victim.fields()).status, 429);
+}
+
 #[test]
 fn guesses_at_the_same_time_get_no_more_verdicts() {
     let (gate, upstream) = gate(LONG);

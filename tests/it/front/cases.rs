@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
 
+use data_encoding::BASE64;
+
 use super::{Program, Rig, identity_like, no_credential};
 use crate::harness::{PATIENCE, Reply, field, get, raw, send, stdout};
 
@@ -60,6 +62,38 @@ pub(super) fn credential_twice_is_401(program: Program) {
     }
     let name = format!("{good}X-Auth-Name: olga\r\n");
     assert_eq!(get(rig.address(), "/api", &name).status, 401);
+    rig.nothing_passed();
+}
+
+/// What cannot be read as a credential is none, and is no error that lets somebody in.
+pub(super) fn credential_that_cannot_be_read_is_none(program: Program) {
+    let rig = Rig::start(program);
+    let good = rig.billing.fields();
+    let basic = |text: &[u8]| format!("Authorization: Basic {}\r\n", BASE64.encode(text));
+    for fields in [
+        "Authorization: Basic\r\n".to_owned(),
+        "Authorization: Basic !\r\n".to_owned(),
+        "Authorization: Basic Og==\r\n".to_owned(),
+        format!("Authorization: Bearer {}\r\n", rig.billing.token()),
+        basic(b"billing"),
+        basic(b"billing:123456"),
+        basic(b"@:123456"),
+        basic(b"\xff\xfe@payments:123456"),
+        basic(&vec![b'x'; 5000]),
+        good.replace("billing", ""),
+        good.replace("billing", "%62illing"),
+        good.replace("billing", &"x".repeat(129)),
+        good.replace("X-Auth-Token: ", "X-Auth-Token: x"),
+        good.replace("X-Auth-Token: ", "Cookie: X-Auth-Token="),
+        "Cookie: a=\x01;;=;\"\r\n".to_owned(),
+    ] {
+        let reply = get(rig.address(), "/api", &fields);
+        // nginx hands on what is no field at all, and makes 500 of the 400 that it gets for it.
+        assert!(
+            matches!(reply.status, 400 | 401 | 500),
+            "{fields}: {reply:?}"
+        );
+    }
     rig.nothing_passed();
 }
 

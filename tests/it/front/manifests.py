@@ -6,16 +6,53 @@ Usage: manifests.py FOLDER-OF-DEPLOY
 """
 
 import json
-
 import pathlib
 import subprocess
 import sys
 
+import jsonschema
 import kubernetes_validate
 import yaml
 
 # Kinds that come with a controller and not with Kubernetes.
 CUSTOM = {"traefik.io/v1alpha1", "gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"}
+
+
+def known(required=(), **properties):
+    """An object with these keys and no others: one that is misspelt would be dropped, and ask nobody."""
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def listed(items, most):
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+
+
+# What Gateway API 1.4 and later (experimental channel) knows of what our manifest says. Its definitions come
+# in no package; these are the parts that are used, by hand.
+NAME = {"type": "string", "pattern": "^[a-z0-9.-]{1,253}$"}
+PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
+BACKEND = {"name": NAME, "namespace": NAME, "port": PORT}
+ASKED = known(
+    ["backendRef", "protocol"],
+    backendRef=known(["name"], **BACKEND),
+    protocol={"enum": ["GRPC"]},
+    grpc=known(allowedHeaders=listed({"type": "string"}, 64)),
+)
+RULE = known(
+    matches=listed(known(path=known(type={"enum": ["Exact", "PathPrefix"]}, value={"type": "string"})), 64),
+    filters=listed(known(["type", "externalAuth"], type={"const": "ExternalAuth"}, externalAuth=ASKED), 16),
+    backendRefs=listed(known(["name"], **BACKEND), 16),
+)
+SPECIFIED = {
+    "HTTPRoute": known(
+        parentRefs=listed(known(["name"], name=NAME), 32), hostnames=listed(NAME, 16), rules=listed(RULE, 16)
+    ),
+    "ReferenceGrant": known(
+        ["from", "to"],
+        **{"from": listed(known(["group", "kind", "namespace"], group={"type": "string"}, kind={"const": "HTTPRoute"}, namespace=NAME), 16)},
+        to=listed(known(["group", "kind"], group={"const": ""}, kind={"const": "Service"}, name=NAME), 16),
+    ),
+}
 
 
 def main():
@@ -39,6 +76,8 @@ def main():
                     config = document["data"]["realmgate.toml"]
             elif document["kind"] == "Middleware":
                 middlewares[document["metadata"]["name"]] = document["spec"]
+            else:
+                jsonschema.validate(document["spec"], SPECIFIED[document["kind"]])
     read = {
         "traefik": yaml.safe_dump({"middlewares": middlewares}),
         "environment": realmgate["environment"],

@@ -4,6 +4,7 @@
 
 mod answers;
 mod cases;
+mod classes;
 mod connections;
 mod http2;
 mod manifests;
@@ -153,6 +154,7 @@ macro_rules! tests_of {
                 cases: wrong_token_is_401,
                 cases: other_realm_is_403,
                 cases: credential_twice_is_401,
+                cases: credential_that_cannot_be_read_is_none,
                 cases: public_route_passes_without_identity,
                 cases: credential_on_a_public_route_stays_here,
                 cases: nothing_passes_while_realmgate_is_down,
