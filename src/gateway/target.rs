@@ -166,7 +166,9 @@ pub(crate) fn host_of(authority: &str) -> Option<&str> {
         return None;
     }
     let host = host.strip_suffix('.').unwrap_or(host);
-    (!host.is_empty()).then_some(host)
+    // An empty label is none (RFC 1035 §2.3.1): some servers would drop it, and be somebody else.
+    let has_labels = host.starts_with('[') || host.split('.').all(|label| !label.is_empty());
+    has_labels.then_some(host)
 }
 
 /// Says whether a method is one that every program reads alike: upper-case letters, and hyphens as in
@@ -282,6 +284,10 @@ mod tests {
             ("127.0.0.1:80", Some("127.0.0.1")),
             ("", None),
             (".", None),
+            ("a..", None),
+            ("a..:80", None),
+            ("a..b", None),
+            (".a", None),
             (":80", None),
             ("a:b", None),
             ("a:80:80", None),
