@@ -48,7 +48,13 @@ fn is_whole(bytes: &[u8]) -> Result<bool, BadStart> {
     let is_begun = |start: &[u8]| bytes.starts_with(start) || start.starts_with(bytes);
     // Of version 1 the parser takes half a line for a wrong one.
     let (is_whole, longest) = if is_begun(v1::PROTOCOL_PREFIX.as_bytes()) {
-        (bytes.contains(&b'\n'), LONGEST_LINE)
+        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let line = end.and_then(|end| bytes.get(..end));
+        // It ends in one way, however many bytes come at a time.
+        if line.is_some_and(|it| !it.ends_with(b"\r") || it.len() >= LONGEST_LINE) {
+            return Err(BadStart::NoProxyHeader);
+        }
+        (line.is_some(), LONGEST_LINE)
     } else if is_begun(v2::PROTOCOL_PREFIX) {
         (HeaderResult::parse(bytes).is_complete(), LONGEST)
     } else {
@@ -137,6 +143,17 @@ mod tests {
         assert_eq!(read_all(b"PROXY UNKNOWN\r\n"), Some((15, None)));
         let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0";
         assert_eq!(read_all(local), Some((16, None)));
+    }
+
+    #[test]
+    fn line_ends_in_one_way_however_it_comes() {
+        let line = b"PROXY UNKNOWN x\n\r\n";
+        assert!(is_whole(line).is_err() && is_whole(&line[..16]).is_err());
+        let longest = [&b"PROXY UNKNOWN "[..], &[b'x'; 91], b"\r\n"].concat();
+        assert_eq!(longest.len(), LONGEST_LINE);
+        assert_eq!(is_whole(&longest).ok(), Some(true));
+        let longer = [&b"PROXY UNKNOWN "[..], &[b'x'; 92], b"\r\n"].concat();
+        assert!(is_whole(&longer).is_err() && is_whole(&longer[..107]).is_err());
     }
 
     #[test]
