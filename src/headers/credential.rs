@@ -64,8 +64,8 @@ impl CredentialHeaders {
         matches!(basic(headers), Ok(Some(_)) | Err(_))
     }
 
-    /// Says whether `Authorization` holds what could be a token of ours, though nobody asked for it:
-    /// `name@realm` and 6 to 8 digits. Other users and passwords are the application's.
+    /// Says whether `Authorization` holds what could be a token of ours, though nobody asked for it, or under
+    /// a scheme misspelt: `name@realm` and 6 to 8 digits. Other users and passwords are the application's.
     pub fn holds_token(&self, headers: &HeaderMap) -> bool {
         headers.get_all(AUTHORIZATION).iter().any(|value| {
             let letters = value.as_bytes().get("basic ".len()..).unwrap_or_default();

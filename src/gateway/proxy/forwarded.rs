@@ -103,13 +103,10 @@ pub(in crate::gateway) fn strip(
     for name in &doomed {
         request.remove_header(name);
     }
-    // Consumed where somebody proved themselves; where nobody had to, a token still stays here.
-    let is_ours = if is_proved {
-        CredentialHeaders::is_basic(&request.headers)
-    } else {
-        credential.holds_token(&request.headers)
-    };
-    if is_ours {
+    // Consumed where somebody proved themselves; where nobody had to, and under a scheme that is not ours, a
+    // token still stays here.
+    let is_consumed = is_proved && CredentialHeaders::is_basic(&request.headers);
+    if is_consumed || credential.holds_token(&request.headers) {
         request.remove_header(&AUTHORIZATION);
     }
     if request.raw_path().first() != Some(&b'/') {
