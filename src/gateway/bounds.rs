@@ -2,6 +2,7 @@
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use memchr::memchr_iter;
 use pingora::proxy::Session;
 
 use super::answer::Answer;
@@ -64,10 +65,7 @@ fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
 /// Says whether a line ends without a carriage return, where some servers see an end and others do
 /// not (RFC 9112 §2.2).
 fn has_bare_line_feed(raw: &[u8]) -> bool {
-    raw.split(|&byte| byte == b'\n')
-        .rev()
-        .skip(1)
-        .any(|line| line.last() != Some(&b'\r'))
+    memchr_iter(b'\n', raw).any(|end| end.checked_sub(1).and_then(|at| raw.get(at)) != Some(&b'\r'))
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ use forward_auth::ForwardAuth;
 pub use listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
 use local::Local;
 use proxy::Proxy;
+#[doc(hidden)]
+pub use route::lookup;
 use rules::{Listening, Live, Rules};
 use service::Service;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::StatusCode;
+use pingora::modules::http::HttpModules;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -27,6 +28,9 @@ impl ProxyHttp for Service {
     type CTX = ();
 
     fn new_ctx(&self) {}
+
+    /// None. Pingora would add one that compresses, switched off.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, (): &mut ()) -> Result<()> {
         self.connections.prepare(session);

@@ -1,7 +1,9 @@
 //! What becomes of a request's header on its way to the upstream: strip, then stamp.
 
-use http::Version;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Request, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
@@ -17,111 +19,146 @@ use crate::headers::{
 };
 
 impl Proxy {
-    /// Takes off every field that could pass for ours, and the credential that was consumed.
-    pub(super) fn strip(&self, request: &mut RequestHeader, admitted: &Admitted) -> Result<()> {
-        let has_methods = admitted.route().is_some_and(Route::has_methods);
-        let is_proved = admitted.permit.principal().is_some();
-        let (identity, credential) = (&self.identity_headers, &self.credential_headers);
-        strip(request, identity, credential, is_proved, has_methods)
-    }
-
-    /// Changes what the route says.
-    pub(super) fn rewrite(&self, request: &mut RequestHeader, route: &Route) -> Result<()> {
-        let rules = &route.rewrite.request_headers;
-        for name in &rules.remove {
-            request.remove_header(name);
-        }
-        for (name, value) in &rules.set {
-            request.insert_header(name.clone(), value.clone())?;
-        }
-        if let Some(host) = &route.rewrite.host {
-            request.insert_header(HOST, host.clone())?;
-        }
-        let raw = request.raw_path();
-        let end = raw.iter().position(|&byte| byte == b'?');
-        let (path, query) = raw.split_at(end.unwrap_or(raw.len()));
-        if let Some(rest) = route.below_prefix(path) {
-            let target = [rest, query].concat();
-            request.set_raw_path(&target)?;
-        }
-        Ok(())
-    }
-
-    /// Sets the identity, the address of the client and what it asked for.
-    pub(super) fn stamp(
+    /// Makes what the upstream gets of a request that was admitted.
+    ///
+    /// Pingora keeps how each name was spelt in a map beside that of the values, and every change of a field
+    /// is one of both. Names are therefore taken as they are compared, in lower case, as over HTTP/2.
+    pub(super) fn forward(
         &self,
         request: &mut RequestHeader,
         admitted: &Admitted,
         session: &Session,
         id: RequestId,
     ) -> Result<()> {
+        let nothing = RequestHeader::from(Request::new(()).into_parts().0);
+        let taken = std::mem::replace(request, nothing);
+        let target = self.target(&taken, admitted)?;
+        let mut parts = Parts::from(taken);
+        let fields = &mut parts.headers;
+        self.strip(fields, admitted);
+        if let Some(route) = admitted.route() {
+            rewrite(fields, route);
+        }
+        self.stamp(fields, admitted, session, id)?;
+        *request = RequestHeader::from(parts);
+        match target {
+            Some(target) => request.set_raw_path(&target),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the request target that goes on, if it is another one than that of the URI.
+    fn target(&self, request: &RequestHeader, admitted: &Admitted) -> Result<Option<Vec<u8>>> {
+        let origin = request.uri.path_and_query().map(PathAndQuery::as_str);
+        let raw = request.raw_path();
+        let raw = match origin {
+            // Absolute form (RFC 9112 §3.2.2): the path was decided on, so the path is what goes on.
+            Some(origin) if raw.first() != Some(&b'/') => origin.as_bytes(),
+            Some(_) => raw,
+            None => {
+                let error = Error::explain(ErrorType::InternalError, "a URI without a path");
+                return Err(error);
+            }
+        };
+        let end = raw.iter().position(|&byte| byte == b'?');
+        let (path, query) = raw.split_at(end.unwrap_or(raw.len()));
+        let rest = admitted.route().and_then(|route| route.below_prefix(path));
+        Ok(match rest {
+            Some(rest) => Some([rest, query].concat()),
+            // A query in another encoding than UTF-8 is not in the URI.
+            None => (origin.map(str::as_bytes) != Some(raw)).then(|| raw.to_vec()),
+        })
+    }
+
+    /// Takes off every field that could pass for ours, and the credential that was consumed.
+    fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted) {
+        let has_methods = admitted.route().is_some_and(Route::has_methods);
+        let is_proved = admitted.permit.principal().is_some();
+        let (identity, credential) = (&self.identity_headers, &self.credential_headers);
+        strip(fields, identity, credential, is_proved, has_methods);
+    }
+
+    /// Sets the identity, the address of the client and what it asked for.
+    fn stamp(
+        &self,
+        fields: &mut HeaderMap,
+        admitted: &Admitted,
+        session: &Session,
+        id: RequestId,
+    ) -> Result<()> {
         if let Some(who) = self.identity_headers.who(&admitted.permit) {
             for (name, value) in who {
-                request.insert_header(name, value)?;
+                fields.insert(name, value);
             }
         }
         if let Some(peer) = peer_of(session) {
-            let address = peer.ip().to_canonical().to_string();
-            request.insert_header(X_FORWARDED_FOR, address)?;
+            let address = HeaderValue::from_maybe_shared(peer.ip().to_canonical().to_string());
+            let address = address.or_err(ErrorType::InvalidHTTPHeader, "an address")?;
+            fields.insert(X_FORWARDED_FOR, address);
         }
         let header = session.req_header();
         if let Some(host) = header.headers.get(HOST) {
-            request.insert_header(X_FORWARDED_HOST, host.clone())?;
+            fields.insert(X_FORWARDED_HOST, host.clone());
         } else if let Some(authority) = header.uri.authority() {
-            request.insert_header(X_FORWARDED_HOST, authority.as_str())?;
+            let host = HeaderValue::from_str(authority.as_str());
+            let host = host.or_err(ErrorType::InvalidHTTPHeader, "an authority")?;
+            fields.insert(X_FORWARDED_HOST, host);
         }
-        request.insert_header(X_FORWARDED_PROTO, scheme_of(session))?;
+        fields.insert(X_FORWARDED_PROTO, scheme_of(session));
         if let Some(subject) = subject_of(session) {
-            request.insert_header(X_CLIENT_SUBJECT, subject.clone())?;
+            fields.insert(X_CLIENT_SUBJECT, subject.clone());
         }
         if let Some(prefix) = admitted.route().and_then(|it| it.rewrite.prefix.as_ref()) {
-            request.insert_header(X_FORWARDED_PREFIX, prefix.clone())?;
+            fields.insert(X_FORWARDED_PREFIX, prefix.clone());
         }
         if header.version == Version::HTTP_2 {
-            join_cookies(request)?;
+            join_cookies(fields)?;
         }
-        request.insert_header(X_REQUEST_ID, id.value())
+        fields.insert(X_REQUEST_ID, id.value());
+        Ok(())
+    }
+}
+
+/// Changes what the route says.
+fn rewrite(fields: &mut HeaderMap, route: &Route) {
+    let rules = &route.rewrite.request_headers;
+    for name in &rules.remove {
+        fields.remove(name);
+    }
+    for (name, value) in &rules.set {
+        fields.insert(name.clone(), value.clone());
+    }
+    if let Some(host) = &route.rewrite.host {
+        fields.insert(HOST, host.clone());
     }
 }
 
 /// Takes the reserved fields off, and a credential that is ours.
 pub(in crate::gateway) fn strip(
-    request: &mut RequestHeader,
+    fields: &mut HeaderMap,
     identity: &IdentityHeaders,
     credential: &CredentialHeaders,
     is_proved: bool,
     has_methods: bool,
-) -> Result<()> {
-    let doomed: Vec<HeaderName> = request
-        .headers
-        .keys()
-        .filter(|name| {
-            identity.is_reserved(name) || (has_methods && IdentityHeaders::is_method_override(name))
-        })
-        .cloned()
-        .collect();
+) {
+    let is_doomed = |name: &&HeaderName| {
+        identity.is_reserved(name) || (has_methods && IdentityHeaders::is_method_override(name))
+    };
+    let doomed: Vec<HeaderName> = fields.keys().filter(is_doomed).cloned().collect();
     for name in &doomed {
-        request.remove_header(name);
+        fields.remove(name);
     }
     // Consumed where somebody proved themselves; where nobody had to, and under a scheme that is not ours, a
     // token still stays here.
-    let is_consumed = is_proved && CredentialHeaders::is_basic(&request.headers);
-    if is_consumed || credential.holds_token(&request.headers) {
-        request.remove_header(&AUTHORIZATION);
+    let is_consumed = is_proved && CredentialHeaders::is_basic(fields);
+    if is_consumed || credential.holds_token(fields) {
+        fields.remove(AUTHORIZATION);
     }
-    if request.raw_path().first() != Some(&b'/') {
-        // Absolute form (RFC 9112 §3.2.2): the path was decided on, so the path is what goes on.
-        let origin = request.uri.path_and_query().cloned();
-        let origin = origin
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a URI without a path"))?;
-        request.set_uri(origin.into());
-    }
-    Ok(())
 }
 
 /// Makes one `Cookie` of those that HTTP/2 takes apart (RFC 9113 §8.2.3).
-fn join_cookies(request: &mut RequestHeader) -> Result<()> {
-    let mut crumbs = request.headers.get_all(COOKIE).iter();
+fn join_cookies(fields: &mut HeaderMap) -> Result<()> {
+    let mut crumbs = fields.get_all(COOKIE).iter();
     let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
         return Ok(());
     };
@@ -134,7 +171,8 @@ fn join_cookies(request: &mut RequestHeader) -> Result<()> {
         ErrorType::InvalidHTTPHeader,
         "cookies that cannot be joined",
     )?;
-    request.insert_header(COOKIE, joined)
+    fields.insert(COOKIE, joined);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -143,16 +181,16 @@ mod tests {
 
     #[test]
     fn crumbs_become_one_cookie_and_stay_one() {
-        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-        join_cookies(&mut request).unwrap();
-        assert!(!request.headers.contains_key(COOKIE));
+        let mut fields = HeaderMap::new();
+        join_cookies(&mut fields).unwrap();
+        assert!(!fields.contains_key(COOKIE));
         for crumb in ["a=1", "b=2; c=3", "d=\u{e9}"] {
             let crumb = HeaderValue::from_bytes(crumb.as_bytes()).unwrap();
-            request.append_header(COOKIE, crumb).unwrap();
+            fields.append(COOKIE, crumb);
         }
         for _ in 0..2 {
-            join_cookies(&mut request).unwrap();
-            let all: Vec<_> = request.headers.get_all(COOKIE).iter().collect();
+            join_cookies(&mut fields).unwrap();
+            let all: Vec<_> = fields.get_all(COOKIE).iter().collect();
             assert_eq!(all, ["a=1; b=2; c=3; d=\u{e9}".as_bytes()]);
         }
     }

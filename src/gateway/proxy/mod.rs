@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -89,6 +90,9 @@ impl ProxyHttp for Proxy {
             decided: None,
         }
     }
+
+    /// None. Pingora would add one that compresses, switched off.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
         self.connections.prepare(session);
@@ -175,11 +179,7 @@ impl ProxyHttp for Proxy {
         let admitted = context.admitted.as_ref().ok_or_else(|| {
             Error::explain(ErrorType::InternalError, "a request without a permit")
         })?;
-        self.strip(request, admitted)?;
-        if let Some(route) = admitted.route() {
-            self.rewrite(request, route)?;
-        }
-        self.stamp(request, admitted, session, context.id)
+        self.forward(request, admitted, session, context.id)
     }
 
     async fn response_filter(

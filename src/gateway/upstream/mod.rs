@@ -124,22 +124,28 @@ impl Upstream {
     /// none answers.
     pub(crate) fn next(&self, client: Option<IpAddr>, last: Option<&Chosen>) -> Option<Next> {
         let last = last.map(|last| &last.address);
-        let backend = self
+        let chosen = self
             .choose(client, |backend| {
                 Some(&backend.addr) != last && !self.is_ejected(backend)
             })
             .or_else(|| self.choose(client, |backend| Some(&backend.addr) != last))
             .or_else(|| self.choose(client, |_| true))?;
-        let state = state_of(&backend)?;
         Some(Next {
-            peer: Box::new(self.template.peer(&backend.addr)),
-            chosen: Chosen::new(backend.addr.clone(), state),
+            peer: Box::new(self.template.peer(&chosen.address)),
+            chosen,
         })
     }
 
-    fn choose(&self, client: Option<IpAddr>, accept: impl Fn(&Backend) -> bool) -> Option<Backend> {
+    fn choose(&self, client: Option<IpAddr>, accept: impl Fn(&Backend) -> bool) -> Option<Chosen> {
         let accept = |backend: &Backend, is_healthy: bool| is_healthy && accept(backend);
-        match &self.peers {
+        let backends = self.peers.backends();
+        let all = backends.get_backend();
+        if all.len() == 1 {
+            // Nobody's turn, and nothing to look for.
+            let only = all.first();
+            return Chosen::new(only.filter(|it| accept(it, backends.ready(it)))?);
+        }
+        let chosen = match &self.peers {
             Peers::InTurn(_) if self.settings.balance == Balance::LeastBusy => {
                 self.least_busy(accept)
             }
@@ -149,7 +155,8 @@ impl Upstream {
                 let key = key.as_deref().unwrap_or_default().as_bytes();
                 balancer.select_with(key, MOST_STEPS, accept)
             }
-        }
+        };
+        Chosen::new(&chosen?)
     }
 
     fn least_busy(&self, accept: impl Fn(&Backend, bool) -> bool) -> Option<Backend> {
@@ -263,12 +270,13 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    fn new(address: SocketAddr, state: &Arc<State>) -> Self {
+    fn new(backend: &Backend) -> Option<Self> {
+        let state = Arc::clone(state_of(backend)?);
         state.enter();
-        Self {
-            address,
-            state: Arc::clone(state),
-        }
+        Some(Self {
+            address: backend.addr.clone(),
+            state,
+        })
     }
 
     /// Notes that the peer answered, whatever it was.
