@@ -344,12 +344,7 @@ pub(crate) fn read_message(stream: &mut TcpStream) -> Option<String> {
     };
     let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
     if text.contains("transfer-encoding: chunked") {
-        // The last chunk, perhaps trailers, and an empty line.
-        let is_whole = |body: &[u8]| {
-            let last = body.starts_with(b"0\r\n") || body.windows(5).any(|it| it == b"\r\n0\r\n");
-            last && body.ends_with(b"\r\n\r\n")
-        };
-        while !is_whole(&bytes[head..]) {
+        while !is_whole_in_chunks(&bytes[head..]) {
             read_some(stream, &mut bytes)?;
         }
     } else {
@@ -362,6 +357,22 @@ pub(crate) fn read_message(stream: &mut TcpStream) -> Option<String> {
         }
     }
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Says whether a body has all its chunks, perhaps trailers, and the empty line (RFC 9112 §7.1).
+fn is_whole_in_chunks(mut body: &[u8]) -> bool {
+    while let Some(end) = body.windows(2).position(|it| it == b"\r\n") {
+        let size = str::from_utf8(&body[..end]).unwrap();
+        let size = size.split(';').next().unwrap().trim();
+        match usize::from_str_radix(size, 16).unwrap() {
+            0 => return body.ends_with(b"\r\n\r\n"),
+            size => match body.get(end + 2 + size + 2..) {
+                Some(rest) => body = rest,
+                None => return false,
+            },
+        }
+    }
+    false
 }
 
 fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
