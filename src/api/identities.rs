@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Api;
 use super::call::{self, Call};
 use super::caller::{Resource, admit};
+use super::change::{Author, finish};
 use super::field::Kind;
 use super::metadata;
 use super::wire::{Answer, Errors, Spacing};
@@ -16,6 +17,7 @@ use crate::auth::{
     Capability, Change, ChangeError, Identity, IdentityId, NewIdentity, Permit, Policy, Principal,
     Seed, StoreError, Terms,
 };
+use crate::telemetry::audit;
 
 const COLLECTION_ALLOW: &str = "GET, POST, HEAD, OPTIONS";
 const MEMBER_ALLOW: &str = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS";
@@ -80,7 +82,7 @@ async fn run_member(api: &Api, call: &Call, id: Option<IdentityId>) -> Result<An
         }
         Method::DELETE => {
             let permit = permit(api, call, Capability::Delete).await?;
-            delete(api, id, &permit).await
+            delete(api, call, id, &permit).await
         }
         Method::OPTIONS => {
             permit(api, call, Capability::List).await?;
@@ -150,9 +152,20 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
         parameters: api.defaults,
         terms: Terms::default(),
     };
-    let created = api.authority.store().create(new, call.now).await;
-    let identity = created.map_err(|error| refused(&error))?;
-    record("create", &identity, permit);
+    let (author, store, now) = (
+        Author::new(permit, call),
+        Arc::clone(api.authority.store()),
+        call.now,
+    );
+    let created = finish(async move {
+        let created = store.create(new, now).await;
+        let identity = created.map_err(|error| refused(&error))?;
+        author
+            .record(audit::Kind::IdentityCreated, &identity, None)
+            .await?;
+        Ok(identity)
+    });
+    let identity = created.await?;
     show(&identity, true, StatusCode::CREATED)
 }
 
@@ -200,20 +213,43 @@ async fn update(
         realm: given("realm", realm),
         ..Change::default()
     };
-    let changed = api.authority.store().update(identity.id, change, call.now);
-    let changed = changed.await.map_err(|error| refused(&error))?;
-    let changed = changed.ok_or_else(Answer::not_found)?;
-    record("update", &changed, permit);
+    let (author, store, now) = (
+        Author::new(permit, call),
+        Arc::clone(api.authority.store()),
+        call.now,
+    );
+    let changed = finish(async move {
+        let changed = store.update(identity.id, change, now).await;
+        let changed = changed.map_err(|error| refused(&error))?;
+        let changed = changed.ok_or_else(Answer::not_found)?;
+        let was = Some(&identity.principal);
+        author
+            .record(audit::Kind::IdentityRenamed, &changed, was)
+            .await?;
+        Ok(changed)
+    });
+    let changed = changed.await?;
     show(&changed, api.reveal_seeds, StatusCode::OK)
 }
 
-async fn delete(api: &Api, id: Option<IdentityId>, permit: &Permit) -> Result<Answer, Answer> {
+async fn delete(
+    api: &Api,
+    call: &Call,
+    id: Option<IdentityId>,
+    permit: &Permit,
+) -> Result<Answer, Answer> {
     let identity = find(api, id).await?;
-    let deleted = api.authority.store().delete(identity.id).await;
-    if !deleted.map_err(|error| failed(&error))? {
-        return Err(Answer::not_found());
-    }
-    record("delete", &identity, permit);
+    let (author, store) = (Author::new(permit, call), Arc::clone(api.authority.store()));
+    finish(async move {
+        let deleted = store.delete(identity.id).await;
+        if !deleted.map_err(|error| failed(&error))? {
+            return Err(Answer::not_found());
+        }
+        author
+            .record(audit::Kind::IdentityDeleted, &identity, None)
+            .await
+    })
+    .await?;
     Ok(Answer::no_content())
 }
 
@@ -259,11 +295,6 @@ fn shape(identity: &Identity, with_seed: bool) -> Result<String, Answer> {
 
 fn show(identity: &Identity, with_seed: bool, status: StatusCode) -> Result<Answer, Answer> {
     shape(identity, with_seed).map(|json| Answer::json(status, json))
-}
-
-fn record(action: &'static str, identity: &Identity, permit: &Permit) {
-    let by = permit.principal();
-    tracing::info!(action, id = identity.id.0, principal = ?identity.principal, ?by, door = "rest", "identity changed");
 }
 
 fn refused(error: &ChangeError) -> Answer {

@@ -7,6 +7,7 @@
 mod body;
 mod call;
 mod caller;
+mod change;
 mod field;
 mod form;
 mod format;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::credential::{Flaw, Presented};
 use super::principal::PrincipalRef;
 use super::store::{Identity, StoreError};
+use super::throttle::Delay;
 use super::totp::Step;
 
 /// One try to pass: what was presented, and from where. The time travels beside it.
@@ -80,8 +81,8 @@ pub enum Denial {
     Refused {
         /// Why.
         refusal: Refusal,
-        /// How long nobody gets a verdict now, where failures have become too many.
-        delay: Option<Duration>,
+        /// The delay that it begins, where failures have become too many.
+        delay: Option<Delay>,
     },
     /// Too many failures: whether the token is right was not told.
     Throttled {

@@ -34,7 +34,7 @@ pub use store::{
     Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
     Previous, Recall, State, Store, StoreError, Terms,
 };
-pub use throttle::{Scope, ThrottleRecord, ThrottleSettings};
+pub use throttle::{Delay, Scope, Slowed, ThrottleRecord, ThrottleSettings};
 pub use time::UnixTime;
 pub use totp::{Algorithm, Parameters, ParametersError, Step, Totp};
 pub use usage::{Usage, Use};

@@ -10,6 +10,7 @@
 //! Names that are nobody's are counted in a table of their own, in the same way, so that inventing names
 //! pushes out nothing that is known of real ones, and no answer tells the two apart.
 
+mod delay;
 mod settings;
 mod table;
 
@@ -21,6 +22,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::principal::PrincipalRef;
 use super::time::UnixTime;
+use delay::{Begun, begun};
+pub use delay::{Delay, Slowed};
 pub use settings::ThrottleSettings;
 use table::{Locked, Slot, Table, Tag};
 
@@ -35,7 +38,7 @@ pub(super) enum Verdict {
     /// A wrong one was counted.
     Counted {
         /// The delay that it begins, if it begins one.
-        delay: Option<Duration>,
+        delay: Option<Delay>,
     },
     /// It gets no verdict, whatever it was.
     Delayed {
@@ -156,7 +159,7 @@ impl Throttle {
         let delay = self.count(&mut principal, free, now);
         let of_source = source.as_mut();
         let of_source = of_source.map(|it| self.count(it, self.settings.source_failures, now));
-        begun(delay.max(of_source.unwrap_or(0)))
+        begun(delay, of_source.unwrap_or_default())
     }
 
     /// Returns how long a source still has to wait, unless the principal counts by itself there.
@@ -187,7 +190,8 @@ impl Throttle {
             };
         }
         if !is_right {
-            return begun(self.count_in(slot, self.settings.failures, now));
+            let delay = self.count_in(slot, self.settings.failures, now);
+            return begun(delay, Begun::default());
         }
         if slot.failures > 0 {
             slot.failures = 0;
@@ -349,24 +353,21 @@ impl Throttle {
         doubled.unwrap_or(longest).min(longest)
     }
 
-    /// Counts a failure; returns the delay that it begins, in seconds.
-    fn count(&self, locked: &mut Locked<'_>, free: u32, now: u64) -> u64 {
+    /// Counts a failure; returns what it begins.
+    fn count(&self, locked: &mut Locked<'_>, free: u32, now: u64) -> Begun {
         let worth = |slot: &Slot| self.until(slot, free).max(slot.failed);
         let slot = locked.claim(worth);
-        slot.map_or(0, |slot| self.count_in(slot, free, now))
+        slot.map_or(Begun::default(), |slot| self.count_in(slot, free, now))
     }
 
-    fn count_in(&self, slot: &mut Slot, free: u32, now: u64) -> u64 {
+    fn count_in(&self, slot: &mut Slot, free: u32, now: u64) -> Begun {
         slot.failures = slot.failures.saturating_add(1);
         slot.failed = now;
         slot.is_dirty = true;
-        self.until(slot, free).saturating_sub(now)
-    }
-}
-
-fn begun(delay: u64) -> Verdict {
-    Verdict::Counted {
-        delay: (delay > 0).then(|| Duration::from_secs(delay)),
+        Begun {
+            secs: self.until(slot, free).saturating_sub(now),
+            is_first: slot.failures == free,
+        }
     }
 }
 

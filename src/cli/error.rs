@@ -13,6 +13,7 @@ use crate::gateway::ListenError;
 use crate::import::{ReadError, SourceError};
 use crate::server::{ReloadError, StartError};
 use crate::store;
+use crate::telemetry::audit::{AuditError, VerifyError};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, Error)]
@@ -67,6 +68,14 @@ pub(super) enum CliError {
         realm: String,
         id: IdentityId,
     },
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error("it was done, but is not in the audit log")]
+    Unaudited(#[source] AuditError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error("the audit log is broken in {0} places")]
+    BrokenLog(usize),
     #[error("ended at once by a second signal")]
     CutShort,
     #[error("{0} answers of the tour were not the expected ones")]
@@ -83,9 +92,10 @@ impl CliError {
             Self::NotFound { .. }
             | Self::Taken { .. }
             | Self::Initialised { .. }
-            | Self::Broken(_)
+            | Self::BrokenLog(_)
             | Self::Backup(store::BackupError::Exists(_))
             | Self::Overtaken
+            | Self::Broken(_)
             | Self::Tour(_) => 1,
             Self::Client(error) => match error {
                 client::Error::Refused(_)
@@ -109,6 +119,8 @@ impl CliError {
             | Self::Principal(_)
             | Self::Parameters(_)
             | Self::Seed(_)
+            | Self::Audit(AuditError::Open(..))
+            | Self::Verify(_)
             | Self::Read(..) => 2,
             Self::CutShort => 4,
             Self::Open(error)
@@ -133,6 +145,8 @@ impl CliError {
             | Self::Backup(_)
             | Self::Memory(_)
             | Self::Runtime(_)
+            | Self::Audit(_)
+            | Self::Unaudited(_)
             | Self::Write(..)
             | Self::Demo(_) => 3,
         }

@@ -12,6 +12,7 @@ use super::local_store::{LocalStore, now};
 use super::output::Output;
 use super::secret;
 use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Terms};
+use crate::telemetry::audit::Kind;
 use row::print;
 use terms::TermsArgs;
 
@@ -126,14 +127,16 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 terms: Some(terms.of(identity.terms.clone())),
                 ..Change::default()
             };
-            change_and_print(local, &who, change, output).await
+            let kind = Kind::IdentityChanged;
+            change_and_print(local, &who, kind, change, output).await
         }
         Command::Unthrottle(who) => {
             let change = Change {
                 is_pardoned: true,
                 ..Change::default()
             };
-            change_and_print(local, &who, change, output).await
+            let kind = Kind::IdentityUnthrottled;
+            change_and_print(local, &who, kind, change, output).await
         }
         Command::List { realm } => list(local, realm.as_deref(), output).await,
         Command::Show(who) => {
@@ -148,7 +151,8 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 grace: grace.and_then(|grace| Some(SystemTime::now().checked_add(*grace)?.into())),
                 ..Change::default()
             };
-            let identity = update(local, &who, change).await?;
+            let kind = Kind::IdentityRotated;
+            let identity = update(local, &who, kind, change).await?;
             print(&identity, Some(&seed), output);
             Ok(())
         }
@@ -159,6 +163,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             if !local.store.delete(identity.id).await? {
                 return Err(not_found(&who));
             }
+            local.record(Kind::IdentityDeleted, &identity).await?;
             output.print(&serde_json::json!({ "deleted": identity.id.0 }), || {
                 format!("deleted {:?}", identity.principal)
             });
@@ -176,6 +181,7 @@ async fn create(
     let seed = new.seed.clone();
     let created = local.store.create(new, now()).await;
     let identity = created.map_err(|error| CliError::of_change(error, &who.name, &who.realm))?;
+    local.record(Kind::IdentityCreated, &identity).await?;
     print(&identity, Some(&seed), output);
     Ok(())
 }
@@ -200,28 +206,40 @@ async fn set_state(
         state: Some(state),
         ..Change::default()
     };
-    change_and_print(local, who, change, output).await
+    let kind = match state {
+        State::Enabled => Kind::IdentityEnabled,
+        State::Disabled => Kind::IdentityDisabled,
+    };
+    change_and_print(local, who, kind, change, output).await
 }
 
 async fn change_and_print(
     local: &LocalStore,
     who: &Who,
+    kind: Kind,
     change: Change,
     output: Output,
 ) -> Result<(), CliError> {
-    let identity = update(local, who, change).await?;
+    let identity = update(local, who, kind, change).await?;
     print(&identity, None, output);
     Ok(())
 }
 
-async fn update(local: &LocalStore, who: &Who, change: Change) -> Result<Arc<Identity>, CliError> {
+async fn update(
+    local: &LocalStore,
+    who: &Who,
+    kind: Kind,
+    change: Change,
+) -> Result<Arc<Identity>, CliError> {
     let identity = local.find(&who.name, &who.realm).await?;
-    local
+    let changed = local
         .store
         .update(identity.id, change, now())
         .await
         .map_err(|error| CliError::of_change(error, &who.name, &who.realm))?
-        .ok_or_else(|| not_found(who))
+        .ok_or_else(|| not_found(who))?;
+    local.record(kind, &changed).await?;
+    Ok(changed)
 }
 
 fn not_found(who: &Who) -> CliError {

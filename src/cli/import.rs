@@ -10,6 +10,7 @@ use super::output::{BAD, DIM, GOOD, Output, STRONG, line};
 use super::{load, runtime};
 use crate::auth::ChangeError;
 use crate::import::{Outcome, Plan, Planned, Source};
+use crate::telemetry::audit::{Actor, Event, Kind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -56,11 +57,26 @@ pub(super) fn run(
         if args.apply {
             // Written first: what is reported has happened.
             let taken = plan.identities(now());
+            let actor = Actor::user();
+            let who: Vec<_> = taken
+                .iter()
+                .map(|it| (it.id, it.principal.clone()))
+                .collect();
             let written = local.store.import(taken, now()).await;
             written.map_err(|error| match error {
                 ChangeError::Taken => CliError::Overtaken,
                 ChangeError::Store(error) => CliError::Store(error),
             })?;
+            let events: Vec<_> = who
+                .iter()
+                .map(|(id, principal)| Event {
+                    subject: Some(principal.as_ref()),
+                    id: *id,
+                    actor: Some(actor),
+                    ..Event::new(Kind::IdentityImported)
+                })
+                .collect();
+            local.record_all(&events).await?;
         }
         report(&plan, args.apply, output);
         Ok(())

@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::{Output, line};
 use crate::auth::{Identity, NewIdentity, Seed, Terms};
+use crate::telemetry::audit::Kind;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -34,11 +35,9 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
             parameters: local.config.totp.parameters,
             terms: Terms::default(),
         };
-        local
-            .store
-            .create(new, now())
-            .await
-            .map_err(|error| CliError::of_change(error, &args.name, realm))?;
+        let created = local.store.create(new, now()).await;
+        let identity = created.map_err(|error| CliError::of_change(error, &args.name, realm))?;
+        local.record(Kind::IdentityCreated, &identity).await?;
         let made = Made {
             name: &args.name,
             realm,

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::error::CliError;
-use super::load;
 use super::output::{Output, line, note};
+use super::{load, runtime};
 use crate::store::{Broken, KeyRole, Keys, Progress, Rotated, Sealing};
+use crate::telemetry::audit::{self, Actor, Event, Kind};
 
 /// How often a rotation says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +37,9 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
     }
     let config = load(config)?;
     crate::telemetry::init(&config.log);
+    if matches!(command, Command::Rotate | Command::Retire) {
+        audit::start(&config.audit)?;
+    }
     let mut sealing = Sealing::open(&config.store)?;
     match command {
         Command::Generate => Ok(()),
@@ -93,6 +97,7 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
         retired,
         kept,
     } = &rotated;
+    record(Kind::KeyRotated, &key.to_string())?;
     let value = json!({
         "key": key.to_string(),
         "resealed": resealed,
@@ -128,11 +133,25 @@ fn say(Progress { done, total }: Progress, output: Output) {
 
 fn retire(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     let ids: Vec<_> = sealing.retire()?.iter().map(ToString::to_string).collect();
+    for id in &ids {
+        record(Kind::KeyRetired, id)?;
+    }
     output.print(&json!({ "retired": ids }), || match ids.as_slice() {
         [] => "every key is needed".to_owned(),
         ids => format!("taken out: {}", ids.join(", ")),
     });
     Ok(())
+}
+
+/// Writes down what this user has done to a key.
+fn record(kind: Kind, key: &str) -> Result<(), CliError> {
+    let event = Event {
+        key: Some(key),
+        actor: Some(Actor::user()),
+        ..Event::new(kind)
+    };
+    let recorded = runtime(1)?.block_on(audit::record(&[event]));
+    recorded.map_err(CliError::Unaudited)
 }
 
 fn refuse(broken: &[Broken]) -> Result<(), CliError> {

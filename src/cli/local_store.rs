@@ -7,6 +7,7 @@ use super::{load, runtime};
 use crate::auth::{Identity, IdentityId, Principal, Store, UnixTime};
 use crate::config::Config;
 use crate::store;
+use crate::telemetry::audit::{self, Actor, Event, Kind};
 
 /// How many identities are read at a time.
 const PAGE: u32 = 1000;
@@ -25,6 +26,8 @@ impl LocalStore {
     ) -> Result<T, CliError> {
         let config = load(config)?;
         crate::telemetry::init(&config.log);
+        // Before anything is changed that could not be written down.
+        audit::start(&config.audit)?;
         runtime(1)?.block_on(async {
             let store = store::open(config.store.clone()).await?;
             work(&Self { config, store }).await
@@ -34,6 +37,21 @@ impl LocalStore {
     pub(super) fn principal(&self, name: &str, realm: &str) -> Result<Principal, CliError> {
         let limit = self.config.credential_headers.name_chars;
         Ok(Principal::new(name, realm, limit)?)
+    }
+
+    /// Writes down what this user has done to an identity.
+    pub(super) async fn record(&self, kind: Kind, identity: &Identity) -> Result<(), CliError> {
+        self.record_all(&[Event {
+            subject: Some(identity.principal.as_ref()),
+            id: Some(identity.id),
+            actor: Some(Actor::user()),
+            ..Event::new(kind)
+        }])
+        .await
+    }
+
+    pub(super) async fn record_all(&self, events: &[Event<'_>]) -> Result<(), CliError> {
+        audit::record(events).await.map_err(CliError::Unaudited)
     }
 
     /// Visits every identity in the order of their numbers until `visit` fails.

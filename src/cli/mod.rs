@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod audit;
 mod backup;
 mod check;
 mod client;
@@ -61,6 +62,9 @@ enum Command {
     Key(key::Command),
     /// Copy the local store to a file, while it is served too
     Backup(backup::Args),
+    /// Check an audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Take over the identities of another system
     #[command(subcommand)]
     Import(import::Command),
@@ -96,6 +100,7 @@ fn execute(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Identity(command) => identity::run(command, config, output),
         Command::Key(command) => key::run(command, config, output),
         Command::Backup(args) => backup::run(&args, config, output),
+        Command::Audit(command) => audit::run(&command, output),
         Command::Import(command) => import::run(&command, config, output),
         Command::Client(args) => client::run(&args, output),
         Command::Token(args) => token::run(&args, output),

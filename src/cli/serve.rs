@@ -14,8 +14,12 @@ use super::{load, runtime};
 use crate::config::Config;
 use crate::gateway::Listeners;
 use crate::server::{Server, StartError};
+use crate::telemetry::audit::{self, Event, Kind};
 use crate::telemetry::metrics;
 use successor::{Program, ReplaceError};
+
+/// How long start and end wait for the audit log.
+const LINE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -29,6 +33,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
     let program = Program::of_this_process().map_err(CliError::Runtime)?;
     let config = load(path)?;
     crate::telemetry::init(&config.log);
+    audit::start(&config.audit)?;
     let runtime = runtime(config.server.threads)?;
     let outcome = runtime.block_on(serve(args, path, config, &program));
     // A reading that hangs must not keep the process.
@@ -77,6 +82,13 @@ async fn serve(
     if let Some(grpc) = addresses.grpc {
         tracing::info!(%grpc, "listening");
     }
+    let pid = Some(std::process::id());
+    write_down(Event {
+        pid,
+        config: Some(&digest),
+        ..Event::new(Kind::ServeStarted)
+    })
+    .await;
     if let Some(path) = &args.ready_file
         && let Err(error) = server.write_ready_file(path)
     {
@@ -128,6 +140,13 @@ async fn serve(
         hurried.set(true);
     };
     let cut = server.close(hurry).await;
+    write_down(Event {
+        pid,
+        detail: Some(format!("connections cut: {cut}").into()),
+        reason: successor.map(|_| "replaced"),
+        ..Event::new(Kind::ServeEnded)
+    })
+    .await;
     if hurried.get() {
         tracing::warn!(connections = cut, "ended at once by a second signal");
         return Err(CliError::CutShort);
@@ -137,6 +156,12 @@ async fn serve(
         cut => tracing::warn!(connections = cut, "ended; the grace ran out"),
     }
     Ok(())
+}
+
+/// Writes an event into the audit log, and waits for it and what came before. If the log fails, it says so
+/// itself, and nothing is held up for long.
+async fn write_down(event: Event<'_>) {
+    let _ = tokio::time::timeout(LINE, audit::record(&[event])).await;
 }
 
 /// Starts the program anew on the same sockets, and returns the id of the process that serves.
@@ -172,12 +197,19 @@ fn reload(server: &mut Server, path: Option<&Path>) {
         Ok(digest) => {
             metrics().in_force(&digest);
             tracing::info!(config = digest, "reloaded");
+            audit::note(&Event {
+                config: Some(&digest),
+                ..Event::new(Kind::ConfigReloaded)
+            });
         }
         Err(error) => {
-            tracing::error!(
-                error = describe(&error),
-                "not reloaded; the old configuration stays"
-            );
+            let error = describe(&error);
+            tracing::error!(error, "not reloaded; the old configuration stays");
+            // Where the file was rotated, this line begins the next one.
+            audit::note(&Event {
+                detail: Some(error.into()),
+                ..Event::new(Kind::ConfigRefused)
+            });
         }
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         grace: source.duration("shutdown.grace", raw.shutdown.0.grace.as_ref(), 30_000)?,
     };
     let log = source.log(&raw.log.0)?;
+    let audit = source.audit(&raw.audit.0, &store)?;
     let compat = Compat {
         reveal_seeds: flag(raw.compat.0.reveal_seeds.as_ref()),
     };
@@ -111,6 +112,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         server,
         shutdown,
         log,
+        audit,
         compat,
         routes,
         upstreams,

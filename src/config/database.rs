@@ -1,10 +1,11 @@
-//! The sections of the store.
+//! The sections of the store, and of the audit log.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
+use super::Audit;
 use super::error::ConfigError;
 use super::raw;
 use super::source::Source;
@@ -103,6 +104,32 @@ impl Source<'_> {
             scheme => format!("\"{}:…\"", scheme.escape_debug()),
         };
         Err(self.refuse_as("store.url", shown, url.span(), r#""sqlite:PATH""#))
+    }
+
+    pub(super) fn audit(&self, raw: &raw::Audit, store: &Options) -> Result<Audit, ConfigError> {
+        let file = match &raw.file {
+            Some(file) if Path::new(file.get_ref()).file_name().is_none() => {
+                return Err(self.refuse("audit.file", file, "the path of a file"));
+            }
+            Some(file)
+                if Path::new(file.get_ref()) == store.path
+                    || matches!(&store.key, KeySource::File(key) if key == Path::new(file.get_ref())) =>
+            {
+                let expected = "another file than the database and its key";
+                return Err(self.refuse("audit.file", file, expected));
+            }
+            file => file.as_ref().map(|file| PathBuf::from(file.get_ref())),
+        };
+        let denials = raw.denials_per_second.as_ref();
+        Ok(Audit {
+            file,
+            denials_per_second: self.number(
+                "audit.denials_per_second",
+                denials,
+                100,
+                0..=100_000,
+            )?,
+        })
     }
 
     fn cache(&self, raw: &raw::Cache) -> Result<CacheOptions, ConfigError> {

@@ -20,7 +20,7 @@ mod upstream;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -69,6 +69,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[log]`.
     pub log: Log,
+    /// `[audit]`.
+    pub audit: Audit,
     /// `[compat]`.
     pub compat: Compat,
     /// Each `[[route]]`, in the order of the file: the first match wins. Names are distinct.
@@ -184,6 +186,16 @@ pub enum LogFormat {
     Human,
     /// An object a line.
     Json,
+}
+
+/// The audit log.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Where it is; none unless configured. Beside it, with `.head` after its name, is its head.
+    pub file: Option<PathBuf>,
+    /// The most denials that are written in a second, 0 to 100,000; 100 unless configured. The others are
+    /// counted.
+    pub denials_per_second: u32,
 }
 
 /// Ways of the old server that are off unless configured.

@@ -31,13 +31,14 @@ pub(super) struct Raw {
     pub(super) server: Table<Server>,
     pub(super) shutdown: Table<Shutdown>,
     pub(super) log: Table<Log>,
+    pub(super) audit: Table<Audit>,
     pub(super) compat: Table<Compat>,
     pub(super) route: Vec<Spanned<Table<Route>>>,
     pub(super) upstream: BTreeMap<String, Spanned<Table<Upstream>>>,
 }
 
 /// Names the sections whose keys the environment may override, each with its keys.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 16] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 17] {
     [
         ("store", keys::<Store>()),
         ("cache", keys::<Cache>()),
@@ -54,6 +55,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 16] {
         ("server", keys::<Server>()),
         ("shutdown", keys::<Shutdown>()),
         ("log", keys::<Log>()),
+        ("audit", keys::<Audit>()),
         ("compat", keys::<Compat>()),
     ]
 }
@@ -124,6 +126,7 @@ tables! {
     Server { threads: i64, upstream_idle_connections: i64 }
     Shutdown { grace: String }
     Log { format: String, filter: String }
+    Audit { file: String, denials_per_second: i64 }
     Compat { reveal_seeds: bool }
     Route {
         name: String,

@@ -31,6 +31,7 @@ impl Config {
             ("server", differs(&self.server, &new.server)),
             ("shutdown", differs(&self.shutdown, &new.shutdown)),
             ("log", differs(&self.log, &new.log)),
+            ("audit", differs(&self.audit, &new.audit)),
             ("compat", differs(&self.compat, &new.compat)),
         ]
         .into_iter()

@@ -142,6 +142,8 @@ fn reference_shows_the_defaults() {
     assert_eq!(shown.tls.client_roots.take().unwrap().roots.len(), 1);
     // A listener that is not there by default.
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
+    // A log that is not there by default.
+    assert_eq!(shown.audit.file.take(), Some("audit.jsonl".into()));
     let mut upstream = shown.upstreams.remove(0);
     let tls = upstream.tls.take().unwrap();
     assert_eq!(tls.server_name, "billing.internal");

@@ -1,5 +1,6 @@
 //! Logs on standard error, for people or one JSON object a line, and figures for Prometheus.
 
+pub mod audit;
 mod metrics;
 
 use std::io::{IsTerminal, stderr};
@@ -9,8 +10,9 @@ use tracing_log::LogTracer;
 use tracing_log::log::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use crate::auth::{Attempt, Denial};
+use crate::auth::{Attempt, Delay, Denial, Slowed};
 use crate::config::{Log, LogFormat};
+use audit::{Event, Kind};
 pub use metrics::{
     Door, Exposition, Metrics, NO_ROUTE, Present, REFUSED, Tally, UpstreamEvent, UpstreamFigures,
     UpstreamTally, metrics,
@@ -40,6 +42,7 @@ pub fn init(log: &Log) {
 /// less.
 pub fn denied(door: Door, tally: &Tally, attempt: &Attempt<'_>, denial: &Denial) {
     tally.denied(door, attempt, denial);
+    audit_denial(door, tally.route(), attempt, denial);
     let (door, route) = (door.as_str(), tally.route());
     let (source, principal, reason) = (attempt.source, attempt.principal(), denial.reason());
     match denial {
@@ -51,7 +54,10 @@ pub fn denied(door: Door, tally: &Tally, attempt: &Attempt<'_>, denial: &Denial)
             delay: Some(delay), ..
         } => {
             metrics().delayed();
-            let delay = delay.as_secs();
+            if let Some(slowed) = delay.first_of {
+                metrics().audit.slowed(slowed);
+            }
+            let delay = delay.lasts.as_secs();
             tracing::warn!(
                 door,
                 route,
@@ -63,5 +69,47 @@ pub fn denied(door: Door, tally: &Tally, attempt: &Attempt<'_>, denial: &Denial)
             );
         }
         _ => tracing::info!(door, route, ?source, ?principal, reason, "denied"),
+    }
+}
+
+fn audit_denial(door: Door, route: Option<&str>, attempt: &Attempt<'_>, denial: &Denial) {
+    if !audit::is_on() {
+        return;
+    }
+    let event = |kind| Event {
+        door: Some(door.as_str()),
+        route,
+        subject: attempt.principal(),
+        source: attempt.source,
+        reason: Some(denial.reason()),
+        ..Event::new(kind)
+    };
+    let detail = match denial {
+        Denial::Malformed(flaw) => Some(flaw.to_string().into()),
+        Denial::Unavailable(error) => Some(error.to_string().into()),
+        _ => None,
+    };
+    let delay = match denial {
+        Denial::Refused { delay, .. } => *delay,
+        _ => None,
+    };
+    let secs = |delay: Delay| delay.lasts.as_secs();
+    audit::deny(&Event {
+        detail,
+        delay: delay.map(secs),
+        ..event(Kind::Denied)
+    });
+    // Once for each attack, so it is not among what may be too much.
+    if let Some(delay) = delay
+        && let Some(slowed) = delay.first_of
+    {
+        let kind = match slowed {
+            Slowed::Principal => Kind::PrincipalAttacked,
+            Slowed::Source => Kind::SourceSlowed,
+        };
+        audit::note(&Event {
+            delay: Some(secs(delay)),
+            ..event(kind)
+        });
     }
 }

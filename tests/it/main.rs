@@ -8,6 +8,7 @@
 )]
 
 mod attacks;
+mod audit;
 mod certificate;
 mod cli;
 mod client;

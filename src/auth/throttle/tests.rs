@@ -60,7 +60,11 @@ fn delays_double_and_end_by_themselves() {
     }
     let mut at = 0;
     for secs in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
-        let delay = Some(Duration::from_secs(secs));
+        let delay = Some(Delay {
+            lasts: Duration::from_secs(secs),
+            // One attack, however many failures.
+            first_of: (secs == 1).then_some(Slowed::Principal),
+        });
         assert_eq!(wrong(&throttle, alice, at), Verdict::Counted { delay });
         // Neither evaluated nor prolonging: the right token waits too, and waiting does not begin anew.
         for is_right in [true, false] {

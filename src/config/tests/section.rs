@@ -289,6 +289,25 @@ fn bad_word_is_refused() {
 }
 
 #[test]
+fn audit_log_is_a_file_of_its_own() {
+    let another = "expected another file than the database and its key";
+    assert_errors(&[
+        (
+            "[audit]\nfile = '/'",
+            "2: audit.file = '/': expected the path of a file",
+        ),
+        (
+            "[audit]\nfile = 'realmgate.db'",
+            &format!("2: audit.file = 'realmgate.db': {another}"),
+        ),
+        (
+            "[audit]\nfile = 'realmgate.key'",
+            &format!("2: audit.file = 'realmgate.key': {another}"),
+        ),
+    ]);
+}
+
+#[test]
 fn delays_that_do_not_fit_are_refused() {
     assert_errors(&[
         (

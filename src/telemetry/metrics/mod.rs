@@ -19,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::audit::AuditFigures;
 use crate::auth::{Permit, Scope, UnixTime};
 use crate::histogram::{Histogram, QUICK};
 use crate::store::Cached;
@@ -125,6 +126,8 @@ pub struct Metrics {
     config: Family<InForce, Gauge>,
     connections: Gauge,
     delays: Counter,
+    /// Of the audit log.
+    pub audit: AuditFigures,
     delayed: Family<Delayed, Gauge>,
     upstream_requests: Family<OfUpstream, Gauge>,
     upstream_peers: Family<PeersOf, Gauge>,
@@ -217,6 +220,7 @@ impl Metrics {
                 "Peers of an upstream, by whether they get requests",
                 Family::default(),
             ),
+            audit: AuditFigures::new(&mut registry),
             registry,
             common,
         }

@@ -1,0 +1,74 @@
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::error::CliError;
+use super::output::{BAD, DIM, GOOD, Output};
+use crate::telemetry::audit::{Finding, Position, Report, verify};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Hold an audit log against its chain: altered, missing, swapped lines and a cut end show
+    ///
+    /// Exit codes: 0 fine, 1 broken, 2 usage or a file that cannot be read.
+    Verify(Verify),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The files, oldest first; the head of the last one is FILE.head
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// A line that was noted elsewhere, as this command prints the last one: it must be in them
+    #[arg(long, value_name = "SEQ:HASH")]
+    noted: Vec<Position>,
+    /// Do without the head of the last file: a cut end does not show
+    #[arg(long)]
+    no_head: bool,
+}
+
+pub(super) fn run(command: &Command, output: Output) -> Result<(), CliError> {
+    let Command::Verify(args) = command;
+    let report = verify(&args.files, !args.no_head, &args.noted)?;
+    let place = |at: Option<Position>| at.map(|at| at.to_string());
+    let value = json!({
+        "ok": report.breaks.is_empty(), "lines": report.lines,
+        "first": place(report.first), "last": place(report.last),
+        "breaks": report.breaks, "notes": report.notes,
+    });
+    output.print(&value, || text(&report));
+    match report.breaks.len() {
+        0 => Ok(()),
+        breaks => Err(CliError::BrokenLog(breaks)),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for found in &report.breaks {
+        let _ = writeln!(text, "{BAD}{}{BAD:#}", line(found));
+    }
+    for found in &report.notes {
+        let _ = writeln!(text, "{DIM}{}{DIM:#}", line(found));
+    }
+    if let Some(last) = report.last {
+        let _ = writeln!(text, "{} lines, the last is {last}", report.lines);
+    } else {
+        text.push_str("no lines\n");
+    }
+    if report.breaks.is_empty() {
+        let _ = write!(text, "{GOOD}fine{GOOD:#}");
+    } else {
+        let _ = write!(text, "{BAD}broken{BAD:#}");
+    }
+    text
+}
+
+fn line(found: &Finding) -> String {
+    let file = found.file.display();
+    match found.line {
+        Some(line) => format!("{file}:{line}: {} ({})", found.message, found.code),
+        None => format!("{file}: {} ({})", found.message, found.code),
+    }
+}

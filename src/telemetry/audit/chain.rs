@@ -1,0 +1,264 @@
+//! The chain: each line holds the hash of the line before and its own.
+//!
+//! A line is an ASCII JSON object that begins with `time` and `seq` and ends with `prev` and `hash`. `hash`
+//! is the SHA-256 of everything that stands before `,"hash":`.
+
+use std::fmt::{self, Write};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use data_encoding::HEXLOWER;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// The most bytes of a line, its end included. A name of 128 characters has at most 1536 when escaped.
+pub(super) const LINE: usize = 32 * 1024;
+/// The bytes of `,"hash":"…"}`.
+const SEAL: usize = 9 + 64 + 2;
+
+/// A SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hash([u8; 32]);
+
+impl Hash {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Hash {
+    type Err = NotAPosition;
+
+    fn from_str(text: &str) -> Result<Self, NotAPosition> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| NotAPosition)?;
+        Ok(Self(bytes.try_into().map_err(|_| NotAPosition)?))
+    }
+}
+
+impl TryFrom<String> for Hash {
+    type Error = NotAPosition;
+
+    fn try_from(text: String) -> Result<Self, NotAPosition> {
+        text.parse()
+    }
+}
+
+/// A place in the chain: the number of a line and its hash. Written `SEQ:HASH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub(super) seq: u64,
+    pub(super) hash: Hash,
+}
+
+impl Position {
+    /// Before the first line.
+    pub(super) const START: Self = Self {
+        seq: 0,
+        hash: Hash([0; 32]),
+    };
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash)
+    }
+}
+
+impl FromStr for Position {
+    type Err = NotAPosition;
+
+    fn from_str(text: &str) -> Result<Self, NotAPosition> {
+        let (seq, hash) = text.split_once(':').ok_or(NotAPosition)?;
+        Ok(Self {
+            seq: seq.parse().map_err(|_| NotAPosition)?,
+            hash: hash.parse()?,
+        })
+    }
+}
+
+/// Not the number of a line, a colon and 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected SEQ:HASH as `realmgate audit verify` prints it")]
+pub struct NotAPosition;
+
+/// Appends the line after `last` to `text` and returns its place. `body` is the members of an object,
+/// without its braces.
+pub(super) fn write_line(
+    text: &mut String,
+    last: Position,
+    time: SystemTime,
+    body: &str,
+) -> Position {
+    let start = text.len();
+    let time = humantime::format_rfc3339_millis(time);
+    let (seq, prev) = (last.seq + 1, last.hash);
+    // Writing to a string does not fail.
+    let _ = write!(
+        text,
+        r#"{{"time":"{time}","seq":{seq},{body},"prev":"{prev}""#
+    );
+    let hash = Hash::of(text.as_bytes().get(start..).unwrap_or_default());
+    let _ = writeln!(text, r#","hash":"{hash}"}}"#);
+    Position { seq, hash }
+}
+
+/// What a line says of the chain.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) seq: u64,
+    pub(super) prev: Hash,
+    pub(super) hash: Hash,
+    /// Whether the hash is that of the line.
+    pub(super) is_whole: bool,
+    /// What happened.
+    pub(super) event: String,
+    /// Why, if it says so.
+    pub(super) reason: Option<String>,
+    /// The bytes of the torn line before, and their hash.
+    pub(super) torn: Option<Torn>,
+}
+
+/// The beginning of a line that was never finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Torn {
+    pub(super) bytes: usize,
+    pub(super) hash: Hash,
+}
+
+impl Link {
+    /// Reads a line without its end; none if it is none.
+    pub(super) fn read(line: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Members {
+            seq: u64,
+            event: String,
+            reason: Option<String>,
+            torn_bytes: Option<usize>,
+            #[serde(default)]
+            torn_hash: Option<String>,
+            prev: String,
+            hash: String,
+        }
+
+        let members: Members = serde_json::from_slice(line).ok()?;
+        let hash: Hash = members.hash.parse().ok()?;
+        let (sealed, seal) = line.split_at_checked(line.len().checked_sub(SEAL)?)?;
+        let is_sealed = seal == format!(r#","hash":"{hash}"}}"#).as_bytes();
+        let torn = match (members.torn_bytes, members.torn_hash) {
+            (Some(bytes), Some(hash)) => Some(Torn {
+                bytes,
+                hash: hash.parse().ok()?,
+            }),
+            _ => None,
+        };
+        Some(Self {
+            seq: members.seq,
+            prev: members.prev.parse().ok()?,
+            is_whole: is_sealed && Hash::of(sealed) == hash,
+            hash,
+            event: members.event,
+            reason: members.reason,
+            torn,
+        })
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position {
+            seq: self.seq,
+            hash: self.hash,
+        }
+    }
+}
+
+/// Writes the head: the place of the last line that is on disk. Every head has the same length, so that it
+/// is written over in one piece.
+pub(super) fn write_head(at: Position) -> String {
+    format!("{{\"seq\":{:<20},\"hash\":\"{}\"}}\n", at.seq, at.hash)
+}
+
+/// Reads a head.
+pub(super) fn read_head(text: &[u8]) -> Option<Position> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Members {
+        seq: u64,
+        hash: String,
+    }
+
+    let members: Members = serde_json::from_slice(text).ok()?;
+    Some(Position {
+        seq: members.seq,
+        hash: members.hash.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn line_is_an_object_with_the_hash_of_what_stands_before() {
+        let mut text = String::new();
+        let time = UNIX_EPOCH + Duration::from_millis(1_500);
+        let first = write_line(&mut text, Position::START, time, r#""event":"a""#);
+        let zeros = "0".repeat(64);
+        let sealed =
+            format!(r#"{{"time":"1970-01-01T00:00:01.500Z","seq":1,"event":"a","prev":"{zeros}""#);
+        let hash = Hash::of(sealed.as_bytes());
+        assert_eq!(text, format!("{sealed},\"hash\":\"{hash}\"}}\n"));
+        assert_eq!(first, Position { seq: 1, hash });
+        let link = Link::read(text.trim_end().as_bytes()).unwrap();
+        assert!(link.is_whole);
+        assert_eq!((link.position(), link.prev), (first, Position::START.hash));
+        assert_eq!(first.to_string().parse(), Ok(first));
+    }
+
+    #[test]
+    fn line_with_any_other_byte_is_not_whole() {
+        let mut text = String::new();
+        write_line(
+            &mut text,
+            Position::START,
+            UNIX_EPOCH,
+            r#""event":"denied""#,
+        );
+        let line = text.trim_end().as_bytes();
+        for at in 0..line.len() {
+            let mut altered = line.to_vec();
+            altered[at] ^= 1;
+            let link = Link::read(&altered);
+            assert!(
+                link.is_none_or(|link| !link.is_whole),
+                "byte {at} of {text}"
+            );
+        }
+        let spaced = text.trim_end().replace(",\"hash\"", " ,\"hash\"");
+        assert!(!Link::read(spaced.as_bytes()).unwrap().is_whole);
+    }
+
+    #[test]
+    fn heads_have_one_length() {
+        let mut last = Position::START;
+        let short = write_head(last);
+        last.seq = u64::MAX;
+        let long = write_head(last);
+        assert_eq!(short.len(), long.len());
+        assert_eq!(read_head(long.as_bytes()), Some(last));
+        assert_eq!(read_head(b"{\"seq\":1}"), None);
+        assert_eq!(read_head(b""), None);
+    }
+}

@@ -1,0 +1,75 @@
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::auth::Slowed;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWhom {
+    whom: &'static str,
+}
+
+/// How the audit log is doing, and who is attacked.
+#[derive(Default)]
+pub struct AuditFigures {
+    written: Counter,
+    lost: Counter,
+    failing: Gauge,
+    attacks: Family<OfWhom, Counter>,
+}
+
+impl AuditFigures {
+    /// Makes them, and makes them known.
+    pub(in crate::telemetry) fn new(registry: &mut Registry) -> Self {
+        let figures = Self::default();
+        figures.register(registry);
+        figures
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "audit_lines",
+            "Lines that were written to the audit log",
+            self.written.clone(),
+        );
+        registry.register(
+            "audit_lost",
+            "Denials that were too many to be written to the audit log",
+            self.lost.clone(),
+        );
+        registry.register(
+            "audit_failing",
+            "1 if the audit log cannot be written, so that identities cannot be changed",
+            self.failing.clone(),
+        );
+        registry.register(
+            "throttle_attacks",
+            "Principals and sources that failures have begun to slow down",
+            self.attacks.clone(),
+        );
+        for slowed in [Slowed::Principal, Slowed::Source] {
+            drop(self.of(slowed));
+        }
+    }
+
+    /// Counts that somebody is slowed down from now on.
+    pub fn slowed(&self, slowed: Slowed) {
+        self.of(slowed).inc();
+    }
+
+    pub(super) fn written(&self, lines: u64, lost: u64) {
+        self.written.inc_by(lines);
+        self.lost.inc_by(lost);
+    }
+
+    pub(super) fn set_failing(&self, is_failing: bool) {
+        self.failing.set(is_failing.into());
+    }
+
+    fn of(&self, slowed: Slowed) -> Counter {
+        let whom = slowed.as_str();
+        self.attacks.get_or_create_owned(&OfWhom { whom })
+    }
+}

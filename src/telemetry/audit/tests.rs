@@ -1,0 +1,405 @@
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::SystemTime;
+
+use tempfile::TempDir;
+
+use super::chain::{Position, read_head, write_line};
+use super::file::{Entry, Log, head_path};
+use super::*;
+
+/// A folder with a log, and what becomes of it.
+struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    /// Makes one with so many lines.
+    fn with(lines: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let scene = Self { folder };
+        scene.add(lines);
+        scene
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("audit.jsonl")
+    }
+
+    /// Opens the log as another process, and adds lines one by one.
+    fn add(&self, lines: usize) {
+        let mut log = Log::open(&self.path()).unwrap();
+        for _ in 0..lines {
+            log.append(&[&denied()]).unwrap();
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path()).unwrap();
+        text.split_inclusive('\n').map(str::to_owned).collect()
+    }
+
+    fn put(&self, lines: &[String]) {
+        fs::write(self.path(), lines.concat()).unwrap();
+    }
+
+    fn head(&self) -> Position {
+        read_head(&fs::read(head_path(&self.path())).unwrap()).unwrap()
+    }
+
+    fn report(&self) -> Report {
+        verify(&[self.path()], true, &[]).unwrap()
+    }
+
+    /// Asserts what is wrong: the line and the code of each.
+    #[track_caller]
+    fn assert_breaks(&self, expected: &[(Option<u64>, &str)]) {
+        assert_eq!(breaks(&self.report()), expected);
+    }
+
+    #[track_caller]
+    fn assert_notes(&self, expected: &[(Option<u64>, &str)]) {
+        let report = self.report();
+        assert_eq!(breaks(&report), []);
+        let notes: Vec<_> = report.notes.iter().map(|it| (it.line, it.code)).collect();
+        assert_eq!(notes, expected);
+    }
+
+    fn rotate(&self, to: &str) -> PathBuf {
+        let rotated = self.folder.path().join(to);
+        fs::rename(self.path(), &rotated).unwrap();
+        rotated
+    }
+}
+
+fn breaks(report: &Report) -> Vec<(Option<u64>, &'static str)> {
+    report.breaks.iter().map(|it| (it.line, it.code)).collect()
+}
+
+fn denied() -> Entry {
+    Entry {
+        time: SystemTime::now(),
+        body: Event::new(Kind::Denied).body(),
+    }
+}
+
+#[test]
+fn whole_log_is_fine() {
+    let scene = Scene::with(3);
+    scene.add(2);
+    scene.assert_notes(&[]);
+    let report = scene.report();
+    assert_eq!((report.lines, report.last), (5, Some(scene.head())));
+    assert_eq!(scene.head().seq, 5);
+}
+
+#[test]
+fn altered_byte_shows_wherever_it_is() {
+    let scene = Scene::with(3);
+    let lines = scene.lines();
+    for at in 0..lines[1].len() {
+        let mut altered = lines.clone();
+        let mut bytes = altered[1].clone().into_bytes();
+        bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+        altered[1] = String::from_utf8(bytes).unwrap();
+        scene.put(&altered);
+        assert_ne!(breaks(&scene.report()), [], "byte {at}");
+    }
+    scene.put(
+        &[
+            &lines[..1],
+            &[lines[1].replace("denied", "permit")],
+            &lines[2..],
+        ]
+        .concat(),
+    );
+    scene.assert_breaks(&[(Some(2), "altered")]);
+}
+
+#[test]
+fn line_that_was_altered_and_sealed_again_does_not_fit_the_next() {
+    let scene = Scene::with(3);
+    let mut lines = scene.lines();
+    let first = chain::Link::read(lines[0].trim_end().as_bytes()).unwrap();
+    lines[1].clear();
+    let (mut forged, body) = (String::new(), r#""event":"identity_created""#);
+    write_line(&mut forged, first.position(), SystemTime::now(), body);
+    lines[1] = forged;
+    scene.put(&lines);
+    scene.assert_breaks(&[(Some(3), "not_chained")]);
+    scene.put(&lines[..2]);
+    scene.assert_breaks(&[(None, "cut")]);
+}
+
+#[test]
+fn missing_swapped_and_added_lines_show() {
+    let scene = Scene::with(5);
+    let lines = scene.lines();
+    let without = [&lines[..1], &lines[2..]].concat();
+    scene.put(&without);
+    scene.assert_breaks(&[(Some(2), "missing")]);
+    let mut swapped = lines.clone();
+    swapped.swap(1, 2);
+    scene.put(&swapped);
+    assert_eq!(breaks(&scene.report())[0], (Some(2), "missing"));
+    let twice = [&lines[..3], &lines[2..]].concat();
+    scene.put(&twice);
+    scene.assert_breaks(&[(Some(4), "disorder")]);
+    scene.put(&[&lines[..1], &["hello\n".to_owned()], &lines[1..]].concat());
+    scene.assert_breaks(&[(Some(2), "not_a_line")]);
+    scene.put(&lines[1..]);
+    scene.assert_notes(&[(Some(1), "begins_later")]);
+}
+
+#[test]
+fn cut_end_shows_and_goes_on_showing() {
+    let scene = Scene::with(5);
+    let lines = scene.lines();
+    scene.put(&lines[..3]);
+    scene.assert_breaks(&[(None, "cut")]);
+    // In the middle of a line, which looks like a crash but for the head.
+    let half = lines[3].get(..40).unwrap().to_owned();
+    scene.put(&[&lines[..3], &[half]].concat());
+    scene.assert_breaks(&[(None, "cut")]);
+    scene.put(&lines[..3]);
+    scene.add(1);
+    scene.assert_breaks(&[(Some(4), "missing"), (Some(4), "was_broken")]);
+    assert!(scene.lines()[3].contains(r#""reason":"cut""#));
+}
+
+#[test]
+fn line_that_a_crash_has_torn_is_no_break() {
+    for cut in [1, 40, 200] {
+        let scene = Scene::with(3);
+        let mut text = String::new();
+        write_line(&mut text, scene.head(), SystemTime::now(), &denied().body);
+        let torn = text.get(..text.len() - cut).unwrap().to_owned();
+        scene.put(&[scene.lines(), vec![torn]].concat());
+        let after = if cut == 1 { "after_head" } else { "torn" };
+        assert_eq!(scene.report().notes[0].code, after);
+        scene.add(2);
+        // What lacks nothing but its end is a line.
+        let notes: &[_] = if cut == 1 { &[] } else { &[(Some(4), "torn")] };
+        scene.assert_notes(notes);
+        assert_eq!(scene.head().seq, 6);
+    }
+}
+
+#[test]
+fn rest_of_a_torn_line_cannot_be_changed() {
+    let scene = Scene::with(3);
+    scene.put(&[scene.lines(), vec!["{\"time\":\"20".to_owned()]].concat());
+    scene.add(1);
+    let lines = scene.lines();
+    scene.put(
+        &lines
+            .concat()
+            .replace("{\"time\":\"20\n", "{\"time\":\"21\n")
+            .split_inclusive('\n')
+            .map(str::to_owned)
+            .collect::<Vec<_>>(),
+    );
+    scene.assert_breaks(&[(Some(4), "not_a_line")]);
+}
+
+#[test]
+fn lines_after_the_head_are_those_of_a_crash() {
+    let scene = Scene::with(3);
+    let head = fs::read(head_path(&scene.path())).unwrap();
+    scene.add(2);
+    fs::write(head_path(&scene.path()), head).unwrap();
+    scene.assert_notes(&[(None, "after_head")]);
+    scene.add(1);
+    scene.assert_notes(&[]);
+    assert_eq!(scene.head().seq, 6);
+}
+
+#[test]
+fn first_lines_of_a_process_that_died_before_the_head_count() {
+    let scene = Scene::with(0);
+    let mut text = String::new();
+    write_line(
+        &mut text,
+        Position::START,
+        SystemTime::now(),
+        &denied().body,
+    );
+    fs::write(scene.path(), text).unwrap();
+    scene.assert_notes(&[(None, "after_head")]);
+    scene.add(1);
+    scene.assert_notes(&[]);
+}
+
+#[test]
+fn rotated_files_are_one_chain() {
+    let scene = Scene::with(3);
+    let mut log = Log::open(&scene.path()).unwrap();
+    let oldest = scene.rotate("audit.jsonl.2");
+    log.append(&[&denied()]).unwrap();
+    assert!(scene.lines()[0].contains(r#""event":"audit_continued""#));
+    let older = scene.rotate("audit.jsonl.1");
+    // An empty file, as logrotate can make it.
+    fs::write(scene.path(), "").unwrap();
+    log.append(&[&denied()]).unwrap();
+    let files = [oldest, older, scene.path()];
+    let report = verify(&files, true, &[]).unwrap();
+    assert_eq!((breaks(&report), report.lines), (vec![], 7));
+    let report = verify(&[files[0].clone(), files[2].clone()], true, &[]).unwrap();
+    assert_eq!(breaks(&report), [(Some(1), "missing")]);
+    let report = verify(
+        &[files[1].clone(), files[0].clone(), files[2].clone()],
+        true,
+        &[],
+    )
+    .unwrap();
+    assert_eq!(report.breaks[0].code, "disorder");
+    assert!(matches!(
+        verify(&files[..2], true, &[]),
+        Err(VerifyError::NoHead(_))
+    ));
+    assert_eq!(breaks(&verify(&files[..2], false, &[]).unwrap()), []);
+    scene.assert_notes(&[(Some(1), "begins_later")]);
+    // The end of a rotated file is held by the next one.
+    let text = fs::read_to_string(&files[1]).unwrap();
+    fs::write(&files[1], text.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        breaks(&verify(&files, true, &[]).unwrap()),
+        [(Some(1), "missing")]
+    );
+}
+
+#[test]
+fn nothing_is_added_to_a_file_that_was_moved_away() {
+    let scene = Scene::with(1);
+    let mut one = Log::open(&scene.path()).unwrap();
+    let mut other = Log::open(&scene.path()).unwrap();
+    let moved = scene.rotate("audit.jsonl.1");
+    one.append(&[&denied()]).unwrap();
+    other.append(&[&denied()]).unwrap();
+    one.append(&[&denied()]).unwrap();
+    assert_eq!(fs::read_to_string(&moved).unwrap().lines().count(), 1);
+    assert_eq!(
+        breaks(&verify(&[moved, scene.path()], true, &[]).unwrap()),
+        []
+    );
+    assert_eq!(scene.head().seq, 5);
+}
+
+#[test]
+fn file_emptied_in_its_place_goes_on() {
+    let scene = Scene::with(3);
+    let mut log = Log::open(&scene.path()).unwrap();
+    let copy = scene.folder.path().join("copy");
+    fs::copy(scene.path(), &copy).unwrap();
+    fs::write(scene.path(), "").unwrap();
+    log.append(&[&denied()]).unwrap();
+    assert_eq!(
+        breaks(&verify(&[copy, scene.path()], true, &[]).unwrap()),
+        []
+    );
+}
+
+#[test]
+fn head_that_is_gone_or_another_shows() {
+    let scene = Scene::with(3);
+    let path = head_path(&scene.path());
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(
+        verify(&[scene.path()], true, &[]),
+        Err(VerifyError::NoHead(_))
+    ));
+    scene.put(&scene.lines()[..2]);
+    scene.add(1);
+    scene.assert_breaks(&[(Some(3), "was_broken")]);
+    let mut other = scene.head();
+    other.hash = chain::Hash::of(b"");
+    fs::write(&path, chain::write_head(other)).unwrap();
+    assert!(breaks(&scene.report()).contains(&(None, "other_head")));
+    fs::write(&path, "[]").unwrap();
+    assert!(breaks(&scene.report()).contains(&(None, "bad_head")));
+}
+
+#[test]
+fn place_that_was_noted_elsewhere_must_be_there() {
+    let scene = Scene::with(3);
+    let noted = scene.head();
+    scene.add(2);
+    let hold = |noted| breaks(&verify(&[scene.path()], true, &[noted]).unwrap());
+    assert_eq!(hold(noted), []);
+    // A whole forgery, with a head that fits.
+    fs::remove_file(scene.path()).unwrap();
+    fs::remove_file(head_path(&scene.path())).unwrap();
+    scene.add(5);
+    scene.assert_notes(&[]);
+    assert_eq!(hold(noted), [(None, "not_there")]);
+}
+
+#[test]
+fn writers_at_the_same_time_make_one_chain() {
+    let scene = Scene::with(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut log = Log::open(&scene.path()).unwrap();
+                for _ in 0..25 {
+                    log.append(&[&denied(), &denied()]).unwrap();
+                }
+            });
+        }
+    });
+    scene.assert_notes(&[]);
+    assert_eq!(scene.report().lines, 200);
+}
+
+#[test]
+fn files_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::with(1);
+    for path in [scene.path(), head_path(&scene.path())] {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+/// A disk that is full, as far as writing goes.
+#[test]
+fn failed_write_leaves_nothing_behind_and_is_made_up_for() {
+    let scene = Scene::with(2);
+    let mut log = Log::open(&scene.path()).unwrap();
+    let head = fs::read(head_path(&scene.path())).unwrap();
+    let full = Path::new("/dev/full");
+    let moved = scene.rotate("moved");
+    std::os::unix::fs::symlink(full, scene.path()).unwrap();
+    assert!(log.append(&[&denied()]).is_err());
+    fs::remove_file(scene.path()).unwrap();
+    fs::rename(moved, scene.path()).unwrap();
+    assert_eq!(fs::read(head_path(&scene.path())).unwrap(), head);
+    log.append(&[&denied()]).unwrap();
+    scene.assert_notes(&[]);
+    assert_eq!(scene.report().lines, 3);
+}
+
+#[test]
+fn page_lists_every_event_and_every_code() {
+    let page = include_str!("../../../docs/audit.md");
+    for kind in Kind::ALL {
+        let name = format!("`{}`", kind.as_str());
+        assert!(page.contains(&name), "{name}");
+    }
+    // Each place that finds something names its code.
+    let source = include_str!("verify.rs").replace(char::is_whitespace, "");
+    let mut codes: Vec<_> = source
+        .split("self.found(")
+        .chain(source.split("self.note("))
+        .skip(1)
+        .filter_map(|call| call.split('"').nth(1))
+        .filter(|code| code.bytes().all(|it| it == b'_' || it.is_ascii_lowercase()))
+        .collect();
+    codes.sort_unstable();
+    codes.dedup();
+    assert!(codes.len() >= 10, "{codes:?}");
+    for code in codes {
+        assert!(page.contains(&format!("`{code}`")), "{code}");
+    }
+}

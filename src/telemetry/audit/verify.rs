@@ -1,0 +1,265 @@
+//! Holding files against the chain, and against the head that says how far it went.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::chain::{Hash, LINE, Link, Position, Torn, read_head};
+use super::file::head_path;
+
+/// The most findings that are kept. One altered line makes few.
+const FINDINGS: usize = 100;
+
+/// What verifying has found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many lines there are.
+    pub lines: u64,
+    /// The first.
+    pub first: Option<Position>,
+    /// The last.
+    pub last: Option<Position>,
+    /// What is wrong, at most 100.
+    pub breaks: Vec<Finding>,
+    /// What one should know, at most 100.
+    pub notes: Vec<Finding>,
+}
+
+/// Something that was found.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// The file.
+    pub file: PathBuf,
+    /// The number of the line in it, counted from 1; none if it is about the file.
+    pub line: Option<u64>,
+    /// What, as a stable code.
+    pub code: &'static str,
+    /// The same for people.
+    pub message: String,
+}
+
+/// Why nothing was found out.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// A file cannot be read.
+    #[error("{0}: cannot be read")]
+    Read(PathBuf, #[source] io::Error),
+    /// The head is not there.
+    #[error("{0}: does not exist, so that a cut end would not show; --no-head does without it")]
+    NoHead(PathBuf),
+}
+
+/// Holds files, oldest first, against the chain, against the head beside the last one unless it is left out,
+/// and against places that were noted elsewhere.
+///
+/// # Errors
+/// [`VerifyError`].
+pub fn verify(
+    files: &[PathBuf],
+    has_head: bool,
+    noted: &[Position],
+) -> Result<Report, VerifyError> {
+    let mut reader = Reader::default();
+    // Before the lines: whoever adds some meanwhile writes the head after them.
+    if let (Some(last), true) = (files.last(), has_head) {
+        let path = head_path(last);
+        let text = fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => VerifyError::NoHead(path.clone()),
+            _ => VerifyError::Read(path.clone(), error),
+        })?;
+        match read_head(&text) {
+            Some(head) => reader.head = Some((path, head, false)),
+            None => reader.found(&path, None, "bad_head", "is no head of a log".to_owned()),
+        }
+    }
+    reader.noted = noted.iter().map(|&noted| (noted, false)).collect();
+    for file in files {
+        reader
+            .read(file)
+            .map_err(|error| VerifyError::Read(file.clone(), error))?;
+    }
+    reader.end(files.last().map_or(Path::new(""), PathBuf::as_path));
+    Ok(reader.report)
+}
+
+#[derive(Default)]
+struct Reader {
+    report: Report,
+    /// The head, where it is from, and whether its line was there.
+    head: Option<(PathBuf, Position, bool)>,
+    noted: Vec<(Position, bool)>,
+    /// What the first line stands after.
+    before_first: Option<Hash>,
+    /// What is no line, until the next one says that it was torn.
+    unread: Option<(PathBuf, u64, Torn)>,
+}
+
+impl Reader {
+    fn found(&mut self, file: &Path, line: Option<u64>, code: &'static str, message: String) {
+        push(&mut self.report.breaks, file, line, code, message);
+    }
+
+    fn note(&mut self, file: &Path, line: Option<u64>, code: &'static str, message: String) {
+        push(&mut self.report.notes, file, line, code, message);
+    }
+
+    fn read(&mut self, path: &Path) -> io::Result<()> {
+        let mut file = BufReader::new(File::open(path)?);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            if (&mut file).take(LINE as u64).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let text = line.strip_suffix(b"\n");
+            match Link::read(text.unwrap_or(&line)) {
+                Some(link) => self.link(path, number, &link),
+                None if text.is_none() && line.len() < LINE => {
+                    self.settle();
+                    self.torn(path, number, line.len());
+                }
+                None => {
+                    self.settle();
+                    let bytes = text.unwrap_or(&line);
+                    let torn = Torn {
+                        bytes: bytes.len(),
+                        hash: Hash::of(bytes),
+                    };
+                    self.unread = Some((path.into(), number, torn));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, number: u64, link: &Link) {
+        let at = Some(number);
+        match self.unread.take() {
+            Some((file, line, torn)) if link.torn == Some(torn) => {
+                self.torn(&file, line, torn.bytes);
+            }
+            other => {
+                self.unread = other;
+                self.settle();
+            }
+        }
+        if !link.is_whole {
+            self.found(path, at, "altered", "is not as it was written".to_owned());
+        }
+        let seq = link.seq;
+        match self.report.last {
+            None => {
+                self.report.first = Some(link.position());
+                self.before_first = Some(link.prev);
+                if seq != 1 {
+                    let message = format!("begins at {seq}; the lines before are not here");
+                    self.note(path, at, "begins_later", message);
+                } else if link.prev != Position::START.hash {
+                    let message = "is the first, and stands after another".to_owned();
+                    self.found(path, at, "not_chained", message);
+                }
+            }
+            Some(last) if seq > last.seq.saturating_add(1) => {
+                let missing = seq - last.seq - 1;
+                let message = format!("{seq} follows {}: {missing} lines are missing", last.seq);
+                self.found(path, at, "missing", message);
+            }
+            Some(last) if seq <= last.seq => {
+                let message = format!("{seq} follows {}: not in their order", last.seq);
+                self.found(path, at, "disorder", message);
+            }
+            Some(last) if link.prev != last.hash => {
+                let message = "does not hold the hash of the line before".to_owned();
+                self.found(path, at, "not_chained", message);
+            }
+            Some(_) => {}
+        }
+        match &*link.event {
+            "audit_broken" => {
+                let reason = link.reason.as_deref().unwrap_or_default();
+                let message = format!("realmgate found the log broken here: {reason}");
+                self.found(path, at, "was_broken", message);
+            }
+            "audit_lost" => {
+                let message = "denials were too many to be written here".to_owned();
+                self.note(path, at, "lost", message);
+            }
+            _ => {}
+        }
+        for (place, is_there) in self
+            .head
+            .iter_mut()
+            .map(|(_, head, is_there)| (head, is_there))
+            .chain(self.noted.iter_mut().map(|(noted, there)| (noted, there)))
+        {
+            *is_there |= *place == link.position() && link.is_whole;
+        }
+        self.report.last = Some(link.position());
+        self.report.lines += 1;
+    }
+
+    /// Gives up on what is no line.
+    fn settle(&mut self) {
+        if let Some((file, line, _)) = self.unread.take() {
+            let message = "is no line of a log".to_owned();
+            self.found(&file, Some(line), "not_a_line", message);
+        }
+    }
+
+    fn torn(&mut self, path: &Path, number: u64, bytes: usize) {
+        let message = format!("{bytes} bytes of a line that was never finished, as after a crash");
+        self.note(path, Some(number), "torn", message);
+    }
+
+    fn end(&mut self, path: &Path) {
+        self.settle();
+        let last = self.report.last.unwrap_or(Position::START);
+        for (noted, is_there) in std::mem::take(&mut self.noted) {
+            if !is_there {
+                let message = format!("the line {noted} is not here");
+                self.found(path, None, "not_there", message);
+            }
+        }
+        let Some((head_file, head, is_there)) = self.head.take() else {
+            return;
+        };
+        let first = self.report.first.map_or(1, |first| first.seq);
+        let is_before = head.seq.checked_add(1) == Some(first)
+            && self.before_first.is_none_or(|before| before == head.hash);
+        if last.seq < head.seq {
+            let missing = head.seq - last.seq;
+            let message = format!(
+                "ends at {}, the head says {}: {missing} lines are cut off",
+                last.seq, head.seq
+            );
+            self.found(path, None, "cut", message);
+        } else if !is_there && !is_before {
+            let message = format!("names a line {head} that is not here");
+            self.found(&head_file, None, "other_head", message);
+        } else if last.seq > head.seq {
+            let more = last.seq - head.seq;
+            let message = format!("{more} lines after the head, as after a crash");
+            self.note(path, None, "after_head", message);
+        }
+    }
+}
+
+fn push(
+    to: &mut Vec<Finding>,
+    file: &Path,
+    line: Option<u64>,
+    code: &'static str,
+    message: String,
+) {
+    if to.len() < FINDINGS {
+        to.push(Finding {
+            file: file.into(),
+            line,
+            code,
+            message,
+        });
+    }
+}

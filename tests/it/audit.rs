@@ -1,0 +1,455 @@
+//! The audit log of a running realmgate, beside its commands, and what becomes of it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::harness::{Caller, Gate, Upstream, get, realmgate, routes, send, stderr, stdout, until};
+
+/// A realmgate with an audit log, and the upstream of its routes.
+struct Scene {
+    gate: Gate,
+    _upstream: Upstream,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn start(more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::start();
+        let file = folder.path().join("audit.jsonl");
+        let gate = Gate::start(&format!(
+            "[audit]\nfile = \"{}\"\n{more}\n{}",
+            file.display(),
+            routes(upstream.address)
+        ));
+        Self {
+            gate,
+            _upstream: upstream,
+            folder,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("audit.jsonl")
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path()).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Returns the lines of an event.
+    fn of(&self, event: &str) -> Vec<Value> {
+        let mut events = self.events();
+        events.retain(|it| it["event"] == event);
+        events
+    }
+
+    fn wait_for(&self, event: &str, count: usize) {
+        until(event, || self.of(event).len() >= count);
+    }
+
+    /// Runs `audit verify` and returns its exit code and what it says.
+    fn verify(&self, files: &[PathBuf]) -> (i32, Value) {
+        let output = realmgate(&["audit", "verify", "--json"])
+            .args(files)
+            .output()
+            .unwrap();
+        let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        (output.status.code().unwrap(), report)
+    }
+
+    #[track_caller]
+    fn assert_fine(&self) -> Value {
+        let (code, report) = self.verify(&[self.path()]);
+        assert_eq!(code, 0, "{report}");
+        report
+    }
+
+    fn rest(&self, by: &Caller, method: &str, path: &str, body: &str) -> u16 {
+        let fields = format!("{}Content-Type: application/json\r\n", by.fields());
+        send(self.gate.service, method, path, &fields, body).status
+    }
+}
+
+#[test]
+fn what_is_done_to_identities_is_written_with_who_did_it() {
+    let scene = Scene::start("");
+    let admin = scene.gate.register("root", "ungleich-admin");
+    let uid = fs::metadata("/proc/self").map(|it| std::os::unix::fs::MetadataExt::uid(&it));
+    assert_eq!(
+        scene.of("identity_created")[0]["actor"]["uid"],
+        uid.unwrap()
+    );
+    let body = r#"{"name":"bílling","realm":"payments"}"#;
+    assert_eq!(scene.rest(&admin, "POST", "/ungleichotp/", body), 201);
+    let created = scene.of("identity_created").pop().unwrap();
+    assert_eq!(created["subject"]["name"], "bílling");
+    assert_eq!(created["actor"]["name"], "root");
+    assert_eq!(created["actor"]["realm"], "ungleich-admin");
+    assert_eq!(created["source"], "127.0.0.1");
+    assert_eq!(created["door"], "rest");
+    let path = format!("/ungleichotp/{}/", created["id"]);
+    let body = r#"{"name":"invoices"}"#;
+    assert_eq!(scene.rest(&admin, "PATCH", &path, body), 200);
+    let renamed = &scene.of("identity_renamed")[0];
+    assert_eq!(renamed["was"]["name"], "bílling");
+    assert_eq!(renamed["subject"]["name"], "invoices");
+    for (command, event) in [
+        ("rotate", "identity_rotated"),
+        ("disable", "identity_disabled"),
+        ("enable", "identity_enabled"),
+        ("unthrottle", "identity_unthrottled"),
+        ("set", "identity_changed"),
+    ] {
+        let args = [
+            "identity", command, "--name", "invoices", "--realm", "payments",
+        ];
+        assert!(scene.gate.run(&args).status.success(), "{command}");
+        let events = scene.of(event);
+        assert_eq!(events.len(), 1, "{event}");
+        assert_eq!(events[0]["subject"]["name"], "invoices");
+    }
+    assert_eq!(scene.rest(&admin, "DELETE", &path, ""), 204);
+    assert_eq!(scene.of("identity_deleted")[0]["actor"]["name"], "root");
+    let rotated = scene.gate.run(&["key", "rotate"]);
+    let rotated: Value = serde_json::from_slice(&rotated.stdout).unwrap();
+    assert_eq!(scene.of("key_rotated")[0]["key"], rotated["key"]);
+    // What was not done is not there.
+    assert_eq!(scene.rest(&admin, "DELETE", &path, ""), 404);
+    assert_eq!(scene.of("identity_deleted").len(), 1);
+    scene.assert_fine();
+}
+
+#[test]
+fn each_denial_has_its_cause_and_no_token_is_in_the_log() {
+    let scene = Scene::start("");
+    let caller = scene.gate.register("billing", "payments");
+    let nobody = Caller {
+        name: "no\u{1b}[31mbody".to_owned(),
+        ..caller.clone()
+    };
+    let wrong = caller.wrong_token();
+    get(scene.gate.gateway, "/x", &caller.fields_with(&wrong));
+    get(scene.gate.gateway, "/x", "");
+    get(scene.gate.gateway, "/ops", &caller.fields());
+    get(scene.gate.gateway, "/x", "X-Auth-Name: a\r\n");
+    let fields = format!("X-Auth-Realm: r\r\nX-Auth-Token: {wrong}\r\n");
+    get(
+        scene.gate.service,
+        "/forward-auth",
+        &format!("X-Auth-Name: caf\u{e9}\r\n{fields}"),
+    );
+    get(
+        scene.gate.service,
+        "/ungleichotp/",
+        &nobody.fields().replace('\u{1b}', "?"),
+    );
+    let expected = [
+        ("wrong_token", "proxy"),
+        ("no_credential", "proxy"),
+        ("not_allowed", "proxy"),
+        ("malformed_credential", "proxy"),
+        ("unknown_principal", "forward-auth"),
+        ("unknown_principal", "rest"),
+    ];
+    scene.wait_for("denied", expected.len());
+    let denied = scene.of("denied");
+    let found: Vec<_> = denied
+        .iter()
+        .map(|it| (it["reason"].as_str().unwrap(), it["door"].as_str().unwrap()))
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(denied[0]["route"], "all");
+    assert_eq!(denied[2]["route"], "ops");
+    assert_eq!(denied[0]["source"], "127.0.0.1");
+    assert_eq!(denied[0]["subject"]["name"], "billing");
+    assert_eq!(denied[4]["subject"]["name"], "caf\u{e9}");
+    scene.assert_fine();
+    let text = fs::read_to_string(scene.path()).unwrap();
+    assert!(
+        text.bytes().all(|it| matches!(it, b'\n' | b' '..=b'~')),
+        "{text}"
+    );
+    for secret in [&caller.seed, &wrong, &caller.token()] {
+        assert!(!text.contains(&format!("\"{secret}\"")), "{text}");
+    }
+}
+
+#[test]
+fn attack_is_told_once() {
+    let scene = Scene::start("[throttle]\ndelay = \"1h\"\nlongest_delay = \"1h\"\n");
+    let caller = scene.gate.register("billing", "payments");
+    let wrong = caller.fields_with(&caller.wrong_token());
+    for _ in 0..8 {
+        get(scene.gate.gateway, "/x", &wrong);
+    }
+    scene.wait_for("denied", 8);
+    let attacked = scene.of("principal_attacked");
+    assert_eq!(attacked.len(), 1);
+    assert_eq!(attacked[0]["subject"]["name"], "billing");
+    assert_eq!(attacked[0]["delay"], 3600);
+    let figures = get(scene.gate.service, "/metrics", "").body;
+    let expected = "realmgate_throttle_attacks_total{whom=\"principal\"} 1\n";
+    assert!(figures.contains(expected), "{figures}");
+}
+
+#[test]
+fn flood_of_denials_is_bounded_and_counted() {
+    let scene = Scene::start("denials_per_second = 5\n");
+    let address = scene.gate.gateway;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..50).for_each(|_| drop(get(address, "/x", ""))));
+        }
+    });
+    // A change is not held up by it, and says how many there were.
+    scene.gate.register("billing", "payments");
+    let sum = || {
+        let lost = scene.of("audit_lost");
+        let lost: u64 = lost.iter().map(|it| it["lost"].as_u64().unwrap()).sum();
+        (scene.of("denied").len() as u64, lost)
+    };
+    until("all are counted", || {
+        let (denied, lost) = sum();
+        denied + lost == 200
+    });
+    assert!(sum().1 > 100, "{:?}", sum());
+    let report = scene.assert_fine();
+    assert_eq!(report["notes"][0]["code"], "lost");
+    let figures = get(scene.gate.service, "/metrics", "").body;
+    let expected = format!("realmgate_audit_lost_total {}\n", sum().1);
+    assert!(figures.contains(&expected), "{expected}{figures}");
+}
+
+#[test]
+fn rotated_file_is_given_up_at_sighup_and_the_chain_goes_on() {
+    let scene = Scene::start("");
+    scene.gate.register("one", "payments");
+    let rotated = scene.folder.path().join("audit.jsonl.1");
+    scene.wait_for("serve_started", 1);
+    fs::rename(scene.path(), &rotated).unwrap();
+    scene.gate.signal("HUP");
+    until("a new file", || scene.path().exists());
+    scene.wait_for("config_reloaded", 1);
+    assert_eq!(scene.events()[0]["event"], "audit_continued");
+    scene.gate.register("two", "payments");
+    let (code, report) = scene.verify(&[rotated.clone(), scene.path()]);
+    assert_eq!(
+        (code, report["notes"].as_array().unwrap().len()),
+        (0, 0),
+        "{report}"
+    );
+    let (code, _) = scene.verify(&[scene.path(), rotated.clone()]);
+    assert_eq!(code, 2);
+    // Its end is held by the next file.
+    let text = fs::read_to_string(&rotated).unwrap();
+    let cut = text.trim_end().rsplit_once('\n').unwrap().0;
+    fs::write(&rotated, format!("{cut}\n")).unwrap();
+    let (code, report) = scene.verify(&[rotated, scene.path()]);
+    assert_eq!((code, &report["breaks"][0]["code"]), (1, &"missing".into()));
+}
+
+#[test]
+fn refused_configuration_is_told() {
+    let scene = Scene::start("");
+    let text = fs::read_to_string(scene.gate.config()).unwrap();
+    fs::write(scene.gate.config(), format!("{text}nonsense = 1\n")).unwrap();
+    scene.gate.signal("HUP");
+    scene.wait_for("config_refused", 1);
+    let refused = &scene.of("config_refused")[0];
+    assert!(
+        refused["detail"].as_str().unwrap().contains("nonsense"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn processes_at_the_same_time_make_one_chain() {
+    let scene = Scene::start("denials_per_second = 100000\n");
+    let address = scene.gate.gateway;
+    thread::scope(|scope| {
+        scope.spawn(|| (0..100).for_each(|_| drop(get(address, "/x", ""))));
+        for n in 0..3 {
+            let scene = &scene;
+            scope.spawn(move || {
+                for m in 0..4 {
+                    scene.gate.register(&format!("name-{n}-{m}"), "payments");
+                }
+            });
+        }
+    });
+    assert_eq!(scene.of("identity_created").len(), 12);
+    scene.wait_for("denied", 100);
+    scene.assert_fine();
+}
+
+#[test]
+fn killed_process_leaves_a_log_that_is_fine_and_goes_on() {
+    let mut scene = Scene::start("denials_per_second = 100000\n");
+    for round in 1..=3 {
+        let address = scene.gate.gateway;
+        let flood = thread::spawn(move || {
+            let mut socket = std::net::TcpStream::connect(address).unwrap();
+            for _ in 0..10_000 {
+                let request = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+                if std::io::Write::write_all(&mut socket, request).is_err()
+                    || crate::harness::read_message(&mut socket).is_none()
+                {
+                    return;
+                }
+            }
+        });
+        let name = format!("name-{round}");
+        scene.gate.register(&name, "payments");
+        let before = scene.of("denied").len();
+        scene.wait_for("denied", before + 1);
+        scene.gate = scene.gate.restart();
+        flood.join().unwrap();
+        scene.assert_fine();
+        // What was answered is there.
+        let created = scene.of("identity_created");
+        assert!(created.iter().any(|it| it["subject"]["name"] == *name));
+    }
+    scene.wait_for("serve_started", 4);
+    scene.assert_fine();
+}
+
+#[test]
+fn end_is_written_after_everything_else() {
+    let mut scene = Scene::start("");
+    get(scene.gate.gateway, "/x", "");
+    scene.gate.signal("TERM");
+    scene.gate.child.wait().unwrap();
+    let events = scene.events();
+    assert_eq!(events.last().unwrap()["event"], "serve_ended");
+    assert_eq!(scene.of("denied").len(), 1);
+    let pid = scene.gate.child.id();
+    assert_eq!(scene.of("serve_started")[0]["pid"], pid);
+    scene.assert_fine();
+}
+
+#[test]
+fn cut_end_and_altered_line_are_told_by_exit_code_and_place() {
+    let scene = Scene::start("");
+    for name in ["a", "b", "c"] {
+        scene.gate.register(name, "payments");
+    }
+    scene.gate.signal("STOP");
+    let text = fs::read_to_string(scene.path()).unwrap();
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
+    fs::write(scene.path(), lines[..lines.len() - 1].concat()).unwrap();
+    let path = scene.path().display().to_string();
+    let output = realmgate(&["audit", "verify", &path]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stdout(&output).contains("1 lines are cut off (cut)"),
+        "{}",
+        stdout(&output)
+    );
+    fs::write(scene.path(), text.replacen("\"b\"", "\"x\"", 1)).unwrap();
+    let line = lines
+        .iter()
+        .position(|line| line.contains("\"b\""))
+        .unwrap()
+        + 1;
+    let altered = format!("audit.jsonl:{line}: is not as it was written (altered)");
+    let output = realmgate(&["audit", "verify", &path]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains(&altered), "{}", stdout(&output));
+    let output = realmgate(&["audit", "verify", "/nowhere"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    scene.gate.signal("CONT");
+}
+
+#[test]
+fn log_that_cannot_be_written_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    let text =
+        crate::harness::configuration(folder.path(), "[audit]\nfile = \"/nowhere/audit.jsonl\"\n");
+    fs::write(&config, text).unwrap();
+    let config = config.display().to_string();
+    for command in [
+        &["serve"][..],
+        &["init"],
+        &["identity", "create", "--name", "a", "--realm", "r"],
+    ] {
+        let mut args = vec!["--config", &config];
+        args.extend(command);
+        let output = realmgate(&args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("audit.file /nowhere/audit.jsonl"),
+            "{}",
+            stderr(&output)
+        );
+        assert!(!folder.path().join("realmgate.db").exists());
+    }
+}
+
+#[test]
+fn nothing_is_changed_while_the_log_cannot_be_written() {
+    let scene = Scene::start("");
+    let admin = scene.gate.register("root", "ungleich-admin");
+    let create = |name: &str| {
+        let body = format!("{{\"name\":\"{name}\",\"realm\":\"payments\"}}");
+        scene.rest(&admin, "POST", "/ungleichotp/", &body)
+    };
+    // A file that takes nothing, as that of a full disk.
+    let kept = scene.folder.path().join("kept");
+    fs::rename(scene.path(), &kept).unwrap();
+    std::os::unix::fs::symlink("/dev/full", scene.path()).unwrap();
+    get(scene.gate.gateway, "/x", "");
+    until("it is noticed", || {
+        get(scene.gate.service, "/metrics", "")
+            .body
+            .contains("realmgate_audit_failing 1\n")
+    });
+    assert_eq!(create("one"), 503);
+    let list = scene.gate.run(&["identity", "list"]);
+    assert!(!stdout(&list).contains("\"one\""), "{}", stdout(&list));
+    fs::remove_file(scene.path()).unwrap();
+    fs::rename(&kept, scene.path()).unwrap();
+    until("it is written again", || {
+        get(scene.gate.service, "/metrics", "")
+            .body
+            .contains("realmgate_audit_failing 0\n")
+    });
+    assert_eq!(create("two"), 201);
+    // The denial that could not be written is counted.
+    assert_eq!(scene.of("audit_lost").len(), 1);
+    scene.assert_fine();
+}
+
+#[test]
+fn replaced_process_and_the_new_one_write_into_one_chain() {
+    let scene = Scene::start("");
+    let old = scene.gate.pid();
+    scene.gate.signal("USR2");
+    until("the new one", || scene.gate.pid() != old);
+    scene.wait_for("serve_ended", 1);
+    assert_eq!(scene.of("serve_ended")[0]["reason"], "replaced");
+    assert_eq!(scene.of("serve_started").len(), 2);
+    scene.gate.register("billing", "payments");
+    scene.assert_fine();
+}
+
+#[test]
+fn without_the_line_there_is_no_log() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    gate.register("billing", "payments");
+    let folder = gate.config().parent().unwrap().to_owned();
+    let mut listed = Command::new("ls");
+    let names = stdout(&listed.arg(folder).output().unwrap());
+    assert!(!names.contains("audit"), "{names}");
+}
