@@ -1,4 +1,4 @@
-.PHONY: demo test transcripts lint fuzz release setup
+.PHONY: demo test transcripts lint fuzz bench release setup
 
 # How long each target is fuzzed.
 FUZZ_SECONDS ?= 60
@@ -34,6 +34,11 @@ lint:
 fuzz:
 	scripts/setup fuzz
 	scripts/fuzz $(FUZZ_SECONDS)
+
+# What each door costs beside nginx, HAProxy, Envoy, Traefik, Caddy and Pingora: tables, and docs/performance.md.
+bench:
+	scripts/setup bench
+	bench/all
 
 # The binary to deploy: target/release/realmgate.
 release: setup

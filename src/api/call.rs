@@ -14,6 +14,8 @@ use crate::auth::UnixTime;
 pub(super) struct Call {
     /// Its method.
     pub(super) method: Method,
+    /// The query of its path; empty without one.
+    pub(super) query: String,
     /// Its header fields.
     pub(super) headers: HeaderMap,
     /// Its body.
@@ -57,6 +59,7 @@ impl Call {
         let body = Body::parse(&parts.headers, bytes).await?;
         let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         Ok(Self {
+            query: parts.uri.query().unwrap_or_default().to_owned(),
             method: parts.method,
             headers: parts.headers,
             body,

@@ -12,10 +12,11 @@ use super::caller::{Resource, admit};
 use super::change::{Author, finish};
 use super::field::Kind;
 use super::metadata;
+use super::page::Page;
 use super::wire::{Answer, Errors, Spacing};
 use crate::auth::{
     Capability, Change, ChangeError, Identity, IdentityId, NewIdentity, Permit, Policy, Principal,
-    Seed, StoreError, Terms,
+    Seed, Selection, StoreError, Terms,
 };
 use crate::telemetry::audit;
 
@@ -52,7 +53,10 @@ async fn run_collection(api: &Api, call: &Call) -> Result<Answer, Answer> {
     match call.method {
         Method::GET | Method::HEAD => {
             permit(api, call, Capability::List).await?;
-            list(api).await
+            match Page::read(&call.query)? {
+                Some(page) => part(api, &page).await,
+                None => list(api).await,
+            }
         }
         Method::POST => {
             let permit = permit(api, call, Capability::Create).await?;
@@ -111,25 +115,53 @@ fn describe(api: &Api, name: &str, method: &str) -> Answer {
     metadata::describe(name, method, api.credential_headers.name_chars)
 }
 
+/// Lists all, a page at a time from the store.
 async fn list(api: &Api) -> Result<Answer, Answer> {
+    let everything = Selection::default();
     let mut body = "[".to_owned();
     let mut after = IdentityId(i64::MIN);
     loop {
-        let page = api.authority.store().identities(after, PAGE).await;
+        let store = api.authority.store();
+        let page = store.identities(&everything, after, PAGE).await;
         let page = page.map_err(|error| failed(&error))?;
-        for identity in &page {
-            if body.len() > 1 {
-                body.push(',');
-            }
-            body.push_str(&shape(identity, api.reveal_seeds)?);
-            after = identity.id;
-        }
+        after = write(api, &mut body, &page)?.unwrap_or(after);
         if page.len() < PAGE as usize {
             break;
         }
     }
     body.push(']');
     Ok(Answer::json(StatusCode::OK, body))
+}
+
+/// Lists the part that was asked for, and says where the next one is.
+async fn part(api: &Api, page: &Page) -> Result<Answer, Answer> {
+    let store = api.authority.store();
+    // One more tells whether there is a next part.
+    let found = store.identities(&page.selection, page.after, page.first + 1);
+    let found = found.await.map_err(|error| failed(&error))?;
+    let first = page.first as usize;
+    let shown = found.get(..first).unwrap_or(&found);
+    let mut body = "[".to_owned();
+    let last = write(api, &mut body, shown)?;
+    body.push(']');
+    let next = last.filter(|_| found.len() > first);
+    let link = next.and_then(|last| page.next(last));
+    Ok(Answer::json(StatusCode::OK, body).next(link))
+}
+
+/// Writes identities behind those that are there; returns the number of the last.
+fn write(
+    api: &Api,
+    body: &mut String,
+    identities: &[Arc<Identity>],
+) -> Result<Option<IdentityId>, Answer> {
+    for identity in identities {
+        if body.len() > 1 {
+            body.push(',');
+        }
+        body.push_str(&shape(identity, api.reveal_seeds)?);
+    }
+    Ok(identities.last().map(|identity| identity.id))
 }
 
 /// Registers an identity with a new seed and shows it, this once.

@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod identities;
 mod json;
 mod metadata;
+mod page;
 mod root;
 mod verify;
 mod wire;

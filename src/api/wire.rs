@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use axum::response::Response;
-use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY};
+use http::header::{ALLOW, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use serde::Serialize;
@@ -26,6 +26,7 @@ pub(super) struct Answer {
     body: Option<String>,
     spacing: Spacing,
     retry_after: Option<u64>,
+    next: Option<HeaderValue>,
 }
 
 impl Answer {
@@ -42,6 +43,7 @@ impl Answer {
             body: Some(body),
             spacing: Spacing::Compact,
             retry_after: None,
+            next: None,
         }
     }
 
@@ -52,6 +54,7 @@ impl Answer {
             body: None,
             spacing: Spacing::Compact,
             retry_after: None,
+            next: None,
         }
     }
 
@@ -140,6 +143,12 @@ impl Answer {
         Self::json(StatusCode::BAD_REQUEST, body)
     }
 
+    /// Says where the next part of a list is.
+    pub(super) fn next(mut self, link: Option<HeaderValue>) -> Self {
+        self.next = link;
+        self
+    }
+
     /// Adds `Retry-After` (RFC 9110 §10.2.3), rounded up to whole seconds.
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
@@ -156,6 +165,9 @@ impl Answer {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(next) = self.next {
+            headers.insert(LINK, next);
         }
         if self.body.is_some() {
             headers.insert(CONTENT_TYPE, JSON);

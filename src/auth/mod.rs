@@ -32,7 +32,7 @@ pub use replay::Spent;
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
     Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
-    Previous, Recall, State, Store, StoreError, Terms,
+    Previous, Recall, Selection, State, Store, StoreError, Terms,
 };
 pub use throttle::{Delay, Scope, Slowed, ThrottleRecord, ThrottleSettings};
 pub use time::UnixTime;

@@ -137,6 +137,15 @@ pub struct Change {
     pub is_pardoned: bool,
 }
 
+/// Which identities are meant; what is none does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Those in this realm.
+    pub realm: Option<Box<str>>,
+    /// Those whose names begin with this.
+    pub name: Option<Box<str>>,
+}
+
 /// What memory says of a principal, without asking the database.
 #[derive(Clone, Debug)]
 pub enum Recall {
@@ -173,12 +182,13 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError>;
 
-    /// Returns the identities with the lowest numbers above `after`, at most `limit`, in order.
+    /// Returns of the selected identities those with the lowest numbers above `after`, at most `limit`, in order.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn identities(
         &self,
+        selection: &Selection,
         after: IdentityId,
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError>;

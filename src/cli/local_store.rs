@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::error::CliError;
 use super::{load, runtime};
-use crate::auth::{Identity, IdentityId, Principal, Store, UnixTime};
+use crate::auth::{Identity, IdentityId, Principal, Selection, Store, UnixTime};
 use crate::config::Config;
 use crate::store;
 use crate::telemetry::audit::{self, Actor, Event, Kind};
@@ -60,8 +60,9 @@ impl LocalStore {
         mut visit: impl FnMut(&Identity) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let mut after = IdentityId(i64::MIN);
+        let everything = Selection::default();
         loop {
-            let page = self.store.identities(after, PAGE).await?;
+            let page = self.store.identities(&everything, after, PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };

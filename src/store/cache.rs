@@ -28,7 +28,7 @@ use super::outage::Outage;
 use super::sqlite::{Loaded, Sqlite};
 use crate::auth::{
     Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
-    Principal, PrincipalRef, Recall, Step, Store, StoreError, UnixTime,
+    Principal, PrincipalRef, Recall, Selection, Step, Store, StoreError, UnixTime,
 };
 
 pub use options::CacheOptions;
@@ -145,10 +145,11 @@ impl Store for Cached {
 
     async fn identities(
         &self,
+        selection: &Selection,
         after: IdentityId,
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        self.inner.database.page(after, limit).await
+        self.inner.database.page(selection, after, limit).await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_sqlite::Pool;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior};
 
 use super::changes::{Seq, Tail, last_seq, trim};
 use super::figures::DatabaseCounts;
@@ -17,7 +17,7 @@ use super::rows::{
 use super::seal::SealingKey;
 use crate::auth::{
     Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal, Seed,
-    State, StoreError, UnixTime,
+    Selection, State, StoreError, UnixTime,
 };
 
 /// The longest that an import may take: a million rows are a minute's work.
@@ -87,15 +87,39 @@ impl Sqlite {
 
     pub(super) async fn page(
         &self,
+        selection: &Selection,
         after: IdentityId,
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
         let ring = Arc::clone(&self.ring);
+        let Selection { realm, name } = selection.clone();
         self.read(move |connection| {
-            let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE id > ?1 ORDER BY id LIMIT ?2");
+            // No name goes on with the last of all characters.
+            let end = name.as_ref().map(|name| format!("{name}\u{10ffff}"));
+            let mut values: Vec<&dyn ToSql> = vec![&after.0, &limit];
+            // The plus keeps SQLite from walking along the numbers until enough of them fit.
+            let which = match (&realm, &name, &end) {
+                (Some(realm), Some(name), Some(end)) => {
+                    values.extend([realm as &dyn ToSql, name, end]);
+                    "realm = ?3 AND name >= ?4 AND name < ?5 AND +id > ?1 ORDER BY +id"
+                }
+                (None, Some(name), Some(end)) => {
+                    values.extend([name as &dyn ToSql, end]);
+                    "name >= ?3 AND name < ?4 AND +id > ?1 ORDER BY +id"
+                }
+                (Some(realm), ..) => {
+                    values.push(realm);
+                    "realm = ?3 AND +id > ?1 ORDER BY +id"
+                }
+                (None, ..) => "id > ?1 ORDER BY id",
+            };
+            let sql = format!(
+                "SELECT {COLUMNS} FROM {TABLES}
+                    WHERE id IN (SELECT id FROM identity WHERE {which} LIMIT ?2) ORDER BY id"
+            );
             connection
                 .prepare_cached(&sql)?
-                .query_map((after.0, limit), |row| identity(row, &ring))?
+                .query_map(&*values, |row| identity(row, &ring))?
                 .map(|identity| identity.map(Arc::new))
                 .collect()
         })

@@ -144,3 +144,63 @@ fn health_and_readiness_answer_anyone() {
         assert_eq!((reply.status, &*reply.body), (200, expected));
     }
 }
+
+#[test]
+fn list_comes_in_parts_for_who_asks_and_whole_for_who_does_not() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    for (name, realm) in [
+        ("a1", "x"),
+        ("b", "x"),
+        ("a2", "y"),
+        ("a3", "x"),
+        ("A4", "x"),
+    ] {
+        gate.register(name, realm);
+    }
+    let get = |path: &str| send(gate.service, "GET", path, &admin.fields(), "");
+    let names = |reply: &crate::harness::Reply| -> Vec<String> {
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        let all: Vec<serde_json::Value> = serde_json::from_str(&reply.body).unwrap();
+        let names = all.iter().map(|it| it["name"].as_str().unwrap().to_owned());
+        names.collect()
+    };
+    let mut path = "/ungleichotp/?first=2".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let reply = get(&path);
+        let part = names(&reply);
+        assert!(!part.is_empty() && part.len() <= 2);
+        seen.extend(part);
+        let Some(link) = reply.field("Link") else {
+            break;
+        };
+        let next = link.strip_prefix('<').unwrap();
+        path = next.strip_suffix(">; rel=\"next\"").unwrap().to_owned();
+    }
+    assert_eq!(seen, ["admin", "a1", "b", "a2", "a3", "A4"]);
+    for (query, expected) in [
+        ("first=9&realm=x", &["a1", "b", "a3", "A4"][..]),
+        ("first=9&name=a", &["admin", "a1", "a2", "a3"]),
+        ("first=9&name=a&realm=x", &["a1", "a3"]),
+        ("first=1&name=a&realm=x&after=2", &["a3"]),
+        ("first=9&name=%25", &[]),
+        ("first=9&realm=X", &[]),
+        // What the old server did not know, it did not see.
+        (
+            "limit=1&name=a&after=x",
+            &["admin", "a1", "b", "a2", "a3", "A4"],
+        ),
+    ] {
+        let reply = get(&format!("/ungleichotp/?{query}"));
+        assert_eq!(names(&reply), expected, "{query}");
+        assert_eq!(reply.field("Link"), None, "{query}");
+    }
+    for query in ["first=0", "first=1001", "first=x", "first=1&after=x"] {
+        assert_eq!(
+            get(&format!("/ungleichotp/?{query}")).status,
+            400,
+            "{query}"
+        );
+    }
+}

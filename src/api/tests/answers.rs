@@ -191,7 +191,12 @@ impl Store for Silent {
         Err(StoreError::Timeout)
     }
 
-    async fn identities(&self, _: IdentityId, _: u32) -> Result<Vec<Arc<Identity>>, StoreError> {
+    async fn identities(
+        &self,
+        _: &crate::auth::Selection,
+        _: IdentityId,
+        _: u32,
+    ) -> Result<Vec<Arc<Identity>>, StoreError> {
         Err(StoreError::Timeout)
     }
 

@@ -61,7 +61,12 @@ impl Store for Memory {
         unreachable!()
     }
 
-    async fn identities(&self, _: IdentityId, _: u32) -> Result<Vec<Arc<Identity>>, StoreError> {
+    async fn identities(
+        &self,
+        _: &crate::auth::Selection,
+        _: IdentityId,
+        _: u32,
+    ) -> Result<Vec<Arc<Identity>>, StoreError> {
         unreachable!()
     }
 

@@ -1,0 +1,110 @@
+//! Parts of the list: what the old API did not have, and its clients never ask for.
+
+use std::ops::RangeInclusive;
+
+use form_urlencoded::Serializer;
+use http::HeaderValue;
+
+use super::wire::Answer;
+use crate::auth::{IdentityId, Selection};
+
+/// How many identities a part may have.
+const FIRST: RangeInclusive<u32> = 1..=1000;
+
+/// A part of the list: at most `first` of what is selected, with numbers above `after`.
+pub(super) struct Page {
+    pub(super) first: u32,
+    pub(super) after: IdentityId,
+    pub(super) selection: Selection,
+}
+
+impl Page {
+    /// Reads `first`, and with it `after`, `realm` (the whole of it) and `name` (its beginning); none without
+    /// `first`, when the others mean nothing, as they never did.
+    ///
+    /// # Errors
+    /// The answer, 400: `first` is not 1 to 1000, or `after` no number.
+    pub(super) fn read(query: &str) -> Result<Option<Self>, Answer> {
+        let value = |wanted: &str| {
+            form_urlencoded::parse(query.as_bytes())
+                .filter(|(key, _)| key == wanted)
+                .last()
+                .map(|(_, value)| value)
+        };
+        let Some(first) = value("first") else {
+            return Ok(None);
+        };
+        let first = first.parse().ok().filter(|first| FIRST.contains(first));
+        let first = first.ok_or_else(|| Answer::bad_body("first: expected 1 to 1000."))?;
+        let after = match value("after") {
+            None => i64::MIN,
+            Some(after) => after
+                .parse()
+                .map_err(|_| Answer::bad_body("after: expected the number of an identity."))?,
+        };
+        let text = |key| value(key).filter(|it| !it.is_empty());
+        Ok(Some(Self {
+            first,
+            after: IdentityId(after),
+            selection: Selection {
+                realm: text("realm").map(|realm| realm.as_ref().into()),
+                name: text("name").map(|name| name.as_ref().into()),
+            },
+        }))
+    }
+
+    /// Returns `Link` (RFC 8288) to the part after the identity `last`.
+    pub(super) fn next(&self, last: IdentityId) -> Option<HeaderValue> {
+        let mut query = Serializer::new(String::new());
+        query.append_pair("first", &self.first.to_string());
+        query.append_pair("after", &last.0.to_string());
+        for (key, value) in [
+            ("realm", &self.selection.realm),
+            ("name", &self.selection.name),
+        ] {
+            if let Some(value) = value {
+                query.append_pair(key, value);
+            }
+        }
+        let query = query.finish();
+        format!("</ungleichotp/?{query}>; rel=\"next\"")
+            .try_into()
+            .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_keys_mean_nothing_without_first() {
+        for query in ["", "limit=1", "name=a&realm=b&after=x", "page=2"] {
+            assert!(matches!(Page::read(query), Ok(None)), "{query}");
+        }
+    }
+
+    #[test]
+    fn first_is_bounded_and_after_a_number() {
+        for query in [
+            "first=0",
+            "first=1001",
+            "first=x",
+            "first=",
+            "first=1&after=x",
+        ] {
+            assert!(Page::read(query).is_err(), "{query}");
+        }
+        for (query, first) in [("first=1", 1), ("first=1000&after=-1", 1000)] {
+            assert_eq!(Page::read(query).ok().flatten().unwrap().first, first);
+        }
+    }
+
+    #[test]
+    fn link_keeps_what_was_asked() {
+        let page = Page::read("first=2&realm=a+b&name=%22%3E");
+        let link = page.ok().flatten().unwrap().next(IdentityId(7)).unwrap();
+        let expected = "</ungleichotp/?first=2&after=7&realm=a+b&name=%22%3E>; rel=\"next\"";
+        assert_eq!(link, expected);
+    }
+}
