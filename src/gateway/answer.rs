@@ -5,7 +5,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -80,15 +80,20 @@ impl Answer {
     /// # Errors
     /// The client is gone.
     pub(crate) async fn send(self, session: &mut Session) -> Result<()> {
-        let mut header = ResponseHeader::build_no_case(self.status, Some(self.fields.len() + 3))?;
+        // Its own type takes each name apart again.
+        let mut parts = Response::new(()).into_parts().0;
+        parts.status = self.status;
+        let fields = &mut parts.headers;
+        fields.reserve(self.fields.len() + 3);
         if !self.line.is_empty() {
-            header.insert_header(CONTENT_TYPE, PLAIN)?;
+            fields.insert(CONTENT_TYPE, PLAIN);
         }
-        header.insert_header(CONTENT_LENGTH, HeaderValue::from(self.line.len()))?;
-        header.insert_header(CACHE_CONTROL, NO_STORE)?;
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(self.line.len()));
+        fields.insert(CACHE_CONTROL, NO_STORE);
         for (name, value) in self.fields {
-            header.insert_header(name, value)?;
+            fields.insert(name, value);
         }
+        let header = ResponseHeader::from(parts);
         send(session, header, Bytes::from_static(self.line.as_bytes())).await
     }
 }
