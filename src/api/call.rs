@@ -9,6 +9,7 @@ use super::body::Body;
 use super::format::Format;
 use super::wire::Answer;
 use crate::auth::UnixTime;
+use crate::telemetry::NoteSlot;
 
 /// A request that has been read: what it asks and from where, but not yet who asks.
 pub(super) struct Call {
@@ -24,6 +25,8 @@ pub(super) struct Call {
     pub(super) source: Option<IpAddr>,
     /// When it came.
     pub(super) now: UnixTime,
+    /// Where it is noted what was decided on whoever asks.
+    pub(super) note: NoteSlot,
 }
 
 /// Reads a request, has it answered by `run`, and writes the answer of a resource that knows the
@@ -65,6 +68,7 @@ impl Call {
             body,
             source: source.map(|ConnectInfo(address)| address.ip()),
             now: UnixTime::from(SystemTime::now()),
+            note: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }

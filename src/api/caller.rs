@@ -11,7 +11,7 @@ use crate::auth::{
     Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Token, UnixTime,
 };
 use crate::headers::Scratch;
-use crate::telemetry::{self, Door, metrics};
+use crate::telemetry::{self, Door, Note, metrics};
 
 /// The names of a name, a realm and a token in a body.
 pub(super) type Names = [&'static str; 3];
@@ -58,12 +58,13 @@ pub(super) async fn admit(
         presented,
         source: call.source,
     };
-    decide(api, &attempt, policy, call.now)
-        .await
-        .map_err(|denial| answer(&denial))
+    let mut note = Note::default();
+    let decided = decide(api, &attempt, policy, call.now, &mut note).await;
+    call.note.set(note);
+    decided.map_err(|denial| answer(&denial))
 }
 
-/// Decides on an attempt and logs a denial.
+/// Decides on an attempt, notes it, and logs a denial.
 ///
 /// # Errors
 /// The denial.
@@ -72,19 +73,24 @@ pub(super) async fn decide(
     attempt: &Attempt<'_>,
     policy: &Policy,
     now: UnixTime,
+    note: &mut Note,
 ) -> Result<Permit, Denial> {
     let began = Instant::now();
     let decision = api.authority.decide(attempt, policy, now).await;
-    metrics().decided(Door::Rest, began.elapsed());
-    let denial = match decision {
+    let took = began.elapsed();
+    let (door, tally) = (Door::Rest, metrics().no_route());
+    let decided = match decision {
         Decision::Permit(permit) => {
-            metrics().permitted(Door::Rest, metrics().no_route(), &permit, now);
-            return Ok(permit);
+            telemetry::permitted(door, tally, attempt, &permit, now, note);
+            Ok(permit)
         }
-        Decision::Denial(denial) => denial,
+        Decision::Denial(denial) => {
+            telemetry::denied(door, tally, attempt, &denial, note);
+            Err(denial)
+        }
     };
-    telemetry::denied(Door::Rest, metrics().no_route(), attempt, &denial);
-    Err(denial)
+    telemetry::decided(door, took, note);
+    decided
 }
 
 /// Returns the answer to a caller who may not pass.

@@ -11,6 +11,7 @@ use super::field::Kind;
 use super::metadata;
 use super::wire::{Answer, Errors, Spacing};
 use crate::auth::{Attempt, Capability, Credential, Denial, Policy, Token};
+use crate::telemetry::Note;
 
 const ALLOW: &str = "POST, OPTIONS";
 
@@ -53,11 +54,13 @@ async fn check_subject(api: &Api, call: &Call) -> Result<Answer, Answer> {
     else {
         return Err(errors.answer(Spacing::Wide));
     };
+    // What is told of the request is who asks.
+    let mut note = Note::default();
     let attempt = Attempt {
         presented: Credential::new(&name, &realm, &token, limit).into(),
         source: call.source,
     };
-    match decide(api, &attempt, &Policy::Authenticated, call.now).await {
+    match decide(api, &attempt, &Policy::Authenticated, call.now, &mut note).await {
         Ok(_) => Ok(Answer::verified()),
         Err(Denial::Unavailable(_)) => Err(Answer::unavailable()),
         Err(_) => Err(Answer::not_allowed()),

@@ -54,6 +54,10 @@ pub(super) enum CliError {
     Overtaken,
     #[error("the event loop cannot be made")]
     Runtime(#[source] io::Error),
+    #[error("otlp.endpoint: traces cannot be sent there")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
+    #[error("log.access_file: cannot be opened")]
+    Telemetry(#[source] io::Error),
     #[error("{0}: cannot be read")]
     Read(PathBuf, #[source] io::Error),
     #[error("{0}: cannot be written")]
@@ -147,6 +151,8 @@ impl CliError {
             | Self::Runtime(_)
             | Self::Audit(_)
             | Self::Unaudited(_)
+            | Self::Telemetry(_)
+            | Self::Traces(_)
             | Self::Write(..)
             | Self::Demo(_) => 3,
         }

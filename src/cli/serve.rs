@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::gateway::Listeners;
 use crate::server::{Server, StartError};
 use crate::telemetry::audit::{self, Event, Kind};
-use crate::telemetry::metrics;
+use crate::telemetry::{Telemetry, metrics};
 use successor::{Program, ReplaceError};
 
 /// How long start and end wait for the audit log.
@@ -32,10 +32,15 @@ pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
     // Before another file can be in the place of this program's.
     let program = Program::of_this_process().map_err(CliError::Runtime)?;
     let config = load(path)?;
-    crate::telemetry::init(&config.log);
+    let telemetry = Telemetry::start(&config.log).map_err(CliError::Telemetry)?;
     audit::start(&config.audit)?;
     let runtime = runtime(config.server.threads)?;
-    let outcome = runtime.block_on(serve(args, path, config, &program));
+    if let Some(otlp) = &config.otlp {
+        let _entered = runtime.enter();
+        telemetry.trace(otlp)?;
+    }
+    let outcome = runtime.block_on(serve(args, path, config, &program, &telemetry));
+    telemetry.end_traces();
     // A reading that hangs must not keep the process.
     runtime.shutdown_background();
     outcome
@@ -46,6 +51,7 @@ async fn serve(
     path: Option<&Path>,
     config: Config,
     program: &Program,
+    telemetry: &Telemetry,
 ) -> Result<(), CliError> {
     // Before anything can be asked of us, so that no signal finds the default in force.
     let mut signals = Signals::listen()?;
@@ -104,7 +110,7 @@ async fn serve(
             () = signals.next() => break None,
             _ = hangups.recv() => {
                 manager::reloading();
-                reload(&mut server, path);
+                reload(&mut server, path, telemetry);
                 manager::ready();
             }
             _ = replacements.recv() => tokio::select! {
@@ -184,12 +190,16 @@ fn restore(server: &Server, args: &Args) {
 }
 
 /// Reads the configuration again and puts it in force, or says why the old one stays.
-fn reload(server: &mut Server, path: Option<&Path>) {
+fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry) {
     // Files and names of hosts are looked up: other tasks go on elsewhere.
     let outcome = tokio::task::block_in_place(|| {
         let config = load(path)?;
         let digest = config.digest();
+        let logs = telemetry
+            .prepare(&config.log)
+            .map_err(CliError::Telemetry)?;
         server.reload(config)?;
+        telemetry.configure(logs);
         Ok::<_, CliError>(digest)
     });
     metrics().reloaded(outcome.is_ok());

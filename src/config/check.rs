@@ -7,15 +7,13 @@ use std::thread;
 use http::HeaderName;
 use ipnet::IpNet;
 use toml::Spanned;
-use tracing_subscriber::EnvFilter;
 
 use super::error::ConfigError;
 use super::raw::{self, List, Opt, Raw};
 use super::scalar::{flag, part};
 use super::source::Source;
 use super::{
-    Compat, Config, Gateway, Log, LogFormat, Server, Service, Shutdown, Timeouts, Tls, Totp, route,
-    upstream,
+    Compat, Config, Gateway, Server, Service, Shutdown, Timeouts, Tls, Totp, route, upstream,
 };
 use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
 use crate::headers::CredentialHeaders;
@@ -76,6 +74,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     };
     let log = source.log(&raw.log.0)?;
     let audit = source.audit(&raw.audit.0, &store)?;
+    let otlp = source.otlp(&raw.otlp.0)?;
     let compat = Compat {
         reveal_seeds: flag(raw.compat.0.reveal_seeds.as_ref()),
     };
@@ -113,6 +112,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         shutdown,
         log,
         audit,
+        otlp,
         compat,
         routes,
         upstreams,
@@ -348,29 +348,6 @@ impl Source<'_> {
                 1..=1_000_000,
             )?,
         })
-    }
-
-    fn log(&self, raw: &raw::Log) -> Result<Log, ConfigError> {
-        let format = match &raw.format {
-            None => LogFormat::Human,
-            Some(raw) => match &**raw.get_ref() {
-                "human" => LogFormat::Human,
-                "json" => LogFormat::Json,
-                _ => return Err(self.refuse("log.format", raw, r#""human" or "json""#)),
-            },
-        };
-        let filter = match &raw.filter {
-            None => "info".to_owned(),
-            Some(raw)
-                if raw.get_ref().trim().is_empty()
-                    || EnvFilter::try_new(raw.get_ref()).is_err() =>
-            {
-                let expected = r#"directives such as "info" or "warn,realmgate=debug""#;
-                return Err(self.refuse("log.filter", raw, expected));
-            }
-            Some(raw) => raw.get_ref().clone(),
-        };
-        Ok(Log { format, filter })
     }
 }
 

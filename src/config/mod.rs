@@ -8,6 +8,7 @@ mod check;
 mod database;
 mod error;
 mod limits;
+mod log;
 mod raw;
 mod reload;
 mod rewrite;
@@ -71,6 +72,8 @@ pub struct Config {
     pub log: Log,
     /// `[audit]`.
     pub audit: Audit,
+    /// `[otlp]`: where traces go; nowhere unless configured.
+    pub otlp: Option<Otlp>,
     /// `[compat]`.
     pub compat: Compat,
     /// Each `[[route]]`, in the order of the file: the first match wins. Names are distinct.
@@ -177,6 +180,23 @@ pub struct Log {
     pub format: LogFormat,
     /// Directives of `tracing_subscriber::EnvFilter`, which takes them; `info` unless configured.
     pub filter: String,
+    /// Which requests the access log tells of; of none unless configured.
+    pub access: Access,
+    /// Of how many requests that passed one is told of, 1 to 1,000,000; 1 unless configured.
+    pub access_one_in: u64,
+    /// Where the access log goes; to the log unless configured.
+    pub access_file: Option<PathBuf>,
+}
+
+/// Which requests the access log tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// None.
+    Off,
+    /// Those that were denied, and those that got 5xx or no answer.
+    Failed,
+    /// All of those, and one in some of the others.
+    All,
 }
 
 /// How a line of the log looks.
@@ -196,6 +216,17 @@ pub struct Audit {
     /// The most denials that are written in a second, 0 to 100,000; 100 unless configured. The others are
     /// counted.
     pub denials_per_second: u32,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// The collector's address for OTLP over gRPC, without TLS: `http://`, a host and a port.
+    pub endpoint: String,
+    /// Of how many traces that begin here one is recorded, 1 to 1,000,000; 1 unless configured.
+    pub one_in: u64,
+    /// The longest wait for the collector; 5 s unless configured.
+    pub timeout: Duration,
 }
 
 /// Ways of the old server that are off unless configured.

@@ -32,13 +32,14 @@ pub(super) struct Raw {
     pub(super) shutdown: Table<Shutdown>,
     pub(super) log: Table<Log>,
     pub(super) audit: Table<Audit>,
+    pub(super) otlp: Table<Otlp>,
     pub(super) compat: Table<Compat>,
     pub(super) route: Vec<Spanned<Table<Route>>>,
     pub(super) upstream: BTreeMap<String, Spanned<Table<Upstream>>>,
 }
 
 /// Names the sections whose keys the environment may override, each with its keys.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 17] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 18] {
     [
         ("store", keys::<Store>()),
         ("cache", keys::<Cache>()),
@@ -56,6 +57,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 17] {
         ("shutdown", keys::<Shutdown>()),
         ("log", keys::<Log>()),
         ("audit", keys::<Audit>()),
+        ("otlp", keys::<Otlp>()),
         ("compat", keys::<Compat>()),
     ]
 }
@@ -125,7 +127,8 @@ tables! {
     Timeouts { keep_alive: String, header: String, read: String, write: String, body: String, drain: String }
     Server { threads: i64, upstream_idle_connections: i64 }
     Shutdown { grace: String }
-    Log { format: String, filter: String }
+    Log { format: String, filter: String, access: String, access_one_in: i64, access_file: String }
+    Otlp { endpoint: String, one_in: i64, timeout: String }
     Audit { file: String, denials_per_second: i64 }
     Compat { reveal_seeds: bool }
     Route {

@@ -7,7 +7,7 @@ use super::Config;
 impl Config {
     /// Names the first section in which `new` differs and which takes a restart to change; none if all
     /// that differs can be changed while realmgate runs: routes, upstreams, trusted proxies,
-    /// certificates and what comes before HTTP, limits and timeouts.
+    /// certificates and what comes before HTTP, limits and timeouts, what is logged.
     pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
         // Equal settings print alike, and no setting hides a part of itself.
         let differs = |old: &dyn Debug, new: &dyn Debug| format!("{old:?}") != format!("{new:?}");
@@ -30,8 +30,9 @@ impl Config {
             ("realm", self.once != new.once),
             ("server", differs(&self.server, &new.server)),
             ("shutdown", differs(&self.shutdown, &new.shutdown)),
-            ("log", differs(&self.log, &new.log)),
             ("audit", differs(&self.audit, &new.audit)),
+            ("log.format", self.log.format != new.log.format),
+            ("otlp", self.otlp != new.otlp),
             ("compat", differs(&self.compat, &new.compat)),
         ]
         .into_iter()

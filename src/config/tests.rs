@@ -144,6 +144,9 @@ fn reference_shows_the_defaults() {
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
     // A log that is not there by default.
     assert_eq!(shown.audit.file.take(), Some("audit.jsonl".into()));
+    let otlp = shown.otlp.take().unwrap();
+    assert_eq!((otlp.one_in, otlp.timeout.as_secs()), (1, 5));
+    assert!(shown.log.access_file.take().is_some());
     let mut upstream = shown.upstreams.remove(0);
     let tls = upstream.tls.take().unwrap();
     assert_eq!(tls.server_name, "billing.internal");

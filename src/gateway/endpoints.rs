@@ -16,7 +16,7 @@ use super::local::Local;
 use super::rules::Live;
 use crate::auth::Authority;
 use crate::auth::UnixTime;
-use crate::telemetry::{Exposition, Present, metrics};
+use crate::telemetry::{Exposition, Note, Present, metrics};
 
 /// Everything that realmgate answers itself.
 pub(crate) struct Endpoints {
@@ -28,20 +28,20 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Answers any request: what is no endpoint of the gateway's is the REST router's.
+    /// Answers any request: what is no endpoint of the gateway's is the REST router's. What was decided is noted.
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn answer(&self, session: &mut Session) -> Result<()> {
+    pub(crate) async fn answer(&self, session: &mut Session, note: &mut Note) -> Result<()> {
         let path = session.req_header().uri.path();
         if let Some(proxy) = FrontProxy::of(path) {
-            return self.forward_auth.answer(session, proxy).await;
+            return self.forward_auth.answer(session, proxy, note).await;
         }
         match path {
             "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
             "/metrics" => self.metrics(session).await,
             "/readyz" => self.readiness().await.send(session).await,
-            _ => self.rest.answer(session).await,
+            _ => self.rest.answer(session, note).await,
         }
     }
 
@@ -50,17 +50,21 @@ impl Endpoints {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn answer_public(&self, session: &mut Session) -> Result<bool> {
+    pub(crate) async fn answer_public(
+        &self,
+        session: &mut Session,
+        note: &mut Note,
+    ) -> Result<bool> {
         let path = session.req_header().uri.path();
         if let Some(proxy) = FrontProxy::of(path) {
-            self.forward_auth.answer(session, proxy).await?;
+            self.forward_auth.answer(session, proxy, note).await?;
             return Ok(true);
         }
         let is_rest = path
             .strip_prefix("/ungleichotp")
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if is_rest {
-            self.rest.answer(session).await?;
+            self.rest.answer(session, note).await?;
         }
         Ok(is_rest)
     }

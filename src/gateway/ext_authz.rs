@@ -36,7 +36,9 @@ use tonic::{Code, Request, Response, Status};
 use super::answer::Answer;
 use super::connection::{Connections, Counted};
 use super::forward_auth::{self, Described, ForwardAuth, Refusal, Verdict};
+use super::told::Told;
 use crate::auth::{Permit, Policy};
+use crate::telemetry::Note;
 
 /// The largest question: a client's header fields, which Envoy bounds by 60 KiB, and what it adds.
 const QUESTION_BYTES: usize = 256 << 10;
@@ -152,14 +154,24 @@ impl Authorization for ExtAuthz {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        let source = request.remote_addr().map(|peer| peer.ip().to_canonical());
+        let told = Told::new();
+        let client = request.remote_addr();
+        let source = client.map(|peer| peer.ip().to_canonical());
         let question = request.into_inner();
-        Ok(Response::new(self.answer(source, &question).await))
+        let mut note = Note::default();
+        let answer = self.answer(source, &question, &mut note).await;
+        Told { note, ..told }.tell_of_question(client, &question);
+        Ok(Response::new(answer))
     }
 }
 
 impl ExtAuthz {
-    async fn answer(&self, source: Option<IpAddr>, question: &CheckRequest) -> CheckResponse {
+    async fn answer(
+        &self,
+        source: Option<IpAddr>,
+        question: &CheckRequest,
+        note: &mut Note,
+    ) -> CheckResponse {
         let began = Instant::now();
         let attributes = question.attributes.as_ref();
         let http = attributes
@@ -190,8 +202,10 @@ impl ExtAuthz {
                 _ => None,
             }
         });
-        let verdict = self.forward_auth.judge(client, &headers, asked, began);
-        match verdict.await {
+        let judged = self
+            .forward_auth
+            .judge(client, &headers, asked, began, note);
+        match judged.await {
             Verdict::Permitted(permit) => self.permitted(&permit),
             Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial)),
             Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN)),

@@ -15,6 +15,7 @@ use super::answer::{Answer, send};
 use super::linger::answer_early;
 use super::peer_of;
 use super::rules::Live;
+use crate::telemetry::{Note, NoteSlot};
 
 /// The router with the bounds of what it may be handed.
 pub(crate) struct Local {
@@ -37,7 +38,7 @@ impl Local {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn answer(&self, session: &mut Session) -> Result<()> {
+    pub(crate) async fn answer(&self, session: &mut Session, note: &mut Note) -> Result<()> {
         let limit = self.rules.load().timeouts.body;
         let body = match tokio::time::timeout(limit, self.read_body(session)).await {
             Ok(Ok(body)) => body,
@@ -65,11 +66,14 @@ impl Local {
                     .await;
             }
         };
-        let request = self.request(session, body);
+        let mut request = self.request(session, body);
+        let slot = NoteSlot::default();
+        request.extensions_mut().insert(slot.clone());
         let response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
+        *note = slot.take();
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let mut header =

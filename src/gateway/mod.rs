@@ -19,6 +19,7 @@ mod route;
 mod rules;
 mod service;
 mod target;
+mod told;
 mod upstream;
 mod wire;
 

@@ -15,6 +15,7 @@ use super::connection::Connections;
 use super::endpoints::Endpoints;
 use super::linger::answer_early;
 use super::rules::Live;
+use super::told::Told;
 
 /// What answers on the service listener.
 pub(crate) struct Service {
@@ -25,19 +26,21 @@ pub(crate) struct Service {
 
 #[async_trait]
 impl ProxyHttp for Service {
-    type CTX = ();
+    type CTX = Told;
 
-    fn new_ctx(&self) {}
+    fn new_ctx(&self) -> Told {
+        Told::new()
+    }
 
     /// None. Pingora would add one that compresses, switched off.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, (): &mut ()) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Told) -> Result<()> {
         self.connections.prepare(session);
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, told: &mut Told) -> Result<bool> {
         let rules = self.rules.load_full();
         if let Some(refused) = bounds::refuse(session, &rules.limits) {
             session.set_keepalive(None);
@@ -51,7 +54,7 @@ impl ProxyHttp for Service {
             let refused = Answer::line(StatusCode::BAD_REQUEST, "bad request target\n");
             refused.send(session).await
         } else {
-            self.endpoints.answer(session).await
+            self.endpoints.answer(session, &mut told.note).await
         };
         if let Err(error) = sent {
             // Nobody's error: whoever asked did not wait.
@@ -62,7 +65,7 @@ impl ProxyHttp for Service {
     }
 
     /// Never asked: every request is answered before.
-    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _: &mut Session, _: &mut Told) -> Result<Box<HttpPeer>> {
         Err(Error::explain(
             ErrorType::InternalError,
             "the service listener has no upstream",
@@ -70,17 +73,18 @@ impl ProxyHttp for Service {
     }
 
     /// A client that is gone is no error of ours.
-    fn suppress_error_log(&self, _: &Session, (): &(), error: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Told, error: &Error) -> bool {
         *error.esource() == ErrorSource::Downstream
     }
 
     /// The last that is heard of each request.
-    async fn logging(&self, _: &mut Session, _: Option<&Error>, (): &mut ()) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, told: &mut Told) {
         self.connections.answered();
+        told.tell(session);
     }
 
     /// Goes into Pingora's error logs, where a path or query could hold a secret.
-    fn request_summary(&self, session: &Session, (): &()) -> String {
+    fn request_summary(&self, session: &Session, _: &Told) -> String {
         session.req_header().method.to_string()
     }
 }

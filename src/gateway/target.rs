@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
+use pingora::http::RequestHeader;
 use thiserror::Error;
 
 /// A path that means one thing only, as routes are matched against it.
@@ -171,6 +172,19 @@ pub(crate) fn is_plain_method(method: &str) -> bool {
         && method
             .bytes()
             .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+}
+
+/// Returns the path as it was on the wire, without the query; of the absolute form, its path.
+pub(crate) fn path_of(header: &RequestHeader) -> &[u8] {
+    let raw = header.raw_path();
+    let is_absolute_form = ["http://", "https://"].iter().any(|scheme| {
+        raw.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+    });
+    if is_absolute_form && header.raw_path_is_utf8() {
+        return header.uri.path().as_bytes();
+    }
+    raw.split(|&byte| byte == b'?').next().unwrap_or_default()
 }
 
 #[cfg(test)]

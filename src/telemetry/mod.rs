@@ -1,48 +1,162 @@
-//! Logs on standard error, for people or one JSON object a line, and figures for Prometheus.
+//! Logs, figures for Prometheus, and traces.
 
+mod access;
 pub mod audit;
+mod file;
+mod logs;
 mod metrics;
+mod note;
+mod traces;
 
-use std::io::{IsTerminal, stderr};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tracing::subscriber::set_global_default;
-use tracing_log::LogTracer;
-use tracing_log::log::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use opentelemetry_otlp::ExporterBuildError;
 
-use crate::auth::{Attempt, Delay, Denial, Slowed};
-use crate::config::{Log, LogFormat};
+use crate::auth::{Attempt, Delay, Denial, Permit, Slowed, UnixTime};
+use crate::config::{Access, Log, Otlp};
+pub use access::{Forwarded, Request};
 use audit::{Event, Kind};
+use logs::Logs;
+pub use logs::init;
 pub use metrics::{
     Door, Exposition, Metrics, NO_ROUTE, Present, REFUSED, Tally, UpstreamEvent, UpstreamFigures,
     UpstreamTally, metrics,
 };
+pub use note::{Note, NoteSlot};
+pub use traces::Spans;
 
-/// Starts logging. A second call changes nothing.
-pub fn init(log: &Log) {
-    // Pingora writes through the `log` crate, and what it says below a warning can quote a request
-    // with its token: no filter may turn that on.
-    let _ = LogTracer::builder()
-        .with_max_level(LevelFilter::Warn)
-        // The doors say themselves how a request ends. What it would add is an error for each client that
-        // leaves before its header is whole.
-        .ignore_crate("pingora_proxy")
-        .init();
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr);
-    let _ = match log.format {
-        LogFormat::Human => set_global_default(builder.with_ansi(stderr().is_terminal()).finish()),
-        LogFormat::Json => set_global_default(builder.json().flatten_event(true).finish()),
-    };
+/// Whether anybody tells of requests.
+static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// What a process that serves says of itself. What waits is written when this is dropped.
+pub struct Telemetry {
+    logs: Logs,
+    is_tracing: AtomicBool,
+}
+
+/// Other settings, ready to be put in force.
+pub struct Prepared {
+    log: Log,
+    file: Option<File>,
+}
+
+impl Telemetry {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The access log cannot be opened.
+    pub fn start(log: &Log) -> io::Result<Self> {
+        let logs = Logs::start(log);
+        metrics().count_lines("main", logs.dropped());
+        let telemetry = Self {
+            logs,
+            is_tracing: AtomicBool::new(false),
+        };
+        telemetry.configure(telemetry.prepare(log)?);
+        Ok(telemetry)
+    }
+
+    /// Sends traces from now on. To be called where the event loop is.
+    ///
+    /// # Errors
+    /// They cannot be sent there.
+    pub fn trace(&self, otlp: &Otlp) -> Result<(), ExporterBuildError> {
+        traces::start(otlp)?;
+        self.is_tracing.store(true, Ordering::Relaxed);
+        IS_WATCHED.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sends the last traces. The event loop must still be there, and this must not run on it.
+    pub fn end_traces(&self) {
+        traces::end();
+    }
+
+    /// Opens what is needed for other settings. Nothing changes yet.
+    ///
+    /// # Errors
+    /// The access log cannot be opened.
+    pub fn prepare(&self, log: &Log) -> io::Result<Prepared> {
+        Ok(Prepared {
+            file: access::open(log)?,
+            log: log.clone(),
+        })
+    }
+
+    /// Puts another filter and another access log in force.
+    pub fn configure(&self, prepared: Prepared) {
+        let Prepared { log, file } = prepared;
+        access::configure(&log, file, self.logs.lines());
+        self.logs.set_filter(&log.filter);
+        let is_watched = log.access != Access::Off || self.is_tracing.load(Ordering::Relaxed);
+        IS_WATCHED.store(is_watched, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        access::end();
+    }
+}
+
+/// Says whether anybody tells of requests, so that it is worth noting something.
+pub fn is_watched() -> bool {
+    IS_WATCHED.load(Ordering::Relaxed)
+}
+
+/// Tells of a request that has been answered.
+pub fn answered(request: &Request<'_>, note: &Note) {
+    access::write(request, note);
+    traces::send(request, note);
+}
+
+/// Counts and notes a permit that was given under a route at the time `now`.
+pub fn permitted(
+    door: Door,
+    tally: &Arc<Tally>,
+    attempt: &Attempt<'_>,
+    permit: &Permit,
+    now: UnixTime,
+    note: &mut Note,
+) {
+    metrics().permitted(door, tally, permit, now);
+    if is_watched() {
+        note.permitted(door, tally, attempt, permit);
+    }
+}
+
+/// Counts and notes a request that was refused before anything was decided.
+pub fn refused(door: Door, tally: &Tally, reason: &'static str, note: &mut Note) {
+    tally.refused(door, reason);
+    if is_watched() {
+        note.refused(door, reason);
+    }
+}
+
+/// Counts and notes how long a decision took.
+pub fn decided(door: Door, took: Duration, note: &mut Note) {
+    metrics().decided(door, took);
+    note.decided(took);
 }
 
 /// Logs why an attempt was denied under a route, with its stable reason, and counts it; the caller is told
 /// less.
-pub fn denied(door: Door, tally: &Tally, attempt: &Attempt<'_>, denial: &Denial) {
+pub fn denied(
+    door: Door,
+    tally: &Arc<Tally>,
+    attempt: &Attempt<'_>,
+    denial: &Denial,
+    note: &mut Note,
+) {
     tally.denied(door, attempt, denial);
     audit_denial(door, tally.route(), attempt, denial);
+    if is_watched() {
+        note.denied(door, tally, attempt, denial.reason());
+    }
     let (door, route) = (door.as_str(), tally.route());
     let (source, principal, reason) = (attempt.source, attempt.principal(), denial.reason());
     match denial {

@@ -168,8 +168,17 @@ impl Gate {
         self.folder.path().join("realmgate.toml")
     }
 
+    /// Returns its log. A thread of its own writes that: what was said is there once nothing more comes.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
+        let read = || fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let mut log = read();
+        loop {
+            thread::sleep(Duration::from_millis(20));
+            match read() {
+                longer if longer.len() > log.len() => log = longer,
+                log => return log,
+            }
+        }
     }
 
     /// Runs another command on the same store.

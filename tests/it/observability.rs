@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Gate, Upstream, get, routes};
+use crate::harness::{Gate, Upstream, get, routes, stderr, stdout, until};
+use crate::port::Port;
 
 /// Returns a file of the project.
 fn file(path: &str) -> PathBuf {
@@ -59,7 +63,11 @@ fn shown(text: &str) -> Figures {
 fn documented() -> Figures {
     let text = fs::read_to_string(file("docs/observability.md")).unwrap();
     let rows = text.lines().filter_map(|line| {
-        let cells: Vec<&str> = line.strip_prefix("| `")?.split(" | ").collect();
+        let row = line.strip_prefix("| `")?;
+        if !row.starts_with("realmgate_") && !row.starts_with("process_") {
+            return None;
+        }
+        let cells: Vec<&str> = row.split(" | ").collect();
         let [name, of, labels, ..] = cells[..] else {
             panic!("{line}")
         };
@@ -91,4 +99,147 @@ fn documentation_names_every_figure_with_type_and_labels() {
     let documented = documented();
     assert!(documented.len() > 20, "{documented:?}");
     assert_eq!(shown, documented);
+}
+
+/// Returns the names of realmgate's and the process's figures in a text.
+fn names(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("realmgate_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_figures_that_there_are() {
+    let (gate, _upstream) = busy();
+    let shown = shown(&get(gate.service, "/metrics", "").body);
+    let series: BTreeSet<String> = shown
+        .iter()
+        .flat_map(|(name, (of, _))| match &**of {
+            "histogram" => ["_bucket", "_sum", "_count"]
+                .map(|suffix| format!("{name}{suffix}"))
+                .to_vec(),
+            _ => vec![name.clone()],
+        })
+        .collect();
+    let alerts = fs::read_to_string(file("deploy/prometheus/alerts.yml")).unwrap();
+    let dashboard = fs::read(file("deploy/grafana/dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_slice(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels
+        .iter()
+        .flat_map(|it| it["targets"].as_array().unwrap());
+    let asked: String = targets
+        .map(|it| it["expr"].as_str().unwrap().to_owned() + "\n")
+        .collect();
+    for (text, least) in [(alerts, 10), (asked, 20)] {
+        let asked = names(&text);
+        assert!(asked.len() >= least, "{asked:?}");
+        let missing: Vec<_> = asked.difference(&series).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
+
+/// Returns a program of Debian's package of Prometheus, which `scripts/setup test` unpacks.
+fn prometheus(program: &str) -> Command {
+    let path = file("target/tools/prometheus/usr/bin").join(program);
+    assert!(path.exists(), "{}: run scripts/setup test", path.display());
+    Command::new(path)
+}
+
+fn promtool(args: &[&str], input: &str) {
+    let mut promtool = prometheus("promtool");
+    let mut promtool = promtool
+        .args(args)
+        .current_dir(file("deploy/prometheus"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let told = stdout(&output) + &stderr(&output);
+    assert!(output.status.success(), "{args:?}: {told}");
+}
+
+#[test]
+fn promtool_takes_the_rules_their_tests_the_configuration_and_the_figures() {
+    promtool(&["check", "rules", "alerts.yml"], "");
+    promtool(&["test", "rules", "alerts_test.yml"], "");
+    promtool(&["check", "config", "prometheus.yml"], "");
+    let (gate, _upstream) = busy();
+    let reply = get(gate.service, "/metrics", "Accept: text/plain\r\n");
+    promtool(&["check", "metrics"], &reply.body);
+}
+
+/// A process that is ended with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn prometheus_scrapes_realmgate_and_loads_the_rules() {
+    let (gate, _upstream) = busy();
+    let folder = tempfile::tempdir().unwrap();
+    let config = fs::read_to_string(file("deploy/prometheus/prometheus.yml")).unwrap();
+    let config = config
+        .replace("127.0.0.1:8081", &gate.service.to_string())
+        .replace("_interval: 15s", "_interval: 1s");
+    fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+    let alerts = file("deploy/prometheus/alerts.yml");
+    fs::copy(alerts, folder.path().join("alerts.yml")).unwrap();
+    let port = Port::reserve();
+    let address = port.address;
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let _running = Ended(
+        prometheus("prometheus")
+            .arg(format!(
+                "--config.file={}",
+                folder.path().join("prometheus.yml").display()
+            ))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                folder.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap(),
+    );
+    until("Prometheus answers", || TcpStream::connect(address).is_ok());
+    let ask = |query: &str| {
+        let body = get(address, &format!("/api/v1/query?query={query}"), "").body;
+        // Until it is ready, it says so in words.
+        let (start, end) = (body.find('{')?, body.rfind('}')?);
+        let answer: serde_json::Value = serde_json::from_str(body.get(start..=end)?).ok()?;
+        let value = &answer["data"]["result"][0]["value"][1];
+        value.as_str().map(str::to_owned)
+    };
+    until("a scrape", || ask("up").as_deref() == Some("1"));
+    let decisions = "realmgate_decisions_total%7Brealm=%22payments%22,outcome=%22permitted%22%7D";
+    until("a decision", || ask(decisions).as_deref() == Some("1"));
+    let offset = "realmgate_totp_step_offset_bucket%7Ble=%22%2BInf%22%7D";
+    assert_eq!(ask(offset).as_deref(), Some("1"));
+    let rules = get(address, "/api/v1/rules", "").body;
+    let alerts = fs::read_to_string(folder.path().join("alerts.yml")).unwrap();
+    let names: Vec<&str> = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    assert!(names.len() > 10);
+    for name in names {
+        assert!(rules.contains(&format!("\"{name}\"")), "{name}: {rules}");
+    }
 }

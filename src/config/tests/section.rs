@@ -285,6 +285,28 @@ fn bad_word_is_refused() {
             "[log]\nfilter = ' '",
             "2: log.filter = ' ': expected directives such as \"info\" or \"warn,realmgate=debug\"",
         ),
+        (
+            "[log]\naccess = 'some'",
+            "2: log.access = 'some': expected \"off\", \"failed\" or \"all\"",
+        ),
+        (
+            "[log]\naccess_one_in = 0",
+            "2: log.access_one_in = 0: expected 1 to 1000000",
+        ),
+        (
+            "[log]\naccess_file = ''",
+            "2: log.access_file = '': expected the path of a file",
+        ),
+        (
+            "[otlp]\nendpoint = 'https://a:4317'",
+            "2: otlp.endpoint = 'https://a:4317': expected the address of a collector such as \
+             \"http://127.0.0.1:4317\"",
+        ),
+        (
+            "[otlp]\nendpoint = 'http://a:4318/v1/traces'",
+            "2: otlp.endpoint = 'http://a:4318/v1/traces': expected the address of a collector such as \
+             \"http://127.0.0.1:4317\"",
+        ),
     ]);
 }
 

@@ -30,7 +30,7 @@ use super::rules::Live;
 use super::target::Ambiguity;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
-use crate::telemetry::{self, Door, NO_ROUTE, REFUSED, Tally, metrics};
+use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Tally, metrics};
 
 /// Envoy's original path follows this one.
 const ENVOY: &str = "/forward-auth/envoy";
@@ -139,12 +139,17 @@ impl ForwardAuth {
     ///
     /// # Errors
     /// The front proxy is gone.
-    pub(crate) async fn answer(&self, session: &mut Session, proxy: FrontProxy) -> Result<()> {
-        let answer = self.decide(session, proxy).await;
+    pub(crate) async fn answer(
+        &self,
+        session: &mut Session,
+        proxy: FrontProxy,
+        note: &mut Note,
+    ) -> Result<()> {
+        let answer = self.decide(session, proxy, note).await;
         answer.send(session).await
     }
 
-    async fn decide(&self, session: &Session, proxy: FrontProxy) -> Answer {
+    async fn decide(&self, session: &Session, proxy: FrontProxy, note: &mut Note) -> Answer {
         let began = Instant::now();
         let peer = peer_of(session).map(|peer| peer.ip().to_canonical());
         let header = session.req_header();
@@ -153,7 +158,8 @@ impl ForwardAuth {
             _ => self.asked(header, peer, proxy),
         };
         let source = self.client(peer, || description::client(&header.headers, proxy));
-        match self.judge(source, &header.headers, asked, began).await {
+        let verdict = self.judge(source, &header.headers, asked, began, note);
+        match verdict.await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
             Verdict::Denied(denial) => Answer::sub_request_denied(&denial),
             Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN),
@@ -181,6 +187,7 @@ impl ForwardAuth {
         headers: &HeaderMap,
         asked: Result<Asked, Refusal>,
         began: Instant,
+        note: &mut Note,
     ) -> Verdict {
         let door = Door::ForwardAuth;
         let Asked { policy, tally } = match asked {
@@ -190,7 +197,7 @@ impl ForwardAuth {
                     Refusal::NoRoute => NO_ROUTE,
                     _ => REFUSED,
                 };
-                metrics().no_route().refused(door, reason);
+                telemetry::refused(door, metrics().no_route(), reason, note);
                 tracing::warn!(door = "forward-auth", ?source, %refusal, "refused");
                 return Verdict::Refused;
             }
@@ -199,19 +206,21 @@ impl ForwardAuth {
         let presented = self.credential_headers.read(headers, &mut scratch);
         let attempt = Attempt { presented, source };
         let now = UnixTime::from(SystemTime::now());
-        let tally = tally.as_deref().unwrap_or(metrics().no_route());
+        let tally = tally.as_ref().unwrap_or(metrics().no_route());
         let decision = self.authority.decide(&attempt, &policy, now).await;
-        metrics().decided(door, began.elapsed());
-        match decision {
+        let took = began.elapsed();
+        let verdict = match decision {
             Decision::Permit(permit) => {
-                metrics().permitted(door, tally, &permit, now);
+                telemetry::permitted(door, tally, &attempt, &permit, now, note);
                 Verdict::Permitted(permit)
             }
             Decision::Denial(denial) => {
-                telemetry::denied(door, tally, &attempt, &denial);
+                telemetry::denied(door, tally, &attempt, &denial, note);
                 Verdict::Denied(denial)
             }
-        }
+        };
+        telemetry::decided(door, took, note);
+        verdict
     }
 
     /// Says who it is, and what the front proxy should take off, in the way that it understands.

@@ -8,6 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
 
+use super::trace::pass_on;
 use super::{Admitted, Proxy};
 use crate::gateway::peer_of;
 use crate::gateway::request_id::RequestId;
@@ -17,6 +18,7 @@ use crate::headers::{
     CredentialHeaders, IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST,
     X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
+use crate::telemetry::Spans;
 
 impl Proxy {
     /// Makes what the upstream gets of a request that was admitted.
@@ -29,6 +31,7 @@ impl Proxy {
         admitted: &Admitted,
         session: &Session,
         id: RequestId,
+        spans: Option<&Spans>,
     ) -> Result<()> {
         let nothing = RequestHeader::from(Request::new(()).into_parts().0);
         let taken = std::mem::replace(request, nothing);
@@ -40,6 +43,7 @@ impl Proxy {
             rewrite(fields, route);
         }
         self.stamp(fields, admitted, session, id)?;
+        pass_on(fields, spans);
         *request = RequestHeader::from(parts);
         match target {
             Some(target) => request.set_raw_path(&target),

@@ -1,8 +1,10 @@
 //! The transparent proxy: what passes goes on to its upstream with the identity stamped on it.
 
+mod context;
 mod failure;
 mod forwarded;
 mod question;
+mod trace;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -26,12 +28,12 @@ use super::endpoints::Endpoints;
 use super::linger::answer_early;
 use super::peer_of;
 use super::request_id::RequestId;
-use super::route::Route;
-use super::rules::{Live, Rules};
-use super::upstream::{Chosen, Next, UnderWay, Upstream};
-use crate::auth::{Authority, Permit};
+use super::rules::Live;
+use super::upstream::Next;
+use crate::auth::Authority;
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
-use crate::telemetry::{Door, UpstreamEvent, metrics};
+use crate::telemetry::{self, Door, Spans, UpstreamEvent};
+use context::{Admitted, Context};
 use failure::{NO_PEER, Progress, TOO_LONG};
 use question::announced;
 
@@ -48,33 +50,6 @@ pub(crate) struct Proxy {
     pub(crate) endpoints: Option<Arc<Endpoints>>,
 }
 
-/// What is known of a request on its way through.
-#[derive(Default)]
-pub(crate) struct Context {
-    id: RequestId,
-    /// Set once it may pass, and only then.
-    admitted: Option<Admitted>,
-    /// The peer that it is at.
-    chosen: Option<Chosen>,
-    /// How many connections have failed.
-    failed: usize,
-    /// How many bytes of the request's body have come.
-    body_bytes: u64,
-    /// When its header was here.
-    began: Option<Instant>,
-    /// When it was decided on.
-    decided: Option<Instant>,
-}
-
-struct Admitted {
-    permit: Permit,
-    _under_way: UnderWay,
-    /// The rules that it was admitted by, whatever is in force by now.
-    rules: Arc<Rules>,
-    /// The index of the route.
-    route: usize,
-}
-
 #[async_trait]
 impl ProxyHttp for Proxy {
     type CTX = Context;
@@ -82,12 +57,8 @@ impl ProxyHttp for Proxy {
     fn new_ctx(&self) -> Context {
         Context {
             id: RequestId::next(),
-            admitted: None,
-            chosen: None,
-            failed: 0,
-            body_bytes: 0,
             began: Some(Instant::now()),
-            decided: None,
+            ..Context::default()
         }
     }
 
@@ -107,15 +78,17 @@ impl ProxyHttp for Proxy {
             return Ok(true);
         }
         if let Some(endpoints) = &self.endpoints
-            && endpoints.answer_public(session).await?
+            && endpoints.answer_public(session, &mut context.note).await?
         {
             return Ok(true);
         }
-        let decided = self.decide(session, rules, context.id).await;
+        let decided = self
+            .decide(session, rules, context.id, &mut context.note)
+            .await;
         let now = Instant::now();
         context.decided = Some(now);
         if let Some(began) = context.began {
-            metrics().decided(Door::Proxy, now - began);
+            telemetry::decided(Door::Proxy, now - began, &mut context.note);
         }
         match decided {
             Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
@@ -175,11 +148,15 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
+        if context.spans.is_none() {
+            context.spans = Spans::begin(&session.req_header().headers);
+        }
         // Nothing gets here without being admitted; if it did, it would end here.
         let admitted = context.admitted.as_ref().ok_or_else(|| {
             Error::explain(ErrorType::InternalError, "a request without a permit")
         })?;
-        self.forward(request, admitted, session, context.id)
+        let spans = context.spans.as_ref();
+        self.forward(request, admitted, session, context.id, spans)
     }
 
     async fn response_filter(
@@ -208,7 +185,9 @@ impl ProxyHttp for Proxy {
             return Ok(());
         };
         if let (Some(decided), Some(upstream)) = (context.decided, admitted.upstream()) {
-            upstream.tally.answered(decided.elapsed());
+            let took = decided.elapsed();
+            upstream.tally.answered(took);
+            context.upstream_took = Some(took);
         }
         let Some(route) = admitted.route() else {
             return Ok(());
@@ -343,11 +322,12 @@ impl ProxyHttp for Proxy {
     }
 
     /// The last that is heard of each request.
-    async fn logging(&self, _: &mut Session, error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         if let (None, Some(chosen)) = (error, &context.chosen) {
             chosen.answered();
         }
         self.connections.answered();
+        context.tell(session);
     }
 
     /// Goes into Pingora's error logs, where a path or query could hold a secret.
@@ -364,22 +344,5 @@ fn progress_of(session: &mut Session) -> Progress {
     Progress {
         is_sent: session.is_body_done(),
         is_answered: session.response_written().is_some_and(is_answer),
-    }
-}
-
-impl Admitted {
-    fn route(&self) -> Option<&Route> {
-        self.rules.routes.get(self.route)
-    }
-
-    fn upstream(&self) -> Option<&Arc<Upstream>> {
-        let route = self.route()?;
-        self.rules.upstreams.get(route.upstream)
-    }
-
-    /// Says whether a body of so many bytes is too long here.
-    fn is_too_long(&self, bytes: u64) -> bool {
-        let limit = self.route().and_then(|route| route.body_bytes);
-        limit.is_some_and(|limit| bytes > limit)
     }
 }

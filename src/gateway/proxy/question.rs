@@ -15,10 +15,10 @@ use crate::gateway::peer_of;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::route::Question;
 use crate::gateway::rules::Rules;
-use crate::gateway::target::{Target, host_of, is_plain_method};
+use crate::gateway::target::{Target, host_of, is_plain_method, path_of};
 use crate::gateway::upstream::Upstream;
 use crate::headers::{Scratch, X_REQUEST_ID};
-use crate::telemetry::{self, Door, NO_ROUTE, REFUSED, metrics};
+use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, metrics};
 
 /// What a client may do instead; the upstream may know more.
 const METHODS: HeaderValue =
@@ -31,29 +31,34 @@ impl Proxy {
         session: &Session,
         rules: Arc<Rules>,
         id: RequestId,
+        note: &mut Note,
     ) -> Result<Admitted, Answer> {
         let header = session.req_header();
-        let bad = |line| {
-            metrics().no_route().refused(Door::Proxy, REFUSED);
-            Answer::line(StatusCode::BAD_REQUEST, line)
-        };
+        let door = Door::Proxy;
+        let no_route = metrics().no_route();
+        let bad = |line| Answer::line(StatusCode::BAD_REQUEST, line);
         let named = |mut answer: Answer| {
             answer.fields.push((X_REQUEST_ID, id.value()));
             answer
         };
-        let host = host(header).ok_or_else(|| bad("bad host\n"))?;
+        let Some(host) = host(header) else {
+            telemetry::refused(door, no_route, REFUSED, note);
+            return Err(bad("bad host\n"));
+        };
         if !is_plain_method(header.method.as_str()) {
+            telemetry::refused(door, no_route, REFUSED, note);
             return Err(bad("bad method\n"));
         }
         if header.method == Method::TRACE {
-            metrics().no_route().refused(Door::Proxy, REFUSED);
+            telemetry::refused(door, no_route, REFUSED, note);
             // It would send back the fields that are stamped on it (RFC 9110 §9.3.8).
             let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "no TRACE here\n");
             answer.fields.push((ALLOW, METHODS));
             return Err(answer);
         }
-        let target = Target::read(path(header)).map_err(|ambiguity| {
+        let target = Target::read(path_of(header)).map_err(|ambiguity| {
             tracing::info!(door = "proxy", %ambiguity, "refused");
+            telemetry::refused(door, no_route, REFUSED, note);
             bad("ambiguous path\n")
         })?;
         let question = Question {
@@ -62,12 +67,12 @@ impl Proxy {
             method: &header.method,
         };
         let Some((index, route)) = rules.routes.find(&question) else {
-            metrics().no_route().refused(Door::Proxy, NO_ROUTE);
+            telemetry::refused(door, no_route, NO_ROUTE, note);
             return Err(Answer::line(StatusCode::NOT_FOUND, "no route\n"));
         };
         if !route.takes(&target) {
-            route.tally.refused(Door::Proxy, REFUSED);
-            return Err(Answer::line(StatusCode::BAD_REQUEST, "ambiguous path\n"));
+            telemetry::refused(door, &route.tally, REFUSED, note);
+            return Err(bad("ambiguous path\n"));
         }
         let mut scratch = Scratch::new();
         let attempt = Attempt {
@@ -77,7 +82,7 @@ impl Proxy {
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &route.policy, now).await {
             Decision::Permit(permit) => {
-                metrics().permitted(Door::Proxy, &route.tally, &permit, now);
+                telemetry::permitted(door, &route.tally, &attempt, &permit, now, note);
                 let upstream = rules.upstreams.get(route.upstream);
                 let busy = || {
                     tracing::warn!(request = %id, route = %route.name, "too many requests under way");
@@ -93,7 +98,7 @@ impl Proxy {
                 })
             }
             Decision::Denial(denial) => {
-                telemetry::denied(Door::Proxy, &route.tally, &attempt, &denial);
+                telemetry::denied(door, &route.tally, &attempt, &denial, note);
                 let answer = Answer::denied(&denial);
                 Err(match answer.status {
                     StatusCode::SERVICE_UNAVAILABLE => {
@@ -126,17 +131,4 @@ fn host(header: &RequestHeader) -> Option<Option<&str>> {
         Some(named) => host_of(named?).map(Some),
         None => (header.version == Version::HTTP_10).then_some(None),
     }
-}
-
-/// Returns the path as it was on the wire, without the query; of the absolute form, its path.
-fn path(header: &RequestHeader) -> &[u8] {
-    let raw = header.raw_path();
-    let is_absolute_form = ["http://", "https://"].iter().any(|scheme| {
-        raw.get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
-    });
-    if is_absolute_form && header.raw_path_is_utf8() {
-        return header.uri.path().as_bytes();
-    }
-    raw.split(|&byte| byte == b'?').next().unwrap_or_default()
 }

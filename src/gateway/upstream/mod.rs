@@ -210,6 +210,11 @@ impl Upstream {
         self.settings.read_timeout
     }
 
+    /// Returns what it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
     /// Returns how often a connection may be tried.
     pub(crate) fn tries(&self) -> usize {
         self.settings.tries
@@ -277,6 +282,11 @@ impl Chosen {
             address: backend.addr.clone(),
             state,
         })
+    }
+
+    /// Returns where the peer is.
+    pub(crate) fn address(&self) -> &SocketAddr {
+        &self.address
     }
 
     /// Notes that the peer answered, whatever it was.

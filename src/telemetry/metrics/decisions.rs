@@ -224,7 +224,7 @@ impl Decisions {
             .of(route, || Tally::new(Some(route), Arc::clone(&self.realms)))
     }
 
-    pub(super) fn rest(&self) -> &Tally {
+    pub(super) fn rest(&self) -> &Arc<Tally> {
         &self.rest
     }
 }

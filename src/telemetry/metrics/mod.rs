@@ -3,6 +3,7 @@
 
 mod decisions;
 mod drift;
+mod lines;
 mod named;
 mod process;
 mod store;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use tracing_appender::non_blocking::ErrorCounter;
 
 use super::audit::AuditFigures;
 use crate::auth::{Permit, Scope, UnixTime};
@@ -26,6 +28,7 @@ use crate::store::Cached;
 use decisions::Decisions;
 pub use decisions::{NO_ROUTE, REFUSED, Tally};
 use drift::Drift;
+use lines::Lines;
 use process::Process;
 use upstreams::Upstreams;
 pub use upstreams::{UpstreamEvent, UpstreamFigures, UpstreamTally};
@@ -75,7 +78,7 @@ impl Exposition {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reloaded {
+struct Outcome {
     outcome: &'static str,
 }
 
@@ -121,7 +124,8 @@ pub struct Metrics {
     drift: Drift,
     upstreams: Arc<Upstreams>,
     store: Arc<store::InUse>,
-    reloads: Family<Reloaded, Counter>,
+    lines: Arc<Lines>,
+    reloads: Family<Outcome, Counter>,
     last_reload: Gauge,
     config: Family<InForce, Gauge>,
     connections: Gauge,
@@ -129,6 +133,7 @@ pub struct Metrics {
     /// Of the audit log.
     pub audit: AuditFigures,
     delayed: Family<Delayed, Gauge>,
+    spans: Family<Outcome, Counter>,
     upstream_requests: Family<OfUpstream, Gauge>,
     upstream_peers: Family<PeersOf, Gauge>,
 }
@@ -158,9 +163,15 @@ impl Metrics {
         registry.register_collector(Box::new(Arc::clone(&upstreams)));
         let store = Arc::<store::InUse>::default();
         registry.register_collector(Box::new(Arc::clone(&store)));
-        let reloads = Family::<Reloaded, Counter>::default();
+        let lines = Arc::<Lines>::default();
+        registry.register_collector(Box::new(Arc::clone(&lines)));
+        let reloads = Family::<Outcome, Counter>::default();
         for outcome in ["applied", "refused"] {
-            drop(reloads.get_or_create(&Reloaded { outcome }));
+            drop(reloads.get_or_create(&Outcome { outcome }));
+        }
+        let spans = Family::<Outcome, Counter>::default();
+        for outcome in ["sent", "failed"] {
+            drop(spans.get_or_create(&Outcome { outcome }));
         }
         let last_reload = Gauge::default();
         last_reload.set(1);
@@ -172,6 +183,7 @@ impl Metrics {
             drift: Drift::default(),
             upstreams,
             store,
+            lines,
             reloads: registered(
                 &mut registry,
                 "config_reloads",
@@ -208,6 +220,12 @@ impl Metrics {
                 "Principals, invented names, sources, and principals at sources that have to wait now",
                 Family::default(),
             ),
+            spans: registered(
+                &mut registry,
+                "trace_spans",
+                "Spans for the collector of traces, by whether it took them",
+                spans,
+            ),
             upstream_requests: registered(
                 &mut registry,
                 "upstream_requests_in_flight",
@@ -232,7 +250,7 @@ impl Metrics {
     }
 
     /// Returns the counts of what falls under no route.
-    pub fn no_route(&self) -> &Tally {
+    pub fn no_route(&self) -> &Arc<Tally> {
         self.decisions.rest()
     }
 
@@ -264,6 +282,17 @@ impl Metrics {
         self.store.set(store);
     }
 
+    /// Shows how many lines of a log were dropped.
+    pub fn count_lines(&self, log: &'static str, dropped: ErrorCounter) {
+        self.lines.set(log, dropped);
+    }
+
+    /// Counts spans that were sent to a collector, which took them or not.
+    pub fn sent_spans(&self, spans: u64, is_taken: bool) {
+        let outcome = if is_taken { "sent" } else { "failed" };
+        self.spans.get_or_create(&Outcome { outcome }).inc_by(spans);
+    }
+
     /// Notes which configuration is in force.
     pub fn in_force(&self, digest: &str) {
         self.config.clear();
@@ -274,7 +303,7 @@ impl Metrics {
     /// Counts an attempt to put another configuration in force.
     pub fn reloaded(&self, is_applied: bool) {
         let outcome = if is_applied { "applied" } else { "refused" };
-        self.reloads.get_or_create(&Reloaded { outcome }).inc();
+        self.reloads.get_or_create(&Outcome { outcome }).inc();
         self.last_reload.set(is_applied.into());
     }
 

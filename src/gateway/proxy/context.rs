@@ -1,0 +1,80 @@
+//! What is known of a request on its way through.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pingora::proxy::Session;
+
+use crate::auth::Permit;
+use crate::gateway::request_id::RequestId;
+use crate::gateway::route::Route;
+use crate::gateway::rules::Rules;
+use crate::gateway::told::tell;
+use crate::gateway::upstream::{Chosen, UnderWay, Upstream};
+use crate::telemetry::{self, Forwarded, Note, Spans};
+
+/// What is known of a request on its way through.
+#[derive(Default)]
+pub(crate) struct Context {
+    pub(super) id: RequestId,
+    /// Set once it may pass, and only then.
+    pub(super) admitted: Option<Admitted>,
+    /// The peer that it is at.
+    pub(super) chosen: Option<Chosen>,
+    /// How many connections have failed.
+    pub(super) failed: usize,
+    /// How many bytes of the request's body have come.
+    pub(super) body_bytes: u64,
+    /// When its header was here.
+    pub(super) began: Option<Instant>,
+    /// When it was decided on.
+    pub(super) decided: Option<Instant>,
+    /// From there to the header of the upstream's answer.
+    pub(super) upstream_took: Option<Duration>,
+    pub(super) note: Note,
+    /// Its spans, once it goes on.
+    pub(super) spans: Option<Spans>,
+}
+
+pub(super) struct Admitted {
+    pub(super) permit: Permit,
+    pub(super) _under_way: UnderWay,
+    /// The rules that it was admitted by, whatever is in force by now.
+    pub(super) rules: Arc<Rules>,
+    /// The index of the route.
+    pub(super) route: usize,
+}
+
+impl Context {
+    /// Tells of the request.
+    pub(super) fn tell(&self, session: &Session) {
+        let Some(began) = self.began.filter(|_| telemetry::is_watched()) else {
+            return;
+        };
+        let upstream = self.admitted.as_ref().and_then(Admitted::upstream);
+        let forwarded = upstream.zip(self.chosen.as_ref());
+        let forwarded = forwarded.map(|(upstream, chosen)| Forwarded {
+            upstream: upstream.name(),
+            peer: chosen.address(),
+            took: self.upstream_took,
+        });
+        tell(session, self.id, began, &self.note, forwarded, self.spans);
+    }
+}
+
+impl Admitted {
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.rules.routes.get(self.route)
+    }
+
+    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        let route = self.route()?;
+        self.rules.upstreams.get(route.upstream)
+    }
+
+    /// Says whether a body of so many bytes is too long here.
+    pub(super) fn is_too_long(&self, bytes: u64) -> bool {
+        let limit = self.route().and_then(|route| route.body_bytes);
+        limit.is_some_and(|limit| bytes > limit)
+    }
+}

@@ -1,0 +1,121 @@
+//! The log, on standard error, for people or one JSON object a line.
+
+use std::io::{self, IsTerminal, stderr};
+
+use tracing::Subscriber;
+use tracing::subscriber::set_global_default;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_log::LogTracer;
+use tracing_log::log::{
+    self, Level, LevelFilter, Metadata, Record, set_boxed_logger, set_max_level,
+};
+use tracing_subscriber::fmt::{MakeWriter, layer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
+
+use crate::config::{Log, LogFormat};
+
+/// The most lines that wait to be written. What comes when there are as many is dropped, and counted.
+const WAITING: usize = 16_384;
+
+/// The log of a process that serves: a thread of its own writes it. What waits is written when this is
+/// dropped.
+pub(super) struct Logs {
+    filter: reload::Handle<EnvFilter, Registry>,
+    lines: NonBlocking,
+    _writing: WorkerGuard,
+}
+
+impl Logs {
+    /// Starts logging. A second call changes nothing.
+    pub(super) fn start(log: &Log) -> Self {
+        let (lines, writing) = background(stderr());
+        let filter = start(log, lines.clone());
+        Self {
+            filter,
+            lines,
+            _writing: writing,
+        }
+    }
+
+    /// Lets other lines through from now on: directives that [`EnvFilter`] takes.
+    pub(super) fn set_filter(&self, directives: &str) {
+        // The handle is of a subscriber that lives as long as the process.
+        let _ = self.filter.reload(filter(directives));
+        set_max_level(LevelFilter::Warn);
+    }
+
+    /// Returns where else lines may go that shall stand among these.
+    pub(super) fn lines(&self) -> &NonBlocking {
+        &self.lines
+    }
+
+    /// Returns the count of lines that were dropped.
+    pub(super) fn dropped(&self) -> ErrorCounter {
+        self.lines.error_counter()
+    }
+}
+
+/// Starts logging in a command that ends soon. A second call changes nothing.
+pub fn init(log: &Log) {
+    start(log, stderr);
+}
+
+/// Hands what is written to a thread that writes it.
+pub(super) fn background(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING)
+        .thread_name("log")
+        .finish(to)
+}
+
+fn start<W>(log: &Log, writer: W) -> reload::Handle<EnvFilter, Registry>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let _ = set_boxed_logger(Box::new(Warnings(LogTracer::new())));
+    set_max_level(LevelFilter::Warn);
+    let (filter, handle) = reload::Layer::new(filter(&log.filter));
+    let subscriber = Registry::default().with(filter);
+    let lines = layer().with_writer(writer);
+    match log.format {
+        LogFormat::Human => set(subscriber.with(lines.with_ansi(stderr().is_terminal()))),
+        LogFormat::Json => set(subscriber.with(lines.json().flatten_event(true))),
+    }
+    handle
+}
+
+/// What comes through the `log` crate: Pingora. What it says below a warning can quote a request with its
+/// token, so no filter may turn that on. A filter that is replaced sets `log`'s own level: it is not enough.
+struct Warnings(LogTracer);
+
+impl Warnings {
+    /// The doors say themselves how a request ends. What `pingora_proxy` would add is an error for each client
+    /// that leaves before its header is whole.
+    fn are_told(metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Warn && !metadata.target().starts_with("pingora_proxy")
+    }
+}
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        Self::are_told(metadata) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if Self::are_told(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn set(subscriber: impl Subscriber + Send + Sync + 'static) {
+    let _ = set_global_default(subscriber);
+}
+
+fn filter(directives: &str) -> EnvFilter {
+    EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"))
+}

@@ -1,0 +1,243 @@
+//! The log and the access log.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::{Caller, Gate, Upstream, get, routes, send, until};
+
+const ALL: (&str, &str) = ("REALMGATE_LOG_ACCESS", "all");
+const JSON: (&str, &str) = ("REALMGATE_LOG_FORMAT", "json");
+
+fn start(environment: &[(&str, &str)]) -> (Gate, Upstream, Caller) {
+    let upstream = Upstream::start();
+    let gate = Gate::start_with(environment, &routes(upstream.address));
+    let caller = gate.register("billing", "payments");
+    (gate, upstream, caller)
+}
+
+/// Returns the lines of the access log among those of a log.
+fn lines(log: &str) -> Vec<Value> {
+    log.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["target"] == "access")
+        .collect()
+}
+
+#[test]
+fn line_tells_who_went_where_and_how_long_it_took() {
+    let (gate, upstream, caller) = start(&[ALL, JSON]);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let fields = format!(
+        "{}traceparent: 00-{trace}-b7ad6b7169203331-01\r\n",
+        caller.fields()
+    );
+    send(gate.gateway, "POST", "/x/y?secret=canary", &fields, "12345");
+    let log = gate.log();
+    let found = lines(&log);
+    let [line] = &found[..] else { panic!("{log}") };
+    let seen = upstream.seen();
+    let id = crate::harness::field(&seen[0], "X-Request-Id").unwrap();
+    let address = upstream.address.to_string();
+    for (key, expected) in [
+        ("request", id),
+        ("door", "proxy"),
+        ("route", "all"),
+        ("name", "billing"),
+        ("realm", "payments"),
+        ("decision", "permitted"),
+        ("method", "POST"),
+        ("path", "/x/y"),
+        ("upstream", "app"),
+        ("peer", &address),
+        ("source", "127.0.0.1"),
+        ("trace", trace),
+    ] {
+        assert_eq!(line[key], expected, "{key} {line}");
+    }
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["bytes_in"], 5);
+    assert!(line["bytes_out"].as_u64().unwrap() > 100, "{line}");
+    let of = |key: &str| line[key].as_u64().unwrap();
+    assert!(
+        of("duration_us") >= of("decision_us") + of("upstream_us"),
+        "{line}"
+    );
+    assert!(line.get("reason").is_none());
+    assert!(
+        !log.contains("canary") && !log.contains(&caller.token()),
+        "{log}"
+    );
+}
+
+#[test]
+fn every_door_and_every_outcome_has_its_line() {
+    let (gate, _upstream, caller) = start(&[ALL, JSON]);
+    let wrong = caller.fields_with(&caller.wrong_token());
+    let described = "X-Original-Method: GET\r\nX-Original-URL: http://a/ops/x\r\n";
+    get(gate.gateway, "/x", &wrong);
+    get(gate.gateway, "/a/../b", "");
+    get(gate.service, "/forward-auth", &caller.fields());
+    get(
+        gate.service,
+        "/forward-auth/nginx",
+        &format!("{}{described}", caller.fields()),
+    );
+    get(gate.service, "/ungleichotp/", &caller.fields());
+    get(gate.service, "/healthz", "");
+    let log = gate.log();
+    let told: Vec<String> = lines(&log)
+        .iter()
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
+            let keys = ["door", "route", "name", "decision", "reason"].map(text);
+            format!("{} {}", keys.join(" "), line["status"])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "proxy all billing denied wrong_token 401",
+            "proxy - - denied refused 400",
+            "forward-auth - billing permitted - 200",
+            "forward-auth ops billing denied not_allowed 403",
+            "rest - billing denied not_allowed 403",
+            "- - - - - 200",
+        ],
+        "{log}"
+    );
+}
+
+#[test]
+fn name_cannot_forge_a_line_for_people() {
+    let (gate, _upstream, _) = start(&[ALL]);
+    let forged = "eve%0aACCESS door=proxy";
+    let fields = format!(
+        "Authorization: Basic {}\r\n",
+        data_encoding::BASE64.encode(b"eve\nACCESS door=proxy@\"ops:123456")
+    );
+    get(
+        gate.gateway,
+        &format!("/{}", forged.replace(' ', "%20")),
+        &fields,
+    );
+    let log = gate.log();
+    let access: Vec<&str> = log
+        .lines()
+        .filter(|it| it.contains("ACCESS request="))
+        .collect();
+    assert_eq!(access.len(), 1, "{log}");
+    let principal = r#"principal="eve\nACCESS door=proxy"@"\"ops""#;
+    assert!(
+        access[0].contains("reason=") || access[0].contains(principal),
+        "{log}"
+    );
+    assert!(!log.lines().any(|line| line.starts_with("ACCESS")), "{log}");
+}
+
+#[test]
+fn one_in_some_is_told_of_and_every_denial() {
+    let (gate, _upstream, caller) = start(&[ALL, JSON, ("REALMGATE_LOG_ACCESS_ONE_IN", "5")]);
+    for _ in 0..10 {
+        get(gate.gateway, "/x", &caller.fields());
+    }
+    for _ in 0..3 {
+        get(gate.gateway, "/x", "");
+    }
+    let log = gate.log();
+    let count = |decision: &str| {
+        let lines = lines(&log);
+        lines.iter().filter(|it| it["decision"] == decision).count()
+    };
+    assert_eq!((count("permitted"), count("denied")), (2, 3), "{log}");
+}
+
+#[test]
+fn nothing_is_told_unless_asked_for() {
+    let (gate, _upstream, caller) = start(&[JSON]);
+    get(gate.gateway, "/x", &caller.fields());
+    get(gate.gateway, "/x", "");
+    assert_eq!(lines(&gate.log()).len(), 0);
+}
+
+fn in_file(path: &Path, lines: usize) {
+    until("lines in the file", || {
+        fs::read_to_string(path).is_ok_and(|text| text.lines().count() == lines)
+    });
+}
+
+#[test]
+fn file_of_its_own_is_opened_anew_at_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, moved) = (folder.path().join("access"), folder.path().join("access.1"));
+    let path = file.to_str().unwrap();
+    let (gate, _upstream, caller) = start(&[ALL, ("REALMGATE_LOG_ACCESS_FILE", path)]);
+    get(gate.gateway, "/x", &caller.fields());
+    in_file(&file, 1);
+    fs::rename(&file, &moved).unwrap();
+    gate.signal("HUP");
+    until("reloaded", || gate.log().contains("reloaded"));
+    get(gate.gateway, "/x", &caller.fields());
+    in_file(&file, 1);
+    in_file(&moved, 1);
+    assert!(!gate.log().contains("ACCESS"));
+}
+
+#[test]
+fn file_that_cannot_be_opened_stops_the_start_and_refuses_a_reload() {
+    let output = crate::harness::realmgate(&["serve"])
+        .envs([ALL, ("REALMGATE_LOG_ACCESS_FILE", "/nonexistent/access")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let told = crate::harness::stderr(&output);
+    assert!(told.contains("log.access_file"), "{told}");
+    let (gate, _upstream, caller) = start(&[]);
+    let text = fs::read_to_string(gate.config()).unwrap();
+    let log = "[log]\naccess = \"all\"\naccess_file = \"/nonexistent/access\"\n";
+    fs::write(
+        gate.config(),
+        format!("{log}{}", text.replace("/ops", "/changed")),
+    )
+    .unwrap();
+    gate.signal("HUP");
+    until("refused", || {
+        gate.log().contains("the old configuration stays")
+    });
+    assert_eq!(get(gate.gateway, "/ops", &caller.fields()).status, 403);
+}
+
+#[test]
+fn filter_changes_at_a_reload_and_pingora_stays_silent() {
+    let (gate, _upstream, caller) = start(&[]);
+    let text = fs::read_to_string(gate.config()).unwrap();
+    get(gate.gateway, "/x", "");
+    assert!(gate.log().contains("no_credential"));
+    let reload = |filter: &str, expected: &str| {
+        fs::write(
+            gate.config(),
+            format!("[log]\nfilter = \"{filter}\"\n{text}"),
+        )
+        .unwrap();
+        gate.signal("HUP");
+        until(expected, || gate.log().contains(expected));
+    };
+    reload("realmgate=trace,trace", "reloaded");
+    get(gate.gateway, "/x?canary", &caller.fields());
+    let log = gate.log();
+    assert!(
+        !log.contains("canary") && !log.contains(&caller.token()),
+        "{log}"
+    );
+    assert!(!log.contains("pingora"), "{log}");
+    fs::write(gate.config(), format!("[log]\nfilter = \"error\"\n{text}")).unwrap();
+    let applied = "realmgate_config_reloads_total{outcome=\"applied\"} 2";
+    gate.signal("HUP");
+    until("reloaded again", || {
+        get(gate.service, "/metrics", "").body.contains(applied)
+    });
+    let before = gate.log();
+    get(gate.gateway, "/x", "");
+    assert_eq!(gate.log(), before);
+}
