@@ -108,10 +108,11 @@ impl KeyId {
     pub(super) const BYTES: usize = 8;
 
     fn of(key: &[u8; SealingKey::BYTES]) -> Self {
-        let digest = Sha256::new()
-            .chain_update(b"realmgate sealing key id\0")
-            .chain_update(key)
-            .finalize();
+        let mut hash = Sha256::new();
+        // In place: a hash that is moved leaves its input behind.
+        hash.update(b"realmgate sealing key id\0");
+        hash.update(key);
+        let digest = hash.finalize_reset();
         let mut id = [0; Self::BYTES];
         for (to, from) in id.iter_mut().zip(digest) {
             *to = from;
@@ -175,7 +176,11 @@ pub enum SealError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::FileExt;
+
     use super::*;
+    use crate::auth::{Parameters, Totp};
 
     fn who<'a>(name: &'a str, realm: &'a str) -> PrincipalRef<'a> {
         PrincipalRef::new(name, realm, 128).unwrap()
@@ -239,8 +244,67 @@ mod tests {
         fn whatever_is_stored_opens_as_nothing_but_what_was_sealed(
             bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120),
         ) {
-            let (sealer, _, _) = sealed();
-            assert!(sealer.open(&bytes, who("ab", "c")).is_err());
+            let (key, _, _) = sealed();
+            assert!(key.open(&bytes, who("ab", "c")).is_err());
         }
+    }
+
+    /// Counts where in the writable memory of this process these bytes are, given with every bit turned,
+    /// so that what is looked for is no copy itself.
+    fn copies(turned: &[u8]) -> usize {
+        let memory = fs::File::open("/proc/self/mem").unwrap();
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mut found = 0;
+        for map in maps.lines().filter(|map| map.contains(" rw")) {
+            let (range, _) = map.split_once(' ').unwrap();
+            let (start, end) = range.split_once('-').unwrap();
+            let [start, end] = [start, end].map(|it| u64::from_str_radix(it, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+            // Other threads may have let go of it meanwhile.
+            if memory.read_exact_at(&mut bytes, start).is_ok() {
+                let is_there =
+                    |it: &&[u8]| it.iter().zip(turned).all(|(one, other)| *one == !other);
+                found += bytes.windows(turned.len()).filter(is_there).count();
+            }
+            bytes.zeroize();
+        }
+        found
+    }
+
+    /// Does what the next request would: a block that a cipher worked on lies on the stack until then.
+    #[inline(never)]
+    fn run_over_the_stack() {
+        std::hint::black_box([0_u8; 1 << 16]);
+    }
+
+    #[test]
+    fn keys_and_seeds_that_are_dropped_are_not_in_memory_any_more() {
+        // The end: into the beginning of what is freed, the allocator writes.
+        let turned = |bytes: &[u8]| {
+            bytes[bytes.len() - 16..]
+                .iter()
+                .map(|it| !it)
+                .collect::<Vec<_>>()
+        };
+        let key = SealingKey::generate().unwrap();
+        let mut bytes = Zeroizing::new(vec![0; 64]);
+        getrandom::fill(&mut bytes).unwrap();
+        let seed = Seed::from_bytes(&bytes).unwrap();
+        let (key_turned, seed_turned) = (turned(key.as_bytes()), turned(seed.as_bytes()));
+        // Many: of a few, what is allocated next would hide that they were not zeroed.
+        let keys: Vec<_> = (0..64)
+            .map(|_| SealingKey::from_bytes(key.as_bytes()))
+            .collect();
+        let open = |key: &SealingKey| {
+            let sealed = key.seal(&seed, who("a", "r")).unwrap();
+            let opened = key.open(&sealed, who("a", "r")).unwrap();
+            let totp = Totp::new(&opened, Parameters::default());
+            (opened.to_base32(), opened, totp)
+        };
+        let opened: Vec<_> = keys.iter().map(open).collect();
+        assert!(copies(&key_turned) >= 64 && copies(&seed_turned) >= 128);
+        drop((opened, keys, key, seed, bytes));
+        run_over_the_stack();
+        assert_eq!((copies(&key_turned), copies(&seed_turned)), (0, 0));
     }
 }
