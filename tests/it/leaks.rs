@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Output, Stdio};
 
 use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL, HEXLOWER, HEXUPPER};
@@ -132,14 +133,16 @@ impl Holder {
     }
 }
 
-fn configuration(format: &str, upstream: &Upstream) -> String {
+fn configuration(format: &str, upstream: &Upstream, folder: &Path) -> String {
     format!(
         "h2c = true\n[grpc]\nlisten = \"127.0.0.1:0\"\n\
          [log]\nfilter = \"trace\"\nformat = \"{format}\"\n\
+         [audit]\nfile = \"{}\"\ndenials_per_second = 100000\n\
          [throttle]\nfailures = 1000\nsource_failures = 100000\n\
          [realm.once]\nreuse = \"once\"\n\
          [[route]]\nname = \"dead\"\nhost = \"dead.example\"\nallow = \"authenticated\"\n\
          upstream = \"dead\"\n{}\n[upstream.dead]\npeers = [\"127.0.0.1:1\"]\n",
+        folder.join("audit.jsonl").display(),
         routes(upstream.address)
     )
 }
@@ -279,7 +282,8 @@ fn over_http2(gate: &Gate, fields: &str) {
 
 fn go_through(format: &str) {
     let upstream = Upstream::start();
-    let gate = Gate::start(&configuration(format, &upstream));
+    let audit = tempfile::tempdir().unwrap();
+    let gate = Gate::start(&configuration(format, &upstream, audit.path()));
     let who = Holder::register(&gate, "billing", "payments");
     let once = Holder::register(&gate, "single", "once");
     let admin = Holder::register(&gate, "admin", "ungleich-admin");
@@ -381,22 +385,31 @@ fn go_through(format: &str) {
     until("reloaded", || gate.log().contains("reload"));
     gate.signal("TERM");
     until("ended", || {
-        !std::path::Path::new(&format!("/proc/{pid}/exe")).exists()
-            || gate.log().contains("stopped")
+        !Path::new(&format!("/proc/{pid}/exe")).exists() || gate.log().contains("stopped")
     });
 
     let log = gate.log();
     for word in ["wrong_token", "TRACE"] {
         assert!(log.contains(word), "{word}: {log}");
     }
-    // The log, the database with its journal, the ready file. The configuration is the user's.
-    let mut files = 0;
-    for entry in fs::read_dir(gate.config().parent().unwrap()).unwrap() {
-        let path = entry.unwrap().path();
-        secrets.assert_not_in(&path.display().to_string(), &fs::read(&path).unwrap());
-        files += 1;
+    // The log, the database with its journal, the ready file, the audit log. The configuration is the
+    // user's.
+    let mut files = Vec::new();
+    for folder in [gate.config().parent().unwrap(), audit.path()] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = fs::read(&path).unwrap();
+            secrets.assert_not_in(&path.display().to_string(), &bytes);
+            files.push(path.file_name().unwrap().to_owned());
+        }
     }
-    assert!(files >= 4, "{files}");
+    for file in ["log", "ready.json", "realmgate.db", "audit.jsonl"] {
+        assert!(files.iter().any(|it| it == file), "{file}: {files:?}");
+    }
+    let audit = fs::read_to_string(audit.path().join("audit.jsonl")).unwrap();
+    for event in ["denied", "identity_rotated"] {
+        assert!(audit.contains(event), "{event}: {audit}");
+    }
 }
 
 #[test]
