@@ -10,7 +10,7 @@ use crate::gateway::request_id::RequestId;
 use crate::gateway::route::Route;
 use crate::gateway::rules::Rules;
 use crate::gateway::told::tell;
-use crate::gateway::upstream::{Chosen, UnderWay, Upstream};
+use crate::gateway::upstream::{Chosen, Gate, UnderWay, Upstream};
 use crate::telemetry::{self, Forwarded, Note, Spans};
 
 /// What is known of a request on its way through.
@@ -21,6 +21,8 @@ pub(crate) struct Context {
     pub(super) admitted: Option<Admitted>,
     /// The peer that it is at.
     pub(super) chosen: Option<Chosen>,
+    /// What keeps the answer to an upgrade back.
+    pub(super) gate: Option<Arc<Gate>>,
     /// How many connections have failed.
     pub(super) failed: usize,
     /// How many bytes of the request's body have come.

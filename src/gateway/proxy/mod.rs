@@ -29,13 +29,13 @@ use super::linger::answer_early;
 use super::peer_of;
 use super::request_id::RequestId;
 use super::rules::Live;
-use super::upstream::Next;
+use super::upstream::{Gate, Next};
 use crate::auth::Authority;
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
 use crate::telemetry::{self, Door, Spans, UpstreamEvent};
 use context::{Admitted, Context};
 use failure::{NO_PEER, Progress, TOO_LONG};
-use question::announced;
+use question::{announced, is_upgrade};
 
 pub(super) use forwarded::strip;
 
@@ -119,9 +119,10 @@ impl ProxyHttp for Proxy {
         let next = admitted
             .and_then(Admitted::upstream)
             .and_then(|upstream| upstream.next(client, last.as_ref()));
-        let Next { peer, chosen } =
+        let Next { mut peer, chosen } =
             next.ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))?;
         context.chosen = Some(chosen);
+        context.gate = is_upgrade(session).then(|| Gate::on(&mut peer)).flatten();
         Ok(peer)
     }
 
@@ -202,7 +203,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// Counts a connection that the request goes over.
+    /// Counts a connection that the request goes over from now on.
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
@@ -212,6 +213,9 @@ impl ProxyHttp for Proxy {
         _: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
+        if let Some(gate) = &context.gate {
+            gate.close();
+        }
         if let Some(upstream) = context.admitted.as_ref().and_then(Admitted::upstream) {
             upstream.tally.count(if is_reused {
                 UpstreamEvent::Reused

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue};
+use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue, UPGRADE};
 use http::{Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -110,6 +110,14 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Says whether a request asks for an upgrade, and has no body before it.
+pub(super) fn is_upgrade(session: &mut Session) -> bool {
+    let header = session.req_header();
+    header.version == Version::HTTP_11
+        && header.headers.contains_key(UPGRADE)
+        && session.is_body_empty()
 }
 
 /// Returns how long a request says that its body is; 0 if it does not say.

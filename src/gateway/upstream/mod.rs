@@ -3,6 +3,7 @@
 mod discovery;
 mod health;
 mod template;
+mod upgrade;
 
 use std::cmp::Ordering as Order;
 use std::io;
@@ -21,6 +22,7 @@ use crate::config::{self, Balance, PeerAddress};
 use crate::telemetry::{UpstreamEvent, UpstreamFigures, UpstreamTally, metrics};
 use discovery::{Discovery, State};
 use template::Template;
+pub(crate) use upgrade::Gate;
 
 /// A file without certificates.
 pub(crate) const NO_ROOTS: &str = "/dev/null";

@@ -9,6 +9,7 @@ mod silence;
 mod streaming;
 mod target;
 mod upstream;
+mod web_socket;
 mod wire;
 
 use std::time::Duration;

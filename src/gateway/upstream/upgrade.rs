@@ -1,0 +1,205 @@
+//! Connections for upgrades: the answer is not heard before the request has gone to its end.
+//!
+//! A request for an upgrade has no body. If Pingora reads the 101 before it has looked at the end of that
+//! body, it takes it for the end of what the connection was upgraded to, and hangs up (its issue 946). It
+//! flushes once after the header, and once more at the end of the body: reading waits for the second.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::task::AtomicWaker;
+use pingora::connectors::L4Connect;
+use pingora::protocols::ALPN;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// After the header, and after the end of the body.
+const FLUSHES: u8 = 2;
+
+/// Keeps an answer from being heard.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// How often to flush until it opens.
+    left: AtomicU8,
+    reader: AtomicWaker,
+}
+
+impl Gate {
+    /// Puts a gate on the connection that will be made to a peer; none if it does not speak HTTP/1.
+    pub(crate) fn on(peer: &mut HttpPeer) -> Option<Arc<Self>> {
+        if peer.options.alpn == ALPN::H2 {
+            return None;
+        }
+        // There are no upgrades within HTTP/2.
+        peer.options.set_http_version(1, 1);
+        // Others have no gate, so this one is neither taken from the pool nor kept there.
+        peer.group_key = !peer.group_key;
+        peer.options.idle_timeout = Some(Duration::ZERO);
+        let gate = Arc::new(Self::default());
+        peer.options.custom_l4 = Some(Arc::new(Gated(Arc::clone(&gate))));
+        Some(gate)
+    }
+
+    /// Closes it: from here on the request is written.
+    pub(crate) fn close(&self) {
+        self.left.store(FLUSHES, Ordering::Relaxed);
+    }
+
+    fn is_open(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+
+    fn flushed(&self) {
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Ordering::Relaxed);
+        }
+        if left == 1 {
+            self.reader.wake();
+        }
+    }
+}
+
+/// Connects with a gate on the connection.
+#[derive(Debug)]
+struct Gated(Arc<Gate>);
+
+#[async_trait]
+impl L4Connect for Gated {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let connected = match address {
+            SocketAddr::Inet(address) => TcpStream::connect(address).await.and_then(|stream| {
+                stream.set_nodelay(true)?;
+                Ok(self.keep(stream))
+            }),
+            SocketAddr::Unix(address) => match address.as_pathname() {
+                Some(path) => UnixStream::connect(path).await.map(|it| self.keep(it)),
+                None => Err(ErrorKind::AddrNotAvailable.into()),
+            },
+        };
+        connected.map_err(|error| {
+            let kind = match error.kind() {
+                ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                _ => ErrorType::ConnectError,
+            };
+            Error::because(kind, "connecting for an upgrade", error)
+        })
+    }
+}
+
+impl Gated {
+    fn keep<S>(&self, stream: S) -> Stream
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug + 'static,
+    {
+        let gate = Arc::clone(&self.0);
+        VirtualSocketStream::new(Box::new(Kept { stream, gate })).into()
+    }
+}
+
+/// A stream that is read only while its gate is open.
+#[derive(Debug)]
+struct Kept<S> {
+    stream: S,
+    gate: Arc<Gate>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Kept<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.gate.is_open() {
+            self.gate.reader.register(context.waker());
+            if !self.gate.is_open() {
+                return Poll::Pending;
+            }
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Kept<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.gate.flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl<S> VirtualSocket for Kept<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug,
+{
+    /// What is asked for here, `connect` has set.
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn answer_is_heard_after_the_second_flush() {
+        let gate = Arc::new(Gate::default());
+        let (near, mut far) = tokio::io::duplex(64);
+        let (mut reader, mut writer) = tokio::io::split(Kept {
+            stream: near,
+            gate: Arc::clone(&gate),
+        });
+        far.write_all(b"ab").await.unwrap();
+        // Open, as while TLS is agreed on.
+        writer.flush().await.unwrap();
+        assert_eq!(reader.read_u8().await.unwrap(), b'a');
+        gate.close();
+        let heard = tokio::spawn(async move { reader.read_u8().await.unwrap() });
+        for _ in 0..FLUSHES {
+            yield_now().await;
+            assert!(!heard.is_finished());
+            writer.flush().await.unwrap();
+        }
+        assert_eq!(heard.await.unwrap(), b'b');
+    }
+}

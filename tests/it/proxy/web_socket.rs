@@ -1,0 +1,133 @@
+//! WebSockets from end to end, with a real client and server.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::certificate::Ca;
+use crate::harness::{Gate, PATIENCE, stderr, stdout};
+use crate::nginx::Nginx;
+use crate::tape::{Connection, Tape};
+
+fn python() -> Command {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut python = Command::new(project.join("target/tools/bin/python"));
+    python.arg(project.join("tests/it/proxy/web_socket.py"));
+    python
+}
+
+#[test]
+fn messages_pings_and_reasons_go_through_with_and_without_tls() {
+    let mut server = python()
+        .arg("serve")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("python: {error}; run scripts/setup test"));
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().unwrap())
+        .read_line(&mut port)
+        .unwrap();
+    let routes = format!(
+        "[[route]]\nname = 'all'\nallow = 'authenticated'\nupstream = 'app'\n\
+         [upstream.app]\npeers = ['127.0.0.1:{}']\n",
+        port.trim()
+    );
+    let ca = Ca::new();
+    let (cert, key) = ca.issue("server", "/CN=a", "IP:127.0.0.1");
+    let tls = format!("tls = true\n[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n{routes}");
+    for (scheme, configuration) in [("ws", &routes), ("wss", &tls)] {
+        let gate = Gate::start(configuration);
+        let caller = gate.register("billing", "payments");
+        let output = python()
+            .arg("call")
+            .arg(format!("{scheme}://{}/chat?room=1", gate.gateway))
+            .args([&caller.name, &caller.realm, &caller.token(), &ca.file()])
+            .output()
+            .unwrap();
+        assert_eq!(
+            stdout(&output),
+            "good\n",
+            "{scheme}: {}{}",
+            stderr(&output),
+            gate.log()
+        );
+    }
+    drop(server.stdin.take());
+    server.wait().unwrap();
+}
+
+const SWITCH: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+/// Says each `ping` back that comes after a request.
+fn say_back(connection: &mut Connection, mut from: usize) {
+    while let Some(end) = connection.read_to(from, b"ping") {
+        from = end;
+        connection.write(b"pong");
+    }
+}
+
+/// Upgrades many times, and is answered on each connection.
+fn upgrades_hold(upstream: &str) {
+    let gate = Gate::start(&format!(
+        "[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n[upstream.app]\n{upstream}"
+    ));
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(gate.gateway).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+            Upgrade: websocket\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{upstream}");
+        for _ in 0..2 {
+            stream.write_all(b"ping").unwrap();
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"pong", "{upstream}");
+        }
+    }
+    assert!(!gate.log().contains("ERROR"), "{}", gate.log());
+}
+
+/// The answer is there before the request is: whoever looks at it too early hangs up.
+#[test]
+fn peer_that_switches_at_once_is_not_hung_up_on() {
+    let tape = Tape::playing(|connection| {
+        connection.write(SWITCH);
+        let from = connection.read_to(0, b"\r\n\r\n").unwrap();
+        say_back(connection, from);
+    });
+    upgrades_hold(&format!("peers = ['{}']\n", tape.address));
+}
+
+#[test]
+fn peer_with_tls_may_switch_too() {
+    let tape = Tape::playing(|connection| {
+        let from = connection.read_to(0, b"\r\n\r\n").unwrap();
+        connection.write(SWITCH);
+        say_back(connection, from);
+    });
+    let ca = Ca::new();
+    let (cert, key) = ca.issue("server", "/CN=server", "DNS:app.internal");
+    let tls = Nginx::serve(&format!(
+        "listen ADDRESS ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};
+         location / {{ proxy_pass http://{}; proxy_http_version 1.1;
+           proxy_set_header Connection upgrade; proxy_set_header Upgrade websocket; }}",
+        tape.address
+    ));
+    for http in ["1.1", "auto"] {
+        upgrades_hold(&format!(
+            "peers = ['{}']\ntls = true\nserver_name = 'app.internal'\nca = '{}'\nhttp = '{http}'\n",
+            tls.address,
+            ca.file()
+        ));
+    }
+}
