@@ -58,7 +58,7 @@ pub(super) async fn admit(
         presented,
         source: call.source,
     };
-    let mut note = Note::default();
+    let mut note = call.note.another();
     let decided = decide(api, &attempt, policy, call.now, &mut note).await;
     call.note.set(note);
     decided.map_err(|denial| answer(&denial))

@@ -5,12 +5,15 @@ use std::net::IpAddr;
 use super::call::Call;
 use super::wire::Answer;
 use crate::auth::{Identity, Permit, Principal};
+use crate::telemetry::Note;
 use crate::telemetry::audit::{self, Actor, AuditError, Event, Kind};
 
 /// On whose behalf something is changed.
 pub(super) struct Author {
     permit: Permit,
     source: Option<IpAddr>,
+    /// Of the request that asked for it.
+    note: Note,
 }
 
 impl Author {
@@ -18,6 +21,7 @@ impl Author {
         Self {
             permit: permit.clone(),
             source: call.source,
+            note: call.note.another(),
         }
     }
 
@@ -40,6 +44,7 @@ impl Author {
             was: was.map(Principal::as_ref),
             actor: by.map(Actor::Principal),
             source: self.source,
+            request: self.note.request(),
             ..Event::new(kind)
         };
         audit::record(&[event])

@@ -11,7 +11,6 @@ use super::field::Kind;
 use super::metadata;
 use super::wire::{Answer, Errors, Spacing};
 use crate::auth::{Attempt, Capability, Credential, Denial, Policy, Token};
-use crate::telemetry::Note;
 
 const ALLOW: &str = "POST, OPTIONS";
 
@@ -55,7 +54,7 @@ async fn check_subject(api: &Api, call: &Call) -> Result<Answer, Answer> {
         return Err(errors.answer(Spacing::Wide));
     };
     // What is told of the request is who asks.
-    let mut note = Note::default();
+    let mut note = call.note.another();
     let attempt = Attempt {
         presented: Credential::new(&name, &realm, &token, limit).into(),
         source: call.source,

@@ -37,7 +37,7 @@ pub struct Authority {
     settings: Settings,
     /// One for each algorithm, in the order of [`Algorithm::ALL`].
     decoys: [Totp; Algorithm::ALL.len()],
-    throttle: Throttle,
+    pub(super) throttle: Throttle,
     uses: Mutex<Vec<Use>>,
 }
 
@@ -102,6 +102,11 @@ impl Authority {
         saved.await.inspect_err(|_| self.throttle.unsaved(&counts))
     }
 
+    /// Says whether a token of a realm is good for one use.
+    pub(super) fn is_once(&self, realm: &str) -> bool {
+        self.settings.once.iter().any(|once| **once == *realm)
+    }
+
     /// Counts whom a delay holds up at the time `now`, by where it is counted.
     pub fn delayed(&self, now: UnixTime) -> [(Scope, usize); 4] {
         self.throttle.delayed(now)
@@ -144,7 +149,7 @@ impl Authority {
         let refused = |refusal| Denial::Refused { refusal, delay };
         let matched = checked.map_err(refused)?;
         let identity = identity.ok_or(refused(Refusal::Unknown))?;
-        if self.settings.once.iter().any(|once| **once == *who.realm()) {
+        if self.is_once(who.realm()) {
             let window = self.settings.window;
             match self.store.spend(identity.id, matched.step, window).await {
                 Ok(true) => {}
@@ -235,7 +240,7 @@ impl Authority {
 }
 
 /// Says whether an identity may authenticate at all.
-fn standing(identity: Option<&Identity>, now: UnixTime) -> Result<(), Refusal> {
+pub(super) fn standing(identity: Option<&Identity>, now: UnixTime) -> Result<(), Refusal> {
     let identity = identity.ok_or(Refusal::Unknown)?;
     let terms = &identity.terms;
     if identity.totp.is_none() {

@@ -115,7 +115,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const fn reason(self) -> &'static str {
+    /// Returns a short, stable code for logs and metrics. `docs/reasons.md` has each.
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::Unknown => "unknown_principal",
             Self::Disabled => "disabled",
@@ -129,7 +130,7 @@ impl Refusal {
 }
 
 impl Denial {
-    /// Returns a short, stable code for logs and metrics.
+    /// Returns a short, stable code for logs and metrics. `docs/reasons.md` has each.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",

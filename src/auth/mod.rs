@@ -9,6 +9,7 @@
 mod authority;
 mod credential;
 mod decision;
+mod foresight;
 mod policy;
 mod principal;
 mod realm;
@@ -23,6 +24,7 @@ mod usage;
 pub use authority::{Authority, Settings};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
 pub use decision::{Attempt, Decision, Denial, Permit, Refusal};
+pub use foresight::Foresight;
 pub use policy::{Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;

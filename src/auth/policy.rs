@@ -36,6 +36,14 @@ impl Policy {
         }
     }
 
+    /// Returns the first line of an allow list that a principal fits.
+    pub fn rule_for(&self, who: PrincipalRef<'_>) -> Option<&Rule> {
+        match self {
+            Self::Allow(rules) => rules.iter().find(|rule| rule.fits(who)),
+            _ => None,
+        }
+    }
+
     /// Returns the policy that admits whom both admit: narrower than, or as wide as, the narrower one.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -13,6 +13,7 @@
 mod delay;
 mod settings;
 mod table;
+mod waits;
 
 use std::hash::Hash;
 use std::net::IpAddr;

@@ -109,7 +109,7 @@ fn json(config: &Config) -> serde_json::Value {
     })
 }
 
-fn methods(route: &Route) -> String {
+pub(super) fn methods(route: &Route) -> String {
     match &route.methods {
         None => "any method".to_owned(),
         Some(methods) => {
@@ -119,7 +119,7 @@ fn methods(route: &Route) -> String {
     }
 }
 
-fn upstream(config: &Config, route: &Route) -> String {
+pub(super) fn upstream(config: &Config, route: &Route) -> String {
     config
         .upstreams
         .get(route.upstream)
@@ -134,7 +134,7 @@ fn upstream(config: &Config, route: &Route) -> String {
         .unwrap_or_default()
 }
 
-fn policy(policy: &Policy) -> String {
+pub(super) fn policy(policy: &Policy) -> String {
     match policy {
         Policy::Anyone => "anyone, unauthenticated too".to_owned(),
         Policy::Authenticated => "every authenticated principal".to_owned(),

@@ -80,6 +80,10 @@ pub(super) enum CliError {
     Verify(#[from] VerifyError),
     #[error("the audit log is broken in {0} places")]
     BrokenLog(usize),
+    #[error("it would be denied: {0}")]
+    Denied(&'static str),
+    #[error("--as: expected NAME@REALM")]
+    NotAPrincipal,
     #[error("ended at once by a second signal")]
     CutShort,
     #[error("{0} answers of the tour were not the expected ones")]
@@ -97,6 +101,7 @@ impl CliError {
             | Self::Taken { .. }
             | Self::Initialised { .. }
             | Self::BrokenLog(_)
+            | Self::Denied(_)
             | Self::Backup(store::BackupError::Exists(_))
             | Self::Overtaken
             | Self::Broken(_)
@@ -125,6 +130,7 @@ impl CliError {
             | Self::Seed(_)
             | Self::Audit(AuditError::Open(..))
             | Self::Verify(_)
+            | Self::NotAPrincipal
             | Self::Read(..) => 2,
             Self::CutShort => 4,
             Self::Open(error)

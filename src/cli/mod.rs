@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod demo;
 mod error;
+mod explain;
 mod identity;
 mod import;
 mod init;
@@ -52,6 +53,10 @@ enum Command {
     Serve(serve::Args),
     /// Say what the configuration means, or exactly what is wrong with it
     Check,
+    /// Say which route and rule decide on a request, and why, without sending it
+    ///
+    /// Exit codes: 0 it would pass, 1 it would be denied, 2 usage or configuration.
+    Explain(explain::Args),
     /// Make the first identity of the admin realm and print its seed, once
     Init(init::Args),
     /// Administer the identities of the local store
@@ -96,6 +101,7 @@ fn execute(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(&args, config),
         Command::Check => check::run(config, output),
+        Command::Explain(args) => explain::run(&args, config, output),
         Command::Init(args) => init::run(&args, config, output),
         Command::Identity(command) => identity::run(command, config, output),
         Command::Key(command) => key::run(command, config, output),

@@ -1,29 +1,29 @@
 //! What the header of a request may be like, before anything in it is believed.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 use memchr::memchr_iter;
 use pingora::proxy::Session;
 
-use super::answer::Answer;
+use super::refusal::Refusal;
 use crate::config::Limits;
 
 /// What a field costs beside its bytes where there is no wire to count on (RFC 9113 §6.5.2).
 const FIELD: usize = 32;
 
-/// Returns the answer to a header that is out of bounds.
+/// Returns why a header is out of bounds, if it is.
 ///
 /// The parser has bounds of its own, above ours. What exceeds those is its 400.
-pub(crate) fn refuse(session: &Session, limits: &Limits) -> Option<Answer> {
+pub(crate) fn refuse(session: &Session, limits: &Limits) -> Option<Refusal> {
     let header = session.req_header();
     let bytes = match session.as_http1() {
         Some(wire) => {
             let raw = wire.get_headers_raw_bytes();
             if has_bare_line_feed(&raw) {
-                return Some(Answer::line(StatusCode::BAD_REQUEST, "bad line ending\n"));
+                return Some(Refusal::LineEnding);
             }
             if is_framed_in_doubt(&header.headers) {
-                return Some(Answer::line(StatusCode::BAD_REQUEST, "bad framing\n"));
+                return Some(Refusal::Framing);
             }
             raw.len()
         }
@@ -32,20 +32,14 @@ pub(crate) fn refuse(session: &Session, limits: &Limits) -> Option<Answer> {
         }),
     };
     if header.raw_path().len() > limits.target_bytes {
-        let line = "the request target is too long\n";
-        return Some(Answer::line(StatusCode::URI_TOO_LONG, line));
-    }
-    let line = if header.headers.len() > limits.header_fields {
-        "too many header fields\n"
+        Some(Refusal::TargetLength)
+    } else if header.headers.len() > limits.header_fields {
+        Some(Refusal::FieldCount)
     } else if bytes > limits.header_bytes {
-        "the header is too large\n"
+        Some(Refusal::HeaderLength)
     } else {
-        return None;
-    };
-    Some(Answer::line(
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        line,
-    ))
+        None
+    }
 }
 
 /// Says whether the length of the body is said in a way that servers take differently: a length said

@@ -60,9 +60,7 @@ impl Endpoints {
             self.forward_auth.answer(session, proxy, note).await?;
             return Ok(true);
         }
-        let is_rest = path
-            .strip_prefix("/ungleichotp")
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_rest = is_rest(path);
         if is_rest {
             self.rest.answer(session, note).await?;
         }
@@ -123,4 +121,14 @@ fn exposition(accept: Option<&HeaderValue>) -> Exposition {
         accept if accept.contains("text/plain") => Exposition::Text,
         _ => Exposition::OpenMetrics,
     }
+}
+
+/// Says whether a path is one that the gateway's listener answers itself, where it answers any.
+pub(super) fn is_public(path: &str) -> bool {
+    FrontProxy::of(path).is_some() || is_rest(path)
+}
+
+fn is_rest(path: &str) -> bool {
+    let rest = path.strip_prefix("/ungleichotp");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

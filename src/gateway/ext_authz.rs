@@ -158,7 +158,7 @@ impl Authorization for ExtAuthz {
         let client = request.remote_addr();
         let source = client.map(|peer| peer.ip().to_canonical());
         let question = request.into_inner();
-        let mut note = Note::default();
+        let mut note = told.note.another();
         let answer = self.answer(source, &question, &mut note).await;
         Told { note, ..told }.tell_of_question(client, &question);
         Ok(Response::new(answer))

@@ -67,7 +67,7 @@ impl Local {
             }
         };
         let mut request = self.request(session, body);
-        let slot = NoteSlot::default();
+        let slot = NoteSlot::new(std::mem::take(note));
         request.extensions_mut().insert(slot.clone());
         let response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,

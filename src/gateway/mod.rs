@@ -5,6 +5,7 @@ mod answer;
 mod bounds;
 mod connection;
 mod endpoints;
+pub mod explain;
 mod ext_authz;
 mod forward_auth;
 #[doc(hidden)]
@@ -14,6 +15,7 @@ mod linger;
 mod listeners;
 mod local;
 mod proxy;
+mod refusal;
 mod request_id;
 mod route;
 mod rules;
@@ -196,6 +198,11 @@ pub enum OpenError {
 fn listener(listener: std::net::TcpListener) -> Result<TcpListener, OpenError> {
     listener.set_nonblocking(true).map_err(OpenError::Socket)?;
     TcpListener::from_std(listener).map_err(OpenError::Socket)
+}
+
+/// Returns the address that attempts are counted by.
+fn source_of(session: &Session) -> Option<std::net::IpAddr> {
+    peer_of(session).map(|peer| peer.ip().to_canonical())
 }
 
 /// Returns the address a connection comes from; none over a Unix socket.

@@ -29,7 +29,7 @@ impl RequestId {
             .unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
-    fn digits(self) -> [u8; 32] {
+    pub(crate) fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
         let (process, count) = digits.split_at_mut(16);
         HEXLOWER.encode_mut(&*PROCESS, process);

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::StatusCode;
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::answer::Answer;
 use super::bounds;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
 use super::linger::answer_early;
+use super::refusal::Refusal;
 use super::rules::Live;
+use super::source_of;
 use super::told::Told;
 
 /// What answers on the service listener.
@@ -44,15 +44,16 @@ impl ProxyHttp for Service {
         let rules = self.rules.load_full();
         if let Some(refused) = bounds::refuse(session, &rules.limits) {
             session.set_keepalive(None);
-            answer_early(session, refused, &rules).await?;
+            refused.tell_early(source_of(session), &told.note);
+            answer_early(session, refused.answer(), &rules).await?;
             return Ok(true);
         }
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
         // line hands that on to us, and would take our 200 for a permit.
         let sent = if session.req_header().raw_path().first() != Some(&b'/') {
             session.set_keepalive(None);
-            let refused = Answer::line(StatusCode::BAD_REQUEST, "bad request target\n");
-            refused.send(session).await
+            Refusal::NoPath.tell_early(source_of(session), &told.note);
+            Refusal::NoPath.answer().send(session).await
         } else {
             self.endpoints.answer(session, &mut told.note).await
         };

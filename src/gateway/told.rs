@@ -22,10 +22,11 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn new() -> Self {
+        let id = RequestId::next();
         Self {
-            id: RequestId::next(),
+            id,
             began: Instant::now(),
-            note: Note::default(),
+            note: Note::of(id.digits()),
         }
     }
 

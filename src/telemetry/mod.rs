@@ -8,8 +8,10 @@ mod metrics;
 mod note;
 mod traces;
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -129,14 +131,6 @@ pub fn permitted(
     }
 }
 
-/// Counts and notes a request that was refused before anything was decided.
-pub fn refused(door: Door, tally: &Tally, reason: &'static str, note: &mut Note) {
-    tally.refused(door, reason);
-    if is_watched() {
-        note.refused(door, reason);
-    }
-}
-
 /// Counts and notes how long a decision took.
 pub fn decided(door: Door, took: Duration, note: &mut Note) {
     metrics().decided(door, took);
@@ -153,7 +147,7 @@ pub fn denied(
     note: &mut Note,
 ) {
     tally.denied(door, attempt, denial);
-    audit_denial(door, tally.route(), attempt, denial);
+    audit_denial(door, tally.route(), attempt, denial, note);
     if is_watched() {
         note.denied(door, tally, attempt, denial.reason());
     }
@@ -186,7 +180,61 @@ pub fn denied(
     }
 }
 
-fn audit_denial(door: Door, route: Option<&str>, attempt: &Attempt<'_>, denial: &Denial) {
+/// Why a request was refused before its credential was looked at.
+pub struct Refused<'a> {
+    /// A stable code.
+    pub reason: &'static str,
+    /// The same in words.
+    pub detail: &'a dyn Display,
+}
+
+/// Logs why a request was refused at a door, counts it as `outcome`, and notes it.
+pub fn refused(
+    door: Door,
+    tally: &Tally,
+    outcome: &'static str,
+    source: Option<IpAddr>,
+    refused: &Refused<'_>,
+    note: &mut Note,
+) {
+    tally.refused(door, outcome);
+    if is_watched() {
+        note.refused(door, source, refused.reason);
+    }
+    log_refused(Some(door), tally.route(), source, refused, note);
+}
+
+/// Logs why a request was refused under a route that it was counted under, or before there was a door.
+pub fn log_refused(
+    door: Option<Door>,
+    route: Option<&str>,
+    source: Option<IpAddr>,
+    refused: &Refused<'_>,
+    note: &Note,
+) {
+    let door = door.map(Door::as_str);
+    let (reason, detail) = (refused.reason, refused.detail);
+    tracing::info!(door, route, ?source, reason, %detail, "refused");
+    if audit::is_on() {
+        audit::deny(&Event {
+            door,
+            route,
+            source,
+            request: note.request(),
+            reason: Some(reason),
+            detail: Some(detail.to_string().into()),
+            ..Event::new(Kind::Refused)
+        });
+    }
+}
+
+fn audit_denial(
+    door: Door,
+    route: Option<&str>,
+    attempt: &Attempt<'_>,
+    denial: &Denial,
+    note: &Note,
+) {
     if !audit::is_on() {
         return;
     }
@@ -195,6 +243,7 @@ fn audit_denial(door: Door, route: Option<&str>, attempt: &Attempt<'_>, denial: 
         route,
         subject: attempt.principal(),
         source: attempt.source,
+        request: note.request(),
         reason: Some(denial.reason()),
         ..Event::new(kind)
     };

@@ -12,7 +12,11 @@ use crate::auth::{Attempt, Permit, Principal, PrincipalRef};
 
 /// What is noted of a request; nothing where nobody will tell of it.
 #[derive(Debug, Default)]
-pub struct Note(Option<Box<Noted>>);
+pub struct Note {
+    /// The digits of the request's id, if it has one.
+    request: Option<[u8; 32]>,
+    noted: Option<Box<Noted>>,
+}
 
 #[derive(Debug)]
 struct Noted {
@@ -34,6 +38,29 @@ enum Who {
 }
 
 impl Note {
+    /// Makes a note of a request, of which nothing is known but its id.
+    pub fn of(request: [u8; 32]) -> Self {
+        Self {
+            request: Some(request),
+            noted: None,
+        }
+    }
+
+    /// Makes another note of the same request.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            request: self.request,
+            noted: None,
+        }
+    }
+
+    /// Returns the id of the request.
+    pub fn request(&self) -> Option<&str> {
+        let digits = self.request.as_ref()?;
+        str::from_utf8(digits).ok()
+    }
+
     /// Notes a permit.
     pub(super) fn permitted(
         &mut self,
@@ -42,7 +69,7 @@ impl Note {
         attempt: &Attempt<'_>,
         permit: &Permit,
     ) {
-        self.0 = Some(Box::new(Noted {
+        self.noted = Some(Box::new(Noted {
             door,
             tally: Some(Arc::clone(tally)),
             who: Who::Proved(permit.clone()),
@@ -61,7 +88,7 @@ impl Note {
         reason: &'static str,
     ) {
         let claimed = attempt.principal().map(PrincipalRef::to_owned);
-        self.0 = Some(Box::new(Noted {
+        self.noted = Some(Box::new(Noted {
             door,
             tally: Some(Arc::clone(tally)),
             who: claimed.map_or(Who::Nobody, Who::Claimed),
@@ -72,12 +99,12 @@ impl Note {
     }
 
     /// Notes that a request was refused before anything was decided.
-    pub(super) fn refused(&mut self, door: Door, reason: &'static str) {
-        self.0 = Some(Box::new(Noted {
+    pub(super) fn refused(&mut self, door: Door, source: Option<IpAddr>, reason: &'static str) {
+        self.noted = Some(Box::new(Noted {
             door,
             tally: None,
             who: Who::Nobody,
-            source: None,
+            source,
             reason: Some(reason),
             took: None,
         }));
@@ -85,24 +112,24 @@ impl Note {
 
     /// Notes how long the decision took.
     pub(super) fn decided(&mut self, took: Duration) {
-        if let Some(noted) = &mut self.0 {
+        if let Some(noted) = &mut self.noted {
             noted.took = Some(took);
         }
     }
 
     /// Returns the door, if the request came to one.
     pub(super) fn door(&self) -> Option<Door> {
-        self.0.as_ref().map(|noted| noted.door)
+        self.noted.as_ref().map(|noted| noted.door)
     }
 
     /// Returns the name of the route, if there is one.
     pub(super) fn route(&self) -> Option<&str> {
-        self.0.as_ref()?.tally.as_ref()?.route()
+        self.noted.as_ref()?.tally.as_ref()?.route()
     }
 
     /// Returns who the request came from: proved if permitted, claimed if denied.
     pub(super) fn principal(&self) -> Option<PrincipalRef<'_>> {
-        match &self.0.as_ref()?.who {
+        match &self.noted.as_ref()?.who {
             Who::Nobody => None,
             Who::Claimed(principal) => Some(principal.as_ref()),
             Who::Proved(permit) => permit.principal(),
@@ -111,7 +138,7 @@ impl Note {
 
     /// Returns the realm of whoever proved themselves.
     pub(super) fn proved_realm(&self) -> Option<&str> {
-        match &self.0.as_ref()?.who {
+        match &self.noted.as_ref()?.who {
             Who::Proved(permit) => permit.principal().map(PrincipalRef::realm),
             Who::Nobody | Who::Claimed(_) => None,
         }
@@ -119,7 +146,7 @@ impl Note {
 
     /// Returns `permitted` or `denied`, if something was decided.
     pub(super) fn decision(&self) -> Option<&'static str> {
-        let noted = self.0.as_ref()?;
+        let noted = self.noted.as_ref()?;
         Some(if noted.reason.is_some() {
             "denied"
         } else {
@@ -129,17 +156,17 @@ impl Note {
 
     /// Returns why it was denied or refused.
     pub(super) fn reason(&self) -> Option<&'static str> {
-        self.0.as_ref()?.reason
+        self.noted.as_ref()?.reason
     }
 
     /// Returns where failures are counted.
     pub(super) fn source(&self) -> Option<IpAddr> {
-        self.0.as_ref()?.source
+        self.noted.as_ref()?.source
     }
 
     /// Returns how long the decision took.
     pub(super) fn took(&self) -> Option<Duration> {
-        self.0.as_ref()?.took
+        self.noted.as_ref()?.took
     }
 }
 
@@ -148,6 +175,16 @@ impl Note {
 pub struct NoteSlot(Arc<Mutex<Note>>);
 
 impl NoteSlot {
+    /// Makes one with a note in it.
+    pub fn new(note: Note) -> Self {
+        Self(Arc::new(Mutex::new(note)))
+    }
+
+    /// Makes another note of the same request.
+    pub fn another(&self) -> Note {
+        self.0.lock().another()
+    }
+
     /// Leaves a note.
     pub fn set(&self, note: Note) {
         *self.0.lock() = note;

@@ -95,6 +95,7 @@ fn what_is_done_to_identities_is_written_with_who_did_it() {
     assert_eq!(created["actor"]["realm"], "ungleich-admin");
     assert_eq!(created["source"], "127.0.0.1");
     assert_eq!(created["door"], "rest");
+    assert_eq!(created["request"].as_str().unwrap().len(), 32);
     let path = format!("/ungleichotp/{}/", created["id"]);
     let body = r#"{"name":"invoices"}"#;
     assert_eq!(scene.rest(&admin, "PATCH", &path, body), 200);
@@ -167,6 +168,9 @@ fn each_denial_has_its_cause_and_no_token_is_in_the_log() {
         .collect();
     assert_eq!(found, expected);
     assert_eq!(denied[0]["route"], "all");
+    let mut requests: Vec<_> = denied.iter().map(|it| it["request"].as_str()).collect();
+    requests.dedup();
+    assert_eq!(requests.iter().flatten().count(), denied.len());
     assert_eq!(denied[2]["route"], "ops");
     assert_eq!(denied[0]["source"], "127.0.0.1");
     assert_eq!(denied[0]["subject"]["name"], "billing");
@@ -180,6 +184,20 @@ fn each_denial_has_its_cause_and_no_token_is_in_the_log() {
     for secret in [&caller.seed, &wrong, &caller.token()] {
         assert!(!text.contains(&format!("\"{secret}\"")), "{text}");
     }
+}
+
+#[test]
+fn refusals_are_written_with_their_reason() {
+    let scene = Scene::start("");
+    get(scene.gate.gateway, "/a/../b", "");
+    get(scene.gate.service, "/forward-auth/nginx", "");
+    scene.wait_for("refused", 2);
+    let refused = scene.of("refused");
+    assert_eq!(refused[0]["reason"], "ambiguous_path");
+    assert_eq!(refused[0]["door"], "proxy");
+    assert_eq!(refused[1]["reason"], "description_missing");
+    assert_eq!(refused[1]["door"], "forward-auth");
+    assert_eq!(refused[1]["source"], Value::Null);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn every_door_and_every_outcome_has_its_line() {
         told,
         [
             "proxy all billing denied wrong_token 401",
-            "proxy - - denied refused 400",
+            "proxy - - denied ambiguous_path 400",
             "forward-auth - billing permitted - 200",
             "forward-auth ops billing denied not_allowed 403",
             "rest - billing denied not_allowed 403",

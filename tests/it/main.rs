@@ -15,6 +15,7 @@ mod client;
 mod clients;
 mod compat;
 mod corpus;
+mod explain;
 mod forward_auth;
 mod frames;
 mod front;

@@ -17,7 +17,6 @@ use ipnet::IpNet;
 use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
-use thiserror::Error;
 
 pub(super) use description::{Described, address};
 use narrowing::narrowing;
@@ -25,12 +24,13 @@ pub(super) use narrowing::to;
 
 use super::answer::Answer;
 use super::peer_of;
+pub(super) use super::refusal::Refusal;
 use super::route::{Question, RouteTable};
 use super::rules::Live;
 use super::target::Ambiguity;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
-use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Tally, metrics};
+use crate::telemetry::{self, Door, Note, Tally, metrics};
 
 /// Envoy's original path follows this one.
 const ENVOY: &str = "/forward-auth/envoy";
@@ -81,26 +81,6 @@ pub(super) enum Verdict {
     Denied(Denial),
     /// It is no question that can be answered: a 403.
     Refused,
-}
-
-/// Why a sub-request is refused before its credential is looked at: a 403, since a front proxy relays
-/// nothing else. For the log.
-#[derive(Debug, Error)]
-pub(super) enum Refusal {
-    #[error("the sub-request comes from an address that is not in service.trusted_proxies")]
-    Untrusted,
-    #[error("the front proxy did not send exactly one {0}")]
-    Missing(&'static str),
-    #[error("the original {0} is not what a front proxy should send")]
-    Malformed(&'static str),
-    #[error("the original path is ambiguous: {0}")]
-    Path(#[from] Ambiguity),
-    #[error("the query of the forward-auth address is not made of realm= and name=")]
-    Query,
-    #[error("no route fits the original request")]
-    NoRoute,
-    #[error("the route does not take a path with such slashes")]
-    Slashes,
 }
 
 impl FrontProxy {
@@ -193,12 +173,7 @@ impl ForwardAuth {
         let Asked { policy, tally } = match asked {
             Ok(asked) => asked,
             Err(refusal) => {
-                let reason = match refusal {
-                    Refusal::NoRoute => NO_ROUTE,
-                    _ => REFUSED,
-                };
-                telemetry::refused(door, metrics().no_route(), reason, note);
-                tracing::warn!(door = "forward-auth", ?source, %refusal, "refused");
+                refusal.tell(door, metrics().no_route(), source, note);
                 return Verdict::Refused;
             }
         };

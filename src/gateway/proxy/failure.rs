@@ -6,7 +6,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 /// No peer of an upstream answers its health check.
 pub(super) const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
 
-pub(super) const TOO_LONG: &str = "the body is too large\n";
+const TOO_LONG: &str = "the body is too large\n";
 
 /// What a request has come to when it fails.
 #[derive(Clone, Copy, Debug)]
@@ -56,5 +56,18 @@ pub(super) fn answer_to(error: &Error) -> (Option<StatusCode>, &'static str) {
         ),
         (ErrorSource::Upstream, _) => (Some(StatusCode::BAD_GATEWAY), "upstream unavailable\n"),
         _ => (Some(StatusCode::INTERNAL_SERVER_ERROR), "internal error\n"),
+    }
+}
+
+/// Returns a short, stable code of what a client was told, for the log. `docs/reasons.md` has each.
+pub(super) const fn reason_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+        StatusCode::REQUEST_TIMEOUT => "body_timeout",
+        StatusCode::BAD_GATEWAY => "upstream_unavailable",
+        StatusCode::SERVICE_UNAVAILABLE => "no_healthy_peer",
+        StatusCode::GATEWAY_TIMEOUT => "upstream_timeout",
+        StatusCode::INTERNAL_SERVER_ERROR => "internal_error",
+        _ => "bad_request",
     }
 }

@@ -27,14 +27,16 @@ use super::connection::Connections;
 use super::endpoints::Endpoints;
 use super::linger::answer_early;
 use super::peer_of;
+use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::rules::Live;
+use super::source_of;
 use super::upstream::{Gate, Next};
 use crate::auth::Authority;
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
-use crate::telemetry::{self, Door, Spans, UpstreamEvent};
+use crate::telemetry::{self, Door, Note, Spans, UpstreamEvent, metrics};
 use context::{Admitted, Context};
-use failure::{NO_PEER, Progress, TOO_LONG};
+use failure::{NO_PEER, Progress};
 use question::{announced, is_upgrade};
 
 pub(super) use forwarded::strip;
@@ -55,8 +57,10 @@ impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
+        let id = RequestId::next();
         Context {
-            id: RequestId::next(),
+            id,
+            note: Note::of(id.digits()),
             began: Some(Instant::now()),
             ..Context::default()
         }
@@ -74,7 +78,9 @@ impl ProxyHttp for Proxy {
         let rules = self.rules.load_full();
         if let Some(refused) = bounds::refuse(session, &rules.limits) {
             session.set_keepalive(None);
-            answer_early(session, refused, &rules).await?;
+            let source = source_of(session);
+            refused.tell(Door::Proxy, metrics().no_route(), source, &mut context.note);
+            answer_early(session, refused.answer(), &rules).await?;
             return Ok(true);
         }
         if let Some(endpoints) = &self.endpoints
@@ -93,8 +99,10 @@ impl ProxyHttp for Proxy {
         match decided {
             Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
                 session.set_keepalive(None);
-                let answer = Answer::line(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG);
-                answer_early(session, answer, &admitted.rules).await?;
+                let refused = Refusal::BodyLength;
+                let source = source_of(session);
+                refused.tell_of_route(admitted.route(), source, &context.note);
+                answer_early(session, refused.answer(), &admitted.rules).await?;
                 Ok(true)
             }
             Ok(admitted) => {
@@ -302,7 +310,10 @@ impl ProxyHttp for Proxy {
                     tracing::debug!(request = %context.id, cause, "nothing was said for too long");
                 }
             }
-            Some(status) => tracing::warn!(request = %context.id, %status, cause, "failed"),
+            Some(status) => {
+                let reason = failure::reason_of(status);
+                tracing::warn!(request = %context.id, %status, reason, cause, "failed");
+            }
         }
         if let Some(status) = status
             && !progress.is_answered

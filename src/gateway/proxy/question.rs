@@ -3,26 +3,23 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue, UPGRADE};
-use http::{Method, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
+use http::{StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::{Admitted, Proxy};
 use crate::auth::{Attempt, Decision, UnixTime};
 use crate::gateway::answer::Answer;
-use crate::gateway::peer_of;
+use crate::gateway::refusal::Refusal;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::route::Question;
 use crate::gateway::rules::Rules;
-use crate::gateway::target::{Target, host_of, is_plain_method, path_of};
+use crate::gateway::source_of;
+use crate::gateway::target::{Target, host_of, path_of};
 use crate::gateway::upstream::Upstream;
 use crate::headers::{Scratch, X_REQUEST_ID};
-use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, metrics};
-
-/// What a client may do instead; the upstream may know more.
-const METHODS: HeaderValue =
-    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+use crate::telemetry::{self, Door, Note, Tally, metrics};
 
 impl Proxy {
     /// Decides on a request: who may pass where, or the answer to give instead.
@@ -35,49 +32,35 @@ impl Proxy {
     ) -> Result<Admitted, Answer> {
         let header = session.req_header();
         let door = Door::Proxy;
-        let no_route = metrics().no_route();
-        let bad = |line| Answer::line(StatusCode::BAD_REQUEST, line);
         let named = |mut answer: Answer| {
             answer.fields.push((X_REQUEST_ID, id.value()));
             answer
         };
-        let Some(host) = host(header) else {
-            telemetry::refused(door, no_route, REFUSED, note);
-            return Err(bad("bad host\n"));
+        let source = source_of(session);
+        let mut refuse = |refusal: Refusal, tally: &Tally| {
+            refusal.tell(door, tally, source, note);
+            refusal.answer()
         };
-        if !is_plain_method(header.method.as_str()) {
-            telemetry::refused(door, no_route, REFUSED, note);
-            return Err(bad("bad method\n"));
-        }
-        if header.method == Method::TRACE {
-            telemetry::refused(door, no_route, REFUSED, note);
-            // It would send back the fields that are stamped on it (RFC 9110 §9.3.8).
-            let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "no TRACE here\n");
-            answer.fields.push((ALLOW, METHODS));
-            return Err(answer);
-        }
-        let target = Target::read(path_of(header)).map_err(|ambiguity| {
-            tracing::info!(door = "proxy", %ambiguity, "refused");
-            telemetry::refused(door, no_route, REFUSED, note);
-            bad("ambiguous path\n")
-        })?;
+        let asked = host(header).ok_or(Refusal::Host).and_then(|host| {
+            Refusal::of_method(&header.method)?;
+            Ok((host, Target::read(path_of(header))?))
+        });
+        let (host, target) = asked.map_err(|refusal| refuse(refusal, metrics().no_route()))?;
         let question = Question {
             host,
             target: &target,
             method: &header.method,
         };
         let Some((index, route)) = rules.routes.find(&question) else {
-            telemetry::refused(door, no_route, NO_ROUTE, note);
-            return Err(Answer::line(StatusCode::NOT_FOUND, "no route\n"));
+            return Err(refuse(Refusal::NoRoute, metrics().no_route()));
         };
         if !route.takes(&target) {
-            telemetry::refused(door, &route.tally, REFUSED, note);
-            return Err(bad("ambiguous path\n"));
+            return Err(refuse(Refusal::Slashes, &route.tally));
         }
         let mut scratch = Scratch::new();
         let attempt = Attempt {
             presented: self.credential_headers.read(&header.headers, &mut scratch),
-            source: peer_of(session).map(|peer| peer.ip().to_canonical()),
+            source,
         };
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &route.policy, now).await {
@@ -85,7 +68,7 @@ impl Proxy {
                 telemetry::permitted(door, &route.tally, &attempt, &permit, now, note);
                 let upstream = rules.upstreams.get(route.upstream);
                 let busy = || {
-                    tracing::warn!(request = %id, route = %route.name, "too many requests under way");
+                    tracing::warn!(request = %id, route = %route.name, reason = "upstream_busy", "too many requests under way");
                     let line = "upstream is busy\n";
                     named(Answer::line(StatusCode::SERVICE_UNAVAILABLE, line))
                 };

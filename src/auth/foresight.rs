@@ -1,0 +1,71 @@
+//! What would become of a principal, without its token.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::authority::{Authority, standing};
+use super::decision::{Denial, Refusal};
+use super::principal::PrincipalRef;
+use super::store::StoreError;
+use super::throttle::Subject;
+use super::time::UnixTime;
+
+/// What would become of a principal that presents a token that is right, wherever it may pass.
+#[derive(Clone, Debug)]
+pub struct Foresight {
+    /// Why it would be refused all the same.
+    pub refusal: Option<Refusal>,
+    /// How long nobody gets a verdict on it, after too many failures.
+    pub retry_after: Option<Duration>,
+    /// Whether each token is good for one use.
+    pub is_once: bool,
+}
+
+impl Foresight {
+    /// What would become of a name that is nobody's.
+    pub const UNKNOWN: Self = Self {
+        refusal: Some(Refusal::Unknown),
+        retry_after: None,
+        is_once: false,
+    };
+
+    /// Returns why it would be denied; none if whom it is about proves itself.
+    pub fn denial(&self) -> Option<Denial> {
+        match (self.retry_after, self.refusal) {
+            (Some(retry_after), _) => Some(Denial::Throttled { retry_after }),
+            (None, Some(refusal)) => Some(Denial::Refused {
+                refusal,
+                delay: None,
+            }),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Authority {
+    /// Says what would become of a principal at a source. Nothing is counted, and nothing permitted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn foresee(
+        &self,
+        who: PrincipalRef<'_>,
+        source: Option<IpAddr>,
+        now: UnixTime,
+    ) -> Result<Foresight, StoreError> {
+        let identity = self.store().identity(who).await?;
+        let subject = Subject {
+            who,
+            is_known: identity.is_some(),
+            pardoned: identity
+                .as_ref()
+                .map_or(UnixTime::from_secs(0), |identity| identity.pardoned),
+            source,
+        };
+        Ok(Foresight {
+            refusal: standing(identity.as_deref(), now).err(),
+            retry_after: self.throttle.waits(subject, now),
+            is_once: self.is_once(who.realm()),
+        })
+    }
+}

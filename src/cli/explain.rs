@@ -1,0 +1,357 @@
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::check;
+use super::error::CliError;
+use super::local_store::now;
+use super::output::{BAD, DIM, GOOD, Output, STRONG};
+use super::{load, runtime};
+use crate::auth::{
+    Authority, Denial, Foresight, Policy, Principal, PrincipalRef, Refusal, Seed, Settings, Store,
+    split_user,
+};
+use crate::config::{Config, Route};
+use crate::gateway::explain::{
+    Explanation, Inquiry, Misfit, REFUSED_SUB_REQUEST, explain, statuses,
+};
+use crate::store;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The method, in upper case
+    method: String,
+    /// A URL, or a path with its query for a request without a host; as it would be on the wire
+    #[arg(value_name = "URL")]
+    url: String,
+    /// Who would ask, with a token that is right; without it nobody
+    #[arg(long = "as", value_name = "NAME@REALM")]
+    who: Option<String>,
+    /// The address that it would come from
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<IpAddr>,
+    /// Which door's answer the exit code is about [default: proxy, or forward-auth if there are no routes]
+    #[arg(long)]
+    door: Option<Door>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Door {
+    Proxy,
+    ForwardAuth,
+}
+
+pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
+    let config = load(config)?;
+    crate::telemetry::init(&config.log);
+    let who = args.who.as_deref().map(|who| principal(who, &config));
+    let who = who.transpose()?;
+    let foresight = match &who {
+        Some(who) => Some(runtime(1)?.block_on(foresee(&config, who.as_ref(), args.from))?),
+        None => None,
+    };
+    let (host, target) = parts(&args.url);
+    let inquiry = Inquiry {
+        method: &args.method,
+        host,
+        target,
+    };
+    let account = Account {
+        asked: format!("{} {}", args.method, args.url.escape_debug()),
+        explanation: explain(&config, &inquiry),
+        who: who.as_ref().map(Principal::as_ref),
+        foresight,
+        config: &config,
+    };
+    output.print(&account.json(), || account.text());
+    let door = match args.door {
+        Some(door) => door,
+        None if config.routes.is_empty() => Door::ForwardAuth,
+        None => Door::Proxy,
+    };
+    let fate = match door {
+        Door::Proxy => account.at_proxy(),
+        Door::ForwardAuth => account.at_forward_auth(),
+    };
+    match fate.reason {
+        None => Ok(()),
+        Some(reason) => Err(CliError::Denied(reason)),
+    }
+}
+
+/// Splits a URL in two: what would be the host, if it has one, and what would be the path with the query.
+fn parts(url: &str) -> (Option<&str>, &str) {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| {
+        let (start, rest) = url.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    });
+    let Some(rest) = rest else {
+        return (None, url);
+    };
+    // A fragment never goes on the wire.
+    let rest = rest.split('#').next().unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (host, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    (Some(host), if target.is_empty() { "/" } else { target })
+}
+
+fn principal(who: &str, config: &Config) -> Result<Principal, CliError> {
+    let (name, realm) = split_user(who).map_err(|_| CliError::NotAPrincipal)?;
+    let limit = config.credential_headers.name_chars;
+    Ok(Principal::new(name, realm, limit)?)
+}
+
+/// Asks the local store. Where there is none yet, nobody is known, and none is made.
+async fn foresee(
+    config: &Config,
+    who: PrincipalRef<'_>,
+    source: Option<IpAddr>,
+) -> Result<Foresight, CliError> {
+    if !config.store.path.exists() {
+        return Ok(Foresight::UNKNOWN);
+    }
+    let store = store::open(config.store.clone()).await?;
+    let counts = store.counts().await?;
+    let settings = Settings {
+        realms: config.realms.clone(),
+        window: config.totp.window,
+        parameters: config.totp.parameters,
+        throttle: config.throttle,
+        once: config.once.clone(),
+    };
+    let authority = Authority::new(store, settings, &Seed::generate()?, &counts);
+    Ok(authority.foresee(who, source, now()).await?)
+}
+
+/// Everything that is told.
+struct Account<'a> {
+    asked: String,
+    explanation: Explanation<'a>,
+    who: Option<PrincipalRef<'a>>,
+    foresight: Option<Foresight>,
+    config: &'a Config,
+}
+
+/// What comes of the request at a door.
+struct Fate {
+    /// None where the upstream answers.
+    status: Option<u16>,
+    /// Why not; none if it passes.
+    reason: Option<&'static str>,
+    detail: Option<String>,
+}
+
+impl Fate {
+    fn passes(status: Option<u16>) -> Self {
+        Self {
+            status,
+            reason: None,
+            detail: None,
+        }
+    }
+}
+
+impl Account<'_> {
+    /// Who may pass where it would go; none if it goes nowhere.
+    fn policy(&self) -> Option<&Policy> {
+        self.explanation.route.map(|route| &route.policy)
+    }
+
+    /// Decides as the authority would on a token that is right.
+    fn denial(&self, policy: &Policy) -> Option<Denial> {
+        if *policy == Policy::Anyone {
+            return None;
+        }
+        let (Some(who), Some(foresight)) = (self.who, &self.foresight) else {
+            return Some(Denial::NoCredential);
+        };
+        let is_admitted = policy.admits(who, &self.config.realms);
+        let otherwise = (!is_admitted).then_some(Denial::NotAllowed);
+        foresight.denial().or(otherwise)
+    }
+
+    fn at_proxy(&self) -> Fate {
+        if self.explanation.is_own {
+            return Fate::passes(None);
+        }
+        if let Some(refused) = &self.explanation.refused {
+            return Fate {
+                status: Some(refused.status),
+                reason: Some(refused.reason),
+                detail: Some(refused.to_string()),
+            };
+        }
+        let denial = self.policy().and_then(|policy| self.denial(policy));
+        denial.map_or(Fate::passes(None), |denial| Fate {
+            status: Some(statuses(&denial).0),
+            reason: Some(denial.reason()),
+            detail: None,
+        })
+    }
+
+    fn at_forward_auth(&self) -> Fate {
+        let has_routes = !self.config.routes.is_empty();
+        let is_refused = self
+            .explanation
+            .refused
+            .as_ref()
+            .filter(|refused| has_routes || refused.reason != "no_route");
+        if let Some(refused) = is_refused {
+            return Fate {
+                status: Some(REFUSED_SUB_REQUEST),
+                reason: Some(refused.reason),
+                detail: Some(refused.to_string()),
+            };
+        }
+        // Without routes the application authorizes.
+        let policy = self.policy().unwrap_or(&Policy::Authenticated);
+        self.denial(policy)
+            .map_or(Fate::passes(Some(200)), |denial| Fate {
+                status: Some(statuses(&denial).1),
+                reason: Some(denial.reason()),
+                detail: None,
+            })
+    }
+
+    fn rule(&self) -> Option<String> {
+        let rule = self.policy()?.rule_for(self.who?)?;
+        Some(match &rule.name {
+            Some(name) => format!("{name}@{}", rule.realm),
+            None => format!("realm {}", rule.realm),
+        })
+    }
+
+    fn upstream(&self) -> Option<String> {
+        let route = self.explanation.route?;
+        Some(check::upstream(self.config, route))
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{STRONG}{}{STRONG:#}\n", self.asked);
+        let explanation = &self.explanation;
+        if let Some(path) = &explanation.path {
+            let _ = writeln!(text, "path decided on: {path}");
+        }
+        if explanation.is_own {
+            text.push_str("realmgate answers this itself at the proxy's listener\n");
+        }
+        for (route, misfits) in &explanation.tried {
+            let is_it = explanation.route.is_some_and(|it| it.name == route.name);
+            let why = if is_it {
+                format!("decides: {}", check::policy(&route.policy))
+            } else {
+                let whys: Vec<_> = misfits.iter().map(|it| because(*it, route)).collect();
+                whys.join(", ")
+            };
+            let style = if is_it { STRONG } else { DIM };
+            let _ = writeln!(text, "  {style}route {}: {why}{style:#}", route.name);
+        }
+        if self.config.routes.is_empty() {
+            text.push_str("no routes: forward-auth passes every principal that proves itself\n");
+        }
+        if let (Some(who), Some(foresight)) = (self.who, &self.foresight) {
+            let _ = writeln!(text, "{who:?}: {}", self.standing(who, foresight));
+        } else {
+            text.push_str("no credential\n");
+        }
+        let (proxy, forward_auth) = (self.at_proxy(), self.at_forward_auth());
+        let passed = match (self.upstream(), &explanation.forwarded) {
+            _ if explanation.is_own => "realmgate's own answer".to_owned(),
+            (Some(upstream), Some(path)) => format!("passes to {upstream} as {path}"),
+            _ => "passes".to_owned(),
+        };
+        let _ = writeln!(text, "proxy: {}", fate(&proxy, &passed));
+        let _ = write!(text, "forward-auth: {}", fate(&forward_auth, "200, passes"));
+        text
+    }
+
+    fn standing(&self, who: PrincipalRef<'_>, foresight: &Foresight) -> String {
+        let mut text = match foresight.refusal {
+            None => "known, may authenticate".to_owned(),
+            Some(refusal) => refusal.reason().replace('_', " "),
+        };
+        if let Some(wait) = foresight.retry_after {
+            let wait = humantime::format_duration(wait);
+            let _ = write!(text, "; has failed too often, and waits {wait} more");
+        }
+        if foresight.is_once {
+            text.push_str("; each token is good for one request");
+        }
+        match (self.policy(), self.rule()) {
+            (_, Some(rule)) => {
+                let _ = write!(text, "; admitted by: {rule}");
+            }
+            (Some(policy), None) if !policy.admits(who, &self.config.realms) => {
+                text.push_str("; no rule of the route admits it");
+            }
+            _ => {}
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let explanation = &self.explanation;
+        let routes: Vec<_> = explanation
+            .tried
+            .iter()
+            .map(|(route, misfits)| {
+                let misfits: Vec<_> = misfits.iter().map(|it| word(*it)).collect();
+                json!({ "name": route.name, "misfits": misfits })
+            })
+            .collect();
+        let door = |fate: &Fate| {
+            json!({
+                "passes": fate.reason.is_none(), "status": fate.status, "reason": fate.reason,
+                "detail": fate.detail,
+            })
+        };
+        let foresight = self.foresight.as_ref();
+        json!({
+            "path": explanation.path,
+            "routes": routes,
+            "route": explanation.route.map(|route| &route.name),
+            "policy": self.policy().map(check::policy),
+            "rule": self.rule(),
+            "name": self.who.map(PrincipalRef::name),
+            "realm": self.who.map(PrincipalRef::realm),
+            "refusal": foresight.and_then(|it| it.refusal).map(Refusal::reason),
+            "retry_after": foresight.and_then(|it| it.retry_after).map(|it| it.as_secs()),
+            "once": foresight.is_some_and(|it| it.is_once),
+            "upstream": self.upstream(),
+            "upstream_path": explanation.forwarded,
+            "own": explanation.is_own,
+            "proxy": door(&self.at_proxy()),
+            "forward_auth": door(&self.at_forward_auth()),
+        })
+    }
+}
+
+fn fate(fate: &Fate, passed: &str) -> String {
+    let Some(reason) = fate.reason else {
+        return format!("{GOOD}{passed}{GOOD:#}");
+    };
+    let status = fate.status.unwrap_or_default();
+    match &fate.detail {
+        Some(detail) => format!("{BAD}{status} {reason}{BAD:#}: {detail}"),
+        None => format!("{BAD}{status} {reason}{BAD:#}"),
+    }
+}
+
+fn because(misfit: Misfit, route: &Route) -> String {
+    match misfit {
+        Misfit::Host => format!("is for host {}", route.host.as_deref().unwrap_or("any")),
+        Misfit::Path => format!("is for {}", route.path.as_deref().unwrap_or("/")),
+        Misfit::Method => format!("is for {}", check::methods(route)),
+    }
+}
+
+const fn word(misfit: Misfit) -> &'static str {
+    match misfit {
+        Misfit::Host => "host",
+        Misfit::Path => "path",
+        Misfit::Method => "method",
+    }
+}

@@ -1,0 +1,185 @@
+//! What would become of a request, by the rules that the doors decide by.
+
+use std::fmt::{self, Write};
+
+use http::{Method, StatusCode};
+
+use super::answer::Answer;
+use super::endpoints::is_public;
+use super::refusal::Refusal;
+use super::route::{Question, RouteTable};
+use super::target::{Target, host_of};
+use crate::auth::Denial;
+use crate::config::{Config, Route};
+
+/// A request that nobody has sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry<'a> {
+    /// As it would be on the wire.
+    pub method: &'a str,
+    /// The value of `Host`; none for a request without one.
+    pub host: Option<&'a str>,
+    /// Path and query, as they would be on the wire.
+    pub target: &'a str,
+}
+
+/// Where a request would go, before anybody looks at its credential.
+#[derive(Debug)]
+pub struct Explanation<'a> {
+    /// The path that is decided on: decoded, without its parameters. None if it can be read in two ways.
+    pub path: Option<String>,
+    /// The routes that were tried, in their order, with why they do not fit; the last one decides if `route`
+    /// names it.
+    pub tried: Vec<(&'a Route, Vec<Misfit>)>,
+    /// The route that decides.
+    pub route: Option<&'a Route>,
+    /// Why it goes nowhere, at either door.
+    pub refused: Option<Refused>,
+    /// The path that the upstream would get.
+    pub forwarded: Option<String>,
+    /// Whether the proxy's listener answers it itself.
+    pub is_own: bool,
+}
+
+/// Why a route does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// It is for another host.
+    Host,
+    /// It is for another path.
+    Path,
+    /// It is for other methods.
+    Method,
+}
+
+/// Why a request is refused before its credential is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// A stable code.
+    pub reason: &'static str,
+    /// The proxy's answer.
+    pub status: u16,
+    refusal: Refusal,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refusal.fmt(f)
+    }
+}
+
+/// What a door answers to a denial: the proxy, and forward-auth.
+pub fn statuses(denial: &Denial) -> (u16, u16) {
+    let (proxy, sub_request) = (Answer::denied(denial), Answer::sub_request_denied(denial));
+    (proxy.status.as_u16(), sub_request.status.as_u16())
+}
+
+/// What forward-auth answers to whatever it refuses.
+pub const REFUSED_SUB_REQUEST: u16 = StatusCode::FORBIDDEN.as_u16();
+
+/// Says where a request would go. `config` has the rules.
+pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a> {
+    let raw = inquiry.target.split('?').next().unwrap_or_default();
+    let mut explanation = Explanation {
+        path: None,
+        tried: Vec::new(),
+        route: None,
+        refused: None,
+        forwarded: None,
+        is_own: config.gateway.serve_api && is_public(raw),
+    };
+    if let Err(refusal) = find(config, inquiry, raw, &mut explanation) {
+        explanation.refused = Some(Refused {
+            reason: refusal.reason(),
+            status: refusal.answer().status.as_u16(),
+            refusal,
+        });
+    }
+    explanation
+}
+
+/// Goes the way of `Proxy::decide`.
+fn find<'a>(
+    config: &'a Config,
+    inquiry: &Inquiry<'_>,
+    raw: &str,
+    explanation: &mut Explanation<'a>,
+) -> Result<(), Refusal> {
+    let host = match inquiry.host {
+        Some(host) => Some(host_of(host).ok_or(Refusal::Host)?),
+        None => None,
+    };
+    let method = Method::from_bytes(inquiry.method.as_bytes()).map_err(|_| Refusal::Method)?;
+    Refusal::of_method(&method)?;
+    let target = Target::read(raw.as_bytes())?;
+    explanation.path = Some(shown(&target.without_parameters()));
+    let question = Question {
+        host,
+        target: &target,
+        method: &method,
+    };
+    let table = RouteTable::new(&config.routes);
+    let found = table.find(&question);
+    let tried = found.map_or(config.routes.len(), |(place, _)| place + 1);
+    for route in config.routes.iter().take(tried) {
+        explanation.tried.push((route, misfits(route, &question)));
+    }
+    let (place, route) = found.ok_or(Refusal::NoRoute)?;
+    explanation.route = config.routes.get(place);
+    if !route.takes(&target) {
+        return Err(Refusal::Slashes);
+    }
+    let below = route.below_prefix(raw.as_bytes());
+    let query = inquiry.target.strip_prefix(raw).unwrap_or_default();
+    let path = below.map_or(raw.into(), String::from_utf8_lossy);
+    explanation.forwarded = Some(format!("{path}{query}"));
+    Ok(())
+}
+
+/// Asks the route table about each criterion of a route by itself.
+fn misfits(route: &Route, question: &Question<'_>) -> Vec<Misfit> {
+    let fits = |alone: Route| RouteTable::new(&[alone]).find(question).is_some();
+    let bare = Route {
+        host: None,
+        path: None,
+        methods: None,
+        ..route.clone()
+    };
+    let criteria = [
+        (
+            Misfit::Host,
+            Route {
+                host: route.host.clone(),
+                ..bare.clone()
+            },
+        ),
+        (
+            Misfit::Path,
+            Route {
+                path: route.path.clone(),
+                ..bare.clone()
+            },
+        ),
+        (
+            Misfit::Method,
+            Route {
+                methods: route.methods.clone(),
+                ..bare
+            },
+        ),
+    ];
+    let misfit = |(misfit, alone)| (!fits(alone)).then_some(misfit);
+    criteria.into_iter().filter_map(misfit).collect()
+}
+
+/// Writes bytes that are no visible ASCII in the way of a URL.
+fn shown(path: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in path {
+        let _ = match byte {
+            b'!'..=b'~' => write!(text, "{}", char::from(byte)),
+            _ => write!(text, "%{byte:02X}"),
+        };
+    }
+    text
+}

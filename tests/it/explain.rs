@@ -1,0 +1,257 @@
+//! `realmgate explain`, against what the doors do.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::{Caller, Gate, Upstream, get, raw, routes, stdout};
+
+fn gate(more: &str) -> (Gate, Upstream) {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!("{more}\n{}", routes(upstream.address)));
+    (gate, upstream)
+}
+
+/// Returns the exit code and what is said.
+fn explain(gate: &Gate, args: &[&str]) -> (i32, Value) {
+    let mut all = vec!["explain"];
+    all.extend(args);
+    let output = gate.run(&all);
+    let said = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code().unwrap(), said)
+}
+
+#[test]
+fn it_says_what_both_doors_answer() {
+    let (gate, _upstream) = gate("");
+    let callers = [
+        gate.register("alice", "dev"),
+        gate.register("bob", "dev"),
+        gate.register("carol", "ops"),
+    ];
+    let paths = [
+        "/public/x",
+        "/ops",
+        "/ops/x?y=/../z",
+        "/opsx",
+        "/%6fps/x",
+        "/ops;v=1/x",
+        "/ops/../x",
+        "/a//b",
+        "/a%2fb",
+        "/a%00",
+        "/a%zz",
+        "/",
+    ];
+    let mut seen = BTreeSet::new();
+    for host in [
+        "app.example",
+        "admin.example",
+        "Admin.Example:8443",
+        "bad host",
+    ] {
+        for method in ["GET", "PUT", "TRACE", "get"] {
+            for path in paths {
+                for caller in [
+                    None,
+                    Some(&callers[0]),
+                    Some(&callers[1]),
+                    Some(&callers[2]),
+                ] {
+                    let fields = caller.map_or(String::new(), Caller::fields);
+                    let request = format!(
+                        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n"
+                    );
+                    let proxy = raw(gate.gateway, request.as_bytes()).status;
+                    let asked = get(
+                        gate.service,
+                        "/forward-auth/nginx",
+                        &format!(
+                            "{fields}X-Original-Method: {method}\r\nX-Original-URL: http://{host}{path}\r\n"
+                        ),
+                    )
+                    .status;
+                    // One by one would take a process each.
+                    if !seen.insert((host, method, path, proxy, asked)) {
+                        continue;
+                    }
+                    let url = format!("http://{host}{path}");
+                    let who = caller.map(|it| format!("{}@{}", it.name, it.realm));
+                    let mut args = vec![method, &url];
+                    if let Some(who) = &who {
+                        args.extend(["--as", who]);
+                    }
+                    let (code, said) = explain(&gate, &args);
+                    let status =
+                        |door: &str, passed: u64| said[door]["status"].as_u64().unwrap_or(passed);
+                    assert_eq!(status("proxy", 200), u64::from(proxy), "{args:?}: {said}");
+                    // nginx passes TRACE on to whoever takes it.
+                    if method != "TRACE" {
+                        assert_eq!(
+                            status("forward_auth", 200),
+                            u64::from(asked),
+                            "{args:?}: {said}"
+                        );
+                    }
+                    assert_eq!(code, i32::from(proxy != 200), "{args:?}: {said}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn it_says_which_route_and_rule_decide_and_why() {
+    let (gate, upstream) = gate("");
+    gate.register("alice", "dev");
+    let (code, said) = explain(
+        &gate,
+        &["PUT", "http://a.example/ops/x", "--as", "alice@dev"],
+    );
+    assert_eq!(code, 0);
+    assert_eq!(said["route"], "all");
+    let misfits = |at: usize| said["routes"][at]["misfits"].to_string();
+    assert_eq!(misfits(0), "[\"path\"]");
+    assert_eq!(misfits(1), "[\"method\"]");
+    assert_eq!(misfits(2), "[\"host\"]");
+    assert_eq!(misfits(3), "[]");
+    let (_, said) = explain(&gate, &["GET", "http://a/%6fps/x?q", "--as", "alice@dev"]);
+    assert_eq!(said["rule"], "alice@dev");
+    assert_eq!(said["path"], "/ops/x");
+    assert_eq!(said["upstream_path"], "/%6fps/x?q");
+    assert!(
+        said["upstream"]
+            .as_str()
+            .unwrap()
+            .contains(&upstream.address.to_string())
+    );
+    let output = gate.run(&["explain", "GET", "/ops", "--as", "nobody@ops"]);
+    assert_eq!(output.status.code(), Some(1));
+    let (_, said) = explain(&gate, &["GET", "/ops", "--as", "nobody@ops"]);
+    assert_eq!(said["proxy"]["reason"], "unknown_principal");
+    // It asks for nothing, and changes nothing.
+    assert!(upstream.seen().is_empty());
+}
+
+#[test]
+fn identities_that_may_not_authenticate_are_named() {
+    let (gate, _upstream) = gate(
+        "[throttle]\ndelay = \"1h\"\nlongest_delay = \"1h\"\n[realm.payments]\nreuse = \"once\"\n",
+    );
+    let caller = gate.register("billing", "payments");
+    let reason = || {
+        let (_, said) = explain(&gate, &["GET", "/x", "--as", "billing@payments"]);
+        said["proxy"]["reason"].as_str().map(str::to_owned)
+    };
+    assert_eq!(reason(), None);
+    let (_, said) = explain(&gate, &["GET", "/x", "--as", "billing@payments"]);
+    assert_eq!(said["once"], true);
+    let run = |args: &[&str]| {
+        let mut all = vec!["identity"];
+        all.extend(args);
+        all.extend(["--name", "billing", "--realm", "payments"]);
+        assert!(gate.run(&all).status.success());
+    };
+    run(&["disable"]);
+    assert_eq!(reason().as_deref(), Some("disabled"));
+    run(&["enable"]);
+    run(&["set", "--expires", "2020-01-01T00:00:00Z"]);
+    assert_eq!(reason().as_deref(), Some("expired"));
+    run(&["set", "--expires", "never", "--not-before", "1d"]);
+    assert_eq!(reason().as_deref(), Some("not_yet_valid"));
+    run(&["set", "--not-before", "never"]);
+    let wrong = caller.fields_with(&caller.wrong_token());
+    (0..6).for_each(|_| drop(get(gate.gateway, "/x", &wrong)));
+    crate::harness::until("it is throttled", || {
+        reason().as_deref() == Some("throttled")
+    });
+    run(&["unthrottle"]);
+    assert_eq!(reason(), None);
+}
+
+#[test]
+fn without_routes_forward_auth_decides_and_without_a_store_nobody_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    fs::write(&config, crate::harness::configuration(folder.path(), "")).unwrap();
+    let config = config.display().to_string();
+    let run = |args: &[&str]| {
+        let mut all = vec!["explain", "--json", "--config", &config];
+        all.extend(args);
+        crate::harness::realmgate(&all).output().unwrap()
+    };
+    let output = run(&["GET", "http://a/x", "--as", "a@b"]);
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["forward_auth"]["reason"], "unknown_principal");
+    assert_eq!(said["proxy"]["reason"], "no_route");
+    assert!(!folder.path().join("realmgate.db").exists());
+    assert_eq!(run(&["GET", "/x", "--as", "nobody"]).status.code(), Some(2));
+    let people = crate::harness::realmgate(&["explain", "GET", "/x", "--config", &config]);
+    let mut people = people;
+    assert!(stdout(&people.output().unwrap()).contains("forward-auth: 401 no_credential"));
+}
+
+#[test]
+fn refusals_are_logged_with_their_reason() {
+    let (gate, _upstream) = gate("");
+    get(gate.gateway, "/a/../b", "");
+    get(gate.gateway, "/a//b", "");
+    raw(
+        gate.gateway,
+        b"GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n",
+    );
+    raw(
+        gate.gateway,
+        b"TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    raw(
+        gate.gateway,
+        b"GET / HTTP/1.1\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    get(gate.service, "/forward-auth/nginx", "");
+    get(gate.service, "/forward-auth?x=y", "");
+    for reason in [
+        "ambiguous_path",
+        "slashes",
+        "bad_host",
+        "trace",
+        "bad_line_ending",
+        "description_missing",
+        "bad_narrowing",
+    ] {
+        let field = format!("reason=\"{reason}\"");
+        crate::harness::until(reason, || gate.log().contains(&field));
+    }
+}
+
+#[test]
+fn page_of_reasons_is_that_of_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    // What functions called reason… return, and what is written at once.
+    let mut codes: BTreeSet<String> = BTreeSet::new();
+    for file in [
+        "src/auth/decision.rs",
+        "src/gateway/refusal.rs",
+        "src/gateway/proxy/failure.rs",
+    ] {
+        let text = text(file);
+        let functions = text.split("const fn reason").skip(1);
+        for function in functions {
+            let body = function.split("\n    }\n").next().unwrap();
+            let body = body.split("\n}\n").next().unwrap();
+            codes.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    codes.insert("upstream_busy".to_owned());
+    assert!(text("src/gateway/proxy/question.rs").contains("reason = \"upstream_busy\""));
+    assert!(codes.len() > 30, "{codes:?}");
+    let page: BTreeSet<_> = text("docs/reasons.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
+        .map(|(code, _)| code.to_owned())
+        .collect();
+    assert_eq!(page, codes);
+}
