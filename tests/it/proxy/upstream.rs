@@ -183,7 +183,7 @@ fn hash_sends_a_client_to_the_same_peer() {
 #[test]
 fn least_busy_peer_is_next() {
     let (slow, quick) = (
-        Upstream::start_slow(Duration::from_secs(2)),
+        Upstream::start_slow(Duration::from_secs(8)),
         Upstream::start(),
     );
     let gate = gate(&format!(
