@@ -36,6 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("usage: bare_proxy LISTEN PEER [h2c]")?;
     let configuration = ServerConf {
         threads: 1,
+        // Without these it takes five minutes to end.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, configuration);
