@@ -8,7 +8,7 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use crate::auth::Denial;
 
@@ -79,7 +79,7 @@ impl Answer {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn send(self, session: &mut Session) -> Result<()> {
+    pub(crate) async fn send(self, session: &mut ServerSession) -> Result<()> {
         // Its own type takes each name apart again.
         let mut parts = Response::new(()).into_parts().0;
         parts.status = self.status;
@@ -99,13 +99,15 @@ impl Answer {
 }
 
 /// Sends a header block with the right `Content-Length`, and the body unless the method is HEAD.
-pub(crate) async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+pub(crate) async fn send(
+    session: &mut ServerSession,
+    header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
     let is_bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
-    session
-        .write_response_header(Box::new(header), is_bodiless)
-        .await?;
+    session.write_response_header(Box::new(header)).await?;
     if !is_bodiless {
-        session.write_response_body(Some(body), true).await?;
+        session.write_response_body(body, true).await?;
     }
     Ok(())
 }

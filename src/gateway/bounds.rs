@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use memchr::memchr_iter;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use super::refusal::Refusal;
 use crate::config::Limits;
@@ -14,7 +14,7 @@ const FIELD: usize = 32;
 /// Returns why a header is out of bounds, if it is.
 ///
 /// The parser has bounds of its own, above ours. What exceeds those is its 400.
-pub(crate) fn refuse(session: &Session, limits: &Limits) -> Option<Refusal> {
+pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal> {
     let header = session.req_header();
     let bytes = match session.as_http1() {
         Some(wire) => {

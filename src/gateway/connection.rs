@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::GetSocketDigest;
+use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::listener::Listener;
 use pingora::protocols::l4::stream::Stream;
-use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
@@ -22,7 +22,7 @@ use super::rules::{Listening, Live, Rules};
 use super::wire::Http;
 
 /// How long requests that are on their way when draining begins still count as in time.
-const LINGER: Duration = Duration::from_millis(250);
+pub(crate) const LINGER: Duration = Duration::from_millis(250);
 /// How long accepting rests after an error that only time can mend, such as no free descriptor.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -60,7 +60,7 @@ impl Connections {
     }
 
     /// Sets a request's deadlines; Pingora has none of its own once a connection is reused.
-    pub(crate) fn prepare(&self, session: &mut Session) {
+    pub(crate) fn prepare(&self, session: &mut ServerSession) {
         // None on a stream of HTTP/2, which is a task of its own.
         let _ = HEADER.try_with(|header| header.lift());
         let timeouts = self.rules.load().timeouts;

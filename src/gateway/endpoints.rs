@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 
 use super::answer::{Answer, send};
@@ -32,7 +32,7 @@ impl Endpoints {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn answer(&self, session: &mut Session, note: &mut Note) -> Result<()> {
+    pub(crate) async fn answer(&self, session: &mut ServerSession, note: &mut Note) -> Result<()> {
         let path = session.req_header().uri.path();
         if let Some(proxy) = FrontProxy::of(path) {
             return self.forward_auth.answer(session, proxy, note).await;
@@ -52,7 +52,7 @@ impl Endpoints {
     /// The client is gone.
     pub(crate) async fn answer_public(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         note: &mut Note,
     ) -> Result<bool> {
         let path = session.req_header().uri.path();
@@ -68,7 +68,7 @@ impl Endpoints {
     }
 
     /// Answers with the figures of this process.
-    async fn metrics(&self, session: &mut Session) -> Result<()> {
+    async fn metrics(&self, session: &mut ServerSession) -> Result<()> {
         let method = &session.req_header().method;
         if method != Method::GET && method != Method::HEAD {
             let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");

@@ -1,7 +1,7 @@
 //! What a client is still sending when it has been answered already.
 
 use pingora::Result;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use super::answer::Answer;
 use super::rules::Rules;
@@ -16,7 +16,7 @@ use super::rules::Rules;
 /// # Errors
 /// The client is gone.
 pub(crate) async fn answer_early(
-    session: &mut Session,
+    session: &mut ServerSession,
     answer: Answer,
     rules: &Rules,
 ) -> Result<()> {
@@ -38,7 +38,7 @@ pub(crate) async fn answer_early(
 }
 
 /// Reads the rest of a body, and says whether it was no longer than `limit`.
-async fn drain(session: &mut Session, limit: usize) -> bool {
+async fn drain(session: &mut ServerSession, limit: usize) -> bool {
     let mut left = limit;
     while let Ok(Some(part)) = session.read_request_body().await {
         match left.checked_sub(part.len()) {

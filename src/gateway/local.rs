@@ -8,7 +8,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 use tower::ServiceExt;
 
 use super::answer::{Answer, send};
@@ -38,7 +38,7 @@ impl Local {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn answer(&self, session: &mut Session, note: &mut Note) -> Result<()> {
+    pub(crate) async fn answer(&self, session: &mut ServerSession, note: &mut Note) -> Result<()> {
         let limit = self.rules.load().timeouts.body;
         let body = match tokio::time::timeout(limit, self.read_body(session)).await {
             Ok(Ok(body)) => body,
@@ -87,7 +87,7 @@ impl Local {
         send(session, header, body).await
     }
 
-    async fn read_body(&self, session: &mut Session) -> Result<Bytes, BodyError> {
+    async fn read_body(&self, session: &mut ServerSession) -> Result<Bytes, BodyError> {
         let rules = self.rules.load_full();
         let announced = session
             .req_header()
@@ -125,7 +125,7 @@ impl Local {
     /// Refuses a request whose body stays unread: the connection ends with the answer.
     async fn refuse(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         status: StatusCode,
         line: &'static str,
     ) -> Result<()> {
@@ -133,7 +133,7 @@ impl Local {
         answer_early(session, Answer::line(status, line), &self.rules.load_full()).await
     }
 
-    fn request(&self, session: &Session, body: Bytes) -> Request<Body> {
+    fn request(&self, session: &ServerSession, body: Bytes) -> Request<Body> {
         let header = session.req_header();
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = header.method.clone();

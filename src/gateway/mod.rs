@@ -32,7 +32,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use pingora::proxy::{Session, http_proxy};
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -124,7 +125,7 @@ impl Gateway {
         accepting.spawn(Arc::clone(&connections).accept(
             listener(listeners.service)?,
             Listening::Service,
-            Arc::new(http_proxy(&pingora, service)),
+            Arc::new(service),
             watch.clone(),
         ));
         accepting.spawn(Arc::clone(&connections).accept(
@@ -201,11 +202,11 @@ fn listener(listener: std::net::TcpListener) -> Result<TcpListener, OpenError> {
 }
 
 /// Returns the address that attempts are counted by.
-fn source_of(session: &Session) -> Option<std::net::IpAddr> {
+fn source_of(session: &ServerSession) -> Option<std::net::IpAddr> {
     peer_of(session).map(|peer| peer.ip().to_canonical())
 }
 
 /// Returns the address a connection comes from; none over a Unix socket.
-fn peer_of(session: &Session) -> Option<SocketAddr> {
+fn peer_of(session: &ServerSession) -> Option<SocketAddr> {
     session.client_addr()?.as_inet().copied()
 }

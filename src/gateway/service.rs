@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pingora::modules::http::HttpModules;
-use pingora::proxy::{ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use http::Method;
+use pingora::ErrorType;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
 
 use super::bounds;
-use super::connection::Connections;
+use super::connection::{Connections, LINGER};
 use super::endpoints::Endpoints;
 use super::linger::answer_early;
 use super::refusal::Refusal;
@@ -18,6 +19,9 @@ use super::source_of;
 use super::told::Told;
 
 /// What answers on the service listener.
+///
+/// It stands on Pingora's HTTP sessions as its proxy does, and not on the proxy, of which it would use
+/// nothing.
 pub(crate) struct Service {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) connections: Arc<Connections>,
@@ -25,67 +29,77 @@ pub(crate) struct Service {
 }
 
 #[async_trait]
-impl ProxyHttp for Service {
-    type CTX = Told;
-
-    fn new_ctx(&self) -> Told {
-        Told::new()
+impl HttpServerApp for Service {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        tokio::select! {
+            biased;
+            is_read = read(&mut session) => is_read.then_some(())?,
+            // Nothing was asked for yet.
+            () = ended(shutdown) => return None,
+        }
+        self.connections.prepare(&mut session);
+        let mut told = Told::new();
+        let answered = self.answer(&mut session, &mut told).await;
+        self.connections.answered();
+        told.tell(&session);
+        if let Err(error) = answered {
+            // Nobody's error: whoever asked did not wait.
+            tracing::debug!(error = error.etype().as_str(), "the client is gone");
+            return None;
+        }
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = session.finish().await.ok().flatten()?;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
+}
 
-    /// None. Pingora would add one that compresses, switched off.
-    fn init_downstream_modules(&self, _: &mut HttpModules) {}
-
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Told) -> Result<()> {
-        self.connections.prepare(session);
-        Ok(())
-    }
-
-    async fn request_filter(&self, session: &mut Session, told: &mut Told) -> Result<bool> {
-        let rules = self.rules.load_full();
-        if let Some(refused) = bounds::refuse(session, &rules.limits) {
+impl Service {
+    async fn answer(&self, session: &mut ServerSession, told: &mut Told) -> pingora::Result<()> {
+        let refused = bounds::refuse(session, &self.rules.load().limits);
+        if let Some(refused) = refused {
             session.set_keepalive(None);
             refused.tell_early(source_of(session), &told.note);
-            answer_early(session, refused.answer(), &rules).await?;
-            return Ok(true);
+            return answer_early(session, refused.answer(), &self.rules.load_full()).await;
         }
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
         // line hands that on to us, and would take our 200 for a permit.
-        let sent = if session.req_header().raw_path().first() != Some(&b'/') {
+        if session.req_header().raw_path().first() != Some(&b'/') {
             session.set_keepalive(None);
             Refusal::NoPath.tell_early(source_of(session), &told.note);
-            Refusal::NoPath.answer().send(session).await
-        } else {
-            self.endpoints.answer(session, &mut told.note).await
-        };
-        if let Err(error) = sent {
-            // Nobody's error: whoever asked did not wait.
-            tracing::debug!(error = error.etype().as_str(), "the client is gone");
-            session.set_keepalive(None);
+            return Refusal::NoPath.answer().send(session).await;
         }
-        Ok(true)
+        self.endpoints.answer(session, &mut told.note).await
     }
+}
 
-    /// Never asked: every request is answered before.
-    async fn upstream_peer(&self, _: &mut Session, _: &mut Told) -> Result<Box<HttpPeer>> {
-        Err(Error::explain(
-            ErrorType::InternalError,
-            "the service listener has no upstream",
-        ))
+/// Reads the header of a request, and says whether there is one to be answered: what is none gets its 400
+/// here, and CONNECT, which changes what follows, its 405.
+async fn read(session: &mut ServerSession) -> bool {
+    let status = match session.read_request().await {
+        Ok(true) if session.req_header().method == Method::CONNECT => 405,
+        Ok(is_read) => return is_read,
+        Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => 400,
+        Err(error) => {
+            tracing::debug!(error = error.etype().as_str(), "no request");
+            session.shutdown().await;
+            return false;
+        }
+    };
+    if let Err(error) = session.respond_error(status).await {
+        tracing::debug!(error = error.etype().as_str(), "the client is gone");
     }
+    session.shutdown().await;
+    false
+}
 
-    /// A client that is gone is no error of ours.
-    fn suppress_error_log(&self, _: &Session, _: &Told, error: &Error) -> bool {
-        *error.esource() == ErrorSource::Downstream
-    }
-
-    /// The last that is heard of each request.
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, told: &mut Told) {
-        self.connections.answered();
-        told.tell(session);
-    }
-
-    /// Goes into Pingora's error logs, where a path or query could hold a secret.
-    fn request_summary(&self, session: &Session, _: &Told) -> String {
-        session.req_header().method.to_string()
-    }
+/// Resolves when connections that wait for a request are let go.
+async fn ended(shutdown: &ShutdownWatch) {
+    let mut shutdown = shutdown.clone();
+    // The sender that is gone was that of a process at its end.
+    let _ = shutdown.wait_for(|&draining| draining).await;
+    tokio::time::sleep(LINGER).await;
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 use super::peer_of;
 use super::request_id::RequestId;
@@ -31,7 +31,7 @@ impl Told {
     }
 
     /// Tells of the request.
-    pub(crate) fn tell(&self, session: &Session) {
+    pub(crate) fn tell(&self, session: &ServerSession) {
         tell(session, self.id, self.began, &self.note, None, None);
     }
 
@@ -64,7 +64,7 @@ impl Told {
 
 /// Tells of a request, if somebody listens. The last that is done with it.
 pub(crate) fn tell(
-    session: &Session,
+    session: &ServerSession,
     id: RequestId,
     began: Instant,
     note: &Note,

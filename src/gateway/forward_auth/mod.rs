@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use pingora::Result;
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
+use pingora::protocols::http::ServerSession;
 
 pub(super) use description::{Described, address};
 use narrowing::narrowing;
@@ -121,7 +121,7 @@ impl ForwardAuth {
     /// The front proxy is gone.
     pub(crate) async fn answer(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         proxy: FrontProxy,
         note: &mut Note,
     ) -> Result<()> {
@@ -129,7 +129,7 @@ impl ForwardAuth {
         answer.send(session).await
     }
 
-    async fn decide(&self, session: &Session, proxy: FrontProxy, note: &mut Note) -> Answer {
+    async fn decide(&self, session: &ServerSession, proxy: FrontProxy, note: &mut Note) -> Answer {
         let began = Instant::now();
         let peer = peer_of(session).map(|peer| peer.ip().to_canonical());
         let header = session.req_header();
@@ -305,8 +305,8 @@ impl ForwardAuth {
 
 /// Says whether the request line holds `#`. Pingora has dropped what follows by the time that there is a
 /// path, and an application of Envoy's may still get it. What is not HTTP/1 cannot be looked at.
-fn has_fragment(session: &Session) -> bool {
-    let Some(http1) = session.as_downstream().as_http1() else {
+fn has_fragment(session: &ServerSession) -> bool {
+    let Some(http1) = session.as_http1() else {
         return true;
     };
     let head = http1.get_headers_raw_bytes();

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use http::HeaderValue;
 use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::Acceptor;
+use pingora::protocols::http::ServerSession;
 use pingora::protocols::tls::{TlsRef, TlsStream, server};
-use pingora::proxy::Session;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
@@ -131,13 +131,13 @@ impl TlsAccept for ReadSubject {
 }
 
 /// Returns what a client speaks, for `X-Forwarded-Proto`.
-pub(crate) fn scheme_of(session: &Session) -> HeaderValue {
+pub(crate) fn scheme_of(session: &ServerSession) -> HeaderValue {
     let is_tls = session.digest().is_some_and(|it| it.ssl_digest.is_some());
     HeaderValue::from_static(if is_tls { "https" } else { "http" })
 }
 
 /// Returns the subject of the certificate by which a client proved itself.
-pub(crate) fn subject_of(session: &Session) -> Option<&HeaderValue> {
+pub(crate) fn subject_of(session: &ServerSession) -> Option<&HeaderValue> {
     let digest = session.digest()?.ssl_digest.as_ref()?;
     Some(&digest.extension.get::<Subject>()?.0)
 }
