@@ -80,13 +80,21 @@ impl CredentialHeaders {
     }
 
     /// Returns the three fields, or none if none of them is there.
+    ///
+    /// One pass over all fields: to look each name up costs a hash of it.
     fn fields<'a>(&self, headers: &'a HeaderMap) -> Result<Option<[&'a str; 3]>, Flaw> {
-        let name = once(headers, &self.name)?;
-        let realm = once(headers, &self.realm)?;
-        let token = once(headers, &self.token)?;
-        match (name, realm, token) {
-            (None, None, None) => Ok(None),
-            (Some(name), Some(realm), Some(token)) => {
+        let names = [&self.name, &self.realm, &self.token];
+        let mut found = [None; 3];
+        for (name, value) in headers {
+            for (found, sought) in found.iter_mut().zip(names) {
+                if name == sought && found.replace(value.as_bytes()).is_some() {
+                    return Err(Flaw::Duplicate);
+                }
+            }
+        }
+        match found {
+            [None, None, None] => Ok(None),
+            [Some(name), Some(realm), Some(token)] => {
                 Ok(Some([text(name)?, text(realm)?, text(token)?]))
             }
             _ => Err(Flaw::Partial),
@@ -124,15 +132,6 @@ fn basic(headers: &HeaderMap) -> Result<Option<&[u8]>, Flaw> {
     match found {
         Some(_) if count > 1 => Err(Flaw::Duplicate),
         other => Ok(other),
-    }
-}
-
-fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Flaw> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => Ok(Some(value.as_bytes())),
-        (Some(_), Some(_)) => Err(Flaw::Duplicate),
     }
 }
 

@@ -1,5 +1,8 @@
 //! What becomes of a request's header on its way to the upstream: strip, then stamp.
 
+use std::net::IpAddr;
+
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -19,6 +22,9 @@ use crate::headers::{
     X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
 use crate::telemetry::Spans;
+
+/// How many fields a request gets.
+const STAMPED: usize = 9;
 
 impl Proxy {
     /// Makes what the upstream gets of a request that was admitted.
@@ -90,13 +96,15 @@ impl Proxy {
         session: &Session,
         id: RequestId,
     ) -> Result<()> {
+        // To grow once is cheaper than field by field.
+        fields.reserve(STAMPED);
         if let Some(who) = self.identity_headers.who(&admitted.permit) {
             for (name, value) in who {
                 fields.insert(name, value);
             }
         }
         if let Some(peer) = peer_of(session) {
-            let address = HeaderValue::from_maybe_shared(peer.ip().to_canonical().to_string());
+            let address = HeaderValue::from_maybe_shared(Bytes::from(text(peer.ip())));
             let address = address.or_err(ErrorType::InvalidHTTPHeader, "an address")?;
             fields.insert(X_FORWARDED_FOR, address);
         }
@@ -160,6 +168,27 @@ pub(in crate::gateway) fn strip(
     }
 }
 
+/// Writes an address down, as its `Display` does: that costs more than all other fields of a request.
+fn text(address: IpAddr) -> Vec<u8> {
+    let IpAddr::V4(address) = address.to_canonical() else {
+        return address.to_canonical().to_string().into_bytes();
+    };
+    let mut text = Vec::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push(b'.');
+        }
+        if octet >= 100 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.push(b'0' + octet % 10);
+    }
+    text
+}
+
 /// Makes one `Cookie` of those that HTTP/2 takes apart (RFC 9113 §8.2.3).
 fn join_cookies(fields: &mut HeaderMap) -> Result<()> {
     let mut crumbs = fields.get_all(COOKIE).iter();
@@ -182,6 +211,16 @@ fn join_cookies(fields: &mut HeaderMap) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_read_as_they_do_elsewhere() {
+        for octet in 0..=u8::MAX {
+            let address = IpAddr::from([octet, 0, 255 - octet, 9]);
+            assert_eq!(text(address), address.to_string().as_bytes());
+        }
+        assert_eq!(text("::ffff:192.0.2.1".parse().unwrap()), b"192.0.2.1");
+        assert_eq!(text("2001:db8::1".parse().unwrap()), b"2001:db8::1");
+    }
 
     #[test]
     fn crumbs_become_one_cookie_and_stay_one() {

@@ -145,7 +145,8 @@ impl Upstream {
         if all.len() == 1 {
             // Nobody's turn, and nothing to look for.
             let only = all.first();
-            return Chosen::new(only.filter(|it| accept(it, backends.ready(it)))?);
+            let is_healthy = |it| self.settings.health.is_none() || backends.ready(it);
+            return Chosen::new(only.filter(|it| accept(it, is_healthy(it)))?);
         }
         let chosen = match &self.peers {
             Peers::InTurn(_) if self.settings.balance == Balance::LeastBusy => {
