@@ -242,7 +242,7 @@ impl Authority {
 /// Says whether an identity may authenticate at all.
 pub(super) fn standing(identity: Option<&Identity>, now: UnixTime) -> Result<(), Refusal> {
     let identity = identity.ok_or(Refusal::Unknown)?;
-    let terms = &identity.terms;
+    let terms = identity.terms();
     if identity.totp.is_none() {
         Err(Refusal::BrokenSeed)
     } else if identity.state == State::Disabled {

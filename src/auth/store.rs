@@ -37,10 +37,10 @@ pub struct Identity {
     pub parameters: Parameters,
     /// Whether it may authenticate.
     pub state: State,
-    /// From when to when it may, and what people wrote about it.
-    pub terms: Terms,
+    /// From when to when it may, and what people wrote about it; most have none.
+    pub terms: Option<Box<Terms>>,
     /// The seed before the present one, while it counts.
-    pub previous: Option<Previous>,
+    pub previous: Option<Box<Previous>>,
     /// Failures before this no longer count against it.
     pub pardoned: UnixTime,
     /// How it has been used.
@@ -63,6 +63,11 @@ pub struct Previous {
 }
 
 impl Identity {
+    /// Returns when it may authenticate, besides its state.
+    pub fn terms(&self) -> &Terms {
+        self.terms.as_deref().unwrap_or(&Terms::NONE)
+    }
+
     /// Returns the seed before the present one, if it still counts.
     pub fn previous(&self, now: UnixTime) -> Option<&Totp> {
         let previous = self.previous.as_ref()?;
@@ -84,6 +89,18 @@ pub struct Terms {
 impl Terms {
     /// The most characters of a comment.
     pub const COMMENT_CHARS: usize = 256;
+
+    /// Always, and nothing was written.
+    pub const NONE: Self = Self {
+        not_before: None,
+        expires: None,
+        comment: None,
+    };
+
+    /// Returns them as an identity holds them: in no room if there are none.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::NONE).then(|| Box::new(self))
+    }
 }
 
 /// An identity to register.

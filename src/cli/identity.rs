@@ -124,7 +124,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Command::Set { who, terms } => {
             let identity = local.find(&who.name, &who.realm).await?;
             let change = Change {
-                terms: Some(terms.of(identity.terms.clone())),
+                terms: Some(terms.of(identity.terms().clone())),
                 ..Change::default()
             };
             let kind = Kind::IdentityChanged;

@@ -8,6 +8,7 @@
 //! it was under way is used once and not kept. While the database does not answer, what is remembered
 //! goes on counting for at most `stale_if_error`, counted from the first failure.
 
+mod entry;
 mod options;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use crate::auth::{
     Principal, PrincipalRef, Recall, Selection, Step, Store, StoreError, UnixTime,
 };
 
+use entry::{ByPrincipal, Entry};
 pub use options::CacheOptions;
 
 /// How often the change log is looked at.
@@ -117,12 +119,12 @@ impl Store for Cached {
             return Recall::Nothing;
         }
         if let Some(entry) = inner.known.get(&who) {
-            if entry.read.elapsed() < inner.options.ttl {
+            if inner.age(&entry) < inner.options.ttl {
                 CacheCounts::count(&inner.counts.known);
                 return Recall::Known(entry.what);
             }
         } else if let Some(entry) = inner.unknown.get(&who)
-            && entry.read.elapsed() < inner.options.unknown_ttl
+            && inner.age(&entry) < inner.options.unknown_ttl
         {
             CacheCounts::count(&inner.counts.unknown);
             return Recall::Unknown;
@@ -209,29 +211,12 @@ impl Store for Cached {
     }
 }
 
-/// What was read. Of unknown principals it is nothing, kept in the same way: both are found at the same
-/// cost.
-struct Entry<T> {
-    what: Arc<T>,
-    read: Instant,
-    as_of: Seq,
-}
-
-impl<T> Clone for Entry<T> {
-    fn clone(&self) -> Self {
-        Self {
-            what: Arc::clone(&self.what),
-            ..*self
-        }
-    }
-}
-
 type Reading = Result<Option<Arc<Identity>>, StoreError>;
 
 struct Inner {
     database: Sqlite,
     options: CacheOptions,
-    known: Cache<Principal, Entry<Identity>>,
+    known: Cache<ByPrincipal, Entry<Identity>>,
     unknown: Cache<Principal, Entry<()>>,
     counts: CacheCounts,
     evicted: Evicted,
@@ -245,6 +230,15 @@ struct Inner {
 }
 
 impl Inner {
+    /// Returns the present moment, as entries hold it.
+    fn moment(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn age<T>(&self, entry: &Entry<T>) -> Duration {
+        Duration::from_nanos(self.moment().saturating_sub(entry.read))
+    }
+
     /// Joins the reading of a principal that is under way, or begins one.
     ///
     /// It runs in a task of its own: a caller that goes away ends it for nobody else.
@@ -280,9 +274,9 @@ impl Inner {
             Err(error) => {
                 self.reading_fails_since.begin(self.started);
                 tracing::error!(%error, "reading an identity failed");
-                match self.known.get(who) {
+                match self.known.get(&who.as_ref()) {
                     Some(entry) if !self.is_outage_too_long() => {
-                        self.postpone(who, &entry);
+                        self.postpone(&entry);
                         Ok(Some(entry.what))
                     }
                     _ => Err(error),
@@ -292,27 +286,31 @@ impl Inner {
     }
 
     /// Lets what is remembered count for a moment more before the database is asked again.
-    fn postpone(&self, who: &Principal, entry: &Entry<Identity>) {
-        let age = self.options.ttl.saturating_sub(ASK_AGAIN);
-        if let Some(read) = Instant::now().checked_sub(age) {
-            let entry = Entry {
-                read,
-                ..entry.clone()
-            };
-            self.known.insert(who.clone(), entry);
-        }
+    fn postpone(&self, entry: &Entry<Identity>) {
+        let left = u64::try_from(ASK_AGAIN.as_nanos()).unwrap_or(0);
+        let ttl = u64::try_from(self.options.ttl.as_nanos()).unwrap_or(u64::MAX);
+        let read = (self.moment() + left).saturating_sub(ttl);
+        let entry = Entry {
+            read,
+            ..entry.clone()
+        };
+        self.known
+            .insert(ByPrincipal(Arc::clone(&entry.what)), entry);
     }
 
     fn remember(&self, who: &Principal, loaded: &Loaded) {
-        let (read, as_of) = (Instant::now(), loaded.as_of);
+        let (read, as_of) = (self.moment(), loaded.as_of);
         match &loaded.identity {
             Some(identity) => {
                 self.unknown.invalidate(who);
+                // The key of an entry that is there already would stay, and an old seed with it.
+                self.known.invalidate(&who.as_ref());
                 let what = Arc::clone(identity);
-                self.known.insert(who.clone(), Entry { what, read, as_of });
+                self.known
+                    .insert(ByPrincipal(Arc::clone(&what)), Entry { what, read, as_of });
             }
             None => {
-                self.known.invalidate(who);
+                self.known.invalidate(&who.as_ref());
                 let what = Arc::new(());
                 self.unknown
                     .insert(who.clone(), Entry { what, read, as_of });
@@ -326,7 +324,7 @@ impl Inner {
     }
 
     fn forget(&self, who: &Principal) {
-        self.known.invalidate(who);
+        self.known.invalidate(&who.as_ref());
         self.unknown.invalidate(who);
     }
 
@@ -334,10 +332,10 @@ impl Inner {
     fn forget_before(&self, who: &Principal, changed: Seq) {
         if self
             .known
-            .get(who)
+            .get(&who.as_ref())
             .is_some_and(|entry| entry.as_of < changed)
         {
-            self.known.invalidate(who);
+            self.known.invalidate(&who.as_ref());
         }
         if self
             .unknown

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use moka::notification::RemovalCause;
 
-use crate::auth::Principal;
 use crate::histogram::{Histogram, QUICK};
 
 /// How the store is doing.
@@ -59,9 +58,9 @@ pub(super) struct Evicted {
 }
 
 /// Returns what a cache tells of each entry that it drops.
-pub(super) fn counting<V>(
+pub(super) fn counting<K, V>(
     evicted: &Arc<AtomicU64>,
-) -> impl Fn(Arc<Principal>, V, RemovalCause) + use<V> {
+) -> impl Fn(Arc<K>, V, RemovalCause) + use<K, V> {
     let evicted = Arc::clone(evicted);
     move |_, _, cause| {
         if cause == RemovalCause::Size {

@@ -69,14 +69,15 @@ pub(super) fn identity(row: &Row<'_>, ring: &Ring) -> rusqlite::Result<Identity>
     Ok(Identity {
         id: IdentityId(row.get(0)?),
         totp: present,
-        previous: previous.map(|totp| Previous { totp, until }),
+        previous: previous.map(|totp| Box::new(Previous { totp, until })),
         terms: Terms {
             not_before: time(12)?,
             expires: time(13)?,
             comment: row
                 .get::<_, Option<String>>(14)?
                 .map(String::into_boxed_str),
-        },
+        }
+        .boxed(),
         pardoned: unix_time(row.get(15)?),
         usage: Usage::new(
             time(16)?.unwrap_or(never),

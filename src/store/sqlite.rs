@@ -199,7 +199,7 @@ impl Sqlite {
                 let sealed = seed.map(|seed| key.seal(&seed, principal.as_ref()));
                 sealed.transpose().map_err(conversion)
             };
-            let terms = change.terms.as_ref().unwrap_or(&old.terms);
+            let terms = change.terms.as_ref().unwrap_or(old.terms());
             let pardoned = if change.is_pardoned { now } else { old.pardoned };
             transaction
                 .prepare_cached(

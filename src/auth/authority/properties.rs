@@ -86,10 +86,13 @@ fn identities() -> Vec<Arc<Identity>> {
                 terms: Terms {
                     expires: (name == "bob").then(|| UnixTime::from_secs(START + 5_000)),
                     ..Terms::default()
-                },
-                previous: (name == "alice").then(|| crate::auth::Previous {
-                    totp: Totp::new(&seed(own + 6), Parameters::default()),
-                    until: UnixTime::from_secs(START + 1_000),
+                }
+                .boxed(),
+                previous: (name == "alice").then(|| {
+                    Box::new(crate::auth::Previous {
+                        totp: Totp::new(&seed(own + 6), Parameters::default()),
+                        until: UnixTime::from_secs(START + 1_000),
+                    })
                 }),
                 pardoned: UnixTime::from_secs(0),
                 usage: Usage::default(),
@@ -175,7 +178,7 @@ proptest! {
             let identity = identities.iter().find(|it| it.principal.as_ref() == who);
             let identity = identity.expect("nobody passes who is not there");
             prop_assert_eq!(identity.state, State::Enabled);
-            prop_assert!(identity.terms.expires.is_none_or(|until| at < until));
+            prop_assert!(identity.terms().expires.is_none_or(|until| at < until));
             let Step(step) = permit.step().unwrap();
             prop_assert!(right_for(identity, &token, at).contains(&step));
             if who.realm() == ONCE {

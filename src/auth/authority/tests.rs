@@ -129,7 +129,7 @@ fn alice(totp: Option<Totp>, state: State) -> Memory {
         totp,
         parameters: Parameters::default(),
         state,
-        terms: Terms::default(),
+        terms: None,
         previous: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),

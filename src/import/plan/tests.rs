@@ -26,7 +26,7 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         totp: Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
         parameters,
         state: State::Enabled,
-        terms: Terms::default(),
+        terms: None,
         previous: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),
