@@ -25,10 +25,15 @@ const TOGETHER: usize = 50_000;
 const REALMS: usize = 100;
 const USAGE: &str = "usage: many make DATABASE COUNT [SAMPLE] | read DATABASE COUNT LOOKUPS | hold DATABASE COUNT HELD";
 
-type Outcome = Result<(), Box<dyn Error>>;
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome {
+    // On a thread of the event loop, where a request is served.
+    tokio::spawn(run()).await?
+}
+
+async fn run() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (what, database, count, more) = match &arguments[..] {
         [what, database, count] => (what.as_str(), database, count.parse()?, 1_000),
@@ -51,7 +56,7 @@ async fn main() -> Outcome {
     }
 }
 
-fn principal(at: usize) -> Result<Principal, Box<dyn Error>> {
+fn principal(at: usize) -> Result<Principal, Box<dyn Error + Send + Sync>> {
     let (name, realm) = (format!("service-{at}"), format!("realm-{}", at % REALMS));
     Ok(Principal::new(&name, &realm, 128)?)
 }
@@ -59,7 +64,7 @@ fn principal(at: usize) -> Result<Principal, Box<dyn Error>> {
 async fn make(store: &dyn Store, count: usize, sample: usize) -> Outcome {
     let every = count.div_ceil(sample.max(1)).max(1);
     let now = UnixTime::from(SystemTime::now());
-    let mut out = BufWriter::new(stdout().lock());
+    let mut out = BufWriter::new(stdout());
     let mut batch = Vec::with_capacity(TOGETHER.min(count));
     for at in 0..count {
         let (principal, seed) = (principal(at)?, Seed::generate()?);
@@ -146,7 +151,7 @@ async fn hold(store: &dyn Store, count: usize, held: usize) -> Outcome {
 }
 
 /// Returns the memory of this process, in bytes.
-fn resident() -> Result<usize, Box<dyn Error>> {
+fn resident() -> Result<usize, Box<dyn Error + Send + Sync>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next());

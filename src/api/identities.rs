@@ -3,6 +3,8 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use futures_util::future;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
 use serde::Serialize;
 
@@ -13,7 +15,8 @@ use super::change::{Author, finish};
 use super::field::Kind;
 use super::metadata;
 use super::page::Page;
-use super::wire::{Answer, Errors, Spacing};
+use super::parts::BrokenOff;
+use super::wire::{Answer, Errors, Spacing, escaped};
 use crate::auth::{
     Capability, Change, ChangeError, Identity, IdentityId, NewIdentity, Permit, Policy, Principal,
     Seed, Selection, StoreError, Terms,
@@ -49,13 +52,13 @@ pub(super) async fn member(
     .await
 }
 
-async fn run_collection(api: &Api, call: &Call) -> Result<Answer, Answer> {
+async fn run_collection(api: &Arc<Api>, call: &Call) -> Result<Answer, Answer> {
     match call.method {
         Method::GET | Method::HEAD => {
             permit(api, call, Capability::List).await?;
             match Page::read(&call.query)? {
                 Some(page) => part(api, &page).await,
-                None => list(api).await,
+                None => list(Arc::clone(api)).await,
             }
         }
         Method::POST => {
@@ -115,22 +118,34 @@ fn describe(api: &Api, name: &str, method: &str) -> Answer {
     metadata::describe(name, method, api.credential_headers.name_chars)
 }
 
-/// Lists all, a page at a time from the store.
-async fn list(api: &Api) -> Result<Answer, Answer> {
-    let everything = Selection::default();
-    let mut body = "[".to_owned();
-    let mut after = IdentityId(i64::MIN);
-    loop {
-        let store = api.authority.store();
-        let page = store.identities(&everything, after, PAGE).await;
-        let page = page.map_err(|error| failed(&error))?;
-        after = write(api, &mut body, &page)?.unwrap_or(after);
-        if page.len() < PAGE as usize {
-            break;
+/// Lists all: whole where a page of the store holds them, else a page at a time.
+async fn list(api: Arc<Api>) -> Result<Answer, Answer> {
+    let (first, next) = read(&api, IdentityId(i64::MIN)).await?;
+    let Some(next) = next else {
+        return Ok(Answer::json(StatusCode::OK, first));
+    };
+    let rest = stream::try_unfold(Some(next), move |after| {
+        let api = Arc::clone(&api);
+        async move {
+            let Some(after) = after else { return Ok(None) };
+            let page = read(&api, after).await.map_err(|_| BrokenOff)?;
+            Ok(Some(page))
         }
-    }
-    body.push(']');
-    Ok(Answer::json(StatusCode::OK, body))
+    });
+    // The last page is empty where the one before was just full.
+    let rest = rest.try_filter(|page: &String| future::ready(page != "[]"));
+    let rest = rest.map_ok(escaped);
+    let parts = stream::once(future::ready(Ok(escaped(first)))).chain(rest);
+    Ok(Answer::parts(parts.boxed()))
+}
+
+/// Reads the page after an identity, as the text of an array; if it is full, with the number of the last.
+async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId>), Answer> {
+    let store = api.authority.store();
+    let page = store.identities(&Selection::default(), after, PAGE).await;
+    let page = page.map_err(|error| failed(&error))?;
+    let (text, last) = write(api, &page)?;
+    Ok((text, last.filter(|_| page.len() == PAGE as usize)))
 }
 
 /// Lists the part that was asked for, and says where the next one is.
@@ -141,27 +156,23 @@ async fn part(api: &Api, page: &Page) -> Result<Answer, Answer> {
     let found = found.await.map_err(|error| failed(&error))?;
     let first = page.first as usize;
     let shown = found.get(..first).unwrap_or(&found);
-    let mut body = "[".to_owned();
-    let last = write(api, &mut body, shown)?;
-    body.push(']');
+    let (body, last) = write(api, shown)?;
     let next = last.filter(|_| found.len() > first);
     let link = next.and_then(|last| page.next(last));
     Ok(Answer::json(StatusCode::OK, body).next(link))
 }
 
-/// Writes identities behind those that are there; returns the number of the last.
-fn write(
-    api: &Api,
-    body: &mut String,
-    identities: &[Arc<Identity>],
-) -> Result<Option<IdentityId>, Answer> {
+/// Writes an array of identities; returns the number of the last, too.
+fn write(api: &Api, identities: &[Arc<Identity>]) -> Result<(String, Option<IdentityId>), Answer> {
+    let mut body = "[".to_owned();
     for identity in identities {
         if body.len() > 1 {
             body.push(',');
         }
         body.push_str(&shape(identity, api.reveal_seeds)?);
     }
-    Ok(identities.last().map(|identity| identity.id))
+    body.push(']');
+    Ok((body, identities.last().map(|identity| identity.id)))
 }
 
 /// Registers an identity with a new seed and shows it, this once.

@@ -17,6 +17,7 @@ mod identities;
 mod json;
 mod metadata;
 mod page;
+mod parts;
 mod root;
 mod verify;
 mod wire;

@@ -1,6 +1,5 @@
 //! Answers in the shapes of the old server (Django REST framework).
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body as HttpBody;
@@ -15,6 +14,7 @@ use serde_json::ser::PrettyFormatter;
 use super::body::Body;
 use super::field::Fault;
 use super::format::Format;
+use super::parts::{Parts, joined};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -22,25 +22,34 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// seed, so it has no `Debug`.
 pub(super) struct Answer {
     status: StatusCode,
-    /// JSON; none for no content.
-    body: Option<String>,
+    body: Content,
     spacing: Spacing,
     retry_after: Option<u64>,
     next: Option<HeaderValue>,
 }
 
+enum Content {
+    None,
+    /// JSON.
+    Whole(String),
+    /// JSON, of an array that is too long to be held.
+    Parts(Parts),
+}
+
 impl Answer {
-    /// Makes an answer of JSON. U+2028 and U+2029 are escaped, as the old server does for JavaScript.
+    /// Makes an answer of an array that is written as it is read.
+    pub(super) fn parts(parts: Parts) -> Self {
+        Self {
+            body: Content::Parts(parts),
+            ..Self::json(StatusCode::OK, String::new())
+        }
+    }
+
+    /// Makes an answer of JSON.
     pub(super) fn json(status: StatusCode, body: String) -> Self {
-        let body = if body.contains(['\u{2028}', '\u{2029}']) {
-            body.replace('\u{2028}', "\\u2028")
-                .replace('\u{2029}', "\\u2029")
-        } else {
-            body
-        };
         Self {
             status,
-            body: Some(body),
+            body: Content::Whole(escaped(body)),
             spacing: Spacing::Compact,
             retry_after: None,
             next: None,
@@ -51,7 +60,7 @@ impl Answer {
     pub(super) fn no_content() -> Self {
         Self {
             status: StatusCode::NO_CONTENT,
-            body: None,
+            body: Content::None,
             spacing: Spacing::Compact,
             retry_after: None,
             next: None,
@@ -156,10 +165,15 @@ impl Answer {
     }
 
     /// Makes the response of a resource that knows the methods `allow`.
-    pub(super) fn render(mut self, allow: &'static str, format: Format) -> Response {
-        if format.indent > 0 && self.spacing == Spacing::Compact {
-            self.body = self.body.map(|body| indented(body, format.indent));
-        }
+    pub(super) fn render(self, allow: &'static str, format: Format) -> Response {
+        let is_indented = format.indent > 0 && self.spacing == Spacing::Compact;
+        let has_body = !matches!(self.body, Content::None);
+        let body = match self.body {
+            Content::None => HttpBody::empty(),
+            Content::Whole(body) if is_indented => indented(body, format.indent).into(),
+            Content::Whole(body) => body.into(),
+            Content::Parts(parts) => HttpBody::from_stream(joined(parts, format.indent)),
+        };
         let mut headers = HeaderMap::new();
         headers.insert(VARY, HeaderValue::from_static("Accept"));
         headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -169,10 +183,10 @@ impl Answer {
         if let Some(next) = self.next {
             headers.insert(LINK, next);
         }
-        if self.body.is_some() {
+        if has_body {
             headers.insert(CONTENT_TYPE, JSON);
         }
-        respond(self.status, headers, self.body.map(Cow::Owned))
+        respond(self.status, headers, body)
     }
 
     fn detail(status: StatusCode, text: &str) -> Self {
@@ -253,7 +267,7 @@ pub(super) fn no_such_page() -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     let page = "<h1>Not Found</h1><p>The requested resource was not found on this server.</p>";
-    respond(StatusCode::NOT_FOUND, headers, Some(Cow::Borrowed(page)))
+    respond(StatusCode::NOT_FOUND, headers, page.into())
 }
 
 /// Returns the redirection to a path and query.
@@ -267,22 +281,27 @@ pub(super) fn moved(location: &str) -> Response {
         HeaderValue::from_static("text/html; charset=utf-8"),
     );
     headers.insert(LOCATION, location);
-    respond(StatusCode::MOVED_PERMANENTLY, headers, None)
+    respond(StatusCode::MOVED_PERMANENTLY, headers, HttpBody::empty())
 }
 
-fn respond(status: StatusCode, headers: HeaderMap, body: Option<Cow<'static, str>>) -> Response {
-    let mut response = Response::new(match body {
-        Some(Cow::Borrowed(text)) => HttpBody::from(text),
-        Some(Cow::Owned(text)) => HttpBody::from(text),
-        None => HttpBody::empty(),
-    });
+fn respond(status: StatusCode, headers: HeaderMap, body: HttpBody) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
+/// Escapes U+2028 and U+2029, as the old server does for JavaScript.
+pub(super) fn escaped(json: String) -> String {
+    if !json.contains(['\u{2028}', '\u{2029}']) {
+        return json;
+    }
+    json.replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
 /// Writes JSON over several lines, each level `indent` spaces deeper.
-fn indented(json: String, indent: usize) -> String {
+pub(super) fn indented(json: String, indent: usize) -> String {
     let spaces = [b' '; 16];
     let spaces = spaces.get(..indent).unwrap_or(&spaces);
     let mut out = Vec::with_capacity(json.len() * 2);

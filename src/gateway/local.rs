@@ -1,14 +1,15 @@
 //! The REST router behind Pingora: a session becomes an `http::Request`, its answer a session's.
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::ConnectInfo;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, StatusCode};
-use pingora::Result;
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http_body_util::BodyExt;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType, Result};
 use tower::ServiceExt;
 
 use super::answer::{Answer, send};
@@ -75,12 +76,15 @@ impl Local {
         };
         *note = slot.take();
         let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let mut header =
             ResponseHeader::build_no_case(parts.status, Some(parts.headers.len() + 1))?;
         for (name, value) in &parts.headers {
             header.append_header(name.clone(), value.clone())?;
         }
+        if body.size_hint().exact().is_none() {
+            return stream(session, header, body).await;
+        }
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         if parts.status != StatusCode::NO_CONTENT {
             header.insert_header(CONTENT_LENGTH, body.len())?;
         }
@@ -145,6 +149,32 @@ impl Local {
         }
         request
     }
+}
+
+/// Sends a body of which nobody knows yet how long it is, as it comes. One that breaks off ends the
+/// connection, so that nobody takes it for whole (RFC 9112 §8).
+async fn stream(
+    session: &mut ServerSession,
+    mut header: ResponseHeader,
+    mut body: Body,
+) -> Result<()> {
+    match session.req_header().version {
+        Version::HTTP_11 => header.insert_header(TRANSFER_ENCODING, "chunked")?,
+        Version::HTTP_2 => {}
+        // Who knows no chunks takes the end of the connection for the end of the body.
+        _ => session.set_keepalive(None),
+    }
+    session.write_response_header(Box::new(header)).await?;
+    if session.req_header().method == Method::HEAD {
+        return Ok(());
+    }
+    while let Some(frame) = body.frame().await {
+        let broken = |error| Error::because(ErrorType::InternalError, "an answer", error);
+        if let Ok(part) = frame.map_err(broken)?.into_data() {
+            session.write_response_body(part, false).await?;
+        }
+    }
+    session.write_response_body(Bytes::new(), true).await
 }
 
 /// Copies the fields that are about the request and not about the connection it came on.

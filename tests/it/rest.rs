@@ -1,6 +1,11 @@
 //! REST through Pingora; what each body means is tested beside the router.
 
-use crate::harness::{Caller, Gate, get, raw, send};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{Caller, Gate, get, raw, send, stderr};
+use crate::store::fill;
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const IAC: &str = r#"{"detail":"Incorrect authentication credentials."}"#;
@@ -63,7 +68,7 @@ fn admin_creates_reads_changes_and_deletes() {
         r#"{"name": "svc", "realm": "payments"}"#,
     );
     assert_eq!(created.status, 201, "{}", created.body);
-    let identity: serde_json::Value = serde_json::from_str(&created.body).unwrap();
+    let identity: Value = serde_json::from_str(&created.body).unwrap();
     assert_eq!(identity["seed"].as_str().unwrap().len(), 32);
     let path = format!("/ungleichotp/{}/", identity["id"]);
     assert!(
@@ -161,7 +166,7 @@ fn list_comes_in_parts_for_who_asks_and_whole_for_who_does_not() {
     let get = |path: &str| send(gate.service, "GET", path, &admin.fields(), "");
     let names = |reply: &crate::harness::Reply| -> Vec<String> {
         assert_eq!(reply.status, 200, "{}", reply.body);
-        let all: Vec<serde_json::Value> = serde_json::from_str(&reply.body).unwrap();
+        let all: Vec<Value> = serde_json::from_str(&reply.body).unwrap();
         let names = all.iter().map(|it| it["name"].as_str().unwrap().to_owned());
         names.collect()
     };
@@ -203,4 +208,56 @@ fn list_comes_in_parts_for_who_asks_and_whole_for_who_does_not() {
             "{query}"
         );
     }
+}
+
+/// Asks for the list with curl; returns how the transfer was done, and what came.
+fn list(gate: &Gate, credential: &str, options: &[&str]) -> (String, String) {
+    let url = format!("http://{}/ungleichotp/", gate.service);
+    let transfer = "\n%{http_code} %{http_version} %header{transfer-encoding} %{num_connects}";
+    let fields = credential.lines().flat_map(|field| ["-H", field]);
+    let output = Command::new("curl")
+        .args(["-sS", "-w", transfer, &url, &url])
+        .args(fields)
+        .args(options)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{options:?}: {}", stderr(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (_, second) = text.split_once(" 1[").unwrap_or(("", &text));
+    let (body, transfer) = second.rsplit_once('\n').unwrap();
+    let body = body.strip_prefix('[').unwrap_or(body);
+    (transfer.to_owned(), format!("[{body}"))
+}
+
+#[test]
+fn long_list_comes_as_it_is_read() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let credential = admin.fields();
+    for (numbers, total) in [(0..1998, 1999), (1998..1999, 2000), (1999..2500, 2501)] {
+        fill(&gate.config(), numbers);
+        // The second of two over one connection: the first has ended where it should.
+        for (options, transfer) in [
+            (&["--http1.1"][..], "200 1.1 chunked 0"),
+            (&["--http1.0"], "200 1.1  1"),
+        ] {
+            let (how, body) = list(&gate, &credential, options);
+            assert_eq!(how, transfer, "{options:?}");
+            let all: Vec<Value> = serde_json::from_str(&body).unwrap();
+            assert_eq!(all.len(), total, "{options:?}");
+            let number = |it: &Value| it["id"].as_i64().unwrap();
+            assert!(all.is_sorted_by(|one, other| number(one) < number(other)));
+        }
+    }
+    let indented = list(
+        &gate,
+        &credential,
+        &["-H", "Accept: application/json; indent=2"],
+    )
+    .1;
+    let value: Value = serde_json::from_str(&indented).unwrap();
+    assert_eq!(indented, serde_json::to_string_pretty(&value).unwrap());
+    let (how, head) = list(&gate, &credential, &["--head"]);
+    assert_eq!(how, "200 1.1  0");
+    assert!(!head.contains("admin"));
 }

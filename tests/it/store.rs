@@ -1,8 +1,39 @@
 //! What one process writes counts in another.
 
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use realmgate::auth::{
+    ImportedIdentity, Parameters, Principal, Seed, State, Store, Terms, UnixTime,
+};
+use realmgate::config::Config;
 
 use crate::harness::{Gate, get, until};
+
+/// Adds identities `n0` and so on of the realm `many`, all at once.
+pub(crate) fn fill(config: &Path, numbers: Range<usize>) {
+    let config = Config::load(Some(config), []).unwrap();
+    let now = UnixTime::from(SystemTime::now());
+    let identity = |n| ImportedIdentity {
+        id: None,
+        principal: Principal::new(&format!("n{n}"), "many", 128).unwrap(),
+        seed: Seed::generate().unwrap(),
+        parameters: Parameters::default(),
+        state: State::Enabled,
+        terms: Terms::default(),
+        created: now,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let store = realmgate::store::open(config.store).await.unwrap();
+        let identities = numbers.map(identity).collect();
+        store.import(identities, now).await.unwrap();
+    });
+}
 
 #[test]
 fn what_the_command_line_writes_counts_while_serving() {

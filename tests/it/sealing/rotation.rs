@@ -1,45 +1,16 @@
 //! Another key while the store is served.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::SystemTime;
 
-use realmgate::auth::{
-    ImportedIdentity, Parameters, Principal, Seed, State, Store, Terms, UnixTime,
-};
-use realmgate::config::Config;
 use rusqlite::Connection;
 use serde_json::Value;
 
 use super::{database, failure, key_file, keys, new_key, run};
 use crate::harness::{Caller, Gate, get, realmgate, stderr, until};
-
-/// Adds so many identities at once.
-fn fill(config: &Path, many: usize) {
-    let config = Config::load(Some(config), []).unwrap();
-    let now = UnixTime::from(SystemTime::now());
-    let identity = |n| ImportedIdentity {
-        id: None,
-        principal: Principal::new(&format!("n{n}"), "many", 128).unwrap(),
-        seed: Seed::generate().unwrap(),
-        parameters: Parameters::default(),
-        state: State::Enabled,
-        terms: Terms::default(),
-        created: now,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let store = realmgate::store::open(config.store).await.unwrap();
-        let identities = (0..many).map(identity).collect();
-        store.import(identities, now).await.unwrap();
-    });
-}
+use crate::store::fill;
 
 fn status(gate: &Gate, caller: &Caller) -> u16 {
     get(gate.service, "/forward-auth", &caller.fields()).status
@@ -71,7 +42,7 @@ fn kill(mut child: Child) {
 #[test]
 fn no_request_fails_while_every_seed_is_sealed_anew() {
     let gate = Gate::start("");
-    fill(&gate.config(), 3000);
+    fill(&gate.config(), 0..3000);
     let folder = folder(&gate);
     let callers: Vec<_> = (0..4)
         .map(|n| gate.register(&format!("c{n}"), "r"))
@@ -147,7 +118,7 @@ fn no_request_fails_while_every_seed_is_sealed_anew() {
 fn rotation_that_was_killed_goes_on_where_it_was() {
     let gate = Gate::start("");
     let caller = gate.register("svc", "r");
-    fill(&gate.config(), 4000);
+    fill(&gate.config(), 0..4000);
     let folder = folder(&gate);
     let lines = || {
         fs::read_to_string(key_file(&folder))
