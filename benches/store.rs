@@ -10,8 +10,8 @@
 )]
 
 use std::ffi::OsString;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -24,14 +24,17 @@ use tokio::runtime::Runtime;
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_015);
 
+/// What a store needs as long as it is there, its end included.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
 fn main() {
+    let _entered = RUNTIME.enter();
     divan::main();
 }
 
 /// A store of so many identities, `name-0` and so on, that remembers at most `capacity`.
 struct Stored {
     store: Arc<dyn Store>,
-    runtime: Runtime,
     _folder: TempDir,
 }
 
@@ -47,15 +50,13 @@ impl Stored {
             ),
         ];
         let config = Config::load(None, env).unwrap();
-        let runtime = Runtime::new().unwrap();
-        let store: Arc<dyn Store> = runtime
+        let store: Arc<dyn Store> = RUNTIME
             .block_on(realmgate::store::open(config.store))
             .unwrap();
         let all: Vec<_> = (0..identities).map(identity).collect();
-        runtime.block_on(store.import(all, NOW)).unwrap();
+        RUNTIME.block_on(store.import(all, NOW)).unwrap();
         Self {
             store,
-            runtime,
             _folder: folder,
         }
     }
@@ -90,7 +91,7 @@ fn miss(bencher: Bencher<'_, '_>, identities: usize) {
         })
         .bench_local_values(|who| {
             let found = stored.store.identity(who.as_ref());
-            black_box(stored.runtime.block_on(found).unwrap())
+            black_box(RUNTIME.block_on(found).unwrap())
         });
 }
 
@@ -102,7 +103,7 @@ fn remembered(bencher: Bencher<'_, '_>) {
     let all: Vec<Principal> = (0..HELD).map(principal).collect();
     for who in &all {
         let found = stored.store.identity(who.as_ref());
-        stored.runtime.block_on(found).unwrap();
+        RUNTIME.block_on(found).unwrap();
     }
     let turn = AtomicUsize::new(0);
     bencher.counter(ItemsCount::new(1_usize)).bench(|| {
