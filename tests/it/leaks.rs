@@ -13,6 +13,7 @@ use crate::harness::{
     Gate, Reply, Upstream, get, raw, realmgate, routes, send, stderr, stdout, until,
 };
 use crate::oracle;
+use crate::traces::collector;
 
 /// A token that nobody makes, so that it is found nowhere by chance.
 const CANARY: &str = "CANARY7Zq";
@@ -133,15 +134,17 @@ impl Holder {
     }
 }
 
-fn configuration(format: &str, upstream: &Upstream, folder: &Path) -> String {
+fn configuration(format: &str, upstream: &Upstream, collector: &str, folder: &Path) -> String {
     format!(
         "h2c = true\n[grpc]\nlisten = \"127.0.0.1:0\"\n\
-         [log]\nfilter = \"trace\"\nformat = \"{format}\"\n\
+         [log]\nfilter = \"trace\"\nformat = \"{format}\"\naccess = \"all\"\naccess_file = \"{}\"\n\
+         [otlp]\nendpoint = \"{collector}\"\n\
          [audit]\nfile = \"{}\"\ndenials_per_second = 100000\n\
          [throttle]\nfailures = 1000\nsource_failures = 100000\n\
          [realm.once]\nreuse = \"once\"\n\
          [[route]]\nname = \"dead\"\nhost = \"dead.example\"\nallow = \"authenticated\"\n\
          upstream = \"dead\"\n{}\n[upstream.dead]\npeers = [\"127.0.0.1:1\"]\n",
+        folder.join("access").display(),
         folder.join("audit.jsonl").display(),
         routes(upstream.address)
     )
@@ -280,10 +283,29 @@ fn over_http2(gate: &Gate, fields: &str) {
     curl.output().unwrap();
 }
 
+/// Takes the paths out of an access log, which are the client's.
+fn without_paths(log: &str) -> Vec<u8> {
+    let lines = log.lines().map(|line| {
+        let (before, rest) = ["\"path\":\"", " path=\""]
+            .iter()
+            .find_map(|key| line.split_once(key))
+            .unwrap();
+        let (_, after) = [",\"status\"", " status="]
+            .iter()
+            .find_map(|key| rest.split_once(key))
+            .unwrap();
+        [before, after, "\n"].concat().into_bytes()
+    });
+    let rest: Vec<_> = lines.flatten().collect();
+    assert!(rest.len() > 10_000, "{log}");
+    rest
+}
+
 fn go_through(format: &str) {
     let upstream = Upstream::start();
     let audit = tempfile::tempdir().unwrap();
-    let gate = Gate::start(&configuration(format, &upstream, audit.path()));
+    let (collector, _runtime, endpoint) = collector();
+    let gate = Gate::start(&configuration(format, &upstream, &endpoint, audit.path()));
     let who = Holder::register(&gate, "billing", "payments");
     let once = Holder::register(&gate, "single", "once");
     let admin = Holder::register(&gate, "admin", "ungleich-admin");
@@ -388,6 +410,12 @@ fn go_through(format: &str) {
         !Path::new(&format!("/proc/{pid}/exe")).exists() || gate.log().contains("stopped")
     });
 
+    assert!(collector.spans().len() > 100, "{:?}", collector.spans());
+    for mut span in collector.spans() {
+        // The path is the client's, here as in the access log.
+        span.attributes.retain(|it| it.key != "url.path");
+        secrets.assert_not_in("a span", format!("{span:?}").as_bytes());
+    }
     let log = gate.log();
     for word in ["wrong_token", "TRACE"] {
         assert!(log.contains(word), "{word}: {log}");
@@ -398,12 +426,15 @@ fn go_through(format: &str) {
     for folder in [gate.config().parent().unwrap(), audit.path()] {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let bytes = fs::read(&path).unwrap();
+            let mut bytes = fs::read(&path).unwrap();
+            if path.ends_with("access") {
+                bytes = without_paths(&String::from_utf8(bytes).unwrap());
+            }
             secrets.assert_not_in(&path.display().to_string(), &bytes);
             files.push(path.file_name().unwrap().to_owned());
         }
     }
-    for file in ["log", "ready.json", "realmgate.db", "audit.jsonl"] {
+    for file in ["log", "ready.json", "realmgate.db", "audit.jsonl", "access"] {
         assert!(files.iter().any(|it| it == file), "{file}: {files:?}");
     }
     let audit = fs::read_to_string(audit.path().join("audit.jsonl")).unwrap();

@@ -51,7 +51,14 @@ fn right_trace_passes_through_unchanged_and_wrong_ones_are_taken_off() {
 
 /// A collector that keeps what it gets.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
+pub(crate) struct Collector(Arc<Mutex<Vec<Span>>>);
+
+impl Collector {
+    /// Returns what it has got.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -67,7 +74,7 @@ impl TraceService for Collector {
 }
 
 /// A collector that runs until the second is dropped, and the settings that send traces to it.
-fn collector() -> (Collector, tokio::runtime::Runtime, String) {
+pub(crate) fn collector() -> (Collector, tokio::runtime::Runtime, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -109,8 +116,8 @@ fn collector_gets_a_span_for_request_decision_and_upstream() {
         traceparent("01")
     );
     get(gate.gateway, "/x/y?canary", &fields);
-    until("three spans", || collector.0.lock().unwrap().len() >= 3);
-    let spans = collector.0.lock().unwrap().clone();
+    until("three spans", || collector.spans().len() >= 3);
+    let spans = collector.spans();
     let of = |kind: SpanKind| spans.iter().find(|it| it.kind == kind as i32).unwrap();
     let (server, client) = (of(SpanKind::Server), of(SpanKind::Client));
     let decision = of(SpanKind::Internal);
@@ -152,8 +159,8 @@ fn trace_begins_here_where_none_came_and_one_that_is_not_recorded_stays_so() {
     assert!(begun.ends_with("-01"), "{begun}");
     // What waits is sent before the end.
     gate.signal("TERM");
-    until("spans", || collector.0.lock().unwrap().len() >= 3);
-    let spans = collector.0.lock().unwrap().clone();
+    until("spans", || collector.spans().len() >= 3);
+    let spans = collector.spans();
     assert!(
         spans.iter().all(|it| begun.contains(&hex(&it.trace_id))),
         "{begun} {spans:?}"
