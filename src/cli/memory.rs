@@ -2,6 +2,7 @@ use std::fs;
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::disable_transparent_huge_pages;
 
 /// Keeps the memory of this process, which holds seeds, out of core dumps, and from other processes of
 /// the same user.
@@ -19,6 +20,13 @@ pub(super) fn protect() -> io::Result<()> {
         return Err(error.into());
     }
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Keeps to pages of the common size. In huge ones the heap of each thread would be 2 MiB from its first
+/// object on, and requests are no quicker for it.
+pub(super) fn refuse_huge_pages() {
+    // A system that has none need not refuse them.
+    let _ = disable_transparent_huge_pages(true);
 }
 
 /// Says whether core dumps are off already. A service manager may have set that and then forbidden all

@@ -81,6 +81,7 @@ enum Command {
 
 /// Parses the command line, runs the command and returns the exit code.
 pub fn run() -> ExitCode {
+    memory::refuse_huge_pages();
     let cli = Cli::parse();
     let output = Output::new(cli.json);
     match memory::protect()
