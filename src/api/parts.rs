@@ -32,3 +32,39 @@ pub(super) fn joined(
     });
     items.chain(stream::once(async move { Ok(Bytes::from(end)) }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn all(
+        parts: Vec<Result<&'static str, BrokenOff>>,
+        indent: usize,
+    ) -> Vec<Option<String>> {
+        let parts = stream::iter(parts).map(|part| part.map(str::to_owned));
+        let written = joined(parts.boxed(), indent).map(|it| {
+            let text = it.ok()?;
+            Some(String::from_utf8(text.to_vec()).unwrap())
+        });
+        written.collect().await
+    }
+
+    #[tokio::test]
+    async fn parts_read_as_one_array_however_far_it_is_indented() {
+        let parts = || vec![Ok(r#"["a","]"]"#), Ok(r#"[["b"]]"#), Ok(r#"["[c]"]"#)];
+        let whole = serde_json::json!(["a", "]", ["b"], "[c]"]);
+        for (indent, expected) in [
+            (0, whole.to_string()),
+            (2, serde_json::to_string_pretty(&whole).unwrap()),
+        ] {
+            let written: Option<String> = all(parts(), indent).await.into_iter().collect();
+            assert_eq!(written.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_is_seen_before_an_end_is() {
+        let written = all(vec![Ok("[1]"), Err(BrokenOff)], 0).await;
+        assert_eq!(written[..2], [Some("[1".to_owned()), None]);
+    }
+}

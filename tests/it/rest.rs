@@ -261,3 +261,31 @@ fn long_list_comes_as_it_is_read() {
     assert_eq!(how, "200 1.1  0");
     assert!(!head.contains("admin"));
 }
+
+#[test]
+fn long_list_that_breaks_off_is_not_taken_for_whole() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    fill(&gate.config(), 0..1500);
+    let database = gate.config().with_file_name("realmgate.db");
+    let database = rusqlite::Connection::open(database).unwrap();
+    // Nobody but a broken disk writes that.
+    database
+        .pragma_update(None, "ignore_check_constraints", true)
+        .unwrap();
+    let broken = "UPDATE identity SET algorithm = 'none' WHERE id = 1400";
+    assert_eq!(database.execute(broken, ()).unwrap(), 1);
+    let output = Command::new("curl")
+        .args(["-sS", "--max-time", "60"])
+        .args(admin.fields().lines().flat_map(|field| ["-H", field]))
+        .arg(format!("http://{}/ungleichotp/", gate.service))
+        .output()
+        .unwrap();
+    // A transfer that was closed with data outstanding.
+    assert_eq!(output.status.code(), Some(18), "{}", stderr(&output));
+    let body = String::from_utf8(output.stdout).unwrap();
+    assert!(body.contains("\"n900\"") && !body.ends_with(']'), "{body}");
+    assert!(gate.log().contains("the store cannot answer"));
+    let status = get(gate.service, "/forward-auth", &admin.fields()).status;
+    assert_eq!(status, 200);
+}
