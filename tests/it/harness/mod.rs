@@ -1,16 +1,20 @@
 //! Starts the binary on ports of the kernel's choice and speaks to it.
 
+mod http;
+mod upstream;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use realmgate::auth::{Parameters, Seed, Totp, UnixTime};
 use tempfile::TempDir;
+
+pub(crate) use http::{Reply, field, get, parse, raw, read_message, send};
+pub(crate) use upstream::Upstream;
 
 /// The longest wait for anything: generous, since the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -268,197 +272,4 @@ pub(crate) fn routes(upstream: SocketAddr) -> String {
         peers = ["{upstream}"]
         "#
     )
-}
-
-/// An upstream that keeps what it saw, and answers with it.
-pub(crate) struct Upstream {
-    pub(crate) address: SocketAddr,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Upstream {
-    pub(crate) fn start() -> Self {
-        Self::start_slow(Duration::ZERO)
-    }
-
-    /// Starts one that waits before each answer.
-    pub(crate) fn start_slow(delay: Duration) -> Self {
-        Self::serve(TcpListener::bind("127.0.0.1:0").unwrap(), delay)
-    }
-
-    /// Starts one at a reserved address.
-    pub(crate) fn start_at(address: SocketAddr) -> Self {
-        Self::serve(TcpListener::bind(address).unwrap(), Duration::ZERO)
-    }
-
-    fn serve(listener: TcpListener, delay: Duration) -> Self {
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let keep = Arc::clone(&seen);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let keep = Arc::clone(&keep);
-                thread::spawn(move || answer_all(stream.unwrap(), &keep, delay));
-            }
-        });
-        Self { address, seen }
-    }
-
-    /// Returns every request so far: head and body as text.
-    pub(crate) fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-fn answer_all(mut stream: TcpStream, keep: &Mutex<Vec<String>>, delay: Duration) {
-    while let Some(request) = read_message(&mut stream) {
-        keep.lock().unwrap().push(request.clone());
-        thread::sleep(delay);
-        if field(&request, "Upgrade").is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
-            return echo(&mut stream);
-        }
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-            request.len()
-        );
-        if stream
-            .write_all(format!("{head}{request}").as_bytes())
-            .is_err()
-        {
-            return;
-        }
-    }
-}
-
-/// Goes over to a protocol in which every byte comes back; agrees to RFC 6455's sample key.
-fn echo(stream: &mut TcpStream) {
-    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-    let mut buffer = [0; 4096];
-    let mut outcome = stream.write_all(switch.as_bytes());
-    while let (Ok(()), Ok(read @ 1..)) = (outcome, stream.read(&mut buffer)) {
-        outcome = stream.write_all(&buffer[..read]);
-    }
-}
-
-/// Reads one message with `Content-Length` or chunked body, or none at the end of the stream.
-pub(crate) fn read_message(stream: &mut TcpStream) -> Option<String> {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut bytes = Vec::new();
-    let head = loop {
-        if let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") {
-            break end + 4;
-        }
-        read_some(stream, &mut bytes)?;
-    };
-    let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
-    if text.contains("transfer-encoding: chunked") {
-        while !is_whole_in_chunks(&bytes[head..]) {
-            read_some(stream, &mut bytes)?;
-        }
-    } else {
-        let length: usize = text
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .map_or(0, |length| length.trim().parse().unwrap());
-        while bytes.len() < head + length {
-            read_some(stream, &mut bytes)?;
-        }
-    }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Says whether a body has all its chunks, perhaps trailers, and the empty line (RFC 9112 §7.1).
-fn is_whole_in_chunks(mut body: &[u8]) -> bool {
-    while let Some(end) = body.windows(2).position(|it| it == b"\r\n") {
-        let size = str::from_utf8(&body[..end]).unwrap();
-        let size = size.split(';').next().unwrap().trim();
-        match usize::from_str_radix(size, 16).unwrap() {
-            0 => return body.ends_with(b"\r\n\r\n"),
-            size => match body.get(end + 2 + size + 2..) {
-                Some(rest) => body = rest,
-                None => return false,
-            },
-        }
-    }
-    false
-}
-
-fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
-    let mut buffer = [0; 4096];
-    match stream.read(&mut buffer) {
-        Ok(0) | Err(_) => None,
-        Ok(n) => {
-            bytes.extend_from_slice(&buffer[..n]);
-            Some(())
-        }
-    }
-}
-
-/// An answer off the wire.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-impl Reply {
-    /// Returns the value of a header field.
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        field(&self.head, name)
-    }
-}
-
-/// Returns the value of a field in a message's head.
-pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let head = head.split("\r\n\r\n").next().unwrap();
-    head.lines().skip(1).find_map(|line| {
-        let (found, value) = line.split_once(':')?;
-        found.eq_ignore_ascii_case(name).then_some(value.trim())
-    })
-}
-
-/// Sends bytes as they are and reads until the other side closes.
-pub(crate) fn raw(address: SocketAddr, request: &[u8]) -> Reply {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(request).unwrap();
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes);
-    parse(&bytes)
-}
-
-pub(crate) fn parse(bytes: &[u8]) -> Reply {
-    let text = String::from_utf8_lossy(bytes).into_owned();
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer: {text:?}"));
-    Reply {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
-}
-
-/// Sends a GET with these header lines (each ended by CRLF) and closes.
-pub(crate) fn get(address: SocketAddr, path: &str, fields: &str) -> Reply {
-    send(address, "GET", path, fields, "")
-}
-
-pub(crate) fn send(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    fields: &str,
-    body: &str,
-) -> Reply {
-    let length = match body {
-        "" => String::new(),
-        body => format!("Content-Length: {}\r\n", body.len()),
-    };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n{fields}{length}\r\n{body}"
-    );
-    raw(address, request.as_bytes())
 }
