@@ -38,7 +38,7 @@ impl Local {
     /// Answers a request.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client is gone, or the answer broke off: the connection must end.
     pub(crate) async fn answer(&self, session: &mut ServerSession, note: &mut Note) -> Result<()> {
         let limit = self.rules.load().timeouts.body;
         let body = match tokio::time::timeout(limit, self.read_body(session)).await {

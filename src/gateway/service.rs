@@ -47,8 +47,8 @@ impl HttpServerApp for Service {
         self.connections.answered();
         told.tell(&session);
         if let Err(error) = answered {
-            // Nobody's error: whoever asked did not wait.
-            tracing::debug!(error = error.etype().as_str(), "the client is gone");
+            // Whoever asked did not wait, or what was to be answered broke off, which has been logged.
+            tracing::debug!(error = error.etype().as_str(), "an answer was not ended");
             return None;
         }
         let settings = HttpPersistentSettings::for_session(&session);

@@ -23,7 +23,7 @@ use crate::headers::{
 };
 use crate::telemetry::Spans;
 
-/// How many fields a request gets.
+/// The most fields that a request gets, traces apart.
 const STAMPED: usize = 9;
 
 impl Proxy {
@@ -168,7 +168,7 @@ pub(in crate::gateway) fn strip(
     }
 }
 
-/// Writes an address down, as its `Display` does: that costs more than all other fields of a request.
+/// Writes an address down, as its `Display` does, which takes as long as four other fields.
 fn text(address: IpAddr) -> Vec<u8> {
     let IpAddr::V4(address) = address.to_canonical() else {
         return address.to_canonical().to_string().into_bytes();
