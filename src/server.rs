@@ -1,5 +1,7 @@
 //! Where the parts are put together: configuration → store → authority → doors.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +77,8 @@ impl Server {
         self.authority.store()
     }
 
-    /// Writes the bound addresses and the process id as JSON:
-    /// `{"service":"127.0.0.1:1","gateway":"127.0.0.1:2","pid":3}`.
+    /// Writes the address of each listener and the process id as JSON:
+    /// `{"gateway":"127.0.0.1:1","metrics":"127.0.0.1:2","service":"127.0.0.1:3","pid":4}`.
     ///
     /// The file appears whole: whoever waits for it never reads half of it.
     ///
@@ -85,16 +87,12 @@ impl Server {
     pub fn write_ready_file(&self, path: &Path) -> std::io::Result<()> {
         #[derive(Serialize)]
         struct Ready {
-            service: String,
-            gateway: String,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            grpc: Option<String>,
+            #[serde(flatten)]
+            listeners: BTreeMap<&'static str, SocketAddr>,
             pid: u32,
         }
         let ready = serde_json::to_vec(&Ready {
-            service: self.addresses.service.to_string(),
-            gateway: self.addresses.gateway.to_string(),
-            grpc: self.addresses.grpc.map(|address| address.to_string()),
+            listeners: self.addresses.named().collect(),
             pid: std::process::id(),
         })?;
         let mut draft = path.as_os_str().to_owned();

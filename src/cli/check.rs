@@ -1,4 +1,5 @@
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::error::CliError;
@@ -14,7 +15,25 @@ pub(super) fn run(config: Option<&Path>, output: Output) -> Result<(), CliError>
         |path| path.display().to_string(),
     );
     output.print(&json(&meant), || text(&meant, &from));
+    for warning in warnings(&meant) {
+        output.warn(&warning);
+    }
     Ok(())
+}
+
+/// Returns what is allowed and probably not meant.
+fn warnings(config: &Config) -> Vec<String> {
+    let metrics = config.metrics.and_then(exposed);
+    metrics.into_iter().map(str::to_owned).collect()
+}
+
+/// Returns a warning for a metrics listener that other machines reach.
+pub(super) fn exposed(metrics: SocketAddr) -> Option<&'static str> {
+    let is_exposed = !metrics.ip().to_canonical().is_loopback();
+    is_exposed.then_some(
+        "metrics.listen is not a loopback address: whoever reaches it can read the names of routes, realms \
+         and upstreams, and which credentials fail; keep it on a trusted network",
+    )
 }
 
 fn text(config: &Config, from: &str) -> String {
@@ -36,6 +55,12 @@ fn text(config: &Config, from: &str) -> String {
     );
     if let Some(grpc) = config.grpc {
         let _ = writeln!(text, "grpc:     {grpc}  Envoy's ext_authz");
+    }
+    match config.metrics {
+        Some(metrics) => {
+            let _ = writeln!(text, "metrics:  http://{metrics}  metrics, health");
+        }
+        None => text.push_str("metrics:  off\n"),
     }
     let _ = writeln!(
         text,
@@ -101,6 +126,7 @@ fn json(config: &Config) -> serde_json::Value {
         "gateway": config.gateway.listen,
         "serve_api": config.gateway.serve_api,
         "grpc": config.grpc,
+        "metrics": config.metrics,
         "store": config.store.path,
         "key": config.store.key.to_string(),
         "key_file": config.store.key.path(),

@@ -36,6 +36,16 @@ impl Output {
         line(&text);
     }
 
+    /// Prints a warning on standard error.
+    pub(super) fn warn(self, warning: &str) {
+        let mut stderr = anstream::stderr().lock();
+        let _ = if self.json {
+            writeln!(stderr, "{}", serde_json::json!({ "warning": warning }))
+        } else {
+            writeln!(stderr, "{STRONG}warning:{STRONG:#} {warning}")
+        };
+    }
+
     /// Prints an error with its causes on standard error.
     pub(super) fn error(self, error: &dyn Error) {
         let message = describe(error);

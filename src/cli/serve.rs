@@ -2,17 +2,19 @@ mod manager;
 mod successor;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::check::exposed;
 use super::error::CliError;
 use super::output::describe;
 use super::{load, runtime};
 use crate::config::Config;
-use crate::gateway::Listeners;
+use crate::gateway::{Addresses, Listeners};
 use crate::server::{Server, StartError};
 use crate::telemetry::audit::{self, Event, Kind};
 use crate::telemetry::{Telemetry, metrics};
@@ -58,13 +60,8 @@ async fn serve(
     let mut hangups = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
     let mut replacements = signal(SignalKind::user_defined2()).map_err(CliError::Runtime)?;
     let digest = config.digest();
-    let asked = [
-        ("service.listen", config.service.listen),
-        ("gateway.listen", config.gateway.listen),
-    ];
-    let mut listeners =
-        Listeners::inherit_or_bind(config.service.listen, config.gateway.listen, config.grpc)
-            .map_err(StartError::Listen)?;
+    let asked = Addresses::of(&config);
+    let mut listeners = Listeners::inherit_or_bind(asked).map_err(StartError::Listen)?;
     let predecessor = listeners.take_predecessor();
     let has_predecessor = predecessor.is_some();
     if let Some(path) = &args.ready_file
@@ -75,18 +72,19 @@ async fn serve(
     let sockets = listeners.share().map_err(CliError::Runtime)?;
     let mut server = Server::start(config, listeners).await?;
     let addresses = server.addresses();
-    for ((key, asked), have) in asked
-        .into_iter()
-        .zip([addresses.service, addresses.gateway])
-    {
-        if has_predecessor && asked.port() != 0 && asked != have {
-            tracing::warn!(key, %asked, %have, "sockets are handed over; another address takes a restart");
-        }
+    if has_predecessor {
+        warn_of_other_addresses(asked, addresses);
     }
     metrics().in_force(&digest);
     tracing::info!(service = %addresses.service, gateway = %addresses.gateway, config = digest, "listening");
     if let Some(grpc) = addresses.grpc {
         tracing::info!(%grpc, "listening");
+    }
+    if let Some(metrics) = addresses.metrics {
+        tracing::info!(%metrics, "listening");
+        if let Some(warning) = exposed(metrics) {
+            tracing::warn!(%metrics, "{warning}");
+        }
     }
     let pid = Some(std::process::id());
     write_down(Event {
@@ -220,6 +218,18 @@ fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry) {
                 detail: Some(error.into()),
                 ..Event::new(Kind::ConfigRefused)
             });
+        }
+    }
+}
+
+/// Says where the sockets of the process before this one have other addresses than the configuration.
+fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
+    let asked: HashMap<_, _> = asked.named().collect();
+    for (listener, have) in have.named() {
+        let asked = asked.get(listener);
+        if asked.is_none_or(|asked| asked.port() != 0 && *asked != have) {
+            let asked = asked.map_or_else(|| "off".to_owned(), ToString::to_string);
+            tracing::warn!(listener, asked, %have, "sockets are handed over; another address takes a restart");
         }
     }
 }

@@ -61,6 +61,10 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         Some(listen) => Some(source.listen("grpc.listen", Some(listen), 8082)?),
         None => None,
     };
+    let metrics = match &raw.metrics.0.listen {
+        Some(listen) if listen.get_ref() == "off" => None,
+        listen => Some(source.listen("metrics.listen", listen.as_ref(), 8084)?),
+    };
     let credential_headers = source.credentials(&raw.credentials.0)?;
     let realms = source.realms(&raw.realms.0, &raw.credentials.0, &credential_headers)?;
     let totp = source.totp(&raw.totp.0)?;
@@ -100,6 +104,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         service,
         gateway,
         grpc,
+        metrics,
         realms,
         totp,
         throttle,

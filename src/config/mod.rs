@@ -48,6 +48,9 @@ pub struct Config {
     /// `grpc.listen`: where Envoy asks over gRPC; nowhere unless configured. Port 0 lets the system
     /// choose.
     pub grpc: Option<SocketAddr>,
+    /// `metrics.listen`: `/metrics` and health; 127.0.0.1:8084 unless configured, none for `"off"`. Port 0
+    /// lets the system choose.
+    pub metrics: Option<SocketAddr>,
     /// `[realms]`: the two reserved ones, which differ.
     pub realms: auth::Realms,
     /// `[totp]`.

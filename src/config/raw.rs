@@ -19,6 +19,7 @@ pub(super) struct Raw {
     pub(super) service: Table<Service>,
     pub(super) gateway: Table<Gateway>,
     pub(super) grpc: Table<Grpc>,
+    pub(super) metrics: Table<Metrics>,
     pub(super) realms: Table<Realms>,
     pub(super) credentials: Table<Credentials>,
     pub(super) totp: Table<Totp>,
@@ -39,13 +40,14 @@ pub(super) struct Raw {
 }
 
 /// Names the sections whose keys the environment may override, each with its keys.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 18] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 19] {
     [
         ("store", keys::<Store>()),
         ("cache", keys::<Cache>()),
         ("service", keys::<Service>()),
         ("gateway", keys::<Gateway>()),
         ("grpc", keys::<Grpc>()),
+        ("metrics", keys::<Metrics>()),
         ("realms", keys::<Realms>()),
         ("credentials", keys::<Credentials>()),
         ("totp", keys::<Totp>()),
@@ -100,6 +102,7 @@ tables! {
         proxy_protocol: List,
     }
     Grpc { listen: String }
+    Metrics { listen: String }
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
     Totp { window: i64, algorithm: String, digits: i64, period: i64 }

@@ -20,6 +20,7 @@ impl Config {
                 self.gateway.serve_api != new.gateway.serve_api,
             ),
             ("grpc", self.grpc != new.grpc),
+            ("metrics.listen", self.metrics != new.metrics),
             ("realms", differs(&self.realms, &new.realms)),
             (
                 "credentials",

@@ -40,10 +40,10 @@ pub(crate) struct AdmittedFrom {
 }
 
 impl Admission {
-    /// Counts a connection in, unless there are too many already.
-    pub(crate) fn admit(self: &Arc<Self>, limits: &config::Limits) -> Result<Admitted, Full> {
+    /// Counts a connection in, unless there are `most` already.
+    pub(crate) fn admit(self: &Arc<Self>, most: usize) -> Result<Admitted, Full> {
         let mut open = self.open.lock();
-        if open.all >= limits.connections {
+        if open.all >= most {
             return Err(Full::InAll);
         }
         open.all += 1;
@@ -141,10 +141,8 @@ mod tests {
     fn all_together_have_a_limit_and_nothing_is_left_behind() {
         let admission = Arc::<Admission>::default();
         let from = admit(&admission, "192.0.2.1").ok();
-        let open: Vec<_> = (0..4)
-            .map(|_| admission.admit(&limits()).ok().unwrap())
-            .collect();
-        assert_eq!(admission.admit(&limits()).err(), Some(Full::InAll));
+        let open: Vec<_> = (0..4).map(|_| admission.admit(4).ok().unwrap()).collect();
+        assert_eq!(admission.admit(4).err(), Some(Full::InAll));
         drop((open, from));
         let left = admission.open.lock();
         assert_eq!((left.all, left.of.len()), (0, 0));

@@ -23,6 +23,8 @@ use super::wire::Http;
 
 /// How long requests that are on their way when draining begins still count as in time.
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
+/// The most connections to the metrics listener.
+const MONITORS: usize = 64;
 /// How long accepting rests after an error that only time can mend, such as no free descriptor.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -35,6 +37,8 @@ tokio::task_local! {
 pub(crate) struct Connections {
     rules: Live,
     admission: Arc<Admission>,
+    /// Counts the connections of the metrics listener, so that clients cannot take them.
+    monitors: Arc<Admission>,
     draining: AtomicBool,
     open: TaskTracker,
 }
@@ -44,6 +48,7 @@ impl Connections {
         Self {
             rules,
             admission: Arc::default(),
+            monitors: Arc::default(),
             draining: AtomicBool::new(false),
             open: TaskTracker::new(),
         }
@@ -132,7 +137,11 @@ impl Connections {
         let peer = peer_of(&stream);
         // Of a load balancer's connections it is known later whose they are.
         let of = peer.filter(|peer| !rules.wire(listening).is_load_balancer(*peer));
-        let counted = match self.count(of, &rules) {
+        let counted = match listening {
+            Listening::Metrics => self.count_monitor(),
+            Listening::Service | Listening::Gateway => self.count(of, &rules),
+        };
+        let counted = match counted {
             Ok(counted) => counted,
             Err(full) => return refused(peer, full),
         };
@@ -170,11 +179,19 @@ impl Connections {
 
     /// Counts a connection in all, and for its address if it is known.
     fn count(&self, peer: Option<SocketAddr>, rules: &Rules) -> Result<Counted, Full> {
-        let all = self.admission.admit(&rules.limits)?;
+        let all = self.admission.admit(rules.limits.connections)?;
         let from = peer.map(|peer| self.admit_from(peer, rules)).transpose()?;
         Ok(Counted {
             _all: all,
             _from: from.flatten(),
+            _open: None,
+        })
+    }
+
+    fn count_monitor(&self) -> Result<Counted, Full> {
+        Ok(Counted {
+            _all: self.monitors.admit(MONITORS)?,
+            _from: None,
             _open: None,
         })
     }

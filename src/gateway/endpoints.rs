@@ -39,9 +39,26 @@ impl Endpoints {
         }
         match path {
             "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
-            "/metrics" => self.metrics(session).await,
             "/readyz" => self.readiness().await.send(session).await,
             _ => self.rest.answer(session, note).await,
+        }
+    }
+
+    /// Answers a request on the metrics listener: metrics, health, and 404 for anything else.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn answer_monitor(&self, session: &mut ServerSession) -> Result<()> {
+        match session.req_header().uri.path() {
+            "/metrics" => self.metrics(session).await,
+            "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
+            "/readyz" => self.readiness().await.send(session).await,
+            _ => {
+                let line = "only /metrics, /healthz and /readyz\n";
+                Answer::line(StatusCode::NOT_FOUND, line)
+                    .send(session)
+                    .await
+            }
         }
     }
 
@@ -67,7 +84,7 @@ impl Endpoints {
         Ok(is_rest)
     }
 
-    /// Answers with the figures of this process.
+    /// Answers with the metrics of this process.
     async fn metrics(&self, session: &mut ServerSession) -> Result<()> {
         let method = &session.req_header().method;
         if method != Method::GET && method != Method::HEAD {

@@ -9,8 +9,13 @@ use listenfd::ListenFd;
 use socket2::{Domain, Type};
 use thiserror::Error;
 
+use crate::config::Config;
+
 /// The name of the connection to the process whose place this one takes.
 pub const PREDECESSOR: &str = "predecessor";
+
+/// The names of the sockets, in the order in which they come without names.
+const NAMES: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
 
 /// Sockets that listen already; connections queue up from here on.
 #[derive(Debug)]
@@ -18,11 +23,12 @@ pub struct Listeners {
     pub(super) service: TcpListener,
     pub(super) gateway: TcpListener,
     pub(super) grpc: Option<TcpListener>,
+    pub(super) metrics: Option<TcpListener>,
     predecessor: Option<UnixStream>,
 }
 
-/// Where the listeners are.
-#[derive(Clone, Copy, Debug)]
+/// Where the listeners are, or should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// REST, forward-auth and health.
     pub service: SocketAddr,
@@ -30,43 +36,62 @@ pub struct Addresses {
     pub gateway: SocketAddr,
     /// Envoy's questions over gRPC, if there is such a listener.
     pub grpc: Option<SocketAddr>,
+    /// Metrics and health, if there is such a listener.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// Returns the addresses that a configuration asks for.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            service: config.service.listen,
+            gateway: config.gateway.listen,
+            grpc: config.grpc,
+            metrics: config.metrics,
+        }
+    }
+
+    /// Returns each address with the name of its listener.
+    pub fn named(self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let Self {
+            service,
+            gateway,
+            grpc,
+            metrics,
+        } = self;
+        let all = [Some(service), Some(gateway), grpc, metrics];
+        NAMES
+            .into_iter()
+            .zip(all)
+            .filter_map(|(name, address)| Some((name, address?)))
+    }
 }
 
 impl Listeners {
-    /// Binds both addresses. Port 0 takes one from the kernel.
+    /// Binds every address. Port 0 takes one from the kernel.
     ///
     /// # Errors
     /// An address that cannot be bound.
-    pub fn bind(service: SocketAddr, gateway: SocketAddr) -> Result<Self, ListenError> {
-        Ok(Self {
-            service: bind("service.listen", service)?,
-            gateway: bind("gateway.listen", gateway)?,
-            grpc: None,
-            predecessor: None,
-        })
+    pub fn bind(addresses: Addresses) -> Result<Self, ListenError> {
+        Self::bind_rest(addresses, [const { None }; 4], None)
     }
 
-    /// Takes the sockets that a service manager hands over (systemd's `LISTEN_FDS`), and binds what
-    /// was not handed over.
+    /// Takes the sockets that a service manager hands over (systemd's `LISTEN_FDS`), and binds the
+    /// addresses without one.
     ///
-    /// `LISTEN_FDNAMES` tells which is which by `service`, `gateway` and `grpc`; without such names the
-    /// first is the service's, the second the gateway's, the third that of gRPC. An address of `grpc` is
-    /// bound if there is one and none was handed over.
+    /// `LISTEN_FDNAMES` tells them apart by `service`, `gateway`, `grpc` and `metrics`; without such names
+    /// they come in this order. A socket that is handed over is served, whatever the address.
     ///
     /// # Errors
     /// An address that cannot be bound, or an inherited descriptor that is no TCP listener.
-    pub fn inherit_or_bind(
-        service: SocketAddr,
-        gateway: SocketAddr,
-        grpc: Option<SocketAddr>,
-    ) -> Result<Self, ListenError> {
+    pub fn inherit_or_bind(addresses: Addresses) -> Result<Self, ListenError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
         let is_named = names
             .iter()
-            .any(|name| matches!(*name, "service" | "gateway" | "grpc" | PREDECESSOR));
+            .any(|name| NAMES.contains(name) || *name == PREDECESSOR);
         let mut inherited = ListenFd::from_env();
-        let mut take = |name: &'static str, position: usize| {
+        let mut take = |position: usize, name: &'static str| {
             let index = if is_named {
                 names.iter().position(|found| *found == name)
             } else {
@@ -79,8 +104,13 @@ impl Listeners {
                     .map_err(|error| ListenError::Inherit(name, error)),
             }
         };
-        let (inherited_service, inherited_gateway) = (take("service", 0)?, take("gateway", 1)?);
-        let inherited_grpc = take("grpc", 2)?;
+        let [service, gateway, grpc, metrics] = NAMES;
+        let sockets = [
+            take(0, service)?,
+            take(1, gateway)?,
+            take(2, grpc)?,
+            take(3, metrics)?,
+        ];
         let predecessor = names.iter().position(|found| *found == PREDECESSOR);
         let predecessor = match predecessor.filter(|index| *index < inherited.len()) {
             None => None,
@@ -88,18 +118,29 @@ impl Listeners {
                 .take_custom(index, Domain::UNIX.into(), Type::STREAM.into(), PREDECESSOR)
                 .map_err(|error| ListenError::Inherit(PREDECESSOR, error))?,
         };
+        Self::bind_rest(addresses, sockets, predecessor)
+    }
+
+    /// Binds the addresses for which no socket was inherited.
+    fn bind_rest(
+        addresses: Addresses,
+        [service, gateway, grpc, metrics]: [Option<TcpListener>; 4],
+        predecessor: Option<UnixStream>,
+    ) -> Result<Self, ListenError> {
         let or_bind = |inherited: Option<TcpListener>, key, address| match inherited {
             Some(listener) => Ok(listener),
             None => bind(key, address),
         };
+        let optional =
+            |inherited: Option<TcpListener>, key, address: Option<SocketAddr>| match inherited {
+                Some(listener) => Ok(Some(listener)),
+                None => address.map(|address| bind(key, address)).transpose(),
+            };
         Ok(Self {
-            service: or_bind(inherited_service, "service.listen", service)?,
-            gateway: or_bind(inherited_gateway, "gateway.listen", gateway)?,
-            grpc: match (inherited_grpc, grpc) {
-                (None, None) => None,
-                (Some(listener), _) => Some(listener),
-                (None, Some(address)) => Some(bind("grpc.listen", address)?),
-            },
+            service: or_bind(service, "service.listen", addresses.service)?,
+            gateway: or_bind(gateway, "gateway.listen", addresses.gateway)?,
+            grpc: optional(grpc, "grpc.listen", addresses.grpc)?,
+            metrics: optional(metrics, "metrics.listen", addresses.metrics)?,
             predecessor,
         })
     }
@@ -114,14 +155,9 @@ impl Listeners {
     /// # Errors
     /// No descriptor is free.
     pub fn share(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
-        let mut shared = vec![
-            ("service", self.service.try_clone()?.into()),
-            ("gateway", self.gateway.try_clone()?.into()),
-        ];
-        if let Some(grpc) = &self.grpc {
-            shared.push(("grpc", grpc.try_clone()?.into()));
-        }
-        Ok(shared)
+        self.all()
+            .map(|(name, listener)| Ok((name, listener.try_clone()?.into())))
+            .collect()
     }
 
     /// Returns where they listen.
@@ -129,19 +165,31 @@ impl Listeners {
     /// # Errors
     /// A socket that does not say.
     pub fn addresses(&self) -> Result<Addresses, ListenError> {
-        let address = |key, listener: &TcpListener| {
+        let address = |name, listener: &TcpListener| {
             listener
                 .local_addr()
-                .map_err(|error| ListenError::Inherit(key, error))
+                .map_err(|error| ListenError::Inherit(name, error))
+        };
+        let optional = |name, listener: &Option<TcpListener>| {
+            let listener = listener.as_ref();
+            listener.map(|listener| address(name, listener)).transpose()
         };
         Ok(Addresses {
             service: address("service", &self.service)?,
             gateway: address("gateway", &self.gateway)?,
-            grpc: match &self.grpc {
-                Some(listener) => Some(address("grpc", listener)?),
-                None => None,
-            },
+            grpc: optional("grpc", &self.grpc)?,
+            metrics: optional("metrics", &self.metrics)?,
         })
+    }
+
+    /// Returns each socket with its name.
+    fn all(&self) -> impl Iterator<Item = (&'static str, &TcpListener)> {
+        let (grpc, metrics) = (self.grpc.as_ref(), self.metrics.as_ref());
+        let all = [Some(&self.service), Some(&self.gateway), grpc, metrics];
+        NAMES
+            .into_iter()
+            .zip(all)
+            .filter_map(|(name, listener)| Some((name, listener?)))
     }
 }
 

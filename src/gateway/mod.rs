@@ -115,19 +115,28 @@ impl Gateway {
             connections: Arc::clone(&connections),
             endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
         };
-        let service = Service {
-            endpoints,
+        let service = |listening| Service {
+            endpoints: Arc::clone(&endpoints),
             rules: Arc::clone(&rules),
             connections: Arc::clone(&connections),
+            listening,
         };
         let (shutdown, watch) = watch::channel(false);
         let mut accepting = JoinSet::new();
         accepting.spawn(Arc::clone(&connections).accept(
             listener(listeners.service)?,
             Listening::Service,
-            Arc::new(service),
+            Arc::new(service(Listening::Service)),
             watch.clone(),
         ));
+        if let Some(metrics) = listeners.metrics {
+            accepting.spawn(Arc::clone(&connections).accept(
+                listener(metrics)?,
+                Listening::Metrics,
+                Arc::new(service(Listening::Metrics)),
+                watch.clone(),
+            ));
+        }
         accepting.spawn(Arc::clone(&connections).accept(
             listener(listeners.gateway)?,
             Listening::Gateway,

@@ -19,6 +19,7 @@ pub(crate) struct Rules {
     pub(crate) timeouts: config::Timeouts,
     service: Wire,
     gateway: Wire,
+    metrics: Wire,
 }
 
 /// The listeners that speak HTTP.
@@ -28,6 +29,8 @@ pub(crate) enum Listening {
     Service,
     /// The proxy.
     Gateway,
+    /// Metrics and health.
+    Metrics,
 }
 
 /// The rules, wherever they are looked up. A request keeps those that it began with.
@@ -47,6 +50,7 @@ impl Rules {
             timeouts: config.timeouts,
             service: Wire::new(&config.service.wire, &config.tls)?,
             gateway: Wire::new(&config.gateway.wire, &config.tls)?,
+            metrics: Wire::new(&config::Wire::default(), &config.tls)?,
         })
     }
 
@@ -55,6 +59,7 @@ impl Rules {
         match listening {
             Listening::Service => &self.service,
             Listening::Gateway => &self.gateway,
+            Listening::Metrics => &self.metrics,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The service listener: REST, forward-auth and health, nothing behind it.
+//! The listeners with nothing behind them: the service (REST, forward-auth, health) and the metrics (metrics,
+//! health).
 
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ use super::connection::{Connections, LINGER};
 use super::endpoints::Endpoints;
 use super::linger::answer_early;
 use super::refusal::Refusal;
-use super::rules::Live;
+use super::rules::{Listening, Live};
 use super::source_of;
 use super::told::Told;
 
-/// What answers on the service listener.
+/// What answers on the service listener, or on the metrics listener.
 ///
 /// It stands on Pingora's HTTP sessions as its proxy does, and not on the proxy, of which it would use
 /// nothing.
@@ -26,6 +27,7 @@ pub(crate) struct Service {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) rules: Live,
+    pub(crate) listening: Listening,
 }
 
 #[async_trait]
@@ -72,7 +74,12 @@ impl Service {
             Refusal::NoPath.tell_early(source_of(session), &told.note);
             return Refusal::NoPath.answer().send(session).await;
         }
-        self.endpoints.answer(session, &mut told.note).await
+        match self.listening {
+            Listening::Metrics => self.endpoints.answer_monitor(session).await,
+            Listening::Service | Listening::Gateway => {
+                self.endpoints.answer(session, &mut told.note).await
+            }
+        }
     }
 }
 

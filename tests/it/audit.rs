@@ -213,7 +213,7 @@ fn attack_is_told_once() {
     assert_eq!(attacked.len(), 1);
     assert_eq!(attacked[0]["subject"]["name"], "billing");
     assert_eq!(attacked[0]["delay"], 3600);
-    let figures = get(scene.gate.service, "/metrics", "").body;
+    let figures = get(scene.gate.metrics(), "/metrics", "").body;
     let expected = "realmgate_throttle_attacks_total{whom=\"principal\"} 1\n";
     assert!(figures.contains(expected), "{figures}");
 }
@@ -241,7 +241,7 @@ fn flood_of_denials_is_bounded_and_counted() {
     assert!(sum().1 > 100, "{:?}", sum());
     let report = scene.assert_fine();
     assert_eq!(report["notes"][0]["code"], "lost");
-    let figures = get(scene.gate.service, "/metrics", "").body;
+    let figures = get(scene.gate.metrics(), "/metrics", "").body;
     let expected = format!("realmgate_audit_lost_total {}\n", sum().1);
     assert!(figures.contains(&expected), "{expected}{figures}");
 }
@@ -428,7 +428,7 @@ fn nothing_is_changed_while_the_log_cannot_be_written() {
     std::os::unix::fs::symlink("/dev/full", scene.path()).unwrap();
     get(scene.gate.gateway, "/x", "");
     until("it is noticed", || {
-        get(scene.gate.service, "/metrics", "")
+        get(scene.gate.metrics(), "/metrics", "")
             .body
             .contains("realmgate_audit_failing 1\n")
     });
@@ -438,7 +438,7 @@ fn nothing_is_changed_while_the_log_cannot_be_written() {
     fs::remove_file(scene.path()).unwrap();
     fs::rename(&kept, scene.path()).unwrap();
     until("it is written again", || {
-        get(scene.gate.service, "/metrics", "")
+        get(scene.gate.metrics(), "/metrics", "")
             .body
             .contains("realmgate_audit_failing 0\n")
     });

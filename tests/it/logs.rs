@@ -235,7 +235,7 @@ fn filter_changes_at_a_reload_and_pingora_stays_silent() {
     let applied = "realmgate_config_reloads_total{outcome=\"applied\"} 2";
     gate.signal("HUP");
     until("reloaded again", || {
-        get(gate.service, "/metrics", "").body.contains(applied)
+        get(gate.metrics(), "/metrics", "").body.contains(applied)
     });
     let before = gate.log();
     get(gate.gateway, "/x", "");

@@ -1,9 +1,13 @@
 //! Figures for Prometheus.
 
-use crate::harness::{Gate, Upstream, get, routes, send, until};
+use std::io::Read;
+
+use crate::harness::{
+    Gate, PATIENCE, Upstream, configuration, get, realmgate, routes, send, stderr, until,
+};
 
 fn figure(gate: &Gate, name: &str) -> Option<u64> {
-    let reply = get(gate.service, "/metrics", "");
+    let reply = get(gate.metrics(), "/metrics", "");
     assert_eq!(reply.status, 200);
     let mut lines = reply.body.lines();
     lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
@@ -74,14 +78,14 @@ fn no_name_token_or_invented_realm_is_in_them_and_the_gateway_does_not_show_them
     let mut invented = caller.clone();
     invented.realm = "canary-realm".to_owned();
     get(gate.gateway, "/canary-path", &invented.fields());
-    let reply = get(gate.service, "/metrics", "");
+    let reply = get(gate.metrics(), "/metrics", "");
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(reply.field("Content-Type"), Some(expected));
     assert!(reply.body.ends_with("# EOF\n"), "{}", reply.body);
     assert!(!reply.body.contains("canary"), "{}", reply.body);
     assert!(!reply.body.contains(&format!("\"{token}\"")));
     assert_eq!(get(gate.gateway, "/metrics", "").status, 401);
-    assert_eq!(send(gate.service, "POST", "/metrics", "", "").status, 405);
+    assert_eq!(send(gate.metrics(), "POST", "/metrics", "", "").status, 405);
     until("only this connection", || {
         figure(&gate, "realmgate_connections") == Some(1)
     });
@@ -130,7 +134,7 @@ fn durations_cache_throttle_and_clocks_are_shown() {
     for _ in 0..3 {
         get(gate.gateway, "/x", &caller.fields());
     }
-    let text = get(gate.service, "/metrics", "").body;
+    let text = get(gate.metrics(), "/metrics", "").body;
     for line in [
         "realmgate_decision_duration_seconds_count{door=\"proxy\"} 3",
         "realmgate_decision_duration_seconds_bucket{le=\"+Inf\",door=\"proxy\"} 3",
@@ -159,7 +163,7 @@ fn durations_cache_throttle_and_clocks_are_shown() {
         get(gate.gateway, "/x", &wrong);
         get(gate.gateway, "/x", &stranger.fields());
     }
-    let text = get(gate.service, "/metrics", "").body;
+    let text = get(gate.metrics(), "/metrics", "").body;
     for line in [
         "realmgate_throttle_delayed{scope=\"pair\"} 1",
         "realmgate_throttle_delayed{scope=\"unknown\"} 1",
@@ -184,7 +188,7 @@ fn figures_of_routes_and_upstreams_that_are_gone_are_dropped_and_others_go_on() 
     std::fs::write(gate.config(), changed).unwrap();
     gate.signal("HUP");
     until("reloaded", || gate.log().contains("reloaded"));
-    let text = get(gate.service, "/metrics", "").body;
+    let text = get(gate.metrics(), "/metrics", "").body;
     assert!(text.contains("route=\"public\""), "{text}");
     assert!(!text.contains("route=\"all\""), "{text}");
 }
@@ -192,12 +196,90 @@ fn figures_of_routes_and_upstreams_that_are_gone_are_dropped_and_others_go_on() 
 #[test]
 fn scraper_that_does_not_know_open_metrics_gets_plain_text() {
     let gate = Gate::start("");
-    let reply = get(gate.service, "/metrics", "Accept: text/plain\r\n");
+    let reply = get(gate.metrics(), "/metrics", "Accept: text/plain\r\n");
     let expected = "text/plain; version=0.0.4; charset=utf-8";
     assert_eq!(reply.field("Content-Type"), Some(expected));
     let line = "# TYPE realmgate_cache_misses_total counter";
     assert!(has_line(&reply.body, line), "{}", reply.body);
     let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
-    let reply = get(gate.service, "/metrics", accept);
+    let reply = get(gate.metrics(), "/metrics", accept);
     assert!(reply.body.ends_with("# EOF\n"));
+}
+
+#[test]
+fn metrics_are_on_their_own_listener_only_and_health_on_both() {
+    let gate = Gate::start("");
+    assert_eq!(get(gate.metrics(), "/metrics", "").status, 200);
+    for at in [gate.service, gate.metrics()] {
+        for (path, expected) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+            let reply = get(at, path, "");
+            assert_eq!((reply.status, &*reply.body), (200, expected));
+        }
+    }
+    for path in ["/metrics", "/metrics/", "//metrics", "/%6detrics"] {
+        let reply = get(gate.service, path, "");
+        assert!(matches!(reply.status, 400 | 404), "{path}: {reply:?}");
+        assert!(!reply.body.contains("realmgate_"), "{path}: {reply:?}");
+    }
+    assert_eq!(get(gate.service, "/metrics", "").status, 404);
+    for path in [
+        "/",
+        "/ungleichotp/",
+        "/ungleichotp/verify/",
+        "/forward-auth",
+    ] {
+        for method in ["GET", "POST"] {
+            assert_eq!(
+                send(gate.metrics(), method, path, "", "").status,
+                404,
+                "{path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn metrics_can_be_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(folder.path(), "").replacen(
+        "[metrics]\nlisten = \"127.0.0.1:0\"",
+        "[metrics]\nlisten = \"off\"",
+        1,
+    );
+    std::fs::write(folder.path().join("realmgate.toml"), text).unwrap();
+    let gate = Gate::start_in(folder, realmgate(&[]));
+    assert_eq!(gate.metrics, None);
+    assert_eq!(get(gate.service, "/metrics", "").status, 404);
+    assert_eq!(get(gate.service, "/readyz", "").status, 200);
+}
+
+#[test]
+fn metrics_are_there_while_clients_have_all_connections() {
+    let gate = Gate::start("[limits]\nconnections = 2\n");
+    let held: Vec<_> = (0..2)
+        .map(|_| std::net::TcpStream::connect(gate.service).unwrap())
+        .collect();
+    until("one more is closed at once", || {
+        let mut one_more = std::net::TcpStream::connect(gate.service).unwrap();
+        one_more.set_read_timeout(Some(PATIENCE)).unwrap();
+        one_more.read(&mut [0; 16]).is_ok_and(|read| read == 0)
+    });
+    assert_eq!(get(gate.metrics(), "/readyz", "").status, 200);
+    drop(held);
+}
+
+#[test]
+fn metrics_beyond_loopback_give_a_warning() {
+    let check = |listen: &str| {
+        let output = realmgate(&["check"])
+            .env("REALMGATE_METRICS_LISTEN", listen)
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert!(check("0.0.0.0:8084").contains("metrics.listen is not a loopback address"));
+    for quiet in ["127.0.0.1:8084", "[::1]:8084", "off"] {
+        assert_eq!(check(quiet), "");
+    }
 }

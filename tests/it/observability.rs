@@ -95,7 +95,7 @@ fn busy() -> (Gate, Upstream) {
 #[test]
 fn documentation_names_every_figure_with_type_and_labels() {
     let (gate, _upstream) = busy();
-    let shown = shown(&get(gate.service, "/metrics", "").body);
+    let shown = shown(&get(gate.metrics(), "/metrics", "").body);
     let documented = documented();
     assert!(documented.len() > 20, "{documented:?}");
     assert_eq!(shown, documented);
@@ -112,7 +112,7 @@ fn names(text: &str) -> BTreeSet<String> {
 #[test]
 fn alerts_and_dashboard_ask_for_figures_that_there_are() {
     let (gate, _upstream) = busy();
-    let shown = shown(&get(gate.service, "/metrics", "").body);
+    let shown = shown(&get(gate.metrics(), "/metrics", "").body);
     let series: BTreeSet<String> = shown
         .iter()
         .flat_map(|(name, (of, _))| match &**of {
@@ -174,7 +174,7 @@ fn promtool_takes_the_rules_their_tests_the_configuration_and_the_figures() {
     promtool(&["test", "rules", "alerts_test.yml"], "");
     promtool(&["check", "config", "prometheus.yml"], "");
     let (gate, _upstream) = busy();
-    let reply = get(gate.service, "/metrics", "Accept: text/plain\r\n");
+    let reply = get(gate.metrics(), "/metrics", "Accept: text/plain\r\n");
     promtool(&["check", "metrics"], &reply.body);
 }
 
@@ -194,7 +194,7 @@ fn prometheus_scrapes_realmgate_and_loads_the_rules() {
     let folder = tempfile::tempdir().unwrap();
     let config = fs::read_to_string(file("deploy/prometheus/prometheus.yml")).unwrap();
     let config = config
-        .replace("127.0.0.1:8081", &gate.service.to_string())
+        .replace("127.0.0.1:8084", &gate.metrics().to_string())
         .replace("_interval: 15s", "_interval: 1s");
     fs::write(folder.path().join("prometheus.yml"), config).unwrap();
     let alerts = file("deploy/prometheus/alerts.yml");

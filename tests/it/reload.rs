@@ -36,7 +36,7 @@ fn routes_policies_and_upstreams_change_without_a_restart() {
         "realmgate_config_info{{digest=\"{}\"}} 1\n",
         digest.split_once("\"").unwrap().0
     );
-    let figures = get(gate.service, "/metrics", "").body;
+    let figures = get(gate.metrics(), "/metrics", "").body;
     assert!(figures.contains(&in_force), "{in_force}{figures}");
     assert_eq!(figures.matches("realmgate_config_info{").count(), 1);
     assert_eq!(get(gate.gateway, "/ops/x", &caller.fields()).status, 200);
@@ -74,7 +74,7 @@ fn bad_file_leaves_the_old_configuration_in_force_and_is_told() {
     reload(&gate, "path = \"/public\"", "path = \"public\"");
     logged(&gate, "not reloaded; the old configuration stays");
     assert!(gate.log().contains("route[0].path"), "{}", gate.log());
-    let figures = get(gate.service, "/metrics", "").body;
+    let figures = get(gate.metrics(), "/metrics", "").body;
     let stays = "realmgate_config_last_reload_successful 0\n";
     assert!(figures.contains(stays), "{figures}");
     assert!(figures.contains("realmgate_config_reloads_total{outcome=\"refused\"} 1\n"));

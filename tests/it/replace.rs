@@ -372,3 +372,14 @@ fn ready_file_of_the_old_process_stays_until_the_new_one_serves() {
         installed.gate.child.try_wait().unwrap().is_some()
     });
 }
+
+#[test]
+fn metrics_listener_goes_on_in_the_successor() {
+    let mut installed = Installed::start("");
+    let at = installed.gate.metrics();
+    assert_eq!(get(at, "/readyz", "").status, 200);
+    installed.replace();
+    assert_eq!(get(at, "/readyz", "").status, 200);
+    let ready = fs::read_to_string(installed.gate.config().with_file_name("ready.json")).unwrap();
+    assert!(ready.contains(&format!("\"metrics\":\"{at}\"")), "{ready}");
+}

@@ -13,7 +13,7 @@ use crate::harness::{realmgate, stderr, stdout};
 const EXPOSURE: u32 = 15;
 
 const SERVICE: &str = "realmgate.service";
-const SOCKETS: [&str; 3] = ["service", "gateway", "grpc"];
+const SOCKETS: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
 
 /// Copies the units, with the binary under test in the place of the installed one.
 fn units() -> TempDir {

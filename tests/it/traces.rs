@@ -177,7 +177,7 @@ fn collector_that_is_away_harms_no_request_and_is_counted() {
     assert_eq!(get(gate.gateway, "/public", "").status, 200);
     let figure = "realmgate_trace_spans_total{outcome=\"failed\"} 3";
     until("failures", || {
-        get(gate.service, "/metrics", "").body.contains(figure)
+        get(gate.metrics(), "/metrics", "").body.contains(figure)
     });
     assert_eq!(get(gate.gateway, "/public", "").status, 200);
 }

@@ -14,7 +14,7 @@ use super::runtime;
 use super::serve::Signals;
 use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, Terms, Totp};
 use crate::config::Config;
-use crate::gateway::Listeners;
+use crate::gateway::{Addresses, Listeners};
 use crate::server::{Server, StartError};
 use tour::{Scene, Tour};
 
@@ -108,7 +108,7 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
             .map_err(|error| CliError::Demo(format!("the echo upstream does not start: {error}")))?;
         let config = configuration(folder.path(), upstream)?;
         crate::telemetry::init(&config.log);
-        let listeners = Listeners::bind(LOOPBACK, LOOPBACK).map_err(StartError::Listen)?;
+        let listeners = Listeners::bind(Addresses::of(&config)).map_err(StartError::Listen)?;
         let server = Server::start(config, listeners).await?;
         let store = server.store().as_ref();
         let scene = Scene {
@@ -117,10 +117,11 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
             verifier: Actor::register(store, "verifier", "ungleich-auth").await?,
             service: Actor::register(store, "billing", "payments").await?,
         };
+        let metrics = scene.addresses.metrics.map_or_else(|| "off".to_owned(), |it| it.to_string());
         line(&format!(
             "{STRONG}realmgate demo{STRONG:#}: an embedded store, an echo upstream, three identities\n\
-             {DIM}  gateway http://{}   service http://{}   upstream http://{upstream}{DIM:#}",
-            scene.addresses.gateway, scene.addresses.service,
+             {DIM}  gateway http://{}   service http://{}   metrics http://{}   upstream http://{upstream}{DIM:#}",
+            scene.addresses.gateway, scene.addresses.service, metrics,
         ));
         let surprises = Tour::new(&scene).make().await?;
         if !args.once {
@@ -143,6 +144,12 @@ fn configuration(folder: &Path, upstream: SocketAddr) -> Result<Config, CliError
         r#"
         [store]
         url = {database}
+        [service]
+        listen = "{LOOPBACK}"
+        [gateway]
+        listen = "{LOOPBACK}"
+        [metrics]
+        listen = "{LOOPBACK}"
         [log]
         filter = "error"
         [shutdown]

@@ -21,7 +21,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
         ),
         (
             "[gatway]",
-            "1: gatway: unknown key, expected one of store, cache, service, gateway, grpc, realms, \
+            "1: gatway: unknown key, expected one of store, cache, service, gateway, grpc, metrics, realms, \
              credentials, totp, throttle, realm, tls, certificate, limits, timeouts, server, shutdown, log, audit, otlp, compat, route, upstream",
         ),
     ]);
@@ -198,7 +198,7 @@ fn bad_variable_is_named() {
         (
             "ROUTE_NAME",
             "1",
-            "unknown variable, expected REALMGATE_ and one of STORE, CACHE, SERVICE, GATEWAY, GRPC, REALMS, \
+            "unknown variable, expected REALMGATE_ and one of STORE, CACHE, SERVICE, GATEWAY, GRPC, METRICS, REALMS, \
              CREDENTIALS, TOTP, THROTTLE, TLS, LIMITS, TIMEOUTS, SERVER, SHUTDOWN, LOG, AUDIT, OTLP, COMPAT",
         ),
     ] {

@@ -71,7 +71,7 @@ fn failures_count_together_at_every_door_and_are_pardoned() {
     );
     assert_eq!(upstream.seen(), [""; 0]);
     assert!(gate.log().contains("too many failures"), "{}", gate.log());
-    let figures = get(gate.service, "/metrics", "").body;
+    let figures = get(gate.metrics(), "/metrics", "").body;
     assert!(
         figures.contains("realmgate_throttle_delays_total 1\n"),
         "{figures}"

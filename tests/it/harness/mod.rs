@@ -96,6 +96,8 @@ fn now() -> UnixTime {
 pub(crate) struct Gate {
     pub(crate) service: SocketAddr,
     pub(crate) gateway: SocketAddr,
+    /// Metrics and health, unless they are off.
+    pub(crate) metrics: Option<SocketAddr>,
     /// Where Envoy asks over gRPC, if it is configured.
     pub(crate) grpc: Option<SocketAddr>,
     pub(crate) child: Child,
@@ -103,7 +105,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Starts it with both listeners on port 0, the store in its folder, and `more` configuration.
+    /// Starts it with its listeners on port 0, the store in its folder, and `more` configuration.
     pub(crate) fn start(more: &str) -> Self {
         Self::start_with(&[], more)
     }
@@ -162,10 +164,16 @@ impl Gate {
         Self {
             service: address("service"),
             gateway: address("gateway"),
+            metrics: addresses.get("metrics").map(|_| address("metrics")),
             grpc: addresses.get("grpc").map(|_| address("grpc")),
             child,
             folder,
         }
+    }
+
+    /// Returns where metrics are.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.metrics.unwrap()
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -238,6 +246,7 @@ impl Drop for Gate {
 pub(crate) fn configuration(folder: &Path, more: &str) -> String {
     format!(
         "[store]\nurl = \"sqlite:{}\"\n[service]\nlisten = \"127.0.0.1:0\"\n\
+         [metrics]\nlisten = \"127.0.0.1:0\"\n\
          [gateway]\nlisten = \"127.0.0.1:0\"\n{more}",
         folder.join("realmgate.db").display()
     )

@@ -101,11 +101,15 @@ pub(super) fn call_everything(
             "/ungleichotp/verify/",
             "/healthz",
             "/readyz",
-            "/metrics",
             "/nothing",
         ] {
             for method in ["GET", "POST", "DELETE", "OPTIONS", "BREW"] {
                 replies.push(send(gate.service, method, path, fields, ""));
+            }
+        }
+        for path in ["/healthz", "/readyz", "/metrics", "/nothing"] {
+            for method in ["GET", "POST", "DELETE", "OPTIONS", "BREW"] {
+                replies.push(send(gate.metrics(), method, path, fields, ""));
             }
         }
         let described = format!("{fields}X-Original-Method: GET\r\nX-Original-URL: http://a/x\r\n");

@@ -144,7 +144,7 @@ fn go_through(format: &str) {
         ]);
         stdout(&output).contains("last_used")
     });
-    let metrics = get(gate.service, "/metrics", "").body;
+    let metrics = get(gate.metrics(), "/metrics", "").body;
     assert!(metrics.contains("wrong_token"), "{metrics}");
     secrets.assert_not_in("/metrics", metrics.as_bytes());
     let pid = gate.pid();

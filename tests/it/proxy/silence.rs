@@ -28,7 +28,7 @@ fn send(gate: &Gate, request: &str) -> TcpStream {
 /// Says that the peer is held to be as good as before.
 #[track_caller]
 fn nobody_was_ejected(gate: &Gate) {
-    let figures = get(gate.service, "/metrics", "").body;
+    let figures = get(gate.metrics(), "/metrics", "").body;
     let ejected = "realmgate_upstream_peers{upstream=\"app\",state=\"ejected\"} 0\n";
     assert!(figures.contains(ejected), "{figures}{}", gate.log());
 }
@@ -135,7 +135,7 @@ fn web_socket_that_is_silent_for_longer_ends_without_a_fault() {
     let _ = upgraded(&gate).read_to_end(&mut rest);
     assert!(rest.is_empty(), "{rest:?}");
     until("it has ended", || {
-        let figures = get(gate.service, "/metrics", "").body;
+        let figures = get(gate.metrics(), "/metrics", "").body;
         figures.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
     });
     nobody_was_ejected(&gate);
