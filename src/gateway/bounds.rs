@@ -16,14 +16,13 @@ const FIELD: usize = 32;
 /// The parser has bounds of its own, above ours. What exceeds those is its 400.
 pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal> {
     let header = session.req_header();
+    // HTTP/2 knows the length by itself, but an upstream that speaks HTTP/1 does not (RFC 9113 §8.1.1).
+    let is_framed_in_doubt = is_framed_in_doubt(&header.headers);
     let bytes = match session.as_http1() {
         Some(wire) => {
             let raw = wire.get_headers_raw_bytes();
             if has_bare_line_feed(&raw) {
                 return Some(Refusal::LineEnding);
-            }
-            if is_framed_in_doubt(&header.headers) {
-                return Some(Refusal::Framing);
             }
             raw.len()
         }
@@ -31,7 +30,9 @@ pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal
             sum + name.as_str().len() + value.len() + FIELD
         }),
     };
-    if header.raw_path().len() > limits.target_bytes {
+    if is_framed_in_doubt {
+        Some(Refusal::Framing)
+    } else if header.raw_path().len() > limits.target_bytes {
         Some(Refusal::TargetLength)
     } else if header.headers.len() > limits.header_fields {
         Some(Refusal::FieldCount)
@@ -43,7 +44,7 @@ pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal
 }
 
 /// Says whether the length of the body is said in a way that servers take differently: a length said
-/// twice (RFC 9112 §6.3 lets us refuse it), or a transfer coding that would be lost, since what is
+/// twice, alike or not (RFC 9110 §8.6 lets us refuse it), or a transfer coding that would be lost, since what is
 /// passed on is chunked and nothing else (RFC 9112 §6.1).
 fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
@@ -52,7 +53,7 @@ fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
     let coding = codings.next().map(HeaderValue::as_bytes);
     lengths.next().is_some()
         || codings.next().is_some()
-        || length.is_some_and(|length| !length.iter().all(u8::is_ascii_digit))
+        || length.is_some_and(|it| it.is_empty() || !it.iter().all(u8::is_ascii_digit))
         || coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
 }
 

@@ -154,6 +154,11 @@ impl Authorization for ExtAuthz {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
+        // Servers differ in which of them they believe (RFC 9113 §8.1.1, RFC 9110 §8.6).
+        let lengths = request.metadata().get_all("content-length");
+        if lengths.iter().nth(1).is_some() {
+            return Err(Status::invalid_argument("content-length twice"));
+        }
         let told = Told::new();
         let client = request.remote_addr();
         let source = client.map(|peer| peer.ip().to_canonical());

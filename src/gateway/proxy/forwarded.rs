@@ -24,7 +24,7 @@ use crate::headers::{
 use crate::telemetry::Spans;
 
 /// The most fields that a request gets, traces apart.
-const STAMPED: usize = 9;
+const STAMPED: usize = 10;
 
 impl Proxy {
     /// Makes what the upstream gets of a request that was admitted.
@@ -114,6 +114,9 @@ impl Proxy {
         } else if let Some(authority) = header.uri.authority() {
             let host = HeaderValue::from_str(authority.as_str());
             let host = host.or_err(ErrorType::InvalidHTTPHeader, "an authority")?;
+            // Of a `Host` Pingora makes `:authority` beside the scheme of the upstream; without one it would
+            // pass on the scheme of the client.
+            fields.entry(HOST).or_insert_with(|| host.clone());
             fields.insert(X_FORWARDED_HOST, host);
         }
         fields.insert(X_FORWARDED_PROTO, scheme_of(session));

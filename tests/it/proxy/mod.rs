@@ -4,6 +4,7 @@ mod early;
 mod grpc;
 mod headers;
 mod health;
+mod http2;
 mod rewrite;
 mod silence;
 mod streaming;
