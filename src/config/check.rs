@@ -13,43 +13,11 @@ use super::raw::{self, List, Opt, Raw};
 use super::scalar::{flag, part};
 use super::source::Source;
 use super::{
-    Compat, Config, Gateway, Server, Service, Shutdown, Timeouts, Tls, Totp, route, upstream,
+    Compat, Config, Gateway, Server, Service, Shutdown, Timeouts, Tls, Totp, names, route, upstream,
 };
 use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
 use crate::headers::CredentialHeaders;
-
-/// Fields that mean something else in HTTP, or that realmgate writes itself.
-const TAKEN: [&str; 29] = [
-    "accept",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "origin",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "referer",
-    "set-cookie",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-    "www-authenticate",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-real-ip",
-    "x-request-id",
-];
+use crate::headers::reserved::folded;
 
 /// Checks everything, in the order of the reference file.
 pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigError> {
@@ -235,7 +203,8 @@ impl Source<'_> {
                 1..=128,
             )?,
         };
-        let [name, realm, token] = [&headers.name, &headers.realm, &headers.token].map(folded);
+        let names = [&headers.name, &headers.realm, &headers.token];
+        let [name, realm, token] = names.map(|name| folded(name.as_str()));
         for ((key, raw, _), is_again) in fields.iter().zip([
             name == realm || name == token,
             realm == name || realm == token,
@@ -244,7 +213,7 @@ impl Source<'_> {
             if let Some(raw) = raw
                 && is_again
             {
-                let expected = "a header field of its own, \"_\" and \".\" counting as \"-\"";
+                let expected = "a header of its own, every mark counting as \"-\"";
                 return Err(self.refuse(key, raw, expected));
             }
         }
@@ -255,8 +224,7 @@ impl Source<'_> {
         let Ok(field) = HeaderName::from_bytes(raw.get_ref().as_bytes()) else {
             return Err(self.refuse(key, raw, "the name of a header field"));
         };
-        let name = folded(&field);
-        if TAKEN.contains(&&*name) || name.starts_with("x-forwarded-") {
+        if names::is_taken(&field) {
             return Err(self.refuse(key, raw, "a header field that means nothing else"));
         }
         Ok(field)
@@ -354,9 +322,4 @@ impl Source<'_> {
             )?,
         })
     }
-}
-
-/// Writes a field as an application that makes variables of fields may see it.
-pub(super) fn folded(field: &HeaderName) -> String {
-    field.as_str().replace(['_', '.'], "-")
 }

@@ -9,6 +9,7 @@ mod database;
 mod error;
 mod limits;
 mod log;
+mod names;
 mod raw;
 mod reload;
 mod rewrite;
@@ -273,6 +274,12 @@ pub struct Rewrite {
     pub prefix: Option<http::HeaderValue>,
     /// `upstream_host`: the `Host` that the upstream gets; the client's unless configured.
     pub host: Option<http::HeaderValue>,
+    /// `alias_headers`: the headers of a client that go on although their names hold a mark, each like none
+    /// that means something; at most 32, none unless configured.
+    pub aliases: Vec<http::HeaderName>,
+    /// Whether shared caches may keep what is answered to those who have proved themselves; false unless
+    /// configured.
+    pub shared_cache: bool,
     /// Of what goes to the upstream.
     pub request_headers: HeaderRules,
     /// Of what the upstream answers.

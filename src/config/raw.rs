@@ -146,6 +146,8 @@ tables! {
         allow_encoded_slash: bool,
         strip_prefix: bool,
         upstream_host: String,
+        alias_headers: List,
+        shared_cache: bool,
         request_headers: Table<HeaderRules>,
         response_headers: Table<HeaderRules>,
     }

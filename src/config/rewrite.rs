@@ -7,8 +7,10 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::raw::{self, Opt, Table};
+use super::scalar::flag;
 use super::source::Source;
-use super::{HeaderRules, Rewrite, check};
+use super::{HeaderRules, Rewrite, names};
+use crate::headers::reserved::folded;
 use crate::headers::{CredentialHeaders, IdentityHeaders};
 
 /// The most fields that a route may set, and remove.
@@ -16,24 +18,6 @@ const FIELDS: usize = 32;
 
 /// The longest value that may be set, in bytes.
 const VALUE_BYTES: usize = 4096;
-
-/// Fields that frame a message, or that are about one connection.
-const FRAMING: [&str; 14] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-];
 
 /// Checks what the route with the dotted path `route` changes; `host` is how a host is checked.
 pub(super) fn rewrite(
@@ -53,7 +37,17 @@ pub(super) fn rewrite(
         raw.as_ref()
             .map_or_else(|| Ok(HeaderRules::default()), |raw| rules.check(raw))
     };
+    let request_headers = rules("request_headers", &raw.request_headers)?;
+    let aliases = names::aliases(
+        source,
+        &identity,
+        &format!("{route}.alias_headers"),
+        &raw.alias_headers,
+        &request_headers,
+    )?;
     Ok(Rewrite {
+        aliases,
+        shared_cache: flag(raw.shared_cache.as_ref()),
         prefix: match &raw.strip_prefix {
             Some(strip) if *strip.get_ref() => Some(prefix(source, route, raw, strip)?),
             _ => None,
@@ -62,7 +56,7 @@ pub(super) fn rewrite(
             Some(raw) => Some(authority(source, route, raw, host)?),
             None => None,
         },
-        request_headers: rules("request_headers", &raw.request_headers)?,
+        request_headers,
         response_headers: rules("response_headers", &raw.response_headers)?,
     })
 }
@@ -155,7 +149,8 @@ impl Rules<'_> {
         };
         let is_ours = self.identity.is_reserved(&field)
             || (list == "set" && IdentityHeaders::is_method_override(&field));
-        if is_ours || FRAMING.contains(&&*check::folded(&field)) {
+        let folded = folded(field.as_str());
+        if is_ours || names::is_variable(&field, &folded) || names::is_framing(&folded) {
             let expected = "a field that says neither who asks for what, nor where a message ends";
             return Err(self.refuse(list, name, span, expected));
         }

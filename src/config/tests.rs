@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::*;
+use crate::headers::reserved;
 
 mod route;
 mod section;

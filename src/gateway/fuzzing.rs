@@ -82,6 +82,7 @@ pub fn forwarded(data: &[u8]) {
         &mut fields,
         &identity,
         &credential,
+        &[],
         is_proved,
         first & 2 == 2,
     );

@@ -112,6 +112,7 @@ pub(crate) fn assert_stripped(headers: &HeaderMap, is_proved: bool) {
             .contains(&&*folded);
         assert!(!is_ours, "{name} is left");
         assert!(!identity.is_reserved(name), "{name} is reserved");
+        assert_eq!(folded, name.as_str(), "{name} is like another name");
     }
     assert!(!names.holds_token(headers), "a token is left");
     assert!(!is_proved || !CredentialHeaders::is_basic(headers));

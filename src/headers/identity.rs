@@ -4,6 +4,7 @@ use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::credential::CredentialHeaders;
+use super::reserved::{self, folded, has_mark};
 use crate::auth::{Permit, PrincipalRef};
 
 /// What is written as `%XX`: bytes that are no visible ASCII, and `%` itself, so that two names never
@@ -24,6 +25,8 @@ pub struct IdentityHeaders {
     name: HeaderName,
     realm: HeaderName,
     token: HeaderName,
+    /// The three names as applications may compare them.
+    folded: [Box<str>; 3],
 }
 
 /// `name@realm` of a permit.
@@ -41,24 +44,6 @@ pub const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-
 /// What names the request in every log on its way.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Fields that some frameworks take for the request's real address or path. No permit was asked for
-/// what they say.
-const MISLEADING: [&str; 6] = [
-    "forwarded",
-    "x-real-ip",
-    "x-original-url",
-    "x-original-uri",
-    "x-original-method",
-    "x-rewrite-url",
-];
-
-/// Fields that make some frameworks take another method than the one a route decided on.
-const METHOD_OVERRIDES: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
-
 impl IdentityHeaders {
     /// Stamps the fields under which credentials are read.
     pub fn new(credential: &CredentialHeaders) -> Self {
@@ -66,29 +51,41 @@ impl IdentityHeaders {
             name: credential.name.clone(),
             realm: credential.realm.clone(),
             token: credential.token.clone(),
+            folded: [&credential.name, &credential.realm, &credential.token]
+                .map(|name| folded(name.as_str()).into()),
         }
     }
 
-    /// Says whether a client's copy of a field must not reach an upstream: the identity and forwarding
-    /// fields, whatever their case and with `_` or `.` for `-`.
-    pub fn is_reserved(&self, field: &HeaderName) -> bool {
-        let field = field.as_str();
-        alike(field, self.name.as_str())
-            || alike(field, self.realm.as_str())
-            || alike(field, self.token.as_str())
-            || alike(field, X_REQUEST_ID.as_str())
-            || alike(field, X_CLIENT_SUBJECT.as_str())
-            || field
-                .get(.."x-forwarded-".len())
-                .is_some_and(|start| alike(start, "x-forwarded-"))
-            || MISLEADING.iter().any(|name| alike(field, name))
+    /// Says whether a client's copy of a header must not reach an upstream: the identity, and the headers of
+    /// [`reserved`]. In any case, and with any mark for `-`.
+    pub fn is_reserved(&self, header: &HeaderName) -> bool {
+        let name = header.as_str();
+        if has_mark(name) {
+            return self.is_reserved_as(&folded(name));
+        }
+        self.is_reserved_as(name)
     }
 
-    /// Says whether a field overrides the method.
-    pub fn is_method_override(field: &HeaderName) -> bool {
-        METHOD_OVERRIDES
-            .iter()
-            .any(|name| alike(field.as_str(), name))
+    fn is_reserved_as(&self, name: &str) -> bool {
+        self.folded.iter().any(|ours| **ours == *name) || reserved::is_removed(name)
+    }
+
+    /// Says whether a client's copy of a header must not go on: it is reserved, or its name holds a mark and
+    /// is not one of `passing`, which the configuration has checked.
+    pub fn is_dropped(&self, header: &HeaderName, passing: &[HeaderName]) -> bool {
+        if has_mark(header.as_str()) {
+            return !passing.contains(header);
+        }
+        self.is_reserved_as(header.as_str())
+    }
+
+    /// Says whether a header overrides the method, in any case and with any mark for `-`.
+    pub fn is_method_override(header: &HeaderName) -> bool {
+        let name = header.as_str();
+        if has_mark(name) {
+            return reserved::METHOD_OVERRIDES.contains(&&*folded(name));
+        }
+        reserved::METHOD_OVERRIDES.contains(&name)
     }
 
     /// Returns the three fields that say who it is.
@@ -110,15 +107,6 @@ impl IdentityHeaders {
             (X_FORWARDED_USER.clone(), value(&user(who))),
         ])
     }
-}
-
-/// Compares a field with a lower-case name, everything but letters and digits counting as `-`: CGI and
-/// its heirs make `_` of all of them.
-fn alike(field: &str, name: &str) -> bool {
-    field.len() == name.len()
-        && field.bytes().zip(name.bytes()).all(|(byte, expected)| {
-            byte == expected || (expected == b'-' && !byte.is_ascii_alphanumeric())
-        })
 }
 
 fn user(who: PrincipalRef<'_>) -> String {

@@ -1,12 +1,16 @@
-//! What every door shares about header fields: the credential that comes in ([`credential`]), and the
-//! identity that goes out ([`identity`]); and the trace that passes through ([`trace`]).
+//! What every door shares about header fields: the credential that comes in ([`credential`]), the identity
+//! that goes out ([`identity`]), what a client must not send along ([`reserved`]), what caches may keep of an
+//! answer ([`caching`]), and the trace that passes through ([`trace`]).
 
+mod caching;
 mod credential;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+pub mod reserved;
 mod trace;
 
+pub use caching::{privatize, targeted};
 pub use credential::{CredentialHeaders, Scratch};
 pub use identity::{
     IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PREFIX,

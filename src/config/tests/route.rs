@@ -222,6 +222,10 @@ fn rewriting_what_is_ours_is_refused() {
         "Trailer",
         "Keep-Alive",
         "Proxy-Connection",
+        "Content~Length",
+        "SCRIPT_NAME",
+        "X-Script-Name",
+        "Proxy",
     ] {
         for key in ["request_headers", "response_headers"] {
             assert_route_errors(&[
@@ -248,6 +252,74 @@ fn rewriting_what_is_ours_is_refused() {
     let renamed = "[credentials]\nname_header = 'X-Who'\n";
     let rules = with_route("request_headers = { remove = ['x_who'] }");
     assert!(error(&format!("{renamed}{rules}")).ends_with(expected));
+}
+
+#[test]
+fn headers_with_marks_pass_where_they_mean_nothing() {
+    let lines = "alias_headers = ['X_Tenant', 'api.key', 'X~Tenant']\nshared_cache = true";
+    let rewrite = parse(&with_route(lines)).routes.remove(0).rewrite;
+    assert_eq!(rewrite.aliases, ["x_tenant", "api.key", "x~tenant"]);
+    assert!(rewrite.shared_cache);
+    let rewrite = parse(&with_route("")).routes.remove(0).rewrite;
+    assert!(rewrite.aliases.is_empty() && !rewrite.shared_cache);
+}
+
+#[test]
+fn header_with_a_mark_that_means_something_never_passes() {
+    let meant = "expected a name that, with \"-\" for each mark, is no header of HTTP's or realmgate's, and no \
+        variable of an application server";
+    let marked = |name: &str, mark: &str| name.replacen('-', mark, 1);
+    let listed = reserved::REMOVED
+        .iter()
+        .chain(&reserved::METHOD_OVERRIDES)
+        .chain(&reserved::SERVER_VARIABLES);
+    let families = reserved::FAMILIES
+        .iter()
+        .chain(&reserved::SERVER_VARIABLE_FAMILIES)
+        .map(|family| format!("{family}x"));
+    let names = listed.map(|name| (*name).to_owned()).chain(families);
+    let others = ["x-auth-name", "transfer-encoding", "www-authenticate"].map(str::to_owned);
+    let mut tried = 0;
+    for name in names.chain(others).filter(|name| name.contains('-')) {
+        let upper = marked(&name, "_").to_ascii_uppercase();
+        for name in [marked(&name, "_"), marked(&name, "."), upper] {
+            assert_route_errors(&[(
+                &format!("alias_headers = ['X_A', '{name}']"),
+                &format!("2: route[0].alias_headers[1] = '{name}': {meant}"),
+            )]);
+            tried += 1;
+        }
+    }
+    assert!(tried > 200, "{tried}");
+    // Under other names the identity is elsewhere.
+    let renamed = "[credentials]\nname_header = 'X-Who'\n";
+    let text = format!("{renamed}{}", with_route("alias_headers = ['x_who']"));
+    assert!(error(&text).ends_with(meant));
+    assert_route_errors(&[
+        (
+            "alias_headers = ['X-Tenant']",
+            "2: route[0].alias_headers[0] = 'X-Tenant': expected a name with \"_\" or another mark than \"-\"; \
+             all others pass anyway",
+        ),
+        (
+            "alias_headers = ['X_A', 'x_a']",
+            "2: route[0].alias_headers[1] = 'x_a': expected each name once",
+        ),
+        (
+            "alias_headers = ['X A']",
+            "2: route[0].alias_headers[0] = 'X A': expected the name of a header",
+        ),
+        (
+            "alias_headers = ['X_Edge']\nrequest_headers = { set = { X-Edge = 'eu' } }",
+            "2: route[0].alias_headers[0] = 'X_Edge': expected a name that is not like one that request_headers sets",
+        ),
+    ]);
+    let many = vec!["'X_A'"; 33].join(",");
+    let message = error(&with_route(&format!("alias_headers = [{many}]")));
+    assert!(
+        message.ends_with("33 names: expected at most 32 names"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -82,10 +82,19 @@ impl Proxy {
 
     /// Takes off every field that could pass for ours, and the credential that was consumed.
     fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted) {
-        let has_methods = admitted.route().is_some_and(Route::has_methods);
+        let route = admitted.route();
+        let has_methods = route.is_some_and(Route::has_methods);
+        let passing = route.map_or(&[][..], |route| &route.rewrite.aliases);
         let is_proved = admitted.permit.principal().is_some();
         let (identity, credential) = (&self.identity_headers, &self.credential_headers);
-        strip(fields, identity, credential, is_proved, has_methods);
+        strip(
+            fields,
+            identity,
+            credential,
+            passing,
+            is_proved,
+            has_methods,
+        );
     }
 
     /// Sets the identity, the address of the client and what it asked for.
@@ -148,16 +157,19 @@ fn rewrite(fields: &mut HeaderMap, route: &Route) {
     }
 }
 
-/// Takes the reserved fields off, and a credential that is ours.
+/// Removes the reserved headers, those whose names hold a mark unless they are `passing`, and a credential
+/// that is ours.
 pub(in crate::gateway) fn strip(
     fields: &mut HeaderMap,
     identity: &IdentityHeaders,
     credential: &CredentialHeaders,
+    passing: &[HeaderName],
     is_proved: bool,
     has_methods: bool,
 ) {
     let is_doomed = |name: &&HeaderName| {
-        identity.is_reserved(name) || (has_methods && IdentityHeaders::is_method_override(name))
+        identity.is_dropped(name, passing)
+            || (has_methods && IdentityHeaders::is_method_override(name))
     };
     let doomed: Vec<HeaderName> = fields.keys().filter(is_doomed).cloned().collect();
     for name in &doomed {

@@ -1,5 +1,6 @@
 //! The transparent proxy: what passes goes on to its upstream with the identity stamped on it.
 
+mod answered;
 mod context;
 mod failure;
 mod forwarded;
@@ -198,17 +199,7 @@ impl ProxyHttp for Proxy {
             upstream.tally.answered(took);
             context.upstream_took = Some(took);
         }
-        let Some(route) = admitted.route() else {
-            return Ok(());
-        };
-        let rules = &route.rewrite.response_headers;
-        for name in &rules.remove {
-            response.remove_header(name);
-        }
-        for (name, value) in &rules.set {
-            response.insert_header(name.clone(), value.clone())?;
-        }
-        Ok(())
+        answered::rewrite(response, admitted)
     }
 
     /// Counts a connection that the request goes over from now on.

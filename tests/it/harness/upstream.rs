@@ -55,8 +55,13 @@ fn answer_all(mut stream: TcpStream, keep: &Mutex<Vec<String>>, delay: Duration)
         if field(&request, "Upgrade").is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
             return echo(&mut stream);
         }
+        // The header lines that the request asks for.
+        let head = request.split("\r\n\r\n").next().unwrap();
+        let asked = head.lines().filter_map(|line| line.split_once(": "));
+        let asked = asked.filter(|(name, _)| name.eq_ignore_ascii_case("x-answer"));
+        let more: String = asked.map(|(_, line)| format!("{line}\r\n")).collect();
         let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{more}\r\n",
             request.len()
         );
         if stream

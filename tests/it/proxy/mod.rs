@@ -1,10 +1,12 @@
 //! The transparent proxy.
 
+mod caching;
 mod early;
 mod grpc;
 mod headers;
 mod health;
 mod http2;
+mod reserved;
 mod rewrite;
 mod silence;
 mod streaming;

@@ -1,0 +1,128 @@
+//! Names of headers that mean something already.
+
+use http::HeaderName;
+
+use super::HeaderRules;
+use super::error::ConfigError;
+use super::raw::{List, Opt};
+use super::source::Source;
+use crate::headers::IdentityHeaders;
+use crate::headers::reserved::{folded, has_mark, is_removed, is_server_variable};
+
+/// The most headers that may pass although their names hold a mark.
+const ALIASES: usize = 32;
+
+/// Headers that mean something else in HTTP.
+const TAKEN: [&str; 23] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "host",
+    "keep-alive",
+    "origin",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "referer",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "www-authenticate",
+];
+
+/// Headers that frame a message, or that are about one connection.
+const FRAMING: [&str; 14] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Says whether a credential cannot come in a header: it means something else, or realmgate removes it, or
+/// an application server may take it for a variable.
+pub(super) fn is_taken(name: &HeaderName) -> bool {
+    let folded = folded(name.as_str());
+    TAKEN.contains(&&*folded) || is_removed(&folded) || is_variable(name, &folded)
+}
+
+/// Says whether an application server may take a header for a variable of its own.
+pub(super) fn is_variable(name: &HeaderName, folded: &str) -> bool {
+    has_mark(name.as_str()) && is_server_variable(folded)
+}
+
+/// Says whether a header frames a message. The name is folded.
+pub(super) fn is_framing(name: &str) -> bool {
+    FRAMING.contains(&name)
+}
+
+/// Checks the headers that go on although their names hold a mark; `set` is what the route sets.
+pub(super) fn aliases(
+    source: &Source<'_>,
+    identity: &IdentityHeaders,
+    key: &str,
+    raw: &Opt<List>,
+    set: &HeaderRules,
+) -> Result<Vec<HeaderName>, ConfigError> {
+    let mut passing = Vec::new();
+    let Some(raw) = raw else {
+        return Ok(passing);
+    };
+    if raw.get_ref().len() > ALIASES {
+        let shown = format!("{} names", raw.get_ref().len());
+        return Err(source.refuse_as(key, shown, raw.span(), format!("at most {ALIASES} names")));
+    }
+    for (at, raw) in raw.get_ref().iter().enumerate() {
+        let refuse = |expected: &str| Err(source.refuse(&format!("{key}[{at}]"), raw, expected));
+        let Ok(name) = HeaderName::from_bytes(raw.get_ref().as_bytes()) else {
+            return refuse("the name of a header");
+        };
+        if !has_mark(name.as_str()) {
+            return refuse(r#"a name with "_" or another mark than "-"; all others pass anyway"#);
+        }
+        if is_meant(&name, identity) {
+            return refuse(
+                "a name that, with \"-\" for each mark, is no header of HTTP's or realmgate's, and no variable of an application server",
+            );
+        }
+        if set.set.iter().any(|(set, _)| is_alike(set, &name)) {
+            return refuse("a name that is not like one that request_headers sets");
+        }
+        if passing.contains(&name) {
+            return refuse("each name once");
+        }
+        passing.push(name);
+    }
+    Ok(passing)
+}
+
+fn is_meant(name: &HeaderName, identity: &IdentityHeaders) -> bool {
+    let folded = folded(name.as_str());
+    identity.is_reserved(name)
+        || IdentityHeaders::is_method_override(name)
+        || is_framing(&folded)
+        || TAKEN.contains(&&*folded)
+        || is_server_variable(&folded)
+}
+
+fn is_alike(one: &HeaderName, other: &HeaderName) -> bool {
+    folded(one.as_str()) == folded(other.as_str())
+}

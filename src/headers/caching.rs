@@ -1,0 +1,192 @@
+//! What shared caches may keep of an answer to somebody who has proved who they are.
+//!
+//! RFC 9111 §3.5 keeps them from storing only what answers `Authorization`. They know nothing of the other
+//! headers that carry a credential.
+
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
+
+const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, private");
+
+/// Headers for some caches only, which go before `Cache-Control` there. So does each whose name ends with
+/// `-cache-control` (RFC 9213).
+const TARGETED: [&str; 3] = ["edge-control", "surrogate-control", "x-accel-expires"];
+
+/// Returns the `Cache-Control` that keeps an answer out of shared caches; none if that of the answer does.
+///
+/// It is that of the answer, with `private` and without what admits shared caches: `public`, `s-maxage` and
+/// a `private` of single headers (RFC 9111 §5.2.2). If it cannot be read, nobody may store the answer.
+pub fn privatize(headers: &HeaderMap) -> Option<HeaderValue> {
+    let values = || headers.get_all(CACHE_CONTROL).iter();
+    if values().next().is_none() {
+        return Some(PRIVATE);
+    }
+    let (mut is_private, mut is_shared) = (false, false);
+    for value in values() {
+        for directive in Directives(value.as_bytes()) {
+            let Some(directive) = directive else {
+                return Some(NO_STORE);
+            };
+            is_private |= directive.eq_ignore_ascii_case(b"private");
+            is_shared |= admits_shared_caches(directive);
+        }
+    }
+    if is_private && !is_shared {
+        return None;
+    }
+    let mut kept = Vec::new();
+    let directives = values().flat_map(|value| Directives(value.as_bytes()));
+    for directive in directives.flatten() {
+        if !admits_shared_caches(directive) && !directive.eq_ignore_ascii_case(b"private") {
+            kept.extend_from_slice(directive);
+            kept.extend_from_slice(b", ");
+        }
+    }
+    kept.extend_from_slice(b"private");
+    Some(HeaderValue::from_bytes(&kept).unwrap_or(NO_STORE))
+}
+
+/// Returns the headers of an answer that speak to some shared caches in the place of `Cache-Control`.
+pub fn targeted(headers: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
+    headers.keys().filter(|name| {
+        let name = name.as_str();
+        name.ends_with("-cache-control") || TARGETED.contains(&name)
+    })
+}
+
+fn admits_shared_caches(directive: &[u8]) -> bool {
+    let end = directive.iter().position(|&byte| byte == b'=');
+    let (name, argument) = directive.split_at(end.unwrap_or(directive.len()));
+    let name = name.trim_ascii();
+    name.eq_ignore_ascii_case(b"public")
+        || name.eq_ignore_ascii_case(b"s-maxage")
+        || (name.eq_ignore_ascii_case(b"private") && !argument.is_empty())
+}
+
+/// The directives of a value, without those that are empty. None where a quoted string does not end, and
+/// then nothing more.
+struct Directives<'a>(&'a [u8]);
+
+impl<'a> Iterator for Directives<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.0.is_empty() {
+            let Some(end) = end_of_directive(self.0) else {
+                self.0 = &[];
+                return Some(None);
+            };
+            let (directive, rest) = self.0.split_at(end);
+            self.0 = rest.get(1..).unwrap_or_default();
+            let directive = directive.trim_ascii();
+            if !directive.is_empty() {
+                return Some(Some(directive));
+            }
+        }
+        None
+    }
+}
+
+/// Returns where the first comma is that no quoted string holds (RFC 9110 §5.6.4), or the end.
+fn end_of_directive(list: &[u8]) -> Option<usize> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, &byte) in list.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b',' if !is_quoted => return Some(at),
+            _ => {}
+        }
+    }
+    (!is_quoted).then_some(list.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(CACHE_CONTROL, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn proved_answer_is_private_and_keeps_what_else_it_says() {
+        for (values, expected) in [
+            (&[][..], Some("private")),
+            (&[""], Some("private")),
+            (&["max-age=60"], Some("max-age=60, private")),
+            (&["public, max-age=60"], Some("max-age=60, private")),
+            (&["PUBLIC"], Some("private")),
+            (
+                &["s-maxage=60,max-age=5", "S-MaxAge = 9"],
+                Some("max-age=5, private"),
+            ),
+            (&["no-store"], Some("no-store, private")),
+            (
+                &["no-cache, max-age=0"],
+                Some("no-cache, max-age=0, private"),
+            ),
+            (&["private"], None),
+            (&["Private, max-age=60"], None),
+            (&["private", "max-age=60"], None),
+            (&["private", "public"], Some("private")),
+            // Keeps single headers to itself, and nothing else (RFC 9111 §5.2.2.7).
+            (&["private=\"Set-Cookie, X-A\""], Some("private")),
+            (&["private=x, private"], Some("private")),
+            (&["public=\"x\""], Some("private")),
+            (
+                &["community=\"a, public\", must-revalidate"],
+                Some("community=\"a, public\", must-revalidate, private"),
+            ),
+            (&["a=\"\\\", public\""], Some("a=\"\\\", public\", private")),
+            (&[", ,public,,"], Some("private")),
+            (&["private, a=\"b"], Some("no-store, private")),
+            (&["private", "\"", "public"], Some("no-store, private")),
+        ] {
+            let found = privatize(&answer(values));
+            let found = found.as_ref().map(|it| it.to_str().unwrap());
+            assert_eq!(found, expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn headers_of_single_caches_are_found() {
+        let mut headers = answer(&["private"]);
+        for name in [
+            "cdn-cache-control",
+            "cloudflare-cdn-cache-control",
+            "surrogate-control",
+            "x-accel-expires",
+            "x-cache-control-more",
+        ] {
+            headers.insert(name, HeaderValue::from_static("60"));
+        }
+        let mut found: Vec<&str> = targeted(&headers).map(HeaderName::as_str).collect();
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            [
+                "cdn-cache-control",
+                "cloudflare-cdn-cache-control",
+                "surrogate-control",
+                "x-accel-expires"
+            ]
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_answered_ends_up_private(values in proptest::collection::vec("[ -~]{0,40}", 0..4)) {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            let headers = answer(&values);
+            let made = privatize(&headers).map(|value| answer(&[value.to_str().unwrap()]));
+            let made = made.unwrap_or(headers);
+            assert_eq!(privatize(&made), None);
+        }
+    }
+}
