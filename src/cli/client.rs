@@ -243,7 +243,7 @@ fn shown(identity: &Registered) -> String {
     let mut text = format!("{id:>6}  {}@{}", name.escape_debug(), realm.escape_debug());
     if let Some(seed) = &identity.seed {
         text.push_str("  ");
-        text.push_str(seed);
+        text.extend(seed.escape_debug());
     }
     text
 }

@@ -53,13 +53,13 @@ pub enum Error {
     /// The server cannot answer now (503).
     #[error("the server cannot answer now (503)")]
     Unavailable,
-    /// The answer is none of an ungleich-otp server.
-    #[error("this is no answer of an ungleich-otp server: {status}, {content_type}")]
+    /// The answer is none that an ungleich-otp server gives to this request.
+    #[error("this is no answer of an ungleich-otp server: {status}, {found}")]
     Unexpected {
         /// Its status.
         status: StatusCode,
-        /// Its `Content-Type`, or what is wrong.
-        content_type: String,
+        /// Its `Content-Type` and what is wrong with its body, without a value of the body's.
+        found: String,
     },
 }
 

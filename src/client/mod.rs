@@ -33,7 +33,10 @@ use http::{Method, StatusCode};
 
 use server::Server;
 use transport::{Answer, Transport};
-use wire::{Body, Detail};
+use wire::{Body, Detail, Object, Verified};
+
+/// What is wrong with an answer about somebody else.
+const OTHER: &str = "an identity that was not asked for";
 
 /// A client of one server, on behalf of one caller. Cheap to keep: connections are used again.
 #[derive(Debug)]
@@ -82,7 +85,14 @@ impl Client {
                 size: Size::One,
             })
             .await?;
-        answer.parse(StatusCode::CREATED)
+        let Object(created) = answer.parse::<Object<Registered>>(StatusCode::CREATED)?;
+        if !created.is(name, realm) {
+            return Err(answer.wrong(OTHER));
+        }
+        if !created.has_seed() {
+            return Err(answer.wrong("an identity without a usable seed"));
+        }
+        Ok(created)
     }
 
     /// Lists every identity, in the order of their numbers.
@@ -90,15 +100,7 @@ impl Client {
     /// # Errors
     /// What [`Error`] says of every request.
     pub async fn list(&self) -> Result<Vec<Registered>, Error> {
-        let answer = self
-            .ask(Asked {
-                method: Method::GET,
-                path: "",
-                body: &self.body(),
-                size: Size::List,
-            })
-            .await?;
-        answer.parse(StatusCode::OK)
+        listed(&self.answered_list().await?)
     }
 
     /// Finds an identity by name and realm, through the list.
@@ -106,12 +108,29 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`], and what [`Error`] says of every request.
     pub async fn find(&self, name: &str, realm: &str) -> Result<Registered, Error> {
-        let mut all = self.list().await?.into_iter();
-        all.find(|it| it.name == name && it.realm == realm)
-            .ok_or_else(|| Error::NotFound {
+        let answer = self.answered_list().await?;
+        let mut found = listed(&answer)?
+            .into_iter()
+            .filter(|it| it.name == name && it.realm == realm);
+        match (found.next(), found.next()) {
+            (Some(found), None) => Ok(found),
+            // The wrong one of two could be changed or removed.
+            (Some(_), Some(_)) => Err(answer.wrong("a list that has the identity twice")),
+            (None, _) => Err(Error::NotFound {
                 name: name.to_owned(),
                 realm: realm.to_owned(),
-            })
+            }),
+        }
+    }
+
+    async fn answered_list(&self) -> Result<Answer, Error> {
+        self.ask(Asked {
+            method: Method::GET,
+            path: "",
+            body: &self.body(),
+            size: Size::List,
+        })
+        .await
     }
 
     /// Gives an identity another name, another realm, or both. Its seed stays.
@@ -143,7 +162,12 @@ impl Client {
             })
             .await?;
         self.gone(&answer, name, realm)?;
-        answer.parse(StatusCode::OK)
+        let Object(changed) = answer.parse::<Object<Registered>>(StatusCode::OK)?;
+        let (to_name, to_realm) = (new_name.unwrap_or(name), new_realm.unwrap_or(realm));
+        if changed.id != found.id || !changed.is(to_name, to_realm) {
+            return Err(answer.wrong(OTHER));
+        }
+        Ok(changed)
     }
 
     /// Removes an identity and returns what it was.
@@ -168,7 +192,8 @@ impl Client {
         }
     }
 
-    /// Asks whether `proof` is that principal's now.
+    /// Asks whether `proof` is that principal's now. Only a 200 with a JSON object whose `status` is `OK` is a
+    /// yes.
     ///
     /// # Errors
     /// [`Error::Refused`] says whose credential was refused; and what [`Error`] says of every request.
@@ -188,10 +213,11 @@ impl Client {
             return Err(self.whose_refusal(name, realm).await);
         }
         let answer = self.checked(answer)?;
-        match answer.status {
-            StatusCode::OK if answer.is_json() => Ok(()),
-            _ => Err(answer.unexpected()),
+        let Object(verified) = answer.parse::<Object<Verified>>(StatusCode::OK)?;
+        if !verified.is_ok() {
+            return Err(answer.wrong(format_args!("the status is {:?}, not OK", verified.word())));
         }
+        Ok(())
     }
 
     /// The server says the same of a subject that is refused and of a caller who may not ask. Whoever
@@ -206,7 +232,9 @@ impl Client {
             })
             .await;
         match probe {
-            Ok(answer) if answer.status == StatusCode::BAD_REQUEST => {
+            Ok(answer)
+                if answer.status == StatusCode::BAD_REQUEST && answer.messages().is_some() =>
+            {
                 Error::Refused(Refused::Subject {
                     name: name.to_owned(),
                     realm: realm.to_owned(),
@@ -276,6 +304,11 @@ impl Client {
             realm: realm.to_owned(),
         })
     }
+}
+
+fn listed(answer: &Answer) -> Result<Vec<Registered>, Error> {
+    let all: Vec<Object<Registered>> = answer.parse(StatusCode::OK)?;
+    Ok(all.into_iter().map(|Object(one)| one).collect())
 }
 
 /// A request of a resource below `/ungleichotp/`.

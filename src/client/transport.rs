@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
-use super::wire::{Detail, messages};
+use super::wire::{Detail, messages, shape};
 use crate::tls;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -20,6 +21,9 @@ const AGENT: HeaderValue =
 
 /// The longest wait for one connection.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// The most characters of a `Content-Type` that are kept.
+const SHOWN: usize = 100;
 
 /// How long to wait before a connection is tried again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
@@ -114,7 +118,7 @@ impl Transport {
             Err(error) if error.is::<LengthLimitError>() => {
                 return Err(Error::Unexpected {
                     status: parts.status,
-                    content_type: format!("more than {limit} bytes"),
+                    found: format!("more than {limit} bytes"),
                 });
             }
             Err(error) => return Err(broken(server, error)),
@@ -125,7 +129,9 @@ impl Transport {
             retry_after: retry_after(&parts.headers),
             content_type: text(&parts.headers, CONTENT_TYPE)
                 .unwrap_or("no Content-Type")
-                .to_owned(),
+                .chars()
+                .take(SHOWN)
+                .collect(),
             body,
         })
     }
@@ -149,18 +155,28 @@ impl Answer {
         self.content_type.starts_with("application/json")
     }
 
-    /// Reads the body of an answer that should have this status.
+    /// Reads the body of an answer that should have this status, and be JSON.
     pub(super) fn parse<T: DeserializeOwned>(&self, status: StatusCode) -> Result<T, Error> {
-        if self.status != status {
+        if self.status != status || !self.is_json() {
             return Err(self.unexpected());
         }
-        serde_json::from_slice(&self.body).map_err(|_| self.unexpected())
+        serde_json::from_slice(&self.body).map_err(|_| self.wrong(shape(&self.body)))
     }
 
+    /// Makes an error of an answer whose status or type is another one.
     pub(super) fn unexpected(&self) -> Error {
         Error::Unexpected {
             status: self.status,
-            content_type: self.content_type.clone(),
+            found: self.content_type.clone(),
+        }
+    }
+
+    /// Makes an error of an answer whose body says something else. The body may hold a seed or a token, so
+    /// nothing of it is shown.
+    pub(super) fn wrong(&self, what: impl Display) -> Error {
+        Error::Unexpected {
+            status: self.status,
+            found: format!("{}, {what}", self.content_type),
         }
     }
 }

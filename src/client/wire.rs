@@ -1,8 +1,13 @@
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
+
+use crate::auth::{Seed, trim};
 
 /// An identity as the server shows it. `Debug` does not print the seed.
 #[derive(Clone, Deserialize, Serialize)]
@@ -25,6 +30,78 @@ impl fmt::Debug for Registered {
             .field("name", &self.name)
             .field("realm", &self.realm)
             .finish_non_exhaustive()
+    }
+}
+
+impl Registered {
+    /// Says whether it is what `name` and `realm` become on a server, which cuts white space off.
+    pub(super) fn is(&self, name: &str, realm: &str) -> bool {
+        self.name == trim(name) && self.realm == trim(realm)
+    }
+
+    /// Says whether its seed is there and can be used.
+    pub(super) fn has_seed(&self) -> bool {
+        let seed = self.seed.as_deref();
+        seed.is_some_and(|seed| Seed::from_base32(seed).is_ok())
+    }
+}
+
+/// What is written as a JSON object. Serde alone takes a list of its values for it, too.
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+/// Says what a body is, without a value of it.
+pub(super) fn shape(body: &[u8]) -> &'static str {
+    if body.is_empty() {
+        return "an empty body";
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Null) => "null",
+        Ok(Value::Bool(_)) => "true or false",
+        Ok(Value::Number(_)) => "a number",
+        Ok(Value::String(_)) => "a string",
+        Ok(Value::Array(_)) => "a list of another form",
+        Ok(Value::Object(_)) => "an object of another form",
+        Err(_) => "a body that is not JSON",
+    }
+}
+
+/// What a server answers to a token that is right.
+#[derive(Deserialize)]
+pub(super) struct Verified {
+    status: String,
+}
+
+impl Verified {
+    /// Says whether it is a yes.
+    pub(super) fn is_ok(&self) -> bool {
+        self.status == "OK"
+    }
+
+    /// Returns the status if it is a word, which no token and no seed is.
+    pub(super) fn word(&self) -> &str {
+        let is_word =
+            self.status.len() <= 16 && self.status.bytes().all(|byte| byte.is_ascii_alphabetic());
+        if is_word { &self.status } else { "another" }
     }
 }
 
@@ -63,7 +140,7 @@ impl Detail {
         struct Refusal {
             detail: String,
         }
-        let refusal: Refusal = serde_json::from_slice(body).ok()?;
+        let Object(refusal) = serde_json::from_slice::<Object<Refusal>>(body).ok()?;
         match &*refusal.detail {
             "Incorrect authentication credentials." => Some(Self::NotAuthenticated),
             "You do not have permission to perform this action." => Some(Self::NotAllowed),
@@ -71,6 +148,9 @@ impl Detail {
         }
     }
 }
+
+/// The most characters that are shown of what a 400 says.
+const MESSAGE: usize = 1000;
 
 /// Puts what a 400 says of each field on one line.
 pub(super) fn messages(body: &[u8]) -> Option<String> {
@@ -92,7 +172,14 @@ pub(super) fn messages(body: &[u8]) -> Option<String> {
             }
         })
         .collect();
-    Some(lines.join("; "))
+    // What the server says must not draw on a terminal.
+    let line = lines.join("; ");
+    let shown = line.chars().take(MESSAGE);
+    Some(
+        shown
+            .map(|char| if char.is_control() { ' ' } else { char })
+            .collect(),
+    )
 }
 
 #[cfg(test)]

@@ -296,6 +296,11 @@ struct Canned {
 
 impl Canned {
     fn start(answer: &'static str) -> Self {
+        Self::serve(move |_| answer.to_owned())
+    }
+
+    /// Answers each request, counted from 0, with what `answer` makes of its number.
+    fn serve(answer: impl Fn(usize) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
@@ -304,9 +309,11 @@ impl Canned {
             let mut open = Vec::new();
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
+                let number = count.load(Ordering::SeqCst);
                 if read_message(&mut stream).is_some() {
                     count.fetch_add(1, Ordering::SeqCst);
                 }
+                let answer = answer(number);
                 stream.write_all(answer.as_bytes()).unwrap();
                 // Without an answer it hangs; with one the end of the stream ends it.
                 if answer.is_empty() {
@@ -318,13 +325,136 @@ impl Canned {
     }
 
     fn list(&self, more: &[&str]) -> Output {
+        self.ask(&[&["list"], more].concat())
+    }
+
+    fn ask(&self, args: &[&str]) -> Output {
         let caller = Caller {
             name: "n".into(),
             realm: "r".into(),
-            seed: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".into(),
+            seed: SEED.into(),
         };
-        let args = [&["list"], more].concat();
-        run(&format!("http://{}", self.address), &caller, &args)
+        run(&format!("http://{}", self.address), &caller, args)
+    }
+}
+
+const SEED: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+
+/// A server that gives the first answer to the first request, and so on; the last one to all others.
+fn scripted(answers: &[(u16, &str)]) -> Canned {
+    let answers: Vec<String> = answers
+        .iter()
+        .map(|(status, body)| {
+            format!(
+                "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n\
+                 Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        })
+        .collect();
+    Canned::serve(move |request| answers[request.min(answers.len() - 1)].clone())
+}
+
+const NAMED: [&str; 4] = ["--name", "svc", "--realm", "payments"];
+
+#[test]
+fn verify_takes_nothing_but_status_ok_for_a_yes() {
+    let token = ["--token", "492039"];
+    let verify = [&["verify"], &NAMED[..], &token].concat();
+    let yes = scripted(&[(200, r#"{"status":"OK"}"#)]).ask(&verify);
+    assert!(yes.status.success(), "{}", stderr(&yes));
+    for (body, says) in [
+        ("", "an empty body"),
+        ("null", "null"),
+        ("true", "true or false"),
+        ("1", "a number"),
+        (r#""OK""#, "a string"),
+        (r#"["OK"]"#, "a list of another form"),
+        ("{}", "an object of another form"),
+        ("OK", "not JSON"),
+        (r#"{"status":"FAIL"}"#, r#"the status is \"FAIL\", not OK"#),
+        (r#"{"status":"ok"}"#, r#"the status is \"ok\", not OK"#),
+        (
+            r#"{"status":"492039"}"#,
+            r#"the status is \"another\", not OK"#,
+        ),
+        (r#"{"status":true}"#, "an object of another form"),
+        (r#"{"status":["OK"]}"#, "an object of another form"),
+        (
+            r#"{"status":"OK","status":"FAIL"}"#,
+            "an object of another form",
+        ),
+        (
+            r#"{"status":"FAIL","status":"OK"}"#,
+            "an object of another form",
+        ),
+        (r#"{"Status":"OK"}"#, "an object of another form"),
+        (r#"{"status":"OK"}{}"#, "not JSON"),
+        (r#"{"status":"OK""#, "not JSON"),
+    ] {
+        let output = scripted(&[(200, body)]).ask(&[&verify[..], &["--json"]].concat());
+        fails(&output, 3, says);
+        assert!(!stderr(&output).contains("492039"), "{}", stderr(&output));
+    }
+    for status in [201, 202, 204, 206] {
+        let output = scripted(&[(status, r#"{"status":"OK"}"#)]).ask(&verify);
+        fails(&output, 3, "no answer of an ungleich-otp server");
+    }
+}
+
+#[test]
+fn identity_that_was_not_asked_for_is_no_success() {
+    let svc = r#"{"id":7,"name":"svc","realm":"payments"}"#;
+    let list = format!("[{svc}]");
+    let with = |seed: &str| svc.replace('}', &format!(r#","seed":"{seed}"}}"#));
+    let create = [&["create"], &NAMED[..]].concat();
+    let created = scripted(&[(201, &with(SEED))]).ask(&create);
+    assert!(created.status.success(), "{}", stderr(&created));
+    for (body, says) in [
+        (svc.to_owned(), "without a usable seed"),
+        (with(""), "without a usable seed"),
+        (with("\\u001b[2J"), "without a usable seed"),
+        (with(SEED).replace("svc", "root"), "not asked for"),
+        (with(SEED).replace("payments", "ops"), "not asked for"),
+        (
+            format!(r#"[7,"svc","payments","{SEED}"]"#),
+            "a list of another form",
+        ),
+        ("null".to_owned(), "null"),
+        ("[]".to_owned(), "a list of another form"),
+    ] {
+        let output = scripted(&[(201, &body)]).ask(&create);
+        fails(&output, 3, says);
+        assert!(!stderr(&output).contains(SEED), "{}", stderr(&output));
+    }
+    let update = [&["update"], &NAMED[..], &["--new-name", "new"]].concat();
+    let new = svc.replace("svc", "new");
+    let changed = scripted(&[(200, &list), (200, &new)]).ask(&update);
+    assert!(changed.status.success(), "{}", stderr(&changed));
+    for body in [svc, &new.replace('7', "8"), &new.replace("payments", "ops")] {
+        let output = scripted(&[(200, &list), (200, body)]).ask(&update);
+        fails(&output, 3, "not asked for");
+    }
+    let delete = [&["delete"], &NAMED[..]].concat();
+    let deleted = scripted(&[(200, &list), (204, "")]).ask(&delete);
+    assert!(deleted.status.success(), "{}", stderr(&deleted));
+    for (status, body) in [(200, ""), (200, svc), (202, "")] {
+        let output = scripted(&[(200, &list), (status, body)]).ask(&delete);
+        fails(&output, 3, "no answer of an ungleich-otp server");
+    }
+    let twice = format!("[{svc},{}]", svc.replace('7', "8"));
+    let output = scripted(&[(200, &twice), (204, "")]).ask(&delete);
+    fails(&output, 3, "a list that has the identity twice");
+    for body in [
+        "null",
+        "{}",
+        r#"{"detail":"x"}"#,
+        "[1]",
+        r#"[{"id":1}]"#,
+        r#"[[1,"n","r",null]]"#,
+    ] {
+        let output = scripted(&[(200, body)]).ask(&["list"]);
+        fails(&output, 3, "no answer of an ungleich-otp server");
     }
 }
 
