@@ -118,7 +118,11 @@ impl CliError {
                 | client::Error::Unexpected { .. } => 3,
             },
             Self::Import(error) => match error {
-                ReadError::Connect { .. } | ReadError::Timeout(_) | ReadError::Changed(_) => 3,
+                ReadError::Connect { .. }
+                | ReadError::Late(_)
+                | ReadError::Changed(_)
+                | ReadError::Start(_)
+                | ReadError::BrokenOff => 3,
                 _ => 2,
             },
             Self::Config(_)

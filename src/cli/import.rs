@@ -1,16 +1,21 @@
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use anstyle::Style;
+use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::error::CliError;
+use super::load;
 use super::local_store::{LocalStore, now};
 use super::output::{BAD, DIM, GOOD, Output, STRONG, line};
-use super::{load, runtime};
-use crate::auth::ChangeError;
-use crate::import::{Outcome, Plan, Planned, Source};
+use crate::auth::{ChangeError, IdentityId, PrincipalRef};
+use crate::import::{Bounds, Draft, Outcome, Plan, Planned, Source};
 use crate::telemetry::audit::{Actor, Event, Kind};
+
+/// How many events are written at a time.
+const EVENTS: usize = 1000;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -29,6 +34,12 @@ pub(super) struct Django {
     /// Write it: all that comes in, in one transaction
     #[arg(long)]
     apply: bool,
+    /// The most rows that the table may have; a million take some 500 MB of memory
+    #[arg(long, value_name = "ROWS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    max_rows: u32,
+    /// How long reading the database may take, 1 to 86400
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
 }
 
 pub(super) fn run(
@@ -38,10 +49,14 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     let Command::Django(args) = command;
     let source: Source = args.source.parse()?;
-    let rows = runtime(1)?.block_on(source.read())?;
     let loaded = load(config)?;
-    let mut plan = Plan::new(&rows, &loaded.realms, loaded.credential_headers.name_chars);
-    drop(rows);
+    let bounds = Bounds {
+        rows: usize::try_from(args.max_rows).unwrap_or(usize::MAX),
+        within: Duration::from_secs(args.timeout),
+    };
+    let mut draft = Draft::new(&loaded.realms, loaded.credential_headers.name_chars);
+    source.read(bounds, |row| draft.add(&row))?;
+    let mut plan = draft.finish();
     if !args.apply && !loaded.store.path.exists() {
         // A look changes nothing: no store is made for it.
         report(&plan, false, output);
@@ -57,41 +72,47 @@ pub(super) fn run(
         if args.apply {
             // Written first: what is reported has happened.
             let taken = plan.identities(now());
-            let actor = Actor::user();
-            let who: Vec<_> = taken
-                .iter()
-                .map(|it| (it.id, it.principal.clone()))
-                .collect();
             let written = local.store.import(taken, now()).await;
             written.map_err(|error| match error {
                 ChangeError::Taken => CliError::Overtaken,
                 ChangeError::Store(error) => CliError::Store(error),
             })?;
-            let events: Vec<_> = who
-                .iter()
-                .map(|(id, principal)| Event {
-                    subject: Some(principal.as_ref()),
-                    id: *id,
-                    actor: Some(actor),
-                    ..Event::new(Kind::IdentityImported)
-                })
-                .collect();
-            local.record_all(&events).await?;
+            write_down(local, &plan).await?;
         }
         report(&plan, args.apply, output);
         Ok(())
     })
 }
 
+/// Writes down who came in, some at a time.
+async fn write_down(local: &LocalStore, plan: &Plan) -> Result<(), CliError> {
+    let actor = Actor::user();
+    for rows in plan.rows().chunks(EVENTS) {
+        let incoming = rows.iter().filter(|row| row.comes_in());
+        let events: Vec<_> = incoming
+            .map(|row| Event {
+                subject: PrincipalRef::new(&row.name, &row.realm, usize::MAX).ok(),
+                id: (row.outcome == Outcome::New).then_some(IdentityId(row.id)),
+                actor: Some(actor),
+                ..Event::new(Kind::IdentityImported)
+            })
+            .collect();
+        local.record_all(&events).await?;
+    }
+    Ok(())
+}
+
 fn report(plan: &Plan, applied: bool, output: Output) {
     let (incoming, left_out) = (plan.incoming(), plan.left_out());
     let unchanged = plan.rows().len() - incoming - left_out;
     if output.is_json() {
-        let rows: Vec<_> = plan.rows().iter().map(as_json).collect();
-        let report = json!({
-            "applied": applied, "incoming": incoming, "unchanged": unchanged, "left_out": left_out,
-            "rows": rows,
-        });
+        let report = Report {
+            applied,
+            incoming,
+            unchanged,
+            left_out,
+            rows: Rows(plan.rows()),
+        };
         output.print(&report, String::new);
         return;
     }
@@ -103,6 +124,24 @@ fn report(plan: &Plan, applied: bool, output: Output) {
     ));
     if !applied && incoming > 0 {
         line("nothing was written; --apply takes them");
+    }
+}
+
+/// The report for programs. A row is made when it is written, since there may be a million.
+#[derive(Serialize)]
+struct Report<'a> {
+    applied: bool,
+    incoming: usize,
+    unchanged: usize,
+    left_out: usize,
+    rows: Rows<'a>,
+}
+
+struct Rows<'a>(&'a [Planned]);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(as_json))
     }
 }
 

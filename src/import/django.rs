@@ -2,17 +2,28 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::reading::Rows;
 use super::{postgres, sqlite};
 use crate::auth::UnixTime;
 
 /// The table of ungleich-otp's model: app `otpauth`, model `OTPSeed`.
 pub(super) const TABLE: &str = "otpauth_otpseed";
-/// The columns that every version of it has.
-pub(super) const NEEDED: [&str; 4] = ["id", "name", "realm", "seed"];
+/// The columns that are read, and whether every version of it has them.
+const COLUMNS: [(&str, bool); 6] = [
+    ("id", true),
+    ("name", true),
+    ("realm", true),
+    ("seed", true),
+    ("is_active", false),
+    ("date_joined", false),
+];
+/// The most bytes, or characters, that are read of a text. None that is longer can be used.
+pub(super) const TEXT: usize = 1 << 16;
 
 /// Where Debian's PostgreSQL listens: a URL without a host means this machine.
 const SOCKETS: &str = "/var/run/postgresql";
@@ -70,6 +81,9 @@ pub enum ReadError {
     /// The system does not let us read it.
     #[error("{0}: cannot be read")]
     File(PathBuf, #[source] io::Error),
+    /// It is no regular file, such as a pipe, or something beside it is none.
+    #[error("{0}: is no regular file")]
+    NotAFile(PathBuf),
     /// A log or a journal beside it belongs to it, and cannot be read without writing.
     #[error(
         "{0}: has a log or a journal (-wal, -journal) that cannot be read without writing beside it (expected a copy made with .backup, or the file and what is beside it in a folder of yours)"
@@ -89,9 +103,18 @@ pub enum ReadError {
         /// Why.
         source: tokio_postgres::Error,
     },
-    /// The server does not answer.
-    #[error("PostgreSQL at {0} did not answer within 30 s")]
-    Timeout(String),
+    /// It takes too long.
+    #[error("the database was not read within {} (--timeout allows more)", humantime::format_duration(*.0))]
+    Late(Duration),
+    /// There are too many rows.
+    #[error("the table has more than {0} rows (--max-rows allows more)")]
+    TooMany(usize),
+    /// No thread, or no event loop.
+    #[error("the reading cannot be started")]
+    Start(#[source] io::Error),
+    /// The thread that reads has ended without a word.
+    #[error("the reading broke off")]
+    BrokenOff,
     /// A query failed.
     #[error("PostgreSQL failed")]
     Postgres(#[from] tokio_postgres::Error),
@@ -140,14 +163,11 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// Reads every row, in the order of their numbers, in one transaction that writes nothing.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn read(&self) -> Result<Vec<Row>, ReadError> {
+    /// Reads every row, in whatever order, in one transaction that writes nothing.
+    pub(super) fn select(&self, rows: &mut Rows) -> Result<(), ReadError> {
         match self {
-            Self::Sqlite(path) => sqlite::read(path),
-            Self::Postgres(config) => postgres::read(config).await,
+            Self::Sqlite(path) => sqlite::read(path, rows),
+            Self::Postgres(config) => postgres::read(config, rows),
         }
     }
 }
@@ -172,25 +192,26 @@ impl fmt::Debug for Row {
     }
 }
 
-/// Makes the list of what is selected: what a version of the table does not have is NULL.
+/// Makes the list of what is selected, in the order of [`Row`]: of each column its expression, or the second
+/// one where a version of the table does not have it.
 pub(super) fn columns(
     present: &[String],
-    active: &str,
-    created: &str,
+    expressions: [(&str, &str); 6],
 ) -> Result<String, ReadError> {
-    let has = |column: &str| present.iter().any(|it| it == column);
     if present.is_empty() {
         return Err(ReadError::NoTable);
     }
-    if let Some(missing) = NEEDED.into_iter().find(|column| !has(column)) {
-        return Err(ReadError::NoColumn(missing));
+    let mut list = Vec::new();
+    for ((column, is_needed), (expression, without)) in COLUMNS.into_iter().zip(expressions) {
+        if present.iter().any(|it| it == column) {
+            list.push(expression);
+        } else if is_needed {
+            return Err(ReadError::NoColumn(column));
+        } else {
+            list.push(without);
+        }
     }
-    let or_null = |column, sql| if has(column) { sql } else { "NULL" };
-    Ok(format!(
-        "id, name, realm, seed, {}, {}",
-        or_null("is_active", active),
-        or_null("date_joined", created)
-    ))
+    Ok(list.join(", "))
 }
 
 #[cfg(test)]

@@ -4,9 +4,13 @@
 //! takes all that come in at once, or none.
 
 mod django;
+mod outcome;
 mod plan;
 mod postgres;
+mod reading;
 mod sqlite;
 
 pub use django::{ReadError, Row, Source, SourceError};
-pub use plan::{Note, Outcome, Plan, Planned, Reason};
+pub use outcome::{Note, Outcome, Reason, Reserved};
+pub use plan::{Draft, Plan, Planned};
+pub use reading::Bounds;

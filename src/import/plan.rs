@@ -1,25 +1,41 @@
-use std::collections::HashMap;
-use std::fmt;
+use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 
 use super::django::Row;
+use super::outcome::{Note, Outcome, Reason, Reserved};
 use crate::auth::{
-    Capability, Identity, IdentityId, ImportedIdentity, Parameters, Principal, PrincipalError,
-    Realms, Seed, SeedError, State, Strength, Terms, UnixTime, trim,
+    Capability, Identity, IdentityId, ImportedIdentity, Parameters, Principal, PrincipalRef,
+    Realms, Seed, State, Strength, Terms, UnixTime,
 };
 
 /// The numbers that a row keeps. Above, JSON readers round; and after the highest of all, the store
 /// would have no next one to give.
 const KEPT: RangeInclusive<i64> = 1..=(1 << 53);
 
+/// The seeds that stay out: shorter ones are found at once by whoever has seen a token.
+const SEED_BITS: usize = 40;
+/// The seeds that are to be replaced at once: shorter ones can be found from a few tokens.
+const SHORT_BITS: usize = 80;
+
+/// The most characters that are kept of a name, and of a realm, that cannot be one.
+const SHOWN: usize = 128;
+
+/// Rows that are not all here yet.
+pub struct Draft<'a> {
+    rows: Vec<Planned>,
+    realms: &'a Realms,
+    limit: usize,
+}
+
 /// What becomes of each row.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// In the order of their numbers.
     rows: Vec<Planned>,
-    /// Where the row of a principal is, of those that come in.
-    by_principal: HashMap<Principal, usize>,
-    /// Where the row of a number is, of those that come in and keep it.
-    by_id: HashMap<i64, usize>,
+    /// Where those are that come in, in the order of their principals.
+    by_principal: Vec<usize>,
+    /// Where those are that come in and keep their number, in the order of these.
+    by_id: Vec<usize>,
 }
 
 /// What becomes of one row.
@@ -27,10 +43,10 @@ pub struct Plan {
 pub struct Planned {
     /// Its number there.
     pub id: i64,
-    /// Its name, trimmed; as it is if it cannot be one.
-    pub name: String,
+    /// Its name; of one that cannot be one perhaps the beginning.
+    pub name: Box<str>,
     /// Its realm, likewise.
-    pub realm: String,
+    pub realm: Box<str>,
     /// Whether it comes in.
     pub outcome: Outcome,
     /// What one should know of it.
@@ -41,106 +57,70 @@ pub struct Planned {
 
 #[derive(Clone, Debug)]
 struct Incoming {
-    principal: Principal,
     seed: Seed,
     state: State,
     created: Option<UnixTime>,
 }
 
-/// Whether a row comes in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Under its own number.
-    New,
-    /// Under a new number: its own is another identity's, or none that the store gives.
-    NewId,
-    /// It is here already, with the same seed.
-    Unchanged,
-    /// It stays out.
-    LeftOut(Reason),
-}
+impl<'a> Draft<'a> {
+    /// Begins a plan for an empty store; `limit` is the most characters of a name and of a realm.
+    pub fn new(realms: &'a Realms, limit: usize) -> Self {
+        Self {
+            rows: Vec::new(),
+            realms,
+            limit,
+        }
+    }
 
-/// Why a row stays out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Its name or realm cannot be one.
-    Principal(PrincipalError),
-    /// Its name or realm is no UTF-8.
-    Encoding,
-    /// Its seed cannot be used: no token ever proved it.
-    Seed(SeedError),
-    /// Another row has that name in that realm, once white space around them is cut off.
-    Duplicate {
-        /// The row that counts.
-        of: i64,
-    },
-    /// The principal is here already, with another seed.
-    OtherSeed {
-        /// Its number here.
-        here: i64,
-    },
-}
+    /// Adds a row; in any order.
+    pub fn add(&mut self, row: &Row) {
+        self.rows.push(read(row, self.realms, self.limit));
+    }
 
-/// What one should know of a row that comes in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// Its seed has fewer than 128 bits (RFC 4226 §4, R6).
-    Weak {
-        /// How many it has.
-        bits: usize,
-    },
-    /// Django's `is_active` was off: it comes in disabled.
-    Disabled,
-    /// White space around its name or realm was cut off, as the old server did of what was sent.
-    Trimmed,
-    /// Its realm is a reserved one: it may do this.
-    Reserved(Reserved),
-}
-
-/// What a reserved realm gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reserved {
-    /// Administer identities.
-    Admin,
-    /// Verify the tokens of others.
-    Auth,
-}
-
-impl Plan {
-    /// Plans what becomes of `rows` in an empty store; `limit` is the most characters of a name and of a
-    /// realm.
-    ///
-    /// Of rows with the same name and realm the one that needed no trimming counts, else the one with
-    /// the lowest number.
-    pub fn new(rows: &[Row], realms: &Realms, limit: usize) -> Self {
-        let mut rows: Vec<_> = rows.iter().map(|row| read(row, realms, limit)).collect();
+    /// Plans what becomes of all rows. Of those with the same name and realm the one with the lowest number
+    /// counts.
+    pub fn finish(self) -> Plan {
+        let mut rows = self.rows;
+        rows.sort_by_key(|row| row.id);
+        rows.shrink_to_fit();
         let by_principal = leave_duplicates_out(&mut rows);
-        let mut by_id = HashMap::new();
+        let mut by_id = Vec::new();
+        let mut last = None;
         for (at, row) in rows.iter_mut().enumerate() {
-            if row.outcome == Outcome::New
-                && (!KEPT.contains(&row.id) || by_id.insert(row.id, at).is_some())
-            {
+            if row.outcome != Outcome::New {
+                continue;
+            }
+            if KEPT.contains(&row.id) && last != Some(row.id) {
+                last = Some(row.id);
+                by_id.push(at);
+            } else {
                 row.outcome = Outcome::NewId;
             }
         }
-        Self {
+        Plan {
             rows,
             by_principal,
             by_id,
         }
     }
+}
 
+impl Plan {
     /// Takes into account that an identity is here already; to be called with each, in any order.
     pub fn meet(&mut self, here: &Identity) {
+        let rows = &mut self.rows;
+        let id = |&at: &usize| rows.get(at).map(|row| row.id).cmp(&Some(here.id.0));
         // The principal is looked at last: a row that is here already needs no number.
-        if let Some(row) = self.by_id.get(&here.id.0).copied()
-            && let Some(row) = self.rows.get_mut(row)
+        if let Some(at) = find(&self.by_id, id)
+            && let Some(row) = rows.get_mut(at)
             && row.outcome == Outcome::New
         {
             row.outcome = Outcome::NewId;
         }
-        if let Some(row) = self.by_principal.get(&here.principal).copied()
-            && let Some(row) = self.rows.get_mut(row)
+        let wanted = (here.principal.name(), here.principal.realm());
+        let principal = |&at: &usize| rows.get(at).map(Planned::who).cmp(&Some(wanted));
+        if let Some(at) = find(&self.by_principal, principal)
+            && let Some(row) = rows.get_mut(at)
             && let Some(incoming) = row.incoming.take()
         {
             row.outcome = compare(here, &incoming.seed);
@@ -163,81 +143,115 @@ impl Plan {
         self.rows.iter().filter(out).count()
     }
 
-    /// Makes what the store takes: those that keep their number first, so that no new number is one that
-    /// is still to come. Registered when their table does not say: `now`.
-    pub fn identities(&self, now: UnixTime) -> Vec<ImportedIdentity> {
-        let (keep, renumber): (Vec<_>, Vec<_>) = self
-            .rows
-            .iter()
-            .partition(|row| row.outcome == Outcome::New);
-        let all = keep.into_iter().chain(renumber);
-        all.filter_map(|row| {
-            let incoming = row.incoming.as_ref()?;
-            Some(ImportedIdentity {
-                id: (row.outcome == Outcome::New).then_some(IdentityId(row.id)),
-                principal: incoming.principal.clone(),
-                seed: incoming.seed.clone(),
-                // The old server knew no others.
-                parameters: Parameters::default(),
-                state: incoming.state,
-                created: incoming.created.unwrap_or(now),
-                terms: Terms::default(),
-            })
-        })
-        .collect()
+    /// Takes out what the store takes: those that keep their number first, so that no new number is one that
+    /// is still to come. Registered when their table does not say: `now`. To be called once.
+    pub fn identities(&mut self, now: UnixTime) -> Vec<ImportedIdentity> {
+        let mut all = Vec::with_capacity(self.incoming());
+        for outcome in [Outcome::New, Outcome::NewId] {
+            for row in self.rows.iter_mut().filter(|row| row.outcome == outcome) {
+                let Some(incoming) = row.incoming.take() else {
+                    continue;
+                };
+                // It was looked at already.
+                let Ok(principal) = Principal::new(&row.name, &row.realm, usize::MAX) else {
+                    continue;
+                };
+                all.push(ImportedIdentity {
+                    id: (outcome == Outcome::New).then_some(IdentityId(row.id)),
+                    principal,
+                    seed: incoming.seed,
+                    // The old server knew no others.
+                    parameters: Parameters::default(),
+                    state: incoming.state,
+                    created: incoming.created.unwrap_or(now),
+                    terms: Terms::default(),
+                });
+            }
+        }
+        all
     }
 }
 
 impl Planned {
+    fn who(&self) -> (&str, &str) {
+        (&self.name, &self.realm)
+    }
+
     /// Says whether the row comes in.
     pub fn comes_in(&self) -> bool {
         matches!(self.outcome, Outcome::New | Outcome::NewId)
     }
 }
 
+/// Finds one of `places`, which are in the order of what `compare` looks at.
+fn find(places: &[usize], compare: impl FnMut(&usize) -> Ordering) -> Option<usize> {
+    let found = places.binary_search_by(compare).ok()?;
+    places.get(found).copied()
+}
+
 fn read(row: &Row, realms: &Realms, limit: usize) -> Planned {
-    let shown = |text: &Option<String>| text.as_deref().map_or("\u{fffd}", trim).to_owned();
-    let (name, realm) = (shown(&row.name), shown(&row.realm));
     let mut notes = Vec::new();
-    let incoming = incoming(row, &name, &realm, limit);
+    let incoming = incoming(row, limit);
+    let realm = row.realm.as_deref().unwrap_or_default();
     if let Ok(incoming) = &incoming {
-        if incoming.seed.strength() == Strength::Weak {
-            let bits = incoming.seed.as_bytes().len() * 8;
+        let bits = incoming.seed.as_bytes().len() * 8;
+        if bits < SHORT_BITS {
+            notes.push(Note::Short { bits });
+        } else if incoming.seed.strength() == Strength::Weak {
             notes.push(Note::Weak { bits });
         }
         if incoming.state == State::Disabled {
             notes.push(Note::Disabled);
         }
-        if is_untrimmed(row) {
-            notes.push(Note::Trimmed);
-        }
-        if realms.grant(&realm, Capability::Create) {
+        if realms.grant(realm, Capability::Create) {
             notes.push(Note::Reserved(Reserved::Admin));
-        } else if realms.grant(&realm, Capability::Verify) {
+        } else if realms.grant(realm, Capability::Verify) {
             notes.push(Note::Reserved(Reserved::Auth));
         }
     }
+    // One that cannot come in may be of any length.
+    let shown = match incoming {
+        Ok(_) => usize::MAX,
+        Err(_) => SHOWN,
+    };
+    let part = |text: &Option<String>| -> Box<str> {
+        let text = text.as_deref().unwrap_or("\u{fffd}");
+        let end = text.char_indices().nth(shown);
+        let kept = end.and_then(|(end, _)| text.get(..end));
+        kept.map_or_else(|| text.into(), |kept| format!("{kept}\u{2026}").into())
+    };
     let (outcome, incoming) = match incoming {
         Ok(incoming) => (Outcome::New, Some(incoming)),
         Err(reason) => (Outcome::LeftOut(reason), None),
     };
     Planned {
         id: row.id,
-        name,
-        realm,
+        name: part(&row.name),
+        realm: part(&row.realm),
         outcome,
         notes,
         incoming,
     }
 }
 
-fn incoming(row: &Row, name: &str, realm: &str, limit: usize) -> Result<Incoming, Reason> {
-    if row.name.is_none() || row.realm.is_none() {
+/// Returns what comes in of a row, as it stands there. The old server cut white space off what was sent, and
+/// compared it with the row as it was: one with white space at an end was nobody's, and trimmed it could be an
+/// admin's.
+fn incoming(row: &Row, limit: usize) -> Result<Incoming, Reason> {
+    let (Some(name), Some(realm)) = (&row.name, &row.realm) else {
         return Err(Reason::Encoding);
+    };
+    PrincipalRef::new(name, realm, limit).map_err(Reason::Principal)?;
+    let seed = Seed::from_base32(&row.seed).map_err(Reason::Seed)?;
+    if row.seed.contains([' ', '-']) {
+        return Err(Reason::SpacedSeed);
+    }
+    let bits = seed.as_bytes().len() * 8;
+    if bits < SEED_BITS {
+        return Err(Reason::ShortSeed { bits });
     }
     Ok(Incoming {
-        principal: Principal::new(name, realm, limit).map_err(Reason::Principal)?,
-        seed: Seed::from_base32(trim(&row.seed)).map_err(Reason::Seed)?,
+        seed,
         state: if row.active {
             State::Enabled
         } else {
@@ -247,40 +261,35 @@ fn incoming(row: &Row, name: &str, realm: &str, limit: usize) -> Result<Incoming
     })
 }
 
-fn is_untrimmed(row: &Row) -> bool {
-    let untrimmed = |text: &Option<String>| text.as_deref().is_some_and(|it| trim(it) != it);
-    untrimmed(&row.name) || untrimmed(&row.realm)
-}
-
-/// Leaves out all but one row of each principal; returns where those are.
-fn leave_duplicates_out(rows: &mut [Planned]) -> HashMap<Principal, usize> {
-    let mut first: HashMap<Principal, (bool, i64, usize)> = HashMap::new();
-    for (at, row) in rows.iter().enumerate() {
-        let Some(incoming) = &row.incoming else {
-            continue;
-        };
-        let rank = (row.notes.contains(&Note::Trimmed), row.id, at);
-        first
-            .entry(incoming.principal.clone())
-            .and_modify(|first| *first = rank.min(*first))
-            .or_insert(rank);
-    }
-    for (at, row) in rows.iter_mut().enumerate() {
-        let counts = row
-            .incoming
-            .as_ref()
-            .and_then(|incoming| first.get(&incoming.principal));
-        if let Some(&(_, of, first)) = counts
-            && first != at
-        {
+/// Leaves out all but the first row of each principal; returns where those are, in the order of principals.
+fn leave_duplicates_out(rows: &mut [Planned]) -> Vec<usize> {
+    let mut places: Vec<usize> = Vec::new();
+    places.extend((0..rows.len()).filter(|&at| rows.get(at).is_some_and(Planned::comes_in)));
+    // Stable: of rows of one principal the first stays the first.
+    places.sort_by(|&one, &other| {
+        rows.get(one)
+            .map(Planned::who)
+            .cmp(&rows.get(other).map(Planned::who))
+    });
+    let mut first: Option<usize> = None;
+    places.retain(|&at| {
+        let is_again = first.is_some_and(|first| {
+            rows.get(first).map(Planned::who) == rows.get(at).map(Planned::who)
+        });
+        if !is_again {
+            first = Some(at);
+            return true;
+        }
+        let of = first
+            .and_then(|first| rows.get(first))
+            .map_or(0, |row| row.id);
+        if let Some(row) = rows.get_mut(at) {
             row.outcome = Outcome::LeftOut(Reason::Duplicate { of });
             row.incoming = None;
         }
-    }
-    first
-        .into_iter()
-        .map(|(principal, (_, _, at))| (principal, at))
-        .collect()
+        false
+    });
+    places
 }
 
 fn compare(here: &Identity, seed: &Seed) -> Outcome {
@@ -289,35 +298,6 @@ fn compare(here: &Identity, seed: &Seed) -> Outcome {
         Outcome::Unchanged
     } else {
         Outcome::LeftOut(Reason::OtherSeed { here: here.id.0 })
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Principal(error) => error.fmt(f),
-            Self::Encoding => f.write_str("the name or the realm is not UTF-8"),
-            Self::Seed(error) => error.fmt(f),
-            Self::Duplicate { of } => write!(f, "the same name and realm as row {of}"),
-            Self::OtherSeed { here } => {
-                write!(
-                    f,
-                    "identity {here} here has that name and realm and another seed"
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Weak { bits } => write!(f, "weak seed of {bits} bits, rotate it"),
-            Self::Disabled => f.write_str("disabled, as is_active was off"),
-            Self::Trimmed => f.write_str("white space around it cut off"),
-            Self::Reserved(Reserved::Admin) => f.write_str("may administer identities"),
-            Self::Reserved(Reserved::Auth) => f.write_str("may verify tokens"),
-        }
     }
 }
 

@@ -1,24 +1,30 @@
 use std::net::IpAddr;
-use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
 
-use super::django::{ReadError, Row, TABLE, columns};
+use super::django::{ReadError, Row, TABLE, TEXT, columns};
+use super::reading::Rows;
 use crate::auth::UnixTime;
 use crate::tls;
 
-/// The longest that connecting, and then reading, may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Reads the rows of a server.
+/// Reads the rows of a server, on an event loop of its own.
 ///
 /// TLS is checked against the roots of the system wherever it is used: `sslmode=require` asks for it, and
 /// so does `prefer`, the default, unless the server is on this machine. A Unix socket never has it.
-pub(super) async fn read(config: &Config) -> Result<Vec<Row>, ReadError> {
+pub(super) fn read(config: &Config, rows: &mut Rows) -> Result<(), ReadError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ReadError::Start)?
+        .block_on(read_from(config, rows))
+}
+
+async fn read_from(config: &Config, rows: &mut Rows) -> Result<(), ReadError> {
     let mut config = config.clone();
     if config.get_password().is_none()
         && let Some(password) = std::env::var_os("PGPASSWORD")
@@ -27,7 +33,6 @@ pub(super) async fn read(config: &Config) -> Result<Vec<Row>, ReadError> {
     }
     config.application_name("realmgate import");
     let server = server_of(&config);
-    let late = || ReadError::Timeout(server.clone());
     let mode = config.get_ssl_mode();
     let wants_tls = match place(&config) {
         Place::Socket => false,
@@ -41,9 +46,7 @@ pub(super) async fn read(config: &Config) -> Result<Vec<Row>, ReadError> {
         config.ssl_mode(SslMode::Disable);
         connect(&config, NoTls, &server).await?
     };
-    tokio::time::timeout(PATIENCE, select(&mut client))
-        .await
-        .map_err(|_| late())?
+    select(&mut client, rows).await
 }
 
 async fn connect<T>(config: &Config, tls: T, server: &str) -> Result<Client, ReadError>
@@ -53,18 +56,19 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    let connected = tokio::time::timeout(PATIENCE, config.connect(tls)).await;
-    let connected = connected.map_err(|_| ReadError::Timeout(server.to_owned()))?;
-    let (client, connection) = connected.map_err(|source| ReadError::Connect {
-        server: server.to_owned(),
-        source,
-    })?;
+    let (client, connection) = config
+        .connect(tls)
+        .await
+        .map_err(|source| ReadError::Connect {
+            server: server.to_owned(),
+            source,
+        })?;
     // It ends with the client.
     tokio::spawn(connection);
     Ok(client)
 }
 
-async fn select(client: &mut Client) -> Result<Vec<Row>, ReadError> {
+async fn select(client: &mut Client, rows: &mut Rows) -> Result<(), ReadError> {
     let snapshot = client
         .build_transaction()
         .read_only(true)
@@ -79,37 +83,46 @@ async fn select(client: &mut Client) -> Result<Vec<Row>, ReadError> {
         )
         .await?;
     let present: Vec<String> = present.iter().map(|row| row.get(0)).collect();
+    let text = |name| format!("left({name}::text, {TEXT})");
     let columns = columns(
         &present,
-        "is_active",
-        "floor(EXTRACT(EPOCH FROM date_joined))::bigint",
+        [
+            ("id::bigint", ""),
+            (&text("name"), ""),
+            (&text("realm"), ""),
+            (&text("seed"), ""),
+            ("is_active", "NULL::boolean"),
+            (
+                "floor(EXTRACT(EPOCH FROM date_joined))::bigint",
+                "NULL::bigint",
+            ),
+        ],
     )?;
-    let columns =
-        columns
-            .replacen("id,", "id::bigint,", 1)
-            .replacen(" NULL,", " NULL::boolean,", 1);
-    let columns = match columns.strip_suffix(" NULL") {
-        Some(start) => format!("{start} NULL::bigint"),
-        None => columns,
-    };
-    let rows = snapshot
-        .query(&format!("SELECT {columns} FROM {TABLE} ORDER BY id"), &[])
+    let none: [&str; 0] = [];
+    let found = snapshot
+        .query_raw(&format!("SELECT {columns} FROM {TABLE}"), none)
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Row {
-                id: row.try_get(0)?,
-                name: row.try_get(1)?,
-                realm: row.try_get(2)?,
-                seed: Zeroizing::new(row.try_get::<_, Option<String>>(3)?.unwrap_or_default()),
-                active: row.try_get::<_, Option<bool>>(4)?.unwrap_or(true),
-                created: row
-                    .try_get::<_, Option<i64>>(5)?
-                    .and_then(|secs| u64::try_from(secs).ok())
-                    .map(UnixTime::from_secs),
-            })
-        })
-        .collect()
+    let mut found = std::pin::pin!(found);
+    while let Some(row) = found.try_next().await? {
+        if !rows.push(read_row(&row)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn read_row(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
+    Ok(Row {
+        id: row.try_get(0)?,
+        name: row.try_get(1)?,
+        realm: row.try_get(2)?,
+        seed: Zeroizing::new(row.try_get::<_, Option<String>>(3)?.unwrap_or_default()),
+        active: row.try_get::<_, Option<bool>>(4)?.unwrap_or(true),
+        created: row
+            .try_get::<_, Option<i64>>(5)?
+            .and_then(|secs| u64::try_from(secs).ok())
+            .map(UnixTime::from_secs),
+    })
 }
 
 fn server_of(config: &Config) -> String {

@@ -1,7 +1,7 @@
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::auth::{NAME_CHARS, Totp, Usage};
+use crate::auth::{NAME_CHARS, PrincipalError, SeedError, Totp, Usage};
 
 const SEED: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 const OTHER: &str = "PZKBPTHDGSLZBKIZPZKBPTHDGSLZBKIZ";
@@ -37,7 +37,10 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
 }
 
 fn plan(rows: &[Row], here: &[Identity]) -> Plan {
-    let mut plan = Plan::new(rows, &Realms::default(), NAME_CHARS);
+    let realms = Realms::default();
+    let mut draft = Draft::new(&realms, NAME_CHARS);
+    rows.iter().for_each(|row| draft.add(row));
+    let mut plan = draft.finish();
     here.iter().for_each(|identity| plan.meet(identity));
     plan
 }
@@ -53,9 +56,9 @@ fn left_out(reason: Reason) -> Outcome {
 
 #[test]
 fn row_that_is_not_here_comes_in_under_its_number() {
-    let plan = plan(&[row(7, "n")], &[here(8, "m", SEED)]);
-    let taken = plan.identities(NOW);
+    let mut plan = plan(&[row(7, "n")], &[here(8, "m", SEED)]);
     assert_eq!((plan.incoming(), plan.left_out()), (1, 0));
+    let taken = plan.identities(NOW);
     assert_eq!(taken[0].id, Some(IdentityId(7)));
     assert_eq!(taken[0].parameters, Parameters::default());
     assert_eq!(taken[0].created, NOW);
@@ -109,23 +112,48 @@ fn seed_here_that_does_not_open_is_not_replaced() {
 }
 
 #[test]
-fn duplicate_that_needs_no_trimming_counts() {
-    let of = 2;
-    assert_eq!(
-        outcomes(&[row(1, " n"), row(2, "n"), row(3, "n ")], &[]),
-        [
-            left_out(Reason::Duplicate { of }),
-            Outcome::New,
-            left_out(Reason::Duplicate { of })
-        ]
-    );
+fn row_that_trimming_would_change_stays_out() {
+    let spaces = [" ", "\t", "\n", "\u{a0}", "\u{1c}", "\u{3000}"];
+    let rows: Vec<Row> = spaces
+        .iter()
+        .flat_map(|space| [format!("{space}n"), format!("n{space}")])
+        .map(|name| row(1, &name))
+        .collect();
+    for row in rows {
+        let mut other = row.clone();
+        (other.name, other.realm) = (other.realm, other.name);
+        use PrincipalError::Untrimmed;
+        assert_eq!(
+            outcomes(&[row, other], &[]),
+            ["name", "realm"].map(|part| left_out(Reason::Principal(Untrimmed(part))))
+        );
+    }
 }
 
 #[test]
-fn lowest_number_counts_where_all_duplicates_need_trimming() {
+fn untrimmed_realm_makes_no_admin() {
+    let mut untrimmed = row(1, "n");
+    untrimmed.realm = Some(" ungleich-admin".to_owned());
+    let mut plan = plan(&[untrimmed], &[]);
+    assert_eq!(plan.rows()[0].notes, []);
+    assert!(plan.identities(NOW).is_empty());
+}
+
+#[test]
+fn untrimmed_row_does_not_keep_the_other_out() {
+    let outcomes = outcomes(&[row(1, " n"), row(2, "n")], &[]);
+    assert_eq!(outcomes[1], Outcome::New);
+}
+
+#[test]
+fn first_of_two_rows_with_the_same_name_and_realm_counts() {
     assert_eq!(
-        outcomes(&[row(3, " n"), row(2, "n ")], &[]),
-        [left_out(Reason::Duplicate { of: 2 }), Outcome::New]
+        outcomes(&[row(3, "n"), row(2, "n"), row(4, "m")], &[]),
+        [
+            Outcome::New,
+            left_out(Reason::Duplicate { of: 2 }),
+            Outcome::New
+        ]
     );
 }
 
@@ -134,9 +162,51 @@ fn duplicate_with_a_broken_seed_does_not_keep_the_other_out() {
     let mut broken = row(1, "n");
     broken.seed = Zeroizing::new("1".to_owned());
     assert_eq!(
-        outcomes(&[broken, row(2, " n")], &[]),
+        outcomes(&[broken, row(2, "n")], &[]),
         [left_out(Reason::Seed(SeedError::NotBase32)), Outcome::New]
     );
+}
+
+#[test]
+fn seed_that_the_old_server_could_not_read_stays_out() {
+    for seed in [
+        "JBSW Y3DP EHPK 3PXP",
+        "JBSW-Y3DP-EHPK-3PXP",
+        " JBSWY3DPEHPK3PXP",
+    ] {
+        let mut spaced = row(1, "n");
+        spaced.seed = Zeroizing::new(seed.to_owned());
+        assert_eq!(
+            outcomes(&[spaced], &[]),
+            [left_out(Reason::SpacedSeed)],
+            "{seed}"
+        );
+    }
+}
+
+#[test]
+fn seed_below_40_bits_stays_out_and_below_80_is_to_be_rotated_at_once() {
+    let of = |bytes: usize| {
+        let mut short = row(1, "n");
+        let seed = Seed::from_bytes(&vec![7; bytes]).unwrap();
+        short.seed = Zeroizing::new(seed.to_base32().to_string());
+        let plan = plan(&[short], &[]);
+        let planned = plan.rows()[0].clone();
+        (planned.outcome, planned.notes)
+    };
+    assert_eq!(of(1), (left_out(Reason::ShortSeed { bits: 8 }), vec![]));
+    assert_eq!(of(4), (left_out(Reason::ShortSeed { bits: 32 }), vec![]));
+    assert_eq!(of(5), (Outcome::New, vec![Note::Short { bits: 40 }]));
+    assert_eq!(of(9), (Outcome::New, vec![Note::Short { bits: 72 }]));
+    assert_eq!(of(10), (Outcome::New, vec![Note::Weak { bits: 80 }]));
+    assert_eq!(of(15), (Outcome::New, vec![Note::Weak { bits: 120 }]));
+    assert_eq!(of(16), (Outcome::New, vec![]));
+}
+
+#[test]
+fn name_that_cannot_be_one_is_kept_in_part() {
+    let plan = plan(&[row(1, &"é".repeat(5000))], &[]);
+    assert_eq!(plan.rows()[0].name.chars().count(), 129);
 }
 
 #[test]
@@ -176,7 +246,7 @@ fn state_and_date_are_taken_over() {
     let mut off = row(1, "n");
     off.active = false;
     off.created = Some(UnixTime::from_secs(5));
-    let plan = plan(&[off], &[]);
+    let mut plan = plan(&[off], &[]);
     assert_eq!(plan.rows()[0].notes, [Note::Disabled]);
     let taken = plan.identities(NOW);
     assert_eq!(taken[0].state, State::Disabled);
@@ -196,13 +266,10 @@ fn seed_below_128_bits_is_told() {
 fn reserved_realms_are_told() {
     let [mut admin, mut auth] = [row(1, "n"), row(2, "n")];
     admin.realm = Some("ungleich-admin".to_owned());
-    auth.realm = Some(" ungleich-auth".to_owned());
+    auth.realm = Some("ungleich-auth".to_owned());
     let plan = plan(&[admin, auth], &[]);
     assert_eq!(plan.rows()[0].notes, [Note::Reserved(Reserved::Admin)]);
-    assert_eq!(
-        plan.rows()[1].notes,
-        [Note::Trimmed, Note::Reserved(Reserved::Auth)]
-    );
+    assert_eq!(plan.rows()[1].notes, [Note::Reserved(Reserved::Auth)]);
 }
 
 #[test]

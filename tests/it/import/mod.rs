@@ -160,6 +160,10 @@ fn rows_that_cannot_come_in_are_named_with_the_reason() {
             (9, "weak", "r", "pzkbpthdgslzbkiz"),
             (10, "root", "ungleich-admin", SEED),
             (11, "  ", "r", SEED),
+            (12, "root", " ungleich-admin", SEED),
+            (13, "tiny", "r", "AA"),
+            (14, "short", "r", "JBSWY3DP"),
+            (15, "spaced", "r", "JBSW Y3DP EHPK 3PXP JBSW Y3DP"),
         ],
     );
     let report = report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
@@ -170,9 +174,9 @@ fn rows_that_cannot_come_in_are_named_with_the_reason() {
             .as_str()
             .map_or_else(|| row["notes"].clone(), Value::from)
     };
-    assert_eq!(of(1), "the same name and realm as row 2");
+    assert_eq!(of(1), "the name begins or ends with white space");
     assert_eq!(of(2), json!([]));
-    assert_eq!(of(3), "the same name and realm as row 2");
+    assert_eq!(of(3), "the name begins or ends with white space");
     assert_eq!(
         of(4),
         "the name has 129 characters, at most 128 are allowed"
@@ -186,10 +190,46 @@ fn rows_that_cannot_come_in_are_named_with_the_reason() {
     assert_eq!(of(8), "the name holds a NUL character");
     assert_eq!(of(9), json!(["weak seed of 80 bits, rotate it"]));
     assert_eq!(of(10), json!(["may administer identities"]));
-    assert_eq!(of(11), "the name is empty");
-    assert_eq!(report["incoming"], 4);
-    assert_eq!(report["left_out"], 7);
-    assert_eq!(identities(&gate).len(), 4);
+    assert_eq!(of(11), "the name begins or ends with white space");
+    assert_eq!(of(12), "the realm begins or ends with white space");
+    assert_eq!(of(13), "a seed of 8 bits, which a single token gives away");
+    assert_eq!(
+        of(14),
+        json!(["seed of 40 bits, which a few tokens give away: rotate it now"])
+    );
+    assert_eq!(
+        of(15),
+        "the seed has spaces or hyphens in it, with which the old server could not use it"
+    );
+    assert_eq!(report["incoming"], 5);
+    assert_eq!(report["left_out"], 10);
+    assert_eq!(identities(&gate).len(), 5);
+}
+
+/// The old server cut the white space off what was sent, so nobody could ever be `' ungleich-admin'`.
+#[test]
+fn row_of_an_untrimmed_admin_realm_makes_no_admin() {
+    let gate = Gate::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let path = django(
+        folder.path(),
+        &[
+            (1, "root", " ungleich-admin", SEED),
+            (2, "root", "ungleich-admin\t", SEED),
+            (3, "auth", "\u{a0}ungleich-auth", SEED),
+        ],
+    );
+    report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
+    assert_eq!(identities(&gate), [] as [Value; 0]);
+    for realm in ["ungleich-admin", " ungleich-admin"] {
+        let root = Caller {
+            name: "root".into(),
+            realm: realm.into(),
+            seed: SEED.into(),
+        };
+        let list = get(gate.service, "/ungleichotp/", &root.fields());
+        assert_eq!(list.status, 403, "{realm:?}");
+    }
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::slice::from_ref;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::{SEED, django};
-use crate::harness::{realmgate, stderr, stdout};
+use crate::harness::{PATIENCE, realmgate, stderr, stdout};
 
 /// Runs a look at a file in its folder and returns what is printed.
 fn look(path: &Path, store: &Path) -> String {
@@ -136,4 +138,105 @@ fn database_that_is_none_of_ungleich_otp_is_told_exactly() {
         assert!(error.contains(message), "{error}");
         assert!(!error.contains("geheim"), "{error}");
     }
+}
+
+/// Runs a look and says how it ended, in what time, and what it said.
+fn ended(path: &Path, more: &[&str]) -> (i32, Duration, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    let output = realmgate(&["import", "django", path.to_str().unwrap()])
+        .args(more)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let code = output.status.code().unwrap();
+    (code, began.elapsed(), stderr(&output))
+}
+
+#[test]
+fn view_that_never_ends_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+    let columns = "i AS id, 'n' || i AS name, 'r' AS realm, 'AAAAAAAAAAAAAAAA' AS seed";
+    for (name, select, code, says) in [
+        (
+            "rows",
+            format!("{numbers} SELECT {columns} FROM n"),
+            2,
+            "more than 1000000 rows",
+        ),
+        (
+            "none",
+            format!("{numbers} SELECT {columns} FROM n WHERE i < 0"),
+            3,
+            "was not read within 2s",
+        ),
+        // Either runs first into its bound.
+        (
+            "sorted",
+            format!("{numbers} SELECT {columns} FROM n ORDER BY 2"),
+            2,
+            "out of memory",
+        ),
+        (
+            "wide",
+            format!(
+                "{numbers} SELECT i AS id, zeroblob(900000000) AS name, 'r' AS realm, '' AS seed FROM n"
+            ),
+            2,
+            "string or blob too big",
+        ),
+    ] {
+        let path = folder.path().join(name);
+        let database = Connection::open(&path).unwrap();
+        database
+            .execute_batch(&format!("CREATE VIEW otpauth_otpseed AS {select}"))
+            .unwrap();
+        let timeout = if code == 3 { "2" } else { "60" };
+        let (ended, took, text) = ended(&path, &["--timeout", timeout]);
+        assert_eq!(ended, code, "{name}: {text}");
+        assert!(text.contains(says), "{name}: {text}");
+        assert!(took < 3 * PATIENCE, "{name}: {took:?}");
+    }
+}
+
+#[test]
+fn pipe_in_the_place_of_the_file_or_beside_it_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = django(folder.path(), &[(1, "n", "r", SEED)]);
+    let pipe = |end: &str| {
+        let pipe = format!("{}{end}", path.display());
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        pipe
+    };
+    for end in ["-journal", "-wal", "-shm", ".pipe"] {
+        let pipe = pipe(end);
+        let asked = if end == ".pipe" {
+            Path::new(&pipe)
+        } else {
+            &path
+        };
+        let (code, took, text) = ended(asked, &[]);
+        assert_eq!(code, 2, "{end}: {text}");
+        assert!(
+            text.contains(&format!("{pipe}: is no regular file")),
+            "{text}"
+        );
+        assert!(took < PATIENCE, "{end}: {took:?}");
+        fs::remove_file(pipe).unwrap();
+    }
+    let (code, _, text) = ended(&path, &[]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn more_rows_than_allowed_are_told_and_as_many_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [(1, "a", "r", SEED), (2, "b", "r", SEED)];
+    let path = django(folder.path(), &rows);
+    let (code, _, text) = ended(&path, &["--max-rows", "1"]);
+    assert_eq!(code, 2);
+    assert!(text.contains("the table has more than 1 rows"), "{text}");
+    assert_eq!(ended(&path, &["--max-rows", "2"]).0, 0);
 }
