@@ -37,6 +37,7 @@ mod reload;
 mod replace;
 mod rest;
 mod sealing;
+mod servers;
 mod shape;
 mod store;
 mod systemd;

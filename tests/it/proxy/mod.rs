@@ -6,7 +6,7 @@ mod grpc;
 mod headers;
 mod health;
 mod http2;
-mod reserved;
+pub(crate) mod reserved;
 mod rewrite;
 mod silence;
 mod streaming;

@@ -11,7 +11,7 @@ use crate::harness::{Caller, Gate, Upstream, field, get, raw, routes};
 const PLANTED: &str = "planted";
 
 /// Returns every name of the lists in several spellings, without the framing that HTTP itself has.
-fn spellings() -> Vec<String> {
+pub(crate) fn spellings() -> Vec<String> {
     let families = SERVER_VARIABLE_FAMILIES.map(|family| format!("{family}x"));
     let variables = SERVER_VARIABLES.iter().map(|name| (*name).to_owned());
     let variables = variables.chain(families).filter(|name| name.contains('-'));
