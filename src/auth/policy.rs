@@ -44,6 +44,20 @@ impl Policy {
         }
     }
 
+    /// Says whether another policy is known to admit everybody whom this one admits.
+    pub fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Anyone) => true,
+            (Self::Anyone, _) => false,
+            (_, Self::Authenticated) => true,
+            (Self::Allow(rules), Self::Allow(others)) => rules
+                .iter()
+                .all(|rule| others.iter().any(|other| rule.is_within(other))),
+            (Self::Both(one, two), other) => one.is_within(other) || two.is_within(other),
+            (one, other) => one == other,
+        }
+    }
+
     /// Returns the policy that admits whom both admit: narrower than, or as wide as, the narrower one.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -55,6 +69,10 @@ impl Policy {
 }
 
 impl Rule {
+    fn is_within(&self, other: &Self) -> bool {
+        self.realm == other.realm && (other.name.is_none() || self.name == other.name)
+    }
+
     fn fits(&self, who: PrincipalRef<'_>) -> bool {
         *self.realm == *who.realm() && self.name.as_deref().is_none_or(|name| name == who.name())
     }
@@ -110,6 +128,35 @@ mod tests {
         assert_eq!(Policy::Anyone.and(ops()), ops());
         assert_eq!(ops().and(Policy::Anyone), ops());
         assert!(!admits(&Policy::Authenticated.and(ops()), "bob", "dev"));
+    }
+
+    #[test]
+    fn policy_is_within_those_that_admit_as_many_or_more() {
+        let allow = |rules: &[Rule]| Policy::Allow(rules.to_vec());
+        let alice = allow(&[rule("ops", Some("alice"))]);
+        let ops = allow(&[rule("ops", None)]);
+        let two = allow(&[rule("ops", Some("alice")), rule("dev", None)]);
+        let both = ops.clone().and(two.clone());
+        let capable = Policy::Capable(Capability::Verify);
+        for (one, other, expected) in [
+            (&Policy::Anyone, &Policy::Anyone, true),
+            (&Policy::Anyone, &Policy::Authenticated, false),
+            (&Policy::Authenticated, &Policy::Anyone, true),
+            (&Policy::Authenticated, &ops, false),
+            (&ops, &Policy::Authenticated, true),
+            (&alice, &ops, true),
+            (&ops, &alice, false),
+            (&alice, &alice, true),
+            (&two, &ops, false),
+            (&alice, &two, true),
+            (&ops, &two, false),
+            (&both, &ops, true),
+            (&capable, &capable, true),
+            (&capable, &ops, false),
+            (&allow(&[]), &alice, true),
+        ] {
+            assert_eq!(one.is_within(other), expected, "{one:?} {other:?}");
+        }
     }
 
     #[test]

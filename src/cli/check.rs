@@ -24,7 +24,12 @@ pub(super) fn run(config: Option<&Path>, output: Output) -> Result<(), CliError>
 /// Returns what is allowed and probably not meant.
 fn warnings(config: &Config) -> Vec<String> {
     let metrics = config.metrics.and_then(exposed);
-    metrics.into_iter().map(str::to_owned).collect()
+    let routes = config.warnings();
+    metrics
+        .into_iter()
+        .map(str::to_owned)
+        .chain(routes)
+        .collect()
 }
 
 /// Returns a warning for a metrics listener that other machines reach.
@@ -93,11 +98,12 @@ fn text(config: &Config, from: &str) -> String {
     for route in &config.routes {
         let _ = writeln!(
             text,
-            "  {}: {} {}{} → {}: {}",
+            "  {}: {} {}{}{} → {}: {}",
             route.name,
             methods(route),
             route.host.as_deref().unwrap_or("any host"),
             route.path.as_deref().unwrap_or("/"),
+            spellings(route),
             upstream(config, route),
             policy(&route.policy),
         );
@@ -116,6 +122,8 @@ fn json(config: &Config) -> serde_json::Value {
                 "host": route.host,
                 "path": route.path,
                 "methods": route.methods.as_ref().map(|_| methods(route)),
+                "ignore_case": route.ignore_case,
+                "ignore_suffix": route.ignore_suffix,
                 "policy": policy(&route.policy),
                 "upstream": upstream(config, route),
             })
@@ -132,6 +140,7 @@ fn json(config: &Config) -> serde_json::Value {
         "key_file": config.store.key.path(),
         "window": config.totp.window,
         "routes": routes,
+        "warnings": warnings(config),
     })
 }
 
@@ -142,6 +151,15 @@ pub(super) fn methods(route: &Route) -> String {
             let names: Vec<_> = methods.iter().map(http::Method::as_str).collect();
             names.join(" ")
         }
+    }
+}
+
+fn spellings(route: &Route) -> &'static str {
+    match (route.ignore_case, route.ignore_suffix) {
+        (false, false) => "",
+        (true, false) => " in any case",
+        (false, true) => " with any suffix",
+        (true, true) => " in any case, with any suffix",
     }
 }
 

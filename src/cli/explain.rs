@@ -235,12 +235,21 @@ impl Account<'_> {
         if let Some(path) = &explanation.path {
             let _ = writeln!(text, "path decided on: {path}");
         }
+        if let Some((reading, route)) = &explanation.other {
+            let route = route.map_or_else(|| "no route".to_owned(), |name| format!("route {name}"));
+            let _ = writeln!(
+                text,
+                "some servers read it as {reading}, which falls under {route}"
+            );
+        }
         if explanation.is_own {
             text.push_str("realmgate answers this itself at the proxy's listener\n");
         }
         for (route, misfits) in &explanation.tried {
             let is_it = explanation.route.is_some_and(|it| it.name == route.name);
-            let why = if is_it {
+            let why = if is_it && explanation.other.is_some() {
+                "fits the path as it stands".to_owned()
+            } else if is_it {
                 format!("decides: {}", check::policy(&route.policy))
             } else {
                 let whys: Vec<_> = misfits.iter().map(|it| because(*it, route)).collect();
@@ -311,6 +320,8 @@ impl Account<'_> {
         let foresight = self.foresight.as_ref();
         json!({
             "path": explanation.path,
+            "other_path": explanation.other.as_ref().map(|(path, _)| path),
+            "other_route": explanation.other.as_ref().and_then(|(_, route)| *route),
             "routes": routes,
             "route": explanation.route.map(|route| &route.name),
             "policy": self.policy().map(check::policy),

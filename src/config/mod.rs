@@ -19,6 +19,7 @@ mod source;
 mod throttle;
 mod tls;
 mod upstream;
+mod warning;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -262,6 +263,12 @@ pub struct Route {
     pub allow_double_slash: bool,
     /// Whether `%2f` may stand in a path; false unless configured.
     pub allow_encoded_slash: bool,
+    /// Whether the path matches in any case; false unless configured.
+    pub ignore_case: bool,
+    /// Whether the path matches with a suffix such as `.json` as well; false unless configured.
+    pub ignore_suffix: bool,
+    /// Which of these two keys the file does not set.
+    pub unsaid: Vec<&'static str>,
     /// What it changes; nothing unless configured.
     pub rewrite: Rewrite,
 }
@@ -296,6 +303,11 @@ pub struct HeaderRules {
 }
 
 impl Config {
+    /// Returns what the writer of the file may not have meant, for people.
+    pub fn warnings(&self) -> Vec<String> {
+        warning::warnings(&self.routes)
+    }
+
     /// Reads a file, or takes the defaults if there is none, and lets the variables
     /// `REALMGATE_<SECTION>_<KEY>` of the environment override single keys.
     ///

@@ -144,6 +144,8 @@ tables! {
         body_bytes: i64,
         allow_double_slash: bool,
         allow_encoded_slash: bool,
+        ignore_case: bool,
+        ignore_suffix: bool,
         strip_prefix: bool,
         upstream_host: String,
         alias_headers: List,

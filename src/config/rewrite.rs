@@ -70,11 +70,10 @@ fn prefix(
     let path = raw.path.as_ref().map(|path| path.get_ref().as_str());
     let prefix = path.unwrap_or_default().trim_end_matches('/');
     match HeaderValue::from_str(prefix) {
-        // Path parameters do not count where routes are matched, so there is no telling where such a
-        // prefix ends.
-        Ok(value) if !prefix.is_empty() && !prefix.contains(';') => Ok(value),
+        // A suffix belongs to the segment that would be taken off, and the upstream needs it.
+        Ok(value) if !prefix.is_empty() && !flag(raw.ignore_suffix.as_ref()) => Ok(value),
         _ => {
-            let expected = "a path beside it, other than \"/\" and without \";\"";
+            let expected = "a path beside it other than \"/\", and no ignore_suffix";
             Err(source.refuse(&format!("{route}.strip_prefix"), strip, expected))
         }
     }

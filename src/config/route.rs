@@ -157,6 +157,15 @@ impl One<'_> {
             },
             allow_double_slash: flag(table.allow_double_slash.as_ref()),
             allow_encoded_slash: flag(table.allow_encoded_slash.as_ref()),
+            ignore_case: flag(table.ignore_case.as_ref()),
+            ignore_suffix: flag(table.ignore_suffix.as_ref()),
+            unsaid: [
+                ("ignore_case", &table.ignore_case),
+                ("ignore_suffix", &table.ignore_suffix),
+            ]
+            .into_iter()
+            .filter_map(|(key, raw)| raw.is_none().then_some(key))
+            .collect(),
             rewrite: rewrite(
                 self.source,
                 self.credential,
@@ -180,14 +189,16 @@ impl One<'_> {
         let path = raw.get_ref();
         let is_plain = path
             .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !b"%?#\\".contains(&byte));
+            .all(|byte| byte.is_ascii_graphic() && !b"%;?#\\".contains(&byte));
+        // No two servers read such a path differently: otherwise every request for it would be rejected.
         let is_canonical = path.starts_with('/')
             && !path.contains("//")
-            && !path.split('/').any(|segment| matches!(segment, "." | ".."));
+            && !path.contains(":$")
+            && !path.split('/').any(|segment| segment.ends_with('.'));
         if is_plain && is_canonical {
             return Ok(path.clone());
         }
-        let expected = r#"a path such as "/api/": visible ASCII from "/" on, no "//", no "." or ".." segment, none of % ? # \"#;
+        let expected = r#"a path such as "/api/": visible ASCII from "/" on, no "//", no ":$", no segment that ends with ".", none of % ; ? # \"#;
         Err(self.refuse("path", raw, expected))
     }
 
@@ -203,6 +214,10 @@ impl One<'_> {
             if !methods.contains(&method) {
                 methods.push(method);
             }
+        }
+        // Whoever may GET may ask for the header alone (RFC 9110 §9.3.2).
+        if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
+            methods.push(Method::HEAD);
         }
         if methods.is_empty() {
             return Err(self.refuse("methods", raw, r#"at least one method such as "GET""#));

@@ -12,6 +12,7 @@ mod route;
 mod section;
 mod source;
 mod upstream;
+mod warning;
 
 fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let env = env.iter().map(|(name, value)| (name.into(), value.into()));

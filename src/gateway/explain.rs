@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use super::answer::Answer;
 use super::endpoints::is_public;
 use super::refusal::Refusal;
-use super::route::{Question, RouteTable};
+use super::route::{Question, RouteTable, Unrouted};
 use super::target::{Target, host_of};
 use crate::auth::Denial;
 use crate::config::{Config, Route};
@@ -26,8 +26,11 @@ pub struct Inquiry<'a> {
 /// Where a request would go, before anybody looks at its credential.
 #[derive(Debug)]
 pub struct Explanation<'a> {
-    /// The path that is decided on: decoded, without its parameters. None if it can be read in two ways.
+    /// The path with everything decoded and dropped that some server decodes or drops. None if it is rejected
+    /// whatever the routes are.
     pub path: Option<String>,
+    /// Another reading of the path for which another route comes first, or none, with the name of that route.
+    pub other: Option<(String, Option<&'a str>)>,
     /// The routes that were tried, in their order, with why they do not fit; the last one decides if `route`
     /// names it.
     pub tried: Vec<(&'a Route, Vec<Misfit>)>,
@@ -82,6 +85,7 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
     let raw = inquiry.target.split('?').next().unwrap_or_default();
     let mut explanation = Explanation {
         path: None,
+        other: None,
         tried: Vec::new(),
         route: None,
         refused: None,
@@ -112,23 +116,29 @@ fn find<'a>(
     let method = Method::from_bytes(inquiry.method.as_bytes()).map_err(|_| Refusal::Method)?;
     Refusal::of_method(&method)?;
     let target = Target::read(raw.as_bytes())?;
-    explanation.path = Some(shown(&target.without_parameters()));
+    explanation.path = Some(shown(target.plain()));
     let question = Question {
         host,
         target: &target,
         method: &method,
     };
     let table = RouteTable::new(&config.routes);
-    let found = table.find(&question);
-    let tried = found.map_or(config.routes.len(), |(place, _)| place + 1);
+    let place = |path: &[u8]| table.at(&question, path).map(|(place, _)| place);
+    let first = place(target.literal());
+    let tried = first.map_or(config.routes.len(), |place| place + 1);
     for route in config.routes.iter().take(tried) {
         explanation.tried.push((route, misfits(route, &question)));
     }
-    let (place, route) = found.ok_or(Refusal::NoRoute)?;
-    explanation.route = config.routes.get(place);
-    if !route.takes(&target) {
-        return Err(Refusal::Slashes);
+    explanation.route = first.and_then(|place| config.routes.get(place));
+    let found = table.find(&question);
+    if let Err(Unrouted::Readings) = found {
+        let other = target.readings().find(|reading| place(reading) != first);
+        explanation.other = other.map(|reading| {
+            let route = place(reading).and_then(|place| config.routes.get(place));
+            (shown(reading), route.map(|route| &*route.name))
+        });
     }
+    let route = found?.route;
     let below = route.below_prefix(raw.as_bytes());
     let query = inquiry.target.strip_prefix(raw).unwrap_or_default();
     let path = below.map_or(raw.into(), String::from_utf8_lossy);
@@ -138,7 +148,10 @@ fn find<'a>(
 
 /// Asks the route table about each criterion of a route by itself.
 fn misfits(route: &Route, question: &Question<'_>) -> Vec<Misfit> {
-    let fits = |alone: Route| RouteTable::new(&[alone]).find(question).is_some();
+    let fits = |alone: Route| {
+        let table = RouteTable::new(&[alone]);
+        table.at(question, question.target.literal()).is_some()
+    };
     let bare = Route {
         host: None,
         path: None,
@@ -157,6 +170,8 @@ fn misfits(route: &Route, question: &Question<'_>) -> Vec<Misfit> {
             Misfit::Path,
             Route {
                 path: route.path.clone(),
+                ignore_case: route.ignore_case,
+                ignore_suffix: route.ignore_suffix,
                 ..bare.clone()
             },
         ),

@@ -34,21 +34,28 @@ pub fn target(data: &[u8]) {
     }
 }
 
-/// Sees that every server that is known reads a path alike.
+/// Sees that a path hides nothing from a server that decodes it, however often.
 pub(super) fn assert_plain(raw: &[u8], target: &Target<'_>) {
-    assert!(target.path.starts_with(b"/"));
-    // What a server may make of it that decodes everything and drops path parameters.
-    let decoded: Vec<u8> = percent_decode(raw).collect();
-    assert!(
-        !decoded
-            .iter()
-            .any(|&byte| matches!(byte, b'\\' | 0..=0x1f | 0x7f)),
-        "a control character or backslash in {raw:?}"
-    );
-    for segment in decoded.split(|&byte| byte == b'/') {
-        let plain = segment.split(|&byte| byte == b';').next();
-        let is_dots = matches!(plain, Some(b"." | b".."));
-        assert!(!is_dots, "a dot segment in {raw:?}");
+    assert!(target.literal() == raw && raw.starts_with(b"/"));
+    let mut text = raw.to_vec();
+    loop {
+        for segment in text.split(|&byte| byte == b'/') {
+            let plain = segment.split(|&byte| byte == b';').next();
+            let is_dots = matches!(plain, Some(b"." | b".."));
+            assert!(!is_dots, "a dot segment in {raw:?}");
+            assert!(!segment.starts_with(b";"), "only a parameter in {raw:?}");
+        }
+        assert!(
+            !text
+                .iter()
+                .any(|&byte| matches!(byte, b'\\' | 0..=0x1f | 0x7f)),
+            "a control character or backslash in {raw:?}"
+        );
+        let decoded: Vec<u8> = percent_decode(&text).collect();
+        if decoded == text {
+            break;
+        }
+        text = decoded;
     }
     let holds = |what: &[u8]| {
         raw.windows(what.len())
@@ -56,12 +63,26 @@ pub(super) fn assert_plain(raw: &[u8], target: &Target<'_>) {
     };
     assert_eq!(target.encoded_slash, holds(b"%2f"));
     assert_eq!(target.double_slash, holds(b"//"));
-    // What is decided on is what is there, segment by segment.
-    let plain = target.without_parameters();
-    let segments = |path: &[u8]| path.split(|&byte| byte == b'/').count();
-    assert_eq!(segments(&plain), segments(&target.path));
-    assert!(!plain.contains(&b';'), "parameters in {raw:?}");
-    assert!(target.path.contains(&b';') || plain == target.path);
+    // Where every server reads the path as it stands, nothing in it could be read otherwise.
+    let is_odd = holds(b"%") || holds(b";") || holds(b"//") || holds(b"./") || raw.ends_with(b".");
+    assert_eq!(target.readings().count() > 0, is_odd, "{raw:?}");
+    for reading in target.readings() {
+        assert!(
+            reading.starts_with(b"/") && !reading.contains(&b';'),
+            "{raw:?}"
+        );
+        let mut segments = reading.split(|&byte| byte == b'/').skip(1);
+        assert!(
+            reading == b"/" || segments.all(|it| !it.is_empty()),
+            "{raw:?}"
+        );
+    }
+    assert!(
+        target
+            .readings()
+            .next()
+            .is_none_or(|it| it == target.plain())
+    );
 }
 
 /// Takes off a request what an upstream must not get.

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use thiserror::Error;
 
 use super::answer::Answer;
-use super::route::Route;
+use super::route::{Route, Unrouted};
 use super::target::{Ambiguity, is_plain_method};
 use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Refused, Tally};
 
@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     Path(#[from] Ambiguity),
     #[error("the route does not take a path with such slashes")]
     Slashes,
+    #[error("servers that read the path in different ways find different routes for it")]
+    Readings,
     #[error("no route fits the request")]
     NoRoute,
     #[error("the body is longer than the route's body_bytes")]
@@ -77,7 +79,7 @@ impl Refusal {
             Self::Host => "bad_host",
             Self::Method => "bad_method",
             Self::Trace => "trace",
-            Self::Path(_) => "ambiguous_path",
+            Self::Path(_) | Self::Readings => "ambiguous_path",
             Self::Slashes => "slashes",
             Self::NoRoute => "no_route",
             Self::BodyLength => "body_too_large",
@@ -107,7 +109,9 @@ impl Refusal {
             Self::Host => (Code::BAD_REQUEST, "bad host\n"),
             Self::Method => (Code::BAD_REQUEST, "bad method\n"),
             Self::Trace => (Code::METHOD_NOT_ALLOWED, "no TRACE here\n"),
-            Self::Path(_) | Self::Slashes => (Code::BAD_REQUEST, "ambiguous path\n"),
+            Self::Path(_) | Self::Readings | Self::Slashes => {
+                (Code::BAD_REQUEST, "ambiguous path\n")
+            }
             Self::NoRoute => (Code::NOT_FOUND, "no route\n"),
             Self::BodyLength => (Code::PAYLOAD_TOO_LARGE, "the body is too large\n"),
             Self::Untrusted | Self::Missing(_) | Self::Malformed(_) | Self::Query => {
@@ -145,6 +149,16 @@ impl Refusal {
         Refused {
             reason: self.reason(),
             detail: self,
+        }
+    }
+}
+
+impl From<Unrouted<'_>> for Refusal {
+    fn from(unrouted: Unrouted<'_>) -> Self {
+        match unrouted {
+            Unrouted::None => Self::NoRoute,
+            Unrouted::Slashes(_) => Self::Slashes,
+            Unrouted::Readings => Self::Readings,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The route table: which rule a request falls under. First match wins; no match is denied.
+//! The route table: which rule a request falls under. First match wins; no match is denied, and so is a path
+//! for which two servers would find different routes.
 
 mod index;
 
@@ -6,11 +7,11 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::target::Target;
+use super::target::{Target, begins_with_encoded_slash};
 use crate::auth::Policy;
 use crate::config;
 use crate::telemetry::{Tally, metrics};
-use index::Index;
+use index::{Held, Index};
 
 /// What a request is matched by.
 pub(crate) struct Question<'a> {
@@ -59,10 +60,10 @@ impl Route {
     }
 
     /// Says whether the route takes a path with the slashes that it has.
-    pub(crate) fn takes(&self, target: &Target<'_>) -> bool {
+    fn takes(&self, target: &Target<'_>) -> bool {
         // What begins with two slashes is a host to some (RFC 3986 §4.2).
-        let rest = self.below_prefix(&target.path);
-        let is_host = rest.is_some_and(|it| it.starts_with(b"//") || it.starts_with(b"/%2F"));
+        let rest = self.below_prefix(target.literal());
+        let is_host = rest.is_some_and(|it| it.starts_with(b"//") || begins_with_encoded_slash(it));
         !is_host
             && (self.allow_double_slash || !target.double_slash)
             && (self.allow_encoded_slash || !target.encoded_slash)
@@ -79,11 +80,27 @@ impl Route {
         let rest = slashes.nth(segments).and_then(|at| path.get(at..));
         Some(rest.unwrap_or(b"/"))
     }
+}
 
-    /// Says whether the method decides here, so that nothing may override it behind our back.
-    pub(crate) fn has_methods(&self) -> bool {
-        self.methods.is_some()
-    }
+/// The route that decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    /// Its place among the routes.
+    pub(crate) place: usize,
+    pub(crate) route: &'a Route,
+    /// Some route for the host and path depends on the method: nothing may override it behind our back.
+    pub(crate) has_methods: bool,
+}
+
+/// Why no route decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unrouted<'a> {
+    /// None fits.
+    None,
+    /// The one that fits does not take a path with such slashes.
+    Slashes(&'a Route),
+    /// Servers that read the path in another way find another route.
+    Readings,
 }
 
 /// The rules in their order.
@@ -106,26 +123,66 @@ impl RouteTable {
         self.routes.is_empty()
     }
 
-    /// Returns the first route that fits, with its index. How long it takes depends on the path, not on
-    /// how many routes there are.
-    pub(crate) fn find(&self, question: &Question<'_>) -> Option<(usize, &Route)> {
+    /// Finds the first route that fits. How long it takes depends on the path, not on how many routes there
+    /// are.
+    ///
+    /// # Errors
+    /// None fits, or another one fits where a server reads the path in another way.
+    pub(crate) fn find(&self, question: &Question<'_>) -> Result<Found<'_>, Unrouted<'_>> {
+        let literal = question.target.literal();
+        let (first, mut has_methods) = self.first(question, literal);
+        if let Some((_, route)) = first
+            && !route.takes(question.target)
+        {
+            return Err(Unrouted::Slashes(route));
+        }
+        for reading in question.target.readings() {
+            let (other, also) = self.first(question, reading);
+            if place(other) != place(first) {
+                return Err(Unrouted::Readings);
+            }
+            has_methods |= also;
+        }
+        let (place, route) = first.ok_or(Unrouted::None)?;
+        Ok(Found {
+            place,
+            route,
+            has_methods,
+        })
+    }
+
+    /// Returns the first route that fits a path as it stands, with its place.
+    pub(crate) fn at(&self, question: &Question<'_>, path: &[u8]) -> Option<(usize, &Route)> {
+        self.first(question, path).0
+    }
+
+    /// Returns the first route that fits a path as it stands, and whether some route for the host and path
+    /// depends on the method.
+    fn first(&self, question: &Question<'_>, path: &[u8]) -> (Option<(usize, &Route)>, bool) {
         let mut found: Option<(usize, &Route)> = None;
-        self.index.visit(question.host, question.target, |places| {
+        let mut has_methods = false;
+        self.index.visit(question.host, path, |held: &Held| {
+            has_methods |= held.has_methods;
             // In their order: the first that fits is the first of these.
             let before = found.map_or(usize::MAX, |(place, _)| place);
-            let fitting = places
+            let fitting = held
+                .places
                 .iter()
                 .take_while(|&&place| place < before)
                 .filter_map(|&place| Some((place, self.routes.get(place)?)))
                 .find(|(_, route)| route.takes_method(question.method));
             found = fitting.or(found);
         });
-        found
+        (found, has_methods)
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Route> {
         self.routes.get(index)
     }
+}
+
+fn place(found: Option<(usize, &Route)>) -> Option<usize> {
+    found.map(|(place, _)| place)
 }
 
 /// Returns how both doors find the place of a route, by host, path and method. For benchmarks.
@@ -137,9 +194,12 @@ pub fn lookup(routes: &[config::Route]) -> impl Fn(&str, &[u8], &Method) -> Opti
             target: &Target::read(path).ok()?,
             method,
         };
-        table.find(&question).map(|(place, _)| place)
+        table.find(&question).ok().map(|found| found.place)
     }
 }
+
+#[cfg(test)]
+mod differential;
 
 #[cfg(test)]
 mod tests {
@@ -161,6 +221,9 @@ mod tests {
             body_bytes: None,
             allow_double_slash: false,
             allow_encoded_slash: false,
+            ignore_case: false,
+            ignore_suffix: false,
+            unsaid: Vec::new(),
             rewrite: config::Rewrite::default(),
         }
     }
@@ -177,7 +240,7 @@ mod tests {
             target: &target,
             method,
         };
-        table.find(&question).map(|(_, route)| &*route.name)
+        table.find(&question).ok().map(|found| &*found.route.name)
     }
 
     #[test]
@@ -206,16 +269,160 @@ mod tests {
             ("/x/api", "/api", false),
             ("/anything", "/", true),
             ("/", "/", true),
-            ("/%61pi/x", "/api", true),
-            ("/api;x=1/y", "/api", true),
-            ("/a;x/b;y/c", "/a/b", true),
-            ("/a;x/bc", "/a/b", false),
-            ("/api%2fx", "/api", false),
-            ("/api%3bx", "/api", true),
+            ("/api/%61;x=1", "/api", true),
+            ("/api/x.", "/api", true),
         ] {
             let table = RouteTable::new(&[route("it", None, Some(prefix), &[])]);
             let is_found = found(&table, "a", path, &Method::GET).is_some();
             assert_eq!(is_found, expected, "{path} {prefix}");
+        }
+    }
+
+    #[test]
+    fn segment_that_a_route_names_has_one_spelling() {
+        for path in [
+            "/%61pi/x",
+            "/api;x=1/y",
+            "/api;",
+            "/api%3bx",
+            "/a%2570i",
+            "/api.",
+            "/api%20",
+            "/api./x",
+            "/api%3fx",
+            "/%ef%bd%81pi",
+            "/ap%c4%b1",
+            "/x/../api",
+            "/api%2fx",
+            "/%2fapi",
+            "//api",
+            "//x/api",
+            "/api%252fx",
+            "/%252fapi",
+            "/%252fx/api",
+            "/%20/api",
+            "/.../api",
+        ] {
+            for catch_all in [None, Some("/")] {
+                let mut routes = vec![route("api", None, Some("/api"), &[])];
+                routes.extend(catch_all.map(|path| route("all", None, Some(path), &[])));
+                for route in &mut routes {
+                    route.allow_double_slash = true;
+                    route.allow_encoded_slash = true;
+                }
+                if path.contains("%c4%b1") {
+                    // Only a server that ignores case reads a dotless i as one with a dot.
+                    routes[0].ignore_case = true;
+                }
+                let table = RouteTable::new(&routes);
+                let Ok(target) = Target::read(path.as_bytes()) else {
+                    continue;
+                };
+                let question = Question {
+                    host: Some("a"),
+                    target: &target,
+                    method: &Method::GET,
+                };
+                let found = table.find(&question);
+                assert!(
+                    matches!(found, Err(Unrouted::Readings)),
+                    "{path}: {found:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn path_that_falls_under_one_route_in_every_reading_passes() {
+        let mut routes = vec![
+            route("api", None, Some("/api"), &[]),
+            route("all", None, None, &[]),
+        ];
+        for route in &mut routes {
+            route.allow_double_slash = true;
+            route.allow_encoded_slash = true;
+        }
+        let table = RouteTable::new(&routes);
+        for (path, expected) in [
+            ("/api/x;v=1", "api"),
+            ("/api/caf%C3%A9", "api"),
+            ("/api//x", "api"),
+            ("/api/a%2Fb", "api"),
+            ("/api/a%252Fb", "api"),
+            ("/api/x.", "api"),
+            ("/x%20y", "all"),
+            ("//x", "all"),
+            ("/x;jsessionid=1", "all"),
+            ("/x/api;v=1", "all"),
+        ] {
+            assert_eq!(
+                found(&table, "a", path, &Method::GET),
+                Some(expected),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn route_may_hold_its_path_in_any_case_and_with_any_suffix() {
+        let mut folded = route("folded", None, Some("/Api/v1"), &[]);
+        folded.ignore_case = true;
+        let mut suffixed = route("suffixed", None, Some("/shop/cart"), &[]);
+        suffixed.ignore_suffix = true;
+        let mut both = route("both", Some("b.example"), Some("/admin"), &[]);
+        both.ignore_case = true;
+        both.ignore_suffix = true;
+        let table = RouteTable::new(&[folded, suffixed, both, route("all", None, None, &[])]);
+        for (host, path, expected) in [
+            ("a", "/api/v1", "folded"),
+            ("a", "/API/V1/x", "folded"),
+            ("a", "/api/v1.json", "all"),
+            ("a", "/api/v10", "all"),
+            ("a", "/shop/cart", "suffixed"),
+            ("a", "/shop/cart.json", "suffixed"),
+            ("a", "/shop/cart.tar.gz/x", "suffixed"),
+            ("a", "/shop/cart./x", "suffixed"),
+            ("a", "/shop.json/cart", "all"),
+            ("a", "/shop/carts.json", "all"),
+            ("a", "/shop/Cart", "all"),
+            ("b.example", "/ADMIN.json", "both"),
+            ("b.example", "/Admin.x/y", "both"),
+            ("b.example", "/administer", "all"),
+            ("b.example", "/x.admin", "all"),
+            ("a", "/admin", "all"),
+        ] {
+            assert_eq!(
+                found(&table, host, path, &Method::GET),
+                Some(expected),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn methods_matter_where_any_route_for_host_and_path_has_some() {
+        let table = RouteTable::new(&[
+            route("delete", Some("a.example"), Some("/x"), &[Method::DELETE]),
+            route("x", None, Some("/x"), &[]),
+            route("put", None, Some("/y/z"), &[Method::PUT]),
+            route("all", None, None, &[]),
+        ]);
+        for (host, path, expected) in [
+            ("a.example", "/x", true),
+            ("a.example", "/x/y", true),
+            ("a.example", "/", false),
+            ("b.example", "/x", false),
+            ("b.example", "/y/z", true),
+            ("b.example", "/y", false),
+        ] {
+            let target = Target::read(path.as_bytes()).unwrap();
+            let question = Question {
+                host: Some(host),
+                target: &target,
+                method: &Method::POST,
+            };
+            let found = table.find(&question).unwrap();
+            assert_eq!(found.has_methods, expected, "{host}{path}");
         }
     }
 

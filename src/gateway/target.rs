@@ -1,26 +1,30 @@
-//! Reading where a request goes: one meaning, or refused.
+//! Reading where a request goes: one meaning, or rejected.
 //!
-//! Whoever decides on a path and whoever serves it must read it alike. What proxies and applications
-//! are known to read differently is therefore refused, not rewritten.
+//! The server that decides on a path and the server that serves it must read it alike. A path that known
+//! servers read differently is therefore rejected, not rewritten.
 
-use std::borrow::Cow;
+mod readings;
 
-use percent_encoding::percent_decode;
 use pingora::http::RequestHeader;
 use thiserror::Error;
 
-/// A path that means one thing only, as routes are matched against it.
+use readings::Readings;
+pub(super) use readings::begins_with_encoded_slash;
+
+/// The path of a request, with the ways in which servers read it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
-    /// Percent-decoded, but for `%2F` and `%25`, so that `/%61dmin` is `/admin` here as it is there.
-    pub(crate) path: Cow<'a, [u8]>,
-    /// It holds `//`: refused unless the route allows it.
+    /// As it was on the wire: what a server reads that decodes nothing.
+    literal: &'a [u8],
+    /// What other servers read; none where every server reads the literal path.
+    readings: Option<Box<Readings>>,
+    /// It holds `//`: rejected unless the route allows it.
     pub(crate) double_slash: bool,
-    /// It holds `%2F`: refused unless the route allows it.
+    /// It holds `%2F`: rejected unless the route allows it.
     pub(crate) encoded_slash: bool,
 }
 
-/// Why a path is refused. For the log.
+/// Why a path is rejected. For the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Ambiguity {
     #[error("the path does not begin with a slash")]
@@ -33,101 +37,81 @@ pub(crate) enum Ambiguity {
     EncodedSpecial,
     #[error("the path holds a dot segment")]
     DotSegment,
+    #[error("a segment of the path is only a parameter, or its parameter holds an encoded slash")]
+    Parameter,
+    #[error("the path is not UTF-8")]
+    Encoding,
+    #[error("the path holds a character that some servers take for a slash, backslash or escape")]
+    LookAlike,
+    #[error("the path names a stream of a file")]
+    Stream,
+    #[error("the path is encoded too many times")]
+    Depth,
 }
 
 impl<'a> Target<'a> {
     /// Reads a path without its query, as it was on the wire.
+    ///
+    /// # Errors
+    /// The path is read differently by known servers, whatever the routes are.
     pub(crate) fn read(raw: &'a [u8]) -> Result<Self, Ambiguity> {
         if raw.first() != Some(&b'/') {
             return Err(Ambiguity::NotAbsolute);
         }
-        let is_plain =
-            |byte: &u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'\\' | b'#' | b'?');
-        if !raw.iter().all(is_plain) {
-            return Err(Ambiguity::Character);
+        let mut is_plain = true;
+        let mut double_slash = false;
+        let mut before = 0;
+        for &byte in raw {
+            match byte {
+                b'\\' | b'#' | b'?' | ..=b' ' | 0x7f.. => return Err(Ambiguity::Character),
+                b'%' | b';' => is_plain = false,
+                b'/' if before == b'/' => double_slash = true,
+                // Dot segments, and dots that Windows drops.
+                b'/' if before == b'.' => is_plain = false,
+                b'$' if before == b':' => return Err(Ambiguity::Stream),
+                _ => {}
+            }
+            before = byte;
         }
-        let (path, encoded_slash) = decode(raw)?;
-        let is_dots = |segment: &[u8]| matches!(without_parameters(segment), b"." | b"..");
-        // Where an encoded slash is allowed, the server behind may take it for a slash.
-        let has_dots = |segment: &[u8]| is_dots(segment) || split_encoded(segment).any(is_dots);
-        if path.split(|&byte| byte == b'/').any(has_dots) {
-            return Err(Ambiguity::DotSegment);
+        if is_plain && !double_slash && before != b'.' {
+            return Ok(Self {
+                literal: raw,
+                readings: None,
+                double_slash: false,
+                encoded_slash: false,
+            });
         }
-        let double_slash = path.windows(2).any(|pair| pair == b"//");
+        let readings = Readings::of(raw)?;
         Ok(Self {
-            path,
+            literal: raw,
+            encoded_slash: readings.encoded_slash,
+            readings: Some(Box::new(readings)),
             double_slash,
-            encoded_slash,
         })
     }
 
-    /// Returns the path without path parameters (`;x=1`, RFC 3986 §3.3), as routes are looked up by: some
-    /// servers drop them before they look.
-    pub(crate) fn without_parameters(&self) -> Cow<'_, [u8]> {
-        if !self.path.contains(&b';') {
-            return Cow::Borrowed(&self.path);
-        }
-        let segments = self.path.split(|&byte| byte == b'/');
-        let plain: Vec<&[u8]> = segments.map(without_parameters).collect();
-        Cow::Owned(plain.join(&b'/'))
+    /// Returns the path as it was on the wire.
+    pub(crate) fn literal(&self) -> &'a [u8] {
+        self.literal
     }
-}
 
-fn decode(raw: &[u8]) -> Result<(Cow<'_, [u8]>, bool), Ambiguity> {
-    if !raw.contains(&b'%') {
-        return Ok((Cow::Borrowed(raw), false));
+    /// Returns the path with all escapes decoded, and without parameters, empty segments and trailing dots
+    /// and spaces.
+    pub(crate) fn plain(&self) -> &[u8] {
+        let readings = self.readings.as_ref();
+        readings.map_or(self.literal, |readings| &readings.plain)
     }
-    let mut encoded_slash = false;
-    let mut path = Vec::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((&byte, after)) = rest.split_first() {
-        if byte != b'%' {
-            path.push(byte);
-            rest = after;
-            continue;
-        }
-        let (digits, after) = after.split_first_chunk::<2>().ok_or(Ambiguity::Escape)?;
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(Ambiguity::Escape);
-        }
-        let triple = [b'%', digits[0], digits[1]];
-        match percent_decode(&triple).next() {
-            Some(b'/') => {
-                encoded_slash = true;
-                path.extend_from_slice(b"%2F");
-            }
-            Some(b'%') => path.extend_from_slice(b"%25"),
-            Some(b'.' | b'\\' | 0..=0x1f | 0x7f) | None => return Err(Ambiguity::EncodedSpecial),
-            Some(decoded) => path.push(decoded),
-        }
-        rest = after;
+
+    /// Returns what servers may read instead of the literal path. Every server finds the same route if the
+    /// literal path and each of these fall under the same one.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = &[u8]> {
+        let readings = self.readings.iter();
+        readings.flat_map(|it| {
+            std::iter::once(&it.plain)
+                .chain(&it.below_host)
+                .map(|path| &**path)
+        })
     }
-    Ok((Cow::Owned(path), encoded_slash))
-}
-
-/// Splits a segment where `%2F` stands in it.
-fn split_encoded(mut segment: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut is_over = false;
-    std::iter::from_fn(move || {
-        if is_over {
-            return None;
-        }
-        let end = segment.windows(3).position(|triple| triple == b"%2F");
-        let (part, rest) = match end {
-            Some(end) => (segment.get(..end), segment.get(end + 3..)),
-            None => (Some(segment), None),
-        };
-        is_over = rest.is_none();
-        segment = rest.unwrap_or_default();
-        part
-    })
-}
-
-fn without_parameters(segment: &[u8]) -> &[u8] {
-    segment
-        .split(|&byte| byte == b';')
-        .next()
-        .unwrap_or_default()
 }
 
 /// Returns the host of a `Host` field or URL authority, without port and without the root's dot, or
@@ -210,6 +194,7 @@ mod tests {
             ("/a%2", Ambiguity::Escape),
             ("/a%zz", Ambiguity::Escape),
             ("/a%+1", Ambiguity::Escape),
+            ("/a%u002e", Ambiguity::Escape),
             ("/a%00", Ambiguity::EncodedSpecial),
             ("/a%0a", Ambiguity::EncodedSpecial),
             ("/a%5cb", Ambiguity::EncodedSpecial),
@@ -232,6 +217,96 @@ mod tests {
     }
 
     #[test]
+    fn paths_that_are_encoded_twice_are_refused_where_they_hide_something() {
+        for (path, expected) in [
+            ("/a/%252e%252e/b", Ambiguity::DotSegment),
+            ("/a/.%252e/b", Ambiguity::DotSegment),
+            ("/a/%25252e%25252e/b", Ambiguity::DotSegment),
+            ("/a%252f..%252fb", Ambiguity::DotSegment),
+            ("/a/..%253bx/b", Ambiguity::DotSegment),
+            ("/a%255cb", Ambiguity::EncodedSpecial),
+            ("/a%2500", Ambiguity::EncodedSpecial),
+            ("/a%250d%250ab", Ambiguity::EncodedSpecial),
+            ("/a%25u002e", Ambiguity::EncodedSpecial),
+            ("/a/%253bx/b", Ambiguity::Parameter),
+            ("/a/%25c0%25ae/b", Ambiguity::Encoding),
+            ("/a/%2525252565", Ambiguity::Depth),
+        ] {
+            assert_eq!(read(path), Err(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn overlong_and_wide_forms_are_refused_where_they_hide_something() {
+        for (path, expected) in [
+            ("/a/%c0%ae%c0%ae/b", Ambiguity::Encoding),
+            ("/a%c0%afb", Ambiguity::Encoding),
+            ("/a%e0%80%afb", Ambiguity::Encoding),
+            ("/caf%e9", Ambiguity::Encoding),
+            // Fullwidth full stop, solidus, reverse solidus, percent sign.
+            ("/a/%ef%bc%8e%ef%bc%8e/b", Ambiguity::DotSegment),
+            ("/a%ef%bc%8fb", Ambiguity::LookAlike),
+            ("/a%ef%bc%bcb", Ambiguity::LookAlike),
+            ("/a%ef%bc%852fb", Ambiguity::LookAlike),
+            // Two dot leader, one dot leader.
+            ("/a/%e2%80%a5/b", Ambiguity::DotSegment),
+            ("/a/%e2%80%a4/b", Ambiguity::DotSegment),
+            // Division slash, fraction slash, set minus: best fit of a Windows code page.
+            ("/a%e2%88%95b", Ambiguity::LookAlike),
+            ("/a%e2%81%84b", Ambiguity::LookAlike),
+            ("/a%e2%88%96b", Ambiguity::LookAlike),
+            // Fullwidth semicolon.
+            ("/a/%ef%bc%9bx/b", Ambiguity::Parameter),
+        ] {
+            assert_eq!(read(path), Err(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn segments_that_are_nothing_but_a_parameter_are_refused() {
+        for path in [
+            "/;/admin",
+            "/;x/admin",
+            "/public/;/admin",
+            "/;",
+            "/a/;x=1",
+            "/%3b/admin",
+            "/public/%3Bx/admin",
+            "//;x/admin",
+            "/a%2f;x/b",
+            "/a;x%2fb",
+            "/a;x%252fb",
+            "/a%3bx%2fb",
+            "/a%3bx%252fb",
+            "/a%253bx%2fb",
+        ] {
+            assert_eq!(read(path), Err(Ambiguity::Parameter), "{path}");
+        }
+    }
+
+    #[test]
+    fn dots_and_spaces_that_windows_drops_make_no_dot_segment() {
+        for path in [
+            "/a/..%20/b",
+            "/a/%20../b",
+            "/a/.%20./b",
+            "/a/.%c2%a0/b",
+            "/a/..%20;x/b",
+        ] {
+            assert_eq!(read(path), Err(Ambiguity::DotSegment), "{path}");
+        }
+        for path in [
+            "/a:$i30/b",
+            "/a::$DATA",
+            "/a%3a$DATA",
+            "/a%3a%24DATA",
+            "/a:%2524DATA",
+        ] {
+            assert_eq!(read(path), Err(Ambiguity::Stream), "{path}");
+        }
+    }
+
+    #[test]
     fn plain_paths_pass_and_slashes_are_noted() {
         for (path, double_slash, encoded_slash) in [
             ("/", false, false),
@@ -243,7 +318,9 @@ mod tests {
             ("/a%2Fb", false, true),
             ("/a%2F..b%2F", false, true),
             ("/a%252fb", false, false),
-            ("/a%252f..%252fb", false, false),
+            ("/a:b/$c", false, false),
+            ("/100%25", false, false),
+            ("/100%25/%25zz", false, false),
         ] {
             let target = read(path).unwrap();
             assert_eq!(target.double_slash, double_slash, "{path}");
@@ -252,21 +329,57 @@ mod tests {
     }
 
     #[test]
-    fn parameters_do_not_count() {
+    fn ordinary_path_has_one_reading() {
+        for path in ["/", "/api/", "/api/v1/users/alice.b@c:d/x,y=z~+'()*!$&_-"] {
+            let target = read(path).unwrap();
+            assert_eq!(target.readings().count(), 0, "{path}");
+            assert_eq!(target.plain(), path.as_bytes());
+        }
+    }
+
+    #[test]
+    fn plain_reading_decodes_and_drops_all_that_some_server_does() {
         for (path, expected) in [
-            ("/api", "/api"),
-            ("/api/", "/api/"),
             ("/%61pi/x", "/api/x"),
+            ("/%2561pi/x", "/api/x"),
             ("/api;x=1/y", "/api/y"),
             ("/a;x/b;y/c", "/a/b/c"),
-            ("/;a", "/"),
             ("/a;", "/a"),
-            ("/api%2fx", "/api%2Fx"),
+            ("/api%2fx", "/api/x"),
+            ("/api%252fx", "/api/x"),
             ("/api%3bx/y", "/api/y"),
+            ("/api%253bx/y", "/api/y"),
+            ("/api%3fx", "/api"),
+            ("/api%23x", "/api"),
+            ("/a//b///c", "/a/b/c"),
+            ("/a./b../c", "/a/b/c"),
+            ("/a/.../b", "/a/b"),
+            ("/a%20/%20b", "/a/b"),
+            ("/a%20b", "/a b"),
+            ("/%ef%bd%81pi", "/api"),
+            ("/a%e2%80%8bpi", "/api"),
+            ("//", "/"),
         ] {
             let target = read(path).unwrap();
-            assert_eq!(*target.without_parameters(), *expected.as_bytes(), "{path}");
+            assert_eq!(target.plain(), expected.as_bytes(), "{path}");
         }
+    }
+
+    #[test]
+    fn two_slashes_at_the_beginning_may_be_a_host() {
+        for (path, expected) in [
+            ("//a/b/c", "/b/c"),
+            ("/%2fa/b%20c", "/b c"),
+            ("/%252fa/b", "/b"),
+            ("//%252fa/b", "/b"),
+            ("///a/b", "/b"),
+            ("//a", "/"),
+        ] {
+            let target = read(path).unwrap();
+            let below = target.readings().nth(1);
+            assert_eq!(below, Some(expected.as_bytes()), "{path}");
+        }
+        assert_eq!(read("/a//b").unwrap().readings().count(), 1);
     }
 
     #[test]

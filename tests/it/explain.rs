@@ -117,15 +117,27 @@ fn it_says_which_route_and_rule_decide_and_why() {
     assert_eq!(misfits(1), "[\"method\"]");
     assert_eq!(misfits(2), "[\"host\"]");
     assert_eq!(misfits(3), "[]");
-    let (_, said) = explain(&gate, &["GET", "http://a/%6fps/x?q", "--as", "alice@dev"]);
+    let (_, said) = explain(&gate, &["GET", "http://a/ops/%78?q", "--as", "alice@dev"]);
     assert_eq!(said["rule"], "alice@dev");
     assert_eq!(said["path"], "/ops/x");
-    assert_eq!(said["upstream_path"], "/%6fps/x?q");
+    assert_eq!(said["upstream_path"], "/ops/%78?q");
     assert!(
         said["upstream"]
             .as_str()
             .unwrap()
             .contains(&upstream.address.to_string())
+    );
+    // Servers that decode find another route than those that do not.
+    let (code, said) = explain(&gate, &["GET", "http://a/%6fps/x", "--as", "alice@dev"]);
+    assert_eq!(code, 1);
+    assert_eq!(said["proxy"]["reason"], "ambiguous_path");
+    assert_eq!(
+        (&said["path"], &said["other_path"]),
+        (&"/ops/x".into(), &"/ops/x".into())
+    );
+    assert_eq!(
+        (&said["route"], &said["other_route"]),
+        (&"all".into(), &"ops".into())
     );
     let output = gate.run(&["explain", "GET", "/ops", "--as", "nobody@ops"]);
     assert_eq!(output.status.code(), Some(1));

@@ -30,6 +30,7 @@ mod metrics;
 mod nginx;
 mod observability;
 mod oracle;
+mod paths;
 mod port;
 mod postgres;
 mod proxy;

@@ -12,7 +12,8 @@ fn route_means_what_it_says() {
     assert_eq!(route.host.as_deref(), Some("www.example.org"));
     assert_eq!(route.path.as_deref(), Some("/api/"));
     let purge = http::Method::from_bytes(b"PURGE").unwrap();
-    assert_eq!(route.methods, Some(vec![http::Method::GET, purge]));
+    let methods = vec![http::Method::GET, purge, http::Method::HEAD];
+    assert_eq!(route.methods, Some(methods));
     let rule = |realm: &str, name: Option<&str>| Rule {
         realm: realm.into(),
         name: name.map(Into::into),
@@ -120,12 +121,13 @@ fn bad_match_is_refused() {
     }
     for path in [
         "", "api", "//", "/a//b", "/../a", "/a/..", "/./a", "/%61", "/a?b", "/a#b", "/a\\b", "/é",
+        "/a;b", "/a.", "/a./b", "/a/...", "/a:$b",
     ] {
         assert_route_errors(&[(
             &format!("path = '{path}'"),
             &format!(
                 "2: route[0].path = '{path}': expected a path such as \"/api/\": visible ASCII from \
-                 \"/\" on, no \"//\", no \".\" or \"..\" segment, none of % ? # \\"
+                 \"/\" on, no \"//\", no \":$\", no segment that ends with \".\", none of % ; ? # \\"
             ),
         )]);
     }
@@ -139,7 +141,7 @@ fn bad_match_is_refused() {
             "2: route[0].methods = []: expected at least one method such as \"GET\"",
         ),
     ]);
-    for lines in ["host = '[::1]'", "path = '/'", "path = '/a..b/...'"] {
+    for lines in ["host = '[::1]'", "path = '/'", "path = '/a..b/.c:d$'"] {
         parse(&with_route(lines));
     }
 }
@@ -326,7 +328,7 @@ fn header_with_a_mark_that_means_something_never_passes() {
 fn bad_rewrite_is_refused() {
     let value = "expected visible ASCII, at most 4096 bytes, no white space at either end";
     let host = "expected a host such as \"app.internal\" or \"app.internal:8080\"";
-    let prefix = "expected a path beside it, other than \"/\" and without \";\"";
+    let prefix = "expected a path beside it other than \"/\", and no ignore_suffix";
     assert_route_errors(&[
         (
             "request_headers = { set = { 'X A' = 'x' } }",
@@ -361,7 +363,7 @@ fn bad_rewrite_is_refused() {
             &format!("3: route[0].strip_prefix = true: {prefix}"),
         ),
         (
-            "path = '/a;b'\nstrip_prefix = true",
+            "path = '/a'\nstrip_prefix = true\nignore_suffix = true",
             &format!("3: route[0].strip_prefix = true: {prefix}"),
         ),
     ]);
@@ -382,4 +384,16 @@ fn bad_rewrite_is_refused() {
         message.ends_with("set = 33 fields: expected at most 32 fields"),
         "{message}"
     );
+}
+
+#[test]
+fn get_includes_head() {
+    let methods = |lines: &str| {
+        let methods = parse(&with_route(lines)).routes.remove(0).methods.unwrap();
+        methods.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(methods("methods = ['GET']"), ["GET", "HEAD"]);
+    assert_eq!(methods("methods = ['HEAD', 'GET']"), ["HEAD", "GET"]);
+    assert_eq!(methods("methods = ['POST']"), ["POST"]);
+    assert_eq!(methods("methods = ['HEAD']"), ["HEAD"]);
 }

@@ -29,8 +29,9 @@ fn unknown_key_is_refused_with_the_known_ones() {
         (
             "hosts = 1",
             "2: route[0].hosts: unknown key, expected one of name, host, path, methods, allow, \
-             upstream, body_bytes, allow_double_slash, allow_encoded_slash, strip_prefix, \
-             upstream_host, alias_headers, shared_cache, request_headers, response_headers",
+             upstream, body_bytes, allow_double_slash, allow_encoded_slash, ignore_case, \
+             ignore_suffix, strip_prefix, upstream_host, alias_headers, shared_cache, \
+             request_headers, response_headers",
         ),
         (
             "allow = [{ realm = 'a' }, { user = 'b' }]",

@@ -326,10 +326,7 @@ fn of_route(routes: &RouteTable, described: &Described<'_>) -> Result<Asked, Ref
         target: &described.target,
         method: &described.method,
     };
-    let (_, route) = routes.find(&question).ok_or(Refusal::NoRoute)?;
-    if !route.takes(&described.target) {
-        return Err(Refusal::Slashes);
-    }
+    let route = routes.find(&question)?.route;
     Ok(Asked {
         policy: route.policy.clone(),
         tally: Some(Arc::clone(&route.tally)),

@@ -45,6 +45,8 @@ pub(super) struct Admitted {
     pub(super) rules: Arc<Rules>,
     /// The index of the route.
     pub(super) route: usize,
+    /// Some route for its host and path depends on the method.
+    pub(super) has_methods: bool,
 }
 
 impl Context {

@@ -82,9 +82,10 @@ impl Proxy {
 
     /// Takes off every field that could pass for ours, and the credential that was consumed.
     fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted) {
-        let route = admitted.route();
-        let has_methods = route.is_some_and(Route::has_methods);
-        let passing = route.map_or(&[][..], |route| &route.rewrite.aliases);
+        let passing = admitted
+            .route()
+            .map_or(&[][..], |route| &route.rewrite.aliases);
+        let has_methods = admitted.has_methods;
         let is_proved = admitted.permit.principal().is_some();
         let (identity, credential) = (&self.identity_headers, &self.credential_headers);
         strip(

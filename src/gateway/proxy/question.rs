@@ -13,7 +13,7 @@ use crate::auth::{Attempt, Decision, UnixTime};
 use crate::gateway::answer::Answer;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::request_id::RequestId;
-use crate::gateway::route::Question;
+use crate::gateway::route::{Question, Unrouted};
 use crate::gateway::rules::Rules;
 use crate::gateway::source_of;
 use crate::gateway::target::{Target, host_of, path_of};
@@ -51,12 +51,14 @@ impl Proxy {
             target: &target,
             method: &header.method,
         };
-        let Some((index, route)) = rules.routes.find(&question) else {
-            return Err(refuse(Refusal::NoRoute, metrics().no_route()));
-        };
-        if !route.takes(&target) {
-            return Err(refuse(Refusal::Slashes, &route.tally));
-        }
+        let found = rules.routes.find(&question).map_err(|unrouted| {
+            let tally = match unrouted {
+                Unrouted::Slashes(route) => &route.tally,
+                Unrouted::None | Unrouted::Readings => metrics().no_route(),
+            };
+            refuse(unrouted.into(), tally)
+        })?;
+        let route = found.route;
         let mut scratch = Scratch::new();
         let attempt = Attempt {
             presented: self.credential_headers.read(&header.headers, &mut scratch),
@@ -76,7 +78,8 @@ impl Proxy {
                 Ok(Admitted {
                     permit,
                     _under_way: under_way,
-                    route: index,
+                    route: found.place,
+                    has_methods: found.has_methods,
                     rules: Arc::clone(&rules),
                 })
             }

@@ -2,11 +2,12 @@
 //!
 //! A route holds a path if its prefix is a run of whole segments from the path's beginning. A path has as
 //! many such runs as segments, so those are looked up, in the table of its host and in that of any host.
+//! Routes that ignore case have tables of their own, which are looked up by the path in lower case.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::config;
-use crate::gateway::target::Target;
 
 /// Routes by host and prefix; each list in the order of the routes.
 #[derive(Debug, Default)]
@@ -16,10 +17,28 @@ pub(super) struct Index {
     hosts: HashMap<Box<str>, Prefixes>,
 }
 
-/// Routes by prefix, which begins with a slash and does not end with one; the empty one holds all paths.
+/// The routes of one prefix.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// In their order.
+    pub(super) places: Vec<usize>,
+    /// One of them depends on the method.
+    pub(super) has_methods: bool,
+}
+
 #[derive(Debug, Default)]
 struct Prefixes {
-    routes: HashMap<Box<[u8]>, Vec<usize>>,
+    exact: Table,
+    /// Those that ignore case, in lower case.
+    folded: Table,
+}
+
+/// Routes by prefix, which begins with a slash and does not end with one; the empty one holds all paths.
+#[derive(Debug, Default)]
+struct Table {
+    routes: HashMap<Box<[u8]>, Held>,
+    /// Those of them that hold their prefix with a suffix, too.
+    suffixed: HashMap<Box<[u8]>, Held>,
     longest: usize,
 }
 
@@ -34,10 +53,7 @@ impl Index {
                     index.hosts.entry(host).or_default()
                 }
             };
-            let prefix = route.path.as_deref().unwrap_or("/").trim_end_matches('/');
-            prefixes.longest = prefixes.longest.max(prefix.len());
-            let held = prefixes.routes.entry(prefix.as_bytes().into());
-            held.or_default().push(place);
+            prefixes.add(place, route);
         }
         index
     }
@@ -46,16 +62,15 @@ impl Index {
     pub(super) fn visit<'a>(
         &'a self,
         host: Option<&str>,
-        target: &Target<'_>,
-        mut visit: impl FnMut(&'a [usize]),
+        path: &[u8],
+        mut visit: impl FnMut(&'a Held),
     ) {
-        let path = target.without_parameters();
-        self.any_host.visit(&path, &mut visit);
+        self.any_host.visit(path, &mut visit);
         if let Some(host) = host
             && !self.hosts.is_empty()
             && let Some(prefixes) = self.of(host)
         {
-            prefixes.visit(&path, &mut visit);
+            prefixes.visit(path, &mut visit);
         }
     }
 
@@ -68,15 +83,64 @@ impl Index {
 }
 
 impl Prefixes {
-    fn visit<'a>(&'a self, path: &[u8], visit: &mut impl FnMut(&'a [usize])) {
-        if self.routes.is_empty() {
-            return;
+    fn add(&mut self, place: usize, route: &config::Route) {
+        let prefix = route.path.as_deref().unwrap_or("/").trim_end_matches('/');
+        let (table, prefix) = if route.ignore_case {
+            (&mut self.folded, prefix.to_ascii_lowercase())
+        } else {
+            (&mut self.exact, prefix.to_owned())
+        };
+        table.longest = table.longest.max(prefix.len());
+        let prefix = Box::<[u8]>::from(prefix.as_bytes());
+        if route.ignore_suffix && !prefix.is_empty() {
+            let held = table.suffixed.entry(prefix.clone());
+            held.or_default().add(place, route);
         }
-        let is_end = |at: &usize| matches!(path.get(*at), None | Some(b'/'));
-        for end in (0..=path.len().min(self.longest)).filter(is_end) {
-            if let Some(routes) = path.get(..end).and_then(|run| self.routes.get(run)) {
-                visit(routes);
+        table.routes.entry(prefix).or_default().add(place, route);
+    }
+
+    fn visit<'a>(&'a self, path: &[u8], visit: &mut impl FnMut(&'a Held)) {
+        if !self.exact.routes.is_empty() {
+            self.exact.visit(path, visit);
+        }
+        if !self.folded.routes.is_empty() {
+            self.folded.visit(&in_lower_case(path), visit);
+        }
+    }
+}
+
+impl Held {
+    fn add(&mut self, place: usize, route: &config::Route) {
+        self.places.push(place);
+        self.has_methods |= route.methods.is_some();
+    }
+}
+
+impl Table {
+    fn visit<'a>(&'a self, path: &[u8], visit: &mut impl FnMut(&'a Held)) {
+        for end in 0..=path.len().min(self.longest) {
+            let routes = match path.get(end) {
+                None | Some(b'/') => &self.routes,
+                Some(b'.') if !self.suffixed.is_empty() => &self.suffixed,
+                Some(_) => continue,
+            };
+            if let Some(held) = path.get(..end).and_then(|run| routes.get(run)) {
+                visit(held);
             }
         }
     }
+}
+
+/// Writes a path as servers do that ignore case, letters that only become ASCII that way included.
+fn in_lower_case(path: &[u8]) -> Cow<'_, [u8]> {
+    let is_plain = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    if path.iter().all(is_plain) {
+        return Cow::Borrowed(path);
+    }
+    let Some(text) = str::from_utf8(path).ok().filter(|text| !text.is_ascii()) else {
+        return Cow::Owned(path.to_ascii_lowercase());
+    };
+    let upper = text.chars().flat_map(char::to_uppercase);
+    let lower: String = upper.flat_map(char::to_lowercase).collect();
+    Cow::Owned(lower.into_bytes())
 }

@@ -333,6 +333,11 @@ pub(super) fn methods_are_those_of_the_request(program: Program) {
         send(rig.address(), "POST", "/ops/x", &rig.billing.fields(), "").status,
         403
     );
+    // Whoever may not GET may not ask for the header alone.
+    assert_eq!(
+        send(rig.address(), "HEAD", "/ops/x", &rig.billing.fields(), "").status,
+        403
+    );
     rig.nothing_passed();
     assert_eq!(
         send(rig.address(), "PUT", "/ops/x", &rig.billing.fields(), "").status,

@@ -7,7 +7,7 @@ use super::{Program, Rig};
 use crate::harness::raw;
 
 /// Paths that proxies and applications are known to read differently.
-const TARGETS: [&[u8]; 52] = [
+const TARGETS: [&[u8]; 72] = [
     b"/public/x",
     b"/public/",
     b"/public",
@@ -60,6 +60,26 @@ const TARGETS: [&[u8]; 52] = [
     b"/public/x?../../ops/x",
     b"/public/x#/../../ops/x",
     b"/public/%23/../ops/x",
+    b"/;/ops/x",
+    b"/;x/ops/x",
+    b"/public/;/ops/x",
+    b"/%3b/ops/x",
+    b"/ops;/x",
+    b"/ops%3bx",
+    b"/public/x;y=1",
+    b"/%252fops/x",
+    b"/ops%252fx",
+    b"/public/..%252fops/x",
+    b"/public/..%255cops",
+    b"/public/%252e%252e%252fops/x",
+    b"/public/..%20/ops/x",
+    b"/ops./x",
+    b"/ops%20/x",
+    b"/%ef%bc%8fops/x",
+    b"/public/%ef%bc%8e%ef%bc%8e/ops/x",
+    b"/%ef%bd%8fps/x",
+    b"/ops%3fx",
+    b"/public/%25c0%25ae%25c0%25ae/ops/x",
 ];
 
 pub(super) fn path_that_was_decided_on_is_the_one_that_arrives(program: Program) {
@@ -134,13 +154,16 @@ fn was_asked(program: Program, asked: &str, path: &str) -> bool {
     }
 }
 
-/// Returns how applications may read a path: as it is, and decoded, with dot segments resolved.
-fn readings(path: &str) -> [String; 2] {
+/// Returns how applications may read a path: as it is, decoded once and twice, with dot segments resolved.
+fn readings(path: &str) -> [String; 3] {
     let path = path.split('?').next().unwrap();
-    let decoded = percent_decode_str(path)
-        .decode_utf8_lossy()
-        .replace('\\', "/");
-    [resolve(path), resolve(&decoded)]
+    let decoded = |text: &str| {
+        percent_decode_str(text)
+            .decode_utf8_lossy()
+            .replace('\\', "/")
+    };
+    let once = decoded(path);
+    [resolve(path), resolve(&once), resolve(&decoded(&once))]
 }
 
 fn resolve(path: &str) -> String {

@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 
 use super::gate;
-use crate::harness::{field, get, raw};
+use crate::harness::{field, get, raw, send};
 
 #[test]
 fn client_copies_of_identity_fields_never_reach_an_upstream() {
@@ -59,9 +59,25 @@ fn method_override_is_taken_off_where_methods_decide() {
     let fields = format!("X-HTTP-Method-Override: DELETE\r\n{}", caller.fields());
     assert_eq!(get(gate.gateway, "/ops", &fields).status, 200);
     assert_eq!(get(gate.gateway, "/other", &fields).status, 200);
+    // This one falls under a route without methods, beside the one that has some for the same path.
+    let reply = send(gate.gateway, "PUT", "/ops/x", &fields, "");
+    assert_eq!(reply.status, 200);
     let seen = upstream.seen();
     assert_eq!(field(&seen[0], "X-HTTP-Method-Override"), None);
     assert_eq!(field(&seen[1], "X-HTTP-Method-Override"), Some("DELETE"));
+    assert_eq!(field(&seen[2], "X-HTTP-Method-Override"), None);
+}
+
+#[test]
+fn head_falls_under_the_route_for_get() {
+    let (gate, upstream) = gate();
+    let billing = gate.register("billing", "payments");
+    let olga = gate.register("olga", "ops");
+    for (caller, expected) in [(&billing, 403), (&olga, 200)] {
+        let reply = send(gate.gateway, "HEAD", "/ops", &caller.fields(), "");
+        assert_eq!(reply.status, expected);
+    }
+    assert_eq!(upstream.seen().len(), 1);
 }
 
 #[test]

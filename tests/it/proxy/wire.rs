@@ -293,7 +293,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("GET  /public  HTTP/1.1\r\nHost: a\r\n\r\n", "400 200", ""),
     (
         "GET /public /ops HTTP/1.1\r\nHost: a\r\n\r\n",
-        "401 200",
+        "400 200",
         "",
     ),
     ("GET\t/public HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
