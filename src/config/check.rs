@@ -103,6 +103,10 @@ impl Source<'_> {
                     IpNet::from(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),
                 ],
             },
+            client_address_header: match &raw.client_address_header {
+                Some(raw) => Some(self.address_header("service.client_address_header", raw)?),
+                None => None,
+            },
             wire: self.wire("service", &raw.wire(), tls)?,
         })
     }
@@ -228,6 +232,18 @@ impl Source<'_> {
             return Err(self.refuse(key, raw, "a header field that means nothing else"));
         }
         Ok(field)
+    }
+
+    /// Reads the name of a header that holds an address, or a list of addresses.
+    fn address_header(&self, key: &str, raw: &Spanned<String>) -> Result<HeaderName, ConfigError> {
+        let name = HeaderName::from_bytes(raw.get_ref().as_bytes()).ok();
+        name.filter(names::may_hold_an_address).ok_or_else(|| {
+            self.refuse(
+                key,
+                raw,
+                r#"a header with an address in it, such as "X-Forwarded-For""#,
+            )
+        })
     }
 
     fn realms(

@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::{self, Policy};
@@ -95,6 +96,8 @@ pub struct Service {
     /// Who is believed about the original request; 127.0.0.1/32 and ::1/128 unless configured. Without
     /// host bits; not empty if there are routes.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where a front proxy that asks at `/forward-auth` names its client; nowhere unless configured.
+    pub client_address_header: Option<HeaderName>,
     /// What comes before HTTP.
     pub wire: Wire,
 }
@@ -283,7 +286,7 @@ pub struct Rewrite {
     pub host: Option<http::HeaderValue>,
     /// `alias_headers`: the headers of a client that go on although their names hold a mark, each like none
     /// that means something; at most 32, none unless configured.
-    pub aliases: Vec<http::HeaderName>,
+    pub aliases: Vec<HeaderName>,
     /// Whether shared caches may keep what is answered to those who have proved themselves; false unless
     /// configured.
     pub shared_cache: bool,
@@ -297,9 +300,9 @@ pub struct Rewrite {
 #[derive(Clone, Debug, Default)]
 pub struct HeaderRules {
     /// At most 32, each in the place of all of its name.
-    pub set: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub set: Vec<(HeaderName, http::HeaderValue)>,
     /// At most 32.
-    pub remove: Vec<http::HeaderName>,
+    pub remove: Vec<HeaderName>,
 }
 
 impl Config {

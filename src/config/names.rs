@@ -64,6 +64,13 @@ pub(super) fn is_taken(name: &HeaderName) -> bool {
     TAKEN.contains(&&*folded) || is_removed(&folded) || is_variable(name, &folded)
 }
 
+/// Says whether a front proxy may name its client in a header: it means nothing else, and has no syntax of its
+/// own as `Forwarded` has (RFC 7239).
+pub(super) fn may_hold_an_address(name: &HeaderName) -> bool {
+    let folded = folded(name.as_str());
+    !TAKEN.contains(&&*folded) && !is_variable(name, &folded) && folded != "forwarded"
+}
+
 /// Says whether an application server may take a header for a variable of its own.
 pub(super) fn is_variable(name: &HeaderName, folded: &str) -> bool {
     has_mark(name.as_str()) && is_server_variable(folded)

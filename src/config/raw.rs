@@ -87,6 +87,7 @@ tables! {
     Service {
         listen: String,
         trusted_proxies: List,
+        client_address_header: String,
         no_front_proxy: bool,
         tls: bool,
         client_certificates: String,

@@ -144,6 +144,9 @@ fn reference_shows_the_defaults() {
     assert_eq!(shown.tls.client_roots.take().unwrap().roots.len(), 1);
     // A listener that is not there by default.
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
+    // A header that is not read by default.
+    let header = shown.service.client_address_header.take();
+    assert_eq!(header.unwrap(), "x-forwarded-for");
     // A log that is not there by default.
     assert_eq!(shown.audit.file.take(), Some("audit.jsonl".into()));
     let otlp = shown.otlp.take().unwrap();

@@ -194,7 +194,7 @@ impl ExtAuthz {
             }
             Err(refusal) => (HeaderMap::new(), Err(refusal)),
         };
-        let client = self.forward_auth.client(source, || {
+        let client = self.forward_auth.client(source, forward_auth::GRPC, || {
             match attributes?
                 .source
                 .as_ref()?

@@ -9,7 +9,7 @@ use super::route::{Route, Unrouted};
 use super::target::{Ambiguity, is_plain_method};
 use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Refused, Tally};
 
-/// What a client may do instead of TRACE; the upstream may know more.
+/// What a client may do instead of TRACE and CONNECT; the upstream may know more.
 const METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
     Method,
     #[error("TRACE would send back what is stamped on the request")]
     Trace,
+    #[error("CONNECT asks for a host, and not for a path that a route could be for")]
+    Connect,
     #[error("the path is ambiguous: {0}")]
     Path(#[from] Ambiguity),
     #[error("the route does not take a path with such slashes")]
@@ -55,15 +57,15 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Refuses a method that the proxy does not pass on.
+    /// Refuses a method that must not be passed on.
     pub(crate) fn of_method(method: &Method) -> Result<(), Self> {
-        if !is_plain_method(method.as_str()) {
-            Err(Self::Method)
-        } else if *method == Method::TRACE {
+        match *method {
             // RFC 9110 §9.3.8.
-            Err(Self::Trace)
-        } else {
-            Ok(())
+            Method::TRACE => Err(Self::Trace),
+            // RFC 9110 §9.3.6.
+            Method::CONNECT => Err(Self::Connect),
+            _ if !is_plain_method(method.as_str()) => Err(Self::Method),
+            _ => Ok(()),
         }
     }
 
@@ -79,6 +81,7 @@ impl Refusal {
             Self::Host => "bad_host",
             Self::Method => "bad_method",
             Self::Trace => "trace",
+            Self::Connect => "connect",
             Self::Path(_) | Self::Readings => "ambiguous_path",
             Self::Slashes => "slashes",
             Self::NoRoute => "no_route",
@@ -109,6 +112,7 @@ impl Refusal {
             Self::Host => (Code::BAD_REQUEST, "bad host\n"),
             Self::Method => (Code::BAD_REQUEST, "bad method\n"),
             Self::Trace => (Code::METHOD_NOT_ALLOWED, "no TRACE here\n"),
+            Self::Connect => (Code::METHOD_NOT_ALLOWED, "no CONNECT here\n"),
             Self::Path(_) | Self::Readings | Self::Slashes => {
                 (Code::BAD_REQUEST, "ambiguous path\n")
             }
@@ -119,7 +123,7 @@ impl Refusal {
             }
         };
         let mut answer = Answer::line(status, line);
-        if self == Self::Trace {
+        if matches!(self, Self::Trace | Self::Connect) {
             answer.fields.push((ALLOW, METHODS));
         }
         answer

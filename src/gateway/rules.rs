@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::route::RouteTable;
@@ -15,6 +16,7 @@ pub(crate) struct Rules {
     pub(crate) routes: RouteTable,
     pub(crate) upstreams: Upstreams,
     pub(crate) trusted_proxies: Box<[IpNet]>,
+    pub(crate) client_address_header: Option<HeaderName>,
     pub(crate) limits: config::Limits,
     pub(crate) timeouts: config::Timeouts,
     service: Wire,
@@ -46,6 +48,7 @@ impl Rules {
             routes: RouteTable::new(&config.routes),
             upstreams: Upstreams::new(&config.upstreams)?,
             trusted_proxies: config.service.trusted_proxies.as_slice().into(),
+            client_address_header: config.service.client_address_header.clone(),
             limits: config.limits,
             timeouts: config.timeouts,
             service: Wire::new(&config.service.wire, &config.tls)?,

@@ -246,7 +246,7 @@ fn address_that_cannot_be_read_changes_no_decision() {
         ("traefik", "X-Forwarded-For"),
         ("caddy", "X-Forwarded-For"),
         ("haproxy", "X-Forwarded-For"),
-        ("envoy", "X-Envoy-External-Address"),
+        ("envoy", "X-Forwarded-For"),
     ] {
         for address in [
             "",
@@ -380,4 +380,101 @@ fn endless_body_of_a_sub_request_is_not_read() {
     until("the connection goes", || {
         stream.write_all(&[b'x'; 1024]).is_err()
     });
+}
+
+/// Fails as somebody from an address that a header names, until that address has to wait.
+fn fail_from(gate: &Gate, path: &str, line: &str, caller: &Caller) {
+    for _ in 0..20 {
+        let wrong = caller.fields_with(&caller.wrong_token());
+        let reply = get(gate.service, path, &format!("{line}{wrong}"));
+        assert_eq!(reply.status, 401);
+    }
+    let right = get(gate.service, path, &format!("{line}{}", caller.fields()));
+    assert_eq!(right.status, 401, "nobody counts");
+}
+
+#[test]
+fn configured_header_names_the_client_at_the_endpoint_for_any_front_proxy() {
+    let header = [("REALMGATE_SERVICE_CLIENT_ADDRESS_HEADER", "X-Forwarded-For")];
+    let gate = Gate::start_with(&header, "");
+    let caller = gate.register("billing", "payments");
+    let from = |address: &str| format!("X-Forwarded-For: 203.0.113.1, {address}\r\n");
+    let ask = || {
+        let fields = format!("{}{}", from("192.0.2.7"), caller.fields());
+        get(gate.service, "/forward-auth", &fields).status
+    };
+    assert_eq!(ask(), 200);
+    fail_from(&gate, "/forward-auth", &from("192.0.2.66"), &caller);
+    assert_eq!(ask(), 200);
+    assert!(!gate.log().contains("names no address of its clients"));
+}
+
+#[test]
+fn header_of_a_peer_that_is_not_trusted_names_nobody() {
+    let gate = Gate::start_with(
+        &[
+            ("REALMGATE_SERVICE_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
+            ("REALMGATE_SERVICE_CLIENT_ADDRESS_HEADER", "X-Forwarded-For"),
+        ],
+        "",
+    );
+    let caller = gate.register("billing", "payments");
+    let from = |last: usize| format!("X-Forwarded-For: 192.0.2.{last}\r\n");
+    fail_from(&gate, "/forward-auth", &from(66), &caller);
+    let fields = format!("{}{}", from(7), caller.fields());
+    assert_eq!(get(gate.service, "/forward-auth", &fields).status, 401);
+}
+
+#[test]
+fn front_proxy_that_names_no_client_is_warned_of_once() {
+    let gate = Gate::start("");
+    let caller = gate.register("billing", "payments");
+    for _ in 0..3 {
+        get(gate.service, "/forward-auth", &caller.fields());
+        for proxy in ["traefik", "haproxy"] {
+            let fields = format!("{}{}", forwarded("/x"), caller.fields());
+            get(gate.service, &format!("/forward-auth/{proxy}"), &fields);
+        }
+    }
+    let log = gate.log();
+    let warnings: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("names no address of its clients"))
+        .collect();
+    assert_eq!(warnings.len(), 3, "{log}");
+    for proxy in ["any", "traefik", "haproxy"] {
+        let of = format!("front_proxy=\"{proxy}\"");
+        assert!(warnings.iter().any(|line| line.contains(&of)), "{log}");
+    }
+}
+
+#[test]
+fn peer_that_is_not_trusted_is_not_warned_of() {
+    let untrusted = [("REALMGATE_SERVICE_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")];
+    let gate = Gate::start_with(&untrusted, "");
+    let caller = gate.register("billing", "payments");
+    get(gate.service, "/forward-auth", &caller.fields());
+    assert!(!gate.log().contains("names no address of its clients"));
+}
+
+#[test]
+fn trace_and_connect_are_refused_at_every_endpoint() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    for method in ["TRACE", "CONNECT"] {
+        for (path, words) in [
+            ("/forward-auth/nginx", described("/public")),
+            ("/forward-auth/traefik", forwarded("/public")),
+            ("/forward-auth/caddy", forwarded("/public")),
+            ("/forward-auth/haproxy", forwarded("/public")),
+        ] {
+            let good = get(gate.service, path, &words);
+            assert_eq!(good.status, 200, "{path}");
+            let words = words.replace("-Method: GET", &format!("-Method: {method}"));
+            let reply = get(gate.service, path, &words);
+            assert_eq!((reply.status, &*reply.body), (403, ""), "{method} {path}");
+        }
+    }
+    let trace = send(gate.service, "TRACE", "/forward-auth/envoy/public", "", "");
+    assert_eq!((trace.status, &*trace.body), (403, ""));
 }

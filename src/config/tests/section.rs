@@ -366,3 +366,26 @@ fn realms_say_how_often_a_token_is_good() {
         ),
     ]);
 }
+
+#[test]
+fn header_that_names_the_client_means_nothing_else() {
+    let of = |name: &str| {
+        parse_with(&format!("[service]\nclient_address_header = {name:?}"), &[])
+            .map(|config| config.service.client_address_header.unwrap().to_string())
+    };
+    for name in ["X-Forwarded-For", "X-Real-IP", "CF-Connecting-IP"] {
+        assert_eq!(of(name).unwrap(), name.to_ascii_lowercase());
+    }
+    for name in [
+        "",
+        "a b",
+        "Host",
+        "Authorization",
+        "Connection",
+        "Forwarded",
+        "REMOTE_ADDR",
+    ] {
+        let error = of(name).unwrap_err().to_string();
+        assert!(error.contains("a header with an address in it"), "{error}");
+    }
+}

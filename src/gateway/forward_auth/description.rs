@@ -1,13 +1,11 @@
 //! The original request, as each front proxy describes it. A parser reads the fields of its own front
 //! proxy and no others, each exactly once.
 
-use std::net::{IpAddr, SocketAddr};
-
 use http::header::HOST;
 use http::{HeaderMap, Method};
 
-use super::{FrontProxy, Refusal};
-use crate::gateway::target::{Target, host_of, is_plain_method};
+use super::Refusal;
+use crate::gateway::target::{Target, host_of};
 
 /// The original request.
 #[derive(Debug)]
@@ -21,15 +19,18 @@ impl<'a> Described<'a> {
     /// Reads the three parts. `target` is the path as it was on the wire, with the query if it has one.
     ///
     /// # Errors
-    /// A part that can be read in two ways, or in none.
+    /// A part that can be read in two ways, or in none; or a method that may not be passed on: TRACE sends back
+    /// what the front proxy adds, and CONNECT asks for a host and not for a path.
     pub(crate) fn new(method: &str, host: &'a str, target: &'a [u8]) -> Result<Self, Refusal> {
-        if !is_plain_method(method) {
-            return Err(Refusal::Malformed("method"));
-        }
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed("method"))?;
+        Refusal::of_method(&method).map_err(|refusal| match refusal {
+            Refusal::Method => Refusal::Malformed("method"),
+            refusal => refusal,
+        })?;
         let path = target.split(|&byte| byte == b'?').next();
         Ok(Self {
-            method: Method::from_bytes(method.as_bytes())
-                .map_err(|_| Refusal::Malformed("method"))?,
+            method,
             host: host_of(host).ok_or(Refusal::Malformed("host"))?,
             target: Target::read(path.unwrap_or_default())?,
         })
@@ -78,29 +79,6 @@ pub(super) fn envoy<'a>(
         _ => once(headers, "host")?,
     };
     Described::new(method.as_str(), host, target)
-}
-
-/// Returns where the original request came from, if the front proxy says so. Only failures are counted by
-/// it: what cannot be read is taken for nothing.
-pub(super) fn client(headers: &HeaderMap, proxy: FrontProxy) -> Option<IpAddr> {
-    let value = match proxy {
-        FrontProxy::Any => return None,
-        FrontProxy::Nginx => once(headers, "x-real-ip").ok()?,
-        FrontProxy::Envoy => once(headers, "x-envoy-external-address").ok()?,
-        // What is last, the front proxy has written.
-        FrontProxy::Traefik | FrontProxy::Caddy | FrontProxy::Haproxy => {
-            once(headers, "x-forwarded-for").ok()?.rsplit(',').next()?
-        }
-    };
-    address(value.trim())
-}
-
-/// Reads an address, with or without a port.
-pub(crate) fn address(text: &str) -> Option<IpAddr> {
-    let address = text
-        .parse()
-        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
-    address.ok().map(|address| address.to_canonical())
 }
 
 /// Returns the value of a field that stands there once.
@@ -183,6 +161,13 @@ mod tests {
             let fields = [("x-original-method", method), ("x-original-url", url)];
             let refusal = nginx(&headers(&fields)).unwrap_err();
             assert!(matches!(refusal, Refusal::Malformed(_)), "{method} {url}");
+        }
+    }
+
+    #[test]
+    fn trace_and_connect_are_refused_whatever_the_route_says() {
+        for (method, refusal) in [("TRACE", Refusal::Trace), ("CONNECT", Refusal::Connect)] {
+            assert_eq!(Described::new(method, "a", b"/b").unwrap_err(), refusal);
         }
     }
 

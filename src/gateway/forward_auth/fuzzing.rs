@@ -1,5 +1,6 @@
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
+use super::client::client;
 use super::description::{self, Described};
 use super::narrowing::narrowing;
 use super::{FrontProxy, Refusal};
@@ -26,7 +27,8 @@ pub fn forward_auth(data: &[u8]) {
     let Some(proxy) = FrontProxy::of(path) else {
         return;
     };
-    if let Some(client) = description::client(&headers, proxy) {
+    let any = HeaderName::from_static("x-forwarded-for");
+    if let Some(client) = client(&headers, proxy, Some(&any)) {
         assert_eq!(client, client.to_canonical());
     }
     if let Ok(described) = describe(proxy, path, method, &headers) {

@@ -3,6 +3,7 @@
 //! A parser reads the fields of its own front proxy and no others, each exactly once. What describes
 //! the original request is believed from trusted proxies only.
 
+mod client;
 mod description;
 pub(super) mod fuzzing;
 mod narrowing;
@@ -18,7 +19,9 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
-pub(super) use description::{Described, address};
+use client::Warned;
+pub(super) use client::{GRPC, address};
+pub(super) use description::Described;
 use narrowing::narrowing;
 pub(super) use narrowing::to;
 
@@ -46,6 +49,7 @@ pub(crate) struct ForwardAuth {
     credential_headers: CredentialHeaders,
     identity_headers: IdentityHeaders,
     rules: Live,
+    warned: Warned,
 }
 
 /// Which parser reads the description of the original request.
@@ -112,6 +116,7 @@ impl ForwardAuth {
             credential_headers,
             identity_headers,
             rules,
+            warned: Warned::default(),
         }
     }
 
@@ -137,7 +142,12 @@ impl ForwardAuth {
             FrontProxy::Envoy if has_fragment(session) => Err(Ambiguity::Character.into()),
             _ => self.asked(header, peer, proxy),
         };
-        let source = self.client(peer, || description::client(&header.headers, proxy));
+        let rules = self.rules.load();
+        let any = rules.client_address_header.as_ref();
+        let source = self.client(peer, proxy.name(), || {
+            client::client(&header.headers, proxy, any)
+        });
+        drop(rules);
         let verdict = self.judge(source, &header.headers, asked, began, note);
         match verdict.await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
@@ -151,12 +161,17 @@ impl ForwardAuth {
     pub(super) fn client(
         &self,
         peer: Option<IpAddr>,
+        front_proxy: &'static str,
         described: impl FnOnce() -> Option<IpAddr>,
     ) -> Option<IpAddr> {
-        match trust(peer, &self.rules.load().trusted_proxies) {
-            Ok(()) => described(),
-            Err(_) => peer,
+        if trust(peer, &self.rules.load().trusted_proxies).is_err() {
+            return peer;
         }
+        let client = described();
+        if client.is_none() {
+            self.warned.warn(front_proxy, peer);
+        }
+        client
     }
 
     /// Decides on the credential in a sub-request, which began to be read at `began`, under the policy that

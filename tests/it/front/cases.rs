@@ -537,11 +537,7 @@ pub(super) fn questions_share_connections(program: Program) {
 /// By what the comments of the files say.
 pub(super) fn front_proxy_may_narrow_who_passes_to_a_realm(program: Program) {
     let rig = Rig::edited(program, |text| {
-        let commented = [
-            "authorization_request:",
-            "headers_to_add:",
-            "typed_per_filter_config:",
-        ];
+        let commented = ["- { key: x-realmgate-narrow", "typed_per_filter_config:"];
         let also = [
             "envoy.filters.http.ext_authz:",
             "\"@type\"",

@@ -6,6 +6,7 @@ mod answers;
 mod cases;
 mod classes;
 mod connections;
+mod edges;
 mod http2;
 mod manifests;
 mod paths;
@@ -186,6 +187,10 @@ macro_rules! tests_of {
                 connections: credential_nominated_as_hop_by_hop_never_arrives,
                 connections: questions_about_bodies_and_upgrades_share_connections,
                 answers: answer_that_is_no_permit_lets_nothing_pass,
+                edges: stranger_at_another_address_locks_no_service_out,
+                edges: hung_realmgate_is_given_up_in_time,
+                edges: trace_and_connect_never_arrive,
+                edges: longest_name_passes,
                 http2: http2_passes,
                 http2: http2_by_the_frame_passes,
                 http2: authority_beside_another_host_is_no_way_around,
