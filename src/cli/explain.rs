@@ -232,7 +232,7 @@ impl Account<'_> {
     fn text(&self) -> String {
         let mut text = format!("{STRONG}{}{STRONG:#}\n", self.asked);
         let explanation = &self.explanation;
-        if let Some(path) = &explanation.path {
+        if let (Some(path), None) = (&explanation.path, &explanation.other) {
             let _ = writeln!(text, "path decided on: {path}");
         }
         if let Some((reading, route)) = &explanation.other {

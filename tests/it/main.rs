@@ -18,6 +18,7 @@ mod corpus;
 mod explain;
 mod forward_auth;
 mod frames;
+mod frameworks;
 mod front;
 mod guard;
 mod harness;

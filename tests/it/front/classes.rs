@@ -39,6 +39,8 @@ fn every_name_on_the_page_is_a_test() {
         &mut cases,
     );
     let page = fs::read_to_string(project.join("docs/bypasses.md")).unwrap();
+    // Chapters below have tables of other kinds.
+    let page = page.split("\n## ").next().unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
     let mut count = 0;
     for row in rows.skip(1) {

@@ -1,0 +1,295 @@
+//! Real frameworks behind the proxy: what `docs/bypasses.md` says that each folds, and that no path runs a page
+//! that its route keeps for others.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::harness::{Caller, Gate, PATIENCE, get, until};
+use crate::port::Port;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framework {
+    Express,
+    Rails,
+    /// Django's REST framework with its format suffixes.
+    Rest,
+    Django,
+    Flask,
+    FastApi,
+}
+
+use Framework::{Django, Express, FastApi, Flask, Rails, Rest};
+
+/// One that runs. Ended when dropped.
+struct Running {
+    address: SocketAddr,
+    child: Child,
+    _folder: TempDir,
+    _port: Port,
+}
+
+impl Framework {
+    fn command(self, address: SocketAddr) -> Command {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let tools = project.join("target/tools");
+        let applications = project.join("tests/it/frameworks");
+        let wsgi = |module: &str| {
+            let mut command = Command::new(tools.join("bin/gunicorn"));
+            command.args(["--bind", &address.to_string(), "--graceful-timeout", "1"]);
+            command.arg("--chdir").arg(&applications).arg(module);
+            command
+        };
+        match self {
+            Express => {
+                let mut command = Command::new("node");
+                command.arg(applications.join("express.js"));
+                command.arg(address.port().to_string());
+                command.env("NODE_PATH", tools.join("node/node_modules"));
+                command
+            }
+            Rails => {
+                let mut command = Command::new("puma");
+                command.args(["-e", "production", "-b", &format!("tcp://{address}")]);
+                command.arg(applications.join("rails.ru"));
+                command
+            }
+            Rest => wsgi("rest:app"),
+            Django => wsgi("plain_django:app"),
+            Flask => wsgi("plain_flask:app"),
+            FastApi => {
+                let mut command = Command::new(tools.join("bin/uvicorn"));
+                command.args(["--port", &address.port().to_string(), "--app-dir"]);
+                command.arg(&applications).arg("fast:app");
+                command
+            }
+        }
+    }
+
+    fn start(self) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let port = Port::reserve();
+        let path = folder.path().join("log");
+        let log = fs::File::create(&path).unwrap();
+        let child = self
+            .command(port.address)
+            .current_dir(folder.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{self:?}: {error}; run scripts/setup test"));
+        let mut running = Running {
+            address: port.address,
+            child,
+            _folder: folder,
+            _port: port,
+        };
+        until("the application listens", || {
+            if let Some(status) = running.child.try_wait().unwrap() {
+                let log = fs::read_to_string(&path).unwrap_or_default();
+                panic!("{self:?} ended with {status}: {log}");
+            }
+            TcpStream::connect(running.address).is_ok()
+        });
+        running
+    }
+
+    /// The keys that the page on ways around asks for.
+    fn keys(self) -> &'static str {
+        match self {
+            Express => "ignore_case = true",
+            Rails | Rest => "ignore_suffix = true",
+            Django | Flask | FastApi => "",
+        }
+    }
+
+    /// The paths that it takes for `/admin` beside those that every framework does.
+    fn folds(self) -> &'static [&'static str] {
+        match self {
+            Express => &["/ADMIN", "/Admin/", "/aDmin/x"],
+            Rails => &["//admin", "///admin/x", "/admin.json", "/admin.x/"],
+            Rest => &["/admin.json", "/admin.x/", "/%61dmin"],
+            Django => &["/%61dmin", "/admin%2fx"],
+            Flask => &[
+                "//admin",
+                "///admin/x",
+                "/%2fadmin",
+                "/%61dmin",
+                "/admin%2fx",
+            ],
+            FastApi => &["/%61dmin", "/admin%2fx"],
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SIGTERM first, so that it ends its workers.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").arg(pid).status();
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Spellings of `/admin`, for somebody.
+const SPELLINGS: [&str; 46] = [
+    "/admin",
+    "/admin/",
+    "/admin/x",
+    "/admin?x",
+    "/ADMIN",
+    "/Admin/",
+    "/aDmin/x",
+    "/admin.json",
+    "/admin.x/",
+    "/ADMIN.json",
+    "/admin.json/x",
+    "/admin.",
+    "/admin./",
+    "//admin",
+    "///admin/x",
+    "//x/admin",
+    "/admin//x",
+    "/;/admin",
+    "/;x/admin",
+    "/x/;/admin",
+    "/admin;",
+    "/admin;x/y",
+    "/admin%3bx",
+    "/%61dmin",
+    "/%41DMIN",
+    "/%2561dmin",
+    "/admin%2fx",
+    "/%2fadmin",
+    "/%2Fadmin%2fx",
+    "/%252fadmin",
+    "/admin%252fx",
+    "/x/../admin",
+    "/x/%2e%2e/admin",
+    "/x/%252e%252e/admin",
+    "/x/..;/admin",
+    "/x/..%2fadmin",
+    "/x/..%5cadmin",
+    "/admin%20",
+    "/%20/admin",
+    "/admin%00",
+    "/admin%0a",
+    "/admin%3fx",
+    "/admin%23x",
+    "/%ef%bd%81dmin",
+    "/%c0%afadmin",
+    "/admin%2ejson",
+];
+
+/// `/admin` is for the realm `ops`, all else with any slashes for anyone.
+fn gate(app: &Running, keys: &str) -> (Gate, Caller) {
+    let gate = Gate::start(&format!(
+        r#"
+        [[route]]
+        name = "admin"
+        path = "/admin"
+        allow = [{{ realm = "ops" }}]
+        upstream = "app"
+        allow_double_slash = true
+        allow_encoded_slash = true
+        {keys}
+        [[route]]
+        name = "web"
+        allow = "anyone"
+        upstream = "app"
+        allow_double_slash = true
+        allow_encoded_slash = true
+        [upstream.app]
+        peers = ["{}"]
+        "#,
+        app.address
+    ));
+    let olga = gate.register("olga", "ops");
+    (gate, olga)
+}
+
+/// Returns the spellings for which the application runs the page `/admin`.
+fn run_admin(address: SocketAddr, fields: &str) -> Vec<&'static str> {
+    let runs = |path: &&str| {
+        let reply = get(address, path, fields);
+        // In chunks or not.
+        reply.status == 200 && reply.body.contains("admin")
+    };
+    SPELLINGS.into_iter().filter(runs).collect()
+}
+
+/// Sees what a framework folds, that nothing of it is open to strangers, and that callers get it.
+fn hold(framework: Framework) {
+    let app = framework.start();
+    let plain = ["/admin", "/admin/", "/admin/x", "/admin?x"];
+    let direct = run_admin(app.address, "");
+    for path in framework.folds() {
+        assert!(
+            direct.contains(path),
+            "{path} is no /admin of {framework:?}: {direct:?}"
+        );
+    }
+    let (gate, olga) = gate(&app, framework.keys());
+    assert_eq!(run_admin(gate.gateway, ""), [""; 0], "{framework:?}");
+    let reached = run_admin(gate.gateway, &olga.fields());
+    for path in plain {
+        assert!(reached.contains(&path), "{path}: {reached:?}");
+    }
+    assert!(get(gate.gateway, "/x", "").body.contains("other"));
+    // Without the keys, that is what they are for.
+    let (gate, _olga) = self::gate(&app, "");
+    let open = run_admin(gate.gateway, "");
+    assert_eq!(
+        open.is_empty(),
+        framework.keys().is_empty(),
+        "{framework:?}: {open:?}"
+    );
+    if framework.keys().contains("ignore_case") {
+        assert!(reached.contains(&"/ADMIN") && open.contains(&"/ADMIN"));
+    }
+    if framework.keys().contains("ignore_suffix") {
+        assert!(reached.contains(&"/admin.json") && open.contains(&"/admin.json"));
+    }
+}
+
+#[test]
+fn express_runs_no_guarded_page_for_strangers() {
+    hold(Express);
+}
+
+#[test]
+fn rails_runs_no_guarded_page_for_strangers() {
+    hold(Rails);
+}
+
+#[test]
+fn rest_framework_runs_no_guarded_page_for_strangers() {
+    hold(Rest);
+}
+
+#[test]
+fn django_runs_no_guarded_page_for_strangers() {
+    hold(Django);
+}
+
+#[test]
+fn flask_runs_no_guarded_page_for_strangers() {
+    hold(Flask);
+}
+
+#[test]
+fn fast_api_runs_no_guarded_page_for_strangers() {
+    hold(FastApi);
+}
