@@ -40,7 +40,19 @@ ASKED = known(
 )
 RULE = known(
     matches=listed(known(path=known(type={"enum": ["Exact", "PathPrefix"]}, value={"type": "string"})), 64),
-    filters=listed(known(["type", "externalAuth"], type={"const": "ExternalAuth"}, externalAuth=ASKED), 16),
+    filters=listed(
+        {
+            "oneOf": [
+                known(["type", "externalAuth"], type={"const": "ExternalAuth"}, externalAuth=ASKED),
+                known(
+                    ["type", "requestHeaderModifier"],
+                    type={"const": "RequestHeaderModifier"},
+                    requestHeaderModifier=known(remove=listed({"type": "string"}, 16)),
+                ),
+            ]
+        },
+        16,
+    ),
     backendRefs=listed(known(["name"], **BACKEND), 16),
 )
 SPECIFIED = {
@@ -72,7 +84,7 @@ def main():
                     kubernetes_validate.validate(document, "1.34", strict=True)
                 except kubernetes_validate.ValidationError as error:
                     sys.exit(f"{file.name}: {error}")
-                if document["kind"] == "ConfigMap":
+                if document["kind"] == "ConfigMap" and "realmgate.toml" in document["data"]:
                     config = document["data"]["realmgate.toml"]
             elif document["kind"] == "Middleware":
                 middlewares[document["metadata"]["name"]] = document["spec"]

@@ -11,6 +11,7 @@ mod http2;
 mod manifests;
 mod paths;
 mod program;
+mod reserved;
 mod tee;
 
 use std::collections::HashSet;
@@ -191,6 +192,10 @@ macro_rules! tests_of {
                 edges: hung_realmgate_is_given_up_in_time,
                 edges: trace_and_connect_never_arrive,
                 edges: longest_name_passes,
+                reserved: no_reserved_header_of_a_client_arrives,
+                reserved: no_reserved_header_of_a_client_arrives_over_http2,
+                reserved: what_the_front_proxy_says_itself_is_true,
+                reserved: answer_to_a_proved_request_is_kept_out_of_shared_caches,
                 http2: http2_passes,
                 http2: http2_by_the_frame_passes,
                 http2: authority_beside_another_host_is_no_way_around,
