@@ -99,7 +99,7 @@ pub fn forwarded(data: &[u8]) {
     let is_proved = first & 1 == 1;
     let credential = names();
     let identity = IdentityHeaders::new(&credential);
-    strip(
+    let removed = strip(
         &mut fields,
         &identity,
         &credential,
@@ -107,5 +107,6 @@ pub fn forwarded(data: &[u8]) {
         is_proved,
         first & 2 == 2,
     );
+    assert!(removed.iter().all(|name| !fields.contains_key(name)));
     assert_stripped(&fields, is_proved);
 }

@@ -17,6 +17,7 @@ use crate::gateway::peer_of;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::route::Route;
 use crate::gateway::wire::{scheme_of, subject_of};
+use crate::headers::reserved::has_mark;
 use crate::headers::{
     CredentialHeaders, IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST,
     X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
@@ -44,7 +45,7 @@ impl Proxy {
         let target = self.target(&taken, admitted)?;
         let mut parts = Parts::from(taken);
         let fields = &mut parts.headers;
-        self.strip(fields, admitted);
+        self.strip(fields, admitted, id);
         if let Some(route) = admitted.route() {
             rewrite(fields, route);
         }
@@ -81,14 +82,14 @@ impl Proxy {
     }
 
     /// Takes off every field that could pass for ours, and the credential that was consumed.
-    fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted) {
+    fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted, id: RequestId) {
         let passing = admitted
             .route()
             .map_or(&[][..], |route| &route.rewrite.aliases);
         let has_methods = admitted.has_methods;
         let is_proved = admitted.permit.principal().is_some();
         let (identity, credential) = (&self.identity_headers, &self.credential_headers);
-        strip(
+        let removed = strip(
             fields,
             identity,
             credential,
@@ -96,6 +97,10 @@ impl Proxy {
             is_proved,
             has_methods,
         );
+        // Whoever misses one of these finds out what to write in `alias_headers`.
+        for name in removed.iter().filter(|name| has_mark(name.as_str())) {
+            tracing::debug!(request = %id, header = %name, "removed a header whose name holds a mark");
+        }
     }
 
     /// Sets the identity, the address of the client and what it asked for.
@@ -158,8 +163,8 @@ fn rewrite(fields: &mut HeaderMap, route: &Route) {
     }
 }
 
-/// Removes the reserved headers, those whose names hold a mark unless they are `passing`, and a credential
-/// that is ours.
+/// Removes the reserved headers and those whose names hold a mark unless they are `passing`, and returns their
+/// names; removes a credential that is ours, too.
 pub(in crate::gateway) fn strip(
     fields: &mut HeaderMap,
     identity: &IdentityHeaders,
@@ -167,7 +172,7 @@ pub(in crate::gateway) fn strip(
     passing: &[HeaderName],
     is_proved: bool,
     has_methods: bool,
-) {
+) -> Vec<HeaderName> {
     let is_doomed = |name: &&HeaderName| {
         identity.is_dropped(name, passing)
             || (has_methods && IdentityHeaders::is_method_override(name))
@@ -182,6 +187,7 @@ pub(in crate::gateway) fn strip(
     if is_consumed || credential.holds_token(fields) {
         fields.remove(AUTHORIZATION);
     }
+    doomed
 }
 
 /// Writes an address down, as its `Display` does, which takes as long as four other fields.

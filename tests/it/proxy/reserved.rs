@@ -44,7 +44,7 @@ fn gate(more: &str) -> (Gate, Upstream, Caller) {
         &format!("upstream = \"app\"\n{more}"),
         1,
     );
-    let gate = Gate::start(&text);
+    let gate = Gate::start_with(&[("REALMGATE_LOG_FILTER", "info,realmgate=debug")], &text);
     let caller = gate.register("billing", "payments");
     (gate, upstream, caller)
 }
@@ -142,5 +142,10 @@ fn header_with_a_mark_passes_on_the_route_that_names_it_only() {
     assert!(seen[0].contains("x_tenant: two"), "{}", seen[0]);
     for name in ["X_Tenant", "api.key"] {
         assert_eq!(field(&seen[1], name), None, "{}", seen[1]);
+    }
+    // Whoever misses one finds it in the log.
+    let log = gate.log();
+    for name in ["x_other", "x.tenant", "api.key"] {
+        assert!(log.contains(&format!("header={name}")), "{name}: {log}");
     }
 }
