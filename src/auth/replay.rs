@@ -7,7 +7,7 @@
 
 use super::totp::Step;
 
-/// The most stretches that are kept; beyond that the two lowest become one.
+/// The most stretches that are kept. Beyond that the two that are nearest to each other become one.
 const STRETCHES: usize = 64;
 
 /// The spent steps of an identity.
@@ -37,12 +37,23 @@ impl Spent {
         });
         let place = self.stretches.partition_point(|it| it.0 < merged.0);
         self.stretches.insert(place, merged);
-        if let [lowest, second, ..] = self.stretches[..]
-            && self.stretches.len() > STRETCHES
-        {
-            self.stretches.splice(..2, [(lowest.0, second.1)]);
+        if self.stretches.len() > STRETCHES {
+            self.close_smallest_gap();
         }
         true
+    }
+
+    /// Makes one stretch of the two that are nearest to each other. A wide gap stays open: it may hold the
+    /// present, if a clock was ahead when the steps after it were spent.
+    fn close_smallest_gap(&mut self) {
+        let gaps = self.stretches.iter().zip(self.stretches.iter().skip(1));
+        let gaps = gaps.map(|(one, next)| next.0.saturating_sub(one.1));
+        if let Some((at, _)) = gaps.enumerate().min_by_key(|(_, gap)| *gap) {
+            let next = self.stretches.remove(at + 1);
+            if let Some(one) = self.stretches.get_mut(at) {
+                one.1 = next.1;
+            }
+        }
     }
 
     fn holds(&self, step: u64) -> bool {
@@ -113,6 +124,21 @@ mod tests {
             assert!(!spend(&mut spent, step), "{step}");
         }
         assert!(spend(&mut spent, 300));
+    }
+
+    #[test]
+    fn clock_that_was_a_year_ahead_for_many_uses_strands_nobody() {
+        const YEAR: u64 = 365 * 24 * 120;
+        let mut spent = Spent::default();
+        for step in [100, 103] {
+            assert!(spend(&mut spent, step));
+        }
+        for use_of_day in 0..300 {
+            assert!(spend(&mut spent, YEAR + use_of_day * 2880));
+        }
+        for step in 104..100_000 {
+            assert!(spend(&mut spent, step), "{step}");
+        }
     }
 
     #[test]
