@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use realmgate::auth::{
     Algorithm, Attempt, Authority, Credential, Decision, NewIdentity, Parameters, Policy,
-    Presented, Principal, Rule, Seed, Settings, Store, Terms, Totp, UnixTime,
+    Presented, Principal, Rule, Seed, Settings, Source, Store, Terms, Totp, UnixTime,
 };
 use realmgate::config::Config;
 use realmgate::gateway::lookup;
@@ -230,7 +230,7 @@ mod authority {
                     terms: Terms::default(),
                 };
                 store.create(new, NOW).await.unwrap();
-                let counts = store.counts().await.unwrap();
+                let counts = store.counts(0).await.unwrap();
                 let settings = Settings {
                     realms: config.realms,
                     window: 1,
@@ -252,7 +252,7 @@ mod authority {
             let credential = Credential::new("billing", "payments", token, 128).unwrap();
             let attempt = Attempt {
                 presented: Presented::Credential(credential),
-                source: Some(SOURCE),
+                source: Source::of(Some(SOURCE)),
             };
             // From now on it is in memory.
             let first = self.authority.decide(&attempt, policy, NOW);

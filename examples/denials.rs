@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use realmgate::auth::{
     Algorithm, Attempt, Authority, Change, Counts, Credential, Decision, NewIdentity, Parameters,
-    Policy, Principal, Realms, Seed, Settings, State, Store, Terms, ThrottleSettings, Totp,
+    Policy, Principal, Realms, Seed, Settings, Source, State, Store, Terms, ThrottleSettings, Totp,
     UnixTime,
 };
 use realmgate::store::{CacheOptions, KeySource, Options, open};
@@ -67,7 +67,7 @@ struct Case {
 fn decide(case: &Case) -> Decision {
     let attempt = Attempt {
         presented: Credential::new(case.name, "ops", &case.token, 128).into(),
-        source: None,
+        source: Source::default(),
     };
     let decision = case.authority.decide(&attempt, &Policy::Authenticated, NOW);
     decision.now_or_never().expect("everybody is remembered")
@@ -193,7 +193,7 @@ async fn warm(case: &Case) {
     for _ in 0..2 {
         let attempt = Attempt {
             presented: Credential::new(case.name, "ops", "wrong", 128).into(),
-            source: None,
+            source: Source::default(),
         };
         if case.reason != "permit" {
             let policy = Policy::Authenticated;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use realmgate::auth::{
     Attempt, Authority, Counts, Credential, Decision, Denial, NewIdentity, Parameters, Policy,
-    Principal, Realms, Seed, Settings, Store, Terms, ThrottleSettings, UnixTime,
+    Principal, Realms, Seed, Settings, Source, Store, Terms, ThrottleSettings, Totp, UnixTime,
 };
 use realmgate::store::{CacheOptions, KeySource, Options, open};
 
@@ -40,34 +40,51 @@ async fn main() {
         _ => {
             for (span, secs) in [("an hour", 3600), ("a day", 86_400)] {
                 for sources in [1, 100, 10_000] {
-                    let verdicts = guess(secs, sources).await;
-                    println!(
-                        "{verdicts:4} guesses get a verdict in {span}, from {sources} sources"
-                    );
+                    for is_active in [false, true] {
+                        let verdicts = guess(secs, sources, is_active).await;
+                        let active = if is_active {
+                            ", which succeeds in between"
+                        } else {
+                            ""
+                        };
+                        println!(
+                            "{verdicts:4} guesses at a principal{active} get a verdict in {span}, from {sources} sources"
+                        );
+                    }
                 }
             }
         }
     }
 }
 
-/// Guesses at one principal; returns how often there is a verdict.
-async fn guess(secs: u64, sources: u64) -> u64 {
+/// Guesses at one principal, which authenticates before each guess at the same source if it is active;
+/// returns how many guesses get a verdict.
+async fn guess(secs: u64, sources: u64, is_active: bool) -> u64 {
     let folder = tempfile::tempdir().expect("a folder");
-    let authority = authority(folder.path()).await;
+    let (authority, totp) = authority(folder.path()).await;
     let mut verdicts = 0;
     for turn in 0..secs * RATE {
         let source = u32::try_from(turn % sources).expect("few sources");
         let now = UnixTime::from_secs(START + turn / RATE);
-        verdicts += u64::from(attempt(&authority, "alice", source, now).await);
+        if is_active {
+            attempt(&authority, "alice", &totp.token(now), source, now).await;
+        }
+        verdicts += u64::from(attempt(&authority, "alice", "wrong", source, now).await);
     }
     verdicts
 }
 
-/// Presents a wrong token; says whether there was a verdict.
-async fn attempt(authority: &Authority, name: &str, source: u32, now: UnixTime) -> bool {
+/// Presents a token; says whether it got the verdict that it is wrong.
+async fn attempt(
+    authority: &Authority,
+    name: &str,
+    token: &str,
+    source: u32,
+    now: UnixTime,
+) -> bool {
     let attempt = Attempt {
-        presented: Credential::new(name, "ops", "wrong", 128).into(),
-        source: Some(IpAddr::V4(Ipv4Addr::from_bits(10 << 24 | source))),
+        presented: Credential::new(name, "ops", token, 128).into(),
+        source: Source::of(Some(IpAddr::V4(Ipv4Addr::from_bits(10 << 24 | source)))),
     };
     let decision = authority
         .decide(&attempt, &Policy::Authenticated, now)
@@ -78,7 +95,7 @@ async fn attempt(authority: &Authority, name: &str, source: u32, now: UnixTime) 
 /// Invents names, each at an address of its own.
 async fn flood(names: u64) {
     let folder = tempfile::tempdir().expect("a folder");
-    let authority = Arc::new(authority(folder.path()).await);
+    let authority = Arc::new(authority(folder.path()).await.0);
     let now = UnixTime::from_secs(START);
     println!("{:8} KiB resident before", resident());
     for begun in (0..names).step_by(usize::try_from(AT_A_TIME).unwrap_or(1)) {
@@ -86,7 +103,7 @@ async fn flood(names: u64) {
             let authority = Arc::clone(&authority);
             async move {
                 let source = u32::try_from(n % (1 << 24)).unwrap_or_default();
-                attempt(&authority, &format!("invented-{n}"), source, now).await
+                attempt(&authority, &format!("invented-{n}"), "wrong", source, now).await
             }
         });
         futures_util::future::join_all(some).await;
@@ -107,7 +124,7 @@ fn resident() -> u64 {
     number.expect("VmRSS")
 }
 
-async fn authority(folder: &Path) -> Authority {
+async fn authority(folder: &Path) -> (Authority, Totp) {
     let minutes = Duration::from_secs(300);
     let store: Arc<dyn Store> = open(Options {
         path: folder.join("r.db"),
@@ -124,9 +141,11 @@ async fn authority(folder: &Path) -> Authority {
     })
     .await
     .expect("a store");
+    let seed = Seed::generate().expect("a seed");
+    let totp = Totp::new(&seed, Parameters::default());
     let new = NewIdentity {
         principal: Principal::new("alice", "ops", 128).expect("a principal"),
-        seed: Seed::generate().expect("a seed"),
+        seed,
         parameters: Parameters::default(),
         terms: Terms::default(),
     };
@@ -140,5 +159,6 @@ async fn authority(folder: &Path) -> Authority {
         once: vec![],
     };
     let decoy = Seed::generate().expect("a seed");
-    Authority::new(store, settings, &decoy, &Counts::default())
+    let authority = Authority::new(store, settings, &decoy, &Counts::default());
+    (authority, totp)
 }

@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod headers;
 pub mod histogram;
 pub mod import;
+mod pace;
 pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -47,7 +47,7 @@ impl Server {
             once: config.once.clone(),
         };
         let decoy = Seed::generate().map_err(StartError::Random)?;
-        let counts = store.counts().await.map_err(store::OpenError::Store)?;
+        let counts = store.counts(0).await.map_err(store::OpenError::Store)?;
         let authority = Authority::new(Arc::clone(&store), settings, &decoy, &counts);
         let authority = Arc::new(authority);
         let saving = tokio::spawn(save(Arc::clone(&authority))).abort_handle();

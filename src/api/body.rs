@@ -9,7 +9,7 @@ use super::wire::Answer;
 use super::{form, json};
 
 /// The fields that mean something; every other one is ignored.
-pub(super) const KNOWN: [&str; 9] = [
+pub(super) const KNOWN: [&str; 10] = [
     "auth_name",
     "auth_realm",
     "auth_token",
@@ -19,6 +19,7 @@ pub(super) const KNOWN: [&str; 9] = [
     "verifyname",
     "verifyrealm",
     "verifytoken",
+    "client_address",
 ];
 
 /// A parsed body.

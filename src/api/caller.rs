@@ -8,9 +8,10 @@ use super::call::Call;
 use super::field::{Fault, Kind};
 use super::wire::Answer;
 use crate::auth::{
-    Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Token, UnixTime,
+    Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Source, Token, UnixTime,
 };
 use crate::headers::Scratch;
+use crate::pace;
 use crate::telemetry::{self, Door, Note, metrics};
 
 /// The names of a name, a realm and a token in a body.
@@ -56,7 +57,7 @@ pub(super) async fn admit(
     };
     let attempt = Attempt {
         presented,
-        source: call.source,
+        source: Source::of(call.source),
     };
     let mut note = call.note.another();
     let decided = decide(api, &attempt, policy, call.now, &mut note).await;
@@ -90,6 +91,9 @@ pub(super) async fn decide(
         }
     };
     telemetry::decided(door, took, note);
+    if let Err(denial) = &decided {
+        pace::even_out(began, denial).await;
+    }
     decided
 }
 
@@ -99,7 +103,9 @@ pub(super) fn answer(denial: &Denial) -> Answer {
         Denial::NoCredential | Denial::Malformed(_) | Denial::Refused { .. } => {
             Answer::not_authenticated()
         }
-        Denial::Throttled { retry_after } => Answer::not_authenticated().retry_after(*retry_after),
+        Denial::Throttled { retry_after, .. } => {
+            Answer::not_authenticated().retry_after(*retry_after)
+        }
         Denial::NotAllowed => Answer::not_allowed(),
         Denial::Unavailable(_) => Answer::unavailable(),
     }

@@ -57,6 +57,8 @@ pub(super) enum Fault {
     Nul,
     /// Holds a lone surrogate.
     Surrogate(u16),
+    /// Is no IP address.
+    NotAddress,
 }
 
 impl fmt::Display for Fault {
@@ -70,6 +72,7 @@ impl fmt::Display for Fault {
                 write!(f, "Ensure this field has no more than {limit} characters.")
             }
             Self::Nul => f.write_str("Null characters are not allowed."),
+            Self::NotAddress => f.write_str("Enter a valid IPv4 or IPv6 address."),
             Self::Surrogate(unit) => {
                 write!(f, "Surrogate characters are not allowed: U+{unit:X}.")
             }

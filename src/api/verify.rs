@@ -1,3 +1,4 @@
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -7,10 +8,10 @@ use http::Method;
 use super::Api;
 use super::call::{self, Call};
 use super::caller::{Resource, admit, decide, subject_names};
-use super::field::Kind;
+use super::field::{Fault, Kind};
 use super::metadata;
 use super::wire::{Answer, Errors, Spacing};
-use crate::auth::{Attempt, Capability, Credential, Denial, Policy, Token};
+use crate::auth::{Attempt, Capability, Credential, Denial, Party, Permit, Policy, Source, Token};
 
 const ALLOW: &str = "POST, OPTIONS";
 
@@ -23,8 +24,8 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
     let capable = Policy::Capable(Capability::Verify);
     match call.method {
         Method::POST => {
-            admit(api, call, Resource::Verify, &capable).await?;
-            check_subject(api, call).await
+            let permit = admit(api, call, Resource::Verify, &capable).await?;
+            check_subject(api, call, &permit).await
         }
         Method::OPTIONS => {
             admit(api, call, Resource::Verify, &capable).await?;
@@ -41,27 +42,86 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
     }
 }
 
-/// Decides on the subject as if it called itself; every refusal looks the same.
-async fn check_subject(api: &Api, call: &Call) -> Result<Answer, Answer> {
+/// Decides on the subject; every refusal looks the same.
+///
+/// Failures of those for whom somebody verifies are not failures of the verifier, so its address is not
+/// their source. It may name the address of its client, which then is.
+async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answer, Answer> {
     let limit = api.credential_headers.name_chars;
     let [name, realm, token] = subject_names(&call.body);
     let mut errors = Errors::new(&call.body);
     let subject_name = errors.take(name, call.body.text(name, Kind::Plain, limit));
     let subject_token = errors.take(token, call.body.text(token, Kind::Token, Token::MAX_CHARS));
     let subject_realm = errors.take(realm, call.body.text(realm, Kind::Plain, limit));
-    let (Some(name), Some(token), Some(realm)) = (subject_name, subject_token, subject_realm)
-    else {
+    let client = match client_address(call) {
+        Ok(client) => client,
+        Err(fault) => {
+            errors.take(CLIENT_ADDRESS, Err(vec![fault]));
+            None
+        }
+    };
+    let (Some(name), Some(token), Some(realm), true) = (
+        subject_name,
+        subject_token,
+        subject_realm,
+        errors.is_empty(),
+    ) else {
         return Err(errors.answer(Spacing::Wide));
     };
     // What is told of the request is who asks.
     let mut note = call.note.another();
     let attempt = Attempt {
         presented: Credential::new(&name, &realm, &token, limit).into(),
-        source: call.source,
+        source: Source {
+            address: client.or(call.source),
+            party: verifier.principal().map(|verifier| match client {
+                Some(_) => Party::ClientOf(verifier),
+                None => Party::Verifier(verifier),
+            }),
+        },
     };
     match decide(api, &attempt, &Policy::Authenticated, call.now, &mut note).await {
         Ok(_) => Ok(Answer::verified()),
         Err(Denial::Unavailable(_)) => Err(Answer::unavailable()),
         Err(_) => Err(Answer::not_allowed()),
     }
+}
+
+/// The field of the body that names the address of the verifier's client.
+const CLIENT_ADDRESS: &str = "client_address";
+
+/// The same as a header.
+const X_AUTH_CLIENT_ADDRESS: &str = "x-auth-client-address";
+
+/// The most characters of an address with a port: an IPv6 address has up to 45.
+const ADDRESS_CHARS: usize = 64;
+
+/// Returns the address of the verifier's client, if the verifier names it.
+///
+/// # Errors
+/// It is not one address.
+fn client_address(call: &Call) -> Result<Option<IpAddr>, Fault> {
+    let mut named = None;
+    let mut name = |text: &str| {
+        let address = address(text.trim()).ok_or(Fault::NotAddress)?;
+        match named.replace(address) {
+            Some(other) if other != address => Err(Fault::NotAddress),
+            _ => Ok(()),
+        }
+    };
+    if call.body.has(CLIENT_ADDRESS) {
+        let text = call.body.text(CLIENT_ADDRESS, Kind::Plain, ADDRESS_CHARS);
+        name(&text.map_err(|_| Fault::NotAddress)?)?;
+    }
+    for value in call.headers.get_all(X_AUTH_CLIENT_ADDRESS) {
+        name(value.to_str().map_err(|_| Fault::NotAddress)?)?;
+    }
+    Ok(named)
+}
+
+/// Reads an address, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    let address = text.parse().ok().or_else(with_port);
+    address.map(|address: IpAddr| address.to_canonical())
 }

@@ -1,4 +1,6 @@
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -8,13 +10,17 @@ use super::policy::Policy;
 use super::realm::Realms;
 use super::seed::Seed;
 use super::store::{Counts, Identity, Notes, Recall, State, Store, StoreError};
-use super::throttle::{Scope, Subject, Throttle, ThrottleSettings, Verdict};
+use super::throttle::{Scope, Subject, Throttle, ThrottleSettings, Throttled, Verdict};
 use super::time::UnixTime;
 use super::totp::{Algorithm, Parameters, Step, Totp};
 use super::usage::Use;
 
-/// The most counts that are saved at a time.
-const SAVED: usize = 10_000;
+/// The most counts of each scope that are saved at a time.
+const SAVED: usize = 1000;
+
+/// How many steps beyond the window on each side are looked at before a token counts as a guess: it may be
+/// late, or of a clock that is off.
+const NEAR: u8 = 3;
 
 /// What the authority is told once.
 #[derive(Clone, Debug)]
@@ -39,6 +45,8 @@ pub struct Authority {
     decoys: [Totp; Algorithm::ALL.len()],
     pub(super) throttle: Throttle,
     uses: Mutex<Vec<Use>>,
+    /// The stamp of the newest counts that were read from the store.
+    seen: AtomicI64,
 }
 
 impl Authority {
@@ -46,7 +54,7 @@ impl Authority {
     /// seed, is checked for unknown principals.
     pub fn new(store: Arc<dyn Store>, settings: Settings, decoy: &Seed, counts: &Counts) -> Self {
         let throttle = Throttle::new(settings.throttle, counts.key);
-        throttle.restore(&counts.records);
+        throttle.merge(&counts.records);
         Self {
             decoys: Algorithm::ALL
                 .map(|algorithm| Totp::new(decoy, settings.parameters.with_algorithm(algorithm))),
@@ -54,6 +62,7 @@ impl Authority {
             settings,
             throttle,
             uses: Mutex::default(),
+            seen: AtomicI64::new(counts.stamp),
         }
     }
 
@@ -84,22 +93,27 @@ impl Authority {
         }
     }
 
-    /// Saves what decisions have noted on the side: counts of failures, and uses. To be called about once
-    /// a second, and at the end.
+    /// Saves what decisions have recorded on the side, counts of failures and uses, and takes over the counts
+    /// of other processes. To be called about once a second, and at the end.
     ///
     /// # Errors
     /// [`StoreError`]; then the counts will be saved with the next.
     pub async fn save(&self) -> Result<(), StoreError> {
         let counts = self.throttle.changed(SAVED);
         let uses = std::mem::take(&mut *self.uses.lock());
-        if counts.is_empty() && uses.is_empty() {
-            return Ok(());
+        if !counts.is_empty() || !uses.is_empty() {
+            let saved = self.store.save(Notes {
+                counts: counts.clone(),
+                uses,
+            });
+            saved
+                .await
+                .inspect_err(|_| self.throttle.unsaved(&counts))?;
         }
-        let saved = self.store.save(Notes {
-            counts: counts.clone(),
-            uses,
-        });
-        saved.await.inspect_err(|_| self.throttle.unsaved(&counts))
+        let news = self.store.counts(self.seen.load(Ordering::Relaxed)).await?;
+        self.throttle.merge(&news.records);
+        self.seen.store(news.stamp, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Says whether a token of a realm is good for one use.
@@ -108,7 +122,7 @@ impl Authority {
     }
 
     /// Counts whom a delay holds up at the time `now`, by where it is counted.
-    pub fn delayed(&self, now: UnixTime) -> [(Scope, usize); 4] {
+    pub fn delayed(&self, now: UnixTime) -> [(Scope, usize); 5] {
         self.throttle.delayed(now)
     }
 
@@ -126,7 +140,10 @@ impl Authority {
                 // Whoever has to wait reads nothing: what is remembered by now must not show.
                 if let Some(left) = self.throttle.source_left(who, attempt.source, now) {
                     rest(self.checks(None, credential, now));
-                    return Err(Denial::Throttled { retry_after: left });
+                    return Err(Denial::Throttled {
+                        retry_after: left,
+                        whom: Throttled::Source,
+                    });
                 }
                 let read = self.store.identity(who).await;
                 read.map_err(Denial::Unavailable)?
@@ -142,8 +159,13 @@ impl Authority {
         };
         let (checked, verdict) = self.settle(subject, identity.as_deref(), credential, now);
         let delay = match verdict {
-            Verdict::Delayed { left } => return Err(Denial::Throttled { retry_after: left }),
-            Verdict::Counted { delay } => delay,
+            Verdict::Delayed { left, whom } => {
+                return Err(Denial::Throttled {
+                    retry_after: left,
+                    whom,
+                });
+            }
+            Verdict::Counted { delay, .. } => delay,
             Verdict::Pass { .. } => None,
         };
         let refused = |refusal| Denial::Refused { refusal, delay };
@@ -166,9 +188,11 @@ impl Authority {
 
     /// Checks the token and says what becomes of the attempt.
     ///
-    /// Every way to a refusal or a delay asks memory twice and computes every step of the window twice, so
-    /// that the time it takes does not say which it was. During a delay that holds for a token that is right as well: otherwise
-    /// the time would give the verdict that the answer withholds.
+    /// Every way to a refusal asks memory twice and computes every step of the window and near it twice, so
+    /// that the time it takes does not say which it was. During a delay it is every step of the window, for a
+    /// right token as well: otherwise the time would give the verdict that the answer withholds.
+    ///
+    /// A token of a step near the window is refused and is no guess: whoever sends it knows the seed.
     fn settle(
         &self,
         subject: Subject<'_>,
@@ -179,25 +203,58 @@ impl Authority {
         let standing = standing(identity, now);
         let mut checks = self.checks(identity, credential, now);
         let found = if standing.is_ok() {
-            checks.find_map(|it| it)
+            checks.find_map(std::hint::black_box)
         } else {
             None
         };
-        let verdict = self.throttle.settle(subject, found.is_some(), now);
+        let mut verdict = self.throttle.settle(subject, found.is_some(), now);
+        let mut refusal = standing.err().unwrap_or(Refusal::WrongToken);
         if !matches!(verdict, Verdict::Pass { .. }) {
             rest(checks);
             if identity.is_some() {
                 self.store.recall_unknown(subject.who);
             }
         }
-        let refusal = standing.err().unwrap_or(Refusal::WrongToken);
+        if let Verdict::Counted { delay, undo } = &mut verdict {
+            let near = self.near(identity, credential, now);
+            let near = near.filter(|_| standing.is_ok());
+            self.throttle.take_back(subject, *undo, near.is_some(), now);
+            if let Some(steps) = near {
+                refusal = Refusal::OutsideWindow { steps };
+                *delay = None;
+            }
+        }
         (found.ok_or(refusal), verdict)
+    }
+
+    /// Returns how many steps outside the window a token is right, less than 0 for late, if it is near.
+    fn near(
+        &self,
+        identity: Option<&Identity>,
+        credential: &Credential<'_>,
+        now: UnixTime,
+    ) -> Option<i64> {
+        let window = self.settings.window;
+        let distances = window.saturating_add(1)..=window.saturating_add(NEAR);
+        let checks = self.checks_within(distances, identity, credential, now);
+        checks.fold(None, |found, it| it.map(Match::offset).or(found))
     }
 
     /// Computes, one after the other, the steps of the present seed and of the one before, and the decoy's
     /// in the place of a seed that is not there.
     fn checks<'a>(
         &'a self,
+        identity: Option<&'a Identity>,
+        credential: &Credential<'a>,
+        now: UnixTime,
+    ) -> impl Iterator<Item = Option<Match>> + use<'a> {
+        self.checks_within(0..=self.settings.window, identity, credential, now)
+    }
+
+    /// The same of the steps that are so far from the present one.
+    fn checks_within<'a>(
+        &'a self,
+        distances: RangeInclusive<u8>,
         identity: Option<&'a Identity>,
         credential: &Credential<'a>,
         now: UnixTime,
@@ -211,11 +268,11 @@ impl Authority {
         };
         let present = identity.and_then(|it| it.totp.as_ref());
         let previous = identity.and_then(|it| it.previous(now));
-        let (token, window) = (credential.token(), self.settings.window);
+        let token = credential.token();
         let seeds = [(present, false), (previous, true)];
         seeds.into_iter().flat_map(move |(seed, is_of_previous)| {
             let totp = seed.unwrap_or(decoy);
-            totp.steps(now, window).map(move |step| {
+            totp.steps(now, distances.clone()).map(move |step| {
                 let is_right = std::hint::black_box(totp.is_of(token.expose(), step));
                 (is_right && seed.is_some()).then(|| Match {
                     step,
@@ -230,7 +287,7 @@ impl Authority {
         let of = Use {
             id: identity.id,
             used: now,
-            drift: matched.step.0.cast_signed() - matched.current.0.cast_signed(),
+            drift: matched.offset(),
             is_of_previous: matched.is_of_previous,
         };
         if identity.usage.note(&of) {
@@ -257,10 +314,8 @@ pub(super) fn standing(identity: Option<&Identity>, now: UnixTime) -> Result<(),
 }
 
 /// Does what is left of the work, whatever comes of it.
-fn rest(checks: impl Iterator<Item = Option<Match>>) {
-    for checked in checks {
-        std::hint::black_box(checked);
-    }
+fn rest(mut checks: impl Iterator<Item = Option<Match>>) {
+    while checks.find_map(std::hint::black_box).is_some() {}
 }
 
 /// A token that was right.
@@ -271,6 +326,13 @@ struct Match {
     current: Step,
     /// Whether it was of the seed before the present one.
     is_of_previous: bool,
+}
+
+impl Match {
+    /// Returns how many steps the token's was after the present one; less than 0 if before.
+    fn offset(self) -> i64 {
+        self.step.0.cast_signed() - self.current.0.cast_signed()
+    }
 }
 
 #[cfg(test)]

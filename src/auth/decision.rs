@@ -1,11 +1,10 @@
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::{Flaw, Presented};
 use super::principal::PrincipalRef;
 use super::store::{Identity, StoreError};
-use super::throttle::Delay;
+use super::throttle::{Delay, Source, Throttled};
 use super::totp::Step;
 
 /// One try to pass: what was presented, and from where. The time travels beside it.
@@ -13,8 +12,8 @@ use super::totp::Step;
 pub struct Attempt<'a> {
     /// What the request presents.
     pub presented: Presented<'a>,
-    /// The address the request comes from; none over a Unix socket.
-    pub source: Option<IpAddr>,
+    /// Where the request comes from.
+    pub source: Source<'a>,
 }
 
 impl<'a> Attempt<'a> {
@@ -84,10 +83,12 @@ pub enum Denial {
         /// The delay that it begins, where failures have become too many.
         delay: Option<Delay>,
     },
-    /// Too many failures: whether the token is right was not told.
+    /// Too many failures: no verdict is given on the token.
     Throttled {
         /// How long to wait before the next try.
         retry_after: Duration,
+        /// Who is throttled.
+        whom: Throttled,
     },
     /// Proven, but not allowed here.
     NotAllowed,
@@ -110,6 +111,11 @@ pub enum Refusal {
     BrokenSeed,
     /// The token is that of no step in the window.
     WrongToken,
+    /// The token is that of a step near the window: it is late, or a clock is off.
+    OutsideWindow {
+        /// How many steps after the present one; less than 0 if before.
+        steps: i64,
+    },
     /// The token was right, and its step is spent (RFC 6238 §5.2).
     Replayed,
 }
@@ -124,6 +130,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::BrokenSeed => "broken_seed",
             Self::WrongToken => "wrong_token",
+            Self::OutsideWindow { .. } => "outside_window",
             Self::Replayed => "replayed",
         }
     }

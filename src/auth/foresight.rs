@@ -1,13 +1,12 @@
 //! What would become of a principal, without its token.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::authority::{Authority, standing};
 use super::decision::{Denial, Refusal};
 use super::principal::PrincipalRef;
-use super::store::StoreError;
-use super::throttle::Subject;
+use super::store::{Identity, StoreError};
+use super::throttle::{Failures, Source, Subject, Throttled};
 use super::time::UnixTime;
 
 /// What would become of a principal that presents a token that is right, wherever it may pass.
@@ -32,7 +31,10 @@ impl Foresight {
     /// Returns why it would be denied; none if whom it is about proves itself.
     pub fn denial(&self) -> Option<Denial> {
         match (self.retry_after, self.refusal) {
-            (Some(retry_after), _) => Some(Denial::Throttled { retry_after }),
+            (Some(retry_after), _) => Some(Denial::Throttled {
+                retry_after,
+                whom: Throttled::Principal,
+            }),
             (None, Some(refusal)) => Some(Denial::Refused {
                 refusal,
                 delay: None,
@@ -43,6 +45,17 @@ impl Foresight {
 }
 
 impl Authority {
+    /// Returns what counts against an identity at the time `now`.
+    pub fn failures(&self, identity: &Identity, now: UnixTime) -> Failures {
+        let subject = Subject {
+            who: identity.principal.as_ref(),
+            is_known: true,
+            pardoned: identity.pardoned,
+            source: Source::default(),
+        };
+        self.throttle.failures(subject, now)
+    }
+
     /// Says what would become of a principal at a source. Nothing is counted, and nothing permitted.
     ///
     /// # Errors
@@ -50,7 +63,7 @@ impl Authority {
     pub async fn foresee(
         &self,
         who: PrincipalRef<'_>,
-        source: Option<IpAddr>,
+        source: Source<'_>,
         now: UnixTime,
     ) -> Result<Foresight, StoreError> {
         let identity = self.store().identity(who).await?;

@@ -36,7 +36,9 @@ pub use store::{
     Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
     Previous, Recall, Selection, State, Store, StoreError, Terms,
 };
-pub use throttle::{Delay, Scope, Slowed, ThrottleRecord, ThrottleSettings};
+pub use throttle::{
+    Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,
+};
 pub use time::UnixTime;
 pub use totp::{Algorithm, Parameters, ParametersError, Step, Totp};
 pub use usage::{Usage, Use};

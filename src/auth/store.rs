@@ -251,11 +251,12 @@ pub trait Store: Send + Sync {
     /// [`StoreError`]; then nobody may pass.
     async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
 
-    /// Returns the counts of failures that were saved, and the key that they are of.
+    /// Returns the counts of failures that any process has saved after the stamp `after`, and the key that
+    /// they are of; after 0, all of them.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn counts(&self) -> Result<Counts, StoreError>;
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
 
     /// Saves what has been noted on the side.
     ///
@@ -277,6 +278,8 @@ pub struct Counts {
     pub key: [u8; 16],
     /// The counts.
     pub records: Vec<ThrottleRecord>,
+    /// The stamp of the last of them.
+    pub stamp: i64,
 }
 
 /// What is noted beside decisions and saved in batches.

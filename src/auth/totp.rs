@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -183,18 +184,24 @@ impl Totp {
     /// A token that is right ends the search, and most are those of the current step. For one that is
     /// wrong every step is computed: how long it takes tells nothing about how near a guess was.
     pub fn check(&self, token: &str, now: UnixTime, window: u8) -> Option<Step> {
-        self.steps(now, window)
+        self.steps(now, 0..=window)
             .find(|step| self.is_of(token, *step))
     }
 
-    /// Returns the steps at most `window` from `now`, the nearest first. Steps before the epoch do not
+    /// Returns the steps at such distances from `now`, the nearest first. Steps before the epoch do not
     /// exist.
-    pub(super) fn steps(&self, now: UnixTime, window: u8) -> impl Iterator<Item = Step> + use<> {
+    pub(super) fn steps(
+        &self,
+        now: UnixTime,
+        distances: RangeInclusive<u8>,
+    ) -> impl Iterator<Item = Step> + use<> {
         let current = self.step(now).0;
-        let around = (1..=u64::from(window))
-            .flat_map(move |offset| [current.checked_sub(offset), current.checked_add(offset)])
-            .flatten();
-        std::iter::once(current).chain(around).map(Step)
+        let at = move |distance: u8| {
+            let distance = u64::from(distance);
+            let after = current.checked_add(distance).filter(|_| distance > 0);
+            [current.checked_sub(distance), after]
+        };
+        distances.flat_map(at).flatten().map(Step)
     }
 
     /// Says whether a token is that of a step. The work is the same whatever was presented, and the
@@ -385,7 +392,7 @@ mod tests {
             let now = UnixTime::from_secs(secs);
             let token = totp.token(UnixTime::from_secs(secs.saturating_add_signed(offset * 30)));
             let right: Vec<_> = totp
-                .steps(now, window)
+                .steps(now, 0..=window)
                 .filter(|step| totp.token(UnixTime::from_secs(step.0 * 30)) == token)
                 .collect();
             assert_eq!(totp.check(&token, now, window), right.first().copied());

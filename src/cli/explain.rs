@@ -1,18 +1,18 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::check;
 use super::error::CliError;
-use super::local_store::now;
+use super::local_store::{authority, now};
 use super::output::{BAD, DIM, GOOD, Output, STRONG};
 use super::{load, runtime};
 use crate::auth::{
-    Authority, Denial, Foresight, Policy, Principal, PrincipalRef, Refusal, Seed, Settings, Store,
-    split_user,
+    Denial, Foresight, Policy, Principal, PrincipalRef, Refusal, Source, Store, split_user,
 };
 use crate::config::{Config, Route};
 use crate::gateway::explain::{
@@ -113,17 +113,9 @@ async fn foresee(
     if !config.store.path.exists() {
         return Ok(Foresight::UNKNOWN);
     }
-    let store = store::open(config.store.clone()).await?;
-    let counts = store.counts().await?;
-    let settings = Settings {
-        realms: config.realms.clone(),
-        window: config.totp.window,
-        parameters: config.totp.parameters,
-        throttle: config.throttle,
-        once: config.once.clone(),
-    };
-    let authority = Authority::new(store, settings, &Seed::generate()?, &counts);
-    Ok(authority.foresee(who, source, now()).await?)
+    let store: Arc<dyn Store> = store::open(config.store.clone()).await?;
+    let authority = authority(config, &store).await?;
+    Ok(authority.foresee(who, Source::of(source), now()).await?)
 }
 
 /// Everything that is told.

@@ -8,12 +8,12 @@ use std::time::SystemTime;
 use clap::Subcommand;
 
 use super::error::CliError;
-use super::local_store::{LocalStore, now};
+use super::local_store::{LocalStore, authority, now};
 use super::output::Output;
 use super::secret;
 use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Terms};
 use crate::telemetry::audit::Kind;
-use row::print;
+use row::{print, print_with};
 use terms::TermsArgs;
 
 #[derive(Debug, Subcommand)]
@@ -141,7 +141,8 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Command::List { realm } => list(local, realm.as_deref(), output).await,
         Command::Show(who) => {
             let identity = local.find(&who.name, &who.realm).await?;
-            print(&identity, None, output);
+            let authority = authority(&local.config, &local.store).await?;
+            print_with(&identity, authority.failures(&identity, now()), output);
             Ok(())
         }
         Command::Rotate { who, seed, grace } => {

@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use super::error::CliError;
 use super::{load, runtime};
-use crate::auth::{Identity, IdentityId, Principal, Selection, Store, UnixTime};
+use crate::auth::{
+    Authority, Identity, IdentityId, Principal, Seed, Selection, Settings, Store, UnixTime,
+};
 use crate::config::Config;
 use crate::store;
 use crate::telemetry::audit::{self, Actor, Event, Kind};
@@ -81,6 +83,23 @@ impl LocalStore {
                 realm: realm.to_owned(),
             })
     }
+}
+
+/// Makes an authority that decides as one that serves does, for what it says of its decisions.
+pub(super) async fn authority(
+    config: &Config,
+    store: &Arc<dyn Store>,
+) -> Result<Authority, CliError> {
+    let counts = store.counts(0).await?;
+    let settings = Settings {
+        realms: config.realms.clone(),
+        window: config.totp.window,
+        parameters: config.totp.parameters,
+        throttle: config.throttle,
+        once: config.once.clone(),
+    };
+    let decoy = Seed::generate()?;
+    Ok(Authority::new(Arc::clone(store), settings, &decoy, &counts))
 }
 
 pub(super) fn now() -> UnixTime {

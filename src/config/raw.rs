@@ -112,6 +112,7 @@ tables! {
         source_failures: i64,
         delay: String,
         longest_delay: String,
+        forgive: String,
         forget: String,
         trust: String,
         capacity: i64,

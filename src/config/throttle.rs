@@ -42,6 +42,7 @@ impl Source<'_> {
             )?,
             delay: duration("delay", &raw.delay, default.delay)?,
             longest_delay: duration("longest_delay", &raw.longest_delay, default.longest_delay)?,
+            forgive: duration("forgive", &raw.forgive, default.forgive)?,
             forget: duration("forget", &raw.forget, default.forget)?,
             trust: duration("trust", &raw.trust, default.trust)?,
             capacity: self.number(

@@ -57,7 +57,7 @@ impl Answer {
         if status == StatusCode::UNAUTHORIZED {
             answer.fields.push((WWW_AUTHENTICATE, CHALLENGE));
         }
-        if let Denial::Throttled { retry_after } = denial {
+        if let Denial::Throttled { retry_after, .. } = denial {
             let secs = retry_after.as_secs().max(1);
             answer.fields.push((RETRY_AFTER, HeaderValue::from(secs)));
         }

@@ -1,5 +1,7 @@
 //! The REST router behind Pingora: a session becomes an `http::Request`, its answer a session's.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::Router;
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::ConnectInfo;
@@ -7,12 +9,14 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
+use ipnet::IpNet;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use tower::ServiceExt;
 
 use super::answer::{Answer, send};
+use super::forward_auth;
 use super::linger::answer_early;
 use super::peer_of;
 use super::rules::Live;
@@ -137,6 +141,19 @@ impl Local {
         answer_early(session, Answer::line(status, line), &self.rules.load_full()).await
     }
 
+    /// Returns the address that a request comes from: what a trusted proxy says, or that of the peer.
+    fn client(&self, session: &ServerSession) -> Option<SocketAddr> {
+        let peer = peer_of(session);
+        let trusted = &self.rules.load().trusted_proxies;
+        let is_trusted = peer.is_none_or(|peer| {
+            let peer = peer.ip().to_canonical();
+            trusted.iter().any(|network| network.contains(&peer))
+        });
+        let named = is_trusted.then(|| forwarded_client(&session.req_header().headers, trusted));
+        let named = named.flatten().map(|client| SocketAddr::new(client, 0));
+        named.or(peer)
+    }
+
     fn request(&self, session: &ServerSession, body: Bytes) -> Request<Body> {
         let header = session.req_header();
         let mut request = Request::new(Body::from(body));
@@ -144,11 +161,27 @@ impl Local {
         *request.uri_mut() = header.uri.clone();
         *request.version_mut() = header.version;
         *request.headers_mut() = fields(&header.headers);
-        if let Some(peer) = peer_of(session) {
-            request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(client) = self.client(session) {
+            request.extensions_mut().insert(ConnectInfo(client));
         }
         request
     }
+}
+
+/// Returns the address of the client of a chain of trusted proxies: the last one in `X-Forwarded-For` that is
+/// not itself trusted. None where there is none, or it cannot be read.
+fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut client = None;
+    for line in headers.get_all("x-forwarded-for").iter().rev() {
+        for part in line.to_str().ok()?.rsplit(',') {
+            let named = forward_auth::address(part.trim())?;
+            client = Some(named);
+            if !trusted.iter().any(|network| network.contains(&named)) {
+                return client;
+            }
+        }
+    }
+    client
 }
 
 /// Sends a body of which nobody knows yet how long it is, as it comes. One that breaks off ends the

@@ -198,8 +198,8 @@ impl Store for Cached {
         self.inner.database.spend(id, step, window).await
     }
 
-    async fn counts(&self) -> Result<Counts, StoreError> {
-        self.inner.database.counts().await
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        self.inner.database.counts(after).await
     }
 
     async fn save(&self, notes: Notes) -> Result<(), StoreError> {

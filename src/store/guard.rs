@@ -1,5 +1,7 @@
 //! What guards tokens, on disk: spent steps, counts of failures, and when identities were used.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::rows::{sql_time, unix_time};
@@ -8,8 +10,14 @@ use crate::auth::{
     ChangeError, Counts, IdentityId, Notes, Scope, Spent, Step, StoreError, ThrottleRecord,
 };
 
-/// The most counts that are kept. Those whose last failure or success is longest ago go first.
-const COUNTS_KEPT: i64 = 500_000;
+/// The most records of failures that are kept of each scope. Those that were saved longest ago go first.
+const KEPT: i64 = 125_000;
+
+/// After how many saved records it is looked whether there are too many.
+const SWEEP_AFTER: usize = 10_000;
+
+/// The most records that are read at a time.
+const READ: i64 = 20_000;
 
 impl Sqlite {
     /// Spends a step; says whether it was to be had.
@@ -41,42 +49,55 @@ impl Sqlite {
         spent.await.map_err(no_change)
     }
 
-    /// Reads the counts and their key.
-    pub(super) async fn counts(&self) -> Result<Counts, StoreError> {
-        self.read(|connection| {
-            let key = connection.query_row("SELECT key FROM throttle_key", (), |row| row.get(0))?;
-            let records = connection
-                .prepare("SELECT scope, tag, failures, failed, passed FROM throttle")?
-                .query_map((), count)?
-                .collect::<Result<_, _>>()?;
-            Ok(Counts { key, records })
+    /// Reads the counts that were saved after a stamp, and their key.
+    pub(super) async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        self.read(move |connection| {
+            let snapshot = connection.transaction()?;
+            let one = |sql| snapshot.prepare_cached(sql);
+            let key = one("SELECT key FROM throttle_key")?.query_row((), |row| row.get(0))?;
+            let stamp = one("SELECT stamp FROM failure_stamp")?.query_row((), |row| row.get(0))?;
+            let mut counts = Counts {
+                key,
+                records: Vec::new(),
+                stamp,
+            };
+            if stamp == after {
+                return Ok(counts);
+            }
+            // At the start all of them; later, whoever fell behind by more has newer ones soon.
+            let limit = if after == 0 { i64::MAX } else { READ };
+            let mut newer = one("SELECT scope, tag, paid, failed, passed FROM failure
+                    WHERE scope = ?1 AND stamp > ?2 ORDER BY stamp DESC LIMIT ?3")?;
+            for scope in Scope::ALL {
+                for record in newer.query_map((scope.as_str(), after, limit), record)? {
+                    counts.records.push(record?);
+                }
+            }
+            Ok(counts)
         })
         .await
     }
 
     /// Writes counts and uses.
     pub(super) async fn save(&self, notes: Notes) -> Result<(), StoreError> {
-        let saved = self.write(move |transaction| save(transaction, &notes));
+        let before = self
+            .unswept
+            .fetch_add(notes.counts.len(), Ordering::Relaxed);
+        let is_due = before + notes.counts.len() >= SWEEP_AFTER;
+        if is_due {
+            self.unswept.store(0, Ordering::Relaxed);
+        }
+        let saved = self.write(move |transaction| {
+            save(transaction, &notes)?;
+            if is_due { sweep(transaction) } else { Ok(()) }
+        });
         saved.await.map_err(no_change)
     }
 }
 
 fn save(transaction: &Transaction<'_>, notes: &Notes) -> rusqlite::Result<()> {
-    let mut statement = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO throttle (scope, tag, failures, failed, passed)
-            VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    for it in &notes.counts {
-        let (failed, passed) = (sql_time(it.failed), sql_time(it.passed));
-        statement.execute((it.scope.as_str(), it.tag, it.failures, failed, passed))?;
-    }
     if !notes.counts.is_empty() {
-        transaction.execute(
-            "DELETE FROM throttle WHERE (scope, tag) IN (
-                SELECT scope, tag FROM throttle ORDER BY max(failed, passed) DESC
-                LIMIT -1 OFFSET ?1)",
-            (COUNTS_KEPT,),
-        )?;
+        save_counts(transaction, &notes.counts)?;
     }
     let mut present = transaction.prepare_cached(
         "INSERT INTO identity_use (identity, used, drift) SELECT id, ?2, ?3 FROM identity WHERE id = ?1
@@ -98,13 +119,55 @@ fn save(transaction: &Transaction<'_>, notes: &Notes) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn count(row: &Row<'_>) -> rusqlite::Result<ThrottleRecord> {
+/// Failures that several processes have counted since they last looked add up.
+fn save_counts(transaction: &Transaction<'_>, counts: &[ThrottleRecord]) -> rusqlite::Result<()> {
+    let stamp: i64 = transaction
+        .prepare_cached("UPDATE failure_stamp SET stamp = stamp + 1 RETURNING stamp")?
+        .query_row((), |row| row.get(0))?;
+    let mut add = transaction.prepare_cached(
+        "INSERT INTO failure (scope, tag, paid, failed, passed, stamp)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            ON CONFLICT DO UPDATE SET
+                paid = CASE ?7 WHEN 0 THEN paid ELSE max(max(paid, excluded.failed) + ?7, 0) END,
+                failed = max(failed, excluded.failed),
+                passed = max(passed, excluded.passed),
+                stamp = excluded.stamp",
+    )?;
+    let mut replace = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO failure (scope, tag, paid, failed, passed, stamp)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for it in counts {
+        let [paid, failed, passed] = [it.paid, it.failed, it.passed].map(sql_time);
+        let scope = it.scope.as_str();
+        match it.added {
+            Some(added) => add.execute((scope, it.tag, paid, failed, passed, stamp, added))?,
+            None => replace.execute((scope, it.tag, paid, failed, passed, stamp))?,
+        };
+    }
+    Ok(())
+}
+
+/// Deletes the oldest records of each scope that has more than [`KEPT`].
+fn sweep(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "DELETE FROM failure WHERE scope = ?1 AND stamp < (
+            SELECT stamp FROM failure WHERE scope = ?1 ORDER BY stamp DESC LIMIT 1 OFFSET ?2)",
+    )?;
+    for scope in Scope::ALL {
+        statement.execute((scope.as_str(), KEPT))?;
+    }
+    Ok(())
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<ThrottleRecord> {
     let name = row.get_ref(0)?.as_str()?;
     let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
     Ok(ThrottleRecord {
         scope: scope.ok_or(rusqlite::Error::InvalidQuery)?,
         tag: row.get(1)?,
-        failures: row.get(2)?,
+        paid: unix_time(row.get(2)?),
+        added: Some(0),
         failed: unix_time(row.get(3)?),
         passed: unix_time(row.get(4)?),
     })

@@ -29,6 +29,7 @@ static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
         M::up(include_str!("schema/002_guard.sql")),
         M::up(include_str!("schema/003_keys.sql")),
         M::up(include_str!("schema/004_search.sql")),
+        M::up(include_str!("schema/005_failures.sql")),
     ])
 });
 
@@ -267,7 +268,7 @@ fn recognise(
 }
 
 /// How many migrations there are.
-const SCHEMAS: i64 = 4;
+const SCHEMAS: i64 = 5;
 
 /// Returns the keys that seeds are sealed with, or are about to be.
 pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use deadpool_sqlite::Pool;
@@ -38,6 +39,8 @@ pub(super) struct Sqlite {
     tails: Pool,
     timeout: Duration,
     pub(super) counts: DatabaseCounts,
+    /// How many records of failures have been saved since it was looked whether there are too many.
+    pub(super) unswept: AtomicUsize,
 }
 
 impl Sqlite {
@@ -55,6 +58,7 @@ impl Sqlite {
             ring: Arc::new(ring),
             timeout,
             counts: DatabaseCounts::default(),
+            unswept: AtomicUsize::default(),
         })
     }
 

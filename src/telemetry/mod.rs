@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use opentelemetry_otlp::ExporterBuildError;
 
-use crate::auth::{Attempt, Delay, Denial, Permit, Slowed, UnixTime};
+use crate::auth::{Attempt, Delay, Denial, Permit, Refusal, Throttled, UnixTime};
 use crate::config::{Access, Log, Otlp};
 pub use access::{Forwarded, Request};
 use audit::{Event, Kind};
@@ -152,7 +152,8 @@ pub fn denied(
         note.denied(door, tally, attempt, denial.reason());
     }
     let (door, route) = (door.as_str(), tally.route());
-    let (source, principal, reason) = (attempt.source, attempt.principal(), denial.reason());
+    let (source, principal, reason) =
+        (attempt.source.address, attempt.principal(), denial.reason());
     match denial {
         Denial::Unavailable(error) => {
             tracing::error!(door, route, ?source, ?principal, reason, %error, "denied");
@@ -165,6 +166,7 @@ pub fn denied(
             if let Some(slowed) = delay.first_of {
                 metrics().audit.slowed(slowed);
             }
+            let begins = delay.first_of.map(Throttled::as_str);
             let delay = delay.lasts.as_secs();
             tracing::warn!(
                 door,
@@ -173,8 +175,43 @@ pub fn denied(
                 ?principal,
                 reason,
                 delay,
+                throttled = begins,
                 "denied; too many failures"
             );
+        }
+        // Right tokens are denied as well.
+        Denial::Throttled {
+            whom: whom @ Throttled::TrustedSource,
+            retry_after,
+        } => {
+            tracing::warn!(
+                door,
+                route,
+                ?source,
+                ?principal,
+                reason,
+                throttled = whom.as_str(),
+                delay = retry_after.as_secs(),
+                "denied; somebody guesses at a source where this principal has authenticated, so it is throttled there as well"
+            );
+        }
+        Denial::Throttled { whom, .. } => {
+            let throttled = whom.as_str();
+            tracing::info!(
+                door,
+                route,
+                ?source,
+                ?principal,
+                reason,
+                throttled,
+                "denied"
+            );
+        }
+        Denial::Refused {
+            refusal: Refusal::OutsideWindow { steps },
+            ..
+        } => {
+            tracing::info!(door, route, ?source, ?principal, reason, steps, "denied");
         }
         _ => tracing::info!(door, route, ?source, ?principal, reason, "denied"),
     }
@@ -242,7 +279,7 @@ fn audit_denial(
         door: Some(door.as_str()),
         route,
         subject: attempt.principal(),
-        source: attempt.source,
+        source: attempt.source.address,
         request: note.request(),
         reason: Some(denial.reason()),
         ..Event::new(kind)
@@ -267,8 +304,9 @@ fn audit_denial(
         && let Some(slowed) = delay.first_of
     {
         let kind = match slowed {
-            Slowed::Principal => Kind::PrincipalAttacked,
-            Slowed::Source => Kind::SourceSlowed,
+            Throttled::Principal => Kind::PrincipalAttacked,
+            Throttled::Source => Kind::SourceSlowed,
+            Throttled::TrustedSource => Kind::TrustedSourceThrottled,
         };
         audit::note(&Event {
             delay: Some(secs(delay)),

@@ -73,7 +73,7 @@ impl Note {
             door,
             tally: Some(Arc::clone(tally)),
             who: Who::Proved(permit.clone()),
-            source: attempt.source,
+            source: attempt.source.address,
             reason: None,
             took: None,
         }));
@@ -92,7 +92,7 @@ impl Note {
             door,
             tally: Some(Arc::clone(tally)),
             who: claimed.map_or(Who::Nobody, Who::Claimed),
-            source: attempt.source,
+            source: attempt.source.address,
             reason: Some(reason),
             took: None,
         }));

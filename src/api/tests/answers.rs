@@ -10,7 +10,7 @@ use crate::auth::{
     Change, ChangeError, Denial, Identity, IdentityId, ImportedIdentity, PrincipalRef, Recall,
     StoreError,
 };
-use crate::auth::{Notes, Step};
+use crate::auth::{Notes, Step, Throttled};
 
 const VERIFY: &str = "/ungleichotp/verify/";
 const PAGE: &str = "<h1>Not Found</h1><p>The requested resource was not found on this server.</p>";
@@ -149,6 +149,7 @@ async fn format_other_than_json_is_refused() {
 fn throttled_caller_is_told_when_to_come_back() {
     let denial = Denial::Throttled {
         retry_after: Duration::from_millis(1500),
+        whom: Throttled::Principal,
     };
     let response = caller::answer(&denial).render("POST", Format::default());
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
@@ -225,7 +226,7 @@ impl Store for Silent {
         unreachable!()
     }
 
-    async fn counts(&self) -> Result<Counts, StoreError> {
+    async fn counts(&self, _: i64) -> Result<Counts, StoreError> {
         unreachable!()
     }
 

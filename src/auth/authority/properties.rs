@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::tests::Memory;
 use super::*;
-use crate::auth::{IdentityId, Principal, Spent, Terms, Usage};
+use crate::auth::{IdentityId, Principal, Source, Spent, Terms, Usage};
 
 const START: u64 = 1_700_000_015;
 const WINDOW: u8 = 1;
@@ -124,7 +124,7 @@ fn decide(authority: &Authority, it: &Move, token: &str, now: UnixTime) -> Decis
     let (name, realm) = (NAMES[it.name], REALMS[it.realm]);
     let attempt = Attempt {
         presented: Credential::new(name, realm, token, 128).into(),
-        source: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, it.source))),
+        source: Source::of(Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, it.source)))),
     };
     let decision = authority.decide(&attempt, &Policy::Authenticated, now);
     decision.now_or_never().unwrap()
@@ -202,7 +202,7 @@ proptest! {
         let at = UnixTime::from_secs(now);
         let it = moves.last().unwrap();
         let wait = |decision| match decision {
-            Decision::Denial(Denial::Throttled { retry_after }) => Some(retry_after),
+            Decision::Denial(Denial::Throttled { retry_after, .. }) => Some(retry_after),
             _ => None,
         };
         let one = wait(decide(&one, it, &text(&last, at), at));
@@ -229,7 +229,7 @@ proptest! {
                 presents: Presents::Digits(0),
             };
             let outcome = |name| match decide(&authority, &attempt(name), "wrong", at) {
-                Decision::Denial(Denial::Throttled { retry_after }) => Err(retry_after),
+                Decision::Denial(Denial::Throttled { retry_after, .. }) => Err(retry_after),
                 Decision::Denial(Denial::Refused { delay, .. }) => Ok(delay),
                 other => panic!("{other:?}"),
             };

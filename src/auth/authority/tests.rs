@@ -5,8 +5,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::auth::{
-    Capability, Change, ChangeError, Flaw, IdentityId, NewIdentity, Principal, Rule, Spent, Terms,
-    Usage,
+    Capability, Change, ChangeError, Flaw, IdentityId, NewIdentity, Principal, Rule, Source, Spent,
+    Terms, Usage,
 };
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
@@ -104,7 +104,7 @@ impl Store for Memory {
             .spend(step, window))
     }
 
-    async fn counts(&self) -> Result<Counts, StoreError> {
+    async fn counts(&self, _: i64) -> Result<Counts, StoreError> {
         unreachable!()
     }
 
@@ -151,7 +151,7 @@ async fn decide(stub: Memory, presented: Presented<'_>, policy: &Policy) -> Deci
     let authority = Authority::new(Arc::new(stub), settings, &decoy, &Counts::default());
     let attempt = Attempt {
         presented,
-        source: None,
+        source: Source::default(),
     };
     authority.decide(&attempt, policy, NOW).await
 }
@@ -285,6 +285,43 @@ async fn proven_principal_outside_the_policy_is_not_allowed() {
 }
 
 #[tokio::test]
+async fn late_or_early_token_is_refused_and_is_no_guess() {
+    let settings = Settings {
+        realms: Realms::default(),
+        window: 1,
+        parameters: Parameters::default(),
+        throttle: ThrottleSettings::default(),
+        once: vec![],
+    };
+    let store = Arc::new(alice(Some(totp()), State::Enabled));
+    let decoy = Seed::from_bytes(b"decoy").unwrap();
+    let authority = Authority::new(store, settings, &decoy, &Counts::default());
+    let decide = async |steps: i64| {
+        let made = UnixTime::from_secs(NOW.as_secs().saturating_add_signed(steps * 30));
+        let token = totp().token(made);
+        let attempt = Attempt {
+            presented: present("alice", "ops", &token),
+            source: Source::of("192.0.2.1".parse().ok()),
+        };
+        let decision = authority
+            .decide(&attempt, &Policy::Authenticated, NOW)
+            .await;
+        reason(&decision)
+    };
+    for _ in 0..50 {
+        for steps in [-4, -3, -2, 2, 3, 4] {
+            assert_eq!(decide(steps).await, "outside_window", "{steps}");
+        }
+    }
+    assert_eq!(decide(0).await, "permit");
+    for steps in [-5, 5, 6, 7, 8] {
+        assert_eq!(decide(steps).await, "wrong_token", "{steps}");
+    }
+    // Of a trusted source by now, where five are free as well.
+    assert_eq!(decide(0).await, "throttled");
+}
+
+#[tokio::test]
 async fn source_that_has_to_wait_makes_nobody_read() {
     let store = Arc::new(alice(Some(totp()), State::Enabled));
     let settings = Settings {
@@ -302,7 +339,7 @@ async fn source_that_has_to_wait_makes_nobody_read() {
     let decide = async |name, token: &str| {
         let attempt = Attempt {
             presented: present(name, "ops", token),
-            source: Some("192.0.2.1".parse().unwrap()),
+            source: Source::of("192.0.2.1".parse().ok()),
         };
         let decision = authority.decide(&attempt, &Policy::Authenticated, NOW);
         reason(&decision.await)
@@ -343,7 +380,7 @@ async fn principal_known_at_a_source_that_has_to_wait_goes_on() {
     ] {
         let attempt = Attempt {
             presented: present(name, "ops", token),
-            source: Some("192.0.2.1".parse().unwrap()),
+            source: Source::of("192.0.2.1".parse().ok()),
         };
         let decision = authority.decide(&attempt, &Policy::Authenticated, NOW);
         assert_eq!(reason(&decision.await), expected);
@@ -360,7 +397,7 @@ fn debug_of_what_holds_a_secret_shows_none() {
     let credential = Credential::new("n", "r", &token, 128).unwrap();
     let attempt = Attempt {
         presented: Presented::Credential(credential),
-        source: None,
+        source: Source::default(),
     };
     let new = NewIdentity {
         principal: Principal::new("n", "r", 128).unwrap(),

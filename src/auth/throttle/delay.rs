@@ -1,31 +1,38 @@
 use std::time::Duration;
 
-use super::Verdict;
+use super::{Undo, Verdict};
 
 /// A delay that a failure has begun: nobody gets a verdict while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
     /// How long it lasts.
     pub lasts: Duration,
-    /// Whom it is the first one of, if it is; those that follow say that an attack goes on.
-    pub first_of: Option<Slowed>,
+    /// Who is throttled from now on, if nobody was before; later delays say that an attack goes on.
+    pub first_of: Option<Throttled>,
 }
 
-/// Who is slowed down.
+/// Who is throttled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slowed {
-    /// A principal: somebody guesses its tokens.
+pub enum Throttled {
+    /// A principal, at sources where it has not authenticated lately: somebody guesses its tokens.
     Principal,
-    /// A source: it guesses tokens of many.
+    /// A source: it guesses tokens of many principals.
     Source,
+    /// A principal at a source where it has authenticated lately: somebody who shares the source guesses
+    /// its tokens, and it is locked out with them.
+    TrustedSource,
 }
 
-impl Slowed {
-    /// Returns what figures call it.
+impl Throttled {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Principal, Self::Source, Self::TrustedSource];
+
+    /// Returns what logs and metrics call it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Principal => "principal",
             Self::Source => "source",
+            Self::TrustedSource => "trusted_source",
         }
     }
 }
@@ -37,12 +44,13 @@ pub(super) struct Begun {
     pub(super) is_first: bool,
 }
 
-/// Returns what a failure comes to, which counts in two places.
-pub(super) fn begun(of_principal: Begun, of_source: Begun) -> Verdict {
-    let secs = of_principal.secs.max(of_source.secs);
-    let first_of = match (of_principal.is_first, of_source.is_first) {
-        (true, _) => Some(Slowed::Principal),
-        (false, true) => Some(Slowed::Source),
+/// Returns the verdict on a failure that counts in two places; `whom` says which two.
+pub(super) fn begun([one, other]: [Begun; 2], whom: [Throttled; 2], undo: Undo) -> Verdict {
+    let secs = one.secs.max(other.secs);
+    let [of_one, of_other] = whom;
+    let first_of = match (one.is_first, other.is_first) {
+        (true, _) => Some(of_one),
+        (false, true) => Some(of_other),
         (false, false) => None,
     };
     Verdict::Counted {
@@ -50,5 +58,6 @@ pub(super) fn begun(of_principal: Begun, of_source: Begun) -> Verdict {
             lasts: Duration::from_secs(secs),
             first_of,
         }),
+        undo,
     }
 }

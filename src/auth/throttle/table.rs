@@ -1,41 +1,66 @@
-//! A table of a fixed size: what is least worth keeping makes room for what is new.
+//! A table of a bounded size: what is least worth keeping makes room for what is new.
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// How many slots a key may be in. All but the one least worth keeping survive a flood of other keys.
-const WAYS: usize = 8;
+use super::debt::Debt;
 
-/// The name of a slot: a keyed hash, so that nobody can choose two that collide.
+/// The slots of a bucket, on average.
+const AVERAGE: usize = 8;
+
+/// The name of a slot: a keyed hash, so that nobody can choose two that collide. The higher half says in
+/// which bucket it is, and whose it is.
 pub(super) type Tag = u128;
 
 /// What is known under a tag. Times are seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) tag: Tag,
-    /// Failures that count.
-    pub(super) failures: u32,
-    /// When the last of them was.
-    pub(super) failed: u64,
+    pub(super) debt: Debt,
     /// When a token was right last; 0 for never.
     pub(super) passed: u64,
+    /// How many failures have been counted since it was saved; less than 0 if some were taken back.
+    pub(super) unsaved: i32,
     /// Whether this has changed since it was saved.
     pub(super) is_dirty: bool,
+    /// Whether it has changed by something else than failures, so that what is saved must be replaced.
+    pub(super) is_reset: bool,
 }
 
-/// The slots among which a tag is looked for; none until the first is needed.
-pub(super) type Bucket = Option<Box<[Slot; WAYS]>>;
+/// How slots share a bucket.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// The most slots of a bucket. All but those least worth keeping survive a flood of other tags.
+    most: usize,
+    /// The most slots of a bucket with the same higher half of the tag.
+    most_of_one: usize,
+}
 
-/// Slots by tag, at most as many as it was made for.
+impl Shape {
+    /// Each owner has one slot.
+    pub(super) const ONE: Self = Self {
+        most: AVERAGE,
+        most_of_one: 1,
+    };
+    /// Each owner has up to 32 slots, and takes none from others as long as there is room.
+    pub(super) const MANY: Self = Self {
+        most: 64,
+        most_of_one: 32,
+    };
+}
+
+/// Slots by tag.
 pub(super) struct Table {
-    buckets: Box<[Mutex<Bucket>]>,
+    buckets: Box<[Mutex<Vec<Slot>>]>,
+    shape: Shape,
 }
 
 impl Table {
-    /// Makes a table of at least `capacity` slots. They take memory once they are used.
-    pub(super) fn new(capacity: usize) -> Self {
-        let buckets = capacity.div_ceil(WAYS).next_power_of_two();
+    /// Makes a table of about `capacity` slots. They take memory once they are used.
+    pub(super) fn new(capacity: usize, shape: Shape) -> Self {
+        let buckets = capacity.div_ceil(AVERAGE).next_power_of_two();
         Self {
             buckets: (0..buckets).map(|_| Mutex::default()).collect(),
+            shape,
         }
     }
 
@@ -47,55 +72,66 @@ impl Table {
         Locked {
             // There is at least one bucket.
             bucket: bucket.map(Mutex::lock),
+            shape: self.shape,
             tag,
         }
     }
 
-    /// Visits every slot that is used.
+    /// Visits every slot.
     pub(super) fn each(&self, mut visit: impl FnMut(&mut Slot)) {
         for bucket in &self.buckets {
-            if let Some(slots) = bucket.lock().as_mut() {
-                slots
-                    .iter_mut()
-                    .filter(|it| it.tag != 0)
-                    .for_each(&mut visit);
-            }
+            bucket.lock().iter_mut().for_each(&mut visit);
         }
     }
 }
 
 /// The bucket of a tag, for as long as nobody else may look at it.
 pub(super) struct Locked<'a> {
-    bucket: Option<MutexGuard<'a, Bucket>>,
+    bucket: Option<MutexGuard<'a, Vec<Slot>>>,
+    shape: Shape,
     tag: Tag,
 }
 
 impl Locked<'_> {
     /// Returns the tag's slot, if it has one.
     pub(super) fn find(&mut self) -> Option<&mut Slot> {
-        let slots = self.bucket.as_mut()?.as_mut()?;
+        let slots = self.bucket.as_mut()?;
         slots.iter_mut().find(|slot| slot.tag == self.tag)
+    }
+
+    /// Visits the slots with the same higher half of the tag.
+    pub(super) fn each_of_one(&mut self, mut visit: impl FnMut(&mut Slot)) {
+        let owner = self.tag >> 64;
+        if let Some(slots) = &mut self.bucket {
+            let own = slots.iter_mut().filter(|slot| slot.tag >> 64 == owner);
+            own.for_each(&mut visit);
+        }
     }
 
     /// Returns the tag's slot, or gives it the one that `worth` says is worth least.
     pub(super) fn claim(&mut self, worth: impl Fn(&Slot) -> u64) -> Option<&mut Slot> {
-        let tag = self.tag;
-        let slots = self.bucket.as_mut()?.get_or_insert_default();
-        let found = slots.iter().position(|slot| slot.tag == tag);
-        let place = found.or_else(|| {
-            let worth = |(_, slot): &(usize, &Slot)| match slot.tag {
-                0 => 0,
-                _ => worth(slot).max(1),
-            };
-            slots.iter().enumerate().min_by_key(worth).map(|(at, _)| at)
-        });
-        let slot = slots.get_mut(place?)?;
-        if found.is_none() {
-            *slot = Slot {
-                tag,
-                ..Slot::default()
-            };
+        let (tag, shape) = (self.tag, self.shape);
+        let slots = self.bucket.as_mut()?;
+        if let Some(found) = slots.iter().position(|slot| slot.tag == tag) {
+            return slots.get_mut(found);
         }
+        let new = Slot {
+            tag,
+            ..Slot::default()
+        };
+        let is_own = |slot: &Slot| slot.tag >> 64 == tag >> 64;
+        let own = slots.iter().filter(|slot| is_own(slot)).count();
+        if own < shape.most_of_one && slots.len() < shape.most {
+            slots.push(new);
+            return slots.last_mut();
+        }
+        let takes_own = own >= shape.most_of_one;
+        let candidates = slots.iter().enumerate();
+        let candidates = candidates.filter(|(_, slot)| !takes_own || is_own(slot));
+        let place = candidates.min_by_key(|(_, slot)| worth(slot));
+        let place = place.map(|(at, _)| at)?;
+        let slot = slots.get_mut(place)?;
+        *slot = new;
         Some(slot)
     }
 }
@@ -104,23 +140,47 @@ impl Locked<'_> {
 mod tests {
     use super::*;
 
+    fn tag(n: u128) -> Tag {
+        (n << 64) | (n + 1)
+    }
+
     #[test]
     fn flood_of_worthless_tags_leaves_what_is_worth_more() {
-        let table = Table::new(64);
-        let tag = |n: u128| (n << 64) | (n + 1);
+        let table = Table::new(64, Shape::ONE);
         for n in 0..8 {
             let mut locked = table.lock(tag(n));
-            locked.claim(|slot| slot.failed).unwrap().failed = 1000;
+            locked.claim(|slot| slot.passed).unwrap().passed = 1000;
         }
         for n in 8..100_000 {
             let mut locked = table.lock(tag(n));
-            locked.claim(|slot| slot.failed).unwrap().failed = 1;
+            locked.claim(|slot| slot.passed).unwrap().passed = 1;
         }
         for n in 0..8 {
-            assert_eq!(table.lock(tag(n)).find().unwrap().failed, 1000);
+            assert_eq!(table.lock(tag(n)).find().unwrap().passed, 1000);
         }
         let mut used = 0;
         table.each(|_| used += 1);
         assert_eq!(used, 64);
+    }
+
+    #[test]
+    fn owner_of_many_pushes_out_its_own_and_nobody_elses() {
+        let table = Table::new(64, Shape::MANY);
+        for n in 0..64 {
+            table.lock(tag(n)).claim(|slot| slot.passed).unwrap().passed = 1;
+        }
+        for n in 0..100_000_u64 {
+            let mut locked = table.lock((77 << 64) | u128::from(n));
+            locked.claim(|slot| slot.passed).unwrap().passed = n + 2;
+        }
+        for n in 0..64 {
+            assert!(table.lock(tag(n)).find().is_some(), "{n}");
+        }
+        let mut own = Vec::new();
+        table
+            .lock(77 << 64)
+            .each_of_one(|slot| own.push(slot.passed));
+        assert_eq!(own.len(), 32);
+        assert!(own.iter().all(|&passed| passed > 99_000), "{own:?}");
     }
 }

@@ -12,7 +12,7 @@ fn subject(name: &str, source: &str) -> Subject<'static> {
         who: PrincipalRef::new(name, "ops", 128).unwrap(),
         is_known: true,
         pardoned: UnixTime::from_secs(0),
-        source: Some(source.parse().unwrap()),
+        source: Source::of(Some(source.parse().unwrap())),
     }
 }
 
@@ -21,7 +21,17 @@ fn settle(throttle: &Throttle, who: Subject<'_>, is_right: bool, at: u64) -> Ver
     if let Verdict::Pass { is_news: true } = verdict {
         throttle.proved(who, UnixTime::from_secs(START + at));
     }
-    verdict
+    match verdict {
+        Verdict::Counted { delay, .. } => counted(delay),
+        other => other,
+    }
+}
+
+fn counted(delay: Option<Delay>) -> Verdict {
+    Verdict::Counted {
+        delay,
+        undo: Undo::default(),
+    }
 }
 
 fn wrong(throttle: &Throttle, who: Subject<'_>, at: u64) -> Verdict {
@@ -29,8 +39,13 @@ fn wrong(throttle: &Throttle, who: Subject<'_>, at: u64) -> Verdict {
 }
 
 fn delayed(secs: u64) -> Verdict {
+    delayed_as(Throttled::Principal, secs)
+}
+
+fn delayed_as(whom: Throttled, secs: u64) -> Verdict {
     Verdict::Delayed {
         left: Duration::from_secs(secs),
+        whom,
     }
 }
 
@@ -56,16 +71,17 @@ fn delays_double_and_end_by_themselves() {
     let throttle = throttle();
     let alice = subject("alice", "192.0.2.1");
     for _ in 0..4 {
-        assert_eq!(wrong(&throttle, alice, 0), Verdict::Counted { delay: None });
+        assert_eq!(wrong(&throttle, alice, 0), counted(None));
     }
     let mut at = 0;
-    for secs in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
+    // One failure is forgiven before the delay of 512 s is over.
+    for secs in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 512, 900, 900] {
         let delay = Some(Delay {
             lasts: Duration::from_secs(secs),
             // One attack, however many failures.
-            first_of: (secs == 1).then_some(Slowed::Principal),
+            first_of: (secs == 1).then_some(Throttled::Principal),
         });
-        assert_eq!(wrong(&throttle, alice, at), Verdict::Counted { delay });
+        assert_eq!(wrong(&throttle, alice, at), counted(delay));
         // Neither evaluated nor prolonging: the right token waits too, and waiting does not begin anew.
         for is_right in [true, false] {
             assert_eq!(settle(&throttle, alice, is_right, at), delayed(secs));
@@ -104,19 +120,172 @@ fn nobody_elsewhere_locks_out_who_is_known_at_its_own_address() {
 }
 
 #[test]
-fn own_bucket_has_a_budget_too_and_a_success_clears_it() {
+fn success_forgives_nothing() {
     let throttle = throttle();
     let home = subject("admin", "192.0.2.1");
     settle(&throttle, home, true, 0);
-    for _ in 0..5 {
-        assert!(matches!(wrong(&throttle, home, 1), Verdict::Counted { .. }));
+    let mut verdicts = 0;
+    for _ in 0..1000 {
+        settle(&throttle, home, true, 1);
+        verdicts += u32::from(matches!(wrong(&throttle, home, 1), Verdict::Counted { .. }));
     }
-    assert_eq!(settle(&throttle, home, true, 1), delayed(1));
+    assert_eq!(verdicts, 5);
+    let whom = Throttled::TrustedSource;
+    assert_eq!(settle(&throttle, home, true, 1), delayed_as(whom, 1));
     assert_eq!(
         settle(&throttle, home, true, 2),
         Verdict::Pass { is_news: false }
     );
-    assert_eq!(wrong(&throttle, home, 2), Verdict::Counted { delay: None });
+    // What went before still counts.
+    let delay = Some(Delay {
+        lasts: Duration::from_secs(2),
+        first_of: None,
+    });
+    assert_eq!(wrong(&throttle, home, 2), counted(delay));
+}
+
+#[test]
+fn guesser_at_one_trusted_source_locks_the_principal_out_there_alone() {
+    let throttle = throttle();
+    let [shared, other] = ["192.0.2.1", "192.0.2.2"].map(|source| subject("admin", source));
+    settle(&throttle, shared, true, 0);
+    settle(&throttle, other, true, 0);
+    let mut denied = 0;
+    for at in (0..12 * 3600).step_by(5) {
+        wrong(&throttle, shared, at);
+        let whom = Throttled::TrustedSource;
+        let here = settle(&throttle, shared, true, at);
+        denied += u32::from(matches!(here, Verdict::Delayed { whom: it, .. } if it == whom));
+        let there = settle(&throttle, other, true, at);
+        assert!(matches!(there, Verdict::Pass { .. }), "{at}: {there:?}");
+    }
+    assert!(denied > 12 * 720 - 20, "{denied}");
+    let failures = throttle.failures(shared, UnixTime::from_secs(START + 12 * 3600 - 5));
+    assert_eq!(failures.trusted_sources, 2);
+    assert!((9..=10).contains(&failures.trusted), "{failures:?}");
+    assert!(failures.trusted_waits > Duration::ZERO, "{failures:?}");
+}
+
+#[test]
+fn guesses_of_a_day_are_few_whatever_succeeds_in_between() {
+    const DAY: u64 = 24 * 60 * 60;
+    for sources in [1, 40, 10_000] {
+        let throttle = throttle();
+        let source = |n: u64| format!("10.{}.{}.1", n / 256 % 256, n % 256);
+        let mut verdicts = 0;
+        let mut turn = 0;
+        for at in (0..DAY).step_by(9) {
+            // The principal authenticates everywhere, and wherever it does there is a guesser.
+            for _ in 0..3 {
+                turn += 1;
+                let who = subject("admin", &source(turn % sources));
+                settle(&throttle, who, true, at);
+                let verdict = wrong(&throttle, who, at);
+                verdicts += u32::from(matches!(verdict, Verdict::Counted { .. }));
+            }
+        }
+        assert!(verdicts <= 150, "{sources}: {verdicts}");
+    }
+}
+
+#[test]
+fn failure_that_is_taken_back_counts_nowhere() {
+    let throttle = throttle();
+    let [home, away] = ["192.0.2.1", "192.0.2.2"].map(|source| subject("admin", source));
+    settle(&throttle, home, true, 0);
+    for who in [home, away] {
+        for at in 0..100 {
+            let now = UnixTime::from_secs(START + at);
+            let Verdict::Counted { undo, .. } = throttle.settle(who, false, now) else {
+                panic!("{at}");
+            };
+            throttle.take_back(who, undo, true, now);
+        }
+    }
+    let failures = throttle.failures(home, UnixTime::from_secs(START + 100));
+    assert_eq!((failures.elsewhere, failures.trusted), (0, 0));
+}
+
+#[test]
+fn clients_of_a_verifier_do_not_throttle_each_other() {
+    let throttle = throttle();
+    let verifier = PrincipalRef::new("app", "ungleich-auth", 128).unwrap();
+    let of = |name: &str, party| Subject {
+        source: Source {
+            party: Some(party),
+            ..subject(name, "192.0.2.1").source
+        },
+        ..subject(name, "192.0.2.1")
+    };
+    for n in 0..1000 {
+        let who = of(&format!("n{n}"), Party::Verifier(verifier));
+        assert_eq!(wrong(&throttle, who, 0), counted(None));
+    }
+    let alice = of("alice", Party::Verifier(verifier));
+    assert!(matches!(
+        settle(&throttle, alice, true, 0),
+        Verdict::Pass { .. }
+    ));
+    // It is trusted there now, so nobody elsewhere locks it out.
+    for n in 0..100 {
+        wrong(&throttle, subject("alice", &format!("198.51.100.{n}")), 1);
+    }
+    assert!(matches!(
+        settle(&throttle, alice, true, 1),
+        Verdict::Pass { .. }
+    ));
+    // A client whose address the verifier names has a limit as any source has.
+    for n in 0..50 {
+        let who = of(&format!("m{n}"), Party::ClientOf(verifier));
+        assert!(
+            matches!(wrong(&throttle, who, 2), Verdict::Counted { .. }),
+            "{n}"
+        );
+    }
+    let who = of("somebody", Party::ClientOf(verifier));
+    assert!(matches!(wrong(&throttle, who, 2), Verdict::Delayed { .. }));
+}
+
+#[test]
+fn client_certificates_tell_clients_at_one_address_apart() {
+    let throttle = throttle();
+    let with = |subject_of: &'static str| Subject {
+        source: Source {
+            party: Some(Party::Certificate(subject_of)),
+            ..subject("admin", "192.0.2.1").source
+        },
+        ..subject("admin", "192.0.2.1")
+    };
+    let (service, guesser) = (with("CN=service"), with("CN=guesser"));
+    settle(&throttle, service, true, 0);
+    for at in 0..3600 {
+        wrong(&throttle, guesser, at);
+        let verdict = settle(&throttle, service, true, at);
+        assert!(matches!(verdict, Verdict::Pass { .. }), "{at}: {verdict:?}");
+    }
+}
+
+#[test]
+fn principal_that_authenticates_everywhere_takes_trust_from_nobody() {
+    let throttle = Throttle::new(
+        ThrottleSettings {
+            capacity: 1024,
+            ..ThrottleSettings::default()
+        },
+        [7; 16],
+    );
+    for n in 0..300 {
+        settle(&throttle, subject(&format!("n{n}"), "192.0.2.1"), true, 0);
+    }
+    for n in 0..131_072_u32 {
+        let source = format!("2001:db8:{:x}:{:x}::1", n >> 16, n & 0xffff);
+        settle(&throttle, subject("rover", &source), true, 1);
+    }
+    let mut verdicts = (0..300).map(|n| {
+        let who = subject(&format!("n{n}"), "192.0.2.1");
+        settle(&throttle, who, true, 2)
+    });
+    assert!(verdicts.all(|it| it == Verdict::Pass { is_news: false }));
 }
 
 #[test]
@@ -250,7 +419,7 @@ fn counts_survive_being_saved() {
     assert_eq!(records.len(), 2, "{records:?}");
     assert_eq!(before.changed(100), []);
     let after = throttle();
-    after.restore(&records);
+    after.merge(&records);
     assert_eq!(settle(&after, alice, true, 0), delayed(1));
     assert_eq!(
         settle(&after, home, true, 0),
@@ -292,17 +461,137 @@ fn pardon_counts_for_what_was_before() {
 }
 
 #[test]
-fn counts_are_forgotten_a_day_after_the_last_failure() {
+fn pardon_of_a_clock_that_was_ahead_switches_nothing_off() {
+    let throttle = throttle();
+    let pardoned = Subject {
+        pardoned: UnixTime::from_secs(START + 365 * 24 * 60 * 60),
+        ..subject("alice", "192.0.2.1")
+    };
+    for at in 0..60 {
+        wrong(&throttle, pardoned, at);
+    }
+    let verdict = wrong(&throttle, pardoned, 60);
+    assert!(matches!(verdict, Verdict::Delayed { .. }), "{verdict:?}");
+}
+
+#[test]
+fn trust_of_a_clock_that_was_ahead_does_not_last_longer() {
+    let throttle = throttle();
+    let home = subject("admin", "192.0.2.1");
+    settle(&throttle, home, true, 365 * 24 * 60 * 60);
+    let seen = settle(&throttle, home, true, 0);
+    assert_eq!(seen, Verdict::Pass { is_news: false });
+    let day_after = settle(&throttle, home, true, 24 * 60 * 60);
+    assert_eq!(day_after, Verdict::Pass { is_news: true });
+}
+
+#[test]
+fn failures_are_forgiven_one_in_a_quarter_of_an_hour() {
     let throttle = throttle();
     let alice = subject("alice", "192.0.2.1");
     for _ in 0..5 {
         wrong(&throttle, alice, 0);
     }
-    let day = 24 * 60 * 60;
-    assert_eq!(
-        wrong(&throttle, alice, day),
-        Verdict::Counted { delay: None }
+    for quarter in 1..=4 {
+        let now = UnixTime::from_secs(START + quarter * 900);
+        let left = throttle.failures(alice, now).elsewhere;
+        assert_eq!(u64::from(left), 5 - quarter);
+    }
+}
+
+#[test]
+fn source_that_errs_now_and_then_is_never_delayed() {
+    let throttle = throttle();
+    for n in 0..500 {
+        let who = subject(&format!("n{n}"), "192.0.2.1");
+        assert_eq!(wrong(&throttle, who, n * 900), counted(None));
+    }
+}
+
+#[test]
+fn two_processes_give_no_more_verdicts_than_one() {
+    let (one, other) = (throttle(), throttle());
+    let mut saved: std::collections::HashMap<_, ThrottleRecord> = Default::default();
+    let mut verdicts = 0;
+    for at in (0..60).chain((60..24 * 60 * 60).step_by(60)) {
+        for it in [&one, &other] {
+            for n in 0..3 {
+                let who = subject("alice", &format!("192.0.2.{n}"));
+                let verdict = wrong(it, who, at);
+                verdicts += u32::from(matches!(verdict, Verdict::Counted { .. }));
+            }
+        }
+        // As the store does, once a second.
+        for it in [&one, &other] {
+            let mut news = Vec::new();
+            for record in it.changed(100) {
+                let row = saved
+                    .entry((record.scope.as_str(), record.tag))
+                    .and_modify(|row| {
+                        let paid = row.paid.as_secs().max(record.failed.as_secs());
+                        row.paid = match record.added {
+                            Some(added) => UnixTime::from_secs(paid.saturating_add_signed(added)),
+                            None => record.paid,
+                        };
+                        row.failed = row.failed.max(record.failed);
+                    })
+                    .or_insert(record);
+                news.push(*row);
+            }
+            one.merge(&news);
+            other.merge(&news);
+        }
+    }
+    // Each may give as many as are free before it hears of the other's.
+    assert!(verdicts <= 111 + 10, "{verdicts}");
+}
+
+/// Attempts of one kind, one after the other at the same time.
+#[derive(Clone, Debug)]
+struct Burst {
+    after: u64,
+    source: u64,
+    is_right: bool,
+    attempts: u32,
+}
+
+fn bursts() -> impl proptest::strategy::Strategy<Value = Vec<Burst>> {
+    use proptest::prelude::*;
+    let after = prop_oneof![4 => 0..3_u64, 4 => 0..2_000_u64, 1 => 0..20_000_u64];
+    let one = (after, 0..50_u64, any::<bool>(), 1..20_u32).prop_map(
+        |(after, source, is_right, attempts)| Burst {
+            after,
+            source,
+            is_right,
+            attempts,
+        },
     );
+    proptest::collection::vec(one, 1..300)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(20))]
+
+    #[test]
+    fn wrong_verdicts_of_any_day_are_few_however_right_and_wrong_tokens_alternate(bursts in bursts()) {
+        const DAY: u64 = 24 * 60 * 60;
+        let throttle = throttle();
+        let mut verdicts = std::collections::VecDeque::new();
+        let mut at = 0;
+        for burst in bursts {
+            at += burst.after;
+            for _ in 0..burst.attempts {
+                let who = subject("alice", &format!("192.0.2.{}", burst.source));
+                if let Verdict::Counted { .. } = settle(&throttle, who, burst.is_right, at) {
+                    verdicts.push_back(at);
+                }
+            }
+            while verdicts.front().is_some_and(|&first| first + DAY <= at) {
+                verdicts.pop_front();
+            }
+            proptest::prop_assert!(verdicts.len() <= 152, "{}", verdicts.len());
+        }
+    }
 }
 
 proptest::proptest! {
@@ -319,11 +608,12 @@ proptest::proptest! {
         let is_same = one == other;
         let (one, other) = (who(&one), who(&other));
         assert_eq!(throttle.tag(&one) == throttle.tag(&other), is_same);
-        let [from, elsewhere] = [from, elsewhere].map(|it| IpAddr::from(it.to_be_bytes()));
-        assert_eq!(
-            throttle.pair(one, from) == throttle.pair(other, elsewhere),
-            is_same && from == elsewhere
-        );
-        assert_eq!(throttle.pair(one, from) == throttle.pair(other, from), is_same);
+        let pair = |who, source: u32| {
+            let address = std::net::IpAddr::from(source.to_be_bytes());
+            let source = Source::of(Some(address));
+            throttle.tags(&Subject { who, source, ..subject("x", "::1") }).pair
+        };
+        assert_eq!(pair(one, from) == pair(other, elsewhere), is_same && from == elsewhere);
+        assert_eq!(pair(one, from) == pair(other, from), is_same);
     }
 }

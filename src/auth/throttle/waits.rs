@@ -1,28 +1,72 @@
 use std::time::Duration;
 
-use super::{Subject, Throttle, prefix};
+use super::{Scope, Subject, Throttle};
 use crate::auth::time::UnixTime;
+
+/// The failures that count against a principal, and for how long nobody gets a verdict on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Failures at sources where it is not trusted.
+    pub elsewhere: u32,
+    /// How long nobody gets a verdict there.
+    pub elsewhere_waits: Duration,
+    /// The sources where it is trusted.
+    pub trusted_sources: usize,
+    /// Failures at all of them.
+    pub trusted: u32,
+    /// How long nobody gets a verdict at the one that waits longest.
+    pub trusted_waits: Duration,
+}
 
 impl Throttle {
     /// Returns for how long an attempt gets no verdict at the time `now`, and counts nothing.
     pub(in crate::auth) fn waits(&self, subject: Subject<'_>, now: UnixTime) -> Option<Duration> {
-        let (now, pardoned) = (now.as_secs(), subject.pardoned.as_secs());
-        let free = self.settings.failures;
-        if let Some(source) = subject.source {
-            let mut pair = self.pairs.lock(self.pair(subject.who, source));
-            if pair.find().is_some_and(|slot| self.is_trusted(slot, now)) {
-                let left = self.left(&mut pair, free, pardoned, now);
+        let (now, pardoned) = (now.as_secs(), subject.pardoned_by(now));
+        let tags = self.tags(&subject);
+        if let Some(tag) = tags.pair {
+            let mut pair = self.pairs.lock(tag);
+            if let Some(slot) = pair.find()
+                && self.is_trusted(slot, now)
+            {
+                let mut total = self.trusted.lock(tags.principal);
+                let left = self.left_when_trusted(slot, &mut total, pardoned, now);
                 return (left > 0).then(|| Duration::from_secs(left));
             }
         }
-        let principals = self.principals(subject.is_known);
-        let mut principal = principals.lock(self.tag(&subject.who));
-        let mut left = self.left(&mut principal, free, pardoned, now);
-        if let Some(source) = subject.source {
-            let mut of_source = self.sources.lock(self.tag(&prefix(source)));
-            let of_source = self.left(&mut of_source, self.settings.source_failures, 0, now);
+        let mut principal = self.principals(subject.is_known).lock(tags.principal);
+        let mut left = self.left(&mut principal, Scope::Known, pardoned, now);
+        if let Some(tag) = tags.source {
+            let of_source = self.left(&mut self.sources.lock(tag), Scope::Source, 0, now);
             left = left.max(of_source);
         }
         (left > 0).then(|| Duration::from_secs(left))
+    }
+
+    /// Returns what counts against a principal at the time `now`.
+    pub(in crate::auth) fn failures(&self, subject: Subject<'_>, now: UnixTime) -> Failures {
+        let (now, pardoned) = (now.as_secs(), subject.pardoned_by(now));
+        let tags = self.tags(&subject);
+        let mut failures = Failures::default();
+        let mut elsewhere = self.principals(subject.is_known).lock(tags.principal);
+        let left = self.left(&mut elsewhere, Scope::Known, pardoned, now);
+        failures.elsewhere_waits = Duration::from_secs(left);
+        if let Some(slot) = elsewhere.find() {
+            failures.elsewhere = slot.debt.failures(self.pace(Scope::Known), now);
+        }
+        drop(elsewhere);
+        let mut longest = 0;
+        let mut pairs = self.pairs.lock(tags.principal);
+        let mut total = self.trusted.lock(tags.principal);
+        pairs.each_of_one(|slot| {
+            if self.is_trusted(slot, now) {
+                failures.trusted_sources += 1;
+                longest = longest.max(self.left_when_trusted(slot, &mut total, pardoned, now));
+            }
+        });
+        failures.trusted_waits = Duration::from_secs(longest);
+        if let Some(slot) = total.find() {
+            failures.trusted = slot.debt.failures(self.pace(Scope::Trusted), now);
+        }
+        failures
     }
 }

@@ -10,7 +10,7 @@ use qrcode::render::unicode;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::auth::{Identity, Seed, State, Strength, UnixTime};
+use crate::auth::{Failures, Identity, Seed, State, Strength, UnixTime};
 use crate::cli::output::Output;
 
 /// Prints an identity, and its seed where it is shown this once.
@@ -21,6 +21,53 @@ pub(super) fn print(identity: &Identity, seed: Option<&Seed>, output: Output) {
     let uri = row.seed.map(|seed| Zeroizing::new(uri(identity, seed)));
     row.uri = uri.as_ref().map(|uri| uri.as_str());
     output.print(&row, || row.text());
+}
+
+/// Prints an identity, and the failures that count against it.
+pub(super) fn print_with(identity: &Identity, failures: Failures, output: Output) {
+    let mut row = Row::new(identity);
+    row.throttle = Some(Throttle {
+        failures: failures.elsewhere,
+        waits: failures.elsewhere_waits.as_secs(),
+        trusted_sources: failures.trusted_sources,
+        trusted_failures: failures.trusted,
+        trusted_waits: failures.trusted_waits.as_secs(),
+    });
+    output.print(&row, || row.text());
+}
+
+/// The failures that count against an identity. Waits are in seconds.
+#[derive(Serialize)]
+struct Throttle {
+    /// At sources where it is not trusted.
+    failures: u32,
+    waits: u64,
+    /// How many sources are trusted, since it has authenticated there lately.
+    trusted_sources: usize,
+    /// At those.
+    trusted_failures: u32,
+    /// At the one where it waits longest.
+    trusted_waits: u64,
+}
+
+impl Throttle {
+    fn text(&self) -> String {
+        let waits = |waits| match waits {
+            0 => String::new(),
+            secs => {
+                let waits = humantime::format_duration(Duration::from_secs(secs));
+                format!(", throttled for {waits}")
+            }
+        };
+        format!(
+            "\n        failed attempts: {}{}; at {} trusted sources: {}{}",
+            self.failures,
+            waits(self.waits),
+            self.trusted_sources,
+            self.trusted_failures,
+            waits(self.trusted_waits),
+        )
+    }
 }
 
 /// An identity as it is printed.
@@ -54,6 +101,8 @@ struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_last_used: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    throttle: Option<Throttle>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uri: Option<&'a str>,
@@ -86,6 +135,7 @@ impl<'a> Row<'a> {
             drift: identity.usage.drift(),
             previous_until: identity.previous.as_ref().map(|it| it.until.as_secs()),
             previous_last_used: identity.usage.previous_used().map(UnixTime::as_secs),
+            throttle: None,
             seed: None,
             uri: None,
         }
@@ -122,6 +172,9 @@ impl<'a> Row<'a> {
         }
         if let Some(comment) = self.comment {
             let _ = write!(text, "  {}", comment.escape_debug());
+        }
+        if let Some(throttle) = &self.throttle {
+            text += &throttle.text();
         }
         if let (Some(seed), Some(uri)) = (self.seed, self.uri) {
             let _ = write!(

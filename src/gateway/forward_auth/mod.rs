@@ -31,8 +31,9 @@ pub(super) use super::refusal::Refusal;
 use super::route::{Question, RouteTable};
 use super::rules::Live;
 use super::target::Ambiguity;
-use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
+use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, Source, UnixTime};
 use crate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
+use crate::pace;
 use crate::telemetry::{self, Door, Note, Tally, metrics};
 
 /// Envoy's original path follows this one.
@@ -194,7 +195,10 @@ impl ForwardAuth {
         };
         let mut scratch = Scratch::new();
         let presented = self.credential_headers.read(headers, &mut scratch);
-        let attempt = Attempt { presented, source };
+        let attempt = Attempt {
+            presented,
+            source: Source::of(source),
+        };
         let now = UnixTime::from(SystemTime::now());
         let tally = tally.as_ref().unwrap_or(metrics().no_route());
         let decision = self.authority.decide(&attempt, &policy, now).await;
@@ -210,6 +214,9 @@ impl ForwardAuth {
             }
         };
         telemetry::decided(door, took, note);
+        if let Verdict::Denied(denial) = &verdict {
+            pace::even_out(began, denial).await;
+        }
         verdict
     }
 
@@ -349,7 +356,7 @@ fn of_route(routes: &RouteTable, described: &Described<'_>) -> Result<Asked, Ref
 }
 
 /// A peer without an address came over a Unix socket, which file modes guard.
-fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Refusal> {
+pub(super) fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Refusal> {
     let is_trusted =
         source.is_none_or(|source| trusted.iter().any(|network| network.contains(&source)));
     if is_trusted {

@@ -35,10 +35,11 @@ use super::source_of;
 use super::upstream::{Gate, Next};
 use crate::auth::Authority;
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
+use crate::pace;
 use crate::telemetry::{self, Door, Note, Spans, UpstreamEvent, metrics};
 use context::{Admitted, Context};
 use failure::{NO_PEER, Progress};
-use question::{announced, is_upgrade};
+use question::{Rejected, announced, is_upgrade};
 
 pub(super) use forwarded::strip;
 
@@ -110,7 +111,10 @@ impl ProxyHttp for Proxy {
                 context.admitted = Some(admitted);
                 Ok(false)
             }
-            Err(answer) => {
+            Err(Rejected { answer, denial }) => {
+                if let (Some(began), Some(denial)) = (context.began, denial) {
+                    pace::even_out(began, &denial).await;
+                }
                 answer_early(session, answer, &self.rules.load_full()).await?;
                 Ok(true)
             }

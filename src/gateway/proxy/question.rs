@@ -9,7 +9,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::{Admitted, Proxy};
-use crate::auth::{Attempt, Decision, UnixTime};
+use crate::auth::{Attempt, Decision, Denial, Party, Source, UnixTime};
 use crate::gateway::answer::Answer;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::request_id::RequestId;
@@ -18,6 +18,7 @@ use crate::gateway::rules::Rules;
 use crate::gateway::source_of;
 use crate::gateway::target::{Target, host_of, path_of};
 use crate::gateway::upstream::Upstream;
+use crate::gateway::wire::subject_of;
 use crate::headers::{Scratch, X_REQUEST_ID};
 use crate::telemetry::{self, Door, Note, Tally, metrics};
 
@@ -29,7 +30,7 @@ impl Proxy {
         rules: Arc<Rules>,
         id: RequestId,
         note: &mut Note,
-    ) -> Result<Admitted, Answer> {
+    ) -> Result<Admitted, Rejected> {
         let header = session.req_header();
         let door = Door::Proxy;
         let named = |mut answer: Answer| {
@@ -62,7 +63,12 @@ impl Proxy {
         let mut scratch = Scratch::new();
         let attempt = Attempt {
             presented: self.credential_headers.read(&header.headers, &mut scratch),
-            source,
+            source: Source {
+                address: source,
+                party: subject_of(session)
+                    .and_then(|subject| subject.to_str().ok())
+                    .map(Party::Certificate),
+            },
         };
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &route.policy, now).await {
@@ -86,14 +92,34 @@ impl Proxy {
             Decision::Denial(denial) => {
                 telemetry::denied(door, &route.tally, &attempt, &denial, note);
                 let answer = Answer::denied(&denial);
-                Err(match answer.status {
+                let answer = match answer.status {
                     StatusCode::SERVICE_UNAVAILABLE => {
                         tracing::warn!(request = %id, "authentication unavailable");
                         named(answer)
                     }
                     _ => answer,
+                };
+                Err(Rejected {
+                    answer,
+                    denial: Some(denial),
                 })
             }
+        }
+    }
+}
+
+/// A request that goes nowhere.
+pub(super) struct Rejected {
+    pub(super) answer: Answer,
+    /// Why, if that was decided on its credential.
+    pub(super) denial: Option<Denial>,
+}
+
+impl From<Answer> for Rejected {
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            denial: None,
         }
     }
 }

@@ -75,6 +75,8 @@ kinds! {
     PrincipalAttacked = "principal_attacked",
     /// Failures of a source have begun to delay its attempts.
     SourceSlowed = "source_slowed",
+    /// Failures of a principal at a source where it has authenticated have begun to delay its attempts there.
+    TrustedSourceThrottled = "trusted_source_throttled",
     /// Denials were not written, since there were too many.
     AuditLost = "audit_lost",
     /// A file begins; the lines before are in another.

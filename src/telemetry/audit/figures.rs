@@ -4,7 +4,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::auth::Slowed;
+use crate::auth::Throttled;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfWhom {
@@ -49,13 +49,13 @@ impl AuditFigures {
             "Principals and sources that failures have begun to slow down",
             self.attacks.clone(),
         );
-        for slowed in [Slowed::Principal, Slowed::Source] {
+        for slowed in Throttled::ALL {
             drop(self.of(slowed));
         }
     }
 
     /// Counts that somebody is slowed down from now on.
-    pub fn slowed(&self, slowed: Slowed) {
+    pub fn slowed(&self, slowed: Throttled) {
         self.of(slowed).inc();
     }
 
@@ -68,7 +68,7 @@ impl AuditFigures {
         self.failing.set(is_failing.into());
     }
 
-    fn of(&self, slowed: Slowed) -> Counter {
+    fn of(&self, slowed: Throttled) -> Counter {
         let whom = slowed.as_str();
         self.attacks.get_or_create_owned(&OfWhom { whom })
     }

@@ -18,7 +18,7 @@ use super::named::Named;
 use crate::auth::{Attempt, Denial, Identity, Permit, PrincipalRef, Refusal};
 
 /// What comes of a request: a permit, the reasons of denials, and refusals before anything was decided.
-const OUTCOMES: [&str; 16] = [
+const OUTCOMES: [&str; 17] = [
     "permitted",
     "no_credential",
     "malformed_credential",
@@ -28,6 +28,7 @@ const OUTCOMES: [&str; 16] = [
     "expired",
     "broken_seed",
     "wrong_token",
+    "outside_window",
     "replayed",
     "throttled",
     "not_allowed",
@@ -302,7 +303,7 @@ mod tests {
         let credential = crate::auth::Credential::new("name", "invented", "123456", 128).unwrap();
         let attempt = Attempt {
             presented: crate::auth::Presented::Credential(credential),
-            source: None,
+            source: crate::auth::Source::default(),
         };
         let delay = None;
         let refused = |refusal| Denial::Refused { refusal, delay };

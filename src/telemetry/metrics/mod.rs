@@ -109,7 +109,7 @@ pub struct Present<'a> {
     /// Connections of clients that are open.
     pub connections: usize,
     /// Whom a delay holds up, by where it is counted.
-    pub delayed: [(Scope, usize); 4],
+    pub delayed: [(Scope, usize); 5],
     /// Each upstream in force.
     pub upstreams: Vec<(&'a str, UpstreamFigures)>,
 }

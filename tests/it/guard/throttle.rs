@@ -3,12 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{gate, identity, verify};
-use crate::harness::{Caller, Gate, PATIENCE, Reply, get, parse, until};
+use crate::harness::{Caller, Gate, PATIENCE, Reply, get, parse, routes, send, until};
 
 /// Delays that no test outlasts.
 const LONG: &str = "[throttle]\ndelay = \"1h\"\nlongest_delay = \"1h\"\n";
@@ -80,6 +81,229 @@ fn failures_count_together_at_every_door_and_are_pardoned() {
         identity(&gate, &["unthrottle"], &victim);
         get(gate.gateway, "/x", &victim.fields()).status == 200
     });
+}
+
+/// The statuses of so many turns of four wrong tokens and a right one.
+fn guess_between_successes(turns: usize, ask: impl FnMut(bool) -> u16) -> Vec<u16> {
+    let turn = [false, false, false, false, true];
+    (0..turns).flat_map(|_| turn).map(ask).collect()
+}
+
+#[test]
+fn success_in_between_buys_no_guess_at_any_door() {
+    let (gate, _upstream) = gate(LONG);
+    let verifier = gate.register("checker", "ungleich-auth");
+    type Ask<'a> = &'a dyn Fn(&Caller, &str) -> Reply;
+    let asks: [(u16, Ask<'_>); 4] = [
+        (401, &|who, token| {
+            get(gate.gateway, "/x", &who.fields_with(token))
+        }),
+        (401, &|who, token| {
+            get(gate.service, "/forward-auth", &who.fields_with(token))
+        }),
+        (403, &|who, token| {
+            get(gate.service, "/ungleichotp/", &who.fields_with(token))
+        }),
+        (403, &|who, token| verify(&gate, &verifier, who, token)),
+    ];
+    for (number, (wrong, ask)) in asks.into_iter().enumerate() {
+        // Whoever lists identities is an admin.
+        let realm = ["payments", "payments", "ungleich-admin", "payments"][number];
+        let victim = gate.register(&format!("victim-{number}"), realm);
+        // From the first right token on at a trusted source; `/forward-auth` knows no sources.
+        let statuses = guess_between_successes(20, |is_right| {
+            let token = if is_right {
+                victim.token()
+            } else {
+                victim.wrong_token()
+            };
+            ask(&victim, &token).status
+        });
+        until("saved", || {
+            let shown = identity(&gate, &["show"], &victim);
+            let waits = ["waits", "trusted_waits"].map(|it| shown["throttle"][it].as_u64());
+            waits.into_iter().max() > Some(Some(0))
+        });
+        // Four before it is trusted there, then five.
+        let passed = statuses.iter().filter(|&&it| it == 200).count();
+        let first_denied = statuses.iter().rposition(|&it| it == 200).unwrap();
+        assert!(passed <= 2, "{number}: {statuses:?}");
+        assert!(first_denied < 10, "{number}: {statuses:?}");
+        assert!(statuses.contains(&wrong), "{number}: {statuses:?}");
+    }
+    assert!(gate.log().contains("trusted_source"), "{}", gate.log());
+}
+
+#[test]
+fn late_and_early_tokens_are_refused_and_are_no_guesses() {
+    let (gate, upstream) = gate(LONG);
+    let victim = gate.register("billing", "payments");
+    for turn in 0..30 {
+        let steps = [-4_i64, -3, 3, 4][turn % 4];
+        let token = victim.token_of(steps);
+        let reply = get(gate.gateway, "/x", &victim.fields_with(&token));
+        assert_eq!(reply.status, 401, "{steps}");
+    }
+    assert_eq!(upstream.seen(), [""; 0]);
+    assert_eq!(get(gate.gateway, "/x", &victim.fields()).status, 200);
+    assert!(gate.log().contains("outside_window"), "{}", gate.log());
+}
+
+#[test]
+fn answers_to_refusals_wait_for_the_end_of_a_slot() {
+    let (gate, _upstream) = gate("");
+    let verifier = gate.register("checker", "ungleich-auth");
+    let [active, idle] = ["active", "idle"].map(|name| gate.register(name, "payments"));
+    let unknown = Caller {
+        name: "unknown".into(),
+        ..idle.clone()
+    };
+    get(gate.gateway, "/x", &active.fields());
+    for who in [&active, &idle, &unknown] {
+        let wrong = who.fields_with(&who.wrong_token());
+        let asks: [&dyn Fn() -> Reply; 4] = [
+            &|| get(gate.gateway, "/x", &wrong),
+            &|| get(gate.service, "/forward-auth", &wrong),
+            &|| get(gate.service, "/ungleichotp/", &wrong),
+            &|| verify(&gate, &verifier, who, "000000"),
+        ];
+        for ask in asks {
+            let began = Instant::now();
+            let reply = ask();
+            assert!(
+                began.elapsed() >= Duration::from_millis(5),
+                "{}",
+                reply.status
+            );
+        }
+    }
+}
+
+#[test]
+fn clients_of_a_verifier_do_not_throttle_each_other() {
+    let (gate, _upstream) = gate(LONG);
+    let verifier = gate.register("checker", "ungleich-auth");
+    let person = gate.register("person", "people");
+    for n in 0..60 {
+        let typo = Caller {
+            name: format!("typo-{n}"),
+            ..person.clone()
+        };
+        assert_eq!(verify(&gate, &verifier, &typo, "000000").status, 403);
+    }
+    assert_eq!(
+        verify(&gate, &verifier, &person, &person.token()).status,
+        200
+    );
+    // Nor do they throttle who comes from the verifier's address.
+    let other = gate.register("other", "people");
+    assert_eq!(get(gate.gateway, "/x", &other.fields()).status, 200);
+}
+
+#[test]
+fn verifier_may_name_the_address_of_its_client() {
+    let (gate, _upstream) = gate(LONG);
+    let verifier = gate.register("checker", "ungleich-auth");
+    let [person, other] = ["person", "other"].map(|name| gate.register(name, "people"));
+    let ask = |who: &Caller, token: &str, field: Option<&str>, header: &str| {
+        let mut body = serde_json::json!({
+            "auth_name": verifier.name, "auth_realm": verifier.realm,
+            "auth_token": verifier.token(),
+            "name": who.name, "realm": who.realm, "token": token,
+        });
+        if let Some(field) = field {
+            body["client_address"] = field.into();
+        }
+        let fields = format!("Content-Type: application/json\r\n{header}");
+        let path = "/ungleichotp/verify/";
+        send(gate.service, "POST", path, &fields, &body.to_string())
+    };
+    let guesser = "X-Auth-Client-Address: 198.51.100.7\r\n";
+    for n in 0..60 {
+        let typo = Caller {
+            name: format!("typo-{n}"),
+            ..person.clone()
+        };
+        assert_eq!(ask(&typo, "000000", None, guesser).status, 403);
+    }
+    let right = person.token();
+    assert_eq!(ask(&person, &right, Some("198.51.100.7"), "").status, 403);
+    assert_eq!(
+        ask(&person, &right, Some("198.51.100.7"), guesser).status,
+        403
+    );
+    assert_eq!(ask(&person, &right, Some("198.51.100.8"), "").status, 200);
+    assert_eq!(ask(&other, &other.token(), None, "").status, 200);
+    for (field, header) in [
+        (Some("here"), ""),
+        (Some(""), ""),
+        (Some("198.51.100.8"), guesser),
+        (
+            None,
+            "X-Auth-Client-Address: 198.51.100.8, 198.51.100.9\r\n",
+        ),
+    ] {
+        let reply = ask(&person, &right, field, header);
+        let expected = r#"{"client_address": ["Enter a valid IPv4 or IPv6 address."]}"#;
+        assert_eq!(
+            (reply.status, &*reply.body),
+            (400, expected),
+            "{field:?} {header}"
+        );
+    }
+}
+
+#[test]
+fn rest_behind_a_trusted_proxy_takes_the_address_that_it_names() {
+    let (gate, _upstream) = gate(LONG);
+    let admin = gate.register("root", "ungleich-admin");
+    let from = |address: &str, token: &str| {
+        let fields = admin.fields_with(token) + &format!("X-Forwarded-For: {address}\r\n");
+        get(gate.service, "/ungleichotp/", &fields).status
+    };
+    assert_eq!(from("198.51.100.1", &admin.token()), 200);
+    for n in 0..20 {
+        // The client's own part of the header does not count.
+        from(&format!("198.51.100.1, 203.0.113.{n}, 127.0.0.1"), "000000");
+    }
+    assert_eq!(from("203.0.113.99", &admin.token()), 403);
+    assert_eq!(from("198.51.100.1", &admin.token()), 200);
+    assert_eq!(from("203.0.113.5, 198.51.100.1", &admin.token()), 200);
+}
+
+#[test]
+fn processes_on_one_database_share_a_budget() {
+    let (one, upstream) = gate(LONG);
+    let database = one.config().with_file_name("realmgate.db");
+    let url = format!("sqlite:{}", database.display());
+    let more = format!("{LONG}\n{}", routes(upstream.address));
+    let other = Gate::start_with(&[("REALMGATE_STORE_URL", &url)], &more);
+    let [victim, home] = ["victim", "home"].map(|name| one.register(name, "payments"));
+    let wrong = victim.fields_with(&victim.wrong_token());
+    for _ in 0..5 {
+        assert_eq!(get(one.gateway, "/x", &wrong).status, 401);
+    }
+    until("the other process has heard of it", || {
+        let metrics = get(other.metrics(), "/metrics", "").body;
+        metrics.contains("realmgate_throttle_delayed{scope=\"known\"} 1\n")
+    });
+    assert_eq!(get(other.gateway, "/x", &victim.fields()).status, 429);
+    // So do they share who is trusted where.
+    assert_eq!(get(one.gateway, "/x", &home.fields()).status, 200);
+    until("saved", || {
+        count(&one, "SELECT count(*) FROM failure WHERE scope = 'pair'") == 1
+    });
+    let wrong = home.fields_with(&home.wrong_token());
+    for n in 1..=6 {
+        get_from(&format!("127.0.2.{n}"), &one, &wrong);
+    }
+    assert_eq!(get(one.gateway, "/x", &home.fields()).status, 200);
+    until("the other process has heard of it", || {
+        let metrics = get(other.metrics(), "/metrics", "").body;
+        metrics.contains("realmgate_throttle_delayed{scope=\"known\"} 2\n")
+    });
+    assert_eq!(get_from("127.0.2.9", &other, &home.fields()).status, 429);
+    assert_eq!(get(other.gateway, "/x", &home.fields()).status, 200);
 }
 
 /// White space around a name is cut off before it is counted; any other spelling is another name.
@@ -222,7 +446,10 @@ fn counts_survive_a_kill() {
         }
     }
     until("saved", || {
-        count(&gate, "SELECT count(*) FROM throttle") == 3
+        count(
+            &gate,
+            "SELECT count(*) FROM failure WHERE scope <> 'source'",
+        ) == 3
     });
     let gate = gate.restart();
     assert_eq!(get(gate.gateway, "/x", &victim.fields()).status, 429);

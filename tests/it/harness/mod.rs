@@ -61,6 +61,13 @@ impl Caller {
         self.totp().token(now())
     }
 
+    /// Returns the token of so many steps from now.
+    pub(crate) fn token_of(&self, steps: i64) -> String {
+        let secs = now().as_secs().saturating_add_signed(steps * 30);
+        self.totp().token(UnixTime::from_secs(secs))
+    }
+
+    /// Returns one that is far from right: near the present step it would be no guess.
     pub(crate) fn wrong_token(&self) -> String {
         let totp = self.totp();
         (0..)

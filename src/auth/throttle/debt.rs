@@ -1,0 +1,205 @@
+//! Failures that are forgiven one by one: a leaky bucket.
+
+use super::delay::Begun;
+
+/// How failures of one kind are counted and forgiven. Times are seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The failures without a delay.
+    pub(super) free: u32,
+    /// The first delay; each further failure doubles it.
+    pub(super) delay: u64,
+    /// The longest delay.
+    pub(super) longest: u64,
+    /// One failure is forgiven each time this has passed.
+    pub(super) forgive: u64,
+    /// How long after the last failure all are forgiven.
+    pub(super) forget: u64,
+}
+
+impl Pace {
+    /// Returns the most failures that count before one more gets a verdict: those after which the delay no
+    /// longer grows. So however many processes give verdicts at the same time, in the long run they give
+    /// together one for each failure that is forgiven.
+    pub(super) fn most(self) -> u32 {
+        let doublings = u64::BITS - self.longest.div_ceil(self.delay.max(1)).leading_zeros();
+        self.free.saturating_add(doublings + 1)
+    }
+
+    /// Returns the delay after `failures`, in seconds; 0 while they are free.
+    fn delay_after(self, failures: u32) -> u64 {
+        let Some(more) = failures.checked_sub(self.free) else {
+            return 0;
+        };
+        let first = self.delay.max(1);
+        let longest = self.longest.max(first);
+        let doubled = first.checked_mul(1_u64.checked_shl(more).unwrap_or(u64::MAX));
+        doubled.unwrap_or(longest).min(longest)
+    }
+
+    /// Returns how long it takes to forgive so many failures.
+    fn time_of(self, failures: u32) -> u64 {
+        u64::from(failures).saturating_mul(self.forgive)
+    }
+}
+
+/// How many verdicts processes may give at the same time before they hear of each other's.
+const AT_ONCE: u32 = 64;
+
+/// What is owed for failures. Times are seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Debt {
+    /// When all failures will have been forgiven.
+    pub(super) paid: u64,
+    /// When the last failure was.
+    pub(super) failed: u64,
+}
+
+impl Debt {
+    /// Returns how many failures count at a time.
+    pub(super) fn failures(self, pace: Pace, at: u64) -> u32 {
+        let owed = self.paid.saturating_sub(at).div_ceil(pace.forgive.max(1));
+        u32::try_from(owed).unwrap_or(u32::MAX)
+    }
+
+    /// Drops what no longer counts, and what a clock that was ahead has left behind. Says whether anything
+    /// has changed besides the time that went by.
+    pub(super) fn refresh(&mut self, pace: Pace, pardoned: u64, now: u64) -> bool {
+        let before = *self;
+        // The clock has gone back: a delay must not last until it is there again.
+        let ahead = self.failed.saturating_sub(now);
+        self.failed -= ahead;
+        self.paid = self.paid.saturating_sub(ahead);
+        let most = pace.most().saturating_add(AT_ONCE);
+        self.paid = self.paid.min(now.saturating_add(pace.time_of(most)));
+        // A pardon in the future is of a clock that was ahead, and would pardon what is yet to come.
+        let is_pardoned = self.failed < pardoned && pardoned <= now;
+        if self.paid > now && (is_pardoned || now - self.failed >= pace.forget) {
+            self.paid = 0;
+        }
+        *self != before
+    }
+
+    /// Returns when the delay ends that the last failure has begun; 0 if it has begun none.
+    pub(super) fn until(self, pace: Pace) -> u64 {
+        match pace.delay_after(self.failures(pace, self.failed)) {
+            0 => 0,
+            delay => {
+                let room = self.paid.saturating_sub(pace.time_of(pace.most() - 1));
+                self.failed.saturating_add(delay).max(room)
+            }
+        }
+    }
+
+    /// Returns how many seconds of the delay are left.
+    pub(super) fn left(self, pace: Pace, now: u64) -> u64 {
+        self.until(pace).saturating_sub(now)
+    }
+
+    /// Returns for how many seconds there is no room for one failure more within `limit`.
+    pub(super) fn full_for(self, pace: Pace, limit: u32, now: u64) -> u64 {
+        let below = pace.time_of(limit.saturating_sub(1));
+        self.paid.saturating_sub(below).saturating_sub(now)
+    }
+
+    /// Counts a failure; returns what it begins.
+    pub(super) fn count(&mut self, pace: Pace, now: u64) -> Begun {
+        self.paid = self.paid.max(now).saturating_add(pace.forgive);
+        self.failed = now;
+        Begun {
+            secs: self.left(pace, now),
+            is_first: self.failures(pace, now) == pace.free,
+        }
+    }
+
+    /// Takes back a failure that was counted at `now`, when the one before it was at `before`.
+    pub(super) fn take_back(&mut self, pace: Pace, before: u64, now: u64) {
+        self.paid = self.paid.saturating_sub(pace.forgive);
+        if self.failed == now {
+            self.failed = before;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace {
+        free: 5,
+        delay: 1,
+        longest: 900,
+        forgive: 900,
+        forget: 86_400,
+    };
+
+    #[test]
+    fn one_failure_is_forgiven_at_a_time() {
+        let mut debt = Debt::default();
+        for _ in 0..4 {
+            debt.count(PACE, 1000);
+        }
+        assert_eq!(debt.failures(PACE, 1000), 4);
+        assert_eq!(debt.failures(PACE, 1899), 4);
+        assert_eq!(debt.failures(PACE, 1900), 3);
+        assert_eq!(debt.failures(PACE, 1000 + 4 * 900), 0);
+    }
+
+    #[test]
+    fn failure_that_is_taken_back_leaves_no_trace() {
+        let mut debt = Debt::default();
+        for at in [0, 0, 0, 0, 0, 1, 3] {
+            debt.count(PACE, 1000 + at);
+        }
+        let before = debt;
+        assert!(debt.count(PACE, 1007).secs > before.left(PACE, 1007));
+        debt.take_back(PACE, before.failed, 1007);
+        assert_eq!(debt, before);
+    }
+
+    #[test]
+    fn debt_of_a_clock_that_was_ahead_is_soon_forgiven() {
+        let year = 365 * 86_400;
+        let mut debt = Debt::default();
+        for at in 0..70_000 {
+            debt.count(PACE, year + at);
+        }
+        assert!(debt.refresh(PACE, 0, 0));
+        assert!(debt.paid <= u64::from(PACE.most() + AT_ONCE) * 900);
+        assert_eq!(debt.left(PACE, 24 * 3600), 0);
+    }
+
+    #[test]
+    fn pardon_in_the_future_pardons_nothing() {
+        let mut debt = Debt::default();
+        for _ in 0..5 {
+            debt.count(PACE, 1000);
+        }
+        debt.refresh(PACE, 50_000, 1000);
+        assert_eq!(debt.failures(PACE, 1000), 5);
+        debt.refresh(PACE, 1001, 1001);
+        assert_eq!(debt.failures(PACE, 1001), 0);
+    }
+
+    #[test]
+    fn delay_no_longer_grows_at_the_most_failures() {
+        assert_eq!(PACE.delay_after(4), 0);
+        assert_eq!(PACE.delay_after(5), 1);
+        assert_eq!(PACE.delay_after(PACE.most() - 1), 900);
+        assert_eq!(PACE.delay_after(PACE.most()), 900);
+        assert_eq!(PACE.delay_after(u32::MAX), 900);
+    }
+
+    #[test]
+    fn room_within_a_limit_comes_back_with_time() {
+        let mut debt = Debt::default();
+        for _ in 0..9 {
+            debt.count(PACE, 1000);
+            assert_eq!(debt.full_for(PACE, 10, 1000), 0);
+        }
+        debt.count(PACE, 1000);
+        assert_eq!(debt.full_for(PACE, 10, 1000), 900);
+        assert_eq!(debt.full_for(PACE, 11, 1000), 0);
+        assert_eq!(debt.full_for(PACE, 10, 1900), 0);
+    }
+}

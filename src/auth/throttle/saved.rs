@@ -1,0 +1,104 @@
+//! What is saved of the failures, and shared with other processes on the same store.
+
+use super::debt::Debt;
+use super::table::{Locked, Slot};
+use super::{Scope, Throttle};
+use crate::auth::time::UnixTime;
+
+/// The failures of one place as they are saved. Whose they are cannot be told from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThrottleRecord {
+    /// Where they are counted.
+    pub scope: Scope,
+    /// A keyed hash of whose they are.
+    pub tag: [u8; 16],
+    /// When all of them will have been forgiven.
+    pub paid: UnixTime,
+    /// By how many seconds this process has put that off since it last saved or read the record; less than 0
+    /// if it has brought it nearer. None: what is saved is replaced.
+    pub added: Option<i64>,
+    /// When the last failure was.
+    pub failed: UnixTime,
+    /// When a token was right last; the epoch for never.
+    pub passed: UnixTime,
+}
+
+impl Throttle {
+    /// Takes over what was saved, here or by another process.
+    pub(in crate::auth) fn merge(&self, records: &[ThrottleRecord]) {
+        for record in records {
+            let mut locked = self.slot_of(record);
+            let worth = |slot: &Slot| slot.debt.paid.max(slot.passed);
+            if let Some(slot) = locked.claim(worth) {
+                if slot.is_reset {
+                    continue;
+                }
+                let added = self.added(record.scope, slot.unsaved);
+                let paid = record.paid.as_secs().saturating_add_signed(added);
+                slot.debt = Debt {
+                    paid,
+                    failed: slot.debt.failed.max(record.failed.as_secs()),
+                };
+                slot.passed = slot.passed.max(record.passed.as_secs());
+            }
+        }
+    }
+
+    /// Returns what has changed since the last call and is worth saving, at most `limit` records of each
+    /// scope.
+    pub(in crate::auth) fn changed(&self, limit: usize) -> Vec<ThrottleRecord> {
+        let mut records = Vec::new();
+        for scope in Scope::ALL {
+            let end = records.len() + limit;
+            let pace = self.pace(scope);
+            self.table(scope).each(|slot| {
+                // Sources alone have so many free failures that few are worth it.
+                let is_worth_it = scope != Scope::Source
+                    || slot.is_reset
+                    || slot.debt.failures(pace, slot.debt.failed) >= pace.free / 2;
+                if slot.is_dirty && is_worth_it && records.len() < end {
+                    records.push(ThrottleRecord {
+                        scope,
+                        tag: slot.tag.to_be_bytes(),
+                        paid: UnixTime::from_secs(slot.debt.paid),
+                        added: (!slot.is_reset).then(|| self.added(scope, slot.unsaved)),
+                        failed: UnixTime::from_secs(slot.debt.failed),
+                        passed: UnixTime::from_secs(slot.passed),
+                    });
+                    slot.is_dirty = false;
+                    slot.is_reset = false;
+                    slot.unsaved = 0;
+                }
+            });
+        }
+        records
+    }
+
+    /// Takes back that records were saved.
+    pub(in crate::auth) fn unsaved(&self, records: &[ThrottleRecord]) {
+        for record in records {
+            if let Some(slot) = self.slot_of(record).find() {
+                slot.is_dirty = true;
+                match record.added {
+                    None => slot.is_reset = true,
+                    Some(added) => {
+                        let forgive = i64::try_from(self.pace(record.scope).forgive);
+                        let failures = added / forgive.unwrap_or(i64::MAX).max(1);
+                        slot.unsaved += i32::try_from(failures).unwrap_or_default();
+                    }
+                }
+            }
+        }
+    }
+
+    fn slot_of(&self, record: &ThrottleRecord) -> Locked<'_> {
+        self.table(record.scope)
+            .lock(u128::from_be_bytes(record.tag))
+    }
+
+    /// Returns the seconds that it takes to forgive so many failures.
+    fn added(&self, scope: Scope, failures: i32) -> i64 {
+        let forgive = i64::try_from(self.pace(scope).forgive).unwrap_or(i64::MAX);
+        forgive.saturating_mul(failures.into())
+    }
+}

@@ -1,0 +1,85 @@
+//! Sources where a principal has authenticated lately.
+
+use std::time::Duration;
+
+use super::delay::{Throttled, begun};
+use super::table::{Locked, Slot};
+use super::{Scope, Subject, Throttle, Undo, Verdict};
+use crate::auth::time::UnixTime;
+
+impl Throttle {
+    /// Settles an attempt of a principal at a source where it is trusted.
+    pub(super) fn settle_trusted(
+        &self,
+        slot: &mut Slot,
+        total: &mut Locked<'_>,
+        is_right: bool,
+        pardoned: u64,
+        now: u64,
+    ) -> Verdict {
+        let whom = Throttled::TrustedSource;
+        let left = self.left_when_trusted(slot, total, pardoned, now);
+        if left > 0 {
+            let left = Duration::from_secs(left);
+            return Verdict::Delayed { left, whom };
+        }
+        if is_right {
+            // Saved now and then, so that most requests write nothing.
+            let is_news = now.saturating_sub(slot.passed) > self.trust / 16;
+            return Verdict::Pass { is_news };
+        }
+        let before = slot.debt.failed;
+        let mut here = slot.count(self.pace(Scope::Pair), now);
+        let (_, before_in_all) = self.count(total, Scope::Trusted, now);
+        here.secs = self.left_when_trusted(slot, total, pardoned, now);
+        let undo = Undo {
+            is_trusted: true,
+            before: [before, before_in_all],
+        };
+        begun([here, Default::default()], [whom, whom], undo)
+    }
+
+    /// Returns how many seconds a principal has to wait at a source where it is trusted.
+    pub(super) fn left_when_trusted(
+        &self,
+        slot: &mut Slot,
+        total: &mut Locked<'_>,
+        pardoned: u64,
+        now: u64,
+    ) -> u64 {
+        let (here, all) = (self.pace(Scope::Pair), self.pace(Scope::Trusted));
+        slot.refresh(here, pardoned, now);
+        let left = slot.debt.left(here, now);
+        let Some(total) = total.find() else {
+            return left;
+        };
+        total.refresh(all, pardoned, now);
+        let limit = match slot.debt.failures(here, now) {
+            0 => self.paces.all,
+            _ => self.paces.shared,
+        };
+        left.max(total.debt.full_for(all, limit, now))
+    }
+
+    /// Records that a principal has authenticated at a source, which is trusted from now on.
+    pub(in crate::auth) fn proved(&self, subject: Subject<'_>, now: UnixTime) {
+        let Some(tag) = self.tags(&subject).pair else {
+            return;
+        };
+        let mut pair = self.pairs.lock(tag);
+        if let Some(slot) = pair.claim(|slot| slot.passed) {
+            slot.passed = now.as_secs().max(1);
+            slot.is_dirty = true;
+        }
+    }
+
+    /// Says whether a source is trusted for a principal.
+    pub(super) fn is_trusted(&self, slot: &mut Slot, now: u64) -> bool {
+        if slot.passed > now {
+            // Of a clock that was ahead. It is as good as a success now, and not for longer.
+            slot.passed = now;
+            slot.reset();
+        }
+        slot.passed > 0 && now - slot.passed < self.trust
+    }
+}
