@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use opentelemetry_otlp::ExporterBuildError;
 
-use crate::auth::{Attempt, Delay, Denial, Permit, Refusal, Throttled, UnixTime};
+use crate::auth::{Attempt, Delay, Denial, Permit, PrincipalRef, Refusal, Throttled, UnixTime};
 use crate::config::{Access, Log, Otlp};
 pub use access::{Forwarded, Request};
 use audit::{Event, Kind};
@@ -30,6 +30,23 @@ pub use metrics::{
 };
 pub use note::{Note, NoteSlot};
 pub use traces::Spans;
+
+/// Writes a line about a rejected request, with what it says besides.
+macro_rules! line {
+    ($level:ident, $line:expr, $message:literal $(, $($more:tt)+)?) => {
+        tracing::$level!(
+            door = $line.door.map(Door::as_str),
+            route = $line.route,
+            name = $line.principal().map(PrincipalRef::name),
+            realm = $line.principal().map(PrincipalRef::realm),
+            source = $line.source.map(tracing::field::display),
+            request_id = $line.request,
+            reason = $line.reason,
+            $($($more)+,)?
+            $message
+        )
+    };
+}
 
 /// Whether anybody tells of requests.
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
@@ -151,69 +168,68 @@ pub fn denied(
     if is_watched() {
         note.denied(door, tally, attempt, denial.reason());
     }
-    let (door, route) = (door.as_str(), tally.route());
-    let (source, principal, reason) =
-        (attempt.source.address, attempt.principal(), denial.reason());
+    let log = Line {
+        door: Some(door),
+        route: tally.route(),
+        attempt: Some(attempt),
+        source: attempt.source.address,
+        request: note.request(),
+        reason: denial.reason(),
+    };
     match denial {
-        Denial::Unavailable(error) => {
-            tracing::error!(door, route, ?source, ?principal, reason, %error, "denied");
-        }
-        Denial::Malformed(flaw) => tracing::info!(door, route, ?source, reason, %flaw, "denied"),
+        Denial::Unavailable(error) => line!(error, log, "denied", %error),
+        Denial::Malformed(flaw) => line!(info, log, "denied", %flaw),
         Denial::Refused {
             delay: Some(delay), ..
         } => {
             metrics().delayed();
-            if let Some(slowed) = delay.first_of {
-                metrics().audit.slowed(slowed);
+            if let Some(whom) = delay.first_of {
+                metrics().audit.slowed(whom);
             }
-            let begins = delay.first_of.map(Throttled::as_str);
+            let throttled = delay.first_of.map(Throttled::as_str);
             let delay = delay.lasts.as_secs();
-            tracing::warn!(
-                door,
-                route,
-                ?source,
-                ?principal,
-                reason,
-                delay,
-                throttled = begins,
-                "denied; too many failures"
-            );
+            line!(warn, log, "denied; too many failures", delay, throttled);
         }
         // Right tokens are denied as well.
         Denial::Throttled {
             whom: whom @ Throttled::TrustedSource,
             retry_after,
-        } => {
-            tracing::warn!(
-                door,
-                route,
-                ?source,
-                ?principal,
-                reason,
-                throttled = whom.as_str(),
-                delay = retry_after.as_secs(),
-                "denied; somebody guesses at a source where this principal has authenticated, so it is throttled there as well"
-            );
-        }
-        Denial::Throttled { whom, .. } => {
-            let throttled = whom.as_str();
-            tracing::info!(
-                door,
-                route,
-                ?source,
-                ?principal,
-                reason,
-                throttled,
-                "denied"
-            );
-        }
+        } => line!(
+            warn,
+            log,
+            "denied; too many failures at a source where this principal has authenticated",
+            delay = retry_after.as_secs(),
+            throttled = whom.as_str()
+        ),
+        Denial::Throttled { whom, retry_after } => line!(
+            info,
+            log,
+            "denied",
+            delay = retry_after.as_secs(),
+            throttled = whom.as_str()
+        ),
         Denial::Refused {
             refusal: Refusal::OutsideWindow { steps },
             ..
-        } => {
-            tracing::info!(door, route, ?source, ?principal, reason, steps, "denied");
-        }
-        _ => tracing::info!(door, route, ?source, ?principal, reason, "denied"),
+        } => line!(info, log, "denied", steps),
+        _ => line!(info, log, "denied"),
+    }
+}
+
+/// What every line about a rejected request says.
+struct Line<'a> {
+    door: Option<Door>,
+    route: Option<&'a str>,
+    /// None where no credential was looked at.
+    attempt: Option<&'a Attempt<'a>>,
+    source: Option<IpAddr>,
+    request: Option<&'a str>,
+    reason: &'static str,
+}
+
+impl Line<'_> {
+    fn principal(&self) -> Option<PrincipalRef<'_>> {
+        self.attempt.and_then(Attempt::principal)
     }
 }
 
@@ -249,9 +265,17 @@ pub fn log_refused(
     refused: &Refused<'_>,
     note: &Note,
 ) {
-    let door = door.map(Door::as_str);
     let (reason, detail) = (refused.reason, refused.detail);
-    tracing::info!(door, route, ?source, reason, %detail, "refused");
+    let log = Line {
+        door,
+        route,
+        attempt: None,
+        source,
+        request: note.request(),
+        reason,
+    };
+    line!(info, log, "refused", %detail);
+    let door = door.map(Door::as_str);
     if audit::is_on() {
         audit::deny(&Event {
             door,
