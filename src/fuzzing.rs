@@ -4,7 +4,7 @@
 use crate::config::Config;
 
 pub use crate::api::fuzzing::rest_body;
-pub use crate::gateway::fuzzing::{check, forward_auth, forwarded, proxy_protocol, target};
+pub use crate::gateway::fuzzing::{check, forward_auth, forwarded, header, proxy_protocol, target};
 pub use crate::headers::fuzzing::credential;
 
 /// Reads a configuration.

@@ -7,6 +7,7 @@ use super::load;
 use super::output::Output;
 use crate::auth::Policy;
 use crate::config::{Config, Route};
+use crate::gateway::most_files;
 
 pub(super) fn run(config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let meant = load(config)?;
@@ -24,12 +25,9 @@ pub(super) fn run(config: Option<&Path>, output: Output) -> Result<(), CliError>
 /// Returns what is allowed and probably not meant.
 fn warnings(config: &Config) -> Vec<String> {
     let metrics = config.metrics.and_then(exposed);
-    let routes = config.warnings();
-    metrics
-        .into_iter()
-        .map(str::to_owned)
-        .chain(routes)
-        .collect()
+    let limits = config.limit_warnings(most_files());
+    let metrics = metrics.into_iter().map(str::to_owned);
+    metrics.chain(limits).chain(config.warnings()).collect()
 }
 
 /// Returns a warning for a metrics listener that other machines reach.

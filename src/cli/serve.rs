@@ -14,7 +14,7 @@ use super::error::CliError;
 use super::output::describe;
 use super::{load, runtime};
 use crate::config::Config;
-use crate::gateway::{Addresses, Listeners};
+use crate::gateway::{Addresses, Listeners, raise_file_limit};
 use crate::server::{Server, StartError};
 use crate::telemetry::audit::{self, Event, Kind};
 use crate::telemetry::{Telemetry, metrics};
@@ -36,6 +36,9 @@ pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
     let config = load(path)?;
     let telemetry = Telemetry::start(&config.log).map_err(CliError::Telemetry)?;
     audit::start(&config.audit)?;
+    if let Err(error) = raise_file_limit() {
+        tracing::warn!(%error, "the number of open files stays at its soft limit");
+    }
     let runtime = runtime(config.server.threads)?;
     if let Some(otlp) = &config.otlp {
         let _entered = runtime.enter();

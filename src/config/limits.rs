@@ -1,37 +1,207 @@
 //! How much is taken in.
 
-use super::Limits;
 use super::error::ConfigError;
 use super::raw;
 use super::source::Source;
+use super::{Config, Limits, Server};
 
-/// The most fields and bytes of a header that are read before any limit of ours is asked.
+/// The most fields and bytes of a header that the parser takes.
 const FIELDS_READ: i64 = 256;
 const BYTES_READ: i64 = 1024 * 1024 - 1;
+/// The longest target that the parser takes.
+const TARGET_READ: i64 = 65_534;
+
+/// The most requests under way from one address, unless configured.
+const REQUESTS_OF_ADDRESS: usize = 1_000;
+
+/// The files that are open beside connections: listeners, the database, logs.
+const OWN_FILES: usize = 256;
 
 impl Source<'_> {
     pub(super) fn limits(&self, raw: &raw::Limits) -> Result<Limits, ConfigError> {
         let number = |key: &str, raw: &raw::Opt<i64>, default, range| {
             self.number(&format!("limits.{key}"), raw.as_ref(), default, range)
         };
+        let count =
+            |key: &str, raw: &raw::Opt<i64>, default| number(key, raw, default, 1..=1_000_000);
+        let requests_per_address = "requests_per_address";
         Ok(Limits {
             header_bytes: number("header_bytes", &raw.header_bytes, 65_536, 1024..=BYTES_READ)?,
             header_fields: number("header_fields", &raw.header_fields, 100, 8..=FIELDS_READ)?,
-            target_bytes: number("target_bytes", &raw.target_bytes, 8192, 256..=BYTES_READ)?,
+            target_bytes: number("target_bytes", &raw.target_bytes, 8192, 256..=TARGET_READ)?,
             body_bytes: number(
                 "body_bytes",
                 &raw.body_bytes,
                 65_536,
                 1024..=16 * 1024 * 1024,
             )?,
+            body_rate: self.number(
+                "limits.body_rate",
+                raw.body_rate.as_ref(),
+                100,
+                0..=1_000_000,
+            )?,
             drain_bytes: number("drain_bytes", &raw.drain_bytes, 16 << 20, 0..=1 << 30)?,
-            connections: number("connections", &raw.connections, 20_000, 1..=1_000_000)?,
-            connections_per_address: number(
+            connections: count("connections", &raw.connections, 20_000)?,
+            connections_per_address: count(
                 "connections_per_address",
                 &raw.connections_per_address,
                 1_000,
-                1..=1_000_000,
             )?,
+            requests: count("requests", &raw.requests, 20_000)?,
+            requests_per_address: match &raw.requests_per_address {
+                Some(_) => Some(count(requests_per_address, &raw.requests_per_address, 1)?),
+                None => None,
+            },
+            streams: self.number("limits.streams", raw.streams.as_ref(), 32, 1..=1_000)?,
         })
+    }
+}
+
+impl Limits {
+    /// Returns how many requests one address may have under way.
+    pub fn requests_of_address(&self) -> usize {
+        self.requests_per_address.unwrap_or(REQUESTS_OF_ADDRESS)
+    }
+
+    /// Returns how many of an upstream's `requests` one address may have: as configured, or no more than
+    /// half, so that another address finds room.
+    pub fn share_of_upstream(&self, requests: usize) -> usize {
+        match self.requests_per_address {
+            Some(most) => most,
+            None => REQUESTS_OF_ADDRESS.min(requests.div_ceil(2)),
+        }
+    }
+
+    /// Returns how many files are open when all is used: each connection is one, and each request may take
+    /// another to its upstream.
+    pub fn files(&self, server: &Server) -> usize {
+        self.connections + self.requests + server.upstream_idle_connections + OWN_FILES
+    }
+
+    /// Returns the limits that hold where so many files may be open: the same if they fit, or what fits, of
+    /// which one address gets no more than a quarter.
+    #[must_use]
+    pub fn fitted(mut self, files: usize, server: &Server) -> Self {
+        if self.files(server) <= files {
+            return self;
+        }
+        let idle = server.fitted_idle(files);
+        let half = (files.saturating_sub(OWN_FILES + idle) / 2).max(4);
+        self.connections = self.connections.min(half);
+        self.requests = self.requests.min(half);
+        self.connections_per_address = self
+            .connections_per_address
+            .min(self.connections / 4)
+            .max(1);
+        let of_address = self.requests_of_address();
+        if of_address > self.requests / 4 {
+            self.requests_per_address = Some((self.requests / 4).max(1));
+        }
+        self
+    }
+}
+
+impl Server {
+    /// Returns how many unused connections to upstreams are kept where so many files may be open.
+    pub fn fitted_idle(&self, files: usize) -> usize {
+        self.upstream_idle_connections.min((files / 8).max(1))
+    }
+}
+
+impl Config {
+    /// Returns what the limits may do that is not meant, where a process may have so many files open.
+    pub fn limit_warnings(&self, files: usize) -> Vec<String> {
+        let limits = &self.limits;
+        let needed = limits.files(&self.server);
+        let of_address = limits.requests_of_address();
+        let mut warnings = Vec::new();
+        if needed > files {
+            warnings.push(format!(
+                "limits.connections, limits.requests and server.upstream_idle_connections need {needed} open \
+                 files together; here a process may have {files}, so fewer will hold"
+            ));
+        }
+        let mut all_for_one = |key: &str, one: usize, all: &str, most: usize| {
+            if one >= most && most > 1 {
+                warnings.push(format!(
+                    "limits.{key} ({one}) is no less than {all} ({most}): one address can take all"
+                ));
+            }
+        };
+        let connections = limits.connections_per_address;
+        all_for_one(
+            "connections_per_address",
+            connections,
+            "limits.connections",
+            limits.connections,
+        );
+        all_for_one(
+            "requests_per_address",
+            of_address,
+            "limits.requests",
+            limits.requests,
+        );
+        for upstream in &self.upstreams {
+            all_for_one(
+                "requests_per_address",
+                limits.share_of_upstream(upstream.requests),
+                &format!("requests of upstream {:?}", upstream.name),
+                upstream.requests,
+            );
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Config {
+        Config::parse(text, "test", []).unwrap()
+    }
+
+    #[test]
+    fn limits_that_fit_stay_and_others_leave_three_quarters_to_others() {
+        let config = parse("");
+        let (limits, server) = (config.limits, &config.server);
+        let needed = limits.files(server);
+        let fitted = limits.fitted(needed, server);
+        assert_eq!(fitted.connections, limits.connections);
+        for files in [1024, 4096, needed - 1] {
+            let fitted = limits.fitted(files, server);
+            assert!(fitted.connections + fitted.requests + OWN_FILES <= files);
+            assert!(fitted.connections_per_address * 4 <= fitted.connections);
+            assert!(fitted.requests_of_address() * 4 <= fitted.requests);
+        }
+        // Nothing fits, and something has to.
+        let fitted = limits.fitted(0, server);
+        assert!(fitted.connections > 0 && fitted.connections_per_address > 0);
+    }
+
+    #[test]
+    fn limits_that_do_not_fit_or_let_one_take_all_are_warned_of() {
+        let enough = usize::MAX;
+        assert_eq!(parse("").limit_warnings(enough), [""; 0]);
+        assert_eq!(parse("").limit_warnings(1024).len(), 1);
+        for text in [
+            "[limits]\nconnections = 1000",
+            "[limits]\nrequests = 1000",
+            "[limits]\nrequests_per_address = 10000\n[upstream.a]\npeers = ['127.0.0.1:1']",
+        ] {
+            let warnings = parse(text).limit_warnings(enough);
+            assert_eq!(warnings.len(), 1, "{text}: {warnings:?}");
+            assert!(warnings[0].ends_with("one address can take all"));
+        }
+    }
+
+    #[test]
+    fn address_gets_half_of_a_small_upstream_unless_configured() {
+        let limits = parse("").limits;
+        let shares = [1, 2, 3, 100, 10_000].map(|requests| limits.share_of_upstream(requests));
+        assert_eq!(shares, [1, 1, 2, 50, 1000]);
+        let limits = parse("[limits]\nrequests_per_address = 70").limits;
+        assert_eq!(limits.share_of_upstream(100), 70);
     }
 }

@@ -126,16 +126,19 @@ pub struct Totp {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The longest header of a request, in bytes on the wire, 1024 to 1,048,575; 64 KiB unless
-    /// configured. Of HTTP/2, the sum of RFC 9113 §6.5.2.
+    /// configured. Of HTTP/2, the sum of RFC 9113 §6.5.2, where all crumbs of a cookie are one field.
     pub header_bytes: usize,
     /// The most header fields of a request, 8 to 256; 100 unless configured.
     pub header_fields: usize,
-    /// The longest request target, query included, in bytes, 256 to 1,048,575; 8 KiB unless
+    /// The longest request target, query included, in bytes, 256 to 65,534; 8 KiB unless
     /// configured.
     pub target_bytes: usize,
     /// The longest request body of realmgate's own endpoints, in bytes, 1024 to 16 MiB; 64 KiB unless
     /// configured.
     pub body_bytes: usize,
+    /// The fewest bytes a second of a request's body, over each `timeouts.read`, until its answer begins; 0 to
+    /// 1,000,000, where 0 is any; 100 unless configured.
+    pub body_rate: u64,
     /// How much of a body is still read after an answer that did not wait for it, in bytes, 0 to 1 GiB;
     /// 16 MiB unless configured.
     pub drain_bytes: usize,
@@ -144,6 +147,14 @@ pub struct Limits {
     /// The most connections from one address, or from one /64 of IPv6, 1 to 1,000,000; 1,000 unless
     /// configured. `service.trusted_proxies` are exempt.
     pub connections_per_address: usize,
+    /// The most requests under way, of all listeners but that of metrics, 1 to 1,000,000; 20,000 unless
+    /// configured.
+    pub requests: usize,
+    /// The most requests under way from one address, or from one /64 of IPv6, 1 to 1,000,000. Unless
+    /// configured 1,000, and no more than half of an upstream's. `service.trusted_proxies` are exempt.
+    pub requests_per_address: Option<usize>,
+    /// The most requests at a time of one connection of HTTP/2, 1 to 1,000; 32 unless configured.
+    pub streams: u32,
 }
 
 /// How long a client is waited for.

@@ -125,9 +125,13 @@ tables! {
         header_fields: i64,
         target_bytes: i64,
         body_bytes: i64,
+        body_rate: i64,
         drain_bytes: i64,
         connections: i64,
         connections_per_address: i64,
+        requests: i64,
+        requests_per_address: i64,
+        streams: i64,
     }
     Timeouts { keep_alive: String, header: String, read: String, write: String, body: String, drain: String }
     Server { threads: i64, upstream_idle_connections: i64 }

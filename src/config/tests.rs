@@ -147,6 +147,9 @@ fn reference_shows_the_defaults() {
     // A header that is not read by default.
     let header = shown.service.client_address_header.take();
     assert_eq!(header.unwrap(), "x-forwarded-for");
+    // A thousand by default, and a share of each upstream.
+    assert_eq!(shown.limits.requests_per_address.take(), Some(1000));
+    assert_eq!(shown.limits.requests_of_address(), 1000);
     // A log that is not there by default.
     assert_eq!(shown.audit.file.take(), Some("audit.jsonl".into()));
     let otlp = shown.otlp.take().unwrap();

@@ -1,24 +1,37 @@
-//! How many connections there may be, in all and of one address.
+//! How many connections and requests there may be, in all and of one address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::refusal::Refusal;
 use crate::config;
 
-/// Counts connections.
+/// Counts connections and requests.
 #[derive(Default)]
 pub(crate) struct Admission {
     open: Mutex<Open>,
+    /// Requests under way.
+    requests: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Open {
     all: usize,
     /// Only addresses that have a connection: as many as there are connections, at most.
-    of: HashMap<IpAddr, usize>,
+    of: HashMap<IpAddr, Arc<Share>>,
+}
+
+/// What one address has.
+#[derive(Debug)]
+pub(crate) struct Share {
+    address: IpAddr,
+    /// Changed under the lock only.
+    connections: AtomicUsize,
+    requests: AtomicUsize,
 }
 
 /// Why a connection is closed as soon as it is there. For the log.
@@ -36,7 +49,13 @@ pub(crate) struct Admitted(Arc<Admission>);
 /// A connection that counts for its address until this is dropped.
 pub(crate) struct AdmittedFrom {
     admission: Arc<Admission>,
-    address: IpAddr,
+    share: Arc<Share>,
+}
+
+/// A request that counts, in all and for its address, until this is dropped.
+pub(crate) struct Entered {
+    admission: Arc<Admission>,
+    share: Option<Arc<Share>>,
 }
 
 impl Admission {
@@ -56,18 +75,68 @@ impl Admission {
         address: IpAddr,
         limits: &config::Limits,
     ) -> Result<AdmittedFrom, Full> {
-        let address = block(address.to_canonical());
+        let address = block(address);
         let mut open = self.open.lock();
-        let count = open.of.entry(address).or_default();
-        if *count >= limits.connections_per_address {
+        let share = open.of.entry(address).or_insert_with(|| {
+            Arc::new(Share {
+                address,
+                connections: AtomicUsize::new(0),
+                requests: AtomicUsize::new(0),
+            })
+        });
+        if share.connections.load(Ordering::Relaxed) >= limits.connections_per_address {
             return Err(Full::OfAddress);
         }
-        *count += 1;
+        share.connections.fetch_add(1, Ordering::Relaxed);
         Ok(AdmittedFrom {
+            share: Arc::clone(share),
             admission: Arc::clone(self),
-            address,
         })
     }
+
+    /// Counts a request in, unless there are too many under way, in all or of the address of its
+    /// connection; none for an address that may have any number.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        share: Option<&Arc<Share>>,
+        limits: &config::Limits,
+    ) -> Result<Entered, Refusal> {
+        if let Some(share) = share
+            && !count(&share.requests, limits.requests_of_address())
+        {
+            return Err(Refusal::AddressBusy);
+        }
+        // From here on dropped, and so counted out, whatever comes.
+        let entered = Entered {
+            admission: Arc::clone(self),
+            share: share.cloned(),
+        };
+        if self.requests.fetch_add(1, Ordering::Relaxed) >= limits.requests {
+            return Err(Refusal::Busy);
+        }
+        Ok(entered)
+    }
+
+    /// Returns how many requests are under way.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl AdmittedFrom {
+    /// Returns what its address has.
+    pub(crate) fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+}
+
+/// Counts one in, unless there are `most` already.
+fn count(counted: &AtomicUsize, most: usize) -> bool {
+    counted
+        .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < most).then_some(count + 1)
+        })
+        .is_ok()
 }
 
 impl Drop for Admitted {
@@ -79,21 +148,27 @@ impl Drop for Admitted {
 impl Drop for AdmittedFrom {
     fn drop(&mut self) {
         let mut open = self.admission.open.lock();
-        if let Some(count) = open.of.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.of.remove(&self.address);
-            }
+        if self.share.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            open.of.remove(&self.share.address);
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.admission.requests.fetch_sub(1, Ordering::Relaxed);
+        if let Some(share) = &self.share {
+            share.requests.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 /// Returns what counts as one address: for IPv6 its /64, of which a host has all addresses (RFC 4291
 /// §2.5.4).
-fn block(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+pub(super) fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
     }
 }
 
@@ -107,9 +182,13 @@ mod tests {
             header_fields: 0,
             target_bytes: 0,
             body_bytes: 0,
+            body_rate: 0,
             drain_bytes: 0,
             connections: 4,
             connections_per_address: 2,
+            requests: 4,
+            requests_per_address: Some(3),
+            streams: 1,
         }
     }
 
@@ -146,5 +225,26 @@ mod tests {
         drop((open, from));
         let left = admission.open.lock();
         assert_eq!((left.all, left.of.len()), (0, 0));
+    }
+
+    #[test]
+    fn requests_of_an_address_are_bounded_over_its_connections_and_leave_room_for_others() {
+        let admission = Arc::<Admission>::default();
+        let connections =
+            ["2001:db8::1", "2001:db8::2"].map(|it| admit(&admission, it).ok().unwrap());
+        let enter = |of: &AdmittedFrom| admission.enter(Some(of.share()), &limits());
+        let mut under_way: Vec<_> = [0, 1, 0]
+            .map(|of: usize| enter(&connections[of]).ok().unwrap())
+            .into();
+        assert_eq!(enter(&connections[1]).err(), Some(Refusal::AddressBusy));
+        let other = admit(&admission, "192.0.2.2").ok().unwrap();
+        under_way.push(enter(&other).ok().unwrap());
+        assert_eq!(enter(&other).err(), Some(Refusal::Busy));
+        assert_eq!(admission.enter(None, &limits()).err(), Some(Refusal::Busy));
+        assert_eq!(admission.requests(), 4);
+        drop(under_way);
+        assert_eq!(admission.requests(), 0);
+        assert_eq!(connections[0].share.requests.load(Ordering::Relaxed), 0);
+        assert!(enter(&connections[0]).is_ok());
     }
 }

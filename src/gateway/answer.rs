@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
+use http::response::Parts;
 use http::{Method, Response, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::date::get_cached_date;
 
 use crate::auth::Denial;
 
@@ -80,6 +82,41 @@ impl Answer {
     /// # Errors
     /// The client is gone.
     pub(crate) async fn send(self, session: &mut ServerSession) -> Result<()> {
+        let line = self.line;
+        let header = ResponseHeader::from(self.parts());
+        send(session, header, Bytes::from_static(line.as_bytes())).await
+    }
+
+    /// Returns its header block, for an answer without a body.
+    pub(crate) fn head(mut self) -> ResponseHeader {
+        self.line = "";
+        ResponseHeader::from(self.parts())
+    }
+
+    /// Returns it as HTTP/1.1 that ends the connection.
+    pub(crate) fn last_bytes(self) -> Vec<u8> {
+        let line = self.line;
+        let parts = self.parts();
+        let reason = parts.status.canonical_reason().unwrap_or_default();
+        let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_u16()).into_bytes();
+        let date = (DATE, get_cached_date());
+        let close = (CONNECTION, HeaderValue::from_static("close"));
+        let fields = parts
+            .headers
+            .iter()
+            .chain([&date, &close].map(|it| (&it.0, &it.1)));
+        for (name, value) in fields {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(line.as_bytes());
+        bytes
+    }
+
+    fn parts(self) -> Parts {
         // Its own type takes each name apart again.
         let mut parts = Response::new(()).into_parts().0;
         parts.status = self.status;
@@ -93,8 +130,7 @@ impl Answer {
         for (name, value) in self.fields {
             fields.insert(name, value);
         }
-        let header = ResponseHeader::from(parts);
-        send(session, header, Bytes::from_static(self.line.as_bytes())).await
+        parts
     }
 }
 

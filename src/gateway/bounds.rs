@@ -1,8 +1,9 @@
 //! What the header of a request may be like, before anything in it is believed.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Version};
 use memchr::memchr_iter;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::refusal::Refusal;
@@ -10,6 +11,8 @@ use crate::config::Limits;
 
 /// What a field costs beside its bytes where there is no wire to count on (RFC 9113 §6.5.2).
 const FIELD: usize = 32;
+/// What divides the crumbs of a cookie once they are joined: a semicolon and a space.
+const CRUMB: usize = 2;
 
 /// Returns why a header is out of bounds, if it is.
 ///
@@ -30,17 +33,29 @@ pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal
             sum + name.as_str().len() + value.len() + FIELD
         }),
     };
+    let more = more_crumbs(header);
+    let bytes = bytes.saturating_sub(more * (COOKIE.as_str().len() + FIELD - CRUMB));
     if is_framed_in_doubt {
         Some(Refusal::Framing)
     } else if header.raw_path().len() > limits.target_bytes {
         Some(Refusal::TargetLength)
-    } else if header.headers.len() > limits.header_fields {
+    } else if header.headers.len() - more > limits.header_fields {
         Some(Refusal::FieldCount)
     } else if bytes > limits.header_bytes {
         Some(Refusal::HeaderLength)
     } else {
         None
     }
+}
+
+/// Returns how many fields of HTTP/2 are crumbs of a cookie that has been counted already: all are one field
+/// (RFC 9113 §8.2.3).
+fn more_crumbs(header: &RequestHeader) -> usize {
+    if header.version != Version::HTTP_2 {
+        return 0;
+    }
+    let crumbs = header.headers.get_all(COOKIE).iter().count();
+    crumbs.saturating_sub(1)
 }
 
 /// Says whether the length of the body is said in a way that servers take differently: a length said

@@ -1,25 +1,29 @@
 //! Connections from their acceptance to the end of the process.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::apps::HttpServerApp;
 use pingora::protocols::GetSocketDigest;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::listener::Listener;
 use pingora::protocols::l4::stream::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::admission::{Admission, Admitted, AdmittedFrom, Full};
-use super::http2;
+use super::admission::{Admission, Admitted, AdmittedFrom, Entered, Full, Share};
+use super::refusal::Refusal;
+use super::request_id::RequestId;
 use super::rules::{Listening, Live, Rules};
 use super::wire::Http;
+use super::{http1, http2};
+use crate::telemetry::{Door, Note, metrics};
 
 /// How long requests that are on their way when draining begins still count as in time.
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
@@ -27,11 +31,6 @@ pub(crate) const LINGER: Duration = Duration::from_millis(250);
 const MONITORS: usize = 64;
 /// How long accepting rests after an error that only time can mend, such as no free descriptor.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
-tokio::task_local! {
-    /// The deadline of the connection that a task serves.
-    static HEADER: Arc<HeaderDeadline>;
-}
 
 /// What holds for all connections.
 pub(crate) struct Connections {
@@ -59,6 +58,11 @@ impl Connections {
         self.open.len()
     }
 
+    /// Returns how many requests are under way.
+    pub(crate) fn requests(&self) -> usize {
+        self.admission.requests()
+    }
+
     /// Says whether the process is about to end.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -66,8 +70,6 @@ impl Connections {
 
     /// Sets a request's deadlines; Pingora has none of its own once a connection is reused.
     pub(crate) fn prepare(&self, session: &mut ServerSession) {
-        // None on a stream of HTTP/2, which is a task of its own.
-        let _ = HEADER.try_with(|header| header.lift());
         let timeouts = self.rules.load().timeouts;
         // Only shorter, never longer: Pingora ends a connection that HTTP/1.0 does not ask to keep, and
         // one on which a message was framed in two ways.
@@ -77,13 +79,6 @@ impl Connections {
         }
         session.set_read_timeout(Some(timeouts.read));
         session.set_write_timeout(Some(timeouts.write));
-    }
-
-    /// Notes that a request has been answered: the next one may be waited for, and must then come.
-    pub(crate) fn answered(&self) {
-        let timeouts = self.rules.load().timeouts;
-        let limit = timeouts.keep_alive + timeouts.header;
-        let _ = HEADER.try_with(|header| header.set(limit));
     }
 
     /// Accepts connections until `shutdown`, then lets go of the idle ones.
@@ -149,22 +144,33 @@ impl Connections {
             tracing::debug!(%error, "a connection was gone at once");
             return;
         }
-        let served =
-            Arc::clone(self).serve(Arc::clone(app), stream, shutdown.clone(), rules, listening);
+        let client = Client {
+            connections: Arc::clone(self),
+            listening,
+            address: peer.map(|peer| peer.ip().to_canonical()),
+            share: counted.share(),
+        };
+        let served = client.serve(Arc::clone(app), stream, shutdown.clone(), rules);
         self.open.spawn(async move {
             served.await;
             drop(counted);
         });
     }
 
-    /// Returns how long the beginning of a connection may take.
-    pub(crate) fn patience(&self) -> Duration {
-        self.rules.load().timeouts.header
+    /// Returns the rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
     }
 
-    /// Counts a connection of a listener that is not served here, as long as what this returns lives;
-    /// none if it cannot stay.
-    pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Counted> {
+    /// Counts a connection of a listener that is for front proxies and not served here, as long as what this
+    /// returns lives; none if it cannot stay.
+    pub(crate) fn admit_front_proxy(&self, peer: SocketAddr) -> Option<Counted> {
+        let address = peer.ip().to_canonical();
+        if !self.rules.load().is_front_proxy(address) {
+            let note = Note::of(RequestId::next().digits());
+            Refusal::Untrusted.tell_early(Some(address), &note);
+            return None;
+        }
         match self.count(Some(peer), &self.rules.load()) {
             Ok(counted) => Some(Counted {
                 _open: Some(self.open.token()),
@@ -199,60 +205,10 @@ impl Connections {
     /// Counts a connection for its address; not for a front proxy, whose clients all come from there.
     fn admit_from(&self, peer: SocketAddr, rules: &Rules) -> Result<Option<AdmittedFrom>, Full> {
         let address = peer.ip().to_canonical();
-        if rules.trusted_proxies.iter().any(|it| it.contains(&address)) {
+        if rules.is_front_proxy(address) {
             return Ok(None);
         }
         self.admission.admit_from(address, &rules.limits).map(Some)
-    }
-
-    /// Serves the requests of a connection. A beginning or a header that is not whole in time ends it,
-    /// however steadily it drips.
-    async fn serve<A: HttpServerApp + Send + Sync + 'static>(
-        self: Arc<Self>,
-        app: Arc<A>,
-        stream: Stream,
-        shutdown: ShutdownWatch,
-        rules: Arc<Rules>,
-        listening: Listening,
-    ) {
-        let header = rules.timeouts.header;
-        let deadline = Arc::new(HeaderDeadline::new(header));
-        let served = HEADER.scope(Arc::clone(&deadline), async {
-            let from = peer_of(&stream);
-            let begun = rules.wire(listening).begin(stream).await;
-            let (stream, http) = match begun {
-                Ok(begun) => begun,
-                Err(error) => {
-                    tracing::debug!(%error, "a connection did not begin");
-                    return;
-                }
-            };
-            let told = peer_of(&*stream).filter(|told| Some(*told) != from);
-            let admitted = told.map(|peer| self.admit_from(peer, &rules)).transpose();
-            let _admitted = match admitted {
-                Ok(admitted) => admitted,
-                Err(full) => return refused(told, full),
-            };
-            let keep_alive = rules.timeouts.keep_alive;
-            // A long connection must not keep old rules.
-            drop(rules);
-            match http {
-                Http::One => {
-                    let mut reusable = app.process_new(stream, &shutdown).await;
-                    while let Some(stream) = reusable {
-                        reusable = app.process_new(stream, &shutdown).await;
-                    }
-                }
-                Http::Two => {
-                    let begun = || deadline.lift();
-                    http2::serve(&app, stream, shutdown, keep_alive, begun).await;
-                }
-            }
-        });
-        tokio::select! {
-            () = served => {}
-            () = deadline.passed(header) => tracing::debug!("a header came too slowly"),
-        }
     }
 
     /// Waits until every connection has ended, at most `grace`; returns how many have not.
@@ -271,47 +227,90 @@ pub(crate) struct Counted {
     _open: Option<TaskTrackerToken>,
 }
 
-/// When the header that a connection is waiting for must be whole.
-struct HeaderDeadline {
-    accepted: Instant,
-    /// Milliseconds after `accepted`; [`Self::NONE`] while a request is served.
-    at: AtomicU64,
+impl Counted {
+    fn share(&self) -> Option<Arc<Share>> {
+        self._from.as_ref().map(|from| Arc::clone(from.share()))
+    }
 }
 
-impl HeaderDeadline {
-    const NONE: u64 = u64::MAX;
+/// The other side of a connection.
+pub(super) struct Client {
+    connections: Arc<Connections>,
+    listening: Listening,
+    /// None over a Unix socket.
+    address: Option<IpAddr>,
+    /// What its address has; none for one that may have anything.
+    share: Option<Arc<Share>>,
+}
 
-    fn new(limit: Duration) -> Self {
-        let deadline = Self {
-            accepted: Instant::now(),
-            at: AtomicU64::new(Self::NONE),
-        };
-        deadline.set(limit);
-        deadline
-    }
-
-    fn set(&self, limit: Duration) {
-        let at = (self.accepted.elapsed() + limit).as_millis();
-        let at = u64::try_from(at).unwrap_or(Self::NONE);
-        self.at.store(at, Ordering::Relaxed);
-    }
-
-    fn lift(&self) {
-        self.at.store(Self::NONE, Ordering::Relaxed);
-    }
-
-    /// Resolves when it has passed. `pause` is how long to rest while there is none: not longer than
-    /// the shortest deadline.
-    async fn passed(&self, pause: Duration) {
-        loop {
-            let left = match self.at.load(Ordering::Relaxed) {
-                Self::NONE => pause,
-                at => Duration::from_millis(at).saturating_sub(self.accepted.elapsed()),
-            };
-            if left.is_zero() {
+impl Client {
+    /// Serves the requests of a connection. A beginning or a header that is not whole in time ends it,
+    /// however steadily it drips.
+    async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+        mut self,
+        app: Arc<A>,
+        stream: Stream,
+        shutdown: ShutdownWatch,
+        rules: Arc<Rules>,
+    ) {
+        let deadline = Instant::now() + rules.timeouts.header;
+        let from = peer_of(&stream);
+        let begun = rules.wire(self.listening).begin(stream);
+        let (stream, http) = match timeout_at(deadline, begun).await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a connection did not begin");
                 return;
             }
-            tokio::time::sleep(left).await;
+            Err(_) => {
+                tracing::debug!("a connection began too slowly");
+                return;
+            }
+        };
+        let told = peer_of(&*stream).filter(|told| Some(*told) != from);
+        let admitted = told.map(|peer| self.connections.admit_from(peer, &rules));
+        let admitted = match admitted.transpose() {
+            Ok(admitted) => admitted.flatten(),
+            Err(full) => return refused(told, full),
+        };
+        if let Some(told) = told {
+            self.address = Some(told.ip().to_canonical());
+            self.share = admitted.as_ref().map(|from| Arc::clone(from.share()));
+        }
+        // A long connection must not keep old rules.
+        drop(rules);
+        match http {
+            Http::One => http1::serve(&app, stream, &shutdown, deadline, &self).await,
+            Http::Two => http2::serve(&app, stream, shutdown, deadline, &self).await,
+        }
+        drop(admitted);
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.connections.rules()
+    }
+
+    /// Counts a request in, as long as what this returns lives. Those of the metrics listener do not count.
+    pub(super) fn enter(&self) -> Result<Option<Entered>, Refusal> {
+        if self.listening == Listening::Metrics {
+            return Ok(None);
+        }
+        let limits = &self.connections.rules.load().limits;
+        let entered = self
+            .connections
+            .admission
+            .enter(self.share.as_ref(), limits);
+        entered.map(Some)
+    }
+
+    /// Logs and counts a request that is refused before anybody has looked at it.
+    pub(super) fn tell(&self, refusal: Refusal) {
+        let mut note = Note::of(RequestId::next().digits());
+        match self.listening {
+            Listening::Gateway => {
+                refusal.tell(Door::Proxy, metrics().no_route(), self.address, &mut note);
+            }
+            Listening::Service | Listening::Metrics => refusal.tell_early(self.address, &note),
         }
     }
 }

@@ -98,6 +98,7 @@ impl Endpoints {
         let rules = self.rules.load_full();
         let present = Present {
             connections: self.connections.open(),
+            requests: self.connections.requests(),
             delayed: self.authority.delayed(UnixTime::from(SystemTime::now())),
             upstreams: rules.upstreams.figures().collect(),
         };

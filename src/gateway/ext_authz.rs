@@ -1,12 +1,11 @@
 //! Forward-auth in Envoy's own words: gRPC, `envoy.service.auth.v3.Authorization/Check`, on a listener of
 //! its own.
 
+mod bounds;
+
 use std::future::ready;
-use std::io::{self, IoSlice};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -26,24 +25,28 @@ use envoy_types::pb::google::rpc;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Sleep, sleep};
+use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
 use super::answer::Answer;
-use super::connection::{Connections, Counted};
+use super::connection::Connections;
 use super::forward_auth::{self, Described, ForwardAuth, Refusal, Verdict};
 use super::told::Told;
 use crate::auth::{Permit, Policy};
 use crate::telemetry::Note;
+use bounds::{Bounds, Connection};
 
 /// The largest question: a client's header fields, which Envoy bounds by 60 KiB, and what it adds.
 const QUESTION_BYTES: usize = 256 << 10;
-/// The questions of one connection at a time.
-const STREAMS: u32 = 1024;
+/// The questions of one connection at a time. Envoy opens another when there are more.
+const STREAMS: u32 = 128;
+/// What a connection may send that has not been read, in bytes, of one question and of all.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+/// The longest header of a question, in bytes: it has none of the client's fields.
+const HEADER_BYTES: u32 = 8 << 10;
 /// How often an idle connection is asked whether it is still there.
 const ALIVE: Duration = Duration::from_secs(30);
 
@@ -61,90 +64,28 @@ pub(crate) async fn serve(
 ) {
     let door = AuthorizationServer::new(ExtAuthz { forward_auth })
         .max_decoding_message_size(QUESTION_BYTES);
+    let bounds = Bounds::new(Arc::clone(&connections));
     let accepted = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = accepted.filter_map(move |accepted| {
         let admitted = accepted.map(|stream| {
-            let counted = connections.admit(stream.peer_addr().ok()?)?;
-            Some(Connection {
-                stream,
-                silence: Some(Box::pin(sleep(connections.patience()))),
-                _counted: counted,
-            })
+            let counted = connections.admit_front_proxy(stream.peer_addr().ok()?)?;
+            let patience = connections.rules().timeouts.header;
+            Some(Connection::new(stream, patience, counted))
         });
         ready(admitted.transpose())
     });
     let served = Server::builder()
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(HEADER_BYTES)
         .http2_keepalive_interval(Some(ALIVE))
         .http2_keepalive_timeout(Some(ALIVE))
+        .layer(bounds)
         .add_service(door)
         .serve_with_incoming_shutdown(incoming, shutdown);
     if let Err(error) = served.await {
         tracing::error!(%error, "the gRPC listener has ended");
-    }
-}
-
-/// A connection that counts as long as it lives.
-struct Connection {
-    stream: TcpStream,
-    /// How long the first bytes may take; none once they are here. What follows is kept alive by pings.
-    silence: Option<Pin<Box<Sleep>>>,
-    _counted: Counted,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
-            self.silence = None;
-            return Poll::Ready(read);
-        }
-        let silence = self.silence.as_mut();
-        if silence.is_some_and(|silence| silence.as_mut().poll(context).is_ready()) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::headers::fuzzing::{assert_stripped, fields, names};
 
 pub use super::ext_authz::fuzz as check;
 pub use super::forward_auth::fuzzing::forward_auth;
+pub use super::wire::fuzz_header as header;
 pub use super::wire::proxy_protocol::fuzz as proxy_protocol;
 
 /// Reads a path, a host and a method.

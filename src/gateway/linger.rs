@@ -4,7 +4,9 @@ use pingora::Result;
 use pingora::protocols::http::ServerSession;
 
 use super::answer::Answer;
+use super::refusal::Refusal;
 use super::rules::Rules;
+use super::wire::Ahead;
 
 /// Sends an answer that does not wait for the request's body, and takes in what comes of that: a socket
 /// that is closed with bytes unread resets its connection, and the answer may be lost with it (RFC 9112
@@ -35,6 +37,20 @@ pub(crate) async fn answer_early(
         tracing::debug!("a body went on after its answer");
     }
     Ok(())
+}
+
+/// Sends the answer to a request that has not been read, and takes in what comes of it, as
+/// [`answer_early`] does.
+pub(crate) async fn refuse(stream: &mut Ahead, refusal: Refusal, rules: &Rules) {
+    let answer = refusal.answer().last_bytes();
+    let sent = stream.refuse(&answer);
+    match tokio::time::timeout(rules.timeouts.write, sent).await {
+        Ok(Ok(())) => {
+            let drained = stream.drain(rules.limits.drain_bytes);
+            let _ = tokio::time::timeout(rules.timeouts.drain, drained).await;
+        }
+        Ok(Err(_)) | Err(_) => tracing::debug!("the client is gone"),
+    }
 }
 
 /// Reads the rest of a body, and says whether it was no longer than `limit`.

@@ -2,18 +2,22 @@
 
 mod admission;
 mod answer;
+mod body_clock;
 mod bounds;
 mod connection;
+mod descriptors;
 mod endpoints;
 pub mod explain;
 mod ext_authz;
 mod forward_auth;
 #[doc(hidden)]
 pub mod fuzzing;
+mod http1;
 mod http2;
 mod linger;
 mod listeners;
 mod local;
+
 mod proxy;
 mod refusal;
 mod request_id;
@@ -41,6 +45,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use connection::Connections;
+pub use descriptors::{most as most_files, raise as raise_file_limit};
 use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
 pub use listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
@@ -99,7 +104,7 @@ impl Gateway {
             threads: 1,
             upstream_keepalive_pool_size: config
                 .server
-                .upstream_idle_connections
+                .fitted_idle(descriptors::limit())
                 .div_ceil(config.server.threads),
             max_retries: upstream::MOST_TRIES,
             // Upstreams speak plain HTTP. Pingora would read the system's roots all the same, and panic

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use http::header::{ALLOW, HeaderValue};
+use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use thiserror::Error;
 
@@ -26,6 +26,10 @@ pub(crate) enum Refusal {
     FieldCount,
     #[error("the header is longer than limits.header_bytes")]
     HeaderLength,
+    #[error("the address has limits.requests_per_address under way")]
+    AddressBusy,
+    #[error("there are limits.requests under way")]
+    Busy,
     #[error("the request line holds no path")]
     NoPath,
     #[error("there is no host, or none that can be one")]
@@ -77,6 +81,8 @@ impl Refusal {
             Self::TargetLength => "target_too_long",
             Self::FieldCount => "too_many_fields",
             Self::HeaderLength => "header_too_large",
+            Self::AddressBusy => "address_busy",
+            Self::Busy => "server_busy",
             Self::NoPath => "bad_target",
             Self::Host => "bad_host",
             Self::Method => "bad_method",
@@ -108,6 +114,8 @@ impl Refusal {
                 Code::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "the header is too large\n",
             ),
+            Self::AddressBusy => (Code::TOO_MANY_REQUESTS, "too many requests at a time\n"),
+            Self::Busy => (Code::SERVICE_UNAVAILABLE, "too many requests under way\n"),
             Self::NoPath => (Code::BAD_REQUEST, "bad request target\n"),
             Self::Host => (Code::BAD_REQUEST, "bad host\n"),
             Self::Method => (Code::BAD_REQUEST, "bad method\n"),
@@ -123,8 +131,14 @@ impl Refusal {
             }
         };
         let mut answer = Answer::line(status, line);
-        if matches!(self, Self::Trace | Self::Connect) {
-            answer.fields.push((ALLOW, METHODS));
+        match self {
+            Self::Trace | Self::Connect => answer.fields.push((ALLOW, METHODS)),
+            Self::AddressBusy | Self::Busy => {
+                answer
+                    .fields
+                    .push((RETRY_AFTER, HeaderValue::from_static("1")));
+            }
+            _ => {}
         }
         answer
     }

@@ -1,11 +1,13 @@
 //! What a reload replaces: as a whole, or not at all.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
 use ipnet::IpNet;
 
+use super::descriptors;
 use super::route::RouteTable;
 use super::upstream::Upstreams;
 use super::wire::Wire;
@@ -25,7 +27,7 @@ pub(crate) struct Rules {
 }
 
 /// The listeners that speak HTTP.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listening {
     /// REST, forward-auth and health.
     Service,
@@ -44,17 +46,43 @@ impl Rules {
     /// # Errors
     /// A peer's address cannot be used, or nobody vouches for certificates of clients.
     pub(crate) fn new(config: &Config) -> std::io::Result<Self> {
+        let files = descriptors::limit();
+        let limits = config.limits.fitted(files, &config.server);
+        let needed = config.limits.files(&config.server);
+        if needed > files {
+            let config::Limits {
+                connections,
+                requests,
+                connections_per_address,
+                ..
+            } = limits;
+            let requests_per_address = limits.requests_of_address();
+            tracing::warn!(
+                files,
+                needed,
+                connections,
+                connections_per_address,
+                requests,
+                requests_per_address,
+                "the limits do not fit the number of open files; these hold instead"
+            );
+        }
         Ok(Self {
             routes: RouteTable::new(&config.routes),
             upstreams: Upstreams::new(&config.upstreams)?,
             trusted_proxies: config.service.trusted_proxies.as_slice().into(),
             client_address_header: config.service.client_address_header.clone(),
-            limits: config.limits,
+            limits,
             timeouts: config.timeouts,
             service: Wire::new(&config.service.wire, &config.tls)?,
             gateway: Wire::new(&config.gateway.wire, &config.tls)?,
             metrics: Wire::new(&config::Wire::default(), &config.tls)?,
         })
+    }
+
+    /// Says whether an address is a front proxy's, whose clients all come from there.
+    pub(crate) fn is_front_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|it| it.contains(&address))
     }
 
     /// Returns how connections of a listener begin.

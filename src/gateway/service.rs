@@ -11,7 +11,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::bounds;
-use super::connection::{Connections, LINGER};
+use super::connection::Connections;
 use super::endpoints::Endpoints;
 use super::linger::answer_early;
 use super::refusal::Refusal;
@@ -35,18 +35,14 @@ impl HttpServerApp for Service {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
+        _: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        tokio::select! {
-            biased;
-            is_read = read(&mut session) => is_read.then_some(())?,
-            // Nothing was asked for yet.
-            () = ended(shutdown) => return None,
+        if !read(&mut session).await {
+            return None;
         }
         self.connections.prepare(&mut session);
         let mut told = Told::new();
         let answered = self.answer(&mut session, &mut told).await;
-        self.connections.answered();
         told.tell(&session);
         if let Err(error) = answered {
             // Whoever asked did not wait, or what was to be answered broke off, which has been logged.
@@ -101,12 +97,4 @@ async fn read(session: &mut ServerSession) -> bool {
     }
     session.shutdown().await;
     false
-}
-
-/// Resolves when connections that wait for a request are let go.
-async fn ended(shutdown: &ShutdownWatch) {
-    let mut shutdown = shutdown.clone();
-    // The sender that is gone was that of a process at its end.
-    let _ = shutdown.wait_for(|&draining| draining).await;
-    tokio::time::sleep(LINGER).await;
 }

@@ -10,12 +10,13 @@ use realmgate::fuzzing;
 type Target = (&'static str, fn(&[u8]));
 
 /// Every target of `fuzz/`.
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("check", check),
     ("config", fuzzing::config),
     ("credential", fuzzing::credential),
     ("forward_auth", fuzzing::forward_auth),
     ("forwarded", fuzzing::forwarded),
+    ("header", fuzzing::header),
     ("proxy_protocol", fuzzing::proxy_protocol),
     ("rest_body", fuzzing::rest_body),
     ("target", fuzzing::target),

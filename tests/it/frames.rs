@@ -82,7 +82,11 @@ pub(crate) fn ask(
 
 /// Connects, and says what a client says first, with these settings.
 pub(crate) fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
+    begin(TcpStream::connect(address).unwrap(), settings)
+}
+
+/// Says what a client says first.
+pub(crate) fn begin(mut stream: TcpStream, settings: &[(u16, u32)]) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let mut payload = Vec::new();
@@ -132,7 +136,7 @@ pub(crate) fn block(fields: &[Field]) -> Vec<u8> {
 
 /// Reads the status at the beginning of a block: one of the static table (RFC 7541 appendix A), or a
 /// literal with a name of it.
-fn status_of(block: &[u8]) -> Option<u16> {
+pub(crate) fn status_of(block: &[u8]) -> Option<u16> {
     match *block {
         [indexed @ 0x88..=0x8e, ..] => {
             let statuses = [200, 204, 206, 304, 400, 404, 500];

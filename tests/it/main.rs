@@ -16,6 +16,7 @@ mod clients;
 mod compat;
 mod corpus;
 mod explain;
+mod flood;
 mod forward_auth;
 mod frames;
 mod frameworks;

@@ -273,6 +273,8 @@ fn metrics_beyond_loopback_give_a_warning() {
     let check = |listen: &str| {
         let output = realmgate(&["check"])
             .env("REALMGATE_METRICS_LISTEN", listen)
+            .env("REALMGATE_LIMITS_CONNECTIONS", "4000")
+            .env("REALMGATE_LIMITS_REQUESTS", "4000")
             .output();
         let output = output.unwrap();
         assert!(output.status.success(), "{}", stderr(&output));

@@ -57,8 +57,8 @@ fn trusted_proxies_and_limits_change_too() {
     assert_eq!(asked(), 200);
     reload(
         &gate,
-        "[service]\n",
-        "[limits]\nbody_bytes = 1024\n[service]\ntrusted_proxies = ['192.0.2.1']\n",
+        "requests = 4000\n[service]\n",
+        "requests = 4000\nbody_bytes = 1024\n[service]\ntrusted_proxies = ['192.0.2.1']\n",
     );
     logged(&gate, "reloaded");
     assert_eq!(asked(), 403);

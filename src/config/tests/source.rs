@@ -13,7 +13,8 @@ fn unknown_key_is_refused_with_the_known_ones() {
         (
             "[limits]\nx = 1",
             "2: limits.x: unknown key, expected one of header_bytes, header_fields, \
-             target_bytes, body_bytes, drain_bytes, connections, connections_per_address",
+             target_bytes, body_bytes, body_rate, drain_bytes, connections, \
+             connections_per_address, requests, requests_per_address, streams",
         ),
         (
             "[gateway]\nport = 1",

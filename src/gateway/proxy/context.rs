@@ -1,17 +1,22 @@
 //! What is known of a request on its way through.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use http::{Method, Version};
 use pingora::proxy::Session;
 
 use crate::auth::Permit;
+use crate::gateway::body_clock::BodyClock;
+use crate::gateway::peer_of;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::route::Route;
 use crate::gateway::rules::Rules;
+use crate::gateway::target::path_of;
 use crate::gateway::told::tell;
 use crate::gateway::upstream::{Chosen, Gate, UnderWay, Upstream};
-use crate::telemetry::{self, Forwarded, Note, Spans};
+use crate::telemetry::{self, Forwarded, Note, Request, Spans};
 
 /// What is known of a request on its way through.
 #[derive(Default)]
@@ -27,6 +32,10 @@ pub(crate) struct Context {
     pub(super) failed: usize,
     /// How many bytes of the request's body have come.
     pub(super) body_bytes: u64,
+    /// How its body comes on, until it is here or answered.
+    pub(super) clock: Option<Arc<BodyClock>>,
+    /// What is told of it if it is ended without an answer.
+    pub(super) stopped: Option<Box<Stopped>>,
     /// When its header was here.
     pub(super) began: Option<Instant>,
     /// When it was decided on.
@@ -36,6 +45,52 @@ pub(crate) struct Context {
     pub(super) note: Note,
     /// Its spans, once it goes on.
     pub(super) spans: Option<Spans>,
+}
+
+/// A request over HTTP/2 whose body may stop: what serves it is dropped then.
+pub(super) struct Stopped {
+    method: Method,
+    path: Vec<u8>,
+    client: Option<SocketAddr>,
+}
+
+impl Stopped {
+    /// Keeps what is told of a request; nothing if nobody listens.
+    pub(super) fn may_be(session: &Session) -> Option<Box<Self>> {
+        let header = session.req_header();
+        let is_kept = header.version == Version::HTTP_2 && telemetry::is_watched();
+        is_kept.then(|| {
+            Box::new(Self {
+                method: header.method.clone(),
+                path: path_of(header).to_vec(),
+                client: peer_of(session),
+            })
+        })
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        let (Some(stopped), Some(began)) = (self.stopped.take(), self.began) else {
+            return;
+        };
+        let took = began.elapsed();
+        let request = Request {
+            id: &self.id.to_string(),
+            began: SystemTime::now() - took,
+            took,
+            method: stopped.method.as_str(),
+            path: &stopped.path,
+            status: None,
+            client: stopped.client,
+            bytes_in: self.body_bytes,
+            bytes_out: 0,
+            forwarded: None,
+            trace: None,
+            spans: None,
+        };
+        telemetry::answered(&request, &self.note);
+    }
 }
 
 pub(super) struct Admitted {
@@ -51,7 +106,8 @@ pub(super) struct Admitted {
 
 impl Context {
     /// Tells of the request.
-    pub(super) fn tell(&self, session: &Session) {
+    pub(super) fn tell(&mut self, session: &Session) {
+        self.stopped = None;
         let Some(began) = self.began.filter(|_| telemetry::is_watched()) else {
             return;
         };

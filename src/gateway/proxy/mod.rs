@@ -23,6 +23,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::answer::Answer;
+use super::body_clock::BodyClock;
 use super::bounds;
 use super::connection::Connections;
 use super::endpoints::Endpoints;
@@ -37,7 +38,7 @@ use crate::auth::Authority;
 use crate::headers::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
 use crate::pace;
 use crate::telemetry::{self, Door, Note, Spans, UpstreamEvent, metrics};
-use context::{Admitted, Context};
+use context::{Admitted, Context, Stopped};
 use failure::{NO_PEER, Progress};
 use question::{Rejected, announced, is_upgrade};
 
@@ -60,12 +61,11 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Context {
         let id = RequestId::next();
-        Context {
-            id,
-            note: Note::of(id.digits()),
-            began: Some(Instant::now()),
-            ..Context::default()
-        }
+        let mut context = Context::default();
+        context.id = id;
+        context.note = Note::of(id.digits());
+        context.began = Some(Instant::now());
+        context
     }
 
     /// None. Pingora would add one that compresses, switched off.
@@ -108,6 +108,10 @@ impl ProxyHttp for Proxy {
                 Ok(true)
             }
             Ok(admitted) => {
+                if !session.is_body_done() {
+                    context.stopped = Stopped::may_be(session);
+                    context.clock = Some(BodyClock::begin(&admitted.rules.timeouts));
+                }
                 context.admitted = Some(admitted);
                 Ok(false)
             }
@@ -139,16 +143,25 @@ impl ProxyHttp for Proxy {
         Ok(peer)
     }
 
-    /// Counts a body of which nobody has said how long it is.
+    /// Counts a body of which nobody has said how long it is, and ends one that drips.
     async fn request_body_filter(
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         context: &mut Context,
     ) -> Result<()> {
-        context.body_bytes += body.as_ref().map_or(0, |part| part.len() as u64);
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        context.body_bytes += bytes as u64;
         let admitted = context.admitted.as_ref();
+        if let (Some(clock), Some(Admitted { rules, .. })) = (&context.clock, admitted) {
+            if is_end {
+                clock.end();
+            } else if !clock.came(bytes, &rules.limits, &rules.timeouts) {
+                let error = Error::explain(ErrorType::ReadTimedout, "the body drips");
+                return Err(error.into_down());
+            }
+        }
         if admitted.is_some_and(|admitted| admitted.is_too_long(context.body_bytes)) {
             let status = ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
             return Err(Error::explain(status, "the body is too long").into_down());
@@ -195,6 +208,11 @@ impl ProxyHttp for Proxy {
             session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
         }
         let is_last = !response.status.is_informational();
+        if (is_last || response.status == StatusCode::SWITCHING_PROTOCOLS)
+            && let Some(clock) = &context.clock
+        {
+            clock.end();
+        }
         let Some(admitted) = context.admitted.as_ref().filter(|_| is_last) else {
             return Ok(());
         };
@@ -336,7 +354,6 @@ impl ProxyHttp for Proxy {
         if let (None, Some(chosen)) = (error, &context.chosen) {
             chosen.answered();
         }
-        self.connections.answered();
         context.tell(session);
     }
 

@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 
 use super::{Admitted, Proxy};
 use crate::auth::{Attempt, Decision, Denial, Party, Source, UnixTime};
+use crate::gateway::admission::Full;
 use crate::gateway::answer::Answer;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::request_id::RequestId;
@@ -17,7 +18,6 @@ use crate::gateway::route::{Question, Unrouted};
 use crate::gateway::rules::Rules;
 use crate::gateway::source_of;
 use crate::gateway::target::{Target, host_of, path_of};
-use crate::gateway::upstream::Upstream;
 use crate::gateway::wire::subject_of;
 use crate::headers::{Scratch, X_REQUEST_ID};
 use crate::telemetry::{self, Door, Note, Tally, metrics};
@@ -75,12 +75,24 @@ impl Proxy {
             Decision::Permit(permit) => {
                 telemetry::permitted(door, &route.tally, &attempt, &permit, now, note);
                 let upstream = rules.upstreams.get(route.upstream);
-                let busy = || {
-                    tracing::warn!(request = %id, route = %route.name, reason = "upstream_busy", "too many requests under way");
-                    let line = "upstream is busy\n";
-                    named(Answer::line(StatusCode::SERVICE_UNAVAILABLE, line))
+                let counted = source.filter(|source| !rules.is_front_proxy(*source));
+                let entered = match upstream {
+                    Some(upstream) => upstream.enter(counted, &rules.limits),
+                    None => Err(Full::InAll),
                 };
-                let under_way = upstream.and_then(Upstream::enter).ok_or_else(busy)?;
+                let busy = |full| match full {
+                    Full::OfAddress => {
+                        let refusal = Refusal::AddressBusy;
+                        refusal.tell_of_route(Some(route), source, note);
+                        named(refusal.answer())
+                    }
+                    Full::InAll => {
+                        tracing::warn!(request = %id, route = %route.name, reason = "upstream_busy", "too many requests under way");
+                        let line = "upstream is busy\n";
+                        named(Answer::line(StatusCode::SERVICE_UNAVAILABLE, line))
+                    }
+                };
+                let under_way = entered.map_err(busy)?;
                 Ok(Admitted {
                     permit,
                     _under_way: under_way,

@@ -6,18 +6,21 @@ mod template;
 mod upgrade;
 
 use std::cmp::Ordering as Order;
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pingora::lb::selection::{BackendIter, BackendSelection, Consistent, RoundRobin};
 use pingora::lb::{Backend, Backends, LoadBalancer};
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::time::MissedTickBehavior;
 
+use super::admission::{Full, block};
 use crate::config::{self, Balance, PeerAddress};
 use crate::telemetry::{UpstreamEvent, UpstreamFigures, UpstreamTally, metrics};
 use discovery::{Discovery, State};
@@ -38,6 +41,8 @@ pub(crate) struct Upstream {
     peers: Peers,
     template: Template,
     under_way: AtomicUsize,
+    /// The requests under way of each address that has some.
+    of_addresses: Mutex<HashMap<IpAddr, usize>>,
     /// Where the search for the least busy peer begins.
     turn: AtomicUsize,
     settings: config::Upstream,
@@ -70,18 +75,40 @@ impl Upstream {
             peers,
             template,
             under_way: AtomicUsize::new(0),
+            of_addresses: Mutex::default(),
             turn: AtomicUsize::new(0),
             tally: metrics().upstream(&settings.name),
             settings: settings.clone(),
         })
     }
 
-    /// Counts a request in, unless there are too many under way.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<UnderWay> {
+    /// Counts a request in, unless there are too many under way, in all or of its address; none for an
+    /// address that may have any number.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        limits: &config::Limits,
+    ) -> Result<UnderWay, Full> {
+        let address = address.map(block);
+        if let Some(address) = address {
+            let mut of_addresses = self.of_addresses.lock();
+            let count = of_addresses.entry(address).or_default();
+            if *count >= limits.share_of_upstream(self.settings.requests) {
+                return Err(Full::OfAddress);
+            }
+            *count += 1;
+        }
         // Counted even if refused, until this is dropped.
-        let entered = UnderWay(Arc::clone(self));
+        let entered = UnderWay {
+            upstream: Arc::clone(self),
+            address,
+        };
         let before = self.under_way.fetch_add(1, Ordering::Relaxed);
-        (before < self.settings.requests).then_some(entered)
+        if before < self.settings.requests {
+            Ok(entered)
+        } else {
+            Err(Full::InAll)
+        }
     }
 
     /// Asks the peers whether they answer, and looks up their names, each once an interval, for as long
@@ -305,11 +332,24 @@ impl Drop for Chosen {
 }
 
 /// A request that counts until this is dropped.
-pub(crate) struct UnderWay(Arc<Upstream>);
+pub(crate) struct UnderWay {
+    upstream: Arc<Upstream>,
+    address: Option<IpAddr>,
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.upstream.under_way.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = self.address else {
+            return;
+        };
+        let mut of_addresses = self.upstream.of_addresses.lock();
+        if let Some(count) = of_addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                of_addresses.remove(&address);
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What comes before HTTP on a connection: the PROXY protocol, TLS, and which version of HTTP is spoken.
 
+mod ahead;
 mod buffered;
 mod cleartext;
 pub(super) mod proxy_protocol;
@@ -14,6 +15,8 @@ use pingora::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
 use thiserror::Error;
 
 use crate::config;
+pub use ahead::fuzz as fuzz_header;
+pub(crate) use ahead::{Ahead, NoHeader};
 use buffered::Buffered;
 use tls::Tls;
 pub(crate) use tls::{scheme_of, subject_of};

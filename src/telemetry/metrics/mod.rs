@@ -2,6 +2,7 @@
 //! values; a name never is one, and a realm only if there are identities of it.
 
 mod decisions;
+mod door;
 mod drift;
 mod lines;
 mod named;
@@ -27,36 +28,13 @@ use crate::histogram::{Histogram, QUICK};
 use crate::store::Cached;
 use decisions::Decisions;
 pub use decisions::{NO_ROUTE, REFUSED, Tally};
+use door::Decided;
+pub use door::Door;
 use drift::Drift;
 use lines::Lines;
 use process::Process;
 use upstreams::Upstreams;
 pub use upstreams::{UpstreamEvent, UpstreamFigures, UpstreamTally};
-
-/// Where a request comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// The transparent proxy.
-    Proxy,
-    /// A front proxy's question.
-    ForwardAuth,
-    /// REST.
-    Rest,
-}
-
-impl Door {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Proxy, Self::ForwardAuth, Self::Rest];
-
-    /// Returns what logs and metrics call it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Proxy => "proxy",
-            Self::ForwardAuth => "forward-auth",
-            Self::Rest => "rest",
-        }
-    }
-}
 
 /// The two ways in which figures are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +86,8 @@ struct PeersOf {
 pub struct Present<'a> {
     /// Connections of clients that are open.
     pub connections: usize,
+    /// Requests under way.
+    pub requests: usize,
     /// Whom a delay holds up, by where it is counted.
     pub delayed: [(Scope, usize); 5],
     /// Each upstream in force.
@@ -129,6 +109,7 @@ pub struct Metrics {
     last_reload: Gauge,
     config: Family<InForce, Gauge>,
     connections: Gauge,
+    requests: Gauge,
     delays: Counter,
     /// Of the audit log.
     pub audit: AuditFigures,
@@ -206,6 +187,12 @@ impl Metrics {
                 &mut registry,
                 "connections",
                 "Connections of clients that are open",
+                Gauge::default(),
+            ),
+            requests: registered(
+                &mut registry,
+                "requests_in_flight",
+                "Requests under way, of all listeners but that of metrics",
                 Gauge::default(),
             ),
             delays: registered(
@@ -310,6 +297,7 @@ impl Metrics {
     fn set(&self, present: &Present<'_>) {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.connections.set(number(present.connections));
+        self.requests.set(number(present.requests));
         for (scope, delayed) in present.delayed {
             let scope = scope.as_str();
             let gauge = self.delayed.get_or_create_owned(&Delayed { scope });
@@ -372,27 +360,4 @@ where
 {
     registry.register(name, help, metric.clone());
     metric
-}
-
-/// How long decisions took, by door.
-#[derive(Debug)]
-struct Decided([Arc<Histogram>; Door::ALL.len()]);
-
-impl prometheus_client::collector::Collector for Decided {
-    fn encode(
-        &self,
-        mut encoder: prometheus_client::encoding::DescriptorEncoder<'_>,
-    ) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(
-            "decision_duration_seconds",
-            "How long requests were here before they were decided on",
-            None,
-            prometheus_client::metrics::MetricType::Histogram,
-        )?;
-        for (door, histogram) in Door::ALL.into_iter().zip(&self.0) {
-            let labels = [("door", door.as_str())];
-            histogram.write(&mut family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
 }

@@ -251,8 +251,13 @@ impl Drop for Gate {
 }
 
 pub(crate) fn configuration(folder: &Path, more: &str) -> String {
+    // The machine may allow few open files, and the default ones would give a warning.
+    let limits = match more.contains("[limits]") {
+        true => "",
+        false => "[limits]\nconnections = 4000\nrequests = 4000\n",
+    };
     format!(
-        "[store]\nurl = \"sqlite:{}\"\n[service]\nlisten = \"127.0.0.1:0\"\n\
+        "[store]\nurl = \"sqlite:{}\"\n{limits}[service]\nlisten = \"127.0.0.1:0\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n\
          [gateway]\nlisten = \"127.0.0.1:0\"\n{more}",
         folder.join("realmgate.db").display()

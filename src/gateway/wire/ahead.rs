@@ -1,0 +1,261 @@
+//! The header of the next HTTP/1 request is read to its end before Pingora sees a byte of it.
+//!
+//! Pingora parses all it has after each read, and has a bound of its own, 1 MB. Here the bytes are looked at
+//! once, `limits.header_bytes` counts as they come, and Pingora parses a header that is whole.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use bytes::BytesMut;
+use memchr::memchr;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+
+/// How much is read at a time, in bytes.
+const PART: usize = 4096;
+
+/// A connection whose next request is read ahead.
+pub(crate) struct Ahead {
+    stream: Stream,
+    bytes: BytesMut,
+}
+
+/// Why there is no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoHeader {
+    /// The client has ended the connection, or it failed.
+    Gone,
+    /// The header is longer than it may be.
+    TooLong,
+}
+
+impl Ahead {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            bytes: BytesMut::new(),
+        }
+    }
+
+    /// Waits for the first byte of a request.
+    ///
+    /// # Errors
+    /// [`NoHeader::Gone`].
+    pub(crate) async fn begun(&mut self) -> Result<(), NoHeader> {
+        if self.bytes.is_empty() {
+            self.more(PART).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a header of at most `most` bytes is here. Dropping the future loses nothing.
+    ///
+    /// What cannot be a header at all counts as one: Pingora has the answer to it.
+    ///
+    /// # Errors
+    /// [`NoHeader`].
+    pub(crate) async fn header(&mut self, most: usize) -> Result<(), NoHeader> {
+        let mut scan = Scan::default();
+        loop {
+            match scan.end(&self.bytes) {
+                Some(end) if end > most => return Err(NoHeader::TooLong),
+                Some(_) => return Ok(()),
+                None => {}
+            }
+            // One more tells a header that is too long from one that is not whole.
+            match (most + 1).saturating_sub(self.bytes.len()) {
+                0 => return Err(NoHeader::TooLong),
+                room => self.more(room).await?,
+            }
+        }
+    }
+
+    /// Returns a session that has read the request.
+    pub(crate) fn into_session(self) -> ServerSession {
+        let mut session = ServerSession::new_http1(self.stream);
+        session.set_pipelined_prefix(self.bytes);
+        session
+    }
+
+    /// Sends an answer, and says that nothing follows it.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn refuse(&mut self, answer: &[u8]) -> io::Result<()> {
+        self.stream.write_all(answer).await?;
+        AsyncWriteExt::shutdown(&mut self.stream).await
+    }
+
+    /// Reads up to `most` bytes more and drops them, until the client ends.
+    pub(crate) async fn drain(&mut self, most: usize) {
+        let mut drained = 0;
+        while drained <= most {
+            self.bytes.clear();
+            if self.more(PART).await.is_err() {
+                return;
+            }
+            drained += self.bytes.len();
+        }
+    }
+
+    /// Reads what comes next, at most `room` bytes.
+    async fn more(&mut self, room: usize) -> Result<(), NoHeader> {
+        let read = std::future::poll_fn(|context| {
+            // Not in the future, where a connection that waits would hold it.
+            let mut space = [MaybeUninit::uninit(); PART];
+            let mut buffer = ReadBuf::uninit(space.get_mut(..room.min(PART)).unwrap_or_default());
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            self.bytes.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok::<_, io::Error>(buffer.filled().len()))
+        });
+        match read.await {
+            Ok(1..) => Ok(()),
+            Ok(0) | Err(_) => Err(NoHeader::Gone),
+        }
+    }
+}
+
+/// How far a header has been looked at.
+#[derive(Default)]
+struct Scan {
+    /// Where the request line begins, after empty lines (RFC 9112 §2.2).
+    start: usize,
+    /// Where the next line feed may be.
+    at: usize,
+}
+
+impl Scan {
+    /// Returns how long the header at the beginning of `bytes` is, if its end is among them. `bytes` are
+    /// those of the last call and perhaps more.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let is_blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        if self.at <= self.start {
+            let rest = bytes.get(self.start..).unwrap_or_default();
+            self.start += rest.iter().take_while(is_blank).count();
+            self.at = self.start;
+            let first = bytes.get(self.start)?;
+            if !is_of_token(*first) {
+                return Some(bytes.len());
+            }
+        }
+        loop {
+            let rest = bytes.get(self.at..)?;
+            let feed = self.at + memchr(b'\n', rest)?;
+            match bytes.get(feed + 1..).unwrap_or_default() {
+                [b'\n', ..] => return Some(feed + 2),
+                [b'\r', b'\n', ..] => return Some(feed + 3),
+                // What follows is not here yet: the line feed is looked at again.
+                [] | [b'\r'] => {
+                    self.at = feed;
+                    return None;
+                }
+                _ => self.at = feed + 1,
+            }
+        }
+    }
+}
+
+/// Says whether a method may hold a character (RFC 9110 §5.6.2).
+fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Looks for the end of a header whose bytes come one by one, and all at once.
+///
+/// # Panics
+/// The two differ, or the header is longer than what came.
+pub fn fuzz(data: &[u8]) {
+    let mut scan = Scan::default();
+    let one_by_one = (0..=data.len()).find_map(|end| scan.end(data.get(..end)?));
+    let at_once = Scan::default().end(data);
+    let first = data.iter().find(|byte| !b"\r\n".contains(byte));
+    // What is no header ends with what is here.
+    let is_none = first.is_some_and(|first| !is_of_token(*first));
+    assert!(is_none || one_by_one == at_once);
+    assert_eq!(one_by_one.is_some(), at_once.is_some());
+    assert!(at_once.is_none_or(|end| end <= data.len()));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn end(bytes: &[u8]) -> Option<usize> {
+        Scan::default().end(bytes)
+    }
+
+    #[test]
+    fn header_ends_after_the_first_empty_line() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"[..], Some(27)),
+            (b"GET / HTTP/1.1\n\nrest", Some(16)),
+            (b"GET / HTTP/1.1\r\n\nrest", Some(17)),
+            (b"GET / HTTP/1.1\n\r\nrest", Some(17)),
+            (b"\r\n\n\r\nGET / HTTP/1.1\r\n\r\n", Some(23)),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n", None),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r", None),
+            (b"\r\n\r\n\r\n", None),
+            (b"", None),
+            (b"\x16\x03\x01", Some(3)),
+            (b"\r\n(", Some(3)),
+        ] {
+            assert_eq!(end(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn end_is_the_same_however_the_bytes_come(
+            bytes in proptest::collection::vec(prop::sample::select(&b"G /\r\n:x\x01"[..]), 0..24),
+        ) {
+            let mut scan = Scan::default();
+            let found = (0..=bytes.len()).find_map(|length| scan.end(&bytes[..length]));
+            let first = bytes.iter().position(|it| !b"\r\n".contains(it));
+            match first.filter(|&first| !bytes[first].is_ascii_alphabetic()) {
+                // What is no header ends with what is here.
+                Some(first) => prop_assert_eq!(found, Some(first + 1)),
+                None => prop_assert_eq!(found, end(&bytes)),
+            }
+        }
+
+        /// The parser of Pingora never waits for more of a header that is whole here, and never has one
+        /// whole before.
+        #[test]
+        fn parser_agrees_on_the_end(
+            lines in proptest::collection::vec("(GET / HTTP/1.[01]|[A-Za-z]{1,3}: ?[ -~]{0,4}| |\r|x)(\r\n|\n)", 0..6),
+            rest in "(\r\n|\n|\r|)",
+        ) {
+            let bytes = lines.concat() + &rest;
+            let mut fields = [httparse::EMPTY_HEADER; 64];
+            let parsed = httparse::Request::new(&mut fields).parse(bytes.as_bytes());
+            match (parsed, end(bytes.as_bytes())) {
+                (Ok(httparse::Status::Complete(length)), found) => prop_assert_eq!(found, Some(length)),
+                (Ok(httparse::Status::Partial), found) => prop_assert_eq!(found, None),
+                (Err(_), _) => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn header_is_read_no_further_than_its_bound() {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let mut ahead = Ahead::new(Box::new(near));
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        far.write_all(request).await.unwrap();
+        assert_eq!(ahead.header(26).await, Err(NoHeader::TooLong));
+        assert_eq!(ahead.header(27).await, Ok(()));
+        assert_eq!(ahead.bytes, request[..]);
+        ahead.bytes.clear();
+        far.write_all(&[b'x'; 30_000]).await.unwrap();
+        assert_eq!(ahead.header(8000).await, Err(NoHeader::TooLong));
+        assert_eq!(ahead.bytes.len(), 8001);
+        drop(far);
+        ahead.drain(1 << 20).await;
+        assert_eq!(ahead.begun().await, Err(NoHeader::Gone));
+    }
+}
