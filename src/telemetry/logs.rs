@@ -9,8 +9,9 @@ use tracing_log::LogTracer;
 use tracing_log::log::{
     self, Level, LevelFilter, Metadata, Record, set_boxed_logger, set_max_level,
 };
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::{MakeWriter, layer};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Log, LogFormat};
@@ -79,11 +80,24 @@ where
     let (filter, handle) = reload::Layer::new(filter(&log.filter));
     let subscriber = Registry::default().with(filter);
     let lines = layer().with_writer(writer);
+    let told = filter_fn(is_told);
     match log.format {
-        LogFormat::Human => set(subscriber.with(lines.with_ansi(stderr().is_terminal()))),
-        LogFormat::Json => set(subscriber.with(lines.json().flatten_event(true))),
+        LogFormat::Human => {
+            let lines = lines.with_ansi(stderr().is_terminal());
+            set(subscriber.with(lines.with_filter(told)));
+        }
+        LogFormat::Json => set(subscriber.with(lines.json().flatten_event(true).with_filter(told))),
     }
     handle
+}
+
+/// Says whether a line may be written, whatever the filter is: of libraries warnings alone, since what they say
+/// below can quote a request. h2, for instance, says the value of `TE`.
+fn is_told(metadata: &tracing::Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let own = target.strip_prefix("realmgate");
+    *metadata.level() <= tracing::Level::WARN
+        || own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// What comes through the `log` crate: Pingora. What it says below a warning can quote a request with its

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::frames;
 use crate::harness::{Caller, Gate, Upstream, get, routes, send, until};
 
 const ALL: (&str, &str) = ("REALMGATE_LOG_ACCESS", "all");
@@ -240,4 +241,31 @@ fn filter_changes_at_a_reload_and_pingora_stays_silent() {
     let before = gate.log();
     get(gate.gateway, "/x", "");
     assert_eq!(gate.log(), before);
+}
+
+/// h2 says at its lowest level what stands in `TE`.
+#[test]
+fn libraries_say_nothing_of_a_request_whatever_the_filter() {
+    let (gate, _upstream, caller) = start(&[
+        ("REALMGATE_LOG_FILTER", "trace"),
+        ("REALMGATE_GATEWAY_H2C", "true"),
+    ]);
+    let token = caller.token();
+    for (name, value) in [
+        ("te", "canary"),
+        ("x-canary", "canary"),
+        ("te", "trailers, canary"),
+    ] {
+        let fields = [
+            &frames::request("GET", "a.example", "/x")[..],
+            &frames::credential(&token),
+            &[(name, value)],
+        ]
+        .concat();
+        frames::ask(gate.gateway, &fields, b"", &[]);
+    }
+    let log = gate.log();
+    assert!(!log.contains("canary") && !log.contains(&token), "{log}");
+    // It was asked for.
+    assert!(log.contains("TRACE"), "{log}");
 }
