@@ -12,6 +12,7 @@ pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;

@@ -13,12 +13,16 @@ use tokio::task::AbortHandle;
 use crate::api::{self, Api};
 use crate::auth::{self, Authority, Seed, SeedError, Store};
 use crate::config::Config;
+use crate::files;
 use crate::gateway::{self, Addresses, Gateway, ListenError, Listeners};
 use crate::store;
 use crate::telemetry::metrics;
 
 /// How often counts of failures and uses of identities are saved: what may be lost with the process.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// The mode of the ready file: others believe what is in it.
+const READY_MODE: u32 = 0o640;
 
 /// A running realmgate.
 pub struct Server {
@@ -83,7 +87,7 @@ impl Server {
     /// The file appears whole: whoever waits for it never reads half of it.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or the path is a symbolic link.
     pub fn write_ready_file(&self, path: &Path) -> std::io::Result<()> {
         #[derive(Serialize)]
         struct Ready {
@@ -95,10 +99,7 @@ impl Server {
             listeners: self.addresses.named().collect(),
             pid: std::process::id(),
         })?;
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".new");
-        std::fs::write(&draft, ready)?;
-        std::fs::rename(&draft, path)
+        files::replace(path, READY_MODE, &ready)
     }
 
     /// Puts another configuration in force: as a whole, or not at all.

@@ -3,17 +3,20 @@ mod successor;
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::{Pid, kill_process};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check::exposed;
 use super::error::CliError;
 use super::output::describe;
 use super::{load, runtime};
 use crate::config::Config;
+use crate::files;
 use crate::gateway::{Addresses, Listeners, raise_file_limit};
 use crate::server::{Server, StartError};
 use crate::telemetry::audit::{self, Event, Kind};
@@ -146,14 +149,22 @@ async fn serve(
         signals.next().await;
         hurried.set(true);
     };
-    let cut = server.close(hurry).await;
-    write_down(Event {
-        pid,
-        detail: Some(format!("connections cut: {cut}").into()),
-        reason: successor.map(|_| "replaced"),
-        ..Event::new(Kind::ServeEnded)
-    })
-    .await;
+    let ended = async {
+        let cut = server.close(hurry).await;
+        write_down(Event {
+            pid,
+            detail: Some(format!("connections cut: {cut}").into()),
+            reason: successor.map(|_| "replaced"),
+            ..Event::new(Kind::ServeEnded)
+        })
+        .await;
+        cut
+    };
+    let cut = tokio::select! {
+        biased;
+        never = hand_on(successor, &mut hangups, &mut replacements) => match never {},
+        cut = ended => cut,
+    };
     if hurried.get() {
         tracing::warn!(connections = cut, "ended at once by a second signal");
         return Err(CliError::CutShort);
@@ -163,6 +174,32 @@ async fn serve(
         cut => tracing::warn!(connections = cut, "ended; the grace ran out"),
     }
     Ok(())
+}
+
+/// Hands signals on to the process that has taken the place of this one, until this one ends: those that came
+/// while it was being replaced, too. The successor may have read the configuration before it was changed.
+async fn hand_on(
+    successor: Option<u32>,
+    hangups: &mut Signal,
+    replacements: &mut Signal,
+) -> Infallible {
+    let successor = successor.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    let Some(successor) = successor else {
+        return std::future::pending().await;
+    };
+    loop {
+        let (signal, name) = tokio::select! {
+            Some(()) = hangups.recv() => (rustix::process::Signal::HUP, "SIGHUP"),
+            Some(()) = replacements.recv() => (rustix::process::Signal::USR2, "SIGUSR2"),
+            else => return std::future::pending().await,
+        };
+        match kill_process(successor, signal) {
+            Ok(()) => tracing::info!(signal = name, %successor, "handed on to the successor"),
+            Err(error) => {
+                tracing::error!(signal = name, %successor, %error, "not handed on to the successor");
+            }
+        }
+    }
 }
 
 /// Writes an event into the audit log, and waits for it and what came before. If the log fails, it says so
@@ -239,16 +276,14 @@ fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
 
 /// Removes the ready file of an earlier run, so that nobody takes its addresses for ours.
 fn remove_stale(ready_file: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(ready_file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    files::refuse_link(ready_file)?;
+    files::remove(ready_file)
 }
 
 /// What asks a process to end.
 pub(super) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Signals {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use listenfd::ListenFd;
-use socket2::{Domain, Type};
+use socket2::{Domain, SockRef, Type};
 use thiserror::Error;
 
 use crate::config::Config;
@@ -101,6 +101,7 @@ impl Listeners {
                 None => Ok(None),
                 Some(index) => inherited
                     .take_tcp_listener(index)
+                    .and_then(|socket| socket.map(listening).transpose())
                     .map_err(|error| ListenError::Inherit(name, error)),
             }
         };
@@ -190,6 +191,17 @@ impl Listeners {
             .into_iter()
             .zip(all)
             .filter_map(|(name, listener)| Some((name, listener?)))
+    }
+}
+
+/// Refuses a socket on which nobody can connect, such as one of a connection.
+fn listening(socket: TcpListener) -> io::Result<TcpListener> {
+    match SockRef::from(&socket).is_listener()? {
+        true => Ok(socket),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it does not listen",
+        )),
     }
 }
 

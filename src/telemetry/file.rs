@@ -1,12 +1,14 @@
 //! A file that lines are added to, and that somebody may move away.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use crate::files;
 
 /// Where lines go: to the file that was put in last.
 #[derive(Clone, Debug)]
@@ -36,6 +38,6 @@ impl Write for Appended {
 
 /// Opens a file to add lines to; made, for its owner and group, if missing.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o640).open(path)
+    let mut options = File::options();
+    files::open(options.append(true).create(true).mode(0o640), path)
 }

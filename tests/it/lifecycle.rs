@@ -3,13 +3,15 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Gate, PATIENCE, Upstream, configuration, get, parse, realmgate, routes, until,
+    Gate, PATIENCE, Upstream, configuration, get, parse, realmgate, routes, stderr, until,
 };
+use crate::port::Port;
 
 fn connect(address: std::net::SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -265,6 +267,138 @@ fn inherited_sockets_are_used() {
         "{text}"
     );
     assert_eq!((reply.status, &*reply.body), (404, "no route\n"));
+}
+
+#[test]
+fn inherited_socket_that_does_not_listen_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    std::fs::write(&config, configuration(folder.path(), "")).unwrap();
+    for name in ["service", "gateway", "grpc", "metrics"] {
+        // It is bound, and nobody can connect to it.
+        let socket = Port::reserve();
+        let script = format!(
+            "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES={name} LISTEN_PID=$$ \
+             exec \"$0\" serve --config \"$1\""
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .arg(realmgate(&[]).get_program())
+            .arg(&config)
+            .stdin(Stdio::from(socket.share()))
+            .output()
+            .unwrap();
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(3), "{error}");
+        assert!(
+            error.contains(&format!(
+                "the inherited socket \"{name}\" cannot be used: it does not listen"
+            )),
+            "{error}"
+        );
+    }
+}
+
+/// The same as a shell would start it without a umask.
+fn start_without_umask(config: &std::path::Path, ready: &std::path::Path) -> std::process::Child {
+    std::process::Command::new("sh")
+        .args([
+            "-c",
+            "umask 0; exec \"$0\" serve --config \"$1\" --ready-file \"$2\"",
+        ])
+        .arg(realmgate(&[]).get_program())
+        .arg(config)
+        .arg(ready)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// A folder with a configuration that writes every file that there is.
+fn with_files() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let more = format!(
+        "[log]\naccess = 'all'\naccess_file = '{}'\n[audit]\nfile = '{}'\n",
+        path("access"),
+        path("audit")
+    );
+    std::fs::write(path("realmgate.toml"), configuration(folder.path(), &more)).unwrap();
+    folder
+}
+
+#[test]
+fn files_are_for_their_owner_and_group_whatever_the_umask() {
+    let folder = with_files();
+    let path = |name: &str| folder.path().join(name);
+    let ready = path("ready.json");
+    let mut child = start_without_umask(&path("realmgate.toml"), &ready);
+    until("ready", || ready.exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for (name, expected) in [
+        ("ready.json", 0o640),
+        ("access", 0o640),
+        ("audit", 0o600),
+        ("audit.head", 0o600),
+        ("realmgate.db", 0o600),
+        ("realmgate.key", 0o600),
+    ] {
+        let mode = std::fs::metadata(path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, expected, "{name} {mode:o}");
+    }
+    assert!(!path("ready.json.new").exists());
+}
+
+#[test]
+fn files_are_not_written_through_a_symbolic_link() {
+    for (name, told) in [
+        (
+            "ready.json",
+            "ready.json: cannot be written: it is a symbolic link",
+        ),
+        (
+            "access",
+            "log.access_file: cannot be opened: it is a symbolic link",
+        ),
+        (
+            "audit",
+            "audit: cannot be read and written: it is a symbolic link",
+        ),
+        (
+            "audit.head",
+            "audit: cannot be read and written: it is a symbolic link",
+        ),
+    ] {
+        let folder = with_files();
+        let path = |name: &str| folder.path().join(name);
+        for victim in ["victim", "missing"] {
+            std::fs::write(path("victim"), "untouched").unwrap();
+            let _ = std::fs::remove_file(path(name));
+            std::os::unix::fs::symlink(path(victim), path(name)).unwrap();
+            let child = start_without_umask(&path("realmgate.toml"), &path("ready.json"));
+            let output = child.wait_with_output().unwrap();
+            let error = stderr(&output);
+            assert!(!output.status.success(), "{name}: {error}");
+            assert!(error.contains(told), "{name}: {error}");
+            assert_eq!(std::fs::read(path("victim")).unwrap(), b"untouched");
+            assert!(!path("missing").exists(), "{name}");
+        }
+    }
+}
+
+/// Its draft has a name that others can guess.
+#[test]
+fn link_in_the_place_of_the_draft_of_the_ready_file_is_not_followed() {
+    let folder = with_files();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("victim"), "untouched").unwrap();
+    std::os::unix::fs::symlink(path("victim"), path("ready.json.new")).unwrap();
+    let mut child = start_without_umask(&path("realmgate.toml"), &path("ready.json"));
+    until("ready", || path("ready.json").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(std::fs::read(path("victim")).unwrap(), b"untouched");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Ports for programs that cannot say which one they got.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -9,19 +10,21 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// Whoever connects before that is refused.
 pub(crate) struct Port {
     pub(crate) address: SocketAddr,
-    _socket: Socket,
+    socket: Socket,
 }
 
 impl Port {
+    /// Returns the socket once more.
+    pub(crate) fn share(&self) -> OwnedFd {
+        self.socket.try_clone().unwrap().into()
+    }
+
     pub(crate) fn reserve() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         socket.bind(&SockAddr::from(any)).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
-        Self {
-            address,
-            _socket: socket,
-        }
+        Self { address, socket }
     }
 }

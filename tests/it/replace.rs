@@ -283,6 +283,46 @@ fn end_that_is_asked_for_during_a_replacement_ends_both() {
     assert!(!Path::new(&format!("/proc/{}", new.trim())).exists());
 }
 
+/// Says whether a process has ended, even if nobody has asked how.
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| stat.contains(") Z ")) || !Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// The new process may have read the configuration before it was changed. The signal comes at another moment
+/// each time: before it has read it, before it serves, while the old one drains.
+#[test]
+fn hangup_during_a_replacement_reaches_the_successor() {
+    let upstream = Upstream::start();
+    let installed = Installed::start(&routes(upstream.address));
+    let gate = &installed.gate;
+    let text = fs::read_to_string(gate.config()).unwrap();
+    for round in 0..24 {
+        let old = gate.pid();
+        gate.signal("USR2");
+        thread::sleep(Duration::from_millis(5 * round));
+        let path = format!("/public{round}");
+        let changed = text.replace("\"/public\"", &format!("{path:?}"));
+        // In one step: the new process may be reading it.
+        let draft = installed.folder.path().join("draft");
+        fs::write(&draft, changed).unwrap();
+        fs::rename(draft, gate.config()).unwrap();
+        let told = Command::new("kill")
+            .args(["-s", "HUP", &old.to_string()])
+            .status();
+        assert!(told.unwrap().success(), "round {round}");
+        let deadline = Instant::now() + PATIENCE;
+        while get(gate.gateway, &path, "").status != 200 {
+            assert!(Instant::now() < deadline, "round {round}: {}", gate.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+        until("the end of the old one", || has_ended(old));
+    }
+    let log = gate.log();
+    let handed_on = log.matches("handed on to the successor").count();
+    assert!(handed_on > 12, "{handed_on}: {log}");
+}
+
 /// What a process told its service manager.
 struct Manager {
     socket: UnixDatagram,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::chain::{Hash, LINE, Link, Position, read_head, write_head, write_line};
 use super::event::{Event, Kind};
+use crate::files;
 
 /// The longest wait for another process that adds lines, and how often it is looked whether it has ended.
 const LOCK: Duration = Duration::from_secs(5);
@@ -272,14 +273,14 @@ fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<File> {
         .write(true)
         .append(of == Use::Lines)
         .mode(0o600);
-    match options.open(path) {
+    match files::open(&mut options, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         opened => return opened,
     }
-    let file = match options.create_new(true).open(path) {
+    let file = match files::open(options.create_new(true), path) {
         // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return options.create_new(false).open(path);
+            return files::open(options.create_new(false), path);
         }
         made => made?,
     };
@@ -298,7 +299,7 @@ fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<File> {
 
 /// Says whether an open file is the one at a path.
 fn is_at(open: &Metadata, path: &Path) -> io::Result<bool> {
-    match path.metadata() {
+    match path.symlink_metadata() {
         Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),

@@ -1,0 +1,122 @@
+//! Files that the program writes: made for their owner alone or with the group, and never through a symbolic
+//! link, which somebody else may have put there.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// Opens a regular file. The last part of the path must be no symbolic link.
+///
+/// # Errors
+/// It is a link or no regular file, and what else may happen to files.
+pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // A pipe that nobody reads would hold us up.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(code) if code == Errno::LOOP.raw_os_error() => is_a_link(),
+            _ => error,
+        })?;
+    if !opened.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        ));
+    }
+    Ok(opened)
+}
+
+/// Writes a file anew with this mode, whatever the umask adds to it. It appears whole: whoever waits for it never
+/// reads half of it.
+///
+/// # Errors
+/// There is a symbolic link at the path, and what else may happen to files.
+pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    refuse_link(path)?;
+    let mut draft = OsString::from(path);
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    // One that is left of a process that died, or that somebody has put there.
+    remove(&draft)?;
+    let mut options = File::options();
+    let mut file = open(options.write(true).create_new(true).mode(mode), &draft)?;
+    let written = file.write_all(content);
+    if let Err(error) = written.and_then(|()| fs::rename(&draft, path)) {
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Removes a file if there is one.
+///
+/// # Errors
+/// It cannot be removed.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a path at which a symbolic link is.
+///
+/// # Errors
+/// There is one.
+pub(crate) fn refuse_link(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.is_symlink() => Err(is_a_link()),
+        _ => Ok(()),
+    }
+}
+
+fn is_a_link() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn replaced_file_has_its_mode_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ready.json");
+        for content in [b"one", b"two"] {
+            replace(&path, 0o640, content).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), content);
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o640);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn link_in_the_place_of_the_file_or_of_its_draft_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("victim"), "untouched").unwrap();
+        symlink(path("victim"), path("link")).unwrap();
+        assert!(replace(&path("link"), 0o640, b"new").is_err());
+        assert!(open(File::options().append(true), &path("link")).is_err());
+        symlink(path("victim"), path("ready.new")).unwrap();
+        replace(&path("ready"), 0o640, b"new").unwrap();
+        assert_eq!(fs::read(path("victim")).unwrap(), b"untouched");
+        assert_eq!(fs::read(path("ready")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn folder_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(open(File::options().read(true), folder.path()).is_err());
+    }
+}
