@@ -11,6 +11,7 @@ pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod client;
+mod clock;
 pub mod config;
 mod files;
 #[doc(hidden)]

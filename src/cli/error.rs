@@ -10,7 +10,7 @@ use crate::auth::{
 use crate::client;
 use crate::config::ConfigError;
 use crate::gateway::ListenError;
-use crate::import::{ReadError, SourceError};
+use crate::import::{LEAST_BITS, ReadError, SourceError};
 use crate::server::{ReloadError, StartError};
 use crate::store;
 use crate::telemetry::audit::{AuditError, VerifyError};
@@ -42,6 +42,12 @@ pub(super) enum CliError {
     Parameters(#[from] ParametersError),
     #[error(transparent)]
     Seed(#[from] SeedError),
+    #[error("a seed of {0} bits is given away by a single token (expected at least {least})", least = LEAST_BITS)]
+    ShortSeed(usize),
+    #[error(
+        "the clock is set before 1970 or after 9999: no token can be made or checked (set the clock first)"
+    )]
+    Clock,
     #[error(transparent)]
     Options(OptionError),
     #[error(transparent)]
@@ -132,6 +138,7 @@ impl CliError {
             | Self::Principal(_)
             | Self::Parameters(_)
             | Self::Seed(_)
+            | Self::ShortSeed(_)
             | Self::Audit(AuditError::Open(..))
             | Self::Verify(_)
             | Self::NotAPrincipal
@@ -158,6 +165,7 @@ impl CliError {
             | Self::Store(_)
             | Self::Backup(_)
             | Self::Memory(_)
+            | Self::Clock
             | Self::Runtime(_)
             | Self::Audit(_)
             | Self::Unaudited(_)

@@ -3,15 +3,16 @@ mod terms;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use clap::Subcommand;
 
 use super::error::CliError;
 use super::local_store::{LocalStore, authority, now};
-use super::output::Output;
+use super::output::{Output, note};
 use super::secret;
 use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Terms};
+use crate::clock;
+use crate::import::{FEW_BITS, LEAST_BITS};
 use crate::telemetry::audit::Kind;
 use row::{print, print_with};
 use terms::TermsArgs;
@@ -93,7 +94,17 @@ impl NewSeed {
         let Some(path) = &self.seed_file else {
             return Ok(Seed::generate()?);
         };
-        Ok(Seed::from_base32(secret::file(path)?.trim())?)
+        let seed = Seed::from_base32(secret::file(path)?.trim())?;
+        let bits = seed.as_bytes().len() * 8;
+        if bits < LEAST_BITS {
+            return Err(CliError::ShortSeed(bits));
+        }
+        if bits < FEW_BITS {
+            note(&format!(
+                "a seed of {bits} bits can be found from a few tokens; take a longer one"
+            ));
+        }
+        Ok(seed)
     }
 }
 
@@ -149,7 +160,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             let seed = seed.take()?;
             let change = Change {
                 seed: Some(seed.clone()),
-                grace: grace.and_then(|grace| Some(SystemTime::now().checked_add(*grace)?.into())),
+                grace: grace.map(|grace| clock::after(*grace).into()),
                 ..Change::default()
             };
             let kind = Kind::IdentityRotated;

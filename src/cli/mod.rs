@@ -20,10 +20,12 @@ mod token;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::clock;
 use crate::config::Config;
 use error::CliError;
 use output::Output;
@@ -84,10 +86,14 @@ pub fn run() -> ExitCode {
     memory::refuse_huge_pages();
     let cli = Cli::parse();
     let output = Output::new(cli.json);
-    match memory::protect()
-        .map_err(CliError::Memory)
-        .and_then(|()| execute(cli, output))
-    {
+    let done = memory::protect().map_err(CliError::Memory).and_then(|()| {
+        match clock::is_usable(SystemTime::now()) {
+            true => execute(cli, output),
+            // Libraries that write times panic there.
+            false => Err(CliError::Clock),
+        }
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output.error(&error);

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pingora::apps::HttpServerApp;
 use pingora::protocols::GetSocketDigest;
@@ -18,11 +18,13 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::admission::{Admission, Admitted, AdmittedFrom, Entered, Full, Share};
+use super::peer_of as peer_of_session;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
 use super::rules::{Listening, Live, Rules};
-use super::wire::Http;
+use super::wire::{Http, is_still_good};
 use super::{http1, http2};
+use crate::clock;
 use crate::telemetry::{Door, Note, metrics};
 
 /// How long requests that are on their way when draining begins still count as in time.
@@ -39,6 +41,7 @@ pub(crate) struct Connections {
     /// Counts the connections of the metrics listener, so that clients cannot take them.
     monitors: Arc<Admission>,
     draining: AtomicBool,
+    is_clock_off: AtomicBool,
     open: TaskTracker,
 }
 
@@ -49,6 +52,7 @@ impl Connections {
             admission: Arc::default(),
             monitors: Arc::default(),
             draining: AtomicBool::new(false),
+            is_clock_off: AtomicBool::new(false),
             open: TaskTracker::new(),
         }
     }
@@ -68,8 +72,18 @@ impl Connections {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Sets a request's deadlines; Pingora has none of its own once a connection is reused.
-    pub(crate) fn prepare(&self, session: &mut ServerSession) {
+    /// Sets a request's deadlines; Pingora has none of its own once a connection is reused. Says whether it may
+    /// be answered: not under a clock that cannot be told, and not if the certificate of the client has
+    /// expired since the connection began.
+    pub(crate) fn prepare(&self, session: &mut ServerSession) -> bool {
+        let now = SystemTime::now();
+        if !self.is_told(now) {
+            return false;
+        }
+        if !is_still_good(session, now) {
+            tracing::info!(peer = ?peer_of_session(session), "the certificate of the client has expired, or cannot be read");
+            return false;
+        }
         let timeouts = self.rules.load().timeouts;
         // Only shorter, never longer: Pingora ends a connection that HTTP/1.0 does not ask to keep, and
         // one on which a message was framed in two ways.
@@ -79,6 +93,24 @@ impl Connections {
         }
         session.set_read_timeout(Some(timeouts.read));
         session.set_write_timeout(Some(timeouts.write));
+        true
+    }
+
+    /// Says whether the clock is of use. Under another one Pingora and the gRPC listener would panic at each
+    /// answer, which has a date.
+    fn is_told(&self, now: SystemTime) -> bool {
+        let is_usable = clock::is_usable(now);
+        if self.is_clock_off.load(Ordering::Relaxed) == is_usable {
+            self.is_clock_off.store(!is_usable, Ordering::Relaxed);
+            if is_usable {
+                tracing::info!("the clock can be used again");
+            } else {
+                tracing::error!(
+                    "the clock is set before 1970 or after 9999: connections are closed"
+                );
+            }
+        }
+        is_usable
     }
 
     /// Accepts connections until `shutdown`, then lets go of the idle ones.
@@ -128,6 +160,9 @@ impl Connections {
     ) where
         A: HttpServerApp + Send + Sync + 'static,
     {
+        if !self.is_told(SystemTime::now()) {
+            return;
+        }
         let rules = self.rules.load_full();
         let peer = peer_of(&stream);
         // Of a load balancer's connections it is known later whose they are.
@@ -165,6 +200,9 @@ impl Connections {
     /// Counts a connection of a listener that is for front proxies and not served here, as long as what this
     /// returns lives; none if it cannot stay.
     pub(crate) fn admit_front_proxy(&self, peer: SocketAddr) -> Option<Counted> {
+        if !self.is_told(SystemTime::now()) {
+            return None;
+        }
         let address = peer.ip().to_canonical();
         if !self.rules.load().is_front_proxy(address) {
             let note = Note::of(RequestId::next().digits());

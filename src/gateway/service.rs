@@ -40,7 +40,9 @@ impl HttpServerApp for Service {
         if !read(&mut session).await {
             return None;
         }
-        self.connections.prepare(&mut session);
+        if !self.connections.prepare(&mut session) {
+            return None;
+        }
         let mut told = Told::new();
         let answered = self.answer(&mut session, &mut told).await;
         told.tell(&session);

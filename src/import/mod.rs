@@ -12,5 +12,5 @@ mod sqlite;
 
 pub use django::{ReadError, Row, Source, SourceError};
 pub use outcome::{Note, Outcome, Reason, Reserved};
-pub use plan::{Draft, Plan, Planned};
+pub use plan::{Draft, FEW_BITS, LEAST_BITS, Plan, Planned};
 pub use reading::Bounds;

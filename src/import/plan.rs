@@ -12,10 +12,10 @@ use crate::auth::{
 /// would have no next one to give.
 const KEPT: RangeInclusive<i64> = 1..=(1 << 53);
 
-/// The seeds that stay out: shorter ones are found at once by whoever has seen a token.
-const SEED_BITS: usize = 40;
-/// The seeds that are to be replaced at once: shorter ones can be found from a few tokens.
-const SHORT_BITS: usize = 80;
+/// The fewest bits of a seed that comes from elsewhere: whoever has seen a token finds a shorter one at once.
+pub const LEAST_BITS: usize = 40;
+/// A seed of fewer bits can be found from a few tokens, with some effort: it should be replaced at once.
+pub const FEW_BITS: usize = 80;
 
 /// The most characters that are kept of a name, and of a realm, that cannot be one.
 const SHOWN: usize = 128;
@@ -195,7 +195,7 @@ fn read(row: &Row, realms: &Realms, limit: usize) -> Planned {
     let realm = row.realm.as_deref().unwrap_or_default();
     if let Ok(incoming) = &incoming {
         let bits = incoming.seed.as_bytes().len() * 8;
-        if bits < SHORT_BITS {
+        if bits < FEW_BITS {
             notes.push(Note::Short { bits });
         } else if incoming.seed.strength() == Strength::Weak {
             notes.push(Note::Weak { bits });
@@ -247,7 +247,7 @@ fn incoming(row: &Row, limit: usize) -> Result<Incoming, Reason> {
         return Err(Reason::SpacedSeed);
     }
     let bits = seed.as_bytes().len() * 8;
-    if bits < SEED_BITS {
+    if bits < LEAST_BITS {
         return Err(Reason::ShortSeed { bits });
     }
     Ok(Incoming {

@@ -21,6 +21,7 @@ use super::metrics::{Door, metrics};
 use super::note::Note;
 use super::traces::Spans;
 use crate::auth::PrincipalRef;
+use crate::clock;
 use crate::config::{Access, Log, LogFormat};
 use crate::headers::Trace;
 
@@ -228,7 +229,7 @@ impl<'a> Line<'a> {
         let forwarded = request.forwarded;
         let who = note.principal();
         Self {
-            timestamp: humantime::format_rfc3339_micros(request.began).to_string(),
+            timestamp: humantime::format_rfc3339_micros(clock::within(request.began)).to_string(),
             target: "access",
             request: request.id,
             decided: Decided {

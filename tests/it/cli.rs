@@ -109,6 +109,52 @@ fn old_seed_is_taken_from_standard_input_and_flagged_weak() {
 }
 
 #[test]
+fn seed_below_40_bits_is_refused_and_below_80_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed");
+    let file = file.to_str().unwrap();
+    for (seed, code, told) in [
+        ("AA", 2, "a seed of 8 bits is given away by a single token"),
+        (
+            "JBSWY3A",
+            2,
+            "a seed of 32 bits is given away by a single token",
+        ),
+        (
+            "JBSWY3DP",
+            0,
+            "a seed of 40 bits can be found from a few tokens",
+        ),
+        (
+            "JBSWY3DPEHPK3PQ",
+            0,
+            "a seed of 72 bits can be found from a few tokens",
+        ),
+        ("JBSWY3DPEHPK3PXP", 0, ""),
+    ] {
+        fs::write(file, seed).unwrap();
+        let args = [
+            "identity",
+            "create",
+            "--name",
+            seed,
+            "--realm",
+            "r",
+            "--seed-file",
+            file,
+        ];
+        let (ended, message) = failure(folder.path(), &args);
+        assert_eq!(ended, code, "{seed}: {message}");
+        let without_log = message.lines().filter(|line| !line.contains("INFO"));
+        let message: String = without_log.collect();
+        assert!(
+            message.contains(told) && message.is_empty() == told.is_empty(),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn name_of_128_characters_is_taken_and_129_refused() {
     let folder = tempfile::tempdir().unwrap();
     let create = |name: &str| {

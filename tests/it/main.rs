@@ -13,6 +13,7 @@ mod certificate;
 mod cli;
 mod client;
 mod clients;
+mod clock;
 mod compat;
 mod corpus;
 mod explain;

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::{Failures, Identity, Seed, State, Strength, UnixTime};
 use crate::cli::output::Output;
+use crate::clock;
 
 /// Prints an identity, and its seed where it is shown this once.
 pub(super) fn print(identity: &Identity, seed: Option<&Seed>, output: Output) {
@@ -163,8 +164,10 @@ impl<'a> Row<'a> {
         ] {
             if let Some(when) = when {
                 let when = UNIX_EPOCH.checked_add(Duration::from_secs(when));
+                // One that is too far away to be told is as good as never.
+                let when = when.filter(|&when| clock::is_usable(when));
                 let when = when.map(|when| humantime::format_rfc3339_seconds(when).to_string());
-                let _ = write!(text, "  {what} {}", when.unwrap_or_default());
+                let _ = write!(text, "  {what} {}", when.as_deref().unwrap_or("after 9999"));
             }
         }
         if self.drift != 0 {

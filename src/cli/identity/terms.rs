@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use crate::auth::{Terms, UnixTime};
+use crate::clock;
 
 /// When an identity may authenticate.
 #[derive(Debug, clap::Args)]
@@ -34,6 +35,7 @@ impl FromStr for Limit {
         let from_now = humantime::parse_duration(text).ok();
         let at = from_now.and_then(|duration| SystemTime::now().checked_add(duration));
         let at = at.or_else(|| humantime::parse_rfc3339_weak(text).ok());
+        let at = at.filter(|&at| clock::is_usable(at));
         at.map(|at| Self(Some(at.into())))
             .ok_or("expected a time such as 2027-01-31T12:00:00Z, a duration such as 30d, or never")
     }

@@ -72,8 +72,11 @@ impl ProxyHttp for Proxy {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
-        self.connections.prepare(session);
-        Ok(())
+        if self.connections.prepare(session) {
+            return Ok(());
+        }
+        // Nobody is told more than that the connection ends.
+        Err(Error::explain(ErrorType::ConnectionClosed, "not to be answered").into_down())
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {

@@ -19,7 +19,7 @@ pub use ahead::fuzz as fuzz_header;
 pub(crate) use ahead::{Ahead, NoHeader};
 use buffered::Buffered;
 use tls::Tls;
-pub(crate) use tls::{scheme_of, subject_of};
+pub(crate) use tls::{is_still_good, scheme_of, subject_of};
 
 /// How connections of a listener begin.
 pub(crate) struct Wire {

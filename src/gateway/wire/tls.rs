@@ -15,7 +15,9 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::tls::{TlsRef, TlsStream, server};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
@@ -54,15 +56,22 @@ impl Tls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&tls.certificates)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // A key of its own: who was let in by another configuration does not resume under this one.
-        config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
+        if clients == ClientCertificates::Off {
+            // A key of its own: who was let in by another configuration does not resume under this one.
+            config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
+        } else {
+            // A session that is resumed asks for no certificate again: one that has expired would go on
+            // passing, for as long as the configuration stays.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(Self {
             acceptor: Acceptor::from_server_config(Arc::new(config)),
         })
     }
 
     pub(super) async fn accept(&self, stream: Buffered) -> pingora::Result<TlsStream<Buffered>> {
-        server::handshake_with_callback(&self.acceptor, stream, &ReadSubject).await
+        server::handshake_with_callback(&self.acceptor, stream, &ReadCertificate).await
     }
 }
 
@@ -74,10 +83,10 @@ struct ByName {
 
 impl ByName {
     fn new(certificates: &[config::Certificate]) -> Self {
-        let now = UnixTime::from(SystemTime::now()).as_secs();
+        let now = seconds(SystemTime::now());
         let mut names = HashMap::new();
         for certificate in certificates {
-            if u64::try_from(certificate.not_after).is_ok_and(|end| end < now) {
+            if certificate.not_after < now {
                 tracing::warn!(file = %certificate.file.display(), "this certificate has expired");
             }
             for name in &certificate.names {
@@ -113,21 +122,49 @@ impl ResolvesServerCert for ByName {
     }
 }
 
-/// The subject of a client's certificate, which somebody vouches for.
-struct Subject(HeaderValue);
+/// What is kept of the certificate by which a client proved itself, for as long as the connection lives.
+struct ClientCertificate {
+    /// None if our parser does not take what the one of the handshake took.
+    subject: Option<HeaderValue>,
+    /// The first end of those in its chain that were good at the handshake, in seconds since 1970.
+    not_after: i64,
+}
 
-/// Keeps the subject for as long as the connection lives.
-struct ReadSubject;
+/// Keeps it.
+struct ReadCertificate;
 
 #[async_trait]
-impl TlsAccept for ReadSubject {
+impl TlsAccept for ReadCertificate {
     async fn handshake_complete_callback(
         &self,
         tls: &TlsRef,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
-        let subject = subject::of(tls.peer_certificate_der()?)?;
-        Some(Arc::new(Subject(subject)))
+        let chain = tls.peer_cert_chain_der()?;
+        let now = seconds(SystemTime::now());
+        // Others are not part of what vouches for the client.
+        let ends = chain
+            .iter()
+            .filter_map(|it| subject::not_after(it))
+            .filter(|&end| end >= now);
+        Some(Arc::new(ClientCertificate {
+            subject: chain.first().and_then(|first| subject::of(first)),
+            not_after: ends.min().unwrap_or(0),
+        }))
     }
+}
+
+/// Says whether a client, if it has proved itself by a certificate, may still go by it.
+pub(crate) fn is_still_good(session: &ServerSession, now: SystemTime) -> bool {
+    certificate_of(session).is_none_or(|it| it.subject.is_some() && seconds(now) <= it.not_after)
+}
+
+fn certificate_of(session: &ServerSession) -> Option<&ClientCertificate> {
+    let digest = session.digest()?.ssl_digest.as_ref()?;
+    digest.extension.get::<ClientCertificate>()
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    i64::try_from(UnixTime::from(time).as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Returns what a client speaks, for `X-Forwarded-Proto`.
@@ -138,6 +175,5 @@ pub(crate) fn scheme_of(session: &ServerSession) -> HeaderValue {
 
 /// Returns the subject of the certificate by which a client proved itself.
 pub(crate) fn subject_of(session: &ServerSession) -> Option<&HeaderValue> {
-    let digest = session.digest()?.ssl_digest.as_ref()?;
-    Some(&digest.extension.get::<Subject>()?.0)
+    certificate_of(session)?.subject.as_ref()
 }

@@ -11,6 +11,8 @@ use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::clock;
+
 /// The most bytes of a line, its end included. A name of 128 characters has at most 1536 when escaped.
 pub(super) const LINE: usize = 32 * 1024;
 /// The bytes of `,"hash":"…"}`.
@@ -102,7 +104,7 @@ pub(super) fn write_line(
     body: &str,
 ) -> Position {
     let start = text.len();
-    let time = humantime::format_rfc3339_millis(time);
+    let time = humantime::format_rfc3339_millis(clock::within(time));
     let (seq, prev) = (last.seq + 1, last.hash);
     // Writing to a string does not fail.
     let _ = write!(

@@ -1,11 +1,20 @@
 //! Clients that prove themselves by a certificate.
 
-use super::{curl, tls};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::{Open, curl, tls};
 use crate::certificate::Ca;
-use crate::harness::{Gate, Upstream, field, routes, stderr, stdout};
+use crate::clock::Clock;
+use crate::harness::{Gate, PATIENCE, Upstream, field, realmgate, routes, stderr, stdout};
 
 /// A gateway that asks for certificates of clients, and its upstream.
 fn start(ca: &Ca, asked: &str) -> (Gate, Upstream) {
+    start_as(realmgate(&[]), ca, asked)
+}
+
+/// The same, of a command that is realmgate.
+fn start_as(command: Command, ca: &Ca, asked: &str) -> (Gate, Upstream) {
     let server = ca.issue("a", "/CN=a", "DNS:a.example");
     let upstream = Upstream::start();
     let rest = format!(
@@ -14,7 +23,84 @@ fn start(ca: &Ca, asked: &str) -> (Gate, Upstream) {
         routes(upstream.address)
     );
     let more = format!("client_certificates = '{asked}'\n");
-    (Gate::start(&tls(&[&server], &more, &rest)), upstream)
+    (
+        Gate::start_as(command, &tls(&[&server], &more, &rest)),
+        upstream,
+    )
+}
+
+/// Asks for `/public/x` by openssl, which keeps the session in a file or goes on with it, and says whether the
+/// session was resumed; none if there was no answer.
+fn is_resumed(gate: &Gate, ca: &Ca, args: &[&str]) -> Option<bool> {
+    let mut child = Command::new("openssl")
+        .args([
+            "s_client",
+            "-CAfile",
+            &ca.file(),
+            "-servername",
+            "a.example",
+        ])
+        .args(["-ign_eof", "-connect", &gate.gateway.to_string()])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let request = b"GET /public/x HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    let _ = child.stdin.take().unwrap().write_all(request);
+    let text = stdout(&child.wait_with_output().unwrap());
+    text.contains("HTTP/1.1 200")
+        .then(|| text.contains("Reused, TLS"))
+}
+
+/// A session that is resumed asks for no certificate, so one that has expired would go on passing.
+#[test]
+fn session_is_resumed_only_where_no_certificate_is_asked_for() {
+    let ca = Ca::new();
+    let (cert, key) = ca.issue("client", "/CN=billing", "");
+    let folder = tempfile::tempdir().unwrap();
+    for (asked, expected) in [("off", true), ("optional", false), ("required", false)] {
+        let (gate, _upstream) = start(&ca, asked);
+        for version in ["-tls1_2", "-tls1_3"] {
+            let session = folder.path().join(format!("{asked}{version}"));
+            let session = session.to_str().unwrap();
+            let own = ["-cert", &*cert, "-key", &*key, version];
+            let first = [&own[..], &["-sess_out", session]].concat();
+            assert_eq!(is_resumed(&gate, &ca, &first), Some(false));
+            if !std::fs::exists(session).unwrap() {
+                // There is none to go on with.
+                assert!(!expected, "{asked} {version}");
+                continue;
+            }
+            let again = [&own[..], &["-sess_in", session]].concat();
+            let resumed = is_resumed(&gate, &ca, &again);
+            assert_eq!(resumed, Some(expected), "{asked} {version}");
+        }
+    }
+}
+
+#[test]
+fn certificate_that_expires_ends_its_open_connections_too() {
+    let ca = Ca::new();
+    let clock = Clock::new();
+    let mut command = realmgate(&[]);
+    clock.rule(&mut command);
+    let (gate, upstream) = start_as(command, &ca, "required");
+    let (cert, key) = ca.issue("client", "/CN=billing", "");
+    let own = ["-cert", &*cert, "-key", &*key];
+    let mut open = Open::new(&ca, "a.example", gate.gateway, &own);
+    assert_eq!(open.get("/public/x", ""), "200 OK");
+    clock.set("+1d");
+    assert_eq!(open.get("/public/x", ""), "200 OK");
+    clock.set("+3d");
+    let request = b"GET /public/late HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    open.input.write_all(request).unwrap();
+    while let Ok(line) = open.lines.recv_timeout(PATIENCE) {
+        assert!(!line.contains("HTTP/1.1 "), "{line}");
+    }
+    assert_eq!(is_resumed(&gate, &ca, &own), None);
+    assert!(upstream.seen().iter().all(|seen| !seen.contains("late")));
 }
 
 #[test]

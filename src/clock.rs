@@ -1,0 +1,49 @@
+//! What the clock may say: times from 1970 to 9999. Others cannot be written as text, and libraries that do it
+//! all the same panic.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The last second of 9999, counted from 1970.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+/// Returns a time that can be written as text: itself, or the nearest one.
+pub(crate) fn within(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + since.min(LAST)
+}
+
+/// Returns the time so long from now, or the last one that can be written.
+pub(crate) fn after(duration: Duration) -> SystemTime {
+    let then = SystemTime::now().checked_add(duration);
+    then.map_or(UNIX_EPOCH + LAST, within)
+}
+
+/// Says whether a clock that shows this time is of use.
+pub(crate) fn is_usable(time: SystemTime) -> bool {
+    within(time) == time
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_no_text_can_say_become_the_nearest_one() {
+        let (second, nothing) = (Duration::from_secs(1), Duration::ZERO);
+        let last = UNIX_EPOCH + LAST;
+        for (time, expected) in [
+            (UNIX_EPOCH - second, UNIX_EPOCH),
+            (UNIX_EPOCH - Duration::from_nanos(1), UNIX_EPOCH),
+            (UNIX_EPOCH + nothing, UNIX_EPOCH),
+            (last, last),
+            (last + Duration::from_nanos(1), last),
+            (last + 1_000_000 * LAST / 1000, last),
+        ] {
+            assert_eq!(within(time), expected, "{time:?}");
+            assert_eq!(is_usable(time), time == expected);
+            // They can be written.
+            let text = humantime::format_rfc3339_micros(within(time)).to_string();
+            assert!(text.ends_with('Z'), "{text}");
+        }
+    }
+}
