@@ -87,9 +87,11 @@ impl Limits {
             return self;
         }
         let idle = server.fitted_idle(files);
-        let half = (files.saturating_sub(OWN_FILES + idle) / 2).max(4);
-        self.connections = self.connections.min(half);
-        self.requests = self.requests.min(half);
+        let room = files.saturating_sub(OWN_FILES + idle).max(8);
+        // Half each, or what the other leaves.
+        let (connections, requests) = (self.connections, self.requests);
+        self.connections = connections.min(room.saturating_sub(requests).max(room / 2));
+        self.requests = requests.min(room.saturating_sub(connections).max(room / 2));
         self.connections_per_address = self
             .connections_per_address
             .min(self.connections / 4)
@@ -175,6 +177,13 @@ mod tests {
             assert!(fitted.connections_per_address * 4 <= fitted.connections);
             assert!(fitted.requests_of_address() * 4 <= fitted.requests);
         }
+        let few = Limits {
+            requests: 100,
+            ..limits
+        };
+        let fitted = few.fitted(4096, server);
+        assert_eq!(fitted.requests, 100);
+        assert!(fitted.connections + 100 + OWN_FILES + server.fitted_idle(4096) == 4096);
         // Nothing fits, and something has to.
         let fitted = limits.fitted(0, server);
         assert!(fitted.connections > 0 && fitted.connections_per_address > 0);
