@@ -2,9 +2,13 @@
 
 use std::process::ExitCode;
 
-/// Requests allocate small and short-lived things on a few threads, where this allocator is at home.
+use mimalloc::MiMalloc;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Requests allocate small and short-lived things on a few threads, where this allocator is at home. What is
+/// freed is zeroed: buffers hold tokens, and seeds that are shown.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 fn main() -> ExitCode {
     realmgate::cli::run()

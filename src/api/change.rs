@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::call::Call;
 use super::wire::Answer;
-use crate::auth::{Identity, Permit, Principal};
+use crate::auth::{Identity, IdentityId, Permit, Principal};
 use crate::telemetry::Note;
 use crate::telemetry::audit::{self, Actor, AuditError, Event, Kind};
 
@@ -14,6 +14,21 @@ pub(super) struct Author {
     source: Option<IpAddr>,
     /// Of the request that asked for it.
     note: Note,
+}
+
+/// Which identity was changed.
+pub(super) struct Subject<'a> {
+    pub(super) id: IdentityId,
+    pub(super) principal: &'a Principal,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn of(identity: &'a Identity) -> Self {
+        Self {
+            id: identity.id,
+            principal: &identity.principal,
+        }
+    }
 }
 
 impl Author {
@@ -32,15 +47,15 @@ impl Author {
     pub(super) async fn record(
         &self,
         kind: Kind,
-        identity: &Identity,
+        subject: Subject<'_>,
         was: Option<&Principal>,
     ) -> Result<(), Answer> {
         let by = self.permit.principal();
-        tracing::info!(action = kind.as_str(), id = identity.id.0, principal = ?identity.principal, ?by, door = "rest", "identity changed");
+        tracing::info!(action = kind.as_str(), id = subject.id.0, principal = ?subject.principal, ?by, door = "rest", "identity changed");
         let event = Event {
             door: Some("rest"),
-            subject: Some(identity.principal.as_ref()),
-            id: Some(identity.id),
+            subject: Some(subject.principal.as_ref()),
+            id: Some(subject.id),
             was: was.map(Principal::as_ref),
             actor: by.map(Actor::Principal),
             source: self.source,

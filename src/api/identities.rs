@@ -11,15 +11,15 @@ use serde::Serialize;
 use super::Api;
 use super::call::{self, Call};
 use super::caller::{Resource, admit};
-use super::change::{Author, finish};
+use super::change::{Author, Subject, finish};
 use super::field::Kind;
 use super::metadata;
 use super::page::Page;
 use super::parts::BrokenOff;
 use super::wire::{Answer, Errors, Spacing, escaped};
 use crate::auth::{
-    Capability, Change, ChangeError, Identity, IdentityId, NewIdentity, Permit, Policy, Principal,
-    Seed, Selection, StoreError, Terms,
+    Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit, Policy,
+    Principal, Seed, Selection, StoreError, Terms,
 };
 use crate::telemetry::audit;
 
@@ -60,6 +60,7 @@ async fn run_collection(api: &Arc<Api>, call: &Call) -> Result<Answer, Answer> {
                 Some(page) => part(api, &page).await,
                 None => list(Arc::clone(api)).await,
             }
+            .map(|answer| answer.with_seeds(api.reveal_seeds))
         }
         Method::POST => {
             let permit = permit(api, call, Capability::Create).await?;
@@ -204,7 +205,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
         let created = store.create(new, now).await;
         let identity = created.map_err(|error| refused(&error))?;
         author
-            .record(audit::Kind::IdentityCreated, &identity, None)
+            .record(audit::Kind::IdentityCreated, Subject::of(&identity), None)
             .await?;
         Ok(identity)
     });
@@ -264,12 +265,13 @@ async fn update(
     let changed = finish(async move {
         let changed = store.update(identity.id, change, now).await;
         let changed = changed.map_err(|error| refused(&error))?;
-        let changed = changed.ok_or_else(Answer::not_found)?;
-        let was = Some(&identity.principal);
+        // Who it was by then: another change may have come in between.
+        let Changed { was, identity } = changed.ok_or_else(Answer::not_found)?;
+        let subject = Subject::of(&identity);
         author
-            .record(audit::Kind::IdentityRenamed, &changed, was)
+            .record(audit::Kind::IdentityRenamed, subject, Some(&was))
             .await?;
-        Ok(changed)
+        Ok(identity)
     });
     let changed = changed.await?;
     show(&changed, api.reveal_seeds, StatusCode::OK)
@@ -285,11 +287,14 @@ async fn delete(
     let (author, store) = (Author::new(permit, call), Arc::clone(api.authority.store()));
     finish(async move {
         let deleted = store.delete(identity.id).await;
-        if !deleted.map_err(|error| failed(&error))? {
-            return Err(Answer::not_found());
-        }
+        let deleted = deleted.map_err(|error| failed(&error))?;
+        let principal = &deleted.ok_or_else(Answer::not_found)?;
+        let subject = Subject {
+            id: identity.id,
+            principal,
+        };
         author
-            .record(audit::Kind::IdentityDeleted, &identity, None)
+            .record(audit::Kind::IdentityDeleted, subject, None)
             .await
     })
     .await?;
@@ -326,7 +331,7 @@ struct Shape<'a> {
 }
 
 fn shape(identity: &Identity, with_seed: bool) -> Result<String, Answer> {
-    let seed = identity.totp.as_ref().map(|totp| totp.seed().to_base32());
+    let seed = identity.seed().map(|seed| seed.to_base32());
     let shape = Shape {
         id: identity.id.0,
         name: identity.principal.name(),
@@ -337,7 +342,7 @@ fn shape(identity: &Identity, with_seed: bool) -> Result<String, Answer> {
 }
 
 fn show(identity: &Identity, with_seed: bool, status: StatusCode) -> Result<Answer, Answer> {
-    shape(identity, with_seed).map(|json| Answer::json(status, json))
+    shape(identity, with_seed).map(|json| Answer::json(status, json).with_seeds(with_seed))
 }
 
 fn refused(error: &ChangeError) -> Answer {

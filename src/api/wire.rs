@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use axum::response::Response;
-use http::header::{ALLOW, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, VARY};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use serde::Serialize;
@@ -26,6 +26,7 @@ pub(super) struct Answer {
     spacing: Spacing,
     retry_after: Option<u64>,
     next: Option<HeaderValue>,
+    holds_seeds: bool,
 }
 
 enum Content {
@@ -53,6 +54,7 @@ impl Answer {
             spacing: Spacing::Compact,
             retry_after: None,
             next: None,
+            holds_seeds: false,
         }
     }
 
@@ -64,6 +66,7 @@ impl Answer {
             spacing: Spacing::Compact,
             retry_after: None,
             next: None,
+            holds_seeds: false,
         }
     }
 
@@ -152,6 +155,12 @@ impl Answer {
         Self::json(StatusCode::BAD_REQUEST, body)
     }
 
+    /// Says whether seeds are in it. Then the connection ends with it, and its buffers with the connection.
+    pub(super) fn with_seeds(mut self, holds_seeds: bool) -> Self {
+        self.holds_seeds = holds_seeds;
+        self
+    }
+
     /// Says where the next part of a list is.
     pub(super) fn next(mut self, link: Option<HeaderValue>) -> Self {
         self.next = link;
@@ -182,6 +191,9 @@ impl Answer {
         }
         if let Some(next) = self.next {
             headers.insert(LINK, next);
+        }
+        if self.holds_seeds {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if has_body {
             headers.insert(CONTENT_TYPE, JSON);

@@ -6,11 +6,13 @@ use parking_lot::Mutex;
 
 use super::credential::{Credential, Presented};
 use super::decision::{Attempt, Decision, Denial, Permit, Refusal};
+use super::identity::{Identity, SeedSlot, Seeds, State};
 use super::policy::Policy;
+use super::principal::PrincipalRef;
 use super::realm::Realms;
 use super::seed::Seed;
-use super::store::{Counts, Identity, Notes, Recall, State, Store, StoreError};
-use super::throttle::{Scope, Subject, Throttle, ThrottleSettings, Throttled, Verdict};
+use super::store::{Counts, Notes, Recall, Store, StoreError};
+use super::throttle::{Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict};
 use super::time::UnixTime;
 use super::totp::{Algorithm, Parameters, Step, Totp};
 use super::usage::Use;
@@ -21,6 +23,9 @@ const SAVED: usize = 1000;
 /// How many steps beyond the window on each side are looked at before a token counts as a guess: it may be
 /// late, or of a clock that is off.
 const NEAR: u8 = 3;
+
+/// How often an identity is read that is changed each time before its seeds are looked at.
+const READINGS: u8 = 3;
 
 /// What the authority is told once.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub struct Authority {
     /// One for each algorithm, in the order of [`Algorithm::ALL`].
     decoys: [Totp; Algorithm::ALL.len()],
     pub(super) throttle: Throttle,
+    /// The seeds of nobody, which are looked up as those of an identity are.
+    nobody: SeedSlot,
     uses: Mutex<Vec<Use>>,
     /// The stamp of the newest counts that were read from the store.
     seen: AtomicI64,
@@ -61,6 +68,7 @@ impl Authority {
             store,
             settings,
             throttle,
+            nobody: Seeds::default().into(),
             uses: Mutex::default(),
             seen: AtomicI64::new(counts.stamp),
         }
@@ -133,31 +141,27 @@ impl Authority {
         now: UnixTime,
     ) -> Result<Permit, Denial> {
         let who = credential.principal();
-        let identity = match self.store.recall(who) {
-            Recall::Known(identity) => Some(identity),
-            Recall::Unknown => None,
-            Recall::Nothing => {
+        let recalled = match self.store.recall(who) {
+            Recall::Known(identity) => self.record(Some(identity)),
+            Recall::Unknown => self.record(None),
+            Recall::Nothing => None,
+        };
+        let record = match recalled {
+            Some(record) => record,
+            None => {
                 // Whoever has to wait reads nothing: what is remembered by now must not show.
                 if let Some(left) = self.throttle.source_left(who, attempt.source, now) {
-                    rest(self.checks(None, credential, now));
+                    rest(self.checks(&Record::default(), credential, now));
                     return Err(Denial::Throttled {
                         retry_after: left,
                         whom: Throttled::Source,
                     });
                 }
-                let read = self.store.identity(who).await;
-                read.map_err(Denial::Unavailable)?
+                self.find(who).await.map_err(Denial::Unavailable)?
             }
         };
-        let subject = Subject {
-            who,
-            is_known: identity.is_some(),
-            pardoned: identity
-                .as_ref()
-                .map_or(UnixTime::from_secs(0), |identity| identity.pardoned),
-            source: attempt.source,
-        };
-        let (checked, verdict) = self.settle(subject, identity.as_deref(), credential, now);
+        let subject = record.subject(who, attempt.source);
+        let (checked, verdict) = self.settle(subject, &record, credential, now);
         let delay = match verdict {
             Verdict::Delayed { left, whom } => {
                 return Err(Denial::Throttled {
@@ -170,7 +174,7 @@ impl Authority {
         };
         let refused = |refusal| Denial::Refused { refusal, delay };
         let matched = checked.map_err(refused)?;
-        let identity = identity.ok_or(refused(Refusal::Unknown))?;
+        let identity = record.identity.ok_or(refused(Refusal::Unknown))?;
         if self.is_once(who.realm()) {
             let window = self.settings.window;
             match self.store.spend(identity.id, matched.step, window).await {
@@ -186,6 +190,23 @@ impl Authority {
         Ok(Permit::proven(identity, matched.step))
     }
 
+    /// Asks the store for what there is of a principal.
+    pub(super) async fn find(&self, who: PrincipalRef<'_>) -> Result<Record, StoreError> {
+        for _ in 0..READINGS {
+            if let Some(record) = self.record(self.store.identity(who).await?) {
+                return Ok(record);
+            }
+        }
+        Err(StoreError::Timeout)
+    }
+
+    /// Takes the seeds of an identity along; none if they were forgotten, since it has been changed.
+    fn record(&self, identity: Option<Arc<Identity>>) -> Option<Record> {
+        let slot = identity.as_ref().map_or(&self.nobody, |it| &it.seeds);
+        let seeds = slot.load()?;
+        Some(Record { identity, seeds })
+    }
+
     /// Checks the token and says what becomes of the attempt.
     ///
     /// Every way to a refusal asks memory twice and computes every step of the window and near it twice, so
@@ -196,12 +217,12 @@ impl Authority {
     fn settle(
         &self,
         subject: Subject<'_>,
-        identity: Option<&Identity>,
+        record: &Record,
         credential: &Credential<'_>,
         now: UnixTime,
     ) -> (Result<Match, Refusal>, Verdict) {
-        let standing = standing(identity, now);
-        let mut checks = self.checks(identity, credential, now);
+        let standing = standing(record, now);
+        let mut checks = self.checks(record, credential, now);
         let found = if standing.is_ok() {
             checks.find_map(std::hint::black_box)
         } else {
@@ -211,12 +232,12 @@ impl Authority {
         let mut refusal = standing.err().unwrap_or(Refusal::WrongToken);
         if !matches!(verdict, Verdict::Pass { .. }) {
             rest(checks);
-            if identity.is_some() {
+            if record.identity.is_some() {
                 self.store.recall_unknown(subject.who);
             }
         }
         if let Verdict::Counted { delay, undo } = &mut verdict {
-            let near = self.near(identity, credential, now);
+            let near = self.near(record, credential, now);
             let near = near.filter(|_| standing.is_ok());
             self.throttle.take_back(subject, *undo, near.is_some(), now);
             if let Some(steps) = near {
@@ -228,15 +249,10 @@ impl Authority {
     }
 
     /// Returns how many steps outside the window a token is right, less than 0 for late, if it is near.
-    fn near(
-        &self,
-        identity: Option<&Identity>,
-        credential: &Credential<'_>,
-        now: UnixTime,
-    ) -> Option<i64> {
+    fn near(&self, record: &Record, credential: &Credential<'_>, now: UnixTime) -> Option<i64> {
         let window = self.settings.window;
         let distances = window.saturating_add(1)..=window.saturating_add(NEAR);
-        let checks = self.checks_within(distances, identity, credential, now);
+        let checks = self.checks_within(distances, record, credential, now);
         checks.fold(None, |found, it| it.map(Match::offset).or(found))
     }
 
@@ -244,30 +260,33 @@ impl Authority {
     /// in the place of a seed that is not there.
     fn checks<'a>(
         &'a self,
-        identity: Option<&'a Identity>,
+        record: &'a Record,
         credential: &Credential<'a>,
         now: UnixTime,
     ) -> impl Iterator<Item = Option<Match>> + use<'a> {
-        self.checks_within(0..=self.settings.window, identity, credential, now)
+        self.checks_within(0..=self.settings.window, record, credential, now)
     }
 
     /// The same of the steps that are so far from the present one.
     fn checks_within<'a>(
         &'a self,
         distances: RangeInclusive<u8>,
-        identity: Option<&'a Identity>,
+        record: &'a Record,
         credential: &Credential<'a>,
         now: UnixTime,
     ) -> impl Iterator<Item = Option<Match>> + use<'a> {
-        let parameters = identity.map_or(self.settings.parameters, |it| it.parameters);
+        let parameters = record
+            .identity
+            .as_ref()
+            .map_or(self.settings.parameters, |it| it.parameters);
         let [sha1, sha256, sha512] = &self.decoys;
         let decoy = match parameters.algorithm() {
             Algorithm::Sha1 => sha1,
             Algorithm::Sha256 => sha256,
             Algorithm::Sha512 => sha512,
         };
-        let present = identity.and_then(|it| it.totp.as_ref());
-        let previous = identity.and_then(|it| it.previous(now));
+        let present = record.seeds.present.as_ref();
+        let previous = record.seeds.previous(now);
         let token = credential.token();
         let seeds = [(present, false), (previous, true)];
         seeds.into_iter().flat_map(move |(seed, is_of_previous)| {
@@ -296,18 +315,39 @@ impl Authority {
     }
 }
 
+/// What there is of a principal, with the seeds as they were when it was looked at. By default it is nobody.
+#[derive(Default)]
+pub(super) struct Record {
+    identity: Option<Arc<Identity>>,
+    seeds: Arc<Seeds>,
+}
+
+impl Record {
+    /// Returns whose failures count at a source.
+    pub(super) fn subject<'a>(&self, who: PrincipalRef<'a>, source: Source<'a>) -> Subject<'a> {
+        let pardoned = self.identity.as_ref().map(|it| it.pardoned);
+        Subject {
+            who,
+            is_known: pardoned.is_some(),
+            pardoned: pardoned.unwrap_or(UnixTime::from_secs(0)),
+            source,
+        }
+    }
+}
+
 /// Says whether an identity may authenticate at all.
-pub(super) fn standing(identity: Option<&Identity>, now: UnixTime) -> Result<(), Refusal> {
-    let identity = identity.ok_or(Refusal::Unknown)?;
+pub(super) fn standing(record: &Record, now: UnixTime) -> Result<(), Refusal> {
+    let identity = record.identity.as_ref().ok_or(Refusal::Unknown)?;
     let terms = identity.terms();
-    if identity.totp.is_none() {
-        Err(Refusal::BrokenSeed)
-    } else if identity.state == State::Disabled {
+    // What may not authenticate has no seeds in memory.
+    if identity.state == State::Disabled {
         Err(Refusal::Disabled)
     } else if terms.not_before.is_some_and(|from| now < from) {
         Err(Refusal::NotYetValid)
     } else if terms.expires.is_some_and(|until| now >= until) {
         Err(Refusal::Expired)
+    } else if record.seeds.present.is_none() {
+        Err(Refusal::BrokenSeed)
     } else {
         Ok(())
     }

@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::{Flaw, Presented};
+use super::identity::Identity;
 use super::principal::PrincipalRef;
-use super::store::{Identity, StoreError};
+use super::store::StoreError;
 use super::throttle::{Delay, Source, Throttled};
 use super::totp::Step;
 

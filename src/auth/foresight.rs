@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::authority::{Authority, standing};
 use super::decision::{Denial, Refusal};
+use super::identity::Identity;
 use super::principal::PrincipalRef;
-use super::store::{Identity, StoreError};
+use super::store::StoreError;
 use super::throttle::{Failures, Source, Subject, Throttled};
 use super::time::UnixTime;
 
@@ -66,17 +67,10 @@ impl Authority {
         source: Source<'_>,
         now: UnixTime,
     ) -> Result<Foresight, StoreError> {
-        let identity = self.store().identity(who).await?;
-        let subject = Subject {
-            who,
-            is_known: identity.is_some(),
-            pardoned: identity
-                .as_ref()
-                .map_or(UnixTime::from_secs(0), |identity| identity.pardoned),
-            source,
-        };
+        let record = self.find(who).await?;
+        let subject = record.subject(who, source);
         Ok(Foresight {
-            refusal: standing(identity.as_deref(), now).err(),
+            refusal: standing(&record, now).err(),
             retry_after: self.throttle.waits(subject, now),
             is_once: self.is_once(who.realm()),
         })

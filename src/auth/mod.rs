@@ -10,6 +10,7 @@ mod authority;
 mod credential;
 mod decision;
 mod foresight;
+mod identity;
 mod policy;
 mod principal;
 mod realm;
@@ -25,6 +26,7 @@ pub use authority::{Authority, Settings};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
 pub use decision::{Attempt, Decision, Denial, Permit, Refusal};
 pub use foresight::Foresight;
+pub use identity::{Identity, IdentityId, Previous, SeedSlot, Seeds, State, Terms};
 pub use policy::{Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;
@@ -33,8 +35,8 @@ pub use realm::{Capability, Realms};
 pub use replay::Spent;
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
-    Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
-    Previous, Recall, Selection, State, Store, StoreError, Terms,
+    Change, ChangeError, Changed, Counts, ImportedIdentity, NewIdentity, Notes, Recall, Selection,
+    Store, StoreError,
 };
 pub use throttle::{
     Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,

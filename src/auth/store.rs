@@ -1,107 +1,15 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
+use super::identity::{Identity, IdentityId, State, Terms};
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
 use super::throttle::ThrottleRecord;
 use super::time::UnixTime;
-use super::totp::{Parameters, Step, Totp};
-use super::usage::{Usage, Use};
-
-/// The number the store gives an identity; the old API's `id`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct IdentityId(pub i64);
-
-/// Whether an identity may authenticate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
-    /// It may.
-    #[default]
-    Enabled,
-    /// It may not, until enabled again.
-    Disabled,
-}
-
-/// The stored record of a principal.
-#[derive(Debug)]
-pub struct Identity {
-    /// Its number.
-    pub id: IdentityId,
-    /// Who it is.
-    pub principal: Principal,
-    /// Its seed, ready to check tokens; none if it cannot be opened, and then every token is refused.
-    pub totp: Option<Totp>,
-    /// How it makes tokens.
-    pub parameters: Parameters,
-    /// Whether it may authenticate.
-    pub state: State,
-    /// From when to when it may, and what people wrote about it; most have none.
-    pub terms: Option<Box<Terms>>,
-    /// The seed before the present one, while it counts.
-    pub previous: Option<Box<Previous>>,
-    /// Failures before this no longer count against it.
-    pub pardoned: UnixTime,
-    /// How it has been used.
-    pub usage: Usage,
-    /// What figures know its realm by, looked up once.
-    pub realm_number: OnceLock<u8>,
-    /// When it was registered.
-    pub created: UnixTime,
-    /// When it was last changed.
-    pub updated: UnixTime,
-}
-
-/// The seed that an identity had before the present one.
-#[derive(Debug)]
-pub struct Previous {
-    /// Ready to check tokens.
-    pub totp: Totp,
-    /// When it ceases to count.
-    pub until: UnixTime,
-}
-
-impl Identity {
-    /// Returns when it may authenticate, besides its state.
-    pub fn terms(&self) -> &Terms {
-        self.terms.as_deref().unwrap_or(&Terms::NONE)
-    }
-
-    /// Returns the seed before the present one, if it still counts.
-    pub fn previous(&self, now: UnixTime) -> Option<&Totp> {
-        let previous = self.previous.as_ref()?;
-        (now < previous.until).then_some(&previous.totp)
-    }
-}
-
-/// When an identity may authenticate, besides its state.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
-    /// Not before this.
-    pub not_before: Option<UnixTime>,
-    /// Not from this on.
-    pub expires: Option<UnixTime>,
-    /// What people wrote about it, at most [`Terms::COMMENT_CHARS`] characters.
-    pub comment: Option<Box<str>>,
-}
-
-impl Terms {
-    /// The most characters of a comment.
-    pub const COMMENT_CHARS: usize = 256;
-
-    /// Always, and nothing was written.
-    pub const NONE: Self = Self {
-        not_before: None,
-        expires: None,
-        comment: None,
-    };
-
-    /// Returns them as an identity holds them: in no room if there are none.
-    pub fn boxed(self) -> Option<Box<Self>> {
-        (self != Self::NONE).then(|| Box::new(self))
-    }
-}
+use super::totp::{Parameters, Step};
+use super::usage::Use;
 
 /// An identity to register.
 #[derive(Debug)]
@@ -154,6 +62,15 @@ pub struct Change {
     pub is_pardoned: bool,
 }
 
+/// What came of a change.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// Who the identity was right before.
+    pub was: Principal,
+    /// What it is now.
+    pub identity: Arc<Identity>,
+}
+
 /// Which identities are meant; what is none does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -187,7 +104,8 @@ pub trait Store: Send + Sync {
     /// so that the time of a refusal does not tell them apart.
     fn recall_unknown(&self, who: PrincipalRef<'_>);
 
-    /// Returns the identity of a principal, or none.
+    /// Returns the identity of a principal, or none. Its seeds may be forgotten meanwhile, if it is changed
+    /// at the same moment.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot say: then nobody may pass.
@@ -226,7 +144,7 @@ pub trait Store: Send + Sync {
         now: UnixTime,
     ) -> Result<(), ChangeError>;
 
-    /// Changes an identity and returns it, or none if there is no such number.
+    /// Changes an identity, or returns none if there is no such number.
     ///
     /// # Errors
     /// [`ChangeError`]: the new principal is taken, or the store failed.
@@ -235,13 +153,13 @@ pub trait Store: Send + Sync {
         id: IdentityId,
         change: Change,
         now: UnixTime,
-    ) -> Result<Option<Arc<Identity>>, ChangeError>;
+    ) -> Result<Option<Changed>, ChangeError>;
 
-    /// Removes an identity; says whether there was one.
+    /// Removes an identity and returns who it was, or none if there is no such number.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn delete(&self, id: IdentityId) -> Result<bool, StoreError>;
+    async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError>;
 
     /// Spends the step of an identity's token, where one-time use is asked for; says whether it was to be
     /// had. `window` is how many steps are accepted on each side. Durable before it says yes, and of two at

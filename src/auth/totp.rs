@@ -92,6 +92,11 @@ impl Parameters {
         self.period
     }
 
+    /// Returns the step that `now` lies in.
+    pub fn step(self, now: UnixTime) -> Step {
+        Step(now.as_secs() / u64::from(self.period))
+    }
+
     /// Returns the same with another hash.
     pub(super) const fn with_algorithm(self, algorithm: Algorithm) -> Self {
         Self { algorithm, ..self }
@@ -165,7 +170,7 @@ impl Totp {
 
     /// Returns the step that `now` lies in.
     pub fn step(&self, now: UnixTime) -> Step {
-        Step(now.as_secs() / u64::from(self.parameters.period))
+        self.parameters.step(now)
     }
 
     /// Makes the token of the step that `now` lies in.

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::store::IdentityId;
+use super::identity::IdentityId;
 use super::time::UnixTime;
 
 /// How often a use is noted, in seconds: most requests write nothing.
@@ -52,6 +52,16 @@ impl Usage {
     /// Returns how many steps the last token was after the step that it came in; negative if before.
     pub fn drift(&self) -> i64 {
         self.drift.load(Ordering::Relaxed)
+    }
+
+    /// Returns the same for a copy of the record.
+    pub(super) fn copy(&self) -> Self {
+        let of = |time: &AtomicU64| AtomicU64::new(time.load(Ordering::Relaxed));
+        Self {
+            used: of(&self.used),
+            previous_used: of(&self.previous_used),
+            drift: AtomicI64::new(self.drift()),
+        }
     }
 
     /// Notes a use; says whether it is to be saved.

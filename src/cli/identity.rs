@@ -172,12 +172,13 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Command::Enable(who) => set_state(local, &who, State::Enabled, output).await,
         Command::Delete(who) => {
             let identity = local.find(&who.name, &who.realm).await?;
-            if !local.store.delete(identity.id).await? {
-                return Err(not_found(&who));
-            }
-            local.record(Kind::IdentityDeleted, &identity).await?;
+            let deleted = local.store.delete(identity.id).await?;
+            let deleted = deleted.ok_or_else(|| not_found(&who))?;
+            local
+                .record(Kind::IdentityDeleted, identity.id, &deleted)
+                .await?;
             output.print(&serde_json::json!({ "deleted": identity.id.0 }), || {
-                format!("deleted {:?}", identity.principal)
+                format!("deleted {deleted:?}")
             });
             Ok(())
         }
@@ -193,7 +194,9 @@ async fn create(
     let seed = new.seed.clone();
     let created = local.store.create(new, now()).await;
     let identity = created.map_err(|error| CliError::of_change(error, &who.name, &who.realm))?;
-    local.record(Kind::IdentityCreated, &identity).await?;
+    local
+        .record(Kind::IdentityCreated, identity.id, &identity.principal)
+        .await?;
     print(&identity, Some(&seed), output);
     Ok(())
 }
@@ -250,8 +253,10 @@ async fn update(
         .await
         .map_err(|error| CliError::of_change(error, &who.name, &who.realm))?
         .ok_or_else(|| not_found(who))?;
-    local.record(kind, &changed).await?;
-    Ok(changed)
+    local
+        .record(kind, identity.id, &changed.identity.principal)
+        .await?;
+    Ok(changed.identity)
 }
 
 fn not_found(who: &Who) -> CliError {

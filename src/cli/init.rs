@@ -37,7 +37,9 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
         };
         let created = local.store.create(new, now()).await;
         let identity = created.map_err(|error| CliError::of_change(error, &args.name, realm))?;
-        local.record(Kind::IdentityCreated, &identity).await?;
+        local
+            .record(Kind::IdentityCreated, identity.id, &identity.principal)
+            .await?;
         let made = Made {
             name: &args.name,
             realm,

@@ -42,10 +42,15 @@ impl LocalStore {
     }
 
     /// Writes down what this user has done to an identity.
-    pub(super) async fn record(&self, kind: Kind, identity: &Identity) -> Result<(), CliError> {
+    pub(super) async fn record(
+        &self,
+        kind: Kind,
+        id: IdentityId,
+        principal: &Principal,
+    ) -> Result<(), CliError> {
         self.record_all(&[Event {
-            subject: Some(identity.principal.as_ref()),
-            id: Some(identity.id),
+            subject: Some(principal.as_ref()),
+            id: Some(id),
             actor: Some(Actor::user()),
             ..Event::new(kind)
         }])

@@ -79,7 +79,11 @@ impl Local {
             Err(never) => match never {},
         };
         *note = slot.take();
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
+        // That of HTTP/2 stays: it has streams of others.
+        if parts.headers.remove(CONNECTION).is_some() {
+            session.set_keepalive(None);
+        }
         let mut header =
             ResponseHeader::build_no_case(parts.status, Some(parts.headers.len() + 1))?;
         for (name, value) in &parts.headers {

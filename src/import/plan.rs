@@ -293,7 +293,7 @@ fn leave_duplicates_out(rows: &mut [Planned]) -> Vec<usize> {
 }
 
 fn compare(here: &Identity, seed: &Seed) -> Outcome {
-    let same = here.totp.as_ref().is_some_and(|totp| totp.seed() == *seed);
+    let same = here.seed().is_some_and(|here| here == *seed);
     if same {
         Outcome::Unchanged
     } else {

@@ -9,7 +9,9 @@
 //! goes on counting for at most `stale_if_error`, counted from the first failure.
 
 mod entry;
+mod memory;
 mod options;
+mod seeds;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,14 +28,16 @@ use tokio::task::AbortHandle;
 use super::changes::{Changes, Seq, Tail};
 use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, counting};
 use super::outage::Outage;
-use super::sqlite::{Loaded, Sqlite};
+use super::sqlite::Sqlite;
 use crate::auth::{
-    Change, ChangeError, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity, Notes,
-    Principal, PrincipalRef, Recall, Selection, Step, Store, StoreError, UnixTime,
+    Change, ChangeError, Changed, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity,
+    Notes, Principal, PrincipalRef, Recall, Selection, Step, Store, StoreError, UnixTime,
 };
 
 use entry::{ByPrincipal, Entry};
+use memory::now;
 pub use options::CacheOptions;
+use seeds::{Deadlines, forgetting};
 
 /// How often the change log is looked at.
 const TAIL_EVERY: Duration = Duration::from_millis(200);
@@ -54,13 +58,13 @@ impl Cached {
     ) -> Result<Arc<Self>, StoreError> {
         let tail = database.tail().await?;
         let seen = database.last_seq().await?;
-        let evicted = Evicted::default();
+        let (evicted, deadlines) = (Evicted::default(), Arc::default());
         let inner = Arc::new(Inner {
             database,
             options,
             known: Cache::builder()
                 .max_capacity(options.capacity)
-                .eviction_listener(counting(&evicted.known))
+                .eviction_listener(forgetting(&evicted.known, &deadlines))
                 .build(),
             unknown: Cache::builder()
                 .max_capacity(options.unknown_capacity)
@@ -68,6 +72,7 @@ impl Cached {
                 .build(),
             counts: CacheCounts::default(),
             evicted,
+            deadlines,
             flights: Mutex::default(),
             seen: AtomicI64::new(seen.0),
             started: Instant::now(),
@@ -177,21 +182,21 @@ impl Store for Cached {
         id: IdentityId,
         change: Change,
         now: UnixTime,
-    ) -> Result<Option<Arc<Identity>>, ChangeError> {
-        let Some((old, new)) = self.inner.database.update(id, change, now).await? else {
-            return Ok(None);
-        };
-        self.inner.forget(&old.principal);
-        self.inner.forget(&new.principal);
-        Ok(Some(new))
+    ) -> Result<Option<Changed>, ChangeError> {
+        let changed = self.inner.database.update(id, change, now).await?;
+        if let Some(Changed { was, identity }) = &changed {
+            self.inner.forget(was);
+            self.inner.forget(&identity.principal);
+        }
+        Ok(changed)
     }
 
-    async fn delete(&self, id: IdentityId) -> Result<bool, StoreError> {
+    async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError> {
         let deleted = self.inner.database.delete(id).await?;
         if let Some(principal) = &deleted {
             self.inner.forget(principal);
         }
-        Ok(deleted.is_some())
+        Ok(deleted)
     }
 
     async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
@@ -220,6 +225,7 @@ struct Inner {
     unknown: Cache<Principal, Entry<()>>,
     counts: CacheCounts,
     evicted: Evicted,
+    deadlines: Arc<Deadlines>,
     /// The readings under way; as many as there are requests that wait for one.
     flights: Mutex<HashMap<Principal, Shared<BoxFuture<'static, Reading>>>>,
     /// The position of the change log up to which the caches are true.
@@ -275,74 +281,10 @@ impl Inner {
                 self.reading_fails_since.begin(self.started);
                 tracing::error!(%error, "reading an identity failed");
                 match self.known.get(&who.as_ref()) {
-                    Some(entry) if !self.is_outage_too_long() => {
-                        self.postpone(&entry);
-                        Ok(Some(entry.what))
-                    }
+                    Some(entry) if !self.is_outage_too_long() => Ok(Some(self.postpone(&entry))),
                     _ => Err(error),
                 }
             }
-        }
-    }
-
-    /// Lets what is remembered count for a moment more before the database is asked again.
-    fn postpone(&self, entry: &Entry<Identity>) {
-        let left = u64::try_from(ASK_AGAIN.as_nanos()).unwrap_or(0);
-        let ttl = u64::try_from(self.options.ttl.as_nanos()).unwrap_or(u64::MAX);
-        let read = (self.moment() + left).saturating_sub(ttl);
-        let entry = Entry {
-            read,
-            ..entry.clone()
-        };
-        self.known
-            .insert(ByPrincipal(Arc::clone(&entry.what)), entry);
-    }
-
-    fn remember(&self, who: &Principal, loaded: &Loaded) {
-        let (read, as_of) = (self.moment(), loaded.as_of);
-        match &loaded.identity {
-            Some(identity) => {
-                self.unknown.invalidate(who);
-                // The key of an entry that is there already would stay, and an old seed with it.
-                self.known.invalidate(&who.as_ref());
-                let what = Arc::clone(identity);
-                self.known
-                    .insert(ByPrincipal(Arc::clone(&what)), Entry { what, read, as_of });
-            }
-            None => {
-                self.known.invalidate(&who.as_ref());
-                let what = Arc::new(());
-                self.unknown
-                    .insert(who.clone(), Entry { what, read, as_of });
-            }
-        }
-        // `seen` moves on before the caches are cleaned. If the log has overtaken the reading, either
-        // that cleaning comes after the lines above, or this one sees it.
-        if loaded.as_of.0 < self.seen.load(Ordering::SeqCst) {
-            self.forget(who);
-        }
-    }
-
-    fn forget(&self, who: &Principal) {
-        self.known.invalidate(&who.as_ref());
-        self.unknown.invalidate(who);
-    }
-
-    /// Forgets what was read before a change; what reflects it already is as good as new.
-    fn forget_before(&self, who: &Principal, changed: Seq) {
-        if self
-            .known
-            .get(&who.as_ref())
-            .is_some_and(|entry| entry.as_of < changed)
-        {
-            self.known.invalidate(&who.as_ref());
-        }
-        if self
-            .unknown
-            .get(who)
-            .is_some_and(|entry| entry.as_of < changed)
-        {
-            self.unknown.invalidate(who);
         }
     }
 
@@ -351,6 +293,9 @@ impl Inner {
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
+            for identity in this.deadlines.due(now()) {
+                this.forget(&identity.principal);
+            }
             let seen = Seq(this.seen.load(Ordering::SeqCst));
             match tail.news(seen).await {
                 Ok(news) => {
@@ -378,6 +323,8 @@ impl Inner {
             }
             Changes::Unknown(seq) => {
                 self.seen.store(seq.0, Ordering::SeqCst);
+                // It takes the entries out later, one by one.
+                self.known.iter().for_each(|(_, it)| it.what.forget_seeds());
                 self.known.invalidate_all();
                 self.unknown.invalidate_all();
             }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ring::Ring;
 use crate::auth::{
-    Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, State, Terms, Totp,
+    Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, Seeds, State, Terms, Totp,
     UnixTime, Usage,
 };
 
@@ -68,8 +68,11 @@ pub(super) fn identity(row: &Row<'_>, ring: &Ring) -> rusqlite::Result<Identity>
     let until = time(11)?.unwrap_or(never);
     Ok(Identity {
         id: IdentityId(row.get(0)?),
-        totp: present,
-        previous: previous.map(|totp| Box::new(Previous { totp, until })),
+        seeds: Seeds {
+            present,
+            previous: previous.map(|totp| Previous { totp, until }),
+        }
+        .into(),
         terms: Terms {
             not_before: time(12)?,
             expires: time(13)?,

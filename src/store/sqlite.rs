@@ -17,8 +17,8 @@ use super::rows::{
 };
 use super::seal::SealingKey;
 use crate::auth::{
-    Change, ChangeError, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal, Seed,
-    Selection, State, StoreError, UnixTime,
+    Change, ChangeError, Changed, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal,
+    Seed, Selection, State, StoreError, UnixTime,
 };
 
 /// The longest that an import may take: a million rows are a minute's work.
@@ -170,13 +170,13 @@ impl Sqlite {
         .await
     }
 
-    /// Changes a row; returns what it was and what it is.
+    /// Changes a row.
     pub(super) async fn update(
         &self,
         id: IdentityId,
         change: Change,
         now: UnixTime,
-    ) -> Result<Option<(Arc<Identity>, Arc<Identity>)>, ChangeError> {
+    ) -> Result<Option<Changed>, ChangeError> {
         let ring = Arc::clone(&self.ring);
         self.write(move |transaction| {
             let Some(old) = find_by_id(transaction, &ring, id)? else {
@@ -187,13 +187,15 @@ impl Sqlite {
                 change.realm.as_deref().unwrap_or(old.principal.realm()),
             )?;
             // The seal names the principal: another name needs another seal.
-            let seed = match (&change.seed, &old.totp) {
+            // A row that was just read has its seeds.
+            let of_old = old.seeds().unwrap_or_default();
+            let seed = match (&change.seed, &of_old.present) {
                 (Some(seed), _) => Some(seed.clone()),
                 (None, Some(totp)) if *principal != old.principal => Some(totp.seed()),
                 _ => None,
             };
             // The one before it ends at once with another one, unless that says otherwise.
-            let (previous, until) = match (&change.seed, change.grace, &old.totp, &old.previous) {
+            let (previous, until) = match (&change.seed, change.grace, &of_old.present, &of_old.previous) {
                 (Some(_), Some(until), Some(totp), _) => (Some(totp.seed()), Some(until)),
                 (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
                 _ => (None, None),
@@ -227,7 +229,10 @@ impl Sqlite {
                 ))?;
             let new = find_by_id(transaction, &ring, id)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            Ok(Some((Arc::new(old), Arc::new(new))))
+            Ok(Some(Changed {
+                was: old.principal,
+                identity: Arc::new(new),
+            }))
         })
         .await
     }

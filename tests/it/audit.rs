@@ -129,6 +129,45 @@ fn what_is_done_to_identities_is_written_with_who_did_it() {
 }
 
 #[test]
+fn changes_at_the_same_time_name_who_it_was_by_then() {
+    let scene = Scene::start("");
+    let admin = scene.gate.register("root", "ungleich-admin");
+    for round in 0..10 {
+        let first = format!("first-{round}");
+        let body = format!(r#"{{"name":"{first}","realm":"payments"}}"#);
+        assert_eq!(scene.rest(&admin, "POST", "/ungleichotp/", &body), 201);
+        let id = scene.of("identity_created").pop().unwrap()["id"].clone();
+        let path = format!("/ungleichotp/{id}/");
+        thread::scope(|scope| {
+            for n in 0..4 {
+                let (scene, admin, path) = (&scene, &admin, &path);
+                scope.spawn(move || {
+                    let body = format!(r#"{{"name":"other-{round}-{n}"}}"#);
+                    let status = scene.rest(admin, "PATCH", path, &body);
+                    assert!([200, 404].contains(&status), "{status}");
+                });
+            }
+            scope.spawn(|| assert_eq!(scene.rest(&admin, "DELETE", &path, ""), 204));
+        });
+        let of_it = |event: &str| -> Vec<Value> {
+            let all = scene.of(event).into_iter();
+            all.filter(|it| it["id"] == id).collect()
+        };
+        // From the first name the renames lead to the one that was deleted.
+        let mut renames = of_it("identity_renamed");
+        let mut name = Value::from(first);
+        while let Some(at) = renames.iter().position(|it| it["was"]["name"] == name) {
+            name = renames.swap_remove(at)["subject"]["name"].clone();
+        }
+        assert_eq!(renames, [Value::Null; 0], "after {name}");
+        let deleted = of_it("identity_deleted");
+        assert_eq!(deleted.len(), 1);
+        assert_eq!(deleted[0]["subject"]["name"], name);
+    }
+    scene.assert_fine();
+}
+
+#[test]
 fn each_denial_has_its_cause_and_no_token_is_in_the_log() {
     let scene = Scene::start("");
     let caller = scene.gate.register("billing", "payments");

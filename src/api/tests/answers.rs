@@ -7,8 +7,8 @@ use super::*;
 use crate::api::caller;
 use crate::api::format::Format;
 use crate::auth::{
-    Change, ChangeError, Denial, Identity, IdentityId, ImportedIdentity, PrincipalRef, Recall,
-    StoreError,
+    Change, ChangeError, Changed, Denial, Identity, IdentityId, ImportedIdentity, Principal,
+    PrincipalRef, Recall, StoreError,
 };
 use crate::auth::{Notes, Step, Throttled};
 
@@ -214,11 +214,11 @@ impl Store for Silent {
         _: IdentityId,
         _: Change,
         _: UnixTime,
-    ) -> Result<Option<Arc<Identity>>, ChangeError> {
+    ) -> Result<Option<Changed>, ChangeError> {
         Err(StoreError::Timeout.into())
     }
 
-    async fn delete(&self, _: IdentityId) -> Result<bool, StoreError> {
+    async fn delete(&self, _: IdentityId) -> Result<Option<Principal>, StoreError> {
         Err(StoreError::Timeout)
     }
 

@@ -76,7 +76,14 @@ fn identities() -> Vec<Arc<Identity>> {
             identities.push(Arc::new(Identity {
                 id: IdentityId(i64::from(own)),
                 principal: Principal::new(name, realm, 128).unwrap(),
-                totp: Some(Totp::new(&seed(own), Parameters::default())),
+                seeds: Seeds {
+                    present: Some(Totp::new(&seed(own), Parameters::default())),
+                    previous: (name == "alice").then(|| crate::auth::Previous {
+                        totp: Totp::new(&seed(own + 6), Parameters::default()),
+                        until: UnixTime::from_secs(START + 1_000),
+                    }),
+                }
+                .into(),
                 parameters: Parameters::default(),
                 state: if name == "gone" {
                     State::Disabled
@@ -88,12 +95,6 @@ fn identities() -> Vec<Arc<Identity>> {
                     ..Terms::default()
                 }
                 .boxed(),
-                previous: (name == "alice").then(|| {
-                    Box::new(crate::auth::Previous {
-                        totp: Totp::new(&seed(own + 6), Parameters::default()),
-                        until: UnixTime::from_secs(START + 1_000),
-                    })
-                }),
                 pardoned: UnixTime::from_secs(0),
                 usage: Usage::default(),
                 realm_number: std::sync::OnceLock::new(),
@@ -146,15 +147,13 @@ fn text(presents: &Presents, now: UnixTime) -> String {
 fn right_for(identity: &Identity, token: &str, now: UnixTime) -> HashSet<u64> {
     let current = now.as_secs() / 30;
     let window = u64::from(WINDOW);
-    let previous = identity.previous.as_ref();
-    let previous = previous.filter(|it| now < it.until).map(|it| &it.totp);
-    let seeds = identity.totp.iter().chain(previous);
-    seeds
-        .flat_map(|totp| {
-            (current - window..=current + window)
-                .filter(move |step| totp.token(UnixTime::from_secs(step * 30)) == token)
-        })
-        .collect()
+    let seeds = identity.seeds().unwrap();
+    let both = seeds.present.iter().chain(seeds.previous(now));
+    both.flat_map(|totp| {
+        (current - window..=current + window)
+            .filter(move |step| totp.token(UnixTime::from_secs(step * 30)) == token)
+    })
+    .collect()
 }
 
 proptest! {

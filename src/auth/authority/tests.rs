@@ -5,8 +5,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::auth::{
-    Capability, Change, ChangeError, Flaw, IdentityId, NewIdentity, Principal, Rule, Source, Spent,
-    Terms, Usage,
+    Capability, Change, ChangeError, Changed, Flaw, IdentityId, NewIdentity, Principal, Rule,
+    Source, Spent, Terms, Usage,
 };
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
@@ -39,16 +39,13 @@ impl Memory {
 
 #[async_trait]
 impl Store for Memory {
-    fn recall(&self, _: crate::auth::PrincipalRef<'_>) -> Recall {
+    fn recall(&self, _: PrincipalRef<'_>) -> Recall {
         Recall::Nothing
     }
 
-    fn recall_unknown(&self, _: crate::auth::PrincipalRef<'_>) {}
+    fn recall_unknown(&self, _: PrincipalRef<'_>) {}
 
-    async fn identity(
-        &self,
-        who: crate::auth::PrincipalRef<'_>,
-    ) -> Result<Option<Arc<Identity>>, StoreError> {
+    async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
         self.readings.fetch_add(1, Ordering::Relaxed);
         if self.is_failing {
             return Err(StoreError::Timeout);
@@ -87,11 +84,11 @@ impl Store for Memory {
         _: IdentityId,
         _: Change,
         _: UnixTime,
-    ) -> Result<Option<Arc<Identity>>, ChangeError> {
+    ) -> Result<Option<Changed>, ChangeError> {
         unreachable!()
     }
 
-    async fn delete(&self, _: IdentityId) -> Result<bool, StoreError> {
+    async fn delete(&self, _: IdentityId) -> Result<Option<Principal>, StoreError> {
         unreachable!()
     }
 
@@ -126,11 +123,14 @@ fn alice(totp: Option<Totp>, state: State) -> Memory {
     Memory::of(vec![Arc::new(Identity {
         id: IdentityId(1),
         principal: Principal::new("alice", "ops", 128).unwrap(),
-        totp,
+        seeds: Seeds {
+            present: totp,
+            previous: None,
+        }
+        .into(),
         parameters: Parameters::default(),
         state,
         terms: None,
-        previous: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),
         realm_number: std::sync::OnceLock::new(),

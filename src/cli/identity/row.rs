@@ -122,7 +122,7 @@ impl<'a> Row<'a> {
             algorithm: identity.parameters.algorithm().as_str(),
             digits: identity.parameters.digits(),
             period: identity.parameters.period(),
-            seed_strength: match identity.totp.as_ref().map(|totp| totp.seed().strength()) {
+            seed_strength: match identity.seed().map(|seed| seed.strength()) {
                 Some(Strength::Good) => "good",
                 Some(Strength::Weak) => "weak",
                 None => "broken",
@@ -134,7 +134,7 @@ impl<'a> Row<'a> {
             comment: identity.terms().comment.as_deref(),
             last_used: identity.usage.used().map(UnixTime::as_secs),
             drift: identity.usage.drift(),
-            previous_until: identity.previous.as_ref().map(|it| it.until.as_secs()),
+            previous_until: identity.previous_until().map(UnixTime::as_secs),
             previous_last_used: identity.usage.previous_used().map(UnixTime::as_secs),
             throttle: None,
             seed: None,

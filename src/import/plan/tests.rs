@@ -1,7 +1,7 @@
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::auth::{NAME_CHARS, PrincipalError, SeedError, Totp, Usage};
+use crate::auth::{NAME_CHARS, PrincipalError, SeedError, Seeds, Totp, Usage};
 
 const SEED: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 const OTHER: &str = "PZKBPTHDGSLZBKIZPZKBPTHDGSLZBKIZ";
@@ -23,11 +23,14 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
     Identity {
         id: IdentityId(id),
         principal: Principal::new(name, "r", NAME_CHARS).unwrap(),
-        totp: Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
+        seeds: Seeds {
+            present: Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
+            previous: None,
+        }
+        .into(),
         parameters,
         state: State::Enabled,
         terms: None,
-        previous: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),
         realm_number: std::sync::OnceLock::new(),
@@ -104,7 +107,7 @@ fn another_seed_here_wins() {
 #[test]
 fn seed_here_that_does_not_open_is_not_replaced() {
     let mut broken = here(5, "n", SEED);
-    broken.totp = None;
+    broken.seeds = Seeds::default().into();
     assert_eq!(
         outcomes(&[row(1, "n")], &[broken]),
         [left_out(Reason::OtherSeed { here: 5 })]

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::auth::{Parameters, Seed, State, Terms};
+use crate::store::sqlite::Loaded;
 use crate::store::{KeySource, Options, open};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
@@ -59,7 +60,7 @@ async fn what_is_written_is_read_back_and_then_remembered() {
     assert!(matches!(store.recall(who), Recall::Nothing));
     let read = store.identity(who).await.unwrap().unwrap();
     assert_eq!(read.id, created.id);
-    assert_eq!(read.totp.as_ref().unwrap().seed(), seed);
+    assert_eq!(read.seed(), Some(seed));
     assert_eq!((read.created, read.updated), (NOW, NOW));
     assert!(matches!(store.recall(who), Recall::Known(_)));
 }
@@ -97,7 +98,7 @@ async fn renamed_identity_keeps_its_seed_and_its_old_name_is_forgotten() {
         ..Change::default()
     };
     let changed = store.update(id, change, NOW).await.unwrap().unwrap();
-    assert_eq!(changed.totp.as_ref().unwrap().seed(), seed);
+    assert_eq!(changed.identity.seed(), Some(seed));
     assert!(matches!(store.recall(a.as_ref()), Recall::Nothing));
     assert!(store.identity(a.as_ref()).await.unwrap().is_none());
     assert!(store.identity(b.as_ref()).await.unwrap().is_some());
@@ -197,6 +198,158 @@ async fn flood_of_unknown_names_is_bounded_and_evicts_nobody() {
     store.inner.unknown.run_pending_tasks();
     assert!(store.inner.unknown.entry_count() <= 10);
     assert!(matches!(store.recall(known), Recall::Known(_)));
+}
+
+fn disabling() -> Change {
+    Change {
+        state: Some(State::Disabled),
+        ..Change::default()
+    }
+}
+
+/// Reads an identity into memory and returns it as a connection would hold it for hours.
+async fn held(store: &Cached, name: &str) -> Arc<Identity> {
+    let who = principal(name);
+    assert!(store.identity(who.as_ref()).await.unwrap().is_some());
+    match store.recall(who.as_ref()) {
+        Recall::Known(identity) => identity,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn seeds_leave_memory_with_each_change_whoever_holds_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = open(options(dir.path())).await.unwrap();
+    let there = open(options(dir.path())).await.unwrap();
+    let rotation = || Change {
+        seed: Some(Seed::generate().unwrap()),
+        ..Change::default()
+    };
+    for (number, by) in [&here, &there].into_iter().enumerate() {
+        let name = format!("svc{number}");
+        let id = here.create(new(&name), NOW).await.unwrap().id;
+        for change in [rotation(), disabling()] {
+            let identity = held(&here, &name).await;
+            assert!(identity.seed().is_some());
+            by.update(id, change, NOW).await.unwrap();
+            until("the change", async || identity.seeds().is_none()).await;
+        }
+        by.update(
+            id,
+            Change {
+                state: Some(State::Enabled),
+                ..Change::default()
+            },
+            NOW,
+        )
+        .await
+        .unwrap();
+        until("enabling", async || {
+            here.identity(principal(&name).as_ref())
+                .await
+                .unwrap()
+                .unwrap()
+                .state
+                == State::Enabled
+        })
+        .await;
+        let identity = held(&here, &name).await;
+        assert!(identity.seed().is_some());
+        by.delete(id).await.unwrap();
+        until("the deletion", async || identity.seeds().is_none()).await;
+    }
+}
+
+#[tokio::test]
+async fn seeds_leave_memory_when_everything_is_forgotten_and_when_there_is_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.cache.capacity = 2;
+    let store = open(options).await.unwrap();
+    for name in ["a", "b", "c", "d", "e"] {
+        store.create(new(name), NOW).await.unwrap();
+    }
+    let mut all = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        all.push(held(&store, name).await);
+    }
+    let with_seeds = || all.iter().filter(|it| it.seeds().is_some()).count();
+    store.inner.known.run_pending_tasks();
+    assert_eq!(with_seeds(), 2);
+    store.inner.apply(Changes::Unknown(Seq(7)));
+    assert_eq!(with_seeds(), 0);
+}
+
+#[tokio::test]
+async fn disabled_and_expired_identities_are_remembered_without_seeds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let id = store.create(new("off"), NOW).await.unwrap().id;
+    store.update(id, disabling(), NOW).await.unwrap();
+    let mut late = new("late");
+    late.terms.expires = Some(NOW);
+    store.create(late, NOW).await.unwrap();
+    for name in ["off", "late"] {
+        assert!(held(&store, name).await.seeds().unwrap().present.is_none());
+        // Whoever changes it still gets it.
+        let read = store.identity(principal(name).as_ref()).await.unwrap();
+        assert!(read.unwrap().seed().is_some());
+    }
+}
+
+#[tokio::test]
+async fn seed_leaves_memory_when_its_grace_or_its_term_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let soon = UnixTime::from_secs(now().as_secs() + 2);
+    let id = store.create(new("rotated"), NOW).await.unwrap().id;
+    let change = Change {
+        seed: Some(Seed::generate().unwrap()),
+        grace: Some(soon),
+        ..Change::default()
+    };
+    store.update(id, change, NOW).await.unwrap();
+    let mut short = new("short");
+    short.terms.expires = Some(soon);
+    store.create(short, NOW).await.unwrap();
+    let (rotated, short) = (held(&store, "rotated").await, held(&store, "short").await);
+    assert!(rotated.previous_until().is_some() && short.seed().is_some());
+    until("both ends", async || {
+        rotated.seeds().is_none() && short.seeds().is_none()
+    })
+    .await;
+    let rotated = held(&store, "rotated").await.seeds().unwrap();
+    assert!(rotated.present.is_some() && rotated.previous.is_none());
+    assert!(
+        held(&store, "short")
+            .await
+            .seeds()
+            .unwrap()
+            .present
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn change_and_deletion_return_who_it_was_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path())).await.unwrap();
+    let id = store.create(new("a"), NOW).await.unwrap().id;
+    let rename = |name: &str| Change {
+        name: Some(name.into()),
+        ..Change::default()
+    };
+    for (was, is) in [("a", "b"), ("b", "c")] {
+        let changed = store.update(id, rename(is), NOW).await.unwrap().unwrap();
+        assert_eq!(
+            (changed.was, &changed.identity.principal),
+            (principal(was), &principal(is))
+        );
+    }
+    assert_eq!(store.delete(id).await.unwrap(), Some(principal("c")));
+    assert_eq!(store.delete(id).await.unwrap(), None);
+    assert!(store.update(id, rename("d"), NOW).await.unwrap().is_none());
 }
 
 /// Writes over the whole database file, as a broken disk would.

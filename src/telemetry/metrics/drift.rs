@@ -15,9 +15,9 @@ pub(super) struct Drift([AtomicU64; 2 * MOST as usize + 1]);
 impl Drift {
     /// Counts a permit that was given for a token at the time `now`.
     pub(super) fn count(&self, permit: &Permit, now: UnixTime) {
-        let totp = permit.identity().and_then(|it| it.totp.as_ref());
-        if let (Some(totp), Some(step)) = (totp, permit.step()) {
-            self.count_steps(step.0.cast_signed() - totp.step(now).0.cast_signed());
+        if let (Some(identity), Some(step)) = (permit.identity(), permit.step()) {
+            let present = identity.parameters.step(now);
+            self.count_steps(step.0.cast_signed() - present.0.cast_signed());
         }
     }
 

@@ -1,6 +1,7 @@
 //! Seeds at rest: where keys come from, other keys, what does not open, and copies.
 
 mod backup;
+mod memory;
 mod rotation;
 
 use std::fs;

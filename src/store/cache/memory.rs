@@ -1,0 +1,82 @@
+//! What goes into the caches, and out of them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use super::entry::{ByPrincipal, Entry};
+use super::{ASK_AGAIN, Inner};
+use crate::auth::{Identity, Principal, UnixTime};
+use crate::store::changes::Seq;
+use crate::store::sqlite::Loaded;
+
+impl Inner {
+    /// Lets what is remembered count for a moment more before the database is asked again.
+    pub(super) fn postpone(&self, entry: &Entry<Identity>) -> Arc<Identity> {
+        let left = u64::try_from(ASK_AGAIN.as_nanos()).unwrap_or(0);
+        let ttl = u64::try_from(self.options.ttl.as_nanos()).unwrap_or(u64::MAX);
+        let read = (self.moment() + left).saturating_sub(ttl);
+        // The seeds of the one whose place it takes are forgotten.
+        let what = Arc::new(entry.what.copy());
+        self.insert(&what, read, entry.as_of);
+        what
+    }
+
+    fn insert(&self, identity: &Arc<Identity>, read: u64, as_of: Seq) {
+        let what = Arc::clone(identity);
+        self.known
+            .insert(ByPrincipal(Arc::clone(&what)), Entry { what, read, as_of });
+        self.deadlines.add(identity, now());
+    }
+
+    pub(super) fn remember(&self, who: &Principal, loaded: &Loaded) {
+        let (read, as_of) = (self.moment(), loaded.as_of);
+        match &loaded.identity {
+            Some(identity) => {
+                self.unknown.invalidate(who);
+                // The key of an entry that is there already would stay, and an old record with it.
+                self.known.invalidate(&who.as_ref());
+                self.insert(&identity.without_idle_seeds(now()), read, as_of);
+            }
+            None => {
+                self.known.invalidate(&who.as_ref());
+                let what = Arc::new(());
+                self.unknown
+                    .insert(who.clone(), Entry { what, read, as_of });
+            }
+        }
+        // `seen` moves on before the caches are cleaned. If the log has overtaken the reading, either
+        // that cleaning comes after the lines above, or this one sees it.
+        if loaded.as_of.0 < self.seen.load(Ordering::SeqCst) {
+            self.forget(who);
+        }
+    }
+
+    /// Forgets a principal. Its seeds are out of memory with that.
+    pub(super) fn forget(&self, who: &Principal) {
+        self.known.invalidate(&who.as_ref());
+        self.unknown.invalidate(who);
+    }
+
+    /// Forgets what was read before a change; what reflects it already is as good as new.
+    pub(super) fn forget_before(&self, who: &Principal, changed: Seq) {
+        if self
+            .known
+            .get(&who.as_ref())
+            .is_some_and(|entry| entry.as_of < changed)
+        {
+            self.known.invalidate(&who.as_ref());
+        }
+        if self
+            .unknown
+            .get(who)
+            .is_some_and(|entry| entry.as_of < changed)
+        {
+            self.unknown.invalidate(who);
+        }
+    }
+}
+
+pub(super) fn now() -> UnixTime {
+    UnixTime::from(SystemTime::now())
+}
