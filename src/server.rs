@@ -30,7 +30,7 @@ pub struct Server {
     authority: Arc<Authority>,
     saving: AbortHandle,
     addresses: Addresses,
-    config: Config,
+    config: Arc<Config>,
 }
 
 impl Server {
@@ -61,13 +61,13 @@ impl Server {
             reveal_seeds: config.compat.reveal_seeds,
             defaults: config.totp.parameters,
         });
-        let gateway = Gateway::open(config.clone(), listeners, &authority, rest)?;
+        let gateway = Gateway::open(config.clone(), listeners, &authority, rest).await?;
         Ok(Self {
             gateway,
             authority,
             saving,
             addresses,
-            config,
+            config: Arc::new(config),
         })
     }
 
@@ -102,15 +102,17 @@ impl Server {
         files::replace(path, READY_MODE, &ready)
     }
 
-    /// Puts another configuration in force: as a whole, or not at all.
+    /// Puts another configuration in force: as a whole, or not at all. If it is given up before it
+    /// returns, the old one stays.
     ///
     /// # Errors
     /// [`ReloadError`]; then the old one stays.
-    pub fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
+    pub async fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
         if let Some(section) = self.config.needs_restart(&config) {
             return Err(ReloadError::Restart(section));
         }
-        self.gateway.reload(&config)?;
+        let config = Arc::new(config);
+        self.gateway.reload(&config).await?;
         self.config = config;
         Ok(())
     }

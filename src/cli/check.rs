@@ -1,22 +1,30 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use super::error::CliError;
-use super::load;
 use super::output::Output;
+use super::{load, runtime};
 use crate::auth::Policy;
-use crate::config::{Config, Route};
-use crate::gateway::most_files;
+use crate::config::{Config, Peer, PeerAddress, Route};
+use crate::gateway::{look_up, most_files};
+
+/// The longest wait for the names of peers.
+const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let meant = load(config)?;
+    let mut warnings = warnings(&meant);
+    warnings.extend(unknown_names(&meant)?);
     let from = config.map_or_else(
         || "defaults, no file".to_owned(),
         |path| path.display().to_string(),
     );
-    output.print(&json(&meant), || text(&meant, &from));
-    for warning in warnings(&meant) {
+    output.print(&json(&meant, &warnings), || text(&meant, &from));
+    for warning in warnings {
         output.warn(&warning);
     }
     Ok(())
@@ -28,6 +36,43 @@ fn warnings(config: &Config) -> Vec<String> {
     let limits = config.limit_warnings(most_files());
     let metrics = metrics.into_iter().map(str::to_owned);
     metrics.chain(limits).chain(config.warnings()).collect()
+}
+
+/// Looks up the names of peers, side by side, and returns a warning for each that is not found.
+fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
+    let look = |upstream: &str, at: usize, peer: &Peer| {
+        let PeerAddress::Named(name) = &peer.address else {
+            return None;
+        };
+        let (key, name) = (format!("upstream.{upstream}.peers[{at}]"), name.clone());
+        Some(async move {
+            let found = tokio::time::timeout(LOOK, look_up(&name)).await;
+            let why = match found {
+                Ok(Ok(_)) => return None,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {} s", LOOK.as_secs()),
+            };
+            Some(format!(
+                "{key} = {name:?}: the name is not found now ({why}); serve looks it up again until it is"
+            ))
+        })
+    };
+    let looks: Vec<_> = config
+        .upstreams
+        .iter()
+        .flat_map(|upstream| {
+            let peers = upstream.peers.iter().enumerate();
+            peers.filter_map(|(at, peer)| look(&upstream.name, at, peer))
+        })
+        .collect();
+    if looks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let runtime = runtime(1)?;
+    let found = runtime.block_on(join_all(looks));
+    // A resolver that hangs must not keep the process.
+    runtime.shutdown_background();
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// Returns a warning for a metrics listener that other machines reach.
@@ -110,7 +155,7 @@ fn text(config: &Config, from: &str) -> String {
     text
 }
 
-fn json(config: &Config) -> serde_json::Value {
+fn json(config: &Config, warnings: &[String]) -> serde_json::Value {
     let routes: Vec<_> = config
         .routes
         .iter()
@@ -138,7 +183,7 @@ fn json(config: &Config) -> serde_json::Value {
         "key_file": config.store.key.path(),
         "window": config.totp.window,
         "routes": routes,
-        "warnings": warnings(config),
+        "warnings": warnings,
     })
 }
 

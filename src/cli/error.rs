@@ -24,6 +24,8 @@ pub(super) enum CliError {
     Start(#[from] StartError),
     #[error(transparent)]
     Reload(#[from] ReloadError),
+    #[error("a panic: {0}")]
+    Panicked(String),
     #[error(transparent)]
     Open(#[from] store::OpenError),
     #[error(transparent)]
@@ -167,6 +169,7 @@ impl CliError {
             | Self::Memory(_)
             | Self::Clock
             | Self::Runtime(_)
+            | Self::Panicked(_)
             | Self::Audit(_)
             | Self::Unaudited(_)
             | Self::Telemetry(_)

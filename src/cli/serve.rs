@@ -5,9 +5,11 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rustix::process::{Pid, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,7 +19,7 @@ use super::output::describe;
 use super::{load, runtime};
 use crate::config::Config;
 use crate::files;
-use crate::gateway::{Addresses, Listeners, raise_file_limit};
+use crate::gateway::{Addresses, Listeners, aside, raise_file_limit};
 use crate::server::{Server, StartError};
 use crate::telemetry::audit::{self, Event, Kind};
 use crate::telemetry::{Telemetry, metrics};
@@ -76,7 +78,13 @@ async fn serve(
         remove_stale(path).map_err(|error| CliError::Write(path.clone(), error))?;
     }
     let sockets = listeners.share().map_err(CliError::Runtime)?;
-    let mut server = Server::start(config, listeners).await?;
+    let mut server = tokio::select! {
+        server = Server::start(config, listeners) => server?,
+        () = signals.next() => {
+            tracing::info!("ended before it served");
+            return Ok(());
+        }
+    };
     let addresses = server.addresses();
     if has_predecessor {
         warn_of_other_addresses(asked, addresses);
@@ -114,8 +122,10 @@ async fn serve(
             () = signals.next() => break None,
             _ = hangups.recv() => {
                 manager::reloading();
-                reload(&mut server, path, telemetry);
-                manager::ready();
+                tokio::select! {
+                    () = reload(&mut server, path, telemetry) => manager::ready(),
+                    () = signals.next() => break None,
+                }
             }
             _ = replacements.recv() => tokio::select! {
                 successor = replace(program, &sockets, server.grace()) => match successor {
@@ -228,18 +238,22 @@ fn restore(server: &Server, args: &Args) {
 }
 
 /// Reads the configuration again and puts it in force, or says why the old one stays.
-fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry) {
-    // Files and names of hosts are looked up: other tasks go on elsewhere.
-    let outcome = tokio::task::block_in_place(|| {
-        let config = load(path)?;
+///
+/// Neither a panic nor being given up half-way does any harm: the old configuration stays.
+async fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry) {
+    let outcome = contained(async {
+        let file = path.map(Path::to_owned);
+        // Files are read where nobody waits for them.
+        let config = aside(move || load(file.as_deref())).await?;
         let digest = config.digest();
         let logs = telemetry
             .prepare(&config.log)
             .map_err(CliError::Telemetry)?;
-        server.reload(config)?;
+        server.reload(config).await?;
         telemetry.configure(logs);
         Ok::<_, CliError>(digest)
     });
+    let outcome = outcome.await;
     metrics().reloaded(outcome.is_ok());
     match outcome {
         Ok(digest) => {
@@ -260,6 +274,16 @@ fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry) {
             });
         }
     }
+}
+
+/// Makes an error of a panic. What panicked must leave nothing half done.
+async fn contained<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(CliError::Panicked(text.unwrap_or("no text").to_owned()))
+    })
 }
 
 /// Says where the sockets of the process before this one have other addresses than the configuration.
@@ -299,5 +323,20 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn panic_of_a_reload_is_an_error() {
+        let outcome = contained(async { aside(|| panic!("a bad {}", "file")).await }).await;
+        let error = outcome.map(|()| String::new()).unwrap_err();
+        assert_eq!(describe(&error), "a panic: a bad file");
+        let outcome = contained(async { panic!("here") }).await;
+        let error = outcome.map(|()| String::new()).unwrap_err();
+        assert_eq!(describe(&error), "a panic: here");
     }
 }

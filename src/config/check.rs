@@ -50,8 +50,9 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     let compat = Compat {
         reveal_seeds: flag(raw.compat.0.reveal_seeds.as_ref()),
     };
-    let upstreams = upstream::upstreams(source, &raw.upstream)?;
+    let mut upstreams = upstream::upstreams(source, &raw.upstream)?;
     let routes = route::routes(source, &raw.route, &upstreams, &credential_headers)?;
+    upstream::ask_by_host(&mut upstreams, &routes);
     if gateway.serve_api {
         route::refuse_shadowed(source, &raw.route, &routes)?;
     }

@@ -10,6 +10,7 @@ mod error;
 mod limits;
 mod log;
 mod names;
+mod peer;
 mod raw;
 mod reload;
 mod rewrite;
@@ -35,9 +36,9 @@ use crate::store;
 use source::Source;
 
 pub use error::{ConfigError, Place};
+pub use peer::{Peer, PeerAddress};
 pub use tls::{Certificate, ClientCertificates, ClientRoots, Credential, Tls, TlsVersion, Wire};
-pub(crate) use upstream::of_one_family;
-pub use upstream::{Balance, Ejection, Health, Peer, PeerAddress, PeerHttp, PeerTls, Upstream};
+pub use upstream::{Balance, Ejection, Health, PeerHttp, PeerTls, Upstream};
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]

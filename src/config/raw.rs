@@ -177,6 +177,7 @@ tables! {
         health_check: String,
         health_interval: String,
         health_timeout: String,
+        health_host: String,
         requests: i64,
         connect_timeout: String,
         read_timeout: String,

@@ -53,7 +53,10 @@ pub(super) fn rewrite(
             _ => None,
         },
         host: match &raw.upstream_host {
-            Some(raw) => Some(authority(source, route, raw, host)?),
+            Some(raw) => {
+                let key = format!("{route}.upstream_host");
+                Some(authority(source, &key, raw, host)?)
+            }
             None => None,
         },
         request_headers,
@@ -79,9 +82,10 @@ fn prefix(
     }
 }
 
-fn authority(
+/// Reads a host with or without a port.
+pub(super) fn authority(
     source: &Source<'_>,
-    route: &str,
+    key: &str,
     raw: &Spanned<String>,
     is_host: impl Fn(&str) -> bool,
 ) -> Result<HeaderValue, ConfigError> {
@@ -98,7 +102,7 @@ fn authority(
         Ok(value) if is_port && is_host(host) => Ok(value),
         _ => {
             let expected = r#"a host such as "app.internal" or "app.internal:8080""#;
-            Err(source.refuse(&format!("{route}.upstream_host"), raw, expected))
+            Err(source.refuse(key, raw, expected))
         }
     }
 }

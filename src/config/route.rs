@@ -272,7 +272,8 @@ impl One<'_> {
     }
 }
 
-fn is_host(host: &str) -> bool {
+/// Says whether it is a name or an address of a host, without a port.
+pub(super) fn is_host(host: &str) -> bool {
     let is_v6 = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))

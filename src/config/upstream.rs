@@ -1,17 +1,18 @@
 //! Upstreams.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use toml::Spanned;
 
+use super::Route;
 use super::error::ConfigError;
+use super::peer::{self, PEERS, Peer};
 use super::raw::{self, Opt, Table};
+use super::rewrite::authority;
+use super::route::is_host;
 use super::scalar::{flag, is_name, naming};
 use super::source::Source;
 use super::tls::Credential;
@@ -48,42 +49,6 @@ pub struct Upstream {
     pub write_timeout: Duration,
     /// How long an unused connection is kept; 60 s unless configured.
     pub idle_timeout: Duration,
-}
-
-/// One server, or those that a name stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Where it is.
-    pub address: PeerAddress,
-    /// Its share of the requests, 1 to 100; 1 unless configured.
-    pub weight: usize,
-}
-
-/// Where a peer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerAddress {
-    /// At one address.
-    At(SocketAddr),
-    /// At all addresses of a name.
-    Named {
-        /// The name and a port, with a colon between.
-        name: String,
-        /// What it stood for when the configuration was read, at least one.
-        addresses: Vec<SocketAddr>,
-    },
-    /// At a socket of this machine.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for PeerAddress {
-    /// As it is written in a configuration.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::At(address) => address.fmt(f),
-            Self::Named { name, .. } => f.write_str(name),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }
 
 /// Which peer is next.
@@ -135,13 +100,16 @@ pub struct Ejection {
 pub struct Health {
     /// What is asked with GET and must be answered with 200; none if a connection is enough.
     pub path: Option<String>,
+    /// The `Host` of the question. Unless configured, the first `upstream_host` of a route to it; none if
+    /// there is none.
+    pub host: Option<http::HeaderValue>,
     /// How often; 2 s unless configured.
     pub interval: Duration,
     /// The longest wait for the connection, and for the answer; 1 s unless configured.
     pub timeout: Duration,
 }
 
-/// Checks the upstreams, and finds the addresses of peers that are named.
+/// Checks the upstreams. No name is looked up.
 pub(super) fn upstreams(
     source: &Source<'_>,
     raw: &BTreeMap<String, Spanned<Table<raw::Upstream>>>,
@@ -167,7 +135,7 @@ fn upstream(
     };
     let timeout =
         |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
-    let peers = self::peers(source, &key("peers"), peers)?;
+    let peers = peer::peers(source, &key("peers"), peers)?;
     let tls = tls(source, &key, raw.span(), table)?;
     let http = match &table.http {
         None => PeerHttp::One,
@@ -227,6 +195,19 @@ fn upstream(
         idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000)?,
         peers,
     })
+}
+
+/// Lets a peer be asked whether it answers by the host that it gets requests by.
+pub(super) fn ask_by_host(upstreams: &mut [Upstream], routes: &[Route]) {
+    for (at, upstream) in upstreams.iter_mut().enumerate() {
+        let Some(health) = &mut upstream.health else {
+            continue;
+        };
+        if health.path.is_some() && health.host.is_none() {
+            let hosts = routes.iter().filter(|route| route.upstream == at);
+            health.host = hosts.filter_map(|route| route.rewrite.host.clone()).next();
+        }
+    }
 }
 
 /// Checks how peers are spoken to with TLS.
@@ -296,6 +277,7 @@ fn health(
         let alone = [
             ("health_interval", &table.health_interval),
             ("health_timeout", &table.health_timeout),
+            ("health_host", &table.health_host),
         ];
         return match alone
             .into_iter()
@@ -313,88 +295,18 @@ fn health(
             return Err(source.refuse(&key("health_check"), raw, expected));
         }
     };
+    let host = match &table.health_host {
+        None => None,
+        Some(raw) if path.is_some() => Some(authority(source, &key("health_host"), raw, is_host)?),
+        Some(raw) => {
+            let expected = "health_check with a path beside it";
+            return Err(source.refuse(&key("health_host"), raw, expected));
+        }
+    };
     Ok(Some(Health {
         path,
+        host,
         interval,
         timeout,
     }))
-}
-
-/// What `peers` may hold.
-const PEERS: &str = r#"at least one address such as "127.0.0.1:9000" or "app.internal:9000""#;
-
-fn peers(
-    source: &Source<'_>,
-    key: &str,
-    raw: &Spanned<Vec<Spanned<raw::Peer>>>,
-) -> Result<Vec<Peer>, ConfigError> {
-    let mut peers: Vec<Peer> = Vec::new();
-    for (at, raw) in raw.get_ref().iter().enumerate() {
-        let (key, table) = (format!("{key}[{at}]"), raw.get_ref());
-        let raw::Peer { address, weight } = table;
-        let Some(address) = address else {
-            return Err(source.missing(format!("{key}.address"), raw.span(), "an address"));
-        };
-        let weight = source.number(&format!("{key}.weight"), weight.as_ref(), 1, 1..=100)?;
-        // A plain address stands where the peer stands.
-        let address = Spanned::new(raw.span(), address.get_ref().clone());
-        let address = self::address(source, &key, &address)?;
-        if peers.iter().any(|peer| peer.address == address) {
-            let expected = "an address that is not there already";
-            return Err(source.refuse(&key, raw, expected));
-        }
-        peers.push(Peer { address, weight });
-    }
-    if peers.is_empty() {
-        return Err(source.refuse(key, raw, PEERS));
-    }
-    Ok(peers)
-}
-
-fn address(
-    source: &Source<'_>,
-    key: &str,
-    raw: &Spanned<String>,
-) -> Result<PeerAddress, ConfigError> {
-    let refuse = |expected: &str| source.refuse(key, raw, expected);
-    let text = raw.get_ref();
-    if let Some(path) = text.strip_prefix("unix:") {
-        // The longest that the system takes, with the zero at its end.
-        if !path.starts_with('/') || path.len() > 107 {
-            return Err(refuse("unix: and the path of a socket, at most 107 bytes"));
-        }
-        return Ok(PeerAddress::Unix(Path::new(path).to_owned()));
-    }
-    if let Ok(address) = text.parse::<SocketAddr>()
-        && address.port() != 0
-    {
-        return Ok(PeerAddress::At(address));
-    }
-    let (host, port) = text.rsplit_once(':').unwrap_or_default();
-    if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
-        return Err(refuse("HOST:PORT with a port from 1 to 65535"));
-    }
-    let found = text
-        .to_socket_addrs()
-        .map_err(|error| refuse(&format!("a host that has an address ({error})")))?;
-    let addresses = of_one_family(found);
-    if addresses.is_empty() {
-        return Err(refuse("a host that has an address"));
-    }
-    Ok(PeerAddress::Named {
-        name: text.clone(),
-        addresses,
-    })
-}
-
-/// Returns the IPv4 addresses or, if there are none, those of IPv6, each once: `localhost` and its like
-/// have addresses of both families and answer at one of them only, mostly the older.
-pub(crate) fn of_one_family(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let mut found: Vec<_> = found.collect();
-    if found.iter().any(SocketAddr::is_ipv4) {
-        found.retain(SocketAddr::is_ipv4);
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
 }

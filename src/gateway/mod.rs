@@ -55,6 +55,7 @@ use proxy::Proxy;
 pub use route::lookup;
 use rules::{Listening, Live, Rules};
 use service::Service;
+pub(crate) use upstream::look_up;
 
 use crate::auth::Authority;
 use crate::config::Config;
@@ -69,19 +70,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens every door on sockets that listen already. Returns once they accept.
+    /// Opens every door on sockets that listen already. Returns once they accept. Waits a few seconds at
+    /// most for the names of peers.
     ///
     /// # Errors
     /// A socket or a peer's address cannot be used.
-    pub fn open(
+    pub async fn open(
         config: Config,
         listeners: Listeners,
         authority: &Arc<Authority>,
         rest: Router,
     ) -> Result<Self, OpenError> {
         let identity_headers = IdentityHeaders::new(&config.credential_headers);
-        let rules = Rules::new(&config).map_err(OpenError::Rules)?;
-        rules.upstreams.watch();
+        let rules = Rules::new(&config, None).map_err(OpenError::Rules)?;
+        rules.upstreams.watch().await;
         let rules: Live = Arc::new(ArcSwap::from_pointee(rules));
         let rest = Local::new(rest, Arc::clone(&rules));
         let connections = Arc::new(Connections::new(Arc::clone(&rules)));
@@ -167,13 +169,18 @@ impl Gateway {
     }
 
     /// Puts the routes, upstreams, trusted proxies, limits and timeouts of a configuration in force, for
-    /// what begins from now on. Connections stay.
+    /// what begins from now on. Connections stay, and so does what is known of upstreams. Waits a few
+    /// seconds at most for names of peers that are new. If it is given up before it returns, nothing has
+    /// changed.
     ///
     /// # Errors
     /// A peer's address cannot be used; then nothing has changed.
-    pub fn reload(&self, config: &Config) -> Result<(), OpenError> {
-        let rules = Rules::new(config).map_err(OpenError::Rules)?;
-        rules.upstreams.watch();
+    pub async fn reload(&self, config: &Arc<Config>) -> Result<(), OpenError> {
+        let (config, before) = (Arc::clone(config), self.rules.load_full());
+        // Roots of the system are read.
+        let rules = aside(move || Rules::new(&config, Some(&before))).await;
+        let rules = rules.map_err(OpenError::Rules)?;
+        rules.upstreams.watch().await;
         self.rules.store(Arc::new(rules));
         Ok(())
     }
@@ -196,6 +203,18 @@ impl Gateway {
         let _ = tokio::time::timeout(grace, self.accepting.join_all()).await;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         self.connections.finish(left).await;
+    }
+}
+
+/// Runs what waits for files on a thread where nobody waits for it. A panic goes on here.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only what has not begun is cancelled, at the end of the process.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

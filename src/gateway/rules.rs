@@ -41,11 +41,11 @@ pub(crate) enum Listening {
 pub(crate) type Live = Arc<ArcSwap<Rules>>;
 
 impl Rules {
-    /// Makes the rules of a configuration.
+    /// Makes the rules of a configuration, with the upstreams that have not changed since `before`.
     ///
     /// # Errors
     /// A peer's address cannot be used, or nobody vouches for certificates of clients.
-    pub(crate) fn new(config: &Config) -> std::io::Result<Self> {
+    pub(crate) fn new(config: &Config, before: Option<&Self>) -> std::io::Result<Self> {
         let files = descriptors::limit();
         let limits = config.limits.fitted(files, &config.server);
         let needed = config.limits.files(&config.server);
@@ -69,7 +69,7 @@ impl Rules {
         }
         Ok(Self {
             routes: RouteTable::new(&config.routes),
-            upstreams: Upstreams::new(&config.upstreams)?,
+            upstreams: Upstreams::new(&config.upstreams, before.map(|it| &it.upstreams))?,
             trusted_proxies: config.service.trusted_proxies.as_slice().into(),
             client_address_header: config.service.client_address_header.clone(),
             limits,

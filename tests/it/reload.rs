@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Gate, Upstream, field, get, parse, read_message, routes, until};
+use crate::port::Port;
 
 /// Replaces the routes in a running realmgate's file, and asks it to read that again.
 fn reload(gate: &Gate, old: &str, new: &str) {
@@ -118,4 +119,109 @@ fn connections_stay_when_the_configuration_changes() {
     logged(&gate, "reloaded");
     assert_eq!(ask("/public/x"), 401);
     assert_eq!(ask("/open/x"), 200);
+}
+
+/// Two peers of which one refuses, and an upstream that ejects it for long.
+fn with_a_dead_peer(dead: &Port, good: &Upstream, more: &str) -> String {
+    format!(
+        "[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n[upstream.app]\n\
+         peers = ['{}', '{}']\n{more}",
+        dead.address, good.address
+    )
+}
+
+#[test]
+fn ejections_outlive_a_reload_even_of_a_changed_upstream() {
+    let (dead, good) = (Port::reserve(), Upstream::start());
+    let eject = "eject_failures = 1\neject_time = '1h'\n";
+    let rules = with_a_dead_peer(&dead, &good, eject);
+    let gate = Gate::start(&rules);
+    until("the dead peer is ejected", || {
+        assert_eq!(get(gate.gateway, "/x", "").status, 200);
+        gate.log().contains("gets no requests for a while")
+    });
+    let changed = with_a_dead_peer(&dead, &good, &format!("{eject}read_timeout = '7s'\n"));
+    for (old, new) in [(&*rules, &*rules), (&rules, &changed)] {
+        let before = gate.log().matches("reloaded config=").count();
+        reload(&gate, old, new);
+        until("the reload", || {
+            gate.log().matches("reloaded config=").count() > before
+        });
+        for _ in 0..10 {
+            assert_eq!(get(gate.gateway, "/x", "").status, 200);
+        }
+        let log = gate.log();
+        assert_eq!(log.matches("connecting failed").count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn health_outlives_a_reload() {
+    let dead = Port::reserve();
+    let good = Upstream::start();
+    let check = "health_check = 'tcp'\nhealth_interval = '1h'\ntries = 1\n";
+    let rules = with_a_dead_peer(&dead, &good, check);
+    let gate = Gate::start(&rules);
+    logged(&gate, "a peer is not healthy");
+    gate.signal("HUP");
+    logged(&gate, "reloaded config=");
+    for _ in 0..10 {
+        assert_eq!(get(gate.gateway, "/x", "").status, 200);
+    }
+    // Nobody was asked anew.
+    let unhealthy = "realmgate_upstream_peers{upstream=\"app\",state=\"unhealthy\"} 1\n";
+    assert!(get(gate.metrics(), "/metrics", "").body.contains(unhealthy));
+    assert_eq!(gate.log().matches("a peer is not healthy").count(), 1);
+}
+
+#[test]
+fn requests_under_way_count_after_a_reload() {
+    let slow = Upstream::start_slow(Duration::from_secs(3));
+    let rules = |timeout: &str| {
+        format!(
+            "[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n[upstream.app]\n\
+             peers = ['{}']\nrequests = 1\nread_timeout = '{timeout}'\n",
+            slow.address
+        )
+    };
+    let gate = Gate::start(&rules("60s"));
+    let address = gate.gateway;
+    let first = thread::spawn(move || get(address, "/x", "").status);
+    until("it is under way", || !slow.seen().is_empty());
+    reload(&gate, &rules("60s"), &rules("50s"));
+    logged(&gate, "reloaded config=");
+    assert_eq!(get(address, "/y", "").body, "upstream is busy\n");
+    assert_eq!(first.join().unwrap(), 200);
+    until("the place is free", || get(address, "/z", "").status == 200);
+}
+
+#[test]
+fn connections_to_upstreams_outlive_a_reload() {
+    let upstream = Upstream::start();
+    let rules = routes(upstream.address);
+    let gate = Gate::start(&format!("[server]\nthreads = 1\n{rules}"));
+    assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
+    reload(&gate, "path = \"/public\"", "path = \"/open\"");
+    logged(&gate, "reloaded config=");
+    assert_eq!(get(gate.gateway, "/open/x", "").status, 200);
+    let figures = get(gate.metrics(), "/metrics", "").body;
+    for kind in ["new", "reused"] {
+        let one =
+            format!("realmgate_upstream_connections_total{{upstream=\"app\",kind=\"{kind}\"}} 1");
+        assert!(figures.contains(&one), "{figures}");
+    }
+}
+
+#[test]
+fn health_check_for_a_connection_needs_no_roots() {
+    let upstream = Upstream::start();
+    let nothing = [
+        ("SSL_CERT_FILE", "/nonexistent"),
+        ("SSL_CERT_DIR", "/nonexistent"),
+    ];
+    let rules = routes(upstream.address);
+    let gate = Gate::start_with(&nothing, &rules);
+    reload(&gate, "peers = [", "health_check = \"tcp\"\npeers = [");
+    logged(&gate, "reloaded config=");
+    assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
 }

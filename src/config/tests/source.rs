@@ -41,7 +41,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
     ]);
     let expected = "2: upstream.a.peer: unknown key, expected one of peers, balance, tls, server_name, ca, \
         client_cert, client_key, http, eject_failures, eject_time, tries, resolve_interval, \
-        health_check, health_interval, health_timeout, requests, connect_timeout, read_timeout, \
+        health_check, health_interval, health_timeout, health_host, requests, connect_timeout, read_timeout, \
         write_timeout, idle_timeout";
     assert_errors(&[("[upstream.a]\npeer = []", expected)]);
 }

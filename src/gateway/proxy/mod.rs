@@ -247,6 +247,9 @@ impl ProxyHttp for Proxy {
                 UpstreamEvent::Connected
             });
         }
+        if let Some(chosen) = context.chosen.as_ref().filter(|_| !is_reused) {
+            chosen.connected();
+        }
         Ok(())
     }
 

@@ -3,9 +3,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::protocols::l4::socket::SocketAddr;
-use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
+use pingora::upstreams::peer::{HttpPeer, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
 use crate::config::{self, PeerHttp};
@@ -45,9 +46,18 @@ impl Template {
         Ok(Self { peer })
     }
 
-    /// Returns the settings of every peer.
-    pub(super) fn options(&self) -> &PeerOptions {
-        &self.peer.options
+    /// Returns the same with another longest wait for a connection, and for an answer.
+    pub(super) fn hurried(&self, timeout: Duration) -> Self {
+        let mut peer = self.peer.clone();
+        peer.options.connection_timeout = Some(timeout);
+        peer.options.total_connection_timeout = Some(timeout);
+        peer.options.read_timeout = Some(timeout);
+        Self { peer }
+    }
+
+    /// Says whether peers prove themselves to the same, and the gateway by the same.
+    pub(super) fn trusts_as(&self, other: &Self) -> bool {
+        self.peer.group_key == other.peer.group_key
     }
 
     /// Returns the peer at an address.
@@ -64,10 +74,14 @@ fn trust(
     settings: &config::Upstream,
     tls: &config::PeerTls,
 ) -> io::Result<()> {
-    let roots = match &tls.roots {
+    let roots: Vec<Vec<u8>> = match &tls.roots {
         Some(roots) => roots.chain.iter().map(|root| root.to_vec()).collect(),
         None => roots_of_the_system()?,
     };
+    // Whom a connection was verified by is no part of what Pingora takes for the same connection.
+    let mut hasher = DefaultHasher::new();
+    (&settings.name, format!("{tls:?}"), &roots).hash(&mut hasher);
+    peer.group_key = hasher.finish();
     let roots = roots
         .into_iter()
         .map(|root| WrappedX509::new(root, parse_x509));
@@ -82,9 +96,5 @@ fn trust(
         let key = key.secret_der().to_vec();
         peer.client_cert_key = Some(Arc::new(CertKey::new(chain, key)));
     }
-    // Whom a connection was verified by is no part of what Pingora takes for the same connection.
-    let mut hasher = DefaultHasher::new();
-    (&settings.name, format!("{tls:?}")).hash(&mut hasher);
-    peer.group_key = hasher.finish();
     Ok(())
 }

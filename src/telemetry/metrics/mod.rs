@@ -315,6 +315,7 @@ impl Metrics {
                 ("healthy", figures.healthy),
                 ("unhealthy", figures.unhealthy),
                 ("ejected", figures.ejected),
+                ("unresolved", figures.unknown),
             ] {
                 let upstream = (*name).to_owned();
                 let of = self

@@ -23,6 +23,8 @@ pub struct UpstreamFigures {
     pub unhealthy: usize,
     /// Peers that get none for a while, since requests failed.
     pub ejected: usize,
+    /// Peers that are named and have no address, since their names were never found.
+    pub unknown: usize,
 }
 
 /// What happens to an upstream.

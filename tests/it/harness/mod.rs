@@ -1,6 +1,7 @@
 //! Starts the binary on ports of the kernel's choice and speaks to it.
 
 mod http;
+mod resolver;
 mod upstream;
 
 use std::fs;
@@ -14,6 +15,7 @@ use realmgate::auth::{Parameters, Seed, Totp, UnixTime};
 use tempfile::TempDir;
 
 pub(crate) use http::{Reply, field, get, parse, raw, read_message, send};
+pub(crate) use resolver::Resolver;
 pub(crate) use upstream::Upstream;
 
 /// The longest wait for anything: generous, since the machine may be busy.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-use crate::harness::{Gate, Upstream, get, read_message, until};
+use crate::harness::{Gate, Upstream, field, get, read_message, until};
 use crate::port::Port;
 
 fn open_to_all(peers: &[SocketAddr], check: &str) -> String {
@@ -77,4 +77,73 @@ fn reload_ends_the_checks_of_upstreams_that_are_gone() {
     let before = old.seen().len();
     until("time has passed", || new.seen().len() > 10);
     assert!(old.seen().len() <= before + 1);
+}
+
+/// Returns the `Host` of the first health check that an upstream gets with these settings.
+fn host_of_checks(route: &str, settings: &str, peer: impl Fn(&Upstream) -> String) -> String {
+    let upstream = Upstream::start();
+    let _gate = Gate::start(&format!(
+        "[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n{route}\n[upstream.app]\n\
+         peers = ['{}']\nhealth_check = '/healthz'\n{settings}",
+        peer(&upstream)
+    ));
+    until("the peer is asked", || !upstream.seen().is_empty());
+    let seen = upstream.seen().remove(0);
+    field(&seen, "Host").unwrap().to_owned()
+}
+
+#[test]
+fn peer_is_asked_by_the_host_that_it_gets_requests_by() {
+    let plain = |it: &Upstream| it.address.to_string();
+    let host = host_of_checks(
+        "upstream_host = 'app.internal'",
+        "health_host = 'up.internal:8'",
+        plain,
+    );
+    assert_eq!(host, "up.internal:8");
+    let host = host_of_checks("upstream_host = 'app.internal'", "", plain);
+    assert_eq!(host, "app.internal");
+    let host = host_of_checks("", "", plain);
+    assert!(host.starts_with("127.0.0.1:"), "{host}");
+    let host = host_of_checks("", "", |it| format!("localhost:{}", it.address.port()));
+    assert!(host.starts_with("localhost:"), "{host}");
+}
+
+#[test]
+fn loss_and_return_of_health_are_logged_with_their_reason() {
+    let port = Port::reserve();
+    let gate = Gate::start(&open_to_all(&[port.address], "/healthz"));
+    until("the loss", || gate.log().contains("a peer is not healthy"));
+    let _back = Upstream::start_at(port.address);
+    until("the return", || {
+        gate.log().contains("a peer is healthy again")
+    });
+    let ailing = ailing();
+    let other = Gate::start(&open_to_all(&[ailing], "/healthz"));
+    until("the loss", || other.log().contains("a peer is not healthy"));
+    let log = gate.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("is not healthy"))
+        .unwrap();
+    let fields = format!(
+        "upstream=\"app\" peer={} reason=ConnectRefused",
+        port.address
+    );
+    assert!(line.contains(&fields), "{line}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("healthy again"))
+        .unwrap();
+    assert!(
+        line.contains(&format!("upstream=\"app\" peer={}", port.address)),
+        "{line}"
+    );
+    assert!(
+        other.log().contains("reason=answered with 500"),
+        "{}",
+        other.log()
+    );
+    // No debug output of another crate.
+    assert!(!log.contains("Backend {"), "{log}");
 }

@@ -6,6 +6,7 @@ mod grpc;
 mod headers;
 mod health;
 mod http2;
+mod names;
 pub(crate) mod reserved;
 mod rewrite;
 mod silence;

@@ -256,6 +256,24 @@ fn ejected_peer_returns_and_the_last_is_never_given_up() {
     });
 }
 
+#[test]
+fn peer_without_another_is_not_said_to_be_ejected() {
+    let ports = [Port::reserve(), Port::reserve()];
+    let (one, other) = (ports[0].address, ports[1].address);
+    let settings = "eject_failures = 1\neject_time = '1h'\n";
+    let lone = gate(&format!("peers = ['{one}']\n{settings}"));
+    let both = gate(&format!("peers = ['{one}', '{other}']\n{settings}"));
+    for (gate, ejections) in [(&lone, 0), (&both, 1)] {
+        for _ in 0..5 {
+            assert_eq!(get(gate.gateway, "/x", "").status, 502);
+        }
+        let figures = get(gate.metrics(), "/metrics", "").body;
+        let count = format!("realmgate_upstream_ejections_total{{upstream=\"app\"}} {ejections}");
+        assert!(figures.contains(&count), "{figures}");
+        assert_eq!(gate.log().matches("gets no requests").count(), ejections);
+    }
+}
+
 /// Answers one request on each connection, and breaks the connection off at the second. Counts all.
 fn fickle() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,127 @@
+//! The peers of an upstream.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::raw;
+use super::source::Source;
+
+/// The most peers of an upstream.
+const MOST: usize = 1000;
+
+/// One server, or those that a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is.
+    pub address: PeerAddress,
+    /// Its share of the requests, 1 to 100; 1 unless configured.
+    pub weight: usize,
+}
+
+/// Where a peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// At one address.
+    At(SocketAddr),
+    /// At the addresses of a name: the name and a port, with a colon between. The name is looked up while
+    /// realmgate serves, not when the configuration is read.
+    Named(String),
+    /// At a socket of this machine.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for PeerAddress {
+    /// As it is written in a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Named(name) => f.write_str(name),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What `peers` may hold.
+pub(super) const PEERS: &str =
+    r#"at least one address such as "127.0.0.1:9000" or "app.internal:9000""#;
+
+/// Checks the peers.
+pub(super) fn peers(
+    source: &Source<'_>,
+    key: &str,
+    raw: &Spanned<Vec<Spanned<raw::Peer>>>,
+) -> Result<Vec<Peer>, ConfigError> {
+    let mut peers: Vec<Peer> = Vec::new();
+    if raw.get_ref().len() > MOST {
+        let given = raw.get_ref().len().to_string();
+        return Err(source.refuse_as(key, given, raw.span(), format!("at most {MOST} peers")));
+    }
+    for (at, raw) in raw.get_ref().iter().enumerate() {
+        let (key, table) = (format!("{key}[{at}]"), raw.get_ref());
+        let raw::Peer { address, weight } = table;
+        let Some(address) = address else {
+            return Err(source.missing(format!("{key}.address"), raw.span(), "an address"));
+        };
+        let weight = source.number(&format!("{key}.weight"), weight.as_ref(), 1, 1..=100)?;
+        // A plain address stands where the peer stands.
+        let address = Spanned::new(raw.span(), address.get_ref().clone());
+        let address = self::address(source, &key, &address)?;
+        if peers.iter().any(|peer| peer.address == address) {
+            let expected = "an address that is not there already";
+            return Err(source.refuse(&key, raw, expected));
+        }
+        peers.push(Peer { address, weight });
+    }
+    if peers.is_empty() {
+        return Err(source.refuse(key, raw, PEERS));
+    }
+    Ok(peers)
+}
+
+fn address(
+    source: &Source<'_>,
+    key: &str,
+    raw: &Spanned<String>,
+) -> Result<PeerAddress, ConfigError> {
+    let refuse = |expected: &str| source.refuse(key, raw, expected);
+    let text = raw.get_ref();
+    if let Some(path) = text.strip_prefix("unix:") {
+        // The longest that the system takes, with the zero at its end.
+        if !path.starts_with('/') || path.len() > 107 {
+            return Err(refuse("unix: and the path of a socket, at most 107 bytes"));
+        }
+        return Ok(PeerAddress::Unix(Path::new(path).to_owned()));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>()
+        && address.port() != 0
+    {
+        return Ok(PeerAddress::At(address));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
+        return Err(refuse("HOST:PORT with a port from 1 to 65535"));
+    }
+    if !is_host(host) {
+        return Err(refuse(
+            "an IP address (IPv6 in brackets) or the name of a host, and a port, without a scheme",
+        ));
+    }
+    Ok(PeerAddress::Named(text.clone()))
+}
+
+/// Says whether a name can be that of a host: labels of letters, digits, `-` and `_`, 253 bytes at most.
+/// What ends in a number is none, since some programs read it as an address (`127.1`).
+fn is_host(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.bytes().all(is_part)
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
+    name.len() <= 253 && name.split('.').all(is_label) && !is_number
+}
