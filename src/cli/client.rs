@@ -240,6 +240,7 @@ fn shown(identity: &Registered) -> String {
     let Registered {
         id, name, realm, ..
     } = identity;
+    let id = id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     let mut text = format!("{id:>6}  {}@{}", name.escape_debug(), realm.escape_debug());
     if let Some(seed) = &identity.seed {
         text.push_str("  ");

@@ -122,6 +122,7 @@ impl CliError {
                 client::Error::Unreachable { .. }
                 | client::Error::Timeout { .. }
                 | client::Error::Broken { .. }
+                | client::Error::NoNumber { .. }
                 | client::Error::Unavailable
                 | client::Error::Unexpected { .. } => 3,
             },

@@ -23,6 +23,16 @@ pub enum Error {
         /// The realm.
         realm: String,
     },
+    /// The server does not tell the number of an identity, by which it would be asked for.
+    #[error(
+        "the server does not tell the number of {name:?} in realm {realm:?}, so it cannot be asked for"
+    )]
+    NoNumber {
+        /// The name.
+        name: String,
+        /// The realm.
+        realm: String,
+    },
     /// The server does not take what was given; its own words.
     #[error("the server does not take it: {0}")]
     Invalid(String),

@@ -136,7 +136,7 @@ impl Client {
     /// Gives an identity another name, another realm, or both. Its seed stays.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Invalid`] if the new pair is another identity's, and what [`Error`]
+    /// [`Error::NotFound`], [`Error::NoNumber`], [`Error::Invalid`] if the new pair is another identity's, and what [`Error`]
     /// says of every request.
     pub async fn update(
         &self,
@@ -152,7 +152,7 @@ impl Client {
                 body = body.with(field, value);
             }
         }
-        let path = format!("{}/", found.id);
+        let path = path_of(&found)?;
         let answer = self
             .ask(Asked {
                 method: Method::PATCH,
@@ -173,10 +173,10 @@ impl Client {
     /// Removes an identity and returns what it was.
     ///
     /// # Errors
-    /// [`Error::NotFound`], and what [`Error`] says of every request.
+    /// [`Error::NotFound`], [`Error::NoNumber`], and what [`Error`] says of every request.
     pub async fn delete(&self, name: &str, realm: &str) -> Result<Registered, Error> {
         let found = self.find(name, realm).await?;
-        let path = format!("{}/", found.id);
+        let path = path_of(&found)?;
         let answer = self
             .ask(Asked {
                 method: Method::DELETE,
@@ -304,6 +304,15 @@ impl Client {
             realm: realm.to_owned(),
         })
     }
+}
+
+/// Returns the path of an identity, which is its number.
+fn path_of(identity: &Registered) -> Result<String, Error> {
+    let id = identity.id.ok_or_else(|| Error::NoNumber {
+        name: identity.name.clone(),
+        realm: identity.realm.clone(),
+    })?;
+    Ok(format!("{id}/"))
 }
 
 fn listed(answer: &Answer) -> Result<Vec<Registered>, Error> {

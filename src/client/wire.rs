@@ -12,8 +12,9 @@ use crate::auth::{Seed, trim};
 /// An identity as the server shows it. `Debug` does not print the seed.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Registered {
-    /// Its number.
-    pub id: i64,
+    /// Its number; none if the server does not tell it, as version 0.6 does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
     /// Its name.
     pub name: String,
     /// Its realm.
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn debug_of_what_was_registered_shows_no_seed() {
         let created = Registered {
-            id: 1,
+            id: Some(1),
             name: "n".into(),
             realm: "r".into(),
             seed: Some("JBSWY3DP".into()),

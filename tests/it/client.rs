@@ -451,10 +451,41 @@ fn identity_that_was_not_asked_for_is_no_success() {
         r#"{"detail":"x"}"#,
         "[1]",
         r#"[{"id":1}]"#,
+        r#"[{"id":"1","name":"n","realm":"r"}]"#,
         r#"[[1,"n","r",null]]"#,
     ] {
         let output = scripted(&[(200, body)]).ask(&["list"]);
         fails(&output, 3, "no answer of an ungleich-otp server");
+    }
+}
+
+#[test]
+fn server_that_tells_no_numbers_shows_the_seed_of_what_it_has_made() {
+    let svc = r#"{"name":"svc","realm":"payments"}"#;
+    let made = svc.replace('}', &format!(r#","seed":"{SEED}"}}"#));
+    let create = [&["create"], &NAMED[..]].concat();
+    let created = scripted(&[(201, &made)]).ask(&create);
+    assert_eq!(
+        stdout(&created),
+        format!("     -  svc@payments  {SEED}\n"),
+        "{}",
+        stderr(&created)
+    );
+    let created = scripted(&[(201, &made)]).ask(&[&create[..], &["--json"]].concat());
+    let expected = json!({"name": "svc", "realm": "payments", "seed": SEED});
+    assert_eq!(parsed(&created), expected);
+    let list = format!("[{svc}]");
+    let listed = scripted(&[(200, &list)]).ask(&["list", "--json"]);
+    assert_eq!(
+        parsed(&listed),
+        json!([{"name": "svc", "realm": "payments"}])
+    );
+    // Without a number nothing can be asked for, and nothing is.
+    for action in [&["update", "--new-name", "new"][..], &["delete"]] {
+        let server = scripted(&[(200, &list), (204, "")]);
+        let output = server.ask(&[action, &NAMED[..]].concat());
+        fails(&output, 3, "does not tell the number");
+        assert_eq!(server.requests.load(Ordering::SeqCst), 1);
     }
 }
 
