@@ -100,7 +100,9 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Weak { bits } => write!(f, "weak seed of {bits} bits, rotate it"),
-            Self::Disabled => f.write_str("disabled, as is_active was off"),
+            Self::Disabled => {
+                f.write_str("disabled, as is_active was off; the old server did not look at that")
+            }
             Self::Short { bits } => {
                 write!(
                     f,

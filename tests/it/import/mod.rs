@@ -287,7 +287,7 @@ fn users_of_django_bring_their_state_and_their_date() {
     let report = report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
     assert_eq!(
         report["rows"][1]["notes"],
-        json!(["disabled, as is_active was off"])
+        json!(["disabled, as is_active was off; the old server did not look at that"])
     );
     let rows = identities(&gate);
     assert_eq!(

@@ -56,7 +56,7 @@ fn postgresql_is_read_by_its_url() {
     let report = report(&import(&gate, &postgres.url(), &["--apply"]));
     assert_eq!(
         report["rows"][1]["notes"],
-        json!(["disabled, as is_active was off"])
+        json!(["disabled, as is_active was off; the old server did not look at that"])
     );
     let rows = identities(&gate);
     assert_eq!(
