@@ -3,6 +3,8 @@ use std::time::SystemTime;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
+use http::header::HOST;
+use http::uri::Scheme;
 use http::{HeaderMap, Method};
 
 use super::body::Body;
@@ -17,6 +19,10 @@ pub(super) struct Call {
     pub(super) method: Method,
     /// The query of its path; empty without one.
     pub(super) query: String,
+    /// The scheme of the URL that its client asked for.
+    pub(super) scheme: Scheme,
+    /// The host, with its port, that it asked for.
+    pub(super) host: Option<String>,
     /// Its header fields.
     pub(super) headers: HeaderMap,
     /// Its body.
@@ -61,7 +67,15 @@ impl Call {
             .map_err(|_| Answer::parse_error("the body is incomplete"))?;
         let body = Body::parse(&parts.headers, bytes).await?;
         let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let scheme = parts.extensions.get::<Scheme>().cloned();
+        // HTTP/2 has it in the URI (RFC 9113 §8.3.1).
+        let host = match parts.uri.authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
+        };
         Ok(Self {
+            scheme: scheme.unwrap_or(Scheme::HTTP),
+            host: host.map(str::to_owned),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             method: parts.method,
             headers: parts.headers,

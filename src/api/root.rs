@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::HOST;
 use http::{Method, StatusCode};
 
 use super::Api;
@@ -41,12 +40,11 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
     }
 }
 
-/// Returns the address of the identities under the host that the caller asked; only its path if it
-/// asked none.
+/// Returns the address of the identities under the scheme and the host that the caller asked; only its path
+/// if it asked none.
 fn identities_url(call: &Call) -> String {
-    let host = call.headers.get(HOST).and_then(|host| host.to_str().ok());
-    match host {
-        Some(host) => format!("http://{host}/ungleichotp/"),
+    match &call.host {
+        Some(host) => format!("{}://{host}/ungleichotp/", call.scheme),
         None => "/ungleichotp/".to_owned(),
     }
 }

@@ -146,7 +146,8 @@ pub(super) fn is_public(path: &str) -> bool {
     FrontProxy::of(path).is_some() || is_rest(path)
 }
 
-fn is_rest(path: &str) -> bool {
+/// Says whether a path is that of a REST resource, or below.
+pub(super) fn is_rest(path: &str) -> bool {
     let rest = path.strip_prefix("/ungleichotp");
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -7,6 +7,7 @@ use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::ConnectInfo;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::BodyExt;
 use ipnet::IpNet;
@@ -20,6 +21,8 @@ use super::forward_auth;
 use super::linger::answer_early;
 use super::peer_of;
 use super::rules::Live;
+use super::wire::scheme_of;
+use crate::headers::X_FORWARDED_PROTO;
 use crate::telemetry::{Note, NoteSlot};
 
 /// The router with the bounds of what it may be handed.
@@ -93,7 +96,10 @@ impl Local {
             return stream(session, header, body).await;
         }
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        if parts.status != StatusCode::NO_CONTENT {
+        if parts.status == StatusCode::NO_CONTENT {
+            header.remove_header(&CONTENT_LENGTH);
+        } else if session.req_header().method != Method::HEAD {
+            // To HEAD the router has said how long the answer to GET is, if it knows, and dropped the answer.
             header.insert_header(CONTENT_LENGTH, body.len())?;
         }
         send(session, header, body).await
@@ -145,17 +151,28 @@ impl Local {
         answer_early(session, Answer::line(status, line), &self.rules.load_full()).await
     }
 
-    /// Returns the address that a request comes from: what a trusted proxy says, or that of the peer.
-    fn client(&self, session: &ServerSession) -> Option<SocketAddr> {
+    /// Returns the address that a request comes from, and the scheme of the URL that its client asked for:
+    /// what a trusted proxy says of them, or those of the connection.
+    fn origin(&self, session: &ServerSession) -> (Option<SocketAddr>, Scheme) {
         let peer = peer_of(session);
         let trusted = &self.rules.load().trusted_proxies;
         let is_trusted = peer.is_none_or(|peer| {
             let peer = peer.ip().to_canonical();
             trusted.iter().any(|network| network.contains(&peer))
         });
-        let named = is_trusted.then(|| forwarded_client(&session.req_header().headers, trusted));
+        let headers = &session.req_header().headers;
+        let named = is_trusted.then(|| forwarded_client(headers, trusted));
         let named = named.flatten().map(|client| SocketAddr::new(client, 0));
-        named.or(peer)
+        let scheme = is_trusted.then(|| forwarded_scheme(headers)).flatten();
+        let is_tls = || scheme_of(session) == "https";
+        let scheme = scheme.unwrap_or_else(|| {
+            if is_tls() {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            }
+        });
+        (named.or(peer), scheme)
     }
 
     fn request(&self, session: &ServerSession, body: Bytes) -> Request<Body> {
@@ -165,7 +182,9 @@ impl Local {
         *request.uri_mut() = header.uri.clone();
         *request.version_mut() = header.version;
         *request.headers_mut() = fields(&header.headers);
-        if let Some(client) = self.client(session) {
+        let (client, scheme) = self.origin(session);
+        request.extensions_mut().insert(scheme);
+        if let Some(client) = client {
             request.extensions_mut().insert(ConnectInfo(client));
         }
         request
@@ -186,6 +205,16 @@ fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
         }
     }
     client
+}
+
+/// Returns the scheme that the client of a chain of proxies spoke: the first one in `X-Forwarded-Proto`. None
+/// where there is none, or it is neither `http` nor `https`.
+fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let line = headers.get(X_FORWARDED_PROTO)?.to_str().ok()?;
+    let first = line.split(',').next()?.trim();
+    let known = [Scheme::HTTP, Scheme::HTTPS];
+    let mut known = known.into_iter();
+    known.find(|scheme| scheme.as_str().eq_ignore_ascii_case(first))
 }
 
 /// Sends a body of which nobody knows yet how long it is, as it comes. One that breaks off ends the

@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::Method;
+use http::header::HOST;
+use http::uri::{Scheme, Uri};
 use pingora::ErrorType;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::bounds;
 use super::connection::Connections;
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoints, is_rest};
 use super::linger::answer_early;
 use super::refusal::Refusal;
 use super::rules::{Listening, Live};
 use super::source_of;
+use super::target::{Target, host_of};
 use super::told::Told;
 
 /// What answers on the service listener, or on the metrics listener.
@@ -67,7 +71,8 @@ impl Service {
         }
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
         // line hands that on to us, and would take our 200 for a permit.
-        if session.req_header().raw_path().first() != Some(&b'/') {
+        let header = session.req_header();
+        if header.raw_path().first() != Some(&b'/') && !is_rest_url(header) {
             session.set_keepalive(None);
             Refusal::NoPath.tell_early(source_of(session), &told.note);
             return Refusal::NoPath.answer().send(session).await;
@@ -79,6 +84,32 @@ impl Service {
             }
         }
     }
+}
+
+/// Says whether a request target is the URL of a REST resource (RFC 9112 §3.2.2) under the host that `Host`
+/// names too, with a path that every server reads alike.
+fn is_rest_url(header: &RequestHeader) -> bool {
+    // The URI of the header has only the path.
+    let Ok(url) = Uri::try_from(header.raw_path()) else {
+        return false;
+    };
+    let is_http = [Scheme::HTTP, Scheme::HTTPS]
+        .iter()
+        .any(|it| url.scheme() == Some(it));
+    let mut hosts = header.headers.get_all(HOST).iter();
+    let is_same_host = match (url.authority(), hosts.next(), hosts.next()) {
+        (Some(authority), Some(host), None) => {
+            let authority = authority.as_str();
+            host_of(authority).is_some() && host.as_bytes() == authority.as_bytes()
+        }
+        _ => false,
+    };
+    let path = url.path();
+    let is_plain = Target::read(path.as_bytes()).is_ok_and(|target| {
+        let has_slashes = target.double_slash || target.encoded_slash;
+        !has_slashes && target.plain() == path.as_bytes()
+    });
+    is_http && is_same_host && is_plain && path == header.uri.path() && is_rest(path)
 }
 
 /// Reads the header of a request, and says whether there is one to be answered: what is none gets its 400

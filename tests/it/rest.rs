@@ -125,6 +125,143 @@ fn head_has_the_head_of_get_and_no_body() {
 }
 
 #[test]
+fn head_says_how_long_the_answer_to_get_is() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    for path in [
+        "/ungleichotp/",
+        "/ungleichotp/1/",
+        "/ungleichotp/2/",
+        "/ungleichotp/verify/",
+        "/ungleichotp",
+        "/",
+        "/none",
+        "/healthz",
+        "/readyz",
+    ] {
+        for fields in [&admin.fields(), ""] {
+            let get = get(gate.service, path, fields);
+            let head = send(gate.service, "HEAD", path, fields, "");
+            assert_eq!((head.status, &*head.body), (get.status, ""), "{path}");
+            let length = get.body.len().to_string();
+            // "GET" and "HEAD" are told apart in the text of a 405.
+            if get.status != 405 {
+                assert_eq!(head.field("Content-Length"), Some(&*length), "{path}");
+            }
+            assert_eq!(
+                head.head.matches("ontent-").count(),
+                get.head.matches("ontent-").count()
+            );
+        }
+    }
+    let deleted = send(
+        gate.service,
+        "DELETE",
+        "/ungleichotp/1/",
+        &admin.fields(),
+        "",
+    );
+    assert_eq!(
+        (deleted.status, deleted.field("Content-Length")),
+        (204, None)
+    );
+    // Of a long list nobody knows it.
+    fill(&gate.config(), 0..1500);
+    let admin = gate.register("other", "ungleich-admin");
+    let head = send(gate.service, "HEAD", "/ungleichotp/", &admin.fields(), "");
+    assert_eq!((head.status, head.field("Content-Length")), (200, None));
+    assert_eq!(head.body, "");
+}
+
+/// Asks for `/` with these lines and returns the address that it names.
+fn link(gate: &Gate, credential: &str, fields: &str) -> String {
+    let reply = get(gate.service, "/", &format!("{credential}{fields}"));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let root: Value = serde_json::from_str(&reply.body).unwrap();
+    root["ungleichotp"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn link_has_the_scheme_that_a_trusted_proxy_names_and_of_nobody_else() {
+    let gate = Gate::start("");
+    let user = gate.register("user", "payments").fields();
+    for (fields, scheme) in [
+        ("", "http"),
+        ("X-Forwarded-Proto: https\r\n", "https"),
+        ("X-Forwarded-Proto: HTTPS\r\n", "https"),
+        ("X-Forwarded-Proto: https, http\r\n", "https"),
+        ("X-Forwarded-Proto: http\r\n", "http"),
+        ("X-Forwarded-Proto: javascript\r\n", "http"),
+    ] {
+        let expected = format!("{scheme}://app.example/ungleichotp/");
+        assert_eq!(link(&gate, &user, fields), expected, "{fields}");
+    }
+    let trusted = [("REALMGATE_SERVICE_TRUSTED_PROXIES", "['192.0.2.1/32']")];
+    let gate = Gate::start_with(&trusted, "");
+    let user = gate.register("user", "payments").fields();
+    let found = link(&gate, &user, "X-Forwarded-Proto: https\r\n");
+    assert_eq!(found, "http://app.example/ungleichotp/");
+}
+
+#[test]
+fn url_in_the_request_line_is_taken_where_it_is_plain_and_a_rest_resource() {
+    let gate = Gate::start("");
+    let admin = gate.register("admin", "ungleich-admin");
+    let ask = |target: &str, hosts: &str| {
+        let request = format!(
+            "GET {target} HTTP/1.1\r\n{hosts}Connection: close\r\n{}\r\n",
+            admin.fields()
+        );
+        raw(gate.service, request.as_bytes()).status
+    };
+    for (target, host) in [
+        ("http://otp.example/ungleichotp/", "otp.example"),
+        (
+            "HTTP://OTP.example:8081/ungleichotp/?first=1",
+            "OTP.example:8081",
+        ),
+        ("https://otp.example/ungleichotp/1/", "otp.example"),
+        ("http://[::1]:8081/ungleichotp/", "[::1]:8081"),
+    ] {
+        assert_eq!(ask(target, &format!("Host: {host}\r\n")), 200, "{target}");
+    }
+    let host = "Host: otp.example\r\n";
+    for (target, hosts) in [
+        ("http://otp.example/ungleichotp/", "Host: other.example\r\n"),
+        (
+            "http://otp.example/ungleichotp/",
+            "Host: otp.example:80\r\n",
+        ),
+        ("http://otp.example/ungleichotp/", ""),
+        (
+            "http://otp.example/ungleichotp/",
+            "Host: otp.example\r\nHost: otp.example\r\n",
+        ),
+        ("http://OTP.example/ungleichotp/", host),
+        ("http://u@otp.example/ungleichotp/", host),
+        ("http://otp.example", host),
+        ("http://otp.example/", host),
+        ("http://otp.example/healthz", host),
+        ("http://otp.example/readyz", host),
+        ("http://otp.example/forward-auth", host),
+        ("http://otp.example/forward-auth/nginx", host),
+        ("http://otp.example/ungleichotp/../forward-auth", host),
+        ("http://otp.example/ungleichotp/%2e%2e/healthz", host),
+        ("http://otp.example/ungleichotp//", host),
+        ("http://otp.example/ungleichotp%2f", host),
+        ("http://otp.example/ungleichotp/;x/", host),
+        ("http://otp.example/ungleichotp/\\1/", host),
+        ("ftp://otp.example/ungleichotp/", host),
+        ("x:http://otp.example/ungleichotp/", host),
+        ("otp.example/ungleichotp/", host),
+        ("http:/ungleichotp/", host),
+        ("http:///ungleichotp/", host),
+    ] {
+        assert_eq!(ask(target, hosts), 400, "{target} {hosts}");
+    }
+}
+
+#[test]
 fn body_over_the_limit_is_refused_however_it_is_announced() {
     let gate = Gate::start("");
     let body = format!("{{\"x\": \"{}\"}}", "x".repeat(70_000));
@@ -258,7 +395,7 @@ fn long_list_comes_as_it_is_read() {
     let value: Value = serde_json::from_str(&indented).unwrap();
     assert_eq!(indented, serde_json::to_string_pretty(&value).unwrap());
     let (how, head) = list(&gate, &credential, &["--head"]);
-    assert_eq!(how, "200 1.1  0");
+    assert!(how.starts_with("200 1.1 "), "{how}");
     assert!(!head.contains("admin"));
 }
 

@@ -253,6 +253,23 @@ fn service_speaks_tls_too() {
 }
 
 #[test]
+fn link_of_the_root_is_that_of_the_connection() {
+    let ca = Ca::new();
+    let (cert, key) = ca.issue("a", "/CN=a", "DNS:a.example");
+    let rest = format!("[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n");
+    let gate = Gate::start_with(&[("REALMGATE_SERVICE_TLS", "true")], &rest);
+    let user = gate.register("user", "payments");
+    let credential = format!("user@payments:{}", user.token());
+    for version in ["--http1.1", "--http2"] {
+        let args = [version, "--user", &credential];
+        let output = curl(&ca, "a.example", gate.service, "/", &args);
+        let port = gate.service.port();
+        let expected = format!(r#"{{"ungleichotp":"https://a.example:{port}/ungleichotp/"}}"#);
+        assert_eq!(stdout(&output), expected, "{version} {}", stderr(&output));
+    }
+}
+
+#[test]
 fn handshake_that_does_not_come_is_cut() {
     let ca = Ca::new();
     let server = ca.issue("a", "/CN=a", "DNS:a.example");
