@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use super::field::{Fault, Kind, Value, text};
+use super::field::{self, Fault, TokenText, Value};
+use super::media::MediaType;
 use super::wire::Answer;
 use super::{form, json};
 
@@ -36,28 +37,29 @@ impl Body {
     /// Parses a body as its `Content-Type` says. An empty one needs none.
     ///
     /// # Errors
-    /// The answer: 415 for a type other than JSON and the two of forms, 400 for what is none of its
-    /// type.
+    /// The answer: 415 for a type other than JSON and the two of forms, and for a `charset` that is not
+    /// read; 400 for what is none of its type.
     pub(super) async fn parse(headers: &HeaderMap, bytes: Bytes) -> Result<Self, Answer> {
         if bytes.is_empty() {
             return Ok(Self::Fields(HashMap::new()));
         }
         let mut types = headers.get_all(CONTENT_TYPE).iter();
         let given = types.next().map_or(&b""[..], |value| value.as_bytes());
-        let essence = given.split(|&byte| byte == b';').next().unwrap_or_default();
-        let essence = essence.trim_ascii();
-        let is = |media: &str| essence.eq_ignore_ascii_case(media.as_bytes());
         let given = String::from_utf8_lossy(given);
+        let unsupported = || Answer::unsupported_type(&given);
         if types.next().is_some() {
-            Err(Answer::unsupported_type(&given))
-        } else if is("application/json") {
-            json::read(&bytes)
-        } else if is("application/x-www-form-urlencoded") {
-            Ok(form::urlencoded(&bytes))
-        } else if is("multipart/form-data") {
-            form::multipart(&given, bytes).await
+            return Err(unsupported());
+        }
+        let media = MediaType::read(&given);
+        let charset = media.charset().ok_or_else(unsupported)?;
+        if media.is("application/json") {
+            json::read(&bytes, charset)
+        } else if media.is("application/x-www-form-urlencoded") {
+            Ok(form::urlencoded(&bytes, charset))
+        } else if media.is("multipart/form-data") {
+            form::multipart(&media, bytes, charset).await
         } else {
-            Err(Answer::unsupported_type(&given))
+            Err(unsupported())
         }
     }
 
@@ -71,12 +73,20 @@ impl Body {
         self.get(name).is_some()
     }
 
-    /// Returns the text of a field; see [`text`].
+    /// Returns the text of a field; see [`field::text`].
     ///
     /// # Errors
     /// The faults of the field.
-    pub(super) fn text(&self, name: &str, kind: Kind, limit: usize) -> Result<String, Vec<Fault>> {
-        text(self.get(name), kind, limit)
+    pub(super) fn text(&self, name: &str, limit: usize) -> Result<String, Vec<Fault>> {
+        field::text(self.get(name), limit)
+    }
+
+    /// Returns the token in a field; see [`field::token`].
+    ///
+    /// # Errors
+    /// The faults of the field.
+    pub(super) fn token(&self, name: &str) -> Result<TokenText, Vec<Fault>> {
+        field::token(self.get(name))
     }
 
     /// Returns the old server's message if this is a body that cannot have fields.

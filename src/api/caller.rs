@@ -5,10 +5,10 @@ use http::Method;
 use super::Api;
 use super::body::Body;
 use super::call::Call;
-use super::field::{Fault, Kind};
+use super::field::{Fault, TokenText};
 use super::wire::Answer;
 use crate::auth::{
-    Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Source, Token, UnixTime,
+    Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Source, UnixTime,
 };
 use crate::headers::Scratch;
 use crate::pace;
@@ -45,15 +45,14 @@ pub(super) async fn admit(
 ) -> Result<Permit, Answer> {
     let parts = caller_names(&call.body, resource, &call.method)
         .map(|names| parts(&call.body, names, api.credential_headers.name_chars));
+    let headers = &api.credential_headers;
     let mut scratch = Scratch::new();
-    let presented = match (
-        api.credential_headers.read(&call.headers, &mut scratch),
-        &parts,
-    ) {
-        (in_headers, None) => in_headers,
-        (Presented::Absent, Some(Ok(parts))) => parts.presented(api.credential_headers.name_chars),
-        (Presented::Absent, Some(Err(flaw))) => Presented::Malformed(*flaw),
-        (_, Some(_)) => Presented::Malformed(Flaw::TwoKinds),
+    // The old server did not look at headers: less than a whole credential in them is not for us.
+    let presented = match &parts {
+        None => headers.read_beside_others(&call.headers, &mut scratch),
+        Some(_) if headers.holds_credential(&call.headers) => Presented::Malformed(Flaw::TwoKinds),
+        Some(Ok(parts)) => parts.presented(headers.name_chars),
+        Some(Err(flaw)) => Presented::Malformed(*flaw),
     };
     let attempt = Attempt {
         presented,
@@ -142,21 +141,24 @@ fn caller_names(body: &Body, resource: Resource, method: &Method) -> Option<Name
 struct Parts {
     name: String,
     realm: String,
-    token: String,
+    token: TokenText,
 }
 
 impl Parts {
     fn presented(&self, limit: usize) -> Presented<'_> {
-        Credential::new(&self.name, &self.realm, &self.token, limit).into()
+        let token = self.token.token();
+        let credential =
+            token.and_then(|it| Credential::with_token(&self.name, &self.realm, it, limit));
+        credential.into()
     }
 }
 
 fn parts(body: &Body, [name, realm, token]: Names, limit: usize) -> Result<Parts, Flaw> {
-    let part = |name, kind, limit| body.text(name, kind, limit).map_err(|faults| flaw(&faults));
+    let part = |name| body.text(name, limit).map_err(|faults| flaw(&faults));
     Ok(Parts {
-        name: part(name, Kind::Plain, limit)?,
-        realm: part(realm, Kind::Plain, limit)?,
-        token: part(token, Kind::Token, Token::MAX_CHARS)?,
+        name: part(name)?,
+        realm: part(realm)?,
+        token: body.token(token).map_err(|faults| flaw(&faults))?,
     })
 }
 

@@ -1,11 +1,10 @@
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer as _;
 use serde::de::{Error, Visitor};
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::auth::trim;
+use crate::auth::{Flaw, Token, trim};
 
 /// What one field of a body holds.
 #[derive(Clone)]
@@ -27,18 +26,26 @@ pub(super) enum Value {
     Other,
 }
 
-/// What a field is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A name or a realm: every character counts.
-    Plain,
-    /// A token: an integer gets the leading zeros back that it has lost, so that it has 6 digits again,
-    /// and digits of other widths are digits (Unicode's NFKC, as pyotp compares).
-    Token,
+/// The text of a token, as it came.
+pub(super) struct TokenText {
+    text: String,
+    /// An integer has lost the zeros that the token begins with.
+    is_integer: bool,
 }
 
-/// The digits of a token unless its identity says otherwise, which is not known yet.
-const TOKEN_DIGITS: usize = 6;
+impl TokenText {
+    /// Returns the token.
+    ///
+    /// # Errors
+    /// A text that cannot be one.
+    pub(super) fn token(&self) -> Result<Token<'_>, Flaw> {
+        if self.is_integer {
+            Token::number(&self.text)
+        } else {
+            Token::new(&self.text)
+        }
+    }
+}
 
 /// Why a field holds no usable text. `Display` is the old server's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,16 +131,13 @@ impl Value {
 ///
 /// # Errors
 /// Every [`Fault`] of the field, in the order in which the old server names them.
-pub(super) fn text(value: Option<&Value>, kind: Kind, limit: usize) -> Result<String, Vec<Fault>> {
+pub(super) fn text(value: Option<&Value>, limit: usize) -> Result<String, Vec<Fault>> {
     let (text, surrogate) = match value {
         None => return Err(vec![Fault::Missing]),
         Some(Value::Null) => return Err(vec![Fault::Null]),
         Some(Value::Other) => return Err(vec![Fault::NotText]),
-        Some(Value::Text { text, surrogate }) => (Cow::Borrowed(trim(text)), *surrogate),
-        Some(Value::Integer(digits)) if kind == Kind::Token && !digits.starts_with('-') => {
-            (Cow::Owned(format!("{digits:0>TOKEN_DIGITS$}")), None)
-        }
-        Some(Value::Integer(text) | Value::Float(text)) => (Cow::Borrowed(text.as_str()), None),
+        Some(Value::Text { text, surrogate }) => (trim(text), *surrogate),
+        Some(Value::Integer(text) | Value::Float(text)) => (text.as_str(), None),
     };
     if text.is_empty() {
         return Err(vec![Fault::Blank]);
@@ -147,13 +151,26 @@ pub(super) fn text(value: Option<&Value>, kind: Kind, limit: usize) -> Result<St
     }
     faults.extend(surrogate.map(Fault::Surrogate));
     if faults.is_empty() {
-        Ok(match kind {
-            Kind::Token if !text.is_ascii() => text.nfkc().collect(),
-            Kind::Token | Kind::Plain => text.into_owned(),
-        })
+        Ok(text.to_owned())
     } else {
         Err(faults)
     }
+}
+
+/// Makes the text of a token of a field. Digits of other widths are digits (Unicode's NFKC, as pyotp
+/// compares).
+///
+/// # Errors
+/// Those of [`text`].
+pub(super) fn token(value: Option<&Value>) -> Result<TokenText, Vec<Fault>> {
+    let text = text(value, Token::MAX_CHARS)?;
+    let is_integer = matches!(value, Some(Value::Integer(digits)) if !digits.starts_with('-'));
+    let text = if text.is_ascii() {
+        text
+    } else {
+        text.nfkc().collect()
+    };
+    Ok(TokenText { text, is_integer })
 }
 
 /// Prints a number as Python's `repr` does: a sign and at least two digits in the exponent.
@@ -203,8 +220,13 @@ impl Visitor<'_> for Wtf8 {
 mod tests {
     use super::*;
 
-    fn read(json: &str, kind: Kind) -> Result<String, Vec<Fault>> {
-        text(Some(&Value::from_json(json).unwrap()), kind, 128)
+    fn read(json: &str) -> Result<String, Vec<Fault>> {
+        text(Some(&Value::from_json(json).unwrap()), 128)
+    }
+
+    fn read_token(json: &str) -> (String, bool) {
+        let read = token(Some(&Value::from_json(json).unwrap())).unwrap();
+        (read.text, read.is_integer)
     }
 
     #[test]
@@ -227,39 +249,35 @@ mod tests {
             ("1e999", "inf"),
             ("-1e999", "-inf"),
         ] {
-            assert_eq!(read(json, Kind::Plain).as_deref(), Ok(expected), "{json}");
+            assert_eq!(read(json).as_deref(), Ok(expected), "{json}");
         }
     }
 
     #[test]
-    fn integer_token_gets_its_leading_zeros_back() {
-        for (json, expected) in [
-            ("25258", "025258"),
-            ("0", "000000"),
-            ("478165", "478165"),
-            ("12345678", "12345678"),
-            ("-5", "-5"),
-            ("1.5", "1.5"),
-            (r#""25258""#, "25258"),
+    fn only_an_integer_is_a_token_that_has_lost_zeros() {
+        for (json, text, is_integer) in [
+            ("25258", "25258", true),
+            ("0", "0", true),
+            ("12345678", "12345678", true),
+            ("-5", "-5", false),
+            ("1.5", "1.5", false),
+            (r#""25258""#, "25258", false),
         ] {
-            assert_eq!(read(json, Kind::Token).as_deref(), Ok(expected), "{json}");
+            assert_eq!(read_token(json), (text.to_owned(), is_integer), "{json}");
         }
     }
 
     #[test]
     fn token_of_wide_digits_is_one_and_a_name_keeps_them() {
-        assert_eq!(
-            read("\"４７８１６５\"", Kind::Token).as_deref(),
-            Ok("478165")
-        );
-        assert_eq!(read("\"４７\"", Kind::Plain).as_deref(), Ok("４７"));
-        assert_eq!(read("\"٤٧\"", Kind::Token).as_deref(), Ok("٤٧"));
+        assert_eq!(read_token("\"４７８１６５\"").0, "478165");
+        assert_eq!(read("\"４７\"").as_deref(), Ok("４７"));
+        assert_eq!(read_token("\"٤٧\"").0, "٤٧");
     }
 
     #[test]
     fn white_space_around_a_text_is_cut_off() {
         assert_eq!(
-            read(r#"" \n\u001f\u00a0a b\u2003\t""#, Kind::Plain).as_deref(),
+            read(r#"" \n\u001f\u00a0a b\u2003\t""#).as_deref(),
             Ok("a b")
         );
     }
@@ -271,10 +289,10 @@ mod tests {
             (r#""a\udfffb""#, 0xDFFF),
             (r#""\udbff\udbff""#, 0xDBFF),
         ] {
-            assert_eq!(read(json, Kind::Plain), Err(vec![Fault::Surrogate(unit)]));
+            assert_eq!(read(json), Err(vec![Fault::Surrogate(unit)]));
         }
         assert_eq!(
-            read(r#""\ud83d\ude00\ud7ff\ue000""#, Kind::Plain).as_deref(),
+            read(r#""\ud83d\ude00\ud7ff\ue000""#).as_deref(),
             Ok("😀\u{d7ff}\u{e000}")
         );
     }
@@ -283,7 +301,7 @@ mod tests {
     fn every_fault_of_a_text_is_named() {
         let long = format!(r#""\u0000{}\ud800""#, "é".repeat(127));
         assert_eq!(
-            read(&long, Kind::Plain),
+            read(&long),
             Err(vec![
                 Fault::TooLong(128),
                 Fault::Nul,

@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderValue};
 
 use super::body::{Body, KNOWN};
 use super::caller::subject_names;
-use super::field::Kind;
 use crate::auth::trim;
 
 /// The most characters of a name.
@@ -34,7 +33,7 @@ pub fn rest_body(data: &[u8]) {
     };
     let _ = (subject_names(&body), body.fault());
     for name in KNOWN {
-        let plain = body.text(name, Kind::Plain, CHARS);
+        let plain = body.text(name, CHARS);
         if let Ok(text) = &plain {
             assert!(body.has(name));
             assert!((1..=CHARS).contains(&text.chars().count()), "{text:?}");
@@ -42,8 +41,10 @@ pub fn rest_body(data: &[u8]) {
             assert_eq!(trim(text), text);
             assert!(!text.contains('\0'));
         }
-        if let Ok(token) = body.text(name, Kind::Token, CHARS) {
-            assert!(!token.is_empty() && !token.contains('\0'));
+        if let Ok(token) = body.token(name)
+            && let Ok(token) = token.token()
+        {
+            assert!(!token.expose().is_empty() && !token.expose().contains('\0'));
         }
     }
     if is_json && !bytes.is_empty() {
@@ -59,7 +60,7 @@ fn assert_alike(bytes: &[u8], body: &Body) {
             for name in KNOWN {
                 assert_eq!(body.has(name), object.contains_key(name), "{name}");
                 if let Some(Value::String(text)) = object.get(name)
-                    && let Ok(read) = body.text(name, Kind::Plain, CHARS)
+                    && let Ok(read) = body.text(name, CHARS)
                 {
                     assert_eq!(read, trim(text));
                 }

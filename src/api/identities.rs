@@ -12,7 +12,6 @@ use super::Api;
 use super::call::{self, Call};
 use super::caller::{Resource, admit};
 use super::change::{Author, Subject, finish};
-use super::field::Kind;
 use super::metadata;
 use super::page::Page;
 use super::parts::BrokenOff;
@@ -67,8 +66,9 @@ async fn run_collection(api: &Arc<Api>, call: &Call) -> Result<Answer, Answer> {
             create(api, call, &permit).await
         }
         Method::OPTIONS => {
-            permit(api, call, Capability::List).await?;
-            Ok(describe(api, "Otp List", "POST"))
+            let permit = authenticated(api, call).await?;
+            let may = api.authority.is_capable(&permit, Capability::Create);
+            Ok(describe(api, "Otp List", may.then_some("POST")))
         }
         _ => wrong_method(api, call).await,
     }
@@ -93,8 +93,11 @@ async fn run_member(api: &Api, call: &Call, id: Option<IdentityId>) -> Result<An
             delete(api, call, id, &permit).await
         }
         Method::OPTIONS => {
-            permit(api, call, Capability::List).await?;
-            Ok(describe(api, "Otp Instance", "PUT"))
+            let permit = authenticated(api, call).await?;
+            let may = api.authority.is_capable(&permit, Capability::Update);
+            // Whoever may not change identities is not told which there are.
+            let may = may && is_there(api, id).await?;
+            Ok(describe(api, "Otp Instance", may.then_some("PUT")))
         }
         _ => wrong_method(api, call).await,
     }
@@ -110,12 +113,16 @@ async fn permit(api: &Api, call: &Call, capability: Capability) -> Result<Permit
     .await
 }
 
+async fn authenticated(api: &Api, call: &Call) -> Result<Permit, Answer> {
+    admit(api, call, Resource::Identities, &Policy::Authenticated).await
+}
+
 async fn wrong_method(api: &Api, call: &Call) -> Result<Answer, Answer> {
-    admit(api, call, Resource::Identities, &Policy::Authenticated).await?;
+    authenticated(api, call).await?;
     Err(Answer::wrong_method(&call.method))
 }
 
-fn describe(api: &Api, name: &str, method: &str) -> Answer {
+fn describe(api: &Api, name: &str, method: Option<&str>) -> Answer {
     metadata::describe(name, method, api.credential_headers.name_chars)
 }
 
@@ -180,8 +187,8 @@ fn write(api: &Api, identities: &[Arc<Identity>]) -> Result<(String, Option<Iden
 async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answer> {
     let mut errors = Errors::new(&call.body);
     let limit = api.credential_headers.name_chars;
-    let name = errors.take("name", call.body.text("name", Kind::Plain, limit));
-    let realm = errors.take("realm", call.body.text("realm", Kind::Plain, limit));
+    let name = errors.take("name", call.body.text("name", limit));
+    let realm = errors.take("realm", call.body.text("realm", limit));
     let (Some(name), Some(realm)) = (name, realm) else {
         return Err(errors.answer(Spacing::Compact));
     };
@@ -237,7 +244,7 @@ async fn update(
         if extent == Extent::Given && !call.body.has(field) {
             return Some(old.to_owned());
         }
-        errors.take(field, call.body.text(field, Kind::Plain, limit))
+        errors.take(field, call.body.text(field, limit))
     };
     let name = field("name", identity.principal.name());
     let realm = field("realm", identity.principal.realm());
@@ -302,11 +309,17 @@ async fn delete(
 }
 
 async fn find(api: &Api, id: Option<IdentityId>) -> Result<Arc<Identity>, Answer> {
-    let id = id.ok_or_else(Answer::not_found)?;
+    look_up(api, id).await?.ok_or_else(Answer::not_found)
+}
+
+async fn is_there(api: &Api, id: Option<IdentityId>) -> Result<bool, Answer> {
+    Ok(look_up(api, id).await?.is_some())
+}
+
+async fn look_up(api: &Api, id: Option<IdentityId>) -> Result<Option<Arc<Identity>>, Answer> {
+    let Some(id) = id else { return Ok(None) };
     let found = api.authority.store().identity_by_id(id).await;
-    found
-        .map_err(|error| failed(&error))?
-        .ok_or_else(Answer::not_found)
+    found.map_err(|error| failed(&error))
 }
 
 /// Reads a number as it stands in a path; none if no identity can have it.

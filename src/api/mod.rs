@@ -1,6 +1,6 @@
 //! The REST door: the ungleich-otp 0.8 API as an axum Router.
 //!
-//! The way of a request: [`call`] finds the [`format`] and reads the body ([`body`]: [`json`], [`form`])
+//! The way of a request: [`call`] finds the [`format`] and reads the body ([`body`]: [`media`], [`json`], [`form`])
 //! → [`caller`] finds out who calls and asks the authority → [`verify`] or [`identities`] does what was
 //! asked → [`wire`] writes the answer as the old server did, down to its headers and its spacing.
 
@@ -15,9 +15,11 @@ mod format;
 pub mod fuzzing;
 mod identities;
 mod json;
+mod media;
 mod metadata;
 mod page;
 mod parts;
+mod python;
 mod root;
 mod verify;
 mod wire;
@@ -50,7 +52,8 @@ pub struct Api {
 /// Makes the router of `/ungleichotp/` and of `/`, which names it. Whatever else is asked for is the old server's 404 page.
 ///
 /// A request's body must be complete and bounded when it gets here. The peer's address is read from
-/// the extension [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), if there.
+/// the extension [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), if there, and the scheme that the client
+/// spoke from the extension [`Scheme`](http::uri::Scheme), otherwise `http`.
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/", any(root::root))

@@ -15,6 +15,7 @@ use crate::auth::{
 use crate::store::{CacheOptions, KeySource, Options, open};
 
 mod answers;
+mod bodies;
 mod identities;
 mod verify;
 
@@ -101,11 +102,23 @@ impl Door {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Sent {
+        let body = fill(body).into_bytes();
+        self.send_bytes(method, path, headers, body).await
+    }
+
+    /// The same, of a body that may be no UTF-8.
+    async fn send_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Sent {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, fill(value));
         }
-        let request = request.body(HttpBody::from(fill(body))).unwrap();
+        let request = request.body(HttpBody::from(body)).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();

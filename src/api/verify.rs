@@ -8,10 +8,10 @@ use http::Method;
 use super::Api;
 use super::call::{self, Call};
 use super::caller::{Resource, admit, decide, subject_names};
-use super::field::{Fault, Kind};
+use super::field::Fault;
 use super::metadata;
 use super::wire::{Answer, Errors, Spacing};
-use crate::auth::{Attempt, Capability, Credential, Denial, Party, Permit, Policy, Source, Token};
+use crate::auth::{Attempt, Capability, Credential, Denial, Party, Permit, Policy, Source};
 
 const ALLOW: &str = "POST, OPTIONS";
 
@@ -28,10 +28,11 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
             check_subject(api, call, &permit).await
         }
         Method::OPTIONS => {
-            admit(api, call, Resource::Verify, &capable).await?;
+            let permit = admit(api, call, Resource::Verify, &Policy::Authenticated).await?;
+            let may = api.authority.is_capable(&permit, Capability::Verify);
             Ok(metadata::describe(
                 "Verify",
-                "POST",
+                may.then_some("POST"),
                 api.credential_headers.name_chars,
             ))
         }
@@ -50,13 +51,13 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
     let limit = api.credential_headers.name_chars;
     let [name, realm, token] = subject_names(&call.body);
     let mut errors = Errors::new(&call.body);
-    let subject_name = errors.take(name, call.body.text(name, Kind::Plain, limit));
-    let subject_token = errors.take(token, call.body.text(token, Kind::Token, Token::MAX_CHARS));
-    let subject_realm = errors.take(realm, call.body.text(realm, Kind::Plain, limit));
+    let subject_name = errors.take(name, call.body.text(name, limit));
+    let subject_token = errors.take(token, call.body.token(token));
+    let subject_realm = errors.take(realm, call.body.text(realm, limit));
     let client = match client_address(call) {
         Ok(client) => client,
         Err(fault) => {
-            errors.take(CLIENT_ADDRESS, Err(vec![fault]));
+            errors.take::<IpAddr>(CLIENT_ADDRESS, Err(vec![fault]));
             None
         }
     };
@@ -70,8 +71,10 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
     };
     // What is told of the request is who asks.
     let mut note = call.note.another();
+    let token = token.token();
+    let credential = token.and_then(|it| Credential::with_token(&name, &realm, it, limit));
     let attempt = Attempt {
-        presented: Credential::new(&name, &realm, &token, limit).into(),
+        presented: credential.into(),
         source: Source {
             address: client.or(call.source),
             party: verifier.principal().map(|verifier| match client {
@@ -110,7 +113,7 @@ fn client_address(call: &Call) -> Result<Option<IpAddr>, Fault> {
         }
     };
     if call.body.has(CLIENT_ADDRESS) {
-        let text = call.body.text(CLIENT_ADDRESS, Kind::Plain, ADDRESS_CHARS);
+        let text = call.body.text(CLIENT_ADDRESS, ADDRESS_CHARS);
         name(&text.map_err(|_| Fault::NotAddress)?)?;
     }
     for value in call.headers.get_all(X_AUTH_CLIENT_ADDRESS) {

@@ -226,12 +226,8 @@ impl Errors {
         Self(whole.into_iter().collect())
     }
 
-    /// Returns the text of a field, or keeps its faults.
-    pub(super) fn take(
-        &mut self,
-        name: &'static str,
-        read: Result<String, Vec<Fault>>,
-    ) -> Option<String> {
+    /// Returns what a field holds, or keeps its faults.
+    pub(super) fn take<T>(&mut self, name: &'static str, read: Result<T, Vec<Fault>>) -> Option<T> {
         match read {
             Ok(text) => Some(text),
             Err(faults) => {
@@ -321,7 +317,7 @@ pub(super) fn indented(json: String, indent: usize) -> String {
     let written = serde_json::from_str::<serde_json::Value>(&json)
         .and_then(|value| value.serialize(&mut writer));
     match (written, String::from_utf8(out)) {
-        (Ok(()), Ok(text)) => text,
+        (Ok(()), Ok(text)) => escaped(text),
         _ => json,
     }
 }

@@ -9,7 +9,7 @@ use super::decision::{Attempt, Decision, Denial, Permit, Refusal};
 use super::identity::{Identity, SeedSlot, Seeds, State};
 use super::policy::Policy;
 use super::principal::PrincipalRef;
-use super::realm::Realms;
+use super::realm::{Capability, Realms};
 use super::seed::Seed;
 use super::store::{Counts, Notes, Recall, Store, StoreError};
 use super::throttle::{Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict};
@@ -122,6 +122,13 @@ impl Authority {
         self.throttle.merge(&news.records);
         self.seen.store(news.stamp, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Says whether the realm of whoever has a permit gives a capability.
+    pub fn is_capable(&self, permit: &Permit, capability: Capability) -> bool {
+        let policy = Policy::Capable(capability);
+        let who = permit.principal();
+        who.is_some_and(|who| policy.admits(who, &self.settings.realms))
     }
 
     /// Says whether a token of a realm is good for one use.
@@ -292,7 +299,7 @@ impl Authority {
         seeds.into_iter().flat_map(move |(seed, is_of_previous)| {
             let totp = seed.unwrap_or(decoy);
             totp.steps(now, distances.clone()).map(move |step| {
-                let is_right = std::hint::black_box(totp.is_of(token.expose(), step));
+                let is_right = std::hint::black_box(totp.is_of(token, step));
                 (is_right && seed.is_some()).then(|| Match {
                     step,
                     current: totp.step(now),

@@ -4,7 +4,19 @@ use super::principal::{PrincipalError, PrincipalRef};
 
 /// The code a caller presents, as it came: nothing about it has been checked but its length.
 #[derive(Clone, Copy)]
-pub struct Token<'a>(&'a str);
+pub struct Token<'a> {
+    text: &'a str,
+    form: Form,
+}
+
+/// How a token was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// As a text: every digit counts.
+    Text,
+    /// As a number, without the zeros that the token begins with.
+    Number,
+}
 
 impl<'a> Token<'a> {
     /// Longer ones are refused before they are looked at, as the old server did.
@@ -18,12 +30,36 @@ impl<'a> Token<'a> {
         if text.is_empty() || text.chars().nth(Self::MAX_CHARS).is_some() {
             return Err(Flaw::Token);
         }
-        Ok(Self(text))
+        Ok(Self::unbounded(text))
+    }
+
+    /// Wraps the decimal digits of a number. It stands for the token of that value, however many zeros that
+    /// begins with: only the identity says how many digits its tokens have.
+    ///
+    /// # Errors
+    /// An empty or longer text.
+    pub fn number(digits: &'a str) -> Result<Self, Flaw> {
+        let form = Form::Number;
+        Ok(Self {
+            form,
+            ..Self::new(digits)?
+        })
+    }
+
+    /// Wraps a text of any length.
+    pub(super) fn unbounded(text: &'a str) -> Self {
+        let form = Form::Text;
+        Self { text, form }
     }
 
     /// Returns the text.
     pub fn expose(self) -> &'a str {
-        self.0
+        self.text
+    }
+
+    /// Says whether it may have lost zeros at its beginning.
+    pub(super) fn is_number(self) -> bool {
+        self.form == Form::Number
     }
 }
 
@@ -46,10 +82,23 @@ impl<'a> Credential<'a> {
     /// # Errors
     /// A part that cannot be one.
     pub fn new(name: &'a str, realm: &'a str, token: &'a str, limit: usize) -> Result<Self, Flaw> {
-        Ok(Self {
-            principal: PrincipalRef::new(name, realm, limit)?,
-            token: Token::new(token)?,
-        })
+        let principal = PrincipalRef::new(name, realm, limit)?;
+        let token = Token::new(token)?;
+        Ok(Self { principal, token })
+    }
+
+    /// Joins a name and a realm with a token that has been read already.
+    ///
+    /// # Errors
+    /// A name or a realm that cannot be one.
+    pub fn with_token(
+        name: &'a str,
+        realm: &'a str,
+        token: Token<'a>,
+        limit: usize,
+    ) -> Result<Self, Flaw> {
+        let principal = PrincipalRef::new(name, realm, limit)?;
+        Ok(Self { principal, token })
     }
 
     /// Returns who it claims.

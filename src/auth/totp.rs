@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::credential::Token;
 use super::seed::Seed;
 use super::time::UnixTime;
 
@@ -189,6 +190,7 @@ impl Totp {
     /// A token that is right ends the search, and most are those of the current step. For one that is
     /// wrong every step is computed: how long it takes tells nothing about how near a guess was.
     pub fn check(&self, token: &str, now: UnixTime, window: u8) -> Option<Step> {
+        let token = Token::unbounded(token);
         self.steps(now, 0..=window)
             .find(|step| self.is_of(token, *step))
     }
@@ -211,16 +213,22 @@ impl Totp {
 
     /// Says whether a token is that of a step. The work is the same whatever was presented, and the
     /// comparison takes constant time.
-    pub(super) fn is_of(&self, token: &str, step: Step) -> bool {
+    pub(super) fn is_of(&self, token: Token<'_>, step: Step) -> bool {
         let digits = usize::from(self.parameters.digits);
-        let is_number = token.bytes().all(|byte| byte.is_ascii_digit());
-        let is_shaped = is_number & (token.len() == digits);
-        // The library computes nothing for another shape.
-        let shaped = if is_shaped {
-            token
-        } else {
-            ZEROS.get(..digits).unwrap_or(ZEROS)
-        };
+        let text = token.expose();
+        let is_numeric = text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_long_enough = token.is_number() | (text.len() == digits);
+        // The library computes nothing for another shape, so one is made of every token.
+        let mut shaped = *ZEROS;
+        let end = shaped.get_mut(..digits).unwrap_or_default();
+        let (missing, is_too_long) = digits.overflowing_sub(text.len());
+        let is_shaped = is_numeric & is_long_enough & !is_too_long;
+        if let Some(place) = end.get_mut(missing..)
+            && is_shaped
+        {
+            place.copy_from_slice(text.as_bytes());
+        }
+        let shaped = str::from_utf8(end).unwrap_or_default();
         let start = step.0.checked_mul(u64::from(self.parameters.period));
         let is_right = start.is_some_and(|start| self.inner.check(shaped, start).is_some());
         is_right & is_shaped
@@ -228,7 +236,7 @@ impl Totp {
 }
 
 /// As many as the longest token has digits.
-const ZEROS: &str = "00000000";
+const ZEROS: &[u8; 8] = b"00000000";
 
 impl fmt::Debug for Totp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -251,6 +259,29 @@ mod tests {
 
     fn repeated(len: usize) -> Vec<u8> {
         b"1234567890".iter().copied().cycle().take(len).collect()
+    }
+
+    #[test]
+    fn number_stands_for_the_token_of_its_value_and_a_text_for_itself() {
+        // RFC 6238, appendix B: 07081804 at 1111111109.
+        let totp = totp(&repeated(20), Algorithm::Sha1, 8);
+        let step = totp.step(UnixTime::from_secs(1_111_111_109));
+        let is_right = |token: Token<'_>| totp.is_of(token, step);
+        for number in ["7081804", "07081804"] {
+            assert!(is_right(Token::number(number).unwrap()), "{number}");
+        }
+        for number in [
+            "081804",
+            "7081805",
+            "70818040",
+            "007081804",
+            "-7081804",
+            "x",
+        ] {
+            assert!(!is_right(Token::number(number).unwrap()), "{number}");
+        }
+        assert!(is_right(Token::new("07081804").unwrap()));
+        assert!(!is_right(Token::new("7081804").unwrap()));
     }
 
     #[test]

@@ -41,13 +41,47 @@ impl CredentialHeaders {
     /// Exactly one kind, and each field exactly once; anything else is no credential. Another scheme
     /// of `Authorization` is the application's business and is not looked at.
     pub fn read<'a>(&self, headers: &'a HeaderMap, scratch: &'a mut Scratch) -> Presented<'a> {
-        let fields = match self.fields(headers) {
-            Ok(fields) => fields,
-            Err(flaw) => return Presented::Malformed(flaw),
+        self.present(self.fields(headers), basic(headers), scratch)
+    }
+
+    /// Reads the same where something else may want an `Authorization: Basic` of its own, such as a front
+    /// proxy: beside the three fields it counts only if it could be ours.
+    pub fn read_beside_others<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        scratch: &'a mut Scratch,
+    ) -> Presented<'a> {
+        let fields = self.fields(headers);
+        let basic = if matches!(fields, Ok(Some(_))) && !self.holds_token(headers) {
+            Ok(None)
+        } else {
+            basic(headers)
         };
-        let basic = match basic(headers) {
-            Ok(basic) => basic,
-            Err(flaw) => return Presented::Malformed(flaw),
+        self.present(fields, basic, scratch)
+    }
+
+    /// Says whether a whole credential stands here: the three fields with something in each, or an
+    /// `Authorization` that holds what could be a token of ours.
+    pub fn holds_credential(&self, headers: &HeaderMap) -> bool {
+        let is_there = |name: &HeaderName| {
+            let mut values = headers.get_all(name).iter();
+            values.any(|value| !value.as_bytes().trim_ascii().is_empty())
+        };
+        [&self.name, &self.realm, &self.token]
+            .into_iter()
+            .all(is_there)
+            || self.holds_token(headers)
+    }
+
+    fn present<'a>(
+        &self,
+        fields: Result<Option<[&'a str; 3]>, Flaw>,
+        basic: Result<Option<&'a [u8]>, Flaw>,
+        scratch: &'a mut Scratch,
+    ) -> Presented<'a> {
+        let (fields, basic) = match (fields, basic) {
+            (Ok(fields), Ok(basic)) => (fields, basic),
+            (Err(flaw), _) | (_, Err(flaw)) => return Presented::Malformed(flaw),
         };
         match (fields, basic) {
             (None, None) => Presented::Absent,

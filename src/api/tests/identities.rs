@@ -58,12 +58,10 @@ async fn only_the_admin_realm_reads_and_writes() {
     for (method, path) in [
         ("GET", LIST),
         ("POST", LIST),
-        ("OPTIONS", LIST),
         ("GET", "/ungleichotp/999999/"),
         ("PUT", "/ungleichotp/3/"),
         ("PATCH", "/ungleichotp/3/"),
         ("DELETE", "/ungleichotp/3/"),
-        ("OPTIONS", "/ungleichotp/3/"),
     ] {
         for caller in [AUTH, USER] {
             let body = format!(r#"{{{caller},"name":"z","realm":"z"}}"#);
@@ -77,6 +75,44 @@ async fn only_the_admin_realm_reads_and_writes() {
     }
     let sent = as_admin(&door, "GET", LIST, "").await;
     assert_eq!(sent.body.matches(r#""id":"#).count(), 3);
+}
+
+#[tokio::test]
+async fn options_answers_anybody_and_shows_only_what_the_caller_may_do() {
+    let door = Door::open().await;
+    let plain = |name: &str| {
+        format!(
+            concat!(
+                r#"{{"name":"{}","description":"","renders":["application/json"],"#,
+                r#""parses":["application/json","application/x-www-form-urlencoded","multipart/form-data"]}}"#
+            ),
+            name
+        )
+    };
+    for (path, name, action) in [
+        (LIST, "Otp List", Some("POST")),
+        ("/ungleichotp/3/", "Otp Instance", Some("PUT")),
+        ("/ungleichotp/999999/", "Otp Instance", None),
+        ("/ungleichotp/x/", "Otp Instance", None),
+    ] {
+        for caller in [AUTH, USER] {
+            let body = format!("{{{caller}}}");
+            door.send("OPTIONS", path, &body)
+                .await
+                .is(200, &plain(name));
+        }
+        door.send("OPTIONS", path, "")
+            .await
+            .is(403, NOT_AUTHENTICATED);
+        let sent = as_admin(&door, "OPTIONS", path, "").await;
+        match action {
+            None => sent.is(200, &plain(name)),
+            Some(method) => {
+                let start = format!(r#"],"actions":{{"{method}":{{"id""#);
+                assert!(sent.body.contains(&start), "{sent:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

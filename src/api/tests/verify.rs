@@ -1,6 +1,7 @@
 use data_encoding::BASE64;
 
 use super::*;
+use crate::auth::Algorithm;
 
 const OK: &str = r#"{"status":"OK"}"#;
 const PATH: &str = "/ungleichotp/verify/";
@@ -143,6 +144,46 @@ async fn integer_token_is_ok_even_with_a_leading_zero() {
 }
 
 #[tokio::test]
+async fn integer_token_of_8_digits_is_ok_with_any_number_of_leading_zeros() {
+    let mut store = None;
+    let door = Door::with(|api| store = Some(Arc::clone(api.authority.store()))).await;
+    let store = store.unwrap();
+    let now = UnixTime::from(SystemTime::now());
+    for digits in [6, 7, 8] {
+        let parameters = Parameters::new(Algorithm::Sha1, digits, 3600).unwrap();
+        let (seed, token) = loop {
+            let seed = Seed::generate().unwrap();
+            let token = Totp::new(&seed, parameters).token(now);
+            if token.starts_with('0') {
+                break (seed, token);
+            }
+        };
+        let name = format!("n{digits}");
+        let new = NewIdentity {
+            principal: Principal::new(&name, "r", 128).unwrap(),
+            seed,
+            parameters,
+            terms: Terms::default(),
+        };
+        store.create(new, now).await.unwrap();
+        let with = |token: &str| format!(r#""name":"{name}","realm":"r","token":{token}"#);
+        let number = token.trim_start_matches('0');
+        as_auth(&door, &with(&format!(r#""{token}""#)))
+            .await
+            .is(200, OK);
+        as_auth(&door, &with(number)).await.is(200, OK);
+        // As a text every digit counts, and a longer number is another one.
+        for wrong in [
+            format!(r#""{number}""#),
+            format!("9{token}"),
+            format!("{number}0"),
+        ] {
+            as_auth(&door, &with(&wrong)).await.is(403, NOT_ALLOWED);
+        }
+    }
+}
+
+#[tokio::test]
 async fn form_is_read_and_its_last_value_counts() {
     let door = Door::open().await;
     let form = [(
@@ -210,8 +251,69 @@ async fn caller_in_headers_and_body_is_nobody() {
     let body = format!("{{{AUTH},{SUBJECT}}}");
     let sent = door.send_with("POST", PATH, &HEADERS, &body).await;
     sent.is(403, NOT_AUTHENTICATED);
-    let sent = door.send_with("POST", PATH, &HEADERS[..2], &body).await;
+    let basic = format!(
+        "Basic {}",
+        BASE64.encode(fill("auth@ungleich-auth:$auth").as_bytes())
+    );
+    let headers = [HEADERS[0], ("authorization", &*basic)];
+    let sent = door.send_with("POST", PATH, &headers, &body).await;
     sent.is(403, NOT_AUTHENTICATED);
+}
+
+#[tokio::test]
+async fn less_than_a_credential_of_ours_in_the_headers_does_not_touch_that_in_the_body() {
+    let door = Door::open().await;
+    let body = format!("{{{AUTH},{SUBJECT}}}");
+    let basic = |text: &str| format!("Basic {}", BASE64.encode(text.as_bytes()));
+    let mut foreign: Vec<String> = ["", "Basic", "Basic ", "Basic !!!", "Bearer x", "Negotiate"]
+        .map(str::to_owned)
+        .to_vec();
+    foreign.extend(
+        [
+            "nginx:secret",
+            "nginx:123456",
+            "nginx@host:secret",
+            "nginx@host:12345",
+            "nginx@host:123456789",
+            "@host:123456",
+            ":",
+        ]
+        .map(basic),
+    );
+    for value in &foreign {
+        let headers = [HEADERS[0], ("authorization", value.as_str())];
+        let sent = door.send_with("POST", PATH, &headers, &body).await;
+        assert_eq!(sent.body, OK, "{value}");
+        let twice = [headers[0], headers[1], headers[1]];
+        let sent = door.send_with("POST", PATH, &twice, &body).await;
+        assert_eq!(sent.body, OK, "{value} twice");
+        // Nor that in the three fields.
+        let headers = [&HEADERS[..], &headers[1..]].concat();
+        let sent = door
+            .send_with("POST", PATH, &headers, &format!("{{{SUBJECT}}}"))
+            .await;
+        assert_eq!(sent.body, OK, "{value} beside three fields");
+    }
+    for lone in [
+        &[("x-auth-token", "123456")][..],
+        &[("x-auth-token", "")],
+        &[("x-auth-token", "1"), ("x-auth-token", "2")],
+        &[("x-auth-name", "auth"), ("x-auth-realm", "ungleich-auth")],
+        &[
+            ("x-auth-name", "auth"),
+            ("x-auth-realm", "ungleich-auth"),
+            ("x-auth-token", ""),
+        ],
+    ] {
+        let headers = [&HEADERS[..1], lone].concat();
+        let sent = door.send_with("POST", PATH, &headers, &body).await;
+        assert_eq!(sent.body, OK, "{lone:?}");
+        // Without the one in the body it is none.
+        let sent = door
+            .send_with("POST", PATH, &headers, &format!("{{{SUBJECT}}}"))
+            .await;
+        sent.is(403, NOT_AUTHENTICATED);
+    }
 }
 
 #[tokio::test]
@@ -254,5 +356,11 @@ async fn other_methods_are_refused_after_authentication() {
     door.send("OPTIONS", PATH, "")
         .await
         .is(403, NOT_AUTHENTICATED);
-    assert_eq!(door.send("OPTIONS", PATH, &body).await.status, 200);
+    let sent = door.send("OPTIONS", PATH, &body).await;
+    assert_eq!(sent.status, 200);
+    assert!(sent.body.contains(r#""actions":{"POST""#), "{sent:?}");
+    // Whoever may not verify is told nothing of the fields.
+    let sent = door.send("OPTIONS", PATH, &format!("{{{USER}}}")).await;
+    assert_eq!(sent.status, 200);
+    assert!(!sent.body.contains("actions"), "{sent:?}");
 }

@@ -1,5 +1,6 @@
 //! The wire of ungleich-otp: what was recorded of the old server is replayed against realmgate.
 
+mod differential;
 mod exchange;
 mod replay;
 mod services;
