@@ -40,8 +40,12 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Door {
+    /// The transparent proxy
     Proxy,
+    /// The endpoints for nginx, Traefik, Caddy, HAProxy and Envoy, which describe the request
     ForwardAuth,
+    /// `/forward-auth`, which looks at the credential alone
+    AnyForwardAuth,
 }
 
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
@@ -75,6 +79,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     let fate = match door {
         Door::Proxy => account.at_proxy(),
         Door::ForwardAuth => account.at_forward_auth(),
+        Door::AnyForwardAuth => account.at_any_forward_auth(),
     };
     match fate.reason {
         None => Ok(()),
@@ -199,7 +204,15 @@ impl Account<'_> {
             };
         }
         // Without routes the application authorizes.
-        let policy = self.policy().unwrap_or(&Policy::Authenticated);
+        self.sub_request(self.policy().unwrap_or(&Policy::Authenticated))
+    }
+
+    /// Decides as `/forward-auth` does, which has no request to hold against the routes.
+    fn at_any_forward_auth(&self) -> Fate {
+        self.sub_request(&Policy::Authenticated)
+    }
+
+    fn sub_request(&self, policy: &Policy) -> Fate {
         self.denial(policy)
             .map_or(Fate::passes(Some(200)), |denial| Fate {
                 status: Some(statuses(&denial).1),
@@ -258,14 +271,22 @@ impl Account<'_> {
         } else {
             text.push_str("no credential\n");
         }
-        let (proxy, forward_auth) = (self.at_proxy(), self.at_forward_auth());
         let passed = match (self.upstream(), &explanation.forwarded) {
             _ if explanation.is_own => "realmgate's own answer".to_owned(),
             (Some(upstream), Some(path)) => format!("passes to {upstream} as {path}"),
             _ => "passes".to_owned(),
         };
-        let _ = writeln!(text, "proxy: {}", fate(&proxy, &passed));
-        let _ = write!(text, "forward-auth: {}", fate(&forward_auth, "200, passes"));
+        let _ = writeln!(text, "proxy: {}", fate(&self.at_proxy(), &passed));
+        let described = fate(&self.at_forward_auth(), "200, passes");
+        let _ = writeln!(
+            text,
+            "forward-auth for nginx, Traefik, Caddy, HAProxy or Envoy: {described}"
+        );
+        let any = fate(&self.at_any_forward_auth(), "200, passes");
+        let _ = write!(
+            text,
+            "/forward-auth, which ignores routes and looks at the credential alone: {any}"
+        );
         text
     }
 
@@ -328,6 +349,7 @@ impl Account<'_> {
             "own": explanation.is_own,
             "proxy": door(&self.at_proxy()),
             "forward_auth": door(&self.at_forward_auth()),
+            "any_forward_auth": door(&self.at_any_forward_auth()),
         })
     }
 }

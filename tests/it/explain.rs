@@ -148,6 +148,43 @@ fn it_says_which_route_and_rule_decide_and_why() {
 }
 
 #[test]
+fn endpoint_for_any_front_proxy_is_explained_apart_since_it_ignores_routes() {
+    let (gate, _upstream) = gate("");
+    let carol = gate.register("carol", "dev");
+    for args in [
+        ["GET", "http://a/ops/x", "--as", "carol@dev"],
+        ["GET", "http://a/../x", "--as", "carol@dev"],
+        ["GET", "http://a/ops/x", "--as", "nobody@dev"],
+    ] {
+        let who = if args[3] == "carol@dev" {
+            carol.fields()
+        } else {
+            "X-Auth-Name: nobody\r\nX-Auth-Realm: dev\r\nX-Auth-Token: 123456\r\n".to_owned()
+        };
+        let asked = get(gate.service, "/forward-auth", &who).status;
+        let (_, said) = explain(&gate, &args);
+        assert_eq!(
+            said["any_forward_auth"]["status"], asked,
+            "{args:?}: {said}"
+        );
+        assert_ne!(said["forward_auth"]["status"], 200, "{args:?}: {said}");
+        let (code, _) = explain(
+            &gate,
+            &[&args[..], &["--door", "any-forward-auth"]].concat(),
+        );
+        assert_eq!(code, i32::from(asked != 200), "{args:?}");
+    }
+    let people =
+        crate::harness::realmgate(&["explain", "GET", "http://a/ops/x", "--as", "carol@dev"])
+            .arg("--config")
+            .arg(gate.config())
+            .output();
+    let said = stdout(&people.unwrap());
+    assert!(said.contains("Envoy: 403 not_allowed"), "{said}");
+    assert!(said.contains("the credential alone: 200, passes"), "{said}");
+}
+
+#[test]
 fn identities_that_may_not_authenticate_are_named() {
     let (gate, _upstream) = gate(
         "[throttle]\ndelay = \"1h\"\nlongest_delay = \"1h\"\n[realm.payments]\nreuse = \"once\"\n",
@@ -205,7 +242,7 @@ fn without_routes_forward_auth_decides_and_without_a_store_nobody_is_known() {
     assert_eq!(run(&["GET", "/x", "--as", "nobody"]).status.code(), Some(2));
     let people = crate::harness::realmgate(&["explain", "GET", "/x", "--config", &config]);
     let mut people = people;
-    assert!(stdout(&people.output().unwrap()).contains("forward-auth: 401 no_credential"));
+    assert!(stdout(&people.output().unwrap()).contains("Envoy: 401 no_credential"));
 }
 
 #[test]
