@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::error::CliError;
 use super::output::Output;
+use super::who::Named;
 use super::{runtime, secret};
 use crate::auth::SeedError;
 use crate::client::{Caller, Client, Error as ClientError, Proof, Registered, ServerUrlError};
@@ -16,6 +17,9 @@ use crate::client::{Caller, Client, Error as ClientError, Proof, Registered, Ser
 pub(super) struct Args {
     /// What to ask the server for
     action: Action,
+    /// The identity that this is about, in place of --name and --realm; divided at the last `@`
+    #[arg(value_name = "NAME@REALM", conflicts_with_all = ["name", "realm"])]
+    identity: Option<Named>,
     /// The server: `https://otp.example.org`, with or without `/ungleichotp/`
     #[arg(long, value_name = "URL", env = "UNGLEICHOTPSERVER")]
     server_url: Option<String>,
@@ -143,6 +147,7 @@ impl Args {
         let update = self.action == Action::Update;
         let verify = self.action == Action::Verify;
         for (option, given, read) in [
+            ("NAME@REALM", self.identity.is_some(), about_one),
             ("--name", self.name.is_some(), about_one),
             ("--realm", self.realm.is_some(), about_one),
             ("--token", self.token.is_some(), verify),
@@ -209,9 +214,13 @@ impl Args {
     }
 
     fn who(&self) -> Result<(&str, &str), OptionError> {
+        let (name, realm) = match &self.identity {
+            Some(named) => (Some(&named.name), Some(&named.realm)),
+            None => (self.name.as_ref(), self.realm.as_ref()),
+        };
         Ok((
-            given(self.name.as_deref(), "--name")?,
-            given(self.realm.as_deref(), "--realm")?,
+            given(name.map(String::as_str), "--name")?,
+            given(realm.map(String::as_str), "--realm")?,
         ))
     }
 

@@ -10,11 +10,12 @@ use super::error::CliError;
 use super::local_store::{LocalStore, authority, now};
 use super::output::{Output, note};
 use super::secret;
+use super::who::Who;
 use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Terms};
 use crate::clock;
 use crate::import::{FEW_BITS, LEAST_BITS};
 use crate::telemetry::audit::Kind;
-use row::{print, print_with};
+use row::{print, print_forgiven, print_with};
 use terms::TermsArgs;
 
 #[derive(Debug, Subcommand)]
@@ -73,16 +74,6 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Who {
-    /// The name
-    #[arg(long)]
-    name: String,
-    /// The realm
-    #[arg(long)]
-    realm: String,
-}
-
-#[derive(Debug, clap::Args)]
 pub(super) struct NewSeed {
     /// Take the seed (base32) from a file, `-` for standard input, instead of making one
     #[arg(long, value_name = "FILE")]
@@ -125,7 +116,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 period.unwrap_or(defaults.period()),
             )?;
             let new = NewIdentity {
-                principal: local.principal(&who.name, &who.realm)?,
+                principal: local.principal(who.name(), who.realm())?,
                 seed: seed.take()?,
                 parameters,
                 terms: terms.of(Terms::default()),
@@ -133,7 +124,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             create(local, &who, new, output).await
         }
         Command::Set { who, terms } => {
-            let identity = local.find(&who.name, &who.realm).await?;
+            let identity = local.find(who.name(), who.realm()).await?;
             let change = Change {
                 terms: Some(terms.of(identity.terms().clone())),
                 ..Change::default()
@@ -146,12 +137,16 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 is_pardoned: true,
                 ..Change::default()
             };
-            let kind = Kind::IdentityUnthrottled;
-            change_and_print(local, &who, kind, change, output).await
+            let identity = local.find(who.name(), who.realm()).await?;
+            let authority = authority(&local.config, &local.store).await?;
+            let forgiven = authority.failures(&identity, now());
+            let identity = update(local, &who, Kind::IdentityUnthrottled, change).await?;
+            print_forgiven(&identity, forgiven, output);
+            Ok(())
         }
         Command::List { realm } => list(local, realm.as_deref(), output).await,
         Command::Show(who) => {
-            let identity = local.find(&who.name, &who.realm).await?;
+            let identity = local.find(who.name(), who.realm()).await?;
             let authority = authority(&local.config, &local.store).await?;
             print_with(&identity, authority.failures(&identity, now()), output);
             Ok(())
@@ -171,7 +166,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Command::Disable(who) => set_state(local, &who, State::Disabled, output).await,
         Command::Enable(who) => set_state(local, &who, State::Enabled, output).await,
         Command::Delete(who) => {
-            let identity = local.find(&who.name, &who.realm).await?;
+            let identity = local.find(who.name(), who.realm()).await?;
             let deleted = local.store.delete(identity.id).await?;
             let deleted = deleted.ok_or_else(|| not_found(&who))?;
             local
@@ -193,7 +188,7 @@ async fn create(
 ) -> Result<(), CliError> {
     let seed = new.seed.clone();
     let created = local.store.create(new, now()).await;
-    let identity = created.map_err(|error| CliError::of_change(error, &who.name, &who.realm))?;
+    let identity = created.map_err(|error| CliError::of_change(error, who.name(), who.realm()))?;
     local
         .record(Kind::IdentityCreated, identity.id, &identity.principal)
         .await?;
@@ -246,12 +241,12 @@ async fn update(
     kind: Kind,
     change: Change,
 ) -> Result<Arc<Identity>, CliError> {
-    let identity = local.find(&who.name, &who.realm).await?;
+    let identity = local.find(who.name(), who.realm()).await?;
     let changed = local
         .store
         .update(identity.id, change, now())
         .await
-        .map_err(|error| CliError::of_change(error, &who.name, &who.realm))?
+        .map_err(|error| CliError::of_change(error, who.name(), who.realm()))?
         .ok_or_else(|| not_found(who))?;
     local
         .record(kind, identity.id, &changed.identity.principal)
@@ -261,7 +256,7 @@ async fn update(
 
 fn not_found(who: &Who) -> CliError {
     CliError::NotFound {
-        name: who.name.clone(),
-        realm: who.realm.clone(),
+        name: who.name().to_owned(),
+        realm: who.realm().to_owned(),
     }
 }

@@ -17,6 +17,7 @@ mod output;
 mod secret;
 mod serve;
 mod token;
+mod who;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

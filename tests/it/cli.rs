@@ -6,7 +6,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use crate::harness::{Gate, configuration, realmgate, stderr, stdout};
+use crate::harness::{
+    Gate, Upstream, configuration, get, realmgate, routes, stderr, stdout, until,
+};
 
 fn run(folder: &Path, args: &[&str]) -> Output {
     let config = folder.join("realmgate.toml");
@@ -84,6 +86,60 @@ fn identity_is_created_listed_shown_rotated_disabled_and_deleted() {
     for command in ["show", "rotate", "disable", "enable", "delete"] {
         assert_eq!(identity(command).0, 1, "{command}");
     }
+}
+
+#[test]
+fn identity_is_named_by_name_and_realm_in_one_or_in_two_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let ok = |args: &[&str]| {
+        let output = run(folder.path(), &[&["identity"], args].concat());
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    ok(&["create", "a@b@payments", "--comment", "x"]);
+    let shown = ok(&["show", "--name", "a@b", "--realm", "payments"]);
+    assert_eq!(ok(&["show", "a@b@payments"]), shown);
+    for command in ["set", "rotate", "disable", "enable", "unthrottle", "delete"] {
+        ok(&[command, "a@b@payments"]);
+    }
+    for args in [
+        &["show"][..],
+        &["show", "a"],
+        &["show", "--name", "a"],
+        &["show", "--realm", "r"],
+        &["show", "a@r", "--name", "a"],
+        &["show", "a@r", "--name", "a", "--realm", "r"],
+        &["show", "@r"],
+        &["show", "a@"],
+    ] {
+        let (code, said) = failure(folder.path(), &[&["identity"], args].concat());
+        assert_eq!(code, 2, "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn failed_attempts_are_shown_and_told_when_they_are_forgiven() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let caller = gate.register("billing", "payments");
+    assert_eq!(get(gate.gateway, "/x", &caller.fields()).status, 200);
+    let wrong = caller.fields_with(&caller.wrong_token());
+    assert_eq!(get(gate.gateway, "/x", &wrong).status, 401);
+    let told = |command: &str| {
+        let output = realmgate(&["identity", command, "billing@payments", "--config"])
+            .arg(gate.config())
+            .output();
+        stdout(&output.unwrap())
+    };
+    let failures = "0 from elsewhere, 1 from its 1 trusted source\n";
+    until("the failure is stored", || {
+        told("show").ends_with(&format!("failed attempts: {failures}"))
+    });
+    let told = told("unthrottle");
+    assert!(
+        told.ends_with(&format!("failed attempts were forgiven: {failures}")),
+        "{told}"
+    );
 }
 
 #[test]

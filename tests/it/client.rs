@@ -85,7 +85,7 @@ fn admin_creates_lists_renames_and_deletes_by_name_and_realm() {
         1,
         r#"no identity \"svc\" in realm \"payments\""#,
     );
-    let deleted = ask(&["delete", "--name", "svc2", "--realm", "payments"]);
+    let deleted = ask(&["delete", "svc2@payments"]);
     assert_eq!(parsed(&deleted)["id"], 2);
     assert_eq!(parsed(&ask(&["list"])).as_array().unwrap().len(), 1);
 }
@@ -252,6 +252,9 @@ fn options_that_cannot_be_meant_are_refused_before_anything_is_sent() {
     for (args, message) in [
         (vec!["create", "--name", "n"], "--realm is missing"),
         (vec!["list", "--name", "n"], "--name means nothing to list"),
+        (vec!["list", "n@r"], "NAME@REALM means nothing to list"),
+        (vec!["create", "n"], "expected NAME@REALM"),
+        (vec!["create", "@r"], "--name is missing"),
         (
             [&["verify"], &who[..]].concat(),
             "--token or --seed is missing",

@@ -27,13 +27,14 @@ pub(super) fn print(identity: &Identity, seed: Option<&Seed>, output: Output) {
 /// Prints an identity, and the failures that count against it.
 pub(super) fn print_with(identity: &Identity, failures: Failures, output: Output) {
     let mut row = Row::new(identity);
-    row.throttle = Some(Throttle {
-        failures: failures.elsewhere,
-        waits: failures.elsewhere_waits.as_secs(),
-        trusted_sources: failures.trusted_sources,
-        trusted_failures: failures.trusted,
-        trusted_waits: failures.trusted_waits.as_secs(),
-    });
+    row.throttle = Some(failures.into());
+    output.print(&row, || row.text());
+}
+
+/// Prints an identity, and the failures that counted against it until now.
+pub(super) fn print_forgiven(identity: &Identity, failures: Failures, output: Output) {
+    let mut row = Row::new(identity);
+    row.forgiven = Some(failures.into());
     output.print(&row, || row.text());
 }
 
@@ -51,21 +52,37 @@ struct Throttle {
     trusted_waits: u64,
 }
 
+impl From<Failures> for Throttle {
+    fn from(failures: Failures) -> Self {
+        Self {
+            failures: failures.elsewhere,
+            waits: failures.elsewhere_waits.as_secs(),
+            trusted_sources: failures.trusted_sources,
+            trusted_failures: failures.trusted,
+            trusted_waits: failures.trusted_waits.as_secs(),
+        }
+    }
+}
+
 impl Throttle {
     fn text(&self) -> String {
         let waits = |waits| match waits {
             0 => String::new(),
             secs => {
                 let waits = humantime::format_duration(Duration::from_secs(secs));
-                format!(", throttled for {waits}")
+                format!(" (throttled for {waits})")
             }
         };
+        let sources = match self.trusted_sources {
+            1 => "source",
+            _ => "sources",
+        };
         format!(
-            "\n        failed attempts: {}{}; at {} trusted sources: {}{}",
+            "{} from elsewhere{}, {} from its {} trusted {sources}{}",
             self.failures,
             waits(self.waits),
-            self.trusted_sources,
             self.trusted_failures,
+            self.trusted_sources,
             waits(self.trusted_waits),
         )
     }
@@ -103,6 +120,9 @@ struct Row<'a> {
     previous_last_used: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     throttle: Option<Throttle>,
+    /// What was forgiven just now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgiven: Option<Throttle>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +157,7 @@ impl<'a> Row<'a> {
             previous_until: identity.previous_until().map(UnixTime::as_secs),
             previous_last_used: identity.usage.previous_used().map(UnixTime::as_secs),
             throttle: None,
+            forgiven: None,
             seed: None,
             uri: None,
         }
@@ -177,7 +198,14 @@ impl<'a> Row<'a> {
             let _ = write!(text, "  {}", comment.escape_debug());
         }
         if let Some(throttle) = &self.throttle {
-            text += &throttle.text();
+            let _ = write!(text, "\n        failed attempts: {}", throttle.text());
+        }
+        if let Some(forgiven) = &self.forgiven {
+            let _ = write!(
+                text,
+                "\n        failed attempts were forgiven: {}",
+                forgiven.text()
+            );
         }
         if let (Some(seed), Some(uri)) = (self.seed, self.uri) {
             let _ = write!(

@@ -1,0 +1,55 @@
+//! Which identity a command is about.
+
+use std::str::FromStr;
+
+use crate::auth::split_user;
+
+/// An identity as `NAME@REALM`.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) realm: String,
+}
+
+/// Divides at the last `@`, as Basic does.
+impl FromStr for Named {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, realm) = split_user(text).map_err(|_| "expected NAME@REALM")?;
+        Ok(Self {
+            name: name.to_owned(),
+            realm: realm.to_owned(),
+        })
+    }
+}
+
+/// An identity, in one of two forms.
+#[derive(Debug, clap::Args)]
+pub(super) struct Who {
+    /// The identity; divided at the last `@`
+    #[arg(
+        value_name = "NAME@REALM",
+        required_unless_present_any = ["name", "realm"],
+        conflicts_with_all = ["name", "realm"]
+    )]
+    identity: Option<Named>,
+    /// The name, in place of NAME@REALM
+    #[arg(long, requires = "realm")]
+    name: Option<String>,
+    /// The realm, which may hold an `@` here
+    #[arg(long, requires = "name")]
+    realm: Option<String>,
+}
+
+impl Who {
+    pub(super) fn name(&self) -> &str {
+        let named = self.identity.as_ref().map(|it| &it.name);
+        named.or(self.name.as_ref()).map_or("", String::as_str)
+    }
+
+    pub(super) fn realm(&self) -> &str {
+        let named = self.identity.as_ref().map(|it| &it.realm);
+        named.or(self.realm.as_ref()).map_or("", String::as_str)
+    }
+}
