@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::call::Call;
 use super::wire::Answer;
-use crate::auth::{Identity, IdentityId, Permit, Principal};
+use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef};
 use crate::telemetry::Note;
 use crate::telemetry::audit::{self, Actor, AuditError, Event, Kind};
 
@@ -51,7 +51,17 @@ impl Author {
         was: Option<&Principal>,
     ) -> Result<(), Answer> {
         let by = self.permit.principal();
-        tracing::info!(action = kind.as_str(), id = subject.id.0, principal = ?subject.principal, ?by, door = "rest", "identity changed");
+        tracing::info!(
+            action = kind.as_str(),
+            id = subject.id.0,
+            name = subject.principal.name(),
+            realm = subject.principal.realm(),
+            by_name = by.map(PrincipalRef::name),
+            by_realm = by.map(PrincipalRef::realm),
+            door = "rest",
+            request_id = self.note.request(),
+            "identity changed"
+        );
         let event = Event {
             door: Some("rest"),
             subject: Some(subject.principal.as_ref()),

@@ -81,7 +81,11 @@ impl Connections {
             return false;
         }
         if !is_still_good(session, now) {
-            tracing::info!(peer = ?peer_of_session(session), "the certificate of the client has expired, or cannot be read");
+            let peer = peer_of_session(session).map(tracing::field::display);
+            tracing::info!(
+                peer,
+                "the certificate of the client has expired, or cannot be read"
+            );
             return false;
         }
         let timeouts = self.rules.load().timeouts;

@@ -183,6 +183,7 @@ impl Settings {
 struct Line<'a> {
     timestamp: String,
     target: &'static str,
+    #[serde(rename = "request_id")]
     request: &'a str,
     #[serde(flatten)]
     decided: Decided<'a>,
@@ -271,7 +272,7 @@ impl<'a> Line<'a> {
         let text = |value: Option<&str>| value.map(str::to_owned);
         let number = |value: Option<u64>| value.map(|it| it.to_string());
         for (key, value) in [
-            ("request", text(Some(self.request))),
+            ("request_id", text(Some(self.request))),
             ("door", text(decided.door)),
             ("method", text(Some(self.method))),
             ("path", Some(format!("{:?}", self.path))),

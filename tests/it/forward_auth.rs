@@ -444,7 +444,10 @@ fn front_proxy_that_names_no_client_is_warned_of_once() {
     assert_eq!(warnings.len(), 3, "{log}");
     for proxy in ["any", "traefik", "haproxy"] {
         let of = format!("front_proxy=\"{proxy}\"");
-        assert!(warnings.iter().any(|line| line.contains(&of)), "{log}");
+        let line = warnings.iter().find(|line| line.contains(&of)).unwrap();
+        let names_key = line.contains("set service.client_address_header");
+        assert_eq!(names_key, proxy == "any", "{line}");
+        assert!(line.contains("peer=127.0.0.1"), "{line}");
     }
 }
 

@@ -42,7 +42,7 @@ fn line_tells_who_went_where_and_how_long_it_took() {
     let id = crate::harness::field(&seen[0], "X-Request-Id").unwrap();
     let address = upstream.address.to_string();
     for (key, expected) in [
-        ("request", id),
+        ("request_id", id),
         ("door", "proxy"),
         ("route", "all"),
         ("name", "billing"),
@@ -126,7 +126,7 @@ fn name_cannot_forge_a_line_for_people() {
     let log = gate.log();
     let access: Vec<&str> = log
         .lines()
-        .filter(|it| it.contains("ACCESS request="))
+        .filter(|it| it.contains("ACCESS request_id="))
         .collect();
     assert_eq!(access.len(), 1, "{log}");
     let principal = r#"principal="eve\nACCESS door=proxy"@"\"ops""#;

@@ -52,15 +52,21 @@ impl Warned {
             return;
         };
         if !warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                front_proxy,
-                ?peer,
-                "this front proxy names no address of its clients, so that strangers can delay the \
-                 services behind it; docs/forward-auth.md says which header it should set"
-            );
+            let peer = peer.map(tracing::field::display);
+            if front_proxy == FrontProxy::Any.name() {
+                tracing::warn!(front_proxy, peer, "{UNNAMED}; {SET_KEY}");
+            } else {
+                tracing::warn!(front_proxy, peer, "{UNNAMED}; {SET_HEADER}");
+            }
         }
     }
 }
+
+const UNNAMED: &str = "this front proxy names no address of its clients, so that strangers can delay the \
+                       services behind it";
+const SET_HEADER: &str = "docs/forward-auth.md says which header it should set";
+const SET_KEY: &str =
+    "set service.client_address_header to the header in which it names the client";
 
 /// What logs call the front proxy that asks over gRPC.
 pub(crate) const GRPC: &str = "envoy (gRPC)";

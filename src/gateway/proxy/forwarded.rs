@@ -99,7 +99,7 @@ impl Proxy {
         );
         // Whoever misses one of these finds out what to write in `alias_headers`.
         for name in removed.iter().filter(|name| has_mark(name.as_str())) {
-            tracing::debug!(request = %id, header = %name, "removed a header whose name holds a mark");
+            tracing::debug!(request_id = %id, header = %name, "removed a header whose name holds a mark");
         }
     }
 

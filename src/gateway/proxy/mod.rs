@@ -261,7 +261,7 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        tracing::warn!(request = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
+        tracing::warn!(request_id = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
         context.failed += 1;
         let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
         let is_tried_again = upstream.is_some_and(|upstream| context.failed < upstream.tries());
@@ -321,17 +321,17 @@ impl ProxyHttp for Proxy {
         let progress = progress_of(session);
         let cause = error.etype().as_str();
         match status {
-            None => tracing::debug!(request = %context.id, cause, "the client is gone"),
+            None => tracing::debug!(request_id = %context.id, cause, "the client is gone"),
             Some(_) if progress.is_answered => {
                 if failure::is_of_the_peer(error, progress) {
-                    tracing::warn!(request = %context.id, cause, "the answer broke off");
+                    tracing::warn!(request_id = %context.id, cause, "the answer broke off");
                 } else {
-                    tracing::debug!(request = %context.id, cause, "nothing was said for too long");
+                    tracing::debug!(request_id = %context.id, cause, "nothing was said for too long");
                 }
             }
             Some(status) => {
                 let reason = failure::reason_of(status);
-                tracing::warn!(request = %context.id, %status, reason, cause, "failed");
+                tracing::warn!(request_id = %context.id, %status, reason, cause, "failed");
             }
         }
         if let Some(status) = status
@@ -341,7 +341,7 @@ impl ProxyHttp for Proxy {
             let mut answer = Answer::line(status, line);
             answer.fields.push((X_REQUEST_ID, context.id.value()));
             if let Err(error) = answer_early(session, answer, &self.rules.load_full()).await {
-                tracing::debug!(request = %context.id, %error, "the client is gone");
+                tracing::debug!(request_id = %context.id, %error, "the client is gone");
             }
         }
         FailToProxy {

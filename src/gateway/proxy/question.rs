@@ -87,7 +87,7 @@ impl Proxy {
                         named(refusal.answer())
                     }
                     Full::InAll => {
-                        tracing::warn!(request = %id, route = %route.name, reason = "upstream_busy", "too many requests under way");
+                        tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way");
                         let line = "upstream is busy\n";
                         named(Answer::line(StatusCode::SERVICE_UNAVAILABLE, line))
                     }
@@ -106,7 +106,7 @@ impl Proxy {
                 let answer = Answer::denied(&denial);
                 let answer = match answer.status {
                     StatusCode::SERVICE_UNAVAILABLE => {
-                        tracing::warn!(request = %id, "authentication unavailable");
+                        tracing::warn!(request_id = %id, "authentication unavailable");
                         named(answer)
                     }
                     _ => answer,
