@@ -25,6 +25,7 @@ mod route;
 mod rules;
 mod service;
 mod target;
+mod tls_fault;
 mod told;
 mod upstream;
 mod wire;

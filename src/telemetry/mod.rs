@@ -25,8 +25,8 @@ use audit::{Event, Kind};
 use logs::Logs;
 pub use logs::init;
 pub use metrics::{
-    Door, Exposition, Metrics, NO_ROUTE, Present, REFUSED, Tally, UpstreamEvent, UpstreamFigures,
-    UpstreamTally, metrics,
+    Door, Exposition, Metrics, NO_ROUTE, Present, REFUSED, Tally, TlsFault, UpstreamEvent,
+    UpstreamFigures, UpstreamTally, metrics,
 };
 pub use note::{Note, NoteSlot};
 pub use traces::Spans;

@@ -46,6 +46,11 @@ impl Ca {
         self.path("ca.pem")
     }
 
+    /// Returns the file of its key.
+    pub(crate) fn key_file(&self) -> String {
+        self.path("ca.key")
+    }
+
     /// Makes a certificate for a subject such as `/O=a/CN=b` and, for servers, for names such as
     /// `DNS:a,IP:127.0.0.1`; returns the files of it and of its key, which begin with `name`.
     pub(crate) fn issue(&self, name: &str, subject: &str, names: &str) -> (String, String) {

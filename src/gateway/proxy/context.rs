@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, Version};
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 
 use crate::auth::Permit;
 use crate::gateway::body_clock::BodyClock;
@@ -30,6 +31,12 @@ pub(crate) struct Context {
     pub(super) gate: Option<Arc<Gate>>,
     /// How many connections have failed.
     pub(super) failed: usize,
+    /// How often a peer has said that it did nothing with the request.
+    pub(super) unprocessed: usize,
+    /// How many interim answers have come.
+    pub(super) interims: usize,
+    /// When the first of them came after the request was there as a whole.
+    pub(super) waits_since: Option<Instant>,
     /// How many bytes of the request's body have come.
     pub(super) body_bytes: u64,
     /// How its body comes on, until it is here or answered.
@@ -104,7 +111,31 @@ pub(super) struct Admitted {
     pub(super) has_methods: bool,
 }
 
+/// How many interim answers (1xx) a request gets at most.
+const MOST_INTERIMS: usize = 16;
+
 impl Context {
+    /// Notes an interim answer. `is_sent` says that the request is at the peer as a whole.
+    ///
+    /// # Errors
+    /// There are too many, or they go on for longer than the peer may be silent.
+    pub(super) fn interim(&mut self, is_sent: bool) -> Result<()> {
+        self.interims += 1;
+        if self.interims > MOST_INTERIMS {
+            let error = Error::explain(ErrorType::InvalidHTTPHeader, "too many interim answers");
+            return Err(error.into_up());
+        }
+        if is_sent {
+            let since = *self.waits_since.get_or_insert_with(Instant::now);
+            let upstream = self.admitted.as_ref().and_then(Admitted::upstream);
+            if upstream.is_some_and(|upstream| since.elapsed() > upstream.read_timeout()) {
+                let error = Error::explain(ErrorType::ReadTimedout, "interim answers only");
+                return Err(error.into_up());
+            }
+        }
+        Ok(())
+    }
+
     /// Tells of the request.
     pub(super) fn tell(&mut self, session: &Session) {
         self.stopped = None;

@@ -1,7 +1,12 @@
 //! What a client is told when a request fails on its way.
 
+use std::time::Duration;
+
 use http::StatusCode;
+use pingora::protocols::http::HttpTask;
+use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
+use tokio::time::timeout;
 
 /// No peer of an upstream answers its health check.
 pub(super) const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
@@ -23,6 +28,36 @@ pub(super) fn is_of_the_peer(error: &Error, progress: Progress) -> bool {
     let is_silence = *error.etype() == ErrorType::ReadTimedout;
     let is_excused = !progress.is_sent || progress.is_answered;
     *error.esource() == ErrorSource::Upstream && !(is_silence && is_excused)
+}
+
+/// Says whether the peer has said that it did nothing with the request (RFC 9113 §8.7): it refused the
+/// stream, or the stream is none of those that it still serves.
+pub(super) fn is_unprocessed(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(|cause| {
+        let is_refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // Of a connection that is going away, only such streams end by that.
+        cause.is_remote() && (is_refused || cause.is_go_away())
+    })
+}
+
+/// Sends what has come of an answer that broke off and is still in a buffer, so that a client of HTTP/1 sees
+/// that the request was processed.
+pub(super) async fn pass_what_came(session: &mut Session, within: Duration) {
+    if session.as_http1().is_none() {
+        return;
+    }
+    // Pingora flushes before it hands the error back.
+    let tasks = vec![
+        HttpTask::Body(None, false),
+        HttpTask::Failed(Error::new(ErrorType::ConnectionClosed)),
+    ];
+    // The client may be gone.
+    let _ = timeout(
+        within,
+        session.as_downstream_mut().response_duplex_vec(tasks),
+    )
+    .await;
 }
 
 /// Returns the answer to an error as status and line; no status where nobody waits for one.

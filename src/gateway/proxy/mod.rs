@@ -211,6 +211,9 @@ impl ProxyHttp for Proxy {
             session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
         }
         let is_last = !response.status.is_informational();
+        if !is_last && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            context.interim(session.is_body_done())?;
+        }
         if (is_last || response.status == StatusCode::SWITCHING_PROTOCOLS)
             && let Some(clock) = &context.clock
         {
@@ -261,13 +264,13 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        tracing::warn!(request_id = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
         context.failed += 1;
         let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
         let is_tried_again = upstream.is_some_and(|upstream| context.failed < upstream.tries());
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen) {
-            upstream.failed(chosen);
-            upstream.tally.count(UpstreamEvent::ConnectFailed);
+            if !upstream.failed_to_connect(chosen, &error) {
+                tracing::warn!(request_id = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
+            }
             if is_tried_again {
                 upstream.tally.count(UpstreamEvent::Retried);
             }
@@ -277,7 +280,8 @@ impl ProxyHttp for Proxy {
     }
 
     /// What was sent may be sent again only if that does no harm: to a connection that had been kept
-    /// open and was gone, with a method that is idempotent and a body that is still known.
+    /// open and was gone, with a method that is idempotent and a body that is still known; with any method
+    /// where the peer says that it has done nothing.
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
@@ -288,7 +292,12 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         let is_idempotent = session.req_header().method.is_idempotent();
         let is_known = !session.as_ref().retry_buffer_truncated();
-        if is_idempotent && is_known {
+        if is_known && failure::is_unprocessed(&error) {
+            context.unprocessed += 1;
+            let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+            let tries = upstream.map_or(0, |upstream| upstream.tries());
+            error.set_retry(context.unprocessed < tries);
+        } else if is_idempotent && is_known {
             error.retry.decide_reuse(is_reused);
         } else {
             error.set_retry(false);
@@ -333,6 +342,9 @@ impl ProxyHttp for Proxy {
                 let reason = failure::reason_of(status);
                 tracing::warn!(request_id = %context.id, %status, reason, cause, "failed");
             }
+        }
+        if status.is_some() && progress.is_answered {
+            failure::pass_what_came(session, self.rules.load().timeouts.write).await;
         }
         if let Some(status) = status
             && !progress.is_answered

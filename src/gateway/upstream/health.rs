@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::NO_ROOTS;
 use super::template::Template;
 use crate::config;
+use crate::gateway::tls_fault::fault_of;
 
 /// How many interim answers are passed over.
 const MOST_INTERIM: usize = 8;
@@ -143,7 +144,10 @@ impl fmt::Display for Ill {
         match self {
             Self::Connect(error) => error.fmt(f),
             Self::Status(status) => write!(f, "answered with {status}"),
-            Self::Failed(error) => f.write_str(error.etype().as_str()),
+            Self::Failed(error) => match fault_of(error) {
+                Some((fault, cause)) => write!(f, "no TLS: {} ({cause})", fault.as_str()),
+                None => f.write_str(error.etype().as_str()),
+            },
             Self::Silent(within) => {
                 write!(
                     f,

@@ -20,10 +20,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use pingora::Error;
 use pingora::lb::selection::{Consistent, RoundRobin};
 use pingora::lb::{Backend, Backends, LoadBalancer};
 
 use super::admission::{Full, block};
+use super::tls_fault::{Seldom, fault_of};
 use crate::config::{self, Balance};
 use crate::telemetry::{UpstreamEvent, UpstreamFigures, UpstreamTally, metrics};
 pub(crate) use chosen::{Chosen, Next};
@@ -56,6 +58,8 @@ pub(crate) struct Upstream {
     /// Where the search for the least busy peer begins.
     turn: AtomicUsize,
     is_watched: AtomicBool,
+    /// Lines about TLS.
+    told: Seldom,
     settings: config::Upstream,
     /// What has happened to it.
     pub(crate) tally: Arc<UpstreamTally>,
@@ -98,6 +102,7 @@ impl Upstream {
             load: before.map_or_else(Arc::default, |it| Arc::clone(&it.load)),
             turn: AtomicUsize::new(0),
             is_watched: AtomicBool::new(false),
+            told: Seldom::default(),
             tally: metrics().upstream(&settings.name),
             settings: settings.clone(),
         };
@@ -189,6 +194,22 @@ impl Upstream {
             let (upstream, peer) = (&self.settings.name, chosen.address());
             tracing::warn!(%upstream, %peer, "a peer fails, and gets no requests for a while");
         }
+    }
+
+    /// Notes that a connection to a peer was not made. Why TLS failed is logged now and then; returns
+    /// whether it was TLS.
+    pub(crate) fn failed_to_connect(&self, chosen: &Chosen, error: &Error) -> bool {
+        self.failed(chosen);
+        self.tally.count(UpstreamEvent::ConnectFailed);
+        let Some((fault, cause)) = fault_of(error) else {
+            return false;
+        };
+        self.tally.count_tls(fault);
+        if let Some(withheld) = self.told.may_tell(fault) {
+            let (upstream, peer, reason) = (&self.settings.name, chosen.address(), fault.as_str());
+            tracing::warn!(%upstream, %peer, reason, cause, withheld, "TLS with a peer failed");
+        }
+        true
     }
 
     /// Says whether there is another peer that may get requests.

@@ -87,10 +87,10 @@ impl Wire {
             proxy_protocol::read(&mut stream).await?;
         }
         if let Some(tls) = &self.tls {
-            let stream = tls
-                .accept(Buffered::new(stream))
-                .await
-                .map_err(BadStart::Tls)?;
+            let stream = tls.accept(Buffered::new(stream)).await.map_err(|error| {
+                tls.failed(peer, &error);
+                BadStart::Tls(error)
+            })?;
             let http = match stream.selected_alpn_proto() {
                 Some(ALPN::H2) => Http::Two,
                 _ => Http::One,

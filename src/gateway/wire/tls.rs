@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,10 +26,13 @@ use super::buffered::Buffered;
 use super::subject;
 use crate::auth::UnixTime;
 use crate::config::{self, ClientCertificates, TlsVersion};
+use crate::gateway::tls_fault::{Seldom, fault_of};
+use crate::telemetry::metrics;
 
 /// The listener's side.
 pub(super) struct Tls {
     acceptor: Acceptor,
+    told: Seldom,
 }
 
 impl Tls {
@@ -67,11 +71,36 @@ impl Tls {
         }
         Ok(Self {
             acceptor: Acceptor::from_server_config(Arc::new(config)),
+            told: Seldom::default(),
         })
     }
 
     pub(super) async fn accept(&self, stream: Buffered) -> pingora::Result<TlsStream<Buffered>> {
         server::handshake_with_callback(&self.acceptor, stream, &ReadCertificate).await
+    }
+}
+
+impl Tls {
+    /// Notes that a client did not agree on TLS. What is wrong with its certificate is logged now and then;
+    /// what else goes wrong is mostly noise.
+    pub(super) fn failed(&self, peer: Option<SocketAddr>, error: &pingora::Error) {
+        let Some((fault, cause)) = fault_of(error) else {
+            return;
+        };
+        metrics().count_tls(fault);
+        if !fault.is_of_a_certificate() {
+            return;
+        }
+        if let Some(withheld) = self.told.may_tell(fault) {
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            tracing::warn!(
+                peer,
+                reason = fault.as_str(),
+                cause,
+                withheld,
+                "the certificate of a client was refused"
+            );
+        }
     }
 }
 

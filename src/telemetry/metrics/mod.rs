@@ -8,6 +8,7 @@ mod lines;
 mod named;
 mod process;
 mod store;
+mod tls;
 mod upstreams;
 
 use std::fmt;
@@ -33,6 +34,7 @@ pub use door::Door;
 use drift::Drift;
 use lines::Lines;
 use process::Process;
+pub use tls::TlsFault;
 use upstreams::Upstreams;
 pub use upstreams::{UpstreamEvent, UpstreamFigures, UpstreamTally};
 
@@ -103,6 +105,7 @@ pub struct Metrics {
     decided: [Arc<Histogram>; Door::ALL.len()],
     drift: Drift,
     upstreams: Arc<Upstreams>,
+    tls: Arc<tls::TlsFaults>,
     store: Arc<store::InUse>,
     lines: Arc<Lines>,
     reloads: Family<Outcome, Counter>,
@@ -142,6 +145,8 @@ impl Metrics {
         registry.register_collector(Box::new(Decided(decided.clone())));
         let upstreams = Arc::<Upstreams>::default();
         registry.register_collector(Box::new(Arc::clone(&upstreams)));
+        let tls = Arc::<tls::TlsFaults>::default();
+        registry.register_collector(Box::new(tls::OfClients(Arc::clone(&tls))));
         let store = Arc::<store::InUse>::default();
         registry.register_collector(Box::new(Arc::clone(&store)));
         let lines = Arc::<Lines>::default();
@@ -163,6 +168,7 @@ impl Metrics {
             decided,
             drift: Drift::default(),
             upstreams,
+            tls,
             store,
             lines,
             reloads: registered(
@@ -244,6 +250,11 @@ impl Metrics {
     /// Returns the counts of an upstream, which it counts in for as long as it is in force.
     pub fn upstream(&self, name: &str) -> Arc<UpstreamTally> {
         self.upstreams.of(name)
+    }
+
+    /// Counts a connection of a client on which TLS was not agreed on.
+    pub fn count_tls(&self, fault: TlsFault) {
+        self.tls.count(fault);
     }
 
     /// Counts a permit that was given under a route at the time `now`.

@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::named::Named;
+use super::tls::{TlsFault, TlsFaults};
 use crate::histogram::{Histogram, SLOW};
 
 /// How an upstream is doing.
@@ -72,6 +73,7 @@ const EVENTS: [(UpstreamEvent, &str, &str); 4] = [
 #[derive(Debug)]
 pub struct UpstreamTally {
     events: [AtomicU64; 6],
+    tls: TlsFaults,
     answered: Histogram,
 }
 
@@ -79,6 +81,7 @@ impl UpstreamTally {
     fn new() -> Self {
         Self {
             events: Default::default(),
+            tls: TlsFaults::default(),
             answered: Histogram::new(SLOW),
         }
     }
@@ -88,6 +91,11 @@ impl UpstreamTally {
         if let Some(count) = self.events.get(event as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a connection on which TLS was not agreed on.
+    pub fn count_tls(&self, fault: TlsFault) {
+        self.tls.count(fault);
     }
 
     /// Counts an answer, by the time from the permit to its header.
@@ -136,6 +144,19 @@ impl Collector for Upstreams {
                 let labels = [("upstream", &**upstream), ("kind", kind)];
                 let mut counter = family.encode_family(&labels)?;
                 counter.encode_counter::<NoLabelSet, _, f64>(&tally.of(event), None)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "upstream_tls_failures",
+            "Connections to an upstream on which TLS was not agreed on, by what was wrong",
+            None,
+            MetricType::Counter,
+        )?;
+        for (upstream, tally) in &all {
+            for (reason, count) in tally.tls.counts() {
+                let labels = [("upstream", &**upstream), ("reason", reason)];
+                let mut counter = family.encode_family(&labels)?;
+                counter.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
             }
         }
         let mut family = encoder.encode_descriptor(

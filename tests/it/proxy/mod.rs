@@ -1,5 +1,6 @@
 //! The transparent proxy.
 
+mod broken;
 mod caching;
 mod early;
 mod grpc;
@@ -7,6 +8,7 @@ mod headers;
 mod health;
 mod http2;
 mod names;
+mod refused;
 pub(crate) mod reserved;
 mod rewrite;
 mod silence;

@@ -75,6 +75,86 @@ fn peer_proves_itself_or_gets_nothing() {
 }
 
 #[test]
+fn why_tls_to_a_peer_failed_is_logged_now_and_then_and_counted() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let by_itself = |cert: &str, key: &str| {
+        Nginx::serve(&format!(
+            "listen ADDRESS ssl; ssl_certificate {cert}; ssl_certificate_key {key}; location / {{ return 200; }}"
+        ))
+    };
+    for (server, trusted, reason, cause) in [
+        (
+            nginx(&ca, "DNS:other.internal", "2", ""),
+            ca.file(),
+            "name",
+            "not valid for name",
+        ),
+        (
+            nginx(&ca, "DNS:app.internal", "-1", ""),
+            ca.file(),
+            "expired",
+            "expired",
+        ),
+        (
+            nginx(&ca, "DNS:app.internal", "2", ""),
+            other.file(),
+            "unknown_issuer",
+            "BadSignature",
+        ),
+        (
+            by_itself(&other.file(), &other.key_file()),
+            other.file(),
+            "ca_as_end_entity",
+            "CaUsedAsEndEntity",
+        ),
+    ] {
+        let gate = gate(&format!(
+            "peers = ['{}']\ntls = true\nserver_name = 'app.internal'\nca = '{trusted}'\n\
+             tries = 1\nhealth_check = '/x'\nhealth_interval = '1h'\nhealth_timeout = '10s'\neject_failures = 0\n",
+            server.address
+        ));
+        until("the health check says so", || {
+            gate.log().contains("a peer is not healthy")
+        });
+        let log = gate.log();
+        assert!(log.contains(&format!("reason=no TLS: {reason} (")), "{log}");
+        // Requests say so too.
+        let text = std::fs::read_to_string(gate.config()).unwrap();
+        let text: String = text
+            .lines()
+            .filter(|it| !it.starts_with("health"))
+            .map(|it| format!("{it}\n"))
+            .collect();
+        std::fs::write(gate.config(), text).unwrap();
+        gate.signal("HUP");
+        until("the reload", || gate.log().contains("reloaded config="));
+        for _ in 0..5 {
+            assert_eq!(get(gate.gateway, "/x", "").status, 502);
+        }
+        let log = gate.log();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|it| it.contains("TLS with a peer failed"))
+            .collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        let line = lines[0];
+        assert!(
+            line.contains(&format!("reason=\"{reason}\"")) && line.contains(cause),
+            "{line}"
+        );
+        assert!(
+            line.contains(&format!("upstream=app peer={}", server.address)),
+            "{line}"
+        );
+        let figures = get(gate.metrics(), "/metrics", "").body;
+        let count = format!(
+            "realmgate_upstream_tls_failures_total{{upstream=\"app\",reason=\"{reason}\"}} 5"
+        );
+        assert!(figures.contains(&count), "{figures}");
+    }
+}
+
+#[test]
 fn gateway_proves_itself_to_a_peer_that_asks() {
     let ca = Ca::new();
     let ask = format!(

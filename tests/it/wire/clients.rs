@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::{Open, curl, tls};
 use crate::certificate::Ca;
 use crate::clock::Clock;
-use crate::harness::{Gate, PATIENCE, Upstream, field, realmgate, routes, stderr, stdout};
+use crate::harness::{Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout};
 
 /// A gateway that asks for certificates of clients, and its upstream.
 fn start(ca: &Ca, asked: &str) -> (Gate, Upstream) {
@@ -149,6 +149,25 @@ fn no_certificate_and_a_bad_one_are_refused_where_it_is_required() {
             .success()
     );
     assert!(upstream.seen().is_empty());
+    // Each kind is logged now and then, and counted always.
+    let again = other.issue("client2", "/CN=billing", "");
+    let args = ["--cert", &*again.0, "--key", &*again.1];
+    assert!(
+        !curl(&ca, "a.example", gate.gateway, "/public/x", &args)
+            .status
+            .success()
+    );
+    let log = gate.log();
+    let figures = get(gate.metrics(), "/metrics", "").body;
+    for (reason, count) in [("unknown_issuer", 2), ("expired", 1), ("no_certificate", 1)] {
+        let told = format!("reason=\"{reason}\"");
+        let lines = log.lines().filter(|line| {
+            line.contains("the certificate of a client was refused") && line.contains(&told)
+        });
+        assert_eq!(lines.count(), 1, "{reason}: {log}");
+        let count = format!("realmgate_tls_failures_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(figures.contains(&count), "{figures}");
+    }
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! Why TLS was not agreed on: a peer's certificate, or a client's, or something else.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use pingora::{Error, ErrorType};
+
+use crate::telemetry::TlsFault;
+
+/// The longest cause that is logged.
+const CAUSE_CHARS: usize = 300;
+
+/// How often the same fault is logged at most.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What the words of rustls mean. What holds names comes first, as they may be any.
+const WORDS: [(&str, TlsFault); 13] = [
+    ("NotValidForName", TlsFault::Name),
+    ("not valid for name", TlsFault::Name),
+    ("not valid for any names", TlsFault::Name),
+    ("UnknownIssuer", TlsFault::UnknownIssuer),
+    // By somebody else of the name of one who is trusted.
+    ("BadSignature", TlsFault::UnknownIssuer),
+    ("CaUsedAsEndEntity", TlsFault::CaAsEndEntity),
+    ("certificate expired", TlsFault::Expired),
+    ("Expired", TlsFault::Expired),
+    ("not valid yet", TlsFault::NotYetValid),
+    ("NotValidYet", TlsFault::NotYetValid),
+    ("sent no certificates", TlsFault::NoCertificate),
+    ("peer certificate", TlsFault::Certificate),
+    ("received fatal alert", TlsFault::Refused),
+];
+
+/// How what rustls says of the other side begins.
+const BEGINNINGS: [&str; 3] = [
+    "invalid peer certificate",
+    "peer sent no certificates",
+    "received fatal alert",
+];
+
+/// Returns the fault that an error is about and what is logged of it; none if it is not about TLS.
+pub(crate) fn fault_of(error: &Error) -> Option<(TlsFault, String)> {
+    if !matches!(
+        error.etype(),
+        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert
+    ) {
+        return None;
+    }
+    let text = error.to_string();
+    // The words around those of rustls are Pingora's.
+    let begins = BEGINNINGS.iter().filter_map(|words| text.find(words)).min();
+    let cause = begins.and_then(|at| text.get(at..)).unwrap_or(&text);
+    let cause = cause
+        .rsplit_once(", SNI: ")
+        .map_or(cause, |(cause, _)| cause);
+    let mut meant = WORDS.iter().filter(|(words, _)| cause.contains(words));
+    let fault = meant.next().map_or(TlsFault::Other, |(_, fault)| *fault);
+    let cause = cause.trim().chars().take(CAUSE_CHARS).collect();
+    Some((fault, cause))
+}
+
+/// Lets one line through each [`PAUSE`] for each fault, and counts the others.
+#[derive(Default)]
+pub(crate) struct Seldom([Line; TlsFault::ALL.len()]);
+
+#[derive(Default)]
+struct Line {
+    /// When the next may come, in milliseconds of the process; 0 at first.
+    next: AtomicU64,
+    withheld: AtomicU64,
+}
+
+impl Seldom {
+    /// Returns how many lines were withheld since the last one, if another may come.
+    pub(crate) fn may_tell(&self, fault: TlsFault) -> Option<u64> {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let line = self.0.get(fault as usize)?;
+        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
+        let next = line.next.load(Ordering::Relaxed);
+        let is_due = now >= next
+            && line
+                .next
+                .compare_exchange(next, now + pause, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_due {
+            Some(line.withheld.swap(0, Ordering::Relaxed))
+        } else {
+            line.withheld.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_of_each_fault_comes_at_a_time() {
+        let seldom = Seldom::default();
+        assert_eq!(seldom.may_tell(TlsFault::Name), Some(0));
+        assert_eq!(seldom.may_tell(TlsFault::Name), None);
+        assert_eq!(seldom.may_tell(TlsFault::Expired), Some(0));
+    }
+
+    #[test]
+    fn name_in_a_certificate_passes_for_no_other_fault() {
+        let context = "TLS connect() failed: TLSHandshakeFailure context: tls connect error cause: \
+            invalid peer certificate: certificate not valid for name \"a\"; certificate is only valid for \
+            DnsName(\"expired, SNI: b\"), SNI: a";
+        let error = Error::explain(ErrorType::TLSHandshakeFailure, context);
+        let (fault, cause) = fault_of(&error).unwrap();
+        assert_eq!(fault, TlsFault::Name);
+        assert!(cause.starts_with("invalid peer certificate: certificate not valid for name"));
+        assert!(fault_of(&Error::new(ErrorType::ConnectRefused)).is_none());
+    }
+}

@@ -1,0 +1,142 @@
+//! Answers that break off, and answers that never begin.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::harness::{Gate, PATIENCE, parse};
+use crate::tape::{Play, Tape};
+
+/// Sends a POST, and returns all that comes back until the connection ends.
+fn post(play: Play, upstream: &str) -> (String, Tape, Gate) {
+    let tape = Tape::playing(play);
+    let gate = Gate::start(&format!("{}{upstream}\n", tape.routes()));
+    let mut stream = TcpStream::connect(gate.gateway).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(
+            b"POST /public HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab",
+        )
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    (String::from_utf8(answer).unwrap(), tape, gate)
+}
+
+#[test]
+fn what_came_of_an_answer_that_breaks_off_reaches_the_client() {
+    let (answer, ..) = post(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\nab");
+            connection.write(b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\nsome");
+        },
+        "",
+    );
+    assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nsome"), "{answer}");
+}
+
+#[test]
+fn header_alone_reaches_the_client() {
+    let (answer, ..) = post(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\nab");
+            connection.write(b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n");
+        },
+        "",
+    );
+    assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn chunked_answer_that_breaks_off_does_not_look_whole() {
+    let (answer, ..) = post(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\nab");
+            connection.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n");
+        },
+        "",
+    );
+    assert!(answer.contains("some"), "{answer}");
+    assert!(!answer.contains("0\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn answer_that_stalls_reaches_the_client_as_far_as_it_came() {
+    let (answer, ..) = post(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\nab");
+            connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome");
+            connection.read_to(0, b"never");
+        },
+        "read_timeout = '300ms'",
+    );
+    assert!(answer.ends_with("\r\n\r\nsome"), "{answer}");
+}
+
+#[test]
+fn half_a_header_is_no_answer() {
+    let (answer, ..) = post(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\nab");
+            connection.write(b"HTTP/1.1 200 OK\r\nContent-Le");
+        },
+        "",
+    );
+    assert_eq!(parse(answer.as_bytes()).status, 502);
+}
+
+/// Returns the statuses that came.
+fn statuses(answer: &str) -> Vec<&str> {
+    let lines = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix("HTTP/1.1 "));
+    lines.map(|line| line.split(' ').next().unwrap()).collect()
+}
+
+#[test]
+fn interim_answers_without_end_are_cut_off() {
+    let (answer, ..) = post(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\nab");
+            while connection.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n") {}
+        },
+        "",
+    );
+    let statuses = statuses(&answer);
+    assert_eq!(statuses.last(), Some(&"502"), "{answer}");
+    assert_eq!(statuses.len(), 17);
+}
+
+#[test]
+fn interim_answers_do_not_outlive_the_time_that_a_peer_may_be_silent() {
+    let (answer, ..) = post(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\nab");
+            while connection.write(b"HTTP/1.1 102 Processing\r\n\r\n") {
+                std::thread::sleep(std::time::Duration::from_millis(150));
+            }
+        },
+        "read_timeout = '500ms'",
+    );
+    let statuses = statuses(&answer);
+    assert_eq!(statuses.last(), Some(&"504"), "{answer}");
+    assert!(statuses.len() < 10, "{answer}");
+}
+
+#[test]
+fn a_few_interim_answers_pass() {
+    let (answer, ..) = post(
+        |connection| {
+            connection.read_to(0, b"\r\n\r\nab");
+            for _ in 0..16 {
+                connection.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+            }
+            connection
+                .write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+        },
+        "read_timeout = '10s'\nidle_timeout = '1s'",
+    );
+    assert_eq!(statuses(&answer).len(), 17, "{answer}");
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+}
