@@ -297,8 +297,17 @@ fn hangup_during_a_replacement_reaches_the_successor() {
     let installed = Installed::start(&routes(upstream.address));
     let gate = &installed.gate;
     let text = fs::read_to_string(gate.config()).unwrap();
+    let mut before = "/public".to_owned();
     for round in 0..24 {
         let old = gate.pid();
+        // A request that is not whole keeps the old process until the connection is let go.
+        let mut kept = TcpStream::connect(gate.gateway).unwrap();
+        let begun = format!("POST {before} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1");
+        kept.write_all(begun.as_bytes()).unwrap();
+        until("the request is under way", || {
+            let in_flight = "realmgate_upstream_requests_in_flight{upstream=\"app\"} 1";
+            get(gate.metrics(), "/metrics", "").body.contains(in_flight)
+        });
         gate.signal("USR2");
         thread::sleep(Duration::from_millis(5 * round));
         let path = format!("/public{round}");
@@ -316,7 +325,9 @@ fn hangup_during_a_replacement_reaches_the_successor() {
             assert!(Instant::now() < deadline, "round {round}: {}", gate.log());
             thread::sleep(Duration::from_millis(10));
         }
+        drop(kept);
         until("the end of the old one", || has_ended(old));
+        before = path;
     }
     let log = gate.log();
     let handed_on = log.matches("handed on to the successor").count();
