@@ -115,12 +115,15 @@ pub struct Gateway {
 }
 
 /// How tokens are checked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Totp {
     /// The steps accepted on each side of the current one, 0 to 10; 1 unless configured.
     pub window: u8,
     /// What new identities get unless they ask for something else.
     pub parameters: auth::Parameters,
+    /// How apps label the seeds of this installation, 1 to 64 characters without `:`; `realmgate` unless
+    /// configured.
+    pub issuer: Box<str>,
 }
 
 /// How much is taken in.

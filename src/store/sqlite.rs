@@ -227,6 +227,15 @@ impl Sqlite {
                     &terms.comment,
                     sql_time(pardoned),
                 ))?;
+            if change.seed.is_some() {
+                // When the seed of before was used says nothing of this one.
+                transaction
+                    .prepare_cached(
+                        "UPDATE identity_use SET used = 0, drift = 0,
+                            previous_used = CASE WHEN ?2 THEN used ELSE 0 END WHERE identity = ?1",
+                    )?
+                    .execute((id.0, change.grace.is_some()))?;
+            }
             let new = find_by_id(transaction, &ring, id)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Some(Changed {

@@ -206,7 +206,7 @@ fn identities_that_may_not_authenticate_are_named() {
     run(&["disable"]);
     assert_eq!(reason().as_deref(), Some("disabled"));
     run(&["enable"]);
-    run(&["set", "--expires", "2020-01-01T00:00:00Z"]);
+    gate.expire(&caller);
     assert_eq!(reason().as_deref(), Some("expired"));
     run(&["set", "--expires", "never", "--not-before", "1d"]);
     assert_eq!(reason().as_deref(), Some("not_yet_valid"));

@@ -397,11 +397,7 @@ fn whoever_cannot_pass_gets_the_same_answers_for_whatever_reason() {
     let [wrong, disabled, expired, early] =
         ["wrong", "disabled", "expired", "early"].map(|name| gate.register(name, "payments"));
     identity(&gate, &["disable"], &disabled);
-    identity(
-        &gate,
-        &["set", "--expires", "2020-01-01T00:00:00Z"],
-        &expired,
-    );
+    gate.expire(&expired);
     identity(&gate, &["set", "--not-before", "30d"], &early);
     let unknown = Caller {
         name: "unknown".into(),
