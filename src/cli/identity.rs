@@ -160,11 +160,12 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             grace,
             force,
         } => {
-            let identity = local.find(&who.name, &who.realm).await?;
-            if let Some(until) = identity.previous(now()).and(identity.previous.as_ref())
+            let identity = local.find(who.name(), who.realm()).await?;
+            if let Some(until) = identity.previous_until()
+                && now() < until
                 && !force
             {
-                return Err(CliError::StillCounts(until.until));
+                return Err(CliError::StillCounts(until));
             }
             let seed = seed.take()?;
             let change = Change {

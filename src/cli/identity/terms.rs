@@ -4,9 +4,9 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use crate::auth::{Terms, UnixTime};
-use crate::clock;
 use crate::cli::error::CliError;
 use crate::cli::local_store::now;
+use crate::clock;
 
 /// When an identity may authenticate.
 #[derive(Debug, clap::Args)]
