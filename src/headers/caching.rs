@@ -10,7 +10,13 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, private");
 
 /// Headers for some caches only, which go before `Cache-Control` there. So does each whose name ends with
 /// `-cache-control` (RFC 9213).
-const TARGETED: [&str; 3] = ["edge-control", "surrogate-control", "x-accel-expires"];
+const TARGETED: [&str; 5] = [
+    "edge-control",
+    "surrogate-control",
+    "x-accel-expires",
+    "x-cache-ttl",
+    "x-varnish-ttl",
+];
 
 /// Returns the `Cache-Control` that keeps an answer out of shared caches; none if that of the answer does.
 ///
@@ -162,6 +168,8 @@ mod tests {
             "cloudflare-cdn-cache-control",
             "surrogate-control",
             "x-accel-expires",
+            "x-cache-ttl",
+            "x-varnish-ttl",
             "x-cache-control-more",
         ] {
             headers.insert(name, HeaderValue::from_static("60"));
@@ -174,7 +182,9 @@ mod tests {
                 "cdn-cache-control",
                 "cloudflare-cdn-cache-control",
                 "surrogate-control",
-                "x-accel-expires"
+                "x-accel-expires",
+                "x-cache-ttl",
+                "x-varnish-ttl"
             ]
         );
     }

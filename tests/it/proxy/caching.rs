@@ -69,7 +69,13 @@ fn answer_to_a_proved_request_is_private_unless_the_route_shares_it() {
 #[test]
 fn headers_for_single_caches_go_from_the_answer_to_a_proved_request() {
     let (gate, _upstream, caller) = gate();
-    let names = ["CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires"];
+    let names = [
+        "CDN-Cache-Control",
+        "Surrogate-Control",
+        "X-Accel-Expires",
+        "X-Varnish-TTL",
+        "X-Cache-TTL",
+    ];
     let lines = names.map(|name| format!("{name}: max-age=60"));
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let reply = ask(&gate, "/api", Some(&caller), &lines);
