@@ -131,7 +131,6 @@ impl Server {
         let cut = self.gateway.close(grace, hurry).await;
         self.saving.abort();
         save_once(&self.authority).await;
-        self.authority.store().checkpoint().await;
         cut
     }
 }

@@ -6,8 +6,8 @@ use super::HeaderRules;
 use super::error::ConfigError;
 use super::raw::{List, Opt};
 use super::source::Source;
-use crate::headers::IdentityHeaders;
-use crate::headers::reserved::{folded, has_mark, is_removed, is_server_variable};
+use crate::headers::reserved::{folded, has_mark, is_address, is_identity, is_server_variable};
+use crate::headers::{IdentityHeaders, is_removed};
 
 /// The most headers that may pass although their names hold a mark.
 const ALIASES: usize = 32;
@@ -57,11 +57,17 @@ const FRAMING: [&str; 14] = [
     "via",
 ];
 
+/// The most address headers that may pass.
+const ADDRESS_HEADERS: usize = 8;
+
 /// Says whether a credential cannot come in a header: it means something else, or realmgate removes it, or
-/// an application server may take it for a variable.
+/// an application server may take it for a variable. The identity headers of other gateways are no such
+/// headers: under such a name realmgate itself says who is calling.
 pub(super) fn is_taken(name: &HeaderName) -> bool {
     let folded = folded(name.as_str());
-    TAKEN.contains(&&*folded) || is_removed(&folded) || is_variable(name, &folded)
+    TAKEN.contains(&&*folded)
+        || (is_removed(&folded) && !is_identity(&folded))
+        || is_variable(name, &folded)
 }
 
 /// Says whether a front proxy may name its client in a header: it means nothing else, and has no syntax of its
@@ -113,6 +119,37 @@ pub(super) fn aliases(
         if set.set.iter().any(|(set, _)| is_alike(set, &name)) {
             return refuse("a name that is not like one that request_headers sets");
         }
+        if passing.contains(&name) {
+            return refuse("each name once");
+        }
+        passing.push(name);
+    }
+    Ok(passing)
+}
+
+/// Checks the address headers of a CDN that go on.
+pub(super) fn addresses(
+    source: &Source<'_>,
+    key: &str,
+    raw: &Opt<List>,
+) -> Result<Vec<HeaderName>, ConfigError> {
+    let mut passing = Vec::new();
+    let Some(raw) = raw else {
+        return Ok(passing);
+    };
+    if raw.get_ref().len() > ADDRESS_HEADERS {
+        let shown = format!("{} names", raw.get_ref().len());
+        let expected = format!("at most {ADDRESS_HEADERS} names");
+        return Err(source.refuse_as(key, shown, raw.span(), expected));
+    }
+    for (at, raw) in raw.get_ref().iter().enumerate() {
+        let refuse = |expected: &str| Err(source.refuse(&format!("{key}[{at}]"), raw, expected));
+        let name = HeaderName::from_bytes(raw.get_ref().as_bytes());
+        let Some(name) = name.ok().filter(|name| is_address(name.as_str())) else {
+            return refuse(
+                r#"a header in which a CDN names the client's address, such as "CF-Connecting-IP", and which realmgate does not set itself"#,
+            );
+        };
         if passing.contains(&name) {
             return refuse("each name once");
         }

@@ -38,15 +38,17 @@ pub(super) fn rewrite(
             .map_or_else(|| Ok(HeaderRules::default()), |raw| rules.check(raw))
     };
     let request_headers = rules("request_headers", &raw.request_headers)?;
-    let aliases = names::aliases(
+    let mut passing = names::aliases(
         source,
         &identity,
         &format!("{route}.alias_headers"),
         &raw.alias_headers,
         &request_headers,
     )?;
+    let key = format!("{route}.pass_headers");
+    passing.extend(names::addresses(source, &key, &raw.pass_headers)?);
     Ok(Rewrite {
-        aliases,
+        passing,
         shared_cache: flag(raw.shared_cache.as_ref()),
         prefix: match &raw.strip_prefix {
             Some(strip) if *strip.get_ref() => Some(prefix(source, route, raw, strip)?),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::headers::reserved;
 
+mod header;
 mod route;
 mod section;
 mod source;

@@ -105,6 +105,8 @@ pub(crate) fn assert_stripped(headers: &HeaderMap, is_proved: bool) {
             || folded.starts_with("x-forwarded-")
             || [
                 "x-client-subject",
+                "cf-connecting-ip",
+                "x-remote-user",
                 "forwarded",
                 "x-real-ip",
                 "x-original-url",

@@ -4,6 +4,7 @@ use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::credential::CredentialHeaders;
+use super::lookup::is_removed;
 use super::reserved::{self, folded, has_mark};
 use crate::auth::{Permit, PrincipalRef};
 
@@ -67,16 +68,14 @@ impl IdentityHeaders {
     }
 
     fn is_reserved_as(&self, name: &str) -> bool {
-        self.folded.iter().any(|ours| **ours == *name) || reserved::is_removed(name)
+        self.folded.iter().any(|ours| **ours == *name) || is_removed(name)
     }
 
-    /// Says whether a client's copy of a header must not go on: it is reserved, or its name holds a mark and
-    /// is not one of `passing`, which the configuration has checked.
+    /// Says whether a client's copy of a header must not go on: it is reserved, or its name holds a mark, and
+    /// it is not one of `passing`, which the configuration has checked.
     pub fn is_dropped(&self, header: &HeaderName, passing: &[HeaderName]) -> bool {
-        if has_mark(header.as_str()) {
-            return !passing.contains(header);
-        }
-        self.is_reserved_as(header.as_str())
+        let name = header.as_str();
+        (has_mark(name) || self.is_reserved_as(name)) && !passing.contains(header)
     }
 
     /// Says whether a header overrides the method, in any case and with any mark for `-`.
@@ -150,6 +149,10 @@ mod tests {
             "X-Real-IP",
             "X-Original-URL",
             "X-Rewrite-Url",
+            "CF-Connecting-IP",
+            "x-forwarded",
+            "Remote_User",
+            "X-Auth-Request-Anything",
         ] {
             let name: HeaderName = field.parse().unwrap();
             assert!(headers().is_reserved(&name), "{field}");
@@ -165,7 +168,7 @@ mod tests {
             "x-auth",
             "authorization",
             "host",
-            "x-forwarded",
+            "x-forward",
             "accept",
             "x-auth-token",
         ] {

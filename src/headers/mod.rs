@@ -1,12 +1,13 @@
 //! What every door shares about header fields: the credential that comes in ([`credential`]), the identity
-//! that goes out ([`identity`]), what a client must not send along ([`reserved`]), what caches may keep of an
-//! answer ([`caching`]), and the trace that passes through ([`trace`]).
+//! that goes out ([`identity`]), what a client must not send along ([`reserved`], [`lookup`]), what caches may
+//! keep of an answer ([`caching`]), and the trace that passes through ([`trace`]).
 
 mod caching;
 mod credential;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+mod lookup;
 pub mod reserved;
 mod trace;
 
@@ -16,4 +17,5 @@ pub use identity::{
     IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PREFIX,
     X_FORWARDED_PROTO, X_REQUEST_ID, encode,
 };
+pub(crate) use lookup::is_removed;
 pub use trace::{TRACEPARENT, TRACESTATE, Trace, is_state};

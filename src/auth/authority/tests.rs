@@ -109,8 +109,6 @@ impl Store for Memory {
         unreachable!()
     }
 
-    async fn checkpoint(&self) {}
-
     async fn ping(&self) -> Result<(), StoreError> {
         unreachable!()
     }

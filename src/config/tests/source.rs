@@ -8,7 +8,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
     assert_errors(&[
         (
             "\n[totp]\nwindow = 1\nwindwo = 1",
-            "4: totp.windwo: unknown key, expected one of window, algorithm, digits, period, issuer",
+            "4: totp.windwo: unknown key, expected one of window, algorithm, digits, period",
         ),
         (
             "[limits]\nx = 1",
@@ -31,7 +31,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
             "hosts = 1",
             "2: route[0].hosts: unknown key, expected one of name, host, path, methods, allow, \
              upstream, body_bytes, allow_double_slash, allow_encoded_slash, ignore_case, \
-             ignore_suffix, strip_prefix, upstream_host, alias_headers, shared_cache, \
+             ignore_suffix, strip_prefix, upstream_host, alias_headers, pass_headers, shared_cache, \
              request_headers, response_headers",
         ),
         (
@@ -195,7 +195,7 @@ fn bad_variable_is_named() {
         (
             "TOTP_WINDWO",
             "1",
-            "unknown variable, expected REALMGATE_TOTP_ and one of WINDOW, ALGORITHM, DIGITS, PERIOD, ISSUER",
+            "unknown variable, expected REALMGATE_TOTP_ and one of WINDOW, ALGORITHM, DIGITS, PERIOD",
         ),
         (
             "ROUTE_NAME",

@@ -17,7 +17,7 @@ use crate::gateway::peer_of;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::route::Route;
 use crate::gateway::wire::{scheme_of, subject_of};
-use crate::headers::reserved::has_mark;
+use crate::headers::reserved::{has_mark, is_address};
 use crate::headers::{
     CredentialHeaders, IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST,
     X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
@@ -85,7 +85,7 @@ impl Proxy {
     fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted, id: RequestId) {
         let passing = admitted
             .route()
-            .map_or(&[][..], |route| &route.rewrite.aliases);
+            .map_or(&[][..], |route| &route.rewrite.passing);
         let has_methods = admitted.has_methods;
         let is_proved = admitted.permit.principal().is_some();
         let (identity, credential) = (&self.identity_headers, &self.credential_headers);
@@ -97,9 +97,13 @@ impl Proxy {
             is_proved,
             has_methods,
         );
-        // Whoever misses one of these finds out what to write in `alias_headers`.
-        for name in removed.iter().filter(|name| has_mark(name.as_str())) {
-            tracing::debug!(request_id = %id, header = %name, "removed a header whose name holds a mark");
+        // Whoever misses one of these finds out what to write in `alias_headers` or `pass_headers`.
+        for name in &removed {
+            if has_mark(name.as_str()) {
+                tracing::debug!(request_id = %id, header = %name, "removed a header whose name holds a mark");
+            } else if is_address(name.as_str()) {
+                tracing::debug!(request_id = %id, header = %name, "removed a header that names an address");
+            }
         }
     }
 
@@ -163,7 +167,7 @@ fn rewrite(fields: &mut HeaderMap, route: &Route) {
     }
 }
 
-/// Removes the reserved headers and those whose names hold a mark unless they are `passing`, and returns their
+/// Removes the reserved headers and those whose names hold a mark, unless they are `passing`, and returns their
 /// names; removes a credential that is ours, too.
 pub(in crate::gateway) fn strip(
     fields: &mut HeaderMap,

@@ -196,6 +196,7 @@ macro_rules! tests_of {
                 reserved: no_reserved_header_of_a_client_arrives_over_http2,
                 reserved: what_the_front_proxy_says_itself_is_true,
                 reserved: answer_to_a_proved_request_is_kept_out_of_shared_caches,
+                reserved: header_for_single_caches_goes_from_the_answer_to_a_proved_request,
                 http2: http2_passes,
                 http2: http2_by_the_frame_passes,
                 http2: authority_beside_another_host_is_no_way_around,

@@ -50,6 +50,11 @@ impl Program {
         matches!(self, Self::Envoy | Self::EnvoyGrpc)
     }
 
+    /// Says whether its file removes headers by the beginning of their names, and by what an answer is.
+    pub(super) fn removes_families(self) -> bool {
+        !matches!(self, Self::Nginx | Self::Traefik)
+    }
+
     fn command(self, folder: &Path, file: &Path) -> Command {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
         match self {

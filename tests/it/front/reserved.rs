@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use realmgate::headers::reserved::{METHOD_OVERRIDES, REMOVED};
+use realmgate::headers::reserved::{FAMILIES, METHOD_OVERRIDES, removed};
 
 use super::{Program, Rig};
 use crate::frames::{self, Field, request};
@@ -16,14 +16,15 @@ const PLANTED: &str = "planted";
 
 /// Returns every name of the list, and the spellings that application servers take for a variable.
 fn names(program: Program) -> Vec<String> {
-    let listed = REMOVED.iter().chain(&METHOD_OVERRIDES);
-    let listed = listed.map(|name| (*name).to_owned());
+    let listed = removed().chain(METHOD_OVERRIDES).map(str::to_owned);
+    let families = FAMILIES.iter().filter(|_| program.removes_families());
+    let families = families.map(|family| format!("{family}made-up"));
     // HAProxy, and all that come after it, take a `|` for no name at all; Envoy refuses what holds a `_`.
     let marked = spellings().into_iter().filter(|name| {
         let is_refused = name.contains('|') || (program.is_envoy() && name.contains('_'));
         name.contains(['_', '.', '~']) && !is_refused
     });
-    listed.chain(marked).collect()
+    listed.chain(families).chain(marked).collect()
 }
 
 #[track_caller]
@@ -55,8 +56,8 @@ pub(super) fn no_reserved_header_of_a_client_arrives(program: Program) {
 pub(super) fn no_reserved_header_of_a_client_arrives_over_http2(program: Program) {
     let rig = Rig::with_http2(program);
     let mut requests = 0;
-    let names = REMOVED.iter().chain(&METHOD_OVERRIDES);
-    let names: Vec<Field> = names.map(|name| (*name, PLANTED)).collect();
+    let names = removed().chain(METHOD_OVERRIDES);
+    let names: Vec<Field> = names.map(|name| (name, PLANTED)).collect();
     for some in names.chunks(25) {
         let base = request("GET", "app.example", "/public/x");
         let fields = [&base[..], some].concat();
@@ -109,6 +110,33 @@ pub(super) fn answer_to_a_proved_request_is_kept_out_of_shared_caches(program: P
     let reply = get(rig.address(), "/public/x", answered);
     assert_eq!(reply.status, 200);
     assert_eq!(is_private(&reply), program == Program::Traefik, "{reply:?}");
+}
+
+/// nginx and Traefik, as docs/forward-auth.md says, have no means to tell such answers from others.
+pub(super) fn header_for_single_caches_goes_from_the_answer_to_a_proved_request(program: Program) {
+    let rig = Rig::start(program);
+    let names = [
+        "CDN-Cache-Control",
+        "Cloudflare-CDN-Cache-Control",
+        "Edge-Control",
+        "Surrogate-Control",
+        "X-Accel-Expires",
+        "X-Cache-TTL",
+        "X-Varnish-TTL",
+    ];
+    let answered = names.map(|name| format!("X-Answer: {name}: max-age=60\r\n"));
+    let answered = answered.concat();
+    let fields = format!("{answered}{}", rig.billing.fields());
+    let reply = get(rig.address(), "/api", &fields);
+    let public = get(rig.address(), "/public/x", &answered);
+    assert_eq!((reply.status, public.status), (200, 200));
+    for name in names {
+        // nginx takes this one for itself.
+        let is_kept = program != Program::Nginx || name != "X-Accel-Expires";
+        assert_eq!(public.field(name).is_some(), is_kept, "{name}: {public:?}");
+        let is_passed = is_kept && !program.removes_families();
+        assert_eq!(reply.field(name).is_some(), is_passed, "{name}: {reply:?}");
+    }
 }
 
 /// nginx looks at its own cache after it has asked; what is in there would be anybody's who may pass.
@@ -167,8 +195,8 @@ fn every_file_names_every_header_of_the_list() {
             .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-')
             .map(|word| word.trim_start_matches('-'))
             .collect();
-        for name in REMOVED.iter().chain(&METHOD_OVERRIDES) {
-            let is_of_family = name.starts_with("x-forwarded-") || name.starts_with("x-original-");
+        for name in removed().chain(METHOD_OVERRIDES) {
+            let is_of_family = FAMILIES.iter().any(|family| name.starts_with(family));
             // Traefik and the controller of ingress-nginx replace these by themselves.
             let of_traefik = [
                 "x-forwarded-for",
@@ -179,11 +207,16 @@ fn every_file_names_every_header_of_the_list() {
                 "x-real-ip",
             ];
             let of_ingress = ["proxy", "x-forwarded-scheme", "x-request-id", "x-scheme"];
-            let is_own = (file.contains("traefik") && of_traefik.contains(name))
+            let is_own = (file.contains("traefik") && of_traefik.contains(&name))
                 || (file.contains("ingress")
-                    && [&of_traefik[..], &of_ingress].concat().contains(name));
+                    && [&of_traefik[..], &of_ingress].concat().contains(&name));
             let is_named = words.contains(name) || (is_by_family && is_of_family);
             assert!(is_named || is_own, "{name} is not in {file}");
+        }
+        for family in FAMILIES.iter().filter(|_| is_by_family) {
+            let family = family.trim_end_matches('-');
+            let is_named = words.iter().any(|it| it.trim_end_matches('-') == family);
+            assert!(is_named, "{family} is not in {file}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Headers of a client that an application could take for something that realmgate has decided on.
 
 use realmgate::headers::reserved::{
-    METHOD_OVERRIDES, REMOVED, SERVER_VARIABLE_FAMILIES, SERVER_VARIABLES,
+    FAMILIES, METHOD_OVERRIDES, SERVER_VARIABLE_FAMILIES, SERVER_VARIABLES, removed,
 };
 
 use crate::frames::{self, Field, credential, request};
@@ -25,9 +25,9 @@ pub(crate) fn spellings() -> Vec<String> {
             name.replace('-', "~"),
         ]
     });
-    let removed = REMOVED.iter().flat_map(|name| {
+    let removed = removed().flat_map(|name| {
         [
-            (*name).to_owned(),
+            name.to_owned(),
             name.to_ascii_uppercase(),
             name.replace('-', "_"),
             name.replace('-', "|"),
@@ -98,6 +98,58 @@ fn no_spelling_of_a_reserved_header_or_variable_arrives_over_http2() {
         requests += 2;
     }
     nothing_planted(&upstream, requests);
+}
+
+/// Of each family, one more than those that are listed by their names.
+#[test]
+fn no_header_of_a_family_arrives() {
+    let (gate, upstream, caller) = gate("");
+    let planted = FAMILIES.map(|family| format!("{family}made-up: {PLANTED}\r\n"));
+    let planted = planted.concat();
+    for (path, fields) in [("/public/x", String::new()), ("/x", caller.fields())] {
+        let reply = get(gate.gateway, path, &format!("{fields}{planted}"));
+        assert_eq!(reply.status, 200, "{planted}");
+    }
+    nothing_planted(&upstream, 2);
+}
+
+#[test]
+fn address_header_of_a_cdn_passes_on_the_route_that_names_it_only() {
+    let (gate, upstream, caller) = gate("pass_headers = ['CF-Connecting-IP']");
+    let sent = "CF-Connecting-IP: 192.0.2.7\r\nCF_Connecting_IP: 6.6.6.6\r\nTrue-Client-IP: 6.6.6.6\r\n\
+        Remote-User: root\r\nX-Forwarded-For: 6.6.6.6\r\n";
+    assert_eq!(get(gate.gateway, "/public/x", sent).status, 200);
+    let fields = format!("{sent}{}", caller.fields());
+    assert_eq!(get(gate.gateway, "/x", &fields).status, 200);
+    let seen = upstream.seen();
+    assert_eq!(field(&seen[0], "CF-Connecting-IP"), Some("192.0.2.7"));
+    assert_eq!(field(&seen[1], "CF-Connecting-IP"), None, "{}", seen[1]);
+    for seen in seen {
+        assert_eq!(field(&seen, "X-Forwarded-For"), Some("127.0.0.1"), "{seen}");
+        assert!(
+            !seen.contains("6.6.6.6") && !seen.contains("root"),
+            "{seen}"
+        );
+    }
+    // Whoever misses one finds it in the log.
+    let log = gate.log();
+    assert!(log.contains("header=cf-connecting-ip"), "{log}");
+}
+
+/// An application that was moved from another gateway keeps its header, which realmgate then sets.
+#[test]
+fn identity_header_of_another_gateway_says_what_was_proved_once_it_is_ours() {
+    let upstream = Upstream::start();
+    let variables = [("REALMGATE_CREDENTIALS_NAME_HEADER", "X-WebAuth-User")];
+    let gate = Gate::start_with(&variables, &routes(upstream.address));
+    let caller = gate.register("billing", "payments");
+    let fields = caller.fields().replace("X-Auth-Name", "X-WebAuth-User");
+    assert_eq!(get(gate.gateway, "/x", &fields).status, 200);
+    let claimed = "X-WebAuth-User: root\r\n";
+    assert_eq!(get(gate.gateway, "/public/x", claimed).status, 200);
+    let seen = upstream.seen();
+    assert_eq!(field(&seen[0], "X-WebAuth-User"), Some("billing"));
+    assert_eq!(field(&seen[1], "X-WebAuth-User"), None, "{}", seen[1]);
 }
 
 #[test]
