@@ -131,6 +131,7 @@ impl Server {
         let cut = self.gateway.close(grace, hurry).await;
         self.saving.abort();
         save_once(&self.authority).await;
+        self.authority.store().checkpoint().await;
         cut
     }
 }

@@ -182,6 +182,10 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn save(&self, notes: Notes) -> Result<(), StoreError>;
 
+    /// Writes everything into the database file itself, as far as others who use it allow. To be called before
+    /// the process ends.
+    async fn checkpoint(&self);
+
     /// Resolves if the store answers.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::principal::PrincipalRef;
 use super::time::UnixTime;
-use debt::Pace;
+use debt::{Debt, Pace};
 use delay::begun;
 pub use delay::{Delay, Throttled};
 pub use saved::ThrottleRecord;
@@ -108,7 +108,7 @@ struct Tags {
 
 /// The failures, by where they are counted.
 ///
-/// Two tables may be locked at a time: `pairs` before `trusted`, and `known` or `unknown` before `sources`.
+/// Tables are locked in this order: `pairs`, `trusted`; and `known`, `unknown`, `sources`.
 pub(super) struct Throttle {
     paces: Paces,
     trust: u64,
@@ -153,7 +153,7 @@ impl Throttle {
                 return self.settle_trusted(slot, &mut total, is_right, pardoned, now);
             }
         }
-        let mut principal = self.principals(subject.is_known).lock(tags.principal);
+        let mut principal = self.principal(subject.is_known, tags.principal);
         let mut source = tags.source.map(|tag| self.sources.lock(tag));
         let left = self.left(&mut principal, Scope::Known, pardoned, now);
         let from = |source: &mut Locked<'_>| self.left(source, Scope::Source, 0, now);
@@ -283,6 +283,29 @@ impl Throttle {
 
     fn principals(&self, is_known: bool) -> &Table {
         if is_known { &self.known } else { &self.unknown }
+    }
+
+    /// Locks the bucket of a principal, or of an unknown name. Failures of a name that was unknown, or known,
+    /// when it last failed go on to count: otherwise they would end when an identity is made or deleted, and
+    /// that would show.
+    fn principal(&self, is_known: bool, tag: Tag) -> Locked<'_> {
+        let (known, unknown) = (self.known.lock(tag), self.unknown.lock(tag));
+        let (mut principal, mut other) = if is_known {
+            (known, unknown)
+        } else {
+            (unknown, known)
+        };
+        if let Some(before) = other.find()
+            && before.debt != Debt::default()
+            && let Some(slot) = principal.claim(|slot| slot.debt.paid)
+        {
+            slot.debt.paid = slot.debt.paid.max(before.debt.paid);
+            slot.debt.failed = slot.debt.failed.max(before.debt.failed);
+            slot.reset();
+            before.debt = Debt::default();
+            before.reset();
+        }
+        principal
     }
 
     fn tags(&self, subject: &Subject<'_>) -> Tags {

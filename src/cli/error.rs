@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::client::OptionError;
 use crate::auth::{
-    ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError,
+    ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError, UnixTime,
 };
 use crate::client;
 use crate::config::ConfigError;
@@ -74,6 +74,15 @@ pub(super) enum CliError {
     NotFound { name: String, realm: String },
     #[error("there is an identity {name:?} in realm {realm:?} already")]
     Taken { name: String, realm: String },
+    #[error(
+        "a seed of before still counts until {}, and would end at once; wait, or use --force",
+        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(.0.as_secs()))
+    )]
+    StillCounts(UnixTime),
+    #[error("--expires: is in the past; to end it now use `realmgate identity disable`")]
+    ExpiresInThePast,
+    #[error("--not-before: is not before --expires, so the identity could never authenticate")]
+    NeverValid,
     #[error("realm {realm:?} has an identity already, the first is {name:?} (id {})", id.0)]
     Initialised {
         name: String,
@@ -107,6 +116,7 @@ impl CliError {
         match self {
             Self::NotFound { .. }
             | Self::Taken { .. }
+            | Self::StillCounts(_)
             | Self::Initialised { .. }
             | Self::BrokenLog(_)
             | Self::Denied(_)
@@ -136,6 +146,8 @@ impl CliError {
             },
             Self::Config(_)
             | Self::Options(_)
+            | Self::ExpiresInThePast
+            | Self::NeverValid
             | Self::Reload(_)
             | Self::Source(_)
             | Self::Principal(_)

@@ -15,7 +15,7 @@ use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, St
 use crate::clock;
 use crate::import::{FEW_BITS, LEAST_BITS};
 use crate::telemetry::audit::Kind;
-use row::{print, print_forgiven, print_with};
+use row::{print, print_forgiven, print_new, print_with};
 use terms::TermsArgs;
 
 #[derive(Debug, Subcommand)]
@@ -62,6 +62,9 @@ pub(super) enum Command {
         /// How long the present seed goes on counting besides, such as 7d
         #[arg(long, value_name = "DURATION")]
         grace: Option<humantime::Duration>,
+        /// Even if a seed of before still counts, which ends at once then
+        #[arg(long)]
+        force: bool,
     },
     /// Let an identity that has failed too often try again at once
     Unthrottle(Who),
@@ -119,14 +122,14 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 principal: local.principal(who.name(), who.realm())?,
                 seed: seed.take()?,
                 parameters,
-                terms: terms.of(Terms::default()),
+                terms: terms.of(Terms::default())?,
             };
             create(local, &who, new, output).await
         }
         Command::Set { who, terms } => {
             let identity = local.find(who.name(), who.realm()).await?;
             let change = Change {
-                terms: Some(terms.of(identity.terms().clone())),
+                terms: Some(terms.of(identity.terms().clone())?),
                 ..Change::default()
             };
             let kind = Kind::IdentityChanged;
@@ -151,16 +154,30 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             print_with(&identity, authority.failures(&identity, now()), output);
             Ok(())
         }
-        Command::Rotate { who, seed, grace } => {
+        Command::Rotate {
+            who,
+            seed,
+            grace,
+            force,
+        } => {
+            let identity = local.find(who.name(), who.realm()).await?;
+            if let Some(until) = identity.previous_until()
+                && now() < until
+                && !force
+            {
+                return Err(CliError::StillCounts(until));
+            }
             let seed = seed.take()?;
             let change = Change {
                 seed: Some(seed.clone()),
+                // Whoever guessed at the seed of before knows nothing of this one.
+                is_pardoned: true,
                 grace: grace.map(|grace| clock::after(*grace).into()),
                 ..Change::default()
             };
             let kind = Kind::IdentityRotated;
             let identity = update(local, &who, kind, change).await?;
-            print(&identity, Some(&seed), output);
+            print_new(&identity, &seed, &local.config.totp.issuer, output);
             Ok(())
         }
         Command::Disable(who) => set_state(local, &who, State::Disabled, output).await,
@@ -192,14 +209,14 @@ async fn create(
     local
         .record(Kind::IdentityCreated, identity.id, &identity.principal)
         .await?;
-    print(&identity, Some(&seed), output);
+    print_new(&identity, &seed, &local.config.totp.issuer, output);
     Ok(())
 }
 
 async fn list(local: &LocalStore, realm: Option<&str>, output: Output) -> Result<(), CliError> {
     let show = |identity: &Identity| {
         if realm.is_none_or(|realm| identity.principal.realm() == realm) {
-            print(identity, None, output);
+            print(identity, output);
         }
         Ok(())
     };
@@ -214,6 +231,7 @@ async fn set_state(
 ) -> Result<(), CliError> {
     let change = Change {
         state: Some(state),
+        is_pardoned: state == State::Enabled,
         ..Change::default()
     };
     let kind = match state {
@@ -231,7 +249,7 @@ async fn change_and_print(
     output: Output,
 ) -> Result<(), CliError> {
     let identity = update(local, who, kind, change).await?;
-    print(&identity, None, output);
+    print(&identity, output);
     Ok(())
 }
 

@@ -304,6 +304,14 @@ impl Source<'_> {
             window: self.number("totp.window", raw.window.as_ref(), 1, 0..=10)?,
             // Both numbers are within the bounds that it asks for.
             parameters: Parameters::new(algorithm, digits, period).unwrap_or(default),
+            issuer: match &raw.issuer {
+                None => "realmgate".into(),
+                Some(issuer) if is_issuer(issuer.get_ref()) => issuer.get_ref().as_str().into(),
+                Some(issuer) => {
+                    let expected = "1 to 64 characters, no colon, no control character";
+                    return Err(self.refuse("totp.issuer", issuer, expected));
+                }
+            },
         })
     }
 
@@ -339,4 +347,10 @@ impl Source<'_> {
             )?,
         })
     }
+}
+
+/// Says whether apps can show a text as the issuer of a seed: a colon ends it.
+fn is_issuer(text: &str) -> bool {
+    let is_shown = |c: char| c != ':' && !c.is_control();
+    (1..=64).contains(&text.chars().count()) && text.chars().all(is_shown)
 }

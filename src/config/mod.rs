@@ -23,6 +23,7 @@ mod upstream;
 mod warning;
 
 use std::ffi::OsString;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -115,12 +116,15 @@ pub struct Gateway {
 }
 
 /// How tokens are checked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Totp {
     /// The steps accepted on each side of the current one, 0 to 10; 1 unless configured.
     pub window: u8,
     /// What new identities get unless they ask for something else.
     pub parameters: auth::Parameters,
+    /// How apps label the seeds of this installation, 1 to 64 characters without `:`; `realmgate` unless
+    /// configured.
+    pub issuer: Box<str>,
 }
 
 /// How much is taken in.
@@ -336,8 +340,7 @@ impl Config {
         let Some(file) = file else {
             return Self::parse("", "defaults", env);
         };
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| ConfigError::Unreadable(file.into(), error))?;
+        let text = read(file).map_err(|error| ConfigError::Unreadable(file.into(), error))?;
         Self::parse(&text, &file.display().to_string(), env)
     }
 
@@ -358,3 +361,17 @@ impl Config {
 
 #[cfg(test)]
 mod tests;
+
+/// The most of a configuration file, in bytes: some hundred thousand routes.
+const FILE_BYTES: u64 = 64 << 20;
+
+fn read(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let opened = std::fs::File::open(file)?;
+    opened.take(FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES {
+        let error = format!("it is longer than {FILE_BYTES} bytes");
+        return Err(std::io::Error::other(error));
+    }
+    Ok(text)
+}

@@ -106,7 +106,7 @@ tables! {
     Metrics { listen: String }
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
-    Totp { window: i64, algorithm: String, digits: i64, period: i64 }
+    Totp { window: i64, algorithm: String, digits: i64, period: i64, issuer: String }
     Throttle {
         failures: i64,
         source_failures: i64,

@@ -1,19 +1,22 @@
 //! Certificates, and how listeners speak before HTTP begins.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::error::ConfigError;
 use super::raw;
@@ -188,8 +191,8 @@ impl Source<'_> {
         key: &str,
         file: &Spanned<String>,
     ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-        let chain = CertificateDer::pem_file_iter(Path::new(file.get_ref()))
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        let chain = read_pem(file.get_ref())
+            .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>())
             .map_err(|error| self.refuse(key, file, expected_pem("certificates", &error)))?;
         if chain.is_empty() {
             return Err(self.refuse(
@@ -221,7 +224,8 @@ impl Source<'_> {
         (key_key, key): (&str, &Spanned<String>),
     ) -> Result<Credential, ConfigError> {
         let chain = self.chain(cert_key, cert)?;
-        let der = PrivateKeyDer::from_pem_file(Path::new(key.get_ref()))
+        let der = read_pem(key.get_ref())
+            .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem))
             .map_err(|error| self.refuse(key_key, key, expected_pem("a private key", &error)))?;
         let credential = Credential {
             chain,
@@ -331,8 +335,25 @@ fn certified(credential: &Credential) -> Result<CertifiedKey, rustls::Error> {
     CertifiedKey::from_der(credential.chain.clone(), key, &ring::default_provider())
 }
 
-fn expected_pem(what: &str, error: &rustls::pki_types::pem::Error) -> String {
-    use rustls::pki_types::pem::Error;
+/// The most of a PEM file, in bytes: more than all CAs of a system.
+const PEM_BYTES: u64 = 4 << 20;
+
+/// Reads a PEM file, which may hold a key: its memory is zeroed when it goes.
+fn read_pem(path: &str) -> Result<Zeroizing<Vec<u8>>, pem::Error> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let mut file = File::open(path)
+        .map_err(pem::Error::Io)?
+        .take(PEM_BYTES + 1);
+    file.read_to_end(&mut bytes).map_err(pem::Error::Io)?;
+    if bytes.len() as u64 > PEM_BYTES {
+        let error = format!("it is longer than {PEM_BYTES} bytes");
+        return Err(pem::Error::Io(io::Error::other(error)));
+    }
+    Ok(bytes)
+}
+
+fn expected_pem(what: &str, error: &pem::Error) -> String {
+    use pem::Error;
     let why = match error {
         Error::Io(error) => error.to_string(),
         Error::NoItemsFound => "there is none in it".to_owned(),

@@ -39,6 +39,8 @@ pub(crate) enum Ambiguity {
     DotSegment,
     #[error("a segment of the path is only a parameter, or its parameter holds an encoded slash")]
     Parameter,
+    #[error("a segment of the path is a session that some servers take off")]
+    Session,
     #[error("the path is not UTF-8")]
     Encoding,
     #[error("the path holds a character that some servers take for a slash, backslash or escape")]
@@ -65,6 +67,7 @@ impl<'a> Target<'a> {
             match byte {
                 b'\\' | b'#' | b'?' | ..=b' ' | 0x7f.. => return Err(Ambiguity::Character),
                 b'%' | b';' => is_plain = false,
+                b'(' if before == b'/' => is_plain = false,
                 b'/' if before == b'/' => double_slash = true,
                 // Dot segments, and dots that Windows drops.
                 b'/' if before == b'.' => is_plain = false,
@@ -259,6 +262,23 @@ mod tests {
             ("/a/%ef%bc%9bx/b", Ambiguity::Parameter),
         ] {
             assert_eq!(read(path), Err(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn segments_that_are_sessions_of_asp_net_are_refused() {
+        for path in [
+            "/(S(x))/admin",
+            "/(s(x))/admin",
+            "/(A(x)F(y))/admin/x",
+            "/%28S(x)%29/admin",
+            "/app/(F(x))",
+            "/(S(x));p/admin",
+        ] {
+            assert_eq!(read(path), Err(Ambiguity::Session), "{path}");
+        }
+        for path in ["/Products(1)", "/(x)/y", "/a(S(x))/b", "/(1)", "/f(x)(y)"] {
+            assert!(read(path).is_ok(), "{path}");
         }
     }
 

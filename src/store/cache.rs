@@ -211,6 +211,10 @@ impl Store for Cached {
         self.inner.database.save(notes).await
     }
 
+    async fn checkpoint(&self) {
+        self.inner.database.checkpoint().await;
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.inner.database.last_seq().await.map(drop)
     }

@@ -206,7 +206,12 @@ impl Sqlite {
                 sealed.transpose().map_err(conversion)
             };
             let terms = change.terms.as_ref().unwrap_or(old.terms());
-            let pardoned = if change.is_pardoned { now } else { old.pardoned };
+            let pardoned = if change.is_pardoned {
+                // Of failures of this second too.
+                UnixTime::from_secs(now.as_secs().saturating_add(1))
+            } else {
+                old.pardoned
+            };
             transaction
                 .prepare_cached(
                     "UPDATE identity SET name = ?2, realm = ?3, seed = coalesce(?4, seed),
@@ -227,6 +232,15 @@ impl Sqlite {
                     &terms.comment,
                     sql_time(pardoned),
                 ))?;
+            if change.seed.is_some() {
+                // When the seed of before was used says nothing of this one.
+                transaction
+                    .prepare_cached(
+                        "UPDATE identity_use SET used = 0, drift = 0,
+                            previous_used = CASE WHEN ?2 THEN used ELSE 0 END WHERE identity = ?1",
+                    )?
+                    .execute((id.0, change.grace.is_some()))?;
+            }
             let new = find_by_id(transaction, &ring, id)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Some(Changed {
@@ -259,6 +273,20 @@ impl Sqlite {
     /// Returns the last position of the change log.
     pub(super) async fn last_seq(&self) -> Result<Seq, StoreError> {
         self.read(|connection| last_seq(connection)).await
+    }
+
+    /// Writes what is in the write-ahead log into the database file, so that a copy of that file is whole.
+    pub(super) async fn checkpoint(&self) {
+        let work = async {
+            let connection = self.writer.get().await.map_err(pool_error)?;
+            interact(&connection, self.timeout, |connection| {
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
+            })
+            .await
+        };
+        if let Err(error) = work.await {
+            tracing::warn!(%error, "the write-ahead log of the database was not written back");
+        }
     }
 
     /// Takes the one connection that tails the change log.

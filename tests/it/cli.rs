@@ -262,7 +262,7 @@ fn mistakes_in_a_configuration_are_named_exactly() {
     let cases = [
         (
             "[totp]\nwindwo = 1\n",
-            ":2: totp.windwo: unknown key, expected one of window, algorithm, digits, period",
+            ":2: totp.windwo: unknown key, expected one of window, algorithm, digits, period, issuer",
         ),
         (
             "[totp]\nwindow = 11\n",

@@ -275,7 +275,7 @@ fn every_denial_looks_the_same_at_every_door() {
         assert!(output.status.success(), "{}", stderr(&output));
     };
     change(&["disable"], &disabled);
-    change(&["set", "--expires", "2020-01-01T00:00:00Z"], &expired);
+    gate.expire(&expired);
     change(&["set", "--not-before", "30d"], &early);
     // Nobody has been asked for yet, so this is what is read first.
     let database = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();

@@ -66,3 +66,28 @@ fn unknown_name_that_is_registered_counts() {
         get(gate.service, "/forward-auth", &caller.fields()).status == 200
     });
 }
+
+/// An operator who copies the file of a stopped process has everything.
+#[test]
+fn database_file_is_whole_after_a_stop() {
+    let mut gate = Gate::start("");
+    fill(&gate.config(), 0..100);
+    let caller = gate.register("svc", "payments");
+    assert_eq!(
+        get(gate.service, "/forward-auth", &caller.fields()).status,
+        200
+    );
+    gate.signal("TERM");
+    assert!(gate.child.wait().unwrap().success());
+    let copy = tempfile::tempdir().unwrap();
+    let copied = copy.path().join("copy.db");
+    std::fs::copy(gate.config().with_file_name("realmgate.db"), &copied).unwrap();
+    let database = rusqlite::Connection::open(&copied).unwrap();
+    let count = |sql: &str| {
+        database
+            .query_row(sql, (), |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    assert_eq!(count("SELECT count(*) FROM identity"), 101);
+    assert_eq!(count("SELECT count(*) FROM identity_use"), 1);
+}

@@ -166,6 +166,8 @@ impl Store for Silent {
         unreachable!()
     }
 
+    async fn checkpoint(&self) {}
+
     async fn ping(&self) -> Result<(), StoreError> {
         Err(StoreError::Timeout)
     }

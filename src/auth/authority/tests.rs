@@ -109,6 +109,8 @@ impl Store for Memory {
         unreachable!()
     }
 
+    async fn checkpoint(&self) {}
+
     async fn ping(&self) -> Result<(), StoreError> {
         unreachable!()
     }

@@ -125,15 +125,28 @@ impl Locked<'_> {
             slots.push(new);
             return slots.last_mut();
         }
-        let takes_own = own >= shape.most_of_one;
+        // Who has the most gives one up: its own many slots push out nobody who has few.
+        let loser = if own >= shape.most_of_one {
+            tag >> 64
+        } else {
+            owner_of_most(slots)
+        };
         let candidates = slots.iter().enumerate();
-        let candidates = candidates.filter(|(_, slot)| !takes_own || is_own(slot));
+        let candidates =
+            candidates.filter(|(_, slot)| shape.most_of_one == 1 || slot.tag >> 64 == loser);
         let place = candidates.min_by_key(|(_, slot)| worth(slot));
         let place = place.map(|(at, _)| at)?;
         let slot = slots.get_mut(place)?;
         *slot = new;
         Some(slot)
     }
+}
+
+/// Returns the higher half of the tags of which there are the most.
+fn owner_of_most(slots: &[Slot]) -> u128 {
+    let count = |owner: u128| slots.iter().filter(|slot| slot.tag >> 64 == owner).count();
+    let owners = slots.iter().map(|slot| slot.tag >> 64);
+    owners.max_by_key(|&owner| count(owner)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -161,6 +174,24 @@ mod tests {
         let mut used = 0;
         table.each(|_| used += 1);
         assert_eq!(used, 64);
+    }
+
+    #[test]
+    fn owners_of_many_push_out_nobody_who_has_few() {
+        let table = Table::new(64, Shape::MANY);
+        for n in 0..200 {
+            table.lock(tag(n)).claim(|slot| slot.passed).unwrap().passed = 1;
+        }
+        // More than there is room for, all later.
+        for owner in 1000..1032_u128 {
+            for n in 0..32 {
+                let mut locked = table.lock((owner << 64) | n);
+                locked.claim(|slot| slot.passed).unwrap().passed = 2;
+            }
+        }
+        for n in 0..200 {
+            assert!(table.lock(tag(n)).find().is_some(), "{n}");
+        }
     }
 
     #[test]

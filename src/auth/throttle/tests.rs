@@ -207,6 +207,42 @@ fn failure_that_is_taken_back_counts_nowhere() {
 }
 
 #[test]
+fn name_that_is_made_or_deleted_keeps_its_failures() {
+    let throttle = throttle();
+    let known = subject("ghost", "192.0.2.1");
+    let unknown = Subject {
+        is_known: false,
+        ..known
+    };
+    for _ in 0..5 {
+        wrong(&throttle, unknown, 0);
+    }
+    assert_eq!(wrong(&throttle, known, 0), delayed(1));
+    assert!(matches!(
+        wrong(&throttle, known, 1),
+        Verdict::Counted { .. }
+    ));
+    assert_eq!(wrong(&throttle, unknown, 1), delayed(2));
+    assert_eq!(wrong(&throttle, known, 1), delayed(2));
+    // What was pardoned does not come back.
+    let pardoned = Subject {
+        pardoned: UnixTime::from_secs(START + 2),
+        ..known
+    };
+    assert!(matches!(
+        settle(&throttle, pardoned, true, 2),
+        Verdict::Pass { .. }
+    ));
+    let other = subject("ghost", "192.0.2.2");
+    assert_eq!(
+        throttle
+            .failures(other, UnixTime::from_secs(START + 2))
+            .elsewhere,
+        0
+    );
+}
+
+#[test]
 fn clients_of_a_verifier_do_not_throttle_each_other() {
     let throttle = throttle();
     let verifier = PrincipalRef::new("app", "ungleich-auth", 128).unwrap();

@@ -33,7 +33,7 @@ impl Throttle {
                 return (left > 0).then(|| Duration::from_secs(left));
             }
         }
-        let mut principal = self.principals(subject.is_known).lock(tags.principal);
+        let mut principal = self.principal(subject.is_known, tags.principal);
         let mut left = self.left(&mut principal, Scope::Known, pardoned, now);
         if let Some(tag) = tags.source {
             let of_source = self.left(&mut self.sources.lock(tag), Scope::Source, 0, now);
@@ -47,7 +47,7 @@ impl Throttle {
         let (now, pardoned) = (now.as_secs(), subject.pardoned_by(now));
         let tags = self.tags(&subject);
         let mut failures = Failures::default();
-        let mut elsewhere = self.principals(subject.is_known).lock(tags.principal);
+        let mut elsewhere = self.principal(subject.is_known, tags.principal);
         let left = self.left(&mut elsewhere, Scope::Known, pardoned, now);
         failures.elsewhere_waits = Duration::from_secs(left);
         if let Some(slot) = elsewhere.find() {

@@ -14,13 +14,19 @@ use crate::auth::{Failures, Identity, Seed, State, Strength, UnixTime};
 use crate::cli::output::Output;
 use crate::clock;
 
-/// Prints an identity, and its seed where it is shown this once.
-pub(super) fn print(identity: &Identity, seed: Option<&Seed>, output: Output) {
-    let seed = seed.map(Seed::to_base32);
+/// Prints an identity, without its seed.
+pub(super) fn print(identity: &Identity, output: Output) {
+    let row = Row::new(identity);
+    output.print(&row, || row.text());
+}
+
+/// Prints an identity and its seed, which is shown this once, for apps under the label `issuer`.
+pub(super) fn print_new(identity: &Identity, seed: &Seed, issuer: &str, output: Output) {
+    let seed = seed.to_base32();
+    let uri = Zeroizing::new(uri(identity, &seed, issuer));
     let mut row = Row::new(identity);
-    row.seed = seed.as_ref().map(|seed| seed.as_str());
-    let uri = row.seed.map(|seed| Zeroizing::new(uri(identity, seed)));
-    row.uri = uri.as_ref().map(|uri| uri.as_str());
+    row.seed = Some(&seed);
+    row.uri = Some(&uri);
     output.print(&row, || row.text());
 }
 
@@ -224,13 +230,14 @@ impl<'a> Row<'a> {
 }
 
 /// Writes what apps that make tokens take, by text or as a QR code.
-fn uri(identity: &Identity, seed: &str) -> String {
+fn uri(identity: &Identity, seed: &str, issuer: &str) -> String {
     let who = &identity.principal;
     let label = format!("{}@{}", who.name(), who.realm());
     let label = utf8_percent_encode(&label, NON_ALPHANUMERIC);
+    let issuer = utf8_percent_encode(issuer, NON_ALPHANUMERIC);
     let parameters = identity.parameters;
     format!(
-        "otpauth://totp/realmgate:{label}?secret={seed}&issuer=realmgate&algorithm={}&digits={}&period={}",
+        "otpauth://totp/{issuer}:{label}?secret={seed}&issuer={issuer}&algorithm={}&digits={}&period={}",
         parameters.algorithm(),
         parameters.digits(),
         parameters.period(),

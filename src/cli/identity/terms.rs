@@ -4,6 +4,8 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use crate::auth::{Terms, UnixTime};
+use crate::cli::error::CliError;
+use crate::cli::local_store::now;
 use crate::clock;
 
 /// When an identity may authenticate.
@@ -43,16 +45,27 @@ impl FromStr for Limit {
 
 impl TermsArgs {
     /// Returns the terms with what was typed in the place of what there is.
-    pub(super) fn of(&self, old: Terms) -> Terms {
+    ///
+    /// # Errors
+    /// Nobody could ever authenticate under what was typed.
+    pub(super) fn of(&self, old: Terms) -> Result<Terms, CliError> {
+        let typed = self.expires.and_then(|limit| limit.0);
+        if typed.is_some_and(|expires| expires <= now()) {
+            return Err(CliError::ExpiresInThePast);
+        }
         let comment = match &self.comment {
             None => old.comment,
             Some(comment) if comment.is_empty() => None,
             Some(comment) => Some(comment.as_str().into()),
         };
-        Terms {
+        let terms = Terms {
             not_before: self.not_before.map_or(old.not_before, |limit| limit.0),
             expires: self.expires.map_or(old.expires, |limit| limit.0),
             comment,
+        };
+        match (terms.not_before, terms.expires) {
+            (Some(from), Some(until)) if from >= until => Err(CliError::NeverValid),
+            _ => Ok(terms),
         }
     }
 }

@@ -8,7 +8,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
     assert_errors(&[
         (
             "\n[totp]\nwindow = 1\nwindwo = 1",
-            "4: totp.windwo: unknown key, expected one of window, algorithm, digits, period",
+            "4: totp.windwo: unknown key, expected one of window, algorithm, digits, period, issuer",
         ),
         (
             "[limits]\nx = 1",
@@ -195,7 +195,7 @@ fn bad_variable_is_named() {
         (
             "TOTP_WINDWO",
             "1",
-            "unknown variable, expected REALMGATE_TOTP_ and one of WINDOW, ALGORITHM, DIGITS, PERIOD",
+            "unknown variable, expected REALMGATE_TOTP_ and one of WINDOW, ALGORITHM, DIGITS, PERIOD, ISSUER",
         ),
         (
             "ROUTE_NAME",

@@ -153,6 +153,9 @@ fn tidied(text: &[u8]) -> Result<Box<[u8]>, Ambiguity> {
         if is_dots(name) {
             return Err(Ambiguity::DotSegment);
         }
+        if is_session(name) {
+            return Err(Ambiguity::Session);
+        }
         let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' '));
         let name = end.and_then(|end| name.get(..=end)).unwrap_or_default();
         if !name.is_empty() {
@@ -164,6 +167,15 @@ fn tidied(text: &[u8]) -> Result<Box<[u8]>, Ambiguity> {
         path.push(b'/');
     }
     Ok(path.into())
+}
+
+/// Says whether ASP.NET takes a segment for a session without a cookie, such as `(S(x))`, and off the path
+/// before it looks for whose page it is.
+fn is_session(segment: &[u8]) -> bool {
+    match segment.trim_ascii() {
+        [b'(', kind, b'(', ..] => kind.is_ascii_alphabetic(),
+        _ => false,
+    }
 }
 
 /// Says whether a segment is `.` or `..`, or becomes one without its spaces.

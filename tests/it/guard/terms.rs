@@ -12,39 +12,33 @@ fn terms_count_within_a_second_and_can_be_lifted() {
     let status = || get(gate.gateway, "/x", &caller.fields()).status;
     assert_eq!(status(), 200);
     for (option, reason) in [("--expires", "expired"), ("--not-before", "not_yet_valid")] {
-        let when = if option == "--expires" {
-            "2020-01-31"
+        identity(&gate, &["set", "--comment", "the shop"], &caller);
+        if option == "--expires" {
+            gate.expire(&caller);
         } else {
-            "2999-01-31T00:00:00Z"
-        };
-        let when = if option == "--expires" {
-            format!("{when}T00:00:00Z")
-        } else {
-            when.to_owned()
-        };
-        identity(
-            &gate,
-            &["set", option, &when, "--comment", "the shop"],
-            &caller,
-        );
+            identity(&gate, &["set", option, "2999-01-31T00:00:00Z"], &caller);
+        }
         until("it counts", || status() == 401);
         assert!(gate.log().contains(reason), "{}", gate.log());
         let shown = identity(&gate, &["set", option, "never"], &caller);
         assert_eq!(shown["comment"], "the shop");
         until("it is lifted", || status() == 200);
     }
-    let output = gate.run(&[
-        "identity",
-        "set",
-        "--name",
-        "billing",
-        "--realm",
-        "payments",
-        "--expires",
-        "soon",
-    ]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("or never"), "{}", stderr(&output));
+    for (args, message) in [
+        (&["--expires", "soon"][..], "or never"),
+        (&["--expires", "2020-01-01T00:00:00Z"], "identity disable"),
+        (
+            &["--not-before", "3d", "--expires", "2d"],
+            "is not before --expires",
+        ),
+    ] {
+        let who = [
+            "identity", "set", "--name", "billing", "--realm", "payments",
+        ];
+        let output = gate.run(&[&who[..], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
+    }
 }
 
 #[test]
@@ -69,8 +63,22 @@ fn two_seeds_count_while_one_replaces_the_other() {
     });
     assert!(used()["previous_until"].is_u64(), "{}", used());
     // Renaming seals both anew.
-    // Another one, without a grace: both of before end.
-    let last = identity(&gate, &["rotate"], &old);
+    // The use of a seed is not that of the next one.
+    assert!(
+        used()["last_used"].as_u64() >= rotated["updated"].as_u64(),
+        "{}",
+        used()
+    );
+    // Another one would end the first one before its time.
+    let rotate = [
+        "identity", "rotate", "--name", "billing", "--realm", "payments",
+    ];
+    let output = gate.run(&[&rotate[..], &["--grace", "1h"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--force"), "{}", stderr(&output));
+    assert_eq!(get(gate.gateway, "/x", &old.fields()).status, 200);
+    // Without a grace both of before end.
+    let last = identity(&gate, &["rotate", "--force"], &old);
     let last = Caller {
         seed: last["seed"].as_str().unwrap().to_owned(),
         ..old.clone()
@@ -85,7 +93,7 @@ fn two_seeds_count_while_one_replaces_the_other() {
 
 #[test]
 fn apps_can_read_the_address_of_a_new_seed() {
-    let (gate, _upstream) = gate("");
+    let (gate, _upstream) = gate("[totp]\nissuer = \"Shop & Söhne\"\n");
     let who = Caller {
         name: "a b/ü".into(),
         realm: "r@x".into(),
@@ -103,7 +111,7 @@ fn apps_can_read_the_address_of_a_new_seed() {
     let output = Command::new(python).args(["-c", script, uri]).output();
     let output = output.unwrap_or_else(|error| panic!("{error}; run scripts/setup test"));
     let seed = created["seed"].as_str().unwrap();
-    let expected = format!("{seed} a b/ü@r@x realmgate 8 sha256 30\n");
+    let expected = format!("{seed} a b/ü@r@x Shop & Söhne 8 sha256 30\n");
     assert_eq!(
         crate::harness::stdout(&output),
         expected,

@@ -226,6 +226,14 @@ impl Gate {
     }
 
     /// Returns the id of the process that serves, which is another one once it has been replaced.
+    /// Makes an identity one that has expired, as time would.
+    pub(crate) fn expire(&self, who: &Caller) {
+        let database = self.folder.path().join("realmgate.db");
+        let database = rusqlite::Connection::open(database).unwrap();
+        let sql = "UPDATE identity SET expires = 1577836800 WHERE name = ?1 AND realm = ?2";
+        assert_eq!(database.execute(sql, (&who.name, &who.realm)).unwrap(), 1);
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         let ready = fs::read(self.folder.path().join("ready.json")).unwrap();
         let ready: serde_json::Value = serde_json::from_slice(&ready).unwrap();
