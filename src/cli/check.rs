@@ -15,7 +15,14 @@ use crate::gateway::{look_up, most_files};
 /// The longest wait for the names of peers.
 const LOOK: Duration = Duration::from_secs(5);
 
-pub(super) fn run(config: Option<&Path>, output: Output) -> Result<(), CliError> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Exit with 2 if there is a warning
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let meant = load(config)?;
     let mut warnings = warnings(&meant);
     warnings.extend(unknown_names(&meant)?);
@@ -24,10 +31,13 @@ pub(super) fn run(config: Option<&Path>, output: Output) -> Result<(), CliError>
         |path| path.display().to_string(),
     );
     output.print(&json(&meant, &warnings), || text(&meant, &from));
-    for warning in warnings {
-        output.warn(&warning);
+    for warning in &warnings {
+        output.warn(warning);
     }
-    Ok(())
+    match warnings.len() {
+        many if args.strict && many > 0 => Err(CliError::Warned(many)),
+        _ => Ok(()),
+    }
 }
 
 /// Returns what is allowed and probably not meant.

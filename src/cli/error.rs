@@ -99,6 +99,8 @@ pub(super) enum CliError {
     BrokenLog(usize),
     #[error("it would be denied: {0}")]
     Denied(&'static str),
+    #[error("--strict, and there are warnings ({0})")]
+    Warned(usize),
     #[error("--as: expected NAME@REALM")]
     NotAPrincipal,
     #[error("ended at once by a second signal")]
@@ -157,6 +159,7 @@ impl CliError {
             | Self::Audit(AuditError::Open(..))
             | Self::Verify(_)
             | Self::NotAPrincipal
+            | Self::Warned(_)
             | Self::Read(..) => 2,
             Self::CutShort => 4,
             Self::Open(error)

@@ -55,7 +55,7 @@ enum Command {
     /// Run
     Serve(serve::Args),
     /// Say what the configuration means, or exactly what is wrong with it
-    Check,
+    Check(check::Args),
     /// Say which route and rule decide on a request, and why, without sending it
     ///
     /// Exit codes: 0 it would pass, 1 it would be denied, 2 usage or configuration.
@@ -108,7 +108,7 @@ fn execute(cli: Cli, output: Output) -> Result<(), CliError> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(&args, config),
-        Command::Check => check::run(config, output),
+        Command::Check(args) => check::run(&args, config, output),
         Command::Explain(args) => explain::run(&args, config, output),
         Command::Init(args) => init::run(&args, config, output),
         Command::Identity(command) => identity::run(command, config, output),

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::thread;
+use std::time::Duration;
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -24,15 +25,13 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     let store = source.store(&raw.store.0, &raw.cache.0)?;
     let tls = source.tls(raw)?;
     let service = source.service(&raw.service.0, &tls)?;
-    let gateway = source.gateway(&raw.gateway.0, &raw.service.0, &service, &tls)?;
+    let gateway = source.gateway(&raw.gateway.0, &tls)?;
     let grpc = match &raw.grpc.0.listen {
         Some(listen) => Some(source.listen("grpc.listen", Some(listen), 8082)?),
         None => None,
     };
-    let metrics = match &raw.metrics.0.listen {
-        Some(listen) if listen.get_ref() == "off" => None,
-        listen => Some(source.listen("metrics.listen", listen.as_ref(), 8084)?),
-    };
+    let metrics = source.metrics(raw.metrics.0.listen.as_ref())?;
+    source.apart(raw, (&service, &gateway), grpc, metrics)?;
     let credential_headers = source.credentials(&raw.credentials.0)?;
     let realms = source.realms(&raw.realms.0, &raw.credentials.0, &credential_headers)?;
     let totp = source.totp(&raw.totp.0)?;
@@ -93,6 +92,17 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     })
 }
 
+/// What `metrics.listen` may hold.
+pub(super) const METRICS_LISTEN: &str =
+    r#"an IP address and a port such as "127.0.0.1:8084", or "off""#;
+
+/// Says whether two listeners would want the same port.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
 impl Source<'_> {
     fn service(&self, raw: &raw::Service, tls: &Tls) -> Result<Service, ConfigError> {
         Ok(Service {
@@ -133,30 +143,57 @@ impl Source<'_> {
         raw.get_ref().iter().enumerate().map(network).collect()
     }
 
-    fn gateway(
-        &self,
-        raw: &raw::Gateway,
-        raw_service: &raw::Service,
-        service: &Service,
-        tls: &Tls,
-    ) -> Result<Gateway, ConfigError> {
-        let listen = self.listen("gateway.listen", raw.listen.as_ref(), 8080)?;
-        let (one, other) = (listen.ip(), service.listen.ip());
-        if listen.port() != 0
-            && listen.port() == service.listen.port()
-            && (one == other || one.is_unspecified() || other.is_unspecified())
-            && let Some(set) = raw.listen.as_ref().or(raw_service.listen.as_ref())
-        {
-            let expected = format!("another address than service.listen ({})", service.listen);
-            return Err(self.refuse_as(
-                "gateway.listen",
-                format!("\"{listen}\""),
-                set.span(),
-                expected,
-            ));
+    /// Reads where the metrics listener is; none for `"off"`.
+    fn metrics(&self, raw: Option<&Spanned<String>>) -> Result<Option<SocketAddr>, ConfigError> {
+        match raw {
+            Some(raw) if raw.get_ref() == "off" => Ok(None),
+            Some(raw) => match raw.get_ref().parse() {
+                Ok(listen) => Ok(Some(listen)),
+                Err(_) => Err(self.refuse("metrics.listen", raw, METRICS_LISTEN)),
+            },
+            None => self.listen("metrics.listen", None, 8084).map(Some),
         }
+    }
+
+    /// Refuses a listener at the address of another one.
+    fn apart(
+        &self,
+        raw: &Raw,
+        (service, gateway): (&Service, &Gateway),
+        grpc: Option<SocketAddr>,
+        metrics: Option<SocketAddr>,
+    ) -> Result<(), ConfigError> {
+        let listeners = [
+            (
+                "service.listen",
+                Some(service.listen),
+                &raw.service.0.listen,
+            ),
+            (
+                "gateway.listen",
+                Some(gateway.listen),
+                &raw.gateway.0.listen,
+            ),
+            ("grpc.listen", grpc, &raw.grpc.0.listen),
+            ("metrics.listen", metrics, &raw.metrics.0.listen),
+        ];
+        for (at, (key, listen, set)) in listeners.iter().enumerate() {
+            for (other_key, other, other_set) in listeners.iter().take(at) {
+                if let (Some(listen), Some(other)) = (listen, other)
+                    && is_same(*listen, *other)
+                    && let Some(set) = set.as_ref().or(other_set.as_ref())
+                {
+                    let expected = format!("another address than {other_key} ({other})");
+                    return Err(self.refuse_as(key, format!("\"{listen}\""), set.span(), expected));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn gateway(&self, raw: &raw::Gateway, tls: &Tls) -> Result<Gateway, ConfigError> {
         Ok(Gateway {
-            listen,
+            listen: self.listen("gateway.listen", raw.listen.as_ref(), 8080)?,
             serve_api: flag(raw.serve_api.as_ref()),
             wire: self.wire("gateway", &raw.wire(), tls)?,
         })
@@ -316,14 +353,9 @@ impl Source<'_> {
     }
 
     fn timeouts(&self, raw: &raw::Timeouts) -> Result<Timeouts, ConfigError> {
-        let keep_alive = self.duration("timeouts.keep_alive", raw.keep_alive.as_ref(), 15_000)?;
-        if let Some(raw) = &raw.keep_alive
-            && keep_alive.subsec_nanos() != 0
-        {
-            return Err(self.refuse("timeouts.keep_alive", raw, "whole seconds"));
-        }
+        let default = Duration::from_secs(15);
         Ok(Timeouts {
-            keep_alive,
+            keep_alive: self.seconds("timeouts.keep_alive", raw.keep_alive.as_ref(), default)?,
             header: self.duration("timeouts.header", raw.header.as_ref(), 10_000)?,
             read: self.duration("timeouts.read", raw.read.as_ref(), 60_000)?,
             write: self.duration("timeouts.write", raw.write.as_ref(), 60_000)?,

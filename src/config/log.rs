@@ -2,11 +2,18 @@
 
 use http::Uri;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::error::ConfigError;
 use super::raw;
 use super::source::Source;
 use super::{Access, Log, LogFormat, Otlp};
+
+/// Says whether a part of a filter is a bare word and no level: that would be a target, and silence all others.
+fn is_no_directive(part: &str) -> bool {
+    let part = part.trim();
+    !part.contains(['=', '[', ':']) && part.parse::<LevelFilter>().is_err()
+}
 
 impl Source<'_> {
     pub(super) fn log(&self, raw: &raw::Log) -> Result<Log, ConfigError> {
@@ -22,9 +29,10 @@ impl Source<'_> {
             None => "info".to_owned(),
             Some(raw)
                 if raw.get_ref().trim().is_empty()
+                    || raw.get_ref().split(',').any(is_no_directive)
                     || EnvFilter::try_new(raw.get_ref()).is_err() =>
             {
-                let expected = r#"directives such as "info" or "warn,realmgate=debug""#;
+                let expected = r#"a level (off, error, warn, info, debug, trace), or directives such as "warn,realmgate=debug""#;
                 return Err(self.refuse("log.filter", raw, expected));
             }
             Some(raw) => raw.get_ref().clone(),

@@ -325,7 +325,9 @@ pub struct HeaderRules {
 impl Config {
     /// Returns what the writer of the file may not have meant, for people.
     pub fn warnings(&self) -> Vec<String> {
-        warning::warnings(&self.routes)
+        warning::of_trust(&self.service.trusted_proxies)
+            .chain(warning::warnings(&self.routes))
+            .collect()
     }
 
     /// Reads a file, or takes the defaults if there is none, and lets the variables

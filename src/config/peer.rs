@@ -101,6 +101,11 @@ fn address(
     {
         return Ok(PeerAddress::At(address));
     }
+    if text.contains("://") {
+        return Err(refuse(
+            "HOST:PORT without a scheme; tls = true is for https",
+        ));
+    }
     let (host, port) = text.rsplit_once(':').unwrap_or_default();
     if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
         return Err(refuse("HOST:PORT with a port from 1 to 65535"));

@@ -76,13 +76,13 @@ macro_rules! tables {
 }
 
 tables! {
-    Store { url: String, key_file: String, readers: i64, timeout: String }
+    Store { url: String, key_file: String, readers: i64, timeout: Time }
     Cache {
         capacity: i64,
         unknown_capacity: i64,
-        ttl: String,
-        unknown_ttl: String,
-        stale_if_error: String,
+        ttl: Time,
+        unknown_ttl: Time,
+        stale_if_error: Time,
     }
     Service {
         listen: String,
@@ -110,11 +110,11 @@ tables! {
     Throttle {
         failures: i64,
         source_failures: i64,
-        delay: String,
-        longest_delay: String,
-        forgive: String,
-        forget: String,
-        trust: String,
+        delay: Time,
+        longest_delay: Time,
+        forgive: Time,
+        forget: Time,
+        trust: Time,
         capacity: i64,
     }
     Realm { reuse: String }
@@ -133,11 +133,11 @@ tables! {
         requests_per_address: i64,
         streams: i64,
     }
-    Timeouts { keep_alive: String, header: String, read: String, write: String, body: String, drain: String }
+    Timeouts { keep_alive: Time, header: Time, read: Time, write: Time, body: Time, drain: Time }
     Server { threads: i64, upstream_idle_connections: i64 }
-    Shutdown { grace: String }
+    Shutdown { grace: Time }
     Log { format: String, filter: String, access: String, access_one_in: i64, access_file: String }
-    Otlp { endpoint: String, one_in: i64, timeout: String }
+    Otlp { endpoint: String, one_in: i64, timeout: Time }
     Audit { file: String, denials_per_second: i64 }
     Compat { reveal_seeds: bool }
     Route {
@@ -172,18 +172,18 @@ tables! {
         client_key: String,
         http: String,
         eject_failures: i64,
-        eject_time: String,
+        eject_time: Time,
         tries: i64,
-        resolve_interval: String,
+        resolve_interval: Time,
         health_check: String,
-        health_interval: String,
-        health_timeout: String,
+        health_interval: Time,
+        health_timeout: Time,
         health_host: String,
         requests: i64,
-        connect_timeout: String,
-        read_timeout: String,
-        write_timeout: String,
-        idle_timeout: String,
+        connect_timeout: Time,
+        read_timeout: Time,
+        write_timeout: Time,
+        idle_timeout: Time,
     }
 }
 
@@ -234,6 +234,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
         }
 
         deserializer.deserialize_map(OfTable(PhantomData))
+    }
+}
+
+/// A duration, not looked at yet.
+#[derive(Debug)]
+pub(super) struct Time(pub(super) String);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfTime;
+
+        impl Visitor<'_> for OfTime {
+            type Value = Time;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#"a duration with a unit such as "5m""#)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
+                Ok(Time(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_str(OfTime)
     }
 }
 

@@ -181,7 +181,11 @@ impl One<'_> {
         if is_host(&host) {
             return Ok(host);
         }
-        let expected = r#"a host such as "app.example.org", without port, path or wildcard"#;
+        let expected = if host.contains("://") {
+            r#"a host such as "app.example.org", without a scheme"#
+        } else {
+            r#"a host such as "app.example.org", without port, path or wildcard"#
+        };
         Err(self.refuse("host", raw, expected))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::error::ConfigError;
+use super::raw::Time;
 use super::source::Source;
 
 /// The bounds of every duration.
@@ -35,17 +36,37 @@ impl Source<'_> {
     pub(super) fn duration(
         &self,
         key: &str,
-        raw: Option<&Spanned<String>>,
+        raw: Option<&Spanned<Time>>,
         default_millis: u64,
     ) -> Result<Duration, ConfigError> {
         let Some(raw) = raw else {
             return Ok(Duration::from_millis(default_millis));
         };
-        humantime::parse_duration(raw.get_ref())
+        humantime::parse_duration(&raw.get_ref().0)
             .ok()
             .filter(|duration| (SHORTEST..=LONGEST).contains(duration))
             .ok_or_else(|| {
                 let expected = r#"a duration with a unit, "1ms" to "24h", such as "5s""#;
+                self.refuse(key, raw, expected)
+            })
+    }
+
+    /// Reads a duration of whole seconds.
+    pub(super) fn seconds(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<Time>>,
+        default: Duration,
+    ) -> Result<Duration, ConfigError> {
+        let Some(raw) = raw else {
+            return Ok(default);
+        };
+        humantime::parse_duration(&raw.get_ref().0)
+            .ok()
+            .filter(|duration| duration.subsec_nanos() == 0)
+            .filter(|duration| (Duration::from_secs(1)..=LONGEST).contains(duration))
+            .ok_or_else(|| {
+                let expected = r#"a duration of whole seconds, "1s" to "24h""#;
                 self.refuse(key, raw, expected)
             })
     }

@@ -9,9 +9,11 @@ use super::*;
 use crate::headers::reserved;
 
 mod header;
+mod listener;
 mod route;
 mod section;
 mod source;
+mod throttle;
 mod upstream;
 mod warning;
 

@@ -14,16 +14,8 @@ use crate::auth::{PrincipalRef, ThrottleSettings};
 impl Source<'_> {
     pub(super) fn throttle(&self, raw: &raw::Throttle) -> Result<ThrottleSettings, ConfigError> {
         let default = ThrottleSettings::default();
-        let duration = |key: &str, raw: &raw::Opt<String>, default: Duration| {
-            let key = format!("throttle.{key}");
-            let duration = self.duration(&key, raw.as_ref(), 0)?;
-            match raw {
-                None => Ok(default),
-                Some(raw) if duration.subsec_nanos() != 0 => {
-                    Err(self.refuse(&key, raw, "whole seconds"))
-                }
-                Some(_) => Ok(duration),
-            }
+        let duration = |key: &str, raw: &raw::Opt<raw::Time>, default: Duration| {
+            self.seconds(&format!("throttle.{key}"), raw.as_ref(), default)
         };
         let number = |key: &str, raw: &raw::Opt<i64>, default| {
             self.number(
@@ -62,7 +54,8 @@ impl Source<'_> {
         ];
         let [longest, delay] = pairs;
         let forget = ("throttle.forget", &raw.forget, settings.forget);
-        for (long, short) in [(longest, delay), (forget, longest)] {
+        let forgive = ("throttle.forgive", &raw.forgive, settings.forgive);
+        for (long, short) in [(longest, delay), (forget, longest), (forget, forgive)] {
             if long.2 < short.2
                 && let Some(set) = long.1.as_ref().or(short.1.as_ref())
             {

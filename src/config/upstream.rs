@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::Route;
 use super::error::ConfigError;
 use super::peer::{self, PEERS, Peer};
-use super::raw::{self, Opt, Table};
+use super::raw::{self, Opt, Table, Time};
 use super::rewrite::authority;
 use super::route::is_host;
 use super::scalar::{flag, is_name, naming};
@@ -134,7 +134,7 @@ fn upstream(
         return Err(source.missing(key("peers"), raw.span(), PEERS));
     };
     let timeout =
-        |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
+        |name: &str, raw: &Opt<Time>, default| source.duration(&key(name), raw.as_ref(), default);
     let peers = peer::peers(source, &key("peers"), peers)?;
     let tls = tls(source, &key, raw.span(), table)?;
     let http = match &table.http {
@@ -270,20 +270,21 @@ fn health(
     table: &raw::Upstream,
 ) -> Result<Option<Health>, ConfigError> {
     let pause =
-        |name: &str, raw: &Opt<String>, default| source.duration(&key(name), raw.as_ref(), default);
+        |name: &str, raw: &Opt<Time>, default| source.duration(&key(name), raw.as_ref(), default);
     let interval = pause("health_interval", &table.health_interval, 2_000)?;
     let timeout = pause("health_timeout", &table.health_timeout, 1_000)?;
     let Some(raw) = &table.health_check else {
         let alone = [
             ("health_interval", &table.health_interval),
             ("health_timeout", &table.health_timeout),
-            ("health_host", &table.health_host),
         ];
-        return match alone
-            .into_iter()
-            .find_map(|(name, raw)| Some((name, raw.as_ref()?)))
-        {
-            Some((name, raw)) => Err(source.refuse(&key(name), raw, "health_check beside it")),
+        for (name, raw) in alone {
+            if let Some(raw) = raw {
+                return Err(source.refuse(&key(name), raw, "health_check beside it"));
+            }
+        }
+        return match &table.health_host {
+            Some(raw) => Err(source.refuse(&key("health_host"), raw, "health_check beside it")),
             None => Ok(None),
         };
     };

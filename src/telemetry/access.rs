@@ -100,7 +100,12 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 /// It cannot be opened.
 pub(super) fn open(log: &Log) -> io::Result<Option<File>> {
     match &log.access_file {
-        Some(path) if log.access != Access::Off => file::open(path).map(Some),
+        Some(path) if log.access != Access::Off => {
+            let named = |error: io::Error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            };
+            file::open(path).map(Some).map_err(named)
+        }
         _ => Ok(None),
     }
 }

@@ -258,6 +258,32 @@ fn check_says_what_a_configuration_means() {
 }
 
 #[test]
+fn check_fails_on_warnings_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    let trusting = |network: &str| {
+        let limits = "[limits]\nconnections = 100\nconnections_per_address = 10\nrequests = 100\n\
+                      requests_per_address = 10\n[server]\nupstream_idle_connections = 10\n";
+        let text = format!("{limits}[service]\ntrusted_proxies = [\"{network}\"]\n");
+        fs::write(&config, text).unwrap();
+    };
+    trusting("0.0.0.0/0");
+    assert_eq!(failure(folder.path(), &["check"]).0, 0);
+    let output = run(folder.path(), &["check", "--json", "--strict"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(
+        said["warnings"][0].as_str().unwrap().contains("0.0.0.0/0"),
+        "{said}"
+    );
+    trusting("10.0.0.0/8");
+    assert_eq!(
+        failure(folder.path(), &["check", "--strict"]),
+        (0, String::new())
+    );
+}
+
+#[test]
 fn mistakes_in_a_configuration_are_named_exactly() {
     let cases = [
         (

@@ -193,7 +193,10 @@ fn file_that_cannot_be_opened_stops_the_start_and_refuses_a_reload() {
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
     let told = crate::harness::stderr(&output);
-    assert!(told.contains("log.access_file"), "{told}");
+    assert!(
+        told.contains("log.access_file: cannot be opened: /nonexistent/access: "),
+        "{told}"
+    );
     let (gate, _upstream, caller) = start(&[]);
     let text = fs::read_to_string(gate.config()).unwrap();
     let log = "[log]\naccess = \"all\"\naccess_file = \"/nonexistent/access\"\n";

@@ -80,11 +80,30 @@ fn wrong_type_is_refused() {
             "[[totp]]\nwindow = 3",
             "1: totp = [[totp]]: expected a table",
         ),
-        ("upstream = 3", "1: upstream = 3: expected a table"),
+        (
+            "upstream = 3",
+            "1: upstream = 3: expected a table; write [upstream.NAME]",
+        ),
         ("upstream.a = 3", "1: upstream.a = 3: expected a table"),
         (
             "[route]\nname = 'a'",
-            "1: route = [route]: expected an array",
+            "1: route = [route]: expected an array; write [[route]]",
+        ),
+        (
+            "[certificate]\ncert = 'a'",
+            "1: certificate = [certificate]: expected an array; write [[certificate]]",
+        ),
+        (
+            "[[upstream]]\nname = 'a'",
+            "1: upstream = [[upstream]]: expected a table; write [upstream.NAME]",
+        ),
+        (
+            "[[realm]]\nname = 'a'",
+            "1: realm = [[realm]]: expected a table; write [realm.NAME]",
+        ),
+        (
+            "[upstream.a]\npeers = ['127.0.0.1:1']\nread_timeout = 3",
+            "3: upstream.a.read_timeout = 3: expected a duration with a unit such as \"5m\"",
         ),
     ]);
 }
@@ -180,7 +199,7 @@ fn bad_variable_is_named() {
         (
             "LOG_FILTER",
             "",
-            "log.filter = : expected directives such as \"info\" or \"warn,realmgate=debug\"",
+            "log.filter = : expected a level (off, error, warn, info, debug, trace), or directives such as \"warn,realmgate=debug\"",
         ),
         (
             "SERVICE_TRUSTED_PROXIES",

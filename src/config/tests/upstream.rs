@@ -90,7 +90,6 @@ fn name_of_a_peer_is_not_looked_up() {
 fn what_cannot_be_the_name_of_a_host_is_refused() {
     let long = format!("{}.example", "a".repeat(64));
     for name in [
-        "http://a",
         "a b",
         "a/b",
         "a..b",
@@ -113,6 +112,7 @@ fn what_cannot_be_the_name_of_a_host_is_refused() {
 
 #[test]
 fn bad_upstream_is_refused() {
+    let scheme = "expected HOST:PORT without a scheme; tls = true is for https";
     let peers = "expected at least one address such as \"127.0.0.1:9000\" or \"app.internal:9000\"";
     let port = "expected HOST:PORT with a port from 1 to 65535";
     for (value, at, expected) in [
@@ -121,7 +121,9 @@ fn bad_upstream_is_refused() {
         ("['a:1', ':80']", "peers[1] = ':80'", port),
         ("['127.0.0.1:0']", "peers[0] = '127.0.0.1:0'", port),
         ("['127.0.0.1:65536']", "peers[0] = '127.0.0.1:65536'", port),
-        ("['http://a']", "peers[0] = 'http://a'", port),
+        ("['http://a']", "peers[0] = 'http://a'", scheme),
+        ("['https://a:443']", "peers[0] = 'https://a:443'", scheme),
+        ("['http://a:80']", "peers[0] = 'http://a:80'", scheme),
     ] {
         let text = format!(
             "[upstream.a]\npeers = {}",

@@ -53,7 +53,9 @@ fn route_that_gets_nothing_or_admits_nobody_else_is_not_warned_of() {
         (named("all", OPS, "methods = ['GET']") + &last, 1),
     ] {
         let text = format!("{admin}{later}");
-        let warnings = warnings(&text);
+        let mut warnings = warnings(&text);
+        // Of routes that get nothing another test tells.
+        warnings.retain(|warning| !warning.contains("is never reached"));
         assert_eq!(warnings.len(), expected, "{text}{warnings:#?}");
     }
     // First come, first served: nothing falls to a route that stands before.
@@ -103,5 +105,96 @@ fn methods_that_fall_through_to_a_wider_route_are_warned_of() {
     ] {
         let warnings = warnings(&text);
         assert_eq!(warnings.len(), expected, "{text}{warnings:#?}");
+    }
+}
+
+#[test]
+fn route_that_an_earlier_one_takes_all_of_is_warned_of() {
+    let route = |name: &str, more: &str| named(name, OPS, &format!("{more}\n"));
+    let never = "route \"later\" is never reached: route \"first\" stands before it and takes all of its requests; \
+                 move \"later\" up, or take it out";
+    for (first, later, is_reached) in [
+        ("", "path = '/api'", false),
+        (
+            "path = '/api/'",
+            "path = '/api/v1'\nhost = 'a.example'",
+            false,
+        ),
+        ("path = '/api'", "path = '/api/'\nmethods = ['GET']", false),
+        ("methods = ['GET', 'PUT']", "methods = ['HEAD']", false),
+        (
+            "path = '/API'\nignore_case = true",
+            "path = '/api/x'",
+            false,
+        ),
+        (
+            "",
+            "path = '/a'\nignore_case = true\nignore_suffix = true",
+            false,
+        ),
+        ("path = '/a'", "path = '/a/b'\nignore_suffix = true", false),
+        ("path = '/api'", "path = '/apis'", true),
+        ("path = '/API'", "path = '/api'", true),
+        ("path = '/a'", "path = '/a/b'\nignore_case = true", true),
+        (
+            "path = '/a'",
+            "path = '/a'\nhost = 'a.example'\nignore_suffix = true",
+            true,
+        ),
+        ("host = 'a.example'", "path = '/a'", true),
+        ("host = 'a.example'", "host = 'b.example'", true),
+        ("methods = ['GET']", "path = '/a'", true),
+        ("methods = ['GET']", "methods = ['GET', 'PUT']", true),
+    ] {
+        let warnings = warnings(&(route("first", first) + &route("later", later)));
+        let found = warnings.iter().any(|warning| warning == never);
+        assert_eq!(found, !is_reached, "{first} {later}: {warnings:#?}");
+    }
+}
+
+#[test]
+fn stars_in_paths_and_methods_that_are_refused_are_warned_of() {
+    let warned = |more: &str| warnings(&named("web", OPS, more));
+    assert_eq!(
+        warned("path = '/api/*'"),
+        [
+            "route \"web\": a path is a prefix already, and the * in \"/api/*\" means itself; write \"/api/\" for all below it"
+        ]
+    );
+    assert_eq!(
+        warned("path = '/users/*/keys'"),
+        ["route \"web\": a path is a prefix already, and the * in \"/users/*/keys\" means itself"]
+    );
+    assert_eq!(
+        warned("methods = ['TRACE', 'GET', 'CONNECT']"),
+        [
+            "route \"web\": methods names TRACE and CONNECT, which every listener refuses before it looks for a route"
+        ]
+    );
+    assert_eq!(warned("methods = ['OPTIONS']"), [""; 0]);
+}
+
+#[test]
+fn trusted_networks_beyond_private_ones_are_warned_of() {
+    let trusting =
+        |networks: &str| parse(&format!("[service]\ntrusted_proxies = [{networks}]")).warnings();
+    let private =
+        "'10.0.0.0/8', '172.16.0.0/12', '192.168.7.0/24', 'fd00::/8', '127.0.0.0/8', '::1'";
+    assert_eq!(trusting(private), [""; 0]);
+    // The front proxy itself.
+    assert_eq!(trusting("'203.0.113.7', '2001:db8::7/128'"), [""; 0]);
+    for (network, expected) in [
+        ("0.0.0.0/0", "holds every address"),
+        ("::/0", "holds every address"),
+        ("203.0.113.0/24", "is no private network"),
+        ("10.0.0.0/7", "is no private network"),
+        ("2001:db8::/32", "is no private network"),
+    ] {
+        let warnings = trusting(&format!("'{network}'"));
+        let expected = format!("service.trusted_proxies: {network} {expected}: ");
+        assert!(
+            warnings.len() == 1 && warnings[0].starts_with(&expected),
+            "{warnings:?}"
+        );
     }
 }
