@@ -13,7 +13,14 @@ use crate::config::{self, PeerHttp};
 use crate::tls::roots_of_the_system;
 
 /// Requests at a time on a connection of HTTP/2.
-const STREAMS: usize = 100;
+const STREAMS: u32 = 100;
+
+/// What a peer may send ahead of what the client has read, for each request.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// The same for all requests on a connection. No less than all of them together: otherwise a few clients that
+/// do not read what they asked for would stop everybody else's answers (RFC 9113 §5.2.2).
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 
 /// A peer without its address.
 pub(super) struct Template {
@@ -38,7 +45,9 @@ impl Template {
             PeerHttp::Auto => options.set_http_version(2, 1),
         }
         if settings.http != PeerHttp::One {
-            options.max_h2_streams = STREAMS;
+            options.max_h2_streams = STREAMS as usize;
+            options.h2_stream_window_size = Some(STREAM_WINDOW);
+            options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         }
         if let Some(tls) = &settings.tls {
             trust(&mut peer, settings, tls)?;

@@ -16,6 +16,7 @@ mod streaming;
 mod target;
 mod upstream;
 mod web_socket;
+mod windows;
 mod wire;
 
 use std::time::Duration;
