@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::files;
 use crate::gateway::{self, Addresses, Gateway, ListenError, Listeners};
 use crate::store;
-use crate::telemetry::metrics;
+use crate::telemetry::{self, metrics};
 
 /// How often counts of failures and uses of identities are saved: what may be lost with the process.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -142,6 +142,7 @@ async fn save(authority: Arc<Authority>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        telemetry::tell_lost();
         save_once(&authority).await;
     }
 }

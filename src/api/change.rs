@@ -86,7 +86,7 @@ impl Author {
 pub(super) async fn finish<T: Send + 'static>(
     work: impl Future<Output = Result<T, Answer>> + Send + 'static,
 ) -> Result<T, Answer> {
-    audit::ready().map_err(|error| failed(&error))?;
+    audit::ready().await.map_err(|error| failed(&error))?;
     let done = tokio::spawn(work).await;
     done.unwrap_or_else(|_| Err(Answer::unavailable()))
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::output::{BAD, DIM, GOOD, Output};
-use crate::telemetry::audit::{Finding, Position, Report, verify};
+use crate::telemetry::audit::{Finding, Position, Report, read_noted, verify};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -23,6 +23,12 @@ pub(super) struct Verify {
     /// A line that was noted elsewhere, as this command prints the last one: it must be in them
     #[arg(long, value_name = "SEQ:HASH")]
     noted: Vec<Position>,
+    /// A log with the places that `serve` writes there, `-` for standard input: all of them must be in the files
+    #[arg(long, value_name = "LOG")]
+    noted_in: Vec<PathBuf>,
+    /// Demand that the files begin with the first line that there ever was
+    #[arg(long)]
+    whole: bool,
     /// Do without the head of the last file: a cut end does not show
     #[arg(long)]
     no_head: bool,
@@ -30,7 +36,11 @@ pub(super) struct Verify {
 
 pub(super) fn run(command: &Command, output: Output) -> Result<(), CliError> {
     let Command::Verify(args) = command;
-    let report = verify(&args.files, !args.no_head, &args.noted)?;
+    let mut noted = args.noted.clone();
+    for log in &args.noted_in {
+        noted.extend(read_noted(log)?);
+    }
+    let report = verify(&args.files, !args.no_head, args.whole, &noted)?;
     let place = |at: Option<Position>| at.map(|at| at.to_string());
     let value = json!({
         "ok": report.breaks.is_empty(), "lines": report.lines,

@@ -13,7 +13,7 @@ use crate::gateway::ListenError;
 use crate::import::{LEAST_BITS, ReadError, SourceError};
 use crate::server::{ReloadError, StartError};
 use crate::store;
-use crate::telemetry::audit::{AuditError, VerifyError};
+use crate::telemetry::audit::{AuditError, NotedError, VerifyError};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, Error)]
@@ -95,6 +95,9 @@ pub(super) enum CliError {
     Unaudited(#[source] AuditError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// Places that were noted cannot be read.
+    #[error(transparent)]
+    Noted(#[from] NotedError),
     #[error("the audit log is broken in {0} places")]
     BrokenLog(usize),
     #[error("it would be denied: {0}")]
@@ -158,6 +161,7 @@ impl CliError {
             | Self::ShortSeed(_)
             | Self::Audit(AuditError::Open(..))
             | Self::Verify(_)
+            | Self::Noted(_)
             | Self::NotAPrincipal
             | Self::Warned(_)
             | Self::Read(..) => 2,

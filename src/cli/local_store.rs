@@ -31,6 +31,8 @@ impl LocalStore {
         // Before anything is changed that could not be written down.
         audit::start(&config.audit)?;
         runtime(1)?.block_on(async {
+            // A full disk has room for a change then.
+            audit::ready().await?;
             let store = store::open(config.store.clone()).await?;
             work(&Self { config, store }).await
         })

@@ -129,6 +129,7 @@ impl Source<'_> {
                 100,
                 0..=100_000,
             )?,
+            note_every: self.duration("audit.note_every", raw.note_every.as_ref(), 60_000)?,
         })
     }
 

@@ -60,6 +60,12 @@ impl Source<'_> {
             access,
             access_one_in: self.number("log.access_one_in", one_in, 1, 1..=1_000_000)?,
             access_file: raw.access_file.as_ref().map(|raw| raw.get_ref().into()),
+            lines_per_second: self.number(
+                "log.lines_per_second",
+                raw.lines_per_second.as_ref(),
+                100,
+                1..=1_000_000,
+            )?,
         })
     }
 

@@ -210,6 +210,9 @@ pub struct Log {
     pub access_one_in: u64,
     /// Where the access log goes; to the log unless configured.
     pub access_file: Option<PathBuf>,
+    /// The most lines that a module writes in a second, 1 to 1,000,000; 100 unless configured. The others are
+    /// counted.
+    pub lines_per_second: u32,
 }
 
 /// Which requests the access log tells of.
@@ -237,9 +240,11 @@ pub enum LogFormat {
 pub struct Audit {
     /// Where it is; none unless configured. Beside it, with `.head` after its name, is its head.
     pub file: Option<PathBuf>,
-    /// The most denials that are written in a second, 0 to 100,000; 100 unless configured. The others are
+    /// The most lines that strangers cause in a second, 0 to 100,000; 100 unless configured. The others are
     /// counted.
     pub denials_per_second: u32,
+    /// How often the place of the last line is logged, if it has moved; 1 min unless configured.
+    pub note_every: Duration,
 }
 
 /// Where traces go.

@@ -136,9 +136,9 @@ tables! {
     Timeouts { keep_alive: Time, header: Time, read: Time, write: Time, body: Time, drain: Time }
     Server { threads: i64, upstream_idle_connections: i64 }
     Shutdown { grace: Time }
-    Log { format: String, filter: String, access: String, access_one_in: i64, access_file: String }
+    Log { format: String, filter: String, access: String, access_one_in: i64, access_file: String, lines_per_second: i64 }
     Otlp { endpoint: String, one_in: i64, timeout: Time }
-    Audit { file: String, denials_per_second: i64 }
+    Audit { file: String, denials_per_second: i64, note_every: Time }
     Compat { reveal_seeds: bool }
     Route {
         name: String,

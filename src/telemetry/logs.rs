@@ -1,6 +1,7 @@
 //! The log, on standard error, for people or one JSON object a line.
 
 use std::io::{self, IsTerminal, stderr};
+use std::sync::Arc;
 
 use tracing::Subscriber;
 use tracing::subscriber::set_global_default;
@@ -9,11 +10,11 @@ use tracing_log::LogTracer;
 use tracing_log::log::{
     self, Level, LevelFilter, Metadata, Record, set_boxed_logger, set_max_level,
 };
-use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use super::quota::{Admission, Quota, Weighed};
 use crate::config::{Log, LogFormat};
 
 /// The most lines that wait to be written. What comes when there are as many is dropped, and counted.
@@ -24,6 +25,7 @@ const WAITING: usize = 16_384;
 pub(super) struct Logs {
     filter: reload::Handle<EnvFilter, Registry>,
     lines: NonBlocking,
+    quota: Arc<Quota>,
     _writing: WorkerGuard,
 }
 
@@ -31,19 +33,27 @@ impl Logs {
     /// Starts logging. A second call changes nothing.
     pub(super) fn start(log: &Log) -> Self {
         let (lines, writing) = background(stderr());
-        let filter = start(log, lines.clone());
+        let quota = Quota::new(log.lines_per_second);
+        let filter = start(log, lines.clone(), &quota);
         Self {
             filter,
             lines,
+            quota,
             _writing: writing,
         }
     }
 
-    /// Lets other lines through from now on: directives that [`EnvFilter`] takes.
-    pub(super) fn set_filter(&self, directives: &str) {
+    /// Lets other lines through from now on.
+    pub(super) fn configure(&self, log: &Log) {
         // The handle is of a subscriber that lives as long as the process.
-        let _ = self.filter.reload(filter(directives));
+        let _ = self.filter.reload(filter(&log.filter));
         set_max_level(LevelFilter::Warn);
+        self.quota.set(log.lines_per_second);
+    }
+
+    /// Returns the quota of its lines.
+    pub(super) fn quota(&self) -> &Arc<Quota> {
+        &self.quota
     }
 
     /// Returns where else lines may go that shall stand among these.
@@ -59,7 +69,7 @@ impl Logs {
 
 /// Starts logging in a command that ends soon. A second call changes nothing.
 pub fn init(log: &Log) {
-    start(log, stderr);
+    start(log, stderr, &Quota::new(log.lines_per_second));
 }
 
 /// Hands what is written to a thread that writes it.
@@ -71,7 +81,7 @@ pub(super) fn background(to: impl io::Write + Send + 'static) -> (NonBlocking, W
         .finish(to)
 }
 
-fn start<W>(log: &Log, writer: W) -> reload::Handle<EnvFilter, Registry>
+fn start<W>(log: &Log, writer: W, quota: &Arc<Quota>) -> reload::Handle<EnvFilter, Registry>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -79,8 +89,14 @@ where
     set_max_level(LevelFilter::Warn);
     let (filter, handle) = reload::Layer::new(filter(&log.filter));
     let subscriber = Registry::default().with(filter);
-    let lines = layer().with_writer(writer);
-    let told = filter_fn(is_told);
+    let lines = layer().with_writer(Weighed {
+        to: writer,
+        quota: Arc::clone(quota),
+    });
+    let told = Admission {
+        is_told,
+        quota: Arc::clone(quota),
+    };
     match log.format {
         LogFormat::Human => {
             let lines = lines.with_ansi(stderr().is_terminal());

@@ -2,18 +2,20 @@
 
 mod access;
 pub mod audit;
+mod budget;
 mod file;
 mod logs;
 mod metrics;
 mod note;
+mod quota;
 mod traces;
 
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opentelemetry_otlp::ExporterBuildError;
@@ -29,6 +31,7 @@ pub use metrics::{
     UpstreamFigures, UpstreamTally, metrics,
 };
 pub use note::{Note, NoteSlot};
+use quota::Quota;
 pub use traces::Spans;
 
 /// Writes a line about a rejected request, with what it says besides.
@@ -51,6 +54,9 @@ macro_rules! line {
 /// Whether anybody tells of requests.
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 
+/// The quota of the log of this process.
+static QUOTA: OnceLock<Arc<Quota>> = OnceLock::new();
+
 /// What a process that serves says of itself. What waits is written when this is dropped.
 pub struct Telemetry {
     logs: Logs,
@@ -71,6 +77,7 @@ impl Telemetry {
     pub fn start(log: &Log) -> io::Result<Self> {
         let logs = Logs::start(log);
         metrics().count_lines("main", logs.dropped());
+        let _ = QUOTA.set(Arc::clone(logs.quota()));
         let telemetry = Self {
             logs,
             is_tracing: AtomicBool::new(false),
@@ -110,7 +117,7 @@ impl Telemetry {
     pub fn configure(&self, prepared: Prepared) {
         let Prepared { log, file } = prepared;
         access::configure(&log, file, self.logs.lines());
-        self.logs.set_filter(&log.filter);
+        self.logs.configure(&log);
         tracing::trace!("of libraries warnings alone are written, whatever log.filter says");
         let is_watched = log.access != Access::Off || self.is_tracing.load(Ordering::Relaxed);
         IS_WATCHED.store(is_watched, Ordering::Relaxed);
@@ -120,6 +127,19 @@ impl Telemetry {
 impl Drop for Telemetry {
     fn drop(&mut self) {
         access::end();
+    }
+}
+
+/// Logs how many lines were too many to be logged. To be called about once a second.
+pub fn tell_lost() {
+    let lost = QUOTA.get().map(|quota| quota.take_lost());
+    for (part, lines) in lost.into_iter().flatten() {
+        metrics().over_limit(lines);
+        tracing::warn!(
+            part = &*part,
+            lines,
+            "lines came too fast and were not written"
+        );
     }
 }
 
@@ -324,7 +344,7 @@ fn audit_denial(
         delay: delay.map(secs),
         ..event(Kind::Denied)
     });
-    // Once for each attack, so it is not among what may be too much.
+    // Whoever invents a name for each request begins an attack with each.
     if let Some(delay) = delay
         && let Some(slowed) = delay.first_of
     {
@@ -333,7 +353,7 @@ fn audit_denial(
             Throttled::Source => Kind::SourceSlowed,
             Throttled::TrustedSource => Kind::TrustedSourceThrottled,
         };
-        audit::note(&Event {
+        audit::attack(&Event {
             delay: Some(secs(delay)),
             ..event(kind)
         });

@@ -286,6 +286,146 @@ fn flood_of_denials_is_bounded_and_counted() {
 }
 
 #[test]
+fn flood_that_begins_an_attack_with_each_request_is_bounded_in_both_logs() {
+    let limits = "denials_per_second = 8\n[log]\nlines_per_second = 8\n\
+                  [throttle]\nfailures = 1\nsource_failures = 1000000\n";
+    let scene = Scene::start(limits);
+    let address = scene.gate.gateway;
+    let began = std::time::Instant::now();
+    let length = |path: PathBuf| fs::metadata(path).unwrap().len();
+    let log = scene.gate.config().with_file_name("log");
+    let before = [length(scene.path()), length(log.clone())];
+    thread::scope(|scope| {
+        for of in 0..4 {
+            scope.spawn(move || {
+                for n in 0..50 {
+                    // As long as a name may be, and each character of it is escaped.
+                    let name = format!("{of}-{n}-{}", "\u{1f600}".repeat(100));
+                    let fields = format!(
+                        "X-Auth-Name: {name}\r\nX-Auth-Realm: r\r\nX-Auth-Token: 123456\r\n"
+                    );
+                    assert_eq!(get(address, "/x", &fields).status, 401);
+                }
+            });
+        }
+    });
+    let lost = || {
+        let lost = scene.of("audit_lost").into_iter();
+        lost.map(|it| it["lost"].as_u64().unwrap()).sum::<u64>()
+    };
+    let written = || scene.of("denied").len() + scene.of("principal_attacked").len();
+    until("all are counted", || written() as u64 + lost() == 400);
+    until("the log tells how many", || {
+        scene
+            .gate
+            .log()
+            .contains("lines came too fast and were not written")
+    });
+    let seconds = began.elapsed().as_secs() + 2;
+    assert!(
+        written() as u64 <= 8 * seconds,
+        "{} in {seconds} s",
+        written()
+    );
+    // An attack is not hidden by denials that fill the second.
+    assert!(!scene.of("principal_attacked").is_empty());
+    let log_lines = scene.gate.log();
+    let denied = log_lines.lines().filter(|it| it.contains("denied"));
+    assert!(denied.count() as u64 <= 8 * seconds, "{log_lines}");
+    for (path, before) in [(scene.path(), before[0]), (log, before[1])] {
+        // Beside the budget there are the lines that tell how many were lost.
+        let most = seconds * (8 * 512 + 1024) + 2 * 4096;
+        let grown = length(path.clone()) - before;
+        assert!(
+            grown <= most,
+            "{}: {grown} bytes in {seconds} s",
+            path.display()
+        );
+    }
+    // What administrators do is in both.
+    scene.gate.register("billing", "payments");
+    assert_eq!(scene.of("identity_created").len(), 1);
+    scene.assert_fine();
+    let figures = get(scene.gate.metrics(), "/metrics", "").body;
+    assert!(
+        figures.contains("realmgate_log_lines_over_limit_total "),
+        "{figures}"
+    );
+    assert!(
+        !figures.contains("realmgate_log_lines_over_limit_total 0\n"),
+        "{figures}"
+    );
+}
+
+#[test]
+fn places_in_the_log_find_a_forgery_that_fits_its_head() {
+    for format in ["human", "json"] {
+        let mut scene = Scene::start(&format!(
+            "note_every = \"100ms\"\n[log]\nformat = \"{format}\"\n"
+        ));
+        scene.gate.register("one", "payments");
+        let head = || fs::read_to_string(scene.folder.path().join("audit.jsonl.head")).unwrap();
+        let noted = |head: String| {
+            let head: Value = serde_json::from_str(&head).unwrap();
+            format!("{}:{}", head["seq"], head["hash"].as_str().unwrap())
+        };
+        until("the place of the last line", || {
+            scene.gate.log().contains(&noted(head()))
+        });
+        scene.gate.signal("TERM");
+        scene.gate.child.wait().unwrap();
+        let log = scene.gate.config().with_file_name("log");
+        let verify = |args: &[&str]| {
+            let mut command = realmgate(&["audit", "verify", "--json"]);
+            let output = command.args(args).arg(scene.path()).output().unwrap();
+            let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+            (output.status.code().unwrap(), report)
+        };
+        let with_log = ["--noted-in", log.to_str().unwrap()];
+        assert_eq!(verify(&with_log).0, 0);
+        // Whoever may write both files makes them anew.
+        let lines = scene.events().len();
+        fs::remove_file(scene.path()).unwrap();
+        fs::remove_file(scene.folder.path().join("audit.jsonl.head")).unwrap();
+        while !scene.path().exists() || scene.events().len() < lines + 3 {
+            let args = ["identity", "set", "--name", "one", "--realm", "payments"];
+            assert!(scene.gate.run(&args).status.success());
+        }
+        assert_eq!(verify(&["--whole"]).0, 0);
+        let (code, report) = verify(&with_log);
+        assert_eq!(
+            (code, &report["breaks"][0]["code"]),
+            (1, &"not_there".into())
+        );
+        let empty = scene.folder.path().join("empty");
+        fs::write(&empty, "").unwrap();
+        assert_eq!(verify(&["--noted-in", empty.to_str().unwrap()]).0, 2);
+    }
+}
+
+#[test]
+fn running_process_notices_by_itself_that_file_and_head_were_made_anew() {
+    let scene = Scene::start("note_every = \"100ms\"\n");
+    scene.wait_for("serve_started", 1);
+    let folder = scene.folder.path();
+    for name in ["audit.jsonl", "audit.jsonl.head"] {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    until("a new file", || scene.path().exists());
+    scene.wait_for("audit_broken", 1);
+    assert_eq!(scene.of("audit_broken")[0]["reason"], "rewritten");
+    assert_eq!(scene.verify(&[scene.path()]).0, 1);
+    until("the log", || {
+        scene.gate.log().contains("altered by somebody else")
+    });
+    let figures = get(scene.gate.metrics(), "/metrics", "").body;
+    assert!(
+        figures.contains("realmgate_audit_broken_total 1\n"),
+        "{figures}"
+    );
+}
+
+#[test]
 fn rotated_file_is_given_up_at_sighup_and_the_chain_goes_on() {
     let scene = Scene::start("");
     scene.gate.register("one", "payments");

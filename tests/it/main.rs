@@ -22,6 +22,7 @@ mod forward_auth;
 mod frames;
 mod frameworks;
 mod front;
+mod full_disk;
 mod guard;
 mod harness;
 mod import;

@@ -130,6 +130,8 @@ pub(super) struct Link {
     pub(super) reason: Option<String>,
     /// The bytes of the torn line before, and their hash.
     pub(super) torn: Option<Torn>,
+    /// How many lines before were not named by the head.
+    pub(super) after_head: u64,
 }
 
 /// The beginning of a line that was never finished.
@@ -150,6 +152,8 @@ impl Link {
             torn_bytes: Option<usize>,
             #[serde(default)]
             torn_hash: Option<String>,
+            #[serde(default)]
+            after_head: u64,
             prev: String,
             hash: String,
         }
@@ -173,6 +177,7 @@ impl Link {
             event: members.event,
             reason: members.reason,
             torn,
+            after_head: members.after_head,
         })
     }
 

@@ -81,8 +81,10 @@ kinds! {
     AuditLost = "audit_lost",
     /// A file begins; the lines before are in another.
     AuditContinued = "audit_continued",
-    /// A line was never finished, as after a crash.
+    /// A crash has left a line that was never finished, or lines that the head does not name.
     AuditRecovered = "audit_recovered",
+    /// The disk is so full that lines which strangers cause are not written.
+    AuditFull = "audit_full",
     /// The file did not end as it was left.
     AuditBroken = "audit_broken",
 }
@@ -153,6 +155,9 @@ pub struct Event<'a> {
     /// Their SHA-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub torn_hash: Option<String>,
+    /// How many lines before were not named by the head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_head: Option<u64>,
 }
 
 /// Who did something.
@@ -206,6 +211,7 @@ impl Event<'_> {
             continues: None,
             torn_bytes: None,
             torn_hash: None,
+            after_head: None,
         }
     }
 

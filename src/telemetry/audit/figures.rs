@@ -17,6 +17,8 @@ pub struct AuditFigures {
     written: Counter,
     lost: Counter,
     failing: Gauge,
+    full: Gauge,
+    broken: Counter,
     attacks: Family<OfWhom, Counter>,
 }
 
@@ -45,6 +47,16 @@ impl AuditFigures {
             self.failing.clone(),
         );
         registry.register(
+            "audit_full",
+            "1 if the disk of the audit log is so full that denials are not written there",
+            self.full.clone(),
+        );
+        registry.register(
+            "audit_broken",
+            "Times that the audit log was found to have been altered by somebody else",
+            self.broken.clone(),
+        );
+        registry.register(
             "throttle_attacks",
             "Principals and sources that failures have begun to slow down",
             self.attacks.clone(),
@@ -66,6 +78,14 @@ impl AuditFigures {
 
     pub(super) fn set_failing(&self, is_failing: bool) {
         self.failing.set(is_failing.into());
+    }
+
+    pub(super) fn set_full(&self, is_full: bool) {
+        self.full.set(is_full.into());
+    }
+
+    pub(super) fn broken(&self) {
+        self.broken.inc();
     }
 
     fn of(&self, slowed: Throttled) -> Counter {

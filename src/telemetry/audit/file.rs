@@ -9,8 +9,9 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::chain::{Hash, LINE, Link, Position, read_head, write_head, write_line};
-use super::event::{Event, Kind};
+use super::chain::{Position, read_head, write_head, write_line};
+use super::place::{Known, Left, Place, look};
+use super::reserve::Reserve;
 use crate::files;
 
 /// The longest wait for another process that adds lines, and how often it is looked whether it has ended.
@@ -28,7 +29,19 @@ pub(super) struct Log {
     path: PathBuf,
     head_path: PathBuf,
     head: File,
+    reserve: Reserve,
     open: Option<Open>,
+    /// The last line that this process knows, in whichever file.
+    own: Option<Position>,
+}
+
+/// Whether the last room on the disk may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// What there is.
+    Common,
+    /// What is kept for changes as well.
+    Reserved,
 }
 
 /// The file as it was left.
@@ -36,17 +49,10 @@ struct Open {
     file: File,
     end: u64,
     last: Position,
+    /// As this process left it last.
+    left: Option<Left>,
     /// Whether nothing has to be said before the next line.
     is_clean: bool,
-}
-
-/// Where the next line goes.
-struct Place {
-    last: Position,
-    /// What has to be said before it.
-    notes: Vec<Entry>,
-    /// Whether the last line has no end.
-    is_torn: bool,
 }
 
 /// Returns where the head of a log is.
@@ -66,8 +72,10 @@ impl Log {
         let mut log = Self {
             head: open(&head_path, Use::Head, None)?,
             head_path,
+            reserve: Reserve::of(path),
             path: path.into(),
             open: None,
+            own: None,
         };
         log.locked(|log| log.catch_up().map(drop))?;
         Ok(log)
@@ -78,15 +86,47 @@ impl Log {
         self.open.as_ref().map_or(Position::START, |open| open.last)
     }
 
-    /// Adds lines. They are on disk when it returns.
+    /// Adds lines, and before them what has to be said of the file. They are on disk when it returns. Returns
+    /// what somebody has done to the file.
     ///
     /// # Errors
     /// They are not in the log.
-    pub(super) fn append(&mut self, entries: &[&Entry]) -> io::Result<()> {
+    pub(super) fn append(
+        &mut self,
+        entries: &[&Entry],
+        room: Room,
+    ) -> io::Result<Option<&'static str>> {
         self.locked(|log| {
-            let place = log.catch_up()?;
-            log.write(&place, entries)
+            loop {
+                let done = log.catch_up().and_then(|place| {
+                    log.write(&place, entries)?;
+                    Ok(place.broken)
+                });
+                match done {
+                    Err(error)
+                        if room == Room::Reserved
+                            && is_full(&error)
+                            && log.reserve.give_up()? => {}
+                    done => return done,
+                }
+            }
         })
+    }
+
+    /// Says whether there is room for lines that strangers cause. Fills the reserve up, if there is.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub(super) fn has_room(&mut self) -> io::Result<bool> {
+        self.locked(|log| log.reserve.fill(&log.head.metadata()?))
+    }
+
+    /// Makes room for a change, of what is kept for that.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn make_room(&mut self) -> io::Result<()> {
+        self.locked(|log| log.reserve.make_room())
     }
 
     /// Does something while no other process adds lines.
@@ -127,33 +167,39 @@ impl Log {
             let metadata = open.file.metadata()?;
             if is_at(&metadata, &self.path)? {
                 if open.is_clean && metadata.len() == open.end && head == Some(open.last) {
-                    return Ok(Place {
-                        last: open.last,
-                        notes: Vec::new(),
-                        is_torn: false,
-                    });
+                    return Ok(Place::after(open.last));
                 }
             } else {
                 self.open = None;
             }
         }
-        let file = match self.open.take() {
-            Some(open) => open.file,
-            None => open(&self.path, Use::Lines, Some(&self.head.metadata()?))?,
+        let (file, left) = match self.open.take() {
+            Some(open) => (open.file, open.left),
+            None => {
+                let like = self.head.metadata()?;
+                (open(&self.path, Use::Lines, Some(&like))?, None)
+            }
         };
         let end = file.metadata()?.len();
         if length == 0 && end == 0 {
             self.write_head(Position::START)?;
             head = Some(Position::START);
         }
-        let place = place(&file, end, head)?;
+        let known = Known {
+            head,
+            own: self.own,
+            left,
+        };
+        let place = look(&file, end, known);
+        let is_clean = |place: &Place| place.notes.is_empty() && !place.is_torn;
         self.open = Some(Open {
             file,
             end,
-            last: place.last,
-            is_clean: place.notes.is_empty() && !place.is_torn,
+            last: place.as_ref().map_or(Position::START, |place| place.last),
+            left,
+            is_clean: place.as_ref().is_ok_and(is_clean),
         });
-        Ok(place)
+        place
     }
 
     fn write(&mut self, place: &Place, entries: &[&Entry]) -> io::Result<()> {
@@ -166,6 +212,9 @@ impl Log {
         for entry in place.notes.iter().chain(entries.iter().copied()) {
             last = write_line(&mut text, last, entry.time, &entry.body);
         }
+        if text.is_empty() {
+            return Ok(());
+        }
         let written = (&open.file).write_all(text.as_bytes());
         if let Err(error) = written.and_then(|()| open.file.sync_data()) {
             // What is there of it says nothing. If it stays, it is a torn line.
@@ -175,7 +224,17 @@ impl Log {
         open.end += text.len() as u64;
         open.last = last;
         open.is_clean = true;
-        self.write_head(last)
+        let left = Left {
+            end: open.end,
+            last,
+        };
+        self.write_head(last)?;
+        // Had that failed, the head would be behind.
+        self.own = Some(last);
+        if let Some(open) = &mut self.open {
+            open.left = Some(left);
+        }
+        Ok(())
     }
 
     fn write_head(&self, last: Position) -> io::Result<()> {
@@ -183,81 +242,9 @@ impl Log {
     }
 }
 
-/// Looks at the end of a file. The head decides what the last line was: what is not there although the head
-/// names it stays a gap.
-fn place(file: &File, end: u64, head: Option<Position>) -> io::Result<Place> {
-    let mut tail = vec![0; usize::try_from(end).unwrap_or(usize::MAX).min(2 * LINE)];
-    let start = end - tail.len() as u64;
-    file.read_exact_at(&mut tail, start)?;
-    let torn = tail.rsplit(|&byte| byte == b'\n').next();
-    let torn = torn.unwrap_or_default();
-    let lines = tail.get(..tail.len() - torn.len()).unwrap_or_default();
-    let whole = lines.strip_suffix(b"\n");
-    let line = whole.and_then(|whole| whole.rsplit(|&byte| byte == b'\n').next());
-    let read = |line| Link::read(line).filter(|link| link.is_whole);
-    // Of a line that lacks its end alone nothing is lost.
-    let unended = read(torn);
-    let mut notes = Vec::new();
-    if !torn.is_empty() && unended.is_none() {
-        notes.push(Event {
-            torn_bytes: Some(torn.len()),
-            torn_hash: Some(Hash::of(torn).to_string()),
-            ..Event::new(Kind::AuditRecovered)
-        });
-    }
-    let found = unended.map(Some).or_else(|| line.map(read));
-    let mut broken = |reason| {
-        notes.push(Event {
-            reason: Some(reason),
-            ..Event::new(Kind::AuditBroken)
-        });
-    };
-    let last = match (found, head) {
-        // A new file.
-        (None, Some(head)) if tail.len() as u64 == end => {
-            if head != Position::START {
-                notes.push(Event {
-                    continues: Some(head.hash.to_string()),
-                    ..Event::new(Kind::AuditContinued)
-                });
-            }
-            head
-        }
-        (Some(Some(link)), Some(head)) if link.position() == head || link.seq > head.seq => {
-            link.position()
-        }
-        (Some(Some(link)), Some(head)) => {
-            broken(if link.seq < head.seq {
-                "cut"
-            } else {
-                "other_head"
-            });
-            head
-        }
-        (Some(Some(link)), None) => {
-            broken("no_head");
-            link.position()
-        }
-        (Some(None) | None, head) => {
-            broken("altered");
-            head.unwrap_or(Position::START)
-        }
-    };
-    let now = SystemTime::now();
-    let entry = |event: &Event<'_>| Entry {
-        time: now,
-        body: event.body(),
-    };
-    Ok(Place {
-        last,
-        notes: notes.iter().map(entry).collect(),
-        is_torn: !torn.is_empty(),
-    })
-}
-
 /// What a file is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
+pub(super) enum Use {
     /// Lines are added to it.
     Lines,
     /// It is written over.
@@ -266,7 +253,7 @@ enum Use {
 
 /// Opens a file, and makes it if it is not there. A file that root makes belongs to whom `like` belongs to,
 /// or its folder: root's commands must not lock the service out.
-fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<File> {
+pub(super) fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options
         .read(true)
@@ -284,8 +271,7 @@ fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<File> {
         }
         made => made?,
     };
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     if file.metadata()?.uid() == 0 {
         let owner = match like {
             Some(like) => like.clone(),
@@ -295,6 +281,20 @@ fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<File> {
     }
     File::open(folder)?.sync_all()?;
     Ok(file)
+}
+
+/// Returns the folder that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Says whether a failure is that of a disk, or a quota, that is full.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Says whether an open file is the one at a path.

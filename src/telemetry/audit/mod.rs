@@ -2,12 +2,16 @@
 //! `realmgate audit verify` checks.
 //!
 //! [`event`] is what a line says, [`chain`] how lines hold together, [`file`] how processes share the file,
-//! [`writer`] the thread that writes, [`verify`] the check.
+//! [`place`] what is looked at before a line is added, [`reserve`] the room for changes on a full disk,
+//! [`writer`] the thread that writes, [`verify`] the check, [`noted`] places of lines in another log.
 
 mod chain;
 mod event;
 mod figures;
 mod file;
+mod noted;
+mod place;
+mod reserve;
 mod verify;
 mod writer;
 
@@ -20,11 +24,12 @@ use thiserror::Error;
 pub use chain::{NotAPosition, Position};
 pub use event::{Actor, Event, Kind};
 pub use figures::AuditFigures;
+pub use noted::{NotedError, read_noted};
 pub use verify::{Finding, Report, VerifyError, verify};
 
 use crate::config;
 use file::Log;
-use writer::Writer;
+use writer::{Rank, Writer};
 
 /// The log of this process, as its log on standard error is.
 static AUDIT: OnceLock<Writer> = OnceLock::new();
@@ -42,9 +47,7 @@ pub fn start(options: &config::Audit) -> Result<(), AuditError> {
     }
     let fail = |error| AuditError::Open(path.clone(), error);
     let log = Log::open(path).map_err(fail)?;
-    // What is noted elsewhere, as here, a forged log must hold too.
-    tracing::info!(file = %path.display(), at = %log.last(), "audit log");
-    let writer = Writer::start(log, options.denials_per_second).map_err(fail)?;
+    let writer = Writer::start(log, path, options).map_err(fail)?;
     let _ = AUDIT.set(writer);
     Ok(())
 }
@@ -60,21 +63,29 @@ pub async fn record(events: &[Event<'_>]) -> Result<(), AuditError> {
     }
 }
 
-/// Says whether events can be recorded now: who is about to change something asks before.
+/// Resolves when events can be recorded: who is about to change something asks before. On a full disk there is
+/// room for the change and its line then.
 ///
 /// # Errors
 /// [`AuditError::Failing`].
-pub fn ready() -> Result<(), AuditError> {
+pub async fn ready() -> Result<(), AuditError> {
     match AUDIT.get() {
-        Some(audit) if audit.is_failing() => Err(AuditError::Failing),
-        _ => Ok(()),
+        Some(audit) => audit.ready().await,
+        None => Ok(()),
     }
 }
 
 /// Leaves a denial, which is counted instead where there are too many.
 pub(super) fn deny(event: &Event<'_>) {
     if let Some(audit) = AUDIT.get() {
-        audit.deny(event);
+        audit.deny(event, Rank::Common);
+    }
+}
+
+/// Leaves that an attack has begun: denials do not take all of the room for these.
+pub(super) fn attack(event: &Event<'_>) {
+    if let Some(audit) = AUDIT.get() {
+        audit.deny(event, Rank::Attack);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 use super::chain::{Position, read_head, write_line};
-use super::file::{Entry, Log, head_path};
+use super::file::{Entry, Log, Room, head_path};
 use super::*;
 
 /// A folder with a log, and what becomes of it.
@@ -31,7 +31,7 @@ impl Scene {
     fn add(&self, lines: usize) {
         let mut log = Log::open(&self.path()).unwrap();
         for _ in 0..lines {
-            log.append(&[&denied()]).unwrap();
+            log.append(&[&denied()], Room::Common).unwrap();
         }
     }
 
@@ -49,7 +49,7 @@ impl Scene {
     }
 
     fn report(&self) -> Report {
-        verify(&[self.path()], true, &[]).unwrap()
+        verify(&[self.path()], true, false, &[]).unwrap()
     }
 
     /// Asserts what is wrong: the line and the code of each.
@@ -179,10 +179,13 @@ fn line_that_a_crash_has_torn_is_no_break() {
         let after = if cut == 1 { "after_head" } else { "torn" };
         assert_eq!(scene.report().notes[0].code, after);
         scene.add(2);
-        // What lacks nothing but its end is a line.
-        let notes: &[_] = if cut == 1 { &[] } else { &[(Some(4), "torn")] };
-        scene.assert_notes(notes);
-        assert_eq!(scene.head().seq, 6);
+        // What lacks nothing but its end is a line, though the head does not name it.
+        let (notes, last) = match cut {
+            1 => ([(Some(5), "after_head")], 7),
+            _ => ([(Some(4), "torn")], 6),
+        };
+        scene.assert_notes(&notes);
+        assert_eq!(scene.head().seq, last);
     }
 }
 
@@ -211,8 +214,10 @@ fn lines_after_the_head_are_those_of_a_crash() {
     fs::write(head_path(&scene.path()), head).unwrap();
     scene.assert_notes(&[(None, "after_head")]);
     scene.add(1);
-    scene.assert_notes(&[]);
-    assert_eq!(scene.head().seq, 6);
+    // It stays known that the head did not name them.
+    scene.assert_notes(&[(Some(6), "after_head")]);
+    assert!(scene.lines()[5].contains(r#""after_head":2"#));
+    assert_eq!(scene.head().seq, 7);
 }
 
 #[test]
@@ -228,7 +233,191 @@ fn first_lines_of_a_process_that_died_before_the_head_count() {
     fs::write(scene.path(), text).unwrap();
     scene.assert_notes(&[(None, "after_head")]);
     scene.add(1);
+    scene.assert_notes(&[(Some(2), "after_head")]);
+}
+
+/// Makes a chain of one's own, as anybody can.
+fn forged(lines: usize, after: Position) -> Vec<String> {
+    let mut last = after;
+    (0..lines)
+        .map(|_| {
+            let mut text = String::new();
+            last = write_line(&mut text, last, SystemTime::now(), &denied().body);
+            text
+        })
+        .collect()
+}
+
+#[test]
+fn chain_that_was_made_anew_and_goes_beyond_the_head_is_broken() {
+    for more in [1, 2, 300] {
+        let scene = Scene::with(5);
+        scene.put(&forged(5 + more, Position::START));
+        scene.assert_breaks(&[(None, "other_head")]);
+        // The next line does not make it good.
+        scene.add(1);
+        let text = scene.lines().concat();
+        assert!(text.contains(r#""reason":"other_head""#), "{text}");
+        let report = scene.report();
+        let codes: Vec<_> = report.breaks.iter().map(|it| it.code).collect();
+        assert!(codes.contains(&"was_broken"), "{codes:?}");
+        scene.add(1);
+        assert_ne!(breaks(&scene.report()), []);
+    }
+}
+
+#[test]
+fn lines_taken_out_before_the_head_are_broken_though_the_last_ones_stay() {
+    let scene = Scene::with(9);
+    let lines = scene.lines();
+    let head = scene.head();
+    // Those up to the head stay as they were, and what follows fits; but not what stands between.
+    let after = forged(3, head);
+    for without in [&lines[..8], &lines[1..], &lines[..0]] {
+        scene.put(&[without, &after[..]].concat());
+        let is_whole = without.len() == 8 && without[0] != lines[0] || without.is_empty();
+        scene.add(1);
+        let text = scene.lines().concat();
+        let is_told = text.contains(r#""event":"audit_broken""#);
+        assert_eq!(is_told, !is_whole, "{text}");
+        // That the beginning is gone shows all the same.
+        let report = verify(&[scene.path()], true, true, &[]).unwrap();
+        assert_ne!(breaks(&report), []);
+        fs::write(head_path(&scene.path()), chain::write_head(head)).unwrap();
+    }
+}
+
+#[test]
+fn altered_line_after_the_head_is_broken() {
+    let scene = Scene::with(3);
+    let head = scene.head();
+    let mut after = forged(4, head);
+    after[1] = after[1].replace("denied", "permit");
+    scene.put(&[scene.lines(), after].concat());
+    scene.add(1);
+    assert!(scene.lines().concat().contains(r#""reason":"other_head""#));
+}
+
+#[test]
+fn head_is_found_among_many_lines_and_pieces_of_torn_ones() {
+    for (before, after) in [(1, 1), (7, 400), (400, 7), (333, 333)] {
+        let scene = Scene::with(0);
+        let mut lines = forged(before + after, Position::START);
+        let head = chain::Link::read(lines[before - 1].trim_end().as_bytes());
+        let head = chain::write_head(head.unwrap().position());
+        // A crash in the middle of what the head does not name, which the next process has told of.
+        let torn = "{\"time\":\"20\n".to_owned();
+        let mut recovered = String::new();
+        let event = Event {
+            torn_bytes: Some(torn.len() - 1),
+            torn_hash: Some(chain::Hash::of(torn.trim_end().as_bytes()).to_string()),
+            ..Event::new(Kind::AuditRecovered)
+        };
+        let last = chain::Link::read(lines.last().unwrap().trim_end().as_bytes());
+        let last = last.unwrap().position();
+        write_line(&mut recovered, last, SystemTime::now(), &event.body());
+        lines.extend([torn, recovered]);
+        scene.put(&lines);
+        fs::write(head_path(&scene.path()), head).unwrap();
+        scene.add(1);
+        let report = scene.report();
+        assert_eq!(breaks(&report), []);
+        let told = format!(r#""after_head":{}"#, after + 1);
+        assert!(scene.lines().concat().contains(&told), "{told}");
+    }
+}
+
+#[test]
+fn cut_within_the_first_line_is_no_crash() {
+    for (left, rotated) in [(20, false), (60, false), (200, false), (60, true)] {
+        let scene = Scene::with(3);
+        if rotated {
+            scene.rotate("audit.jsonl.1");
+            scene.add(3);
+        }
+        let first = scene.lines()[0].clone();
+        scene.put(&[first.get(..left).unwrap().to_owned()]);
+        scene.assert_breaks(&[(None, "cut")]);
+        scene.add(1);
+        let text = scene.lines().concat();
+        assert!(text.contains(r#""reason":"cut""#), "{left}: {text}");
+        assert_ne!(breaks(&scene.report()), []);
+    }
+}
+
+#[test]
+fn first_line_of_a_file_that_a_crash_has_torn_is_no_break() {
+    let scene = Scene::with(3);
+    let first = forged(1, scene.head()).concat();
+    let oldest = scene.rotate("audit.jsonl.1");
+    scene.put(&[first.get(..80).unwrap().to_owned()]);
+    scene.add(1);
+    let report = verify(&[oldest, scene.path()], true, true, &[]).unwrap();
+    assert_eq!(breaks(&report), []);
+    assert!(scene.lines()[2].contains("audit_continued"));
+    // So is the very first one.
+    let scene = Scene::with(0);
+    scene.put(&["{".to_owned()]);
+    scene.add(1);
+    scene.assert_notes(&[(Some(1), "torn")]);
+}
+
+#[test]
+fn process_knows_its_last_line_though_file_and_head_were_made_anew() {
+    let scene = Scene::with(3);
+    let mut log = Log::open(&scene.path()).unwrap();
+    log.append(&[&denied()], Room::Common).unwrap();
+    // With the head, nobody else could tell.
+    let forge = |lines: usize| {
+        let forged = forged(lines, Position::START);
+        let last = chain::Link::read(forged[lines - 1].trim_end().as_bytes());
+        fs::write(scene.path(), forged.concat()).unwrap();
+        let head = chain::write_head(last.unwrap().position());
+        fs::write(head_path(&scene.path()), head).unwrap();
+    };
+    for lines in [2, 4, 9] {
+        forge(lines);
+        scene.assert_notes(&[]);
+        let broken = log.append(&[], Room::Common).unwrap();
+        assert_eq!(broken, Some("rewritten"), "{lines}");
+        assert_ne!(breaks(&scene.report()), []);
+        // It is told once.
+        assert_eq!(log.append(&[&denied()], Room::Common).unwrap(), None);
+    }
+}
+
+#[test]
+fn head_that_was_put_back_is_noticed() {
+    let scene = Scene::with(3);
+    let mut log = Log::open(&scene.path()).unwrap();
+    let head = fs::read(head_path(&scene.path())).unwrap();
+    let lines = scene.lines();
+    log.append(&[&denied()], Room::Common).unwrap();
+    scene.put(&lines);
+    fs::write(head_path(&scene.path()), head).unwrap();
     scene.assert_notes(&[]);
+    assert_eq!(
+        log.append(&[&denied()], Room::Common).unwrap(),
+        Some("rewritten")
+    );
+    assert_ne!(breaks(&scene.report()), []);
+}
+
+#[test]
+fn file_that_was_emptied_says_so() {
+    let scene = Scene::with(0);
+    let mut log = Log::open(&scene.path()).unwrap();
+    log.append(&[&denied()], Room::Common).unwrap();
+    fs::write(scene.path(), "").unwrap();
+    // Another process may be the first to go on.
+    scene.add(1);
+    assert_eq!(log.append(&[&denied()], Room::Common).unwrap(), None);
+    scene.assert_notes(&[(Some(1), "begins_later")]);
+    fs::write(scene.path(), "").unwrap();
+    log.append(&[&denied()], Room::Common).unwrap();
+    scene.assert_notes(&[(Some(1), "begins_later"), (Some(1), "emptied")]);
+    let report = verify(&[scene.path()], true, true, &[]).unwrap();
+    assert_eq!(breaks(&report), [(Some(1), "no_beginning")]);
 }
 
 #[test]
@@ -236,35 +425,36 @@ fn rotated_files_are_one_chain() {
     let scene = Scene::with(3);
     let mut log = Log::open(&scene.path()).unwrap();
     let oldest = scene.rotate("audit.jsonl.2");
-    log.append(&[&denied()]).unwrap();
+    log.append(&[&denied()], Room::Common).unwrap();
     assert!(scene.lines()[0].contains(r#""event":"audit_continued""#));
     let older = scene.rotate("audit.jsonl.1");
     // An empty file, as logrotate can make it.
     fs::write(scene.path(), "").unwrap();
-    log.append(&[&denied()]).unwrap();
+    log.append(&[&denied()], Room::Common).unwrap();
     let files = [oldest, older, scene.path()];
-    let report = verify(&files, true, &[]).unwrap();
+    let report = verify(&files, true, false, &[]).unwrap();
     assert_eq!((breaks(&report), report.lines), (vec![], 7));
-    let report = verify(&[files[0].clone(), files[2].clone()], true, &[]).unwrap();
+    let report = verify(&[files[0].clone(), files[2].clone()], true, false, &[]).unwrap();
     assert_eq!(breaks(&report), [(Some(1), "missing")]);
     let report = verify(
         &[files[1].clone(), files[0].clone(), files[2].clone()],
         true,
+        false,
         &[],
     )
     .unwrap();
     assert_eq!(report.breaks[0].code, "disorder");
     assert!(matches!(
-        verify(&files[..2], true, &[]),
+        verify(&files[..2], true, false, &[]),
         Err(VerifyError::NoHead(_))
     ));
-    assert_eq!(breaks(&verify(&files[..2], false, &[]).unwrap()), []);
+    assert_eq!(breaks(&verify(&files[..2], false, false, &[]).unwrap()), []);
     scene.assert_notes(&[(Some(1), "begins_later")]);
     // The end of a rotated file is held by the next one.
     let text = fs::read_to_string(&files[1]).unwrap();
     fs::write(&files[1], text.lines().next().unwrap()).unwrap();
     assert_eq!(
-        breaks(&verify(&files, true, &[]).unwrap()),
+        breaks(&verify(&files, true, false, &[]).unwrap()),
         [(Some(1), "missing")]
     );
 }
@@ -275,12 +465,12 @@ fn nothing_is_added_to_a_file_that_was_moved_away() {
     let mut one = Log::open(&scene.path()).unwrap();
     let mut other = Log::open(&scene.path()).unwrap();
     let moved = scene.rotate("audit.jsonl.1");
-    one.append(&[&denied()]).unwrap();
-    other.append(&[&denied()]).unwrap();
-    one.append(&[&denied()]).unwrap();
+    one.append(&[&denied()], Room::Common).unwrap();
+    other.append(&[&denied()], Room::Common).unwrap();
+    one.append(&[&denied()], Room::Common).unwrap();
     assert_eq!(fs::read_to_string(&moved).unwrap().lines().count(), 1);
     assert_eq!(
-        breaks(&verify(&[moved, scene.path()], true, &[]).unwrap()),
+        breaks(&verify(&[moved, scene.path()], true, false, &[]).unwrap()),
         []
     );
     assert_eq!(scene.head().seq, 5);
@@ -293,9 +483,9 @@ fn file_emptied_in_its_place_goes_on() {
     let copy = scene.folder.path().join("copy");
     fs::copy(scene.path(), &copy).unwrap();
     fs::write(scene.path(), "").unwrap();
-    log.append(&[&denied()]).unwrap();
+    log.append(&[&denied()], Room::Common).unwrap();
     assert_eq!(
-        breaks(&verify(&[copy, scene.path()], true, &[]).unwrap()),
+        breaks(&verify(&[copy, scene.path()], true, false, &[]).unwrap()),
         []
     );
 }
@@ -306,7 +496,7 @@ fn head_that_is_gone_or_another_shows() {
     let path = head_path(&scene.path());
     fs::remove_file(&path).unwrap();
     assert!(matches!(
-        verify(&[scene.path()], true, &[]),
+        verify(&[scene.path()], true, false, &[]),
         Err(VerifyError::NoHead(_))
     ));
     scene.put(&scene.lines()[..2]);
@@ -325,7 +515,7 @@ fn place_that_was_noted_elsewhere_must_be_there() {
     let scene = Scene::with(3);
     let noted = scene.head();
     scene.add(2);
-    let hold = |noted| breaks(&verify(&[scene.path()], true, &[noted]).unwrap());
+    let hold = |noted| breaks(&verify(&[scene.path()], true, false, &[noted]).unwrap());
     assert_eq!(hold(noted), []);
     // A whole forgery, with a head that fits.
     fs::remove_file(scene.path()).unwrap();
@@ -343,7 +533,7 @@ fn writers_at_the_same_time_make_one_chain() {
             scope.spawn(|| {
                 let mut log = Log::open(&scene.path()).unwrap();
                 for _ in 0..25 {
-                    log.append(&[&denied(), &denied()]).unwrap();
+                    log.append(&[&denied(), &denied()], Room::Common).unwrap();
                 }
             });
         }
@@ -371,11 +561,11 @@ fn failed_write_leaves_nothing_behind_and_is_made_up_for() {
     let full = Path::new("/dev/full");
     let moved = scene.rotate("moved");
     std::os::unix::fs::symlink(full, scene.path()).unwrap();
-    assert!(log.append(&[&denied()]).is_err());
+    assert!(log.append(&[&denied()], Room::Common).is_err());
     fs::remove_file(scene.path()).unwrap();
     fs::rename(moved, scene.path()).unwrap();
     assert_eq!(fs::read(head_path(&scene.path())).unwrap(), head);
-    log.append(&[&denied()]).unwrap();
+    log.append(&[&denied()], Room::Common).unwrap();
     scene.assert_notes(&[]);
     assert_eq!(scene.report().lines, 3);
 }

@@ -53,16 +53,20 @@ pub enum VerifyError {
 }
 
 /// Holds files, oldest first, against the chain, against the head beside the last one unless it is left out,
-/// and against places that were noted elsewhere.
+/// and against places that were noted elsewhere. `is_whole` says that the first line must be there.
 ///
 /// # Errors
 /// [`VerifyError`].
 pub fn verify(
     files: &[PathBuf],
     has_head: bool,
+    is_whole: bool,
     noted: &[Position],
 ) -> Result<Report, VerifyError> {
-    let mut reader = Reader::default();
+    let mut reader = Reader {
+        is_whole,
+        ..Reader::default()
+    };
     // Before the lines: whoever adds some meanwhile writes the head after them.
     if let (Some(last), true) = (files.last(), has_head) {
         let path = head_path(last);
@@ -85,9 +89,12 @@ pub fn verify(
     Ok(reader.report)
 }
 
+/// Holds lines against the chain.
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     report: Report,
+    /// Whether the first line must be there.
+    is_whole: bool,
     /// The head, where it is from, and whether its line was there.
     head: Option<(PathBuf, Position, bool)>,
     noted: Vec<(Position, bool)>,
@@ -98,6 +105,18 @@ struct Reader {
 }
 
 impl Reader {
+    /// Makes one that goes on after a line.
+    pub(super) fn after(last: Position) -> Self {
+        let mut reader = Self::default();
+        reader.report.last = Some(last);
+        reader
+    }
+
+    /// Says whether nothing was found to be wrong so far. What may be a torn line at the end is not.
+    pub(super) fn is_fine(&self) -> bool {
+        self.report.breaks.is_empty()
+    }
+
     fn found(&mut self, file: &Path, line: Option<u64>, code: &'static str, message: String) {
         push(&mut self.report.breaks, file, line, code, message);
     }
@@ -107,7 +126,10 @@ impl Reader {
     }
 
     fn read(&mut self, path: &Path) -> io::Result<()> {
-        let mut file = BufReader::new(File::open(path)?);
+        self.read_lines(BufReader::new(File::open(path)?), path)
+    }
+
+    pub(super) fn read_lines(&mut self, mut file: impl BufRead, path: &Path) -> io::Result<()> {
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
@@ -154,7 +176,10 @@ impl Reader {
             None => {
                 self.report.first = Some(link.position());
                 self.before_first = Some(link.prev);
-                if seq != 1 {
+                if seq != 1 && self.is_whole {
+                    let message = format!("begins at {seq}; the lines before are not there");
+                    self.found(path, at, "no_beginning", message);
+                } else if seq != 1 {
                     let message = format!("begins at {seq}; the lines before are not here");
                     self.note(path, at, "begins_later", message);
                 } else if link.prev != Position::START.hash {
@@ -186,6 +211,17 @@ impl Reader {
             "audit_lost" => {
                 let message = "denials were too many to be written here".to_owned();
                 self.note(path, at, "lost", message);
+            }
+            "audit_recovered" if link.after_head > 0 => {
+                let message = format!(
+                    "{} lines before came after the head, as after a crash",
+                    link.after_head
+                );
+                self.note(path, at, "after_head", message);
+            }
+            "audit_continued" if link.reason.as_deref() == Some("emptied") => {
+                let message = "the file was emptied in its place, which takes the lines before with it unless they were copied".to_owned();
+                self.note(path, at, "emptied", message);
             }
             _ => {}
         }

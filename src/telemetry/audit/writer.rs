@@ -1,5 +1,7 @@
 //! Writing off the hot path: doors leave events in a queue, a thread of its own takes them to disk in batches.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,8 +9,12 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::AuditError;
+use super::chain::Position;
 use super::event::{Event, Kind};
-use super::file::{Entry, Log};
+use super::file::{self, Entry, Log, Room};
+use super::noted::MESSAGE;
+use crate::config;
+use crate::telemetry::budget::Budget;
 use crate::telemetry::metrics;
 
 /// How long denials may wait for others, so that a flood of them is synced a few times a second.
@@ -17,18 +23,34 @@ const GATHER: Duration = Duration::from_millis(100);
 const TELL: Duration = Duration::from_secs(1);
 /// How long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether a disk is still full.
+const LOOK: Duration = Duration::from_secs(2);
 /// The most events that wait for the disk. Then denials are counted instead, and changes refused.
 const WAITING: usize = 16_384;
 /// The longest wait for a line to be on disk.
 const DURABLE: Duration = Duration::from_secs(10);
+/// The bytes of a line around what happened.
+const AROUND: usize = 256;
 
 /// The way to the thread that writes.
 pub(super) struct Writer(Arc<Shared>);
 
+/// How much an event matters that strangers cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// As any other.
+    Common,
+    /// It is told where others leave no room: a fourth of it is kept.
+    Attack,
+}
+
 struct Shared {
+    path: PathBuf,
     queue: Mutex<Queue>,
     filled: Condvar,
+    budget: Budget,
     denials_per_second: u32,
+    note_every: Duration,
 }
 
 #[derive(Default)]
@@ -42,12 +64,12 @@ struct Queue {
     told: Option<Instant>,
     /// Whether lines could not be written of late.
     is_failing: bool,
-    /// The second that denials are counted in, and how many there were.
-    second: u64,
-    denials: u32,
+    /// Whether there is no room on the disk for what strangers cause.
+    is_full: bool,
 }
 
 struct Waiting {
+    /// None where room is wanted for what comes.
     entries: Vec<Entry>,
     /// Who waits for it to be on disk; none for what may be lost.
     done: Option<oneshot::Sender<()>>,
@@ -60,12 +82,23 @@ impl Writer {
     ///
     /// # Errors
     /// There can be no thread.
-    pub(super) fn start(log: Log, denials_per_second: u32) -> std::io::Result<Self> {
+    pub(super) fn start(mut log: Log, path: &Path, options: &config::Audit) -> io::Result<Self> {
+        let is_full = matches!(log.has_room(), Ok(false));
         let shared = Arc::new(Shared {
-            queue: Mutex::default(),
+            path: path.into(),
+            queue: Mutex::new(Queue {
+                is_full,
+                ..Queue::default()
+            }),
             filled: Condvar::new(),
-            denials_per_second,
+            budget: Budget::default(),
+            denials_per_second: options.denials_per_second,
+            note_every: options.note_every,
         });
+        shared.tell_place(log.last());
+        if is_full {
+            tell_full(true);
+        }
         let kept = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("audit".to_owned())
@@ -73,26 +106,32 @@ impl Writer {
         Ok(Self(kept))
     }
 
-    /// Leaves a denial, which is counted instead where there are too many.
-    pub(super) fn deny(&self, event: &Event<'_>) {
-        if self.0.denials_per_second == 0 {
+    /// Leaves an event that strangers cause. It is counted instead where there are too many.
+    pub(super) fn deny(&self, event: &Event<'_>, rank: Rank) {
+        let shared = &*self.0;
+        let all = shared.denials_per_second;
+        if all == 0 {
             return;
         }
-        let now = SystemTime::now();
-        let second = now.duration_since(SystemTime::UNIX_EPOCH);
-        let second = second.map_or(0, |since| since.as_secs());
-        {
-            let mut queue = self.0.queue.lock();
-            if queue.second != second {
-                (queue.second, queue.denials) = (second, 0);
-            }
-            if queue.denials >= self.0.denials_per_second {
-                queue.lost += 1;
+        let lines = match rank {
+            Rank::Common => all - all / 4,
+            Rank::Attack => all,
+        };
+        // Before it is put into words, which is most of the work.
+        if shared.budget.has_room(lines) {
+            let entry = entry(event, SystemTime::now());
+            if shared.budget.take(lines, entry.body.len() + AROUND) {
+                shared.leave(vec![entry], None, true);
                 return;
             }
-            queue.denials += 1;
         }
-        self.0.leave(vec![entry(event, now)], None, true);
+        let mut queue = shared.queue.lock();
+        queue.lost += 1;
+        let is_first = queue.lost == 1;
+        drop(queue);
+        if is_first {
+            shared.filled.notify_one();
+        }
     }
 
     /// Leaves an event that nobody waits for.
@@ -111,6 +150,26 @@ impl Writer {
         }
         let now = SystemTime::now();
         let entries = events.iter().map(|event| entry(event, now)).collect();
+        self.wait_for(entries).await
+    }
+
+    /// Resolves when a change may be made; with room for it and its line, if the disk is full.
+    ///
+    /// # Errors
+    /// Its line could not be written.
+    pub(super) async fn ready(&self) -> Result<(), AuditError> {
+        let (is_failing, is_full) = {
+            let queue = self.0.queue.lock();
+            (queue.is_failing, queue.is_full)
+        };
+        match (is_failing, is_full) {
+            (true, _) => Err(AuditError::Failing),
+            (false, true) => self.wait_for(Vec::new()).await,
+            (false, false) => Ok(()),
+        }
+    }
+
+    async fn wait_for(&self, entries: Vec<Entry>) -> Result<(), AuditError> {
         let (done, written) = oneshot::channel();
         if !self.0.leave(entries, Some(done), false) {
             return Err(AuditError::Failing);
@@ -120,17 +179,13 @@ impl Writer {
             _ => Err(AuditError::Failing),
         }
     }
-
-    /// Says whether lines are being written.
-    pub(super) fn is_failing(&self) -> bool {
-        self.0.queue.lock().is_failing
-    }
 }
 
 impl Queue {
-    /// Says whether it is too early to write again how many events were lost.
-    fn is_early(&self) -> bool {
-        self.told.is_some_and(|told| told.elapsed() < TELL)
+    /// Says whether it is to be written now how many events were lost.
+    fn is_to_tell(&self) -> bool {
+        let is_early = self.told.is_some_and(|told| told.elapsed() < TELL);
+        self.lost > 0 && !is_early && !self.is_full
     }
 }
 
@@ -159,48 +214,120 @@ impl Shared {
     }
 
     fn run(&self, mut log: Log) {
+        let mut noted = (Instant::now(), log.last());
         loop {
-            let (batch, lost) = self.take();
-            let summary = (lost > 0).then(|| {
-                let event = Event {
-                    lost: Some(lost),
-                    ..Event::new(Kind::AuditLost)
-                };
-                entry(&event, SystemTime::now())
-            });
-            let entries = batch.iter().flat_map(|it| &it.entries);
-            let entries: Vec<_> = entries.chain(&summary).collect();
-            match log.append(&entries) {
-                Ok(()) => self.written(batch, lost),
-                Err(error) => self.failed(batch, lost, &error),
+            let mut batch = self.take(noted.0 + self.note_every);
+            if let Err(error) = self.write(&mut log, &mut batch) {
+                self.failed(batch, &error);
+            }
+            if noted.0.elapsed() >= self.note_every {
+                // Other processes add lines, too, and somebody may have changed some.
+                if let Ok(broken) = log.append(&[], Room::Reserved) {
+                    self.tell_broken(broken);
+                    if log.last() != noted.1 {
+                        self.tell_place(log.last());
+                    }
+                    noted.1 = log.last();
+                }
+                noted.0 = Instant::now();
             }
         }
     }
 
-    /// Waits for something to write: events, and how many were lost.
-    fn take(&self) -> (Vec<Waiting>, u64) {
+    /// Waits for something to write, or for a time.
+    fn take(&self, end: Instant) -> Vec<Waiting> {
         let mut queue = self.queue.lock();
-        while queue.waiting.is_empty() && (queue.lost == 0 || queue.is_early()) {
-            match queue.lost {
-                0 => self.filled.wait(&mut queue),
-                _ => drop(self.filled.wait_for(&mut queue, GATHER)),
+        while queue.waiting.is_empty() && !queue.is_to_tell() {
+            let now = Instant::now();
+            let until = match (queue.is_full, queue.lost) {
+                (true, _) => end.min(now + LOOK),
+                (false, 0) => end,
+                (false, _) => end.min(now + GATHER),
+            };
+            let is_time_up = self.filled.wait_until(&mut queue, until).timed_out();
+            if is_time_up && (queue.is_full || Instant::now() >= end) {
+                return std::mem::take(&mut queue.waiting);
             }
         }
         let deadline = Instant::now() + GATHER;
         while !queue.is_urgent && !self.filled.wait_until(&mut queue, deadline).timed_out() {}
-        let mut lost = 0;
-        if queue.is_urgent || !queue.is_early() {
-            lost = std::mem::take(&mut queue.lost);
-            queue.told = Some(Instant::now());
-        }
         queue.is_urgent = false;
-        (std::mem::take(&mut queue.waiting), lost)
+        std::mem::take(&mut queue.waiting)
     }
 
-    fn written(&self, batch: Vec<Waiting>, lost: u64) {
+    /// Writes a batch; leaves what is to be tried again.
+    fn write(&self, log: &mut Log, batch: &mut Vec<Waiting>) -> io::Result<()> {
+        let was_full = self.queue.lock().is_full;
+        // What cannot be found out stays as it was.
+        let is_full = log.has_room().map_or(was_full, |has_room| !has_room);
+        match self.try_to_write(log, batch, is_full) {
+            // It is fuller than it looked.
+            Err(error) if !is_full && file::is_full(&error) => self.try_to_write(log, batch, true),
+            done => done,
+        }
+    }
+
+    fn try_to_write(
+        &self,
+        log: &mut Log,
+        batch: &mut Vec<Waiting>,
+        is_full: bool,
+    ) -> io::Result<()> {
+        if is_full {
+            self.drop_denials(batch);
+        }
+        let has_changes = is_full || batch.iter().any(|it| !it.is_denial);
+        let is_waited_for = batch.iter().any(|it| it.done.is_some());
+        let (lost, was_full, was_failing) = {
+            let queue = self.queue.lock();
+            let is_told = queue.is_to_tell() || is_waited_for;
+            let lost = queue.lost * u64::from(is_told);
+            (lost, queue.is_full, queue.is_failing)
+        };
+        let now = SystemTime::now();
+        // Where lines fail on a full disk, this one shows whether they still do.
+        let full = (is_full && (!was_full || was_failing))
+            .then(|| entry(&Event::new(Kind::AuditFull), now));
+        let summary = (lost > 0).then(|| {
+            let event = Event {
+                lost: Some(lost),
+                ..Event::new(Kind::AuditLost)
+            };
+            entry(&event, now)
+        });
+        if batch.iter().any(|it| it.entries.is_empty()) {
+            log.make_room()?;
+        }
+        let entries = batch.iter().flat_map(|it| &it.entries);
+        let entries: Vec<_> = full.iter().chain(entries).chain(&summary).collect();
+        if !entries.is_empty() {
+            let room = match has_changes {
+                true => Room::Reserved,
+                false => Room::Common,
+            };
+            self.tell_broken(log.append(&entries, room)?);
+        }
+        self.written(std::mem::take(batch), lost, is_full);
+        Ok(())
+    }
+
+    fn written(&self, batch: Vec<Waiting>, lost: u64, is_full: bool) {
         let lines = batch.iter().map(|it| it.entries.len() as u64).sum();
         metrics().audit.written(lines, lost);
-        let was_failing = std::mem::take(&mut self.queue.lock().is_failing);
+        let (was_failing, was_full) = {
+            let mut queue = self.queue.lock();
+            if lost > 0 {
+                queue.lost -= lost;
+                queue.told = Some(Instant::now());
+            }
+            (
+                std::mem::take(&mut queue.is_failing),
+                std::mem::replace(&mut queue.is_full, is_full),
+            )
+        };
+        if was_full != is_full {
+            tell_full(is_full);
+        }
         if was_failing {
             metrics().audit.set_failing(false);
             tracing::info!("the audit log is written again");
@@ -211,14 +338,18 @@ impl Shared {
         }
     }
 
-    /// Keeps what must not be lost, and waits.
-    fn failed(&self, batch: Vec<Waiting>, lost: u64, error: &std::io::Error) {
-        let mut queue = self.queue.lock();
+    fn drop_denials(&self, batch: &mut Vec<Waiting>) {
         let all = batch.len();
-        let mut waiting: Vec<_> = batch.into_iter().filter(|it| !it.is_denial).collect();
-        queue.lost += lost + (all - waiting.len()) as u64;
-        waiting.append(&mut queue.waiting);
-        queue.waiting = waiting;
+        batch.retain(|it| !it.is_denial);
+        self.queue.lock().lost += (all - batch.len()) as u64;
+    }
+
+    /// Keeps what must not be lost, and waits.
+    fn failed(&self, mut batch: Vec<Waiting>, error: &io::Error) {
+        self.drop_denials(&mut batch);
+        let mut queue = self.queue.lock();
+        batch.append(&mut queue.waiting);
+        queue.waiting = batch;
         if !queue.is_failing {
             queue.is_failing = true;
             metrics().audit.set_failing(true);
@@ -226,6 +357,32 @@ impl Shared {
         }
         drop(queue);
         std::thread::sleep(AGAIN);
+    }
+
+    /// Writes down where the log is in another one, which a forger of this one may not be able to write.
+    fn tell_place(&self, at: Position) {
+        if at != Position::START {
+            tracing::info!(file = %self.path.display(), %at, "{MESSAGE}");
+        }
+    }
+
+    fn tell_broken(&self, broken: Option<&'static str>) {
+        if let Some(reason) = broken {
+            metrics().audit.broken();
+            let file = self.path.display();
+            tracing::error!(%file, reason, "the audit log was altered by somebody else");
+        }
+    }
+}
+
+fn tell_full(is_full: bool) {
+    metrics().audit.set_full(is_full);
+    if is_full {
+        tracing::warn!(
+            "the disk of the audit log is nearly full: denials are counted, and changes use what was kept for them"
+        );
+    } else {
+        tracing::info!("the disk of the audit log has room again");
     }
 }
 

@@ -108,6 +108,7 @@ pub struct Metrics {
     tls: Arc<tls::TlsFaults>,
     store: Arc<store::InUse>,
     lines: Arc<Lines>,
+    over_limit: Counter,
     reloads: Family<Outcome, Counter>,
     last_reload: Gauge,
     config: Family<InForce, Gauge>,
@@ -171,6 +172,12 @@ impl Metrics {
             tls,
             store,
             lines,
+            over_limit: registered(
+                &mut registry,
+                "log_lines_over_limit",
+                "Lines of the log that came too fast and were not written",
+                Counter::default(),
+            ),
             reloads: registered(
                 &mut registry,
                 "config_reloads",
@@ -283,6 +290,11 @@ impl Metrics {
     /// Shows how many lines of a log were dropped.
     pub fn count_lines(&self, log: &'static str, dropped: ErrorCounter) {
         self.lines.set(log, dropped);
+    }
+
+    /// Counts lines of the log beyond its limit.
+    pub fn over_limit(&self, lines: u64) {
+        self.over_limit.inc_by(lines);
     }
 
     /// Counts spans that were sent to a collector, which took them or not.

@@ -1,0 +1,108 @@
+//! What strangers can make us write in a second.
+
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+/// How many bytes a line may have, on average. Most have fewer; names can make one ten times as long.
+const BYTES: usize = 512;
+
+/// What has been written in the present second.
+#[derive(Debug, Default)]
+pub(super) struct Budget(Mutex<Spent>);
+
+#[derive(Debug, Default)]
+struct Spent {
+    second: u64,
+    lines: u32,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Says whether there is room for another line, where there is room for so many in a second.
+    pub(super) fn has_room(&self, lines: u32) -> bool {
+        Self::has(&self.now(), lines, 0)
+    }
+
+    /// Takes the room of a line of so many bytes; says whether there was any.
+    pub(super) fn take(&self, lines: u32, bytes: usize) -> bool {
+        let mut spent = self.now();
+        let has_room = Self::has(&spent, lines, bytes);
+        if has_room {
+            spent.lines += 1;
+            spent.bytes += bytes;
+        }
+        has_room
+    }
+
+    /// Adds bytes to the line that room was taken for last.
+    pub(super) fn add(&self, bytes: usize) {
+        self.now().bytes += bytes;
+    }
+
+    fn has(spent: &Spent, lines: u32, bytes: usize) -> bool {
+        let most = (lines as usize).saturating_mul(BYTES);
+        // However long a line is, one fits.
+        spent.lines < lines && (spent.lines == 0 || spent.bytes + bytes <= most)
+    }
+
+    fn now(&self) -> parking_lot::MutexGuard<'_, Spent> {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let second = START.elapsed().as_secs();
+        let mut spent = self.0.lock();
+        if spent.second != second {
+            *spent = Spent {
+                second,
+                ..Spent::default()
+            };
+        }
+        spent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes what there is within one second.
+    fn taken(lines: u32, bytes: usize) -> (u32, usize) {
+        loop {
+            let budget = Budget::default();
+            let second = budget.now().second;
+            let count = (0..2 * lines).filter(|_| budget.take(lines, bytes)).count();
+            let spent = budget.now();
+            if spent.second == second {
+                assert_eq!(spent.lines as usize, count);
+                return (spent.lines, spent.bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn lines_and_bytes_of_a_second_are_bounded() {
+        assert_eq!(taken(100, 400), (100, 40_000));
+        assert_eq!(taken(100, 5_120), (10, 51_200));
+        assert_eq!(taken(100, 5_121).0, 9);
+        assert_eq!(taken(0, 1), (0, 0));
+    }
+
+    #[test]
+    fn line_that_is_longer_than_the_budget_fits_once() {
+        assert_eq!(taken(1, 30_000), (1, 30_000));
+        assert_eq!(taken(5, 30_000), (1, 30_000));
+    }
+
+    #[test]
+    fn next_second_has_a_budget_of_its_own() {
+        let budget = Budget::default();
+        while budget.take(3, 10) {}
+        let spent = budget.now().second;
+        let deadline = Instant::now() + std::time::Duration::from_secs(5);
+        while budget.now().second == spent {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        assert!(budget.has_room(3));
+    }
+}
