@@ -105,7 +105,8 @@ fn interim_answers_without_end_are_cut_off() {
     );
     let statuses = statuses(&answer);
     assert_eq!(statuses.last(), Some(&"502"), "{answer}");
-    assert_eq!(statuses.len(), 17);
+    // At most 16 before it. Those that came together with the one too many are dropped with it.
+    assert!((2..=17).contains(&statuses.len()), "{answer}");
 }
 
 #[test]
