@@ -10,7 +10,7 @@ demo: setup
 # Sets up what is missing and passes every test.
 test:
 	scripts/setup test
-	cargo test --locked --no-fail-fast
+	cargo test --locked --workspace --no-fail-fast
 
 # How many of the exchanges recorded of ungleich-otp are answered as they were, and which differ, and why.
 transcripts: setup
@@ -20,9 +20,9 @@ transcripts: setup
 # database of advisories is at hand (target/tools/bin/cargo-deny fetch db).
 lint:
 	scripts/setup lint
-	cargo fmt --check
+	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	target/tools/bin/cargo-deny --locked check bans licenses sources
 	@if [ -d "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs" ]; then \
 		target/tools/bin/cargo-deny --offline --locked check advisories; \

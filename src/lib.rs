@@ -8,9 +8,7 @@
 //! - A secret has one way in and none out: never in a log, an error or a panic.
 
 pub mod api;
-pub mod auth;
 pub mod cli;
-pub mod client;
 mod clock;
 pub mod config;
 mod files;
@@ -25,3 +23,6 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 mod tls;
+
+pub use realmgate_client as client;
+pub use realmgate_core as auth;

@@ -2,18 +2,8 @@
 
 use std::io;
 
-use rustls::{ClientConfig, RootCertStore};
+pub(crate) use realmgate_client::to_servers;
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-/// Makes a configuration that trusts the roots of the system, or those in the file that `SSL_CERT_FILE`
-/// names. Without any, no certificate of a server is good.
-pub(crate) fn to_servers() -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
 
 /// Returns the roots of the system in DER, or those in the file that `SSL_CERT_FILE` names.
 ///

@@ -314,7 +314,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_read_is_what_was_sent(who in crate::auth::tricky(), token in "[0-9a]{1,9}") {
+        fn what_is_read_is_what_was_sent(who in crate::headers::tricky(), token in "[0-9a]{1,9}") {
             let (name, realm) = who;
             let fields: [(_, &[u8]); 3] = [
                 ("x-auth-name", name.as_bytes()),

@@ -210,7 +210,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_two_principals_look_alike_to_an_upstream(
-            one in crate::auth::tricky(), other in crate::auth::tricky(),
+            one in crate::headers::tricky(), other in crate::headers::tricky(),
         ) {
             let fields = |(name, realm): &(String, String)| {
                 let who = PrincipalRef::new(name, realm, 128).unwrap();

@@ -19,3 +19,10 @@ pub use identity::{
 };
 pub(crate) use lookup::is_removed;
 pub use trace::{TRACEPARENT, TRACESTATE, Trace, is_state};
+
+/// Names and realms that are made to be taken for one another.
+#[cfg(test)]
+pub(crate) fn tricky() -> impl proptest::strategy::Strategy<Value = (String, String)> {
+    let part = "[ab@:%/\\\\\"é\u{ff}\u{1}2F4]{1,4}";
+    (part, part)
+}

@@ -26,3 +26,10 @@ pub use ring::KeySource;
 pub use rotation::{Progress, Rotated};
 pub use seal::{KeyId, SealError};
 pub use sealing::{Broken, KeyRole, KeyUse, List, Sealing, SealingError};
+
+/// Names and realms that are made to be taken for one another.
+#[cfg(test)]
+pub(crate) fn tricky() -> impl proptest::strategy::Strategy<Value = (String, String)> {
+    let part = "[ab@:%/\\\\\"é\u{ff}\u{1}2F4]{1,4}";
+    (part, part)
+}

@@ -234,7 +234,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_two_principals_have_the_same_associated_data(
-            one in crate::auth::tricky(), other in crate::auth::tricky(),
+            one in crate::store::tricky(), other in crate::store::tricky(),
         ) {
             let data = |it: &(String, String)| associated_data(who(&it.0, &it.1));
             assert_eq!(data(&one) == data(&other), one == other);

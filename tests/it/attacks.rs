@@ -29,7 +29,14 @@ fn is_test(path: &str) -> bool {
     let [modules @ .., name] = &modules[..] else {
         return false;
     };
-    ["tests/it", "src"].iter().any(|tree| {
+    let (trees, modules) = match modules {
+        [member, modules @ ..] if member.starts_with("realmgate_") => {
+            let member = member.trim_start_matches("realmgate_");
+            (vec![format!("crates/{member}/src")], modules)
+        }
+        _ => (vec!["tests/it".to_owned(), "src".to_owned()], modules),
+    };
+    trees.iter().any(|tree| {
         file(&root.join(tree), modules).is_some_and(|file| {
             let text = fs::read_to_string(file).unwrap();
             let Some((before, _)) = text.split_once(&format!("fn {name}(")) else {

@@ -286,7 +286,7 @@ fn page_of_reasons_is_that_of_the_code() {
     // What functions called reason… return, and what is written at once.
     let mut codes: BTreeSet<String> = BTreeSet::new();
     for file in [
-        "src/auth/decision.rs",
+        "crates/core/src/decision.rs",
         "src/gateway/refusal.rs",
         "src/gateway/proxy/failure.rs",
     ] {

@@ -31,8 +31,9 @@ fn add_tests(folder: &Path, tests: &mut HashSet<String>, cases: &mut HashSet<Str
 fn every_name_on_the_page_is_a_test() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut tests, mut cases) = (HashSet::new(), HashSet::new());
-    add_tests(&project.join("src"), &mut tests, &mut HashSet::new());
-    add_tests(&project.join("tests"), &mut tests, &mut HashSet::new());
+    for tree in ["src", "crates", "tests"] {
+        add_tests(&project.join(tree), &mut tests, &mut HashSet::new());
+    }
     add_tests(
         &project.join("tests/it/front"),
         &mut HashSet::new(),

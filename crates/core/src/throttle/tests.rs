@@ -633,7 +633,7 @@ proptest::proptest! {
 proptest::proptest! {
     #[test]
     fn no_two_principals_or_sources_share_a_tag(
-        one in crate::auth::tricky(), other in crate::auth::tricky(),
+        one in crate::tricky(), other in crate::tricky(),
         from in proptest::num::u32::ANY, elsewhere in proptest::num::u32::ANY,
     ) {
         let throttle = throttle();

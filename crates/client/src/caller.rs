@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use crate::auth::{Parameters, Seed, SeedError, Totp, UnixTime};
+use realmgate_core::{Parameters, Seed, SeedError, Totp, UnixTime};
 
 /// Who asks.
 #[derive(Clone, Debug)]

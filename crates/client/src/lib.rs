@@ -2,7 +2,7 @@
 //! verifies.
 //!
 //! ```no_run
-//! use realmgate::client::{Client, Caller, Proof};
+//! use realmgate_client::{Client, Caller, Proof};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let seed = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".parse::<Proof>()?;
@@ -19,12 +19,14 @@
 mod caller;
 mod error;
 mod server;
+mod tls;
 mod transport;
 mod wire;
 
 pub use caller::{Caller, Proof};
 pub use error::{Error, Refused};
 pub use server::ServerUrlError;
+pub use tls::to_servers;
 pub use wire::Registered;
 
 use std::time::Duration;

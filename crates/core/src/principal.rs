@@ -159,11 +159,8 @@ fn check(part: &'static str, text: &str, limit: usize) -> Result<(), PrincipalEr
 /// Names and realms that are made to be taken for one another.
 #[cfg(test)]
 pub(crate) fn tricky() -> impl proptest::strategy::Strategy<Value = (String, String)> {
-    use proptest::strategy::Strategy;
     let part = "[ab@:%/\\\\\"é\u{ff}\u{1}2F4]{1,4}";
-    (part, part).prop_filter("what can be a principal", |(name, realm)| {
-        Principal::new(name, realm, 128).is_ok()
-    })
+    (part, part)
 }
 
 #[cfg(test)]

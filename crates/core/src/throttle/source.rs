@@ -1,7 +1,7 @@
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
-use crate::auth::principal::PrincipalRef;
+use crate::principal::PrincipalRef;
 
 /// Where an attempt comes from: by this it is decided whose failures are whose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

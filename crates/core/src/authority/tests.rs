@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 
 use super::*;
-use crate::auth::{
+use crate::{
     Capability, Change, ChangeError, Changed, Flaw, IdentityId, NewIdentity, Principal, Rule,
     Source, Spent, Terms, Usage,
 };
@@ -60,7 +60,7 @@ impl Store for Memory {
 
     async fn identities(
         &self,
-        _: &crate::auth::Selection,
+        _: &crate::Selection,
         _: IdentityId,
         _: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
@@ -73,7 +73,7 @@ impl Store for Memory {
 
     async fn import(
         &self,
-        _: Vec<crate::auth::ImportedIdentity>,
+        _: Vec<crate::ImportedIdentity>,
         _: UnixTime,
     ) -> Result<(), ChangeError> {
         unreachable!()
@@ -411,7 +411,7 @@ fn debug_of_what_holds_a_secret_shows_none() {
         seed: Some(seed.clone()),
         ..Change::default()
     };
-    let previous = crate::auth::Previous {
+    let previous = crate::Previous {
         totp: totp.clone(),
         until: NOW,
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::delay::{Throttled, begun};
 use super::table::{Locked, Slot};
 use super::{Scope, Subject, Throttle, Undo, Verdict};
-use crate::auth::time::UnixTime;
+use crate::time::UnixTime;
 
 impl Throttle {
     /// Settles an attempt of a principal at a source where it is trusted.
@@ -62,7 +62,7 @@ impl Throttle {
     }
 
     /// Records that a principal has authenticated at a source, which is trusted from now on.
-    pub(in crate::auth) fn proved(&self, subject: Subject<'_>, now: UnixTime) {
+    pub(crate) fn proved(&self, subject: Subject<'_>, now: UnixTime) {
         let Some(tag) = self.tags(&subject).pair else {
             return;
         };

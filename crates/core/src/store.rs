@@ -91,7 +91,7 @@ pub enum Recall {
     Nothing,
 }
 
-/// Where identities live. The core asks it; `crate::store` implements it.
+/// Where identities live. The core asks it; the application implements it.
 ///
 /// Every write is durable when its future resolves, and felt by every other process on the same
 /// database within a second.

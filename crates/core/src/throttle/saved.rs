@@ -3,7 +3,7 @@
 use super::debt::Debt;
 use super::table::{Locked, Slot};
 use super::{Scope, Throttle};
-use crate::auth::time::UnixTime;
+use crate::time::UnixTime;
 
 /// The failures of one place as they are saved. Whose they are cannot be told from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct ThrottleRecord {
 
 impl Throttle {
     /// Takes over what was saved, here or by another process.
-    pub(in crate::auth) fn merge(&self, records: &[ThrottleRecord]) {
+    pub(crate) fn merge(&self, records: &[ThrottleRecord]) {
         for record in records {
             let mut locked = self.slot_of(record);
             let worth = |slot: &Slot| slot.debt.paid.max(slot.passed);
@@ -46,7 +46,7 @@ impl Throttle {
 
     /// Returns what has changed since the last call and is worth saving, at most `limit` records of each
     /// scope.
-    pub(in crate::auth) fn changed(&self, limit: usize) -> Vec<ThrottleRecord> {
+    pub(crate) fn changed(&self, limit: usize) -> Vec<ThrottleRecord> {
         let mut records = Vec::new();
         for scope in Scope::ALL {
             let end = records.len() + limit;
@@ -75,7 +75,7 @@ impl Throttle {
     }
 
     /// Takes back that records were saved.
-    pub(in crate::auth) fn unsaved(&self, records: &[ThrottleRecord]) {
+    pub(crate) fn unsaved(&self, records: &[ThrottleRecord]) {
         for record in records {
             if let Some(slot) = self.slot_of(record).find() {
                 slot.is_dirty = true;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::auth::{Seed, trim};
+use realmgate_core::{Seed, trim};
 
 /// An identity as the server shows it. `Debug` does not print the seed.
 #[derive(Clone, Deserialize, Serialize)]

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::tests::Memory;
 use super::*;
-use crate::auth::{IdentityId, Principal, Source, Spent, Terms, Usage};
+use crate::{IdentityId, Principal, Source, Spent, Terms, Usage};
 
 const START: u64 = 1_700_000_015;
 const WINDOW: u8 = 1;
@@ -78,7 +78,7 @@ fn identities() -> Vec<Arc<Identity>> {
                 principal: Principal::new(name, realm, 128).unwrap(),
                 seeds: Seeds {
                     present: Some(Totp::new(&seed(own), Parameters::default())),
-                    previous: (name == "alice").then(|| crate::auth::Previous {
+                    previous: (name == "alice").then(|| crate::Previous {
                         totp: Totp::new(&seed(own + 6), Parameters::default()),
                         until: UnixTime::from_secs(START + 1_000),
                     }),

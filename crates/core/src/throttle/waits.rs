@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{Scope, Subject, Throttle};
-use crate::auth::time::UnixTime;
+use crate::time::UnixTime;
 
 /// The failures that count against a principal, and for how long nobody gets a verdict on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Failures {
 
 impl Throttle {
     /// Returns for how long an attempt gets no verdict at the time `now`, and counts nothing.
-    pub(in crate::auth) fn waits(&self, subject: Subject<'_>, now: UnixTime) -> Option<Duration> {
+    pub(crate) fn waits(&self, subject: Subject<'_>, now: UnixTime) -> Option<Duration> {
         let (now, pardoned) = (now.as_secs(), subject.pardoned_by(now));
         let tags = self.tags(&subject);
         if let Some(tag) = tags.pair {
@@ -43,7 +43,7 @@ impl Throttle {
     }
 
     /// Returns what counts against a principal at the time `now`.
-    pub(in crate::auth) fn failures(&self, subject: Subject<'_>, now: UnixTime) -> Failures {
+    pub(crate) fn failures(&self, subject: Subject<'_>, now: UnixTime) -> Failures {
         let (now, pardoned) = (now.as_secs(), subject.pardoned_by(now));
         let tags = self.tags(&subject);
         let mut failures = Failures::default();
