@@ -72,9 +72,9 @@ impl Connections {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Sets a request's deadlines; Pingora has none of its own once a connection is reused. Says whether it may
-    /// be answered: not under a clock that cannot be told, and not if the certificate of the client has
-    /// expired since the connection began.
+    /// Sets a request's deadlines: Pingora 0.9.1 has none once a connection is reused (`v1/server.rs`). Returns
+    /// whether it may be answered: not under a clock that cannot be printed, and not if the certificate of the
+    /// client has expired since the connection began.
     pub(crate) fn prepare(&self, session: &mut ServerSession) -> bool {
         let now = SystemTime::now();
         if !self.is_told(now) {

@@ -102,16 +102,16 @@ impl Gateway {
             rules: Arc::clone(&rules),
         });
         let pingora = Arc::new(ServerConf {
-            // Each thread has a pool of its own. Pingora would take this times its number of threads for
-            // each, and has none here.
+            // Pingora 0.9.1 multiplies the size of the pool by its number of threads. Here each thread has a
+            // pool of its own.
             threads: 1,
             upstream_keepalive_pool_size: config
                 .server
                 .fitted_idle(descriptors::limit())
                 .div_ceil(config.server.threads),
             max_retries: upstream::MOST_TRIES,
-            // Upstreams speak plain HTTP. Pingora would read the system's roots all the same, and panic
-            // at the first that it cannot read.
+            // Pingora 0.9.1 reads the roots of the system when its connector is made, and panics at one that it
+            // cannot read. Each peer has its own roots instead. Goes when that is an error.
             ca_file: Some(upstream::NO_ROOTS.to_owned()),
             ..ServerConf::default()
         });

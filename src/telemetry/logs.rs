@@ -121,8 +121,8 @@ fn is_told(metadata: &tracing::Metadata<'_>) -> bool {
 struct Warnings(LogTracer);
 
 impl Warnings {
-    /// The doors say themselves how a request ends. What `pingora_proxy` would add is an error for each client
-    /// that leaves before its header is whole.
+    /// The doors log how each request ends. `pingora_proxy` 0.9.1 would add an error for each client that leaves
+    /// before its header is complete.
     fn are_told(metadata: &Metadata<'_>) -> bool {
         metadata.level() <= Level::Warn && !metadata.target().starts_with("pingora_proxy")
     }

@@ -325,8 +325,8 @@ impl ForwardAuth {
     }
 }
 
-/// Says whether the request line holds `#`. Pingora has dropped what follows by the time that there is a
-/// path, and an application of Envoy's may still get it. What is not HTTP/1 cannot be looked at.
+/// Returns whether the request line contains `#`. Pingora 0.9.1 drops the rest of the path there, and an
+/// application behind Envoy may still get it. Only HTTP/1 keeps the line.
 fn has_fragment(session: &ServerSession) -> bool {
     let Some(http1) = session.as_http1() else {
         return true;

@@ -30,8 +30,8 @@ const STAMPED: usize = 10;
 impl Proxy {
     /// Makes what the upstream gets of a request that was admitted.
     ///
-    /// Pingora keeps how each name was spelt in a map beside that of the values, and every change of a field
-    /// is one of both. Names are therefore taken as they are compared, in lower case, as over HTTP/2.
+    /// Pingora 0.9.1 keeps the spelling of each name in a second map, and every change costs both. Names are
+    /// therefore sent in lower case, as over HTTP/2. They mean the same in any case (RFC 9110 §5.1).
     pub(super) fn forward(
         &self,
         request: &mut RequestHeader,
@@ -133,8 +133,8 @@ impl Proxy {
         } else if let Some(authority) = header.uri.authority() {
             let host = HeaderValue::from_str(authority.as_str());
             let host = host.or_err(ErrorType::InvalidHTTPHeader, "an authority")?;
-            // Of a `Host` Pingora makes `:authority` beside the scheme of the upstream; without one it would
-            // pass on the scheme of the client.
+            // Pingora 0.9.1 makes `:authority` from `Host` beside the scheme of the upstream. Without a `Host` it
+            // passes on the client's `:scheme`, and loses the authority where a prefix is removed.
             fields.entry(HOST).or_insert_with(|| host.clone());
             fields.insert(X_FORWARDED_HOST, host);
         }

@@ -68,7 +68,7 @@ impl ProxyHttp for Proxy {
         context
     }
 
-    /// None. Pingora would add one that compresses, switched off.
+    /// Adds none. The default of Pingora 0.9.1 is one that compresses, switched off.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {

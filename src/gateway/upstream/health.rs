@@ -1,4 +1,8 @@
-//! Asking a peer whether it answers: for a connection, or for a path.
+//! Health checks of a peer: a connection, or a path.
+//!
+//! Pingora 0.9.1 has its own: the check for a connection reads the roots of the system and panics without any,
+//! the HTTP check limits no whole response and has one `Host` for all peers, and both log debug output. These
+//! can go when `pingora-load-balancing` has a deadline for the response and a `Host` per peer.
 
 use std::fmt;
 use std::io;

@@ -87,7 +87,8 @@ fn trust(
         Some(roots) => roots.chain.iter().map(|root| root.to_vec()).collect(),
         None => roots_of_the_system()?,
     };
-    // Whom a connection was verified by is no part of what Pingora takes for the same connection.
+    // Pingora 0.9.1: the roots are no part of the key of a pooled connection (`reuse_hash` of `HttpPeer`), so a
+    // connection that another CA has verified could be reused. Goes when the hash covers `options.ca`.
     let mut hasher = DefaultHasher::new();
     (&settings.name, format!("{tls:?}"), &roots).hash(&mut hasher);
     peer.group_key = hasher.finish();
@@ -95,7 +96,8 @@ fn trust(
         .into_iter()
         .map(|root| WrappedX509::new(root, parse_x509));
     peer.scheme = Scheme::HTTPS;
-    // Never empty: Pingora would then verify nothing.
+    // Never empty: Pingora 0.9.1 then verifies nothing (`connectors/tls/rustls/mod.rs`). The configuration
+    // requires `server_name`. Pingora also builds its TLS settings for each connection, which the pool pays for.
     peer.sni.clone_from(&tls.server_name);
     peer.options.ca = Some(roots.collect::<Vec<_>>().into());
     if let Some(client) = &tls.client

@@ -1,7 +1,11 @@
 //! The header of the next HTTP/1 request is read to its end before Pingora sees a byte of it.
 //!
-//! Pingora parses all it has after each read, and has a bound of its own, 1 MB. Here the bytes are looked at
-//! once, `limits.header_bytes` counts as they come, and Pingora parses a header that is whole.
+//! Pingora 0.9.1 parses everything it has after each read, and its limit of 1 MiB is a constant: a header that
+//! comes byte by byte costs 0.23 ms per byte and 800 KiB per connection. Here each byte is read once,
+//! `limits.header_bytes` counts bytes as they come, and Pingora parses a complete header, which it takes for a
+//! pipelined request. This can go when Pingora has a setting for the limit and a deadline for the whole header
+//! (its pull request 1000); the tests `flood::unfinished_headers_cost_little_more_than_their_bound` and
+//! `limits::header_that_drips_is_cut` then pass without it.
 
 use std::io;
 use std::mem::MaybeUninit;

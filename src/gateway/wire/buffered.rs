@@ -1,8 +1,8 @@
 //! What goes out is gathered: the header of an answer and a short body are one packet, and one call of
 //! the system.
 //!
-//! Pingora's own listeners do the same with a setting that is theirs alone; without it every part that
-//! is written is sent for itself.
+//! Pingora 0.9.1 does the same with a setting that only its own listeners have; without it every part that is
+//! written is sent by itself. Goes when the setting is public.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
