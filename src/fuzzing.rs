@@ -36,11 +36,14 @@ pub fn config(data: &[u8]) {
     assert!(fields.name != fields.realm && fields.name != fields.token);
     assert!(fields.realm != fields.token);
     assert!((1..=128).contains(&fields.name_chars));
-    let listeners = [config.service.listen, config.gateway.listen];
-    assert!(listeners[0] != listeners[1] || listeners[0].port() == 0);
+    let (service, gateway) = (config.service.listen, config.gateway.listen);
+    assert!(gateway != Some(service) || service.port() == 0);
     assert!(config.throttle.failures >= 1 && config.throttle.source_failures >= 1);
     for (at, route) in config.routes.iter().enumerate() {
-        assert!(config.upstreams.get(route.upstream).is_some());
+        match route.upstream {
+            Some(upstream) => assert!(config.upstreams.get(upstream).is_some()),
+            None => assert!(gateway.is_none()),
+        }
         assert!(
             config
                 .routes

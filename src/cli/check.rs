@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::{load, runtime};
 use crate::auth::Policy;
-use crate::config::{Config, Peer, PeerAddress, Route};
+use crate::config::{Config, Peer, PeerAddress, Route, Wire};
 use crate::gateway::{look_up, most_files};
 
 /// The longest wait for the names of peers.
@@ -67,8 +67,12 @@ fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
             ))
         })
     };
-    let looks: Vec<_> = config
-        .upstreams
+    // Without a proxy nobody asks them.
+    let upstreams = match config.gateway.listen {
+        Some(_) => config.upstreams.as_slice(),
+        None => &[],
+    };
+    let looks: Vec<_> = upstreams
         .iter()
         .flat_map(|upstream| {
             let peers = upstream.peers.iter().enumerate();
@@ -98,19 +102,24 @@ fn text(config: &Config, from: &str) -> String {
     let mut text = format!("configuration: {from}\n");
     let _ = writeln!(
         text,
-        "service:  http://{}  REST, forward-auth, health",
-        config.service.listen
+        "service:  {}  REST, forward-auth, health",
+        url(config.service.listen, &config.service.wire)
     );
-    let _ = writeln!(
-        text,
-        "gateway:  http://{}  proxy{}",
-        config.gateway.listen,
-        if config.gateway.serve_api {
-            ", REST and forward-auth"
-        } else {
-            ""
+    match config.gateway.listen {
+        Some(gateway) => {
+            let _ = writeln!(
+                text,
+                "gateway:  {}  proxy{}",
+                url(gateway, &config.gateway.wire),
+                if config.gateway.serve_api {
+                    ", REST and forward-auth"
+                } else {
+                    ""
+                }
+            );
         }
-    );
+        None => text.push_str("gateway:  off\n"),
+    }
     if let Some(grpc) = config.grpc {
         let _ = writeln!(text, "grpc:     {grpc}  Envoy's ext_authz");
     }
@@ -143,7 +152,10 @@ fn text(config: &Config, from: &str) -> String {
     );
     if config.routes.is_empty() {
         text.push_str(
-            "routes:   none: the proxy answers 404, forward-auth passes every authenticated principal\n",
+            match config.gateway.listen {
+                Some(_) => "routes:   none: the proxy answers 404, forward-auth passes every authenticated principal\n",
+                None => "routes:   none: forward-auth passes every authenticated principal\n",
+            }
         );
     } else {
         text.push_str("routes, the first that fits decides, none that fits is denied:\n");
@@ -151,13 +163,13 @@ fn text(config: &Config, from: &str) -> String {
     for route in &config.routes {
         let _ = writeln!(
             text,
-            "  {}: {} {}{}{} → {}: {}",
+            "  {}: {} {}{}{}{}: {}",
             route.name,
             methods(route),
             route.host.as_deref().unwrap_or("any host"),
             route.path.as_deref().unwrap_or("/"),
             spellings(route),
-            upstream(config, route),
+            upstream(config, route).map_or_else(String::new, |it| format!(" → {it}")),
             policy(&route.policy),
         );
     }
@@ -184,7 +196,9 @@ fn json(config: &Config, warnings: &[String]) -> serde_json::Value {
         .collect();
     serde_json::json!({
         "service": config.service.listen,
+        "service_tls": config.service.wire.tls,
         "gateway": config.gateway.listen,
+        "gateway_tls": config.gateway.wire.tls,
         "serve_api": config.gateway.serve_api,
         "grpc": config.grpc,
         "metrics": config.metrics,
@@ -216,19 +230,19 @@ fn spellings(route: &Route) -> &'static str {
     }
 }
 
-pub(super) fn upstream(config: &Config, route: &Route) -> String {
-    config
-        .upstreams
-        .get(route.upstream)
-        .map(|upstream| {
-            let peers: Vec<_> = upstream
-                .peers
-                .iter()
-                .map(|peer| peer.address.to_string())
-                .collect();
-            format!("{} ({})", upstream.name, peers.join(", "))
-        })
-        .unwrap_or_default()
+/// Returns the upstream of a route with its peers; none for a route without one, and where nothing is proxied.
+pub(super) fn upstream(config: &Config, route: &Route) -> Option<String> {
+    config.gateway.listen?;
+    let upstream = config.upstreams.get(route.upstream?)?;
+    let peers = upstream.peers.iter().map(|peer| peer.address.to_string());
+    let peers: Vec<_> = peers.collect();
+    Some(format!("{} ({})", upstream.name, peers.join(", ")))
+}
+
+/// Returns the URL of a listener.
+fn url(listen: SocketAddr, wire: &Wire) -> String {
+    let scheme = if wire.tls { "https" } else { "http" };
+    format!("{scheme}://{listen}")
 }
 
 pub(super) fn policy(policy: &Policy) -> String {

@@ -106,6 +106,8 @@ pub(super) enum CliError {
     Warned(usize),
     #[error("--as: expected NAME@REALM")]
     NotAPrincipal,
+    #[error("--door proxy: there is no proxy, since gateway.listen is \"off\"")]
+    NoProxy,
     #[error("ended at once by a second signal")]
     CutShort,
     #[error("{0} answers of the tour were not the expected ones")]
@@ -163,6 +165,7 @@ impl CliError {
             | Self::Verify(_)
             | Self::Noted(_)
             | Self::NotAPrincipal
+            | Self::NoProxy
             | Self::Warned(_)
             | Self::Read(..) => 2,
             Self::CutShort => 4,

@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// The address that it would come from
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
-    /// Which door's answer the exit code is about [default: proxy, or forward-auth if there are no routes]
+    /// Which door's answer the exit code is about [default: proxy, or forward-auth if there are no routes or no proxy]
     #[arg(long)]
     door: Option<Door>,
 }
@@ -73,11 +73,11 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     output.print(&account.json(), || account.text());
     let door = match args.door {
         Some(door) => door,
-        None if config.routes.is_empty() => Door::ForwardAuth,
+        None if config.routes.is_empty() || config.gateway.listen.is_none() => Door::ForwardAuth,
         None => Door::Proxy,
     };
     let fate = match door {
-        Door::Proxy => account.at_proxy(),
+        Door::Proxy => account.at_proxy().ok_or(CliError::NoProxy)?,
         Door::ForwardAuth => account.at_forward_auth(),
         Door::AnyForwardAuth => account.at_any_forward_auth(),
     };
@@ -170,23 +170,25 @@ impl Account<'_> {
         foresight.denial().or(otherwise)
     }
 
-    fn at_proxy(&self) -> Fate {
+    /// None where there is no proxy.
+    fn at_proxy(&self) -> Option<Fate> {
+        self.config.gateway.listen?;
         if self.explanation.is_own {
-            return Fate::passes(None);
+            return Some(Fate::passes(None));
         }
         if let Some(refused) = &self.explanation.refused {
-            return Fate {
+            return Some(Fate {
                 status: Some(refused.status),
                 reason: Some(refused.reason),
                 detail: Some(refused.to_string()),
-            };
+            });
         }
         let denial = self.policy().and_then(|policy| self.denial(policy));
-        denial.map_or(Fate::passes(None), |denial| Fate {
+        Some(denial.map_or(Fate::passes(None), |denial| Fate {
             status: Some(statuses(&denial).0),
             reason: Some(denial.reason()),
             detail: None,
-        })
+        }))
     }
 
     fn at_forward_auth(&self) -> Fate {
@@ -231,7 +233,7 @@ impl Account<'_> {
 
     fn upstream(&self) -> Option<String> {
         let route = self.explanation.route?;
-        Some(check::upstream(self.config, route))
+        check::upstream(self.config, route)
     }
 
     fn text(&self) -> String {
@@ -276,7 +278,8 @@ impl Account<'_> {
             (Some(upstream), Some(path)) => format!("passes to {upstream} as {path}"),
             _ => "passes".to_owned(),
         };
-        let _ = writeln!(text, "proxy: {}", fate(&self.at_proxy(), &passed));
+        let proxy = self.at_proxy().map(|it| fate(&it, &passed));
+        let _ = writeln!(text, "proxy: {}", proxy.as_deref().unwrap_or("off"));
         let described = fate(&self.at_forward_auth(), "200, passes");
         let _ = writeln!(
             text,
@@ -347,7 +350,7 @@ impl Account<'_> {
             "upstream": self.upstream(),
             "upstream_path": explanation.forwarded,
             "own": explanation.is_own,
-            "proxy": door(&self.at_proxy()),
+            "proxy": self.at_proxy().as_ref().map(door),
             "forward_auth": door(&self.at_forward_auth()),
             "any_forward_auth": door(&self.at_any_forward_auth()),
         })

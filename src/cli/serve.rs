@@ -90,7 +90,9 @@ async fn serve(
         warn_of_other_addresses(asked, addresses);
     }
     metrics().in_force(&digest);
-    tracing::info!(service = %addresses.service, gateway = %addresses.gateway, config = digest, "listening");
+    let gateway = addresses.gateway.map(|it| it.to_string());
+    let gateway = gateway.as_deref().unwrap_or("off");
+    tracing::info!(service = %addresses.service, %gateway, config = digest, "listening");
     if let Some(grpc) = addresses.grpc {
         tracing::info!(%grpc, "listening");
     }

@@ -30,7 +30,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         Some(listen) => Some(source.listen("grpc.listen", Some(listen), 8082)?),
         None => None,
     };
-    let metrics = source.metrics(raw.metrics.0.listen.as_ref())?;
+    let metrics = source.listen_or_off("metrics.listen", raw.metrics.0.listen.as_ref(), 8084)?;
     source.apart(raw, (&service, &gateway), grpc, metrics)?;
     let credential_headers = source.credentials(&raw.credentials.0)?;
     let realms = source.realms(&raw.realms.0, &raw.credentials.0, &credential_headers)?;
@@ -50,9 +50,13 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
         reveal_seeds: flag(raw.compat.0.reveal_seeds.as_ref()),
     };
     let mut upstreams = upstream::upstreams(source, &raw.upstream)?;
-    let routes = route::routes(source, &raw.route, &upstreams, &credential_headers)?;
+    let targets = route::Targets {
+        upstreams: &upstreams,
+        is_needed: gateway.listen.is_some(),
+    };
+    let routes = route::routes(source, &raw.route, targets, &credential_headers)?;
     upstream::ask_by_host(&mut upstreams, &routes);
-    if gateway.serve_api {
+    if gateway.serve_api && gateway.listen.is_some() {
         route::refuse_shadowed(source, &raw.route, &routes)?;
     }
     if let Some(proxies) = &raw.service.0.trusted_proxies
@@ -92,9 +96,18 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigErro
     })
 }
 
-/// What `metrics.listen` may hold.
-pub(super) const METRICS_LISTEN: &str =
-    r#"an IP address and a port such as "127.0.0.1:8084", or "off""#;
+/// The listeners that can be switched off, with their default ports.
+const CAN_BE_OFF: [(&str, u16); 2] = [("gateway.listen", 8080), ("metrics.listen", 8084)];
+
+/// Says what the address of a listener that can be switched off may be; none for another key.
+pub(super) fn listen_or_off(key: &str) -> Option<String> {
+    let (_, port) = CAN_BE_OFF.iter().find(|(it, _)| *it == key)?;
+    Some(format!(r#"{}, or "off""#, listen(*port)))
+}
+
+fn listen(port: u16) -> String {
+    format!(r#"an IP address and a port such as "127.0.0.1:{port}""#)
+}
 
 /// Says whether two listeners would want the same port.
 fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
@@ -143,15 +156,20 @@ impl Source<'_> {
         raw.get_ref().iter().enumerate().map(network).collect()
     }
 
-    /// Reads where the metrics listener is; none for `"off"`.
-    fn metrics(&self, raw: Option<&Spanned<String>>) -> Result<Option<SocketAddr>, ConfigError> {
+    /// Reads the address of a listener that can be switched off; none for `"off"`.
+    fn listen_or_off(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<String>>,
+        default_port: u16,
+    ) -> Result<Option<SocketAddr>, ConfigError> {
         match raw {
             Some(raw) if raw.get_ref() == "off" => Ok(None),
-            Some(raw) => match raw.get_ref().parse() {
-                Ok(listen) => Ok(Some(listen)),
-                Err(_) => Err(self.refuse("metrics.listen", raw, METRICS_LISTEN)),
-            },
-            None => self.listen("metrics.listen", None, 8084).map(Some),
+            Some(raw) => raw.get_ref().parse().map(Some).map_err(|_| {
+                let expected = listen_or_off(key).unwrap_or_else(|| listen(default_port));
+                self.refuse(key, raw, expected)
+            }),
+            None => self.listen(key, None, default_port).map(Some),
         }
     }
 
@@ -169,11 +187,7 @@ impl Source<'_> {
                 Some(service.listen),
                 &raw.service.0.listen,
             ),
-            (
-                "gateway.listen",
-                Some(gateway.listen),
-                &raw.gateway.0.listen,
-            ),
+            ("gateway.listen", gateway.listen, &raw.gateway.0.listen),
             ("grpc.listen", grpc, &raw.grpc.0.listen),
             ("metrics.listen", metrics, &raw.metrics.0.listen),
         ];
@@ -193,7 +207,7 @@ impl Source<'_> {
 
     fn gateway(&self, raw: &raw::Gateway, tls: &Tls) -> Result<Gateway, ConfigError> {
         Ok(Gateway {
-            listen: self.listen("gateway.listen", raw.listen.as_ref(), 8080)?,
+            listen: self.listen_or_off("gateway.listen", raw.listen.as_ref(), 8080)?,
             serve_api: flag(raw.serve_api.as_ref()),
             wire: self.wire("gateway", &raw.wire(), tls)?,
         })
@@ -208,11 +222,9 @@ impl Source<'_> {
         let Some(raw) = raw else {
             return Ok(SocketAddr::from(([127, 0, 0, 1], default_port)));
         };
-        raw.get_ref().parse().map_err(|_| {
-            let expected =
-                format!(r#"an IP address and a port such as "127.0.0.1:{default_port}""#);
-            self.refuse(key, raw, expected)
-        })
+        raw.get_ref()
+            .parse()
+            .map_err(|_| self.refuse(key, raw, listen(default_port)))
     }
 
     fn credentials(&self, raw: &raw::Credentials) -> Result<CredentialHeaders, ConfigError> {

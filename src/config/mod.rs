@@ -107,8 +107,9 @@ pub struct Service {
 /// The listener of the transparent proxy.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    /// 127.0.0.1:8080 unless configured; port 0 lets the system choose. Another than the service's.
-    pub listen: SocketAddr,
+    /// 127.0.0.1:8080 unless configured, none for `"off"`: then nothing is proxied. Port 0 lets the system
+    /// choose. Differs from the service's.
+    pub listen: Option<SocketAddr>,
     /// Whether it also answers for realmgate's own endpoints; false unless configured.
     pub serve_api: bool,
     /// What comes before HTTP.
@@ -279,8 +280,8 @@ pub struct Route {
     pub methods: Option<Vec<http::Method>>,
     /// Who passes.
     pub policy: Policy,
-    /// The place of its upstream in [`Config::upstreams`].
-    pub upstream: usize,
+    /// The place of its upstream in [`Config::upstreams`]. None only where `gateway.listen` is off.
+    pub upstream: Option<usize>,
     /// The longest request body, in bytes; none for any length, as unless configured.
     pub body_bytes: Option<u64>,
     /// Whether `//` may stand in a path; false unless configured.
@@ -331,6 +332,7 @@ impl Config {
     /// Returns what the writer of the file may not have meant, for people.
     pub fn warnings(&self) -> Vec<String> {
         warning::of_trust(&self.service.trusted_proxies)
+            .chain(warning::of_no_proxy(self))
             .chain(warning::warnings(&self.routes))
             .collect()
     }

@@ -21,11 +21,30 @@ const HOST_CHARS: usize = 253;
 /// The largest bound of a body, in bytes: 1 TiB.
 const LONGEST_BODY: i64 = 1 << 40;
 
+/// Where routes may lead.
+#[derive(Clone, Copy)]
+pub(super) struct Targets<'a> {
+    pub(super) upstreams: &'a [Upstream],
+    /// Whether each route needs an upstream: not where forward-auth alone asks for routes.
+    pub(super) is_needed: bool,
+}
+
+impl Targets<'_> {
+    /// Says what `upstream` may hold.
+    fn expected(self) -> String {
+        let names: Vec<_> = self.upstreams.iter().map(|it| &*it.name).collect();
+        match names.join(", ") {
+            names if names.is_empty() => "a defined upstream (none is defined)".to_owned(),
+            names => format!("a defined upstream (defined: {names})"),
+        }
+    }
+}
+
 /// Checks the routes, in their order.
 pub(super) fn routes(
     source: &Source<'_>,
     raw: &[Spanned<Table<raw::Route>>],
-    upstreams: &[Upstream],
+    targets: Targets<'_>,
     credential: &CredentialHeaders,
 ) -> Result<Vec<Route>, ConfigError> {
     let mut routes: Vec<Route> = Vec::new();
@@ -35,7 +54,7 @@ pub(super) fn routes(
             at,
             credential,
         };
-        let route = one.route(raw, upstreams)?;
+        let route = one.route(raw, targets)?;
         if let Some(name) = &raw.get_ref().0.name
             && routes.iter().any(|earlier| earlier.name == route.name)
         {
@@ -97,7 +116,7 @@ impl One<'_> {
     fn route(
         &self,
         raw: &Spanned<Table<raw::Route>>,
-        upstreams: &[Upstream],
+        targets: Targets<'_>,
     ) -> Result<Route, ConfigError> {
         let Table(table) = raw.get_ref();
         let missing =
@@ -108,24 +127,26 @@ impl One<'_> {
         if !is_name(name.get_ref()) {
             return Err(self.refuse("name", name, naming()));
         }
-        let defined = || {
-            let names: Vec<_> = upstreams.iter().map(|upstream| &*upstream.name).collect();
-            match names.join(", ") {
-                names if names.is_empty() => "a defined upstream (none is defined)".to_owned(),
-                names => format!("a defined upstream (defined: {names})"),
-            }
-        };
         let Some(allow) = &table.allow else {
             return Err(missing("allow", ALLOW.to_owned()));
         };
-        let Some(upstream) = &table.upstream else {
-            return Err(missing("upstream", defined()));
-        };
-        let Some(place) = upstreams
-            .iter()
-            .position(|defined| defined.name == *upstream.get_ref())
-        else {
-            return Err(self.refuse("upstream", upstream, defined()));
+        let upstream = match &table.upstream {
+            None if targets.is_needed => {
+                let expected = format!(
+                    "{}; with gateway.listen = \"off\" none is needed",
+                    targets.expected()
+                );
+                return Err(missing("upstream", expected));
+            }
+            None => None,
+            Some(upstream) => {
+                let mut defined = targets.upstreams.iter();
+                let place = defined.position(|it| it.name == *upstream.get_ref());
+                if place.is_none() {
+                    return Err(self.refuse("upstream", upstream, targets.expected()));
+                }
+                place
+            }
         };
         Ok(Route {
             name: name.get_ref().clone(),
@@ -145,7 +166,7 @@ impl One<'_> {
                 .map(|methods| self.methods(methods))
                 .transpose()?,
             policy: self.policy(allow)?,
-            upstream: place,
+            upstream,
             body_bytes: match &table.body_bytes {
                 None => None,
                 some => Some(self.source.number(

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::check::METRICS_LISTEN;
+use super::check::listen_or_off;
 use super::error::{ConfigError, Place};
 use super::raw::{Raw, sections};
 use crate::store::KeySource;
@@ -187,12 +187,13 @@ impl<'a> Source<'a> {
                 known: known.trim_start_matches("one of ").replace('`', ""),
             },
             _ => {
+                let or_off = listen_or_off(&key);
                 let expected = match expected.unwrap_or(message) {
                     "a sequence" if key == "route" => "an array; write [[route]]",
                     "a sequence" if key == "certificate" => "an array; write [[certificate]]",
                     "a map" if key == "upstream" => "a table; write [upstream.NAME]",
                     "a map" if key == "realm" => "a table; write [realm.NAME]",
-                    "a string" if key == "metrics.listen" => METRICS_LISTEN,
+                    "a string" if or_off.is_some() => or_off.as_deref().unwrap_or_default(),
                     "i64" => "a whole number",
                     "a boolean" => "true or false",
                     "a sequence" => "an array",

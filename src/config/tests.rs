@@ -131,7 +131,9 @@ fn every_example_loads() {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
-        Config::load(Some(&path), []).unwrap();
+        let config = Config::load(Some(&path), []).unwrap();
+        let has_proxy = path.file_name().unwrap() != "forward-auth.toml";
+        assert_eq!(config.gateway.listen.is_some(), has_proxy, "{path:?}");
         names.push(path.file_name().unwrap().to_owned());
     }
     names.sort();

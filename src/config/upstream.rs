@@ -204,7 +204,7 @@ pub(super) fn ask_by_host(upstreams: &mut [Upstream], routes: &[Route]) {
             continue;
         };
         if health.path.is_some() && health.host.is_none() {
-            let hosts = routes.iter().filter(|route| route.upstream == at);
+            let hosts = routes.iter().filter(|route| route.upstream == Some(at));
             health.host = hosts.filter_map(|route| route.rewrite.host.clone()).next();
         }
     }

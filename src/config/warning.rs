@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use http::Method;
 use ipnet::IpNet;
 
-use super::Route;
+use super::{ClientCertificates, Config, Route};
 
 /// Networks that are not routed on the Internet: RFC 1918, 6598, 3927 and 4193, link-local and loopback.
 const PRIVATE: [&str; 9] = [
@@ -43,6 +43,35 @@ pub(super) fn of_trust(proxies: &[IpNet]) -> impl Iterator<Item = String> {
              request and about the address of the client; list the addresses of your front proxies"
         )
     })
+}
+
+/// Warns of settings that have no effect while there is no proxy.
+pub(super) fn of_no_proxy(config: &Config) -> Vec<String> {
+    let gateway = &config.gateway;
+    if gateway.listen.is_some() {
+        return Vec::new();
+    }
+    let keys = [
+        ("serve_api", gateway.serve_api),
+        ("tls", gateway.wire.tls),
+        (
+            "client_certificates",
+            gateway.wire.client_certificates != ClientCertificates::Off,
+        ),
+        ("h2c", gateway.wire.h2c),
+        ("proxy_protocol", !gateway.wire.proxy_protocol.is_empty()),
+    ];
+    let keys = keys.into_iter().filter(|(_, is_set)| *is_set);
+    let keys = keys.map(|(key, _)| {
+        format!("gateway.{key} has no effect, since gateway.listen is \"off\"; delete the line")
+    });
+    let upstreams = config.upstreams.iter().map(|upstream| {
+        format!(
+            "upstream {:?} gets no requests, since gateway.listen is \"off\"; delete its table",
+            upstream.name
+        )
+    });
+    keys.chain(upstreams).collect()
 }
 
 /// Returns what to look at again, in the order of the routes.

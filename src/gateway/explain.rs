@@ -90,7 +90,7 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
         route: None,
         refused: None,
         forwarded: None,
-        is_own: config.gateway.serve_api && is_public(raw),
+        is_own: config.gateway.listen.is_some() && config.gateway.serve_api && is_public(raw),
     };
     if let Err(refusal) = find(config, inquiry, raw, &mut explanation) {
         explanation.refused = Some(Refused {

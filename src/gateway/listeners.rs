@@ -21,7 +21,7 @@ const NAMES: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) service: TcpListener,
-    pub(super) gateway: TcpListener,
+    pub(super) gateway: Option<TcpListener>,
     pub(super) grpc: Option<TcpListener>,
     pub(super) metrics: Option<TcpListener>,
     predecessor: Option<UnixStream>,
@@ -32,8 +32,8 @@ pub struct Listeners {
 pub struct Addresses {
     /// REST, forward-auth and health.
     pub service: SocketAddr,
-    /// The proxy.
-    pub gateway: SocketAddr,
+    /// The proxy, unless it is off.
+    pub gateway: Option<SocketAddr>,
     /// Envoy's questions over gRPC, if there is such a listener.
     pub grpc: Option<SocketAddr>,
     /// Metrics and health, if there is such a listener.
@@ -59,7 +59,7 @@ impl Addresses {
             grpc,
             metrics,
         } = self;
-        let all = [Some(service), Some(gateway), grpc, metrics];
+        let all = [Some(service), gateway, grpc, metrics];
         NAMES
             .into_iter()
             .zip(all)
@@ -80,7 +80,8 @@ impl Listeners {
     /// addresses without one.
     ///
     /// `LISTEN_FDNAMES` tells them apart by `service`, `gateway`, `grpc` and `metrics`; without such names
-    /// they come in this order. A socket that is handed over is served, whatever the address.
+    /// they come in this order. A socket that is handed over is served, whatever the address, and closed
+    /// where the listener is off.
     ///
     /// # Errors
     /// An address that cannot be bound, or an inherited descriptor that is no TCP listener.
@@ -106,7 +107,7 @@ impl Listeners {
             }
         };
         let [service, gateway, grpc, metrics] = NAMES;
-        let sockets = [
+        let mut sockets = [
             take(0, service)?,
             take(1, gateway)?,
             take(2, grpc)?,
@@ -119,6 +120,16 @@ impl Listeners {
                 .take_custom(index, Domain::UNIX.into(), Type::STREAM.into(), PREDECESSOR)
                 .map_err(|error| ListenError::Inherit(PREDECESSOR, error))?,
         };
+        let [_, gateway, _, metrics] = &mut sockets;
+        let can_be_off = [
+            ("gateway", gateway, addresses.gateway),
+            ("metrics", metrics, addresses.metrics),
+        ];
+        for (listener, socket, address) in can_be_off {
+            if address.is_none() && socket.take().is_some() {
+                close_unwanted(listener, predecessor.is_some());
+            }
+        }
         Self::bind_rest(addresses, sockets, predecessor)
     }
 
@@ -139,7 +150,7 @@ impl Listeners {
             };
         Ok(Self {
             service: or_bind(service, "service.listen", addresses.service)?,
-            gateway: or_bind(gateway, "gateway.listen", addresses.gateway)?,
+            gateway: optional(gateway, "gateway.listen", addresses.gateway)?,
             grpc: optional(grpc, "grpc.listen", addresses.grpc)?,
             metrics: optional(metrics, "metrics.listen", addresses.metrics)?,
             predecessor,
@@ -177,7 +188,7 @@ impl Listeners {
         };
         Ok(Addresses {
             service: address("service", &self.service)?,
-            gateway: address("gateway", &self.gateway)?,
+            gateway: optional("gateway", &self.gateway)?,
             grpc: optional("grpc", &self.grpc)?,
             metrics: optional("metrics", &self.metrics)?,
         })
@@ -185,12 +196,29 @@ impl Listeners {
 
     /// Returns each socket with its name.
     fn all(&self) -> impl Iterator<Item = (&'static str, &TcpListener)> {
-        let (grpc, metrics) = (self.grpc.as_ref(), self.metrics.as_ref());
-        let all = [Some(&self.service), Some(&self.gateway), grpc, metrics];
+        let all = [
+            Some(&self.service),
+            self.gateway.as_ref(),
+            self.grpc.as_ref(),
+            self.metrics.as_ref(),
+        ];
         NAMES
             .into_iter()
             .zip(all)
             .filter_map(|(name, listener)| Some((name, listener?)))
+    }
+}
+
+/// Logs that a socket is not served since its listener is off.
+fn close_unwanted(listener: &str, is_of_predecessor: bool) {
+    if is_of_predecessor {
+        tracing::info!(listener, "closed: {listener}.listen is \"off\" now");
+    } else {
+        tracing::warn!(
+            listener,
+            "the socket that is handed over is not served, since {listener}.listen is \"off\"; connections to it \
+             wait for nobody until its unit is stopped"
+        );
     }
 }
 

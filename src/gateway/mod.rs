@@ -145,12 +145,14 @@ impl Gateway {
                 watch.clone(),
             ));
         }
-        accepting.spawn(Arc::clone(&connections).accept(
-            listener(listeners.gateway)?,
-            Listening::Gateway,
-            Arc::new(http_proxy(&pingora, proxy)),
-            watch.clone(),
-        ));
+        if let Some(gateway) = listeners.gateway {
+            accepting.spawn(Arc::clone(&connections).accept(
+                listener(gateway)?,
+                Listening::Gateway,
+                Arc::new(http_proxy(&pingora, proxy)),
+                watch.clone(),
+            ));
+        }
         if let Some(grpc) = listeners.grpc {
             let mut watch = watch;
             let draining = async move { drop(watch.wait_for(|&draining| draining).await) };

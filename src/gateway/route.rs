@@ -26,8 +26,8 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Route {
     pub(crate) name: Box<str>,
     pub(crate) policy: Policy,
-    /// The index of the upstream.
-    pub(crate) upstream: usize,
+    /// The index of the upstream; none only where nothing is proxied.
+    pub(crate) upstream: Option<usize>,
     /// The longest body, in bytes.
     pub(crate) body_bytes: Option<u64>,
     /// What it changes of what it forwards.
@@ -217,7 +217,7 @@ mod tests {
             path: path.map(Into::into),
             methods: (!methods.is_empty()).then(|| methods.to_vec()),
             policy: Policy::Authenticated,
-            upstream: 0,
+            upstream: None,
             body_bytes: None,
             allow_double_slash: false,
             allow_encoded_slash: false,

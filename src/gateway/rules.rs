@@ -67,9 +67,14 @@ impl Rules {
                 "the limits do not fit the number of open files; these hold instead"
             );
         }
+        // Without a proxy nobody asks an upstream: no name is looked up, no health is checked.
+        let asked = match config.gateway.listen {
+            Some(_) => config.upstreams.as_slice(),
+            None => &[],
+        };
         Ok(Self {
             routes: RouteTable::new(&config.routes),
-            upstreams: Upstreams::new(&config.upstreams, before.map(|it| &it.upstreams))?,
+            upstreams: Upstreams::new(asked, before.map(|it| &it.upstreams))?,
             trusted_proxies: config.service.trusted_proxies.as_slice().into(),
             client_address_header: config.service.client_address_header.clone(),
             limits,

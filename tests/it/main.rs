@@ -33,6 +33,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod nginx;
+mod no_proxy;
 mod observability;
 mod oracle;
 mod paths;

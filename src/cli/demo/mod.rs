@@ -111,17 +111,20 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
         let listeners = Listeners::bind(Addresses::of(&config)).map_err(StartError::Listen)?;
         let server = Server::start(config, listeners).await?;
         let store = server.store().as_ref();
+        let addresses = server.addresses();
+        let off = || CliError::Demo("the proxy is off".to_owned());
         let scene = Scene {
-            addresses: server.addresses(),
+            gateway: addresses.gateway.ok_or_else(off)?,
+            service_listener: addresses.service,
             admin: Actor::register(store, "admin", "ungleich-admin").await?,
             verifier: Actor::register(store, "verifier", "ungleich-auth").await?,
             service: Actor::register(store, "billing", "payments").await?,
         };
-        let metrics = scene.addresses.metrics.map_or_else(|| "off".to_owned(), |it| it.to_string());
+        let metrics = addresses.metrics.map_or_else(|| "off".to_owned(), |it| it.to_string());
         line(&format!(
             "{STRONG}realmgate demo{STRONG:#}: an embedded store, an echo upstream, three identities\n\
              {DIM}  gateway http://{}   service http://{}   metrics http://{}   upstream http://{upstream}{DIM:#}",
-            scene.addresses.gateway, scene.addresses.service, metrics,
+            scene.gateway, scene.service_listener, metrics,
         ));
         let surprises = Tour::new(&scene).make().await?;
         if !args.once {

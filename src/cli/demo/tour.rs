@@ -1,19 +1,21 @@
 //! The tour: what each door answers to whom.
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
 
 use super::Actor;
 use super::call::{Call, Reply};
 use crate::cli::error::CliError;
 use crate::cli::output::{BAD, DIM, GOOD, STRONG, line};
-use crate::gateway::Addresses;
 
 const IAC: &str = r#"{"detail":"Incorrect authentication credentials."}"#;
 const NOPERM: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 
 /// Who plays, and where.
 pub(super) struct Scene {
-    pub(super) addresses: Addresses,
+    pub(super) gateway: SocketAddr,
+    pub(super) service_listener: SocketAddr,
     pub(super) admin: Actor,
     pub(super) verifier: Actor,
     pub(super) service: Actor,
@@ -47,7 +49,7 @@ impl<'a> Tour<'a> {
     async fn proxy(&mut self) -> Result<(), CliError> {
         heading("the transparent proxy");
         let (scene, service) = (self.scene, &self.scene.service);
-        let url = |path: &str| format!("http://{}{path}", scene.addresses.gateway);
+        let url = |path: &str| format!("http://{}{path}", scene.gateway);
         let api = url("/api/invoices");
         let none = Call {
             url: api.clone(),
@@ -106,7 +108,7 @@ impl<'a> Tour<'a> {
         let (scene, service) = (self.scene, &self.scene.service);
         let ask = |path: &str, call: Call| {
             let mut call = call;
-            call.url = format!("http://{}/forward-auth/nginx", scene.addresses.service);
+            call.url = format!("http://{}/forward-auth/nginx", scene.service_listener);
             call.headers.push(("X-Original-Method", "GET".into()));
             let original = format!("https://shop.example{path}");
             call.headers.push(("X-Original-URL", original));
@@ -156,7 +158,7 @@ impl<'a> Tour<'a> {
         )
         .await?;
         let call = Call {
-            url: format!("http://{}/ungleichotp/", self.scene.addresses.service),
+            url: format!("http://{}/ungleichotp/", self.scene.service_listener),
             headers: headers(admin, admin.token()),
             ..Call::default()
         };
@@ -176,10 +178,7 @@ impl<'a> Tour<'a> {
             "name": subject.name, "realm": subject.realm, "token": token,
         });
         Call {
-            url: format!(
-                "http://{}/ungleichotp/verify/",
-                self.scene.addresses.service
-            ),
+            url: format!("http://{}/ungleichotp/verify/", self.scene.service_listener),
             json: Some(body.to_string()),
             ..Call::default()
         }
@@ -234,22 +233,22 @@ impl Scene {
             service.name,
             service.realm,
             token(service),
-            self.addresses.gateway,
+            self.gateway,
             service.name,
             service.realm,
             token(service),
-            self.addresses.service,
+            self.service_listener,
             verifier.name,
             verifier.realm,
             token(verifier),
             service.name,
             service.realm,
             token(service),
-            self.addresses.service,
+            self.service_listener,
             admin.name,
             admin.realm,
             token(admin),
-            self.addresses.service,
+            self.service_listener,
         )
     }
 }

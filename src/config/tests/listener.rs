@@ -54,3 +54,60 @@ fn host_of_a_route_has_no_scheme() {
         "2: route[0].host = 'https://a.example': expected a host such as \"app.example.org\", without a scheme",
     )]);
 }
+
+#[test]
+fn proxy_that_is_off_needs_no_upstream_and_no_address() {
+    let off = "[gateway]\nlisten = 'off'\n[service]\nlisten = '127.0.0.1:8080'\n";
+    let route = "[[route]]\nname = 'web'\nallow = 'authenticated'\n";
+    let config = parse(&format!("{off}{route}"));
+    assert_eq!(config.gateway.listen, None);
+    assert_eq!(config.routes[0].upstream, None);
+    assert_eq!(config.warnings(), [""; 0]);
+    let upstream = "upstream = 'web'\n[upstream.web]\npeers = ['127.0.0.1:1']";
+    let config = parse(&format!("{off}{route}{upstream}"));
+    assert_eq!(config.routes[0].upstream, Some(0));
+    assert_errors(&[
+        (
+            &format!("{off}{route}upstream = 'web'"),
+            "8: route[0].upstream = 'web': expected a defined upstream (none is defined)",
+        ),
+        (
+            route,
+            "1: route[0].upstream: missing, expected a defined upstream (none is defined); with gateway.listen = \"off\" none is needed",
+        ),
+        (
+            "[gateway]\nlisten = false",
+            "2: gateway.listen = false: expected an IP address and a port such as \"127.0.0.1:8080\", or \"off\"",
+        ),
+        (
+            "[gateway]\nlisten = 'of'",
+            "2: gateway.listen = 'of': expected an IP address and a port such as \"127.0.0.1:8080\", or \"off\"",
+        ),
+        (
+            "[service]\nlisten = 'off'",
+            "2: service.listen = 'off': expected an IP address and a port such as \"127.0.0.1:8081\"",
+        ),
+    ]);
+}
+
+#[test]
+fn settings_of_a_proxy_that_is_off_are_warned_of() {
+    let text = "[gateway]\nlisten = 'off'\nserve_api = true\nh2c = true\nproxy_protocol = ['10.0.0.1']\n\
+                [upstream.web]\npeers = ['127.0.0.1:1']";
+    let keys = parse(text).warnings();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|it| it.split(' ').next().unwrap())
+        .collect();
+    let expected = [
+        "gateway.serve_api",
+        "gateway.h2c",
+        "gateway.proxy_protocol",
+        "upstream",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(
+        parse(&text.replace("'off'", "'127.0.0.1:0'")).warnings(),
+        [""; 0]
+    );
+}

@@ -20,7 +20,7 @@ fn route_means_what_it_says() {
     };
     let rules = vec![rule("ops", Some("alice")), rule("dev", None)];
     assert_eq!(route.policy, Policy::Allow(rules));
-    assert_eq!(config.upstreams[route.upstream].name, "web");
+    assert_eq!(config.upstreams[route.upstream.unwrap()].name, "web");
     assert_eq!(
         config.upstreams[0].peers,
         [Peer {
@@ -53,7 +53,7 @@ fn incomplete_route_is_refused() {
         ),
         (
             &format!("{head}allow = 'anyone'\n{web}"),
-            "1: route[0].upstream: missing, expected a defined upstream (defined: web)",
+            "1: route[0].upstream: missing, expected a defined upstream (defined: web); with gateway.listen = \"off\" none is needed",
         ),
         (
             "[upstream.a]",

@@ -160,7 +160,7 @@ impl Admitted {
 
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         let route = self.route()?;
-        self.rules.upstreams.get(route.upstream)
+        self.rules.upstreams.get(route.upstream?)
     }
 
     /// Says whether a body of so many bytes is too long here.

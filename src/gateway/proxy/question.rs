@@ -74,7 +74,7 @@ impl Proxy {
         match self.authority.decide(&attempt, &route.policy, now).await {
             Decision::Permit(permit) => {
                 telemetry::permitted(door, &route.tally, &attempt, &permit, now, note);
-                let upstream = rules.upstreams.get(route.upstream);
+                let upstream = route.upstream.and_then(|it| rules.upstreams.get(it));
                 let counted = source.filter(|source| !rules.is_front_proxy(*source));
                 let entered = match upstream {
                     Some(upstream) => upstream.enter(counted, &rules.limits),

@@ -187,7 +187,7 @@ fn table(names: Names, paths: &[&str]) -> Table {
         path: Some((*path).into()),
         methods: path.starts_with("/api").then(|| vec![Method::GET]),
         policy: Policy::Authenticated,
-        upstream: 0,
+        upstream: None,
         body_bytes: None,
         allow_double_slash: true,
         allow_encoded_slash: true,

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::program::Program;
-use crate::harness::{get, realmgate, stderr};
+use crate::harness::{get, realmgate, stderr, stdout};
 
 #[test]
 fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() {
@@ -27,6 +27,11 @@ fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() 
         .output();
     for output in [in_kubernetes.unwrap(), in_compose.unwrap()] {
         assert!(output.status.success(), "{}", stderr(&output));
+        assert!(
+            stdout(&output).contains("\ngateway:  off\n"),
+            "{}",
+            stdout(&output)
+        );
     }
     // Traefik reads no key that it does not know: with one, there is no router, and a 404.
     let dynamic = with_middlewares(read["traefik"].as_str().unwrap());

@@ -17,7 +17,7 @@ mod tee;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use crate::harness::{Caller, Gate, Upstream, field, routes};
+use crate::harness::{Caller, Gate, Upstream, field, policies};
 use program::{Program, Running};
 use tee::Tee;
 
@@ -50,7 +50,8 @@ impl Rig {
     fn with(program: Program, settings: &[(&str, &str)], edit: fn(String) -> String) -> Self {
         let app = Upstream::start();
         let grpc = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
-        let gate = Gate::start_with(settings, &format!("{grpc}{}", routes(app.address)));
+        // As in the examples: nothing is proxied, and routes have no upstream.
+        let gate = Gate::start_without_proxy(settings, &format!("{grpc}{}", policies()));
         let tee = Tee::start(match program {
             Program::EnvoyGrpc => gate.grpc.unwrap(),
             _ => gate.service,

@@ -5,7 +5,7 @@ mod resolver;
 mod upstream;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -20,6 +20,13 @@ pub(crate) use upstream::Upstream;
 
 /// The longest wait for anything: generous, since the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An address to which nobody can connect.
+pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How a configuration opens the proxy, and how it does not.
+pub(crate) const PROXY_ON: &str = "[gateway]\nlisten = \"127.0.0.1:0\"";
+pub(crate) const PROXY_OFF: &str = "[gateway]\nlisten = \"off\"";
 
 /// Polls until `condition` holds.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -105,6 +112,7 @@ fn now() -> UnixTime {
 /// A running realmgate with a folder of its own. Killed and removed when dropped.
 pub(crate) struct Gate {
     pub(crate) service: SocketAddr,
+    /// [`NOWHERE`] if the proxy is off.
     pub(crate) gateway: SocketAddr,
     /// Metrics and health, unless they are off.
     pub(crate) metrics: Option<SocketAddr>,
@@ -132,6 +140,18 @@ impl Gate {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("realmgate.toml");
         fs::write(&config, configuration(folder.path(), more)).unwrap();
+        Self::start_in(folder, command)
+    }
+
+    /// The same, with settings from the environment, and without a proxy.
+    pub(crate) fn start_without_proxy(environment: &[(&str, &str)], more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = configuration(folder.path(), more);
+        assert!(text.contains(PROXY_ON));
+        let text = text.replace(PROXY_ON, PROXY_OFF);
+        fs::write(folder.path().join("realmgate.toml"), text).unwrap();
+        let mut command = realmgate(&[]);
+        command.envs(environment.iter().copied());
         Self::start_in(folder, command)
     }
 
@@ -173,7 +193,9 @@ impl Gate {
         let address = |name: &str| addresses[name].as_str().unwrap().parse().unwrap();
         Self {
             service: address("service"),
-            gateway: address("gateway"),
+            gateway: addresses
+                .get("gateway")
+                .map_or(NOWHERE, |_| address("gateway")),
             metrics: addresses.get("metrics").map(|_| address("metrics")),
             grpc: addresses.get("grpc").map(|_| address("grpc")),
             child,
@@ -304,4 +326,11 @@ pub(crate) fn routes(upstream: SocketAddr) -> String {
         peers = ["{upstream}"]
         "#
     )
+}
+
+/// The same routes without an upstream, for forward-auth alone.
+pub(crate) fn policies() -> String {
+    let routes = routes(NOWHERE);
+    let (routes, _) = routes.split_once("[upstream.app]").unwrap();
+    routes.replace("upstream = \"app\"", "")
 }
