@@ -35,7 +35,7 @@ fuzz:
 	scripts/setup fuzz
 	scripts/fuzz $(FUZZ_SECONDS)
 
-# What each door costs beside nginx, HAProxy, Envoy, Traefik, Caddy and Pingora: tables, and docs/performance.md.
+# What each door costs beside nginx, HAProxy, Envoy, Traefik, Caddy and Pingora: prints tables, and writes docs/performance-data.md.
 bench:
 	scripts/setup bench
 	bench/all
