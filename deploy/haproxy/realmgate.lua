@@ -1,14 +1,14 @@
--- Asks realmgate about a request and leaves its answer in variables of the transaction.
+-- Sends an auth request to realmgate and puts the response into variables of the transaction.
 
--- Add ?realm=payments to let one realm pass only; several: ?realm=payments&realm=ops.
+-- Add ?realm=payments to allow one realm only, ?realm=payments&realm=ops for several.
 local REALMGATE = "http://127.0.0.1:8081/forward-auth/haproxy"
--- HAProxy tries four times, so a realmgate that hangs holds a request for four times as long.
+-- HAProxy tries four times, so a realmgate that hangs delays a request for four times as long.
 local TIMEOUT_MS = 1250
 
--- What goes along: the credential and nothing else.
+-- Sent to realmgate: the credential and nothing else.
 local CREDENTIAL = { "x-auth-name", "x-auth-realm", "x-auth-token", "authorization" }
 
--- What comes back: an answered field, and the variable that it is left in.
+-- Read from the response: a header, and the variable that it goes into.
 local IDENTITY = {
     ["x-auth-name"] = "txn.realmgate_name",
     ["x-auth-realm"] = "txn.realmgate_realm",
@@ -16,7 +16,7 @@ local IDENTITY = {
 }
 
 local function ask(txn)
-    -- Until there is an answer, it is a denial.
+    -- A denial until there is a response.
     txn:set_var("txn.realmgate", 503)
 
     local sent = txn.http:req_get_headers()
@@ -25,13 +25,13 @@ local function ask(txn)
         ["x-forwarded-proto"] = { txn.f:ssl_fc() == 1 and "https" or "http" },
         ["x-forwarded-host"] = { sent["host"] and sent["host"][0] or "" },
         ["x-forwarded-uri"] = { txn.f:pathq() },
-        -- Where the request comes from: failures are counted by it, too. If another proxy stands before
-        -- this one, take the address that it names instead.
+        -- The client's address, against which failures count. If another proxy is in front of this one, use
+        -- the address that it names.
         ["x-forwarded-for"] = { tostring(txn.f:src() or "") },
     }
     for _, name in ipairs(CREDENTIAL) do
         if sent[name] then
-            -- Every one of them: a field that stands there twice is no credential.
+            -- All of them: a duplicate header is no credential.
             fields[name] = {}
             for _, value in pairs(sent[name]) do
                 table.insert(fields[name], value)
