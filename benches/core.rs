@@ -18,6 +18,7 @@ use realmgate::auth::{
 use realmgate::config::Config;
 use realmgate::gateway::lookup;
 use realmgate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
+use realmgate::store::{self, Intent};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -237,7 +238,8 @@ mod authority {
             let seed = Seed::generate().unwrap();
             let token = Totp::new(&seed, config.totp.parameters).token(NOW);
             let authority = runtime.block_on(async {
-                let store: Arc<dyn Store> = realmgate::store::open(config.store).await.unwrap();
+                let store: Arc<dyn Store> =
+                    store::open(config.store, Intent::Create).await.unwrap();
                 let new = NewIdentity {
                     principal: Principal::new("billing", "payments", 128).unwrap(),
                     seed,

@@ -19,6 +19,7 @@ use realmgate::auth::{
     ImportedIdentity, Parameters, Principal, Recall, Seed, State, Store, Terms, UnixTime,
 };
 use realmgate::config::Config;
+use realmgate::store::{self, Intent};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -51,7 +52,7 @@ impl Stored {
         ];
         let config = Config::load(None, env).unwrap();
         let store: Arc<dyn Store> = RUNTIME
-            .block_on(realmgate::store::open(config.store))
+            .block_on(store::open(config.store, Intent::Create))
             .unwrap();
         let all: Vec<_> = (0..identities).map(identity).collect();
         RUNTIME.block_on(store.import(all, NOW)).unwrap();

@@ -13,7 +13,7 @@ use realmgate::auth::{
     Policy, Principal, Realms, Seed, Settings, Source, State, Store, Terms, ThrottleSettings, Totp,
     UnixTime,
 };
-use realmgate::store::{CacheOptions, KeySource, Options, open};
+use realmgate::store::{CacheOptions, Intent, KeySource, Options, open};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
 /// How many decisions a function of [`kinds`] makes.
@@ -107,7 +107,7 @@ async fn cases(folder: &Path) -> Vec<Case> {
         },
     };
     let path = options.path.clone();
-    let store: Arc<dyn Store> = open(options).await.expect("a store");
+    let store: Arc<dyn Store> = open(options, Intent::Create).await.expect("a store");
     let seed = Seed::from_bytes(b"12345678901234567890").expect("a seed");
     let right = Totp::new(&seed, Parameters::default()).token(NOW);
     let eight = parameters(Algorithm::Sha1, 8);

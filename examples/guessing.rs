@@ -21,7 +21,7 @@ use realmgate::auth::{
     Attempt, Authority, Counts, Credential, Decision, Denial, NewIdentity, Parameters, Policy,
     Principal, Realms, Seed, Settings, Source, Store, Terms, ThrottleSettings, Totp, UnixTime,
 };
-use realmgate::store::{CacheOptions, KeySource, Options, open};
+use realmgate::store::{CacheOptions, Intent, KeySource, Options, open};
 
 const START: u64 = 1_700_000_000;
 /// Attempts a second, at one principal.
@@ -126,19 +126,22 @@ fn resident() -> u64 {
 
 async fn authority(folder: &Path) -> (Authority, Totp) {
     let minutes = Duration::from_secs(300);
-    let store: Arc<dyn Store> = open(Options {
-        path: folder.join("r.db"),
-        key: KeySource::File(folder.join("r.key")),
-        readers: 2,
-        timeout: Duration::from_secs(60),
-        cache: CacheOptions {
-            capacity: 100_000,
-            unknown_capacity: 10_000,
-            ttl: minutes,
-            unknown_ttl: minutes,
-            stale_if_error: minutes,
+    let store: Arc<dyn Store> = open(
+        Options {
+            path: folder.join("r.db"),
+            key: KeySource::File(folder.join("r.key")),
+            readers: 2,
+            timeout: Duration::from_secs(60),
+            cache: CacheOptions {
+                capacity: 100_000,
+                unknown_capacity: 10_000,
+                ttl: minutes,
+                unknown_ttl: minutes,
+                stale_if_error: minutes,
+            },
         },
-    })
+        Intent::Create,
+    )
     .await
     .expect("a store");
     let seed = Seed::generate().expect("a seed");

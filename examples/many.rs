@@ -15,6 +15,7 @@ use realmgate::auth::{
     ImportedIdentity, Parameters, Principal, Recall, Seed, State, Store, Terms, UnixTime,
 };
 use realmgate::config::Config;
+use realmgate::store::{self, Intent};
 use serde_json::json;
 
 #[global_allocator]
@@ -47,7 +48,7 @@ async fn run() -> Outcome {
         ),
         ("REALMGATE_CACHE_CAPACITY".into(), "10000000".into()),
     ];
-    let store: Arc<dyn Store> = realmgate::store::open(Config::load(None, env)?.store).await?;
+    let store: Arc<dyn Store> = store::open(Config::load(None, env)?.store, Intent::Create).await?;
     match what {
         "make" => make(&*store, count, more).await,
         "read" => read(&*store, count, more).await,

@@ -15,7 +15,7 @@ use crate::auth::{self, Authority, Seed, SeedError, Store};
 use crate::config::Config;
 use crate::files;
 use crate::gateway::{self, Addresses, Gateway, ListenError, Listeners};
-use crate::store;
+use crate::store::{self, Intent};
 use crate::telemetry::{self, metrics};
 
 /// How often counts of failures and uses of identities are saved: what may be lost with the process.
@@ -34,13 +34,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the store and the doors. Returns once they accept.
+    /// Opens the store, as `intent` says, and the doors. Returns once they accept.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(config: Config, listeners: Listeners) -> Result<Self, StartError> {
+    pub async fn start(
+        config: Config,
+        listeners: Listeners,
+        intent: Intent,
+    ) -> Result<Self, StartError> {
         let addresses = listeners.addresses()?;
-        let store = store::open(config.store.clone()).await?;
+        let store = store::open(config.store.clone(), intent).await?;
         metrics().set_store(Arc::downgrade(&store));
         let store: Arc<dyn Store> = store;
         let settings = auth::Settings {

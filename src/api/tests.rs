@@ -12,7 +12,7 @@ use super::*;
 use crate::auth::{
     Counts, NewIdentity, Principal, Seed, Settings, Store, Terms, ThrottleSettings, Totp, UnixTime,
 };
-use crate::store::{CacheOptions, KeySource, Options, open};
+use crate::store::{CacheOptions, Intent, KeySource, Options, open};
 
 mod answers;
 mod bodies;
@@ -75,7 +75,7 @@ impl Door {
 
     async fn with(adjust: impl FnOnce(&mut Api)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = open(options(dir.path())).await.unwrap();
+        let store = open(options(dir.path()), Intent::Create).await.unwrap();
         for (name, realm, seed) in RESIDENTS {
             let new = NewIdentity {
                 principal: Principal::new(name, realm, 128).unwrap(),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::error::CliError;
 use super::load;
 use super::output::Output;
-use crate::store;
+use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,6 +16,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let config = load(config)?;
+    store::expect(&config.store, Intent::Read)?;
     let made = store::backup(&config.store.path, config.store.timeout, &args.to)?;
     let keys: Vec<_> = made.keys.iter().map(ToString::to_string).collect();
     let value = json!({

@@ -18,7 +18,7 @@ use crate::config::{Config, Route};
 use crate::gateway::explain::{
     Explanation, Inquiry, Misfit, REFUSED_SUB_REQUEST, explain, statuses,
 };
-use crate::store;
+use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -109,16 +109,13 @@ fn principal(who: &str, config: &Config) -> Result<Principal, CliError> {
     Ok(Principal::new(name, realm, limit)?)
 }
 
-/// Asks the local store. Where there is none yet, nobody is known, and none is made.
+/// Asks the local store.
 async fn foresee(
     config: &Config,
     who: PrincipalRef<'_>,
     source: Option<IpAddr>,
 ) -> Result<Foresight, CliError> {
-    if !config.store.path.exists() {
-        return Ok(Foresight::UNKNOWN);
-    }
-    let store: Arc<dyn Store> = store::open(config.store.clone()).await?;
+    let store: Arc<dyn Store> = store::open(config.store.clone(), Intent::Read).await?;
     let authority = authority(config, &store).await?;
     Ok(authority.foresee(who, Source::of(source), now()).await?)
 }

@@ -14,6 +14,7 @@ use super::who::Who;
 use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Terms};
 use crate::clock;
 use crate::import::{FEW_BITS, LEAST_BITS};
+use crate::store::Intent;
 use crate::telemetry::audit::Kind;
 use row::{print, print_forgiven, print_new, print_with};
 use terms::TermsArgs;
@@ -103,7 +104,11 @@ impl NewSeed {
 }
 
 pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
-    LocalStore::with(config, async |local| match command {
+    let intent = match command {
+        Command::List { .. } | Command::Show(_) => Intent::Read,
+        _ => Intent::Change,
+    };
+    LocalStore::with(config, intent, async |local| match command {
         Command::Create {
             who,
             seed,

@@ -12,6 +12,7 @@ use super::local_store::{LocalStore, now};
 use super::output::{BAD, DIM, GOOD, Output, STRONG, line};
 use crate::auth::{ChangeError, IdentityId, PrincipalRef};
 use crate::import::{Bounds, Draft, Outcome, Plan, Planned, Source};
+use crate::store::Intent;
 use crate::telemetry::audit::{Actor, Event, Kind};
 
 /// How many events are written at a time.
@@ -34,6 +35,9 @@ pub(super) struct Django {
     /// Write it: all that comes in, in one transaction
     #[arg(long)]
     apply: bool,
+    /// Begin with an empty database if there is none, although there is a key
+    #[arg(long, requires = "apply")]
+    init: bool,
     /// The most rows that the table may have; a million take some 500 MB of memory
     #[arg(long, value_name = "ROWS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_rows: u32,
@@ -62,7 +66,12 @@ pub(super) fn run(
         report(&plan, false, output);
         return Ok(());
     }
-    LocalStore::with(config, async |local| {
+    let intent = match (args.apply, args.init) {
+        (false, _) => Intent::Read,
+        (true, false) => Intent::Begin,
+        (true, true) => Intent::Create,
+    };
+    LocalStore::with(config, intent, async |local| {
         local
             .each(|here| {
                 plan.meet(here);

@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::{Output, line};
 use crate::auth::{Identity, NewIdentity, Seed, Terms};
+use crate::store::Intent;
 use crate::telemetry::audit::Kind;
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,7 @@ struct Made<'a> {
 }
 
 pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), CliError> {
-    LocalStore::with(config, async |local| {
+    LocalStore::with(config, Intent::Create, async |local| {
         let realm = local.config.realms.admin();
         refuse_twice(local, realm).await?;
         let seed = Seed::generate()?;

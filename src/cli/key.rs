@@ -6,7 +6,7 @@ use serde_json::json;
 use super::error::CliError;
 use super::output::{Output, line, note};
 use super::{load, runtime};
-use crate::store::{Broken, KeyRole, Keys, Progress, Rotated, Sealing};
+use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
 use crate::telemetry::audit::{self, Actor, Event, Kind};
 
 /// How often a rotation says how far it is.
@@ -31,16 +31,21 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     if matches!(command, Command::Generate) {
-        let text = Keys::generate().map_err(crate::store::OpenError::KeyFile)?;
+        let text = Keys::generate().map_err(store::OpenError::KeyFile)?;
         line(text.to_text().trim_end());
         return Ok(());
     }
     let config = load(config)?;
     crate::telemetry::init(&config.log);
-    if matches!(command, Command::Rotate | Command::Retire) {
+    let intent = match command {
+        Command::Rotate | Command::Retire => Intent::Change,
+        Command::Generate | Command::Show | Command::Check => Intent::Read,
+    };
+    store::expect(&config.store, intent)?;
+    if intent == Intent::Change {
         audit::start(&config.audit)?;
     }
-    let mut sealing = Sealing::open(&config.store)?;
+    let mut sealing = Sealing::open(&config.store, intent)?;
     match command {
         Command::Generate => Ok(()),
         Command::Show => show(&sealing, output),

@@ -8,7 +8,7 @@ use crate::auth::{
     Authority, Identity, IdentityId, Principal, Seed, Selection, Settings, Store, UnixTime,
 };
 use crate::config::Config;
-use crate::store;
+use crate::store::{self, Intent};
 use crate::telemetry::audit::{self, Actor, Event, Kind};
 
 /// How many identities are read at a time.
@@ -21,19 +21,26 @@ pub(super) struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the store, runs `work` on it and returns what came of it.
+    /// Opens the store, runs `work` on it and returns what came of it. Only what changes something needs the
+    /// audit log.
     pub(super) fn with<T>(
         config: Option<&Path>,
+        intent: Intent,
         work: impl AsyncFnOnce(&Self) -> Result<T, CliError>,
     ) -> Result<T, CliError> {
         let config = load(config)?;
         crate::telemetry::init(&config.log);
-        // Before anything is changed that could not be written down.
-        audit::start(&config.audit)?;
+        store::expect(&config.store, intent)?;
+        if intent != Intent::Read {
+            // Before anything is changed that could not be written down.
+            audit::start(&config.audit)?;
+        }
         runtime(1)?.block_on(async {
-            // A full disk has room for a change then.
-            audit::ready().await?;
-            let store = store::open(config.store.clone()).await?;
+            if intent != Intent::Read {
+                // A full disk has room for a change then.
+                audit::ready().await?;
+            }
+            let store = store::open(config.store.clone(), intent).await?;
             work(&Self { config, store }).await
         })
     }

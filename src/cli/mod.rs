@@ -58,7 +58,8 @@ enum Command {
     Check(check::Args),
     /// Say which route and rule decide on a request, and why, without sending it
     ///
-    /// Exit codes: 0 it would pass, 1 it would be denied, 2 usage or configuration.
+    /// Exit codes: 0 it would pass, 1 it would be denied, 2 usage or configuration, 3 the database cannot be
+    /// read (with --as).
     Explain(explain::Args),
     /// Make the first identity of the admin realm and print its seed, once
     Init(init::Args),

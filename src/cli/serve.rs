@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::files;
 use crate::gateway::{Addresses, Listeners, aside, raise_file_limit};
 use crate::server::{Server, StartError};
+use crate::store::{self, Intent};
 use crate::telemetry::audit::{self, Event, Kind};
 use crate::telemetry::{Telemetry, metrics};
 use successor::{Program, ReplaceError};
@@ -33,6 +34,18 @@ pub(super) struct Args {
     /// Write the bound addresses and the process id here, as JSON, once all listeners accept
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
+    /// Begin with an empty database if there is none, although there is a key
+    #[arg(long)]
+    init: bool,
+}
+
+impl Args {
+    const fn intent(&self) -> Intent {
+        match self.init {
+            true => Intent::Create,
+            false => Intent::Begin,
+        }
+    }
 }
 
 pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
@@ -40,6 +53,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
     let program = Program::of_this_process().map_err(CliError::Runtime)?;
     let config = load(path)?;
     let telemetry = Telemetry::start(&config.log).map_err(CliError::Telemetry)?;
+    store::expect(&config.store, args.intent())?;
     audit::start(&config.audit)?;
     if let Err(error) = raise_file_limit() {
         tracing::warn!(%error, "the number of open files stays at its soft limit");
@@ -79,7 +93,7 @@ async fn serve(
     }
     let sockets = listeners.share().map_err(CliError::Runtime)?;
     let mut server = tokio::select! {
-        server = Server::start(config, listeners) => server?,
+        server = Server::start(config, listeners, args.intent()) => server?,
         () = signals.next() => {
             tracing::info!("ended before it served");
             return Ok(());

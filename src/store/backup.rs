@@ -35,14 +35,14 @@ pub fn backup(database: &Path, timeout: Duration, to: &Path) -> Result<Backup, B
         return Err(BackupError::Exists(to.into()));
     }
     let failed = |error| OpenError::Sqlite(database.into(), error);
-    let connection = open_to_read(database, timeout, failed)?;
+    let (connection, _) = open_to_read(database, timeout, failed)?;
     let (draft, _) = Draft::beside(to).map_err(fail)?;
     let path = draft.path().to_str();
     let path = path.ok_or_else(|| fail(io::Error::from(io::ErrorKind::InvalidFilename)))?;
     connection
         .execute("VACUUM INTO ?1", (path,))
         .map_err(|error| BackupError::Copy(to.into(), error))?;
-    let copy = open_to_read(draft.path(), timeout, failed)?;
+    let (copy, _) = open_to_read(draft.path(), timeout, failed)?;
     let backup = Backup {
         bytes: std::fs::metadata(draft.path()).map_err(fail)?.len(),
         identities: identities(&copy).map_err(failed)?,

@@ -21,7 +21,7 @@ pub use backup::{Backup, BackupError, backup};
 pub use cache::{CacheOptions, Cached};
 pub use figures::{CacheFigures, Figures};
 pub use key_file::{KeyFileError, Keys};
-pub use open::{OpenError, Options, open};
+pub use open::{Intent, OpenError, Options, expect, open};
 pub use ring::KeySource;
 pub use rotation::{Progress, Rotated};
 pub use seal::{KeyId, SealError};

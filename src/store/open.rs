@@ -1,5 +1,7 @@
 //! Opening a database file: checked before it is touched, made and migrated where needed.
 
+mod error;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,16 +11,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
-use thiserror::Error;
 
 use super::cache::{CacheOptions, Cached};
 use super::draft::folder_of;
-use super::key_file::{self, KeyFileError, Keys};
-use super::pool::configure;
+use super::key_file::{self, Keys};
+use super::pool::{configure, there};
 use super::ring::{KeySource, Ring};
 use super::seal::KeyId;
 use super::sqlite::Sqlite;
 use crate::auth::StoreError;
+pub use error::OpenError;
 
 /// `rlmg` in ASCII: SQLite's mark of whose file this is.
 const APPLICATION_ID: i32 = 0x726c_6d67;
@@ -36,7 +38,7 @@ static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
 /// How to open the store.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The SQLite file; made if missing.
+    /// The SQLite file.
     pub path: PathBuf,
     /// Where the keys are that seal the seeds.
     pub key: KeySource,
@@ -48,13 +50,26 @@ pub struct Options {
     pub cache: CacheOptions,
 }
 
-/// Opens, and at first start makes, the database and the key file.
+/// What the store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// To read what is there. Nothing is made.
+    Read,
+    /// To change what is there. No database and no key is made.
+    Change,
+    /// To go on with what is there, or to begin: makes database and key if neither exists.
+    Begin,
+    /// To begin: makes the database, and the key, if it does not exist.
+    Create,
+}
+
+/// Opens the database, and makes it and the key file where `intent` says so.
 ///
 /// Nothing is changed in a file that is not realmgate's, or that is sealed with a key that is not there.
 ///
 /// # Errors
 /// [`OpenError`].
-pub async fn open(options: Options) -> Result<Arc<Cached>, OpenError> {
+pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenError> {
     let Options {
         path,
         key,
@@ -64,96 +79,46 @@ pub async fn open(options: Options) -> Result<Arc<Cached>, OpenError> {
     } = options;
     let prepared = {
         let path = path.clone();
-        tokio::task::spawn_blocking(move || prepare(&path, key, timeout)).await
+        tokio::task::spawn_blocking(move || prepare(&path, key, timeout, intent)).await
     };
     let (_, ring) = prepared.map_err(|_| OpenError::Store(StoreError::Closed))??;
     let sqlite = Sqlite::new(&path, readers, timeout, ring)?;
     Ok(Cached::start(sqlite, cache).await?)
 }
 
-/// Why the store does not open.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The file cannot be made or opened.
-    #[error("database {0}: cannot be opened")]
-    File(PathBuf, #[source] io::Error),
-    /// The file holds something else.
-    #[error("database {0}: is not an SQLite database")]
-    NotSqlite(PathBuf),
-    /// An SQLite database of another program.
-    #[error("database {0}: is an SQLite database, but not one of realmgate's")]
-    NotOurs(PathBuf),
-    /// A later version's.
-    #[error("database {path}: has schema {found}, this version knows up to {known}")]
-    TooNew {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: i64,
-        /// The last known one.
-        known: i64,
-    },
-    /// Sealed, but there are no keys. Making one would not help.
-    #[error(
-        "{key}: does not exist, but the seeds in database {path} are sealed with key {expected}"
-    )]
-    KeyMissing {
-        /// Where keys should be.
-        key: KeySource,
-        /// The database.
-        path: PathBuf,
-        /// The key it needs.
-        expected: KeyId,
-    },
-    /// Sealed with another key.
-    #[error(
-        "{key}: holds {found}, but the seeds in database {path} are sealed with key {expected}"
-    )]
-    KeyMismatch {
-        /// Where the keys are.
-        key: KeySource,
-        /// The keys that are there.
-        found: Keys,
-        /// The database.
-        path: PathBuf,
-        /// The key it needs.
-        expected: KeyId,
-    },
-    /// A file that somebody else should have made.
-    #[error("{0}: does not exist")]
-    NoCredential(KeySource),
-    /// The key file.
-    #[error(transparent)]
-    KeyFile(#[from] KeyFileError),
-    /// SQLite failed.
-    #[error("database {0}: failed")]
-    Sqlite(PathBuf, #[source] rusqlite::Error),
-    /// The schema cannot be brought up to date.
-    #[error("database {0}: cannot be migrated")]
-    Migration(PathBuf, #[source] rusqlite_migration::Error),
-    /// The open store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// Fails if there is no database and `intent` would not make one. It touches nothing.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn expect(options: &Options, intent: Intent) -> Result<(), OpenError> {
+    let path = &options.path;
+    let is_there = path.try_exists();
+    match is_there.map_err(|error| OpenError::File(path.clone(), error))? {
+        true => Ok(()),
+        false => may_make(path, &options.key, options.key.read()?.as_ref(), intent),
+    }
 }
 
-impl OpenError {
-    /// Says whether the cause is what was configured, not the state of the machine.
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::NotSqlite(_)
-            | Self::NotOurs(_)
-            | Self::TooNew { .. }
-            | Self::KeyMissing { .. }
-            | Self::KeyMismatch { .. }
-            | Self::NoCredential(_)
-            | Self::KeyFile(KeyFileError::NotAKey(_)) => true,
-            Self::File(..)
-            | Self::KeyFile(_)
-            | Self::Sqlite(..)
-            | Self::Migration(..)
-            | Self::Store(_) => false,
-        }
+/// Fails if no database may be made where there is none.
+fn may_make(
+    path: &Path,
+    key: &KeySource,
+    keys: Option<&Keys>,
+    intent: Intent,
+) -> Result<(), OpenError> {
+    match intent {
+        Intent::Read | Intent::Change => Err(missing(path)),
+        Intent::Begin if keys.is_some() => Err(OpenError::MissingBesideKey {
+            path: path.into(),
+            key: key.clone(),
+        }),
+        Intent::Begin | Intent::Create => Ok(()),
     }
+}
+
+fn missing(path: &Path) -> OpenError {
+    // A relative path says little to somebody who stands in the wrong folder.
+    OpenError::Missing(std::path::absolute(path).unwrap_or_else(|_| path.into()))
 }
 
 /// Checks the file, makes what is missing, and returns the database with its keys.
@@ -161,19 +126,32 @@ pub(super) fn prepare(
     path: &Path,
     source: KeySource,
     timeout: Duration,
+    intent: Intent,
 ) -> Result<(Connection, Ring), OpenError> {
     let unreachable = |error| OpenError::File(path.into(), error);
-    let first_starts = lock_folder(path).map_err(unreachable)?;
-    let keys = source.read()?;
     let fail = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotSqlite(path.into()),
         _ => OpenError::Sqlite(path.into(), error),
     };
-    if path.try_exists().map_err(unreachable)? {
-        look(path, &source, keys.as_ref(), timeout, fail)?;
+    if !path.try_exists().map_err(unreachable)? {
+        may_make(path, &source, source.read()?.as_ref(), intent)?;
     }
-    make_private(path).map_err(unreachable)?;
-    let mut connection = Connection::open(path).map_err(fail)?;
+    if intent == Intent::Read
+        && let Some(prepared) = prepare_to_read(path, &source, timeout, fail)?
+    {
+        return Ok(prepared);
+    }
+    let first_starts = lock_folder(path).map_err(unreachable)?;
+    let keys = source.read()?;
+    let is_new = match path.try_exists().map_err(unreachable)? {
+        true => look(path, &source, keys.as_ref(), timeout, fail)? == 0,
+        false => true,
+    };
+    if is_new {
+        may_make(path, &source, keys.as_ref(), intent)?;
+        make_private(path).map_err(unreachable)?;
+    }
+    let mut connection = Connection::open(there(path)).map_err(fail)?;
     connection.busy_timeout(timeout).map_err(fail)?;
     recognise(&connection, path, fail)?;
     connection
@@ -191,30 +169,53 @@ pub(super) fn prepare(
     Ok((connection, Ring::new(source, keys)))
 }
 
+/// Returns a database that needs no change before it is read, with its keys; none if it has an older schema,
+/// or no key yet.
+fn prepare_to_read(
+    path: &Path,
+    source: &KeySource,
+    timeout: Duration,
+    fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
+) -> Result<Option<(Connection, Ring)>, OpenError> {
+    let Some(keys) = source.read()? else {
+        return Ok(None);
+    };
+    if look(path, source, Some(&keys), timeout, fail)? < SCHEMAS {
+        return Ok(None);
+    }
+    // Not opened for reading alone: the last such connection leaves files behind.
+    let connection = Connection::open(there(path)).map_err(fail)?;
+    configure(&connection, timeout).map_err(fail)?;
+    let is_sealed = !named_keys(&connection).map_err(fail)?.is_empty();
+    Ok(is_sealed.then(|| (connection, Ring::new(source.clone(), keys))))
+}
+
 /// Opens a database that is there without a chance to change it, not even by tidying up its log.
 pub(super) fn open_to_read(
     path: &Path,
     timeout: Duration,
     fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
-) -> Result<Connection, OpenError> {
+) -> Result<(Connection, i64), OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(timeout).map_err(fail)?;
-    recognise(&connection, path, fail)?;
-    Ok(connection)
+    let schema = recognise(&connection, path, fail)?;
+    Ok((connection, schema))
 }
 
-/// Looks whether the database is ours and the keys fit, before anything is written.
+/// Looks whether the database is ours and the keys fit, before anything is written; returns its schema, 0 for
+/// one that nothing has been written into.
 fn look(
     path: &Path,
     source: &KeySource,
     keys: Option<&Keys>,
     timeout: Duration,
     fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
-) -> Result<(), OpenError> {
-    let connection = open_to_read(path, timeout, fail)?;
+) -> Result<i64, OpenError> {
+    let (connection, schema) = open_to_read(path, timeout, fail)?;
     let named = named_keys(&connection).map_err(fail)?;
-    hold(&named, path, source, keys)
+    hold(&named, path, source, keys)?;
+    Ok(schema)
 }
 
 /// Waits until no other process prepares a database in the same folder; the lock ends with the value.
@@ -240,11 +241,12 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Says which schema the database has, if it is one of ours or has nothing in it.
 fn recognise(
     connection: &Connection,
     path: &Path,
     fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
-) -> Result<(), OpenError> {
+) -> Result<i64, OpenError> {
     let application: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(fail)?;
@@ -264,7 +266,7 @@ fn recognise(
             known: SCHEMAS,
         });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// How many migrations there are.

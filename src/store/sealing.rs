@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row, TransactionBehavior};
 use thiserror::Error;
 
 use super::key_file::{self, KeyFileError, Keys};
-use super::open::{OpenError, Options, lock_folder, prepare};
+use super::open::{Intent, OpenError, Options, lock_folder, prepare};
 use super::ring::{KeySource, Ring};
 use super::rows::count;
 use super::seal::{KeyId, SealError};
@@ -27,16 +27,9 @@ impl Sealing {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(options: &Options) -> Result<Self, OpenError> {
+    pub fn open(options: &Options, intent: Intent) -> Result<Self, OpenError> {
         let path = options.path.clone();
-        if !path
-            .try_exists()
-            .map_err(|error| OpenError::File(path.clone(), error))?
-        {
-            let error = io::Error::from(io::ErrorKind::NotFound);
-            return Err(OpenError::File(path, error));
-        }
-        let (connection, ring) = prepare(&path, options.key.clone(), options.timeout)?;
+        let (connection, ring) = prepare(&path, options.key.clone(), options.timeout, intent)?;
         Ok(Self {
             connection,
             ring,

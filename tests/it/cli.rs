@@ -22,6 +22,12 @@ fn run(folder: &Path, args: &[&str]) -> Output {
         .unwrap()
 }
 
+/// Makes the database of a folder, with an admin.
+fn begin(folder: &Path) {
+    let output = run(folder, &["init"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
 /// Runs a command and says how it ended: the exit code and what stood on standard error.
 fn failure(folder: &Path, args: &[&str]) -> (i32, String) {
     let output = run(folder, args);
@@ -62,6 +68,7 @@ fn first_identity_is_made_once() {
 #[test]
 fn identity_is_created_listed_shown_rotated_disabled_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
+    begin(folder.path());
     let who = ["--name", "svc", "--realm", "payments"];
     let identity = |command: &str| {
         let args = [&["--json", "identity", command][..], &who].concat();
@@ -91,6 +98,7 @@ fn identity_is_created_listed_shown_rotated_disabled_and_deleted() {
 #[test]
 fn identity_is_named_by_name_and_realm_in_one_or_in_two_options() {
     let folder = tempfile::tempdir().unwrap();
+    begin(folder.path());
     let ok = |args: &[&str]| {
         let output = run(folder.path(), &[&["identity"], args].concat());
         assert!(output.status.success(), "{args:?}: {}", stderr(&output));
@@ -145,8 +153,8 @@ fn failed_attempts_are_shown_and_told_when_they_are_forgiven() {
 #[test]
 fn old_seed_is_taken_from_standard_input_and_flagged_weak() {
     let folder = tempfile::tempdir().unwrap();
+    begin(folder.path());
     let config = folder.path().join("realmgate.toml");
-    fs::write(&config, configuration(folder.path(), "")).unwrap();
     let mut child = realmgate(&[
         "--json", "identity", "create", "--name", "old", "--realm", "r",
     ])
@@ -167,6 +175,7 @@ fn old_seed_is_taken_from_standard_input_and_flagged_weak() {
 #[test]
 fn seed_below_40_bits_is_refused_and_below_80_warned_of() {
     let folder = tempfile::tempdir().unwrap();
+    begin(folder.path());
     let file = folder.path().join("seed");
     let file = file.to_str().unwrap();
     for (seed, code, told) in [
@@ -213,6 +222,7 @@ fn seed_below_40_bits_is_refused_and_below_80_warned_of() {
 #[test]
 fn name_of_128_characters_is_taken_and_129_refused() {
     let folder = tempfile::tempdir().unwrap();
+    begin(folder.path());
     let create = |name: &str| {
         failure(
             folder.path(),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Caller, Gate, Upstream, get, raw, routes, stdout};
+use crate::harness::{Caller, Gate, Upstream, get, raw, routes, stderr, stdout};
 
 fn gate(more: &str) -> (Gate, Upstream) {
     let upstream = Upstream::start();
@@ -225,7 +225,7 @@ fn identities_that_may_not_authenticate_are_named() {
 }
 
 #[test]
-fn without_routes_forward_auth_decides_and_without_a_store_nobody_is_known() {
+fn without_routes_forward_auth_decides_and_a_database_must_be_there_for_a_caller() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("realmgate.toml");
     fs::write(&config, crate::harness::configuration(folder.path(), "")).unwrap();
@@ -236,10 +236,15 @@ fn without_routes_forward_auth_decides_and_without_a_store_nobody_is_known() {
         crate::harness::realmgate(&all).output().unwrap()
     };
     let output = run(&["GET", "http://a/x", "--as", "a@b"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("realmgate.db: does not exist"));
+    assert!(!folder.path().join("realmgate.db").exists());
+    let made = crate::harness::realmgate(&["init", "--config", &config]).output();
+    assert!(made.unwrap().status.success());
+    let output = run(&["GET", "http://a/x", "--as", "a@b"]);
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["forward_auth"]["reason"], "unknown_principal");
     assert_eq!(said["proxy"]["reason"], "no_route");
-    assert!(!folder.path().join("realmgate.db").exists());
     assert_eq!(run(&["GET", "/x", "--as", "nobody"]).status.code(), Some(2));
     let people = crate::harness::realmgate(&["explain", "GET", "/x", "--config", &config]);
     let mut people = people;

@@ -16,6 +16,7 @@ mod clients;
 mod clock;
 mod compat;
 mod corpus;
+mod database_files;
 mod docs;
 mod explain;
 mod flood;

@@ -8,6 +8,7 @@ use realmgate::auth::{
     ImportedIdentity, Parameters, Principal, Seed, State, Store, Terms, UnixTime,
 };
 use realmgate::config::Config;
+use realmgate::store::{self, Intent};
 
 use crate::harness::{Gate, get, until};
 
@@ -29,7 +30,7 @@ pub(crate) fn fill(config: &Path, numbers: Range<usize>) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let store = realmgate::store::open(config.store).await.unwrap();
+        let store = store::open(config.store, Intent::Change).await.unwrap();
         let identities = numbers.map(identity).collect();
         store.import(identities, now).await.unwrap();
     });

@@ -22,13 +22,6 @@ pub struct Foresight {
 }
 
 impl Foresight {
-    /// What would become of a name that is nobody's.
-    pub const UNKNOWN: Self = Self {
-        refusal: Some(Refusal::Unknown),
-        retry_after: None,
-        is_once: false,
-    };
-
     /// Returns why it would be denied; none if whom it is about proves itself.
     pub fn denial(&self) -> Option<Denial> {
         match (self.retry_after, self.refusal) {

@@ -16,6 +16,7 @@ use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, Terms, Totp};
 use crate::config::Config;
 use crate::gateway::{Addresses, Listeners};
 use crate::server::{Server, StartError};
+use crate::store::Intent;
 use tour::{Scene, Tour};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -109,7 +110,7 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
         let config = configuration(folder.path(), upstream)?;
         crate::telemetry::init(&config.log);
         let listeners = Listeners::bind(Addresses::of(&config)).map_err(StartError::Listen)?;
-        let server = Server::start(config, listeners).await?;
+        let server = Server::start(config, listeners, Intent::Create).await?;
         let store = server.store().as_ref();
         let addresses = server.addresses();
         let off = || CliError::Demo("the proxy is off".to_owned());

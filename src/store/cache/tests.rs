@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::auth::{Parameters, Seed, State, Terms};
 use crate::store::sqlite::Loaded;
-use crate::store::{KeySource, Options, open};
+use crate::store::{Intent, KeySource, Options, open};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 /// What the change log promises, and some for a busy machine.
@@ -52,7 +52,7 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 #[tokio::test]
 async fn what_is_written_is_read_back_and_then_remembered() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let alice = new("alice");
     let seed = alice.seed.clone();
     let created = store.create(alice, NOW).await.unwrap();
@@ -68,7 +68,7 @@ async fn what_is_written_is_read_back_and_then_remembered() {
 #[tokio::test]
 async fn taken_name_is_refused_at_creation_and_at_renaming() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     store.create(new("a"), NOW).await.unwrap();
     let b = store.create(new("b"), NOW).await.unwrap();
     let error = store.create(new("a"), NOW).await.unwrap_err();
@@ -84,7 +84,7 @@ async fn taken_name_is_refused_at_creation_and_at_renaming() {
 #[tokio::test]
 async fn renamed_identity_keeps_its_seed_and_its_old_name_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let new = new("a");
     let seed = new.seed.clone();
     let id = store.create(new, NOW).await.unwrap().id;
@@ -107,8 +107,8 @@ async fn renamed_identity_keeps_its_seed_and_its_old_name_is_forgotten() {
 #[tokio::test]
 async fn what_another_process_writes_is_felt_here() {
     let dir = tempfile::tempdir().unwrap();
-    let here = open(options(dir.path())).await.unwrap();
-    let there = open(options(dir.path())).await.unwrap();
+    let here = open(options(dir.path()), Intent::Begin).await.unwrap();
+    let there = open(options(dir.path()), Intent::Begin).await.unwrap();
     let who = principal("a");
     let who = who.as_ref();
     assert!(here.identity(who).await.unwrap().is_none());
@@ -145,7 +145,7 @@ async fn what_another_process_writes_is_felt_here() {
 #[tokio::test]
 async fn reading_overtaken_by_the_log_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let identity = store.create(new("a"), NOW).await.unwrap();
     let inner = &store.inner;
     let late = Loaded {
@@ -161,7 +161,7 @@ async fn reading_overtaken_by_the_log_is_not_kept() {
 #[tokio::test]
 async fn requests_for_one_principal_share_one_reading() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let one = Inner::flight(&store.inner, principal("a"));
     let other = Inner::flight(&store.inner, principal("a"));
     assert!(one.ptr_eq(&other));
@@ -176,7 +176,7 @@ async fn requests_for_one_principal_share_one_reading() {
 #[tokio::test]
 async fn reading_that_ended_by_a_panic_does_not_stand_in_the_way() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let who = principal("a");
     let ended = async { Err(StoreError::Closed) }.boxed().shared();
     assert!(ended.clone().await.is_err());
@@ -187,7 +187,7 @@ async fn reading_that_ended_by_a_panic_does_not_stand_in_the_way() {
 #[tokio::test]
 async fn flood_of_unknown_names_is_bounded_and_evicts_nobody() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let known = store.create(new("a"), NOW).await.unwrap();
     let known = known.principal.as_ref();
     store.identity(known).await.unwrap();
@@ -220,8 +220,8 @@ async fn held(store: &Cached, name: &str) -> Arc<Identity> {
 #[tokio::test]
 async fn seeds_leave_memory_with_each_change_whoever_holds_the_record() {
     let dir = tempfile::tempdir().unwrap();
-    let here = open(options(dir.path())).await.unwrap();
-    let there = open(options(dir.path())).await.unwrap();
+    let here = open(options(dir.path()), Intent::Begin).await.unwrap();
+    let there = open(options(dir.path()), Intent::Begin).await.unwrap();
     let rotation = || Change {
         seed: Some(Seed::generate().unwrap()),
         ..Change::default()
@@ -266,7 +266,7 @@ async fn seeds_leave_memory_when_everything_is_forgotten_and_when_there_is_no_ro
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
     options.cache.capacity = 2;
-    let store = open(options).await.unwrap();
+    let store = open(options, Intent::Begin).await.unwrap();
     for name in ["a", "b", "c", "d", "e"] {
         store.create(new(name), NOW).await.unwrap();
     }
@@ -284,7 +284,7 @@ async fn seeds_leave_memory_when_everything_is_forgotten_and_when_there_is_no_ro
 #[tokio::test]
 async fn disabled_and_expired_identities_are_remembered_without_seeds() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let id = store.create(new("off"), NOW).await.unwrap().id;
     store.update(id, disabling(), NOW).await.unwrap();
     let mut late = new("late");
@@ -301,7 +301,7 @@ async fn disabled_and_expired_identities_are_remembered_without_seeds() {
 #[tokio::test]
 async fn seed_leaves_memory_when_its_grace_or_its_term_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let soon = UnixTime::from_secs(now().as_secs() + 2);
     let id = store.create(new("rotated"), NOW).await.unwrap().id;
     let change = Change {
@@ -334,7 +334,7 @@ async fn seed_leaves_memory_when_its_grace_or_its_term_ends() {
 #[tokio::test]
 async fn change_and_deletion_return_who_it_was_by_then() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let id = store.create(new("a"), NOW).await.unwrap().id;
     let rename = |name: &str| Change {
         name: Some(name.into()),
@@ -367,7 +367,7 @@ async fn while_the_database_is_broken_the_remembered_count_and_strangers_do_not(
     let mut options = options(dir.path());
     options.cache.stale_if_error = Duration::from_millis(1500);
     options.cache.ttl = Duration::from_millis(500);
-    let store = open(options).await.unwrap();
+    let store = open(options, Intent::Begin).await.unwrap();
     let alice = store.create(new("alice"), NOW).await.unwrap();
     let alice = alice.principal.as_ref();
     assert!(store.identity(alice).await.unwrap().is_some());

@@ -33,7 +33,7 @@ async fn create(store: &Cached, name: &str) {
 }
 
 async fn error(dir: &Path) -> OpenError {
-    match open(options(dir)).await {
+    match open(options(dir), Intent::Begin).await {
         Ok(_) => panic!("it opened"),
         Err(error) => error,
     }
@@ -53,7 +53,7 @@ fn migrations_are_sound_and_counted() {
 #[tokio::test]
 async fn files_are_private_and_hold_no_seed_in_clear() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     create(&store, "a").await;
     let mut files = 0;
     for entry in fs::read_dir(dir.path()).unwrap() {
@@ -94,7 +94,7 @@ async fn database_of_another_program_is_refused() {
 #[tokio::test]
 async fn schema_of_a_later_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    drop(open(options(dir.path())).await.unwrap());
+    drop(open(options(dir.path()), Intent::Begin).await.unwrap());
     let connection = Connection::open(dir.path().join("r.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     assert!(matches!(
@@ -106,7 +106,7 @@ async fn schema_of_a_later_version_is_refused() {
 #[tokio::test]
 async fn key_that_does_not_fit_is_named_with_the_one_that_would() {
     let dir = tempfile::tempdir().unwrap();
-    drop(open(options(dir.path())).await.unwrap());
+    drop(open(options(dir.path()), Intent::Begin).await.unwrap());
     let key_file = dir.path().join("r.key");
     let first = |keys: &Keys| keys.ids().next().unwrap();
     let right = first(&key_file::read(&key_file).unwrap().unwrap());
@@ -167,7 +167,7 @@ async fn old_schema_keeps_its_key_as_the_current_one() {
         .execute("INSERT INTO sealing_key VALUES (?1)", (id.0,))
         .unwrap();
     drop(connection);
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     create(&store, "a").await;
     let who = Principal::new("a", "r", 128).unwrap();
     let read = store.identity(who.as_ref()).await.unwrap().unwrap();
@@ -177,7 +177,10 @@ async fn old_schema_keeps_its_key_as_the_current_one() {
 #[tokio::test]
 async fn two_first_starts_at_once_end_with_one_key() {
     let dir = tempfile::tempdir().unwrap();
-    let (one, other) = tokio::join!(open(options(dir.path())), open(options(dir.path())));
+    let (one, other) = tokio::join!(
+        open(options(dir.path()), Intent::Begin),
+        open(options(dir.path()), Intent::Begin)
+    );
     create(&one.unwrap(), "a").await;
     let other = other.unwrap();
     let who = Principal::new("a", "r", 128).unwrap();
@@ -188,7 +191,7 @@ async fn two_first_starts_at_once_end_with_one_key() {
 #[tokio::test]
 async fn sealed_seed_moved_to_another_row_does_not_open() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path())).await.unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     create(&store, "a").await;
     create(&store, "b").await;
     let connection = Connection::open(dir.path().join("r.db")).unwrap();

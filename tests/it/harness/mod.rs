@@ -169,7 +169,12 @@ impl Gate {
     }
 
     /// The same, in a folder that holds a configuration.
-    pub(crate) fn start_in(folder: TempDir, mut command: Command) -> Self {
+    pub(crate) fn start_in(folder: TempDir, command: Command) -> Self {
+        Self::start_in_with(folder, command, &[])
+    }
+
+    /// The same, with options of `serve`.
+    pub(crate) fn start_in_with(folder: TempDir, mut command: Command, options: &[&str]) -> Self {
         let config = folder.path().join("realmgate.toml");
         let ready = folder.path().join("ready.json");
         let log = fs::File::create(folder.path().join("log")).unwrap();
@@ -178,6 +183,7 @@ impl Gate {
             .arg(&config)
             .arg("--ready-file")
             .arg(&ready)
+            .args(options)
             .stderr(log)
             .spawn()
             .unwrap();

@@ -97,6 +97,7 @@ fn commands_need_no_names_and_check_warns_of_those_that_are_not_found() {
     };
     let create = ["identity", "create", "--name", "a", "--realm", "r"];
     for args in [
+        &["init"],
         &create[..],
         &["identity", "list"],
         &["explain", "GET", "http://a/x"],

@@ -167,6 +167,12 @@ fn process_that_cannot_get_the_key_stops_the_rotation() {
         ("REALMGATE_STORE_URL", &*url),
         ("REALMGATE_STORE_KEY", &both),
     ];
+    for args in [
+        &["init"][..],
+        &["identity", "delete", "admin@ungleich-admin"],
+    ] {
+        assert!(run(folder.path(), &one, args).status.success());
+    }
     let gate = Gate::start_with(&one, "");
     let args = [
         "--json", "identity", "create", "--name", "svc", "--realm", "r",

@@ -1,0 +1,113 @@
+//! Why the store does not open.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::auth::StoreError;
+use crate::store::key_file::{KeyFileError, Keys};
+use crate::store::ring::KeySource;
+use crate::store::seal::KeyId;
+
+/// Why the store does not open.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// There is no database, and it was not asked for one.
+    #[error(
+        "database {0}: does not exist; name the configuration of another with --config FILE or REALMGATE_CONFIG, or make it with `realmgate init`"
+    )]
+    Missing(PathBuf),
+    /// There is no database, but a key, so that there may have been one.
+    #[error(
+        "database {path}: does not exist, but {key} does, so it may have been moved or deleted; put it back, or begin with an empty one: --init, or `realmgate init`"
+    )]
+    MissingBesideKey {
+        /// Where the database should be.
+        path: PathBuf,
+        /// Where the keys are.
+        key: KeySource,
+    },
+    /// The file cannot be made or opened.
+    #[error("database {0}: cannot be opened")]
+    File(PathBuf, #[source] io::Error),
+    /// The file holds something else.
+    #[error("database {0}: is not an SQLite database")]
+    NotSqlite(PathBuf),
+    /// An SQLite database of another program.
+    #[error("database {0}: is an SQLite database, but not one of realmgate's")]
+    NotOurs(PathBuf),
+    /// A later version's.
+    #[error("database {path}: has schema {found}, this version knows up to {known}")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The last known one.
+        known: i64,
+    },
+    /// Sealed, but there are no keys. Making one would not help.
+    #[error(
+        "{key}: does not exist, but the seeds in database {path} are sealed with key {expected}"
+    )]
+    KeyMissing {
+        /// Where keys should be.
+        key: KeySource,
+        /// The database.
+        path: PathBuf,
+        /// The key it needs.
+        expected: KeyId,
+    },
+    /// Sealed with another key.
+    #[error(
+        "{key}: holds {found}, but the seeds in database {path} are sealed with key {expected}"
+    )]
+    KeyMismatch {
+        /// Where the keys are.
+        key: KeySource,
+        /// The keys that are there.
+        found: Keys,
+        /// The database.
+        path: PathBuf,
+        /// The key it needs.
+        expected: KeyId,
+    },
+    /// A file that somebody else should have made.
+    #[error("{0}: does not exist")]
+    NoCredential(KeySource),
+    /// The key file.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// SQLite failed.
+    #[error("database {0}: failed")]
+    Sqlite(PathBuf, #[source] rusqlite::Error),
+    /// The schema cannot be brought up to date.
+    #[error("database {0}: cannot be migrated")]
+    Migration(PathBuf, #[source] rusqlite_migration::Error),
+    /// The open store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OpenError {
+    /// Says whether the cause is what was configured, not the state of the machine.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::NotSqlite(_)
+            | Self::NotOurs(_)
+            | Self::TooNew { .. }
+            | Self::KeyMissing { .. }
+            | Self::KeyMismatch { .. }
+            | Self::NoCredential(_)
+            | Self::KeyFile(KeyFileError::NotAKey(_)) => true,
+            Self::Missing(_)
+            | Self::MissingBesideKey { .. }
+            | Self::File(..)
+            | Self::KeyFile(_)
+            | Self::Sqlite(..)
+            | Self::Migration(..)
+            | Self::Store(_) => false,
+        }
+    }
+}
