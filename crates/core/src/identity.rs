@@ -2,15 +2,12 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
+use super::id::IdentityId;
 use super::principal::Principal;
 use super::seed::Seed;
 use super::time::UnixTime;
 use super::totp::{Parameters, Totp};
 use super::usage::Usage;
-
-/// The number the store gives an identity; the old API's `id`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct IdentityId(pub i64);
 
 /// Whether an identity may authenticate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

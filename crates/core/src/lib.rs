@@ -10,6 +10,7 @@ mod authority;
 mod credential;
 mod decision;
 mod foresight;
+mod id;
 mod identity;
 mod policy;
 mod principal;
@@ -26,7 +27,8 @@ pub use authority::{Authority, Settings};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
 pub use decision::{Attempt, Decision, Denial, Permit, Refusal};
 pub use foresight::Foresight;
-pub use identity::{Identity, IdentityId, Previous, SeedSlot, Seeds, State, Terms};
+pub use id::IdentityId;
+pub use identity::{Identity, Previous, SeedSlot, Seeds, State, Terms};
 pub use policy::{Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;

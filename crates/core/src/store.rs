@@ -3,7 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use super::identity::{Identity, IdentityId, State, Terms};
+use super::id::IdentityId;
+use super::identity::{Identity, State, Terms};
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
 use super::throttle::ThrottleRecord;

@@ -24,6 +24,7 @@ mod settings;
 mod source;
 mod table;
 mod trusted;
+mod verdict;
 mod waits;
 
 use std::hash::Hash;
@@ -34,7 +35,6 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use super::principal::PrincipalRef;
 use super::time::UnixTime;
 use debt::{Debt, Pace};
-use delay::begun;
 pub use delay::{Delay, Throttled};
 pub use saved::ThrottleRecord;
 pub use scope::Scope;
@@ -42,38 +42,9 @@ use settings::Paces;
 pub use settings::ThrottleSettings;
 pub use source::{Party, Source};
 use table::{Locked, Shape, Slot, Table, Tag};
+use verdict::begun;
+pub(crate) use verdict::{Undo, Verdict};
 pub use waits::Failures;
-
-/// What becomes of an attempt whose token has been checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// A right one may pass.
-    Pass {
-        /// Whether [`Throttle::proved`] should be called.
-        is_news: bool,
-    },
-    /// A wrong one was counted.
-    Counted {
-        /// The delay that it begins, if it begins one.
-        delay: Option<Delay>,
-        /// What [`Throttle::take_back`] needs.
-        undo: Undo,
-    },
-    /// It gets no verdict, whatever it was.
-    Delayed {
-        /// For how long still.
-        left: Duration,
-        /// Who is throttled.
-        whom: Throttled,
-    },
-}
-
-/// When the failures before a failure were, in the two places where it was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Undo {
-    is_trusted: bool,
-    before: [u64; 2],
-}
 
 /// Whose attempt it is.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::identity::IdentityId;
+use super::id::IdentityId;
 use super::time::UnixTime;
 
 /// How often a use is noted, in seconds: most requests write nothing.

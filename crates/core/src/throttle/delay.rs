@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use super::{Undo, Verdict};
-
 /// A delay that a failure has begun: nobody gets a verdict while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
@@ -42,22 +40,4 @@ impl Throttled {
 pub(super) struct Begun {
     pub(super) secs: u64,
     pub(super) is_first: bool,
-}
-
-/// Returns the verdict on a failure that counts in two places; `whom` says which two.
-pub(super) fn begun([one, other]: [Begun; 2], whom: [Throttled; 2], undo: Undo) -> Verdict {
-    let secs = one.secs.max(other.secs);
-    let [of_one, of_other] = whom;
-    let first_of = match (one.is_first, other.is_first) {
-        (true, _) => Some(of_one),
-        (false, true) => Some(of_other),
-        (false, false) => None,
-    };
-    Verdict::Counted {
-        delay: (secs > 0).then(|| Delay {
-            lasts: Duration::from_secs(secs),
-            first_of,
-        }),
-        undo,
-    }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::delay::{Throttled, begun};
+use super::delay::Throttled;
 use super::table::{Locked, Slot};
+use super::verdict::begun;
 use super::{Scope, Subject, Throttle, Undo, Verdict};
 use crate::time::UnixTime;
 
