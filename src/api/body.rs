@@ -1,13 +1,6 @@
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use http::HeaderMap;
-use http::header::CONTENT_TYPE;
-
 use super::field::{self, Fault, TokenText, Value};
-use super::media::MediaType;
-use super::wire::Answer;
-use super::{form, json};
 
 /// The fields that mean something; every other one is ignored.
 pub(super) const KNOWN: [&str; 10] = [
@@ -34,35 +27,6 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// Parses a body as its `Content-Type` says. An empty one needs none.
-    ///
-    /// # Errors
-    /// The answer: 415 for a type other than JSON and the two of forms, and for a `charset` that is not
-    /// read; 400 for what is none of its type.
-    pub(super) async fn parse(headers: &HeaderMap, bytes: Bytes) -> Result<Self, Answer> {
-        if bytes.is_empty() {
-            return Ok(Self::Fields(HashMap::new()));
-        }
-        let mut types = headers.get_all(CONTENT_TYPE).iter();
-        let given = types.next().map_or(&b""[..], |value| value.as_bytes());
-        let given = String::from_utf8_lossy(given);
-        let unsupported = || Answer::unsupported_type(&given);
-        if types.next().is_some() {
-            return Err(unsupported());
-        }
-        let media = MediaType::read(&given);
-        let charset = media.charset().ok_or_else(unsupported)?;
-        if media.is("application/json") {
-            json::read(&bytes, charset)
-        } else if media.is("application/x-www-form-urlencoded") {
-            Ok(form::urlencoded(&bytes, charset))
-        } else if media.is("multipart/form-data") {
-            form::multipart(&media, bytes, charset).await
-        } else {
-            Err(unsupported())
-        }
-    }
-
     /// Says whether at least one of the fields is there, whatever it holds.
     pub(super) fn has_any(&self, names: [&str; 3]) -> bool {
         names.into_iter().any(|name| self.has(name))

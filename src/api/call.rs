@@ -8,8 +8,9 @@ use http::uri::Scheme;
 use http::{HeaderMap, Method};
 
 use super::body::Body;
-use super::format::Format;
-use super::wire::Answer;
+use super::encode::Format;
+use super::response::Answer;
+use super::{format, parse};
 use crate::auth::UnixTime;
 use crate::telemetry::NoteSlot;
 
@@ -41,7 +42,7 @@ pub(super) async fn answer<F>(request: Request, allow: &'static str, run: F) -> 
 where
     F: AsyncFnOnce(Call) -> Result<Answer, Answer>,
 {
-    let format = match Format::negotiate(request.uri(), request.headers()) {
+    let format = match format::negotiate(request.uri(), request.headers()) {
         Ok(format) => format,
         Err(refusal) => return refusal.render(allow, Format::default()),
     };
@@ -65,7 +66,7 @@ impl Call {
         let bytes = axum::body::to_bytes(body, usize::MAX)
             .await
             .map_err(|_| Answer::parse_error("the body is incomplete"))?;
-        let body = Body::parse(&parts.headers, bytes).await?;
+        let body = parse::body(&parts.headers, bytes).await?;
         let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let scheme = parts.extensions.get::<Scheme>().cloned();
         // HTTP/2 has it in the URI (RFC 9113 §8.3.1).

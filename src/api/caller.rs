@@ -2,11 +2,11 @@ use std::time::Instant;
 
 use http::Method;
 
-use super::Api;
 use super::body::Body;
 use super::call::Call;
 use super::field::{Fault, TokenText};
-use super::wire::Answer;
+use super::response::Answer;
+use super::state::Api;
 use crate::auth::{
     Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Source, UnixTime,
 };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::call::Call;
-use super::wire::Answer;
+use super::response::Answer;
 use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef};
 use crate::telemetry::Note;
 use crate::telemetry::audit::{self, Actor, AuditError, Event, Kind};

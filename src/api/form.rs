@@ -13,7 +13,7 @@ use percent_encoding::percent_decode;
 use super::body::{Body, known};
 use super::field::Value;
 use super::media::{Charset, MediaType};
-use super::wire::Answer;
+use super::response::Answer;
 
 /// Reads a form (WHATWG URL §5.1). Of a field that stands there twice, the last one counts.
 ///

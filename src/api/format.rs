@@ -1,29 +1,18 @@
 use http::header::ACCEPT;
 use http::{HeaderMap, Uri};
 
-use super::wire::Answer;
+use super::encode::{Format, WIDEST};
+use super::response::Answer;
 
-/// The widest indentation that can be asked for.
-const WIDEST: usize = 8;
-
-/// How the answer is written: JSON, and how far it is indented.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Format {
-    /// Spaces a level, at most [`WIDEST`]; 0 for one line.
-    pub(super) indent: usize,
-}
-
-impl Format {
-    /// Finds the format that a request asks for: `format=` in its query and its `Accept`.
-    ///
-    /// # Errors
-    /// The answer: 404 for another `format`, 406 if no `Accept` takes JSON.
-    pub(super) fn negotiate(uri: &Uri, headers: &HeaderMap) -> Result<Self, Answer> {
-        if !is_json(uri.query().unwrap_or_default()) {
-            return Err(Answer::not_found());
-        }
-        accepted(headers).ok_or_else(Answer::not_acceptable)
+/// Finds the format that a request asks for: `format=` in its query and its `Accept`.
+///
+/// # Errors
+/// The answer: 404 for another `format`, 406 if no `Accept` takes JSON.
+pub(super) fn negotiate(uri: &Uri, headers: &HeaderMap) -> Result<Format, Answer> {
+    if !is_json(uri.query().unwrap_or_default()) {
+        return Err(Answer::not_found());
     }
+    accepted(headers).ok_or_else(Answer::not_acceptable)
 }
 
 /// Says whether the query leaves the format open or asks for JSON; of several, the last counts.

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::body::{Body, KNOWN};
 use super::caller::subject_names;
+use super::parse;
 use crate::auth::trim;
 
 /// The most characters of a name.
@@ -26,7 +27,7 @@ pub fn rest_body(data: &[u8]) {
     headers.insert(CONTENT_TYPE, kind);
     let bytes = parts.next().unwrap_or_default();
     // All of it is here, so nothing is waited for.
-    let parsed = Body::parse(&headers, Bytes::copy_from_slice(bytes)).now_or_never();
+    let parsed = parse::body(&headers, Bytes::copy_from_slice(bytes)).now_or_never();
     let Some(Ok(body)) = parsed else {
         assert!(parsed.is_some(), "it waits");
         return;

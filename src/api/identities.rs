@@ -8,14 +8,16 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::Api;
 use super::call::{self, Call};
 use super::caller::{Resource, admit};
 use super::change::{Author, Subject, finish};
+use super::encode::escaped;
+use super::errors::Errors;
 use super::metadata;
 use super::page::Page;
 use super::parts::BrokenOff;
-use super::wire::{Answer, Errors, Spacing, escaped};
+use super::response::{Answer, Spacing};
+use super::state::Api;
 use crate::auth::{
     Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit, Policy,
     Principal, Seed, Selection, StoreError, Terms,

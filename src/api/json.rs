@@ -11,7 +11,7 @@ use super::body::{Body, known};
 use super::field::Value;
 use super::media::Charset;
 use super::python;
-use super::wire::Answer;
+use super::response::Answer;
 
 /// Reads JSON. Nesting costs no stack: what is inside a field is only skipped.
 ///

@@ -1,6 +1,6 @@
 use http::StatusCode;
 
-use super::wire::Answer;
+use super::response::Answer;
 
 /// Answers OPTIONS: what the resource `name` is, and the fields that `method` takes, if the caller may use
 /// one. No HTML is written here, so it is not named.

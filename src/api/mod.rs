@@ -2,12 +2,14 @@
 //!
 //! The way of a request: [`call`] finds the [`format`] and reads the body ([`body`]: [`media`], [`json`], [`form`])
 //! → [`caller`] finds out who calls and asks the authority → [`verify`] or [`identities`] does what was
-//! asked → [`wire`] writes the answer as the old server did, down to its headers and its spacing.
+//! asked → [`response`] writes the answer as the old server did, down to its headers and its spacing.
 
 mod body;
 mod call;
 mod caller;
 mod change;
+mod encode;
+mod errors;
 mod field;
 mod form;
 mod format;
@@ -18,11 +20,13 @@ mod json;
 mod media;
 mod metadata;
 mod page;
+mod parse;
 mod parts;
 mod python;
+mod response;
 mod root;
+mod state;
 mod verify;
-mod wire;
 
 use std::sync::Arc;
 
@@ -32,22 +36,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::any;
 
-use crate::auth::{Authority, Parameters};
-use crate::headers::CredentialHeaders;
-
-/// What the REST door needs.
-pub struct Api {
-    /// Who decides, and whose store is changed.
-    pub authority: Arc<Authority>,
-    /// Where a credential stands that is not in the body; its `name_chars` bounds the fields of a
-    /// body too.
-    pub credential_headers: CredentialHeaders,
-    /// Whether every answer about an identity shows its seed, as the old server did, and not only
-    /// its creation.
-    pub reveal_seeds: bool,
-    /// The parameters of new identities.
-    pub defaults: Parameters,
-}
+pub use state::Api;
 
 /// Makes the router of `/ungleichotp/` and of `/`, which names it. Whatever else is asked for is the old server's 404 page.
 ///
@@ -67,7 +56,7 @@ pub fn router(api: Api) -> Router {
         .route("/ungleichotp/verify.json/", any(verify::verify))
         .route("/ungleichotp/{id}", any(member))
         .route("/ungleichotp/{id}/", any(member))
-        .fallback(async || wire::no_such_page())
+        .fallback(async || response::no_such_page())
         .with_state(Arc::new(api))
 }
 
@@ -82,7 +71,7 @@ async fn member(
     let segment = id.as_ref().map_or("", |Path(id)| id);
     let stem = segment.strip_suffix(".json");
     if stem.unwrap_or(segment).contains(['.', '/']) {
-        return wire::no_such_page();
+        return response::no_such_page();
     }
     if stem.is_some() || path.ends_with('/') {
         identities::member(state, id, request).await
@@ -98,7 +87,7 @@ async fn redirect(request: Request) -> Response {
         Some(query) => format!("{path}/?{query}"),
         None => format!("{path}/"),
     };
-    wire::moved(&location)
+    response::moved(&location)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use form_urlencoded::Serializer;
 use http::HeaderValue;
 
-use super::wire::Answer;
+use super::response::Answer;
 use crate::auth::{IdentityId, Selection};
 
 /// How many identities a part may have.

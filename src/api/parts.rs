@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use thiserror::Error;
 
-use super::wire::indented;
+use super::encode::indented;
 
 /// The texts of JSON arrays of which none is empty, to be read as one.
 pub(super) type Parts = BoxStream<'static, Result<String, BrokenOff>>;

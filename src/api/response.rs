@@ -7,13 +7,7 @@ use axum::response::Response;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use serde::Serialize;
-use serde_json::Serializer;
-use serde_json::ser::PrettyFormatter;
-
-use super::body::Body;
-use super::field::Fault;
-use super::format::Format;
+use super::encode::{Format, escaped, indented, quote};
 use super::parts::{Parts, joined};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -55,6 +49,14 @@ impl Answer {
             retry_after: None,
             next: None,
             holds_seeds: false,
+        }
+    }
+
+    /// Makes an answer of JSON that is spaced already.
+    pub(super) fn spaced(status: StatusCode, body: String, spacing: Spacing) -> Self {
+        Self {
+            spacing,
+            ..Self::json(status, body)
         }
     }
 
@@ -216,60 +218,6 @@ pub(super) enum Spacing {
     Compact,
 }
 
-/// What is wrong with the fields of a body.
-pub(super) struct Errors(Vec<(&'static str, Vec<String>)>);
-
-impl Errors {
-    /// Starts with what is wrong with the body as a whole.
-    pub(super) fn new(body: &Body) -> Self {
-        let whole = body.fault().map(|text| ("non_field_errors", vec![text]));
-        Self(whole.into_iter().collect())
-    }
-
-    /// Returns what a field holds, or keeps its faults.
-    pub(super) fn take<T>(&mut self, name: &'static str, read: Result<T, Vec<Fault>>) -> Option<T> {
-        match read {
-            Ok(text) => Some(text),
-            Err(faults) => {
-                // A body that has no fields is not to blame for each of them.
-                if !matches!(self.0.first(), Some(("non_field_errors", _))) {
-                    let faults = faults.iter().map(ToString::to_string).collect();
-                    self.0.push((name, faults));
-                }
-                None
-            }
-        }
-    }
-
-    /// Says whether nothing is wrong.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Makes the 400 that names them all.
-    pub(super) fn answer(&self, spacing: Spacing) -> Answer {
-        let (colon, comma) = match spacing {
-            Spacing::Wide => (": ", ", "),
-            Spacing::Compact => (":", ","),
-        };
-        let fields: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, messages)| {
-                let messages: Vec<String> = messages.iter().map(|text| quote(text)).collect();
-                format!("{}{colon}[{}]", quote(name), messages.join(comma))
-            })
-            .collect();
-        Answer {
-            spacing,
-            ..Answer::json(
-                StatusCode::BAD_REQUEST,
-                format!("{{{}}}", fields.join(comma)),
-            )
-        }
-    }
-}
-
 /// Returns the old server's page for a path that it does not know.
 pub(super) fn no_such_page() -> Response {
     let mut headers = HeaderMap::new();
@@ -297,32 +245,4 @@ fn respond(status: StatusCode, headers: HeaderMap, body: HttpBody) -> Response {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// Escapes U+2028 and U+2029, as the old server does for JavaScript.
-pub(super) fn escaped(json: String) -> String {
-    if !json.contains(['\u{2028}', '\u{2029}']) {
-        return json;
-    }
-    json.replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
-}
-
-/// Writes JSON over several lines, each level `indent` spaces deeper.
-pub(super) fn indented(json: String, indent: usize) -> String {
-    let spaces = [b' '; 16];
-    let spaces = spaces.get(..indent).unwrap_or(&spaces);
-    let mut out = Vec::with_capacity(json.len() * 2);
-    let mut writer = Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(spaces));
-    let written = serde_json::from_str::<serde_json::Value>(&json)
-        .and_then(|value| value.serialize(&mut writer));
-    match (written, String::from_utf8(out)) {
-        (Ok(()), Ok(text)) => escaped(text),
-        _ => json,
-    }
-}
-
-/// Writes a JSON string.
-pub(super) fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

@@ -4,10 +4,11 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{Method, StatusCode};
 
-use super::Api;
 use super::call::{self, Call};
 use super::caller::{Resource, admit};
-use super::wire::{Answer, quote};
+use super::encode::quote;
+use super::response::Answer;
+use super::state::Api;
 use crate::auth::Policy;
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";

@@ -10,8 +10,10 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::auth::{
-    Counts, NewIdentity, Principal, Seed, Settings, Store, Terms, ThrottleSettings, Totp, UnixTime,
+    Authority, Counts, NewIdentity, Parameters, Principal, Seed, Settings, Store, Terms,
+    ThrottleSettings, Totp, UnixTime,
 };
+use crate::headers::CredentialHeaders;
 use crate::store::{CacheOptions, Intent, KeySource, Options, open};
 
 mod answers;

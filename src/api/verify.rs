@@ -5,12 +5,13 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::Method;
 
-use super::Api;
 use super::call::{self, Call};
 use super::caller::{Resource, admit, decide, subject_names};
+use super::errors::Errors;
 use super::field::Fault;
 use super::metadata;
-use super::wire::{Answer, Errors, Spacing};
+use super::response::{Answer, Spacing};
+use super::state::Api;
 use crate::auth::{Attempt, Capability, Credential, Denial, Party, Permit, Policy, Source};
 
 const ALLOW: &str = "POST, OPTIONS";

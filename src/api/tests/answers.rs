@@ -3,7 +3,7 @@ use http::header::{LOCATION, RETRY_AFTER};
 
 use super::*;
 use crate::api::caller;
-use crate::api::format::Format;
+use crate::api::encode::Format;
 use crate::auth::{
     Change, ChangeError, Changed, Denial, Identity, IdentityId, ImportedIdentity, Principal,
     PrincipalRef, Recall, StoreError,
