@@ -1,14 +1,11 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::reading::Rows;
-use super::{postgres, sqlite};
 use crate::auth::UnixTime;
 
 /// The table of ungleich-otp's model: app `otpauth`, model `OTPSeed`.
@@ -25,18 +22,6 @@ const COLUMNS: [(&str, bool); 6] = [
 /// The most bytes, or characters, that are read of a text. None that is longer can be used.
 pub(super) const TEXT: usize = 1 << 16;
 
-/// Where Debian's PostgreSQL listens: a URL without a host means this machine.
-const SOCKETS: &str = "/var/run/postgresql";
-
-/// A Django database of ungleich-otp.
-#[derive(Clone)]
-pub enum Source {
-    /// A file of SQLite's.
-    Sqlite(PathBuf),
-    /// A PostgreSQL server.
-    Postgres(Box<tokio_postgres::Config>),
-}
-
 /// A row of the old table. `Debug` does not print the seed.
 #[derive(Clone)]
 pub struct Row {
@@ -52,21 +37,6 @@ pub struct Row {
     pub active: bool,
     /// When it was registered, if the table says.
     pub created: Option<UnixTime>,
-}
-
-/// Why a text names no database.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum SourceError {
-    /// A URL of another kind.
-    #[error(
-        "this kind of database is not read (expected a file of SQLite's or postgres://USER@HOST[:PORT]/DATABASE)"
-    )]
-    Kind,
-    /// A URL that cannot be read. It may hold a password, so it is not shown.
-    #[error(
-        "the URL cannot be read (expected postgres://USER@HOST[:PORT]/DATABASE, other characters than letters and digits percent-encoded; sslmode is disable, prefer or require)"
-    )]
-    Url,
 }
 
 /// Why a database was not read.
@@ -126,62 +96,6 @@ pub enum ReadError {
     NoColumn(&'static str),
 }
 
-impl FromStr for Source {
-    type Err = SourceError;
-
-    /// Reads a path, `sqlite:PATH`, `sqlite:///PATH`, or a `postgres://` or `postgresql://` URL. A
-    /// password is taken from `PGPASSWORD` if the URL has none.
-    fn from_str(text: &str) -> Result<Self, SourceError> {
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let mut config: tokio_postgres::Config = text.parse().map_err(|_| SourceError::Url)?;
-            if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-                config.host_path(SOCKETS);
-            }
-            return Ok(Self::Postgres(Box::new(config)));
-        }
-        // It may hold a password, which an error about a missing file would show.
-        if text.starts_with("postgres:") || text.contains("password=") {
-            return Err(SourceError::Kind);
-        }
-        let path = match text.strip_prefix("sqlite:") {
-            // Django's form: a third slash ends the empty host.
-            Some(rest) => rest.strip_prefix("///").map_or(rest, |path| {
-                if path.starts_with('/') {
-                    path
-                } else {
-                    rest.trim_start_matches("//")
-                }
-            }),
-            None if text.contains("://") => return Err(SourceError::Kind),
-            None => text,
-        };
-        if path.is_empty() {
-            return Err(SourceError::Kind);
-        }
-        Ok(Self::Sqlite(path.into()))
-    }
-}
-
-impl Source {
-    /// Reads every row, in whatever order, in one transaction that writes nothing.
-    pub(super) fn select(&self, rows: &mut Rows) -> Result<(), ReadError> {
-        match self {
-            Self::Sqlite(path) => sqlite::read(path, rows),
-            Self::Postgres(config) => postgres::read(config, rows),
-        }
-    }
-}
-
-/// Shows no password.
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
-            Self::Postgres(_) => f.write_str("Postgres(..)"),
-        }
-    }
-}
-
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Row")
@@ -212,62 +126,4 @@ pub(super) fn columns(
         }
     }
     Ok(list.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use tokio_postgres::config::Host;
-
-    use super::*;
-
-    #[test]
-    fn files_and_urls_are_told_apart() {
-        for (text, expected) in [
-            ("db.sqlite3", "db.sqlite3"),
-            ("/srv/db.sqlite3", "/srv/db.sqlite3"),
-            ("sqlite:db.sqlite3", "db.sqlite3"),
-            ("sqlite:/srv/db.sqlite3", "/srv/db.sqlite3"),
-            ("sqlite:////srv/db.sqlite3", "/srv/db.sqlite3"),
-            ("sqlite:///srv/db.sqlite3", "/srv/db.sqlite3"),
-        ] {
-            match text.parse() {
-                Ok(Source::Sqlite(path)) => assert_eq!(path, Path::new(expected), "{text}"),
-                other => panic!("{text}: {other:?}"),
-            }
-        }
-        for text in [
-            "postgres://u:p@h/d",
-            "postgresql://h:5433/d?sslmode=require",
-        ] {
-            assert!(matches!(text.parse(), Ok(Source::Postgres(_))), "{text}");
-        }
-    }
-
-    #[test]
-    fn url_without_a_host_means_the_socket_of_this_machine() {
-        let Ok(Source::Postgres(config)) = "postgres:///otp".parse() else {
-            panic!("a URL of PostgreSQL's");
-        };
-        assert_eq!(config.get_hosts(), [Host::Unix(SOCKETS.into())]);
-    }
-
-    #[test]
-    fn url_of_another_database_is_refused_and_never_shown() {
-        for (text, error) in [
-            ("mysql://u:secret@h/d", SourceError::Kind),
-            ("postgres:u:secret@h/d", SourceError::Kind),
-            ("host=h user=u password=secret", SourceError::Kind),
-            ("", SourceError::Kind),
-            ("postgres://u:secret@h:port/d", SourceError::Url),
-            ("postgres://u:secret@h/d?sslmode=verify", SourceError::Url),
-        ] {
-            let refused = text.parse::<Source>().unwrap_err();
-            assert_eq!(refused, error, "{text}");
-            assert!(!refused.to_string().contains("secret"));
-        }
-        let source: Source = "postgres://u:secret@h/d".parse().unwrap();
-        assert!(!format!("{source:?}").contains("secret"));
-    }
 }

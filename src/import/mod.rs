@@ -8,9 +8,12 @@ mod outcome;
 mod plan;
 mod postgres;
 mod reading;
+mod rows;
+mod source;
 mod sqlite;
 
-pub use django::{ReadError, Row, Source, SourceError};
+pub use django::{ReadError, Row};
 pub use outcome::{Note, Outcome, Reason, Reserved};
 pub use plan::{Draft, FEW_BITS, LEAST_BITS, Plan, Planned};
 pub use reading::Bounds;
+pub use source::{Source, SourceError};

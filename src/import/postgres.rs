@@ -8,7 +8,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
 
 use super::django::{ReadError, Row, TABLE, TEXT, columns};
-use super::reading::Rows;
+use super::rows::Rows;
 use crate::auth::UnixTime;
 use crate::tls;
 

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::django::{ReadError, Row, TABLE, TEXT, columns};
-use super::reading::Rows;
+use super::rows::Rows;
 use crate::auth::UnixTime;
 
 /// How long to wait for a writer, such as the old server.
