@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::error::CliError;
-use super::load;
 use super::output::Output;
+use super::setup::load;
 use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]

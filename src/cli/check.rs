@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::error::CliError;
 use super::output::Output;
-use super::{load, runtime};
+use super::setup::{load, runtime};
 use crate::auth::Policy;
 use crate::config::{Config, Peer, PeerAddress, Route, Wire};
 use crate::gateway::{look_up, most_files};

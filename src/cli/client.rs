@@ -3,14 +3,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::json;
-use thiserror::Error;
 
-use super::error::CliError;
+use super::error::{CliError, OptionError};
 use super::output::Output;
+use super::secret;
+use super::setup::runtime;
 use super::who::Named;
-use super::{runtime, secret};
-use crate::auth::SeedError;
-use crate::client::{Caller, Client, Error as ClientError, Proof, Registered, ServerUrlError};
+use crate::client::{Caller, Client, Error as ClientError, Proof, Registered};
 
 /// Every option may stand before or after the action, in any order.
 #[derive(clap::Args)]
@@ -71,24 +70,6 @@ enum Action {
     Delete,
     /// Ask whether a token is that principal's now
     Verify,
-}
-
-/// What is wrong with the options.
-#[derive(Debug, Error)]
-pub(super) enum OptionError {
-    #[error("{0} is missing")]
-    Missing(&'static str),
-    #[error("{option} means nothing to {action}")]
-    Meaningless {
-        option: &'static str,
-        action: &'static str,
-    },
-    #[error("{0}")]
-    Server(#[from] ServerUrlError),
-    #[error("{0} is no seed")]
-    Seed(&'static str, #[source] SeedError),
-    #[error("only one of --auth-seed and --seed can be read from standard input")]
-    StdinTwice,
 }
 
 impl std::fmt::Debug for Args {
@@ -256,12 +237,6 @@ fn shown(identity: &Registered) -> String {
         text.extend(seed.escape_debug());
     }
     text
-}
-
-impl From<OptionError> for CliError {
-    fn from(error: OptionError) -> Self {
-        Self::Options(error)
-    }
 }
 
 impl From<ClientError> for CliError {

@@ -3,11 +3,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::client::OptionError;
 use crate::auth::{
     ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError, UnixTime,
 };
-use crate::client;
+use crate::client::{self, ServerUrlError};
 use crate::config::ConfigError;
 use crate::gateway::ListenError;
 use crate::import::{LEAST_BITS, ReadError, SourceError};
@@ -210,5 +209,29 @@ impl CliError {
             },
             ChangeError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+/// What is wrong with the options.
+#[derive(Debug, Error)]
+pub(super) enum OptionError {
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error("{option} means nothing to {action}")]
+    Meaningless {
+        option: &'static str,
+        action: &'static str,
+    },
+    #[error("{0}")]
+    Server(#[from] ServerUrlError),
+    #[error("{0} is no seed")]
+    Seed(&'static str, #[source] SeedError),
+    #[error("only one of --auth-seed and --seed can be read from standard input")]
+    StdinTwice,
+}
+
+impl From<OptionError> for CliError {
+    fn from(error: OptionError) -> Self {
+        Self::Options(error)
     }
 }

@@ -10,7 +10,7 @@ use super::check;
 use super::error::CliError;
 use super::local_store::{authority, now};
 use super::output::{BAD, DIM, GOOD, Output, STRONG};
-use super::{load, runtime};
+use super::setup::{load, runtime};
 use crate::auth::{
     Denial, Foresight, Policy, Principal, PrincipalRef, Refusal, Source, Store, split_user,
 };

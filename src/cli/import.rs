@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::error::CliError;
-use super::load;
 use super::local_store::{LocalStore, now};
 use super::output::{BAD, DIM, GOOD, Output, STRONG, line};
+use super::setup::load;
 use crate::auth::{ChangeError, IdentityId, PrincipalRef};
 use crate::import::{Bounds, Draft, Outcome, Plan, Planned, Source};
 use crate::store::Intent;

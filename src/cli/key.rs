@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::output::{Output, line, note};
-use super::{load, runtime};
+use super::setup::{load, runtime};
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
 use crate::telemetry::audit::{self, Actor, Event, Kind};
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::error::CliError;
-use super::{load, runtime};
+use super::setup::{load, runtime};
 use crate::auth::{
     Authority, Identity, IdentityId, Principal, Seed, Selection, Settings, Store, UnixTime,
 };

@@ -16,18 +16,17 @@ mod memory;
 mod output;
 mod secret;
 mod serve;
+mod setup;
 mod token;
 mod who;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::clock;
-use crate::config::Config;
 use error::CliError;
 use output::Output;
 
@@ -120,17 +119,4 @@ fn execute(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Client(args) => client::run(&args, output),
         Command::Token(args) => token::run(&args, output),
     }
-}
-
-fn load(config: Option<&Path>) -> Result<Config, CliError> {
-    Ok(Config::load(config, std::env::vars_os())?)
-}
-
-/// Makes the event loop of a command; `threads` serve requests.
-fn runtime(threads: usize) -> Result<Runtime, CliError> {
-    Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()
-        .map_err(CliError::Runtime)
 }

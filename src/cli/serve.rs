@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::check::exposed;
 use super::error::CliError;
 use super::output::describe;
-use super::{load, runtime};
+use super::setup::{load, runtime};
 use crate::config::Config;
 use crate::files;
 use crate::gateway::{Addresses, Listeners, aside, raise_file_limit};

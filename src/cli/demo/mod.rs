@@ -1,76 +1,30 @@
 //! `realmgate demo`: everything embedded, a tour of the three doors, then live commands to copy.
 
+mod actor;
 mod call;
 mod echo;
 mod tour;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
-use super::local_store::now;
 use super::output::{DIM, STRONG, line};
-use super::runtime;
 use super::serve::Signals;
-use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, Terms, Totp};
+use super::setup::runtime;
 use crate::config::Config;
 use crate::gateway::{Addresses, Listeners};
 use crate::server::{Server, StartError};
 use crate::store::Intent;
+use actor::Actor;
+use echo::LOOPBACK;
 use tour::{Scene, Tour};
-
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Args {
     /// Make the tour and exit: 0 if every answer was the expected one, 1 if not
     #[arg(long)]
     once: bool,
-}
-
-/// An identity of the demonstration, with its seed in clear: it lives as long as the process.
-pub(super) struct Actor {
-    pub(super) name: &'static str,
-    pub(super) realm: &'static str,
-    pub(super) seed: Seed,
-}
-
-impl Actor {
-    pub(super) fn token(&self) -> String {
-        self.totp().token(now())
-    }
-
-    /// Returns a token of the right shape that is that of no step near now.
-    pub(super) fn wrong_token(&self) -> String {
-        let totp = self.totp();
-        (0..)
-            .map(|n| format!("{n:06}"))
-            .find(|token| totp.check(token, now(), 10).is_none())
-            .unwrap_or_default()
-    }
-
-    fn totp(&self) -> Totp {
-        Totp::new(&self.seed, Parameters::default())
-    }
-
-    async fn register(
-        store: &dyn Store,
-        name: &'static str,
-        realm: &'static str,
-    ) -> Result<Self, CliError> {
-        let seed = Seed::generate()?;
-        let new = NewIdentity {
-            principal: Principal::new(name, realm, 128)?,
-            seed: seed.clone(),
-            parameters: Parameters::default(),
-            terms: Terms::default(),
-        };
-        store
-            .create(new, now())
-            .await
-            .map_err(|error| CliError::of_change(error, name, realm))?;
-        Ok(Self { name, realm, seed })
-    }
 }
 
 /// The folder of the demonstration's store; removed with all that is in it when it ends.

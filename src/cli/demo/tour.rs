@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::Actor;
+use super::actor::Actor;
 use super::call::{Call, Reply};
 use crate::cli::error::CliError;
 use crate::cli::output::{BAD, DIM, GOOD, STRONG, line};
