@@ -9,10 +9,10 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::certificate::certificate;
+use crate::harness::certificate::certificate;
+use crate::harness::nginx::Nginx;
+use crate::harness::port::Port;
 use crate::harness::{Caller, Gate, read_message, realmgate, stderr, stdout};
-use crate::nginx::Nginx;
-use crate::port::Port;
 
 fn client(args: &[&str]) -> Command {
     let mut command = realmgate(&["client"]);

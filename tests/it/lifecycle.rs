@@ -8,10 +8,10 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::harness::port::Port;
 use crate::harness::{
     Gate, PATIENCE, Upstream, configuration, get, parse, realmgate, routes, stderr, until,
 };
-use crate::port::Port;
 
 fn connect(address: std::net::SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();

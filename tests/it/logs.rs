@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::frames;
+use crate::harness::frames;
 use crate::harness::{Caller, Gate, Upstream, get, routes, send, until};
 
 const ALL: (&str, &str) = ("REALMGATE_LOG_ACCESS", "all");

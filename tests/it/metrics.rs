@@ -93,7 +93,7 @@ fn no_name_token_or_invented_realm_is_in_them_and_the_gateway_does_not_show_them
 
 #[test]
 fn upstreams_show_their_peers_and_what_failed() {
-    let dead = crate::port::Port::reserve();
+    let dead = crate::harness::port::Port::reserve();
     let upstream = Upstream::start();
     let gate = Gate::start(&format!(
         "[[route]]\nname = \"all\"\nallow = \"anyone\"\nupstream = \"app\"\n[upstream.app]\n\

@@ -7,8 +7,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::harness::port::Port;
 use crate::harness::{Gate, Upstream, get, routes, stderr, stdout, until};
-use crate::port::Port;
 
 /// Returns a file of the project.
 fn file(path: &str) -> PathBuf {

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use crate::harness::port::Port;
 use crate::harness::{Gate, Upstream, field, get, parse, read_message, routes, until};
-use crate::port::Port;
 
 /// Replaces the routes in a running realmgate's file, and asks it to read that again.
 fn reload(gate: &Gate, old: &str, new: &str) {

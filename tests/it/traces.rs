@@ -169,7 +169,7 @@ fn trace_begins_here_where_none_came_and_one_that_is_not_recorded_stays_so() {
 
 #[test]
 fn collector_that_is_away_harms_no_request_and_is_counted() {
-    let nobody = crate::port::Port::reserve();
+    let nobody = crate::harness::port::Port::reserve();
     let upstream = Upstream::start();
     let endpoint = format!("http://{}", nobody.address);
     let environment = [("REALMGATE_OTLP_ENDPOINT", &*endpoint)];

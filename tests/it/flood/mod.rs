@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, frame, request};
+use crate::harness::frames::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, frame, request,
+};
 use crate::harness::{Gate, PATIENCE, Reply, Upstream, parse, read_message, realmgate, until};
-use crate::{frames, tape};
+use crate::harness::{frames, tape};
 
 /// The client, and somebody else. Neither is a trusted proxy.
 const CLIENT: &str = "127.0.0.2";

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::harness::port::Port;
 use crate::harness::{Caller, Gate, PATIENCE, get, until};
-use crate::port::Port;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framework {

@@ -4,8 +4,8 @@ use std::thread;
 
 use super::cases::curl;
 use super::{Program, Rig};
-use crate::frames::{self, Field, credential, request};
 use crate::harness::field;
+use crate::harness::frames::{self, Field, credential, request};
 
 pub(super) fn http2_passes(program: Program) {
     let rig = Rig::with_http2(program);

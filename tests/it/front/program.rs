@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::harness::port::Port;
 use crate::harness::{get, until};
-use crate::port::Port;
 
 /// A front proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

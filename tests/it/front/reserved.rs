@@ -7,7 +7,7 @@ use std::path::Path;
 use realmgate::headers::reserved::{FAMILIES, METHOD_OVERRIDES, removed};
 
 use super::{Program, Rig};
-use crate::frames::{self, Field, request};
+use crate::harness::frames::{self, Field, request};
 use crate::harness::{Reply, field, get};
 use crate::proxy::reserved::spellings;
 

@@ -1,7 +1,13 @@
 //! Starts the binary on ports of the kernel's choice and speaks to it.
 
+pub(crate) mod certificate;
+pub(crate) mod frames;
 mod http;
+pub(crate) mod nginx;
+pub(crate) mod port;
+pub(crate) mod postgres;
 mod resolver;
+pub(crate) mod tape;
 mod upstream;
 
 use std::fs;

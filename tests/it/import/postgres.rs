@@ -5,9 +5,9 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{PLAIN_MODEL, SEED, USER_MODEL, identities, import, report};
-use crate::certificate::certificate;
+use crate::harness::certificate::certificate;
+use crate::harness::postgres::Postgres;
 use crate::harness::{Caller, Gate, PATIENCE, get, realmgate, stderr, until};
-use crate::postgres::Postgres;
 
 /// Makes the table without Django's user, and one row that everybody may read.
 fn plain(postgres: &Postgres) {

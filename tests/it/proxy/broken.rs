@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::harness::tape::{Play, Tape};
 use crate::harness::{Gate, PATIENCE, parse};
-use crate::tape::{Play, Tape};
 
 /// Sends a POST, and returns all that comes back until the connection ends.
 fn post(play: Play, upstream: &str) -> (String, Tape, Gate) {

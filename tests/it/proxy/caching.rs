@@ -1,7 +1,7 @@
 //! What shared caches may keep of an answer to somebody who has proved who they are.
 
+use crate::harness::nginx::Nginx;
 use crate::harness::{Caller, Gate, Reply, Upstream, get};
-use crate::nginx::Nginx;
 
 /// `/api` for everybody who is proved, `/shared` as well, for shared caches too, and all else for anyone.
 fn gate() -> (Gate, Upstream, Caller) {

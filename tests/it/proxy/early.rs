@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use crate::harness::tape::Tape;
 use crate::harness::{Gate, PATIENCE, parse, raw, stdout};
-use crate::tape::Tape;
 
 const MEGABYTE: usize = 1024 * 1024;
 

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
+use crate::harness::port::Port;
 use crate::harness::{Gate, Upstream, field, get, read_message, until};
-use crate::port::Port;
 
 fn open_to_all(peers: &[SocketAddr], check: &str) -> String {
     let peers: Vec<String> = peers.iter().map(|peer| format!("\"{peer}\"")).collect();

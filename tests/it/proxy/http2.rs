@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-use crate::frames::{self, Field, request};
+use crate::harness::frames::{self, Field, request};
 use crate::harness::{Gate, Upstream, routes};
 
 /// RFC 9113 §8.1.1, RFC 9110 §8.6.

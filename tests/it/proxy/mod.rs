@@ -21,8 +21,8 @@ mod wire;
 
 use std::time::Duration;
 
+use crate::harness::port::Port;
 use crate::harness::{Gate, Upstream, field, get, routes, send};
-use crate::port::Port;
 
 fn gate() -> (Gate, Upstream) {
     let upstream = Upstream::start();

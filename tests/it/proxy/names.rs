@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use crate::harness::port::Port;
 use crate::harness::{Gate, Resolver, Upstream, configuration, get, stderr, stdout, until};
-use crate::port::Port;
 
 /// Names that the resolver never answers for.
 const SILENT: [&str; 8] = [

@@ -76,12 +76,26 @@ async fn goodbye(mut stream: TcpStream, reason: Reason, seen: &AtomicUsize) {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         stream.read_exact(&mut payload).await.unwrap();
-        if head[3] == crate::frames::HEADERS {
+        if head[3] == crate::harness::frames::HEADERS {
             break;
         }
     }
     seen.fetch_add(1, Ordering::SeqCst);
-    let mut frame = vec![0, 0, 8, crate::frames::GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut frame = vec![
+        0,
+        0,
+        8,
+        crate::harness::frames::GOAWAY,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ];
     frame.extend(u32::from(reason).to_be_bytes());
     stream.write_all(&frame).await.unwrap();
     let mut rest = Vec::new();

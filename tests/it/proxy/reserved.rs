@@ -4,7 +4,7 @@ use realmgate::headers::reserved::{
     FAMILIES, METHOD_OVERRIDES, SERVER_VARIABLE_FAMILIES, SERVER_VARIABLES, removed,
 };
 
-use crate::frames::{self, Field, credential, request};
+use crate::harness::frames::{self, Field, credential, request};
 use crate::harness::{Caller, Gate, Upstream, field, get, raw, routes};
 
 /// What a client says in each header that must not arrive.

@@ -1,7 +1,7 @@
 //! What a route changes of a request and of its answer.
 
+use crate::harness::tape::Tape;
 use crate::harness::{Caller, Gate, Upstream, field, get};
-use crate::tape::Tape;
 
 /// One route at `/api` for everybody who is proved, with more settings.
 fn gate(more: &str) -> (Gate, Upstream, Caller) {

@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use crate::harness::tape::{Play, Tape};
 use crate::harness::{Gate, PATIENCE, get, parse, until};
-use crate::tape::{Play, Tape};
 
 /// A gateway with one peer, and more settings of the upstream's.
 fn gate(play: Play, upstream: &str) -> (Gate, Tape) {

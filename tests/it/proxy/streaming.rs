@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use crate::harness::tape::{Play, Tape};
 use crate::harness::{Gate, PATIENCE, field, parse, raw, until};
-use crate::tape::{Play, Tape};
 
 fn gate(play: Play) -> (Gate, Tape) {
     let tape = Tape::playing(play);

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::certificate::Ca;
+use crate::harness::certificate::Ca;
+use crate::harness::nginx::Nginx;
+use crate::harness::port::Port;
 use crate::harness::{
     Gate, PATIENCE, Reply, Upstream, field, get, parse, read_message, send, until,
 };
-use crate::nginx::Nginx;
-use crate::port::Port;
 
 /// A gateway for anyone to an upstream of these settings.
 fn gate(upstream: &str) -> Gate {

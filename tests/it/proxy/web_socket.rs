@@ -5,10 +5,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::certificate::Ca;
+use crate::harness::certificate::Ca;
+use crate::harness::nginx::Nginx;
+use crate::harness::tape::{Connection, Tape};
 use crate::harness::{Gate, PATIENCE, stderr, stdout};
-use crate::nginx::Nginx;
-use crate::tape::{Connection, Tape};
 
 fn python() -> Command {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));

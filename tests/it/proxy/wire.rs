@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
+use crate::harness::tape::Tape;
 use crate::harness::{Gate, PATIENCE};
-use crate::tape::Tape;
 
 /// A request that follows on the same connection, if it stays open.
 const NEXT: &str = "GET /public/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

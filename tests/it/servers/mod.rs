@@ -8,7 +8,7 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 
-use crate::frames;
+use crate::harness::frames;
 use crate::harness::{Caller, Gate, parse, read_message};
 use crate::proxy::reserved::spellings;
 use program::{Program, Running};

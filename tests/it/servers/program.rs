@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::harness::port::Port;
 use crate::harness::{PATIENCE, until};
-use crate::port::Port;
 
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

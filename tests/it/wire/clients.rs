@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::{Open, curl, tls};
-use crate::certificate::Ca;
 use crate::clock::Clock;
+use crate::harness::certificate::Ca;
 use crate::harness::{Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout};
 
 /// A gateway that asks for certificates of clients, and its upstream.

@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::frames::{
+use crate::harness::frames::{
     CONTINUATION, END_HEADERS, END_STREAM, Field, GOAWAY, HEADERS, RST_STREAM, ask, block, connect,
     credential, frame, read, request,
 };
+use crate::harness::tape::Tape;
 use crate::harness::{Gate, PATIENCE, Upstream, field, get, routes, until};
-use crate::tape::Tape;
 
 fn gate() -> (Gate, Upstream) {
     let upstream = Upstream::start();

@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use crate::certificate::Ca;
+use crate::harness::certificate::Ca;
 use crate::harness::{
     Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout, until,
 };

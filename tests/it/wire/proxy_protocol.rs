@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::{curl, tls};
-use crate::certificate::Ca;
+use crate::harness::certificate::Ca;
 use crate::harness::{Gate, PATIENCE, Upstream, field, parse, raw, routes, stderr};
 
 const FROM_HERE: &str = "proxy_protocol = ['127.0.0.1']\n";

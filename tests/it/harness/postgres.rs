@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::harness::port::Port;
 use crate::harness::{stderr, until};
-use crate::port::Port;
 
 /// Whom the server lets in: `django` without a password, `otp` over the network with one only.
 const ACCESS: &str = "local all all trust

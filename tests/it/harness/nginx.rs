@@ -6,8 +6,8 @@ use std::process::{Child, Command};
 
 use tempfile::TempDir;
 
+use crate::harness::port::Port;
 use crate::harness::until;
-use crate::port::Port;
 
 /// A running nginx in a folder of its own. Ended when dropped.
 pub(crate) struct Nginx {
