@@ -1,5 +1,5 @@
 //! What is fuzzed: each function takes bytes that somebody else chose, and panics when what must hold of
-//! what is made of them does not. `fuzz/` feeds them, and `tests/it/corpus.rs` what it has found.
+//! what is made of them does not. `fuzz/` feeds them, and `tests/it/project/corpus.rs` what it has found.
 
 use crate::config::Config;
 

@@ -7,42 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
-mod attacks;
-mod audit;
-mod cli;
-mod client;
-mod clients;
-mod clock;
-mod compat;
-mod corpus;
-mod database_files;
-mod docs;
-mod explain;
-mod flood;
+mod commands;
 mod forward_auth;
-mod frameworks;
-mod front;
-mod full_disk;
 mod guard;
 mod harness;
-mod import;
-mod leaks;
-mod lifecycle;
-mod limits;
-mod logs;
-mod metrics;
-mod no_proxy;
-mod observability;
-mod oracle;
-mod paths;
+mod operation;
+mod project;
 mod proxy;
-mod reload;
-mod replace;
 mod rest;
-mod sealing;
-mod servers;
-mod shape;
 mod store;
-mod systemd;
-mod traces;
+mod telemetry;
 mod wire;

@@ -1,6 +1,7 @@
 //! What guards tokens: slowed down guessing, one-time use, and when an identity may authenticate.
 
 mod once;
+pub(crate) mod oracle;
 mod terms;
 mod throttle;
 

@@ -3,14 +3,17 @@
 mod broken;
 mod caching;
 mod early;
+mod frameworks;
 mod grpc;
 mod headers;
 mod health;
 mod http2;
 mod names;
+mod paths;
 mod refused;
 pub(crate) mod reserved;
 mod rewrite;
+mod servers;
 mod silence;
 mod streaming;
 mod target;

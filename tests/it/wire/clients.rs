@@ -4,9 +4,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::{Open, curl, tls};
-use crate::clock::Clock;
 use crate::harness::certificate::Ca;
 use crate::harness::{Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout};
+use crate::operation::clock::Clock;
 
 /// A gateway that asks for certificates of clients, and its upstream.
 fn start(ca: &Ca, asked: &str) -> (Gate, Upstream) {

@@ -1,8 +1,10 @@
 //! What comes before HTTP: TLS with the real curl and openssl, HTTP/2, the PROXY protocol.
 
 mod clients;
+mod flood;
 mod hostile;
 mod http2;
+mod limits;
 mod proxy_protocol;
 
 use std::fs;

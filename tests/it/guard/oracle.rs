@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send, stderr};
 
-#[path = "../../examples/denials.rs"]
+#[path = "../../../examples/denials.rs"]
 mod denials;
 
 /// How much more or less work a denial may be than that of a wrong token, in parts of it.
@@ -36,13 +36,14 @@ fn instructions() -> BTreeMap<String, f64> {
     valgrind.arg("--combine-dumps=no");
     let file = folder.path().join("profile");
     valgrind.arg(format!("--callgrind-out-file={}", file.display()));
-    let function = |kind: &&str| format!("it::oracle::denials::kinds::{kind}");
+    let function = |kind: &&str| format!("{}::denials::kinds::{kind}", module_path!());
     for function in denials::kinds::NAMES.iter().map(function) {
         valgrind.arg(format!("--zero-before={function}"));
         valgrind.arg(format!("--dump-after={function}"));
     }
     valgrind.arg(std::env::current_exe().unwrap());
-    valgrind.args(["oracle::workload", "--exact", "--ignored"]);
+    let (_, here) = module_path!().split_once("::").unwrap();
+    valgrind.args([&format!("{here}::workload"), "--exact", "--ignored"]);
     let output = valgrind.output();
     let output = output.unwrap_or_else(|error| panic!("{error}; run scripts/setup test"));
     assert!(output.status.success(), "{}", stderr(&output));

@@ -65,8 +65,10 @@ fn every_test_that_the_table_names_exists() {
 
 #[test]
 fn test_that_does_not_exist_is_missed() {
-    assert!(is_test("attacks::test_that_does_not_exist_is_missed"));
-    assert!(!is_test("attacks::is_test"));
-    assert!(!is_test("attacks::nothing"));
+    assert!(is_test(
+        "project::attacks::test_that_does_not_exist_is_missed"
+    ));
+    assert!(!is_test("project::attacks::is_test"));
+    assert!(!is_test("project::attacks::nothing"));
     assert!(!is_test("nothing::at_all"));
 }

@@ -1,5 +1,8 @@
 //! REST through Pingora; what each body means is tested beside the router.
 
+mod clients;
+mod compat;
+
 use std::process::Command;
 
 use serde_json::Value;

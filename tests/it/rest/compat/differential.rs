@@ -59,7 +59,7 @@ fn python(script: &str, given: &[u8]) -> std::process::Output {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut python = Command::new(project.join("target/tools/bin/python"))
         .arg("-B")
-        .arg(project.join("tests/it/compat").join(script))
+        .arg(project.join("tests/it/rest/compat").join(script))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

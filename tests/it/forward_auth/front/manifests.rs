@@ -44,7 +44,7 @@ fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() 
 fn checked() -> Value {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(project.join("target/tools/bin/python"))
-        .arg(project.join("tests/it/front/manifests.py"))
+        .arg(project.join("tests/it/forward_auth/front/manifests.py"))
         .arg(project.join("deploy"))
         .output()
         .unwrap_or_else(|error| panic!("python: {error}; run scripts/setup test"));

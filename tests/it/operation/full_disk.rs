@@ -40,7 +40,7 @@ impl Scene {
         let admin: Value = serde_json::from_str(&stdout(&output)).unwrap();
         // Dumpable, so that its disk can be seen from here without privileges.
         let readable = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let readable = readable.join("tests/it/sealing/readable_memory.py");
+        let readable = readable.join("tests/it/store/sealing/readable_memory.py");
         let script = "mount -t tmpfs -o size=32m,mode=0700 tmpfs \"$1\" && cp \"$2\"/* \"$1\" && \
                       exec python3 \"$3\" \"$4\" \"${@:5}\"";
         let mut command = Command::new("unshare");

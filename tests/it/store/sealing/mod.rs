@@ -273,7 +273,8 @@ fn core_dumps_are_off() {
 
 #[test]
 fn limits_that_may_not_be_set_stop_it_only_where_core_dumps_are_on() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sealing/forbid_limits.py");
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/store/sealing/forbid_limits.py");
     let generate = |core: &str| {
         Command::new("python3")
             .arg(&script)

@@ -37,7 +37,7 @@ impl Program {
     fn command(self, address: SocketAddr, socket: &Path) -> Command {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tools = project.join("target/tools");
-        let applications = project.join("tests/it/servers");
+        let applications = project.join("tests/it/proxy/servers");
         let rack = applications.join("config.ru");
         let socket = socket.display();
         let mut command;

@@ -3,8 +3,8 @@
 
 use std::process::Command;
 
+use crate::guard::oracle::{check, question};
 use crate::harness::{Gate, Upstream, get, stdout};
-use crate::oracle::{check, question};
 
 /// `/admin` is for a realm that nobody is in; all else, with any slashes, is for anyone.
 fn gate(more: &str) -> (Gate, Upstream) {

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::guard::oracle;
 use crate::harness::{Gate, Upstream, get, realmgate, routes, stderr, stdout, until};
-use crate::oracle;
-use crate::traces::collector;
+use crate::telemetry::traces::collector;
 use calls::{Holder, call_everything, over_http2};
 use secrets::{Secrets, forms};
 

@@ -35,7 +35,7 @@ fn every_name_on_the_page_is_a_test() {
         add_tests(&project.join(tree), &mut tests, &mut HashSet::new());
     }
     add_tests(
-        &project.join("tests/it/front"),
+        &project.join("tests/it/forward_auth/front"),
         &mut HashSet::new(),
         &mut cases,
     );

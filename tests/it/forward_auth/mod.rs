@@ -1,5 +1,7 @@
 //! Forward-auth, asked directly and by the real nginx.
 
+mod front;
+
 use std::io::Write;
 use std::net::TcpStream;
 

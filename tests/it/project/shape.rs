@@ -13,7 +13,7 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         "src/headers",
         &[
             "crate::api",
-            "crate::cli",
+            "crate::commands::cli",
             "crate::config",
             "crate::gateway",
             "crate::server",
@@ -27,7 +27,7 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         "src/store",
         &[
             "crate::api",
-            "crate::cli",
+            "crate::commands::cli",
             "crate::config",
             "crate::gateway",
             "crate::headers",
@@ -40,7 +40,7 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
     (
         "src/api",
         &[
-            "crate::cli",
+            "crate::commands::cli",
             "crate::gateway",
             "crate::server",
             "crate::config",
@@ -52,7 +52,7 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         "src/telemetry",
         &[
             "crate::api",
-            "crate::cli",
+            "crate::commands::cli",
             "crate::gateway",
             "crate::server",
             "pingora::",
@@ -64,8 +64,8 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         "src/import",
         &[
             "crate::api",
-            "crate::cli",
-            "crate::client",
+            "crate::commands::cli",
+            "crate::commands::client",
             "crate::config",
             "crate::gateway",
             "crate::headers",
@@ -79,7 +79,7 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         "src/gateway",
         &[
             "crate::api",
-            "crate::cli",
+            "crate::commands::cli",
             "crate::server",
             "crate::store",
             "rusqlite",
@@ -89,7 +89,7 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         "src/config",
         &[
             "crate::api",
-            "crate::cli",
+            "crate::commands::cli",
             "crate::gateway",
             "crate::server",
             "pingora",

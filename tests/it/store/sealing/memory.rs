@@ -29,7 +29,7 @@ struct Scene {
 impl Scene {
     fn start() -> Self {
         let upstream = Upstream::start();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sealing");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/store/sealing");
         let mut command = Command::new("python3");
         command
             .arg(folder.join("readable_memory.py"))

@@ -1,5 +1,8 @@
 //! What one process writes counts in another.
 
+mod database_files;
+mod sealing;
+
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};

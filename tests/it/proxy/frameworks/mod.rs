@@ -38,7 +38,7 @@ impl Framework {
     fn command(self, address: SocketAddr) -> Command {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tools = project.join("target/tools");
-        let applications = project.join("tests/it/frameworks");
+        let applications = project.join("tests/it/proxy/frameworks");
         let wsgi = |module: &str| {
             let mut command = Command::new(tools.join("bin/gunicorn"));
             command.args(["--bind", &address.to_string(), "--graceful-timeout", "1"]);

@@ -21,7 +21,7 @@ fn services_with_pyotp_requests_and_urllib_are_understood_in_both_generations() 
     });
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut python = Command::new(project.join("target/tools/bin/python"))
-        .arg(project.join("tests/it/compat/services.py"))
+        .arg(project.join("tests/it/rest/compat/services.py"))
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -1,0 +1,6 @@
+//! Rules of the project itself: its shape, and tables in docs/ that name tests.
+
+mod attacks;
+mod corpus;
+mod docs;
+mod shape;
