@@ -1,7 +1,7 @@
 //! Whether the body of a request comes on.
 //!
 //! Pingora 0.9.1 ends a read that takes too long over HTTP/1 only ("TODO: timeout" in `v2/server.rs`), and sees
-//! a slow body over neither version. Goes when it has a lowest rate; `flood::body_that_stops_or_drips_is_cut_over_http2`
+//! a slow body over neither version. Goes when it has a lowest rate; `wire::flood::body_that_stops_or_drips_is_cut_over_http2`
 //! then passes without this.
 
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! comes byte by byte costs 0.23 ms per byte and 800 KiB per connection. Here each byte is read once,
 //! `limits.header_bytes` counts bytes as they come, and Pingora parses a complete header, which it takes for a
 //! pipelined request. This can go when Pingora has a setting for the limit and a deadline for the whole header
-//! (its pull request 1000); the tests `flood::unfinished_headers_cost_little_more_than_their_bound` and
-//! `limits::header_that_drips_is_cut` then pass without it.
+//! (its pull request 1000); the tests `wire::flood::unfinished_headers_cost_little_more_than_their_bound` and
+//! `wire::limits::header_that_drips_is_cut` then pass without it.
 
 use std::io;
 use std::mem::MaybeUninit;
