@@ -16,8 +16,8 @@ use realmgate::auth::{
     Presented, Principal, Rule, Seed, Settings, Source, Store, Terms, Totp, UnixTime,
 };
 use realmgate::config::Config;
-use realmgate::gateway::lookup;
-use realmgate::headers::{CredentialHeaders, IdentityHeaders, Scratch};
+use realmgate::doors::lookup;
+use realmgate::http::{CredentialHeaders, IdentityHeaders, Scratch};
 use realmgate::store::{self, Intent};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

@@ -3,9 +3,9 @@
 
 use crate::config::Config;
 
-pub use crate::api::fuzzing::rest_body;
-pub use crate::gateway::fuzzing::{check, forward_auth, forwarded, header, proxy_protocol, target};
-pub use crate::headers::fuzzing::credential;
+pub use crate::doors::api::fuzzing::rest_body;
+pub use crate::doors::fuzzing::{check, forward_auth, forwarded, header, proxy_protocol, target};
+pub use crate::http::fuzzing::credential;
 
 /// Reads a configuration.
 ///

@@ -1,28 +1,29 @@
 //! An authentication gateway for microservices: three doors, one authority.
 //!
-//! The doors are the transparent proxy, forward-auth (both in [`gateway`]) and REST ([`api`]). The one
+//! The doors are the transparent proxy, forward-auth and REST, all in [`doors`]. The one
 //! authority is [`auth::Authority`]. Identities live in the [`store`]. [`client`] speaks to the REST door.
 //!
 //! - Only the authority makes an [`auth::Permit`]; without one no identity is stamped on a request.
 //! - No error path permits.
 //! - A secret has one way in and none out: never in a log, an error or a panic.
 
-pub mod api;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod doors;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod gateway;
-pub mod headers;
 pub mod histogram;
+pub mod http;
 pub mod import;
-mod pace;
+mod net;
+mod routing;
 pub mod server;
 pub mod store;
 pub mod telemetry;
 mod tls;
+mod upstream;
 
 pub use realmgate_client as client;
 pub use realmgate_core as auth;

@@ -10,11 +10,11 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::task::AbortHandle;
 
-use crate::api::{self, Api};
 use crate::auth::{self, Authority, Seed, SeedError, Store};
 use crate::config::Config;
+use crate::doors::api::{self, Api};
+use crate::doors::{self, Addresses, Gateway, ListenError, Listeners};
 use crate::files;
-use crate::gateway::{self, Addresses, Gateway, ListenError, Listeners};
 use crate::store::{self, Intent};
 use crate::telemetry::{self, metrics};
 
@@ -168,7 +168,7 @@ pub enum StartError {
     Store(#[from] store::OpenError),
     /// The doors do not open.
     #[error(transparent)]
-    Gateway(#[from] gateway::OpenError),
+    Gateway(#[from] doors::OpenError),
     /// No random bytes.
     #[error(transparent)]
     Random(SeedError),
@@ -182,5 +182,5 @@ pub enum ReloadError {
     Restart(&'static str),
     /// Its rules cannot be used.
     #[error(transparent)]
-    Gateway(#[from] gateway::OpenError),
+    Gateway(#[from] doors::OpenError),
 }

@@ -10,7 +10,7 @@ use super::output::Output;
 use super::setup::{load, runtime};
 use crate::auth::Policy;
 use crate::config::{Config, Peer, PeerAddress, Route, Wire};
-use crate::gateway::{look_up, most_files};
+use crate::doors::{look_up, most_files};
 
 /// The longest wait for the names of peers.
 const LOOK: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use crate::auth::{
 };
 use crate::client::{self, ServerUrlError};
 use crate::config::ConfigError;
-use crate::gateway::ListenError;
+use crate::doors::ListenError;
 use crate::import::{LEAST_BITS, ReadError, SourceError};
 use crate::server::{ReloadError, StartError};
 use crate::store;

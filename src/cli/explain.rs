@@ -15,9 +15,7 @@ use crate::auth::{
     Denial, Foresight, Policy, Principal, PrincipalRef, Refusal, Source, Store, split_user,
 };
 use crate::config::{Config, Route};
-use crate::gateway::explain::{
-    Explanation, Inquiry, Misfit, REFUSED_SUB_REQUEST, explain, statuses,
-};
+use crate::doors::explain::{Explanation, Inquiry, Misfit, REFUSED_SUB_REQUEST, explain, statuses};
 use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]

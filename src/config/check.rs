@@ -17,8 +17,8 @@ use super::{
     Compat, Config, Gateway, Server, Service, Shutdown, Timeouts, Tls, Totp, names, route, upstream,
 };
 use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
-use crate::headers::CredentialHeaders;
-use crate::headers::reserved::folded;
+use crate::http::CredentialHeaders;
+use crate::http::reserved::folded;
 
 /// Checks everything, in the order of the reference file.
 pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Result<Config, ConfigError> {

@@ -32,7 +32,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::auth::{self, Policy};
-use crate::headers::CredentialHeaders;
+use crate::http::CredentialHeaders;
 use crate::store;
 use source::Source;
 

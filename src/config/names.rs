@@ -6,8 +6,8 @@ use super::HeaderRules;
 use super::error::ConfigError;
 use super::raw::{List, Opt};
 use super::source::Source;
-use crate::headers::reserved::{folded, has_mark, is_address, is_identity, is_server_variable};
-use crate::headers::{IdentityHeaders, is_removed};
+use crate::http::reserved::{folded, has_mark, is_address, is_identity, is_server_variable};
+use crate::http::{IdentityHeaders, is_removed};
 
 /// The most headers that may pass although their names hold a mark.
 const ALIASES: usize = 32;

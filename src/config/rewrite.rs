@@ -10,8 +10,8 @@ use super::raw::{self, Opt, Table};
 use super::scalar::flag;
 use super::source::Source;
 use super::{HeaderRules, Rewrite, names};
-use crate::headers::reserved::folded;
-use crate::headers::{CredentialHeaders, IdentityHeaders};
+use crate::http::reserved::folded;
+use crate::http::{CredentialHeaders, IdentityHeaders};
 
 /// The most fields that a route may set, and remove.
 const FIELDS: usize = 32;

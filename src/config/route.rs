@@ -13,7 +13,7 @@ use super::scalar::{flag, is_name, naming, part};
 use super::source::Source;
 use super::{Route, Upstream};
 use crate::auth::{Policy, PrincipalRef, Rule};
-use crate::headers::CredentialHeaders;
+use crate::http::CredentialHeaders;
 
 /// The most characters of a host (RFC 1035 §2.3.4, without the last dot).
 const HOST_CHARS: usize = 253;

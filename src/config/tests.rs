@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::*;
-use crate::headers::reserved;
+use crate::http::reserved;
 
 mod header;
 mod listener;

@@ -23,7 +23,7 @@ use super::traces::Spans;
 use crate::auth::PrincipalRef;
 use crate::clock;
 use crate::config::{Access, Log, LogFormat};
-use crate::headers::Trace;
+use crate::http::Trace;
 
 /// The most of a path that is shown, in bytes.
 const PATH: usize = 512;

@@ -26,7 +26,7 @@ use super::access::Request;
 use super::metrics::{Door, metrics};
 use super::note::Note;
 use crate::config::Otlp;
-use crate::headers::Trace;
+use crate::http::Trace;
 
 /// The most spans that wait to be sent.
 const WAITING: usize = 8192;

@@ -13,7 +13,7 @@ use super::output::{DIM, STRONG, line};
 use super::serve::Signals;
 use super::setup::runtime;
 use crate::config::Config;
-use crate::gateway::{Addresses, Listeners};
+use crate::doors::{Addresses, Listeners};
 use crate::server::{Server, StartError};
 use crate::store::Intent;
 use actor::Actor;

@@ -13,7 +13,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 
-use crate::gateway::PREDECESSOR;
+use crate::doors::PREDECESSOR;
 
 /// What a successor says once it serves.
 const READY: &[u8] = b"ready\n";

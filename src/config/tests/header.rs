@@ -1,7 +1,7 @@
 //! Headers that pass, and that carry a credential.
 
 use super::{assert_route_errors, error, parse, with_route};
-use crate::headers::reserved;
+use crate::http::reserved;
 
 #[test]
 fn only_address_headers_of_others_pass() {

@@ -1,6 +1,6 @@
 //! Headers of a client that an application could take for something that realmgate has decided on.
 
-use realmgate::headers::reserved::{
+use realmgate::http::reserved::{
     FAMILIES, METHOD_OVERRIDES, SERVER_VARIABLE_FAMILIES, SERVER_VARIABLES, removed,
 };
 

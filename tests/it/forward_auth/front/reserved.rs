@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use realmgate::headers::reserved::{FAMILIES, METHOD_OVERRIDES, removed};
+use realmgate::http::reserved::{FAMILIES, METHOD_OVERRIDES, removed};
 
 use super::{Program, Rig};
 use crate::harness::frames::{self, Field, request};

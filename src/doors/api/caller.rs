@@ -1,0 +1,171 @@
+use std::time::Instant;
+
+use http::Method;
+
+use super::body::Body;
+use super::call::Call;
+use super::field::{Fault, TokenText};
+use super::response::Answer;
+use super::state::Api;
+use crate::auth::{
+    Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Source, UnixTime,
+};
+use crate::doors::pace;
+use crate::http::Scratch;
+use crate::telemetry::{self, Door, Note, metrics};
+
+/// The names of a name, a realm and a token in a body.
+pub(super) type Names = [&'static str; 3];
+
+/// Version 0.8's caller.
+const AUTH: Names = ["auth_name", "auth_realm", "auth_token"];
+/// Version 0.8's subject, and version 0.6's caller.
+const PLAIN: Names = ["name", "realm", "token"];
+/// Version 0.6's subject.
+const VERIFY: Names = ["verifyname", "verifyrealm", "verifytoken"];
+
+/// Which resource is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// `/ungleichotp/verify/`.
+    Verify,
+    /// `/ungleichotp/` and what is below.
+    Identities,
+}
+
+/// Decides whether whoever calls may do what `policy` guards.
+///
+/// # Errors
+/// The answer to a denial.
+pub(super) async fn admit(
+    api: &Api,
+    call: &Call,
+    resource: Resource,
+    policy: &Policy,
+) -> Result<Permit, Answer> {
+    let parts = caller_names(&call.body, resource, &call.method)
+        .map(|names| parts(&call.body, names, api.credential_headers.name_chars));
+    let headers = &api.credential_headers;
+    let mut scratch = Scratch::new();
+    // The old server did not look at headers: less than a whole credential in them is not for us.
+    let presented = match &parts {
+        None => headers.read_beside_others(&call.headers, &mut scratch),
+        Some(_) if headers.holds_credential(&call.headers) => Presented::Malformed(Flaw::TwoKinds),
+        Some(Ok(parts)) => parts.presented(headers.name_chars),
+        Some(Err(flaw)) => Presented::Malformed(*flaw),
+    };
+    let attempt = Attempt {
+        presented,
+        source: Source::of(call.source),
+    };
+    let mut note = call.note.another();
+    let decided = decide(api, &attempt, policy, call.now, &mut note).await;
+    call.note.set(note);
+    decided.map_err(|denial| answer(&denial))
+}
+
+/// Decides on an attempt, notes it, and logs a denial.
+///
+/// # Errors
+/// The denial.
+pub(super) async fn decide(
+    api: &Api,
+    attempt: &Attempt<'_>,
+    policy: &Policy,
+    now: UnixTime,
+    note: &mut Note,
+) -> Result<Permit, Denial> {
+    let began = Instant::now();
+    let decision = api.authority.decide(attempt, policy, now).await;
+    let took = began.elapsed();
+    let (door, tally) = (Door::Rest, metrics().no_route());
+    let decided = match decision {
+        Decision::Permit(permit) => {
+            telemetry::permitted(door, tally, attempt, &permit, now, note);
+            Ok(permit)
+        }
+        Decision::Denial(denial) => {
+            telemetry::denied(door, tally, attempt, &denial, note);
+            Err(denial)
+        }
+    };
+    telemetry::decided(door, took, note);
+    if let Err(denial) = &decided {
+        pace::even_out(began, denial).await;
+    }
+    decided
+}
+
+/// Returns the answer to a caller who may not pass.
+pub(super) fn answer(denial: &Denial) -> Answer {
+    match denial {
+        Denial::NoCredential | Denial::Malformed(_) | Denial::Refused { .. } => {
+            Answer::not_authenticated()
+        }
+        Denial::Throttled { retry_after, .. } => {
+            Answer::not_authenticated().retry_after(*retry_after)
+        }
+        Denial::NotAllowed => Answer::not_allowed(),
+        Denial::Unavailable(_) => Answer::unavailable(),
+    }
+}
+
+/// Returns what the subject of a verification is called: as the version that the body is of says.
+pub(super) fn subject_names(body: &Body) -> Names {
+    if !body.has_any(AUTH) && body.has_any(VERIFY) {
+        VERIFY
+    } else {
+        PLAIN
+    }
+}
+
+/// Returns what the caller is called, or none if the body does not name one.
+///
+/// Version 0.6 sends the caller in the fields in which 0.8 sends the subject, so it is only believed
+/// where they cannot mean that: beside a `verify…` field, and where nothing is created or changed.
+fn caller_names(body: &Body, resource: Resource, method: &Method) -> Option<Names> {
+    if body.has_any(AUTH) {
+        return Some(AUTH);
+    }
+    let old = match resource {
+        Resource::Verify => body.has_any(VERIFY) && body.has_any(PLAIN),
+        Resource::Identities => {
+            let reads_fields = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+            !reads_fields && body.has("token")
+        }
+    };
+    old.then_some(PLAIN)
+}
+
+/// The parts of a credential in a body.
+struct Parts {
+    name: String,
+    realm: String,
+    token: TokenText,
+}
+
+impl Parts {
+    fn presented(&self, limit: usize) -> Presented<'_> {
+        let token = self.token.token();
+        let credential =
+            token.and_then(|it| Credential::with_token(&self.name, &self.realm, it, limit));
+        credential.into()
+    }
+}
+
+fn parts(body: &Body, [name, realm, token]: Names, limit: usize) -> Result<Parts, Flaw> {
+    let part = |name| body.text(name, limit).map_err(|faults| flaw(&faults));
+    Ok(Parts {
+        name: part(name)?,
+        realm: part(realm)?,
+        token: body.token(token).map_err(|faults| flaw(&faults))?,
+    })
+}
+
+/// Names, for the log, why a field of the caller cannot be used.
+fn flaw(faults: &[Fault]) -> Flaw {
+    match faults {
+        [Fault::Missing | Fault::Null | Fault::Blank, ..] => Flaw::Partial,
+        _ => Flaw::Encoding,
+    }
+}

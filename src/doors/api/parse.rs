@@ -1,0 +1,39 @@
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+
+use super::body::Body;
+use super::media::MediaType;
+use super::response::Answer;
+use crate::doors::api::{form, json};
+
+/// Parses a body as its `Content-Type` says. An empty one needs none.
+///
+/// # Errors
+/// The answer: 415 for a type other than JSON and the two of forms, and for a `charset` that is not
+/// read; 400 for what is none of its type.
+pub(super) async fn body(headers: &HeaderMap, bytes: Bytes) -> Result<Body, Answer> {
+    if bytes.is_empty() {
+        return Ok(Body::Fields(HashMap::new()));
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let given = types.next().map_or(&b""[..], |value| value.as_bytes());
+    let given = String::from_utf8_lossy(given);
+    let unsupported = || Answer::unsupported_type(&given);
+    if types.next().is_some() {
+        return Err(unsupported());
+    }
+    let media = MediaType::read(&given);
+    let charset = media.charset().ok_or_else(unsupported)?;
+    if media.is("application/json") {
+        json::read(&bytes, charset)
+    } else if media.is("application/x-www-form-urlencoded") {
+        Ok(form::urlencoded(&bytes, charset))
+    } else if media.is("multipart/form-data") {
+        form::multipart(&media, bytes, charset).await
+    } else {
+        Err(unsupported())
+    }
+}

@@ -1,0 +1,153 @@
+//! realmgate's own endpoints, whichever listener they are asked on.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType, Result};
+
+use super::forward_auth::{ForwardAuth, FrontProxy};
+use super::local::Local;
+use super::snapshot::Live;
+use crate::auth::Authority;
+use crate::auth::UnixTime;
+use crate::http::answer::{Answer, send};
+use crate::net::connection::Connections;
+use crate::telemetry::{Exposition, Note, Present, metrics};
+
+/// Everything that realmgate answers itself.
+pub(crate) struct Endpoints {
+    pub(crate) forward_auth: Arc<ForwardAuth>,
+    pub(crate) rest: Local,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) rules: Live,
+}
+
+impl Endpoints {
+    /// Answers any request: what is no endpoint of the gateway's is the REST router's. What was decided is noted.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn answer(&self, session: &mut ServerSession, note: &mut Note) -> Result<()> {
+        let path = session.req_header().uri.path();
+        if let Some(proxy) = FrontProxy::of(path) {
+            return self.forward_auth.answer(session, proxy, note).await;
+        }
+        match path {
+            "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
+            "/readyz" => self.readiness().await.send(session).await,
+            _ => self.rest.answer(session, note).await,
+        }
+    }
+
+    /// Answers a request on the metrics listener: metrics, health, and 404 for anything else.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn answer_monitor(&self, session: &mut ServerSession) -> Result<()> {
+        match session.req_header().uri.path() {
+            "/metrics" => self.metrics(session).await,
+            "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
+            "/readyz" => self.readiness().await.send(session).await,
+            _ => {
+                let line = "only /metrics, /healthz and /readyz\n";
+                Answer::line(StatusCode::NOT_FOUND, line)
+                    .send(session)
+                    .await
+            }
+        }
+    }
+
+    /// Answers a request on the gateway's port if it is for `/ungleichotp/` or `/forward-auth`; says
+    /// whether it was.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) async fn answer_public(
+        &self,
+        session: &mut ServerSession,
+        note: &mut Note,
+    ) -> Result<bool> {
+        let path = session.req_header().uri.path();
+        if let Some(proxy) = FrontProxy::of(path) {
+            self.forward_auth.answer(session, proxy, note).await?;
+            return Ok(true);
+        }
+        let is_rest = is_rest(path);
+        if is_rest {
+            self.rest.answer(session, note).await?;
+        }
+        Ok(is_rest)
+    }
+
+    /// Answers with the metrics of this process.
+    async fn metrics(&self, session: &mut ServerSession) -> Result<()> {
+        let method = &session.req_header().method;
+        if method != Method::GET && method != Method::HEAD {
+            let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            answer
+                .fields
+                .push((ALLOW, HeaderValue::from_static("GET, HEAD")));
+            return answer.send(session).await;
+        }
+        let exposition = exposition(session.req_header().headers.get(ACCEPT));
+        let rules = self.rules.load_full();
+        let present = Present {
+            connections: self.connections.open(),
+            requests: self.connections.requests(),
+            delayed: self.authority.delayed(UnixTime::from(SystemTime::now())),
+            upstreams: rules.upstreams.figures().collect(),
+        };
+        let text = metrics().text(exposition, &present).map_err(|error| {
+            Error::because(ErrorType::InternalError, "writing the figures", error)
+        })?;
+        let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(3))?;
+        header.insert_header(CONTENT_TYPE, exposition.media_type())?;
+        header.insert_header(CONTENT_LENGTH, text.len())?;
+        header.insert_header(CACHE_CONTROL, "no-store")?;
+        send(session, header, text.into()).await
+    }
+
+    /// Ready while the store answers and the process is not about to end.
+    async fn readiness(&self) -> Answer {
+        if self.connections.is_draining() {
+            return Answer::line(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+        }
+        match self.authority.store().ping().await {
+            Ok(()) => Answer::line(StatusCode::OK, "ready\n"),
+            Err(error) => {
+                tracing::error!(%error, "not ready");
+                Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the store does not answer\n",
+                )
+            }
+        }
+    }
+}
+
+/// Returns the way in which figures are written for somebody: OpenMetrics, unless what they take is text and
+/// they do not name it.
+fn exposition(accept: Option<&HeaderValue>) -> Exposition {
+    let accept = accept.and_then(|accept| accept.to_str().ok());
+    match accept.unwrap_or_default().to_ascii_lowercase() {
+        accept if accept.contains("application/openmetrics-text") => Exposition::OpenMetrics,
+        accept if accept.contains("text/plain") => Exposition::Text,
+        _ => Exposition::OpenMetrics,
+    }
+}
+
+/// Says whether a path is one that the gateway's listener answers itself, where it answers any.
+pub(super) fn is_public(path: &str) -> bool {
+    FrontProxy::of(path).is_some() || is_rest(path)
+}
+
+/// Says whether a path is that of a REST resource, or below.
+pub(super) fn is_rest(path: &str) -> bool {
+    let rest = path.strip_prefix("/ungleichotp");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,294 @@
+//! Forward-auth in Envoy's own words: gRPC, `envoy.service.auth.v3.Authorization/Check`, on a listener of
+//! its own.
+
+mod bounds;
+
+use std::future::ready;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use envoy_types::pb::envoy::config::core::v3::address::Address;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue as Field, HeaderValueOption};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
+    Authorization, AuthorizationServer,
+};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{
+    CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
+};
+use envoy_types::pb::envoy::r#type::v3::HttpStatus;
+use envoy_types::pb::google::rpc;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Request, Response, Status};
+
+use super::forward_auth::{self, Described, ForwardAuth, Refusal, Verdict};
+use super::told::Told;
+use crate::auth::{Permit, Policy};
+use crate::http::answer::Answer;
+use crate::net::connection::Connections;
+use crate::telemetry::Note;
+use bounds::{Bounds, Connection};
+
+/// The largest question: a client's header fields, which Envoy bounds by 60 KiB, and what it adds.
+const QUESTION_BYTES: usize = 256 << 10;
+/// The questions of one connection at a time. Envoy opens another when there are more.
+const STREAMS: u32 = 128;
+/// What a connection may send that has not been read, in bytes, of one question and of all.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+/// The longest header of a question, in bytes: it has none of the client's fields.
+const HEADER_BYTES: u32 = 8 << 10;
+/// How often an idle connection is asked whether it is still there.
+const ALIVE: Duration = Duration::from_secs(30);
+
+/// The door.
+pub(crate) struct ExtAuthz {
+    forward_auth: Arc<ForwardAuth>,
+}
+
+/// Answers until `shutdown` resolves, and what has begun by then to its end.
+pub(crate) async fn serve(
+    forward_auth: Arc<ForwardAuth>,
+    connections: Arc<Connections>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) {
+    let door = AuthorizationServer::new(ExtAuthz { forward_auth })
+        .max_decoding_message_size(QUESTION_BYTES);
+    let bounds = Bounds::new(Arc::clone(&connections));
+    let accepted = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = accepted.filter_map(move |accepted| {
+        let admitted = accepted.map(|stream| {
+            let counted = connections.admit_front_proxy(stream.peer_addr().ok()?)?;
+            let patience = connections.rules().timeouts.header;
+            Some(Connection::new(stream, patience, counted))
+        });
+        ready(admitted.transpose())
+    });
+    let served = Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(HEADER_BYTES)
+        .http2_keepalive_interval(Some(ALIVE))
+        .http2_keepalive_timeout(Some(ALIVE))
+        .layer(bounds)
+        .add_service(door)
+        .serve_with_incoming_shutdown(incoming, shutdown);
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the gRPC listener has ended");
+    }
+}
+
+#[async_trait]
+impl Authorization for ExtAuthz {
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        // Servers differ in which of them they believe (RFC 9113 §8.1.1, RFC 9110 §8.6).
+        let lengths = request.metadata().get_all("content-length");
+        if lengths.iter().nth(1).is_some() {
+            return Err(Status::invalid_argument("content-length twice"));
+        }
+        let told = Told::new();
+        let client = request.remote_addr();
+        let source = client.map(|peer| peer.ip().to_canonical());
+        let question = request.into_inner();
+        let mut note = told.note.another();
+        let answer = self.answer(source, &question, &mut note).await;
+        Told { note, ..told }.tell_of_question(client, &question);
+        Ok(Response::new(answer))
+    }
+}
+
+impl ExtAuthz {
+    async fn answer(
+        &self,
+        source: Option<IpAddr>,
+        question: &CheckRequest,
+        note: &mut Note,
+    ) -> CheckResponse {
+        let began = Instant::now();
+        let attributes = question.attributes.as_ref();
+        let http = attributes
+            .and_then(|it| it.request.as_ref()?.http.as_ref())
+            .ok_or(Refusal::Missing("attributes.request.http"));
+        let read = http.and_then(|http| Ok((http, fields(http)?)));
+        let (headers, asked) = match read {
+            Ok((http, headers)) => {
+                let extensions = attributes.map(|it| &it.context_extensions);
+                let asked = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
+                    let described = Described::new(&http.method, &http.host, http.path.as_bytes());
+                    self.forward_auth.asked_of(source, described, narrowed)
+                });
+                (headers, asked)
+            }
+            Err(refusal) => (HeaderMap::new(), Err(refusal)),
+        };
+        let client = self.forward_auth.client(source, forward_auth::GRPC, || {
+            match attributes?
+                .source
+                .as_ref()?
+                .address
+                .as_ref()?
+                .address
+                .as_ref()?
+            {
+                Address::SocketAddress(socket) => forward_auth::address(&socket.address),
+                _ => None,
+            }
+        });
+        let judged = self
+            .forward_auth
+            .judge(client, &headers, asked, began, note);
+        match judged.await {
+            Verdict::Permitted(permit) => self.permitted(&permit),
+            Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial)),
+            Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN)),
+        }
+    }
+
+    fn permitted(&self, permit: &Permit) -> CheckResponse {
+        let who = self.forward_auth.who(permit).into_iter().flatten();
+        let doomed = self.forward_auth.doomed(permit);
+        response(
+            Code::Ok,
+            HttpResponse::OkResponse(OkHttpResponse {
+                headers: who.map(|(name, value)| option(&name, &value)).collect(),
+                headers_to_remove: doomed.into_iter().map(str::to_owned).collect(),
+                ..OkHttpResponse::default()
+            }),
+        )
+    }
+}
+
+/// Copies the header fields of the original request, each as often as it stood there if Envoy says so
+/// (`encode_raw_headers`).
+fn fields(http: &HttpRequest) -> Result<HeaderMap, Refusal> {
+    let mut fields = HeaderMap::new();
+    let mut keep = |name: &str, value: &[u8]| {
+        // Envoy's pseudo header fields are no header fields.
+        if name.starts_with(':') {
+            return Ok(());
+        }
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let value = HeaderValue::from_bytes(value);
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(Refusal::Malformed("header field"));
+        };
+        fields.append(name, value);
+        Ok(())
+    };
+    match &http.header_map {
+        Some(raw) => raw.headers.iter().try_for_each(|field| {
+            if field.raw_value.is_empty() {
+                keep(&field.key, field.value.as_bytes())
+            } else {
+                keep(&field.key, &field.raw_value)
+            }
+        })?,
+        None => http
+            .headers
+            .iter()
+            .try_for_each(|(name, value)| keep(name, value.as_bytes()))?,
+    }
+    Ok(fields)
+}
+
+/// Reads `context_extensions`, which the route of Envoy's own configuration sets: `realm` and `name`,
+/// several divided by commas. A key that is not known might be meant to narrow: it is refused.
+fn narrowed<'a>(
+    extensions: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<Option<Policy>, Refusal> {
+    let (mut realms, mut names) = (Vec::new(), Vec::new());
+    for (key, value) in extensions {
+        let list = match key.as_str() {
+            "realm" => &mut realms,
+            "name" => &mut names,
+            _ => return Err(Refusal::Query),
+        };
+        for one in value.split(',') {
+            let one = percent_decode_str(one.trim()).decode_utf8();
+            match one {
+                Ok(one) if !one.is_empty() => list.push(one.into()),
+                _ => return Err(Refusal::Query),
+            }
+        }
+    }
+    forward_auth::to(&realms, &names)
+}
+
+fn denied(answer: &Answer) -> CheckResponse {
+    let code = match answer.status {
+        http::StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        http::StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        _ => Code::PermissionDenied,
+    };
+    let fields = answer.fields.iter();
+    response(
+        code,
+        HttpResponse::DeniedResponse(DeniedHttpResponse {
+            status: Some(HttpStatus {
+                code: i32::from(answer.status.as_u16()),
+            }),
+            headers: fields.map(|(name, value)| option(name, value)).collect(),
+            ..DeniedHttpResponse::default()
+        }),
+    )
+}
+
+fn response(code: Code, http: HttpResponse) -> CheckResponse {
+    CheckResponse {
+        status: Some(rpc::Status {
+            code: code.into(),
+            ..rpc::Status::default()
+        }),
+        http_response: Some(http),
+        ..CheckResponse::default()
+    }
+}
+
+/// Sets a field, whatever it was.
+fn option(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(Field {
+            key: name.to_string(),
+            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            ..Field::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    }
+}
+
+/// Reads a question of Envoy's.
+///
+/// # Panics
+/// A description is taken that can be read in two ways, or a field that is none of the client's.
+pub fn fuzz(question: &CheckRequest) {
+    let Some(attributes) = &question.attributes else {
+        return;
+    };
+    if let Ok(Some(policy)) = narrowed(attributes.context_extensions.iter()) {
+        assert!(matches!(policy, Policy::Allow(rules) if !rules.is_empty()));
+    }
+    let Some(http) = attributes.request.as_ref().and_then(|it| it.http.as_ref()) else {
+        return;
+    };
+    if let Ok(fields) = fields(http) {
+        assert!(fields.keys().all(|name| !name.as_str().starts_with(':')));
+    }
+    if let Ok(described) = Described::new(&http.method, &http.host, http.path.as_bytes()) {
+        forward_auth::fuzzing::assert_described(&described);
+    }
+}

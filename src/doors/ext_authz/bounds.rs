@@ -1,0 +1,220 @@
+//! What a front proxy may hold over gRPC: connections that say nothing, and questions that do not end.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+use tonic::Status;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tower::{Layer, Service};
+
+use crate::net::connection::{Connections, Counted};
+
+/// What all questions that are not whole may hold together, in bytes.
+const HELD: usize = 32 << 20;
+
+/// What a client says first, in bytes: the preface, and the frame of its settings without any (RFC 9113
+/// §3.4).
+const BEGINNING: usize = 24 + 9;
+
+/// A connection that counts as long as it lives.
+pub(super) struct Connection {
+    stream: TcpStream,
+    /// How many bytes of the beginning are to come.
+    missing: usize,
+    /// How long the beginning may take; none once it is here. What follows is kept alive by pings.
+    silence: Option<Pin<Box<Sleep>>>,
+    _counted: Counted,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, patience: Duration, counted: Counted) -> Self {
+        Self {
+            stream,
+            missing: BEGINNING,
+            silence: Some(Box::pin(sleep(patience))),
+            _counted: counted,
+        }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            let came = buffer.filled().len().saturating_sub(before);
+            self.missing = self.missing.saturating_sub(came);
+            if self.missing == 0 {
+                self.silence = None;
+            }
+            return Poll::Ready(read);
+        }
+        let silence = self.silence.as_mut();
+        if silence.is_some_and(|silence| silence.as_mut().poll(context).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Bounds the questions of all connections.
+#[derive(Clone)]
+pub(super) struct Bounds {
+    connections: Arc<Connections>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Bounds {
+    pub(super) fn new(connections: Arc<Connections>) -> Self {
+        Self {
+            connections,
+            held: Arc::default(),
+        }
+    }
+}
+
+impl<S> Layer<S> for Bounds {
+    type Service = Bounded<S>;
+
+    fn layer(&self, inner: S) -> Bounded<S> {
+        Bounded {
+            inner,
+            bounds: self.clone(),
+        }
+    }
+}
+
+/// A service whose questions are bounded.
+#[derive(Clone)]
+pub(super) struct Bounded<S> {
+    inner: S,
+    bounds: Bounds,
+}
+
+impl<S: Service<Request<tonic::body::Body>>> Service<Request<tonic::body::Body>> for Bounded<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<tonic::body::Body>) -> S::Future {
+        let Bounds { connections, held } = &self.bounds;
+        let limit = connections.rules().timeouts.body;
+        let question = request.map(|body| {
+            tonic::body::Body::new(Question {
+                body,
+                late: Box::pin(sleep(limit)),
+                all: Arc::clone(held),
+                held: 0,
+            })
+        });
+        self.inner.call(question)
+    }
+}
+
+/// The bytes of a question. They count until they have become one.
+struct Question {
+    body: tonic::body::Body,
+    late: Pin<Box<Sleep>>,
+    /// What all questions hold.
+    all: Arc<AtomicUsize>,
+    held: usize,
+}
+
+impl Body for Question {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.late.as_mut().poll(context).is_ready() {
+            tracing::warn!(
+                reason = "body_timeout",
+                "a question over gRPC came too slowly"
+            );
+            let status = Status::deadline_exceeded("the question came too slowly");
+            return Poll::Ready(Some(Err(status)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let came = frame.data_ref().map_or(0, Bytes::len);
+            self.held += came;
+            if self.all.fetch_add(came, Ordering::Relaxed) + came > HELD {
+                tracing::warn!("questions over gRPC hold too much together");
+                let status = Status::resource_exhausted("too many questions");
+                return Poll::Ready(Some(Err(status)));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,249 @@
+//! The original request, as each front proxy describes it. A parser reads the fields of its own front
+//! proxy and no others, each exactly once.
+
+use http::header::HOST;
+use http::{HeaderMap, Method};
+
+use super::Refusal;
+use crate::routing::target::{Target, host_of};
+
+/// The original request.
+#[derive(Debug)]
+pub(crate) struct Described<'a> {
+    pub(super) method: Method,
+    pub(super) host: &'a str,
+    pub(super) target: Target<'a>,
+}
+
+impl<'a> Described<'a> {
+    /// Reads the three parts. `target` is the path as it was on the wire, with the query if it has one.
+    ///
+    /// # Errors
+    /// A part that can be read in two ways, or in none; or a method that may not be passed on: TRACE sends back
+    /// what the front proxy adds, and CONNECT asks for a host and not for a path.
+    pub(crate) fn new(method: &str, host: &'a str, target: &'a [u8]) -> Result<Self, Refusal> {
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed("method"))?;
+        Refusal::of_method(&method).map_err(|refusal| match refusal {
+            Refusal::Method => Refusal::Malformed("method"),
+            refusal => refusal,
+        })?;
+        let path = target.split(|&byte| byte == b'?').next();
+        Ok(Self {
+            method,
+            host: host_of(host).ok_or(Refusal::Malformed("host"))?,
+            target: Target::read(path.unwrap_or_default())?,
+        })
+    }
+}
+
+/// Reads nginx's description: `X-Original-Method` and `X-Original-URL`, whose value is
+/// `$scheme://$host$request_uri`.
+pub(super) fn nginx(headers: &HeaderMap) -> Result<Described<'_>, Refusal> {
+    let method = once(headers, "x-original-method")?;
+    let url = once(headers, "x-original-url")?;
+    let malformed = Refusal::Malformed("x-original-url");
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    match rest.and_then(|rest| rest.split_at_checked(rest.find('/')?)) {
+        Some((host, target)) => Described::new(method, host, target.as_bytes()),
+        None => Err(malformed),
+    }
+}
+
+/// Reads the description of Traefik, Caddy and HAProxy: `X-Forwarded-Method`, `-Proto`, `-Host` and
+/// `-Uri`.
+pub(super) fn forwarded(headers: &HeaderMap) -> Result<Described<'_>, Refusal> {
+    let method = once(headers, "x-forwarded-method")?;
+    let scheme = once(headers, "x-forwarded-proto")?;
+    let host = once(headers, "x-forwarded-host")?;
+    let target = once(headers, "x-forwarded-uri")?;
+    if !matches!(scheme, "http" | "https" | "ws" | "wss") {
+        return Err(Refusal::Malformed("x-forwarded-proto"));
+    }
+    Described::new(method, host, target.as_bytes())
+}
+
+/// Reads the description of Envoy's HTTP service: the sub-request has the method and the host of the
+/// original one, and its path after the prefix. `target` is what follows the prefix, as it came;
+/// `authority` is the host of a request that has no `Host`, as in HTTP/2.
+pub(super) fn envoy<'a>(
+    method: &Method,
+    headers: &'a HeaderMap,
+    authority: Option<&'a str>,
+    target: &'a [u8],
+) -> Result<Described<'a>, Refusal> {
+    let host = match authority {
+        Some(authority) if !headers.contains_key(HOST) => authority,
+        _ => once(headers, "host")?,
+    };
+    Described::new(method.as_str(), host, target)
+}
+
+/// Returns the value of a field that stands there once.
+pub(super) fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => {
+            str::from_utf8(value.as_bytes()).map_err(|_| Refusal::Malformed(name))
+        }
+        _ => Err(Refusal::Missing(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            })
+    }
+
+    #[test]
+    fn nginx_description_is_read() {
+        let headers = headers(&[
+            ("x-original-method", "POST"),
+            ("x-original-url", "https://a.example:8443/b%20c?d=/e"),
+        ]);
+        let described = nginx(&headers).unwrap();
+        assert_eq!(described.method, Method::POST);
+        assert_eq!(described.host, "a.example");
+        assert_eq!(described.target.plain(), b"/b c");
+    }
+
+    #[test]
+    fn incomplete_or_doubled_or_foreign_description_is_refused() {
+        let method = ("x-original-method", "GET");
+        let url = ("x-original-url", "http://a/b");
+        let forwarded = [
+            ("x-forwarded-method", "GET"),
+            ("x-forwarded-uri", "/b"),
+            ("x-forwarded-host", "a"),
+        ];
+        for fields in [
+            &[method][..],
+            &[url],
+            &[method, url, url],
+            &[method, method, url],
+            &forwarded,
+        ] {
+            let refusal = nginx(&headers(fields)).unwrap_err();
+            assert!(matches!(refusal, Refusal::Missing(_)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn description_that_is_no_url_is_refused() {
+        for (method, url) in [
+            ("get", "http://a/b"),
+            ("GET", "/b"),
+            ("GET", "ftp://a/b"),
+            ("GET", "http://a"),
+            ("GET", "http:///b"),
+            ("GET", "http://u@a/b"),
+            ("GET", "http://a b/c"),
+            ("GET", "HTTP://a/b"),
+        ] {
+            let fields = [("x-original-method", method), ("x-original-url", url)];
+            let refusal = nginx(&headers(&fields)).unwrap_err();
+            assert!(matches!(refusal, Refusal::Malformed(_)), "{method} {url}");
+        }
+    }
+
+    #[test]
+    fn trace_and_connect_are_refused_whatever_the_route_says() {
+        for (method, refusal) in [("TRACE", Refusal::Trace), ("CONNECT", Refusal::Connect)] {
+            assert_eq!(Described::new(method, "a", b"/b").unwrap_err(), refusal);
+        }
+    }
+
+    #[test]
+    fn ambiguous_original_path_is_refused() {
+        for path in ["/a/../b", "/%2e%2e/b", "/a\\b", "/a%00", "/a#b"] {
+            let url = format!("http://a{path}");
+            let fields = [("x-original-method", "GET"), ("x-original-url", &*url)];
+            let refusal = nginx(&headers(&fields)).unwrap_err();
+            assert!(matches!(refusal, Refusal::Path(_)), "{path}");
+        }
+    }
+
+    const FORWARDED: [(&str, &str); 4] = [
+        ("x-forwarded-method", "PUT"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "a.example:8443"),
+        ("x-forwarded-uri", "/b%20c?d=/e"),
+    ];
+
+    #[test]
+    fn forwarded_description_is_read() {
+        let headers = headers(&FORWARDED);
+        let described = forwarded(&headers).unwrap();
+        assert_eq!(described.method, Method::PUT);
+        assert_eq!(described.host, "a.example");
+        assert_eq!(described.target.plain(), b"/b c");
+    }
+
+    #[test]
+    fn forwarded_description_needs_each_field_once_and_no_other_family() {
+        for (index, field) in FORWARDED.iter().enumerate() {
+            let mut without = FORWARDED.to_vec();
+            without.remove(index);
+            without.push(("x-original-method", "GET"));
+            without.push(("x-original-url", "http://a/b"));
+            let twice = [&FORWARDED[..], &[*field]].concat();
+            for fields in [without, twice] {
+                let refusal = forwarded(&headers(&fields)).unwrap_err();
+                assert!(matches!(refusal, Refusal::Missing(_)), "{fields:?}");
+            }
+        }
+        for (index, value) in [
+            (0, "get"),
+            (1, "ftp"),
+            (1, "https, http"),
+            (2, "a b"),
+            (2, "u@a"),
+        ] {
+            let mut fields = FORWARDED;
+            fields[index].1 = value;
+            let refusal = forwarded(&headers(&fields)).unwrap_err();
+            assert!(matches!(refusal, Refusal::Malformed(_)), "{fields:?}");
+        }
+        for uri in ["http://a/b", "*", "", "/a/%2e%2e/b", "/a\\b"] {
+            let mut fields = FORWARDED;
+            fields[3].1 = uri;
+            let refusal = forwarded(&headers(&fields)).unwrap_err();
+            assert!(matches!(refusal, Refusal::Path(_)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn envoys_sub_request_is_its_own_description() {
+        let host = headers(&[("host", "a.example")]);
+        let described = envoy(&Method::POST, &host, None, b"/b?c").unwrap();
+        assert_eq!(
+            (described.host, described.target.plain()),
+            ("a.example", &b"/b"[..])
+        );
+        let none = headers(&[]);
+        assert!(envoy(&Method::POST, &none, Some("a"), b"/b").is_ok());
+        assert!(envoy(&Method::POST, &none, None, b"/b").is_err());
+        assert!(envoy(&Method::POST, &host, None, b"b").is_err());
+        assert!(envoy(&Method::POST, &host, None, b"").is_err());
+        let twice = headers(&[("host", "a"), ("host", "b")]);
+        assert!(envoy(&Method::POST, &twice, Some("a"), b"/b").is_err());
+    }
+}

@@ -1,0 +1,76 @@
+use http::{HeaderMap, HeaderName, Method};
+
+use super::client::client;
+use super::description::{self, Described};
+use super::narrowing::narrowing;
+use crate::auth::Policy;
+use crate::doors::forward_auth::{FrontProxy, Refusal};
+use crate::doors::fuzzing::assert_plain;
+use crate::http::fuzzing::fields;
+use crate::routing::target::{host_of, is_plain_method};
+
+/// Reads what a front proxy describes: a line of its address with the query, one of the method, then
+/// header fields.
+///
+/// # Panics
+/// A description is taken that can be read in two ways, or a query that narrows to nothing.
+pub fn forward_auth(data: &[u8]) {
+    let mut lines = data.splitn(3, |&byte| byte == b'\n');
+    let address = lines.next().unwrap_or_default();
+    let method = lines.next().unwrap_or_default();
+    let headers = fields(lines.next().unwrap_or_default());
+    let Ok(address) = str::from_utf8(address) else {
+        return;
+    };
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    narrow(query);
+    let Some(proxy) = FrontProxy::of(path) else {
+        return;
+    };
+    let any = HeaderName::from_static("x-forwarded-for");
+    if let Some(client) = client(&headers, proxy, Some(&any)) {
+        assert_eq!(client, client.to_canonical());
+    }
+    if let Ok(described) = describe(proxy, path, method, &headers) {
+        assert_described(&described);
+    }
+}
+
+fn describe<'a>(
+    proxy: FrontProxy,
+    path: &'a str,
+    method: &[u8],
+    headers: &'a HeaderMap,
+) -> Result<Described<'a>, Refusal> {
+    match proxy {
+        FrontProxy::Any => Err(Refusal::NoRoute),
+        FrontProxy::Nginx => description::nginx(headers),
+        FrontProxy::Envoy => {
+            let method = Method::from_bytes(method).map_err(|_| Refusal::Malformed("method"))?;
+            let target = path.strip_prefix(super::ENVOY).unwrap_or_default();
+            description::envoy(&method, headers, None, target.as_bytes())
+        }
+        _ => description::forwarded(headers),
+    }
+}
+
+/// Sees that a description has one meaning.
+pub(crate) fn assert_described(described: &Described<'_>) {
+    assert_eq!(host_of(described.host), Some(described.host));
+    assert!(is_plain_method(described.method.as_str()));
+    assert_plain(described.target.literal(), &described.target);
+}
+
+fn narrow(query: &str) {
+    match narrowing(query) {
+        Ok(None) => assert!(query.bytes().all(|byte| byte == b'&'), "{query:?}"),
+        Ok(Some(Policy::Allow(rules))) => {
+            assert!((1..=16 * 16).contains(&rules.len()));
+            assert!(rules.iter().all(|rule| !rule.realm.is_empty()));
+            let is_named = query.split('&').any(|pair| pair.starts_with("name="));
+            assert_eq!(rules.iter().all(|rule| rule.name.is_some()), is_named);
+        }
+        Ok(Some(other)) => unreachable!("{other:?}"),
+        Err(_) => {}
+    }
+}

@@ -1,0 +1,367 @@
+//! The forward-auth door: one URL a front proxy, one strict parser each.
+//!
+//! A parser reads the fields of its own front proxy and no others, each exactly once. What describes
+//! the original request is believed from trusted proxies only.
+
+mod client;
+mod description;
+pub(super) mod fuzzing;
+mod narrowing;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use ipnet::IpNet;
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+
+use client::Warned;
+pub(super) use client::{GRPC, address};
+pub(super) use description::Described;
+use narrowing::narrowing;
+pub(super) use narrowing::to;
+
+use super::pace;
+use super::snapshot::Live;
+use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, Source, UnixTime};
+use crate::http::answer::Answer;
+pub(super) use crate::http::refusal::Refusal;
+use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
+use crate::net::peer_of;
+use crate::routing::route::{Question, RouteTable};
+use crate::routing::target::Ambiguity;
+use crate::telemetry::{self, Door, Note, Tally, metrics};
+
+/// Envoy's original path follows this one.
+const ENVOY: &str = "/forward-auth/envoy";
+
+/// Envoy's URL cannot narrow who passes, since it ends with the path of a client: a field does.
+const X_REALMGATE_NARROW: &str = "x-realmgate-narrow";
+/// Envoy takes the fields off that this one lists.
+const REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+
+/// The door.
+pub(crate) struct ForwardAuth {
+    authority: Arc<Authority>,
+    credential_headers: CredentialHeaders,
+    identity_headers: IdentityHeaders,
+    rules: Live,
+    warned: Warned,
+}
+
+/// Which parser reads the description of the original request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrontProxy {
+    /// None: the credential alone decides.
+    Any,
+    /// nginx's `auth_request`, and ingress-nginx.
+    Nginx,
+    /// Traefik's ForwardAuth.
+    Traefik,
+    /// Caddy's `forward_auth`.
+    Caddy,
+    /// HAProxy, with the script in `deploy/haproxy/`.
+    Haproxy,
+    /// Envoy's `ext_authz` with an HTTP service. With gRPC: [`super::ext_authz`].
+    Envoy,
+}
+
+/// Whom a sub-request asks about.
+pub(super) struct Asked {
+    /// Who may pass.
+    policy: Policy,
+    /// Where it is counted; none where there is no route.
+    tally: Option<Arc<Tally>>,
+}
+
+/// What comes of a sub-request.
+pub(super) enum Verdict {
+    /// It may pass.
+    Permitted(Permit),
+    /// It may not.
+    Denied(Denial),
+    /// It is no question that can be answered: a 403.
+    Refused,
+}
+
+impl FrontProxy {
+    /// Returns the parser that a path asks for, or none.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        match path {
+            "/forward-auth" => Some(Self::Any),
+            "/forward-auth/nginx" => Some(Self::Nginx),
+            "/forward-auth/traefik" => Some(Self::Traefik),
+            "/forward-auth/caddy" => Some(Self::Caddy),
+            "/forward-auth/haproxy" => Some(Self::Haproxy),
+            _ => path
+                .strip_prefix(ENVOY)?
+                .starts_with('/')
+                .then_some(Self::Envoy),
+        }
+    }
+}
+
+impl ForwardAuth {
+    pub(crate) fn new(
+        authority: Arc<Authority>,
+        credential_headers: CredentialHeaders,
+        identity_headers: IdentityHeaders,
+        rules: Live,
+    ) -> Self {
+        Self {
+            authority,
+            credential_headers,
+            identity_headers,
+            rules,
+            warned: Warned::default(),
+        }
+    }
+
+    /// Answers a sub-request with 200, 401, 403 or 503, and never with a body.
+    ///
+    /// # Errors
+    /// The front proxy is gone.
+    pub(crate) async fn answer(
+        &self,
+        session: &mut ServerSession,
+        proxy: FrontProxy,
+        note: &mut Note,
+    ) -> Result<()> {
+        let answer = self.decide(session, proxy, note).await;
+        answer.send(session).await
+    }
+
+    async fn decide(&self, session: &ServerSession, proxy: FrontProxy, note: &mut Note) -> Answer {
+        let began = Instant::now();
+        let peer = peer_of(session).map(|peer| peer.ip().to_canonical());
+        let header = session.req_header();
+        let asked = match proxy {
+            FrontProxy::Envoy if has_fragment(session) => Err(Ambiguity::Character.into()),
+            _ => self.asked(header, peer, proxy),
+        };
+        let rules = self.rules.load();
+        let any = rules.client_address_header.as_ref();
+        let source = self.client(peer, proxy.name(), || {
+            client::client(&header.headers, proxy, any)
+        });
+        drop(rules);
+        let verdict = self.judge(source, &header.headers, asked, began, note);
+        match verdict.await {
+            Verdict::Permitted(permit) => self.permitted(&permit, proxy),
+            Verdict::Denied(denial) => Answer::sub_request_denied(&denial),
+            Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN),
+        }
+    }
+
+    /// Returns where the original request came from: for a front proxy what it says, if anything, and for
+    /// anybody else its own address.
+    pub(super) fn client(
+        &self,
+        peer: Option<IpAddr>,
+        front_proxy: &'static str,
+        described: impl FnOnce() -> Option<IpAddr>,
+    ) -> Option<IpAddr> {
+        if trust(peer, &self.rules.load().trusted_proxies).is_err() {
+            return peer;
+        }
+        let client = described();
+        if client.is_none() {
+            self.warned.warn(front_proxy, peer);
+        }
+        client
+    }
+
+    /// Decides on the credential in a sub-request, which began to be read at `began`, under the policy that
+    /// was found for it.
+    pub(super) async fn judge(
+        &self,
+        source: Option<IpAddr>,
+        headers: &HeaderMap,
+        asked: Result<Asked, Refusal>,
+        began: Instant,
+        note: &mut Note,
+    ) -> Verdict {
+        let door = Door::ForwardAuth;
+        let Asked { policy, tally } = match asked {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                refusal.tell(door, metrics().no_route(), source, note);
+                return Verdict::Refused;
+            }
+        };
+        let mut scratch = Scratch::new();
+        let presented = self.credential_headers.read(headers, &mut scratch);
+        let attempt = Attempt {
+            presented,
+            source: Source::of(source),
+        };
+        let now = UnixTime::from(SystemTime::now());
+        let tally = tally.as_ref().unwrap_or(metrics().no_route());
+        let decision = self.authority.decide(&attempt, &policy, now).await;
+        let took = began.elapsed();
+        let verdict = match decision {
+            Decision::Permit(permit) => {
+                telemetry::permitted(door, tally, &attempt, &permit, now, note);
+                Verdict::Permitted(permit)
+            }
+            Decision::Denial(denial) => {
+                telemetry::denied(door, tally, &attempt, &denial, note);
+                Verdict::Denied(denial)
+            }
+        };
+        telemetry::decided(door, took, note);
+        if let Verdict::Denied(denial) = &verdict {
+            pace::even_out(began, denial).await;
+        }
+        verdict
+    }
+
+    /// Says who it is, and what the front proxy should take off, in the way that it understands.
+    fn permitted(&self, permit: &Permit, proxy: FrontProxy) -> Answer {
+        let mut answer = Answer::empty(StatusCode::OK);
+        let who = self.identity_headers.who(permit);
+        let is_anonymous = who.is_none();
+        answer.fields.extend(who.into_iter().flatten());
+        let empty = HeaderValue::from_static("");
+        match proxy {
+            // It takes an answered field that is empty for none.
+            FrontProxy::Any => {
+                answer
+                    .fields
+                    .push((self.identity_headers.token().clone(), empty));
+            }
+            // It would let the client's copies through where none are answered.
+            FrontProxy::Caddy if is_anonymous => {
+                let names = self.identity_headers.names().cloned();
+                answer
+                    .fields
+                    .extend(names.map(|name| (name, empty.clone())));
+            }
+            FrontProxy::Envoy => {
+                if let Ok(doomed) = HeaderValue::from_str(&self.doomed(permit).join(",")) {
+                    answer.fields.push((REMOVE, doomed));
+                }
+            }
+            // They drop what is listed in their configuration and not answered.
+            FrontProxy::Nginx | FrontProxy::Traefik | FrontProxy::Haproxy | FrontProxy::Caddy => {}
+        }
+        answer
+    }
+
+    /// Returns the fields that Envoy should take off: the credential, which a client may send where nobody
+    /// asked for it, and what nobody has proved.
+    pub(super) fn doomed(&self, permit: &Permit) -> Vec<&str> {
+        let mut doomed = vec![
+            self.identity_headers.token().as_str(),
+            AUTHORIZATION.as_str(),
+        ];
+        if permit.principal().is_none() {
+            doomed.extend(self.identity_headers.names().map(HeaderName::as_str));
+        }
+        doomed
+    }
+
+    /// Returns the fields that say who it is; none for an anonymous permit.
+    pub(super) fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
+        self.identity_headers.who(permit)
+    }
+
+    /// Finds who may pass: what the route says, and what the front proxy's own URL narrows it to.
+    fn asked(
+        &self,
+        header: &RequestHeader,
+        source: Option<IpAddr>,
+        proxy: FrontProxy,
+    ) -> Result<Asked, Refusal> {
+        let headers = &header.headers;
+        if proxy == FrontProxy::Any {
+            let narrowed = narrowing(header.uri.query().unwrap_or_default())?;
+            return Ok(Asked {
+                policy: narrowed.unwrap_or(Policy::Authenticated),
+                tally: None,
+            });
+        }
+        let narrowed = match proxy {
+            FrontProxy::Envoy if !headers.contains_key(X_REALMGATE_NARROW) => "",
+            FrontProxy::Envoy => description::once(headers, X_REALMGATE_NARROW)?,
+            _ => header.uri.query().unwrap_or_default(),
+        };
+        let narrowed = narrowing(narrowed)?;
+        let described = match proxy {
+            FrontProxy::Envoy => {
+                let authority = header.uri.authority().map(http::uri::Authority::as_str);
+                let target = header.raw_path().strip_prefix(ENVOY.as_bytes());
+                description::envoy(
+                    &header.method,
+                    headers,
+                    authority,
+                    target.unwrap_or_default(),
+                )
+            }
+            FrontProxy::Nginx => description::nginx(headers),
+            _ => description::forwarded(headers),
+        };
+        self.asked_of(source, described, narrowed)
+    }
+
+    /// Finds who may pass by a description, if its source is believed.
+    pub(super) fn asked_of(
+        &self,
+        source: Option<IpAddr>,
+        described: Result<Described<'_>, Refusal>,
+        narrowed: Option<Policy>,
+    ) -> Result<Asked, Refusal> {
+        let rules = self.rules.load();
+        trust(source, &rules.trusted_proxies)?;
+        let mut asked = of_route(&rules.routes, &described?)?;
+        if let Some(narrowed) = narrowed {
+            asked.policy = asked.policy.and(narrowed);
+        }
+        Ok(asked)
+    }
+}
+
+/// Returns whether the request line contains `#`. Pingora 0.9.1 drops the rest of the path there, and an
+/// application behind Envoy may still get it. Only HTTP/1 keeps the line.
+fn has_fragment(session: &ServerSession) -> bool {
+    let Some(http1) = session.as_http1() else {
+        return true;
+    };
+    let head = http1.get_headers_raw_bytes();
+    let line = head.split(|&byte| byte == b'\n').next();
+    line.is_none_or(|line| line.contains(&b'#'))
+}
+
+fn of_route(routes: &RouteTable, described: &Described<'_>) -> Result<Asked, Refusal> {
+    if routes.is_empty() {
+        return Ok(Asked {
+            policy: Policy::Authenticated,
+            tally: None,
+        });
+    }
+    let question = Question {
+        host: Some(described.host),
+        target: &described.target,
+        method: &described.method,
+    };
+    let route = routes.find(&question)?.route;
+    Ok(Asked {
+        policy: route.policy.clone(),
+        tally: Some(Arc::clone(&route.tally)),
+    })
+}
+
+/// A peer without an address came over a Unix socket, which file modes guard.
+pub(super) fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Refusal> {
+    let is_trusted =
+        source.is_none_or(|source| trusted.iter().any(|network| network.contains(&source)));
+    if is_trusted {
+        Ok(())
+    } else {
+        Err(Refusal::Untrusted)
+    }
+}

@@ -1,0 +1,113 @@
+//! What must hold of whatever clients and front proxies send.
+
+use percent_encoding::percent_decode;
+
+use super::proxy::strip;
+use crate::http::IdentityHeaders;
+use crate::http::fuzzing::{assert_stripped, fields, names};
+use crate::routing::target::{Target, host_of, is_plain_method};
+
+pub use super::ext_authz::fuzz as check;
+pub use super::forward_auth::fuzzing::forward_auth;
+pub use crate::net::accept::fuzz_header as header;
+pub use crate::net::accept::proxy_protocol::fuzz as proxy_protocol;
+
+/// Reads a path, a host and a method.
+///
+/// # Panics
+/// One is taken that can be read in two ways.
+pub fn target(data: &[u8]) {
+    if let Ok(target) = Target::read(data) {
+        assert_plain(data, &target);
+    }
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    if let Some(host) = host_of(text) {
+        assert!(text.contains(host) && !host.is_empty() && !host.ends_with('.'));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
+        assert!(host.bytes().all(is_plain), "{host:?}");
+        assert!(host.starts_with('[') || !host.contains(':'), "{host:?}");
+        assert_eq!(host_of(host), Some(host));
+    }
+    if is_plain_method(text) {
+        assert!(http::Method::from_bytes(data).is_ok());
+    }
+}
+
+/// Sees that a path hides nothing from a server that decodes it, however often.
+pub(super) fn assert_plain(raw: &[u8], target: &Target<'_>) {
+    assert!(target.literal() == raw && raw.starts_with(b"/"));
+    let mut text = raw.to_vec();
+    loop {
+        for segment in text.split(|&byte| byte == b'/') {
+            let plain = segment.split(|&byte| byte == b';').next();
+            let is_dots = matches!(plain, Some(b"." | b".."));
+            assert!(!is_dots, "a dot segment in {raw:?}");
+            assert!(!segment.starts_with(b";"), "only a parameter in {raw:?}");
+        }
+        assert!(
+            !text
+                .iter()
+                .any(|&byte| matches!(byte, b'\\' | 0..=0x1f | 0x7f)),
+            "a control character or backslash in {raw:?}"
+        );
+        let decoded: Vec<u8> = percent_decode(&text).collect();
+        if decoded == text {
+            break;
+        }
+        text = decoded;
+    }
+    let holds = |what: &[u8]| {
+        raw.windows(what.len())
+            .any(|it| it.eq_ignore_ascii_case(what))
+    };
+    assert_eq!(target.encoded_slash, holds(b"%2f"));
+    assert_eq!(target.double_slash, holds(b"//"));
+    // Where every server reads the path as it stands, nothing in it could be read otherwise.
+    let is_odd = holds(b"%") || holds(b";") || holds(b"//") || holds(b"./") || raw.ends_with(b".");
+    assert_eq!(target.readings().count() > 0, is_odd, "{raw:?}");
+    for reading in target.readings() {
+        assert!(
+            reading.starts_with(b"/") && !reading.contains(&b';'),
+            "{raw:?}"
+        );
+        let mut segments = reading.split(|&byte| byte == b'/').skip(1);
+        assert!(
+            reading == b"/" || segments.all(|it| !it.is_empty()),
+            "{raw:?}"
+        );
+    }
+    assert!(
+        target
+            .readings()
+            .next()
+            .is_none_or(|it| it == target.plain())
+    );
+}
+
+/// Takes off a request what an upstream must not get.
+///
+/// The first byte says whether somebody proved themselves; the rest are header fields.
+///
+/// # Panics
+/// A field is left that could pass for ours.
+pub fn forwarded(data: &[u8]) {
+    let Some((&first, rest)) = data.split_first() else {
+        return;
+    };
+    let mut fields = fields(rest);
+    let is_proved = first & 1 == 1;
+    let credential = names();
+    let identity = IdentityHeaders::new(&credential);
+    let removed = strip(
+        &mut fields,
+        &identity,
+        &credential,
+        &[],
+        is_proved,
+        first & 2 == 2,
+    );
+    assert!(removed.iter().all(|name| !fields.contains_key(name)));
+    assert_stripped(&fields, is_proved);
+}

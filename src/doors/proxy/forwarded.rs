@@ -1,0 +1,266 @@
+//! What becomes of a request's header on its way to the upstream: strip, then stamp.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Request, Version};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, OrErr, Result};
+
+use super::trace::pass_on;
+use crate::doors::proxy::{Admitted, Proxy};
+use crate::http::request_id::RequestId;
+use crate::http::reserved::{has_mark, is_address};
+use crate::http::{
+    CredentialHeaders, IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST,
+    X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
+};
+use crate::net::accept::{scheme_of, subject_of};
+use crate::net::peer_of;
+use crate::routing::route::Route;
+use crate::telemetry::Spans;
+
+/// The most fields that a request gets, traces apart.
+const STAMPED: usize = 10;
+
+impl Proxy {
+    /// Makes what the upstream gets of a request that was admitted.
+    ///
+    /// Pingora 0.9.1 keeps the spelling of each name in a second map, and every change costs both. Names are
+    /// therefore sent in lower case, as over HTTP/2. They mean the same in any case (RFC 9110 §5.1).
+    pub(super) fn forward(
+        &self,
+        request: &mut RequestHeader,
+        admitted: &Admitted,
+        session: &Session,
+        id: RequestId,
+        spans: Option<&Spans>,
+    ) -> Result<()> {
+        let nothing = RequestHeader::from(Request::new(()).into_parts().0);
+        let taken = std::mem::replace(request, nothing);
+        let target = self.target(&taken, admitted)?;
+        let mut parts = Parts::from(taken);
+        let fields = &mut parts.headers;
+        self.strip(fields, admitted, id);
+        if let Some(route) = admitted.route() {
+            rewrite(fields, route);
+        }
+        self.stamp(fields, admitted, session, id)?;
+        pass_on(fields, spans);
+        *request = RequestHeader::from(parts);
+        match target {
+            Some(target) => request.set_raw_path(&target),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the request target that goes on, if it is another one than that of the URI.
+    fn target(&self, request: &RequestHeader, admitted: &Admitted) -> Result<Option<Vec<u8>>> {
+        let origin = request.uri.path_and_query().map(PathAndQuery::as_str);
+        let raw = request.raw_path();
+        let raw = match origin {
+            // Absolute form (RFC 9112 §3.2.2): the path was decided on, so the path is what goes on.
+            Some(origin) if raw.first() != Some(&b'/') => origin.as_bytes(),
+            Some(_) => raw,
+            None => {
+                let error = Error::explain(ErrorType::InternalError, "a URI without a path");
+                return Err(error);
+            }
+        };
+        let end = raw.iter().position(|&byte| byte == b'?');
+        let (path, query) = raw.split_at(end.unwrap_or(raw.len()));
+        let rest = admitted.route().and_then(|route| route.below_prefix(path));
+        Ok(match rest {
+            Some(rest) => Some([rest, query].concat()),
+            // A query in another encoding than UTF-8 is not in the URI.
+            None => (origin.map(str::as_bytes) != Some(raw)).then(|| raw.to_vec()),
+        })
+    }
+
+    /// Takes off every field that could pass for ours, and the credential that was consumed.
+    fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted, id: RequestId) {
+        let passing = admitted
+            .route()
+            .map_or(&[][..], |route| &route.rewrite.passing);
+        let has_methods = admitted.has_methods;
+        let is_proved = admitted.permit.principal().is_some();
+        let (identity, credential) = (&self.identity_headers, &self.credential_headers);
+        let removed = strip(
+            fields,
+            identity,
+            credential,
+            passing,
+            is_proved,
+            has_methods,
+        );
+        // Whoever misses one of these finds out what to write in `alias_headers` or `pass_headers`.
+        for name in &removed {
+            if has_mark(name.as_str()) {
+                tracing::debug!(request_id = %id, header = %name, "removed a header whose name holds a mark");
+            } else if is_address(name.as_str()) {
+                tracing::debug!(request_id = %id, header = %name, "removed a header that names an address");
+            }
+        }
+    }
+
+    /// Sets the identity, the address of the client and what it asked for.
+    fn stamp(
+        &self,
+        fields: &mut HeaderMap,
+        admitted: &Admitted,
+        session: &Session,
+        id: RequestId,
+    ) -> Result<()> {
+        // To grow once is cheaper than field by field.
+        fields.reserve(STAMPED);
+        if let Some(who) = self.identity_headers.who(&admitted.permit) {
+            for (name, value) in who {
+                fields.insert(name, value);
+            }
+        }
+        if let Some(peer) = peer_of(session) {
+            let address = HeaderValue::from_maybe_shared(Bytes::from(text(peer.ip())));
+            let address = address.or_err(ErrorType::InvalidHTTPHeader, "an address")?;
+            fields.insert(X_FORWARDED_FOR, address);
+        }
+        let header = session.req_header();
+        if let Some(host) = header.headers.get(HOST) {
+            fields.insert(X_FORWARDED_HOST, host.clone());
+        } else if let Some(authority) = header.uri.authority() {
+            let host = HeaderValue::from_str(authority.as_str());
+            let host = host.or_err(ErrorType::InvalidHTTPHeader, "an authority")?;
+            // Pingora 0.9.1 makes `:authority` from `Host` beside the scheme of the upstream. Without a `Host` it
+            // passes on the client's `:scheme`, and loses the authority where a prefix is removed.
+            fields.entry(HOST).or_insert_with(|| host.clone());
+            fields.insert(X_FORWARDED_HOST, host);
+        }
+        fields.insert(X_FORWARDED_PROTO, scheme_of(session));
+        if let Some(subject) = subject_of(session) {
+            fields.insert(X_CLIENT_SUBJECT, subject.clone());
+        }
+        if let Some(prefix) = admitted.route().and_then(|it| it.rewrite.prefix.as_ref()) {
+            fields.insert(X_FORWARDED_PREFIX, prefix.clone());
+        }
+        if header.version == Version::HTTP_2 {
+            join_cookies(fields)?;
+        }
+        fields.insert(X_REQUEST_ID, id.value());
+        Ok(())
+    }
+}
+
+/// Changes what the route says.
+fn rewrite(fields: &mut HeaderMap, route: &Route) {
+    let rules = &route.rewrite.request_headers;
+    for name in &rules.remove {
+        fields.remove(name);
+    }
+    for (name, value) in &rules.set {
+        fields.insert(name.clone(), value.clone());
+    }
+    if let Some(host) = &route.rewrite.host {
+        fields.insert(HOST, host.clone());
+    }
+}
+
+/// Removes the reserved headers and those whose names hold a mark, unless they are `passing`, and returns their
+/// names; removes a credential that is ours, too.
+pub(in crate::doors) fn strip(
+    fields: &mut HeaderMap,
+    identity: &IdentityHeaders,
+    credential: &CredentialHeaders,
+    passing: &[HeaderName],
+    is_proved: bool,
+    has_methods: bool,
+) -> Vec<HeaderName> {
+    let is_doomed = |name: &&HeaderName| {
+        identity.is_dropped(name, passing)
+            || (has_methods && IdentityHeaders::is_method_override(name))
+    };
+    let doomed: Vec<HeaderName> = fields.keys().filter(is_doomed).cloned().collect();
+    for name in &doomed {
+        fields.remove(name);
+    }
+    // Consumed where somebody proved themselves; where nobody had to, and under a scheme that is not ours, a
+    // token still stays here.
+    let is_consumed = is_proved && CredentialHeaders::is_basic(fields);
+    if is_consumed || credential.holds_token(fields) {
+        fields.remove(AUTHORIZATION);
+    }
+    doomed
+}
+
+/// Writes an address down, as its `Display` does, which takes as long as four other fields.
+fn text(address: IpAddr) -> Vec<u8> {
+    let IpAddr::V4(address) = address.to_canonical() else {
+        return address.to_canonical().to_string().into_bytes();
+    };
+    let mut text = Vec::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push(b'.');
+        }
+        if octet >= 100 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.push(b'0' + octet % 10);
+    }
+    text
+}
+
+/// Makes one `Cookie` of those that HTTP/2 takes apart (RFC 9113 §8.2.3).
+fn join_cookies(fields: &mut HeaderMap) -> Result<()> {
+    let mut crumbs = fields.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
+        return Ok(());
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for crumb in [second].into_iter().chain(crumbs) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    let joined = HeaderValue::from_bytes(&joined).or_err(
+        ErrorType::InvalidHTTPHeader,
+        "cookies that cannot be joined",
+    )?;
+    fields.insert(COOKIE, joined);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_as_they_do_elsewhere() {
+        for octet in 0..=u8::MAX {
+            let address = IpAddr::from([octet, 0, 255 - octet, 9]);
+            assert_eq!(text(address), address.to_string().as_bytes());
+        }
+        assert_eq!(text("::ffff:192.0.2.1".parse().unwrap()), b"192.0.2.1");
+        assert_eq!(text("2001:db8::1".parse().unwrap()), b"2001:db8::1");
+    }
+
+    #[test]
+    fn crumbs_become_one_cookie_and_stay_one() {
+        let mut fields = HeaderMap::new();
+        join_cookies(&mut fields).unwrap();
+        assert!(!fields.contains_key(COOKIE));
+        for crumb in ["a=1", "b=2; c=3", "d=\u{e9}"] {
+            let crumb = HeaderValue::from_bytes(crumb.as_bytes()).unwrap();
+            fields.append(COOKIE, crumb);
+        }
+        for _ in 0..2 {
+            join_cookies(&mut fields).unwrap();
+            let all: Vec<_> = fields.get_all(COOKIE).iter().collect();
+            assert_eq!(all, ["a=1; b=2; c=3; d=\u{e9}".as_bytes()]);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The transparent proxy: what passes goes on to its upstream with the identity stamped on it.
+
+mod answered;
+mod context;
+mod failure;
+mod forwarded;
+mod question;
+mod trace;
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::TRANSFER_ENCODING;
+use http::{StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+use super::endpoints::Endpoints;
+use super::pace;
+use super::snapshot::Live;
+use crate::auth::Authority;
+use crate::http::answer::Answer;
+use crate::http::refusal::Refusal;
+use crate::http::request_id::RequestId;
+use crate::http::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
+use crate::net::body_clock::BodyClock;
+use crate::net::bounds;
+use crate::net::connection::Connections;
+use crate::net::linger::answer_early;
+use crate::net::peer_of;
+use crate::net::source_of;
+use crate::telemetry::{self, Door, Note, Spans, UpstreamEvent, metrics};
+use crate::upstream::{Gate, Next};
+use context::{Admitted, Context, Stopped};
+use failure::{NO_PEER, Progress};
+use question::{Rejected, announced, is_upgrade};
+
+pub(super) use forwarded::strip;
+
+/// The door.
+pub(crate) struct Proxy {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) credential_headers: CredentialHeaders,
+    pub(crate) identity_headers: IdentityHeaders,
+    pub(crate) rules: Live,
+    pub(crate) connections: Arc<Connections>,
+    /// realmgate's own endpoints, where one port must be enough.
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        let id = RequestId::next();
+        let mut context = Context::default();
+        context.id = id;
+        context.note = Note::of(id.digits());
+        context.began = Some(Instant::now());
+        context
+    }
+
+    /// Adds none. The default of Pingora 0.9.1 is one that compresses, switched off.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+        if self.connections.prepare(session) {
+            return Ok(());
+        }
+        // Nobody is told more than that the connection ends.
+        Err(Error::explain(ErrorType::ConnectionClosed, "not to be answered").into_down())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let rules = self.rules.load_full();
+        if let Some(refused) = bounds::refuse(session, &rules.limits) {
+            session.set_keepalive(None);
+            let source = source_of(session);
+            refused.tell(Door::Proxy, metrics().no_route(), source, &mut context.note);
+            answer_early(session, refused.answer(), &rules).await?;
+            return Ok(true);
+        }
+        if let Some(endpoints) = &self.endpoints
+            && endpoints.answer_public(session, &mut context.note).await?
+        {
+            return Ok(true);
+        }
+        let decided = self
+            .decide(session, rules, context.id, &mut context.note)
+            .await;
+        let now = Instant::now();
+        context.decided = Some(now);
+        if let Some(began) = context.began {
+            telemetry::decided(Door::Proxy, now - began, &mut context.note);
+        }
+        match decided {
+            Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
+                session.set_keepalive(None);
+                let refused = Refusal::BodyLength;
+                let source = source_of(session);
+                refused.tell_of_route(admitted.route(), source, &context.note);
+                answer_early(session, refused.answer(), &admitted.rules).await?;
+                Ok(true)
+            }
+            Ok(admitted) => {
+                if !session.is_body_done() {
+                    context.stopped = Stopped::may_be(session);
+                    context.clock = Some(BodyClock::begin(&admitted.rules.timeouts));
+                }
+                context.admitted = Some(admitted);
+                Ok(false)
+            }
+            Err(Rejected { answer, denial }) => {
+                if let (Some(began), Some(denial)) = (context.began, denial) {
+                    pace::even_out(began, &denial).await;
+                }
+                answer_early(session, answer, &self.rules.load_full()).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        let last = context.chosen.take();
+        let client = peer_of(session).map(|peer| peer.ip());
+        let admitted = context.admitted.as_ref();
+        let next = admitted
+            .and_then(Admitted::upstream)
+            .and_then(|upstream| upstream.next(client, last.as_ref()));
+        let Next { mut peer, chosen } =
+            next.ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))?;
+        context.chosen = Some(chosen);
+        context.gate = is_upgrade(session).then(|| Gate::on(&mut peer)).flatten();
+        Ok(peer)
+    }
+
+    /// Counts a body of which nobody has said how long it is, and ends one that drips.
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        context.body_bytes += bytes as u64;
+        let admitted = context.admitted.as_ref();
+        if let (Some(clock), Some(Admitted { rules, .. })) = (&context.clock, admitted) {
+            if is_end {
+                clock.end();
+            } else if !clock.came(bytes, &rules.limits, &rules.timeouts) {
+                let error = Error::explain(ErrorType::ReadTimedout, "the body drips");
+                return Err(error.into_down());
+            }
+        }
+        if admitted.is_some_and(|admitted| admitted.is_too_long(context.body_bytes)) {
+            let status = ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
+            return Err(Error::explain(status, "the body is too long").into_down());
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if context.spans.is_none() {
+            context.spans = Spans::begin(&session.req_header().headers);
+        }
+        // Nothing gets here without being admitted; if it did, it would end here.
+        let admitted = context.admitted.as_ref().ok_or_else(|| {
+            Error::explain(ErrorType::InternalError, "a request without a permit")
+        })?;
+        let spans = context.spans.as_ref();
+        self.forward(request, admitted, session, context.id, spans)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        // Who speaks HTTP/1.0 knows no chunks (RFC 9112 §7): the body ends with the connection.
+        if session.req_header().version == Version::HTTP_10
+            && response.remove_header(&TRANSFER_ENCODING).is_some()
+        {
+            session.set_keepalive(None);
+        }
+        if response.version == Version::HTTP_10 {
+            // Each hop says its own version (RFC 9110 §6.2).
+            response.set_version(Version::HTTP_11);
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // No body is waited for any more, and who may be silent is the upstream's to say.
+            let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+            session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
+        }
+        let is_last = !response.status.is_informational();
+        if !is_last && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            context.interim(session.is_body_done())?;
+        }
+        if (is_last || response.status == StatusCode::SWITCHING_PROTOCOLS)
+            && let Some(clock) = &context.clock
+        {
+            clock.end();
+        }
+        let Some(admitted) = context.admitted.as_ref().filter(|_| is_last) else {
+            return Ok(());
+        };
+        if let (Some(decided), Some(upstream)) = (context.decided, admitted.upstream()) {
+            let took = decided.elapsed();
+            upstream.tally.answered(took);
+            context.upstream_took = Some(took);
+        }
+        answered::rewrite(response, admitted)
+    }
+
+    /// Counts a connection that the request goes over from now on.
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        is_reused: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let Some(gate) = &context.gate {
+            gate.close();
+        }
+        if let Some(upstream) = context.admitted.as_ref().and_then(Admitted::upstream) {
+            upstream.tally.count(if is_reused {
+                UpstreamEvent::Reused
+            } else {
+                UpstreamEvent::Connected
+            });
+        }
+        if let Some(chosen) = context.chosen.as_ref().filter(|_| !is_reused) {
+            chosen.connected();
+        }
+        Ok(())
+    }
+
+    /// Nothing was sent yet when a connection fails: another peer may be tried.
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        context.failed += 1;
+        let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        let is_tried_again = upstream.is_some_and(|upstream| context.failed < upstream.tries());
+        if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen) {
+            if !upstream.failed_to_connect(chosen, &error) {
+                tracing::warn!(request_id = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
+            }
+            if is_tried_again {
+                upstream.tally.count(UpstreamEvent::Retried);
+            }
+        }
+        error.set_retry(is_tried_again);
+        error.into_up()
+    }
+
+    /// What was sent may be sent again only if that does no harm: to a connection that had been kept
+    /// open and was gone, with a method that is idempotent and a body that is still known; with any method
+    /// where the peer says that it has done nothing.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        is_reused: bool,
+    ) -> Box<Error> {
+        let is_idempotent = session.req_header().method.is_idempotent();
+        let is_known = !session.as_ref().retry_buffer_truncated();
+        if is_known && failure::is_unprocessed(&error) {
+            context.unprocessed += 1;
+            let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+            let tries = upstream.map_or(0, |upstream| upstream.tries());
+            error.set_retry(context.unprocessed < tries);
+        } else if is_idempotent && is_known {
+            error.retry.decide_reuse(is_reused);
+        } else {
+            error.set_retry(false);
+        }
+        // A connection that was kept open may well end.
+        let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen)
+            && failure::is_of_the_peer(&error, progress_of(session))
+        {
+            if !is_reused {
+                upstream.failed(chosen);
+            }
+            let event = if error.retry() {
+                UpstreamEvent::Retried
+            } else {
+                UpstreamEvent::RequestFailed
+            };
+            upstream.tally.count(event);
+        }
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
+        let (status, line) = failure::answer_to(error);
+        let progress = progress_of(session);
+        let cause = error.etype().as_str();
+        match status {
+            None => tracing::debug!(request_id = %context.id, cause, "the client is gone"),
+            Some(_) if progress.is_answered => {
+                if failure::is_of_the_peer(error, progress) {
+                    tracing::warn!(request_id = %context.id, cause, "the answer broke off");
+                } else {
+                    tracing::debug!(request_id = %context.id, cause, "nothing was said for too long");
+                }
+            }
+            Some(status) => {
+                let reason = failure::reason_of(status);
+                tracing::warn!(request_id = %context.id, %status, reason, cause, "failed");
+            }
+        }
+        if status.is_some() && progress.is_answered {
+            failure::pass_what_came(session, self.rules.load().timeouts.write).await;
+        }
+        if let Some(status) = status
+            && !progress.is_answered
+        {
+            session.set_keepalive(None);
+            let mut answer = Answer::line(status, line);
+            answer.fields.push((X_REQUEST_ID, context.id.value()));
+            if let Err(error) = answer_early(session, answer, &self.rules.load_full()).await {
+                tracing::debug!(request_id = %context.id, %error, "the client is gone");
+            }
+        }
+        FailToProxy {
+            error_code: status.map_or(0, |status| status.as_u16()),
+            can_reuse_downstream: false,
+        }
+    }
+
+    /// `fail_to_proxy` has said it, with less noise.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    /// The last that is heard of each request.
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        if let (None, Some(chosen)) = (error, &context.chosen) {
+            chosen.answered();
+        }
+        context.tell(session);
+    }
+
+    /// Goes into Pingora's error logs, where a path or query could hold a secret.
+    fn request_summary(&self, session: &Session, context: &Context) -> String {
+        format!("{} request {}", session.req_header().method, context.id)
+    }
+}
+
+/// Returns what a request has come to.
+fn progress_of(session: &mut Session) -> Progress {
+    let is_answer = |header: &ResponseHeader| {
+        !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS
+    };
+    Progress {
+        is_sent: session.is_body_done(),
+        is_answered: session.response_written().is_some_and(is_answer),
+    }
+}

@@ -1,0 +1,167 @@
+//! Reading what a request asks for, and deciding on it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
+use http::{StatusCode, Version};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::auth::{Attempt, Decision, Denial, Party, Source, UnixTime};
+use crate::doors::proxy::{Admitted, Proxy};
+use crate::doors::snapshot::Rules;
+use crate::http::answer::Answer;
+use crate::http::refusal::Refusal;
+use crate::http::request_id::RequestId;
+use crate::http::{Scratch, X_REQUEST_ID};
+use crate::net::accept::subject_of;
+use crate::net::admission::Full;
+use crate::net::path_of;
+use crate::net::source_of;
+use crate::routing::route::{Question, Unrouted};
+use crate::routing::target::{Target, host_of};
+use crate::telemetry::{self, Door, Note, Tally, metrics};
+
+impl Proxy {
+    /// Decides on a request: who may pass where, or the answer to give instead.
+    pub(super) async fn decide(
+        &self,
+        session: &Session,
+        rules: Arc<Rules>,
+        id: RequestId,
+        note: &mut Note,
+    ) -> Result<Admitted, Rejected> {
+        let header = session.req_header();
+        let door = Door::Proxy;
+        let named = |mut answer: Answer| {
+            answer.fields.push((X_REQUEST_ID, id.value()));
+            answer
+        };
+        let source = source_of(session);
+        let mut refuse = |refusal: Refusal, tally: &Tally| {
+            refusal.tell(door, tally, source, note);
+            refusal.answer()
+        };
+        let asked = host(header).ok_or(Refusal::Host).and_then(|host| {
+            Refusal::of_method(&header.method)?;
+            Ok((host, Target::read(path_of(header))?))
+        });
+        let (host, target) = asked.map_err(|refusal| refuse(refusal, metrics().no_route()))?;
+        let question = Question {
+            host,
+            target: &target,
+            method: &header.method,
+        };
+        let found = rules.routes.find(&question).map_err(|unrouted| {
+            let tally = match unrouted {
+                Unrouted::Slashes(route) => &route.tally,
+                Unrouted::None | Unrouted::Readings => metrics().no_route(),
+            };
+            refuse(unrouted.into(), tally)
+        })?;
+        let route = found.route;
+        let mut scratch = Scratch::new();
+        let attempt = Attempt {
+            presented: self.credential_headers.read(&header.headers, &mut scratch),
+            source: Source {
+                address: source,
+                party: subject_of(session)
+                    .and_then(|subject| subject.to_str().ok())
+                    .map(Party::Certificate),
+            },
+        };
+        let now = UnixTime::from(SystemTime::now());
+        match self.authority.decide(&attempt, &route.policy, now).await {
+            Decision::Permit(permit) => {
+                telemetry::permitted(door, &route.tally, &attempt, &permit, now, note);
+                let upstream = route.upstream.and_then(|it| rules.upstreams.get(it));
+                let counted = source.filter(|source| !rules.is_front_proxy(*source));
+                let entered = match upstream {
+                    Some(upstream) => upstream.enter(counted, &rules.limits),
+                    None => Err(Full::InAll),
+                };
+                let busy = |full| match full {
+                    Full::OfAddress => {
+                        let refusal = Refusal::AddressBusy;
+                        refusal.tell_of_route(Some(route), source, note);
+                        named(refusal.answer())
+                    }
+                    Full::InAll => {
+                        tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way");
+                        let line = "upstream is busy\n";
+                        named(Answer::line(StatusCode::SERVICE_UNAVAILABLE, line))
+                    }
+                };
+                let under_way = entered.map_err(busy)?;
+                Ok(Admitted {
+                    permit,
+                    _under_way: under_way,
+                    route: found.place,
+                    has_methods: found.has_methods,
+                    rules: Arc::clone(&rules),
+                })
+            }
+            Decision::Denial(denial) => {
+                telemetry::denied(door, &route.tally, &attempt, &denial, note);
+                let answer = Answer::denied(&denial);
+                let answer = match answer.status {
+                    StatusCode::SERVICE_UNAVAILABLE => {
+                        tracing::warn!(request_id = %id, "authentication unavailable");
+                        named(answer)
+                    }
+                    _ => answer,
+                };
+                Err(Rejected {
+                    answer,
+                    denial: Some(denial),
+                })
+            }
+        }
+    }
+}
+
+/// A request that goes nowhere.
+pub(super) struct Rejected {
+    pub(super) answer: Answer,
+    /// Why, if that was decided on its credential.
+    pub(super) denial: Option<Denial>,
+}
+
+impl From<Answer> for Rejected {
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            denial: None,
+        }
+    }
+}
+
+/// Says whether a request asks for an upgrade, and has no body before it.
+pub(super) fn is_upgrade(session: &mut Session) -> bool {
+    let header = session.req_header();
+    header.version == Version::HTTP_11
+        && header.headers.contains_key(UPGRADE)
+        && session.is_body_empty()
+}
+
+/// Returns how long a request says that its body is; 0 if it does not say.
+pub(super) fn announced(header: &RequestHeader) -> u64 {
+    let length = header.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
+}
+
+/// Returns the host that was asked for; `Some(None)` for HTTP/1.0 without one, none if there must be
+/// one (RFC 9112 §3.2) or it cannot be one.
+fn host(header: &RequestHeader) -> Option<Option<&str>> {
+    let named = header
+        .headers
+        .get(HOST)
+        .map(|value| value.to_str().ok())
+        .or_else(|| header.uri.authority().map(|it| Some(it.as_str())));
+    match named {
+        Some(named) => host_of(named?).map(Some),
+        None => (header.version == Version::HTTP_10).then_some(None),
+    }
+}

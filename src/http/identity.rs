@@ -1,0 +1,229 @@
+use std::borrow::Cow;
+
+use http::header::{HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::credential::CredentialHeaders;
+use super::lookup::is_removed;
+use super::reserved::{self, folded, has_mark};
+use crate::auth::{Permit, PrincipalRef};
+
+/// What is written as `%XX`: bytes that are no visible ASCII, and `%` itself, so that two names never
+/// look alike to an upstream.
+const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+/// In the realm of `name@realm` also `@`, so that the last `@` divides the two.
+const REALM_OF_USER: &AsciiSet = &VALUE.add(b'@');
+
+/// Writes a name or realm as a header value: visible ASCII as it is, all else as percent-encoded
+/// UTF-8 (RFC 3986 §2.1), `%` included.
+pub fn encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, VALUE).into()
+}
+
+/// Which header fields tell an upstream who is calling: taken off every request, then stamped.
+#[derive(Clone, Debug)]
+pub struct IdentityHeaders {
+    name: HeaderName,
+    realm: HeaderName,
+    token: HeaderName,
+    /// The three names as applications may compare them.
+    folded: [Box<str>; 3],
+}
+
+/// `name@realm` of a permit.
+static X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
+/// The address of the client.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `http` or `https`, as the client spoke to the gateway.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The `Host` the client asked for.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The subject of the certificate by which the client proved itself (RFC 4514), percent-encoded.
+pub const X_CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-client-subject");
+/// What was taken off the path before it was forwarded.
+pub const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+/// What names the request in every log on its way.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl IdentityHeaders {
+    /// Stamps the fields under which credentials are read.
+    pub fn new(credential: &CredentialHeaders) -> Self {
+        Self {
+            name: credential.name.clone(),
+            realm: credential.realm.clone(),
+            token: credential.token.clone(),
+            folded: [&credential.name, &credential.realm, &credential.token]
+                .map(|name| folded(name.as_str()).into()),
+        }
+    }
+
+    /// Says whether a client's copy of a header must not reach an upstream: the identity, and the headers of
+    /// [`reserved`]. In any case, and with any mark for `-`.
+    pub fn is_reserved(&self, header: &HeaderName) -> bool {
+        let name = header.as_str();
+        if has_mark(name) {
+            return self.is_reserved_as(&folded(name));
+        }
+        self.is_reserved_as(name)
+    }
+
+    fn is_reserved_as(&self, name: &str) -> bool {
+        self.folded.iter().any(|ours| **ours == *name) || is_removed(name)
+    }
+
+    /// Says whether a client's copy of a header must not go on: it is reserved, or its name holds a mark, and
+    /// it is not one of `passing`, which the configuration has checked.
+    pub fn is_dropped(&self, header: &HeaderName, passing: &[HeaderName]) -> bool {
+        let name = header.as_str();
+        (has_mark(name) || self.is_reserved_as(name)) && !passing.contains(header)
+    }
+
+    /// Says whether a header overrides the method, in any case and with any mark for `-`.
+    pub fn is_method_override(header: &HeaderName) -> bool {
+        let name = header.as_str();
+        if has_mark(name) {
+            return reserved::METHOD_OVERRIDES.contains(&&*folded(name));
+        }
+        reserved::METHOD_OVERRIDES.contains(&name)
+    }
+
+    /// Returns the three fields that say who it is.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        [&self.name, &self.realm, &X_FORWARDED_USER].into_iter()
+    }
+
+    /// Returns the field that carries the token.
+    pub fn token(&self) -> &HeaderName {
+        &self.token
+    }
+
+    /// Returns the three fields that say who a permit is for; none for an anonymous one.
+    pub fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
+        let who = permit.principal()?;
+        Some([
+            (self.name.clone(), value(&encode(who.name()))),
+            (self.realm.clone(), value(&encode(who.realm()))),
+            (X_FORWARDED_USER.clone(), value(&user(who))),
+        ])
+    }
+}
+
+fn user(who: PrincipalRef<'_>) -> String {
+    let realm: Cow<'_, str> = utf8_percent_encode(who.realm(), REALM_OF_USER).into();
+    [&*encode(who.name()), &*realm].join("@")
+}
+
+/// Makes a value of what [`utf8_percent_encode`] left: visible ASCII only, so it always is one.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers() -> IdentityHeaders {
+        IdentityHeaders::new(&CredentialHeaders {
+            name: HeaderName::from_static("x-auth-name"),
+            realm: HeaderName::from_static("x-auth-realm"),
+            token: HeaderName::from_static("x-who-token"),
+            name_chars: 128,
+        })
+    }
+
+    #[test]
+    fn reserved_fields_are_found_in_every_spelling() {
+        for field in [
+            "X-Auth-Name",
+            "x_auth_name",
+            "X.Auth-Name",
+            "x-auth_realm",
+            "X-Who-Token",
+            "x-forwarded-user",
+            "X_Forwarded_User",
+            "x-forwarded-for",
+            "x-forwarded-prefix",
+            "x_forwarded.port",
+            "X-Request-Id",
+            "Forwarded",
+            "X-Real-IP",
+            "X-Original-URL",
+            "X-Rewrite-Url",
+            "CF-Connecting-IP",
+            "x-forwarded",
+            "Remote_User",
+            "X-Auth-Request-Anything",
+        ] {
+            let name: HeaderName = field.parse().unwrap();
+            assert!(headers().is_reserved(&name), "{field}");
+        }
+    }
+
+    #[test]
+    fn other_fields_are_left_alone() {
+        for field in [
+            "x-auth-nam",
+            "x-auth-names",
+            "xx-auth-name",
+            "x-auth",
+            "authorization",
+            "host",
+            "x-forward",
+            "accept",
+            "x-auth-token",
+        ] {
+            let name: HeaderName = field.parse().unwrap();
+            assert!(!headers().is_reserved(&name), "{field}");
+        }
+    }
+
+    #[test]
+    fn method_overrides_are_found_in_every_spelling() {
+        for (field, expected) in [
+            ("X-HTTP-Method-Override", true),
+            ("x_http_method_override", true),
+            ("X-Method-Override", true),
+            ("X-HTTP-Method", true),
+            ("X-Method", false),
+        ] {
+            let name: HeaderName = field.parse().unwrap();
+            assert_eq!(IdentityHeaders::is_method_override(&name), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_encoded_so_that_no_two_look_alike() {
+        assert_eq!(encode("alice"), "alice");
+        assert_eq!(encode("é"), "%C3%A9");
+        assert_eq!(encode("%C3%A9"), "%25C3%25A9");
+        assert_eq!(encode("a b\r\nc\u{7f}"), "a%20b%0D%0Ac%7F");
+    }
+
+    #[test]
+    fn last_at_of_a_user_divides_name_and_realm() {
+        let user = |name, realm| user(PrincipalRef::new(name, realm, 128).unwrap());
+        assert_eq!(user("a@b", "c"), "a@b@c");
+        assert_eq!(user("a", "b@c"), "a@b%40c");
+        assert_eq!(user("a", "b%40c"), "a@b%2540c");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_two_principals_look_alike_to_an_upstream(
+            one in super::super::tricky(), other in super::super::tricky(),
+        ) {
+            let fields = |(name, realm): &(String, String)| {
+                let who = PrincipalRef::new(name, realm, 128).unwrap();
+                let (name, realm) = (encode(name).into_owned(), encode(realm).into_owned());
+                let user = user(who);
+                assert!(user.bytes().all(|byte| byte.is_ascii_graphic()), "{user}");
+                assert_eq!(user.rsplit_once('@').unwrap().0, name);
+                (user, name, realm)
+            };
+            let is_same = one == other;
+            let (one, other) = (fields(&one), fields(&other));
+            assert_eq!(one.0 == other.0, is_same);
+            assert_eq!((one.1, one.2) == (other.1, other.2), is_same);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What every door shares about header fields: the credential that comes in ([`credential`]), the identity
+//! that goes out ([`identity`]), what a client must not send along ([`reserved`], [`lookup`]), what caches may
+//! keep of an answer ([`caching`]), and the trace that passes through ([`trace`]).
+
+pub(crate) mod answer;
+mod caching;
+mod credential;
+#[doc(hidden)]
+pub mod fuzzing;
+mod identity;
+mod lookup;
+pub(crate) mod refusal;
+pub(crate) mod request_id;
+pub mod reserved;
+mod trace;
+
+pub use caching::{privatize, targeted};
+pub use credential::{CredentialHeaders, Scratch};
+pub use identity::{
+    IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PREFIX,
+    X_FORWARDED_PROTO, X_REQUEST_ID, encode,
+};
+pub(crate) use lookup::is_removed;
+pub use trace::{TRACEPARENT, TRACESTATE, Trace, is_state};
+
+/// Names and realms that are made to be taken for one another.
+#[cfg(test)]
+pub(crate) fn tricky() -> impl proptest::strategy::Strategy<Value = (String, String)> {
+    let part = "[ab@:%/\\\\\"é\u{ff}\u{1}2F4]{1,4}";
+    (part, part)
+}

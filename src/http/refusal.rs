@@ -1,0 +1,182 @@
+use std::net::IpAddr;
+
+use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use http::{Method, StatusCode};
+use thiserror::Error;
+
+use super::answer::Answer;
+use crate::routing::route::{Route, Unrouted};
+use crate::routing::target::{Ambiguity, is_plain_method};
+use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Refused, Tally};
+
+/// What a client may do instead of TRACE and CONNECT; the upstream may know more.
+const METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// Why a request is refused before its credential is looked at. For the log; the caller is told less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    #[error("a line of the header ends without a carriage return")]
+    LineEnding,
+    #[error("the length of the body is said in a way that servers take differently")]
+    Framing,
+    #[error("the request target is longer than limits.target_bytes")]
+    TargetLength,
+    #[error("there are more header fields than limits.header_fields")]
+    FieldCount,
+    #[error("the header is longer than limits.header_bytes")]
+    HeaderLength,
+    #[error("the address has limits.requests_per_address under way")]
+    AddressBusy,
+    #[error("there are limits.requests under way")]
+    Busy,
+    #[error("the request line holds no path")]
+    NoPath,
+    #[error("there is no host, or none that can be one")]
+    Host,
+    #[error("the method is not one that every program reads alike")]
+    Method,
+    #[error("TRACE would send back what is stamped on the request")]
+    Trace,
+    #[error("CONNECT asks for a host, and not for a path that a route could be for")]
+    Connect,
+    #[error("the path is ambiguous: {0}")]
+    Path(#[from] Ambiguity),
+    #[error("the route does not take a path with such slashes")]
+    Slashes,
+    #[error("servers that read the path in different ways find different routes for it")]
+    Readings,
+    #[error("no route fits the request")]
+    NoRoute,
+    #[error("the body is longer than the route's body_bytes")]
+    BodyLength,
+    #[error("the sub-request comes from an address that is not in service.trusted_proxies")]
+    Untrusted,
+    #[error("the front proxy did not send exactly one {0}")]
+    Missing(&'static str),
+    #[error("the original {0} is not what a front proxy should send")]
+    Malformed(&'static str),
+    #[error("the query of the forward-auth address is not made of realm= and name=")]
+    Query,
+}
+
+impl Refusal {
+    /// Refuses a method that must not be passed on.
+    pub(crate) fn of_method(method: &Method) -> Result<(), Self> {
+        match *method {
+            // RFC 9110 §9.3.8.
+            Method::TRACE => Err(Self::Trace),
+            // RFC 9110 §9.3.6.
+            Method::CONNECT => Err(Self::Connect),
+            _ if !is_plain_method(method.as_str()) => Err(Self::Method),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns a short, stable code for logs. `docs/reasons.md` has each.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::LineEnding => "bad_line_ending",
+            Self::Framing => "bad_framing",
+            Self::TargetLength => "target_too_long",
+            Self::FieldCount => "too_many_fields",
+            Self::HeaderLength => "header_too_large",
+            Self::AddressBusy => "address_busy",
+            Self::Busy => "server_busy",
+            Self::NoPath => "bad_target",
+            Self::Host => "bad_host",
+            Self::Method => "bad_method",
+            Self::Trace => "trace",
+            Self::Connect => "connect",
+            Self::Path(_) | Self::Readings => "ambiguous_path",
+            Self::Slashes => "slashes",
+            Self::NoRoute => "no_route",
+            Self::BodyLength => "body_too_large",
+            Self::Untrusted => "untrusted_proxy",
+            Self::Missing(_) => "description_missing",
+            Self::Malformed(_) => "description_malformed",
+            Self::Query => "bad_narrowing",
+        }
+    }
+
+    /// Returns the answer of a listener; a sub-request has its own.
+    pub(crate) fn answer(self) -> Answer {
+        use StatusCode as Code;
+        let (status, line) = match self {
+            Self::LineEnding => (Code::BAD_REQUEST, "bad line ending\n"),
+            Self::Framing => (Code::BAD_REQUEST, "bad framing\n"),
+            Self::TargetLength => (Code::URI_TOO_LONG, "the request target is too long\n"),
+            Self::FieldCount => (
+                Code::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too many header fields\n",
+            ),
+            Self::HeaderLength => (
+                Code::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the header is too large\n",
+            ),
+            Self::AddressBusy => (Code::TOO_MANY_REQUESTS, "too many requests at a time\n"),
+            Self::Busy => (Code::SERVICE_UNAVAILABLE, "too many requests under way\n"),
+            Self::NoPath => (Code::BAD_REQUEST, "bad request target\n"),
+            Self::Host => (Code::BAD_REQUEST, "bad host\n"),
+            Self::Method => (Code::BAD_REQUEST, "bad method\n"),
+            Self::Trace => (Code::METHOD_NOT_ALLOWED, "no TRACE here\n"),
+            Self::Connect => (Code::METHOD_NOT_ALLOWED, "no CONNECT here\n"),
+            Self::Path(_) | Self::Readings | Self::Slashes => {
+                (Code::BAD_REQUEST, "ambiguous path\n")
+            }
+            Self::NoRoute => (Code::NOT_FOUND, "no route\n"),
+            Self::BodyLength => (Code::PAYLOAD_TOO_LARGE, "the body is too large\n"),
+            Self::Untrusted | Self::Missing(_) | Self::Malformed(_) | Self::Query => {
+                (Code::FORBIDDEN, "not allowed here\n")
+            }
+        };
+        let mut answer = Answer::line(status, line);
+        match self {
+            Self::Trace | Self::Connect => answer.fields.push((ALLOW, METHODS)),
+            Self::AddressBusy | Self::Busy => {
+                answer
+                    .fields
+                    .push((RETRY_AFTER, HeaderValue::from_static("1")));
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    /// Logs, counts and notes it.
+    pub(crate) fn tell(self, door: Door, tally: &Tally, source: Option<IpAddr>, note: &mut Note) {
+        let outcome = match self {
+            Self::NoRoute => NO_ROUTE,
+            _ => REFUSED,
+        };
+        telemetry::refused(door, tally, outcome, source, &self.refused(), note);
+    }
+
+    /// Logs it where a request has been permitted, and counted, already.
+    pub(crate) fn tell_of_route(self, route: Option<&Route>, source: Option<IpAddr>, note: &Note) {
+        let route = route.map(|route| &*route.name);
+        telemetry::log_refused(Some(Door::Proxy), route, source, &self.refused(), note);
+    }
+
+    /// Logs it where nobody has looked yet for which door the request is.
+    pub(crate) fn tell_early(self, source: Option<IpAddr>, note: &Note) {
+        telemetry::log_refused(None, None, source, &self.refused(), note);
+    }
+
+    fn refused(&self) -> Refused<'_> {
+        Refused {
+            reason: self.reason(),
+            detail: self,
+        }
+    }
+}
+
+impl From<Unrouted<'_>> for Refusal {
+    fn from(unrouted: Unrouted<'_>) -> Self {
+        match unrouted {
+            Unrouted::None => Self::NoRoute,
+            Unrouted::Slashes(_) => Self::Slashes,
+            Unrouted::Readings => Self::Readings,
+        }
+    }
+}

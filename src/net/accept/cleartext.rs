@@ -1,0 +1,30 @@
+//! HTTP/2 with prior knowledge (RFC 9113 §3.3): told by its first bytes.
+
+use pingora::protocols::l4::stream::Stream;
+use tokio::io::AsyncReadExt;
+
+use crate::net::accept::{BadStart, Http};
+
+/// What a client says first (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Finds out what is spoken, and leaves the stream as if nobody had read. Waits for as many bytes only as
+/// tell the two apart: a short request of HTTP/1 has fewer than the preface.
+pub(super) async fn http_of(stream: &mut Stream) -> Result<Http, BadStart> {
+    let mut bytes = [0; PREFACE.len()];
+    let mut read = 0;
+    let http = loop {
+        let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) else {
+            break Http::Two;
+        };
+        match stream.read(rest).await {
+            Ok(more @ 1..) => read += more,
+            _ => return Err(BadStart::Gone),
+        }
+        if bytes.get(..read) != PREFACE.get(..read) {
+            break Http::One;
+        }
+    };
+    stream.rewind(bytes.get(..read).unwrap_or_default());
+    Ok(http)
+}

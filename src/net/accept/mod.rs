@@ -1,0 +1,106 @@
+//! What comes before HTTP on a connection: the PROXY protocol, TLS, and which version of HTTP is spoken.
+
+mod ahead;
+mod buffered;
+mod cleartext;
+pub(crate) mod proxy_protocol;
+mod subject;
+mod tls;
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use pingora::protocols::l4::stream::Stream as Plain;
+use pingora::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
+use thiserror::Error;
+
+use crate::config;
+pub use ahead::fuzz as fuzz_header;
+pub(crate) use ahead::{Ahead, NoHeader};
+use buffered::Buffered;
+use tls::Tls;
+pub(crate) use tls::{is_still_good, scheme_of, subject_of};
+
+/// How connections of a listener begin.
+pub(crate) struct Wire {
+    tls: Option<Tls>,
+    h2c: bool,
+    proxy_protocol: Box<[IpNet]>,
+}
+
+/// The version of HTTP that a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Http {
+    /// 1.0 or 1.1, as each request says.
+    One,
+    /// 2.
+    Two,
+}
+
+/// Why a connection ends before HTTP begins. For the log.
+#[derive(Debug, Error)]
+pub(crate) enum BadStart {
+    /// A PROXY protocol header had to come and did not.
+    #[error("no PROXY protocol header")]
+    NoProxyHeader,
+    /// It ended, or failed.
+    #[error("the connection ended")]
+    Gone,
+    /// No agreement on TLS.
+    #[error("no TLS: {0}")]
+    Tls(Box<pingora::Error>),
+}
+
+impl Wire {
+    /// Makes what a configuration says.
+    ///
+    /// # Errors
+    /// Nobody vouches for certificates of clients.
+    pub(crate) fn new(wire: &config::Wire, tls: &config::Tls) -> std::io::Result<Self> {
+        Ok(Self {
+            tls: match wire.tls {
+                true => Some(Tls::new(tls, wire.client_certificates)?),
+                false => None,
+            },
+            h2c: wire.h2c,
+            proxy_protocol: wire.proxy_protocol.as_slice().into(),
+        })
+    }
+
+    /// Says whether an address is a load balancer's, whose clients all come from there.
+    pub(crate) fn is_load_balancer(&self, peer: SocketAddr) -> bool {
+        let address = peer.ip().to_canonical();
+        self.proxy_protocol
+            .iter()
+            .any(|network| network.contains(&address))
+    }
+
+    /// Reads what comes before HTTP. There is no bound on the time it takes.
+    ///
+    /// # Errors
+    /// [`BadStart`].
+    pub(crate) async fn begin(&self, mut stream: Plain) -> Result<(Stream, Http), BadStart> {
+        let peer = stream
+            .get_socket_digest()
+            .and_then(|digest| digest.peer_addr()?.as_inet().copied());
+        if peer.is_some_and(|peer| self.is_load_balancer(peer)) {
+            proxy_protocol::read(&mut stream).await?;
+        }
+        if let Some(tls) = &self.tls {
+            let stream = tls.accept(Buffered::new(stream)).await.map_err(|error| {
+                tls.failed(peer, &error);
+                BadStart::Tls(error)
+            })?;
+            let http = match stream.selected_alpn_proto() {
+                Some(ALPN::H2) => Http::Two,
+                _ => Http::One,
+            };
+            return Ok((Box::new(stream), http));
+        }
+        let http = match self.h2c {
+            true => cleartext::http_of(&mut stream).await?,
+            false => Http::One,
+        };
+        Ok((Box::new(Buffered::new(stream)), http))
+    }
+}

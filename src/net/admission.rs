@@ -1,0 +1,250 @@
+//! How many connections and requests there may be, in all and of one address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::config;
+use crate::http::refusal::Refusal;
+
+/// Counts connections and requests.
+#[derive(Default)]
+pub(crate) struct Admission {
+    open: Mutex<Open>,
+    /// Requests under way.
+    requests: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Open {
+    all: usize,
+    /// Only addresses that have a connection: as many as there are connections, at most.
+    of: HashMap<IpAddr, Arc<Share>>,
+}
+
+/// What one address has.
+#[derive(Debug)]
+pub(crate) struct Share {
+    address: IpAddr,
+    /// Changed under the lock only.
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+}
+
+/// Why a connection is closed as soon as it is there. For the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// `limits.connections` are open.
+    InAll,
+    /// `limits.connections_per_address` are open from there.
+    OfAddress,
+}
+
+/// A connection that counts in all until this is dropped.
+pub(crate) struct Admitted(Arc<Admission>);
+
+/// A connection that counts for its address until this is dropped.
+pub(crate) struct AdmittedFrom {
+    admission: Arc<Admission>,
+    share: Arc<Share>,
+}
+
+/// A request that counts, in all and for its address, until this is dropped.
+pub(crate) struct Entered {
+    admission: Arc<Admission>,
+    share: Option<Arc<Share>>,
+}
+
+impl Admission {
+    /// Counts a connection in, unless there are `most` already.
+    pub(crate) fn admit(self: &Arc<Self>, most: usize) -> Result<Admitted, Full> {
+        let mut open = self.open.lock();
+        if open.all >= most {
+            return Err(Full::InAll);
+        }
+        open.all += 1;
+        Ok(Admitted(Arc::clone(self)))
+    }
+
+    /// Counts a connection from `address`, unless there are too many from there already.
+    pub(crate) fn admit_from(
+        self: &Arc<Self>,
+        address: IpAddr,
+        limits: &config::Limits,
+    ) -> Result<AdmittedFrom, Full> {
+        let address = block(address);
+        let mut open = self.open.lock();
+        let share = open.of.entry(address).or_insert_with(|| {
+            Arc::new(Share {
+                address,
+                connections: AtomicUsize::new(0),
+                requests: AtomicUsize::new(0),
+            })
+        });
+        if share.connections.load(Ordering::Relaxed) >= limits.connections_per_address {
+            return Err(Full::OfAddress);
+        }
+        share.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(AdmittedFrom {
+            share: Arc::clone(share),
+            admission: Arc::clone(self),
+        })
+    }
+
+    /// Counts a request in, unless there are too many under way, in all or of the address of its
+    /// connection; none for an address that may have any number.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        share: Option<&Arc<Share>>,
+        limits: &config::Limits,
+    ) -> Result<Entered, Refusal> {
+        if let Some(share) = share
+            && !count(&share.requests, limits.requests_of_address())
+        {
+            return Err(Refusal::AddressBusy);
+        }
+        // From here on dropped, and so counted out, whatever comes.
+        let entered = Entered {
+            admission: Arc::clone(self),
+            share: share.cloned(),
+        };
+        if self.requests.fetch_add(1, Ordering::Relaxed) >= limits.requests {
+            return Err(Refusal::Busy);
+        }
+        Ok(entered)
+    }
+
+    /// Returns how many requests are under way.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl AdmittedFrom {
+    /// Returns what its address has.
+    pub(crate) fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+}
+
+/// Counts one in, unless there are `most` already.
+fn count(counted: &AtomicUsize, most: usize) -> bool {
+    counted
+        .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < most).then_some(count + 1)
+        })
+        .is_ok()
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.open.lock().all -= 1;
+    }
+}
+
+impl Drop for AdmittedFrom {
+    fn drop(&mut self) {
+        let mut open = self.admission.open.lock();
+        if self.share.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            open.of.remove(&self.share.address);
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.admission.requests.fetch_sub(1, Ordering::Relaxed);
+        if let Some(share) = &self.share {
+            share.requests.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Returns what counts as one address: for IPv6 its /64, of which a host has all addresses (RFC 4291
+/// §2.5.4).
+pub(crate) fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> config::Limits {
+        config::Limits {
+            header_bytes: 0,
+            header_fields: 0,
+            target_bytes: 0,
+            body_bytes: 0,
+            body_rate: 0,
+            drain_bytes: 0,
+            connections: 4,
+            connections_per_address: 2,
+            requests: 4,
+            requests_per_address: Some(3),
+            streams: 1,
+        }
+    }
+
+    fn admit(admission: &Arc<Admission>, address: &str) -> Result<AdmittedFrom, Full> {
+        admission.admit_from(address.parse().unwrap(), &limits())
+    }
+
+    #[test]
+    fn address_has_its_share_and_gets_it_back() {
+        let admission = Arc::<Admission>::default();
+        let first = admit(&admission, "192.0.2.1").ok();
+        let _second = admit(&admission, "::ffff:192.0.2.1").ok().unwrap();
+        assert_eq!(admit(&admission, "192.0.2.1").err(), Some(Full::OfAddress));
+        assert!(admit(&admission, "192.0.2.2").is_ok());
+        drop(first);
+        assert!(admit(&admission, "192.0.2.1").is_ok());
+    }
+
+    #[test]
+    fn addresses_of_one_host_share() {
+        let admission = Arc::<Admission>::default();
+        let _open = ["2001:db8::1", "2001:db8::2"].map(|it| admit(&admission, it).ok().unwrap());
+        let third = admit(&admission, "2001:db8::ffff:0:0:1");
+        assert_eq!(third.err(), Some(Full::OfAddress));
+        assert!(admit(&admission, "2001:db8:0:1::1").is_ok());
+    }
+
+    #[test]
+    fn all_together_have_a_limit_and_nothing_is_left_behind() {
+        let admission = Arc::<Admission>::default();
+        let from = admit(&admission, "192.0.2.1").ok();
+        let open: Vec<_> = (0..4).map(|_| admission.admit(4).ok().unwrap()).collect();
+        assert_eq!(admission.admit(4).err(), Some(Full::InAll));
+        drop((open, from));
+        let left = admission.open.lock();
+        assert_eq!((left.all, left.of.len()), (0, 0));
+    }
+
+    #[test]
+    fn requests_of_an_address_are_bounded_over_its_connections_and_leave_room_for_others() {
+        let admission = Arc::<Admission>::default();
+        let connections =
+            ["2001:db8::1", "2001:db8::2"].map(|it| admit(&admission, it).ok().unwrap());
+        let enter = |of: &AdmittedFrom| admission.enter(Some(of.share()), &limits());
+        let mut under_way: Vec<_> = [0, 1, 0]
+            .map(|of: usize| enter(&connections[of]).ok().unwrap())
+            .into();
+        assert_eq!(enter(&connections[1]).err(), Some(Refusal::AddressBusy));
+        let other = admit(&admission, "192.0.2.2").ok().unwrap();
+        under_way.push(enter(&other).ok().unwrap());
+        assert_eq!(enter(&other).err(), Some(Refusal::Busy));
+        assert_eq!(admission.enter(None, &limits()).err(), Some(Refusal::Busy));
+        assert_eq!(admission.requests(), 4);
+        drop(under_way);
+        assert_eq!(admission.requests(), 0);
+        assert_eq!(connections[0].share.requests.load(Ordering::Relaxed), 0);
+        assert!(enter(&connections[0]).is_ok());
+    }
+}

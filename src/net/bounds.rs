@@ -1,0 +1,97 @@
+//! What the header of a request may be like, before anything in it is believed.
+
+use http::header::{CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Version};
+use memchr::memchr_iter;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+
+use crate::config::Limits;
+use crate::http::refusal::Refusal;
+
+/// What a field costs beside its bytes where there is no wire to count on (RFC 9113 §6.5.2).
+const FIELD: usize = 32;
+/// What divides the crumbs of a cookie once they are joined: a semicolon and a space.
+const CRUMB: usize = 2;
+
+/// Returns why a header is out of bounds, if it is.
+///
+/// The parser has bounds of its own, above ours. What exceeds those is its 400.
+pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal> {
+    let header = session.req_header();
+    // HTTP/2 knows the length by itself, but an upstream that speaks HTTP/1 does not (RFC 9113 §8.1.1).
+    let is_framed_in_doubt = is_framed_in_doubt(&header.headers);
+    let bytes = match session.as_http1() {
+        Some(wire) => {
+            let raw = wire.get_headers_raw_bytes();
+            if has_bare_line_feed(&raw) {
+                return Some(Refusal::LineEnding);
+            }
+            raw.len()
+        }
+        None => header.headers.iter().fold(0, |sum, (name, value)| {
+            sum + name.as_str().len() + value.len() + FIELD
+        }),
+    };
+    let more = more_crumbs(header);
+    let bytes = bytes.saturating_sub(more * (COOKIE.as_str().len() + FIELD - CRUMB));
+    if is_framed_in_doubt {
+        Some(Refusal::Framing)
+    } else if header.raw_path().len() > limits.target_bytes {
+        Some(Refusal::TargetLength)
+    } else if header.headers.len() - more > limits.header_fields {
+        Some(Refusal::FieldCount)
+    } else if bytes > limits.header_bytes {
+        Some(Refusal::HeaderLength)
+    } else {
+        None
+    }
+}
+
+/// Returns how many fields of HTTP/2 are crumbs of a cookie that has been counted already: all are one field
+/// (RFC 9113 §8.2.3).
+fn more_crumbs(header: &RequestHeader) -> usize {
+    if header.version != Version::HTTP_2 {
+        return 0;
+    }
+    let crumbs = header.headers.get_all(COOKIE).iter().count();
+    crumbs.saturating_sub(1)
+}
+
+/// Says whether the length of the body is said in a way that servers take differently: a length said
+/// twice, alike or not (RFC 9110 §8.6 lets us refuse it), or a transfer coding that would be lost, since what is
+/// passed on is chunked and nothing else (RFC 9112 §6.1).
+fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next().map(HeaderValue::as_bytes);
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next().map(HeaderValue::as_bytes);
+    lengths.next().is_some()
+        || codings.next().is_some()
+        || length.is_some_and(|it| it.is_empty() || !it.iter().all(u8::is_ascii_digit))
+        || coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Says whether a line ends without a carriage return, where some servers see an end and others do
+/// not (RFC 9112 §2.2).
+fn has_bare_line_feed(raw: &[u8]) -> bool {
+    memchr_iter(b'\n', raw).any(|end| end.checked_sub(1).and_then(|at| raw.get(at)) != Some(&b'\r'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_bare_line_feed;
+
+    #[test]
+    fn line_feed_needs_a_carriage_return_before_it() {
+        for (raw, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\n", true),
+            ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
+        ] {
+            assert_eq!(has_bare_line_feed(raw.as_bytes()), expected, "{raw:?}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Connections from their acceptance to the end of the process.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use pingora::apps::HttpServerApp;
+use pingora::protocols::GetSocketDigest;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::listener::Listener;
+use pingora::protocols::l4::stream::Stream;
+use pingora::server::ShutdownWatch;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::accept::{Http, is_still_good};
+use super::admission::{Admission, Admitted, AdmittedFrom, Entered, Full, Share};
+use super::peer_of as peer_of_session;
+use crate::clock;
+use crate::doors::snapshot::{Listening, Live, Rules};
+use crate::http::refusal::Refusal;
+use crate::http::request_id::RequestId;
+use crate::net::{http1, http2};
+use crate::telemetry::{Door, Note, metrics};
+
+/// How long requests that are on their way when draining begins still count as in time.
+pub(crate) const LINGER: Duration = Duration::from_millis(250);
+/// The most connections to the metrics listener.
+const MONITORS: usize = 64;
+/// How long accepting rests after an error that only time can mend, such as no free descriptor.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What holds for all connections.
+pub(crate) struct Connections {
+    rules: Live,
+    admission: Arc<Admission>,
+    /// Counts the connections of the metrics listener, so that clients cannot take them.
+    monitors: Arc<Admission>,
+    draining: AtomicBool,
+    is_clock_off: AtomicBool,
+    open: TaskTracker,
+}
+
+impl Connections {
+    pub(crate) fn new(rules: Live) -> Self {
+        Self {
+            rules,
+            admission: Arc::default(),
+            monitors: Arc::default(),
+            draining: AtomicBool::new(false),
+            is_clock_off: AtomicBool::new(false),
+            open: TaskTracker::new(),
+        }
+    }
+
+    /// Returns how many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Returns how many requests are under way.
+    pub(crate) fn requests(&self) -> usize {
+        self.admission.requests()
+    }
+
+    /// Says whether the process is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Sets a request's deadlines: Pingora 0.9.1 has none once a connection is reused (`v1/server.rs`). Returns
+    /// whether it may be answered: not under a clock that cannot be printed, and not if the certificate of the
+    /// client has expired since the connection began.
+    pub(crate) fn prepare(&self, session: &mut ServerSession) -> bool {
+        let now = SystemTime::now();
+        if !self.is_told(now) {
+            return false;
+        }
+        if !is_still_good(session, now) {
+            let peer = peer_of_session(session).map(tracing::field::display);
+            tracing::info!(
+                peer,
+                "the certificate of the client has expired, or cannot be read"
+            );
+            return false;
+        }
+        let timeouts = self.rules.load().timeouts;
+        // Only shorter, never longer: Pingora ends a connection that HTTP/1.0 does not ask to keep, and
+        // one on which a message was framed in two ways.
+        if session.get_keepalive().is_some() {
+            let keep_alive = (!self.is_draining()).then_some(timeouts.keep_alive.as_secs());
+            session.set_keepalive(keep_alive);
+        }
+        session.set_read_timeout(Some(timeouts.read));
+        session.set_write_timeout(Some(timeouts.write));
+        true
+    }
+
+    /// Says whether the clock is of use. Under another one Pingora and the gRPC listener would panic at each
+    /// answer, which has a date.
+    fn is_told(&self, now: SystemTime) -> bool {
+        let is_usable = clock::is_usable(now);
+        if self.is_clock_off.load(Ordering::Relaxed) == is_usable {
+            self.is_clock_off.store(!is_usable, Ordering::Relaxed);
+            if is_usable {
+                tracing::info!("the clock can be used again");
+            } else {
+                tracing::error!(
+                    "the clock is set before 1970 or after 9999: connections are closed"
+                );
+            }
+        }
+        is_usable
+    }
+
+    /// Accepts connections until `shutdown`, then lets go of the idle ones.
+    ///
+    /// What was being read when it begins still gets its answer: connections without a request end
+    /// only after [`LINGER`].
+    pub(crate) async fn accept<A>(
+        self: Arc<Self>,
+        listener: TcpListener,
+        listening: Listening,
+        app: Arc<A>,
+        mut shutdown: ShutdownWatch,
+    ) where
+        A: HttpServerApp + Send + Sync + 'static,
+    {
+        let listener = Listener::from(listener);
+        let watch = shutdown.clone();
+        let draining = async move { drop(shutdown.wait_for(|&draining| draining).await) };
+        tokio::pin!(draining);
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok(stream) => self.begin(stream, listening, &app, &watch),
+                    Err(error) => {
+                        tracing::warn!(%error, "accepting a connection failed");
+                        if !is_of_one_connection(&error) {
+                            tokio::time::sleep(ACCEPT_AGAIN).await;
+                        }
+                    }
+                },
+                () = &mut draining => break,
+            }
+        }
+        self.draining.store(true, Ordering::Relaxed);
+        drop(listener);
+        tokio::time::sleep(LINGER).await;
+        app.http_cleanup().await;
+    }
+
+    /// Lets a connection go its own way, if it may be. One over a Unix socket is of no address.
+    fn begin<A>(
+        self: &Arc<Self>,
+        mut stream: Stream,
+        listening: Listening,
+        app: &Arc<A>,
+        shutdown: &ShutdownWatch,
+    ) where
+        A: HttpServerApp + Send + Sync + 'static,
+    {
+        if !self.is_told(SystemTime::now()) {
+            return;
+        }
+        let rules = self.rules.load_full();
+        let peer = peer_of(&stream);
+        // Of a load balancer's connections it is known later whose they are.
+        let of = peer.filter(|peer| !rules.wire(listening).is_load_balancer(*peer));
+        let counted = match listening {
+            Listening::Metrics => self.count_monitor(),
+            Listening::Service | Listening::Gateway => self.count(of, &rules),
+        };
+        let counted = match counted {
+            Ok(counted) => counted,
+            Err(full) => return refused(peer, full),
+        };
+        if let Err(error) = stream.set_nodelay() {
+            tracing::debug!(%error, "a connection was gone at once");
+            return;
+        }
+        let client = Client {
+            connections: Arc::clone(self),
+            listening,
+            address: peer.map(|peer| peer.ip().to_canonical()),
+            share: counted.share(),
+        };
+        let served = client.serve(Arc::clone(app), stream, shutdown.clone(), rules);
+        self.open.spawn(async move {
+            served.await;
+            drop(counted);
+        });
+    }
+
+    /// Returns the rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// Counts a connection of a listener that is for front proxies and not served here, as long as what this
+    /// returns lives; none if it cannot stay.
+    pub(crate) fn admit_front_proxy(&self, peer: SocketAddr) -> Option<Counted> {
+        if !self.is_told(SystemTime::now()) {
+            return None;
+        }
+        let address = peer.ip().to_canonical();
+        if !self.rules.load().is_front_proxy(address) {
+            let note = Note::of(RequestId::next().digits());
+            Refusal::Untrusted.tell_early(Some(address), &note);
+            return None;
+        }
+        match self.count(Some(peer), &self.rules.load()) {
+            Ok(counted) => Some(Counted {
+                _open: Some(self.open.token()),
+                ..counted
+            }),
+            Err(full) => {
+                refused(Some(peer), full);
+                None
+            }
+        }
+    }
+
+    /// Counts a connection in all, and for its address if it is known.
+    fn count(&self, peer: Option<SocketAddr>, rules: &Rules) -> Result<Counted, Full> {
+        let all = self.admission.admit(rules.limits.connections)?;
+        let from = peer.map(|peer| self.admit_from(peer, rules)).transpose()?;
+        Ok(Counted {
+            _all: all,
+            _from: from.flatten(),
+            _open: None,
+        })
+    }
+
+    fn count_monitor(&self) -> Result<Counted, Full> {
+        Ok(Counted {
+            _all: self.monitors.admit(MONITORS)?,
+            _from: None,
+            _open: None,
+        })
+    }
+
+    /// Counts a connection for its address; not for a front proxy, whose clients all come from there.
+    fn admit_from(&self, peer: SocketAddr, rules: &Rules) -> Result<Option<AdmittedFrom>, Full> {
+        let address = peer.ip().to_canonical();
+        if rules.is_front_proxy(address) {
+            return Ok(None);
+        }
+        self.admission.admit_from(address, &rules.limits).map(Some)
+    }
+
+    /// Waits until every connection has ended, at most `grace`; returns how many have not.
+    pub(crate) async fn finish(&self, grace: Duration) -> usize {
+        self.open.close();
+        let _ = tokio::time::timeout(grace, self.open.wait()).await;
+        self.open.len()
+    }
+}
+
+/// A connection that counts until this is dropped.
+pub(crate) struct Counted {
+    _all: Admitted,
+    _from: Option<AdmittedFrom>,
+    /// Of one that is not a task of ours.
+    _open: Option<TaskTrackerToken>,
+}
+
+impl Counted {
+    fn share(&self) -> Option<Arc<Share>> {
+        self._from.as_ref().map(|from| Arc::clone(from.share()))
+    }
+}
+
+/// The other side of a connection.
+pub(crate) struct Client {
+    connections: Arc<Connections>,
+    listening: Listening,
+    /// None over a Unix socket.
+    address: Option<IpAddr>,
+    /// What its address has; none for one that may have anything.
+    share: Option<Arc<Share>>,
+}
+
+impl Client {
+    /// Serves the requests of a connection. A beginning or a header that is not whole in time ends it,
+    /// however steadily it drips.
+    async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+        mut self,
+        app: Arc<A>,
+        stream: Stream,
+        shutdown: ShutdownWatch,
+        rules: Arc<Rules>,
+    ) {
+        let deadline = Instant::now() + rules.timeouts.header;
+        let from = peer_of(&stream);
+        let begun = rules.wire(self.listening).begin(stream);
+        let (stream, http) = match timeout_at(deadline, begun).await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a connection did not begin");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!("a connection began too slowly");
+                return;
+            }
+        };
+        let told = peer_of(&*stream).filter(|told| Some(*told) != from);
+        let admitted = told.map(|peer| self.connections.admit_from(peer, &rules));
+        let admitted = match admitted.transpose() {
+            Ok(admitted) => admitted.flatten(),
+            Err(full) => return refused(told, full),
+        };
+        if let Some(told) = told {
+            self.address = Some(told.ip().to_canonical());
+            self.share = admitted.as_ref().map(|from| Arc::clone(from.share()));
+        }
+        // A long connection must not keep old rules.
+        drop(rules);
+        match http {
+            Http::One => http1::serve(&app, stream, &shutdown, deadline, &self).await,
+            Http::Two => http2::serve(&app, stream, shutdown, deadline, &self).await,
+        }
+        drop(admitted);
+    }
+
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.connections.rules()
+    }
+
+    /// Counts a request in, as long as what this returns lives. Those of the metrics listener do not count.
+    pub(crate) fn enter(&self) -> Result<Option<Entered>, Refusal> {
+        if self.listening == Listening::Metrics {
+            return Ok(None);
+        }
+        let limits = &self.connections.rules.load().limits;
+        let entered = self
+            .connections
+            .admission
+            .enter(self.share.as_ref(), limits);
+        entered.map(Some)
+    }
+
+    /// Logs and counts a request that is refused before anybody has looked at it.
+    pub(crate) fn tell(&self, refusal: Refusal) {
+        let mut note = Note::of(RequestId::next().digits());
+        match self.listening {
+            Listening::Gateway => {
+                refusal.tell(Door::Proxy, metrics().no_route(), self.address, &mut note);
+            }
+            Listening::Service | Listening::Metrics => refusal.tell_early(self.address, &note),
+        }
+    }
+}
+
+fn refused(peer: Option<SocketAddr>, full: Full) {
+    let peer = peer.map(tracing::field::display);
+    tracing::warn!(peer, ?full, "too many connections");
+}
+
+/// Returns the address a stream comes from; none over a Unix socket.
+fn peer_of(stream: &(impl GetSocketDigest + ?Sized)) -> Option<SocketAddr> {
+    stream.get_socket_digest()?.peer_addr()?.as_inet().copied()
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

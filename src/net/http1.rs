@@ -1,0 +1,90 @@
+//! A connection of HTTP/1: one request after the other.
+
+use std::sync::Arc;
+
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::accept::{Ahead, NoHeader};
+use super::connection::{Client, LINGER};
+use super::linger;
+use crate::http::refusal::Refusal;
+
+/// Serves a connection until its client ends it, or a request is not whole in time: the first by `deadline`.
+pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+    app: &Arc<A>,
+    stream: Stream,
+    shutdown: &ShutdownWatch,
+    deadline: Instant,
+    client: &Client,
+) {
+    let mut ahead = Ahead::new(stream);
+    let mut deadline = Some(deadline);
+    loop {
+        let header = header(&mut ahead, deadline.take(), client);
+        let is_here = tokio::select! {
+            biased;
+            is_here = header => is_here,
+            // Nothing was asked for yet.
+            () = ended(shutdown) => return,
+        };
+        let entered = match is_here {
+            Ok(()) => client.enter(),
+            Err(NoHeader::TooLong) => Err(Refusal::HeaderLength),
+            Err(NoHeader::Gone) => return,
+        };
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(refusal) => {
+                client.tell(refusal);
+                return linger::refuse(&mut ahead, refusal, &client.rules()).await;
+            }
+        };
+        let mut session = ahead.into_session();
+        // As Pingora does; the app says how long.
+        session.set_keepalive(Some(60));
+        let reused = app.process_new_http(session, shutdown).await;
+        drop(entered);
+        // What else is kept is what was set above, and what pipelining needs, which is off.
+        let Some((stream, _)) = reused.map(ReusedHttpStream::consume) else {
+            return;
+        };
+        ahead = Ahead::new(stream);
+    }
+}
+
+/// Waits for a header: until the deadline, or as long as a connection may be idle and then as long as a
+/// header may take.
+async fn header(
+    ahead: &mut Ahead,
+    deadline: Option<Instant>,
+    client: &Client,
+) -> Result<(), NoHeader> {
+    let rules = client.rules();
+    let most = rules.limits.header_bytes;
+    let timeouts = rules.timeouts;
+    // A long wait must not keep old rules.
+    drop(rules);
+    let whole = match deadline {
+        Some(deadline) => timeout_at(deadline, ahead.header(most)).await,
+        None => match timeout(timeouts.keep_alive, ahead.begun()).await {
+            Ok(Ok(())) => timeout(timeouts.header, ahead.header(most)).await,
+            Ok(Err(gone)) => return Err(gone),
+            Err(_) => return Err(NoHeader::Gone),
+        },
+    };
+    whole.unwrap_or_else(|_| {
+        tracing::debug!("a header came too slowly");
+        Err(NoHeader::Gone)
+    })
+}
+
+/// Resolves when connections that wait for a request are let go.
+async fn ended(shutdown: &ShutdownWatch) {
+    let mut shutdown = shutdown.clone();
+    // The sender that is gone was that of a process at its end.
+    let _ = shutdown.wait_for(|&draining| draining).await;
+    tokio::time::sleep(LINGER).await;
+}

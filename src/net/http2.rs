@@ -1,0 +1,132 @@
+//! An HTTP/2 connection: many requests at a time.
+//!
+//! Pingora 0.9.1: its own loop (`apps/mod.rs`) waits for the client's first bytes without a limit, starts
+//! requests that no shutdown waits for, and takes one idle time for all connections. This loop can go when
+//! Pingora's takes a deadline for the preface and a shutdown signal; `wire::http2` in tests/it then passes.
+
+use std::sync::Arc;
+
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{
+    self, H2Accept, H2Options, HttpSession, default_h2_options,
+};
+use pingora::protocols::{Digest, Stream};
+use pingora::server::ShutdownWatch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::body_clock;
+use super::connection::Client;
+use crate::config::Limits;
+use crate::doors::snapshot::Rules;
+use crate::http::refusal::Refusal;
+
+/// How many malformed requests a connection may bring: each is refused for itself, and costs work.
+const MOST_MALFORMED: usize = 32;
+
+/// The longest header list that is told to a client whose `limits.header_bytes` is shorter: there a cookie
+/// counts once for each of its crumbs.
+const LEAST_HEADER_LIST: usize = 16 << 10;
+/// How much of an answer is kept at most that the network does not take yet, in bytes a request.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Serves a connection until its client ends it, nothing has been asked for as long as it may be idle, or
+/// `shutdown` comes and what had begun by then is done. The client must have shown by `deadline` that it
+/// speaks HTTP/2.
+pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+    app: &Arc<A>,
+    stream: Stream,
+    mut shutdown: ShutdownWatch,
+    deadline: Instant,
+    client: &Client,
+) {
+    let digest = Arc::new(Digest {
+        ssl_digest: stream.get_ssl_digest(),
+        timing_digest: stream.get_timing_digest(),
+        proxy_digest: stream.get_proxy_digest(),
+        socket_digest: stream.get_socket_digest(),
+    });
+    let Rules {
+        limits, timeouts, ..
+    } = *client.rules();
+    let begun = server::handshake(stream, Some(options(&limits)));
+    let mut connection = match timeout_at(deadline, begun).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no HTTP/2");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!("HTTP/2 began too slowly");
+            return;
+        }
+    };
+    let watch = shutdown.clone();
+    let mut requests = JoinSet::new();
+    let mut malformed = 0;
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|&draining| draining), if !draining => {
+                connection.graceful_shutdown();
+                draining = true;
+            }
+            // Cancelling it loses nothing.
+            next = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => match next {
+                Ok(Some(H2Accept::Session(session))) => match client.enter() {
+                    Ok(entered) => {
+                        let (app, watch) = (Arc::clone(app), watch.clone());
+                        requests.spawn(async move {
+                            let session = ServerSession::new_http2(session);
+                            let served = async { drop(app.process_new_http(session, &watch).await) };
+                            if !body_clock::watch(served, timeouts.read).await {
+                                tracing::warn!(reason = "body_timeout", "a body has stopped; its stream is reset");
+                            }
+                            drop(entered);
+                        });
+                    }
+                    Err(refusal) => {
+                        client.tell(refusal);
+                        refuse(session, refusal);
+                    }
+                },
+                Ok(Some(H2Accept::Rejected)) => {
+                    malformed += 1;
+                    if malformed > MOST_MALFORMED {
+                        tracing::debug!("too many malformed requests");
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "a connection of HTTP/2 failed");
+                    break;
+                }
+            },
+            Some(_) = requests.join_next() => {}
+            () = tokio::time::sleep(timeouts.keep_alive), if requests.is_empty() && !draining => break,
+        }
+    }
+    // What runs finds out by itself that nobody listens any more, and notes how it ended.
+    while requests.join_next().await.is_some() {}
+}
+
+/// Answers a request without serving it.
+fn refuse(mut session: HttpSession, refusal: Refusal) {
+    let head = Box::new(refusal.answer().head());
+    if let Err(error) = session.write_response_header(head, true) {
+        tracing::debug!(error = error.etype().as_str(), "the client is gone");
+    }
+}
+
+fn options(limits: &Limits) -> H2Options {
+    let mut options = default_h2_options();
+    let list = limits.header_bytes.max(LEAST_HEADER_LIST);
+    options
+        .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.streams)
+        .max_send_buffer_size(SEND_BUFFER);
+    options
+}

@@ -1,0 +1,261 @@
+//! The listening sockets: inherited if there are some, bound otherwise.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use listenfd::ListenFd;
+use socket2::{Domain, SockRef, Type};
+use thiserror::Error;
+
+use crate::config::Config;
+
+/// The name of the connection to the process whose place this one takes.
+pub const PREDECESSOR: &str = "predecessor";
+
+/// The names of the sockets, in the order in which they come without names.
+const NAMES: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
+
+/// Sockets that listen already; connections queue up from here on.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(crate) service: TcpListener,
+    pub(crate) gateway: Option<TcpListener>,
+    pub(crate) grpc: Option<TcpListener>,
+    pub(crate) metrics: Option<TcpListener>,
+    predecessor: Option<UnixStream>,
+}
+
+/// Where the listeners are, or should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// REST, forward-auth and health.
+    pub service: SocketAddr,
+    /// The proxy, unless it is off.
+    pub gateway: Option<SocketAddr>,
+    /// Envoy's questions over gRPC, if there is such a listener.
+    pub grpc: Option<SocketAddr>,
+    /// Metrics and health, if there is such a listener.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// Returns the addresses that a configuration asks for.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            service: config.service.listen,
+            gateway: config.gateway.listen,
+            grpc: config.grpc,
+            metrics: config.metrics,
+        }
+    }
+
+    /// Returns each address with the name of its listener.
+    pub fn named(self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let Self {
+            service,
+            gateway,
+            grpc,
+            metrics,
+        } = self;
+        let all = [Some(service), gateway, grpc, metrics];
+        NAMES
+            .into_iter()
+            .zip(all)
+            .filter_map(|(name, address)| Some((name, address?)))
+    }
+}
+
+impl Listeners {
+    /// Binds every address. Port 0 takes one from the kernel.
+    ///
+    /// # Errors
+    /// An address that cannot be bound.
+    pub fn bind(addresses: Addresses) -> Result<Self, ListenError> {
+        Self::bind_rest(addresses, [const { None }; 4], None)
+    }
+
+    /// Takes the sockets that a service manager hands over (systemd's `LISTEN_FDS`), and binds the
+    /// addresses without one.
+    ///
+    /// `LISTEN_FDNAMES` tells them apart by `service`, `gateway`, `grpc` and `metrics`; without such names
+    /// they come in this order. A socket that is handed over is served, whatever the address, and closed
+    /// where the listener is off.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or an inherited descriptor that is no TCP listener.
+    pub fn inherit_or_bind(addresses: Addresses) -> Result<Self, ListenError> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<&str> = names.split(':').collect();
+        let is_named = names
+            .iter()
+            .any(|name| NAMES.contains(name) || *name == PREDECESSOR);
+        let mut inherited = ListenFd::from_env();
+        let mut take = |position: usize, name: &'static str| {
+            let index = if is_named {
+                names.iter().position(|found| *found == name)
+            } else {
+                Some(position)
+            };
+            match index.filter(|index| *index < inherited.len()) {
+                None => Ok(None),
+                Some(index) => inherited
+                    .take_tcp_listener(index)
+                    .and_then(|socket| socket.map(listening).transpose())
+                    .map_err(|error| ListenError::Inherit(name, error)),
+            }
+        };
+        let [service, gateway, grpc, metrics] = NAMES;
+        let mut sockets = [
+            take(0, service)?,
+            take(1, gateway)?,
+            take(2, grpc)?,
+            take(3, metrics)?,
+        ];
+        let predecessor = names.iter().position(|found| *found == PREDECESSOR);
+        let predecessor = match predecessor.filter(|index| *index < inherited.len()) {
+            None => None,
+            Some(index) => inherited
+                .take_custom(index, Domain::UNIX.into(), Type::STREAM.into(), PREDECESSOR)
+                .map_err(|error| ListenError::Inherit(PREDECESSOR, error))?,
+        };
+        let [_, gateway, _, metrics] = &mut sockets;
+        let can_be_off = [
+            ("gateway", gateway, addresses.gateway),
+            ("metrics", metrics, addresses.metrics),
+        ];
+        for (listener, socket, address) in can_be_off {
+            if address.is_none() && socket.take().is_some() {
+                close_unwanted(listener, predecessor.is_some());
+            }
+        }
+        Self::bind_rest(addresses, sockets, predecessor)
+    }
+
+    /// Binds the addresses for which no socket was inherited.
+    fn bind_rest(
+        addresses: Addresses,
+        [service, gateway, grpc, metrics]: [Option<TcpListener>; 4],
+        predecessor: Option<UnixStream>,
+    ) -> Result<Self, ListenError> {
+        let or_bind = |inherited: Option<TcpListener>, key, address| match inherited {
+            Some(listener) => Ok(listener),
+            None => bind(key, address),
+        };
+        let optional =
+            |inherited: Option<TcpListener>, key, address: Option<SocketAddr>| match inherited {
+                Some(listener) => Ok(Some(listener)),
+                None => address.map(|address| bind(key, address)).transpose(),
+            };
+        Ok(Self {
+            service: or_bind(service, "service.listen", addresses.service)?,
+            gateway: optional(gateway, "gateway.listen", addresses.gateway)?,
+            grpc: optional(grpc, "grpc.listen", addresses.grpc)?,
+            metrics: optional(metrics, "metrics.listen", addresses.metrics)?,
+            predecessor,
+        })
+    }
+
+    /// Takes the connection to the process whose place this one takes, if there is one.
+    pub fn take_predecessor(&mut self) -> Option<UnixStream> {
+        self.predecessor.take()
+    }
+
+    /// Returns the sockets once more, with the names by which [`Self::inherit_or_bind`] knows them.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn share(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        self.all()
+            .map(|(name, listener)| Ok((name, listener.try_clone()?.into())))
+            .collect()
+    }
+
+    /// Returns where they listen.
+    ///
+    /// # Errors
+    /// A socket that does not say.
+    pub fn addresses(&self) -> Result<Addresses, ListenError> {
+        let address = |name, listener: &TcpListener| {
+            listener
+                .local_addr()
+                .map_err(|error| ListenError::Inherit(name, error))
+        };
+        let optional = |name, listener: &Option<TcpListener>| {
+            let listener = listener.as_ref();
+            listener.map(|listener| address(name, listener)).transpose()
+        };
+        Ok(Addresses {
+            service: address("service", &self.service)?,
+            gateway: optional("gateway", &self.gateway)?,
+            grpc: optional("grpc", &self.grpc)?,
+            metrics: optional("metrics", &self.metrics)?,
+        })
+    }
+
+    /// Returns each socket with its name.
+    fn all(&self) -> impl Iterator<Item = (&'static str, &TcpListener)> {
+        let all = [
+            Some(&self.service),
+            self.gateway.as_ref(),
+            self.grpc.as_ref(),
+            self.metrics.as_ref(),
+        ];
+        NAMES
+            .into_iter()
+            .zip(all)
+            .filter_map(|(name, listener)| Some((name, listener?)))
+    }
+}
+
+/// Logs that a socket is not served since its listener is off.
+fn close_unwanted(listener: &str, is_of_predecessor: bool) {
+    if is_of_predecessor {
+        tracing::info!(listener, "closed: {listener}.listen is \"off\" now");
+    } else {
+        tracing::warn!(
+            listener,
+            "the socket that is handed over is not served, since {listener}.listen is \"off\"; connections to it \
+             wait for nobody until its unit is stopped"
+        );
+    }
+}
+
+/// Refuses a socket on which nobody can connect, such as one of a connection.
+fn listening(socket: TcpListener) -> io::Result<TcpListener> {
+    match SockRef::from(&socket).is_listener()? {
+        true => Ok(socket),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it does not listen",
+        )),
+    }
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    // SO_REUSEADDR is set by the standard library: a restart does not wait for old connections.
+    TcpListener::bind(address).map_err(|source| ListenError::Bind {
+        key,
+        address,
+        source,
+    })
+}
+
+/// Why there is no listener.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error("{key} = \"{address}\": cannot listen there")]
+    Bind {
+        /// The configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// What was inherited cannot be used.
+    #[error("the inherited socket \"{0}\" cannot be used")]
+    Inherit(&'static str, #[source] io::Error),
+}

@@ -1,0 +1,53 @@
+//! Connections: listeners, how a connection begins, its bounds and deadlines, HTTP/1 and HTTP/2 on Pingora.
+
+pub(crate) mod accept;
+pub(crate) mod admission;
+pub(crate) mod body_clock;
+pub(crate) mod bounds;
+pub(crate) mod connection;
+pub(crate) mod descriptors;
+mod http1;
+mod http2;
+pub(crate) mod linger;
+pub(crate) mod listeners;
+pub(crate) mod tls_fault;
+
+use std::net::SocketAddr;
+
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+
+/// Returns the address that attempts are counted by.
+pub(crate) fn source_of(session: &ServerSession) -> Option<std::net::IpAddr> {
+    peer_of(session).map(|peer| peer.ip().to_canonical())
+}
+
+/// Returns the address a connection comes from; none over a Unix socket.
+pub(crate) fn peer_of(session: &ServerSession) -> Option<SocketAddr> {
+    session.client_addr()?.as_inet().copied()
+}
+
+/// Runs what waits for files on a thread where nobody waits for it. A panic goes on here.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only what has not begun is cancelled, at the end of the process.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Returns the path as it was on the wire, without the query; of the absolute form, its path.
+pub(crate) fn path_of(header: &RequestHeader) -> &[u8] {
+    let raw = header.raw_path();
+    let is_absolute_form = ["http://", "https://"].iter().any(|scheme| {
+        raw.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+    });
+    if is_absolute_form && header.raw_path_is_utf8() {
+        return header.uri.path().as_bytes();
+    }
+    raw.split(|&byte| byte == b'?').next().unwrap_or_default()
+}

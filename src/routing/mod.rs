@@ -1,0 +1,4 @@
+//! Which route a request falls under: its target in one reading, and the table of routes.
+
+pub(crate) mod route;
+pub(crate) mod target;

@@ -1,0 +1,125 @@
+//! What is known of a peer. It stays with the peer's address, whatever is configured anew.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crate::config::Ejection;
+
+/// What is known of a peer.
+#[derive(Default)]
+pub(crate) struct State {
+    under_way: AtomicUsize,
+    /// Failures in a row.
+    failures: AtomicUsize,
+    /// Until when it gets no requests, in milliseconds of [`now`].
+    ejected_until: AtomicU64,
+    /// It has failed its last health check.
+    is_unhealthy: AtomicBool,
+}
+
+/// Milliseconds since this was asked first.
+fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl State {
+    pub(crate) fn enter(&self) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_ejected(&self) -> bool {
+        match self.ejected_until.load(Ordering::Relaxed) {
+            0 => false,
+            until => now() < until,
+        }
+    }
+
+    pub(crate) fn is_healthy(&self) -> bool {
+        !self.is_unhealthy.load(Ordering::Relaxed)
+    }
+
+    /// Notes the outcome of a health check; says whether it differs from the last one.
+    pub(crate) fn checked(&self, is_healthy: bool) -> bool {
+        self.is_unhealthy.swap(!is_healthy, Ordering::Relaxed) == is_healthy
+    }
+
+    pub(crate) fn answered(&self) {
+        // Most often there is nothing to write.
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a failure; says whether there are enough to eject the peer, which is not ejected yet.
+    pub(crate) fn failed(&self, ejection: &Ejection) -> bool {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        // One that comes back and fails again has used up its failures.
+        ejection.failures > 0 && failures >= ejection.failures && !self.is_ejected()
+    }
+
+    pub(crate) fn eject(&self, ejection: &Ejection) {
+        let time = u64::try_from(ejection.time.as_millis()).unwrap_or(u64::MAX);
+        let until = now().saturating_add(time);
+        self.ejected_until.store(until, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn ejection(failures: usize) -> Ejection {
+        Ejection {
+            failures,
+            time: Duration::from_secs(3600),
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_eject_and_an_answer_begins_anew() {
+        let state = State::default();
+        let eject = ejection(2);
+        assert!(!state.failed(&eject));
+        state.answered();
+        assert!(!state.failed(&eject) && !state.is_ejected());
+        assert!(state.failed(&eject));
+        state.eject(&eject);
+        assert!(state.is_ejected());
+    }
+
+    #[test]
+    fn peer_that_is_ejected_is_not_ejected_again() {
+        let state = State::default();
+        let eject = ejection(1);
+        assert!(state.failed(&eject));
+        state.eject(&eject);
+        assert!((0..10).all(|_| !state.failed(&eject)));
+    }
+
+    #[test]
+    fn nobody_is_ejected_where_that_is_off() {
+        let state = State::default();
+        assert!((0..100).all(|_| !state.failed(&ejection(0))));
+    }
+
+    #[test]
+    fn only_a_change_of_health_is_one() {
+        let state = State::default();
+        assert!(!state.checked(true));
+        assert!(state.checked(false) && !state.is_healthy());
+        assert!(!state.checked(false));
+        assert!(state.checked(true) && state.is_healthy());
+    }
+}

@@ -1,0 +1,117 @@
+//! What goes on beside requests: names are looked up, and peers are asked whether they answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use futures_util::stream::{self, StreamExt};
+use pingora::lb::Backend;
+use tokio::time::MissedTickBehavior;
+
+use super::discovery::{Learned, Named};
+use crate::upstream::{Upstream, known_of, look_up};
+
+/// How many peers of an upstream are asked at a time at most.
+const CHECKS: usize = 64;
+
+impl Upstream {
+    /// Looks up the names of the peers, each on its own, and asks the peers whether they answer, for as
+    /// long as somebody else holds this.
+    pub(crate) fn watch(self: &Arc<Self>) {
+        for named in self.discovery.names() {
+            tokio::spawn(Self::follow(Arc::downgrade(self), Arc::clone(named)));
+        }
+        let Some(health) = self.settings.health.as_ref() else {
+            return;
+        };
+        let mut ticks = tokio::time::interval(health.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let upstream = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                ticks.tick().await;
+                let Some(upstream) = upstream.upgrade() else {
+                    return;
+                };
+                upstream.ask_all().await;
+            }
+        });
+    }
+
+    async fn follow(upstream: Weak<Self>, named: Arc<Named>) {
+        loop {
+            // A resolver that does not answer holds up nothing but this name.
+            let outcome = look_up(&named.name).await;
+            let Some(this) = upstream.upgrade() else {
+                return;
+            };
+            this.learn(&named, outcome);
+            let interval = this.settings.resolve_interval;
+            drop(this);
+            tokio::time::sleep(named.pause(interval)).await;
+            if upstream.strong_count() == 0 {
+                return;
+            }
+        }
+    }
+
+    fn learn(&self, named: &Named, outcome: io::Result<Vec<SocketAddr>>) {
+        let (upstream, name) = (&self.settings.name, &named.name);
+        match named.learn(outcome) {
+            Learned::Known | Learned::StillUnknown => {}
+            Learned::KnownAgain => {
+                tracing::info!(upstream, name, "the name of a peer is found again");
+            }
+            Learned::Unknown(0, error) => {
+                tracing::warn!(upstream, name, %error, "the name of a peer is not found: it gets no requests");
+            }
+            Learned::Unknown(addresses, error) => {
+                tracing::warn!(upstream, name, %error, addresses, "the name of a peer is not found: its last addresses stay");
+            }
+        }
+        self.peers.update();
+        named.tried();
+    }
+
+    async fn ask_all(&self) {
+        let backends = self.peers.backends().get_backend();
+        let asked = stream::iter(backends.iter()).for_each_concurrent(CHECKS, |it| self.ask(it));
+        asked.await;
+        // Where one family of addresses of a name does not answer and the other does, requests go there.
+        let all = || backends.iter().filter_map(|it| Some((it, known_of(it)?)));
+        for (backend, known) in all() {
+            if !known.is_standby(&backend.addr) || !known.state.is_healthy() {
+                continue;
+            }
+            let is_covered = all().any(|(other, also)| {
+                known.is_of_the_name_of(also)
+                    && !also.is_standby(&other.addr)
+                    && also.state.is_healthy()
+            });
+            if !is_covered {
+                known.prefer(&backend.addr);
+            }
+        }
+    }
+
+    async fn ask(&self, backend: &Backend) {
+        let (Some(check), Some(known)) = (&self.check, known_of(backend)) else {
+            return;
+        };
+        let outcome = check.ask(&backend.addr, &known.label).await;
+        if !known.state.checked(outcome.is_ok()) {
+            return;
+        }
+        let (upstream, peer) = (&self.settings.name, &backend.addr);
+        match outcome {
+            Ok(()) => tracing::info!(upstream, %peer, "a peer is healthy again"),
+            // The other addresses of its name get the requests.
+            Err(reason) if known.is_standby(peer) => {
+                tracing::info!(upstream, %peer, %reason, "an address of a peer is not healthy");
+            }
+            Err(reason) => {
+                tracing::warn!(upstream, %peer, %reason, "a peer is not healthy: it gets no requests");
+            }
+        }
+    }
+}
