@@ -365,7 +365,7 @@ impl Source<'_> {
     }
 
     fn timeouts(&self, raw: &raw::Timeouts) -> Result<Timeouts, ConfigError> {
-        let default = Duration::from_secs(15);
+        let default = Duration::from_secs(100);
         Ok(Timeouts {
             keep_alive: self.seconds("timeouts.keep_alive", raw.keep_alive.as_ref(), default)?,
             header: self.duration("timeouts.header", raw.header.as_ref(), 10_000)?,

@@ -166,7 +166,7 @@ pub struct Limits {
 /// How long a client is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// How long a connection may lie idle between requests, in whole seconds; 15 s unless configured.
+    /// How long a connection may lie idle between requests, in whole seconds; 100 s unless configured.
     pub keep_alive: Duration,
     /// How long the whole header of a request may take; 10 s unless configured.
     pub header: Duration,

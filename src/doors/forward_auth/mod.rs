@@ -326,10 +326,11 @@ impl ForwardAuth {
 }
 
 /// Returns whether the request line contains `#`. Pingora 0.9.1 drops the rest of the path there, and an
-/// application behind Envoy may still get it. Only HTTP/1 keeps the line.
+/// application behind Envoy may still get it. Only HTTP/1 keeps the line; over HTTP/2 it is Envoy that rejects
+/// such a path, by default since 1.19.1.
 fn has_fragment(session: &ServerSession) -> bool {
     let Some(http1) = session.as_http1() else {
-        return true;
+        return false;
     };
     let head = http1.get_headers_raw_bytes();
     let line = head.split(|&byte| byte == b'\n').next();

@@ -14,7 +14,9 @@ pub(super) fn narrowing(query: &str) -> Result<Option<Policy>, Refusal> {
     let mut names = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').ok_or(Refusal::Query)?;
-        let value = percent_decode_str(value)
+        // A query is written as forms are: `+` is a space.
+        let spaced = value.replace('+', " ");
+        let value = percent_decode_str(&spaced)
             .decode_utf8()
             .map_err(|_| Refusal::Query)?;
         let list = match key {
@@ -69,6 +71,14 @@ mod tests {
         assert_eq!(
             allow("realm=a&realm=b%26"),
             [rule("a", None), rule("b&", None)]
+        );
+        assert_eq!(
+            allow("realm=a+b&realm=a%20b&realm=a%2Bb&name=x+y"),
+            [
+                rule("a b", Some("x y")),
+                rule("a b", Some("x y")),
+                rule("a+b", Some("x y"))
+            ]
         );
         assert_eq!(
             allow("realm=a&name=x&name=y"),

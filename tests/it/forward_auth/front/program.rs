@@ -20,6 +20,8 @@ pub(super) enum Program {
     Haproxy,
     /// With realmgate as an HTTP service.
     Envoy,
+    /// The same over HTTP/2.
+    EnvoyHttp2,
     /// With realmgate as a gRPC service.
     EnvoyGrpc,
 }
@@ -41,13 +43,13 @@ impl Program {
             Self::Traefik => &["traefik/traefik.yml", "traefik/dynamic.yml"],
             Self::Caddy => &["caddy/Caddyfile"],
             Self::Haproxy => &["haproxy/haproxy.cfg", "haproxy/realmgate.lua"],
-            Self::Envoy => &["envoy/http.yaml"],
+            Self::Envoy | Self::EnvoyHttp2 => &["envoy/http.yaml"],
             Self::EnvoyGrpc => &["envoy/grpc.yaml"],
         }
     }
 
     pub(super) fn is_envoy(self) -> bool {
-        matches!(self, Self::Envoy | Self::EnvoyGrpc)
+        matches!(self, Self::Envoy | Self::EnvoyHttp2 | Self::EnvoyGrpc)
     }
 
     /// Says whether its file removes headers by the beginning of their names, and by what an answer is.
@@ -80,7 +82,7 @@ impl Program {
                 command.args(["-db", "-f"]).arg(file);
                 command
             }
-            Self::Envoy | Self::EnvoyGrpc => {
+            Self::Envoy | Self::EnvoyHttp2 | Self::EnvoyGrpc => {
                 let mut command = Command::new(tools.join("envoy"));
                 command.args(["--disable-hot-restart", "--concurrency", "1"]);
                 command.args(["--log-level", "warn", "-c"]).arg(file);
@@ -108,6 +110,14 @@ impl Program {
                 let (before, count) = (text.clone(), replaced);
                 text = replace_address(&text, port, with);
                 replaced = count + usize::from(text != before);
+            }
+            if self == Self::EnvoyHttp2 {
+                let (before, after) = (
+                    "{ http_protocol_options: {} }",
+                    "{ http2_protocol_options: {} }",
+                );
+                assert!(text.contains(before), "{text}");
+                text = text.replace(before, after);
             }
             (edit(text), replaced)
         })
