@@ -33,6 +33,7 @@ pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         let entered = match is_here {
             Ok(()) => client.enter(),
             Err(NoHeader::TooLong) => Err(Refusal::HeaderLength),
+            Err(NoHeader::TooMany) => Err(Refusal::FieldCount),
             Err(NoHeader::Gone) => return,
         };
         let entered = match entered {
@@ -63,14 +64,14 @@ async fn header(
     client: &Client,
 ) -> Result<(), NoHeader> {
     let rules = client.rules();
-    let most = rules.limits.header_bytes;
+    let (most, fields) = (rules.limits.header_bytes, rules.limits.header_fields);
     let timeouts = rules.timeouts;
     // A long wait must not keep old rules.
     drop(rules);
     let whole = match deadline {
-        Some(deadline) => timeout_at(deadline, ahead.header(most)).await,
+        Some(deadline) => timeout_at(deadline, ahead.header(most, fields)).await,
         None => match timeout(timeouts.keep_alive, ahead.begun()).await {
-            Ok(Ok(())) => timeout(timeouts.header, ahead.header(most)).await,
+            Ok(Ok(())) => timeout(timeouts.header, ahead.header(most, fields)).await,
             Ok(Err(gone)) => return Err(gone),
             Err(_) => return Err(NoHeader::Gone),
         },

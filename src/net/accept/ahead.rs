@@ -18,6 +18,9 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
+/// The most fields that Pingora reads.
+const FIELDS_READ: usize = 256;
+
 /// How much is read at a time, in bytes.
 const PART: usize = 4096;
 
@@ -34,6 +37,8 @@ pub(crate) enum NoHeader {
     Gone,
     /// The header is longer than it may be.
     TooLong,
+    /// The header has more fields than it may have.
+    TooMany,
 }
 
 impl Ahead {
@@ -55,19 +60,22 @@ impl Ahead {
         Ok(())
     }
 
-    /// Waits until a header of at most `most` bytes is here. Dropping the future loses nothing.
+    /// Waits until a header of at most `most` bytes and `fields` fields is here. Dropping the future loses nothing.
     ///
     /// What cannot be a header at all counts as one: Pingora has the answer to it.
     ///
     /// # Errors
     /// [`NoHeader`].
-    pub(crate) async fn header(&mut self, most: usize) -> Result<(), NoHeader> {
+    pub(crate) async fn header(&mut self, most: usize, fields: usize) -> Result<(), NoHeader> {
         let mut scan = Scan::default();
         loop {
-            match scan.end(&self.bytes) {
+            let end = scan.end(&self.bytes);
+            match end {
                 Some(end) if end > most => return Err(NoHeader::TooLong),
-                Some(_) => return Ok(()),
-                None => {}
+                // One more is refused with all that is known of the request; of many more Pingora makes no header.
+                Some(_) if scan.fields <= FIELDS_READ => return Ok(()),
+                None if scan.fields <= fields => {}
+                _ => return Err(NoHeader::TooMany),
             }
             // One more tells a header that is too long from one that is not whole.
             match (most + 1).saturating_sub(self.bytes.len()) {
@@ -129,6 +137,8 @@ struct Scan {
     start: usize,
     /// Where the next line feed may be.
     at: usize,
+    /// How many fields have begun.
+    fields: usize,
 }
 
 impl Scan {
@@ -156,7 +166,10 @@ impl Scan {
                     self.at = feed;
                     return None;
                 }
-                _ => self.at = feed + 1,
+                _ => {
+                    self.at = feed + 1;
+                    self.fields += 1;
+                }
             }
         }
     }
@@ -246,17 +259,52 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn fields_are_counted_as_they_come() {
+        for (bytes, expected) in [
+            (
+                "GET / HTTP/1.1\r\na: 1\r\nb: 2\r\nc: 3",
+                Some(NoHeader::TooMany),
+            ),
+            (
+                "GET / HTTP/1.1\r\na: 1\r\nb: 2\r\nc",
+                Some(NoHeader::TooMany),
+            ),
+            ("GET / HTTP/1.1\r\na: 1\r\nb: 2\r\n", None),
+            ("GET / HTTP/1.1\r\na: 1\r\nb: 2", None),
+        ] {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let mut ahead = Ahead::new(Box::new(near));
+            far.write_all(bytes.as_bytes()).await.unwrap();
+            let header = ahead.header(1000, 2);
+            let outcome = tokio::time::timeout(std::time::Duration::from_millis(50), header);
+            assert_eq!(outcome.await.ok(), expected.map(Err), "{bytes:?}");
+        }
+        let whole = |fields: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: 1\r\n".repeat(fields));
+        for (fields, expected) in [
+            (0, Ok(())),
+            (3, Ok(())),
+            (FIELDS_READ, Ok(())),
+            (FIELDS_READ + 1, Err(NoHeader::TooMany)),
+        ] {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let mut ahead = Ahead::new(Box::new(near));
+            far.write_all(whole(fields).as_bytes()).await.unwrap();
+            assert_eq!(ahead.header(60_000, 2).await, expected, "{fields}");
+        }
+    }
+
+    #[tokio::test]
     async fn header_is_read_no_further_than_its_bound() {
         let (near, mut far) = tokio::io::duplex(1 << 16);
         let mut ahead = Ahead::new(Box::new(near));
         let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         far.write_all(request).await.unwrap();
-        assert_eq!(ahead.header(26).await, Err(NoHeader::TooLong));
-        assert_eq!(ahead.header(27).await, Ok(()));
+        assert_eq!(ahead.header(26, 1).await, Err(NoHeader::TooLong));
+        assert_eq!(ahead.header(27, 1).await, Ok(()));
         assert_eq!(ahead.bytes, request[..]);
         ahead.bytes.clear();
         far.write_all(&[b'x'; 30_000]).await.unwrap();
-        assert_eq!(ahead.header(8000).await, Err(NoHeader::TooLong));
+        assert_eq!(ahead.header(8000, 1).await, Err(NoHeader::TooLong));
         assert_eq!(ahead.bytes.len(), 8001);
         drop(far);
         ahead.drain(1 << 20).await;

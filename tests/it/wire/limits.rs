@@ -233,10 +233,27 @@ fn header_beyond_what_the_parser_takes_is_refused_too() {
     for address in [gate.service, gate.gateway] {
         assert_eq!(
             get(address, "/healthz", &"X: y\r\n".repeat(300)).status,
-            400
+            431
         );
     }
     assert_eq!(upstream.seen(), [""; 0]);
+}
+
+#[test]
+fn header_without_an_end_is_refused_as_soon_as_it_has_too_many_fields() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&open_to_all(upstream.address, "", ""));
+    for address in [gate.service, gate.gateway] {
+        let unfinished = format!(
+            "GET /healthz HTTP/1.1\r\nHost: a\r\n{}",
+            "X: y\r\n".repeat(200)
+        );
+        let reply = raw(address, unfinished.as_bytes());
+        assert_eq!(reply.status, 431, "{reply:?}");
+        assert_eq!(reply.body, "too many header fields\n");
+    }
+    let log = gate.log();
+    assert_eq!(log.matches("too_many_fields").count(), 2, "{log}");
 }
 
 #[test]
