@@ -116,7 +116,9 @@ impl Local {
             return Err(BodyError::TooLarge);
         }
         let keep_alive = session.get_keepalive();
-        if session.req_header().headers.contains_key(EXPECT) {
+        let header = session.req_header();
+        // Who speaks HTTP/1.0 does not know it (RFC 9110 §10.1.1).
+        if header.version != Version::HTTP_10 && header.headers.contains_key(EXPECT) {
             session
                 .write_continue_response()
                 .await

@@ -24,6 +24,8 @@ pub(crate) enum Refusal {
     TargetLength,
     #[error("there are more header fields than limits.header_fields")]
     FieldCount,
+    #[error("Expect asks for something else than 100-continue")]
+    Expect,
     #[error("the header is longer than limits.header_bytes")]
     HeaderLength,
     #[error("the address has limits.requests_per_address under way")]
@@ -80,6 +82,7 @@ impl Refusal {
             Self::Framing => "bad_framing",
             Self::TargetLength => "target_too_long",
             Self::FieldCount => "too_many_fields",
+            Self::Expect => "bad_expect",
             Self::HeaderLength => "header_too_large",
             Self::AddressBusy => "address_busy",
             Self::Busy => "server_busy",
@@ -110,6 +113,7 @@ impl Refusal {
                 Code::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "too many header fields\n",
             ),
+            Self::Expect => (Code::EXPECTATION_FAILED, "unknown expectation\n"),
             Self::HeaderLength => (
                 Code::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "the header is too large\n",

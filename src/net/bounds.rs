@@ -1,6 +1,6 @@
 //! What the header of a request may be like, before anything in it is believed.
 
-use http::header::{CONTENT_LENGTH, COOKIE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Version};
 use memchr::memchr_iter;
 use pingora::http::RequestHeader;
@@ -43,6 +43,8 @@ pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal
         Some(Refusal::FieldCount)
     } else if bytes > limits.header_bytes {
         Some(Refusal::HeaderLength)
+    } else if expects_the_unknown(header) {
+        Some(Refusal::Expect)
     } else {
         None
     }
@@ -56,6 +58,18 @@ fn more_crumbs(header: &RequestHeader) -> usize {
     }
     let crumbs = header.headers.get_all(COOKIE).iter().count();
     crumbs.saturating_sub(1)
+}
+
+/// Says whether a request expects something else than `100-continue`, which may be refused (RFC 9110 §10.1.1):
+/// servers differ in what they take for that, and then in where the next request begins. Of HTTP/1.0 no
+/// expectation counts.
+fn expects_the_unknown(header: &RequestHeader) -> bool {
+    let mut expected = header.headers.get_all(EXPECT).iter();
+    let Some(first) = expected.next() else {
+        return false;
+    };
+    let is_known = first.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    header.version != Version::HTTP_10 && !(is_known && expected.next().is_none())
 }
 
 /// Says whether the length of the body is said in a way that servers take differently: a length said

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use http::Version;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::GetSocketDigest;
 use pingora::protocols::http::ServerSession;
@@ -97,6 +98,8 @@ impl Connections {
         }
         session.set_read_timeout(Some(timeouts.read));
         session.set_write_timeout(Some(timeouts.write));
+        // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
+        session.set_ignore_info_resp(session.req_header().version == Version::HTTP_10);
         true
     }
 

@@ -19,10 +19,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora::Error;
 use pingora::lb::selection::{Consistent, RoundRobin};
 use pingora::lb::{Backend, Backends, LoadBalancer};
+use pingora::protocols::l4::socket::SocketAddr;
 
 use crate::config::{self, Balance};
 use crate::net::admission::{Full, block};
@@ -241,6 +243,18 @@ impl Upstream {
             }
         }
         (&self.settings.name, figures)
+    }
+
+    /// Returns what to call a peer where the client has named no host: as its certificate does, else as it is
+    /// configured.
+    pub(crate) fn host(&self, chosen: &Chosen) -> HeaderValue {
+        let server_name = self.settings.tls.as_ref().map(|tls| &*tls.server_name);
+        let name = match chosen.address() {
+            SocketAddr::Inet(_) => server_name.or(Some(&*chosen.known.label)),
+            SocketAddr::Unix(_) => server_name,
+        };
+        name.and_then(|name| HeaderValue::from_str(name).ok())
+            .unwrap_or(HeaderValue::from_static("localhost"))
     }
 
     /// Returns how long a peer may be silent.

@@ -8,6 +8,7 @@ use http::{Method, Version};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
+use super::hop::BAD_ANSWER;
 use crate::auth::Permit;
 use crate::doors::snapshot::Rules;
 use crate::doors::told::tell;
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     pub(super) interims: usize,
     /// When the first of them came after the request was there as a whole.
     pub(super) waits_since: Option<Instant>,
+    /// The answer has no content by definition, whatever comes after its header.
+    pub(super) has_no_content: bool,
     /// How many bytes of the request's body have come.
     pub(super) body_bytes: u64,
     /// How its body comes on, until it is here or answered.
@@ -122,7 +125,7 @@ impl Context {
     pub(super) fn interim(&mut self, is_sent: bool) -> Result<()> {
         self.interims += 1;
         if self.interims > MOST_INTERIMS {
-            let error = Error::explain(ErrorType::InvalidHTTPHeader, "too many interim answers");
+            let error = Error::explain(BAD_ANSWER, "too many interim answers");
             return Err(error.into_up());
         }
         if is_sent {

@@ -8,8 +8,16 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 use tokio::time::timeout;
 
+use super::hop::BAD_ANSWER;
+
 /// No peer of an upstream answers its health check.
 pub(super) const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
+
+/// Says what is wrong with an answer, where that holds nothing of the answer.
+pub(super) fn detail_of(error: &Error) -> Option<&str> {
+    let context = error.context.as_ref().map(pingora::ImmutStr::as_str);
+    context.filter(|_| *error.etype() == BAD_ANSWER)
+}
 
 const TOO_LONG: &str = "the body is too large\n";
 
@@ -95,7 +103,20 @@ pub(super) fn answer_to(error: &Error) -> (Option<StatusCode>, &'static str) {
 }
 
 /// Returns a short, stable code of what a client was told, for the log. `docs/reasons.md` has each.
-pub(super) const fn reason_of(status: StatusCode) -> &'static str {
+pub(super) fn reason(status: StatusCode, error: &Error) -> &'static str {
+    match *error.etype() {
+        BAD_ANSWER | ErrorType::InvalidHTTPHeader if status == StatusCode::BAD_GATEWAY => {
+            reason_of_bad_answer()
+        }
+        _ => reason_of(status),
+    }
+}
+
+const fn reason_of_bad_answer() -> &'static str {
+    "upstream_bad_answer"
+}
+
+const fn reason_of(status: StatusCode) -> &'static str {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
         StatusCode::REQUEST_TIMEOUT => "body_timeout",

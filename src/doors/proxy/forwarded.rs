@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
+use http::header::{
+    AUTHORIZATION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TRAILER,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Version};
@@ -23,9 +26,29 @@ use crate::net::accept::{scheme_of, subject_of};
 use crate::net::peer_of;
 use crate::routing::route::Route;
 use crate::telemetry::Spans;
+use crate::upstream::Chosen;
 
 /// The most fields that a request gets, traces apart.
 const STAMPED: usize = 10;
+
+/// What Pingora takes off a request of HTTP/1, and leaves on one that stays HTTP/2: for one hop (RFC 9110
+/// §7.6.1, §11.7), or said of trailers that are dropped (§6.6.2).
+const OF_A_HOP: [HeaderName; 4] = [
+    HeaderName::from_static("http2-settings"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TRAILER,
+];
+
+/// How a request goes on.
+pub(super) struct Way<'a> {
+    pub(super) id: RequestId,
+    pub(super) spans: Option<&'a Spans>,
+    /// The peer that it goes to.
+    pub(super) chosen: Option<&'a Chosen>,
+    /// What it expects is settled here.
+    pub(super) is_continued: bool,
+}
 
 impl Proxy {
     /// Makes what the upstream gets of a request that was admitted.
@@ -37,20 +60,27 @@ impl Proxy {
         request: &mut RequestHeader,
         admitted: &Admitted,
         session: &Session,
-        id: RequestId,
-        spans: Option<&Spans>,
+        way: &Way<'_>,
     ) -> Result<()> {
         let nothing = RequestHeader::from(Request::new(()).into_parts().0);
         let taken = std::mem::replace(request, nothing);
         let target = self.target(&taken, admitted)?;
         let mut parts = Parts::from(taken);
         let fields = &mut parts.headers;
-        self.strip(fields, admitted, id);
+        if session.req_header().version == Version::HTTP_2 {
+            for name in &OF_A_HOP {
+                fields.remove(name);
+            }
+        }
+        if way.is_continued {
+            fields.remove(EXPECT);
+        }
+        self.strip(fields, admitted, way.id);
         if let Some(route) = admitted.route() {
             rewrite(fields, route);
         }
-        self.stamp(fields, admitted, session, id)?;
-        pass_on(fields, spans);
+        self.stamp(fields, admitted, session, way)?;
+        pass_on(fields, way.spans);
         *request = RequestHeader::from(parts);
         match target {
             Some(target) => request.set_raw_path(&target),
@@ -113,7 +143,7 @@ impl Proxy {
         fields: &mut HeaderMap,
         admitted: &Admitted,
         session: &Session,
-        id: RequestId,
+        way: &Way<'_>,
     ) -> Result<()> {
         // To grow once is cheaper than field by field.
         fields.reserve(STAMPED);
@@ -137,6 +167,9 @@ impl Proxy {
             // passes on the client's `:scheme`, and loses the authority where a prefix is removed.
             fields.entry(HOST).or_insert_with(|| host.clone());
             fields.insert(X_FORWARDED_HOST, host);
+        } else if let (Some(upstream), Some(chosen)) = (admitted.upstream(), way.chosen) {
+            // HTTP/1.0 needs none, and what goes on is not HTTP/1.0 (RFC 9112 §3.2).
+            fields.entry(HOST).or_insert_with(|| upstream.host(chosen));
         }
         fields.insert(X_FORWARDED_PROTO, scheme_of(session));
         if let Some(subject) = subject_of(session) {
@@ -148,7 +181,7 @@ impl Proxy {
         if header.version == Version::HTTP_2 {
             join_cookies(fields)?;
         }
-        fields.insert(X_REQUEST_ID, id.value());
+        fields.insert(X_REQUEST_ID, way.id.value());
         Ok(())
     }
 }

@@ -2,19 +2,20 @@
 
 mod answered;
 mod context;
+mod expected;
 mod failure;
 mod forwarded;
+mod hop;
 mod question;
 mod trace;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::TRANSFER_ENCODING;
-use http::{StatusCode, Version};
+use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -185,8 +186,22 @@ impl ProxyHttp for Proxy {
         let admitted = context.admitted.as_ref().ok_or_else(|| {
             Error::explain(ErrorType::InternalError, "a request without a permit")
         })?;
-        let spans = context.spans.as_ref();
-        self.forward(request, admitted, session, context.id, spans)
+        let way = forwarded::Way {
+            id: context.id,
+            spans: context.spans.as_ref(),
+            chosen: context.chosen.as_ref(),
+            is_continued: expected::settle(session, request.version).await?,
+        };
+        self.forward(request, admitted, session, &way)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        answered::receive(session, response, context)
     }
 
     async fn response_filter(
@@ -195,39 +210,20 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        // Who speaks HTTP/1.0 knows no chunks (RFC 9112 §7): the body ends with the connection.
-        if session.req_header().version == Version::HTTP_10
-            && response.remove_header(&TRANSFER_ENCODING).is_some()
-        {
-            session.set_keepalive(None);
+        answered::pass(session, response, context)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if context.has_no_content {
+            *body = None;
         }
-        if response.version == Version::HTTP_10 {
-            // Each hop says its own version (RFC 9110 §6.2).
-            response.set_version(Version::HTTP_11);
-        }
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            // No body is waited for any more, and who may be silent is the upstream's to say.
-            let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
-            session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
-        }
-        let is_last = !response.status.is_informational();
-        if !is_last && response.status != StatusCode::SWITCHING_PROTOCOLS {
-            context.interim(session.is_body_done())?;
-        }
-        if (is_last || response.status == StatusCode::SWITCHING_PROTOCOLS)
-            && let Some(clock) = &context.clock
-        {
-            clock.end();
-        }
-        let Some(admitted) = context.admitted.as_ref().filter(|_| is_last) else {
-            return Ok(());
-        };
-        if let (Some(decided), Some(upstream)) = (context.decided, admitted.upstream()) {
-            let took = decided.elapsed();
-            upstream.tally.answered(took);
-            context.upstream_took = Some(took);
-        }
-        answered::rewrite(response, admitted)
+        Ok(None)
     }
 
     /// Counts a connection that the request goes over from now on.
@@ -339,8 +335,9 @@ impl ProxyHttp for Proxy {
                 }
             }
             Some(status) => {
-                let reason = failure::reason_of(status);
-                tracing::warn!(request_id = %context.id, %status, reason, cause, "failed");
+                let reason = failure::reason(status, error);
+                let detail = failure::detail_of(error);
+                tracing::warn!(request_id = %context.id, %status, reason, cause, detail, "failed");
             }
         }
         if status.is_some() && progress.is_answered {

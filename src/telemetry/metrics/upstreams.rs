@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -75,7 +76,12 @@ pub struct UpstreamTally {
     events: [AtomicU64; 6],
     tls: TlsFaults,
     answered: Histogram,
+    /// Answers, by the first digit of their status; what has none of those is first.
+    classes: [AtomicU64; CLASSES.len()],
 }
+
+/// The classes of statuses, as labels (RFC 9110 §15).
+const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl UpstreamTally {
     fn new() -> Self {
@@ -83,6 +89,7 @@ impl UpstreamTally {
             events: Default::default(),
             tls: TlsFaults::default(),
             answered: Histogram::new(SLOW),
+            classes: Default::default(),
         }
     }
 
@@ -98,9 +105,14 @@ impl UpstreamTally {
         self.tls.count(fault);
     }
 
-    /// Counts an answer, by the time from the permit to its header.
-    pub fn answered(&self, after: Duration) {
+    /// Counts an answer, by the time from the permit to its header and by its status.
+    pub fn answered(&self, after: Duration, status: StatusCode) {
         self.answered.observe(after);
+        let class = usize::from(status.as_u16() / 100);
+        let count = self.classes.get(class).or(self.classes.first());
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn of(&self, event: UpstreamEvent) -> u64 {
@@ -144,6 +156,20 @@ impl Collector for Upstreams {
                 let labels = [("upstream", &**upstream), ("kind", kind)];
                 let mut counter = family.encode_family(&labels)?;
                 counter.encode_counter::<NoLabelSet, _, f64>(&tally.of(event), None)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "upstream_responses",
+            "Responses of an upstream that were passed on, by the class of their status",
+            None,
+            MetricType::Counter,
+        )?;
+        for (upstream, tally) in &all {
+            for (class, count) in CLASSES.iter().zip(&tally.classes) {
+                let labels = [("upstream", &**upstream), ("class", class)];
+                let mut counter = family.encode_family(&labels)?;
+                let count = count.load(Ordering::Relaxed);
+                counter.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
             }
         }
         let mut family = encoder.encode_descriptor(

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every text in backquotes that is the path of a function.
-fn named(table: &str) -> Vec<&str> {
+pub(super) fn named(table: &str) -> Vec<&str> {
     let quoted = table.split('`').skip(1).step_by(2);
     quoted.filter(|text| text.contains("::")).collect()
 }
@@ -23,7 +23,7 @@ fn file(root: &Path, modules: &[&str]) -> Option<PathBuf> {
     }
 }
 
-fn is_test(path: &str) -> bool {
+pub(super) fn is_test(path: &str) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let modules: Vec<_> = path.split("::").collect();
     let [modules @ .., name] = &modules[..] else {

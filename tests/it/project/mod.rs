@@ -3,4 +3,5 @@
 mod attacks;
 mod corpus;
 mod docs;
+mod http;
 mod shape;

@@ -7,6 +7,7 @@ mod frameworks;
 mod grpc;
 mod headers;
 mod health;
+mod http;
 mod http2;
 mod names;
 mod paths;

@@ -1,0 +1,217 @@
+//! What of an answer is meant for one hop only, and what frames it: neither goes on to the client as it came.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, StatusCode, Version};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorType, Result};
+
+/// An answer that cannot be handed on.
+pub(super) const BAD_ANSWER: ErrorType = ErrorType::Custom("BadAnswer");
+
+/// Fields for one hop (RFC 9110 §7.6.1, §7.8, §10.1.4, §11.7). Those for another are Pingora's to write.
+const OF_A_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// What is known of the request and of its way back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// The peer was asked for a WebSocket.
+    pub(super) is_upgrade: bool,
+    /// Trailers of the answer reach the client.
+    pub(super) has_trailers: bool,
+}
+
+/// Removes what is meant for one hop. Mends what frames the answer where RFC 9110 and RFC 9112 let a proxy do
+/// so.
+///
+/// # Errors
+/// [`BAD_ANSWER`]: servers and clients would take the end of the answer, or the protocol that follows, in
+/// different ways.
+pub(super) fn mend(answer: &mut ResponseHeader, way: Way) -> Result<()> {
+    let is_switch = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switch {
+        check_switch(&answer.headers, way)?;
+    }
+    if answer.headers.contains_key(TRANSFER_ENCODING) {
+        check_coding(answer)?;
+    }
+    if answer.headers.contains_key(CONTENT_LENGTH) {
+        mend_length(answer)?;
+    }
+    for name in nominated(&answer.headers) {
+        answer.remove_header(&name);
+    }
+    for name in &OF_A_HOP {
+        answer.remove_header(name);
+    }
+    if !way.has_trailers {
+        answer.remove_header(&TRAILER);
+    }
+    if is_switch {
+        answer.insert_header(CONNECTION, "Upgrade")?;
+        answer.insert_header(UPGRADE, WEBSOCKET)?;
+    }
+    Ok(())
+}
+
+fn bad(why: &'static str) -> Box<Error> {
+    Error::explain(BAD_ANSWER, why).into_up()
+}
+
+/// RFC 9110 §15.2.2, §7.8: a server switches to what it was asked for.
+fn check_switch(fields: &HeaderMap, way: Way) -> Result<()> {
+    if !way.is_upgrade {
+        return Err(bad("101 that nobody asked for"));
+    }
+    let mut protocols = fields.get_all(UPGRADE).iter();
+    let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    match (protocols.next(), protocols.next()) {
+        (Some(protocol), None) if is_websocket(protocol) => Ok(()),
+        _ => Err(bad("101 to another protocol than a WebSocket")),
+    }
+}
+
+/// Nobody was asked for another coding than `chunked`: with one, the client would get what it cannot read
+/// (RFC 9112 §6.1, §7.4).
+fn check_coding(answer: &ResponseHeader) -> Result<()> {
+    if answer.version == Version::HTTP_10 {
+        return Err(bad("Transfer-Encoding in HTTP/1.0"));
+    }
+    let mut codings = answer.headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| {
+        let value = value.as_bytes().trim_ascii();
+        value.eq_ignore_ascii_case(b"chunked")
+    };
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if is_chunked(coding) => Ok(()),
+        _ => Err(bad("a transfer coding other than chunked")),
+    }
+}
+
+/// One length that is said more than once is said once (RFC 9110 §8.6). Where there is no body by definition,
+/// none is said (RFC 9110 §8.6, §15.3.5).
+fn mend_length(answer: &mut ResponseHeader) -> Result<()> {
+    if answer.status.is_informational() || answer.status == StatusCode::NO_CONTENT {
+        answer.remove_header(&CONTENT_LENGTH);
+        return Ok(());
+    }
+    let mut lines = answer.headers.get_all(CONTENT_LENGTH).iter();
+    if let (Some(line), None) = (lines.next(), lines.next())
+        && is_number(line.as_bytes())
+    {
+        return Ok(());
+    }
+    let lines = answer.headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let lengths = lengths.by_ref().map(<[u8]>::trim_ascii);
+    let mut one = None;
+    for length in lengths {
+        if !is_number(length) || one.is_some_and(|one| one != length) {
+            return Err(bad("a Content-Length that is no length"));
+        }
+        one = Some(length);
+    }
+    let one = one.and_then(|one| HeaderValue::from_bytes(one).ok());
+    let one = one.ok_or_else(|| bad("a Content-Length that is no length"))?;
+    answer.insert_header(CONTENT_LENGTH, one)
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// Returns the fields that `Connection` names. What is no name names none.
+fn nominated(fields: &HeaderMap) -> Vec<HeaderName> {
+    let lines = fields.get_all(CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let names = names.map(<[u8]>::trim_ascii).filter(|name| {
+        // As most answers have it, and no fields.
+        !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close")
+    });
+    names
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Way = Way {
+        is_upgrade: false,
+        has_trailers: false,
+    };
+
+    fn answer(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
+        let mut answer = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in fields {
+            answer.append_header(*name, *value).unwrap();
+        }
+        answer
+    }
+
+    fn lengths(status: u16, lengths: &[&str]) -> Option<Vec<String>> {
+        let fields: Vec<_> = lengths.iter().map(|it| ("Content-Length", *it)).collect();
+        let mut answer = answer(status, &fields);
+        mend(&mut answer, PLAIN).ok()?;
+        let left = answer.headers.get_all(CONTENT_LENGTH).iter();
+        Some(left.map(|it| it.to_str().unwrap().to_owned()).collect())
+    }
+
+    #[test]
+    fn one_length_is_said_once_and_two_are_no_length() {
+        for (status, said, expected) in [
+            (200, &["3"][..], Some(vec!["3"])),
+            (200, &["3, 3"], Some(vec!["3"])),
+            (200, &["3", "3"], Some(vec!["3"])),
+            (200, &["3,3", "3"], Some(vec!["3"])),
+            (200, &["3, 4"], None),
+            (200, &["3", "4"], None),
+            (200, &["3", "03"], None),
+            (200, &["3,"], None),
+            (200, &["+3"], None),
+            (200, &[""], None),
+            (204, &["3"], Some(vec![])),
+            (103, &["3"], Some(vec![])),
+            (304, &["3"], Some(vec!["3"])),
+        ] {
+            let expected: Option<Vec<String>> =
+                expected.map(|it| it.into_iter().map(str::to_owned).collect());
+            assert_eq!(lengths(status, said), expected, "{status} {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_connection_names_goes_and_nothing_else() {
+        let mut answer = answer(
+            200,
+            &[
+                ("Connection", "close, X-A"),
+                ("connection", "x-b,, \"x-c\", te"),
+                ("X-A", "1"),
+                ("X-B", "1"),
+                ("X-B", "2"),
+                ("X-C", "1"),
+                ("TE", "trailers"),
+                ("Close", "1"),
+            ],
+        );
+        mend(&mut answer, PLAIN).unwrap();
+        let names: Vec<_> = answer.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-c", "close"]);
+        assert!(answer.case_header_iter().count() == 2);
+    }
+}
