@@ -1,8 +1,8 @@
 //! Whether the body of a request comes on.
 //!
 //! Pingora 0.9.1 ends a read that takes too long over HTTP/1 only ("TODO: timeout" in `v2/server.rs`), and sees
-//! a slow body over neither version. Goes when it has a lowest rate; `wire::flood::body_that_stops_or_drips_is_cut_over_http2`
-//! then passes without this.
+//! a slow body over neither version. Goes when it has a lowest rate; the test
+//! `wire::flood::body_that_stops_or_drips_is_cut_over_http2` then passes without this.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
