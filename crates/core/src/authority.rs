@@ -237,8 +237,9 @@ impl Authority {
         };
         let mut verdict = self.throttle.settle(subject, found.is_some(), now);
         let mut refusal = standing.err().unwrap_or(Refusal::WrongToken);
+        let mut is_right = found.is_some();
         if !matches!(verdict, Verdict::Pass { .. }) {
-            rest(checks);
+            is_right |= rest(checks);
             if record.identity.is_some() {
                 self.store.recall_unknown(subject.who);
             }
@@ -251,6 +252,11 @@ impl Authority {
                 refusal = Refusal::OutsideWindow { steps };
                 *delay = None;
             }
+        }
+        // A client whose identity has ended is no attack on it. A token is known to be wrong if there is a seed.
+        let is_guess = !is_right && record.seeds.present.is_some();
+        if refusal.is_of_terms() && !is_guess {
+            verdict.take_back_attack();
         }
         (found.ok_or(refusal), verdict)
     }
@@ -360,9 +366,13 @@ pub(super) fn standing(record: &Record, now: UnixTime) -> Result<(), Refusal> {
     }
 }
 
-/// Does what is left of the work, whatever comes of it.
-fn rest(mut checks: impl Iterator<Item = Option<Match>>) {
-    while checks.find_map(std::hint::black_box).is_some() {}
+/// Does what is left of the work, and says whether the token is right, whatever that is worth.
+fn rest(mut checks: impl Iterator<Item = Option<Match>>) -> bool {
+    let mut is_right = false;
+    while checks.find_map(std::hint::black_box).is_some() {
+        is_right = true;
+    }
+    is_right
 }
 
 /// A token that was right.

@@ -122,6 +122,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Says whether the identity may not authenticate now, with whatever token.
+    pub const fn is_of_terms(self) -> bool {
+        matches!(self, Self::Disabled | Self::NotYetValid | Self::Expired)
+    }
+
     /// Returns a short, stable code for logs and metrics. `docs/reasons.md` has each.
     pub const fn reason(self) -> &'static str {
         match self {

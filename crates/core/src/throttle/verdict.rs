@@ -26,6 +26,21 @@ pub(crate) enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Makes it say nothing of an attack on the principal. What becomes of the attempt stays as it is.
+    pub(crate) fn take_back_attack(&mut self) {
+        match self {
+            Self::Counted {
+                delay: Some(delay), ..
+            } => delay.first_of = delay.first_of.filter(|whom| *whom == Throttled::Source),
+            Self::Delayed { whom, .. } if *whom == Throttled::TrustedSource => {
+                *whom = Throttled::Principal;
+            }
+            Self::Counted { .. } | Self::Delayed { .. } | Self::Pass { .. } => {}
+        }
+    }
+}
+
 /// When the failures before a failure were, in the two places where it was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Undo {
