@@ -130,6 +130,11 @@ impl Source<'_> {
                 0..=100_000,
             )?,
             note_every: self.duration("audit.note_every", raw.note_every.as_ref(), 60_000)?,
+            repeats_every: self.duration(
+                "audit.repeats_every",
+                raw.repeats_every.as_ref(),
+                60_000,
+            )?,
         })
     }
 

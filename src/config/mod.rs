@@ -246,6 +246,9 @@ pub struct Audit {
     pub denials_per_second: u32,
     /// How often the place of the last line is logged, if it has moved; 1 min unless configured.
     pub note_every: Duration,
+    /// For how long a denial that repeats is counted before a line says how often it came; 1 min unless
+    /// configured.
+    pub repeats_every: Duration,
 }
 
 /// Where traces go.

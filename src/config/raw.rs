@@ -138,7 +138,7 @@ tables! {
     Shutdown { grace: Time }
     Log { format: String, filter: String, access: String, access_one_in: i64, access_file: String, lines_per_second: i64 }
     Otlp { endpoint: String, one_in: i64, timeout: Time }
-    Audit { file: String, denials_per_second: i64, note_every: Time }
+    Audit { file: String, denials_per_second: i64, note_every: Time, repeats_every: Time }
     Compat { reveal_seeds: bool }
     Route {
         name: String,

@@ -143,6 +143,15 @@ pub struct Event<'a> {
     /// The process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// How many denials the line stands for, if they repeat one that has a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// When the first of them was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
+    /// When the last of them was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
     /// How many lines are not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
@@ -207,6 +216,9 @@ impl Event<'_> {
             key: None,
             config: None,
             pid: None,
+            count: None,
+            first: None,
+            last: None,
             lost: None,
             continues: None,
             torn_bytes: None,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::chain::{Position, read_head, write_head, write_line};
+use super::event::Event;
 use super::place::{Known, Left, Place, look};
 use super::reserve::Reserve;
 use crate::files;
@@ -22,6 +23,16 @@ const LOCK_AGAIN: Duration = Duration::from_millis(1);
 pub(super) struct Entry {
     pub(super) time: SystemTime,
     pub(super) body: String,
+}
+
+impl Entry {
+    /// Makes the entry of an event.
+    pub(super) fn of(event: &Event<'_>, time: SystemTime) -> Self {
+        Self {
+            time,
+            body: event.body(),
+        }
+    }
 }
 
 /// A log that lines can be added to.

@@ -3,14 +3,17 @@
 //!
 //! [`event`] is what a line says, [`chain`] how lines hold together, [`file`] how processes share the file,
 //! [`place`] what is looked at before a line is added, [`reserve`] the room for changes on a full disk,
+//! [`denials`] the bounds of the lines that strangers cause, [`repeats`] the count of denials that repeat,
 //! [`writer`] the thread that writes, [`verify`] the check, [`noted`] places of lines in another log.
 
 mod chain;
+mod denials;
 mod event;
 mod figures;
 mod file;
 mod noted;
 mod place;
+mod repeats;
 mod reserve;
 mod verify;
 mod writer;
@@ -28,8 +31,9 @@ pub use noted::{NotedError, read_noted};
 pub use verify::{Finding, Report, VerifyError, verify};
 
 use crate::config;
+use denials::Rank;
 use file::Log;
-use writer::{Rank, Writer};
+use writer::Writer;
 
 /// The log of this process, as its log on standard error is.
 static AUDIT: OnceLock<Writer> = OnceLock::new();

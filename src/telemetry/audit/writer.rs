@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 
 use super::AuditError;
 use super::chain::Position;
+use super::denials::{Denials, Rank};
 use super::event::{Event, Kind};
 use super::file::{self, Entry, Log, Room};
 use super::noted::MESSAGE;
 use crate::config;
-use crate::telemetry::budget::Budget;
 use crate::telemetry::metrics;
 
 /// How long denials may wait for others, so that a flood of them is synced a few times a second.
@@ -29,27 +29,16 @@ const LOOK: Duration = Duration::from_secs(2);
 const WAITING: usize = 16_384;
 /// The longest wait for a line to be on disk.
 const DURABLE: Duration = Duration::from_secs(10);
-/// The bytes of a line around what happened.
-const AROUND: usize = 256;
 
 /// The way to the thread that writes.
 pub(super) struct Writer(Arc<Shared>);
-
-/// How much an event matters that strangers cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rank {
-    /// As any other.
-    Common,
-    /// It is told where others leave no room: a fourth of it is kept.
-    Attack,
-}
 
 struct Shared {
     path: PathBuf,
     queue: Mutex<Queue>,
     filled: Condvar,
-    budget: Budget,
-    denials_per_second: u32,
+    /// Locked before the queue.
+    denials: Denials,
     note_every: Duration,
 }
 
@@ -73,8 +62,8 @@ struct Waiting {
     entries: Vec<Entry>,
     /// Who waits for it to be on disk; none for what may be lost.
     done: Option<oneshot::Sender<()>>,
-    /// Whether it may be counted instead of written.
-    is_denial: bool,
+    /// For how many denials it stands; 0 for what must be written.
+    denials: u64,
 }
 
 impl Writer {
@@ -91,8 +80,7 @@ impl Writer {
                 ..Queue::default()
             }),
             filled: Condvar::new(),
-            budget: Budget::default(),
-            denials_per_second: options.denials_per_second,
+            denials: Denials::new(options),
             note_every: options.note_every,
         });
         shared.tell_place(log.last());
@@ -106,24 +94,13 @@ impl Writer {
         Ok(Self(kept))
     }
 
-    /// Leaves an event that strangers cause. It is counted instead where there are too many.
+    /// Leaves an event that strangers cause. It is counted instead if it repeats one that has a line, or where
+    /// there are too many.
     pub(super) fn deny(&self, event: &Event<'_>, rank: Rank) {
         let shared = &*self.0;
-        let all = shared.denials_per_second;
-        if all == 0 {
+        let leave = |entry| shared.leave(vec![entry], None, 1);
+        if !shared.denials.add(event, rank, leave) {
             return;
-        }
-        let lines = match rank {
-            Rank::Common => all - all / 4,
-            Rank::Attack => all,
-        };
-        // Before it is put into words, which is most of the work.
-        if shared.budget.has_room(lines) {
-            let entry = entry(event, SystemTime::now());
-            if shared.budget.take(lines, entry.body.len() + AROUND) {
-                shared.leave(vec![entry], None, true);
-                return;
-            }
         }
         let mut queue = shared.queue.lock();
         queue.lost += 1;
@@ -136,8 +113,9 @@ impl Writer {
 
     /// Leaves an event that nobody waits for.
     pub(super) fn note(&self, event: &Event<'_>) {
-        let event = entry(event, SystemTime::now());
-        self.0.leave(vec![event], None, false);
+        self.0.leave_repeats(Some(event));
+        let event = Entry::of(event, SystemTime::now());
+        self.0.leave(vec![event], None, 0);
     }
 
     /// Resolves when events are on disk.
@@ -148,8 +126,11 @@ impl Writer {
         if events.is_empty() {
             return Ok(());
         }
+        for event in events {
+            self.0.leave_repeats(Some(event));
+        }
         let now = SystemTime::now();
-        let entries = events.iter().map(|event| entry(event, now)).collect();
+        let entries = events.iter().map(|event| Entry::of(event, now)).collect();
         self.wait_for(entries).await
     }
 
@@ -171,7 +152,7 @@ impl Writer {
 
     async fn wait_for(&self, entries: Vec<Entry>) -> Result<(), AuditError> {
         let (done, written) = oneshot::channel();
-        if !self.0.leave(entries, Some(done), false) {
+        if !self.0.leave(entries, Some(done), 0) {
             return Err(AuditError::Failing);
         }
         match tokio::time::timeout(DURABLE, written).await {
@@ -191,32 +172,60 @@ impl Queue {
 
 impl Shared {
     /// Keeps entries; says whether there was room.
-    fn leave(
-        &self,
-        entries: Vec<Entry>,
-        done: Option<oneshot::Sender<()>>,
-        is_denial: bool,
-    ) -> bool {
+    fn leave(&self, entries: Vec<Entry>, done: Option<oneshot::Sender<()>>, denials: u64) -> bool {
         let mut queue = self.queue.lock();
         if queue.waiting.len() >= WAITING {
-            queue.lost += entries.len() as u64;
+            queue.lost += denials.max(entries.len() as u64);
             return false;
         }
         queue.is_urgent |= done.is_some();
         queue.waiting.push(Waiting {
             entries,
             done,
-            is_denial,
+            denials,
         });
         drop(queue);
         self.filled.notify_one();
         true
     }
 
+    /// Leaves the counts of denials that came before an event which is no denial, or whose interval has ended.
+    fn leave_repeats(&self, before: Option<&Event<'_>>) {
+        let is_last = before.is_some_and(|event| event.kind == Kind::ServeEnded);
+        if self.holds_repeats() && !is_last {
+            return;
+        }
+        let leave = |entry, count| {
+            // Where there is no room, it has been counted.
+            let _ = self.leave(vec![entry], None, count);
+        };
+        match before {
+            Some(event) => self.denials.take_before(event, leave),
+            None => self.denials.take_due(leave),
+        }
+    }
+
+    /// Says whether counts stay where they are, since lines cannot be written now.
+    fn holds_repeats(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.is_full || queue.is_failing
+    }
+
+    /// Returns when there is something to do, if nothing comes.
+    fn end_of_rest(&self, noted: Instant) -> Instant {
+        let end = noted + self.note_every;
+        let due = match self.holds_repeats() {
+            true => None,
+            false => self.denials.next_due(),
+        };
+        due.map_or(end, |due| due.min(end))
+    }
+
     fn run(&self, mut log: Log) {
         let mut noted = (Instant::now(), log.last());
         loop {
-            let mut batch = self.take(noted.0 + self.note_every);
+            self.leave_repeats(None);
+            let mut batch = self.take(self.end_of_rest(noted.0));
             if let Err(error) = self.write(&mut log, &mut batch) {
                 self.failed(batch, &error);
             }
@@ -276,7 +285,7 @@ impl Shared {
         if is_full {
             self.drop_denials(batch);
         }
-        let has_changes = is_full || batch.iter().any(|it| !it.is_denial);
+        let has_changes = is_full || batch.iter().any(|it| it.denials == 0);
         let is_waited_for = batch.iter().any(|it| it.done.is_some());
         let (lost, was_full, was_failing) = {
             let queue = self.queue.lock();
@@ -287,13 +296,13 @@ impl Shared {
         let now = SystemTime::now();
         // Where lines fail on a full disk, this one shows whether they still do.
         let full = (is_full && (!was_full || was_failing))
-            .then(|| entry(&Event::new(Kind::AuditFull), now));
+            .then(|| Entry::of(&Event::new(Kind::AuditFull), now));
         let summary = (lost > 0).then(|| {
             let event = Event {
                 lost: Some(lost),
                 ..Event::new(Kind::AuditLost)
             };
-            entry(&event, now)
+            Entry::of(&event, now)
         });
         if batch.iter().any(|it| it.entries.is_empty()) {
             log.make_room()?;
@@ -339,9 +348,9 @@ impl Shared {
     }
 
     fn drop_denials(&self, batch: &mut Vec<Waiting>) {
-        let all = batch.len();
-        batch.retain(|it| !it.is_denial);
-        self.queue.lock().lost += (all - batch.len()) as u64;
+        let denials: u64 = batch.iter().map(|it| it.denials).sum();
+        batch.retain(|it| it.denials == 0);
+        self.queue.lock().lost += denials;
     }
 
     /// Keeps what must not be lost, and waits.
@@ -383,12 +392,5 @@ fn tell_full(is_full: bool) {
         );
     } else {
         tracing::info!("the disk of the audit log has room again");
-    }
-}
-
-fn entry(event: &Event<'_>, time: SystemTime) -> Entry {
-    Entry {
-        time,
-        body: event.body(),
     }
 }

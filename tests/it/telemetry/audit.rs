@@ -51,6 +51,12 @@ impl Scene {
         events
     }
 
+    /// Returns how many denials there are lines for, one by one or together.
+    fn denials(&self) -> u64 {
+        let denied = self.of("denied").into_iter();
+        denied.map(|it| it["count"].as_u64().unwrap_or(1)).sum()
+    }
+
     fn wait_for(&self, event: &str, count: usize) {
         until(event, || self.of(event).len() >= count);
     }
@@ -76,6 +82,11 @@ impl Scene {
         let fields = format!("{}Content-Type: application/json\r\n", by.fields());
         send(self.gate.service, method, path, &fields, body).status
     }
+}
+
+/// A credential of a name that nobody else has, so that its denial has a line of its own.
+fn stranger(n: usize) -> String {
+    format!("X-Auth-Name: name-{n}\r\nX-Auth-Realm: nobody\r\nX-Auth-Token: 123456\r\n")
 }
 
 #[test]
@@ -241,13 +252,15 @@ fn refusals_are_written_with_their_reason() {
 
 #[test]
 fn attack_is_told_once() {
-    let scene = Scene::start("[throttle]\ndelay = \"1h\"\nlongest_delay = \"1h\"\n");
+    let scene = Scene::start(
+        "repeats_every = \"100ms\"\n[throttle]\ndelay = \"1h\"\nlongest_delay = \"1h\"\n",
+    );
     let caller = scene.gate.register("billing", "payments");
     let wrong = caller.fields_with(&caller.wrong_token());
     for _ in 0..8 {
         get(scene.gate.gateway, "/x", &wrong);
     }
-    scene.wait_for("denied", 8);
+    until("all are written", || scene.denials() == 8);
     let attacked = scene.of("principal_attacked");
     assert_eq!(attacked.len(), 1);
     assert_eq!(attacked[0]["subject"]["name"], "billing");
@@ -258,12 +271,125 @@ fn attack_is_told_once() {
 }
 
 #[test]
+fn denial_that_repeats_is_written_at_once_and_then_counted() {
+    let mut scene = Scene::start("");
+    let caller = scene.gate.register("billing", "payments");
+    get(scene.gate.gateway, "/ops", &caller.fields());
+    scene.wait_for("denied", 1);
+    for _ in 0..4 {
+        get(scene.gate.gateway, "/ops", &caller.fields());
+    }
+    get(scene.gate.gateway, "/x", "");
+    scene.wait_for("denied", 2);
+    // Who is changed has the counts of what came before it written first; others wait for their interval.
+    get(scene.gate.gateway, "/x", "");
+    let admin = scene.gate.register("root", "ungleich-admin");
+    let id = scene.of("identity_created")[0]["id"].clone();
+    let path = format!("/ungleichotp/{id}/");
+    assert_eq!(scene.rest(&admin, "PATCH", &path, r#"{"name":"b"}"#), 200);
+    let denied = scene.of("denied");
+    let [first, anonymous, counted] = &denied[..] else {
+        panic!("{denied:?}")
+    };
+    assert_eq!(first.get("count"), None);
+    assert_eq!(anonymous["reason"], "no_credential");
+    for key in ["door", "route", "subject", "source", "reason"] {
+        assert_eq!(counted[key], first[key], "{key}");
+    }
+    assert_eq!(counted["count"], 4);
+    assert_eq!(counted.get("request"), None);
+    let time = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+    let [began, ended, written] = ["first", "last", "time"].map(|key| time(counted, key));
+    assert!(time(first, "time") <= began, "{denied:?}");
+    assert!(began <= ended && ended <= written, "{denied:?}");
+    let renamed = &scene.of("identity_renamed")[0];
+    assert!(counted["seq"].as_u64() < renamed["seq"].as_u64());
+    // At the end nothing is left.
+    scene.gate.signal("TERM");
+    scene.gate.child.wait().unwrap();
+    assert_eq!(scene.denials(), 7);
+    let last = scene.events().pop().unwrap();
+    assert_eq!(last["event"], "serve_ended");
+    scene.assert_fine();
+}
+
+#[test]
+fn interval_ends_with_a_line_though_nothing_else_comes() {
+    let scene = Scene::start("repeats_every = \"200ms\"\n");
+    for _ in 0..50 {
+        get(scene.gate.gateway, "/x", "");
+    }
+    until("all are written", || scene.denials() == 50);
+    let lines = scene.of("denied").len();
+    assert!((2..25).contains(&lines), "{lines}");
+    assert!(scene.of("audit_lost").is_empty());
+    scene.assert_fine();
+}
+
+#[test]
+fn client_of_an_identity_that_has_ended_is_no_attack_on_it() {
+    let scene = Scene::start("[throttle]\ndelay = \"1s\"\nlongest_delay = \"1s\"\n");
+    let [disabled, expired, early, guessed] =
+        ["disabled", "expired", "early", "guessed"].map(|it| scene.gate.register(it, "payments"));
+    // It is trusted where it has authenticated, and goes on there.
+    assert_eq!(
+        get(scene.gate.gateway, "/x", &disabled.fields()).status,
+        200
+    );
+    for (args, who) in [
+        (&["identity", "disable"][..], &disabled),
+        (&["identity", "set", "--not-before", "30d"], &early),
+        (&["identity", "set", "--not-before", "30d"], &guessed),
+    ] {
+        let named = ["--name", &who.name, "--realm", &who.realm];
+        let output = scene.gate.run(&[args, &named].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    scene.gate.expire(&expired);
+    for who in [&disabled, &expired, &early] {
+        until("it has to wait", || {
+            get(scene.gate.gateway, "/x", &who.fields()).status == 429
+        });
+    }
+    let attacks = || {
+        let figures = get(scene.gate.metrics(), "/metrics", "").body;
+        let attacks = figures
+            .lines()
+            .filter_map(|line| line.strip_prefix("realmgate_throttle_attacks_total{whom=\""));
+        let mut attacks: Vec<_> = attacks.map(str::to_owned).collect();
+        attacks.sort();
+        attacks
+    };
+    let none = ["principal\"} 0", "source\"} 0", "trusted_source\"} 0"];
+    assert_eq!(attacks(), none);
+    assert!(
+        !scene.gate.log().contains("too many failures"),
+        "{}",
+        scene.gate.log()
+    );
+    // Of one that is not valid yet the seed is known: a wrong token is a guess.
+    until("it has to wait", || {
+        let fields = guessed.fields_with(&guessed.wrong_token());
+        get(scene.gate.gateway, "/x", &fields).status == 429
+    });
+    assert_eq!(attacks()[0], "principal\"} 1");
+    scene.wait_for("principal_attacked", 1);
+    assert_eq!(
+        scene.of("principal_attacked")[0]["subject"]["name"],
+        "guessed"
+    );
+    assert_eq!(scene.of("trusted_source_throttled").len(), 0);
+}
+
+#[test]
 fn flood_of_denials_is_bounded_and_counted() {
-    let scene = Scene::start("denials_per_second = 5\n");
+    let scene = Scene::start("denials_per_second = 5\n[throttle]\nsource_failures = 1000000\n");
     let address = scene.gate.gateway;
     thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| (0..50).for_each(|_| drop(get(address, "/x", ""))));
+        for of in 0..4 {
+            scope.spawn(move || {
+                (0..50).for_each(|n| drop(get(address, "/x", &stranger(100 * of + n))));
+            });
         }
     });
     // A change is not held up by it, and says how many there were.
@@ -472,7 +598,7 @@ fn processes_at_the_same_time_make_one_chain() {
     let scene = Scene::start("denials_per_second = 100000\n");
     let address = scene.gate.gateway;
     thread::scope(|scope| {
-        scope.spawn(|| (0..100).for_each(|_| drop(get(address, "/x", ""))));
+        scope.spawn(|| (0..100).for_each(|n| drop(get(address, "/x", &stranger(n)))));
         for n in 0..3 {
             let scene = &scene;
             scope.spawn(move || {
@@ -483,7 +609,7 @@ fn processes_at_the_same_time_make_one_chain() {
         }
     });
     assert_eq!(scene.of("identity_created").len(), 12);
-    scene.wait_for("denied", 100);
+    until("all are written", || scene.denials() == 100);
     scene.assert_fine();
 }
 
@@ -494,9 +620,9 @@ fn killed_process_leaves_a_log_that_is_fine_and_goes_on() {
         let address = scene.gate.gateway;
         let flood = thread::spawn(move || {
             let mut socket = std::net::TcpStream::connect(address).unwrap();
-            for _ in 0..10_000 {
-                let request = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
-                if std::io::Write::write_all(&mut socket, request).is_err()
+            for n in 0..10_000 {
+                let request = format!("GET /x HTTP/1.1\r\nHost: a\r\n{}\r\n", stranger(n));
+                if std::io::Write::write_all(&mut socket, request.as_bytes()).is_err()
                     || crate::harness::read_message(&mut socket).is_none()
                 {
                     return;

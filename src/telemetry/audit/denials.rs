@@ -1,0 +1,117 @@
+//! Which of the lines that strangers cause are written: not those that repeat, and so many in a second.
+
+use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::event::{Event, Kind};
+use super::file::Entry;
+use super::repeats::{Repeats, Which};
+use crate::config;
+use crate::telemetry::budget::Budget;
+
+/// The bytes of a line around what happened.
+const AROUND: usize = 256;
+
+/// How much an event matters that strangers cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// As any other.
+    Common,
+    /// It is logged where others leave no room: a fourth of it is kept for these and for counts.
+    Attack,
+}
+
+/// The bounds of the lines that strangers cause.
+pub(super) struct Denials {
+    repeats: Mutex<Repeats>,
+    budget: Budget,
+    per_second: u32,
+}
+
+impl Denials {
+    pub(super) fn new(options: &config::Audit) -> Self {
+        Self {
+            repeats: Mutex::new(Repeats::new(options.repeats_every)),
+            budget: Budget::default(),
+            per_second: options.denials_per_second,
+        }
+    }
+
+    /// Passes the entry of an event to `leave`, unless it repeats one that has a line, which is counted. Says
+    /// whether it is neither in a line nor counted, since there are too many. `leave` says whether it was kept.
+    pub(super) fn add(
+        &self,
+        event: &Event<'_>,
+        rank: Rank,
+        leave: impl FnOnce(Entry) -> bool,
+    ) -> bool {
+        let lines = self.lines(rank);
+        if lines == 0 {
+            return false;
+        }
+        let now = SystemTime::now();
+        let mut repeats = self.repeats.lock();
+        let tag = repeats.tag(event);
+        if tag.is_some_and(|tag| repeats.count(tag, now)) {
+            return false;
+        }
+        // Before it is put into words, which is most of the work.
+        if self.budget.has_room(lines) {
+            let entry = Entry::of(event, now);
+            if self.budget.take(lines, entry.body.len() + AROUND) {
+                if leave(entry)
+                    && let Some(tag) = tag
+                {
+                    repeats.begin(tag, event, Instant::now());
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Passes the counts to `leave` whose interval has ended, as far as there is room, each with the number of
+    /// denials that it stands for.
+    pub(super) fn take_due(&self, leave: impl FnMut(Entry, u64)) {
+        self.take(Which::Due, false, leave);
+    }
+
+    /// The same of the counts of denials before an event that is none: those of the identity that it is about, or
+    /// all. The last event of a process waits for no room.
+    pub(super) fn take_before(&self, event: &Event<'_>, mut leave: impl FnMut(Entry, u64)) {
+        let is_last = event.kind == Kind::ServeEnded;
+        let Some(subject) = event.subject else {
+            return self.take(Which::All, is_last, leave);
+        };
+        self.take(Which::Of(subject), is_last, &mut leave);
+        if let Some(was) = event.was {
+            self.take(Which::Of(was), is_last, leave);
+        }
+    }
+
+    /// Returns when the next interval ends.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.repeats.lock().next_due()
+    }
+
+    fn take(&self, which: Which<'_>, is_last: bool, mut leave: impl FnMut(Entry, u64)) {
+        let (lines, now) = (self.lines(Rank::Attack), SystemTime::now());
+        let mut repeats = self.repeats.lock();
+        repeats.take(which, Instant::now(), |event, count| {
+            let entry = Entry::of(event, now);
+            let has_room = is_last || self.budget.take(lines, entry.body.len() + AROUND);
+            if has_room {
+                leave(entry, count);
+            }
+            has_room
+        });
+    }
+
+    fn lines(&self, rank: Rank) -> u32 {
+        match rank {
+            Rank::Common => self.per_second - self.per_second / 4,
+            Rank::Attack => self.per_second,
+        }
+    }
+}
