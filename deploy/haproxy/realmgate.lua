@@ -45,6 +45,12 @@ local function ask(txn)
     if not answer or answer.status ~= 200 then
         if answer and (answer.status == 401 or answer.status == 403) then
             txn:set_var("txn.realmgate", answer.status)
+            -- The id of the request, as in realmgate's log.
+            for name, values in pairs(answer.headers) do
+                if name:lower() == "x-request-id" then
+                    txn:set_var("txn.realmgate_request", values[0] or values[1])
+                end
+            end
         end
         return
     end

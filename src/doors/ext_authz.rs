@@ -31,7 +31,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
 use super::forward_auth::{self, Described, ForwardAuth, Refusal, Verdict};
-use super::told::Told;
+use super::told::{Told, seen_by_envoy};
 use crate::auth::{Permit, Policy};
 use crate::http::answer::Answer;
 use crate::net::connection::Connections;
@@ -148,13 +148,18 @@ impl ExtAuthz {
                 _ => None,
             }
         });
+        let seen = || {
+            let http = attributes.and_then(|it| it.request.as_ref()?.http.as_ref());
+            let described = http.filter(|_| self.forward_auth.is_trusted(source));
+            described.map(seen_by_envoy).unwrap_or_default()
+        };
         let judged = self
             .forward_auth
-            .judge(client, &headers, asked, began, note);
+            .judge(client, &headers, asked, (began, seen), note);
         match judged.await {
             Verdict::Permitted(permit) => self.permitted(&permit),
-            Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial)),
-            Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN)),
+            Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial).named(note)),
+            Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN).named(note)),
         }
     }
 

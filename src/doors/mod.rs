@@ -115,6 +115,7 @@ impl Gateway {
         };
         let (shutdown, watch) = watch::channel(false);
         let mut accepting = JoinSet::new();
+        accepting.spawn(Arc::clone(&connections).log_rejected(watch.clone()));
         accepting.spawn(Arc::clone(&connections).accept(
             listener(listeners.service)?,
             Listening::Service,

@@ -20,6 +20,7 @@ use crate::http::refusal::Refusal;
 use crate::net::bounds;
 use crate::net::connection::Connections;
 use crate::net::linger::answer_early;
+use crate::net::seen::seen;
 use crate::net::source_of;
 use crate::routing::target::{Target, host_of};
 
@@ -66,16 +67,20 @@ impl Service {
         let refused = bounds::refuse(session, &self.rules.load().limits);
         if let Some(refused) = refused {
             session.set_keepalive(None);
-            refused.tell_early(source_of(session), &told.note);
-            return answer_early(session, refused.answer(), &self.rules.load_full()).await;
+            let seen = seen(session.req_header());
+            refused.tell_early(source_of(session), seen, &told.note);
+            let answer = refused.answer().named(&told.note);
+            return answer_early(session, answer, &self.rules.load_full()).await;
         }
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
         // line hands that on to us, and would take our 200 for a permit.
         let header = session.req_header();
         if header.raw_path().first() != Some(&b'/') && !is_rest_url(header) {
             session.set_keepalive(None);
-            Refusal::NoPath.tell_early(source_of(session), &told.note);
-            return Refusal::NoPath.answer().send(session).await;
+            let seen = seen(session.req_header());
+            Refusal::NoPath.tell_early(source_of(session), seen, &told.note);
+            let answer = Refusal::NoPath.answer().named(&told.note);
+            return answer.send(session).await;
         }
         match self.listening {
             Listening::Metrics => self.endpoints.answer_monitor(session).await,

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use pingora::protocols::http::ServerSession;
 
 use crate::http::Trace;
 use crate::http::request_id::RequestId;
-use crate::net::path_of;
 use crate::net::peer_of;
-use crate::telemetry::{self, Forwarded, Note, Request, Spans};
+use crate::net::seen::seen;
+use crate::telemetry::{self, Forwarded, Note, Request, Seen, Spans};
 
 /// What is known of a request that is answered here.
 pub(crate) struct Told {
@@ -42,14 +43,13 @@ impl Told {
         }
         let attributes = question.attributes.as_ref();
         let http = attributes.and_then(|it| it.request.as_ref()?.http.as_ref());
-        let path = http.map_or("", |http| &http.path);
+        let seen = http.map(seen_by_envoy).unwrap_or_default();
         let took = self.began.elapsed();
         let request = Request {
             id: &self.id.to_string(),
             began: SystemTime::now() - took,
             took,
-            method: http.map_or("", |http| &http.method),
-            path: path.split('?').next().unwrap_or_default().as_bytes(),
+            seen,
             status: Some(200),
             client,
             bytes_in: 0,
@@ -82,8 +82,7 @@ pub(crate) fn tell(
         id: &id,
         began: SystemTime::now() - took,
         took,
-        method: header.method.as_str(),
-        path: path_of(header),
+        seen: seen(header),
         status: status.map(|header| header.status.as_u16()),
         client: peer_of(session),
         bytes_in: session.body_bytes_read() as u64,
@@ -93,4 +92,13 @@ pub(crate) fn tell(
         spans: spans.or_else(|| Spans::begin(&header.headers)),
     };
     telemetry::answered(&request, note);
+}
+
+/// Returns what is shown of the request that Envoy asks about over gRPC.
+pub(crate) fn seen_by_envoy(http: &HttpRequest) -> Seen<'_> {
+    Seen {
+        method: http.method.as_bytes(),
+        host: http.host.as_bytes(),
+        path: http.path.as_bytes(),
+    }
 }

@@ -12,7 +12,9 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::date::get_cached_date;
 
+use super::X_REQUEST_ID;
 use crate::auth::Denial;
+use crate::telemetry::Note;
 
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"realmgate\", charset=\"UTF-8\"");
@@ -75,6 +77,15 @@ impl Answer {
             answer.fields.push((WWW_AUTHENTICATE, CHALLENGE));
         }
         answer
+    }
+
+    /// Adds the id of the request that it answers, as the log has it.
+    #[must_use]
+    pub(crate) fn named(mut self, note: &Note) -> Self {
+        let id = note.request().map(HeaderValue::from_str);
+        let id = id.and_then(Result::ok);
+        self.fields.extend(id.map(|id| (X_REQUEST_ID, id)));
+        self
     }
 
     /// Sends it.

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::answer::Answer;
 use crate::routing::route::{Route, Unrouted};
 use crate::routing::target::{Ambiguity, is_plain_method};
-use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Refused, Tally};
+use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Refused, Seen, Tally};
 
 /// What a client may do instead of TRACE and CONNECT; the upstream may know more.
 const METHODS: HeaderValue =
@@ -148,23 +148,43 @@ impl Refusal {
     }
 
     /// Logs, counts and notes it.
-    pub(crate) fn tell(self, door: Door, tally: &Tally, source: Option<IpAddr>, note: &mut Note) {
+    pub(crate) fn tell(
+        self,
+        door: Door,
+        tally: &Tally,
+        source: Option<IpAddr>,
+        seen: Seen<'_>,
+        note: &mut Note,
+    ) {
         let outcome = match self {
             Self::NoRoute => NO_ROUTE,
             _ => REFUSED,
         };
-        telemetry::refused(door, tally, outcome, source, &self.refused(), note);
+        telemetry::refused(door, tally, outcome, source, &self.refused(), seen, note);
     }
 
     /// Logs it where a request has been permitted, and counted, already.
-    pub(crate) fn tell_of_route(self, route: Option<&Route>, source: Option<IpAddr>, note: &Note) {
+    pub(crate) fn tell_of_route(
+        self,
+        route: Option<&Route>,
+        source: Option<IpAddr>,
+        seen: Seen<'_>,
+        note: &Note,
+    ) {
         let route = route.map(|route| &*route.name);
-        telemetry::log_refused(Some(Door::Proxy), route, source, &self.refused(), note);
+        telemetry::log_refused(
+            Some(Door::Proxy),
+            route,
+            source,
+            &self.refused(),
+            seen,
+            note,
+        );
     }
 
     /// Logs it where nobody has looked yet for which door the request is.
-    pub(crate) fn tell_early(self, source: Option<IpAddr>, note: &Note) {
-        telemetry::log_refused(None, None, source, &self.refused(), note);
+    pub(crate) fn tell_early(self, source: Option<IpAddr>, seen: Seen<'_>, note: &Note) {
+        telemetry::log_refused(None, None, source, &self.refused(), seen, note);
     }
 
     fn refused(&self) -> Refused<'_> {

@@ -14,24 +14,28 @@ use pingora::protocols::l4::listener::Listener;
 use pingora::protocols::l4::stream::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::accept::{Http, is_still_good};
+use super::accept::{BadStart, Http, is_still_good};
 use super::admission::{Admission, Admitted, AdmittedFrom, Entered, Full, Share};
 use super::peer_of as peer_of_session;
+use super::rejected::{Cause, Rejected};
 use crate::clock;
 use crate::doors::snapshot::{Listening, Live, Rules};
+use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
 use crate::net::{http1, http2};
-use crate::telemetry::{Door, Note, metrics};
+use crate::telemetry::{Door, Note, Seen, metrics};
 
 /// How long requests that are on their way when draining begins still count as in time.
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
 /// The most connections to the metrics listener.
 const MONITORS: usize = 64;
+/// How often it is looked whether rejected connections are to be logged.
+const LOG_REJECTED: Duration = Duration::from_secs(1);
 /// How long accepting rests after an error that only time can mend, such as no free descriptor.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -44,6 +48,7 @@ pub(crate) struct Connections {
     draining: AtomicBool,
     is_clock_off: AtomicBool,
     open: TaskTracker,
+    rejected: Rejected,
 }
 
 impl Connections {
@@ -55,6 +60,7 @@ impl Connections {
             draining: AtomicBool::new(false),
             is_clock_off: AtomicBool::new(false),
             open: TaskTracker::new(),
+            rejected: Rejected::new(),
         }
     }
 
@@ -175,12 +181,12 @@ impl Connections {
         // Of a load balancer's connections it is known later whose they are.
         let of = peer.filter(|peer| !rules.wire(listening).is_load_balancer(*peer));
         let counted = match listening {
-            Listening::Metrics => self.count_monitor(),
-            Listening::Service | Listening::Gateway => self.count(of, &rules),
+            Listening::Metrics => self.count_monitor().map_err(|_| Cause::OfMetrics),
+            Listening::Service | Listening::Gateway => self.count(of, &rules).map_err(Cause::from),
         };
         let counted = match counted {
             Ok(counted) => counted,
-            Err(full) => return refused(peer, full),
+            Err(cause) => return self.rejected.add(cause, peer),
         };
         if let Err(error) = stream.set_nodelay() {
             tracing::debug!(%error, "a connection was gone at once");
@@ -199,6 +205,17 @@ impl Connections {
         });
     }
 
+    /// Logs now and then how many connections were rejected, until `shutdown`.
+    pub(crate) async fn log_rejected(self: Arc<Self>, mut shutdown: ShutdownWatch) {
+        while timeout(LOG_REJECTED, shutdown.wait_for(|&draining| draining))
+            .await
+            .is_err()
+        {
+            self.rejected.log_counts(false);
+        }
+        self.rejected.log_counts(true);
+    }
+
     /// Returns the rules in force.
     pub(crate) fn rules(&self) -> Arc<Rules> {
         self.rules.load_full()
@@ -213,7 +230,7 @@ impl Connections {
         let address = peer.ip().to_canonical();
         if !self.rules.load().is_front_proxy(address) {
             let note = Note::of(RequestId::next().digits());
-            Refusal::Untrusted.tell_early(Some(address), &note);
+            Refusal::Untrusted.tell_early(Some(address), Seen::default(), &note);
             return None;
         }
         match self.count(Some(peer), &self.rules.load()) {
@@ -222,7 +239,7 @@ impl Connections {
                 ..counted
             }),
             Err(full) => {
-                refused(Some(peer), full);
+                self.rejected.add(full.into(), Some(peer));
                 None
             }
         }
@@ -259,7 +276,7 @@ impl Connections {
     /// Waits until every connection has ended, at most `grace`; returns how many have not.
     pub(crate) async fn finish(&self, grace: Duration) -> usize {
         self.open.close();
-        let _ = tokio::time::timeout(grace, self.open.wait()).await;
+        let _ = timeout(grace, self.open.wait()).await;
         self.open.len()
     }
 }
@@ -303,6 +320,9 @@ impl Client {
         let begun = rules.wire(self.listening).begin(stream);
         let (stream, http) = match timeout_at(deadline, begun).await {
             Ok(Ok(begun)) => begun,
+            Ok(Err(BadStart::NoProxyHeader)) => {
+                return self.connections.rejected.add(Cause::ProxyHeader, from);
+            }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a connection did not begin");
                 return;
@@ -316,7 +336,7 @@ impl Client {
         let admitted = told.map(|peer| self.connections.admit_from(peer, &rules));
         let admitted = match admitted.transpose() {
             Ok(admitted) => admitted.flatten(),
-            Err(full) => return refused(told, full),
+            Err(full) => return self.connections.rejected.add(full.into(), told),
         };
         if let Some(told) = told {
             self.address = Some(told.ip().to_canonical());
@@ -348,21 +368,20 @@ impl Client {
         entered.map(Some)
     }
 
-    /// Logs and counts a request that is refused before anybody has looked at it.
-    pub(crate) fn tell(&self, refusal: Refusal) {
+    /// Logs and counts a request that is refused before anybody has looked at it, and returns its answer.
+    pub(crate) fn refuse(&self, refusal: Refusal, seen: Seen<'_>) -> Answer {
         let mut note = Note::of(RequestId::next().digits());
         match self.listening {
             Listening::Gateway => {
-                refusal.tell(Door::Proxy, metrics().no_route(), self.address, &mut note);
+                let tally = metrics().no_route();
+                refusal.tell(Door::Proxy, tally, self.address, seen, &mut note);
             }
-            Listening::Service | Listening::Metrics => refusal.tell_early(self.address, &note),
+            Listening::Service | Listening::Metrics => {
+                refusal.tell_early(self.address, seen, &note);
+            }
         }
+        refusal.answer().named(&note)
     }
-}
-
-fn refused(peer: Option<SocketAddr>, full: Full) {
-    let peer = peer.map(tracing::field::display);
-    tracing::warn!(peer, ?full, "too many connections");
 }
 
 /// Returns the address a stream comes from; none over a Unix socket.

@@ -11,6 +11,7 @@ use super::accept::{Ahead, NoHeader};
 use super::connection::{Client, LINGER};
 use super::linger;
 use crate::http::refusal::Refusal;
+use crate::telemetry::Seen;
 
 /// Serves a connection until its client ends it, or a request is not whole in time: the first by `deadline`.
 pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
@@ -39,8 +40,9 @@ pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         let entered = match entered {
             Ok(entered) => entered,
             Err(refusal) => {
-                client.tell(refusal);
-                return linger::refuse(&mut ahead, refusal, &client.rules()).await;
+                // The header has not been parsed.
+                let answer = client.refuse(refusal, Seen::default());
+                return linger::refuse(&mut ahead, answer, &client.rules()).await;
             }
         };
         let mut session = ahead.into_session();

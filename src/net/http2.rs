@@ -18,9 +18,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body_clock;
 use super::connection::Client;
+use super::seen::seen;
 use crate::config::Limits;
 use crate::doors::snapshot::Rules;
-use crate::http::refusal::Refusal;
+use crate::http::answer::Answer;
 
 /// How many malformed requests a connection may bring: each is refused for itself, and costs work.
 const MOST_MALFORMED: usize = 32;
@@ -88,8 +89,8 @@ pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
                         });
                     }
                     Err(refusal) => {
-                        client.tell(refusal);
-                        refuse(session, refusal);
+                        let answer = client.refuse(refusal, seen(session.req_header()));
+                        refuse(session, answer);
                     }
                 },
                 Ok(Some(H2Accept::Rejected)) => {
@@ -114,8 +115,8 @@ pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
 }
 
 /// Answers a request without serving it.
-fn refuse(mut session: HttpSession, refusal: Refusal) {
-    let head = Box::new(refusal.answer().head());
+fn refuse(mut session: HttpSession, answer: Answer) {
+    let head = Box::new(answer.head());
     if let Err(error) = session.write_response_header(head, true) {
         tracing::debug!(error = error.etype().as_str(), "the client is gone");
     }

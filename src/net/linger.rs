@@ -6,7 +6,6 @@ use pingora::protocols::http::ServerSession;
 use super::accept::Ahead;
 use crate::doors::snapshot::Rules;
 use crate::http::answer::Answer;
-use crate::http::refusal::Refusal;
 
 /// Sends an answer that does not wait for the request's body, and takes in what comes of that: a socket
 /// that is closed with bytes unread resets its connection, and the answer may be lost with it (RFC 9112
@@ -41,8 +40,8 @@ pub(crate) async fn answer_early(
 
 /// Sends the answer to a request that has not been read, and takes in what comes of it, as
 /// [`answer_early`] does.
-pub(crate) async fn refuse(stream: &mut Ahead, refusal: Refusal, rules: &Rules) {
-    let answer = refusal.answer().last_bytes();
+pub(crate) async fn refuse(stream: &mut Ahead, answer: Answer, rules: &Rules) {
+    let answer = answer.last_bytes();
     let sent = stream.refuse(&answer);
     match tokio::time::timeout(rules.timeouts.write, sent).await {
         Ok(Ok(())) => {

@@ -10,6 +10,8 @@ mod http1;
 mod http2;
 pub(crate) mod linger;
 pub(crate) mod listeners;
+mod rejected;
+pub(crate) mod seen;
 pub(crate) mod tls_fault;
 
 use std::net::SocketAddr;

@@ -3,6 +3,7 @@
 //! A line is made when the answer has gone, and handed to a thread that writes it; when that does not keep
 //! up lines are dropped and counted, and nobody waits.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,14 +20,12 @@ use super::file::{self, Appended};
 use super::logs::background;
 use super::metrics::{Door, metrics};
 use super::note::Note;
+use super::seen::Seen;
 use super::traces::Spans;
 use crate::auth::PrincipalRef;
 use crate::clock;
 use crate::config::{Access, Log, LogFormat};
 use crate::http::Trace;
-
-/// The most of a path that is shown, in bytes.
-const PATH: usize = 512;
 
 /// What an answered request was.
 pub struct Request<'a> {
@@ -36,10 +35,8 @@ pub struct Request<'a> {
     pub began: SystemTime,
     /// How long it took from there to the end of its answer.
     pub took: Duration,
-    /// Its method.
-    pub method: &'a str,
-    /// Its path, without the query.
-    pub path: &'a [u8],
+    /// Its method, host and path.
+    pub seen: Seen<'a>,
     /// The answer's; none if there was none.
     pub status: Option<u16>,
     /// Where its connection comes from.
@@ -54,13 +51,6 @@ pub struct Request<'a> {
     pub trace: Option<Trace>,
     /// Its spans, if it has some.
     pub spans: Option<Spans>,
-}
-
-impl Request<'_> {
-    /// Returns the part of its path that is shown.
-    pub(super) fn shown_path(&self) -> &[u8] {
-        self.path.get(..PATH).unwrap_or(self.path)
-    }
 }
 
 /// Where a request went on to.
@@ -192,8 +182,10 @@ struct Line<'a> {
     request: &'a str,
     #[serde(flatten)]
     decided: Decided<'a>,
-    method: &'a str,
-    path: String,
+    method: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Cow<'a, str>>,
+    path: Cow<'a, str>,
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<&'a str>,
@@ -247,8 +239,9 @@ impl<'a> Line<'a> {
                 reason: note.reason(),
                 source: note.source(),
             },
-            method: request.method,
-            path: String::from_utf8_lossy(request.shown_path()).into_owned(),
+            method: request.seen.method().unwrap_or_default(),
+            host: request.seen.host(),
+            path: request.seen.path().unwrap_or_default(),
             status: request.status,
             upstream: forwarded.map(|it| it.upstream),
             peer: forwarded.map(|it| it.peer.to_string()),
@@ -279,7 +272,8 @@ impl<'a> Line<'a> {
         for (key, value) in [
             ("request_id", text(Some(self.request))),
             ("door", text(decided.door)),
-            ("method", text(Some(self.method))),
+            ("method", text(Some(&self.method))),
+            ("host", self.host.as_ref().map(|host| format!("{host:?}"))),
             ("path", Some(format!("{:?}", self.path))),
             ("status", Some(status)),
             ("route", decided.route.map(|route| format!("{route:?}"))),

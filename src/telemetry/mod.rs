@@ -8,6 +8,7 @@ mod logs;
 mod metrics;
 mod note;
 mod quota;
+mod seen;
 mod traces;
 
 use std::fmt::Display;
@@ -32,6 +33,7 @@ pub use metrics::{
 };
 pub use note::{Note, NoteSlot};
 use quota::Quota;
+pub use seen::Seen;
 pub use traces::Spans;
 
 /// Writes a line about a rejected request, with what it says besides.
@@ -44,6 +46,9 @@ macro_rules! line {
             realm = $line.principal().map(PrincipalRef::realm),
             source = $line.source.map(tracing::field::display),
             request_id = $line.request,
+            method = $line.seen.method().as_deref(),
+            host = $line.seen.host().as_deref(),
+            path = $line.seen.path().as_deref(),
             reason = $line.reason,
             $($($more)+,)?
             $message
@@ -182,6 +187,7 @@ pub fn denied(
     tally: &Arc<Tally>,
     attempt: &Attempt<'_>,
     denial: &Denial,
+    seen: Seen<'_>,
     note: &mut Note,
 ) {
     tally.denied(door, attempt, denial);
@@ -195,11 +201,20 @@ pub fn denied(
         attempt: Some(attempt),
         source: attempt.source.address,
         request: note.request(),
+        seen,
         reason: denial.reason(),
     };
     match denial {
         Denial::Unavailable(error) => line!(error, log, "denied", %error),
         Denial::Malformed(flaw) => line!(info, log, "denied", %flaw),
+        // Its own client goes on asking.
+        Denial::Refused {
+            refusal,
+            delay: Some(delay @ Delay { first_of: None, .. }),
+        } if refusal.is_of_terms() => {
+            metrics().delayed();
+            line!(info, log, "denied", delay = delay.lasts.as_secs());
+        }
         Denial::Refused {
             delay: Some(delay), ..
         } => {
@@ -245,6 +260,7 @@ struct Line<'a> {
     attempt: Option<&'a Attempt<'a>>,
     source: Option<IpAddr>,
     request: Option<&'a str>,
+    seen: Seen<'a>,
     reason: &'static str,
 }
 
@@ -269,13 +285,14 @@ pub fn refused(
     outcome: &'static str,
     source: Option<IpAddr>,
     refused: &Refused<'_>,
+    seen: Seen<'_>,
     note: &mut Note,
 ) {
     tally.refused(door, outcome);
     if is_watched() {
         note.refused(door, source, refused.reason);
     }
-    log_refused(Some(door), tally.route(), source, refused, note);
+    log_refused(Some(door), tally.route(), source, refused, seen, note);
 }
 
 /// Logs why a request was refused under a route that it was counted under, or before there was a door.
@@ -284,6 +301,7 @@ pub fn log_refused(
     route: Option<&str>,
     source: Option<IpAddr>,
     refused: &Refused<'_>,
+    seen: Seen<'_>,
     note: &Note,
 ) {
     let (reason, detail) = (refused.reason, refused.detail);
@@ -293,6 +311,7 @@ pub fn log_refused(
         attempt: None,
         source,
         request: note.request(),
+        seen,
         reason,
     };
     line!(info, log, "refused", %detail);

@@ -149,10 +149,11 @@ impl Sending {
         let text = |key, value: Option<&str>| Some(KeyValue::new(key, value?.to_owned()));
         let number = |key, value: u64| Some(KeyValue::new(key, i64::try_from(value).ok()?));
         let failed = request.status.is_none_or(|status| status >= 500);
-        let path = String::from_utf8_lossy(request.shown_path());
+        let (method, path) = (request.seen.method(), request.seen.path());
+        let method = method.as_deref().unwrap_or_default();
         let place = note.route().or(note.door().map(Door::as_str));
         let mut all = vec![SpanData {
-            name: format!("{} {}", request.method, place.unwrap_or("-")).into(),
+            name: format!("{} {}", method, place.unwrap_or("-")).into(),
             span_kind: SpanKind::Server,
             parent_span_id: spans
                 .trace
@@ -166,8 +167,8 @@ impl Sending {
                 Status::Unset
             },
             attributes: [
-                text("http.request.method", Some(request.method)),
-                text("url.path", Some(&path)),
+                text("http.request.method", Some(method)),
+                text("url.path", path.as_deref()),
                 request
                     .status
                     .and_then(|status| number("http.response.status_code", status.into())),
@@ -204,7 +205,7 @@ impl Sending {
         if let Some(forwarded) = request.forwarded {
             let peer = forwarded.peer.to_string();
             all.push(SpanData {
-                name: format!("{} {}", request.method, forwarded.upstream).into(),
+                name: format!("{} {}", method, forwarded.upstream).into(),
                 span_kind: SpanKind::Client,
                 end_time: forwarded
                     .took

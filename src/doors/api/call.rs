@@ -5,21 +5,21 @@ use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use http::header::HOST;
 use http::uri::Scheme;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 
 use super::body::Body;
 use super::encode::Format;
 use super::response::Answer;
 use crate::auth::UnixTime;
 use crate::doors::api::{format, parse};
-use crate::telemetry::NoteSlot;
+use crate::telemetry::{NoteSlot, Seen};
 
 /// A request that has been read: what it asks and from where, but not yet who asks.
 pub(super) struct Call {
     /// Its method.
     pub(super) method: Method,
-    /// The query of its path; empty without one.
-    pub(super) query: String,
+    /// Its target.
+    pub(super) uri: Uri,
     /// The scheme of the URL that its client asked for.
     pub(super) scheme: Scheme,
     /// The host, with its port, that it asked for.
@@ -56,6 +56,20 @@ where
 }
 
 impl Call {
+    /// Returns the query of its target; empty without one.
+    pub(super) fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+
+    /// Returns what is logged of it if it is denied.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen {
+            method: self.method.as_str().as_bytes(),
+            host: self.host.as_deref().unwrap_or_default().as_bytes(),
+            path: self.uri.path().as_bytes(),
+        }
+    }
+
     /// Reads a request.
     ///
     /// # Errors
@@ -77,8 +91,8 @@ impl Call {
         Ok(Self {
             scheme: scheme.unwrap_or(Scheme::HTTP),
             host: host.map(str::to_owned),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
             method: parts.method,
+            uri: parts.uri,
             headers: parts.headers,
             body,
             source: source.map(|ConnectInfo(address)| address.ip()),

@@ -7,9 +7,7 @@ use super::call::Call;
 use super::field::{Fault, TokenText};
 use super::response::Answer;
 use super::state::Api;
-use crate::auth::{
-    Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Source, UnixTime,
-};
+use crate::auth::{Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Source};
 use crate::doors::pace;
 use crate::http::Scratch;
 use crate::telemetry::{self, Door, Note, metrics};
@@ -59,23 +57,24 @@ pub(super) async fn admit(
         source: Source::of(call.source),
     };
     let mut note = call.note.another();
-    let decided = decide(api, &attempt, policy, call.now, &mut note).await;
+    let decided = decide(api, call, &attempt, policy, &mut note).await;
+    let decided = decided.map_err(|denial| answer(&denial).named(&note));
     call.note.set(note);
-    decided.map_err(|denial| answer(&denial))
+    decided
 }
 
-/// Decides on an attempt, notes it, and logs a denial.
+/// Decides on an attempt that a call makes, notes it, and logs a denial.
 ///
 /// # Errors
 /// The denial.
 pub(super) async fn decide(
     api: &Api,
+    call: &Call,
     attempt: &Attempt<'_>,
     policy: &Policy,
-    now: UnixTime,
     note: &mut Note,
 ) -> Result<Permit, Denial> {
-    let began = Instant::now();
+    let (began, now) = (Instant::now(), call.now);
     let decision = api.authority.decide(attempt, policy, now).await;
     let took = began.elapsed();
     let (door, tally) = (Door::Rest, metrics().no_route());
@@ -85,7 +84,7 @@ pub(super) async fn decide(
             Ok(permit)
         }
         Decision::Denial(denial) => {
-            telemetry::denied(door, tally, attempt, &denial, note);
+            telemetry::denied(door, tally, attempt, &denial, call.seen(), note);
             Err(denial)
         }
     };

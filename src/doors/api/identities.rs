@@ -57,7 +57,7 @@ async fn run_collection(api: &Arc<Api>, call: &Call) -> Result<Answer, Answer> {
     match call.method {
         Method::GET | Method::HEAD => {
             permit(api, call, Capability::List).await?;
-            match Page::read(&call.query)? {
+            match Page::read(call.query())? {
                 Some(page) => part(api, &page).await,
                 None => list(Arc::clone(api)).await,
             }

@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::encode::{Format, escaped, indented, quote};
 use super::parts::{Parts, joined};
+use crate::http::X_REQUEST_ID;
+use crate::telemetry::Note;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -20,6 +22,8 @@ pub(super) struct Answer {
     spacing: Spacing,
     retry_after: Option<u64>,
     next: Option<HeaderValue>,
+    /// Boxed, since few answers have one.
+    request: Option<Box<HeaderValue>>,
     holds_seeds: bool,
 }
 
@@ -48,6 +52,7 @@ impl Answer {
             spacing: Spacing::Compact,
             retry_after: None,
             next: None,
+            request: None,
             holds_seeds: false,
         }
     }
@@ -68,6 +73,7 @@ impl Answer {
             spacing: Spacing::Compact,
             retry_after: None,
             next: None,
+            request: None,
             holds_seeds: false,
         }
     }
@@ -169,6 +175,13 @@ impl Answer {
         self
     }
 
+    /// Adds the id of the request, as the log has it.
+    pub(super) fn named(mut self, note: &Note) -> Self {
+        let id = note.request().map(HeaderValue::from_str);
+        self.request = id.and_then(Result::ok).map(Box::new);
+        self
+    }
+
     /// Adds `Retry-After` (RFC 9110 §10.2.3), rounded up to whole seconds.
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
@@ -193,6 +206,9 @@ impl Answer {
         }
         if let Some(next) = self.next {
             headers.insert(LINK, next);
+        }
+        if let Some(id) = self.request {
+            headers.insert(X_REQUEST_ID, *id);
         }
         if self.holds_seeds {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -84,11 +84,12 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
             }),
         },
     };
-    match decide(api, &attempt, &Policy::Authenticated, call.now, &mut note).await {
-        Ok(_) => Ok(Answer::verified()),
-        Err(Denial::Unavailable(_)) => Err(Answer::unavailable()),
-        Err(_) => Err(Answer::not_allowed()),
-    }
+    let answer = match decide(api, call, &attempt, &Policy::Authenticated, &mut note).await {
+        Ok(_) => return Ok(Answer::verified()),
+        Err(Denial::Unavailable(_)) => Answer::unavailable(),
+        Err(_) => Answer::not_allowed(),
+    };
+    Err(answer.named(&note))
 }
 
 /// The field of the body that names the address of the verifier's client.

@@ -3,9 +3,13 @@
 
 use http::header::HOST;
 use http::{HeaderMap, Method};
+use memchr::{memchr, memmem};
+use pingora::http::RequestHeader;
 
-use super::Refusal;
+use super::{ENVOY, FrontProxy, Refusal};
+use crate::net::seen::{first, seen as requested};
 use crate::routing::target::{Target, host_of};
+use crate::telemetry::Seen;
 
 /// The original request.
 #[derive(Debug)]
@@ -34,6 +38,36 @@ impl<'a> Described<'a> {
             host: host_of(host).ok_or(Refusal::Malformed("host"))?,
             target: Target::read(path.unwrap_or_default())?,
         })
+    }
+}
+
+/// Returns what a sub-request says of the original request, for the log: however wrong that is, but all three
+/// parts of it.
+pub(super) fn seen(header: &RequestHeader, proxy: FrontProxy) -> Option<Seen<'_>> {
+    let named = |name| first(&header.headers, name);
+    match proxy {
+        FrontProxy::Any => None,
+        FrontProxy::Nginx => {
+            let url = named("x-original-url")?;
+            let at = memmem::find(url, b"://").map_or(0, |at| at + 3);
+            let rest = url.get(at..)?;
+            let (host, path) = rest.split_at(memchr(b'/', rest).unwrap_or(rest.len()));
+            Some(Seen {
+                method: named("x-original-method")?,
+                host,
+                path,
+            })
+        }
+        FrontProxy::Traefik | FrontProxy::Caddy | FrontProxy::Haproxy => Some(Seen {
+            method: named("x-forwarded-method")?,
+            host: named("x-forwarded-host")?,
+            path: named("x-forwarded-uri")?,
+        }),
+        FrontProxy::Envoy => {
+            let seen = requested(header);
+            let path = seen.path.strip_prefix(ENVOY.as_bytes())?;
+            Some(Seen { path, ..seen })
+        }
     }
 }
 

@@ -32,9 +32,10 @@ use crate::http::answer::Answer;
 pub(super) use crate::http::refusal::Refusal;
 use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
 use crate::net::peer_of;
+use crate::net::seen::seen;
 use crate::routing::route::{Question, RouteTable};
 use crate::routing::target::Ambiguity;
-use crate::telemetry::{self, Door, Note, Tally, metrics};
+use crate::telemetry::{self, Door, Note, Seen, Tally, metrics};
 
 /// Envoy's original path follows this one.
 const ENVOY: &str = "/forward-auth/envoy";
@@ -149,12 +150,31 @@ impl ForwardAuth {
             client::client(&header.headers, proxy, any)
         });
         drop(rules);
-        let verdict = self.judge(source, &header.headers, asked, began, note);
+        let seen = || self.seen(header, peer, proxy);
+        let verdict = self.judge(source, &header.headers, asked, (began, seen), note);
         match verdict.await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
-            Verdict::Denied(denial) => Answer::sub_request_denied(&denial),
-            Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN),
+            Verdict::Denied(denial) => Answer::sub_request_denied(&denial).named(note),
+            Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN).named(note),
         }
+    }
+
+    /// Returns what is logged of a sub-request that is denied: the original request, if a trusted front proxy
+    /// describes it.
+    fn seen<'a>(
+        &self,
+        header: &'a RequestHeader,
+        peer: Option<IpAddr>,
+        proxy: FrontProxy,
+    ) -> Seen<'a> {
+        let is_trusted = self.is_trusted(peer);
+        let described = is_trusted.then(|| description::seen(header, proxy));
+        described.flatten().unwrap_or_else(|| seen(header))
+    }
+
+    /// Says whether a peer may describe original requests.
+    pub(super) fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
+        trust(peer, &self.rules.load().trusted_proxies).is_ok()
     }
 
     /// Returns where the original request came from: for a front proxy what it says, if anything, and for
@@ -165,7 +185,7 @@ impl ForwardAuth {
         front_proxy: &'static str,
         described: impl FnOnce() -> Option<IpAddr>,
     ) -> Option<IpAddr> {
-        if trust(peer, &self.rules.load().trusted_proxies).is_err() {
+        if !self.is_trusted(peer) {
             return peer;
         }
         let client = described();
@@ -176,20 +196,20 @@ impl ForwardAuth {
     }
 
     /// Decides on the credential in a sub-request, which began to be read at `began`, under the policy that
-    /// was found for it.
-    pub(super) async fn judge(
+    /// was found for it. `seen` returns what is logged of one that is denied.
+    pub(super) async fn judge<'a>(
         &self,
         source: Option<IpAddr>,
         headers: &HeaderMap,
         asked: Result<Asked, Refusal>,
-        began: Instant,
+        (began, seen): (Instant, impl FnOnce() -> Seen<'a>),
         note: &mut Note,
     ) -> Verdict {
         let door = Door::ForwardAuth;
         let Asked { policy, tally } = match asked {
             Ok(asked) => asked,
             Err(refusal) => {
-                refusal.tell(door, metrics().no_route(), source, note);
+                refusal.tell(door, metrics().no_route(), source, seen(), note);
                 return Verdict::Refused;
             }
         };
@@ -209,7 +229,7 @@ impl ForwardAuth {
                 Verdict::Permitted(permit)
             }
             Decision::Denial(denial) => {
-                telemetry::denied(door, tally, &attempt, &denial, note);
+                telemetry::denied(door, tally, &attempt, &denial, seen(), note);
                 Verdict::Denied(denial)
             }
         };

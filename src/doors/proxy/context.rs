@@ -14,10 +14,10 @@ use crate::doors::snapshot::Rules;
 use crate::doors::told::tell;
 use crate::http::request_id::RequestId;
 use crate::net::body_clock::BodyClock;
-use crate::net::path_of;
 use crate::net::peer_of;
+use crate::net::seen::seen;
 use crate::routing::route::Route;
-use crate::telemetry::{self, Forwarded, Note, Request, Spans};
+use crate::telemetry::{self, Forwarded, Note, Request, Seen, Spans};
 use crate::upstream::{Chosen, Gate, UnderWay, Upstream};
 
 /// What is known of a request on its way through.
@@ -60,6 +60,7 @@ pub(crate) struct Context {
 /// A request over HTTP/2 whose body may stop: what serves it is dropped then.
 pub(super) struct Stopped {
     method: Method,
+    host: Vec<u8>,
     path: Vec<u8>,
     client: Option<SocketAddr>,
 }
@@ -69,10 +70,12 @@ impl Stopped {
     pub(super) fn may_be(session: &Session) -> Option<Box<Self>> {
         let header = session.req_header();
         let is_kept = header.version == Version::HTTP_2 && telemetry::is_watched();
+        let seen = seen(header);
         is_kept.then(|| {
             Box::new(Self {
                 method: header.method.clone(),
-                path: path_of(header).to_vec(),
+                host: seen.host.to_vec(),
+                path: seen.path.to_vec(),
                 client: peer_of(session),
             })
         })
@@ -89,8 +92,11 @@ impl Drop for Context {
             id: &self.id.to_string(),
             began: SystemTime::now() - took,
             took,
-            method: stopped.method.as_str(),
-            path: &stopped.path,
+            seen: Seen {
+                method: stopped.method.as_str().as_bytes(),
+                host: &stopped.host,
+                path: &stopped.path,
+            },
             status: None,
             client: stopped.client,
             bytes_in: self.body_bytes,

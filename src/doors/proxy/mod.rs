@@ -30,12 +30,13 @@ use crate::auth::Authority;
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
-use crate::http::{CredentialHeaders, IdentityHeaders, X_REQUEST_ID};
+use crate::http::{CredentialHeaders, IdentityHeaders};
 use crate::net::body_clock::BodyClock;
 use crate::net::bounds;
 use crate::net::connection::Connections;
 use crate::net::linger::answer_early;
 use crate::net::peer_of;
+use crate::net::seen::seen;
 use crate::net::source_of;
 use crate::telemetry::{self, Door, Note, Spans, UpstreamEvent, metrics};
 use crate::upstream::{Gate, Next};
@@ -85,8 +86,11 @@ impl ProxyHttp for Proxy {
         if let Some(refused) = bounds::refuse(session, &rules.limits) {
             session.set_keepalive(None);
             let source = source_of(session);
-            refused.tell(Door::Proxy, metrics().no_route(), source, &mut context.note);
-            answer_early(session, refused.answer(), &rules).await?;
+            let seen = seen(session.req_header());
+            let tally = metrics().no_route();
+            refused.tell(Door::Proxy, tally, source, seen, &mut context.note);
+            let answer = refused.answer().named(&context.note);
+            answer_early(session, answer, &rules).await?;
             return Ok(true);
         }
         if let Some(endpoints) = &self.endpoints
@@ -107,8 +111,10 @@ impl ProxyHttp for Proxy {
                 session.set_keepalive(None);
                 let refused = Refusal::BodyLength;
                 let source = source_of(session);
-                refused.tell_of_route(admitted.route(), source, &context.note);
-                answer_early(session, refused.answer(), &admitted.rules).await?;
+                let seen = seen(session.req_header());
+                refused.tell_of_route(admitted.route(), source, seen, &context.note);
+                let answer = refused.answer().named(&context.note);
+                answer_early(session, answer, &admitted.rules).await?;
                 Ok(true)
             }
             Ok(admitted) => {
@@ -123,6 +129,7 @@ impl ProxyHttp for Proxy {
                 if let (Some(began), Some(denial)) = (context.began, denial) {
                     pace::even_out(began, &denial).await;
                 }
+                let answer = answer.named(&context.note);
                 answer_early(session, answer, &self.rules.load_full()).await?;
                 Ok(true)
             }
@@ -347,8 +354,7 @@ impl ProxyHttp for Proxy {
             && !progress.is_answered
         {
             session.set_keepalive(None);
-            let mut answer = Answer::line(status, line);
-            answer.fields.push((X_REQUEST_ID, context.id.value()));
+            let answer = Answer::line(status, line).named(&context.note);
             if let Err(error) = answer_early(session, answer, &self.rules.load_full()).await {
                 tracing::debug!(request_id = %context.id, %error, "the client is gone");
             }

@@ -11,13 +11,14 @@ use pingora::proxy::Session;
 use crate::auth::{Attempt, Decision, Denial, Party, Source, UnixTime};
 use crate::doors::proxy::{Admitted, Proxy};
 use crate::doors::snapshot::Rules;
+use crate::http::Scratch;
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
-use crate::http::{Scratch, X_REQUEST_ID};
 use crate::net::accept::subject_of;
 use crate::net::admission::Full;
 use crate::net::path_of;
+use crate::net::seen::seen;
 use crate::net::source_of;
 use crate::routing::route::{Question, Unrouted};
 use crate::routing::target::{Target, host_of};
@@ -34,13 +35,10 @@ impl Proxy {
     ) -> Result<Admitted, Rejected> {
         let header = session.req_header();
         let door = Door::Proxy;
-        let named = |mut answer: Answer| {
-            answer.fields.push((X_REQUEST_ID, id.value()));
-            answer
-        };
         let source = source_of(session);
+        let seen = seen(header);
         let mut refuse = |refusal: Refusal, tally: &Tally| {
-            refusal.tell(door, tally, source, note);
+            refusal.tell(door, tally, source, seen, note);
             refusal.answer()
         };
         let asked = host(header).ok_or(Refusal::Host).and_then(|host| {
@@ -84,13 +82,13 @@ impl Proxy {
                 let busy = |full| match full {
                     Full::OfAddress => {
                         let refusal = Refusal::AddressBusy;
-                        refusal.tell_of_route(Some(route), source, note);
-                        named(refusal.answer())
+                        refusal.tell_of_route(Some(route), source, seen, note);
+                        refusal.answer()
                     }
                     Full::InAll => {
                         tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way");
                         let line = "upstream is busy\n";
-                        named(Answer::line(StatusCode::SERVICE_UNAVAILABLE, line))
+                        Answer::line(StatusCode::SERVICE_UNAVAILABLE, line)
                     }
                 };
                 let under_way = entered.map_err(busy)?;
@@ -103,17 +101,9 @@ impl Proxy {
                 })
             }
             Decision::Denial(denial) => {
-                telemetry::denied(door, &route.tally, &attempt, &denial, note);
-                let answer = Answer::denied(&denial);
-                let answer = match answer.status {
-                    StatusCode::SERVICE_UNAVAILABLE => {
-                        tracing::warn!(request_id = %id, "authentication unavailable");
-                        named(answer)
-                    }
-                    _ => answer,
-                };
+                telemetry::denied(door, &route.tally, &attempt, &denial, seen, note);
                 Err(Rejected {
-                    answer,
+                    answer: Answer::denied(&denial),
                     denial: Some(denial),
                 })
             }

@@ -7,6 +7,7 @@ mod drift;
 mod lines;
 mod named;
 mod process;
+mod rejected;
 mod store;
 mod tls;
 mod upstreams;
@@ -34,6 +35,7 @@ pub use door::Door;
 use drift::Drift;
 use lines::Lines;
 use process::Process;
+use rejected::RejectedConnections;
 pub use tls::TlsFault;
 use upstreams::Upstreams;
 pub use upstreams::{UpstreamEvent, UpstreamFigures, UpstreamTally};
@@ -117,6 +119,8 @@ pub struct Metrics {
     delays: Counter,
     /// Of the audit log.
     pub audit: AuditFigures,
+    /// Of connections that are closed before a request.
+    pub rejected: RejectedConnections,
     delayed: Family<Delayed, Gauge>,
     spans: Family<Outcome, Counter>,
     upstream_requests: Family<OfUpstream, Gauge>,
@@ -239,6 +243,7 @@ impl Metrics {
                 Family::default(),
             ),
             audit: AuditFigures::new(&mut registry),
+            rejected: RejectedConnections::new(&mut registry),
             registry,
             common,
         }

@@ -174,7 +174,7 @@ fn ask(gate: &Gate, verifier: &Caller, place: &str, who: &Caller, token: &str) -
     plain(&reply)
 }
 
-/// Returns all bytes of an answer but its time, and how long to wait to ten seconds.
+/// Returns all bytes of an answer but its time and the digits of its id, and how long to wait to ten seconds.
 fn plain(reply: &Reply) -> String {
     let mut text = String::new();
     for line in reply.head.lines() {
@@ -182,10 +182,20 @@ fn plain(reply: &Reply) -> String {
         match name.to_lowercase().as_str() {
             "date" => text += "date\n",
             "retry-after" => text += &waits(value),
+            "x-request-id" => text += &id(value),
             _ => text += &format!("{line}\n"),
         }
     }
     text + &reply.body
+}
+
+fn id(digits: &str) -> String {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    assert!(
+        digits.len() == 32 && digits.bytes().all(is_digit),
+        "{digits}"
+    );
+    "x-request-id\n".to_owned()
 }
 
 fn waits(seconds: &str) -> String {
@@ -230,6 +240,7 @@ fn over_grpc(gate: &Gate, who: &Caller, token: &str) -> String {
         let field = field.header.as_ref().unwrap();
         match field.key.as_str() {
             "retry-after" => waits(&field.value),
+            "x-request-id" => id(&field.value),
             name => format!("{name}: {}\n", field.value),
         }
     });

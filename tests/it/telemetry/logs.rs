@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use serde_json::{Value, json};
 
-use crate::harness::frames;
-use crate::harness::{Caller, Gate, Upstream, get, routes, send, until};
+use crate::guard::oracle;
+use crate::harness::{Caller, Gate, Upstream, frames, get, routes, send, until};
 
 const ALL: (&str, &str) = ("REALMGATE_LOG_ACCESS", "all");
 const JSON: (&str, &str) = ("REALMGATE_LOG_FORMAT", "json");
@@ -49,6 +50,7 @@ fn line_tells_who_went_where_and_how_long_it_took() {
         ("realm", "payments"),
         ("decision", "permitted"),
         ("method", "POST"),
+        ("host", "app.example"),
         ("path", "/x/y"),
         ("upstream", "app"),
         ("peer", &address),
@@ -108,6 +110,169 @@ fn every_door_and_every_outcome_has_its_line() {
         ],
         "{log}"
     );
+}
+
+/// Returns the lines of a log about requests that were denied or refused.
+fn denials(log: &str) -> Vec<Value> {
+    log.lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message.starts_with("denied") || message == "refused"
+        })
+        .collect()
+}
+
+#[test]
+fn denial_at_every_door_is_logged_with_its_request_and_answered_with_its_id() {
+    let limits = "[limits]\nheader_fields = 20\n[grpc]\nlisten = \"127.0.0.1:0\"\n";
+    let upstream = Upstream::start();
+    let gate = Gate::start_with(&[JSON], &(limits.to_owned() + &routes(upstream.address)));
+    let caller = gate.register("billing", "payments");
+    let verifier = gate.register("checker", "ungleich-auth");
+    let wrong = caller.fields_with(&caller.wrong_token());
+    let body = json!({
+        "auth_name": verifier.name, "auth_realm": verifier.realm, "auth_token": verifier.token(),
+        "name": caller.name, "realm": caller.realm, "token": caller.wrong_token(),
+    });
+    let json = "Content-Type: application/json\r\n";
+    let many = "X-Many: canary\r\n".repeat(20);
+    let nginx =
+        "X-Original-Method: PUT\r\nX-Original-URL: http://a.example:8443/ops/\x1bx?canary\r\n";
+    let nginx = nginx.replace('\x1b', "\u{e9}");
+    let caddy = "X-Forwarded-Method: PUT\r\nX-Forwarded-Proto: https\r\n\
+        X-Forwarded-Host: a.example\r\nX-Forwarded-Uri: /../x?canary\r\n";
+    let [proxy, service] = [gate.gateway, gate.service];
+    let own = |method, path| (method, "app.example", path);
+    let asked = [
+        (
+            send(proxy, "POST", "/x/%1by?canary", &wrong, ""),
+            own("POST", "/x/%1by"),
+        ),
+        (get(proxy, "/a/../b?canary", ""), own("GET", "/a/../b")),
+        (get(proxy, "/many?canary", &many), own("GET", "/many")),
+        (
+            get(service, "/forward-auth?realm=a", &wrong),
+            own("GET", "/forward-auth"),
+        ),
+        (
+            get(service, "/forward-auth/nginx", &(wrong.clone() + &nginx)),
+            ("PUT", "a.example:8443", "/ops/%C3%A9x"),
+        ),
+        // Less than a description.
+        (
+            get(service, "/forward-auth/nginx", "X-Original-Method: PUT\r\n"),
+            own("GET", "/forward-auth/nginx"),
+        ),
+        (
+            get(service, "/forward-auth/caddy", caddy),
+            ("PUT", "a.example", "/../x"),
+        ),
+        (
+            get(service, "/forward-auth/envoy/x/y?canary", &wrong),
+            own("GET", "/x/y"),
+        ),
+        (
+            get(service, "/ungleichotp/?canary", &wrong),
+            own("GET", "/ungleichotp/"),
+        ),
+        (
+            send(
+                service,
+                "POST",
+                "/ungleichotp/verify/",
+                json,
+                &body.to_string(),
+            ),
+            own("POST", "/ungleichotp/verify/"),
+        ),
+        (
+            get(service, "http://app.example/forward-auth?canary", ""),
+            own("GET", "/forward-auth"),
+        ),
+    ];
+    let mut question = oracle::question(&caller.name, &caller.realm, &caller.wrong_token());
+    let http = question
+        .attributes
+        .as_mut()
+        .unwrap()
+        .request
+        .as_mut()
+        .unwrap();
+    let http = http.http.as_mut().unwrap();
+    http.path = "/x\u{7f}?canary".to_owned();
+    let answer = oracle::check(&gate, &question);
+    let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else {
+        panic!("{answer:?}");
+    };
+    let id = denied.headers.iter().find_map(|it| {
+        let field = it.header.as_ref()?;
+        (field.key == "x-request-id").then(|| field.value.clone())
+    });
+    let ids = asked.iter().map(|(reply, _)| {
+        let id = reply.field("X-Request-Id");
+        id.unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+    });
+    let ids: Vec<_> = ids.chain(id).collect();
+    let mut expected: Vec<_> = asked.iter().map(|(_, expected)| *expected).collect();
+    expected.push(("GET", "a", "/x%7F"));
+    let log = gate.log();
+    let lines = denials(&log);
+    let found: Vec<_> = lines
+        .iter()
+        .map(|line| ["method", "host", "path"].map(|key| line[key].as_str().unwrap_or("-")))
+        .collect();
+    let expected: Vec<_> = expected.iter().map(|it| [it.0, it.1, it.2]).collect();
+    assert_eq!(found, expected, "{log}");
+    let logged: Vec<_> = lines
+        .iter()
+        .map(|line| line["request_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(logged, ids, "{log}");
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[test]
+fn description_by_a_stranger_is_not_logged_as_the_original_request() {
+    let upstream = Upstream::start();
+    let trusted = ("REALMGATE_SERVICE_TRUSTED_PROXIES", "['192.0.2.1']");
+    let gate = Gate::start_with(&[JSON, trusted], &routes(upstream.address));
+    let nginx = "X-Original-Method: PUT\r\nX-Original-URL: http://forged/canary\r\n";
+    assert_eq!(get(gate.service, "/forward-auth/nginx", nginx).status, 403);
+    let log = gate.log();
+    let [line] = &denials(&log)[..] else {
+        panic!("{log}")
+    };
+    assert_eq!(line["reason"], "untrusted_proxy");
+    assert_eq!(line["path"], "/forward-auth/nginx");
+    assert!(!log.contains("forged") && !log.contains("canary"), "{log}");
+}
+
+#[test]
+fn long_path_is_logged_up_to_its_bound() {
+    let (gate, _upstream, _) = start(&[ALL, JSON]);
+    get(gate.gateway, &format!("/{}", "a".repeat(2000)), "");
+    let log = gate.log();
+    for line in [&denials(&log)[0], &lines(&log)[0]] {
+        assert_eq!(line["path"].as_str().unwrap().len(), 512, "{line}");
+    }
+}
+
+#[test]
+fn request_refused_before_its_header_is_parsed_has_an_id_too() {
+    let upstream = Upstream::start();
+    let limits = "[limits]\nheader_bytes = 4096\n";
+    let gate = Gate::start_with(&[JSON], &(limits.to_owned() + &routes(upstream.address)));
+    for address in [gate.gateway, gate.service] {
+        let reply = get(address, "/x", &format!("X: {}\r\n", "a".repeat(9000)));
+        assert_eq!(reply.status, 431);
+        let log = gate.log();
+        let id = reply.field("X-Request-Id").unwrap();
+        assert!(
+            denials(&log).iter().any(|line| line["request_id"] == id),
+            "{log}"
+        );
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread;
 use data_encoding::BASE64;
 
 use super::{Program, Rig, identity_like, no_credential};
-use crate::harness::{PATIENCE, Reply, field, get, raw, send, stdout};
+use crate::harness::{PATIENCE, Reply, field, get, raw, send, stdout, until};
 
 pub(super) fn good_credential_passes_as_identity_without_token(program: Program) {
     let rig = Rig::start(program);
@@ -38,6 +38,19 @@ pub(super) fn wrong_token_is_401(program: Program) {
     let rig = Rig::start(program);
     let wrong = rig.billing.fields_with(&rig.billing.wrong_token());
     assert_eq!(get(rig.address(), "/api", &wrong).status, 401);
+    rig.nothing_passed();
+}
+
+pub(super) fn denial_names_its_request(program: Program) {
+    let rig = Rig::start(program);
+    let wrong = rig.billing.fields_with(&rig.billing.wrong_token());
+    for (path, fields, status) in [("/api", wrong, 401), ("/ops/x", rig.billing.fields(), 403)] {
+        let reply = get(rig.address(), path, &fields);
+        assert_eq!(reply.status, status, "{reply:?}");
+        let id = reply.field("X-Request-Id");
+        let id = id.unwrap_or_else(|| panic!("{reply:?}"));
+        until("it is logged", || rig.gate.log().contains(id));
+    }
     rig.nothing_passed();
 }
 

@@ -160,6 +160,7 @@ macro_rules! tests_of {
                 cases: basic_credential_passes_as_identity_without_token,
                 cases: no_credential_is_401_with_a_challenge,
                 cases: wrong_token_is_401,
+                cases: denial_names_its_request,
                 cases: other_realm_is_403,
                 cases: credential_twice_is_401,
                 cases: credential_that_cannot_be_read_is_none,

@@ -460,7 +460,7 @@ fn few_open_files_give_a_warning_and_leave_room_for_other_addresses() {
         let _ = stream.write_all(b"GET / HTTP/1.1\r\n");
     }
     until("the client has its share", || {
-        gate.log().contains("OfAddress")
+        gate.log().contains("connections_per_address")
     });
     for _ in 0..10 {
         assert_eq!(get(OTHER, gate.service, "/healthz").status, 200);

@@ -1,0 +1,145 @@
+//! Connections that are closed before a request on them is read. The first of a kind is logged at once, those
+//! that follow within a while as one line with their count.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::admission::Full;
+use crate::telemetry::metrics;
+
+/// How long others of the same kind are counted after a line.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// `limits.connections` are open.
+    Connections,
+    /// `limits.connections_per_address` are open from there.
+    OfAddress,
+    /// The metrics listener has all that it takes.
+    OfMetrics,
+    /// It does not begin with the header of the PROXY protocol, and has to.
+    ProxyHeader,
+}
+
+impl Cause {
+    const ALL: [Self; 4] = [
+        Self::Connections,
+        Self::OfAddress,
+        Self::OfMetrics,
+        Self::ProxyHeader,
+    ];
+
+    /// Returns a short, stable code, for logs and metrics.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::OfAddress => "connections_per_address",
+            Self::OfMetrics => "metrics_connections",
+            Self::ProxyHeader => "proxy_header",
+        }
+    }
+}
+
+impl From<Full> for Cause {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::InAll => Self::Connections,
+            Full::OfAddress => Self::OfAddress,
+        }
+    }
+}
+
+/// Connections that were closed, by why.
+pub(crate) struct Rejected([Mutex<Kind>; Cause::ALL.len()]);
+
+/// Those of one kind that have no line yet.
+#[derive(Default)]
+struct Kind {
+    count: u64,
+    /// The other side of the last one; none over a Unix socket.
+    peer: Option<SocketAddr>,
+    /// Until when they are counted; none if the next one has a line.
+    until: Option<Instant>,
+}
+
+impl Rejected {
+    pub(crate) fn new() -> Self {
+        for cause in Cause::ALL {
+            metrics().rejected.begin(cause.as_str());
+        }
+        Self(Default::default())
+    }
+
+    /// Logs that a connection is closed, or counts it for a later line.
+    pub(crate) fn add(&self, cause: Cause, peer: Option<SocketAddr>) {
+        let reason = cause.as_str();
+        metrics().rejected.count(reason);
+        let kind = self.0.get(cause as usize);
+        if kind.is_some_and(|kind| kind.lock().has_line(peer, Instant::now())) {
+            let peer = peer.map(tracing::field::display);
+            tracing::warn!(reason, peer, "connection rejected");
+        }
+    }
+
+    /// Logs counts: those that have waited for long enough, or all. To be called about once a second.
+    pub(crate) fn log_counts(&self, are_all: bool) {
+        for (cause, kind) in Cause::ALL.iter().zip(&self.0) {
+            let taken = kind.lock().take(Instant::now(), are_all);
+            if let Some((connections, peer)) = taken {
+                let (reason, peer) = (cause.as_str(), peer.map(tracing::field::display));
+                tracing::warn!(reason, connections, peer, "connections rejected");
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// Says whether one has a line of its own. It is counted otherwise.
+    fn has_line(&mut self, peer: Option<SocketAddr>, now: Instant) -> bool {
+        if self.until.is_none() {
+            self.until = Some(now + PAUSE);
+            return true;
+        }
+        self.count += 1;
+        self.peer = peer;
+        false
+    }
+
+    /// Returns how many were counted, and the other side of the last one.
+    fn take(&mut self, now: Instant, are_all: bool) -> Option<(u64, Option<SocketAddr>)> {
+        let is_due = are_all || self.until.is_some_and(|until| now >= until);
+        if !is_due {
+            return None;
+        }
+        let count = std::mem::take(&mut self.count);
+        self.until = (count > 0).then(|| now + PAUSE);
+        (count > 0).then(|| (count, self.peer.take()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_has_a_line_and_those_that_follow_are_counted() {
+        let (mut kind, now) = (Kind::default(), Instant::now());
+        let peer = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
+        assert!(kind.has_line(peer(1), now));
+        assert!(!kind.has_line(peer(2), now));
+        assert!(!kind.has_line(peer(3), now));
+        let early = now + PAUSE - Duration::from_millis(1);
+        assert_eq!(kind.take(early, false), None);
+        assert_eq!(kind.take(now + PAUSE, false), Some((2, peer(3))));
+        // It goes on.
+        assert!(!kind.has_line(peer(4), now + PAUSE));
+        assert_eq!(kind.take(now + PAUSE, true), Some((1, peer(4))));
+        // It has ended.
+        assert_eq!(kind.take(now + 2 * PAUSE, false), None);
+        assert!(kind.has_line(peer(5), now + 2 * PAUSE));
+    }
+}

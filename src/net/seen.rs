@@ -1,0 +1,25 @@
+//! What log lines show of a request.
+
+use http::HeaderMap;
+use http::header::HOST;
+use pingora::http::RequestHeader;
+
+use super::path_of;
+use crate::telemetry::Seen;
+
+/// Returns what is shown of the request that a header begins.
+pub(crate) fn seen(header: &RequestHeader) -> Seen<'_> {
+    let authority = header.uri.authority().map(|it| it.as_str().as_bytes());
+    Seen {
+        method: header.method.as_str().as_bytes(),
+        host: first(&header.headers, HOST.as_str())
+            .or(authority)
+            .unwrap_or_default(),
+        path: path_of(header),
+    }
+}
+
+/// Returns the value of the first header of a name.
+pub(crate) fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    Some(headers.get(name)?.as_bytes())
+}

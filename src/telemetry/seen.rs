@@ -1,0 +1,81 @@
+//! The request line and host of a request, as log lines show them.
+
+use std::borrow::Cow;
+
+use percent_encoding::{CONTROLS, percent_encode};
+
+/// The longest part of a path that is shown, in bytes of the request.
+const PATH: usize = 512;
+/// The longest part of a host: that of a DNS name, and a port.
+const HOST: usize = 261;
+/// The longest part of a method.
+const METHOD: usize = 32;
+
+/// Method, host and path of a request as they came. Clients choose them, so log lines show a bounded part of
+/// each, in visible ASCII, and never a query: it may hold secrets. Empty where a part is unknown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen<'a> {
+    /// The method.
+    pub method: &'a [u8],
+    /// The host, perhaps with a port.
+    pub host: &'a [u8],
+    /// The path. A query or a fragment after it is not shown.
+    pub path: &'a [u8],
+}
+
+impl<'a> Seen<'a> {
+    /// Returns the method; none if it is unknown.
+    pub(super) fn method(&self) -> Option<Cow<'a, str>> {
+        shown(self.method, METHOD)
+    }
+
+    /// Returns the host; none if it is unknown.
+    pub(super) fn host(&self) -> Option<Cow<'a, str>> {
+        shown(self.host, HOST)
+    }
+
+    /// Returns the path; none if it is unknown.
+    pub(super) fn path(&self) -> Option<Cow<'a, str>> {
+        let is_end = |byte: &u8| matches!(byte, b'?' | b'#');
+        shown(self.path.split(is_end).next()?, PATH)
+    }
+}
+
+/// Returns the beginning of a text in visible ASCII and spaces: other bytes are percent-encoded.
+fn shown(bytes: &[u8], most: usize) -> Option<Cow<'_, str>> {
+    let bytes = bytes.get(..most).unwrap_or(bytes);
+    (!bytes.is_empty()).then(|| percent_encode(bytes, CONTROLS).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_bounded_and_in_visible_ascii_and_without_a_query() {
+        let long = [b"/".to_vec(), vec![b'a'; 600]].concat();
+        for (path, expected) in [
+            (&b"/x/y?secret=canary"[..], "/x/y"),
+            (b"/x#secret", "/x"),
+            (b"/a%3fb", "/a%3fb"),
+            (
+                b"/\x1b[2J\r\n\x7f\xe2\x80\xae\xff",
+                "/%1B[2J%0D%0A%7F%E2%80%AE%FF",
+            ),
+            (&long, str::from_utf8(&long[..PATH]).unwrap()),
+        ] {
+            let seen = Seen {
+                path,
+                ..Seen::default()
+            };
+            assert_eq!(seen.path().as_deref(), Some(expected));
+        }
+        let seen = Seen {
+            method: b"GET",
+            host: b"",
+            path: b"?a=b",
+        };
+        assert_eq!(seen.method().as_deref(), Some("GET"));
+        assert_eq!((seen.host(), seen.path()), (None, None));
+    }
+}
