@@ -152,7 +152,9 @@ async fn save(authority: Arc<Authority>) {
 }
 
 async fn save_once(authority: &Authority) {
-    if let Err(error) = authority.save().await {
+    if let Err(error) = authority.save().await
+        && !error.is_lost()
+    {
         tracing::error!(%error, "counts of failures cannot be saved");
     }
 }

@@ -119,6 +119,10 @@ impl Endpoints {
         }
         match self.authority.store().ping().await {
             Ok(()) => Answer::line(StatusCode::OK, "ready\n"),
+            Err(error) if error.is_lost() => Answer::line(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "a file of the database was deleted or replaced\n",
+            ),
             Err(error) => {
                 tracing::error!(%error, "not ready");
                 Answer::line(

@@ -25,7 +25,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::changes::{Changes, Seq, Tail};
+use super::changes::{Changes, News, Seq, Tail};
 use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, counting};
 use super::outage::Outage;
 use super::sqlite::Sqlite;
@@ -58,6 +58,7 @@ impl Cached {
     ) -> Result<Arc<Self>, StoreError> {
         let tail = database.tail().await?;
         let seen = database.last_seq().await?;
+        database.begin_to_watch().await?;
         let (evicted, deadlines) = (Evicted::default(), Arc::default());
         let inner = Arc::new(Inner {
             database,
@@ -283,7 +284,9 @@ impl Inner {
             }
             Err(error) => {
                 self.reading_fails_since.begin(self.started);
-                tracing::error!(%error, "reading an identity failed");
+                if !error.is_lost() {
+                    tracing::error!(%error, "reading an identity failed");
+                }
                 match self.known.get(&who.as_ref()) {
                     Some(entry) if !self.is_outage_too_long() => Ok(Some(self.postpone(&entry))),
                     _ => Err(error),
@@ -295,20 +298,29 @@ impl Inner {
     async fn follow(this: Arc<Self>, mut tail: Tail) {
         let mut every = tokio::time::interval(TAIL_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut is_lost = false;
         loop {
             every.tick().await;
             for identity in this.deadlines.due(now()) {
                 this.forget(&identity.principal);
             }
             let seen = Seq(this.seen.load(Ordering::SeqCst));
-            match tail.news(seen).await {
+            let news = match this.database.watch.look() {
+                Ok(()) => tail.news(seen).await,
+                lost => lost.map(|()| News::default()),
+            };
+            match news {
                 Ok(news) => {
                     this.tail_fails_since.end();
                     this.apply(news.changes);
                     this.database.object(news.missing).await;
                 }
                 Err(error) => {
-                    if this.tail_fails_since.begin(this.started) {
+                    let is_first = this.tail_fails_since.begin(this.started);
+                    if error.is_lost() && !is_lost {
+                        is_lost = true;
+                        tracing::error!(%error, "the database is lost to this process; nothing is written any more, and callers that are cached pass for cache.stale_if_error at most; put the right files in place and restart");
+                    } else if is_first && !is_lost {
                         tracing::error!(%error, "the change log cannot be read");
                     }
                 }

@@ -16,6 +16,8 @@ mod rows;
 mod seal;
 mod sealing;
 mod sqlite;
+mod wal;
+mod watch;
 
 pub use backup::{Backup, BackupError, backup};
 pub use cache::{CacheOptions, Cached};

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_sqlite::{
@@ -10,6 +11,7 @@ use deadpool_sqlite::{
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::Connection;
 
+use super::watch::Watch;
 use crate::auth::StoreError;
 
 /// What a connection may do.
@@ -31,6 +33,7 @@ pub(super) fn pool(
     size: usize,
     timeout: Duration,
     access: Access,
+    watch: Arc<Watch>,
 ) -> Result<Pool, StoreError> {
     let mut config = Config::new(there(path));
     config.pool = Some(PoolConfig {
@@ -43,7 +46,10 @@ pub(super) fn pool(
         ..PoolConfig::default()
     });
     let set_up = Hook::async_fn(move |connection, _| {
+        // It may have opened another file than the connections before it.
+        let same = watch.look();
         Box::pin(async move {
+            same.map_err(|error| HookError::message(error.to_string()))?;
             connection
                 .interact(move |connection| set_up(connection, timeout, access))
                 .await

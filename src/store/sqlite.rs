@@ -10,12 +10,13 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, Tra
 
 use super::changes::{Seq, Tail, last_seq, trim};
 use super::figures::DatabaseCounts;
-use super::pool::{Access, interact, pool, pool_error};
+use super::pool::{Access, database, interact, pool, pool_error};
 use super::ring::{KeySource, Ring};
 use super::rows::{
     COLUMNS, TABLES, conversion, find, find_by_id, identity, principal, sql_time, state_text,
 };
 use super::seal::SealingKey;
+use super::watch::Watch;
 use crate::auth::{
     Change, ChangeError, Changed, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal,
     Seed, Selection, State, StoreError, UnixTime,
@@ -34,10 +35,11 @@ pub(super) struct Loaded {
 /// The database, open and migrated.
 pub(super) struct Sqlite {
     readers: Pool,
-    writer: Pool,
+    pub(super) writer: Pool,
     ring: Arc<Ring>,
     tails: Pool,
-    timeout: Duration,
+    pub(super) timeout: Duration,
+    pub(super) watch: Arc<Watch>,
     pub(super) counts: DatabaseCounts,
     /// How many records of failures have been saved since it was looked whether there are too many.
     pub(super) unswept: AtomicUsize,
@@ -51,12 +53,15 @@ impl Sqlite {
         timeout: Duration,
         ring: Ring,
     ) -> Result<Self, StoreError> {
+        let watch = Arc::new(Watch::new(path).map_err(|error| database(&error))?);
+        let pool = |size, access| pool(path, size, timeout, access, Arc::clone(&watch));
         Ok(Self {
-            readers: pool(path, readers, timeout, Access::Read)?,
-            writer: pool(path, 1, timeout, Access::Write)?,
-            tails: pool(path, 1, timeout, Access::Read)?,
+            readers: pool(readers, Access::Read)?,
+            writer: pool(1, Access::Write)?,
+            tails: pool(1, Access::Read)?,
             ring: Arc::new(ring),
             timeout,
+            watch,
             counts: DatabaseCounts::default(),
             unswept: AtomicUsize::default(),
         })
@@ -275,18 +280,12 @@ impl Sqlite {
         self.read(|connection| last_seq(connection)).await
     }
 
-    /// Writes what is in the write-ahead log into the database file, so that a copy of that file is whole.
-    pub(super) async fn checkpoint(&self) {
-        let work = async {
-            let connection = self.writer.get().await.map_err(pool_error)?;
-            interact(&connection, self.timeout, |connection| {
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
-            })
-            .await
-        };
-        if let Err(error) = work.await {
-            tracing::warn!(%error, "the write-ahead log of the database was not written back");
-        }
+    /// Opens the files that are watched from then on. To be called after a reading.
+    pub(super) async fn begin_to_watch(&self) -> Result<(), StoreError> {
+        // Once they are lost nobody opens them any more, and this one writes the log back at the end.
+        drop(self.writer.get().await.map_err(pool_error)?);
+        let begun = self.watch.begin_with_companions();
+        begun.map_err(|error| database(&error))
     }
 
     /// Takes the one connection that tails the change log.
@@ -300,6 +299,7 @@ impl Sqlite {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.watch.verdict()?;
         let work = async {
             let connection = self.readers.get().await.map_err(pool_error)?;
             interact(&connection, self.timeout, work).await
@@ -340,7 +340,11 @@ impl Sqlite {
         };
         let counts = &self.counts;
         let is_failure = |error: &ChangeError| matches!(error, ChangeError::Store(_));
-        counts.timed(&counts.writing, work, is_failure).await
+        self.watch.look()?;
+        let outcome = counts.timed(&counts.writing, work, is_failure).await?;
+        // Committed into a file that nobody else sees, it was not done.
+        self.watch.look()?;
+        Ok(outcome)
     }
 }
 

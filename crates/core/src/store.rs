@@ -226,9 +226,19 @@ pub enum StoreError {
     /// A seed could not be sealed or a random number not be had.
     #[error("the seed could not be made or sealed: {0}")]
     Seal(Arc<str>),
+    /// A file of the database was deleted or replaced; which, and how. Nothing is read or written until a restart.
+    #[error("{0} while it was in use")]
+    Lost(Arc<str>),
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Says whether a file of the database was deleted or replaced. That is logged once, and stays so.
+    pub const fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost(_))
+    }
 }
 
 /// Why a write was not done.

@@ -1,12 +1,12 @@
 //! The database and its companions on disk: who makes them, and who must not.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use tempfile::TempDir;
 
-use crate::harness::{Gate, configuration, realmgate, stderr, stdout};
+use crate::harness::{Caller, Gate, configuration, get, realmgate, send, stderr, stdout, until};
 
 /// A folder with a configuration that names a database, a key and an audit log in it.
 fn folder() -> TempDir {
@@ -185,4 +185,125 @@ fn key_from_the_environment_without_a_database_stops_the_start_too() {
     assert!(stderr(&output).contains("but REALMGATE_STORE_KEY does"));
     assert!(!folder.path().join("realmgate.db").exists());
     assert!(serve(&["init"]).status.success());
+}
+
+/// A server with an admin, somebody in its cache, and somebody who is not.
+struct Scene {
+    gate: Gate,
+    admin: Caller,
+    cached: Caller,
+    stranger: Caller,
+}
+
+impl Scene {
+    fn start(more: &str) -> Self {
+        let gate = Gate::start(more);
+        let scene = Self {
+            admin: gate.register("root", "ungleich-admin"),
+            cached: gate.register("cached", "r"),
+            stranger: gate.register("stranger", "r"),
+            gate,
+        };
+        assert_eq!(scene.create("before"), 201);
+        until("it is cached", || scene.status(&scene.cached) == 200);
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.gate.config().with_file_name(name)
+    }
+
+    fn status(&self, who: &Caller) -> u16 {
+        get(self.gate.service, "/forward-auth", &who.fields()).status
+    }
+
+    fn create(&self, name: &str) -> u16 {
+        let body = format!("{{\"name\":\"{name}\",\"realm\":\"r\"}}");
+        let fields = self.admin.fields();
+        let fields = format!("Content-Type: application/json\r\n{fields}");
+        send(self.gate.service, "POST", "/ungleichotp/", &fields, &body).status
+    }
+
+    /// Asserts what holds once the files of the database are others, `how` it is told.
+    fn assert_lost(&self, how: &str) {
+        // Not even right after: what would go into the old file is not answered as done.
+        assert_eq!(self.create("at-once"), 503);
+        until("it is noticed", || {
+            let ready = get(self.gate.service, "/readyz", "");
+            ready.status == 503 && ready.body == "a file of the database was deleted or replaced\n"
+        });
+        assert_eq!(self.create("later"), 503);
+        assert_eq!(self.status(&self.cached), 200);
+        assert_eq!(self.status(&self.stranger), 503);
+        let lines = || {
+            let is_told = |line: &&str| line.contains("the database is lost to this process");
+            let log = self.gate.log();
+            log.lines()
+                .filter(is_told)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        until("it is logged", || !lines().is_empty());
+        let lines = lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].contains(" ERROR ") && lines[0].contains(how),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn deleted_database_is_noticed_and_nothing_is_written_any_more() {
+    let scene = Scene::start("");
+    let kept = scene.path("kept");
+    // To look into it afterwards.
+    fs::hard_link(scene.path("realmgate.db"), &kept).unwrap();
+    for name in ["realmgate.db", "realmgate.db-wal", "realmgate.db-shm"] {
+        fs::remove_file(scene.path(name)).unwrap();
+    }
+    scene.assert_lost("realmgate.db was deleted while it was in use");
+    assert_eq!(scene.gate.run(&["identity", "list"]).status.code(), Some(3));
+    assert!(!scene.path("realmgate.db").exists());
+    // The way out: the database back in its place, and a restart.
+    fs::rename(&kept, scene.path("realmgate.db")).unwrap();
+    let Scene { gate, cached, .. } = scene;
+    let gate = gate.restart();
+    until("it serves again", || {
+        get(gate.service, "/forward-auth", &cached.fields()).status != 503
+    });
+    assert_eq!(get(gate.service, "/readyz", "").status, 200);
+}
+
+#[test]
+fn replaced_database_is_noticed_and_left_alone() {
+    let scene = Scene::start("");
+    let copy = scene.path("copy.db").display().to_string();
+    assert!(scene.gate.run(&["backup", &copy]).status.success());
+    let before = fs::read(&copy).unwrap();
+    fs::rename(&copy, scene.path("realmgate.db")).unwrap();
+    scene.assert_lost("realmgate.db was replaced while it was in use");
+    assert!(fs::read(scene.path("realmgate.db")).unwrap() == before);
+}
+
+#[test]
+fn deleted_write_ahead_log_or_its_index_is_noticed() {
+    for name in ["realmgate.db-wal", "realmgate.db-shm"] {
+        let scene = Scene::start("");
+        fs::remove_file(scene.path(name)).unwrap();
+        scene.assert_lost(&format!("{name} was deleted while it was in use"));
+        // What was in the log is in the database after an ordinary end.
+        let mut gate = scene.gate;
+        gate.signal("TERM");
+        assert!(gate.child.wait().unwrap().success());
+        let listed = stdout(&gate.run(&["identity", "list"]));
+        assert_eq!(listed.matches("\"before\"").count(), 1, "{name}: {listed}");
+    }
+}
+
+#[test]
+fn cached_callers_of_a_lost_database_pass_for_stale_if_error_at_most() {
+    let scene = Scene::start("[cache]\nstale_if_error = \"1s\"\n");
+    fs::remove_file(scene.path("realmgate.db")).unwrap();
+    until("nobody passes", || scene.status(&scene.cached) == 503);
 }

@@ -1,0 +1,20 @@
+//! The write-ahead log: written back, and kept small.
+
+use super::pool::{interact, pool_error};
+use super::sqlite::Sqlite;
+
+impl Sqlite {
+    /// Writes what is in the write-ahead log into the database file, so that a copy of that file is whole.
+    pub(super) async fn checkpoint(&self) {
+        let work = async {
+            let connection = self.writer.get().await.map_err(pool_error)?;
+            interact(&connection, self.timeout, |connection| {
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
+            })
+            .await
+        };
+        if let Err(error) = work.await {
+            tracing::warn!(%error, "the write-ahead log of the database was not written back");
+        }
+    }
+}

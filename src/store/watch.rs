@@ -1,0 +1,103 @@
+//! Whether the files at the paths of the database are still those that are open.
+//!
+//! SQLite goes on with files that were deleted or replaced: it would read and write what nobody else sees, and
+//! what is gone once the process ends.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::auth::StoreError;
+
+/// The files of a database, by device and inode. Once one is lost, it stays lost.
+pub(super) struct Watch {
+    database: File,
+    /// The write-ahead log and its index; none until they are known to be open.
+    companions: OnceLock<[File; 2]>,
+    lost: OnceLock<StoreError>,
+}
+
+struct File {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Watch {
+    /// Begins with the database that is at the path. To be called before it is opened.
+    pub(super) fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            database: File::at(path.to_owned())?,
+            companions: OnceLock::new(),
+            lost: OnceLock::new(),
+        })
+    }
+
+    /// Begins with the write-ahead log and its index. To be called once a connection has them open, which keeps
+    /// SQLite from deleting them.
+    pub(super) fn begin_with_companions(&self) -> io::Result<()> {
+        // SQLite has them beside the file that a symbolic link leads to.
+        let real = self.database.path.canonicalize()?;
+        let beside = |suffix: &str| {
+            let mut path = real.clone().into_os_string();
+            path.push(suffix);
+            File::at(path.into())
+        };
+        let _ = self.companions.set([beside("-wal")?, beside("-shm")?]);
+        Ok(())
+    }
+
+    /// Fails if a file was found to be lost. It looks at none.
+    pub(super) fn verdict(&self) -> Result<(), StoreError> {
+        self.lost.get().map_or(Ok(()), |lost| Err(lost.clone()))
+    }
+
+    /// Looks at the files. Fails if one is lost, or cannot be looked at.
+    pub(super) fn look(&self) -> Result<(), StoreError> {
+        self.verdict()?;
+        let companions = self.companions.get().into_iter().flatten();
+        for file in std::iter::once(&self.database).chain(companions) {
+            let how = match file.state() {
+                Ok(State::Same) => continue,
+                Ok(State::Deleted) => "was deleted",
+                Ok(State::Replaced) => "was replaced",
+                Err(error) => {
+                    let error = format!("{}: {error}", file.path.display());
+                    return Err(StoreError::Database(error.into()));
+                }
+            };
+            let lost = format!("{} {how}", file.path.display());
+            let lost = StoreError::Lost(lost.into());
+            return Err(self.lost.get_or_init(|| lost).clone());
+        }
+        Ok(())
+    }
+}
+
+enum State {
+    Same,
+    Deleted,
+    Replaced,
+}
+
+impl File {
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let inode = inode(&path)?;
+        Ok(Self { path, inode })
+    }
+
+    fn state(&self) -> io::Result<State> {
+        match inode(&self.path) {
+            Ok(inode) if inode == self.inode => Ok(State::Same),
+            Ok(_) => Ok(State::Replaced),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::Deleted),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
