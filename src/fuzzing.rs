@@ -1,7 +1,7 @@
 //! What is fuzzed: each function takes bytes that somebody else chose, and panics when what must hold of
 //! what is made of them does not. `fuzz/` feeds them, and `tests/it/project/corpus.rs` what it has found.
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 pub use crate::doors::api::fuzzing::rest_body;
 pub use crate::doors::fuzzing::{check, forward_auth, forwarded, header, proxy_protocol, target};
@@ -10,7 +10,7 @@ pub use crate::http::fuzzing::credential;
 /// Reads a configuration.
 ///
 /// # Panics
-/// One is taken that the rest of the program relies on not to get, or refused in more than a line.
+/// One is taken that the rest of the program relies on not to get, or refused with a mistake of more than a line.
 pub fn config(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;
@@ -22,11 +22,15 @@ pub fn config(data: &[u8]) {
     let config = match Config::parse(text, "fuzzed", []) {
         Ok(config) => config,
         Err(error) => {
-            let message = error.to_string();
-            assert!(
-                !message.is_empty() && !message.chars().any(char::is_control),
-                "{message:?}"
-            );
+            let mistakes = match &error {
+                ConfigError::Mistakes(mistakes) => mistakes.first(),
+                ConfigError::Unreadable(..) => &[],
+            };
+            assert!(!mistakes.is_empty(), "{error}");
+            for mistake in mistakes {
+                let message = mistake.to_string();
+                assert!(!message.chars().any(char::is_control), "{message:?}");
+            }
             return;
         }
     };

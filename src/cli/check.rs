@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 
@@ -44,8 +44,10 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
 fn warnings(config: &Config) -> Vec<String> {
     let metrics = config.metrics.and_then(exposed);
     let limits = config.limit_warnings(most_files());
+    let certificates = config.certificate_warnings(SystemTime::now());
     let metrics = metrics.into_iter().map(str::to_owned);
-    metrics.chain(limits).chain(config.warnings()).collect()
+    let warnings = metrics.chain(limits).chain(certificates);
+    warnings.chain(config.warnings()).collect()
 }
 
 /// Looks up the names of peers, side by side, and returns a warning for each that is not found.

@@ -50,15 +50,23 @@ impl Output {
     pub(super) fn error(self, error: &dyn Error) {
         let message = describe(error);
         let mut stderr = anstream::stderr().lock();
-        let _ = if self.json {
-            writeln!(stderr, "{}", serde_json::json!({ "error": message }))
-        } else {
-            writeln!(stderr, "{BAD}error:{BAD:#} {message}")
-        };
+        if self.json {
+            let lines: Vec<_> = message.lines().collect();
+            let value = match lines.len() {
+                1 => serde_json::json!({ "error": message }),
+                _ => serde_json::json!({ "error": message, "errors": lines }),
+            };
+            let _ = writeln!(stderr, "{value}");
+            return;
+        }
+        // Each mistake in a configuration is a line.
+        for line in message.lines() {
+            let _ = writeln!(stderr, "{BAD}error:{BAD:#} {line}");
+        }
     }
 }
 
-/// Puts an error and its causes on one line.
+/// Puts an error and its causes together. Where something has several mistakes, each is a line.
 pub(super) fn describe(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();

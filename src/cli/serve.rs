@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use rustix::process::{Pid, kill_process};
@@ -17,7 +17,7 @@ use super::check::exposed;
 use super::error::CliError;
 use super::output::describe;
 use super::setup::{load, runtime};
-use crate::config::Config;
+use crate::config::{Config, kubernetes_variables};
 use crate::doors::{Addresses, Listeners, raise_file_limit};
 use crate::files;
 use crate::net::aside;
@@ -82,6 +82,7 @@ async fn serve(
     let mut signals = Signals::listen()?;
     let mut hangups = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
     let mut replacements = signal(SignalKind::user_defined2()).map_err(CliError::Runtime)?;
+    warn_of_certificates(&config);
     let digest = config.digest();
     let asked = Addresses::of(&config);
     let mut listeners = Listeners::inherit_or_bind(asked).map_err(StartError::Listen)?;
@@ -116,6 +117,9 @@ async fn serve(
         if let Some(warning) = exposed(metrics) {
             tracing::warn!(%metrics, "{warning}");
         }
+    }
+    for variable in kubernetes_variables(std::env::vars_os()) {
+        tracing::debug!(variable, "ignored: Kubernetes describes a service by it");
     }
     let pid = Some(std::process::id());
     write_down(Event {
@@ -262,6 +266,7 @@ async fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry)
         let file = path.map(Path::to_owned);
         // Files are read where nobody waits for them.
         let config = aside(move || load(file.as_deref())).await?;
+        warn_of_certificates(&config);
         let digest = config.digest();
         let logs = telemetry
             .prepare(&config.log)
@@ -282,7 +287,7 @@ async fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry)
             });
         }
         Err(error) => {
-            let error = describe(&error);
+            let error = describe(&error).replace('\n', "; ");
             tracing::error!(error, "not reloaded; the old configuration stays");
             // Where the file was rotated, this line begins the next one.
             audit::note(&Event {
@@ -290,6 +295,13 @@ async fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry)
                 ..Event::new(Kind::ConfigRefused)
             });
         }
+    }
+}
+
+/// Logs which certificates are not valid now.
+fn warn_of_certificates(config: &Config) {
+    for warning in config.certificate_warnings(SystemTime::now()) {
+        tracing::warn!("{warning}");
     }
 }
 

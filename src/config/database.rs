@@ -6,22 +6,23 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::Audit;
-use super::error::ConfigError;
 use super::raw;
-use super::source::Source;
+use super::source::{Checked, Source};
 use crate::store::{CacheOptions, KeySource, Keys, Options};
 
 impl Source<'_> {
-    pub(super) fn store(
-        &self,
-        raw: &raw::Store,
-        cache: &raw::Cache,
-    ) -> Result<Options, ConfigError> {
+    pub(super) fn store(&self, raw: &raw::Store, cache: &raw::Cache) -> Checked<Options> {
+        let readers = self.number("store.readers", raw.readers.as_ref(), 2, 1..=32);
+        let timeout = self.duration("store.timeout", raw.timeout.as_ref(), 2_000);
+        let cache = self.cache(cache);
         let path = match &raw.url {
-            Some(url) => self.database(url)?,
-            None => PathBuf::from("realmgate.db"),
+            Some(url) => self.database(url),
+            None => Ok(PathBuf::from("realmgate.db")),
         };
-        let key = self.key(raw, &path)?;
+        // Whatever the database is.
+        let beside = path.as_deref().unwrap_or(Path::new("realmgate.db"));
+        let key = self.key(raw, beside);
+        let (path, key) = (path?, key?);
         if key.path() == Some(&path)
             && let Some(set) = raw.key_file.as_ref().or(raw.url.as_ref())
         {
@@ -36,15 +37,15 @@ impl Source<'_> {
         Ok(Options {
             path,
             key,
-            readers: self.number("store.readers", raw.readers.as_ref(), 2, 1..=32)?,
-            timeout: self.duration("store.timeout", raw.timeout.as_ref(), 2_000)?,
-            cache: self.cache(cache)?,
+            readers,
+            timeout,
+            cache,
         })
     }
 
     /// Says where the keys are: in what is configured, else in a credential that is there, else beside the
     /// database.
-    fn key(&self, raw: &raw::Store, database: &Path) -> Result<KeySource, ConfigError> {
+    fn key(&self, raw: &raw::Store, database: &Path) -> Checked<KeySource> {
         let refuse =
             |file, expected: &str| Err(self.refuse("store.key_file", file, expected.to_owned()));
         match (&raw.key_file, self.keys()) {
@@ -68,7 +69,7 @@ impl Source<'_> {
                 .ok()
                 .and_then(Keys::parse)
                 .map(KeySource::Environment)
-                .ok_or(ConfigError::NotAKey),
+                .ok_or_else(|| self.no_key()),
             (None, None) => {
                 let credential = self
                     .credentials_folder()
@@ -84,7 +85,7 @@ impl Source<'_> {
     }
 
     /// Returns the path of a database; a refused address may hold a password and is not shown.
-    fn database(&self, url: &Spanned<String>) -> Result<PathBuf, ConfigError> {
+    fn database(&self, url: &Spanned<String>) -> Checked<PathBuf> {
         let (scheme, path) = url.get_ref().split_once(':').unwrap_or(("", ""));
         let names_file = Path::new(path).file_name().is_some()
             && path != ":memory:"
@@ -106,55 +107,53 @@ impl Source<'_> {
         Err(self.refuse_as("store.url", shown, url.span(), r#""sqlite:PATH""#))
     }
 
-    pub(super) fn audit(&self, raw: &raw::Audit, store: &Options) -> Result<Audit, ConfigError> {
+    pub(super) fn audit(&self, raw: &raw::Audit, store: Option<&Options>) -> Checked<Audit> {
+        let is_taken = |file: &str| {
+            let path = Path::new(file);
+            store.is_some_and(|store| {
+                path == store.path || matches!(&store.key, KeySource::File(key) if key == path)
+            })
+        };
         let file = match &raw.file {
             Some(file) if Path::new(file.get_ref()).file_name().is_none() => {
-                return Err(self.refuse("audit.file", file, "the path of a file"));
+                Err(self.refuse("audit.file", file, "the path of a file"))
             }
-            Some(file)
-                if Path::new(file.get_ref()) == store.path
-                    || matches!(&store.key, KeySource::File(key) if key == Path::new(file.get_ref())) =>
-            {
+            Some(file) if is_taken(file.get_ref()) => {
                 let expected = "another file than the database and its key";
-                return Err(self.refuse("audit.file", file, expected));
+                Err(self.refuse("audit.file", file, expected))
             }
-            file => file.as_ref().map(|file| PathBuf::from(file.get_ref())),
+            file => Ok(file.as_ref().map(|file| PathBuf::from(file.get_ref()))),
         };
         let denials = raw.denials_per_second.as_ref();
+        let denials = self.number("audit.denials_per_second", denials, 100, 0..=100_000);
+        let note_every = self.duration("audit.note_every", raw.note_every.as_ref(), 60_000);
+        let repeats_every = raw.repeats_every.as_ref();
+        let repeats_every = self.duration("audit.repeats_every", repeats_every, 60_000);
         Ok(Audit {
-            file,
-            denials_per_second: self.number(
-                "audit.denials_per_second",
-                denials,
-                100,
-                0..=100_000,
-            )?,
-            note_every: self.duration("audit.note_every", raw.note_every.as_ref(), 60_000)?,
-            repeats_every: self.duration(
-                "audit.repeats_every",
-                raw.repeats_every.as_ref(),
-                60_000,
-            )?,
+            file: file?,
+            denials_per_second: denials,
+            note_every,
+            repeats_every,
         })
     }
 
-    fn cache(&self, raw: &raw::Cache) -> Result<CacheOptions, ConfigError> {
+    fn cache(&self, raw: &raw::Cache) -> CacheOptions {
         const ENTRIES: RangeInclusive<i64> = 1..=100_000_000;
-        Ok(CacheOptions {
-            capacity: self.number("cache.capacity", raw.capacity.as_ref(), 100_000, ENTRIES)?,
+        CacheOptions {
+            capacity: self.number("cache.capacity", raw.capacity.as_ref(), 100_000, ENTRIES),
             unknown_capacity: self.number(
                 "cache.unknown_capacity",
                 raw.unknown_capacity.as_ref(),
                 10_000,
                 ENTRIES,
-            )?,
-            ttl: self.duration("cache.ttl", raw.ttl.as_ref(), 300_000)?,
-            unknown_ttl: self.duration("cache.unknown_ttl", raw.unknown_ttl.as_ref(), 300_000)?,
+            ),
+            ttl: self.duration("cache.ttl", raw.ttl.as_ref(), 300_000),
+            unknown_ttl: self.duration("cache.unknown_ttl", raw.unknown_ttl.as_ref(), 300_000),
             stale_if_error: self.duration(
                 "cache.stale_if_error",
                 raw.stale_if_error.as_ref(),
                 300_000,
-            )?,
-        })
+            ),
+        }
     }
 }

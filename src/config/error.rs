@@ -6,12 +6,67 @@ use thiserror::Error;
 
 use crate::store::{KeySource, Keys};
 
+/// The most mistakes that an error names.
+const SHOWN: usize = 50;
+
 /// Why there is no [`Config`](super::Config).
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read, or is not UTF-8.
     #[error("{0}: cannot be read")]
     Unreadable(PathBuf, #[source] io::Error),
+    /// Something in the file or in the environment is wrong.
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+}
+
+/// Everything that is wrong: at least one mistake.
+///
+/// Displays as a line for each mistake.
+#[derive(Debug, Error)]
+pub struct Mistakes {
+    first: Vec<Mistake>,
+    others: usize,
+}
+
+impl Mistakes {
+    /// Takes mistakes in their order, and how many there are besides.
+    pub(super) fn new(mut mistakes: Vec<Mistake>, others: usize) -> Self {
+        let others = others + mistakes.len().saturating_sub(SHOWN);
+        mistakes.truncate(SHOWN);
+        Self {
+            first: mistakes,
+            others,
+        }
+    }
+
+    /// Returns the first 50: those of the file by line, then those of variables by name.
+    pub fn first(&self) -> &[Mistake] {
+        &self.first
+    }
+
+    /// Returns how many more there are.
+    pub fn others(&self) -> usize {
+        self.others
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, mistake) in self.first.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{mistake}")?;
+        }
+        match self.others {
+            0 => Ok(()),
+            others => write!(f, "\nand {others} more"),
+        }
+    }
+}
+
+/// One thing that is wrong. Displays as one line.
+#[derive(Debug, Error)]
+pub enum Mistake {
     /// The file is not TOML.
     #[error("{file}:{line}:{column}: {message}")]
     Syntax {
@@ -44,7 +99,7 @@ pub enum ConfigError {
         /// What it may hold.
         expected: String,
     },
-    /// A value that does not do.
+    /// A value that is not allowed.
     #[error("{place}: {key} = {value}: expected {expected}")]
     Value {
         /// Where it stands.

@@ -1,6 +1,5 @@
 //! How much is taken in.
 
-use super::error::ConfigError;
 use super::raw;
 use super::source::Source;
 use super::{Config, Limits, Server};
@@ -18,43 +17,43 @@ const REQUESTS_OF_ADDRESS: usize = 1_000;
 const OWN_FILES: usize = 256;
 
 impl Source<'_> {
-    pub(super) fn limits(&self, raw: &raw::Limits) -> Result<Limits, ConfigError> {
+    pub(super) fn limits(&self, raw: &raw::Limits) -> Limits {
         let number = |key: &str, raw: &raw::Opt<i64>, default, range| {
             self.number(&format!("limits.{key}"), raw.as_ref(), default, range)
         };
         let count =
             |key: &str, raw: &raw::Opt<i64>, default| number(key, raw, default, 1..=1_000_000);
         let requests_per_address = "requests_per_address";
-        Ok(Limits {
-            header_bytes: number("header_bytes", &raw.header_bytes, 65_536, 1024..=BYTES_READ)?,
-            header_fields: number("header_fields", &raw.header_fields, 100, 8..=FIELDS_READ)?,
-            target_bytes: number("target_bytes", &raw.target_bytes, 8192, 256..=TARGET_READ)?,
+        Limits {
+            header_bytes: number("header_bytes", &raw.header_bytes, 65_536, 1024..=BYTES_READ),
+            header_fields: number("header_fields", &raw.header_fields, 100, 8..=FIELDS_READ),
+            target_bytes: number("target_bytes", &raw.target_bytes, 8192, 256..=TARGET_READ),
             body_bytes: number(
                 "body_bytes",
                 &raw.body_bytes,
                 65_536,
                 1024..=16 * 1024 * 1024,
-            )?,
+            ),
             body_rate: self.number(
                 "limits.body_rate",
                 raw.body_rate.as_ref(),
                 100,
                 0..=1_000_000,
-            )?,
-            drain_bytes: number("drain_bytes", &raw.drain_bytes, 16 << 20, 0..=1 << 30)?,
-            connections: count("connections", &raw.connections, 20_000)?,
+            ),
+            drain_bytes: number("drain_bytes", &raw.drain_bytes, 16 << 20, 0..=1 << 30),
+            connections: count("connections", &raw.connections, 20_000),
             connections_per_address: count(
                 "connections_per_address",
                 &raw.connections_per_address,
                 1_000,
-            )?,
-            requests: count("requests", &raw.requests, 20_000)?,
-            requests_per_address: match &raw.requests_per_address {
-                Some(_) => Some(count(requests_per_address, &raw.requests_per_address, 1)?),
-                None => None,
-            },
-            streams: self.number("limits.streams", raw.streams.as_ref(), 32, 1..=1_000)?,
-        })
+            ),
+            requests: count("requests", &raw.requests, 20_000),
+            requests_per_address: raw
+                .requests_per_address
+                .as_ref()
+                .map(|_| count(requests_per_address, &raw.requests_per_address, 1)),
+            streams: self.number("limits.streams", raw.streams.as_ref(), 32, 1..=1_000),
+        }
     }
 }
 

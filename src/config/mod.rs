@@ -6,12 +6,15 @@
 
 mod check;
 mod database;
+mod environment;
 mod error;
 mod limits;
+mod listener;
 mod log;
 mod names;
 mod peer;
 mod raw;
+mod reading;
 mod reload;
 mod rewrite;
 mod route;
@@ -20,6 +23,7 @@ mod source;
 mod throttle;
 mod tls;
 mod upstream;
+mod validity;
 mod warning;
 
 use std::ffi::OsString;
@@ -36,10 +40,12 @@ use crate::http::CredentialHeaders;
 use crate::store;
 use source::Source;
 
-pub use error::{ConfigError, Place};
+pub use environment::kubernetes_variables;
+pub use error::{ConfigError, Mistake, Mistakes, Place};
 pub use peer::{Peer, PeerAddress};
 pub use tls::{Certificate, ClientCertificates, ClientRoots, Credential, Tls, TlsVersion, Wire};
 pub use upstream::{Balance, Ejection, Health, PeerHttp, PeerTls, Upstream};
+pub use validity::Validity;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
@@ -88,6 +94,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Each `[upstream.NAME]`, by name.
     pub upstreams: Vec<Upstream>,
+    /// How long the certificates of each file are valid.
+    pub validities: Vec<Validity>,
 }
 
 /// The listener of realmgate's own endpoints.
@@ -365,9 +373,9 @@ impl Config {
         file_name: &str,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let source = Source::new(file_name, text, env)?;
-        let raw = source.read()?;
-        check::check(&source, &raw)
+        let source = Source::new(file_name, text, env);
+        let config = source.read().and_then(|raw| check::check(&source, &raw));
+        Ok(source.outcome(config)?)
     }
 }
 

@@ -3,9 +3,8 @@
 use http::HeaderName;
 
 use super::HeaderRules;
-use super::error::ConfigError;
 use super::raw::{List, Opt};
-use super::source::Source;
+use super::source::{Checked, Source};
 use crate::http::reserved::{folded, has_mark, is_address, is_identity, is_server_variable};
 use crate::http::{IdentityHeaders, is_removed};
 
@@ -94,7 +93,7 @@ pub(super) fn aliases(
     key: &str,
     raw: &Opt<List>,
     set: &HeaderRules,
-) -> Result<Vec<HeaderName>, ConfigError> {
+) -> Checked<Vec<HeaderName>> {
     let mut passing = Vec::new();
     let Some(raw) = raw else {
         return Ok(passing);
@@ -103,28 +102,36 @@ pub(super) fn aliases(
         let shown = format!("{} names", raw.get_ref().len());
         return Err(source.refuse_as(key, shown, raw.span(), format!("at most {ALIASES} names")));
     }
+    let mut refused = None;
     for (at, raw) in raw.get_ref().iter().enumerate() {
-        let refuse = |expected: &str| Err(source.refuse(&format!("{key}[{at}]"), raw, expected));
+        let mut refuse = |expected: &str| {
+            refused = Some(source.refuse(&format!("{key}[{at}]"), raw, expected));
+        };
         let Ok(name) = HeaderName::from_bytes(raw.get_ref().as_bytes()) else {
-            return refuse("the name of a header");
+            refuse("the name of a header");
+            continue;
         };
         if !has_mark(name.as_str()) {
-            return refuse(r#"a name with "_" or another mark than "-"; all others pass anyway"#);
+            refuse(r#"a name with "_" or another mark than "-"; all others pass anyway"#);
+            continue;
         }
         if is_meant(&name, identity) {
-            return refuse(
+            refuse(
                 "a name that, with \"-\" for each mark, is no header of HTTP's or realmgate's, and no variable of an application server",
             );
+            continue;
         }
         if set.set.iter().any(|(set, _)| is_alike(set, &name)) {
-            return refuse("a name that is not like one that request_headers sets");
+            refuse("a name that is not like one that request_headers sets");
+            continue;
         }
         if passing.contains(&name) {
-            return refuse("each name once");
+            refuse("each name once");
+            continue;
         }
         passing.push(name);
     }
-    Ok(passing)
+    refused.map_or(Ok(passing), Err)
 }
 
 /// Checks the address headers of a CDN that go on.
@@ -132,7 +139,7 @@ pub(super) fn addresses(
     source: &Source<'_>,
     key: &str,
     raw: &Opt<List>,
-) -> Result<Vec<HeaderName>, ConfigError> {
+) -> Checked<Vec<HeaderName>> {
     let mut passing = Vec::new();
     let Some(raw) = raw else {
         return Ok(passing);
@@ -142,20 +149,25 @@ pub(super) fn addresses(
         let expected = format!("at most {ADDRESS_HEADERS} names");
         return Err(source.refuse_as(key, shown, raw.span(), expected));
     }
+    let mut refused = None;
     for (at, raw) in raw.get_ref().iter().enumerate() {
-        let refuse = |expected: &str| Err(source.refuse(&format!("{key}[{at}]"), raw, expected));
+        let mut refuse = |expected: &str| {
+            refused = Some(source.refuse(&format!("{key}[{at}]"), raw, expected));
+        };
         let name = HeaderName::from_bytes(raw.get_ref().as_bytes());
         let Some(name) = name.ok().filter(|name| is_address(name.as_str())) else {
-            return refuse(
+            refuse(
                 r#"a header in which a CDN names the client's address, such as "CF-Connecting-IP", and which realmgate does not set itself"#,
             );
+            continue;
         };
         if passing.contains(&name) {
-            return refuse("each name once");
+            refuse("each name once");
+            continue;
         }
         passing.push(name);
     }
-    Ok(passing)
+    refused.map_or(Ok(passing), Err)
 }
 
 fn is_meant(name: &HeaderName, identity: &IdentityHeaders) -> bool {

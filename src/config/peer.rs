@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::error::ConfigError;
 use super::raw;
-use super::source::Source;
+use super::source::{Checked, Refused, Source};
 
 /// The most peers of an upstream.
 const MOST: usize = 1000;
@@ -54,8 +53,9 @@ pub(super) fn peers(
     source: &Source<'_>,
     key: &str,
     raw: &Spanned<Vec<Spanned<raw::Peer>>>,
-) -> Result<Vec<Peer>, ConfigError> {
+) -> Checked<Vec<Peer>> {
     let mut peers: Vec<Peer> = Vec::new();
+    let mut refused: Option<Refused> = None;
     if raw.get_ref().len() > MOST {
         let given = raw.get_ref().len().to_string();
         return Err(source.refuse_as(key, given, raw.span(), format!("at most {MOST} peers")));
@@ -64,29 +64,33 @@ pub(super) fn peers(
         let (key, table) = (format!("{key}[{at}]"), raw.get_ref());
         let raw::Peer { address, weight } = table;
         let Some(address) = address else {
-            return Err(source.missing(format!("{key}.address"), raw.span(), "an address"));
+            refused = Some(source.missing(format!("{key}.address"), raw.span(), "an address"));
+            continue;
         };
-        let weight = source.number(&format!("{key}.weight"), weight.as_ref(), 1, 1..=100)?;
+        let weight = source.number(&format!("{key}.weight"), weight.as_ref(), 1, 1..=100);
         // A plain address stands where the peer stands.
         let address = Spanned::new(raw.span(), address.get_ref().clone());
-        let address = self::address(source, &key, &address)?;
+        let address = match self::address(source, &key, &address) {
+            Ok(address) => address,
+            Err(mistake) => {
+                refused = Some(mistake);
+                continue;
+            }
+        };
         if peers.iter().any(|peer| peer.address == address) {
             let expected = "an address that is not there already";
-            return Err(source.refuse(&key, raw, expected));
+            refused = Some(source.refuse(&key, raw, expected));
         }
         peers.push(Peer { address, weight });
     }
-    if peers.is_empty() {
-        return Err(source.refuse(key, raw, PEERS));
+    match refused {
+        Some(refused) => Err(refused),
+        None if peers.is_empty() => Err(source.refuse(key, raw, PEERS)),
+        None => Ok(peers),
     }
-    Ok(peers)
 }
 
-fn address(
-    source: &Source<'_>,
-    key: &str,
-    raw: &Spanned<String>,
-) -> Result<PeerAddress, ConfigError> {
+fn address(source: &Source<'_>, key: &str, raw: &Spanned<String>) -> Checked<PeerAddress> {
     let refuse = |expected: &str| source.refuse(key, raw, expected);
     let text = raw.get_ref();
     if let Some(path) = text.strip_prefix("unix:") {

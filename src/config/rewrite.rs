@@ -5,10 +5,9 @@ use std::ops::Range;
 use http::{HeaderName, HeaderValue};
 use toml::Spanned;
 
-use super::error::ConfigError;
 use super::raw::{self, Opt, Table};
 use super::scalar::flag;
-use super::source::Source;
+use super::source::{Checked, Refused, Source};
 use super::{HeaderRules, Rewrite, names};
 use crate::http::reserved::folded;
 use crate::http::{CredentialHeaders, IdentityHeaders};
@@ -26,7 +25,7 @@ pub(super) fn rewrite(
     route: &str,
     raw: &raw::Route,
     host: impl Fn(&str) -> bool,
-) -> Result<Rewrite, ConfigError> {
+) -> Checked<Rewrite> {
     let identity = IdentityHeaders::new(credential);
     let rules = |name: &str, raw: &Opt<Table<raw::HeaderRules>>| {
         let rules = Rules {
@@ -37,32 +36,34 @@ pub(super) fn rewrite(
         raw.as_ref()
             .map_or_else(|| Ok(HeaderRules::default()), |raw| rules.check(raw))
     };
-    let request_headers = rules("request_headers", &raw.request_headers)?;
-    let mut passing = names::aliases(
+    let request_headers = rules("request_headers", &raw.request_headers);
+    let aliases = names::aliases(
         source,
         &identity,
         &format!("{route}.alias_headers"),
         &raw.alias_headers,
-        &request_headers,
-    )?;
+        request_headers.as_ref().unwrap_or(&HeaderRules::default()),
+    );
     let key = format!("{route}.pass_headers");
-    passing.extend(names::addresses(source, &key, &raw.pass_headers)?);
+    let addresses = names::addresses(source, &key, &raw.pass_headers);
+    let prefix = match &raw.strip_prefix {
+        Some(strip) if *strip.get_ref() => prefix(source, route, raw, strip).map(Some),
+        _ => Ok(None),
+    };
+    let host = raw.upstream_host.as_ref().map(|raw| {
+        let key = format!("{route}.upstream_host");
+        authority(source, &key, raw, host)
+    });
+    let response_headers = rules("response_headers", &raw.response_headers);
+    let mut passing = aliases?;
+    passing.extend(addresses?);
     Ok(Rewrite {
         passing,
         shared_cache: flag(raw.shared_cache.as_ref()),
-        prefix: match &raw.strip_prefix {
-            Some(strip) if *strip.get_ref() => Some(prefix(source, route, raw, strip)?),
-            _ => None,
-        },
-        host: match &raw.upstream_host {
-            Some(raw) => {
-                let key = format!("{route}.upstream_host");
-                Some(authority(source, &key, raw, host)?)
-            }
-            None => None,
-        },
-        request_headers,
-        response_headers: rules("response_headers", &raw.response_headers)?,
+        prefix: prefix?,
+        host: host.transpose()?,
+        request_headers: request_headers?,
+        response_headers: response_headers?,
     })
 }
 
@@ -71,7 +72,7 @@ fn prefix(
     route: &str,
     raw: &raw::Route,
     strip: &Spanned<bool>,
-) -> Result<HeaderValue, ConfigError> {
+) -> Checked<HeaderValue> {
     let path = raw.path.as_ref().map(|path| path.get_ref().as_str());
     let prefix = path.unwrap_or_default().trim_end_matches('/');
     match HeaderValue::from_str(prefix) {
@@ -90,7 +91,7 @@ pub(super) fn authority(
     key: &str,
     raw: &Spanned<String>,
     is_host: impl Fn(&str) -> bool,
-) -> Result<HeaderValue, ConfigError> {
+) -> Checked<HeaderValue> {
     let text = raw.get_ref();
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -117,37 +118,52 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn check(&self, raw: &Spanned<Table<raw::HeaderRules>>) -> Result<HeaderRules, ConfigError> {
+    fn check(&self, raw: &Spanned<Table<raw::HeaderRules>>) -> Checked<HeaderRules> {
         let Table(table) = raw.get_ref();
         let mut checked = HeaderRules::default();
+        let mut refused = None;
         if let Some(set) = &table.set {
             for (name, raw) in set.get_ref() {
-                let field = self.name("set", name, raw.span())?;
-                if checked.set.iter().any(|(earlier, _)| *earlier == field) {
-                    return Err(self.refuse("set", name, raw.span(), "each field once"));
+                match (self.name("set", name, raw.span()), self.value(name, raw)) {
+                    (Ok(header), Ok(_)) if checked.set.iter().any(|(it, _)| *it == header) => {
+                        let mistake = self.refuse("set", name, raw.span(), "each field once");
+                        refused = Some(mistake);
+                    }
+                    (Ok(header), Ok(value)) => checked.set.push((header, value)),
+                    (Err(mistake), _) | (_, Err(mistake)) => refused = Some(mistake),
                 }
-                checked.set.push((field, self.value(name, raw)?));
             }
-            self.few("set", checked.set.len(), set.span())?;
+            refused = self
+                .few("set", checked.set.len(), set.span())
+                .err()
+                .or(refused);
         }
         if let Some(remove) = &table.remove {
             for raw in remove.get_ref() {
                 let name = raw.get_ref();
-                let field = self.name("remove", name, raw.span())?;
-                let is_again = checked.remove.contains(&field)
-                    || checked.set.iter().any(|(set, _)| *set == field);
+                let header = match self.name("remove", name, raw.span()) {
+                    Ok(header) => header,
+                    Err(mistake) => {
+                        refused = Some(mistake);
+                        continue;
+                    }
+                };
+                let is_again = checked.remove.contains(&header)
+                    || checked.set.iter().any(|(set, _)| *set == header);
                 if is_again {
                     let expected = "each field once, set or removed";
-                    return Err(self.refuse("remove", name, raw.span(), expected));
+                    refused = Some(self.refuse("remove", name, raw.span(), expected));
+                } else {
+                    checked.remove.push(header);
                 }
-                checked.remove.push(field);
             }
-            self.few("remove", checked.remove.len(), remove.span())?;
+            let few = self.few("remove", checked.remove.len(), remove.span());
+            refused = few.err().or(refused);
         }
-        Ok(checked)
+        refused.map_or(Ok(checked), Err)
     }
 
-    fn name(&self, list: &str, name: &str, span: Range<usize>) -> Result<HeaderName, ConfigError> {
+    fn name(&self, list: &str, name: &str, span: Range<usize>) -> Checked<HeaderName> {
         let Ok(field) = HeaderName::from_bytes(name.as_bytes()) else {
             let expected = "the name of a header field";
             return Err(self.refuse(list, name, span, expected));
@@ -162,7 +178,7 @@ impl Rules<'_> {
         Ok(field)
     }
 
-    fn value(&self, name: &str, raw: &Spanned<String>) -> Result<HeaderValue, ConfigError> {
+    fn value(&self, name: &str, raw: &Spanned<String>) -> Checked<HeaderValue> {
         let text = raw.get_ref();
         let is_plain = text.len() <= VALUE_BYTES
             && text.trim() == text
@@ -182,7 +198,7 @@ impl Rules<'_> {
         }
     }
 
-    fn few(&self, list: &str, count: usize, span: Range<usize>) -> Result<(), ConfigError> {
+    fn few(&self, list: &str, count: usize, span: Range<usize>) -> Checked<()> {
         if count <= FIELDS {
             return Ok(());
         }
@@ -193,7 +209,7 @@ impl Rules<'_> {
             .refuse_as(&key, shown, span, format!("at most {FIELDS} fields")))
     }
 
-    fn refuse(&self, list: &str, name: &str, span: Range<usize>, expected: &str) -> ConfigError {
+    fn refuse(&self, list: &str, name: &str, span: Range<usize>, expected: &str) -> Refused {
         let key = format!("{}.{list}", self.key);
         self.source
             .refuse_as(&key, format!("{name:?}"), span, expected)

@@ -1,17 +1,17 @@
 //! Routes.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv6Addr;
 
 use http::Method;
 use toml::Spanned;
 
-use super::error::ConfigError;
+use super::Route;
 use super::raw::{self, ALLOW, Allow, List, Table};
 use super::rewrite::rewrite;
 use super::scalar::{flag, is_name, naming, part};
-use super::source::Source;
-use super::{Route, Upstream};
+use super::source::{Checked, Refused, Source, all};
 use crate::auth::{Policy, PrincipalRef, Rule};
 use crate::http::CredentialHeaders;
 
@@ -22,19 +22,41 @@ const HOST_CHARS: usize = 253;
 const LONGEST_BODY: i64 = 1 << 40;
 
 /// Where routes may lead.
-#[derive(Clone, Copy)]
 pub(super) struct Targets<'a> {
-    pub(super) upstreams: &'a [Upstream],
+    /// The names of the upstreams, each with its place among them.
+    places: HashMap<&'a str, usize>,
+    /// The same, to be shown.
+    names: String,
     /// Whether each route needs an upstream: not where forward-auth alone asks for routes.
-    pub(super) is_needed: bool,
+    is_needed: bool,
 }
 
-impl Targets<'_> {
+/// The most names of upstreams in a message.
+const NAMED: usize = 20;
+
+impl<'a> Targets<'a> {
+    /// Takes the tables of the upstreams, which become upstreams in this order.
+    pub(super) fn new(
+        upstreams: &'a BTreeMap<String, Spanned<Table<raw::Upstream>>>,
+        is_needed: bool,
+    ) -> Self {
+        let names: Vec<_> = upstreams.keys().take(NAMED).map(String::as_str).collect();
+        let others = upstreams.len() - names.len();
+        let mut names = names.join(", ");
+        if others > 0 {
+            names.push_str(&format!(" and {others} more"));
+        }
+        Self {
+            places: upstreams.keys().map(String::as_str).zip(0..).collect(),
+            names,
+            is_needed,
+        }
+    }
+
     /// Says what `upstream` may hold.
-    fn expected(self) -> String {
-        let names: Vec<_> = self.upstreams.iter().map(|it| &*it.name).collect();
-        match names.join(", ") {
-            names if names.is_empty() => "a defined upstream (none is defined)".to_owned(),
+    fn expected(&self) -> String {
+        match &*self.names {
+            "" => "a defined upstream (none is defined)".to_owned(),
             names => format!("a defined upstream (defined: {names})"),
         }
     }
@@ -44,65 +66,71 @@ impl Targets<'_> {
 pub(super) fn routes(
     source: &Source<'_>,
     raw: &[Spanned<Table<raw::Route>>],
-    targets: Targets<'_>,
+    targets: &Targets<'_>,
     credential: &CredentialHeaders,
-) -> Result<Vec<Route>, ConfigError> {
-    let mut routes: Vec<Route> = Vec::new();
-    for (at, raw) in raw.iter().enumerate() {
+) -> Checked<Vec<Route>> {
+    let (mut names, mut matched) = (HashSet::new(), HashMap::new());
+    let routes = raw.iter().enumerate().map(|(at, raw)| {
         let one = One {
             source,
             at,
             credential,
         };
+        let name = raw.get_ref().0.name.as_ref();
+        let is_again = name.is_some_and(|name| !names.insert(name.get_ref().as_str()));
+        let again = name
+            .filter(|_| is_again)
+            .map(|name| one.refuse("name", name, "a name that no earlier route has"));
         let route = one.route(raw, targets)?;
-        if let Some(name) = &raw.get_ref().0.name
-            && routes.iter().any(|earlier| earlier.name == route.name)
-        {
-            return Err(one.refuse("name", name, "a name that no earlier route has"));
+        if let Some(refused) = again {
+            return Err(refused);
         }
-        if let Some(earlier) = routes.iter().find(|earlier| is_same(earlier, &route)) {
-            let expected = format!(
-                "another host, path or methods than route {:?}, which matches first",
-                earlier.name
-            );
-            let shown = format!("{:?}", route.name);
-            return Err(source.refuse_as(&one.key("name"), shown, raw.span(), expected));
+        match matched.entry(criteria(&route)) {
+            Entry::Vacant(place) => {
+                place.insert(route.name.clone());
+                Ok(route)
+            }
+            Entry::Occupied(earlier) => {
+                let earlier: &String = earlier.get();
+                let expected = format!(
+                    "another host, path or methods than route {earlier:?}, which matches first"
+                );
+                let shown = format!("{:?}", route.name);
+                Err(source.refuse_as(&one.key("name"), shown, raw.span(), expected))
+            }
         }
-        routes.push(route);
-    }
-    Ok(routes)
+    });
+    all(routes)
+}
+
+/// What a route matches.
+type Criteria = (Option<String>, Option<String>, Option<BTreeSet<String>>);
+
+fn criteria(route: &Route) -> Criteria {
+    let methods = route.methods.as_ref();
+    let methods = methods.map(|methods| methods.iter().map(ToString::to_string).collect());
+    (route.host.clone(), route.path.clone(), methods)
 }
 
 /// What the proxy's listener answers itself with `gateway.serve_api`.
 const OWN_PATHS: [&str; 2] = ["/ungleichotp", "/forward-auth"];
 
 /// Refuses routes that would never be asked since realmgate answers their path itself.
-pub(super) fn refuse_shadowed(
-    source: &Source<'_>,
-    raw: &[Spanned<Table<raw::Route>>],
-    routes: &[Route],
-) -> Result<(), ConfigError> {
-    for (at, (raw, route)) in raw.iter().zip(routes).enumerate() {
-        let path = route.path.as_deref().unwrap_or("/");
+pub(super) fn refuse_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Route>>]) {
+    for (at, raw) in raw.iter().enumerate() {
+        let Some(raw) = &raw.get_ref().0.path else {
+            continue;
+        };
         let is_own = OWN_PATHS.iter().any(|own| {
-            path.strip_prefix(own)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            let rest = raw.get_ref().strip_prefix(own);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
-        if let (true, Some(raw)) = (is_own, &raw.get_ref().0.path) {
+        if is_own {
             let expected =
                 "a path that realmgate does not answer itself (gateway.serve_api is true)";
-            return Err(source.refuse(&format!("route[{at}].path"), raw, expected));
+            source.refuse(&format!("route[{at}].path"), raw, expected);
         }
     }
-    Ok(())
-}
-
-fn is_same(one: &Route, other: &Route) -> bool {
-    let methods = |route: &Route| -> Option<BTreeSet<String>> {
-        let methods = route.methods.as_ref()?;
-        Some(methods.iter().map(ToString::to_string).collect())
-    };
-    one.host == other.host && one.path == other.path && methods(one) == methods(other)
 }
 
 /// One route under check.
@@ -113,69 +141,48 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn route(
-        &self,
-        raw: &Spanned<Table<raw::Route>>,
-        targets: Targets<'_>,
-    ) -> Result<Route, ConfigError> {
+    fn route(&self, raw: &Spanned<Table<raw::Route>>, targets: &Targets<'_>) -> Checked<Route> {
         let Table(table) = raw.get_ref();
         let missing =
             |key, expected: String| self.source.missing(self.key(key), raw.span(), expected);
-        let Some(name) = &table.name else {
-            return Err(missing("name", naming()));
+        let name = match &table.name {
+            None => Err(missing("name", naming())),
+            Some(name) if is_name(name.get_ref()) => Ok(name.get_ref().clone()),
+            Some(name) => Err(self.refuse("name", name, naming())),
         };
-        if !is_name(name.get_ref()) {
-            return Err(self.refuse("name", name, naming()));
-        }
-        let Some(allow) = &table.allow else {
-            return Err(missing("allow", ALLOW.to_owned()));
+        let policy = match &table.allow {
+            Some(allow) => self.policy(allow),
+            None => Err(missing("allow", ALLOW.to_owned())),
         };
         let upstream = match &table.upstream {
             None if targets.is_needed => {
-                let expected = format!(
-                    "{}; with gateway.listen = \"off\" none is needed",
-                    targets.expected()
-                );
-                return Err(missing("upstream", expected));
+                let expected = targets.expected();
+                let off = "with gateway.listen = \"off\" none is needed";
+                Err(missing("upstream", format!("{expected}; {off}")))
             }
-            None => None,
-            Some(upstream) => {
-                let mut defined = targets.upstreams.iter();
-                let place = defined.position(|it| it.name == *upstream.get_ref());
-                if place.is_none() {
-                    return Err(self.refuse("upstream", upstream, targets.expected()));
-                }
-                place
-            }
-        };
-        Ok(Route {
-            name: name.get_ref().clone(),
-            host: table
-                .host
-                .as_ref()
-                .map(|host| self.host(host))
-                .transpose()?,
-            path: table
-                .path
-                .as_ref()
-                .map(|path| self.path(path))
-                .transpose()?,
-            methods: table
-                .methods
-                .as_ref()
-                .map(|methods| self.methods(methods))
-                .transpose()?,
-            policy: self.policy(allow)?,
-            upstream,
-            body_bytes: match &table.body_bytes {
-                None => None,
-                some => Some(self.source.number(
-                    &self.key("body_bytes"),
-                    some.as_ref(),
-                    0,
-                    0..=LONGEST_BODY,
-                )?),
+            None => Ok(None),
+            Some(upstream) => match targets.places.get(upstream.get_ref().as_str()) {
+                Some(place) => Ok(Some(*place)),
+                None => Err(self.refuse("upstream", upstream, targets.expected())),
             },
+        };
+        let host = table.host.as_ref().map(|host| self.host(host));
+        let path = table.path.as_ref().map(|path| self.path(path));
+        let methods = table.methods.as_ref().map(|methods| self.methods(methods));
+        let body_bytes = table.body_bytes.as_ref().map(|bytes| {
+            let key = self.key("body_bytes");
+            self.source.number(&key, Some(bytes), 0, 0..=LONGEST_BODY)
+        });
+        let key = format!("route[{}]", self.at);
+        let rewrite = rewrite(self.source, self.credential, &key, table, is_host);
+        Ok(Route {
+            name: name?,
+            host: host.transpose()?,
+            path: path.transpose()?,
+            methods: methods.transpose()?,
+            policy: policy?,
+            upstream: upstream?,
+            body_bytes,
             allow_double_slash: flag(table.allow_double_slash.as_ref()),
             allow_encoded_slash: flag(table.allow_encoded_slash.as_ref()),
             ignore_case: flag(table.ignore_case.as_ref()),
@@ -187,17 +194,11 @@ impl One<'_> {
             .into_iter()
             .filter_map(|(key, raw)| raw.is_none().then_some(key))
             .collect(),
-            rewrite: rewrite(
-                self.source,
-                self.credential,
-                &format!("route[{}]", self.at),
-                table,
-                is_host,
-            )?,
+            rewrite: rewrite?,
         })
     }
 
-    fn host(&self, raw: &Spanned<String>) -> Result<String, ConfigError> {
+    fn host(&self, raw: &Spanned<String>) -> Checked<String> {
         let host = raw.get_ref().to_ascii_lowercase();
         if is_host(&host) {
             return Ok(host);
@@ -210,7 +211,7 @@ impl One<'_> {
         Err(self.refuse("host", raw, expected))
     }
 
-    fn path(&self, raw: &Spanned<String>) -> Result<String, ConfigError> {
+    fn path(&self, raw: &Spanned<String>) -> Checked<String> {
         let path = raw.get_ref();
         let is_plain = path
             .bytes()
@@ -227,15 +228,17 @@ impl One<'_> {
         Err(self.refuse("path", raw, expected))
     }
 
-    fn methods(&self, raw: &Spanned<List>) -> Result<Vec<Method>, ConfigError> {
+    fn methods(&self, raw: &Spanned<List>) -> Checked<Vec<Method>> {
         const EXPECTED: &str = r#"a method in upper case such as "GET""#;
-        let mut methods = Vec::new();
-        for (at, raw) in raw.get_ref().iter().enumerate() {
+        let named = raw.get_ref().iter().enumerate().map(|(at, raw)| {
             let text = raw.get_ref();
-            let method = Method::from_bytes(text.as_bytes())
+            Method::from_bytes(text.as_bytes())
                 .ok()
                 .filter(|_| !text.bytes().any(|byte| byte.is_ascii_lowercase()))
-                .ok_or_else(|| self.refuse(&format!("methods[{at}]"), raw, EXPECTED))?;
+                .ok_or_else(|| self.refuse(&format!("methods[{at}]"), raw, EXPECTED))
+        });
+        let mut methods = Vec::new();
+        for method in all(named)? {
             if !methods.contains(&method) {
                 methods.push(method);
             }
@@ -250,21 +253,19 @@ impl One<'_> {
         Ok(methods)
     }
 
-    fn policy(&self, raw: &Spanned<Allow>) -> Result<Policy, ConfigError> {
+    fn policy(&self, raw: &Spanned<Allow>) -> Checked<Policy> {
         match raw.get_ref() {
             Allow::Word(word) if word == "authenticated" => Ok(Policy::Authenticated),
             Allow::Word(word) if word == "anyone" => Ok(Policy::Anyone),
-            Allow::Rules(rules) if !rules.is_empty() => rules
-                .iter()
-                .enumerate()
-                .map(|(at, rule)| self.rule(at, rule))
-                .collect::<Result<_, _>>()
-                .map(Policy::Allow),
+            Allow::Rules(rules) if !rules.is_empty() => {
+                let rules = rules.iter().enumerate();
+                all(rules.map(|(at, rule)| self.rule(at, rule))).map(Policy::Allow)
+            }
             Allow::Word(_) | Allow::Rules(_) => Err(self.refuse("allow", raw, ALLOW)),
         }
     }
 
-    fn rule(&self, at: usize, raw: &Spanned<Table<raw::Rule>>) -> Result<Rule, ConfigError> {
+    fn rule(&self, at: usize, raw: &Spanned<Table<raw::Rule>>) -> Checked<Rule> {
         let Table(rule) = raw.get_ref();
         let key = |key| format!("allow[{at}].{key}");
         let expected = part(self.credential.name_chars);
@@ -275,16 +276,17 @@ impl One<'_> {
                 Err(_) => Err(self.refuse(&key(name), raw, expected.clone())),
             }
         };
-        let Some(realm) = &rule.realm else {
-            let key = self.key(&key("realm"));
-            return Err(self.source.missing(key, raw.span(), expected));
+        let realm = match &rule.realm {
+            Some(realm) => checked("realm", realm),
+            None => {
+                let key = self.key(&key("realm"));
+                Err(self.source.missing(key, raw.span(), expected.clone()))
+            }
         };
+        let name = rule.name.as_ref().map(|name| checked("name", name));
         Ok(Rule {
-            realm: checked("realm", realm)?,
-            name: match &rule.name {
-                Some(name) => Some(checked("name", name)?),
-                None => None,
-            },
+            realm: realm?,
+            name: name.transpose()?,
         })
     }
 
@@ -292,7 +294,7 @@ impl One<'_> {
         format!("route[{}].{key}", self.at)
     }
 
-    fn refuse<T>(&self, key: &str, raw: &Spanned<T>, expected: impl Into<String>) -> ConfigError {
+    fn refuse<T>(&self, key: &str, raw: &Spanned<T>, expected: impl Into<String>) -> Refused {
         self.source.refuse(&self.key(key), raw, expected)
     }
 }

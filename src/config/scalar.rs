@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::error::ConfigError;
 use super::raw::Time;
 use super::source::Source;
 
@@ -13,6 +12,7 @@ use super::source::Source;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Each reads a value, or the default where there is none. The default also stands for one that is refused.
 impl Source<'_> {
     pub(super) fn number<T: TryFrom<i64>>(
         &self,
@@ -20,17 +20,19 @@ impl Source<'_> {
         raw: Option<&Spanned<i64>>,
         default: T,
         range: RangeInclusive<i64>,
-    ) -> Result<T, ConfigError> {
+    ) -> T {
         let Some(raw) = raw else {
-            return Ok(default);
+            return default;
         };
-        Some(*raw.get_ref())
-            .filter(|number| range.contains(number))
-            .and_then(|number| T::try_from(number).ok())
-            .ok_or_else(|| {
+        let number = Some(*raw.get_ref()).filter(|number| range.contains(number));
+        match number.and_then(|number| T::try_from(number).ok()) {
+            Some(number) => number,
+            None => {
                 let expected = format!("{} to {}", range.start(), range.end());
-                self.refuse(key, raw, expected)
-            })
+                self.refuse(key, raw, expected);
+                default
+            }
+        }
     }
 
     pub(super) fn duration(
@@ -38,17 +40,20 @@ impl Source<'_> {
         key: &str,
         raw: Option<&Spanned<Time>>,
         default_millis: u64,
-    ) -> Result<Duration, ConfigError> {
+    ) -> Duration {
+        let default = Duration::from_millis(default_millis);
         let Some(raw) = raw else {
-            return Ok(Duration::from_millis(default_millis));
+            return default;
         };
-        humantime::parse_duration(&raw.get_ref().0)
-            .ok()
-            .filter(|duration| (SHORTEST..=LONGEST).contains(duration))
-            .ok_or_else(|| {
+        let duration = humantime::parse_duration(&raw.get_ref().0).ok();
+        match duration.filter(|duration| (SHORTEST..=LONGEST).contains(duration)) {
+            Some(duration) => duration,
+            None => {
                 let expected = r#"a duration with a unit, "1ms" to "24h", such as "5s""#;
-                self.refuse(key, raw, expected)
-            })
+                self.refuse(key, raw, expected);
+                default
+            }
+        }
     }
 
     /// Reads a duration of whole seconds.
@@ -57,18 +62,43 @@ impl Source<'_> {
         key: &str,
         raw: Option<&Spanned<Time>>,
         default: Duration,
-    ) -> Result<Duration, ConfigError> {
+    ) -> Duration {
         let Some(raw) = raw else {
-            return Ok(default);
+            return default;
         };
-        humantime::parse_duration(&raw.get_ref().0)
-            .ok()
+        let duration = humantime::parse_duration(&raw.get_ref().0).ok();
+        let duration = duration
             .filter(|duration| duration.subsec_nanos() == 0)
-            .filter(|duration| (Duration::from_secs(1)..=LONGEST).contains(duration))
-            .ok_or_else(|| {
+            .filter(|duration| (Duration::from_secs(1)..=LONGEST).contains(duration));
+        match duration {
+            Some(duration) => duration,
+            None => {
                 let expected = r#"a duration of whole seconds, "1s" to "24h""#;
-                self.refuse(key, raw, expected)
-            })
+                self.refuse(key, raw, expected);
+                default
+            }
+        }
+    }
+
+    /// Reads a word, of which `meaning` says what it means; the default where there is none.
+    pub(super) fn word<T>(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<String>>,
+        default: T,
+        expected: &str,
+        meaning: impl FnOnce(&str) -> Option<T>,
+    ) -> T {
+        let Some(raw) = raw else {
+            return default;
+        };
+        match meaning(raw.get_ref()) {
+            Some(meaning) => meaning,
+            None => {
+                self.refuse(key, raw, expected);
+                default
+            }
+        }
     }
 }
 

@@ -1,21 +1,18 @@
-//! Where values come from: the file, and the environment over it.
+//! Where values come from: the file, and the environment over it. And the mistakes that are found in them.
 
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde_path_to_error::Segment;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::check::listen_or_off;
-use super::error::{ConfigError, Place};
-use super::raw::{Raw, sections};
+use super::environment::{self, is_ours};
+use super::error::{Mistake, Mistakes, Place};
+use super::validity::Validity;
 use crate::store::KeySource;
-
-/// The prefix of every variable that is looked at.
-const PREFIX: &str = "REALMGATE_";
 
 /// The most characters of a value in a message.
 const SHOWN: usize = 60;
@@ -29,21 +26,54 @@ pub(super) struct Source<'a> {
     variables: Vec<Variable>,
     keys: Option<Zeroizing<Vec<u8>>>,
     credentials: Option<PathBuf>,
+    /// Each with the place where it begins in the text.
+    mistakes: RefCell<Vec<(usize, Mistake)>>,
+    /// The dotted paths of keys that are there and could not be read.
+    left_out: RefCell<HashSet<String>>,
+    /// Where the lines of the file begin.
+    lines: OnceCell<Vec<usize>>,
+    validities: RefCell<Vec<Validity>>,
+    /// How many more there are.
+    others: Cell<usize>,
 }
 
-struct Variable {
+/// A variable that overrides a key.
+pub(super) struct Variable {
     name: String,
-    section: &'static str,
-    key: &'static str,
-    value: Range<usize>,
+    pub(super) section: &'static str,
+    pub(super) key: &'static str,
+    pub(super) value: Range<usize>,
 }
+
+/// Says that a mistake has been recorded. Only [`Source`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(());
+
+/// A value, or the record of why there is none.
+pub(super) type Checked<T> = Result<T, Refused>;
+
+/// Joins what was checked, after all of it was.
+pub(super) fn all<T>(checked: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T>> {
+    let (mut all, mut refused) = (Vec::new(), None);
+    for checked in checked {
+        match checked {
+            Ok(checked) => all.push(checked),
+            Err(mistake) => refused = Some(mistake),
+        }
+    }
+    refused.map_or(Ok(all), Err)
+}
+
+/// The most mistakes that are kept to be sorted; more are counted.
+const KEPT: usize = 10_000;
 
 impl<'a> Source<'a> {
+    /// Takes a file and an environment. A variable that overrides nothing is recorded.
     pub(super) fn new(
         file: &'a str,
         text: &str,
         env: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Self {
         let mut found = Vec::new();
         let (mut keys, mut credentials) = (None, None);
         for (name, value) in env {
@@ -51,7 +81,7 @@ impl<'a> Source<'a> {
                 keys = Some(Zeroizing::new(value.into_encoded_bytes()));
             } else if name == "CREDENTIALS_DIRECTORY" {
                 credentials = Some(PathBuf::from(value));
-            } else if is_ours(&name) {
+            } else if is_ours(&name, &value) {
                 found.push((name, value));
             }
         }
@@ -63,53 +93,52 @@ impl<'a> Source<'a> {
             variables: Vec::new(),
             keys,
             credentials,
+            mistakes: RefCell::default(),
+            left_out: RefCell::default(),
+            lines: OnceCell::new(),
+            validities: RefCell::default(),
+            others: Cell::new(0),
         };
         for (name, value) in found {
-            source.add(&name.to_string_lossy(), value)?;
+            source.add(name.to_string_lossy().into_owned(), value);
         }
-        Ok(source)
+        source
     }
 
-    fn add(&mut self, name: &str, value: OsString) -> Result<(), ConfigError> {
-        let (section, key) = find(name)?;
+    fn add(&mut self, name: String, value: OsString) {
+        let end = self.text.len();
+        let (section, key) = match environment::key(&name) {
+            Ok(found) => found,
+            Err(expected) => {
+                self.record(end, Mistake::UnknownVariable { name, expected });
+                return;
+            }
+        };
         let Ok(value) = value.into_string() else {
-            return Err(ConfigError::VariableNotText(name.to_owned()));
+            self.record(end, Mistake::VariableNotText(name));
+            return;
         };
         self.text.push('\n');
-        self.text.push_str(name);
+        self.text.push_str(&name);
         self.text.push('=');
         let start = self.text.len();
         self.text.push_str(&value);
         self.variables.push(Variable {
-            name: name.to_owned(),
+            name,
             section,
             key,
             value: start..self.text.len(),
         });
-        Ok(())
     }
 
-    /// Reads all keys.
-    pub(super) fn read(&self) -> Result<Raw, ConfigError> {
-        let file = self.slice(0..self.file_len);
-        let mut table = DeTable::parse(file).map_err(|error| self.syntax(&error))?;
-        for variable in &self.variables {
-            self.put(variable, table.get_mut());
-        }
-        let deserializer = toml::de::Deserializer::from(table);
-        serde_path_to_error::deserialize(deserializer).map_err(|error| self.mistyped(&error))
+    /// Returns the text of the file.
+    pub(super) fn file_text(&self) -> &str {
+        self.slice(0..self.file_len)
     }
 
-    fn put<'s>(&'s self, variable: &Variable, root: &mut DeTable<'s>) {
-        let span = variable.value.clone();
-        let section = root
-            .entry(Spanned::new(span.clone(), variable.section.into()))
-            .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
-        // A section that is no table is refused when it is read.
-        if let DeValue::Table(section) = section.get_mut() {
-            let value = value(self.slice(span.clone()), &span);
-            section.insert(Spanned::new(span, variable.key.into()), value);
-        }
+    /// Returns the variables that override keys.
+    pub(super) fn variables(&self) -> &[Variable] {
+        &self.variables
     }
 
     /// Returns what [`KeySource::VARIABLE`] holds.
@@ -122,13 +151,41 @@ impl<'a> Source<'a> {
         self.credentials.as_deref()
     }
 
+    /// Returns how many mistakes have been recorded.
+    pub(super) fn count(&self) -> usize {
+        self.mistakes.borrow().len() + self.others.get()
+    }
+
+    /// Returns what was checked if no mistake has been recorded, or else all mistakes.
+    pub(super) fn outcome<T>(self, checked: Checked<T>) -> Result<T, Mistakes> {
+        let mut mistakes = self.mistakes.into_inner();
+        match checked {
+            Ok(checked) if mistakes.is_empty() => Ok(checked),
+            _ => {
+                mistakes.sort_by_key(|(at, _)| *at);
+                let mistakes = mistakes.into_iter().map(|(_, mistake)| mistake);
+                Err(Mistakes::new(mistakes.collect(), self.others.get()))
+            }
+        }
+    }
+
+    /// Remembers how long certificates of a file are valid.
+    pub(super) fn remember(&self, validity: Validity) {
+        self.validities.borrow_mut().push(validity);
+    }
+
+    /// Returns what was remembered.
+    pub(super) fn validities(&self) -> Vec<Validity> {
+        self.validities.take()
+    }
+
     /// Refuses a value.
     pub(super) fn refuse<T>(
         &self,
         key: &str,
         value: &Spanned<T>,
         expected: impl Into<String>,
-    ) -> ConfigError {
+    ) -> Refused {
         self.refuse_as(key, self.shown(value.span()), value.span(), expected)
     }
 
@@ -139,76 +196,95 @@ impl<'a> Source<'a> {
         value: String,
         span: Range<usize>,
         expected: impl Into<String>,
-    ) -> ConfigError {
-        ConfigError::Value {
+    ) -> Refused {
+        let mistake = Mistake::Value {
             place: self.place(span.start),
             key: key.to_owned(),
             value,
             expected: expected.into(),
-        }
+        };
+        self.record(span.start, mistake)
     }
 
-    /// Misses a key in the table at `span`.
+    /// Misses a key in the table at `span`, unless it is there and could not be read.
     pub(super) fn missing(
         &self,
         key: String,
         span: Range<usize>,
         expected: impl Into<String>,
-    ) -> ConfigError {
-        ConfigError::Missing {
+    ) -> Refused {
+        if self.is_left_out(&key) {
+            return Refused(());
+        }
+        let mistake = Mistake::Missing {
             place: self.place(span.start),
             key,
             expected: expected.into(),
-        }
+        };
+        self.record(span.start, mistake)
     }
 
-    fn syntax(&self, error: &toml::de::Error) -> ConfigError {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = self.slice(0..start);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        ConfigError::Syntax {
-            file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: line.chars().count() + 1,
-            message: error.message().to_owned(),
-        }
+    /// Refuses a key that does not exist.
+    pub(super) fn unknown(&self, key: String, span: &Range<usize>, known: String) -> Refused {
+        let mistake = Mistake::UnknownKey {
+            place: self.place(span.start),
+            key,
+            known,
+        };
+        self.record(span.start, mistake)
     }
 
-    /// Puts what serde says into our words.
-    fn mistyped(&self, error: &serde_path_to_error::Error<toml::de::Error>) -> ConfigError {
-        let key = dotted(error.path());
-        let message = error.inner().message();
-        let span = error.inner().span().unwrap_or_default();
-        let expected = message.split_once(", expected ").map(|(_, after)| after);
-        match expected {
-            Some(known) if message.starts_with("unknown field") => ConfigError::UnknownKey {
-                place: self.place(span.start),
-                key,
-                known: known.trim_start_matches("one of ").replace('`', ""),
-            },
-            _ => {
-                let or_off = listen_or_off(&key);
-                let expected = match expected.unwrap_or(message) {
-                    "a sequence" if key == "route" => "an array; write [[route]]",
-                    "a sequence" if key == "certificate" => "an array; write [[certificate]]",
-                    "a map" if key == "upstream" => "a table; write [upstream.NAME]",
-                    "a map" if key == "realm" => "a table; write [realm.NAME]",
-                    "a string" if or_off.is_some() => or_off.as_deref().unwrap_or_default(),
-                    "i64" => "a whole number",
-                    "a boolean" => "true or false",
-                    "a sequence" => "an array",
-                    "a map" => "a table",
-                    other => other,
-                };
-                // What stands in the wrong place may be a password, or a field's secret.
-                let shown = if key.contains("_headers") || key.ends_with(".url") {
-                    "…".to_owned()
-                } else {
-                    self.shown(span.clone())
-                };
-                self.refuse_as(&key, shown, span, expected)
+    /// Refuses what is not TOML, if anything is not: the first error of each line, since others there follow from it.
+    pub(super) fn syntax(&self, errors: &[toml::de::Error]) -> Option<Refused> {
+        let (mut refused, mut last) = (None, 0);
+        for error in errors {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = self.line(start);
+            if line == last {
+                continue;
             }
+            last = line;
+            let begin = self.lines().get(line - 1).copied().unwrap_or_default();
+            let mistake = Mistake::Syntax {
+                file: self.file.to_owned(),
+                line,
+                column: self.slice(begin..start).chars().count() + 1,
+                message: error.message().to_owned(),
+            };
+            refused = Some(self.record(start, mistake));
         }
+        refused
+    }
+
+    /// Refuses what [`KeySource::VARIABLE`] holds.
+    pub(super) fn no_key(&self) -> Refused {
+        self.record(usize::MAX, Mistake::NotAKey)
+    }
+
+    /// Remembers that a key is there, although its value cannot be read.
+    pub(super) fn leave_out(&self, key: String) {
+        self.left_out.borrow_mut().insert(key);
+    }
+
+    /// Says whether a key, or a table that it is in, could not be read.
+    fn is_left_out(&self, key: &str) -> bool {
+        let left_out = self.left_out.borrow();
+        let ends = key.match_indices(['.', '[']).map(|(end, _)| end);
+        !left_out.is_empty()
+            && ends
+                .chain([key.len()])
+                .filter_map(|end| key.get(..end))
+                .any(|key| left_out.contains(key))
+    }
+
+    fn record(&self, at: usize, mistake: Mistake) -> Refused {
+        let mut mistakes = self.mistakes.borrow_mut();
+        if mistakes.len() < KEPT {
+            mistakes.push((at, mistake));
+        } else {
+            self.others.set(self.others.get() + 1);
+        }
+        Refused(())
     }
 
     fn place(&self, at: usize) -> Place {
@@ -218,15 +294,24 @@ impl<'a> Source<'a> {
             .find(|variable| variable.value.start <= at && at <= variable.value.end);
         match variable {
             Some(variable) => Place::Variable(variable.name.clone()),
-            None => {
-                let line = self.slice(0..at).matches('\n').count() + 1;
-                Place::Line(self.file.to_owned(), line)
-            }
+            None => Place::Line(self.file.to_owned(), self.line(at)),
         }
     }
 
+    /// Returns the number of the line that a place is in, counted from 1.
+    fn line(&self, at: usize) -> usize {
+        self.lines().partition_point(|begin| *begin <= at).max(1)
+    }
+
+    fn lines(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let ends = self.file_text().match_indices('\n').map(|(end, _)| end + 1);
+            std::iter::once(0).chain(ends).collect()
+        })
+    }
+
     /// Returns what was typed, its first line, shortened, without control characters.
-    fn shown(&self, span: Range<usize>) -> String {
+    pub(super) fn shown(&self, span: Range<usize>) -> String {
         let typed = self.slice(span);
         let line = typed.lines().next().unwrap_or_default();
         let mut shown: String = line
@@ -244,91 +329,7 @@ impl<'a> Source<'a> {
         shown
     }
 
-    fn slice(&self, span: Range<usize>) -> &str {
+    pub(super) fn slice(&self, span: Range<usize>) -> &str {
         self.text.get(span).unwrap_or_default()
     }
-}
-
-/// Reads the value of a variable: a TOML boolean, integer, string or array, or else a bare string.
-fn value<'s>(text: &'s str, span: &Range<usize>) -> Spanned<DeValue<'s>> {
-    match DeValue::parse(text) {
-        Ok(value)
-            if matches!(
-                value.get_ref(),
-                DeValue::Boolean(_) | DeValue::Integer(_) | DeValue::String(_) | DeValue::Array(_)
-            ) =>
-        {
-            moved(value, span.start)
-        }
-        _ => Spanned::new(span.clone(), DeValue::String(text.into())),
-    }
-}
-
-/// Moves the spans of a value, and of what is in it, towards the end of the text.
-fn moved(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
-    let span = value.span();
-    let inner = match value.into_inner() {
-        DeValue::Array(items) => {
-            DeValue::Array(items.into_iter().map(|item| moved(item, by)).collect())
-        }
-        other => other,
-    };
-    Spanned::new(span.start + by..span.end + by, inner)
-}
-
-/// Says whether a variable is meant for the configuration.
-///
-/// Two are the command line's. For a service called `realmgate`, Kubernetes adds variables of its own
-/// to every container of the namespace.
-fn is_ours(name: &OsString) -> bool {
-    let name = name.to_string_lossy();
-    let Some(rest) = name.strip_prefix(PREFIX) else {
-        return false;
-    };
-    let command_line = matches!(rest, "CONFIG" | "SEED");
-    let kubernetes = matches!(rest, "PORT" | "SERVICE_HOST" | "SERVICE_PORT")
-        || rest.starts_with("PORT_")
-        || rest.starts_with("SERVICE_PORT_");
-    !command_line && !kubernetes
-}
-
-/// Finds the key that a variable overrides.
-fn find(name: &str) -> Result<(&'static str, &'static str), ConfigError> {
-    let rest = name.strip_prefix(PREFIX).unwrap_or(name);
-    let (typed_section, typed_key) = rest.split_once('_').unwrap_or((rest, ""));
-    let unknown = |names: Vec<&str>, prefix: &str| ConfigError::UnknownVariable {
-        name: name.to_owned(),
-        expected: format!("{prefix} and one of {}", names.join(", ").to_uppercase()),
-    };
-    let sections = sections();
-    let Some((section, keys)) = sections
-        .iter()
-        .find(|(section, _)| section.to_uppercase() == typed_section)
-    else {
-        let names = sections.iter().map(|(section, _)| *section).collect();
-        return Err(unknown(names, PREFIX));
-    };
-    keys.iter()
-        .find(|key| key.to_uppercase() == typed_key)
-        .map(|key| (*section, *key))
-        .ok_or_else(|| unknown(keys.to_vec(), &format!("{PREFIX}{typed_section}_")))
-}
-
-/// Writes a path as `route[2].path`, without the fields that carry spans.
-fn dotted(path: &serde_path_to_error::Path) -> String {
-    let mut dotted = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => dotted.push_str(&format!("[{index}]")),
-            Segment::Map { key } if key.starts_with("$__serde_spanned") => {}
-            Segment::Map { key } | Segment::Enum { variant: key } => {
-                if !dotted.is_empty() {
-                    dotted.push('.');
-                }
-                dotted.push_str(key);
-            }
-            Segment::Unknown => {}
-        }
-    }
-    dotted
 }

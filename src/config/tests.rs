@@ -10,11 +10,13 @@ use crate::http::reserved;
 
 mod header;
 mod listener;
+mod mistakes;
 mod route;
 mod section;
 mod source;
 mod throttle;
 mod upstream;
+mod validity;
 mod warning;
 
 fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -175,6 +177,7 @@ fn reference_shows_the_defaults() {
         format!("{:?}", defaults.upstreams),
         format!("{:?}", [upstream])
     );
+    assert_eq!(std::mem::take(&mut shown.validities).len(), 4);
     let empty = Config::load(None, []).unwrap();
     assert_eq!(format!("{shown:?}"), format!("{empty:?}"));
     let reference = parse(&reference());

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::error::ConfigError;
 use super::raw;
 use super::scalar::part;
-use super::source::Source;
+use super::source::{Checked, Source, all};
 use crate::auth::{PrincipalRef, ThrottleSettings};
 
 impl Source<'_> {
-    pub(super) fn throttle(&self, raw: &raw::Throttle) -> Result<ThrottleSettings, ConfigError> {
+    pub(super) fn throttle(&self, raw: &raw::Throttle) -> ThrottleSettings {
+        let before = self.count();
         let default = ThrottleSettings::default();
         let duration = |key: &str, raw: &raw::Opt<raw::Time>, default: Duration| {
             self.seconds(&format!("throttle.{key}"), raw.as_ref(), default)
@@ -26,24 +26,28 @@ impl Source<'_> {
             )
         };
         let settings = ThrottleSettings {
-            failures: number("failures", &raw.failures, default.failures)?,
+            failures: number("failures", &raw.failures, default.failures),
             source_failures: number(
                 "source_failures",
                 &raw.source_failures,
                 default.source_failures,
-            )?,
-            delay: duration("delay", &raw.delay, default.delay)?,
-            longest_delay: duration("longest_delay", &raw.longest_delay, default.longest_delay)?,
-            forgive: duration("forgive", &raw.forgive, default.forgive)?,
-            forget: duration("forget", &raw.forget, default.forget)?,
-            trust: duration("trust", &raw.trust, default.trust)?,
+            ),
+            delay: duration("delay", &raw.delay, default.delay),
+            longest_delay: duration("longest_delay", &raw.longest_delay, default.longest_delay),
+            forgive: duration("forgive", &raw.forgive, default.forgive),
+            forget: duration("forget", &raw.forget, default.forget),
+            trust: duration("trust", &raw.trust, default.trust),
             capacity: self.number(
                 "throttle.capacity",
                 raw.capacity.as_ref(),
                 default.capacity,
                 1024..=100_000_000,
-            )?,
+            ),
         };
+        // A default in the place of what was refused would be held against the others.
+        if self.count() > before {
+            return settings;
+        }
         let pairs = [
             (
                 "throttle.longest_delay",
@@ -55,8 +59,10 @@ impl Source<'_> {
         let [longest, delay] = pairs;
         let forget = ("throttle.forget", &raw.forget, settings.forget);
         let forgive = ("throttle.forgive", &raw.forgive, settings.forgive);
+        let mut refused = "";
         for (long, short) in [(longest, delay), (forget, longest), (forget, forgive)] {
             if long.2 < short.2
+                && refused != long.0
                 && let Some(set) = long.1.as_ref().or(short.1.as_ref())
             {
                 let shown = format!("\"{}\"", humantime::format_duration(long.2));
@@ -65,10 +71,11 @@ impl Source<'_> {
                     short.0,
                     humantime::format_duration(short.2)
                 );
-                return Err(self.refuse_as(long.0, shown, set.span(), expected));
+                self.refuse_as(long.0, shown, set.span(), expected);
+                refused = long.0;
             }
         }
-        Ok(settings)
+        settings
     }
 
     /// Returns the realms whose tokens are good for one use.
@@ -76,24 +83,26 @@ impl Source<'_> {
         &self,
         raw: &BTreeMap<String, Spanned<raw::Table<raw::Realm>>>,
         limit: usize,
-    ) -> Result<Vec<Box<str>>, ConfigError> {
-        let mut once = Vec::new();
-        for (name, table) in raw {
+    ) -> Checked<Vec<Box<str>>> {
+        let realm = |(name, table): (&String, &Spanned<raw::Table<raw::Realm>>)| {
             if PrincipalRef::new("-", name, limit).is_err() {
                 let expected = format!("the name of a realm, {}", part(limit));
                 return Err(self.refuse_as("realm", format!("{name:?}"), table.span(), expected));
             }
-            if let Some(reuse) = &table.get_ref().0.reuse {
-                match &**reuse.get_ref() {
-                    "window" => {}
-                    "once" => once.push(name.as_str().into()),
-                    _ => {
-                        let key = format!("realm.{name}.reuse");
-                        return Err(self.refuse(&key, reuse, r#""window" or "once""#));
-                    }
-                }
-            }
-        }
-        Ok(once)
+            let is_once = self.word(
+                &format!("realm.{name}.reuse"),
+                table.get_ref().0.reuse.as_ref(),
+                false,
+                r#""window" or "once""#,
+                |word| match word {
+                    "window" => Some(false),
+                    "once" => Some(true),
+                    _ => None,
+                },
+            );
+            Ok(is_once.then(|| name.as_str().into()))
+        };
+        let once = all(raw.iter().map(realm))?;
+        Ok(once.into_iter().flatten().collect())
     }
 }

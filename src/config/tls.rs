@@ -18,10 +18,10 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use super::error::ConfigError;
 use super::raw;
 use super::scalar::flag;
-use super::source::Source;
+use super::source::{Checked, Source, all};
+use super::validity::Validity;
 
 /// `[tls]` and each `[[certificate]]`.
 #[derive(Clone, Debug)]
@@ -145,52 +145,52 @@ pub enum ClientCertificates {
 }
 
 impl Source<'_> {
-    pub(super) fn tls(&self, raw: &raw::Raw) -> Result<Tls, ConfigError> {
+    pub(super) fn tls(&self, raw: &raw::Raw) -> Checked<Tls> {
         let tls = &raw.tls.0;
-        let min_version = match &tls.min_version {
-            None => TlsVersion::V1_2,
-            Some(raw) => match &**raw.get_ref() {
-                "1.2" => TlsVersion::V1_2,
-                "1.3" => TlsVersion::V1_3,
-                _ => return Err(self.refuse("tls.min_version", raw, r#""1.2" or "1.3""#)),
+        let min_version = self.word(
+            "tls.min_version",
+            tls.min_version.as_ref(),
+            TlsVersion::V1_2,
+            r#""1.2" or "1.3""#,
+            |word| match word {
+                "1.2" => Some(TlsVersion::V1_2),
+                "1.3" => Some(TlsVersion::V1_3),
+                _ => None,
             },
-        };
-        let client_roots = match &tls.client_ca {
-            None => None,
-            Some(file) => Some(ClientRoots {
-                roots: Arc::new(self.roots("tls.client_ca", file)?),
-            }),
-        };
+        );
+        let client_roots = tls.client_ca.as_ref().map(|file| {
+            let (roots, _) = self.roots("tls.client_ca", file)?;
+            Ok(ClientRoots {
+                roots: Arc::new(roots),
+            })
+        });
         let certificates = raw.certificate.iter().enumerate();
-        let certificates = certificates.map(|(at, raw)| self.certificate(at, raw));
+        let certificates = all(certificates.map(|(at, raw)| self.certificate(at, raw)));
         Ok(Tls {
             min_version,
-            client_roots,
-            certificates: certificates.collect::<Result<_, _>>()?,
+            client_roots: client_roots.transpose()?,
+            certificates: certificates?,
         })
     }
 
-    /// Reads what certificates must lead to.
-    pub(super) fn roots(
+    /// Reads what certificates must lead to, and the certificates of the file.
+    fn roots(
         &self,
         key: &str,
         file: &Spanned<String>,
-    ) -> Result<RootCertStore, ConfigError> {
+    ) -> Checked<(RootCertStore, Vec<CertificateDer<'static>>)> {
         let mut roots = RootCertStore::empty();
-        for certificate in self.chain(key, file)? {
+        let chain = self.chain(key, file)?;
+        for certificate in &chain {
             roots
-                .add(certificate)
+                .add(certificate.clone())
                 .map_err(|error| self.refuse(key, file, format!("a file of CAs ({error})")))?;
         }
-        Ok(roots)
+        Ok((roots, chain))
     }
 
     /// Reads a file of at least one certificate.
-    fn chain(
-        &self,
-        key: &str,
-        file: &Spanned<String>,
-    ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    fn chain(&self, key: &str, file: &Spanned<String>) -> Checked<Vec<CertificateDer<'static>>> {
         let chain = read_pem(file.get_ref())
             .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>())
             .map_err(|error| self.refuse(key, file, expected_pem("certificates", &error)))?;
@@ -201,20 +201,14 @@ impl Source<'_> {
                 "a PEM file of certificates (there is none in it)",
             ));
         }
+        self.remember(Validity::new(key, file.get_ref(), &chain));
         Ok(chain)
     }
 
     /// Reads those who vouch for others.
-    pub(super) fn authorities(
-        &self,
-        key: &str,
-        file: &Spanned<String>,
-    ) -> Result<Credential, ConfigError> {
-        self.roots(key, file)?;
-        Ok(Credential {
-            chain: self.chain(key, file)?,
-            key: None,
-        })
+    pub(super) fn authorities(&self, key: &str, file: &Spanned<String>) -> Checked<Credential> {
+        let (_, chain) = self.roots(key, file)?;
+        Ok(Credential { chain, key: None })
     }
 
     /// Reads a certificate with its chain, and its key.
@@ -222,14 +216,14 @@ impl Source<'_> {
         &self,
         (cert_key, cert): (&str, &Spanned<String>),
         (key_key, key): (&str, &Spanned<String>),
-    ) -> Result<Credential, ConfigError> {
-        let chain = self.chain(cert_key, cert)?;
+    ) -> Checked<Credential> {
+        let chain = self.chain(cert_key, cert);
         let der = read_pem(key.get_ref())
             .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem))
-            .map_err(|error| self.refuse(key_key, key, expected_pem("a private key", &error)))?;
+            .map_err(|error| self.refuse(key_key, key, expected_pem("a private key", &error)));
         let credential = Credential {
-            chain,
-            key: Some(der),
+            chain: chain?,
+            key: Some(der?),
         };
         if let Err(error) = certified(&credential) {
             let expected = format!("the key of the certificate in {cert_key} ({error})");
@@ -242,7 +236,7 @@ impl Source<'_> {
         &self,
         at: usize,
         raw: &Spanned<raw::Table<raw::Certificate>>,
-    ) -> Result<Certificate, ConfigError> {
+    ) -> Checked<Certificate> {
         let (cert_key, key_key) = (
             format!("certificate[{at}].cert"),
             format!("certificate[{at}].key"),
@@ -253,7 +247,8 @@ impl Source<'_> {
                 .clone()
                 .ok_or_else(|| self.missing(name.to_owned(), raw.span(), "the path of a PEM file"))
         };
-        let (cert, key) = (file(&cert_key, &table.cert)?, file(&key_key, &table.key)?);
+        let (cert, key) = (file(&cert_key, &table.cert), file(&key_key, &table.key));
+        let (cert, key) = (cert?, key?);
         let credential = self.credential((&cert_key, &cert), (&key_key, &key))?;
         let bad = |error: String| self.refuse(&cert_key, &cert, error);
         let certified = certified(&credential).map_err(|error| bad(error.to_string()))?;
@@ -272,35 +267,40 @@ impl Source<'_> {
         &self,
         section: &str,
         raw: &raw::Wire<'_>,
-        tls: &Tls,
-    ) -> Result<Wire, ConfigError> {
+        tls: Option<&Tls>,
+    ) -> Checked<Wire> {
         let key = |name: &str| format!("{section}.{name}");
-        let client_certificates = match raw.client_certificates {
-            None => ClientCertificates::Off,
-            Some(raw) => match &**raw.get_ref() {
-                "off" => ClientCertificates::Off,
-                "optional" => ClientCertificates::Optional,
-                "required" => ClientCertificates::Required,
-                _ => {
-                    let expected = r#""off", "optional" or "required""#;
-                    return Err(self.refuse(&key("client_certificates"), raw, expected));
-                }
+        let client_certificates = self.word(
+            &key("client_certificates"),
+            raw.client_certificates,
+            ClientCertificates::Off,
+            r#""off", "optional" or "required""#,
+            |word| match word {
+                "off" => Some(ClientCertificates::Off),
+                "optional" => Some(ClientCertificates::Optional),
+                "required" => Some(ClientCertificates::Required),
+                _ => None,
             },
+        );
+        let proxy_protocol = match raw.proxy_protocol {
+            Some(networks) => self.networks(&key("proxy_protocol"), networks),
+            None => Ok(Vec::new()),
         };
         let wire = Wire {
             tls: flag(raw.tls),
             client_certificates,
             h2c: flag(raw.h2c),
-            proxy_protocol: match raw.proxy_protocol {
-                Some(networks) => self.networks(&key("proxy_protocol"), networks)?,
-                None => Vec::new(),
-            },
+            proxy_protocol: proxy_protocol?,
+        };
+        // What is missing in [tls] is not known where that is wrong.
+        let Some(tls) = tls else {
+            return Ok(wire);
         };
         if let Some(raw) = raw.tls
             && wire.tls
             && tls.certificates.is_empty()
         {
-            return Err(self.refuse(&key("tls"), raw, "at least one [[certificate]] as well"));
+            self.refuse(&key("tls"), raw, "at least one [[certificate]] as well");
         }
         if let Some(raw) = raw.client_certificates
             && wire.client_certificates != ClientCertificates::Off
@@ -311,7 +311,7 @@ impl Source<'_> {
                 (true, Some(_)) => None,
             };
             if let Some(missing) = missing {
-                return Err(self.refuse(&key("client_certificates"), raw, missing));
+                self.refuse(&key("client_certificates"), raw, missing);
             }
         }
         if let Some(raw) = raw.h2c
@@ -322,7 +322,7 @@ impl Source<'_> {
                 "false where {} is true: there HTTP/2 is agreed on",
                 key("tls")
             );
-            return Err(self.refuse(&key("h2c"), raw, expected));
+            self.refuse(&key("h2c"), raw, expected);
         }
         Ok(wire)
     }

@@ -8,13 +8,12 @@ use rustls::pki_types::ServerName;
 use toml::Spanned;
 
 use super::Route;
-use super::error::ConfigError;
 use super::peer::{self, PEERS, Peer};
 use super::raw::{self, Opt, Table, Time};
 use super::rewrite::authority;
 use super::route::is_host;
 use super::scalar::{flag, is_name, naming};
-use super::source::Source;
+use super::source::{Checked, Source, all};
 use super::tls::Credential;
 
 /// Servers that are alike.
@@ -113,99 +112,101 @@ pub struct Health {
 pub(super) fn upstreams(
     source: &Source<'_>,
     raw: &BTreeMap<String, Spanned<Table<raw::Upstream>>>,
-) -> Result<Vec<Upstream>, ConfigError> {
-    raw.iter()
-        .map(|(name, raw)| upstream(source, name, raw))
-        .collect()
+) -> Checked<Vec<Upstream>> {
+    all(raw.iter().map(|(name, raw)| upstream(source, name, raw)))
 }
 
 fn upstream(
     source: &Source<'_>,
     name: &str,
     raw: &Spanned<Table<raw::Upstream>>,
-) -> Result<Upstream, ConfigError> {
+) -> Checked<Upstream> {
     if !is_name(name) {
         let expected = format!("a name of {}", naming());
         return Err(source.refuse_as("upstream", format!("{name:?}"), raw.span(), expected));
     }
     let key = |key: &str| format!("upstream.{name}.{key}");
     let Table(table) = raw.get_ref();
-    let Some(peers) = &table.peers else {
-        return Err(source.missing(key("peers"), raw.span(), PEERS));
-    };
     let timeout =
         |name: &str, raw: &Opt<Time>, default| source.duration(&key(name), raw.as_ref(), default);
-    let peers = peer::peers(source, &key("peers"), peers)?;
-    let tls = tls(source, &key, raw.span(), table)?;
-    let http = match &table.http {
-        None => PeerHttp::One,
-        Some(raw) => match (&**raw.get_ref(), &tls) {
-            ("1.1", _) => PeerHttp::One,
-            ("2", _) => PeerHttp::Two,
-            ("auto", Some(_)) => PeerHttp::Auto,
-            _ => {
-                let expected = r#""1.1" or "2", or with tls "auto""#;
-                return Err(source.refuse(&key("http"), raw, expected));
-            }
-        },
+    let peers = match &table.peers {
+        Some(peers) => peer::peers(source, &key("peers"), peers),
+        None => Err(source.missing(key("peers"), raw.span(), PEERS)),
     };
-    let balance = match &table.balance {
-        None => Balance::RoundRobin,
-        Some(raw) => match &**raw.get_ref() {
-            "round-robin" => Balance::RoundRobin,
-            "least-busy" => Balance::LeastBusy,
-            "hash" => Balance::Hash,
-            _ => {
-                let expected = r#""round-robin", "least-busy" or "hash""#;
-                return Err(source.refuse(&key("balance"), raw, expected));
-            }
+    let tls = tls(source, &key, raw.span(), table);
+    let http = source.word(
+        &key("http"),
+        table.http.as_ref(),
+        PeerHttp::One,
+        r#""1.1" or "2", or with tls "auto""#,
+        |word| match word {
+            "1.1" => Some(PeerHttp::One),
+            "2" => Some(PeerHttp::Two),
+            "auto" if flag(table.tls.as_ref()) => Some(PeerHttp::Auto),
+            _ => None,
         },
-    };
-    Ok(Upstream {
+    );
+    let balance = source.word(
+        &key("balance"),
+        table.balance.as_ref(),
+        Balance::RoundRobin,
+        r#""round-robin", "least-busy" or "hash""#,
+        |word| match word {
+            "round-robin" => Some(Balance::RoundRobin),
+            "least-busy" => Some(Balance::LeastBusy),
+            "hash" => Some(Balance::Hash),
+            _ => None,
+        },
+    );
+    let health = health(source, &key, table);
+    let tries = peers.as_ref().map_or(2, |peers| peers.len().clamp(2, 4));
+    let checked = Upstream {
         name: name.to_owned(),
         balance,
-        tls,
+        tls: None,
         http,
-        health: health(source, &key, table)?,
+        health: None,
         ejection: Ejection {
             failures: source.number(
                 &key("eject_failures"),
                 table.eject_failures.as_ref(),
                 5,
                 0..=1000,
-            )?,
-            time: timeout("eject_time", &table.eject_time, 10_000)?,
+            ),
+            time: timeout("eject_time", &table.eject_time, 10_000),
         },
-        tries: source.number(
-            &key("tries"),
-            table.tries.as_ref(),
-            peers.len().clamp(2, 4),
-            1..=10,
-        )?,
-        resolve_interval: timeout("resolve_interval", &table.resolve_interval, 30_000)?,
+        tries: source.number(&key("tries"), table.tries.as_ref(), tries, 1..=10),
+        resolve_interval: timeout("resolve_interval", &table.resolve_interval, 30_000),
         requests: source.number(
             &key("requests"),
             table.requests.as_ref(),
             10_000,
             1..=1_000_000,
-        )?,
-        connect_timeout: timeout("connect_timeout", &table.connect_timeout, 5_000)?,
-        read_timeout: timeout("read_timeout", &table.read_timeout, 60_000)?,
-        write_timeout: timeout("write_timeout", &table.write_timeout, 60_000)?,
-        idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000)?,
-        peers,
+        ),
+        connect_timeout: timeout("connect_timeout", &table.connect_timeout, 5_000),
+        read_timeout: timeout("read_timeout", &table.read_timeout, 60_000),
+        write_timeout: timeout("write_timeout", &table.write_timeout, 60_000),
+        idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000),
+        peers: Vec::new(),
+    };
+    // After everything has been checked.
+    Ok(Upstream {
+        tls: tls?,
+        health: health?,
+        peers: peers?,
+        ..checked
     })
 }
 
 /// Lets a peer be asked whether it answers by the host that it gets requests by.
 pub(super) fn ask_by_host(upstreams: &mut [Upstream], routes: &[Route]) {
-    for (at, upstream) in upstreams.iter_mut().enumerate() {
-        let Some(health) = &mut upstream.health else {
-            continue;
-        };
-        if health.path.is_some() && health.host.is_none() {
-            let hosts = routes.iter().filter(|route| route.upstream == Some(at));
-            health.host = hosts.filter_map(|route| route.rewrite.host.clone()).next();
+    for route in routes {
+        let upstream = route.upstream.and_then(|at| upstreams.get_mut(at));
+        if let Some(health) = upstream.and_then(|it| it.health.as_mut())
+            && health.path.is_some()
+            && health.host.is_none()
+        {
+            health.host.clone_from(&route.rewrite.host);
         }
     }
 }
@@ -216,7 +217,7 @@ fn tls(
     key: &dyn Fn(&str) -> String,
     span: std::ops::Range<usize>,
     table: &raw::Upstream,
-) -> Result<Option<PeerTls>, ConfigError> {
+) -> Checked<Option<PeerTls>> {
     if !flag(table.tls.as_ref()) {
         let alone = [
             ("server_name", &table.server_name),
@@ -224,42 +225,37 @@ fn tls(
             ("client_cert", &table.client_cert),
             ("client_key", &table.client_key),
         ];
-        let alone = alone
-            .into_iter()
-            .find_map(|(name, raw)| Some((name, raw.as_ref()?)));
-        return match alone {
-            Some((name, raw)) => Err(source.refuse(&key(name), raw, "tls = true beside it")),
-            None => Ok(None),
-        };
+        for (name, raw) in alone {
+            if let Some(raw) = raw {
+                source.refuse(&key(name), raw, "tls = true beside it");
+            }
+        }
+        return Ok(None);
     }
     let expected = "the name that the peers have a certificate for";
-    let Some(server_name) = &table.server_name else {
-        return Err(source.missing(key("server_name"), span, expected));
+    let server_name = match &table.server_name {
+        None => Err(source.missing(key("server_name"), span, expected)),
+        Some(name) if ServerName::try_from(name.get_ref().as_str()).is_err() => {
+            Err(source.refuse(&key("server_name"), name, expected))
+        }
+        Some(name) => Ok(name.get_ref().clone()),
     };
-    if ServerName::try_from(server_name.get_ref().as_str()).is_err() {
-        return Err(source.refuse(&key("server_name"), server_name, expected));
-    }
     let client = match (&table.client_cert, &table.client_key) {
-        (None, None) => None,
+        (None, None) => Ok(None),
         (Some(cert), Some(private)) => {
             let (cert_key, key_key) = (key("client_cert"), key("client_key"));
-            let credential = source.credential((&cert_key, cert), (&key_key, private))?;
-            Some(Arc::new(credential))
+            let credential = source.credential((&cert_key, cert), (&key_key, private));
+            credential.map(|it| Some(Arc::new(it)))
         }
-        (Some(raw), None) => {
-            return Err(source.refuse(&key("client_cert"), raw, "client_key beside it"));
-        }
-        (None, Some(raw)) => {
-            return Err(source.refuse(&key("client_key"), raw, "client_cert beside it"));
-        }
+        (Some(raw), None) => Err(source.refuse(&key("client_cert"), raw, "client_key beside it")),
+        (None, Some(raw)) => Err(source.refuse(&key("client_key"), raw, "client_cert beside it")),
     };
+    let roots = table.ca.as_ref();
+    let roots = roots.map(|file| source.authorities(&key("ca"), file));
     Ok(Some(PeerTls {
-        server_name: server_name.get_ref().clone(),
-        roots: match &table.ca {
-            Some(file) => Some(source.authorities(&key("ca"), file)?),
-            None => None,
-        },
-        client,
+        server_name: server_name?,
+        roots: roots.transpose()?,
+        client: client?,
     }))
 }
 
@@ -268,11 +264,11 @@ fn health(
     source: &Source<'_>,
     key: &dyn Fn(&str) -> String,
     table: &raw::Upstream,
-) -> Result<Option<Health>, ConfigError> {
+) -> Checked<Option<Health>> {
     let pause =
         |name: &str, raw: &Opt<Time>, default| source.duration(&key(name), raw.as_ref(), default);
-    let interval = pause("health_interval", &table.health_interval, 2_000)?;
-    let timeout = pause("health_timeout", &table.health_timeout, 1_000)?;
+    let interval = pause("health_interval", &table.health_interval, 2_000);
+    let timeout = pause("health_timeout", &table.health_timeout, 1_000);
     let Some(raw) = &table.health_check else {
         let alone = [
             ("health_interval", &table.health_interval),
@@ -280,13 +276,13 @@ fn health(
         ];
         for (name, raw) in alone {
             if let Some(raw) = raw {
-                return Err(source.refuse(&key(name), raw, "health_check beside it"));
+                source.refuse(&key(name), raw, "health_check beside it");
             }
         }
-        return match &table.health_host {
-            Some(raw) => Err(source.refuse(&key("health_host"), raw, "health_check beside it")),
-            None => Ok(None),
-        };
+        if let Some(raw) = &table.health_host {
+            source.refuse(&key("health_host"), raw, "health_check beside it");
+        }
+        return Ok(None);
     };
     let path = match raw.get_ref().as_str() {
         "tcp" => None,

@@ -77,12 +77,17 @@ pub(super) fn of_no_proxy(config: &Config) -> Vec<String> {
 /// Returns what to look at again, in the order of the routes.
 pub(super) fn warnings(routes: &[Route]) -> Vec<String> {
     let mut warnings = unreached(routes);
+    let places = Places::new(routes);
     for (at, route) in routes.iter().enumerate() {
-        let later = routes.get(at + 1..).unwrap_or_default();
+        let later = Later {
+            routes,
+            places: &places,
+            after: at,
+        };
         warnings.extend(of_star(route));
         warnings.extend(of_refused_methods(route));
-        warnings.extend(of_spelling(route, later));
-        warnings.extend(of_methods(route, later));
+        warnings.extend(of_spelling(route, &later));
+        warnings.extend(of_methods(route, &later));
     }
     warnings
 }
@@ -106,7 +111,7 @@ fn unreached(routes: &[Route]) -> Vec<String> {
                     .map(move |host| (*host, above.to_owned()))
             })
             .filter_map(|place| earlier.get(&place))
-            .flatten()
+            .flat_map(|routes| routes.iter().take(LOOKS))
             .find(|other| takes_all_of(other, route));
         if let Some(taker) = taker {
             warnings.push(format!(
@@ -175,15 +180,12 @@ fn of_refused_methods(route: &Route) -> Option<String> {
 }
 
 /// Warns of a route that admits more and gets the other spellings of a path.
-fn of_spelling(route: &Route, later: &[Route]) -> Option<String> {
+fn of_spelling(route: &Route, later: &Later<'_>) -> Option<String> {
     let (prefix, unsaid) = (prefix(route), &route.unsaid);
     if unsaid.is_empty() {
         return None;
     }
-    let shorter = |other: &&Route| self::prefix(other).len() < prefix.len();
-    let wider = next(route, later.iter().filter(shorter), |other| {
-        takes_some_of(other, route)
-    })?;
+    let wider = next(route, later, |other| takes_some_of(other, route))?;
     let examples: Vec<_> = unsaid
         .iter()
         .map(|key| match *key {
@@ -208,17 +210,13 @@ fn of_spelling(route: &Route, later: &[Route]) -> Option<String> {
 }
 
 /// Warns of a route that admits more and gets the other methods of a path.
-fn of_methods(route: &Route, later: &[Route]) -> Option<String> {
+fn of_methods(route: &Route, later: &Later<'_>) -> Option<String> {
     let methods = route.methods.as_ref()?;
     // Who writes a route for the same path means it.
-    let shorter = |other: &&Route| prefix(other).len() < prefix(route).len();
-    let is_answered = later.iter().any(|other| {
-        other.methods.is_none() && holds_host(other, route) && prefix(other) == prefix(route)
-    });
-    if is_answered {
+    if later.take_the_rest_of(route) {
         return None;
     }
-    let wider = next(route, later.iter().filter(shorter), |other| {
+    let wider = next(route, later, |other| {
         other
             .methods
             .as_ref()
@@ -235,14 +233,15 @@ fn of_methods(route: &Route, later: &[Route]) -> Option<String> {
     ))
 }
 
-/// Returns the first of some later routes that gets what a route leaves of its path, if it admits more.
+/// Returns the first of the later routes with a shorter path that gets what a route leaves of its own, if it admits
+/// more.
 fn next<'a>(
     route: &Route,
-    later: impl Iterator<Item = &'a Route>,
+    later: &Later<'a>,
     gets_some: impl Fn(&Route) -> bool,
 ) -> Option<&'a Route> {
-    for other in later {
-        if !meets_host(other, route) || !holds_path(other, route) || !gets_some(other) {
+    for other in later.above(route) {
+        if !meets_host(other, route) || !gets_some(other) {
             continue;
         }
         if !other.policy.is_within(&route.policy) {
@@ -255,12 +254,98 @@ fn next<'a>(
     None
 }
 
-fn prefix(route: &Route) -> &str {
-    route.path.as_deref().unwrap_or("/").trim_end_matches('/')
+/// The most routes with one host and path that are compared with another one, so that the time does not grow with
+/// the square of the routes. What stands after so many is not warned of.
+const LOOKS: usize = 100;
+
+/// Where routes are, by their path and then by their host.
+struct Places<'a> {
+    of_paths: HashMap<&'a str, OfPath<'a>>,
 }
 
-fn holds_path(one: &Route, other: &Route) -> bool {
-    holds(prefix(one), prefix(other))
+#[derive(Default)]
+struct OfPath<'a> {
+    /// All, in their order.
+    all: Vec<usize>,
+    of_hosts: HashMap<Option<&'a str>, OfHost>,
+}
+
+#[derive(Default)]
+struct OfHost {
+    /// All, in their order.
+    all: Vec<usize>,
+    /// The last one that takes every method.
+    last_of_all_methods: Option<usize>,
+}
+
+impl<'a> Places<'a> {
+    fn new(routes: &'a [Route]) -> Self {
+        let mut of_paths: HashMap<&str, OfPath<'_>> = HashMap::new();
+        for (at, route) in routes.iter().enumerate() {
+            let of_path = of_paths.entry(prefix(route)).or_default();
+            of_path.all.push(at);
+            let of_host = of_path.of_hosts.entry(route.host.as_deref()).or_default();
+            of_host.all.push(at);
+            if route.methods.is_none() {
+                of_host.last_of_all_methods = Some(at);
+            }
+        }
+        Self { of_paths }
+    }
+}
+
+/// The routes after one.
+struct Later<'a> {
+    routes: &'a [Route],
+    places: &'a Places<'a>,
+    after: usize,
+}
+
+impl<'a> Later<'a> {
+    /// Returns those whose path is shorter and holds that of a route, and whose host may be the same, in their order.
+    fn above(&self, route: &Route) -> impl Iterator<Item = &'a Route> {
+        let path = prefix(route);
+        let ends = path.match_indices('/').map(|(end, _)| end);
+        let above = ends.filter_map(|end| self.places.of_paths.get(path.get(..end)?));
+        let mut places: Vec<usize> = Vec::new();
+        for of_path in above {
+            match route.host.as_deref() {
+                None => places.extend(self.after(&of_path.all)),
+                host => {
+                    let lists = [None, host].map(|host| of_path.of_hosts.get(&host));
+                    let lists = lists.into_iter().flatten();
+                    places.extend(lists.flat_map(|of_host| self.after(&of_host.all)));
+                }
+            }
+        }
+        places.sort_unstable();
+        let routes = self.routes;
+        places.into_iter().filter_map(move |at| routes.get(at))
+    }
+
+    /// Says whether one has the path of a route, holds its host and takes every method.
+    fn take_the_rest_of(&self, route: &Route) -> bool {
+        let Some(of_path) = self.places.of_paths.get(prefix(route)) else {
+            return false;
+        };
+        let hosts = [None, route.host.as_deref()];
+        let of_hosts = hosts
+            .into_iter()
+            .filter_map(|host| of_path.of_hosts.get(&host));
+        let mut lasts = of_hosts.filter_map(|it| it.last_of_all_methods);
+        lasts.any(|last| last > self.after)
+    }
+
+    /// Returns the first of some places that are after this one.
+    fn after<'p>(&self, places: &'p [usize]) -> impl Iterator<Item = usize> + use<'p> {
+        let first = places.partition_point(|place| *place <= self.after);
+        let places = places.get(first..).unwrap_or_default();
+        places.iter().take(LOOKS).copied()
+    }
+}
+
+fn prefix(route: &Route) -> &str {
+    route.path.as_deref().unwrap_or("/").trim_end_matches('/')
 }
 
 fn holds(above: &str, path: &str) -> bool {

@@ -44,11 +44,11 @@ fn incomplete_route_is_refused() {
     let naming = "1 to 64 characters, no control characters, no white space at either end";
     assert_errors(&[
         (
-            "[[route]]",
+            &format!("[[route]]\nallow = 'anyone'\nupstream = 'web'\n{web}"),
             &format!("1: route[0].name: missing, expected {naming}"),
         ),
         (
-            head,
+            &format!("{head}upstream = 'web'\n{web}"),
             &format!("1: route[0].allow: missing, expected {}", raw::ALLOW),
         ),
         (

@@ -36,14 +36,15 @@ fn unknown_key_is_refused_with_the_known_ones() {
         ),
         (
             "allow = [{ realm = 'a' }, { user = 'b' }]",
-            "2: route[0].allow[1].user: unknown key, expected one of realm or name",
+            "2: route[0].allow[1].realm: missing, expected 1 to 128 characters, no NUL, no white space at either end\n\
+             realmgate.toml:2: route[0].allow[1].user: unknown key, expected one of realm or name",
         ),
     ]);
-    let expected = "2: upstream.a.peer: unknown key, expected one of peers, balance, tls, server_name, ca, \
+    let expected = "3: upstream.a.peer: unknown key, expected one of peers, balance, tls, server_name, ca, \
         client_cert, client_key, http, eject_failures, eject_time, tries, resolve_interval, \
         health_check, health_interval, health_timeout, health_host, requests, connect_timeout, read_timeout, \
         write_timeout, idle_timeout";
-    assert_errors(&[("[upstream.a]\npeer = []", expected)]);
+    assert_errors(&[("[upstream.a]\npeers = ['127.0.0.1:1']\npeer = []", expected)]);
 }
 
 #[test]

@@ -2,5 +2,6 @@
 
 mod cli;
 mod client;
+mod config;
 mod explain;
 mod import;

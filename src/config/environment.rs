@@ -1,0 +1,172 @@
+//! Variables of the environment: which are ours, which key each overrides, and what it holds.
+
+use std::ffi::OsStr;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::raw::{Raw, sections};
+
+/// The prefix of every variable that is looked at.
+const PREFIX: &str = "REALMGATE_";
+
+/// Names the variables of an environment that have our prefix because Kubernetes gives it to them: it describes
+/// each service of the namespace by variables (`enableServiceLinks`), and a service may be called `realmgate-grpc`.
+pub fn kubernetes_variables<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+    env: impl IntoIterator<Item = (N, V)>,
+) -> Vec<String> {
+    let of_kubernetes = env.into_iter().filter_map(|(name, value)| {
+        let name = name.as_ref().to_str()?;
+        let rest = name.strip_prefix(PREFIX)?;
+        is_of_kubernetes(rest, value.as_ref()).then(|| name.to_owned())
+    });
+    of_kubernetes.collect()
+}
+
+/// Says whether a variable is meant for the configuration. Two are the command line's.
+pub(super) fn is_ours(name: &OsStr, value: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let Some(rest) = name.strip_prefix(PREFIX) else {
+        return false;
+    };
+    !matches!(rest, "CONFIG" | "SEED") && !is_of_kubernetes(rest, value)
+}
+
+/// Says whether a variable is one that Kubernetes makes of a service whose name begins as ours does: for
+/// `realmgate-grpc` with port 8082 they are `REALMGATE_GRPC_SERVICE_HOST`, `…_SERVICE_PORT`, the same with the name
+/// of a port, `…_PORT`, `…_PORT_8082_TCP`, and this with `_PROTO`, `_PORT` and `_ADDR`.
+fn is_of_kubernetes(rest: &str, value: &OsStr) -> bool {
+    // A variable of ours stays ours, whatever it holds.
+    if key_of(rest).is_some() {
+        return false;
+    }
+    // Of the service `realmgate` itself, without a name between.
+    let rest = format!("_{rest}");
+    let value = value.to_str().unwrap_or_default();
+    let is_own = |name: &str| rest == name;
+    if rest.ends_with("_SERVICE_HOST") {
+        return is_own("_SERVICE_HOST") || value.parse::<IpAddr>().is_ok();
+    }
+    if rest.ends_with("_SERVICE_PORT") {
+        return is_own("_SERVICE_PORT") || is_port(value);
+    }
+    if let Some((service, _)) = rest.rsplit_once("_SERVICE_PORT_") {
+        return service.is_empty() || is_port(value);
+    }
+    if is_own("_PORT") || (rest.ends_with("_PORT") && is_link(value)) {
+        return true;
+    }
+    rest.rsplit_once("_PORT_")
+        .into_iter()
+        .chain(rest.split_once("_PORT_"))
+        .any(|(_, port)| {
+            let mut parts = port.split('_');
+            let is_number = parts.next().is_some_and(is_port);
+            let is_protocol = matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"));
+            let is_end = matches!(parts.next(), None | Some("PROTO" | "PORT" | "ADDR"));
+            is_number && is_protocol && is_end && parts.next().is_none()
+        })
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}
+
+/// Says whether a text is an address as Kubernetes writes one: `tcp://10.0.0.1:8082`.
+fn is_link(text: &str) -> bool {
+    ["tcp://", "udp://", "sctp://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+}
+
+fn key_of(rest: &str) -> Option<(&'static str, &'static str)> {
+    find(rest).ok()
+}
+
+/// Finds the key that a variable overrides, by its whole name.
+///
+/// # Errors
+/// The names that there are.
+pub(super) fn key(name: &str) -> Result<(&'static str, &'static str), String> {
+    find(name.strip_prefix(PREFIX).unwrap_or(name))
+}
+
+fn find(rest: &str) -> Result<(&'static str, &'static str), String> {
+    let (typed_section, typed_key) = rest.split_once('_').unwrap_or((rest, ""));
+    let unknown = |names: Vec<&str>, prefix: &str| {
+        format!("{prefix} and one of {}", names.join(", ").to_uppercase())
+    };
+    let sections = sections();
+    let Some((section, keys)) = sections
+        .iter()
+        .find(|(section, _)| section.to_uppercase() == typed_section)
+    else {
+        let names = sections.iter().map(|(section, _)| *section).collect();
+        return Err(unknown(names, PREFIX));
+    };
+    keys.iter()
+        .find(|key| key.to_uppercase() == typed_key)
+        .map(|key| (*section, *key))
+        .ok_or_else(|| unknown(keys.to_vec(), &format!("{PREFIX}{typed_section}_")))
+}
+
+/// Reads what a variable holds, as the key wants it: a TOML boolean, integer, string or array; else the text
+/// itself, so that `2024` can be a name; else its parts between commas, where the key wants an array.
+pub(super) fn value<'s>(
+    (section, key): (&str, &str),
+    text: &'s str,
+    span: &Range<usize>,
+) -> Spanned<DeValue<'s>> {
+    let plain = || Spanned::new(span.clone(), DeValue::String(text.into()));
+    let parsed = match DeValue::parse(text) {
+        Ok(value)
+            if matches!(
+                value.get_ref(),
+                DeValue::Boolean(_) | DeValue::Integer(_) | DeValue::String(_) | DeValue::Array(_)
+            ) =>
+        {
+            Some(moved(value, span.start))
+        }
+        _ => None,
+    };
+    let parts = || {
+        let parts = text.split(',').map(|part| {
+            let start = span.start + (part.as_ptr().addr() - text.as_ptr().addr());
+            let part = part.trim();
+            Spanned::new(start..start + part.len(), DeValue::String(part.into()))
+        });
+        Spanned::new(span.clone(), DeValue::Array(parts.collect()))
+    };
+    let fits = |value: &Spanned<DeValue<'s>>| {
+        let mut keys = DeTable::new();
+        keys.insert(Spanned::new(0..0, key.into()), value.clone());
+        let mut root = DeTable::new();
+        let keys = Spanned::new(0..0, DeValue::Table(keys));
+        root.insert(Spanned::new(0..0, section.into()), keys);
+        let root = Spanned::new(0..0, root);
+        Raw::deserialize(toml::de::Deserializer::from(root)).is_ok()
+    };
+    let readings = [Some(plain()), Some(parts())];
+    let mut readings = readings.into_iter().flatten();
+    match parsed {
+        Some(value) if fits(&value) => value,
+        // What fits in no way is refused as it was typed.
+        Some(value) => readings.find(fits).unwrap_or(value),
+        None => readings.find(fits).unwrap_or_else(plain),
+    }
+}
+
+/// Moves the spans of a value, and of what is in it, towards the end of the text.
+fn moved(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
+    let span = value.span();
+    let inner = match value.into_inner() {
+        DeValue::Array(items) => {
+            DeValue::Array(items.into_iter().map(|item| moved(item, by)).collect())
+        }
+        other => other,
+    };
+    Spanned::new(span.start + by..span.end + by, inner)
+}

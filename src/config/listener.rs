@@ -1,0 +1,193 @@
+//! Where realmgate listens.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderName;
+use ipnet::IpNet;
+use toml::Spanned;
+
+use super::raw::{self, List, Raw};
+use super::scalar::flag;
+use super::source::{Checked, Source, all};
+use super::{Gateway, Service, Tls, names};
+
+/// The listeners that can be switched off, with their default ports.
+const CAN_BE_OFF: [(&str, u16); 2] = [("gateway.listen", 8080), ("metrics.listen", 8084)];
+
+/// Says what the address of a listener that can be switched off may be; none for another key.
+pub(super) fn listen_or_off(key: &str) -> Option<String> {
+    let (_, port) = CAN_BE_OFF.iter().find(|(it, _)| *it == key)?;
+    Some(format!(r#"{}, or "off""#, listen(*port)))
+}
+
+fn listen(port: u16) -> String {
+    format!(r#"an IP address and a port such as "127.0.0.1:{port}""#)
+}
+
+/// Says whether two listeners would want the same port.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
+/// The addresses of the listeners, if they are right; none for one that is off.
+pub(super) struct Listens {
+    pub(super) service: Checked<SocketAddr>,
+    pub(super) gateway: Checked<Option<SocketAddr>>,
+    pub(super) grpc: Checked<Option<SocketAddr>>,
+    pub(super) metrics: Checked<Option<SocketAddr>>,
+}
+
+impl Source<'_> {
+    /// Reads the addresses of the listeners, and refuses one at the address of another.
+    pub(super) fn listens(&self, raw: &Raw) -> Listens {
+        let grpc = raw.grpc.0.listen.as_ref();
+        let listens = Listens {
+            service: self.listen("service.listen", raw.service.0.listen.as_ref(), 8081),
+            gateway: self.listen_or_off("gateway.listen", raw.gateway.0.listen.as_ref()),
+            grpc: grpc
+                .map(|raw| self.listen("grpc.listen", Some(raw), 8082))
+                .transpose(),
+            metrics: self.listen_or_off("metrics.listen", raw.metrics.0.listen.as_ref()),
+        };
+        self.apart(raw, &listens);
+        listens
+    }
+
+    pub(super) fn service(
+        &self,
+        raw: &raw::Service,
+        listen: Checked<SocketAddr>,
+        tls: Option<&Tls>,
+    ) -> Checked<Service> {
+        let trusted_proxies = match &raw.trusted_proxies {
+            Some(networks) => self.networks("service.trusted_proxies", networks),
+            None => Ok(vec![
+                IpNet::from(IpAddr::from([127, 0, 0, 1])),
+                IpNet::from(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),
+            ]),
+        };
+        let header = raw.client_address_header.as_ref();
+        let header = header.map(|raw| self.address_header("service.client_address_header", raw));
+        let wire = self.wire("service", &raw.wire(), tls);
+        Ok(Service {
+            listen: listen?,
+            trusted_proxies: trusted_proxies?,
+            client_address_header: header.transpose()?,
+            wire: wire?,
+        })
+    }
+
+    pub(super) fn gateway(
+        &self,
+        raw: &raw::Gateway,
+        listen: Checked<Option<SocketAddr>>,
+        tls: Option<&Tls>,
+    ) -> Checked<Gateway> {
+        let wire = self.wire("gateway", &raw.wire(), tls);
+        Ok(Gateway {
+            listen: listen?,
+            serve_api: flag(raw.serve_api.as_ref()),
+            wire: wire?,
+        })
+    }
+
+    pub(super) fn networks(&self, key: &str, raw: &Spanned<List>) -> Checked<Vec<IpNet>> {
+        let network = |(at, raw): (usize, &Spanned<String>)| {
+            let refuse = |expected: String| self.refuse(&format!("{key}[{at}]"), raw, expected);
+            let text = raw.get_ref();
+            let network: IpNet = text
+                .parse()
+                .or_else(|_| text.parse().map(|address: IpAddr| address.into()))
+                .map_err(|_| refuse(r#"an address or a network such as "10.0.0.0/8""#.into()))?;
+            if network != network.trunc() {
+                let meant = network.trunc();
+                return Err(refuse(format!("a network without host bits, \"{meant}\"")));
+            }
+            Ok(network)
+        };
+        all(raw.get_ref().iter().enumerate().map(network))
+    }
+
+    /// Reads the address of a listener that can be switched off; none for `"off"`.
+    fn listen_or_off(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<String>>,
+    ) -> Checked<Option<SocketAddr>> {
+        let port = CAN_BE_OFF.iter().find(|(it, _)| *it == key);
+        let port = port.map_or(0, |(_, port)| *port);
+        match raw {
+            Some(raw) if raw.get_ref() == "off" => Ok(None),
+            Some(raw) => raw.get_ref().parse().map(Some).map_err(|_| {
+                let expected = listen_or_off(key).unwrap_or_else(|| listen(port));
+                self.refuse(key, raw, expected)
+            }),
+            None => self.listen(key, None, port).map(Some),
+        }
+    }
+
+    fn listen(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<String>>,
+        default_port: u16,
+    ) -> Checked<SocketAddr> {
+        let Some(raw) = raw else {
+            return Ok(SocketAddr::from(([127, 0, 0, 1], default_port)));
+        };
+        raw.get_ref()
+            .parse()
+            .map_err(|_| self.refuse(key, raw, listen(default_port)))
+    }
+
+    /// Refuses a listener at the address of another one.
+    fn apart(&self, raw: &Raw, listens: &Listens) {
+        let listeners = [
+            (
+                "service.listen",
+                listens.service.ok(),
+                &raw.service.0.listen,
+            ),
+            (
+                "gateway.listen",
+                listens.gateway.ok().flatten(),
+                &raw.gateway.0.listen,
+            ),
+            (
+                "grpc.listen",
+                listens.grpc.ok().flatten(),
+                &raw.grpc.0.listen,
+            ),
+            (
+                "metrics.listen",
+                listens.metrics.ok().flatten(),
+                &raw.metrics.0.listen,
+            ),
+        ];
+        for (at, (key, listen, set)) in listeners.iter().enumerate() {
+            for (other_key, other, other_set) in listeners.iter().take(at) {
+                if let (Some(listen), Some(other)) = (listen, other)
+                    && is_same(*listen, *other)
+                    && let Some(set) = set.as_ref().or(other_set.as_ref())
+                {
+                    let expected = format!("another address than {other_key} ({other})");
+                    self.refuse_as(key, format!("\"{listen}\""), set.span(), expected);
+                }
+            }
+        }
+    }
+
+    /// Reads the name of a header that holds an address, or a list of addresses.
+    fn address_header(&self, key: &str, raw: &Spanned<String>) -> Checked<HeaderName> {
+        let name = HeaderName::from_bytes(raw.get_ref().as_bytes()).ok();
+        name.filter(names::may_hold_an_address).ok_or_else(|| {
+            self.refuse(
+                key,
+                raw,
+                r#"a header with an address in it, such as "X-Forwarded-For""#,
+            )
+        })
+    }
+}

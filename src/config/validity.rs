@@ -1,0 +1,78 @@
+//! How long certificates are valid.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::Config;
+
+/// The certificates of a file: when each begins and ends to be valid, in seconds since 1970.
+#[derive(Clone, Debug)]
+pub struct Validity {
+    /// The dotted path of the key that names the file.
+    key: String,
+    file: String,
+    terms: Vec<(i64, i64)>,
+}
+
+impl Validity {
+    /// Reads the terms of a file's certificates. One that is no X.509 is refused elsewhere.
+    pub(super) fn new(key: &str, file: &str, chain: &[CertificateDer<'_>]) -> Self {
+        let term = |certificate: &CertificateDer<'_>| {
+            let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+            let validity = certificate.validity();
+            Some((
+                validity.not_before.timestamp(),
+                validity.not_after.timestamp(),
+            ))
+        };
+        Self {
+            key: key.to_owned(),
+            file: file.to_owned(),
+            terms: chain.iter().filter_map(term).collect(),
+        }
+    }
+
+    /// Warns of the first certificate that is not valid at a time, and says how many others are not.
+    fn warning(&self, now: i64) -> Option<String> {
+        let is_wrong = |begin: i64, end: i64| now < begin || now > end;
+        let terms = self.terms.iter().enumerate();
+        let mut wrong = terms.filter(|(_, (begin, end))| is_wrong(*begin, *end));
+        let (at, (begin, end)) = wrong.next()?;
+        let which = match self.terms.len() {
+            1 => "the certificate".to_owned(),
+            many => format!("certificate {} of {many} in the file", at + 1),
+        };
+        let what = if now > *end {
+            format!("expired on {}", date(*end))
+        } else {
+            format!("is not valid before {}", date(*begin))
+        };
+        let others = match wrong.count() {
+            0 => String::new(),
+            others => format!(" ({others} more are not valid either)"),
+        };
+        let (key, file) = (&self.key, &self.file);
+        Some(format!(
+            "{key} = {file:?}: {which} {what}{others}; connections that need it fail"
+        ))
+    }
+}
+
+impl Config {
+    /// Warns of certificates, of listeners, upstreams and CAs, that are not valid at a time: one warning for each
+    /// file.
+    pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let warnings = self.validities.iter().filter_map(|it| it.warning(now));
+        warnings.collect()
+    }
+}
+
+/// Writes a time, to the second. One outside the years that can be written becomes the nearest that can.
+fn date(secs: i64) -> impl std::fmt::Display {
+    let secs = u64::try_from(secs).unwrap_or(0).min(253_402_300_799);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(secs))
+}
