@@ -107,6 +107,8 @@ pub(super) enum CliError {
     NotAPrincipal,
     #[error("--door proxy: there is no proxy, since gateway.listen is \"off\"")]
     NoProxy,
+    #[error("--json: `realmgate {0}` prints nothing for programs")]
+    NoData(&'static str),
     #[error("ended at once by a second signal")]
     CutShort,
     #[error("{0} answers of the tour were not the expected ones")]
@@ -165,6 +167,7 @@ impl CliError {
             | Self::Noted(_)
             | Self::NotAPrincipal
             | Self::NoProxy
+            | Self::NoData(_)
             | Self::Warned(_)
             | Self::Read(..) => 2,
             Self::CutShort => 4,

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -8,10 +9,10 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
-use super::output::{BAD, DIM, GOOD, Output, STRONG, line};
+use super::output::{BAD, DIM, GOOD, Output, Progress, STRONG, line};
 use super::setup::load;
 use crate::auth::{ChangeError, IdentityId, PrincipalRef};
-use crate::import::{Bounds, Draft, Outcome, Plan, Planned, Source};
+use crate::import::{Bounds, Draft, Note, Outcome, Plan, Planned, Source};
 use crate::store::Intent;
 use crate::telemetry::audit::{Actor, Event, Kind};
 
@@ -38,6 +39,9 @@ pub(super) struct Django {
     /// Begin with an empty database if there is none, although there is a key
     #[arg(long, requires = "apply")]
     init: bool,
+    /// Print a line for each row
+    #[arg(long)]
+    verbose: bool,
     /// The most rows that the table may have; a million take some 500 MB of memory
     #[arg(long, value_name = "ROWS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_rows: u32,
@@ -59,11 +63,18 @@ pub(super) fn run(
         within: Duration::from_secs(args.timeout),
     };
     let mut draft = Draft::new(&loaded.realms, loaded.credential_headers.name_chars);
-    source.read(bounds, |row| draft.add(&row))?;
+    let mut progress = Progress::new(output);
+    let mut read = 0_usize;
+    source.read(bounds, |row| {
+        read += 1;
+        progress.show(|| format!("{read} rows read"));
+        draft.add(&row);
+    })?;
     let mut plan = draft.finish();
     if !args.apply && !loaded.store.path.exists() {
         // A look changes nothing: no store is made for it.
-        report(&plan, false, output);
+        progress.end();
+        report(&plan, args, output);
         return Ok(());
     }
     let intent = match (args.apply, args.init) {
@@ -79,6 +90,7 @@ pub(super) fn run(
             })
             .await?;
         if args.apply {
+            progress.show_now(|| format!("writing {} identities", plan.incoming()));
             // Written first: what is reported has happened.
             let taken = plan.identities(now());
             let written = local.store.import(taken, now()).await;
@@ -86,17 +98,23 @@ pub(super) fn run(
                 ChangeError::Taken => CliError::Overtaken,
                 ChangeError::Store(error) => CliError::Store(error),
             })?;
-            write_down(local, &plan).await?;
+            write_down(local, &plan, &mut progress).await?;
         }
-        report(&plan, args.apply, output);
+        progress.end();
+        report(&plan, args, output);
         Ok(())
     })
 }
 
 /// Writes down who came in, some at a time.
-async fn write_down(local: &LocalStore, plan: &Plan) -> Result<(), CliError> {
+async fn write_down(
+    local: &LocalStore,
+    plan: &Plan,
+    progress: &mut Progress,
+) -> Result<(), CliError> {
     let actor = Actor::user();
-    for rows in plan.rows().chunks(EVENTS) {
+    for (at, rows) in plan.rows().chunks(EVENTS).enumerate() {
+        progress.show(|| format!("{} rows written down", at * EVENTS));
         let incoming = rows.iter().filter(|row| row.comes_in());
         let events: Vec<_> = incoming
             .map(|row| Event {
@@ -111,7 +129,8 @@ async fn write_down(local: &LocalStore, plan: &Plan) -> Result<(), CliError> {
     Ok(())
 }
 
-fn report(plan: &Plan, applied: bool, output: Output) {
+fn report(plan: &Plan, args: &Django, output: Output) {
+    let applied = args.apply;
     let (incoming, left_out) = (plan.incoming(), plan.left_out());
     let unchanged = plan.rows().len() - incoming - left_out;
     if output.is_json() {
@@ -125,15 +144,40 @@ fn report(plan: &Plan, applied: bool, output: Output) {
         output.print(&report, String::new);
         return;
     }
-    table(plan.rows());
+    if args.verbose {
+        table(plan.rows());
+    }
     let verb = if applied { "came in" } else { "would come in" };
     line(&format!(
         "{} rows: {incoming} {verb}, {unchanged} were here already, {left_out} stay out",
         plan.rows().len()
     ));
+    for (what, rows) in kinds(plan.rows()) {
+        line(&format!("  {rows} × {what}"));
+    }
+    let is_more = plan.rows().iter().any(|row| !row.notes.is_empty()) || left_out > 0;
+    if is_more && !args.verbose {
+        line("--verbose lists each row");
+    }
     if !applied && incoming > 0 {
         line("nothing was written; --apply takes them");
     }
+}
+
+/// Counts the rows that stay out, come in under a new number or have something to be known, by what it is.
+fn kinds(rows: &[Planned]) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for row in rows {
+        let outcome = match &row.outcome {
+            Outcome::LeftOut(reason) => Some(format!("stays out: {}", reason.kind())),
+            Outcome::NewId => Some("comes in under a new number".to_owned()),
+            Outcome::New | Outcome::Unchanged => None,
+        };
+        for what in outcome.into_iter().chain(row.notes.iter().map(Note::kind)) {
+            *kinds.entry(what).or_default() += 1;
+        }
+    }
+    kinds
 }
 
 /// The report for programs. A row is made when it is written, since there may be a million.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::error::CliError;
-use super::output::{Output, line, note};
+use super::output::{Output, note};
 use super::setup::{load, runtime};
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
 use crate::telemetry::audit::{self, Actor, Event, Kind};
@@ -32,7 +32,9 @@ pub(super) enum Command {
 pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     if matches!(command, Command::Generate) {
         let text = Keys::generate().map_err(store::OpenError::KeyFile)?;
-        line(text.to_text().trim_end());
+        let text = text.to_text();
+        let key = text.trim_end();
+        output.print(&json!({ "key": key }), || key.to_owned());
         return Ok(());
     }
     let config = load(config)?;

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock;
 use error::CliError;
@@ -82,6 +82,31 @@ enum Command {
     Token(token::Args),
 }
 
+impl Command {
+    /// Names a command that prints nothing for programs.
+    const fn without_data(&self) -> Option<&'static str> {
+        match self {
+            Self::Demo(_) => Some("demo"),
+            Self::Serve(_) => Some("serve"),
+            Self::Check(_)
+            | Self::Explain(_)
+            | Self::Init(_)
+            | Self::Identity(_)
+            | Self::Key(_)
+            | Self::Backup(_)
+            | Self::Audit(_)
+            | Self::Import(_)
+            | Self::Client(_)
+            | Self::Token(_) => None,
+        }
+    }
+}
+
+/// Returns the commands with all their options.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line, runs the command and returns the exit code.
 pub fn run() -> ExitCode {
     memory::refuse_huge_pages();
@@ -104,6 +129,9 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(cli: Cli, output: Output) -> Result<(), CliError> {
+    if let Some(command) = cli.command.without_data().filter(|_| cli.json) {
+        return Err(CliError::NoData(command));
+    }
     let config = cli.config.as_deref();
     match cli.command {
         Command::Demo(args) => demo::run(args),

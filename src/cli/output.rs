@@ -1,5 +1,6 @@
 use std::error::Error;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -63,6 +64,65 @@ impl Output {
         for line in message.lines() {
             let _ = writeln!(stderr, "{BAD}error:{BAD:#} {line}");
         }
+    }
+}
+
+/// How often a terminal is told how far a command is.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// A line on a terminal that says how far a command is. Nothing is printed elsewhere, nor beside JSON.
+pub(super) struct Progress {
+    is_on: bool,
+    shown: Option<Instant>,
+    /// How many characters the last line had.
+    width: usize,
+}
+
+impl Progress {
+    pub(super) fn new(output: Output) -> Self {
+        Self {
+            is_on: !output.is_json() && std::io::stderr().is_terminal(),
+            shown: None,
+            width: 0,
+        }
+    }
+
+    /// Shows a text, unless another has been shown just now.
+    pub(super) fn show(&mut self, text: impl FnOnce() -> String) {
+        let is_due = |shown: Instant| shown.elapsed() >= SHOW_EVERY;
+        if self.is_on && self.shown.is_none_or(is_due) {
+            self.show_now(text);
+        }
+    }
+
+    /// Shows a text.
+    pub(super) fn show_now(&mut self, text: impl FnOnce() -> String) {
+        if self.is_on {
+            self.print(&text());
+        }
+    }
+
+    /// Takes the line away.
+    pub(super) fn end(&mut self) {
+        if self.shown.is_some() {
+            self.print("");
+            self.shown = None;
+            let _ = write!(std::io::stderr().lock(), "\r");
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        let width = self.width;
+        // Spaces cover what is left of the last one, without an escape code.
+        let _ = write!(std::io::stderr().lock(), "\r{text:<width$}");
+        self.width = text.chars().count();
+        self.shown = Some(Instant::now());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

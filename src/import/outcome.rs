@@ -73,6 +73,29 @@ pub enum Reserved {
     Auth,
 }
 
+impl Reason {
+    /// Returns the reason without what differs from row to row.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::ShortSeed { .. } => "a seed that a single token gives away".to_owned(),
+            Self::Duplicate { .. } => "the same name and realm as another row".to_owned(),
+            Self::OtherSeed { .. } => "the name and realm are here with another seed".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl Note {
+    /// Returns the note without what differs from row to row.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Weak { .. } => "weak seed, rotate it".to_owned(),
+            Self::Short { .. } => "seed that a few tokens give away: rotate it now".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,6 @@
 //! The log, on standard error, for people or one JSON object a line.
 
-use std::io::{self, IsTerminal, stderr};
+use std::io::{self, stderr};
 use std::sync::Arc;
 
 use tracing::Subscriber;
@@ -99,12 +99,17 @@ where
     };
     match log.format {
         LogFormat::Human => {
-            let lines = lines.with_ansi(stderr().is_terminal());
+            let lines = lines.with_ansi(is_coloured());
             set(subscriber.with(lines.with_filter(told)));
         }
         LogFormat::Json => set(subscriber.with(lines.json().flatten_event(true).with_filter(told))),
     }
     handle
+}
+
+/// Says whether lines are coloured: on a terminal that takes colours, unless `NO_COLOR` is set.
+fn is_coloured() -> bool {
+    anstream::AutoStream::choice(&stderr()) != anstream::ColorChoice::Never
 }
 
 /// Says whether a line may be written, whatever the filter is: of libraries warnings alone, since what they say

@@ -4,4 +4,5 @@ mod cli;
 mod client;
 mod config;
 mod explain;
+mod flags;
 mod import;

@@ -101,7 +101,7 @@ fn look_writes_nothing_not_even_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = django(folder.path(), &[(1, "n", "r", SEED)]);
     let before = std::fs::read(&path).unwrap();
-    let output = realmgate(&["import", "django", path.to_str().unwrap()])
+    let output = realmgate(&["import", "django", path.to_str().unwrap(), "--verbose"])
         .current_dir(folder.path())
         .output()
         .unwrap();
@@ -374,7 +374,7 @@ fn names_are_shown_in_columns_and_cannot_draw_on_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let rows = [(9, "a\x1b[2J\nb", "r", SEED), (1000, "\u{202e}n", "r", "1")];
     let path = django(folder.path(), &rows);
-    let output = realmgate(&["import", "django", path.to_str().unwrap()])
+    let output = realmgate(&["import", "django", path.to_str().unwrap(), "--verbose"])
         .current_dir(folder.path())
         .output()
         .unwrap();
@@ -386,7 +386,31 @@ fn names_are_shown_in_columns_and_cannot_draw_on_the_terminal() {
             "1000  \\u{202e}n@r      stays out: ",
             "the seed is not base32 (letters A to Z and digits 2 to 7)\n",
             "2 rows: 1 would come in, 0 were here already, 1 stay out\n",
+            "  1 × stays out: the seed is not base32 (letters A to Z and digits 2 to 7)\n",
             "nothing was written; --apply takes them\n",
         )
     );
+}
+
+#[test]
+fn summary_counts_by_reason_and_prints_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = vec![(1, "bad", "r", "1"), (2, "worse", "r", "8")];
+    let names: Vec<_> = (3..53).map(|at| format!("n{at}")).collect();
+    rows.extend((3..).zip(&names).map(|(at, name)| (at, &**name, "r", SEED)));
+    let path = django(folder.path(), &rows);
+    let output = realmgate(&["import", "django", path.to_str().unwrap()])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        stdout(&output),
+        concat!(
+            "52 rows: 50 would come in, 0 were here already, 2 stay out\n",
+            "  2 × stays out: the seed is not base32 (letters A to Z and digits 2 to 7)\n",
+            "--verbose lists each row\n",
+            "nothing was written; --apply takes them\n",
+        )
+    );
+    assert_eq!(stderr(&output), "");
 }

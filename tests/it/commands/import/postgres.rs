@@ -24,7 +24,7 @@ fn plain(postgres: &Postgres) {
 /// Runs a look in an empty folder and says how it ended: the exit code and both outputs.
 fn look(url: &str, environment: &[(&str, &str)]) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
-    let output = realmgate(&["import", "django", url])
+    let output = realmgate(&["import", "django", url, "--verbose"])
         .current_dir(folder.path())
         .env_remove("PGPASSWORD")
         .env_remove("SSL_CERT_FILE")

@@ -13,7 +13,7 @@ use crate::harness::{PATIENCE, realmgate, stderr, stdout};
 
 /// Runs a look at a file in its folder and returns what is printed.
 fn look(path: &Path, store: &Path) -> String {
-    let output = realmgate(&["import", "django", path.to_str().unwrap()])
+    let output = realmgate(&["import", "django", path.to_str().unwrap(), "--verbose"])
         .current_dir(store)
         .output()
         .unwrap();
