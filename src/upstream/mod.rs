@@ -37,6 +37,7 @@ use load::Load;
 pub(crate) use load::UnderWay;
 pub(crate) use resolve::look_up;
 use template::Template;
+pub(crate) use template::{SHORT_BODY, set_apart};
 pub(crate) use upgrade::Gate;
 
 /// A file without certificates.

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::upstreams::peer::{HttpPeer, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
@@ -21,6 +22,19 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same for all requests on a connection. No less than all of them together: otherwise a few clients that
 /// do not read what they asked for would stop everybody else's answers (RFC 9113 §5.2.2).
 const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+
+/// The longest body that may share a connection, in bytes. As many as there may be on one fit its smallest window
+/// (RFC 9113 §6.9.2), so a peer that reads none of them holds up no other.
+pub(crate) const SHORT_BODY: u64 = 512;
+
+/// Gives a request a connection to a peer of HTTP/2 on which nobody else sends a body: a peer that does not
+/// read one takes no more in on that connection. Once the request is done, the next with a long body takes it.
+pub(crate) fn set_apart(peer: &mut HttpPeer) {
+    if peer.options.alpn != ALPN::H1 {
+        peer.options.max_h2_streams = 1;
+        peer.group_key = peer.group_key.wrapping_add(1);
+    }
+}
 
 /// A peer without its address.
 pub(crate) struct Template {

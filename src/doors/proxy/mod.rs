@@ -39,10 +39,10 @@ use crate::net::peer_of;
 use crate::net::seen::seen;
 use crate::net::source_of;
 use crate::telemetry::{self, Door, Note, Spans, UpstreamEvent, metrics};
-use crate::upstream::{Gate, Next};
+use crate::upstream::{Gate, Next, set_apart};
 use context::{Admitted, Context, Stopped};
 use failure::{NO_PEER, Progress};
-use question::{Rejected, announced, is_upgrade};
+use question::{Rejected, announced, is_upgrade, is_upload};
 
 pub(super) use forwarded::strip;
 
@@ -150,6 +150,9 @@ impl ProxyHttp for Proxy {
         let Next { mut peer, chosen } =
             next.ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))?;
         context.chosen = Some(chosen);
+        if is_upload(session) {
+            set_apart(&mut peer);
+        }
         context.gate = is_upgrade(session).then(|| Gate::on(&mut peer)).flatten();
         Ok(peer)
     }

@@ -23,6 +23,7 @@ use crate::net::source_of;
 use crate::routing::route::{Question, Unrouted};
 use crate::routing::target::{Target, host_of};
 use crate::telemetry::{self, Door, Note, Tally, metrics};
+use crate::upstream::SHORT_BODY;
 
 impl Proxy {
     /// Decides on a request: who may pass where, or the answer to give instead.
@@ -133,6 +134,11 @@ pub(super) fn is_upgrade(session: &mut Session) -> bool {
     header.version == Version::HTTP_11
         && header.headers.contains_key(UPGRADE)
         && session.is_body_empty()
+}
+
+/// Says whether a request has a body that is long, or may be.
+pub(super) fn is_upload(session: &mut Session) -> bool {
+    !session.is_body_empty() && !(1..=SHORT_BODY).contains(&announced(session.req_header()))
 }
 
 /// Returns how long a request says that its body is; 0 if it does not say.
