@@ -24,7 +24,7 @@ pub(crate) struct Endpoints {
     pub(crate) rest: Local,
     pub(crate) authority: Arc<Authority>,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) rules: Live,
+    pub(crate) snapshot: Live,
 }
 
 impl Endpoints {
@@ -95,12 +95,12 @@ impl Endpoints {
             return answer.send(session).await;
         }
         let exposition = exposition(session.req_header().headers.get(ACCEPT));
-        let rules = self.rules.load_full();
+        let snapshot = self.snapshot.load_full();
         let present = Present {
             connections: self.connections.open(),
             requests: self.connections.requests(),
             delayed: self.authority.delayed(UnixTime::from(SystemTime::now())),
-            upstreams: rules.upstreams.figures().collect(),
+            upstreams: snapshot.upstreams.figures().collect(),
         };
         let text = metrics().text(exposition, &present).map_err(|error| {
             Error::because(ErrorType::InternalError, "writing the figures", error)

@@ -69,7 +69,7 @@ pub(crate) async fn serve(
     let incoming = accepted.filter_map(move |accepted| {
         let admitted = accepted.map(|stream| {
             let counted = connections.admit_front_proxy(stream.peer_addr().ok()?)?;
-            let patience = connections.rules().timeouts.header;
+            let patience = connections.settings().timeouts.header;
             Some(Connection::new(stream, patience, counted))
         });
         ready(admitted.transpose())

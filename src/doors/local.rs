@@ -17,18 +17,18 @@ use pingora::{Error, ErrorType, Result};
 use tower::ServiceExt;
 
 use super::forward_auth;
-use super::snapshot::Live;
 use crate::http::X_FORWARDED_PROTO;
 use crate::http::answer::{Answer, send};
 use crate::net::accept::scheme_of;
 use crate::net::linger::answer_early;
 use crate::net::peer_of;
+use crate::net::settings::Live;
 use crate::telemetry::{Note, NoteSlot};
 
 /// The router with the bounds of what it may be handed.
 pub(crate) struct Local {
     router: Router,
-    rules: Live,
+    settings: Live,
 }
 
 /// Why a body was not read to its end.
@@ -38,8 +38,8 @@ enum BodyError {
 }
 
 impl Local {
-    pub(crate) fn new(router: Router, rules: Live) -> Self {
-        Self { router, rules }
+    pub(crate) fn new(router: Router, settings: Live) -> Self {
+        Self { router, settings }
     }
 
     /// Answers a request.
@@ -47,7 +47,7 @@ impl Local {
     /// # Errors
     /// The client is gone, or the answer broke off: the connection must end.
     pub(crate) async fn answer(&self, session: &mut ServerSession, note: &mut Note) -> Result<()> {
-        let limit = self.rules.load().timeouts.body;
+        let limit = self.settings.load().timeouts.body;
         let body = match tokio::time::timeout(limit, self.read_body(session)).await {
             Ok(Ok(body)) => body,
             Ok(Err(BodyError::Broken)) => {
@@ -106,13 +106,13 @@ impl Local {
     }
 
     async fn read_body(&self, session: &mut ServerSession) -> Result<Bytes, BodyError> {
-        let rules = self.rules.load_full();
+        let settings = self.settings.load_full();
         let announced = session
             .req_header()
             .headers
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > rules.limits.body_bytes) {
+        if announced.is_some_and(|length| length > settings.limits.body_bytes) {
             return Err(BodyError::TooLarge);
         }
         let keep_alive = session.get_keepalive();
@@ -130,14 +130,14 @@ impl Local {
             .await
             .map_err(|_| BodyError::Broken)?
         {
-            if body.len() + part.len() > rules.limits.body_bytes {
+            if body.len() + part.len() > settings.limits.body_bytes {
                 return Err(BodyError::TooLarge);
             }
             body.extend_from_slice(&part);
         }
         // `100 Continue` marks the connection for closing; the body is read, so it can live on.
         if keep_alive.is_some() {
-            session.set_keepalive(Some(rules.timeouts.keep_alive.as_secs()));
+            session.set_keepalive(Some(settings.timeouts.keep_alive.as_secs()));
         }
         Ok(body.freeze())
     }
@@ -150,14 +150,19 @@ impl Local {
         line: &'static str,
     ) -> Result<()> {
         session.set_keepalive(None);
-        answer_early(session, Answer::line(status, line), &self.rules.load_full()).await
+        answer_early(
+            session,
+            Answer::line(status, line),
+            &self.settings.load_full(),
+        )
+        .await
     }
 
     /// Returns the address that a request comes from, and the scheme of the URL that its client asked for:
     /// what a trusted proxy says of them, or those of the connection.
     fn origin(&self, session: &ServerSession) -> (Option<SocketAddr>, Scheme) {
         let peer = peer_of(session);
-        let trusted = &self.rules.load().trusted_proxies;
+        let trusted = &self.settings.load().trusted_proxies;
         let is_trusted = peer.is_none_or(|peer| {
             let peer = peer.ip().to_canonical();
             trusted.iter().any(|network| network.contains(&peer))

@@ -32,7 +32,7 @@ use forward_auth::ForwardAuth;
 use local::Local;
 use proxy::Proxy;
 use service::Service;
-use snapshot::{Listening, Live, Rules};
+use snapshot::{Live, Snapshot};
 
 use crate::auth::Authority;
 use crate::config::Config;
@@ -40,6 +40,7 @@ use crate::http::IdentityHeaders;
 use crate::net::connection::Connections;
 pub use crate::net::descriptors::{most as most_files, raise as raise_file_limit};
 pub use crate::net::listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
+use crate::net::settings::{self, Listening};
 use crate::net::{aside, descriptors};
 #[doc(hidden)]
 pub use crate::routing::route::lookup;
@@ -48,7 +49,8 @@ pub(crate) use crate::upstream::look_up;
 
 /// The doors, open.
 pub struct Gateway {
-    rules: Live,
+    snapshot: Live,
+    settings: settings::Live,
     connections: Arc<Connections>,
     shutdown: watch::Sender<bool>,
     accepting: JoinSet<()>,
@@ -67,23 +69,24 @@ impl Gateway {
         rest: Router,
     ) -> Result<Self, OpenError> {
         let identity_headers = IdentityHeaders::new(&config.credential_headers);
-        let rules = Rules::new(&config, None).map_err(OpenError::Rules)?;
-        rules.upstreams.watch().await;
-        let rules: Live = Arc::new(ArcSwap::from_pointee(rules));
-        let rest = Local::new(rest, Arc::clone(&rules));
-        let connections = Arc::new(Connections::new(Arc::clone(&rules)));
+        let snapshot = Snapshot::new(&config, None).map_err(OpenError::Snapshot)?;
+        snapshot.upstreams.watch().await;
+        let settings: settings::Live = Arc::new(ArcSwap::new(Arc::clone(&snapshot.net)));
+        let snapshot: Live = Arc::new(ArcSwap::from_pointee(snapshot));
+        let rest = Local::new(rest, Arc::clone(&settings));
+        let connections = Arc::new(Connections::new(Arc::clone(&settings)));
         let forward_auth = Arc::new(ForwardAuth::new(
             Arc::clone(authority),
             config.credential_headers.clone(),
             identity_headers.clone(),
-            Arc::clone(&rules),
+            Arc::clone(&snapshot),
         ));
         let endpoints = Arc::new(Endpoints {
             forward_auth: Arc::clone(&forward_auth),
             rest,
             authority: Arc::clone(authority),
             connections: Arc::clone(&connections),
-            rules: Arc::clone(&rules),
+            snapshot: Arc::clone(&snapshot),
         });
         let pingora = Arc::new(ServerConf {
             // Pingora 0.9.1 multiplies the size of the pool by its number of threads. Here each thread has a
@@ -103,13 +106,13 @@ impl Gateway {
             authority: Arc::clone(authority),
             credential_headers: config.credential_headers,
             identity_headers,
-            rules: Arc::clone(&rules),
+            snapshot: Arc::clone(&snapshot),
             connections: Arc::clone(&connections),
             endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
         };
         let service = |listening| Service {
             endpoints: Arc::clone(&endpoints),
-            rules: Arc::clone(&rules),
+            settings: Arc::clone(&settings),
             connections: Arc::clone(&connections),
             listening,
         };
@@ -149,7 +152,8 @@ impl Gateway {
             ));
         }
         Ok(Self {
-            rules,
+            snapshot,
+            settings,
             connections,
             shutdown,
             accepting,
@@ -164,12 +168,13 @@ impl Gateway {
     /// # Errors
     /// A peer's address cannot be used; then nothing has changed.
     pub async fn reload(&self, config: &Arc<Config>) -> Result<(), OpenError> {
-        let (config, before) = (Arc::clone(config), self.rules.load_full());
+        let (config, before) = (Arc::clone(config), self.snapshot.load_full());
         // Roots of the system are read.
-        let rules = aside(move || Rules::new(&config, Some(&before))).await;
-        let rules = rules.map_err(OpenError::Rules)?;
-        rules.upstreams.watch().await;
-        self.rules.store(Arc::new(rules));
+        let snapshot = aside(move || Snapshot::new(&config, Some(&before))).await;
+        let snapshot = snapshot.map_err(OpenError::Snapshot)?;
+        snapshot.upstreams.watch().await;
+        self.settings.store(Arc::clone(&snapshot.net));
+        self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }
 
@@ -202,7 +207,7 @@ pub enum OpenError {
     Socket(#[source] io::Error),
     /// What was configured cannot be used.
     #[error("what was configured cannot be used")]
-    Rules(#[source] io::Error),
+    Snapshot(#[source] io::Error),
 }
 
 fn listener(listener: std::net::TcpListener) -> Result<TcpListener, OpenError> {

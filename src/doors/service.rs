@@ -14,13 +14,13 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::endpoints::{Endpoints, is_rest};
-use super::snapshot::{Listening, Live};
 use super::told::Told;
 use crate::http::refusal::Refusal;
 use crate::net::bounds;
 use crate::net::connection::Connections;
 use crate::net::linger::answer_early;
 use crate::net::seen::seen;
+use crate::net::settings::{Listening, Live};
 use crate::net::source_of;
 use crate::routing::target::{Target, host_of};
 
@@ -31,7 +31,7 @@ use crate::routing::target::{Target, host_of};
 pub(crate) struct Service {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) rules: Live,
+    pub(crate) settings: Live,
     pub(crate) listening: Listening,
 }
 
@@ -64,13 +64,13 @@ impl HttpServerApp for Service {
 
 impl Service {
     async fn answer(&self, session: &mut ServerSession, told: &mut Told) -> pingora::Result<()> {
-        let refused = bounds::refuse(session, &self.rules.load().limits);
+        let refused = bounds::refuse(session, &self.settings.load().limits);
         if let Some(refused) = refused {
             session.set_keepalive(None);
             let seen = seen(session.req_header());
             refused.tell_early(source_of(session), seen, &told.note);
             let answer = refused.answer().named(&told.note);
-            return answer_early(session, answer, &self.rules.load_full()).await;
+            return answer_early(session, answer, &self.settings.load_full()).await;
         }
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
         // line hands that on to us, and would take our 200 for a permit.

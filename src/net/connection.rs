@@ -22,8 +22,8 @@ use super::accept::{BadStart, Http, is_still_good};
 use super::admission::{Admission, Admitted, AdmittedFrom, Entered, Full, Share};
 use super::peer_of as peer_of_session;
 use super::rejected::{Cause, Rejected};
+use super::settings::{Listening, Live, Settings};
 use crate::clock;
-use crate::doors::snapshot::{Listening, Live, Rules};
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
@@ -41,7 +41,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// What holds for all connections.
 pub(crate) struct Connections {
-    rules: Live,
+    settings: Live,
     admission: Arc<Admission>,
     /// Counts the connections of the metrics listener, so that clients cannot take them.
     monitors: Arc<Admission>,
@@ -52,9 +52,9 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(rules: Live) -> Self {
+    pub(crate) fn new(settings: Live) -> Self {
         Self {
-            rules,
+            settings,
             admission: Arc::default(),
             monitors: Arc::default(),
             draining: AtomicBool::new(false),
@@ -95,7 +95,7 @@ impl Connections {
             );
             return false;
         }
-        let timeouts = self.rules.load().timeouts;
+        let timeouts = self.settings.load().timeouts;
         // Only shorter, never longer: Pingora ends a connection that HTTP/1.0 does not ask to keep, and
         // one on which a message was framed in two ways.
         if session.get_keepalive().is_some() {
@@ -176,13 +176,15 @@ impl Connections {
         if !self.is_told(SystemTime::now()) {
             return;
         }
-        let rules = self.rules.load_full();
+        let settings = self.settings.load_full();
         let peer = peer_of(&stream);
         // Of a load balancer's connections it is known later whose they are.
-        let of = peer.filter(|peer| !rules.wire(listening).is_load_balancer(*peer));
+        let of = peer.filter(|peer| !settings.wire(listening).is_load_balancer(*peer));
         let counted = match listening {
             Listening::Metrics => self.count_monitor().map_err(|_| Cause::OfMetrics),
-            Listening::Service | Listening::Gateway => self.count(of, &rules).map_err(Cause::from),
+            Listening::Service | Listening::Gateway => {
+                self.count(of, &settings).map_err(Cause::from)
+            }
         };
         let counted = match counted {
             Ok(counted) => counted,
@@ -198,7 +200,7 @@ impl Connections {
             address: peer.map(|peer| peer.ip().to_canonical()),
             share: counted.share(),
         };
-        let served = client.serve(Arc::clone(app), stream, shutdown.clone(), rules);
+        let served = client.serve(Arc::clone(app), stream, shutdown.clone(), settings);
         self.open.spawn(async move {
             served.await;
             drop(counted);
@@ -216,9 +218,9 @@ impl Connections {
         self.rejected.log_counts(true);
     }
 
-    /// Returns the rules in force.
-    pub(crate) fn rules(&self) -> Arc<Rules> {
-        self.rules.load_full()
+    /// Returns the settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// Counts a connection of a listener that is for front proxies and not served here, as long as what this
@@ -228,12 +230,12 @@ impl Connections {
             return None;
         }
         let address = peer.ip().to_canonical();
-        if !self.rules.load().is_front_proxy(address) {
+        if !self.settings.load().is_front_proxy(address) {
             let note = Note::of(RequestId::next().digits());
             Refusal::Untrusted.tell_early(Some(address), Seen::default(), &note);
             return None;
         }
-        match self.count(Some(peer), &self.rules.load()) {
+        match self.count(Some(peer), &self.settings.load()) {
             Ok(counted) => Some(Counted {
                 _open: Some(self.open.token()),
                 ..counted
@@ -246,9 +248,11 @@ impl Connections {
     }
 
     /// Counts a connection in all, and for its address if it is known.
-    fn count(&self, peer: Option<SocketAddr>, rules: &Rules) -> Result<Counted, Full> {
-        let all = self.admission.admit(rules.limits.connections)?;
-        let from = peer.map(|peer| self.admit_from(peer, rules)).transpose()?;
+    fn count(&self, peer: Option<SocketAddr>, settings: &Settings) -> Result<Counted, Full> {
+        let all = self.admission.admit(settings.limits.connections)?;
+        let from = peer
+            .map(|peer| self.admit_from(peer, settings))
+            .transpose()?;
         Ok(Counted {
             _all: all,
             _from: from.flatten(),
@@ -265,12 +269,18 @@ impl Connections {
     }
 
     /// Counts a connection for its address; not for a front proxy, whose clients all come from there.
-    fn admit_from(&self, peer: SocketAddr, rules: &Rules) -> Result<Option<AdmittedFrom>, Full> {
+    fn admit_from(
+        &self,
+        peer: SocketAddr,
+        settings: &Settings,
+    ) -> Result<Option<AdmittedFrom>, Full> {
         let address = peer.ip().to_canonical();
-        if rules.is_front_proxy(address) {
+        if settings.is_front_proxy(address) {
             return Ok(None);
         }
-        self.admission.admit_from(address, &rules.limits).map(Some)
+        self.admission
+            .admit_from(address, &settings.limits)
+            .map(Some)
     }
 
     /// Waits until every connection has ended, at most `grace`; returns how many have not.
@@ -313,11 +323,11 @@ impl Client {
         app: Arc<A>,
         stream: Stream,
         shutdown: ShutdownWatch,
-        rules: Arc<Rules>,
+        settings: Arc<Settings>,
     ) {
-        let deadline = Instant::now() + rules.timeouts.header;
+        let deadline = Instant::now() + settings.timeouts.header;
         let from = peer_of(&stream);
-        let begun = rules.wire(self.listening).begin(stream);
+        let begun = settings.wire(self.listening).begin(stream);
         let (stream, http) = match timeout_at(deadline, begun).await {
             Ok(Ok(begun)) => begun,
             Ok(Err(BadStart::NoProxyHeader)) => {
@@ -333,7 +343,7 @@ impl Client {
             }
         };
         let told = peer_of(&*stream).filter(|told| Some(*told) != from);
-        let admitted = told.map(|peer| self.connections.admit_from(peer, &rules));
+        let admitted = told.map(|peer| self.connections.admit_from(peer, &settings));
         let admitted = match admitted.transpose() {
             Ok(admitted) => admitted.flatten(),
             Err(full) => return self.connections.rejected.add(full.into(), told),
@@ -342,8 +352,8 @@ impl Client {
             self.address = Some(told.ip().to_canonical());
             self.share = admitted.as_ref().map(|from| Arc::clone(from.share()));
         }
-        // A long connection must not keep old rules.
-        drop(rules);
+        // A long connection must not keep old settings.
+        drop(settings);
         match http {
             Http::One => http1::serve(&app, stream, &shutdown, deadline, &self).await,
             Http::Two => http2::serve(&app, stream, shutdown, deadline, &self).await,
@@ -351,8 +361,8 @@ impl Client {
         drop(admitted);
     }
 
-    pub(crate) fn rules(&self) -> Arc<Rules> {
-        self.connections.rules()
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.connections.settings()
     }
 
     /// Counts a request in, as long as what this returns lives. Those of the metrics listener do not count.
@@ -360,7 +370,7 @@ impl Client {
         if self.listening == Listening::Metrics {
             return Ok(None);
         }
-        let limits = &self.connections.rules.load().limits;
+        let limits = &self.connections.settings.load().limits;
         let entered = self
             .connections
             .admission

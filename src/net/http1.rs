@@ -42,7 +42,7 @@ pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
             Err(refusal) => {
                 // The header has not been parsed.
                 let answer = client.refuse(refusal, Seen::default());
-                return linger::refuse(&mut ahead, answer, &client.rules()).await;
+                return linger::refuse(&mut ahead, answer, &client.settings()).await;
             }
         };
         let mut session = ahead.into_session();
@@ -65,11 +65,11 @@ async fn header(
     deadline: Option<Instant>,
     client: &Client,
 ) -> Result<(), NoHeader> {
-    let rules = client.rules();
-    let (most, fields) = (rules.limits.header_bytes, rules.limits.header_fields);
-    let timeouts = rules.timeouts;
-    // A long wait must not keep old rules.
-    drop(rules);
+    let settings = client.settings();
+    let (most, fields) = (settings.limits.header_bytes, settings.limits.header_fields);
+    let timeouts = settings.timeouts;
+    // A long wait must not keep old settings.
+    drop(settings);
     let whole = match deadline {
         Some(deadline) => timeout_at(deadline, ahead.header(most, fields)).await,
         None => match timeout(timeouts.keep_alive, ahead.begun()).await {

@@ -19,8 +19,8 @@ use tokio::time::{Instant, timeout_at};
 use super::body_clock;
 use super::connection::Client;
 use super::seen::seen;
+use super::settings::Settings;
 use crate::config::Limits;
-use crate::doors::snapshot::Rules;
 use crate::http::answer::Answer;
 
 /// How many malformed requests a connection may bring: each is refused for itself, and costs work.
@@ -48,9 +48,9 @@ pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let Rules {
+    let Settings {
         limits, timeouts, ..
-    } = *client.rules();
+    } = *client.settings();
     let begun = server::handshake(stream, Some(options(&limits)));
     let mut connection = match timeout_at(deadline, begun).await {
         Ok(Ok(connection)) => connection,

@@ -4,7 +4,7 @@ use pingora::Result;
 use pingora::protocols::http::ServerSession;
 
 use super::accept::Ahead;
-use crate::doors::snapshot::Rules;
+use super::settings::Settings;
 use crate::http::answer::Answer;
 
 /// Sends an answer that does not wait for the request's body, and takes in what comes of that: a socket
@@ -19,7 +19,7 @@ use crate::http::answer::Answer;
 pub(crate) async fn answer_early(
     session: &mut ServerSession,
     answer: Answer,
-    rules: &Rules,
+    settings: &Settings,
 ) -> Result<()> {
     answer.send(session).await?;
     if session.is_body_done() {
@@ -29,8 +29,8 @@ pub(crate) async fn answer_early(
         session.shutdown().await;
     }
     let taken = tokio::time::timeout(
-        rules.timeouts.drain,
-        drain(session, rules.limits.drain_bytes),
+        settings.timeouts.drain,
+        drain(session, settings.limits.drain_bytes),
     );
     if taken.await != Ok(true) {
         tracing::debug!("a body went on after its answer");
@@ -40,13 +40,13 @@ pub(crate) async fn answer_early(
 
 /// Sends the answer to a request that has not been read, and takes in what comes of it, as
 /// [`answer_early`] does.
-pub(crate) async fn refuse(stream: &mut Ahead, answer: Answer, rules: &Rules) {
+pub(crate) async fn refuse(stream: &mut Ahead, answer: Answer, settings: &Settings) {
     let answer = answer.last_bytes();
     let sent = stream.refuse(&answer);
-    match tokio::time::timeout(rules.timeouts.write, sent).await {
+    match tokio::time::timeout(settings.timeouts.write, sent).await {
         Ok(Ok(())) => {
-            let drained = stream.drain(rules.limits.drain_bytes);
-            let _ = tokio::time::timeout(rules.timeouts.drain, drained).await;
+            let drained = stream.drain(settings.limits.drain_bytes);
+            let _ = tokio::time::timeout(settings.timeouts.drain, drained).await;
         }
         Ok(Err(_)) | Err(_) => tracing::debug!("the client is gone"),
     }

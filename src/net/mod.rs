@@ -12,6 +12,7 @@ pub(crate) mod linger;
 pub(crate) mod listeners;
 mod rejected;
 pub(crate) mod seen;
+pub(crate) mod settings;
 pub(crate) mod tls_fault;
 
 use std::net::SocketAddr;

@@ -153,7 +153,7 @@ impl<S: Service<Request<tonic::body::Body>>> Service<Request<tonic::body::Body>>
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> S::Future {
         let Bounds { connections, held } = &self.bounds;
-        let limit = connections.rules().timeouts.body;
+        let limit = connections.settings().timeouts.body;
         let question = request.map(|body| {
             tonic::body::Body::new(Question {
                 body,

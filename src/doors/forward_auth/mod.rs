@@ -50,7 +50,7 @@ pub(crate) struct ForwardAuth {
     authority: Arc<Authority>,
     credential_headers: CredentialHeaders,
     identity_headers: IdentityHeaders,
-    rules: Live,
+    snapshot: Live,
     warned: Warned,
 }
 
@@ -111,13 +111,13 @@ impl ForwardAuth {
         authority: Arc<Authority>,
         credential_headers: CredentialHeaders,
         identity_headers: IdentityHeaders,
-        rules: Live,
+        snapshot: Live,
     ) -> Self {
         Self {
             authority,
             credential_headers,
             identity_headers,
-            rules,
+            snapshot,
             warned: Warned::default(),
         }
     }
@@ -144,12 +144,12 @@ impl ForwardAuth {
             FrontProxy::Envoy if has_fragment(session) => Err(Ambiguity::Character.into()),
             _ => self.asked(header, peer, proxy),
         };
-        let rules = self.rules.load();
-        let any = rules.client_address_header.as_ref();
+        let snapshot = self.snapshot.load();
+        let any = snapshot.client_address_header.as_ref();
         let source = self.client(peer, proxy.name(), || {
             client::client(&header.headers, proxy, any)
         });
-        drop(rules);
+        drop(snapshot);
         let seen = || self.seen(header, peer, proxy);
         let verdict = self.judge(source, &header.headers, asked, (began, seen), note);
         match verdict.await {
@@ -174,7 +174,7 @@ impl ForwardAuth {
 
     /// Says whether a peer may describe original requests.
     pub(super) fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
-        trust(peer, &self.rules.load().trusted_proxies).is_ok()
+        trust(peer, &self.snapshot.load().net.trusted_proxies).is_ok()
     }
 
     /// Returns where the original request came from: for a front proxy what it says, if anything, and for
@@ -335,9 +335,9 @@ impl ForwardAuth {
         described: Result<Described<'_>, Refusal>,
         narrowed: Option<Policy>,
     ) -> Result<Asked, Refusal> {
-        let rules = self.rules.load();
-        trust(source, &rules.trusted_proxies)?;
-        let mut asked = of_route(&rules.routes, &described?)?;
+        let snapshot = self.snapshot.load();
+        trust(source, &snapshot.net.trusted_proxies)?;
+        let mut asked = of_route(&snapshot.routes, &described?)?;
         if let Some(narrowed) = narrowed {
             asked.policy = asked.policy.and(narrowed);
         }

@@ -10,7 +10,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::hop::BAD_ANSWER;
 use crate::auth::Permit;
-use crate::doors::snapshot::Rules;
+use crate::doors::snapshot::Snapshot;
 use crate::doors::told::tell;
 use crate::http::request_id::RequestId;
 use crate::net::body_clock::BodyClock;
@@ -112,8 +112,8 @@ impl Drop for Context {
 pub(super) struct Admitted {
     pub(super) permit: Permit,
     pub(super) _under_way: UnderWay,
-    /// The rules that it was admitted by, whatever is in force by now.
-    pub(super) rules: Arc<Rules>,
+    /// The snapshot that it was admitted by, whatever is in force by now.
+    pub(super) snapshot: Arc<Snapshot>,
     /// The index of the route.
     pub(super) route: usize,
     /// Some route for its host and path depends on the method.
@@ -164,12 +164,12 @@ impl Context {
 
 impl Admitted {
     pub(super) fn route(&self) -> Option<&Route> {
-        self.rules.routes.get(self.route)
+        self.snapshot.routes.get(self.route)
     }
 
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         let route = self.route()?;
-        self.rules.upstreams.get(route.upstream?)
+        self.snapshot.upstreams.get(route.upstream?)
     }
 
     /// Says whether a body of so many bytes is too long here.

@@ -51,7 +51,7 @@ pub(crate) struct Proxy {
     pub(crate) authority: Arc<Authority>,
     pub(crate) credential_headers: CredentialHeaders,
     pub(crate) identity_headers: IdentityHeaders,
-    pub(crate) rules: Live,
+    pub(crate) snapshot: Live,
     pub(crate) connections: Arc<Connections>,
     /// realmgate's own endpoints, where one port must be enough.
     pub(crate) endpoints: Option<Arc<Endpoints>>,
@@ -82,15 +82,15 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let rules = self.rules.load_full();
-        if let Some(refused) = bounds::refuse(session, &rules.limits) {
+        let snapshot = self.snapshot.load_full();
+        if let Some(refused) = bounds::refuse(session, &snapshot.net.limits) {
             session.set_keepalive(None);
             let source = source_of(session);
             let seen = seen(session.req_header());
             let tally = metrics().no_route();
             refused.tell(Door::Proxy, tally, source, seen, &mut context.note);
             let answer = refused.answer().named(&context.note);
-            answer_early(session, answer, &rules).await?;
+            answer_early(session, answer, &snapshot.net).await?;
             return Ok(true);
         }
         if let Some(endpoints) = &self.endpoints
@@ -99,7 +99,7 @@ impl ProxyHttp for Proxy {
             return Ok(true);
         }
         let decided = self
-            .decide(session, rules, context.id, &mut context.note)
+            .decide(session, snapshot, context.id, &mut context.note)
             .await;
         let now = Instant::now();
         context.decided = Some(now);
@@ -114,13 +114,13 @@ impl ProxyHttp for Proxy {
                 let seen = seen(session.req_header());
                 refused.tell_of_route(admitted.route(), source, seen, &context.note);
                 let answer = refused.answer().named(&context.note);
-                answer_early(session, answer, &admitted.rules).await?;
+                answer_early(session, answer, &admitted.snapshot.net).await?;
                 Ok(true)
             }
             Ok(admitted) => {
                 if !session.is_body_done() {
                     context.stopped = Stopped::may_be(session);
-                    context.clock = Some(BodyClock::begin(&admitted.rules.timeouts));
+                    context.clock = Some(BodyClock::begin(&admitted.snapshot.net.timeouts));
                 }
                 context.admitted = Some(admitted);
                 Ok(false)
@@ -130,7 +130,7 @@ impl ProxyHttp for Proxy {
                     pace::even_out(began, &denial).await;
                 }
                 let answer = answer.named(&context.note);
-                answer_early(session, answer, &self.rules.load_full()).await?;
+                answer_early(session, answer, &self.snapshot.load().net).await?;
                 Ok(true)
             }
         }
@@ -168,10 +168,10 @@ impl ProxyHttp for Proxy {
         let bytes = body.as_ref().map_or(0, Bytes::len);
         context.body_bytes += bytes as u64;
         let admitted = context.admitted.as_ref();
-        if let (Some(clock), Some(Admitted { rules, .. })) = (&context.clock, admitted) {
+        if let (Some(clock), Some(Admitted { snapshot, .. })) = (&context.clock, admitted) {
             if is_end {
                 clock.end();
-            } else if !clock.came(bytes, &rules.limits, &rules.timeouts) {
+            } else if !clock.came(bytes, &snapshot.net.limits, &snapshot.net.timeouts) {
                 let error = Error::explain(ErrorType::ReadTimedout, "the body drips");
                 return Err(error.into_down());
             }
@@ -351,14 +351,14 @@ impl ProxyHttp for Proxy {
             }
         }
         if status.is_some() && progress.is_answered {
-            failure::pass_what_came(session, self.rules.load().timeouts.write).await;
+            failure::pass_what_came(session, self.snapshot.load().net.timeouts.write).await;
         }
         if let Some(status) = status
             && !progress.is_answered
         {
             session.set_keepalive(None);
             let answer = Answer::line(status, line).named(&context.note);
-            if let Err(error) = answer_early(session, answer, &self.rules.load_full()).await {
+            if let Err(error) = answer_early(session, answer, &self.snapshot.load().net).await {
                 tracing::debug!(request_id = %context.id, %error, "the client is gone");
             }
         }

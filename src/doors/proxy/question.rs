@@ -10,7 +10,7 @@ use pingora::proxy::Session;
 
 use crate::auth::{Attempt, Decision, Denial, Party, Source, UnixTime};
 use crate::doors::proxy::{Admitted, Proxy};
-use crate::doors::snapshot::Rules;
+use crate::doors::snapshot::Snapshot;
 use crate::http::Scratch;
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
@@ -30,7 +30,7 @@ impl Proxy {
     pub(super) async fn decide(
         &self,
         session: &Session,
-        rules: Arc<Rules>,
+        snapshot: Arc<Snapshot>,
         id: RequestId,
         note: &mut Note,
     ) -> Result<Admitted, Rejected> {
@@ -52,7 +52,7 @@ impl Proxy {
             target: &target,
             method: &header.method,
         };
-        let found = rules.routes.find(&question).map_err(|unrouted| {
+        let found = snapshot.routes.find(&question).map_err(|unrouted| {
             let tally = match unrouted {
                 Unrouted::Slashes(route) => &route.tally,
                 Unrouted::None | Unrouted::Readings => metrics().no_route(),
@@ -74,10 +74,10 @@ impl Proxy {
         match self.authority.decide(&attempt, &route.policy, now).await {
             Decision::Permit(permit) => {
                 telemetry::permitted(door, &route.tally, &attempt, &permit, now, note);
-                let upstream = route.upstream.and_then(|it| rules.upstreams.get(it));
-                let counted = source.filter(|source| !rules.is_front_proxy(*source));
+                let upstream = route.upstream.and_then(|it| snapshot.upstreams.get(it));
+                let counted = source.filter(|source| !snapshot.net.is_front_proxy(*source));
                 let entered = match upstream {
-                    Some(upstream) => upstream.enter(counted, &rules.limits),
+                    Some(upstream) => upstream.enter(counted, &snapshot.net.limits),
                     None => Err(Full::InAll),
                 };
                 let busy = |full| match full {
@@ -98,7 +98,7 @@ impl Proxy {
                     _under_way: under_way,
                     route: found.place,
                     has_methods: found.has_methods,
-                    rules: Arc::clone(&rules),
+                    snapshot: Arc::clone(&snapshot),
                 })
             }
             Decision::Denial(denial) => {

@@ -1,0 +1,87 @@
+//! The settings that all connections share, as they are in force.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use super::accept::Wire;
+use super::descriptors;
+use crate::config::{self, Config};
+
+/// The settings of connections that a reload replaces.
+pub(crate) struct Settings {
+    pub(crate) trusted_proxies: Box<[IpNet]>,
+    pub(crate) limits: config::Limits,
+    pub(crate) timeouts: config::Timeouts,
+    service: Wire,
+    gateway: Wire,
+    metrics: Wire,
+}
+
+/// The listeners that speak HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listening {
+    /// REST, forward-auth and health.
+    Service,
+    /// The proxy.
+    Gateway,
+    /// Metrics and health.
+    Metrics,
+}
+
+/// The settings in force, for everybody who looks them up. A connection looks them up again for each request.
+pub(crate) type Live = Arc<ArcSwap<Settings>>;
+
+impl Settings {
+    /// Makes the settings of a configuration, with limits that fit the number of files that may be open.
+    ///
+    /// # Errors
+    /// A certificate cannot be used, or no CA is named for client certificates.
+    pub(crate) fn new(config: &Config) -> std::io::Result<Self> {
+        let files = descriptors::limit();
+        let limits = config.limits.fitted(files, &config.server);
+        let needed = config.limits.files(&config.server);
+        if needed > files {
+            let config::Limits {
+                connections,
+                requests,
+                connections_per_address,
+                ..
+            } = limits;
+            let requests_per_address = limits.requests_of_address();
+            tracing::warn!(
+                files,
+                needed,
+                connections,
+                connections_per_address,
+                requests,
+                requests_per_address,
+                "the limits do not fit the number of open files; these hold instead"
+            );
+        }
+        Ok(Self {
+            trusted_proxies: config.service.trusted_proxies.as_slice().into(),
+            limits,
+            timeouts: config.timeouts,
+            service: Wire::new(&config.service.wire, &config.tls)?,
+            gateway: Wire::new(&config.gateway.wire, &config.tls)?,
+            metrics: Wire::new(&config::Wire::default(), &config.tls)?,
+        })
+    }
+
+    /// Returns whether an address is that of a front proxy, whose clients all share it.
+    pub(crate) fn is_front_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|it| it.contains(&address))
+    }
+
+    /// Returns how connections of a listener begin.
+    pub(crate) fn wire(&self, listening: Listening) -> &Wire {
+        match listening {
+            Listening::Service => &self.service,
+            Listening::Gateway => &self.gateway,
+            Listening::Metrics => &self.metrics,
+        }
+    }
+}
