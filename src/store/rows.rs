@@ -1,6 +1,5 @@
 //! Rows and what they mean.
 
-use std::sync::OnceLock;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -87,7 +86,6 @@ pub(super) fn identity(row: &Row<'_>, ring: &Ring) -> rusqlite::Result<Identity>
             time(17)?.unwrap_or(never),
             row.get::<_, Option<i64>>(18)?.unwrap_or_default(),
         ),
-        realm_number: OnceLock::new(),
         parameters,
         principal,
         state: match row.get_ref(7)?.as_str()? {

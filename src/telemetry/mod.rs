@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use opentelemetry_otlp::ExporterBuildError;
 
-use crate::auth::{Attempt, Delay, Denial, Permit, PrincipalRef, Refusal, Throttled, UnixTime};
+use crate::auth::{Attempt, Delay, Denial, Permit, PrincipalRef, Refusal, Throttled};
 use crate::config::{Access, Log, Otlp};
 pub use access::{Forwarded, Request};
 use audit::{Event, Kind};
@@ -159,16 +159,15 @@ pub fn answered(request: &Request<'_>, note: &Note) {
     traces::send(request, note);
 }
 
-/// Counts and notes a permit that was given under a route at the time `now`.
+/// Counts and notes a permit that was given under a route.
 pub fn permitted(
     door: Door,
     tally: &Arc<Tally>,
     attempt: &Attempt<'_>,
     permit: &Permit,
-    now: UnixTime,
     note: &mut Note,
 ) {
-    metrics().permitted(door, tally, permit, now);
+    metrics().permitted(door, tally, permit);
     if is_watched() {
         note.permitted(door, tally, attempt, permit);
     }

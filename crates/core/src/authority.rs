@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::Mutex;
 
 use super::credential::{Credential, Presented};
-use super::decision::{Attempt, Decision, Denial, Permit, Refusal};
+use super::decision::{Attempt, Decision, Denial, Permit, Proof, Refusal};
 use super::identity::{Identity, SeedSlot, Seeds, State};
 use super::policy::Policy;
 use super::principal::PrincipalRef;
@@ -194,7 +194,11 @@ impl Authority {
             self.throttle.proved(subject, now);
         }
         self.note(&identity, matched, now);
-        Ok(Permit::proven(identity, matched.step))
+        let proof = Proof::Token {
+            step: matched.step,
+            offset: matched.offset(),
+        };
+        Ok(Permit::proven(identity, proof))
     }
 
     /// Asks the store for what there is of a principal.

@@ -41,32 +41,50 @@ pub enum Decision {
 /// Only the authority can make one. Whoever stamps an identity on a request, or changes the store on
 /// behalf of a caller, needs it.
 #[derive(Clone, Debug)]
-pub struct Permit(Option<(Arc<Identity>, Step)>);
+pub struct Permit {
+    /// The identity holds the principal. Nothing else of it may be read through a permit.
+    principal: Option<Arc<Identity>>,
+    proof: Proof,
+}
+
+/// How a principal proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proof {
+    /// Nothing was proved: anyone may pass.
+    Nothing,
+    /// A token.
+    Token {
+        /// The step that the token belongs to.
+        step: Step,
+        /// How many steps after the current one that was; less than 0 if before.
+        offset: i64,
+    },
+}
 
 impl Permit {
     pub(super) fn anonymous() -> Self {
-        Self(None)
+        Self {
+            principal: None,
+            proof: Proof::Nothing,
+        }
     }
 
-    pub(super) fn proven(identity: Arc<Identity>, step: Step) -> Self {
-        Self(Some((identity, step)))
+    pub(super) fn proven(identity: Arc<Identity>, proof: Proof) -> Self {
+        Self {
+            principal: Some(identity),
+            proof,
+        }
     }
 
-    /// Returns who proved themselves; none where anyone may pass.
+    /// Returns the principal that was proved; none where anyone may pass.
     pub fn principal(&self) -> Option<PrincipalRef<'_>> {
-        self.0
-            .as_ref()
-            .map(|(identity, _)| identity.principal.as_ref())
+        self.principal.as_ref().map(|it| it.principal.as_ref())
     }
 
-    /// Returns whose permit it is; none where anyone may pass.
-    pub fn identity(&self) -> Option<&Arc<Identity>> {
-        self.0.as_ref().map(|(identity, _)| identity)
-    }
-
-    /// Returns the step whose token was accepted.
-    pub fn step(&self) -> Option<Step> {
-        self.0.as_ref().map(|(_, step)| *step)
+    /// Returns how it was proved.
+    pub fn proof(&self) -> Proof {
+        self.proof
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
@@ -38,8 +38,6 @@ pub struct Identity {
     pub pardoned: UnixTime,
     /// How it has been used.
     pub usage: Usage,
-    /// What figures know its realm by, looked up once.
-    pub realm_number: OnceLock<u8>,
     /// When it was registered.
     pub created: UnixTime,
     /// When it was last changed.
@@ -157,7 +155,6 @@ impl Identity {
             terms: self.terms.clone(),
             pardoned: self.pardoned,
             usage: self.usage.copy(),
-            realm_number: self.realm_number.clone(),
             created: self.created,
             updated: self.updated,
         }

@@ -25,7 +25,7 @@ mod usage;
 
 pub use authority::{Authority, Settings};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
-pub use decision::{Attempt, Decision, Denial, Permit, Refusal};
+pub use decision::{Attempt, Decision, Denial, Permit, Proof, Refusal};
 pub use foresight::Foresight;
 pub use id::IdentityId;
 pub use identity::{Identity, Previous, SeedSlot, Seeds, State, Terms};

@@ -80,7 +80,7 @@ pub(super) async fn decide(
     let (door, tally) = (Door::Rest, metrics().no_route());
     let decided = match decision {
         Decision::Permit(permit) => {
-            telemetry::permitted(door, tally, attempt, &permit, now, note);
+            telemetry::permitted(door, tally, attempt, &permit, note);
             Ok(permit)
         }
         Decision::Denial(denial) => {

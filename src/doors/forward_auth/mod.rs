@@ -225,7 +225,7 @@ impl ForwardAuth {
         let took = began.elapsed();
         let verdict = match decision {
             Decision::Permit(permit) => {
-                telemetry::permitted(door, tally, &attempt, &permit, now, note);
+                telemetry::permitted(door, tally, &attempt, &permit, note);
                 Verdict::Permitted(permit)
             }
             Decision::Denial(denial) => {

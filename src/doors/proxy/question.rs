@@ -73,7 +73,7 @@ impl Proxy {
         let now = UnixTime::from(SystemTime::now());
         match self.authority.decide(&attempt, &route.policy, now).await {
             Decision::Permit(permit) => {
-                telemetry::permitted(door, &route.tally, &attempt, &permit, now, note);
+                telemetry::permitted(door, &route.tally, &attempt, &permit, note);
                 let upstream = route.upstream.and_then(|it| snapshot.upstreams.get(it));
                 let counted = source.filter(|source| !snapshot.net.is_front_proxy(*source));
                 let entered = match upstream {

@@ -33,7 +33,6 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         terms: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),
-        realm_number: std::sync::OnceLock::new(),
         created: NOW,
         updated: NOW,
     }

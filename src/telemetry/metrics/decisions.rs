@@ -1,21 +1,21 @@
 //! What was decided, by door, route, realm and outcome.
 //!
-//! A route holds its own counts, and an identity the number of its realm: to count a decision nothing is
-//! looked up. Realms are labels only where there are identities of them, and the first hundred only.
+//! A route holds its own counts. A realm becomes a label once an identity of it was seen, and only the first
+//! hundred realms do.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::RwLock;
+use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::Door;
 use super::named::Named;
-use crate::auth::{Attempt, Denial, Identity, Permit, PrincipalRef, Refusal};
+use crate::auth::{Attempt, Denial, Permit, PrincipalRef, Refusal};
 
 /// What comes of a request: a permit, the reasons of denials, and refusals before anything was decided.
 const OUTCOMES: [&str; 17] = [
@@ -87,7 +87,8 @@ impl Tally {
 
     /// Counts a permit.
     pub fn permitted(&self, door: Door, permit: &Permit) {
-        let realm = permit.identity().map_or(NONE, |it| self.realms.of(it));
+        let realm = permit.principal().map(PrincipalRef::realm);
+        let realm = realm.map_or(NONE, |realm| self.realms.number(realm));
         self.count(door, realm, 0);
     }
 
@@ -151,41 +152,42 @@ fn outcome(reason: &str) -> usize {
 }
 
 /// The realms that are told apart, with their numbers.
+///
+/// Every permit looks one up, so reading takes no lock.
 #[derive(Debug, Default)]
-struct Realms(RwLock<HashMap<Box<str>, u8>>);
+struct Realms(ArcSwap<HashMap<Box<str>, u8>>);
 
 impl Realms {
-    /// Returns the number of an identity's realm, which is looked up once.
-    fn of(&self, identity: &Identity) -> u8 {
-        let look_up = || self.number(identity.principal.realm());
-        *identity.realm_number.get_or_init(look_up)
-    }
-
     fn find(&self, realm: &str) -> Option<u8> {
-        self.0.read().get(realm).copied()
+        self.0.load().get(realm).copied()
     }
 
     /// Returns the number of a realm, which gets one if one is left.
     fn number(&self, realm: &str) -> u8 {
-        if let Some(number) = self.find(realm) {
-            return number;
+        let realms = self.0.load();
+        if let Some(number) = realms.get(realm) {
+            return *number;
         }
-        if [ABSENT, REST].contains(&realm) {
+        if [ABSENT, REST].contains(&realm) || realms.len() >= REALMS {
             return OTHER;
         }
-        let mut realms = self.0.write();
-        if realms.len() >= REALMS {
-            return realms.get(realm).copied().unwrap_or(OTHER);
-        }
-        let next = u8::try_from(realms.len()).map_or(OTHER, |taken| FIRST + taken);
-        *realms.entry(realm.into()).or_insert(next)
+        drop(realms);
+        self.0.rcu(|realms| {
+            let mut realms = HashMap::clone(realms);
+            if realms.len() < REALMS {
+                let next = u8::try_from(realms.len()).map_or(OTHER, |taken| FIRST + taken);
+                realms.entry(realm.into()).or_insert(next);
+            }
+            realms
+        });
+        self.find(realm).unwrap_or(OTHER)
     }
 
     /// Returns the label of each number.
     fn labels(&self) -> Vec<Box<str>> {
         let mut labels = vec![Box::from(ABSENT); NUMBERS];
         set(&mut labels, REST, OTHER);
-        for (name, number) in self.0.read().iter() {
+        for (name, number) in self.0.load().iter() {
             set(&mut labels, name, *number);
         }
         labels

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::auth::{Permit, UnixTime};
+use crate::auth::{Permit, Proof};
 
 /// The largest window there is: `totp.window`.
 const MOST: i64 = 10;
@@ -13,11 +13,10 @@ const MOST: i64 = 10;
 pub(super) struct Drift([AtomicU64; 2 * MOST as usize + 1]);
 
 impl Drift {
-    /// Counts a permit that was given for a token at the time `now`.
-    pub(super) fn count(&self, permit: &Permit, now: UnixTime) {
-        if let (Some(identity), Some(step)) = (permit.identity(), permit.step()) {
-            let present = identity.parameters.step(now);
-            self.count_steps(step.0.cast_signed() - present.0.cast_signed());
+    /// Counts a permit that was given for a token.
+    pub(super) fn count(&self, permit: &Permit) {
+        if let Proof::Token { offset, .. } = permit.proof() {
+            self.count_steps(offset);
         }
     }
 

@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::audit::AuditFigures;
-use crate::auth::{Permit, Scope, UnixTime};
+use crate::auth::{Permit, Scope};
 use crate::histogram::{Histogram, QUICK};
 use crate::store::Cached;
 use decisions::Decisions;
@@ -269,10 +269,10 @@ impl Metrics {
         self.tls.count(fault);
     }
 
-    /// Counts a permit that was given under a route at the time `now`.
-    pub fn permitted(&self, door: Door, tally: &Tally, permit: &Permit, now: UnixTime) {
+    /// Counts a permit that was given under a route.
+    pub fn permitted(&self, door: Door, tally: &Tally, permit: &Permit) {
         tally.permitted(door, permit);
-        self.drift.count(permit, now);
+        self.drift.count(permit);
     }
 
     /// Counts how long a decision took, whatever it was.

@@ -135,7 +135,6 @@ fn alice(totp: Option<Totp>, state: State) -> Memory {
         terms: None,
         pardoned: UnixTime::from_secs(0),
         usage: Usage::default(),
-        realm_number: std::sync::OnceLock::new(),
         created: NOW,
         updated: NOW,
     })])
@@ -183,7 +182,11 @@ async fn right_token_permits_as_its_principal() {
     };
     assert_eq!(permit.principal().unwrap().name(), "alice");
     assert_eq!(permit.principal().unwrap().realm(), "ops");
-    assert_eq!(permit.step(), Some(Step(NOW.as_secs() / 30)));
+    let proof = Proof::Token {
+        step: Step(NOW.as_secs() / 30),
+        offset: 0,
+    };
+    assert_eq!(permit.proof(), proof);
 }
 
 #[tokio::test]
@@ -416,7 +419,7 @@ fn debug_of_what_holds_a_secret_shows_none() {
         until: NOW,
     };
     let identity = store.identities[0].clone();
-    let permit = Permit::proven(identity.clone(), Step(1));
+    let permit = Permit::proven(identity.clone(), Proof::Nothing);
     let shown = format!(
         "{seed:?}{totp:?}{credential:?}{attempt:?}{new:?}{change:?}{previous:?}{identity:?}{permit:?}"
     );
