@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
 
 /// Opens a regular file. The last part of the path must be no symbolic link.
@@ -77,6 +77,39 @@ pub(crate) fn refuse_link(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Takes room for so many bytes of a file from an offset on, without making the file longer. Does nothing where the
+/// file system has no such call.
+///
+/// # Errors
+/// There is no room, on the disk or in a quota.
+pub(crate) fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, offset, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// Returns how long a file may become that this process writes; none if there is no limit.
+pub(crate) fn longest() -> Option<u64> {
+    limits("Max file size").0
+}
+
+/// Returns a soft and a hard limit of this process, by their name in `/proc`; none where there is none, or it cannot
+/// be read.
+///
+/// Not asked of the kernel by a call: `deploy/systemd` forbids all calls that set or ask for limits.
+pub(crate) fn limits(name: &str) -> (Option<u64>, Option<u64>) {
+    let text = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    read_limits(&text, name)
+}
+
+fn read_limits(text: &str, name: &str) -> (Option<u64>, Option<u64>) {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let mut numbers = line.unwrap_or_default().split_whitespace();
+    let mut next = || numbers.next().and_then(|number| number.parse().ok());
+    (next(), next())
+}
+
 fn is_a_link() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link")
 }
@@ -118,5 +151,18 @@ mod tests {
     fn folder_is_no_file() {
         let folder = tempfile::tempdir().unwrap();
         assert!(open(File::options().read(true), folder.path()).is_err());
+    }
+
+    #[test]
+    fn limits_are_read_as_the_kernel_writes_them() {
+        let read = |text| read_limits(text, "Max open files");
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max core file size        0                    0                    bytes     \n\
+                    Max open files            1024                 524288               files     \n";
+        assert_eq!(read(text), (Some(1024), Some(524_288)));
+        let unlimited =
+            "Max open files            1024                 unlimited            files\n";
+        assert_eq!(read(unlimited), (Some(1024), None));
+        assert_eq!(read(""), (None, None));
     }
 }

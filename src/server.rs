@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::{self, Authority, Seed, SeedError, Store};
 use crate::config::Config;
@@ -21,6 +23,9 @@ use crate::telemetry::{self, metrics};
 /// How often counts of failures and uses of identities are saved: what may be lost with the process.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the end waits for the last counts to be saved, and for changes whose outcome is not known yet.
+const LAST: Duration = Duration::from_secs(5);
+
 /// The mode of the ready file: others believe what is in it.
 const READY_MODE: u32 = 0o640;
 
@@ -29,6 +34,7 @@ pub struct Server {
     gateway: Gateway,
     authority: Arc<Authority>,
     saving: AbortHandle,
+    changes: TaskTracker,
     addresses: Addresses,
     config: Arc<Config>,
 }
@@ -59,8 +65,10 @@ impl Server {
         let authority = Authority::new(Arc::clone(&store), settings, &decoy, &counts);
         let authority = Arc::new(authority);
         let saving = tokio::spawn(save(Arc::clone(&authority))).abort_handle();
+        let changes = TaskTracker::new();
         let rest = api::router(Api {
             authority: Arc::clone(&authority),
+            changes: changes.clone(),
             credential_headers: config.credential_headers.clone(),
             reveal_seeds: config.compat.reveal_seeds,
             defaults: config.totp.parameters,
@@ -70,6 +78,7 @@ impl Server {
             gateway,
             authority,
             saving,
+            changes,
             addresses,
             config: Arc::new(config),
         })
@@ -131,10 +140,19 @@ impl Server {
     pub async fn close(self, hurry: impl Future<Output = ()>) -> usize {
         let grace = self.grace();
         // Whoever comes after reads it.
-        save_once(&self.authority).await;
+        save_last(&self.authority).await;
         let cut = self.gateway.close(grace, hurry).await;
         self.saving.abort();
-        save_once(&self.authority).await;
+        // What callers did not wait for any more goes into the audit log all the same.
+        self.changes.close();
+        if timeout(LAST, self.changes.wait()).await.is_err() {
+            let changes = self.changes.len();
+            tracing::error!(
+                changes,
+                "ended before the outcome of changes was known: they may have been made, and are not in the audit log"
+            );
+        }
+        save_last(&self.authority).await;
         self.authority.store().checkpoint().await;
         cut
     }
@@ -148,6 +166,13 @@ async fn save(authority: Arc<Authority>) {
         every.tick().await;
         telemetry::tell_lost();
         save_once(&authority).await;
+    }
+}
+
+/// Saves what there is, unless the disk is too slow to wait for at the end.
+async fn save_last(authority: &Authority) {
+    if timeout(LAST, save_once(authority)).await.is_err() {
+        tracing::error!("counts of failures cannot be saved in time");
     }
 }
 

@@ -11,6 +11,7 @@ use super::setup::{load, runtime};
 use crate::auth::Policy;
 use crate::config::{Config, Peer, PeerAddress, Route, Wire};
 use crate::doors::{look_up, most_files};
+use crate::telemetry::audit::obstacle;
 
 /// The longest wait for the names of peers.
 const LOOK: Duration = Duration::from_secs(5);
@@ -46,8 +47,17 @@ fn warnings(config: &Config) -> Vec<String> {
     let limits = config.limit_warnings(most_files());
     let certificates = config.certificate_warnings(SystemTime::now());
     let metrics = metrics.into_iter().map(str::to_owned);
-    let warnings = metrics.chain(limits).chain(certificates);
+    let audit = config.audit.file.as_deref().and_then(unwritable);
+    let warnings = metrics.chain(limits).chain(certificates).chain(audit);
     warnings.chain(config.warnings()).collect()
+}
+
+/// Returns a warning for an audit log that this user could not write. Whoever serves may be another user.
+fn unwritable(log: &Path) -> Option<String> {
+    let why = obstacle(log)?;
+    Some(format!(
+        "audit.file = {log:?}: this user cannot write it ({why}); serve and commands that change something need to"
+    ))
 }
 
 /// Looks up the names of peers, side by side, and returns a warning for each that is not found.

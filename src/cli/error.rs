@@ -90,6 +90,8 @@ pub(super) enum CliError {
     },
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error("nothing was changed, since it could not be written into the audit log")]
+    Unloggable(#[source] AuditError),
     #[error("it was done, but is not in the audit log")]
     Unaudited(#[source] AuditError),
     #[error(transparent)]
@@ -119,7 +121,8 @@ pub(super) enum CliError {
 
 impl CliError {
     /// Returns 1 for denied and not found, 2 for usage and configuration, 3 for what cannot be
-    /// reached, 4 for an end before the grace was over.
+    /// reached, 4 for an end before the grace was over, 5 for what was done and is not
+    /// in the audit log.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. }
@@ -162,7 +165,6 @@ impl CliError {
             | Self::Parameters(_)
             | Self::Seed(_)
             | Self::ShortSeed(_)
-            | Self::Audit(AuditError::Open(..))
             | Self::Verify(_)
             | Self::Noted(_)
             | Self::NotAPrincipal
@@ -171,6 +173,7 @@ impl CliError {
             | Self::Warned(_)
             | Self::Read(..) => 2,
             Self::CutShort => 4,
+            Self::Unaudited(_) => 5,
             Self::Open(error)
             | Self::Start(StartError::Store(error))
             | Self::Backup(store::BackupError::Open(error)) => {
@@ -196,7 +199,7 @@ impl CliError {
             | Self::Runtime(_)
             | Self::Panicked(_)
             | Self::Audit(_)
-            | Self::Unaudited(_)
+            | Self::Unloggable(_)
             | Self::Telemetry(_)
             | Self::Traces(_)
             | Self::Write(..)

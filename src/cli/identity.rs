@@ -2,7 +2,6 @@ mod row;
 mod terms;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Subcommand;
 
@@ -138,7 +137,10 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 ..Change::default()
             };
             let kind = Kind::IdentityChanged;
-            change_and_print(local, &who, kind, change, output).await
+            update(local, &who, kind, change, |identity| {
+                print(identity, output);
+            })
+            .await
         }
         Command::Unthrottle(who) => {
             let change = Change {
@@ -148,9 +150,10 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             let identity = local.find(who.name(), who.realm()).await?;
             let authority = authority(&local.config, &local.store).await?;
             let forgiven = authority.failures(&identity, now());
-            let identity = update(local, &who, Kind::IdentityUnthrottled, change).await?;
-            print_forgiven(&identity, forgiven, output);
-            Ok(())
+            update(local, &who, Kind::IdentityUnthrottled, change, |identity| {
+                print_forgiven(identity, forgiven, output);
+            })
+            .await
         }
         Command::List { realm } => list(local, realm.as_deref(), output).await,
         Command::Show(who) => {
@@ -181,9 +184,10 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 ..Change::default()
             };
             let kind = Kind::IdentityRotated;
-            let identity = update(local, &who, kind, change).await?;
-            print_new(&identity, &seed, &local.config.totp.issuer, output);
-            Ok(())
+            update(local, &who, kind, change, |identity| {
+                print_new(identity, &seed, &local.config.totp.issuer, output);
+            })
+            .await
         }
         Command::Disable(who) => set_state(local, &who, State::Disabled, output).await,
         Command::Enable(who) => set_state(local, &who, State::Enabled, output).await,
@@ -191,13 +195,12 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             let identity = local.find(who.name(), who.realm()).await?;
             let deleted = local.store.delete(identity.id).await?;
             let deleted = deleted.ok_or_else(|| not_found(&who))?;
-            local
-                .record(Kind::IdentityDeleted, identity.id, &deleted)
-                .await?;
             output.print(&serde_json::json!({ "deleted": identity.id.0 }), || {
                 format!("deleted {deleted:?}")
             });
-            Ok(())
+            local
+                .record(Kind::IdentityDeleted, identity.id, &deleted)
+                .await
         }
     })
 }
@@ -211,11 +214,11 @@ async fn create(
     let seed = new.seed.clone();
     let created = local.store.create(new, now()).await;
     let identity = created.map_err(|error| CliError::of_change(error, who.name(), who.realm()))?;
+    // Whatever comes next, the seed is out.
+    print_new(&identity, &seed, &local.config.totp.issuer, output);
     local
         .record(Kind::IdentityCreated, identity.id, &identity.principal)
-        .await?;
-    print_new(&identity, &seed, &local.config.totp.issuer, output);
-    Ok(())
+        .await
 }
 
 async fn list(local: &LocalStore, realm: Option<&str>, output: Output) -> Result<(), CliError> {
@@ -243,27 +246,18 @@ async fn set_state(
         State::Enabled => Kind::IdentityEnabled,
         State::Disabled => Kind::IdentityDisabled,
     };
-    change_and_print(local, who, kind, change, output).await
+    update(local, who, kind, change, |identity| print(identity, output)).await
 }
 
-async fn change_and_print(
-    local: &LocalStore,
-    who: &Who,
-    kind: Kind,
-    change: Change,
-    output: Output,
-) -> Result<(), CliError> {
-    let identity = update(local, who, kind, change).await?;
-    print(&identity, output);
-    Ok(())
-}
-
+/// Changes an identity, prints what has become of it, and writes it down. It is printed whether or not it can be
+/// written down: it may be a seed.
 async fn update(
     local: &LocalStore,
     who: &Who,
     kind: Kind,
     change: Change,
-) -> Result<Arc<Identity>, CliError> {
+    print: impl FnOnce(&Identity),
+) -> Result<(), CliError> {
     let identity = local.find(who.name(), who.realm()).await?;
     let changed = local
         .store
@@ -271,10 +265,10 @@ async fn update(
         .await
         .map_err(|error| CliError::of_change(error, who.name(), who.realm()))?
         .ok_or_else(|| not_found(who))?;
+    print(&changed.identity);
     local
         .record(kind, identity.id, &changed.identity.principal)
-        .await?;
-    Ok(changed.identity)
+        .await
 }
 
 fn not_found(who: &Who) -> CliError {

@@ -14,10 +14,13 @@ use super::setup::load;
 use crate::auth::{ChangeError, IdentityId, PrincipalRef};
 use crate::import::{Bounds, Draft, Note, Outcome, Plan, Planned, Source};
 use crate::store::Intent;
-use crate::telemetry::audit::{Actor, Event, Kind};
+use crate::telemetry::audit::{Actor, Event, Kind, LINE};
 
 /// How many events are written at a time.
 const EVENTS: usize = 1000;
+
+/// The bytes of their lines around name and realm.
+const AROUND: u64 = 400;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -89,7 +92,9 @@ pub(super) fn run(
                 Ok(())
             })
             .await?;
+        let mut logged = Ok(());
         if args.apply {
+            local.ready(lines(&plan)).await?;
             progress.show_now(|| format!("writing {} identities", plan.incoming()));
             // Written first: what is reported has happened.
             let taken = plan.identities(now());
@@ -98,12 +103,20 @@ pub(super) fn run(
                 ChangeError::Taken => CliError::Overtaken,
                 ChangeError::Store(error) => CliError::Store(error),
             })?;
-            write_down(local, &plan, &mut progress).await?;
+            logged = write_down(local, &plan, &mut progress).await;
         }
         progress.end();
         report(&plan, args, output);
-        Ok(())
+        logged
     })
+}
+
+/// Returns how many bytes the lines about who comes in take at most.
+fn lines(plan: &Plan) -> u64 {
+    // In a line, a byte of a name takes at most six.
+    let line = |row: &Planned| AROUND + 6 * (row.name.len() + row.realm.len()) as u64;
+    let incoming = plan.rows().iter().filter(|row| row.comes_in());
+    incoming.map(line).sum::<u64>().max(LINE)
 }
 
 /// Writes down who came in, some at a time.

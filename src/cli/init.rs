@@ -38,17 +38,17 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
         };
         let created = local.store.create(new, now()).await;
         let identity = created.map_err(|error| CliError::of_change(error, &args.name, realm))?;
-        local
-            .record(Kind::IdentityCreated, identity.id, &identity.principal)
-            .await?;
         let made = Made {
             name: &args.name,
             realm,
             seed: &seed.to_base32(),
         };
         let text = serde_json::to_string(&made).unwrap_or_default();
+        // Whatever comes next, the seed is out.
         line(&Zeroizing::new(text));
-        Ok(())
+        local
+            .record(Kind::IdentityCreated, identity.id, &identity.principal)
+            .await
     })
 }
 

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::error::CliError;
+use super::local_store::LOGGED;
 use super::output::{Output, note};
 use super::setup::{load, runtime};
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
-use crate::telemetry::audit::{self, Actor, Event, Kind};
+use crate::telemetry::audit::{self, Actor, Event, Kind, LINE};
 
 /// How often a rotation says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +47,8 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
     store::expect(&config.store, intent)?;
     if intent == Intent::Change {
         audit::start(&config.audit)?;
+        let ready = runtime(1)?.block_on(audit::ready(LINE));
+        ready.map_err(CliError::Unloggable)?;
     }
     let mut sealing = Sealing::open(&config.store, intent)?;
     match command {
@@ -89,13 +92,27 @@ fn check(sealing: &Sealing, output: Output) -> Result<(), CliError> {
 
 fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     let mut said = None;
+    let before = sealing.current()?;
     let rotated = sealing.rotate(|progress| {
         let is_due = said.is_none_or(|said: Instant| said.elapsed() >= SAY_EVERY);
         if is_due || progress.done == progress.total {
             said = Some(Instant::now());
             say(progress, output);
         }
-    })?;
+    });
+    let rotated = match rotated {
+        Ok(rotated) => rotated,
+        Err(error) => {
+            // It seals already.
+            if let Ok(Some(now)) = sealing.current()
+                && before != Some(now)
+            {
+                let detail = "cut short: seeds are left that another key has sealed";
+                record(Kind::KeyRotated, &[now.to_string()], Some(detail))?;
+            }
+            return Err(error.into());
+        }
+    };
     let ids = |ids: &[_]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
     let Rotated {
         key,
@@ -104,7 +121,7 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
         retired,
         kept,
     } = &rotated;
-    record(Kind::KeyRotated, &key.to_string())?;
+    let recorded = record(Kind::KeyRotated, &[key.to_string()], None);
     let value = json!({
         "key": key.to_string(),
         "resealed": resealed,
@@ -127,6 +144,7 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
         }
         text.join("\n")
     });
+    recorded?;
     refuse(broken)
 }
 
@@ -140,24 +158,24 @@ fn say(Progress { done, total }: Progress, output: Output) {
 
 fn retire(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     let ids: Vec<_> = sealing.retire()?.iter().map(ToString::to_string).collect();
-    for id in &ids {
-        record(Kind::KeyRetired, id)?;
-    }
+    let recorded = record(Kind::KeyRetired, &ids, None);
     output.print(&json!({ "retired": ids }), || match ids.as_slice() {
         [] => "every key is needed".to_owned(),
         ids => format!("taken out: {}", ids.join(", ")),
     });
-    Ok(())
+    recorded
 }
 
-/// Writes down what this user has done to a key.
-fn record(kind: Kind, key: &str) -> Result<(), CliError> {
-    let event = Event {
+/// Writes down what this user has done to keys.
+fn record(kind: Kind, keys: &[String], detail: Option<&'static str>) -> Result<(), CliError> {
+    let event = |key| Event {
         key: Some(key),
         actor: Some(Actor::user()),
+        detail: detail.map(Into::into),
         ..Event::new(kind)
     };
-    let recorded = runtime(1)?.block_on(audit::record(&[event]));
+    let events: Vec<_> = keys.iter().map(|key| event(&**key)).collect();
+    let recorded = runtime(1)?.block_on(audit::record(&events, LOGGED));
     recorded.map_err(CliError::Unaudited)
 }
 

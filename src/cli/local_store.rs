@@ -1,6 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::CliError;
 use super::setup::{load, runtime};
@@ -9,10 +9,13 @@ use crate::auth::{
 };
 use crate::config::Config;
 use crate::store::{self, Intent};
-use crate::telemetry::audit::{self, Actor, Event, Kind};
+use crate::telemetry::audit::{self, Actor, Event, Kind, LINE};
 
 /// How many identities are read at a time.
 const PAGE: u32 = 1000;
+
+/// How long a command waits for the line about what it has done. Nobody else would write it.
+pub(super) const LOGGED: Duration = Duration::from_secs(20);
 
 /// The configured store, opened for one command.
 pub(super) struct LocalStore {
@@ -22,7 +25,7 @@ pub(super) struct LocalStore {
 
 impl LocalStore {
     /// Opens the store, runs `work` on it and returns what came of it. Only what changes something needs the
-    /// audit log.
+    /// audit log, and begins only where it could be written into it.
     pub(super) fn with<T>(
         config: Option<&Path>,
         intent: Intent,
@@ -38,7 +41,7 @@ impl LocalStore {
         runtime(1)?.block_on(async {
             if intent != Intent::Read {
                 // A full disk has room for a change then.
-                audit::ready().await?;
+                audit::ready(LINE).await.map_err(CliError::Unloggable)?;
             }
             let store = store::open(config.store.clone(), intent).await?;
             work(&Self { config, store }).await
@@ -48,6 +51,11 @@ impl LocalStore {
     pub(super) fn principal(&self, name: &str, realm: &str) -> Result<Principal, CliError> {
         let limit = self.config.credential_headers.name_chars;
         Ok(Principal::new(name, realm, limit)?)
+    }
+
+    /// Makes sure that many lines can be written into the audit log.
+    pub(super) async fn ready(&self, bytes: u64) -> Result<(), CliError> {
+        audit::ready(bytes).await.map_err(CliError::Unloggable)
     }
 
     /// Writes down what this user has done to an identity.
@@ -67,7 +75,8 @@ impl LocalStore {
     }
 
     pub(super) async fn record_all(&self, events: &[Event<'_>]) -> Result<(), CliError> {
-        audit::record(events).await.map_err(CliError::Unaudited)
+        let recorded = audit::record(events, LOGGED).await;
+        recorded.map_err(CliError::Unaudited)
     }
 
     /// Visits every identity in the order of their numbers until `visit` fails.

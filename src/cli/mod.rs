@@ -33,7 +33,7 @@ use output::Output;
 /// Authenticates services by time-based tokens: as a proxy, for front proxies, and over REST.
 ///
 /// Exit codes: 0 done, 1 denied or not found, 2 usage or configuration, 3 cannot reach,
-/// 4 ended by a second signal.
+/// 4 ended by a second signal, 5 done, but not in the audit log.
 #[derive(Debug, Parser)]
 #[command(name = "realmgate", version, max_term_width = 100)]
 struct Cli {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
+use super::commit::Patience;
 use super::rows::{sql_time, unix_time};
 use super::sqlite::Sqlite;
 use crate::auth::{
@@ -27,7 +28,9 @@ impl Sqlite {
         step: Step,
         window: u8,
     ) -> Result<bool, StoreError> {
-        let spent = self.write(move |transaction| {
+        // As long again as anything else takes. Then its request is denied, and the token may be spent.
+        let patience = Patience::AtMost(self.timeout * 2);
+        let spent = self.write_within(self.timeout, patience, move |transaction| {
             let bytes: Option<Vec<u8>> = transaction
                 .prepare_cached("SELECT steps FROM spent WHERE identity = ?1")?
                 .query_row((id.0,), |row| row.get(0))

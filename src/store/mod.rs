@@ -3,6 +3,7 @@
 mod backup;
 mod cache;
 mod changes;
+mod commit;
 mod draft;
 mod figures;
 mod guard;

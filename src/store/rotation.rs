@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::changes::trim;
+use super::commit::Patience;
 use super::key_file::{self, Keys};
 use super::ring::{KeySource, Ring};
 use super::rows::{conversion, count};
@@ -199,7 +200,9 @@ impl Sqlite {
         if missing.is_empty() {
             return;
         }
-        let said = self.write(move |transaction| {
+        // The change log is read by the same task: it must not wait for a slow disk. What is said twice counts once.
+        let patience = Patience::AtMost(Duration::ZERO);
+        let said = self.write_within(self.timeout, patience, move |transaction| {
             let mut new = Vec::new();
             for id in missing {
                 let sql = "INSERT OR IGNORE INTO key_missing (key, process) VALUES (?1, ?2)";

@@ -70,6 +70,15 @@ impl Sealing {
         Ok(ids.into_iter().map(key).collect())
     }
 
+    /// Returns the key that seals.
+    ///
+    /// # Errors
+    /// [`SealingError::Database`].
+    pub fn current(&self) -> Result<Option<KeyId>, SealingError> {
+        let mut named = named(&self.connection)?.into_iter();
+        Ok(named.find(|it| it.1 == KeyRole::Current).map(|it| it.0))
+    }
+
     /// Opens every seed; returns how many do, and those that do not.
     ///
     /// # Errors

@@ -6,9 +6,10 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use deadpool_sqlite::Pool;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 
-use super::changes::{Seq, Tail, last_seq, trim};
+use super::changes::{Seq, Tail, last_seq};
+use super::commit::{self, Patience};
 use super::figures::DatabaseCounts;
 use super::pool::{Access, database, interact, pool, pool_error};
 use super::ring::{KeySource, Ring};
@@ -166,7 +167,7 @@ impl Sqlite {
         now: UnixTime,
     ) -> Result<(), ChangeError> {
         let ring = Arc::clone(&self.ring);
-        self.write_within(IMPORT, move |transaction| {
+        self.write_within(IMPORT, Patience::Outcome, move |transaction| {
             let key = ring.current(transaction)?;
             identities
                 .iter()
@@ -308,36 +309,27 @@ impl Sqlite {
         counts.timed(&counts.reading, work, |_| true).await
     }
 
-    /// Runs one transaction; the write is on disk when this resolves.
+    /// Runs one transaction; the write is on disk when this resolves, or did not happen.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, ChangeError>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.write_within(self.timeout, work).await
+        self.write_within(self.timeout, Patience::Outcome, work)
+            .await
     }
 
-    async fn write_within<T, F>(&self, timeout: Duration, work: F) -> Result<T, ChangeError>
+    pub(super) async fn write_within<T, F>(
+        &self,
+        timeout: Duration,
+        patience: Patience,
+        work: F,
+    ) -> Result<T, ChangeError>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let work = move |connection: &mut Connection| {
-            // IMMEDIATE: a reader that becomes a writer half-way could not wait for another one.
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let outcome = match work(&transaction) {
-                Err(error) if is_taken(&error) => return Ok(Err(ChangeError::Taken)),
-                other => other?,
-            };
-            trim(&transaction)?;
-            transaction.commit()?;
-            Ok(Ok(outcome))
-        };
-        let work = async {
-            let connection = self.writer.get().await.map_err(pool_error)?;
-            interact(&connection, timeout, work).await?
-        };
+        let work = commit::write(&self.writer, timeout, patience, work);
         let counts = &self.counts;
         let is_failure = |error: &ChangeError| matches!(error, ChangeError::Store(_));
         self.watch.look()?;
@@ -381,15 +373,4 @@ fn add(
             &new.terms.comment,
         ))?;
     Ok(IdentityId(transaction.last_insert_rowid()))
-}
-
-fn is_taken(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|error| {
-        let unique = [
-            rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE,
-            rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
-            rusqlite::ffi::SQLITE_CONSTRAINT_ROWID,
-        ];
-        error.code == ErrorCode::ConstraintViolation && unique.contains(&error.extended_code)
-    })
 }

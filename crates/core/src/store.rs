@@ -95,7 +95,8 @@ pub enum Recall {
 /// Where identities live. The core asks it; the application implements it.
 ///
 /// Every write is durable when its future resolves, and felt by every other process on the same
-/// database within a second.
+/// database within a second. One that fails did not happen, unless the error is [`StoreError::Unknown`], which
+/// [`Store::spend`] alone returns: the waits of other writes are bounded up to their commit only.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Says what memory holds, without waiting and without an allocation.
@@ -217,9 +218,12 @@ pub struct Notes {
 /// Why the store cannot say or do something. Never holds a seed or a token.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
-    /// No connection was free, or no answer came, within the configured time.
+    /// No connection was free, or no answer came, within the configured time. A write did not happen.
     #[error("the store did not answer in time")]
     Timeout,
+    /// It was too late to take a write back, and its outcome was not known within the longest wait.
+    #[error("the store has not confirmed in time that it was done; it may have been")]
+    Unknown,
     /// The database refused or failed.
     #[error("the store failed: {0}")]
     Database(Arc<str>),

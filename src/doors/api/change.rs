@@ -1,12 +1,26 @@
 //! Changes of identities: what one did is in the audit log before it is answered.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::call::Call;
 use super::response::Answer;
+use super::state::Api;
 use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef};
 use crate::telemetry::Note;
-use crate::telemetry::audit::{self, Actor, AuditError, Event, Kind};
+use crate::telemetry::audit::{self, Actor, DURABLE, Event, Kind, LINE};
+
+/// How long a caller waits for the outcome of a change.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What a caller is told who did not learn the outcome.
+const UNKNOWN: &str = "The change may have been made: the store has not confirmed it yet.";
+const UNLOGGED: &str = "The change was made, but could not be written into the audit log yet.";
 
 /// On whose behalf something is changed.
 pub(super) struct Author {
@@ -43,7 +57,7 @@ impl Author {
     /// Writes down what was done to an identity, and who it was before if that has changed.
     ///
     /// # Errors
-    /// 503: it was done, and is not in the log yet.
+    /// 503, which says that it was done.
     pub(super) async fn record(
         &self,
         kind: Kind,
@@ -72,9 +86,11 @@ impl Author {
             request: self.note.request(),
             ..Event::new(kind)
         };
-        audit::record(&[event])
-            .await
-            .map_err(|error| failed(&error))
+        audit::record(&[event], DURABLE).await.map_err(|error| {
+            let request_id = self.note.request();
+            tracing::error!(%error, door = "rest", request_id, "a change was made, and is not in the audit log yet");
+            Answer::not_confirmed(UNLOGGED)
+        })
     }
 }
 
@@ -82,16 +98,98 @@ impl Author {
 /// written down all the same. Nothing is begun that could not be.
 ///
 /// # Errors
-/// Those of the work; 503.
+/// Those of the work; 503 if nothing was begun; 503 that says that it may have been done, if the outcome is
+/// not known after [`LONGEST`].
 pub(super) async fn finish<T: Send + 'static>(
+    api: &Api,
+    call: &Call,
     work: impl Future<Output = Result<T, Answer>> + Send + 'static,
 ) -> Result<T, Answer> {
-    audit::ready().await.map_err(|error| failed(&error))?;
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|_| Err(Answer::unavailable()))
+    audit::ready(LINE).await.map_err(|error| {
+        tracing::error!(%error, door = "rest", "a change is refused: it could not be written into the audit log");
+        Answer::unavailable()
+    })?;
+    outcome(&api.changes, LONGEST, call.note.another(), work).await
 }
 
-fn failed(error: &AuditError) -> Answer {
-    tracing::error!(%error, door = "rest", "a change is refused, or not answered");
-    Answer::unavailable()
+/// Waits for the outcome of work, which goes on for as long as it takes.
+async fn outcome<T: Send + 'static>(
+    changes: &TaskTracker,
+    longest: Duration,
+    note: Note,
+    work: impl Future<Output = Result<T, Answer>> + Send + 'static,
+) -> Result<T, Answer> {
+    let is_answered = Arc::new(AtomicBool::new(false));
+    let running = changes.spawn({
+        let is_answered = Arc::clone(&is_answered);
+        let note = note.another();
+        async move {
+            let outcome = work.await;
+            if is_answered.load(Ordering::Acquire) {
+                let (request_id, done) = (note.request(), outcome.is_ok());
+                tracing::warn!(
+                    door = "rest",
+                    request_id,
+                    done,
+                    "the outcome of a change is known at last"
+                );
+            }
+            outcome
+        }
+    });
+    let request_id = note.request();
+    match timeout(longest, running).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            tracing::error!(
+                door = "rest",
+                request_id,
+                "a change has panicked, and may have been made"
+            );
+            Err(Answer::not_confirmed(UNKNOWN))
+        }
+        Err(_) => {
+            is_answered.store(true, Ordering::Release);
+            tracing::error!(
+                door = "rest",
+                request_id,
+                "a change is answered before its outcome is known: it may have been made"
+            );
+            Err(Answer::not_confirmed(UNKNOWN))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::super::encode::Format;
+    use super::*;
+
+    #[tokio::test]
+    async fn change_goes_on_after_its_caller_was_told_that_it_may_have_been_made() {
+        let changes = TaskTracker::new();
+        let (confirm, confirmed) = oneshot::channel::<()>();
+        let is_logged = Arc::new(AtomicBool::new(false));
+        let logging = Arc::clone(&is_logged);
+        let work = async move {
+            let _ = confirmed.await;
+            logging.store(true, Ordering::Release);
+            Ok(())
+        };
+        let soon = Duration::from_millis(10);
+        let answered = outcome(&changes, soon, Note::of([b'0'; 32]), work).await;
+        let answer = answered.unwrap_err().render("DELETE", Format::default());
+        assert_eq!(answer.status(), 503);
+        let body = axum::body::to_bytes(answer.into_body(), 1000)
+            .await
+            .unwrap();
+        assert!(body.starts_with(br#"{"detail":"The change may have been made"#));
+        assert!(!is_logged.load(Ordering::Acquire));
+        confirm.send(()).unwrap();
+        changes.close();
+        changes.wait().await;
+        assert!(is_logged.load(Ordering::Acquire));
+    }
 }

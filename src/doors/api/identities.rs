@@ -210,7 +210,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
         Arc::clone(api.authority.store()),
         call.now,
     );
-    let created = finish(async move {
+    let created = finish(api, call, async move {
         let created = store.create(new, now).await;
         let identity = created.map_err(|error| refused(&error))?;
         author
@@ -271,7 +271,7 @@ async fn update(
         Arc::clone(api.authority.store()),
         call.now,
     );
-    let changed = finish(async move {
+    let changed = finish(api, call, async move {
         let changed = store.update(identity.id, change, now).await;
         let changed = changed.map_err(|error| refused(&error))?;
         // Who it was by then: another change may have come in between.
@@ -294,7 +294,7 @@ async fn delete(
 ) -> Result<Answer, Answer> {
     let identity = find(api, id).await?;
     let (author, store) = (Author::new(permit, call), Arc::clone(api.authority.store()));
-    finish(async move {
+    finish(api, call, async move {
         let deleted = store.delete(identity.id).await;
         let deleted = deleted.map_err(|error| failed(&error))?;
         let principal = &deleted.ok_or_else(Answer::not_found)?;

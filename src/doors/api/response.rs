@@ -152,6 +152,11 @@ impl Answer {
         )
     }
 
+    /// A change was or may have been made, as `detail` says.
+    pub(super) fn not_confirmed(detail: &str) -> Self {
+        Self::detail(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
     /// Another identity has that name in that realm.
     pub(super) fn taken() -> Self {
         Self::bad_body("The fields name, realm must make a unique set.")

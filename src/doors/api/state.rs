@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
+
 use crate::auth::{Authority, Parameters};
 use crate::http::CredentialHeaders;
 
@@ -15,4 +17,6 @@ pub struct Api {
     pub reveal_seeds: bool,
     /// The parameters of new identities.
     pub defaults: Parameters,
+    /// The changes that are under way, whether or not their callers still wait.
+    pub changes: TaskTracker,
 }

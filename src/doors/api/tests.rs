@@ -6,6 +6,7 @@ use axum::extract::Request;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, VARY};
 use http::{HeaderMap, StatusCode};
 use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::*;
@@ -182,6 +183,7 @@ fn api(store: Arc<dyn Store>) -> Api {
         },
         reveal_seeds: false,
         defaults: Parameters::default(),
+        changes: TaskTracker::new(),
     }
 }
 

@@ -9,6 +9,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use super::chain::{Position, read_head, write_head, write_line};
 use super::event::Event;
 use super::place::{Known, Left, Place, look};
@@ -132,12 +134,26 @@ impl Log {
         self.locked(|log| log.reserve.fill(&log.head.metadata()?))
     }
 
-    /// Makes room for a change, of what is kept for that.
+    /// Makes room for a change, of what is kept for that, and for so many bytes of lines.
     ///
     /// # Errors
-    /// There is none.
-    pub(super) fn make_room(&mut self) -> io::Result<()> {
-        self.locked(|log| log.reserve.make_room())
+    /// There is none, or the file cannot be written.
+    pub(super) fn make_room(&mut self, bytes: u64) -> io::Result<()> {
+        self.locked(|log| {
+            log.reserve.make_room()?;
+            log.catch_up()?;
+            let open = log.open.as_ref().ok_or(io::ErrorKind::NotFound)?;
+            let end = open.end.saturating_add(bytes);
+            if files::longest().is_some_and(|longest| end > longest) {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            loop {
+                match files::allocate(&open.file, open.end, bytes) {
+                    Err(error) if is_full(&error) && log.reserve.give_up()? => {}
+                    done => return done,
+                }
+            }
+        })
     }
 
     /// Does something while no other process adds lines.
@@ -298,6 +314,23 @@ pub(super) fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<
 pub(super) fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
     folder.unwrap_or(Path::new("."))
+}
+
+/// Says why this user could not write a log, as far as that shows without opening or making a file.
+pub(super) fn obstacle(path: &Path) -> Option<String> {
+    [path, &head_path(path)].into_iter().find_map(|path| {
+        let (what, wanted) = match path.symlink_metadata() {
+            Ok(there) if there.is_file() => (path, Access::READ_OK | Access::WRITE_OK),
+            Ok(_) => return Some(format!("{}: it is no regular file", path.display())),
+            // It will be made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (folder_of(path), Access::WRITE_OK | Access::EXEC_OK)
+            }
+            Err(error) => return Some(format!("{}: {error}", path.display())),
+        };
+        let error = accessat(CWD, what, wanted, AtFlags::EACCESS).err()?;
+        Some(format!("{}: {}", what.display(), io::Error::from(error)))
+    })
 }
 
 /// Says whether a failure is that of a disk, or a quota, that is full.

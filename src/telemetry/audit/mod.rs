@@ -4,7 +4,8 @@
 //! [`event`] is what a line says, [`chain`] how lines hold together, [`file`] how processes share the file,
 //! [`place`] what is looked at before a line is added, [`reserve`] the room for changes on a full disk,
 //! [`denials`] the bounds of the lines that strangers cause, [`repeats`] the count of denials that repeat,
-//! [`writer`] the thread that writes, [`verify`] the check, [`noted`] places of lines in another log.
+//! [`writer`] the thread that writes and [`queue`] what waits for it, [`verify`] the check, [`noted`] places of
+//! lines in another log.
 
 mod chain;
 mod denials;
@@ -13,6 +14,7 @@ mod figures;
 mod file;
 mod noted;
 mod place;
+mod queue;
 mod repeats;
 mod reserve;
 mod verify;
@@ -20,7 +22,8 @@ mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -34,6 +37,12 @@ use crate::config;
 use denials::Rank;
 use file::Log;
 use writer::Writer;
+
+/// The longest wait of a caller for a line to be on disk.
+pub const DURABLE: Duration = Duration::from_secs(10);
+
+/// How many bytes the line of a change takes at most.
+pub const LINE: u64 = 64 << 10;
 
 /// The log of this process, as its log on standard error is.
 static AUDIT: OnceLock<Writer> = OnceLock::new();
@@ -59,24 +68,29 @@ pub fn start(options: &config::Audit) -> Result<(), AuditError> {
 /// Resolves when events are on disk; at once without a log.
 ///
 /// # Errors
-/// [`AuditError::Failing`].
-pub async fn record(events: &[Event<'_>]) -> Result<(), AuditError> {
+/// [`AuditError::Failing`]: not within `longest`. They stay in the queue of this process.
+pub async fn record(events: &[Event<'_>], longest: Duration) -> Result<(), AuditError> {
     match AUDIT.get() {
-        Some(audit) => audit.write(events).await,
+        Some(audit) => audit.write(events, longest).await,
         None => Ok(()),
     }
 }
 
-/// Resolves when events can be recorded: who is about to change something asks before. On a full disk there is
-/// room for the change and its line then.
+/// Resolves when so many bytes of lines can be recorded: who is about to change something asks before. The file is
+/// open for writing then, and its disk has room for the change and these lines.
 ///
 /// # Errors
 /// [`AuditError::Failing`].
-pub async fn ready() -> Result<(), AuditError> {
+pub async fn ready(bytes: u64) -> Result<(), AuditError> {
     match AUDIT.get() {
-        Some(audit) => audit.ready().await,
+        Some(audit) => audit.ready(bytes).await,
         None => Ok(()),
     }
+}
+
+/// Says why this user could not write a log, as far as that shows without touching it.
+pub fn obstacle(path: &Path) -> Option<String> {
+    file::obstacle(path)
 }
 
 /// Leaves a denial, which is counted instead where there are too many.
@@ -113,7 +127,7 @@ pub enum AuditError {
     Open(PathBuf, #[source] io::Error),
     /// It cannot be written now.
     #[error("the audit log cannot be written")]
-    Failing,
+    Failing(#[source] Option<Arc<io::Error>>),
 }
 
 /// Returns where the head of a log is kept.

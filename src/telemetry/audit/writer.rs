@@ -8,27 +8,24 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::AuditError;
 use super::chain::Position;
 use super::denials::{Denials, Rank};
 use super::event::{Event, Kind};
 use super::file::{self, Entry, Log, Room};
 use super::noted::MESSAGE;
+use super::queue::{Queue, Waiting};
+use super::{AuditError, DURABLE};
 use crate::config;
 use crate::telemetry::metrics;
 
 /// How long denials may wait for others, so that a flood of them is synced a few times a second.
 const GATHER: Duration = Duration::from_millis(100);
-/// How often it is written how many events were lost.
-const TELL: Duration = Duration::from_secs(1);
 /// How long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether a disk is still full.
 const LOOK: Duration = Duration::from_secs(2);
 /// The most events that wait for the disk. Then denials are counted instead, and changes refused.
 const WAITING: usize = 16_384;
-/// The longest wait for a line to be on disk.
-const DURABLE: Duration = Duration::from_secs(10);
 
 /// The way to the thread that writes.
 pub(super) struct Writer(Arc<Shared>);
@@ -40,30 +37,6 @@ struct Shared {
     /// Locked before the queue.
     denials: Denials,
     note_every: Duration,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Waiting>,
-    /// Whether one of them is waited for.
-    is_urgent: bool,
-    /// Events that were not kept.
-    lost: u64,
-    /// When it was written last how many those were.
-    told: Option<Instant>,
-    /// Whether lines could not be written of late.
-    is_failing: bool,
-    /// Whether there is no room on the disk for what strangers cause.
-    is_full: bool,
-}
-
-struct Waiting {
-    /// None where room is wanted for what comes.
-    entries: Vec<Entry>,
-    /// Who waits for it to be on disk; none for what may be lost.
-    done: Option<oneshot::Sender<()>>,
-    /// For how many denials it stands; 0 for what must be written.
-    denials: u64,
 }
 
 impl Writer {
@@ -98,7 +71,7 @@ impl Writer {
     /// there are too many.
     pub(super) fn deny(&self, event: &Event<'_>, rank: Rank) {
         let shared = &*self.0;
-        let leave = |entry| shared.leave(vec![entry], None, 1);
+        let leave = |entry| shared.leave(Waiting::nobody(entry, 1));
         if !shared.denials.add(event, rank, leave) {
             return;
         }
@@ -115,14 +88,18 @@ impl Writer {
     pub(super) fn note(&self, event: &Event<'_>) {
         self.0.leave_repeats(Some(event));
         let event = Entry::of(event, SystemTime::now());
-        self.0.leave(vec![event], None, 0);
+        self.0.leave(Waiting::nobody(event, 0));
     }
 
     /// Resolves when events are on disk.
     ///
     /// # Errors
-    /// They are not yet. They stay in the queue, if there is room.
-    pub(super) async fn write(&self, events: &[Event<'_>]) -> Result<(), AuditError> {
+    /// They are not within `longest`. They stay in the queue, if there is room.
+    pub(super) async fn write(
+        &self,
+        events: &[Event<'_>],
+        longest: Duration,
+    ) -> Result<(), AuditError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -131,59 +108,50 @@ impl Writer {
         }
         let now = SystemTime::now();
         let entries = events.iter().map(|event| Entry::of(event, now)).collect();
-        self.wait_for(entries).await
+        self.wait_for(entries, 0, longest).await
     }
 
-    /// Resolves when a change may be made; with room for it and its line, if the disk is full.
+    /// Resolves when a change may be made, with room for it and so many bytes of lines.
     ///
     /// # Errors
-    /// Its line could not be written.
-    pub(super) async fn ready(&self) -> Result<(), AuditError> {
-        let (is_failing, is_full) = {
-            let queue = self.0.queue.lock();
-            (queue.is_failing, queue.is_full)
-        };
-        match (is_failing, is_full) {
-            (true, _) => Err(AuditError::Failing),
-            (false, true) => self.wait_for(Vec::new()).await,
-            (false, false) => Ok(()),
-        }
+    /// Its lines could not be written.
+    pub(super) async fn ready(&self, bytes: u64) -> Result<(), AuditError> {
+        self.wait_for(Vec::new(), bytes.max(1), DURABLE).await
     }
 
-    async fn wait_for(&self, entries: Vec<Entry>) -> Result<(), AuditError> {
+    async fn wait_for(
+        &self,
+        entries: Vec<Entry>,
+        room: u64,
+        longest: Duration,
+    ) -> Result<(), AuditError> {
         let (done, written) = oneshot::channel();
-        if !self.0.leave(entries, Some(done), 0) {
-            return Err(AuditError::Failing);
+        let waiting = Waiting {
+            entries,
+            room,
+            done: Some(done),
+            denials: 0,
+        };
+        if !self.0.leave(waiting) {
+            return Err(AuditError::Failing(None));
         }
-        match tokio::time::timeout(DURABLE, written).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(AuditError::Failing),
+        match tokio::time::timeout(longest, written).await {
+            Ok(Ok(done)) => done.map_err(|error| AuditError::Failing(Some(error))),
+            _ => Err(AuditError::Failing(None)),
         }
-    }
-}
-
-impl Queue {
-    /// Says whether it is to be written now how many events were lost.
-    fn is_to_tell(&self) -> bool {
-        let is_early = self.told.is_some_and(|told| told.elapsed() < TELL);
-        self.lost > 0 && !is_early && !self.is_full
     }
 }
 
 impl Shared {
     /// Keeps entries; says whether there was room.
-    fn leave(&self, entries: Vec<Entry>, done: Option<oneshot::Sender<()>>, denials: u64) -> bool {
+    fn leave(&self, waiting: Waiting) -> bool {
         let mut queue = self.queue.lock();
         if queue.waiting.len() >= WAITING {
-            queue.lost += denials.max(entries.len() as u64);
+            queue.lost += waiting.denials.max(waiting.entries.len() as u64);
             return false;
         }
-        queue.is_urgent |= done.is_some();
-        queue.waiting.push(Waiting {
-            entries,
-            done,
-            denials,
-        });
+        queue.is_urgent |= waiting.done.is_some();
+        queue.waiting.push(waiting);
         drop(queue);
         self.filled.notify_one();
         true
@@ -197,7 +165,7 @@ impl Shared {
         }
         let leave = |entry, count| {
             // Where there is no room, it has been counted.
-            let _ = self.leave(vec![entry], None, count);
+            let _ = self.leave(Waiting::nobody(entry, count));
         };
         match before {
             Some(event) => self.denials.take_before(event, leave),
@@ -227,7 +195,7 @@ impl Shared {
             self.leave_repeats(None);
             let mut batch = self.take(self.end_of_rest(noted.0));
             if let Err(error) = self.write(&mut log, &mut batch) {
-                self.failed(batch, &error);
+                self.failed(batch, error);
             }
             if noted.0.elapsed() >= self.note_every {
                 // Other processes add lines, too, and somebody may have changed some.
@@ -304,8 +272,9 @@ impl Shared {
             };
             Entry::of(&event, now)
         });
-        if batch.iter().any(|it| it.entries.is_empty()) {
-            log.make_room()?;
+        let room = batch.iter().map(|it| it.room).sum();
+        if room > 0 {
+            log.make_room(room)?;
         }
         let entries = batch.iter().flat_map(|it| &it.entries);
         let entries: Vec<_> = full.iter().chain(entries).chain(&summary).collect();
@@ -343,7 +312,7 @@ impl Shared {
         }
         for done in batch.into_iter().filter_map(|it| it.done) {
             // Who does not wait any more has been told that it failed.
-            let _ = done.send(());
+            let _ = done.send(Ok(()));
         }
     }
 
@@ -353,9 +322,15 @@ impl Shared {
         self.queue.lock().lost += denials;
     }
 
-    /// Keeps what must not be lost, and waits.
-    fn failed(&self, mut batch: Vec<Waiting>, error: &io::Error) {
+    /// Keeps what must not be lost, tells who wants room that there is none, and waits.
+    fn failed(&self, mut batch: Vec<Waiting>, error: io::Error) {
+        let error = Arc::new(error);
         self.drop_denials(&mut batch);
+        for it in batch.extract_if(.., |it| it.room > 0) {
+            if let Some(done) = it.done {
+                let _ = done.send(Err(Arc::clone(&error)));
+            }
+        }
         let mut queue = self.queue.lock();
         batch.append(&mut queue.waiting);
         queue.waiting = batch;

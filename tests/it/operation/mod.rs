@@ -6,4 +6,6 @@ mod lifecycle;
 mod no_proxy;
 mod reload;
 mod replace;
+mod stall;
 mod systemd;
+mod unlogged;

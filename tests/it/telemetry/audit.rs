@@ -705,7 +705,7 @@ fn log_that_cannot_be_written_stops_the_start() {
         let mut args = vec!["--config", &config];
         args.extend(command);
         let output = realmgate(&args).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
         assert!(
             stderr(&output).contains("audit.file /nowhere/audit.jsonl"),
             "{}",

@@ -1,0 +1,226 @@
+//! Writes whose outcome is known: a wait for one is bounded up to COMMIT, and not from there on.
+//!
+//! The thread that writes and the task that waits share how far the write is. Who gives up before COMMIT takes the
+//! write back: the thread finds that out right before it would commit, and rolls back. From COMMIT on it can no
+//! longer be taken back, so it is waited for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use deadpool_sqlite::{InteractError, Pool};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::time::timeout;
+
+use super::changes::trim;
+use super::pool::{database, pool_error};
+use crate::auth::{ChangeError, StoreError};
+
+/// How long a commit is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Until its outcome is known.
+    Outcome,
+    /// For this long, counted from when other waits end. After that the outcome is [`StoreError::Unknown`].
+    AtMost(Duration),
+}
+
+/// Runs one transaction. It is on disk when this resolves with `Ok`, and did not happen when this resolves with an
+/// error other than [`StoreError::Unknown`], or is dropped before COMMIT. Up to COMMIT it takes at most twice
+/// `limit`, after the wait for the connection.
+///
+/// # Errors
+/// [`ChangeError`].
+pub(super) async fn write<T, F>(
+    pool: &Pool,
+    limit: Duration,
+    patience: Patience,
+    work: F,
+) -> Result<T, ChangeError>
+where
+    T: Send + 'static,
+    F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+{
+    let connection = pool.get().await.map_err(pool_error)?;
+    let stage = Arc::new(Stage::default());
+    let waiting = Waiting(Arc::clone(&stage));
+    // In a task of its own: the connection is free again when the thread is, however long somebody waits.
+    let mut running = tokio::spawn(async move {
+        let began = Instant::now();
+        let done = connection.interact({
+            let stage = Arc::clone(&stage);
+            move |connection| run(connection, &stage, work)
+        });
+        let outcome = flatten(done.await);
+        if stage.is_committing() && began.elapsed() > limit * 2 {
+            let (took, is_done) = (began.elapsed().as_secs_f64(), outcome.is_ok());
+            tracing::warn!(took, done = is_done, "the database was slow to commit");
+        }
+        outcome
+    });
+    // Twice: SQLite's own wait for a lock ends first, and says what it waited for.
+    let in_time = timeout(limit * 2, &mut running).await;
+    let outcome = match (in_time, patience) {
+        (Ok(outcome), _) => outcome,
+        (Err(_), _) if waiting.0.give_up() => return Err(StoreError::Timeout.into()),
+        (Err(_), Patience::Outcome) => {
+            tracing::warn!(
+                "the database has not confirmed a change yet, which may have been made; waiting"
+            );
+            running.await
+        }
+        (Err(_), Patience::AtMost(longer)) => match timeout(longer, running).await {
+            Ok(outcome) => outcome,
+            Err(_) => return Err(StoreError::Unknown.into()),
+        },
+    };
+    outcome.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+}
+
+fn run<T>(
+    connection: &mut Connection,
+    stage: &Stage,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Result<T, ChangeError>> {
+    // IMMEDIATE: a reader that becomes a writer half-way could not wait for another one.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let outcome = match work(&transaction) {
+        Err(error) if is_taken(&error) => return Ok(Err(ChangeError::Taken)),
+        other => other?,
+    };
+    trim(&transaction)?;
+    if !stage.commit() {
+        return Ok(Err(StoreError::Timeout.into()));
+    }
+    transaction.commit()?;
+    Ok(Ok(outcome))
+}
+
+type Ran<T> = Result<rusqlite::Result<Result<T, ChangeError>>, InteractError>;
+
+fn flatten<T>(ran: Ran<T>) -> Result<T, ChangeError> {
+    match ran {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Err(database(&error).into()),
+        Err(_) => Err(StoreError::Closed.into()),
+    }
+}
+
+fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        let unique = [
+            rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE,
+            rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+            rusqlite::ffi::SQLITE_CONSTRAINT_ROWID,
+        ];
+        error.code == ErrorCode::ConstraintViolation && unique.contains(&error.extended_code)
+    })
+}
+
+/// How far a write is.
+#[derive(Default)]
+struct Stage(AtomicU8);
+
+/// It can still be taken back.
+const OPEN: u8 = 0;
+/// COMMIT has begun.
+const COMMITTING: u8 = 1;
+/// Nobody waits for it: it must not be committed.
+const GIVEN_UP: u8 = 2;
+
+impl Stage {
+    /// Says whether it may be committed, which nobody can take back from then on.
+    fn commit(&self) -> bool {
+        self.leave_open(COMMITTING)
+    }
+
+    /// Takes it back; says whether that was possible.
+    fn give_up(&self) -> bool {
+        self.leave_open(GIVEN_UP)
+    }
+
+    fn is_committing(&self) -> bool {
+        self.0.load(Ordering::Acquire) == COMMITTING
+    }
+
+    fn leave_open(&self, to: u8) -> bool {
+        self.0
+            .compare_exchange(OPEN, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+/// Somebody waits. Who goes away takes the write back, if that is still possible.
+struct Waiting(Arc<Stage>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::thread;
+
+    use super::super::pool::{Access, pool};
+    use super::super::watch::Watch;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    fn table(path: &Path) -> Pool {
+        let database = Connection::open(path).unwrap();
+        let sql = "CREATE TABLE change (seq INTEGER PRIMARY KEY); CREATE TABLE t (n)";
+        database.execute_batch(sql).unwrap();
+        let watch = Arc::new(Watch::new(path).unwrap());
+        pool(path, 1, LIMIT, Access::Write, watch).unwrap()
+    }
+
+    fn slowly(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        transaction.execute("INSERT INTO t VALUES (1)", ())?;
+        thread::sleep(LIMIT * 6);
+        Ok(())
+    }
+
+    /// Counts the rows, once no write is under way.
+    async fn rows(pool: &Pool) -> i64 {
+        let rows = loop {
+            if let Ok(connection) = pool.get().await {
+                break connection
+                    .interact(|it| it.query_row("SELECT count(*) FROM t", (), |row| row.get(0)))
+                    .await;
+            }
+        };
+        rows.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn write_that_is_given_up_before_its_commit_does_not_happen() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = table(&folder.path().join("r.db"));
+        let outcome = write(&pool, LIMIT, Patience::Outcome, slowly).await;
+        assert!(matches!(
+            outcome,
+            Err(ChangeError::Store(StoreError::Timeout))
+        ));
+        assert_eq!(rows(&pool).await, 0);
+    }
+
+    #[tokio::test]
+    async fn write_whose_caller_goes_away_before_its_commit_does_not_happen() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = table(&folder.path().join("r.db"));
+        let gone = timeout(LIMIT, write(&pool, LIMIT, Patience::Outcome, slowly)).await;
+        assert!(gone.is_err());
+        assert_eq!(rows(&pool).await, 0);
+    }
+
+    #[test]
+    fn write_is_committed_or_taken_back_and_never_both() {
+        let (committed, taken_back) = (Stage::default(), Stage::default());
+        assert!(committed.commit() && !committed.give_up() && committed.is_committing());
+        assert!(taken_back.give_up() && !taken_back.commit() && !taken_back.is_committing());
+    }
+}
