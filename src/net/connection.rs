@@ -1,7 +1,7 @@
 //! Connections from their acceptance to the end of the process.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -19,19 +19,17 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::accept::{BadStart, Http, is_still_good};
-use super::admission::{Admission, Admitted, AdmittedFrom, Entered, Full, Share};
+use super::admission::{Admission, Admitted, AdmittedFrom, Full, Share};
+use super::client::{Client, LINGER};
 use super::peer_of as peer_of_session;
 use super::rejected::{Cause, Rejected};
 use super::settings::{Listening, Live, Settings};
 use crate::clock;
-use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
 use crate::net::{http1, http2};
-use crate::telemetry::{Door, Note, Seen, metrics};
+use crate::telemetry::{Note, Seen};
 
-/// How long requests that are on their way when draining begins still count as in time.
-pub(crate) const LINGER: Duration = Duration::from_millis(250);
 /// The most connections to the metrics listener.
 const MONITORS: usize = 64;
 /// How often it is looked whether rejected connections are to be logged.
@@ -195,12 +193,14 @@ impl Connections {
             return;
         }
         let client = Client {
-            connections: Arc::clone(self),
+            settings: Arc::clone(&self.settings),
+            admission: Arc::clone(&self.admission),
             listening,
             address: peer.map(|peer| peer.ip().to_canonical()),
             share: counted.share(),
         };
-        let served = client.serve(Arc::clone(app), stream, shutdown.clone(), settings);
+        let served =
+            Arc::clone(self).serve(client, Arc::clone(app), stream, shutdown.clone(), settings);
         self.open.spawn(async move {
             served.await;
             drop(counted);
@@ -283,6 +283,52 @@ impl Connections {
             .map(Some)
     }
 
+    /// Serves the requests of a connection. A beginning or a header that is not whole in time ends it,
+    /// however steadily it drips.
+    async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+        self: Arc<Self>,
+        mut client: Client,
+        app: Arc<A>,
+        stream: Stream,
+        shutdown: ShutdownWatch,
+        settings: Arc<Settings>,
+    ) {
+        let deadline = Instant::now() + settings.timeouts.header;
+        let from = peer_of(&stream);
+        let begun = settings.wire(client.listening).begin(stream);
+        let (stream, http) = match timeout_at(deadline, begun).await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(BadStart::NoProxyHeader)) => {
+                return self.rejected.add(Cause::ProxyHeader, from);
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a connection did not begin");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!("a connection began too slowly");
+                return;
+            }
+        };
+        let told = peer_of(&*stream).filter(|told| Some(*told) != from);
+        let admitted = told.map(|peer| self.admit_from(peer, &settings));
+        let admitted = match admitted.transpose() {
+            Ok(admitted) => admitted.flatten(),
+            Err(full) => return self.rejected.add(full.into(), told),
+        };
+        if let Some(told) = told {
+            client.address = Some(told.ip().to_canonical());
+            client.share = admitted.as_ref().map(|from| Arc::clone(from.share()));
+        }
+        // A long connection must not keep old settings.
+        drop(settings);
+        match http {
+            Http::One => http1::serve(&app, stream, &shutdown, deadline, &client).await,
+            Http::Two => http2::serve(&app, stream, shutdown, deadline, &client).await,
+        }
+        drop(admitted);
+    }
+
     /// Waits until every connection has ended, at most `grace`; returns how many have not.
     pub(crate) async fn finish(&self, grace: Duration) -> usize {
         self.open.close();
@@ -302,95 +348,6 @@ pub(crate) struct Counted {
 impl Counted {
     fn share(&self) -> Option<Arc<Share>> {
         self._from.as_ref().map(|from| Arc::clone(from.share()))
-    }
-}
-
-/// The other side of a connection.
-pub(crate) struct Client {
-    connections: Arc<Connections>,
-    listening: Listening,
-    /// None over a Unix socket.
-    address: Option<IpAddr>,
-    /// What its address has; none for one that may have anything.
-    share: Option<Arc<Share>>,
-}
-
-impl Client {
-    /// Serves the requests of a connection. A beginning or a header that is not whole in time ends it,
-    /// however steadily it drips.
-    async fn serve<A: HttpServerApp + Send + Sync + 'static>(
-        mut self,
-        app: Arc<A>,
-        stream: Stream,
-        shutdown: ShutdownWatch,
-        settings: Arc<Settings>,
-    ) {
-        let deadline = Instant::now() + settings.timeouts.header;
-        let from = peer_of(&stream);
-        let begun = settings.wire(self.listening).begin(stream);
-        let (stream, http) = match timeout_at(deadline, begun).await {
-            Ok(Ok(begun)) => begun,
-            Ok(Err(BadStart::NoProxyHeader)) => {
-                return self.connections.rejected.add(Cause::ProxyHeader, from);
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "a connection did not begin");
-                return;
-            }
-            Err(_) => {
-                tracing::debug!("a connection began too slowly");
-                return;
-            }
-        };
-        let told = peer_of(&*stream).filter(|told| Some(*told) != from);
-        let admitted = told.map(|peer| self.connections.admit_from(peer, &settings));
-        let admitted = match admitted.transpose() {
-            Ok(admitted) => admitted.flatten(),
-            Err(full) => return self.connections.rejected.add(full.into(), told),
-        };
-        if let Some(told) = told {
-            self.address = Some(told.ip().to_canonical());
-            self.share = admitted.as_ref().map(|from| Arc::clone(from.share()));
-        }
-        // A long connection must not keep old settings.
-        drop(settings);
-        match http {
-            Http::One => http1::serve(&app, stream, &shutdown, deadline, &self).await,
-            Http::Two => http2::serve(&app, stream, shutdown, deadline, &self).await,
-        }
-        drop(admitted);
-    }
-
-    pub(crate) fn settings(&self) -> Arc<Settings> {
-        self.connections.settings()
-    }
-
-    /// Counts a request in, as long as what this returns lives. Those of the metrics listener do not count.
-    pub(crate) fn enter(&self) -> Result<Option<Entered>, Refusal> {
-        if self.listening == Listening::Metrics {
-            return Ok(None);
-        }
-        let limits = &self.connections.settings.load().limits;
-        let entered = self
-            .connections
-            .admission
-            .enter(self.share.as_ref(), limits);
-        entered.map(Some)
-    }
-
-    /// Logs and counts a request that is refused before anybody has looked at it, and returns its answer.
-    pub(crate) fn refuse(&self, refusal: Refusal, seen: Seen<'_>) -> Answer {
-        let mut note = Note::of(RequestId::next().digits());
-        match self.listening {
-            Listening::Gateway => {
-                let tally = metrics().no_route();
-                refusal.tell(Door::Proxy, tally, self.address, seen, &mut note);
-            }
-            Listening::Service | Listening::Metrics => {
-                refusal.tell_early(self.address, seen, &note);
-            }
-        }
-        refusal.answer().named(&note)
     }
 }
 

@@ -8,13 +8,13 @@ use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::accept::{Ahead, NoHeader};
-use super::connection::{Client, LINGER};
+use super::client::{Client, LINGER};
 use super::linger;
 use crate::http::refusal::Refusal;
 use crate::telemetry::Seen;
 
 /// Serves a connection until its client ends it, or a request is not whole in time: the first by `deadline`.
-pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
     stream: Stream,
     shutdown: &ShutdownWatch,

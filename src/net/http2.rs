@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::body_clock;
-use super::connection::Client;
+use super::client::Client;
 use super::seen::seen;
 use super::settings::Settings;
 use crate::config::Limits;
@@ -35,7 +35,7 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Serves a connection until its client ends it, nothing has been asked for as long as it may be idle, or
 /// `shutdown` comes and what had begun by then is done. The client must have shown by `deadline` that it
 /// speaks HTTP/2.
-pub(crate) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
     stream: Stream,
     mut shutdown: ShutdownWatch,

@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod admission;
 pub(crate) mod body_clock;
 pub(crate) mod bounds;
+mod client;
 pub(crate) mod connection;
 pub(crate) mod descriptors;
 mod http1;

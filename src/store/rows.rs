@@ -1,6 +1,5 @@
 //! Rows and what they mean.
 
-
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ring::Ring;

@@ -45,7 +45,8 @@ fn without_paths(log: &str) -> Vec<u8> {
             is_escaped = char == '\\' && !is_escaped;
             is_end
         });
-        format!("{before}{}\n", &rest[end.unwrap()..])
+        let (_, after) = rest.split_at(end.unwrap());
+        format!("{before}{after}\n")
     });
     let rest: String = lines.collect();
     assert!(rest.len() > 10_000, "{log}");

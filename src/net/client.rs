@@ -1,0 +1,58 @@
+//! The client of a connection, and what it may do there.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::admission::{Admission, Entered, Share};
+use super::settings::{Listening, Live, Settings};
+use crate::http::answer::Answer;
+use crate::http::refusal::Refusal;
+use crate::http::request_id::RequestId;
+use crate::telemetry::{Door, Note, Seen, metrics};
+
+/// How long requests that are under way when a shutdown begins still count as in time.
+pub(super) const LINGER: Duration = Duration::from_millis(250);
+
+/// The client of a connection.
+pub(super) struct Client {
+    pub(super) settings: Live,
+    pub(super) admission: Arc<Admission>,
+    pub(super) listening: Listening,
+    /// None over a Unix socket.
+    pub(super) address: Option<IpAddr>,
+    /// What its address uses of its limits; none if the address has no limits.
+    pub(super) share: Option<Arc<Share>>,
+}
+
+impl Client {
+    /// Returns the settings in force.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Counts a request for as long as the returned value lives. Requests of the metrics listener do not count.
+    pub(super) fn enter(&self) -> Result<Option<Entered>, Refusal> {
+        if self.listening == Listening::Metrics {
+            return Ok(None);
+        }
+        let limits = &self.settings.load().limits;
+        let entered = self.admission.enter(self.share.as_ref(), limits);
+        entered.map(Some)
+    }
+
+    /// Logs and counts a request that is rejected unread, and returns its answer.
+    pub(super) fn refuse(&self, refusal: Refusal, seen: Seen<'_>) -> Answer {
+        let mut note = Note::of(RequestId::next().digits());
+        match self.listening {
+            Listening::Gateway => {
+                let tally = metrics().no_route();
+                refusal.tell(Door::Proxy, tally, self.address, seen, &mut note);
+            }
+            Listening::Service | Listening::Metrics => {
+                refusal.tell_early(self.address, seen, &note);
+            }
+        }
+        refusal.answer().named(&note)
+    }
+}
