@@ -3,7 +3,7 @@
 use pingora::Result;
 use pingora::protocols::http::ServerSession;
 
-use super::accept::Ahead;
+use super::accept::{Ahead, keep_date};
 use super::settings::Settings;
 use crate::http::answer::Answer;
 
@@ -21,6 +21,8 @@ pub(crate) async fn answer_early(
     answer: Answer,
     settings: &Settings,
 ) -> Result<()> {
+    // Not that of an answer that this one takes the place of.
+    keep_date(session, None);
     answer.send(session).await?;
     if session.is_body_done() {
         return Ok(());

@@ -1,6 +1,6 @@
 //! What becomes of the header of an upstream's answer on its way to the client.
 
-use http::header::{CACHE_CONTROL, TRANSFER_ENCODING};
+use http::header::{CACHE_CONTROL, DATE, TRANSFER_ENCODING};
 use http::{HeaderName, Method, StatusCode, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -9,6 +9,7 @@ use pingora::proxy::Session;
 use super::context::{Admitted, Context};
 use super::hop::{self, Way};
 use crate::http::{privatize, targeted};
+use crate::net::accept::keep_date;
 
 /// Takes the header as it came, before anything is made of it.
 ///
@@ -74,7 +75,11 @@ pub(super) fn pass(
             response.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    rewrite(response, admitted)
+    rewrite(response, admitted)?;
+    let mut dates = response.headers.get_all(DATE).iter();
+    let one = dates.next().filter(|_| dates.next().is_none());
+    keep_date(session, one);
+    Ok(())
 }
 
 /// Changes what the route says. Then keeps shared caches from storing what was answered to somebody who has

@@ -3,6 +3,7 @@
 mod ahead;
 mod buffered;
 mod cleartext;
+mod dated;
 pub(crate) mod proxy_protocol;
 mod subject;
 mod tls;
@@ -18,6 +19,8 @@ use crate::config;
 pub use ahead::fuzz as fuzz_header;
 pub(crate) use ahead::{Ahead, NoHeader};
 use buffered::Buffered;
+use dated::Dated;
+pub(crate) use dated::keep_date;
 use tls::Tls;
 pub(crate) use tls::{is_still_good, scheme_of, subject_of};
 
@@ -95,12 +98,20 @@ impl Wire {
                 Some(ALPN::H2) => Http::Two,
                 _ => Http::One,
             };
-            return Ok((Box::new(stream), http));
+            return Ok((face(Box::new(stream), http), http));
         }
         let http = match self.h2c {
             true => cleartext::http_of(&mut stream).await?,
             false => Http::One,
         };
-        Ok((Box::new(Buffered::new(stream)), http))
+        Ok((face(Box::new(Buffered::new(stream)), http), http))
+    }
+}
+
+/// Returns what is read and written by a version of HTTP.
+fn face(stream: Stream, http: Http) -> Stream {
+    match http {
+        Http::One => Box::new(Dated::new(stream)),
+        Http::Two => stream,
     }
 }

@@ -187,6 +187,68 @@ fn each_hop_says_itself_whether_it_stays_open() {
     assert_eq!(field(&answer, "Connection"), Some("close"), "{answer}");
 }
 
+/// Over HTTP/1; see the limitations in `docs/http.md`.
+#[test]
+fn date_of_an_upstream_is_kept_and_added_where_it_has_none() {
+    let upstream = Canned::start();
+    let gate = before(&upstream);
+    let old = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let long = format!("X-Long: {}\r\n", "x".repeat(5000));
+    let framings = [
+        "Content-Length: 2\r\n\r\nok",
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ];
+    for (more, framing) in [
+        ("", framings[0]),
+        ("X-Date: a\r\n", framings[1]),
+        (&long, framings[0]),
+    ] {
+        upstream.says(&format!(
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n{more}date: {old}\r\n{framing}"
+        ));
+        for version in ["1.1", "1.0"] {
+            let answer = ask(&gate, "GET", version, "");
+            let (_, last) = answer.rsplit_once("HTTP/1.1 ").unwrap();
+            assert_eq!(field(last, "Date"), Some(old), "{answer}");
+            assert_eq!(last.to_lowercase().matches("\r\ndate: ").count(), 1);
+            assert!(last.contains("ok"), "{answer}");
+        }
+    }
+    // The next answer on the same connection has its own.
+    let mut stream = TcpStream::connect(gate.gateway).unwrap();
+    for date in [Some(old), None, Some("Sun, 06 Nov 1994 08:49:38 GMT")] {
+        let line = date.map_or(String::new(), |date| format!("Date: {date}\r\n"));
+        upstream.says(&format!(
+            "HTTP/1.1 200 OK\r\n{line}Content-Length: 2\r\n\r\nok"
+        ));
+        let request = b"GET /public HTTP/1.1\r\nHost: app.example\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let answer = read_message(&mut stream).unwrap();
+        let said = field(&answer, "Date").unwrap();
+        assert!(date.is_none_or(|date| date == said), "{answer}");
+        assert_eq!(said.contains("1994"), date.is_some(), "{answer}");
+    }
+    // One that cannot be read as a date, and two, are none.
+    for bad in [
+        "Date: yesterday\r\n",
+        &format!("Date: {old}\r\nDate: {old}\r\n"),
+    ] {
+        upstream.says(&format!(
+            "HTTP/1.1 200 OK\r\n{bad}Content-Length: 2\r\n\r\nok"
+        ));
+        let answer = ask(&gate, "GET", "1.1", "");
+        let said = field(&answer, "Date").unwrap();
+        assert!(said.ends_with(" GMT") && !said.contains("1994"), "{answer}");
+        assert_eq!(answer.to_lowercase().matches("\r\ndate: ").count(), 1);
+    }
+    let upstream = Upstream2::start(|respond| {
+        let date = [("date", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        answer2(respond, 200, &date, b"ok", &[]);
+    });
+    let answer = ask(&upstream.gate(), "GET", "1.1", "");
+    assert_eq!(field(&answer, "Date"), Some(old), "{answer}");
+}
+
 #[test]
 fn version_is_that_of_the_hop() {
     let upstream = Canned::start();
