@@ -1,5 +1,6 @@
 //! All upstreams of a configuration.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,10 +24,10 @@ impl Upstreams {
     /// # Errors
     /// No root of the system can be read, or a path cannot be that of a socket.
     pub(crate) fn new(settings: &[config::Upstream], before: Option<&Self>) -> io::Result<Self> {
+        let before = before.into_iter().flat_map(|before| &before.0);
+        let before: HashMap<_, _> = before.map(|it| (it.name(), it)).collect();
         let upstream = |settings: &config::Upstream| {
-            let mut before = before.into_iter().flat_map(|before| &before.0);
-            let before = before.find(|upstream| upstream.name() == settings.name);
-            Upstream::new(settings, before)
+            Upstream::new(settings, before.get(&*settings.name).copied())
         };
         Ok(Self(
             settings.iter().map(upstream).collect::<Result<_, _>>()?,

@@ -1,16 +1,32 @@
 //! What is kept under a configured name for as long as the configuration has it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+/// The fewest names after which those that nobody holds any more are looked for.
+const SWEPT: usize = 64;
+
 /// Things with names, each held by whoever counts in it.
-pub(super) struct Named<T>(Mutex<Vec<(Box<str>, Weak<T>)>>);
+pub(super) struct Named<T>(Mutex<Known<T>>);
+
+struct Known<T> {
+    /// By name, each with its place in the order in which they were made.
+    all: HashMap<Box<str>, (u64, Weak<T>)>,
+    made: u64,
+    /// How many there may be before those that nobody holds are taken out.
+    room: usize,
+}
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Known {
+            all: HashMap::new(),
+            made: 0,
+            room: SWEPT,
+        }))
     }
 }
 
@@ -18,23 +34,33 @@ impl<T> Named<T> {
     /// Returns what is called so, or makes it. A configuration that is read again goes on with what the
     /// one before has counted.
     pub(super) fn of(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
-        let mut all = self.0.lock();
-        all.retain(|(_, weak)| weak.strong_count() > 0);
-        let found = all.iter().find(|(known, _)| **known == *name);
+        let mut known = self.0.lock();
+        let found = known.all.get(name);
         if let Some(found) = found.and_then(|(_, weak)| weak.upgrade()) {
             return found;
         }
+        if known.all.len() >= known.room {
+            known.all.retain(|_, (_, weak)| weak.strong_count() > 0);
+            known.room = SWEPT.max(known.all.len() * 2);
+        }
         let made = Arc::new(make());
-        all.push((name.into(), Arc::downgrade(&made)));
+        known.made += 1;
+        let place = known.made;
+        known
+            .all
+            .insert(name.into(), (place, Arc::downgrade(&made)));
         made
     }
 
-    /// Returns all that somebody holds, with their names.
+    /// Returns all that somebody holds, with their names, in the order in which they were made.
     pub(super) fn all(&self) -> Vec<(Box<str>, Arc<T>)> {
-        let all = self.0.lock();
-        let held = all.iter();
-        held.filter_map(|(name, weak)| Some((name.clone(), weak.upgrade()?)))
-            .collect()
+        let known = self.0.lock();
+        let held = known.all.iter();
+        let held = held.filter_map(|(name, (place, weak))| Some((*place, name, weak.upgrade()?)));
+        let mut held: Vec<_> = held.collect();
+        held.sort_unstable_by_key(|(place, ..)| *place);
+        let held = held.into_iter();
+        held.map(|(_, name, thing)| (name.clone(), thing)).collect()
     }
 }
 
@@ -46,6 +72,8 @@ impl<T> fmt::Debug for Named<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -58,5 +86,33 @@ mod tests {
         let all = named.all();
         assert_eq!(all.len(), 1);
         assert!(Arc::ptr_eq(&all[0].1, &one));
+    }
+
+    #[test]
+    fn names_that_nobody_holds_take_no_room_and_the_others_keep_their_order() {
+        let named = Named::default();
+        let names: Vec<_> = (0..1_000).map(|at| format!("n{at}")).collect();
+        let held: Vec<_> = names.iter().map(|name| named.of(name, || 0)).collect();
+        for at in 0..100_000 {
+            drop(named.of(&format!("gone{at}"), || 0));
+        }
+        assert!(named.0.lock().all.len() <= 2 * held.len());
+        let all = named.all();
+        assert!(all.iter().map(|(name, _)| &**name).eq(names.iter()));
+    }
+
+    #[test]
+    fn time_grows_with_the_names_and_not_with_their_square() {
+        let took = |count: usize| {
+            let named = Named::default();
+            let names: Vec<_> = (0..count).map(|at| at.to_string()).collect();
+            let began = Instant::now();
+            let held: Vec<_> = names.iter().map(|name| named.of(name, || 0)).collect();
+            assert_eq!(named.all().len(), held.len());
+            began.elapsed()
+        };
+        let (few, many) = (took(4_000), took(32_000));
+        // Eight times as many: by the square they would take 64 times as long.
+        assert!(many < few * 32, "{few:?}, {many:?}");
     }
 }
