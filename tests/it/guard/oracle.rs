@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send, stderr};
 
-#[path = "../../../examples/denials.rs"]
+#[path = "../../../bench/workloads/denials.rs"]
 mod denials;
 
 /// How much more or less work a denial may be than that of a wrong token, in parts of it.

@@ -2,8 +2,8 @@
 //! seconds.
 //!
 //! ```sh
-//! cargo run --release --example guessing                # guesses that get a verdict in an hour, and in a day
-//! cargo run --release --example guessing flood 10000000 # memory after as many invented names
+//! cargo run --release -p realmgate-bench --bin guessing                # guesses that get a verdict in an hour, and in a day
+//! cargo run --release -p realmgate-bench --bin guessing flood 10000000 # memory after as many invented names
 //! ```
 
 #![expect(

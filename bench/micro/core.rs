@@ -1,7 +1,7 @@
 //! What the parts of a decision cost: reading a credential, finding a route, checking a token, and all of it
 //! by the authority with the principal in memory. Allocations are counted besides.
 //!
-//!   cargo bench --bench core
+//!   cargo bench -p realmgate-bench --bench core
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails ends")]
 

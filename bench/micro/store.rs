@@ -1,7 +1,7 @@
 //! What the store costs: a principal that memory does not hold, read from SQLite, and one that it holds, asked
 //! for by many threads. `bench/scale` goes up to ten million identities.
 //!
-//!   cargo bench --bench store
+//!   cargo bench -p realmgate-bench --bench store
 
 #![expect(
     clippy::unwrap_used,
