@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
+use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
 use realmgate_core::{Parameters, Seed, SeedError, Totp, UnixTime};
@@ -36,6 +37,19 @@ impl Caller {
         }
     }
 
+    /// Returns the value of an `Authorization` header that authenticates the caller to a service behind
+    /// realmgate: HTTP Basic, with the user `name@realm` and the token of now as password.
+    ///
+    /// A name with a colon cannot be sent this way (RFC 7617 §2); use the three headers for it.
+    pub fn basic(&self) -> Zeroizing<String> {
+        let token = self.proof.now();
+        let pair = Zeroizing::new(format!("{}@{}:{}", self.name, self.realm, *token));
+        Zeroizing::new(format!(
+            "Basic {}",
+            *Zeroizing::new(BASE64.encode(pair.as_bytes()))
+        ))
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -68,7 +82,7 @@ impl Proof {
     }
 
     /// Returns the token to send now.
-    pub(super) fn now(&self) -> Zeroizing<String> {
+    pub fn now(&self) -> Zeroizing<String> {
         match &self.0 {
             Kind::Seed(totp) => Zeroizing::new(totp.token(UnixTime::from(SystemTime::now()))),
             Kind::Token(token) => token.clone(),
@@ -94,6 +108,12 @@ impl fmt::Debug for Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn basic_is_name_at_realm_and_token() {
+        let caller = Caller::new("billing", "payments", Proof::token("123456"));
+        assert_eq!(*caller.basic(), "Basic YmlsbGluZ0BwYXltZW50czoxMjM0NTY=");
+    }
 
     #[test]
     fn debug_shows_neither_seed_nor_token() {

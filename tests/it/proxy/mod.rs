@@ -3,6 +3,7 @@
 mod broken;
 mod caching;
 mod early;
+mod examples;
 mod frameworks;
 mod grpc;
 mod headers;
