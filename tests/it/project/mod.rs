@@ -1,5 +1,6 @@
 //! Rules of the project itself: its shape, and tables in docs/ that name tests.
 
+mod arrows;
 mod attacks;
 mod corpus;
 mod docs;

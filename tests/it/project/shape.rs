@@ -1,173 +1,217 @@
-//! The arrows between modules: the core knows no face, no database and no wire.
+//! The arrows between rooms and between files. The tables in ARCHITECTURE.md are the rule.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A folder, and the words that its `use` lines and paths must not hold.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
-    (
-        "crates/core/src",
-        &["http::", "SystemTime::now", "Instant::now"],
-    ),
-    (
-        "src/http",
-        &[
-            "crate::cli",
-            "crate::config",
-            "crate::doors",
-            "crate::net",
-            "crate::server",
-            "crate::store",
-            "crate::upstream",
-            "axum",
-            "rusqlite",
-        ],
-    ),
-    (
-        "src/store",
-        &[
-            "crate::cli",
-            "crate::config",
-            "crate::doors",
-            "crate::http",
-            "crate::net",
-            "crate::routing",
-            "crate::server",
-            "crate::telemetry",
-            "crate::upstream",
-            "pingora",
-            "http::",
-            "axum",
-        ],
-    ),
-    (
-        "src/doors/api",
-        &[
-            "crate::cli",
-            "crate::config",
-            "crate::net",
-            "crate::server",
-            "pingora",
-            "rusqlite",
-        ],
-    ),
-    (
-        "src/telemetry",
-        &[
-            "crate::cli",
-            "crate::doors",
-            "crate::net",
-            "crate::routing",
-            "crate::server",
-            "crate::upstream",
-            "pingora::",
-            "axum",
-            "rusqlite",
-        ],
-    ),
-    (
-        "src/import",
-        &[
-            "crate::cli",
-            "crate::client",
-            "crate::config",
-            "crate::doors",
-            "crate::http",
-            "crate::net",
-            "crate::routing",
-            "crate::server",
-            "crate::store",
-            "crate::upstream",
-            "pingora",
-            "axum",
-        ],
-    ),
-    (
-        "src/routing",
-        &[
-            "crate::cli",
-            "crate::doors",
-            "crate::net",
-            "crate::server",
-            "crate::store",
-            "crate::upstream",
-            "pingora",
-            "rusqlite",
-        ],
-    ),
-    (
-        "src/upstream",
-        &[
-            "crate::cli",
-            "crate::doors",
-            "crate::routing",
-            "crate::server",
-            "crate::store",
-            "rusqlite",
-        ],
-    ),
-    (
-        "src/doors",
-        &["crate::cli", "crate::server", "crate::store", "rusqlite"],
-    ),
-    (
-        "src/config",
-        &[
-            "crate::cli",
-            "crate::doors",
-            "crate::net",
-            "crate::routing",
-            "crate::server",
-            "crate::upstream",
-            "pingora",
-            "rusqlite",
-        ],
-    ),
-];
+use super::arrows::{Crate, Module, sources};
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
-            found.push(path);
+/// A room: a folder or a file in `src`, by its path there without an ending, or a crate in `crates`.
+type Room = String;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Returns the rows of the table in ARCHITECTURE.md whose first heading is this.
+fn table(first: &str) -> Vec<[String; 2]> {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let heading = format!("| {first} | ");
+    let rows: Vec<_> = page
+        .lines()
+        .skip_while(|line| !line.starts_with(&heading))
+        .skip(2)
+        .take_while(|line| line.starts_with("| "))
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            [cells[0].to_owned(), cells[1].to_owned()]
+        })
+        .collect();
+    assert!(rows.len() > 3, "no table of {first}");
+    rows
+}
+
+/// Returns the name of the room at a path: `src/doors/api/` is `doors/api`, `crates/core/` is `core`.
+fn room_at(path: &str) -> Room {
+    let path = path.trim_end_matches('/').trim_end_matches(".rs");
+    let (_, name) = path.split_once('/').unwrap();
+    name.to_owned()
+}
+
+/// Returns what each room may use; none for everything.
+fn allowed() -> BTreeMap<Room, Option<BTreeSet<Room>>> {
+    let mut allowed = BTreeMap::new();
+    for [rooms, uses] in table("Room") {
+        let uses = match uses.as_str() {
+            "everything" => None,
+            "nothing" => Some(BTreeSet::new()),
+            uses => Some(uses.split(", ").map(str::to_owned).collect()),
+        };
+        for path in rooms.split('`').skip(1).step_by(2) {
+            assert!(root().join(path).exists(), "{path} is not there");
+            allowed.insert(room_at(path), uses.clone());
         }
     }
+    for used in allowed.values().flatten().flatten() {
+        assert!(allowed.contains_key(used), "{used} is no room");
+    }
+    allowed
+}
+
+/// Returns the sources of the application and of each crate, with the room that is all of a crate.
+fn crates() -> Vec<(Option<Room>, Crate)> {
+    let mut found = vec![(None, Crate::read(&root().join("src")))];
+    for folder in fs::read_dir(root().join("crates")).unwrap() {
+        let folder = folder.unwrap().path();
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        found.push((Some(name.to_owned()), Crate::read(&folder.join("src"))));
+    }
+    found
+}
+
+/// Returns the innermost room that a module of the application is in; none for the root, which names its modules
+/// and uses none.
+fn room_of(module: &Module, rooms: &BTreeMap<Room, Option<BTreeSet<Room>>>) -> Option<Room> {
+    if module.is_empty() {
+        return None;
+    }
+    let innermost = (1..=module.len())
+        .rev()
+        .map(|length| module[..length].join("/"))
+        .find(|room| rooms.contains_key(room));
+    let Some(room) = innermost else {
+        panic!("{} is in no row of the table", module.join("/"));
+    };
+    Some(room)
 }
 
 #[test]
-fn arrows_point_one_way() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (folder, words) in FORBIDDEN {
-        let mut files = Vec::new();
-        sources(&root.join(folder), &mut files);
-        assert!(!files.is_empty(), "{folder}");
-        for file in files {
-            let text = fs::read_to_string(&file).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap();
-            for line in code
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"))
-            {
-                for word in words {
-                    assert!(
-                        !line.contains(word),
-                        "{}: {word} in {line:?}",
-                        file.display()
-                    );
+fn rooms_use_only_what_the_table_allows() {
+    let allowed = allowed();
+    let mut wrong = BTreeSet::new();
+    let mut used = BTreeSet::new();
+    for (whole, read) in crates() {
+        for (module, path) in read.files() {
+            let Some(room) = whole.clone().or_else(|| room_of(module, &allowed)) else {
+                continue;
+            };
+            let may = &allowed[&room];
+            let mut uses = read.crates(module);
+            if whole.is_none() {
+                let imports = read.imports(module);
+                uses.extend(imports.iter().filter_map(|it| room_of(it, &allowed)));
+            }
+            uses.remove(&room);
+            for other in uses {
+                if may.as_ref().is_some_and(|may| !may.contains(&other)) {
+                    wrong.insert(format!("{} uses {other}", path.display()));
+                }
+                used.insert((room.clone(), other));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let unused: Vec<_> = allowed
+        .iter()
+        .flat_map(|(room, may)| {
+            may.iter()
+                .flatten()
+                .map(move |it| (room.clone(), it.clone()))
+        })
+        .filter(|arrow| !used.contains(arrow))
+        .collect();
+    assert!(
+        unused.is_empty(),
+        "the table allows what nothing uses: {unused:?}"
+    );
+}
+
+#[test]
+fn no_files_import_each_other() {
+    let mut circles = Vec::new();
+    for (_, read) in crates() {
+        for circle in read.circles() {
+            let names: Vec<_> = circle.iter().map(|it| it.join("/")).collect();
+            circles.push(names.join(" → "));
+        }
+    }
+    circles.retain(|circle| !KNOWN.iter().any(|room| circle.starts_with(room)));
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+/// Rooms that still have circles.
+const KNOWN: [&str; 7] = [
+    "config",
+    "doors",
+    "net",
+    "routing",
+    "store",
+    "telemetry",
+    "upstream",
+];
+
+#[test]
+fn libraries_are_used_only_where_the_table_allows() {
+    let allowed = allowed();
+    let crates = crates();
+    let mut wrong = Vec::new();
+    for [libraries, rooms] in table("Library") {
+        let rooms: Vec<&str> = rooms.split(", ").collect();
+        let libraries: Vec<String> = libraries
+            .split(", ")
+            .map(|it| it.replace('-', "_"))
+            .collect();
+        let mut is_used = false;
+        for (whole, read) in &crates {
+            for (module, path) in read.files() {
+                let Some(room) = whole.clone().or_else(|| room_of(module, &allowed)) else {
+                    continue;
+                };
+                let identifiers = read.identifiers(module);
+                let named = libraries.iter().any(|it| identifiers.contains(it.as_str()));
+                is_used |= named;
+                if named && !rooms.contains(&room.as_str()) {
+                    wrong.push(format!("{} uses {libraries:?}", path.display()));
                 }
             }
         }
+        assert!(is_used, "nothing uses {libraries:?}");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn core_reads_no_clock_and_depends_on_no_protocol() {
+    let core = root().join("crates/core");
+    let read = Crate::read(&core.join("src"));
+    for (module, path) in read.files() {
+        let identifiers = read.identifiers(module);
+        // What reads a clock is called so in the standard library, and in every other.
+        assert!(
+            !identifiers.contains("now") || !identifiers.contains("Instant"),
+            "{}",
+            path.display()
+        );
+        assert!(
+            !read.paths(module).any(|it| it == "SystemTime::now"),
+            "{}",
+            path.display()
+        );
+    }
+    let manifest = fs::read_to_string(core.join("Cargo.toml")).unwrap();
+    let dependencies = manifest.split("[dev-dependencies]").next().unwrap();
+    for library in [
+        "axum", "http", "hyper", "pingora", "rusqlite", "tokio", "tracing",
+    ] {
+        assert!(!dependencies.contains(&format!("\n{library}")), "{library}");
     }
 }
 
 #[test]
 fn files_are_about_one_concept() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
+    let mut files: Vec<PathBuf> = Vec::new();
     for tree in ["src", "crates"] {
-        sources(&root.join(tree), &mut files);
+        sources(&root().join(tree), &mut files);
     }
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
