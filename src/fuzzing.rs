@@ -1,5 +1,10 @@
-//! What is fuzzed: each function takes bytes that somebody else chose, and panics when what must hold of
-//! what is made of them does not. `fuzz/` feeds them, and `tests/it/project/corpus.rs` what it has found.
+//! What must hold for whatever the parsers read: each function takes bytes from an attacker, and panics where it
+//! does not hold.
+//!
+//! `fuzz/` feeds them, and a test runs the corpora. They are compiled for these two only, and are in no release.
+
+#[cfg(test)]
+mod corpus;
 
 use crate::config::{Config, ConfigError};
 

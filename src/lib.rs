@@ -12,7 +12,7 @@ mod clock;
 pub mod config;
 pub mod doors;
 mod files;
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod histogram;
 pub mod http;

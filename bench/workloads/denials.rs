@@ -229,10 +229,7 @@ fn authority(store: &Arc<dyn Store>, failures: u32) -> Arc<Authority> {
     Arc::new(authority)
 }
 
-#[cfg_attr(
-    test,
-    expect(dead_code, reason = "a test includes this file for `run`")
-)]
+#[cfg_attr(test, allow(dead_code, reason = "a test includes this file for `run`"))]
 fn main() {
     run();
 }

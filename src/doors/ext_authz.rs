@@ -280,6 +280,7 @@ fn option(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
 ///
 /// # Panics
 /// A description is taken that can be read in two ways, or a field that is none of the client's.
+#[cfg(any(test, fuzzing))]
 pub fn fuzz(question: &CheckRequest) {
     let Some(attributes) = &question.attributes else {
         return;

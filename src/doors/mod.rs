@@ -5,7 +5,7 @@ mod endpoints;
 pub mod explain;
 mod ext_authz;
 mod forward_auth;
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod local;
 mod pace;

@@ -5,7 +5,7 @@
 pub(crate) mod answer;
 mod caching;
 mod credential;
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod identity;
 mod lookup;

@@ -13,7 +13,7 @@ mod errors;
 mod field;
 mod form;
 mod format;
-#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod identities;
 mod json;

@@ -5,6 +5,7 @@
 
 mod client;
 mod description;
+#[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod narrowing;
 

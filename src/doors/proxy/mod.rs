@@ -44,6 +44,7 @@ use context::{Admitted, Context, Stopped};
 use failure::{NO_PEER, Progress};
 use question::{Rejected, announced, is_upgrade, is_upload};
 
+#[cfg(any(test, fuzzing))]
 pub(super) use forwarded::strip;
 
 /// The door.

@@ -184,6 +184,7 @@ fn is_of_token(byte: u8) -> bool {
 ///
 /// # Panics
 /// The two differ, or the header is longer than what came.
+#[cfg(any(test, fuzzing))]
 pub fn fuzz(data: &[u8]) {
     let mut scan = Scan::default();
     let one_by_one = (0..=data.len()).find_map(|end| scan.end(data.get(..end)?));

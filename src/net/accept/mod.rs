@@ -16,6 +16,7 @@ use pingora::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
 use thiserror::Error;
 
 use crate::config;
+#[cfg(any(test, fuzzing))]
 pub use ahead::fuzz as fuzz_header;
 pub(crate) use ahead::{Ahead, NoHeader};
 use buffered::Buffered;

@@ -386,7 +386,7 @@ pub(super) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         if path.is_dir() {
-            if name != "tests" {
+            if !["tests", "fuzzing"].contains(&name) {
                 sources(&path, found);
             }
         } else if path.extension().is_some_and(|it| it == "rs")

@@ -2,7 +2,6 @@
 
 mod arrows;
 mod attacks;
-mod corpus;
 mod docs;
 mod http;
 mod shape;

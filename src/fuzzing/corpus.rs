@@ -5,7 +5,8 @@ use std::path::Path;
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use prost::Message;
-use realmgate::fuzzing;
+
+use crate::fuzzing;
 
 type Target = (&'static str, fn(&[u8]));
 
