@@ -13,7 +13,7 @@ use super::rewrite::rewrite;
 use super::scalar::{flag, is_name, naming, part};
 use super::source::{Checked, Refused, Source, all};
 use crate::auth::{Policy, PrincipalRef, Rule};
-use crate::http::CredentialHeaders;
+use crate::http::{CredentialHeaders, own_paths};
 
 /// The most characters of a host (RFC 1035 §2.3.4, without the last dot).
 const HOST_CHARS: usize = 253;
@@ -112,19 +112,16 @@ fn criteria(route: &Route) -> Criteria {
     (route.host.clone(), route.path.clone(), methods)
 }
 
-/// What the proxy's listener answers itself with `gateway.serve_api`.
-const OWN_PATHS: [&str; 2] = ["/ungleichotp", "/forward-auth"];
-
 /// Refuses routes that would never be asked since realmgate answers their path itself.
 pub(super) fn refuse_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Route>>]) {
     for (at, raw) in raw.iter().enumerate() {
         let Some(raw) = &raw.get_ref().0.path else {
             continue;
         };
-        let is_own = OWN_PATHS.iter().any(|own| {
-            let rest = raw.get_ref().strip_prefix(own);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
+        let own = [own_paths::REST, own_paths::FORWARD_AUTH];
+        let is_own = own
+            .iter()
+            .any(|own| own_paths::is_below(raw.get_ref(), own));
         if is_own {
             let expected =
                 "a path that realmgate does not answer itself (gateway.serve_api is true)";

@@ -15,6 +15,7 @@ use super::snapshot::Live;
 use crate::auth::Authority;
 use crate::auth::UnixTime;
 use crate::http::answer::{Answer, send};
+use crate::http::own_paths;
 use crate::net::connection::Connections;
 use crate::telemetry::{Exposition, Note, Present, metrics};
 
@@ -152,6 +153,5 @@ pub(super) fn is_public(path: &str) -> bool {
 
 /// Says whether a path is that of a REST resource, or below.
 pub(super) fn is_rest(path: &str) -> bool {
-    let rest = path.strip_prefix("/ungleichotp");
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    own_paths::is_below(path, own_paths::REST)
 }

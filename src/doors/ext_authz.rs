@@ -24,13 +24,12 @@ use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::rpc;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
-use super::forward_auth::{self, Described, ForwardAuth, Refusal, Verdict};
+use super::forward_auth::{self, Described, ForwardAuth, Narrowing, Refusal, Verdict};
 use super::told::{Told, seen_by_envoy};
 use crate::auth::{Permit, Policy};
 use crate::http::answer::Answer;
@@ -210,27 +209,18 @@ fn fields(http: &HttpRequest) -> Result<HeaderMap, Refusal> {
     Ok(fields)
 }
 
-/// Reads `context_extensions`, which the route of Envoy's own configuration sets: `realm` and `name`,
-/// several divided by commas. A key that is not known might be meant to narrow: it is refused.
+/// Reads `context_extensions`, which the route of Envoy's own configuration sets: `realm` and `name`, several
+/// divided by commas.
 fn narrowed<'a>(
     extensions: impl Iterator<Item = (&'a String, &'a String)>,
 ) -> Result<Option<Policy>, Refusal> {
-    let (mut realms, mut names) = (Vec::new(), Vec::new());
+    let mut narrowing = Narrowing::default();
     for (key, value) in extensions {
-        let list = match key.as_str() {
-            "realm" => &mut realms,
-            "name" => &mut names,
-            _ => return Err(Refusal::Query),
-        };
         for one in value.split(',') {
-            let one = percent_decode_str(one.trim()).decode_utf8();
-            match one {
-                Ok(one) if !one.is_empty() => list.push(one.into()),
-                _ => return Err(Refusal::Query),
-            }
+            narrowing.add(key, one.trim())?;
         }
     }
-    forward_auth::to(&realms, &names)
+    narrowing.policy()
 }
 
 fn denied(answer: &Answer) -> CheckResponse {
@@ -296,5 +286,24 @@ pub fn fuzz(question: &CheckRequest) {
     }
     if let Ok(described) = Described::new(&http.method, &http.host, http.path.as_bytes()) {
         forward_auth::fuzzing::assert_described(&described);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_narrow_to_sixteen_realms_and_no_more() {
+        let narrow = |count: usize| {
+            let realms = (0..count).map(|n| format!("r{n}")).collect::<Vec<_>>();
+            let extension = ("realm".to_owned(), realms.join(", "));
+            narrowed([(&extension.0, &extension.1)].into_iter())
+        };
+        let Ok(Some(Policy::Allow(rules))) = narrow(16) else {
+            panic!("sixteen realms");
+        };
+        assert_eq!(rules.len(), 16);
+        assert!(matches!(narrow(17), Err(Refusal::Query)));
     }
 }

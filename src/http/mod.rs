@@ -9,6 +9,7 @@ mod credential;
 pub mod fuzzing;
 mod identity;
 mod lookup;
+pub(crate) mod own_paths;
 pub(crate) mod refusal;
 pub(crate) mod request_id;
 pub mod reserved;

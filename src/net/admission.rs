@@ -1,12 +1,13 @@
 //! How many connections and requests there may be, in all and of one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::auth::network;
 use crate::config;
 use crate::http::refusal::Refusal;
 
@@ -75,7 +76,7 @@ impl Admission {
         address: IpAddr,
         limits: &config::Limits,
     ) -> Result<AdmittedFrom, Full> {
-        let address = block(address);
+        let address = network(address);
         let mut open = self.open.lock();
         let share = open.of.entry(address).or_insert_with(|| {
             Arc::new(Share {
@@ -160,15 +161,6 @@ impl Drop for Entered {
         if let Some(share) = &self.share {
             share.requests.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-}
-
-/// Returns what counts as one address: for IPv6 its /64, of which a host has all addresses (RFC 4291
-/// §2.5.4).
-pub(crate) fn block(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
     }
 }
 

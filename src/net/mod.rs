@@ -6,6 +6,7 @@ pub(crate) mod body_clock;
 pub(crate) mod bounds;
 mod client;
 pub(crate) mod connection;
+pub(crate) mod delegate;
 pub(crate) mod descriptors;
 mod http1;
 mod http2;

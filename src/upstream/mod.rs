@@ -26,8 +26,9 @@ use pingora::lb::selection::{Consistent, RoundRobin};
 use pingora::lb::{Backend, Backends, LoadBalancer};
 use pingora::protocols::l4::socket::SocketAddr;
 
+use crate::auth::network;
 use crate::config::{self, Balance};
-use crate::net::admission::{Full, block};
+use crate::net::admission::Full;
 use crate::net::tls_fault::{Seldom, fault_of};
 use crate::telemetry::{UpstreamEvent, UpstreamFigures, UpstreamTally, metrics};
 pub(crate) use chosen::{Chosen, Next};
@@ -122,7 +123,7 @@ impl Upstream {
     ) -> Result<UnderWay, Full> {
         let most = self.settings.requests;
         let share = limits.share_of_upstream(most);
-        UnderWay::enter(&self.load, most, address.map(block), share)
+        UnderWay::enter(&self.load, most, address.map(network), share)
     }
 
     /// Returns the peer that is next for a client, rather not `last`, which has just failed; none if

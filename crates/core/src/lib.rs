@@ -41,7 +41,7 @@ pub use store::{
     Store, StoreError,
 };
 pub use throttle::{
-    Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,
+    Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled, network,
 };
 pub use time::UnixTime;
 pub use totp::{Algorithm, Parameters, ParametersError, Step, Totp};

@@ -40,7 +40,7 @@ pub use saved::ThrottleRecord;
 pub use scope::Scope;
 use settings::Paces;
 pub use settings::ThrottleSettings;
-pub use source::{Party, Source};
+pub use source::{Party, Source, network};
 use table::{Locked, Shape, Slot, Table, Tag};
 use verdict::begun;
 pub(crate) use verdict::{Undo, Verdict};

@@ -23,8 +23,8 @@ use pingora::protocols::http::ServerSession;
 use client::Warned;
 pub(super) use client::{GRPC, address};
 pub(super) use description::Described;
+pub(super) use narrowing::Narrowing;
 use narrowing::narrowing;
-pub(super) use narrowing::to;
 
 use super::pace;
 use super::snapshot::Live;

@@ -7,49 +7,66 @@ use crate::auth::{Policy, Rule};
 const NARROWED_TO: usize = 16;
 
 /// Reads `realm=a&realm=b&name=x`: any of the realms, and any of the names if there are some.
-///
-/// A key that is not known might be meant to narrow: it is refused rather than passed over.
 pub(super) fn narrowing(query: &str) -> Result<Option<Policy>, Refusal> {
-    let mut realms = Vec::new();
-    let mut names = Vec::new();
+    let mut narrowing = Narrowing::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').ok_or(Refusal::Query)?;
         // A query is written as forms are: `+` is a space.
-        let spaced = value.replace('+', " ");
-        let value = percent_decode_str(&spaced)
-            .decode_utf8()
-            .map_err(|_| Refusal::Query)?;
+        narrowing.add(key, &value.replace('+', " "))?;
+    }
+    narrowing.policy()
+}
+
+/// The realms and names to which a front proxy narrows who may pass.
+#[derive(Default)]
+pub(crate) struct Narrowing {
+    realms: Vec<Box<str>>,
+    names: Vec<Box<str>>,
+}
+
+impl Narrowing {
+    /// Adds a realm or a name, percent-encoded.
+    ///
+    /// # Errors
+    /// Another key, which might be meant to narrow; an empty value; or more than [`NARROWED_TO`] of a kind.
+    pub(crate) fn add(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
         let list = match key {
-            "realm" => &mut realms,
-            "name" => &mut names,
+            "realm" => &mut self.realms,
+            "name" => &mut self.names,
             _ => return Err(Refusal::Query),
         };
+        let value = percent_decode_str(value).decode_utf8();
+        let value = value.map_err(|_| Refusal::Query)?;
         if value.is_empty() || list.len() == NARROWED_TO {
             return Err(Refusal::Query);
         }
-        list.push(Box::<str>::from(value));
+        list.push(value.into());
+        Ok(())
     }
-    to(&realms, &names)
-}
 
-/// Narrows to any of the realms, and any of the names if there are some.
-pub(crate) fn to(realms: &[Box<str>], names: &[Box<str>]) -> Result<Option<Policy>, Refusal> {
-    if realms.is_empty() {
-        return if names.is_empty() {
-            Ok(None)
-        } else {
-            Err(Refusal::Query)
-        };
+    /// Returns the policy: any of the realms, and any of the names if there are some.
+    ///
+    /// # Errors
+    /// Names without a realm.
+    pub(crate) fn policy(self) -> Result<Option<Policy>, Refusal> {
+        let Self { realms, names } = self;
+        if realms.is_empty() {
+            return if names.is_empty() {
+                Ok(None)
+            } else {
+                Err(Refusal::Query)
+            };
+        }
+        let rules = realms.iter().flat_map(|realm| {
+            let whole_realm = names.is_empty().then_some(None);
+            let each_name = names.iter().cloned().map(Some);
+            whole_realm.into_iter().chain(each_name).map(|name| Rule {
+                realm: realm.clone(),
+                name,
+            })
+        });
+        Ok(Some(Policy::Allow(rules.collect())))
     }
-    let rules = realms.iter().flat_map(|realm| {
-        let whole_realm = names.is_empty().then_some(None);
-        let each_name = names.iter().cloned().map(Some);
-        whole_realm.into_iter().chain(each_name).map(|name| Rule {
-            realm: realm.clone(),
-            name,
-        })
-    });
-    Ok(Some(Policy::Allow(rules.collect())))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl<'a> Source<'a> {
         };
         Some(Place {
             party: self.party,
-            address: address.map(prefix),
+            address: address.map(network),
         })
     }
 
@@ -72,8 +72,9 @@ impl Hash for Place<'_> {
     }
 }
 
-/// Returns the part of an address that one party has: all of IPv4, a /64 of IPv6.
-fn prefix(address: IpAddr) -> IpAddr {
+/// Returns what counts as one address: all of IPv4, the /64 of IPv6, of which a host has every address (RFC 4291
+/// §2.5.4).
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => (address.to_bits() >> 64 << 64).to_be_bytes().into(),
