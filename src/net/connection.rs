@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use http::Version;
 use pingora::apps::HttpServerApp;
-use pingora::protocols::GetSocketDigest;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::listener::Listener;
 use pingora::protocols::l4::stream::Stream;
@@ -21,9 +20,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::accept::{BadStart, Http, is_still_good};
 use super::admission::{Admission, Admitted, AdmittedFrom, Full, Share};
 use super::client::{Client, LINGER};
-use super::peer_of as peer_of_session;
 use super::rejected::{Cause, Rejected};
 use super::settings::{Listening, Live, Settings};
+use super::{peer_of, peer_of_stream};
 use crate::clock;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
@@ -86,7 +85,7 @@ impl Connections {
             return false;
         }
         if !is_still_good(session, now) {
-            let peer = peer_of_session(session).map(tracing::field::display);
+            let peer = peer_of(session).map(tracing::field::display);
             tracing::info!(
                 peer,
                 "the certificate of the client has expired, or cannot be read"
@@ -175,7 +174,7 @@ impl Connections {
             return;
         }
         let settings = self.settings.load_full();
-        let peer = peer_of(&stream);
+        let peer = peer_of_stream(&stream);
         // Of a load balancer's connections it is known later whose they are.
         let of = peer.filter(|peer| !settings.wire(listening).is_load_balancer(*peer));
         let counted = match listening {
@@ -269,7 +268,7 @@ impl Connections {
     }
 
     /// Counts a connection for its address; not for a front proxy, whose clients all come from there.
-    fn admit_from(
+    pub(super) fn admit_from(
         &self,
         peer: SocketAddr,
         settings: &Settings,
@@ -294,7 +293,7 @@ impl Connections {
         settings: Arc<Settings>,
     ) {
         let deadline = Instant::now() + settings.timeouts.header;
-        let from = peer_of(&stream);
+        let from = peer_of_stream(&stream);
         let begun = settings.wire(client.listening).begin(stream);
         let (stream, http) = match timeout_at(deadline, begun).await {
             Ok(Ok(begun)) => begun,
@@ -310,7 +309,7 @@ impl Connections {
                 return;
             }
         };
-        let told = peer_of(&*stream).filter(|told| Some(*told) != from);
+        let told = peer_of_stream(&*stream).filter(|told| Some(*told) != from);
         let admitted = told.map(|peer| self.admit_from(peer, &settings));
         let admitted = match admitted.transpose() {
             Ok(admitted) => admitted.flatten(),
@@ -349,11 +348,6 @@ impl Counted {
     fn share(&self) -> Option<Arc<Share>> {
         self._from.as_ref().map(|from| Arc::clone(from.share()))
     }
-}
-
-/// Returns the address a stream comes from; none over a Unix socket.
-fn peer_of(stream: &(impl GetSocketDigest + ?Sized)) -> Option<SocketAddr> {
-    stream.get_socket_digest()?.peer_addr()?.as_inet().copied()
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

@@ -20,6 +20,7 @@ pub(crate) mod tls_fault;
 use std::net::SocketAddr;
 
 use pingora::http::RequestHeader;
+use pingora::protocols::GetSocketDigest;
 use pingora::protocols::http::ServerSession;
 
 /// Returns the address that attempts are counted by.
@@ -30,6 +31,11 @@ pub(crate) fn source_of(session: &ServerSession) -> Option<std::net::IpAddr> {
 /// Returns the address a connection comes from; none over a Unix socket.
 pub(crate) fn peer_of(session: &ServerSession) -> Option<SocketAddr> {
     session.client_addr()?.as_inet().copied()
+}
+
+/// Returns the address a stream comes from; none over a Unix socket.
+pub(crate) fn peer_of_stream(stream: &(impl GetSocketDigest + ?Sized)) -> Option<SocketAddr> {
+    stream.get_socket_digest()?.peer_addr()?.as_inet().copied()
 }
 
 /// Runs what waits for files on a thread where nobody waits for it. A panic goes on here.

@@ -7,7 +7,6 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::discovery::Known;
-use super::known_of;
 
 /// Where a request goes next.
 pub(crate) struct Next {
@@ -23,7 +22,7 @@ pub(crate) struct Chosen {
 
 impl Chosen {
     pub(crate) fn new(backend: &Backend) -> Option<Self> {
-        let known = Arc::clone(known_of(backend)?);
+        let known = Arc::clone(Known::of(backend)?);
         known.state.enter();
         Some(Self {
             address: backend.addr.clone(),

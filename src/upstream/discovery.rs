@@ -37,6 +37,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Returns what goes with the address of a backend.
+    pub(crate) fn of(backend: &Backend) -> Option<&Arc<Self>> {
+        backend.ext.get::<Arc<Self>>()
+    }
+
     /// Says whether another family of addresses of the same name gets the requests.
     pub(crate) fn is_standby(&self, address: &SocketAddr) -> bool {
         self.named

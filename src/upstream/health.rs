@@ -18,8 +18,7 @@ use pingora::protocols::l4::socket::SocketAddr;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::NO_ROOTS;
-use super::template::Template;
+use super::template::{NO_ROOTS, Template};
 use crate::config;
 use crate::net::tls_fault::fault_of;
 

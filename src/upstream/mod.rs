@@ -37,12 +37,10 @@ pub(crate) use group::Upstreams;
 use load::Load;
 pub(crate) use load::UnderWay;
 pub(crate) use resolve::look_up;
+pub(crate) use template::NO_ROOTS;
 use template::Template;
 pub(crate) use template::{SHORT_BODY, set_apart};
 pub(crate) use upgrade::Gate;
-
-/// A file without certificates.
-pub(crate) const NO_ROOTS: &str = "/dev/null";
 
 /// How often a connection is tried at most.
 pub(crate) const MOST_TRIES: usize = 10;
@@ -180,12 +178,12 @@ impl Upstream {
     }
 
     fn is_healthy(&self, backend: &Backend) -> bool {
-        self.check.is_none() || known_of(backend).is_some_and(|it| it.state.is_healthy())
+        self.check.is_none() || Known::of(backend).is_some_and(|it| it.state.is_healthy())
     }
 
     fn is_ejected(&self, backend: &Backend) -> bool {
         self.settings.ejection.failures > 0
-            && known_of(backend).is_some_and(|known| known.state.is_ejected())
+            && Known::of(backend).is_some_and(|known| known.state.is_ejected())
     }
 
     /// Notes that a request failed at a peer, not by what it answered.
@@ -296,16 +294,12 @@ impl Peers {
     }
 }
 
-fn known_of(backend: &Backend) -> Option<&Arc<Known>> {
-    backend.ext.get::<Arc<Known>>()
-}
-
 fn is_standby(backend: &Backend) -> bool {
-    known_of(backend).is_some_and(|known| known.is_standby(&backend.addr))
+    Known::of(backend).is_some_and(|known| known.is_standby(&backend.addr))
 }
 
 /// Compares how busy two peers are for their weights.
 fn busier(one: &Backend, other: &Backend) -> Order {
-    let busy = |backend: &Backend| known_of(backend).map_or(0, |known| known.state.under_way());
+    let busy = |backend: &Backend| Known::of(backend).map_or(0, |known| known.state.under_way());
     (busy(one) * other.weight).cmp(&(busy(other) * one.weight))
 }

@@ -13,6 +13,9 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use crate::config::{self, PeerHttp};
 use crate::tls::roots_of_the_system;
 
+/// A file without certificates.
+pub(crate) const NO_ROOTS: &str = "/dev/null";
+
 /// Requests at a time on a connection of HTTP/2.
 const STREAMS: u32 = 100;
 

@@ -8,8 +8,9 @@ use futures_util::stream::{self, StreamExt};
 use pingora::lb::Backend;
 use tokio::time::MissedTickBehavior;
 
+use super::discovery::Known;
 use super::discovery::{Learned, Named};
-use crate::upstream::{Upstream, known_of, look_up};
+use crate::upstream::{Upstream, look_up};
 
 /// How many peers of an upstream are asked at a time at most.
 const CHECKS: usize = 64;
@@ -78,7 +79,7 @@ impl Upstream {
         let asked = stream::iter(backends.iter()).for_each_concurrent(CHECKS, |it| self.ask(it));
         asked.await;
         // Where one family of addresses of a name does not answer and the other does, requests go there.
-        let all = || backends.iter().filter_map(|it| Some((it, known_of(it)?)));
+        let all = || backends.iter().filter_map(|it| Some((it, Known::of(it)?)));
         for (backend, known) in all() {
             if !known.is_standby(&backend.addr) || !known.state.is_healthy() {
                 continue;
@@ -95,7 +96,7 @@ impl Upstream {
     }
 
     async fn ask(&self, backend: &Backend) {
-        let (Some(check), Some(known)) = (&self.check, known_of(backend)) else {
+        let (Some(check), Some(known)) = (&self.check, Known::of(backend)) else {
             return;
         };
         let outcome = check.ask(&backend.addr, &known.label).await;

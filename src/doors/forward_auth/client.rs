@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderName};
 
-use super::FrontProxy;
+use super::front_proxy::FrontProxy;
 use crate::http::X_FORWARDED_FOR;
 
 /// nginx names the client here.

@@ -6,7 +6,8 @@ use http::{HeaderMap, Method};
 use memchr::{memchr, memmem};
 use pingora::http::RequestHeader;
 
-use super::{ENVOY, FrontProxy, Refusal};
+use super::front_proxy::{ENVOY, FrontProxy};
+use crate::http::refusal::Refusal;
 use crate::net::seen::{first, seen as requested};
 use crate::routing::target::{Target, host_of};
 use crate::telemetry::Seen;

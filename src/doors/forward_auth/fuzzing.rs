@@ -47,7 +47,9 @@ fn describe<'a>(
         FrontProxy::Nginx => description::nginx(headers),
         FrontProxy::Envoy => {
             let method = Method::from_bytes(method).map_err(|_| Refusal::Malformed("method"))?;
-            let target = path.strip_prefix(super::ENVOY).unwrap_or_default();
+            let target = path
+                .strip_prefix(super::front_proxy::ENVOY)
+                .unwrap_or_default();
             description::envoy(&method, headers, None, target.as_bytes())
         }
         _ => description::forwarded(headers),

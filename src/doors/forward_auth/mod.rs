@@ -5,6 +5,7 @@
 
 mod client;
 mod description;
+mod front_proxy;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod narrowing;
@@ -23,6 +24,8 @@ use pingora::protocols::http::ServerSession;
 use client::Warned;
 pub(super) use client::{GRPC, address};
 pub(super) use description::Described;
+use front_proxy::ENVOY;
+pub(crate) use front_proxy::FrontProxy;
 pub(super) use narrowing::Narrowing;
 use narrowing::narrowing;
 
@@ -38,9 +41,6 @@ use crate::routing::route::{Question, RouteTable};
 use crate::routing::target::Ambiguity;
 use crate::telemetry::{self, Door, Note, Seen, Tally, metrics};
 
-/// Envoy's original path follows this one.
-const ENVOY: &str = "/forward-auth/envoy";
-
 /// Envoy's URL cannot narrow who passes, since it ends with the path of a client: a field does.
 const X_REALMGATE_NARROW: &str = "x-realmgate-narrow";
 /// Envoy takes the fields off that this one lists.
@@ -53,23 +53,6 @@ pub(crate) struct ForwardAuth {
     identity_headers: IdentityHeaders,
     snapshot: Live,
     warned: Warned,
-}
-
-/// Which parser reads the description of the original request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FrontProxy {
-    /// None: the credential alone decides.
-    Any,
-    /// nginx's `auth_request`, and ingress-nginx.
-    Nginx,
-    /// Traefik's ForwardAuth.
-    Traefik,
-    /// Caddy's `forward_auth`.
-    Caddy,
-    /// HAProxy, with the script in `deploy/haproxy/`.
-    Haproxy,
-    /// Envoy's `ext_authz` with an HTTP service. With gRPC: [`super::ext_authz`].
-    Envoy,
 }
 
 /// Whom a sub-request asks about.
@@ -88,23 +71,6 @@ pub(super) enum Verdict {
     Denied(Denial),
     /// It is no question that can be answered: a 403.
     Refused,
-}
-
-impl FrontProxy {
-    /// Returns the parser that a path asks for, or none.
-    pub(crate) fn of(path: &str) -> Option<Self> {
-        match path {
-            "/forward-auth" => Some(Self::Any),
-            "/forward-auth/nginx" => Some(Self::Nginx),
-            "/forward-auth/traefik" => Some(Self::Traefik),
-            "/forward-auth/caddy" => Some(Self::Caddy),
-            "/forward-auth/haproxy" => Some(Self::Haproxy),
-            _ => path
-                .strip_prefix(ENVOY)?
-                .starts_with('/')
-                .then_some(Self::Envoy),
-        }
-    }
 }
 
 impl ForwardAuth {

@@ -1,7 +1,7 @@
 use percent_encoding::percent_decode_str;
 
-use super::Refusal;
 use crate::auth::{Policy, Rule};
+use crate::http::refusal::Refusal;
 
 /// The most realms, and the most names, that a front proxy's URL may list.
 const NARROWED_TO: usize = 16;

@@ -178,3 +178,13 @@ impl Admitted {
         limit.is_some_and(|limit| bytes > limit)
     }
 }
+
+/// How a request goes on.
+pub(super) struct Onward<'a> {
+    pub(super) id: RequestId,
+    pub(super) spans: Option<&'a Spans>,
+    /// The peer that it goes to.
+    pub(super) chosen: Option<&'a Chosen>,
+    /// What it expects is settled here.
+    pub(super) is_continued: bool,
+}

@@ -14,8 +14,9 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
 
+use super::Proxy;
+use super::context::{Admitted, Onward};
 use super::trace::pass_on;
-use crate::doors::proxy::{Admitted, Proxy};
 use crate::http::request_id::RequestId;
 use crate::http::reserved::{has_mark, is_address};
 use crate::http::{
@@ -25,8 +26,6 @@ use crate::http::{
 use crate::net::accept::{scheme_of, subject_of};
 use crate::net::peer_of;
 use crate::routing::route::Route;
-use crate::telemetry::Spans;
-use crate::upstream::Chosen;
 
 /// The most fields that a request gets, traces apart.
 const STAMPED: usize = 10;
@@ -40,16 +39,6 @@ const OF_A_HOP: [HeaderName; 4] = [
     TRAILER,
 ];
 
-/// How a request goes on.
-pub(super) struct Way<'a> {
-    pub(super) id: RequestId,
-    pub(super) spans: Option<&'a Spans>,
-    /// The peer that it goes to.
-    pub(super) chosen: Option<&'a Chosen>,
-    /// What it expects is settled here.
-    pub(super) is_continued: bool,
-}
-
 impl Proxy {
     /// Makes what the upstream gets of a request that was admitted.
     ///
@@ -60,7 +49,7 @@ impl Proxy {
         request: &mut RequestHeader,
         admitted: &Admitted,
         session: &Session,
-        way: &Way<'_>,
+        way: &Onward<'_>,
     ) -> Result<()> {
         let nothing = RequestHeader::from(Request::new(()).into_parts().0);
         let taken = std::mem::replace(request, nothing);
@@ -143,7 +132,7 @@ impl Proxy {
         fields: &mut HeaderMap,
         admitted: &Admitted,
         session: &Session,
-        way: &Way<'_>,
+        way: &Onward<'_>,
     ) -> Result<()> {
         // To grow once is cheaper than field by field.
         fields.reserve(STAMPED);

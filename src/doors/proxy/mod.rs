@@ -1,6 +1,7 @@
 //! The transparent proxy: what passes goes on to its upstream with the identity stamped on it.
 
 mod answered;
+mod asked;
 mod context;
 mod expected;
 mod failure;
@@ -35,14 +36,13 @@ use crate::net::body_clock::BodyClock;
 use crate::net::bounds;
 use crate::net::connection::Connections;
 use crate::net::linger::answer_early;
-use crate::net::peer_of;
 use crate::net::seen::seen;
-use crate::net::source_of;
+use crate::net::{peer_of, source_of};
 use crate::telemetry::{self, Door, Note, Spans, UpstreamEvent, metrics};
 use crate::upstream::{Gate, Next, set_apart};
-use context::{Admitted, Context, Stopped};
+use asked::{Rejected, announced, is_upgrade, is_upload};
+use context::{Admitted, Context, Onward, Stopped};
 use failure::{NO_PEER, Progress};
-use question::{Rejected, announced, is_upgrade, is_upload};
 
 #[cfg(any(test, fuzzing))]
 pub(super) use forwarded::strip;
@@ -197,7 +197,7 @@ impl ProxyHttp for Proxy {
         let admitted = context.admitted.as_ref().ok_or_else(|| {
             Error::explain(ErrorType::InternalError, "a request without a permit")
         })?;
-        let way = forwarded::Way {
+        let way = Onward {
             id: context.id,
             spans: context.spans.as_ref(),
             chosen: context.chosen.as_ref(),

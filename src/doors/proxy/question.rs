@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
+use http::header::HOST;
 use http::{StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use crate::auth::{Attempt, Decision, Denial, Party, Source, UnixTime};
-use crate::doors::proxy::{Admitted, Proxy};
+use super::Proxy;
+use super::asked::Rejected;
+use super::context::Admitted;
+use crate::auth::{Attempt, Decision, Party, Source, UnixTime};
 use crate::doors::snapshot::Snapshot;
 use crate::http::Scratch;
 use crate::http::answer::Answer;
@@ -23,7 +25,6 @@ use crate::net::source_of;
 use crate::routing::route::{Question, Unrouted};
 use crate::routing::target::{Target, host_of};
 use crate::telemetry::{self, Door, Note, Tally, metrics};
-use crate::upstream::SHORT_BODY;
 
 impl Proxy {
     /// Decides on a request: who may pass where, or the answer to give instead.
@@ -110,42 +111,6 @@ impl Proxy {
             }
         }
     }
-}
-
-/// A request that goes nowhere.
-pub(super) struct Rejected {
-    pub(super) answer: Answer,
-    /// Why, if that was decided on its credential.
-    pub(super) denial: Option<Denial>,
-}
-
-impl From<Answer> for Rejected {
-    fn from(answer: Answer) -> Self {
-        Self {
-            answer,
-            denial: None,
-        }
-    }
-}
-
-/// Says whether a request asks for an upgrade, and has no body before it.
-pub(super) fn is_upgrade(session: &mut Session) -> bool {
-    let header = session.req_header();
-    header.version == Version::HTTP_11
-        && header.headers.contains_key(UPGRADE)
-        && session.is_body_empty()
-}
-
-/// Says whether a request has a body that is long, or may be.
-pub(super) fn is_upload(session: &mut Session) -> bool {
-    !session.is_body_empty() && !(1..=SHORT_BODY).contains(&announced(session.req_header()))
-}
-
-/// Returns how long a request says that its body is; 0 if it does not say.
-pub(super) fn announced(header: &RequestHeader) -> u64 {
-    let length = header.headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    length.unwrap_or(0)
 }
 
 /// Returns the host that was asked for; `Some(None)` for HTTP/1.0 without one, none if there must be

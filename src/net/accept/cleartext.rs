@@ -3,7 +3,7 @@
 use pingora::protocols::l4::stream::Stream;
 use tokio::io::AsyncReadExt;
 
-use crate::net::accept::{BadStart, Http};
+use super::start::{BadStart, Http};
 
 /// What a client says first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

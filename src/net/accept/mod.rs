@@ -5,6 +5,7 @@ mod buffered;
 mod cleartext;
 mod dated;
 pub(crate) mod proxy_protocol;
+mod start;
 mod subject;
 mod tls;
 
@@ -12,9 +13,9 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use pingora::protocols::l4::stream::Stream as Plain;
-use pingora::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
-use thiserror::Error;
+use pingora::protocols::{ALPN, Ssl, Stream};
 
+use super::peer_of_stream;
 use crate::config;
 #[cfg(any(test, fuzzing))]
 pub use ahead::fuzz as fuzz_header;
@@ -22,6 +23,7 @@ pub(crate) use ahead::{Ahead, NoHeader};
 use buffered::Buffered;
 use dated::Dated;
 pub(crate) use dated::keep_date;
+pub(crate) use start::{BadStart, Http};
 use tls::Tls;
 pub(crate) use tls::{is_still_good, scheme_of, subject_of};
 
@@ -30,29 +32,6 @@ pub(crate) struct Wire {
     tls: Option<Tls>,
     h2c: bool,
     proxy_protocol: Box<[IpNet]>,
-}
-
-/// The version of HTTP that a connection speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Http {
-    /// 1.0 or 1.1, as each request says.
-    One,
-    /// 2.
-    Two,
-}
-
-/// Why a connection ends before HTTP begins. For the log.
-#[derive(Debug, Error)]
-pub(crate) enum BadStart {
-    /// A PROXY protocol header had to come and did not.
-    #[error("no PROXY protocol header")]
-    NoProxyHeader,
-    /// It ended, or failed.
-    #[error("the connection ended")]
-    Gone,
-    /// No agreement on TLS.
-    #[error("no TLS: {0}")]
-    Tls(Box<pingora::Error>),
 }
 
 impl Wire {
@@ -84,9 +63,7 @@ impl Wire {
     /// # Errors
     /// [`BadStart`].
     pub(crate) async fn begin(&self, mut stream: Plain) -> Result<(Stream, Http), BadStart> {
-        let peer = stream
-            .get_socket_digest()
-            .and_then(|digest| digest.peer_addr()?.as_inet().copied());
+        let peer = peer_of_stream(&stream);
         if peer.is_some_and(|peer| self.is_load_balancer(peer)) {
             proxy_protocol::read(&mut stream).await?;
         }

@@ -8,7 +8,7 @@ use pingora::protocols::{GetSocketDigest, SocketDigest};
 use ppp::{HeaderResult, PartialResult, v1, v2};
 use tokio::io::AsyncReadExt;
 
-use super::BadStart;
+use super::start::BadStart;
 
 /// The longest header: one of version 2 with what load balancers add to the addresses.
 const LONGEST: usize = 4096;

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 use unicode_normalization::UnicodeNormalization;
 
-use super::Ambiguity;
+use super::ambiguity::Ambiguity;
 
 /// How many times a path may be encoded.
 const DEPTH: usize = 3;

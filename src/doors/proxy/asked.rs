@@ -1,0 +1,46 @@
+//! What a request asks for, and what becomes of it that is rejected.
+
+use http::Version;
+use http::header::{CONTENT_LENGTH, UPGRADE};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::auth::Denial;
+use crate::http::answer::Answer;
+use crate::upstream::SHORT_BODY;
+
+/// A request that goes nowhere.
+pub(super) struct Rejected {
+    pub(super) answer: Answer,
+    /// Why, if that was decided on its credential.
+    pub(super) denial: Option<Denial>,
+}
+
+impl From<Answer> for Rejected {
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            denial: None,
+        }
+    }
+}
+
+/// Says whether a request asks for an upgrade, and has no body before it.
+pub(super) fn is_upgrade(session: &mut Session) -> bool {
+    let header = session.req_header();
+    header.version == Version::HTTP_11
+        && header.headers.contains_key(UPGRADE)
+        && session.is_body_empty()
+}
+
+/// Says whether a request has a body that is long, or may be.
+pub(super) fn is_upload(session: &mut Session) -> bool {
+    !session.is_body_empty() && !(1..=SHORT_BODY).contains(&announced(session.req_header()))
+}
+
+/// Returns how long a request says that its body is; 0 if it does not say.
+pub(super) fn announced(header: &RequestHeader) -> u64 {
+    let length = header.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
+}
