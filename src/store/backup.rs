@@ -7,8 +7,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 use thiserror::Error;
 
+use super::access::{Need, Way};
 use super::draft::Draft;
-use super::open::{OpenError, named_keys, open_to_read};
+use super::open::{OpenError, named_keys, open_existing};
 use super::rows::count;
 use super::seal::KeyId;
 
@@ -35,14 +36,18 @@ pub fn backup(database: &Path, timeout: Duration, to: &Path) -> Result<Backup, B
         return Err(BackupError::Exists(to.into()));
     }
     let failed = |error| OpenError::Sqlite(database.into(), error);
-    let (connection, _) = open_to_read(database, timeout, failed)?;
+    let open = |path: &Path| {
+        let opened = open_existing(path, Way::to_copy(path), timeout, failed);
+        opened.map_err(|error| error.explained(path, Need::Read))
+    };
+    let (connection, _) = open(database)?;
     let (draft, _) = Draft::beside(to).map_err(fail)?;
     let path = draft.path().to_str();
     let path = path.ok_or_else(|| fail(io::Error::from(io::ErrorKind::InvalidFilename)))?;
     connection
         .execute("VACUUM INTO ?1", (path,))
         .map_err(|error| BackupError::Copy(to.into(), error))?;
-    let (copy, _) = open_to_read(draft.path(), timeout, failed)?;
+    let (copy, _) = open(draft.path())?;
     let backup = Backup {
         bytes: std::fs::metadata(draft.path()).map_err(fail)?.len(),
         identities: identities(&copy).map_err(failed)?,

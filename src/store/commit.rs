@@ -164,6 +164,7 @@ mod tests {
     use std::path::Path;
     use std::thread;
 
+    use super::super::access::Way;
     use super::super::pool::{Access, pool};
     use super::super::watch::Watch;
     use super::*;
@@ -175,7 +176,7 @@ mod tests {
         let sql = "CREATE TABLE change (seq INTEGER PRIMARY KEY); CREATE TABLE t (n)";
         database.execute_batch(sql).unwrap();
         let watch = Arc::new(Watch::new(path).unwrap());
-        pool(path, 1, LIMIT, Access::Write, watch).unwrap()
+        pool(path, 1, LIMIT, (Way::Shared, Access::Write), watch).unwrap()
     }
 
     fn slowly(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

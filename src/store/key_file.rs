@@ -11,6 +11,7 @@ use data_encoding::HEXLOWER;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::access::{Need, explained};
 use super::draft::Draft;
 use super::seal::{KeyId, SealError, SealingKey};
 
@@ -99,7 +100,7 @@ impl fmt::Debug for Keys {
 
 /// Reads the keys, or none if there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Keys>, KeyFileError> {
-    let fail = |error| KeyFileError::Read(path.into(), error);
+    let fail = |error| KeyFileError::Read(path.into(), explained(path, Need::Read, error));
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(fail)?,
@@ -120,7 +121,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Keys>, KeyFileError> {
 /// Makes a key and its file, or reads the file if another process has made it meanwhile.
 pub(super) fn create(path: &Path) -> Result<Keys, KeyFileError> {
     let keys = Keys::generate()?;
-    let fail = |error| KeyFileError::Write(path.into(), error);
+    let fail = |error| KeyFileError::Write(path.into(), explained(path, Need::Write, error));
     let (draft, mut file) = Draft::beside(path).map_err(fail)?;
     file.write_all(keys.to_text().as_bytes()).map_err(fail)?;
     match draft.put() {
@@ -147,7 +148,7 @@ pub(super) fn replace(path: &Path, keys: &Keys) -> Result<(), KeyFileError> {
         file.write_all(keys.to_text().as_bytes())?;
         draft.replace()
     };
-    write().map_err(|error| KeyFileError::Write(path.into(), error))
+    write().map_err(|error| KeyFileError::Write(path.into(), explained(path, Need::Write, error)))
 }
 
 fn key(text: &str) -> Option<Arc<SealingKey>> {

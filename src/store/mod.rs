@@ -1,5 +1,6 @@
 //! Where identities live: SQLite ([`sqlite`]) behind a cache ([`cache`]), seeds sealed ([`seal`]).
 
+mod access;
 mod backup;
 mod cache;
 mod changes;
@@ -20,6 +21,7 @@ mod sqlite;
 mod wal;
 mod watch;
 
+pub use access::Need;
 pub use backup::{Backup, BackupError, backup};
 pub use cache::{CacheOptions, Cached};
 pub use figures::{CacheFigures, Figures};

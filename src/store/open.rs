@@ -1,6 +1,7 @@
 //! Opening a database file: checked before it is touched, made and migrated where needed.
 
 mod error;
+mod intent;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,18 +10,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
+use super::access::Way;
 use super::cache::{CacheOptions, Cached};
 use super::draft::folder_of;
 use super::key_file::{self, Keys};
-use super::pool::{configure, there};
+use super::pool::configure;
 use super::ring::{KeySource, Ring};
 use super::seal::KeyId;
 use super::sqlite::Sqlite;
 use crate::auth::StoreError;
 pub use error::OpenError;
+pub use intent::Intent;
+use intent::may_make;
 
 /// `rlmg` in ASCII: SQLite's mark of whose file this is.
 const APPLICATION_ID: i32 = 0x726c_6d67;
@@ -50,19 +54,6 @@ pub struct Options {
     pub cache: CacheOptions,
 }
 
-/// What the store is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Intent {
-    /// To read what is there. Nothing is made.
-    Read,
-    /// To change what is there. No database and no key is made.
-    Change,
-    /// To go on with what is there, or to begin: makes database and key if neither exists.
-    Begin,
-    /// To begin: makes the database, and the key, if it does not exist.
-    Create,
-}
-
 /// Opens the database, and makes it and the key file where `intent` says so.
 ///
 /// Nothing is changed in a file that is not realmgate's, or that is sealed with a key that is not there.
@@ -81,8 +72,14 @@ pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenE
         let path = path.clone();
         tokio::task::spawn_blocking(move || prepare(&path, key, timeout, intent)).await
     };
-    let (_, ring) = prepared.map_err(|_| OpenError::Store(StoreError::Closed))??;
-    let sqlite = Sqlite::new(&path, readers, timeout, ring)?;
+    let prepared = prepared.map_err(|_| OpenError::Store(StoreError::Closed))??;
+    let Prepared {
+        connection,
+        ring,
+        way,
+    } = prepared;
+    drop(connection);
+    let sqlite = Sqlite::new(&path, readers, timeout, (ring, way))?;
     Ok(Cached::start(sqlite, cache).await?)
 }
 
@@ -93,32 +90,19 @@ pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenE
 pub fn expect(options: &Options, intent: Intent) -> Result<(), OpenError> {
     let path = &options.path;
     let is_there = path.try_exists();
-    match is_there.map_err(|error| OpenError::File(path.clone(), error))? {
+    let unreachable = |error| OpenError::File(path.clone(), error).explained(path, intent.need());
+    match is_there.map_err(unreachable)? {
         true => Ok(()),
         false => may_make(path, &options.key, options.key.read()?.as_ref(), intent),
     }
 }
 
-/// Fails if no database may be made where there is none.
-fn may_make(
-    path: &Path,
-    key: &KeySource,
-    keys: Option<&Keys>,
-    intent: Intent,
-) -> Result<(), OpenError> {
-    match intent {
-        Intent::Read | Intent::Change => Err(missing(path)),
-        Intent::Begin if keys.is_some() => Err(OpenError::MissingBesideKey {
-            path: path.into(),
-            key: key.clone(),
-        }),
-        Intent::Begin | Intent::Create => Ok(()),
-    }
-}
-
-fn missing(path: &Path) -> OpenError {
-    // A relative path says little to somebody who stands in the wrong folder.
-    OpenError::Missing(std::path::absolute(path).unwrap_or_else(|_| path.into()))
+/// A database that is ready.
+pub(super) struct Prepared {
+    pub(super) connection: Connection,
+    pub(super) ring: Ring,
+    /// How other connections open it.
+    pub(super) way: Way,
 }
 
 /// Checks the file, makes what is missing, and returns the database with its keys.
@@ -127,7 +111,17 @@ pub(super) fn prepare(
     source: KeySource,
     timeout: Duration,
     intent: Intent,
-) -> Result<(Connection, Ring), OpenError> {
+) -> Result<Prepared, OpenError> {
+    prepare_or_fail(path, source, timeout, intent)
+        .map_err(|error| error.explained(path, intent.need()))
+}
+
+fn prepare_or_fail(
+    path: &Path,
+    source: KeySource,
+    timeout: Duration,
+    intent: Intent,
+) -> Result<Prepared, OpenError> {
     let unreachable = |error| OpenError::File(path.into(), error);
     let fail = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotSqlite(path.into()),
@@ -151,7 +145,8 @@ pub(super) fn prepare(
         may_make(path, &source, keys.as_ref(), intent)?;
         make_private(path).map_err(unreachable)?;
     }
-    let mut connection = Connection::open(there(path)).map_err(fail)?;
+    let way = Way::Shared;
+    let mut connection = Connection::open(way.uri(path)).map_err(fail)?;
     connection.busy_timeout(timeout).map_err(fail)?;
     recognise(&connection, path, fail)?;
     connection
@@ -166,7 +161,12 @@ pub(super) fn prepare(
         .map_err(fail)?;
     let keys = agree_on_key(&mut connection, path, &source, keys, fail)?;
     drop(first_starts);
-    Ok((connection, Ring::new(source, keys)))
+    let ring = Ring::new(source, keys);
+    Ok(Prepared {
+        connection,
+        ring,
+        way,
+    })
 }
 
 /// Returns a database that needs no change before it is read, with its keys; none if it has an older schema,
@@ -176,28 +176,38 @@ fn prepare_to_read(
     source: &KeySource,
     timeout: Duration,
     fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
-) -> Result<Option<(Connection, Ring)>, OpenError> {
-    let Some(keys) = source.read()? else {
+) -> Result<Option<Prepared>, OpenError> {
+    let way = Way::to_read(path);
+    let keys = source.read()?;
+    let schema = look(path, source, keys.as_ref(), timeout, fail)?;
+    let Some(keys) = keys else {
         return Ok(None);
     };
-    if look(path, source, Some(&keys), timeout, fail)? < SCHEMAS {
-        return Ok(None);
+    if schema < SCHEMAS {
+        return match way {
+            Way::Shared => Ok(None),
+            Way::ReadOnly | Way::Immutable => Err(OpenError::TooOld(path.into())),
+        };
     }
-    // Not opened for reading alone: the last such connection leaves files behind.
-    let connection = Connection::open(there(path)).map_err(fail)?;
+    let connection = Connection::open(way.uri(path)).map_err(fail)?;
     configure(&connection, timeout).map_err(fail)?;
     let is_sealed = !named_keys(&connection).map_err(fail)?.is_empty();
-    Ok(is_sealed.then(|| (connection, Ring::new(source.clone(), keys))))
+    let ring = Ring::new(source.clone(), keys);
+    Ok(is_sealed.then_some(Prepared {
+        connection,
+        ring,
+        way,
+    }))
 }
 
-/// Opens a database that is there without a chance to change it, not even by tidying up its log.
-pub(super) fn open_to_read(
+/// Opens a database that is there, and says which schema it has.
+pub(super) fn open_existing(
     path: &Path,
+    way: Way,
     timeout: Duration,
     fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
 ) -> Result<(Connection, i64), OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    let connection = Connection::open(way.uri(path)).map_err(fail)?;
     connection.busy_timeout(timeout).map_err(fail)?;
     let schema = recognise(&connection, path, fail)?;
     Ok((connection, schema))
@@ -212,7 +222,12 @@ fn look(
     timeout: Duration,
     fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
 ) -> Result<i64, OpenError> {
-    let (connection, schema) = open_to_read(path, timeout, fail)?;
+    // Without a chance to change it, not even by tidying up its log.
+    let way = match Way::to_read(path) {
+        Way::Shared => Way::ReadOnly,
+        way => way,
+    };
+    let (connection, schema) = open_existing(path, way, timeout, fail)?;
     let named = named_keys(&connection).map_err(fail)?;
     hold(&named, path, source, keys)?;
     Ok(schema)

@@ -1,16 +1,15 @@
 //! Connections to one SQLite file, set up alike, used off the async threads.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_sqlite::{
     Config, Hook, HookError, Object, Pool, PoolConfig, PoolError, Runtime, Timeouts,
 };
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::Connection;
 
+use super::access::Way;
 use super::watch::Watch;
 use crate::auth::StoreError;
 
@@ -21,21 +20,14 @@ pub(super) enum Access {
     Write,
 }
 
-/// Returns a URI by which SQLite opens a database that is there and never makes one.
-pub(super) fn there(path: &Path) -> PathBuf {
-    // What is not a letter or a digit may mean something in a URI; `%2f` is a slash to SQLite.
-    let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
-    format!("file:{path}?mode=rw").into()
-}
-
 pub(super) fn pool(
     path: &Path,
     size: usize,
     timeout: Duration,
-    access: Access,
+    (way, access): (Way, Access),
     watch: Arc<Watch>,
 ) -> Result<Pool, StoreError> {
-    let mut config = Config::new(there(path));
+    let mut config = Config::new(way.uri(path));
     config.pool = Some(PoolConfig {
         max_size: size,
         timeouts: Timeouts {

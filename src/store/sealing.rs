@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row, TransactionBehavior};
 use thiserror::Error;
 
 use super::key_file::{self, KeyFileError, Keys};
-use super::open::{Intent, OpenError, Options, lock_folder, prepare};
+use super::open::{Intent, OpenError, Options, Prepared, lock_folder, prepare};
 use super::ring::{KeySource, Ring};
 use super::rows::count;
 use super::seal::{KeyId, SealError};
@@ -29,7 +29,9 @@ impl Sealing {
     /// [`OpenError`].
     pub fn open(options: &Options, intent: Intent) -> Result<Self, OpenError> {
         let path = options.path.clone();
-        let (connection, ring) = prepare(&path, options.key.clone(), options.timeout, intent)?;
+        let Prepared {
+            connection, ring, ..
+        } = prepare(&path, options.key.clone(), options.timeout, intent)?;
         Ok(Self {
             connection,
             ring,

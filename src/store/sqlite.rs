@@ -8,6 +8,7 @@ use std::time::Duration;
 use deadpool_sqlite::Pool;
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 
+use super::access::Way;
 use super::changes::{Seq, Tail, last_seq};
 use super::commit::{self, Patience};
 use super::figures::DatabaseCounts;
@@ -52,10 +53,10 @@ impl Sqlite {
         path: &Path,
         readers: usize,
         timeout: Duration,
-        ring: Ring,
+        (ring, way): (Ring, Way),
     ) -> Result<Self, StoreError> {
         let watch = Arc::new(Watch::new(path).map_err(|error| database(&error))?);
-        let pool = |size, access| pool(path, size, timeout, access, Arc::clone(&watch));
+        let pool = |size, access| pool(path, size, timeout, (way, access), Arc::clone(&watch));
         Ok(Self {
             readers: pool(readers, Access::Read)?,
             writer: pool(1, Access::Write)?,

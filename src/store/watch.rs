@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::access::companions;
 use crate::auth::StoreError;
 
 /// The files of a database, by device and inode. Once one is lost, it stays lost.
@@ -37,14 +38,12 @@ impl Watch {
     /// Begins with the write-ahead log and its index. To be called once a connection has them open, which keeps
     /// SQLite from deleting them.
     pub(super) fn begin_with_companions(&self) -> io::Result<()> {
-        // SQLite has them beside the file that a symbolic link leads to.
-        let real = self.database.path.canonicalize()?;
-        let beside = |suffix: &str| {
-            let mut path = real.clone().into_os_string();
-            path.push(suffix);
-            File::at(path.into())
-        };
-        let _ = self.companions.set([beside("-wal")?, beside("-shm")?]);
+        let [log, index] = companions(&self.database.path);
+        if !log.exists() && !index.exists() {
+            // Opened as a file that nobody changes.
+            return Ok(());
+        }
+        let _ = self.companions.set([File::at(log)?, File::at(index)?]);
         Ok(())
     }
 

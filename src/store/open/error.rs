@@ -1,11 +1,13 @@
 //! Why the store does not open.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rusqlite::ErrorCode;
 use thiserror::Error;
 
 use crate::auth::StoreError;
+use crate::store::access::{Need, obstacle};
 use crate::store::key_file::{KeyFileError, Keys};
 use crate::store::ring::KeySource;
 use crate::store::seal::KeyId;
@@ -46,6 +48,21 @@ pub enum OpenError {
         found: i64,
         /// The last known one.
         known: i64,
+    },
+    /// An earlier version's, which cannot be brought up to date here.
+    #[error(
+        "database {0}: was made by an earlier version and cannot be read before it is brought up to date: run any command as the user who may write it"
+    )]
+    TooOld(PathBuf),
+    /// This process may not do what it has to.
+    #[error("database {path}: cannot be {}: {why}", match need { Need::Read => "read", Need::Write => "written" })]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// What was to be done.
+        need: Need,
+        /// Whose what is, and who runs.
+        why: String,
     },
     /// Sealed, but there are no keys. Making one would not help.
     #[error(
@@ -91,6 +108,30 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Says why, if it is that this process may not use the files of the database.
+    pub(in crate::store) fn explained(self, path: &Path, need: Need) -> Self {
+        let is_about_files = match &self {
+            Self::File(..) => true,
+            Self::Sqlite(_, error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::CannotOpen
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::SystemIoFailure
+                )
+            ),
+            _ => false,
+        };
+        match obstacle(path, need).filter(|_| is_about_files) {
+            Some(why) => {
+                let path = path.into();
+                Self::Access { path, need, why }
+            }
+            None => self,
+        }
+    }
+
     /// Says whether the cause is what was configured, not the state of the machine.
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -103,6 +144,8 @@ impl OpenError {
             | Self::KeyFile(KeyFileError::NotAKey(_)) => true,
             Self::Missing(_)
             | Self::MissingBesideKey { .. }
+            | Self::TooOld(_)
+            | Self::Access { .. }
             | Self::File(..)
             | Self::KeyFile(_)
             | Self::Sqlite(..)

@@ -1,8 +1,9 @@
 //! The database and its companions on disk: who makes them, and who must not.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -306,4 +307,295 @@ fn cached_callers_of_a_lost_database_pass_for_stale_if_error_at_most() {
     let scene = Scene::start("[cache]\nstale_if_error = \"1s\"\n");
     fs::remove_file(scene.path("realmgate.db")).unwrap();
     until("nobody passes", || scene.status(&scene.cached) == 503);
+}
+
+/// Somebody who owns nothing here.
+const NOBODY: u32 = 65534;
+
+/// Makes a folder with an admin's database that everybody may enter, and that belongs to `owner`.
+fn folder_of(owner: u32, mode: u32) -> TempDir {
+    // Skipped they would say that all is well.
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "these tests change the owners of files: run them as root"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(folder.path(), "");
+    fs::write(folder.path().join("realmgate.toml"), text).unwrap();
+    assert!(run(folder.path(), &["init"]).status.success());
+    set_mode(folder.path(), 0o755);
+    chown(folder.path(), Some(owner), Some(owner)).unwrap();
+    for name in ["realmgate.db", "realmgate.key"] {
+        set_mode(&folder.path().join(name), mode);
+    }
+    folder
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn nobody(folder: &Path, args: &[&str]) -> Command {
+    let user = NOBODY.to_string();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+        .arg(env!("CARGO_BIN_EXE_realmgate"))
+        .args(args)
+        .arg("--config")
+        .arg(folder.join("realmgate.toml"));
+    command
+}
+
+#[test]
+fn somebody_elses_database_is_named_with_its_owner_and_who_runs() {
+    let folder = folder_of(NOBODY, 0o600);
+    chown(folder.path().join("realmgate.key"), Some(NOBODY), None).unwrap();
+    for (args, need) in [
+        (&["serve"][..], "written"),
+        (&["identity", "disable", "admin@ungleich-admin"], "written"),
+        (&["identity", "list"], "read"),
+        (&["key", "show"], "read"),
+        (&["backup", "/tmp/never.db"], "read"),
+    ] {
+        let output = nobody(folder.path(), args).output().unwrap();
+        let expected = format!(
+            "error: database {0}: cannot be {need}: {0} belongs to root (uid 0), mode 0600; this process runs as \
+             nobody (uid 65534)\n",
+            folder.path().join("realmgate.db").display()
+        );
+        assert_eq!(
+            (output.status.code(), stderr(&output)),
+            (Some(3), expected),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn folder_and_companions_of_somebody_else_are_named() {
+    let folder = folder_of(0, 0o600);
+    let (database, log) = (
+        folder.path().join("realmgate.db"),
+        folder.path().join("realmgate.db-wal"),
+    );
+    for name in ["realmgate.db", "realmgate.key"] {
+        chown(folder.path().join(name), Some(NOBODY), None).unwrap();
+    }
+    let said = |args: &[&str]| {
+        let output = nobody(folder.path(), args).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let start = format!(
+        "error: database {}: cannot be written: ",
+        database.display()
+    );
+    let of = |path: &Path, mode| {
+        format!(
+            "{start}{} belongs to root (uid 0), mode {mode}; this process runs as nobody (uid 65534)\n",
+            path.display()
+        )
+    };
+    assert_eq!(said(&["serve"]), of(folder.path(), "0755"));
+    chown(folder.path(), Some(NOBODY), None).unwrap();
+    // What a command of root's may have left.
+    fs::write(&log, "x").unwrap();
+    set_mode(&log, 0o600);
+    assert_eq!(said(&["serve"]), of(&log, "0600"));
+    fs::remove_file(&log).unwrap();
+    chown(folder.path(), Some(0), None).unwrap();
+    set_mode(folder.path(), 0o700);
+    // The configuration cannot be reached there either.
+    let mut command = nobody(folder.path(), &["identity", "list"]);
+    let other = tempfile::tempdir().unwrap();
+    set_mode(other.path(), 0o755);
+    let config = other.path().join("realmgate.toml");
+    fs::copy(folder.path().join("realmgate.toml"), &config).unwrap();
+    let output = command.arg("--config").arg(&config).output().unwrap();
+    assert!(!output.status.success());
+    let output = nobody(other.path(), &["identity", "list"])
+        .output()
+        .unwrap();
+    let expected = format!(
+        "error: database {}: cannot be read: {} belongs to root (uid 0), mode 0700; this process runs as nobody \
+         (uid 65534)\n",
+        database.display(),
+        folder.path().display()
+    );
+    assert_eq!((output.status.code(), stderr(&output)), (Some(3), expected));
+}
+
+#[test]
+fn key_file_of_somebody_else_is_named_with_its_owner() {
+    let folder = folder_of(NOBODY, 0o600);
+    chown(folder.path().join("realmgate.db"), Some(NOBODY), None).unwrap();
+    let output = nobody(folder.path(), &["serve"]).output().unwrap();
+    let expected = format!(
+        "error: key file {0}: cannot be read: Permission denied (os error 13): {0} belongs to root (uid 0), mode \
+         0600; this process runs as nobody (uid 65534)\n",
+        folder.path().join("realmgate.key").display()
+    );
+    assert_eq!((output.status.code(), stderr(&output)), (Some(3), expected));
+}
+
+/// Runs each command that reads, as somebody who may not write.
+fn assert_readable(folder: &Path, run: impl Fn(&[&str]) -> Output) {
+    let before = files(folder);
+    for args in [
+        &["identity", "list"][..],
+        &["identity", "list", "--realm", "ungleich-admin"],
+        &["identity", "show", "admin@ungleich-admin"],
+        &["key", "show"],
+        &["key", "check"],
+        &[
+            "explain",
+            "GET",
+            "/x",
+            "--as",
+            "admin@ungleich-admin",
+            "--door",
+            "forward-auth",
+        ],
+    ] {
+        let output = run(args);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert_eq!(files(folder), before, "{args:?}");
+    }
+}
+
+#[test]
+fn commands_that_read_need_no_permission_to_write() {
+    let folder = folder_of(0, 0o644);
+    let own = tempfile::tempdir().unwrap();
+    chown(own.path(), Some(NOBODY), None).unwrap();
+    let copy = own.path().join("copy.db").display().to_string();
+    let as_nobody = |args: &[&str]| nobody(folder.path(), args).output().unwrap();
+    assert_readable(folder.path(), as_nobody);
+    let output = as_nobody(&["backup", &copy]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    fs::remove_file(&copy).unwrap();
+    // While it is served, what is in the log counts too.
+    let path = folder.path().to_owned();
+    let gate = Gate::start_in(folder, realmgate(&[]));
+    gate.register("new", "r");
+    let as_nobody = |args: &[&str]| nobody(&path, args).output().unwrap();
+    assert_readable(&path, as_nobody);
+    assert!(stdout(&as_nobody(&["identity", "list"])).contains("new@r"));
+    let output = as_nobody(&["backup", &copy]);
+    assert!(
+        stdout(&output).contains("2 identities"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn log_that_cannot_be_read_without_an_index_is_told() {
+    let folder = folder_of(0, 0o644);
+    let mut gate = Gate::start_in(folder, realmgate(&[]));
+    gate.register("new", "r");
+    gate.child.kill().unwrap();
+    gate.child.wait().unwrap();
+    let path = gate.config().parent().unwrap().to_owned();
+    fs::remove_file(path.join("realmgate.db-shm")).unwrap();
+    let output = nobody(&path, &["identity", "list"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let expected = "realmgate.db-wal holds changes, which are read with ";
+    assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+}
+
+#[test]
+fn read_only_file_system_is_named_and_read_from() {
+    let folder = folder();
+    assert!(run(folder.path(), &["init"]).status.success());
+    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"${@:2}\"";
+    let read_only = |args: &[&str]| {
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "bash",
+                "-c",
+                script,
+                "bash",
+            ])
+            .arg(folder.path())
+            .arg(env!("CARGO_BIN_EXE_realmgate"))
+            .args(args)
+            .arg("--config")
+            .arg(folder.path().join("realmgate.toml"));
+        command.output().unwrap()
+    };
+    assert_readable(folder.path(), read_only);
+    // Without an audit log, which would be the first that cannot be written.
+    let text = configuration(folder.path(), "");
+    fs::write(folder.path().join("realmgate.toml"), text).unwrap();
+    for args in [
+        &["serve"][..],
+        &["identity", "disable", "admin@ungleich-admin"],
+    ] {
+        let output = read_only(args);
+        let expected = format!("{} is on a read-only file system", folder.path().display());
+        assert_eq!(
+            output.status.code(),
+            Some(3),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(&expected),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn backup_leaves_nothing_beside_the_database() {
+    let folder = folder();
+    assert!(run(folder.path(), &["init"]).status.success());
+    let before = files(folder.path());
+    let other = tempfile::tempdir().unwrap();
+    let copy = other.path().join("copy.db").display().to_string();
+    assert!(run(folder.path(), &["backup", &copy]).status.success());
+    assert_eq!(files(folder.path()), before);
+    assert_eq!(files(other.path()), ["copy.db"]);
+}
+
+/// The commands of docs/operations.md, as root restores what a service of its own user serves.
+#[test]
+fn documented_restore_gives_the_service_a_database_that_it_can_write() {
+    let folder = folder_of(NOBODY, 0o600);
+    for name in ["realmgate.db", "realmgate.key"] {
+        chown(folder.path().join(name), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let other = tempfile::tempdir().unwrap();
+    let copy = other.path().join("copy.db").display().to_string();
+    assert!(run(folder.path(), &["backup", &copy]).status.success());
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = fs::read_to_string(page).unwrap();
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("install -m 0600 -o"))
+        .unwrap();
+    let line = line.replace("/backup/realmgate-2026-01-31.db", &copy);
+    fs::write(folder.path().join("realmgate.db"), "what is to be replaced").unwrap();
+    let mut shell = Command::new("bash");
+    let status = shell
+        .current_dir(folder.path())
+        .args(["-ec", &line])
+        .status();
+    assert!(status.unwrap().success());
+    let path = folder.path().to_owned();
+    let args = ["identity", "disable", "admin@ungleich-admin"];
+    let output = nobody(&path, &args).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
 }
