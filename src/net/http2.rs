@@ -5,6 +5,7 @@
 //! Pingora's takes a deadline for the preface and a shutdown signal; `wire::http2` in tests/it then passes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
@@ -14,7 +15,7 @@ use pingora::protocols::http::v2::server::{
 use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body_clock;
 use super::client::Client;
@@ -22,6 +23,9 @@ use super::seen::seen;
 use super::settings::Settings;
 use crate::config::Limits;
 use crate::http::answer::Answer;
+
+/// How long requests may go on without their connection.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// How many malformed requests a connection may bring: each is refused for itself, and costs work.
 const MOST_MALFORMED: usize = 32;
@@ -110,8 +114,12 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
             () = tokio::time::sleep(timeouts.keep_alive), if requests.is_empty() && !draining => break,
         }
     }
-    // What runs finds out by itself that nobody listens any more, and notes how it ended.
-    while requests.join_next().await.is_some() {}
+    // What runs finds out by itself that nobody listens any more, and notes how it ended. A body that its peer
+    // does not take would not let it: it is dropped.
+    let ended = async { while requests.join_next().await.is_some() {} };
+    if timeout(PARTING, ended).await.is_err() {
+        tracing::debug!("requests are dropped whose client is gone");
+    }
 }
 
 /// Answers a request without serving it.

@@ -4,13 +4,15 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::harness::{Gate, get, raw, until};
+use crate::harness::tape::Tape;
+use crate::harness::{Gate, PATIENCE, get, raw, until};
 
 /// A peer of HTTP/2 that answers `/big` with 32 MiB, and all others shortly.
 fn peer(runtime: &Runtime) -> SocketAddr {
@@ -141,4 +143,45 @@ fn upload_that_a_peer_does_not_read_holds_up_no_other() {
             assert!(reply.body.contains(&length.to_string()), "{reply:?}");
         }
     }
+}
+
+/// A peer that reads a header, and nothing of the body.
+#[test]
+fn client_of_http2_that_leaves_a_body_that_nobody_takes_is_not_counted_any_more() {
+    let tape = Tape::playing(|connection| {
+        connection.read_to(0, b"\r\n\r\n");
+        std::thread::sleep(PATIENCE * 2);
+    });
+    let gate = Gate::start(&format!(
+        "h2c = true\n{}write_timeout = '1h'\nread_timeout = '1h'\n",
+        tape.routes()
+    ));
+    let under_way = |count: usize| {
+        let metrics = get(gate.metrics(), "/metrics", "").body;
+        metrics.contains(&format!("\nrealmgate_requests_in_flight {count}\n"))
+    };
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(gate.gateway).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        let request = Request::post("http://a/public").body(()).unwrap();
+        let (_answer, mut body) = client.send_request(request, false).unwrap();
+        // Until nothing moves any more.
+        loop {
+            body.reserve_capacity(1 << 16);
+            let room = std::future::poll_fn(|context| body.poll_capacity(context));
+            match tokio::time::timeout(Duration::from_secs(1), room).await {
+                Ok(room) => {
+                    let part = Bytes::from(vec![b'x'; room.unwrap().unwrap()]);
+                    body.send_data(part, false).unwrap();
+                }
+                Err(_) => break,
+            }
+        }
+        assert!(under_way(1));
+        connection.abort();
+    });
+    drop(runtime);
+    until("it is not counted", || under_way(0));
 }
