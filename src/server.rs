@@ -149,7 +149,7 @@ impl Server {
             let changes = self.changes.len();
             tracing::error!(
                 changes,
-                "ended before the outcome of changes was known: they may have been made, and are not in the audit log"
+                "stopped before the outcome of changes was known: they may have been made and are not in the audit log"
             );
         }
         save_last(&self.authority).await;
@@ -172,7 +172,7 @@ async fn save(authority: Arc<Authority>) {
 /// Saves what there is, unless the disk is too slow to wait for at the end.
 async fn save_last(authority: &Authority) {
     if timeout(LAST, save_once(authority)).await.is_err() {
-        tracing::error!("counts of failures cannot be saved in time");
+        tracing::error!("cannot save failure counts and last uses in time");
     }
 }
 
@@ -180,7 +180,7 @@ async fn save_once(authority: &Authority) {
     if let Err(error) = authority.save().await
         && !error.is_lost()
     {
-        tracing::error!(%error, "counts of failures cannot be saved");
+        tracing::error!(%error, "cannot save failure counts and last uses");
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
     store::expect(&config.store, args.intent())?;
     audit::start(&config.audit)?;
     if let Err(error) = raise_file_limit() {
-        tracing::warn!(%error, "the number of open files stays at its soft limit");
+        tracing::warn!(%error, "cannot raise the soft limit of open files");
     }
     let runtime = runtime(config.server.threads)?;
     if let Some(otlp) = &config.otlp {
@@ -97,7 +97,7 @@ async fn serve(
     let mut server = tokio::select! {
         server = Server::start(config, listeners, args.intent()) => server?,
         () = signals.next() => {
-            tracing::info!("ended before it served");
+            tracing::info!("stopped before it was ready");
             return Ok(());
         }
     };
@@ -166,11 +166,11 @@ async fn serve(
                 watchdog.abort();
             }
             manager::replaced_by(pid);
-            tracing::info!(pid, "replaced; draining");
+            tracing::info!(pid, "replaced; shutting down");
         }
         None => {
             manager::stopping();
-            tracing::info!("draining");
+            tracing::info!("shutting down");
         }
     }
     // With these open, clients would still connect and wait for nobody.
@@ -225,9 +225,9 @@ async fn hand_on(
             else => return std::future::pending().await,
         };
         match kill_process(successor, signal) {
-            Ok(()) => tracing::info!(signal = name, %successor, "handed on to the successor"),
+            Ok(()) => tracing::info!(signal = name, %successor, "signal passed to the new process"),
             Err(error) => {
-                tracing::error!(signal = name, %successor, %error, "not handed on to the successor");
+                tracing::error!(signal = name, %successor, %error, "cannot pass the signal to the new process");
             }
         }
     }
@@ -254,7 +254,7 @@ fn restore(server: &Server, args: &Args) {
     if let Some(path) = &args.ready_file
         && let Err(error) = server.write_ready_file(path)
     {
-        tracing::error!(path = %path.display(), %error, "the ready file cannot be written");
+        tracing::error!(path = %path.display(), %error, "cannot write the ready file");
     }
 }
 
@@ -322,7 +322,7 @@ fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
         let asked = asked.get(listener);
         if asked.is_none_or(|asked| asked.port() != 0 && *asked != have) {
             let asked = asked.map_or_else(|| "off".to_owned(), ToString::to_string);
-            tracing::warn!(listener, asked, %have, "sockets are handed over; another address takes a restart");
+            tracing::warn!(listener, asked, %have, "the inherited socket has another address than the configuration; restart to change it");
         }
     }
 }

@@ -125,7 +125,7 @@ impl Endpoints {
                 "a file of the database was deleted or replaced\n",
             ),
             Err(error) => {
-                tracing::error!(%error, "not ready");
+                tracing::error!(%error, "readiness check failed");
                 Answer::line(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "the store does not answer\n",

@@ -84,7 +84,7 @@ pub(crate) async fn serve(
         .add_service(door)
         .serve_with_incoming_shutdown(incoming, shutdown);
     if let Err(error) = served.await {
-        tracing::error!(%error, "the gRPC listener has ended");
+        tracing::error!(%error, "the gRPC listener failed");
     }
 }
 

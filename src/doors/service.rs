@@ -53,7 +53,10 @@ impl HttpServerApp for Service {
         told.tell(&session);
         if let Err(error) = answered {
             // Whoever asked did not wait, or what was to be answered broke off, which has been logged.
-            tracing::debug!(error = error.etype().as_str(), "an answer was not ended");
+            tracing::debug!(
+                error = error.etype().as_str(),
+                "the response was not sent in full"
+            );
             return None;
         }
         let settings = HttpPersistentSettings::for_session(&session);
@@ -125,13 +128,13 @@ async fn read(session: &mut ServerSession) -> bool {
         Ok(is_read) => return is_read,
         Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => 400,
         Err(error) => {
-            tracing::debug!(error = error.etype().as_str(), "no request");
+            tracing::debug!(error = error.etype().as_str(), "no request could be read");
             session.shutdown().await;
             return false;
         }
     };
     if let Err(error) = session.respond_error(status).await {
-        tracing::debug!(error = error.etype().as_str(), "the client is gone");
+        tracing::debug!(error = error.etype().as_str(), "the client disconnected");
     }
     session.shutdown().await;
     false

@@ -88,7 +88,7 @@ impl Connections {
             let peer = peer_of(session).map(tracing::field::display);
             tracing::info!(
                 peer,
-                "the certificate of the client has expired, or cannot be read"
+                "client certificate expired or not readable: the connection is closed"
             );
             return false;
         }
@@ -113,7 +113,7 @@ impl Connections {
         if self.is_clock_off.load(Ordering::Relaxed) == is_usable {
             self.is_clock_off.store(!is_usable, Ordering::Relaxed);
             if is_usable {
-                tracing::info!("the clock can be used again");
+                tracing::info!("the clock is usable again");
             } else {
                 tracing::error!(
                     "the clock is set before 1970 or after 9999: connections are closed"
@@ -188,7 +188,7 @@ impl Connections {
             Err(cause) => return self.rejected.add(cause, peer),
         };
         if let Err(error) = stream.set_nodelay() {
-            tracing::debug!(%error, "a connection was gone at once");
+            tracing::debug!(%error, "the client closed the connection at once");
             return;
         }
         let client = Client {
@@ -301,11 +301,11 @@ impl Connections {
                 return self.rejected.add(Cause::ProxyHeader, from);
             }
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a connection did not begin");
+                tracing::debug!(%error, "a connection failed before HTTP began");
                 return;
             }
             Err(_) => {
-                tracing::debug!("a connection began too slowly");
+                tracing::debug!("a connection timed out before HTTP began");
                 return;
             }
         };

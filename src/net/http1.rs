@@ -79,7 +79,7 @@ async fn header(
         },
     };
     whole.unwrap_or_else(|_| {
-        tracing::debug!("a header came too slowly");
+        tracing::debug!("the request header came too slowly");
         Err(NoHeader::Gone)
     })
 }

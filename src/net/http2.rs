@@ -59,11 +59,11 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     let mut connection = match timeout_at(deadline, begun).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            tracing::debug!(%error, "no HTTP/2");
+            tracing::debug!(%error, "the HTTP/2 handshake failed");
             return;
         }
         Err(_) => {
-            tracing::debug!("HTTP/2 began too slowly");
+            tracing::debug!("the HTTP/2 handshake timed out");
             return;
         }
     };
@@ -87,7 +87,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
                             let session = ServerSession::new_http2(session);
                             let served = async { drop(app.process_new_http(session, &watch).await) };
                             if !body_clock::watch(served, timeouts.read).await {
-                                tracing::warn!(reason = "body_timeout", "a body has stopped; its stream is reset");
+                                tracing::warn!(reason = "body_timeout", "the request body stopped: its stream is reset");
                             }
                             drop(entered);
                         });
@@ -106,7 +106,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::debug!(%error, "a connection of HTTP/2 failed");
+                    tracing::debug!(%error, "an HTTP/2 connection failed");
                     break;
                 }
             },
@@ -126,7 +126,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
 fn refuse(mut session: HttpSession, answer: Answer) {
     let head = Box::new(answer.head());
     if let Err(error) = session.write_response_header(head, true) {
-        tracing::debug!(error = error.etype().as_str(), "the client is gone");
+        tracing::debug!(error = error.etype().as_str(), "the client disconnected");
     }
 }
 

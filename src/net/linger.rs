@@ -35,7 +35,7 @@ pub(crate) async fn answer_early(
         drain(session, settings.limits.drain_bytes),
     );
     if taken.await != Ok(true) {
-        tracing::debug!("a body went on after its answer");
+        tracing::debug!("the request body went on after the response");
     }
     Ok(())
 }
@@ -50,7 +50,7 @@ pub(crate) async fn refuse(stream: &mut Ahead, answer: Answer, settings: &Settin
             let drained = stream.drain(settings.limits.drain_bytes);
             let _ = tokio::time::timeout(settings.timeouts.drain, drained).await;
         }
-        Ok(Err(_)) | Err(_) => tracing::debug!("the client is gone"),
+        Ok(Err(_)) | Err(_) => tracing::debug!("the client disconnected"),
     }
 }
 

@@ -58,7 +58,7 @@ impl Settings {
                 connections_per_address,
                 requests,
                 requests_per_address,
-                "the limits do not fit the number of open files; these hold instead"
+                "the limits do not fit the number of open files and are lowered"
             );
         }
         Ok(Self {

@@ -64,9 +64,7 @@ where
         (Ok(outcome), _) => outcome,
         (Err(_), _) if waiting.0.give_up() => return Err(StoreError::Timeout.into()),
         (Err(_), Patience::Outcome) => {
-            tracing::warn!(
-                "the database has not confirmed a change yet, which may have been made; waiting"
-            );
+            tracing::warn!("the database has not confirmed a change yet: waiting");
             running.await
         }
         (Err(_), Patience::AtMost(longer)) => match timeout(longer, running).await {

@@ -347,7 +347,7 @@ fn agree_on_key(
         (Some(keys), _) => keys,
         (None, KeySource::File(file)) => {
             let keys = key_file::create(file)?;
-            tracing::info!(path = %file.display(), made = %keys, "made a sealing key; back it up");
+            tracing::info!(path = %file.display(), %keys, "created an encryption key; back it up");
             keys
         }
         (None, source) => return Err(OpenError::NoCredential(source.clone())),

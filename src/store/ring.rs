@@ -136,16 +136,16 @@ impl Ring {
             Ok(Some(keys)) => {
                 *read = stamp;
                 if !fits(&keys) {
-                    tracing::warn!(source = %self.source, holds = %keys, "not all keys are there any more that are needed; those in memory stay");
+                    tracing::warn!(key_source = %self.source, keys = %keys, "the key source lacks keys that seeds need: the keys in memory stay in use");
                 } else if !keys.ids().eq(self.keys.load().ids()) {
-                    tracing::info!(source = %self.source, holds = %keys, "read the keys again");
+                    tracing::info!(key_source = %self.source, keys = %keys, "keys reloaded");
                     self.keys.store(Arc::new(keys));
                 }
             }
             Ok(None) => {}
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "the keys cannot be read again; those in memory stay");
+                tracing::error!(error, "cannot reload the keys: those in memory stay in use");
             }
         }
     }

@@ -215,10 +215,10 @@ impl Sqlite {
         match said.await {
             Ok(new) => {
                 for key in new {
-                    tracing::error!(%key, source = %self.source(), "seeds are to be sealed with a key that is not there");
+                    tracing::error!(%key, key_source = %self.source(), "key rotation needs a key that is missing here");
                 }
             }
-            Err(error) => tracing::error!(%error, "a missing key cannot be told of"),
+            Err(error) => tracing::error!(%error, "cannot record that a key is missing"),
         }
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn identity(row: &Row<'_>, ring: &Ring) -> rusqlite::Result<Identity>
     let totp = |sealed: &[u8]| match ring.open(sealed, principal.as_ref()) {
         Ok(seed) => Some(Totp::new(&seed, parameters)),
         Err(error) => {
-            tracing::error!(?principal, %error, "a stored seed does not open");
+            tracing::error!(name = principal.name(), realm = principal.realm(), %error, "cannot decrypt a seed");
             None
         }
     };

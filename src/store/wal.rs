@@ -14,7 +14,7 @@ impl Sqlite {
             .await
         };
         if let Err(error) = work.await {
-            tracing::warn!(%error, "the write-ahead log of the database was not written back");
+            tracing::warn!(%error, "cannot checkpoint the write-ahead log of the database");
         }
     }
 }

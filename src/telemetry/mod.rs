@@ -123,7 +123,7 @@ impl Telemetry {
         let Prepared { log, file } = prepared;
         access::configure(&log, file, self.logs.lines());
         self.logs.configure(&log);
-        tracing::trace!("of libraries warnings alone are written, whatever log.filter says");
+        tracing::trace!("libraries log only warnings and errors, whatever log.filter says");
         let is_watched = log.access != Access::Off || self.is_tracing.load(Ordering::Relaxed);
         IS_WATCHED.store(is_watched, Ordering::Relaxed);
     }

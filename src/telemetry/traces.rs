@@ -122,7 +122,7 @@ pub(super) fn end() {
     if let Some(sending) = SENDING.swap(None)
         && let Err(error) = sending.processor.shutdown_with_timeout(LAST)
     {
-        tracing::warn!(%error, "the last spans were not sent");
+        tracing::warn!(%error, "cannot send the last spans");
     }
 }
 
@@ -269,7 +269,7 @@ impl opentelemetry_sdk::trace::SpanExporter for Counting {
         let sent = self.0.export(batch).await;
         metrics().sent_spans(spans, sent.is_ok());
         if let Err(error) = &sent {
-            tracing::debug!(%error, spans, "spans were not taken");
+            tracing::debug!(%error, spans, "the collector did not accept spans");
         }
         sent
     }

@@ -194,7 +194,7 @@ impl Upstream {
             chosen.known.state.eject(ejection);
             self.tally.count(UpstreamEvent::Ejected);
             let (upstream, peer) = (&self.settings.name, chosen.address());
-            tracing::warn!(%upstream, %peer, "a peer fails, and gets no requests for a while");
+            tracing::warn!(%upstream, %peer, "a peer failed and gets no requests for a while");
         }
     }
 
@@ -209,7 +209,7 @@ impl Upstream {
         self.tally.count_tls(fault);
         if let Some(withheld) = self.told.may_tell(fault) {
             let (upstream, peer, reason) = (&self.settings.name, chosen.address(), fault.as_str());
-            tracing::warn!(%upstream, %peer, reason, cause, withheld, "TLS with a peer failed");
+            tracing::warn!(%upstream, %peer, reason, cause, withheld, "TLS handshake with a peer failed");
         }
         true
     }

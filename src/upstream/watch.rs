@@ -61,13 +61,17 @@ impl Upstream {
         match named.learn(outcome) {
             Learned::Known | Learned::StillUnknown => {}
             Learned::KnownAgain => {
-                tracing::info!(upstream, name, "the name of a peer is found again");
+                tracing::info!(
+                    upstream,
+                    peer_name = name,
+                    "the name of a peer resolves again"
+                );
             }
             Learned::Unknown(0, error) => {
-                tracing::warn!(upstream, name, %error, "the name of a peer is not found: it gets no requests");
+                tracing::warn!(upstream, peer_name = name, %error, "the name of a peer does not resolve: it gets no requests");
             }
             Learned::Unknown(addresses, error) => {
-                tracing::warn!(upstream, name, %error, addresses, "the name of a peer is not found: its last addresses stay");
+                tracing::warn!(upstream, peer_name = name, %error, addresses, "the name of a peer does not resolve: its last addresses stay in use");
             }
         }
         self.peers.update();

@@ -14,7 +14,7 @@ pub(super) fn ready() {
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "the service manager is not told of the reload"),
+        Err(error) => tracing::warn!(%error, "cannot notify the service manager of the reload"),
     }
 }
 
@@ -41,6 +41,6 @@ pub(super) fn watch() -> Option<JoinHandle<()>> {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager cannot be told");
+        tracing::warn!(%error, "cannot notify the service manager");
     }
 }

@@ -149,7 +149,7 @@ pub(super) fn tell(predecessor: Option<UnixStream>) {
     if let Some(mut predecessor) = predecessor
         && let Err(error) = predecessor.write_all(READY)
     {
-        tracing::warn!(%error, "the process before this one is gone");
+        tracing::warn!(%error, "cannot reach the previous process");
     }
 }
 

@@ -88,7 +88,7 @@ impl Author {
         };
         audit::record(&[event], DURABLE).await.map_err(|error| {
             let request_id = self.note.request();
-            tracing::error!(%error, door = "rest", request_id, "a change was made, and is not in the audit log yet");
+            tracing::error!(%error, door = "rest", request_id, "an identity change was made but is not in the audit log yet");
             Answer::not_confirmed(UNLOGGED)
         })
     }
@@ -106,7 +106,7 @@ pub(super) async fn finish<T: Send + 'static>(
     work: impl Future<Output = Result<T, Answer>> + Send + 'static,
 ) -> Result<T, Answer> {
     audit::ready(LINE).await.map_err(|error| {
-        tracing::error!(%error, door = "rest", "a change is refused: it could not be written into the audit log");
+        tracing::error!(%error, door = "rest", "an identity change is rejected: the audit log cannot be written");
         Answer::unavailable()
     })?;
     outcome(&api.changes, LONGEST, call.note.another(), work).await
@@ -131,7 +131,7 @@ async fn outcome<T: Send + 'static>(
                     door = "rest",
                     request_id,
                     done,
-                    "the outcome of a change is known at last"
+                    "the outcome of an identity change is known after its response"
                 );
             }
             outcome
@@ -144,7 +144,7 @@ async fn outcome<T: Send + 'static>(
             tracing::error!(
                 door = "rest",
                 request_id,
-                "a change has panicked, and may have been made"
+                "an identity change panicked: it may have been made"
             );
             Err(Answer::not_confirmed(UNKNOWN))
         }
@@ -153,7 +153,7 @@ async fn outcome<T: Send + 'static>(
             tracing::error!(
                 door = "rest",
                 request_id,
-                "a change is answered before its outcome is known: it may have been made"
+                "an identity change took too long to confirm: it may have been made"
             );
             Err(Answer::not_confirmed(UNKNOWN))
         }

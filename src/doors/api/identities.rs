@@ -196,7 +196,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
     };
     let principal = principal(&name, &realm, limit)?;
     let seed = Seed::generate().map_err(|error| {
-        tracing::error!(%error, door = "rest", "no seed can be made");
+        tracing::error!(%error, door = "rest", "cannot generate a seed");
         Answer::unavailable()
     })?;
     let new = NewIdentity {
@@ -368,6 +368,6 @@ fn refused(error: &ChangeError) -> Answer {
 }
 
 fn failed(error: &StoreError) -> Answer {
-    tracing::error!(%error, door = "rest", "the store cannot answer");
+    tracing::error!(%error, door = "rest", "the database operation failed");
     Answer::unavailable()
 }

@@ -161,9 +161,9 @@ impl Body for Question {
         if self.late.as_mut().poll(context).is_ready() {
             tracing::warn!(
                 reason = "body_timeout",
-                "a question over gRPC came too slowly"
+                "a gRPC auth request came too slowly"
             );
-            let status = Status::deadline_exceeded("the question came too slowly");
+            let status = Status::deadline_exceeded("the request came too slowly");
             return Poll::Ready(Some(Err(status)));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
@@ -171,7 +171,7 @@ impl Body for Question {
             let came = frame.data_ref().map_or(0, Bytes::len);
             self.held += came;
             if self.all.fetch_add(came, Ordering::Relaxed) + came > HELD {
-                tracing::warn!("questions over gRPC hold too much together");
+                tracing::warn!("gRPC auth requests exceed their memory limit");
                 let status = Status::resource_exhausted("too many questions");
                 return Poll::Ready(Some(Err(status)));
             }

@@ -62,7 +62,7 @@ impl Warned {
     }
 }
 
-const UNNAMED: &str = "this front proxy names no address of its clients, so that strangers can delay the \
+const UNNAMED: &str = "this front proxy names no address of its clients, so strangers can throttle the \
                        services behind it";
 const SET_HEADER: &str = "docs/forward-auth.md says which header it should set";
 const SET_KEY: &str =

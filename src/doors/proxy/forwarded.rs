@@ -119,9 +119,9 @@ impl Proxy {
         // Whoever misses one of these finds out what to write in `alias_headers` or `pass_headers`.
         for name in &removed {
             if has_mark(name.as_str()) {
-                tracing::debug!(request_id = %id, header = %name, "removed a header whose name holds a mark");
+                tracing::debug!(request_id = %id, header = %name, "removed a header whose name contains a mark other than a hyphen");
             } else if is_address(name.as_str()) {
-                tracing::debug!(request_id = %id, header = %name, "removed a header that names an address");
+                tracing::debug!(request_id = %id, header = %name, "removed a header that names a client address");
             }
         }
     }

@@ -276,7 +276,7 @@ impl ProxyHttp for Proxy {
         let is_tried_again = upstream.is_some_and(|upstream| context.failed < upstream.tries());
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen) {
             if !upstream.failed_to_connect(chosen, &error) {
-                tracing::warn!(request_id = %context.id, %peer, error = %error.etype().as_str(), "connecting failed");
+                tracing::warn!(request_id = %context.id, %peer, error = %error.etype().as_str(), "connecting to a peer failed");
             }
             if is_tried_again {
                 upstream.tally.count(UpstreamEvent::Retried);
@@ -337,18 +337,18 @@ impl ProxyHttp for Proxy {
         let progress = progress_of(session);
         let cause = error.etype().as_str();
         match status {
-            None => tracing::debug!(request_id = %context.id, cause, "the client is gone"),
+            None => tracing::debug!(request_id = %context.id, cause, "the client disconnected"),
             Some(_) if progress.is_answered => {
                 if failure::is_of_the_peer(error, progress) {
-                    tracing::warn!(request_id = %context.id, cause, "the answer broke off");
+                    tracing::warn!(request_id = %context.id, cause, "the response broke off");
                 } else {
-                    tracing::debug!(request_id = %context.id, cause, "nothing was said for too long");
+                    tracing::debug!(request_id = %context.id, cause, "the connection timed out");
                 }
             }
             Some(status) => {
                 let reason = failure::reason(status, error);
                 let detail = failure::detail_of(error);
-                tracing::warn!(request_id = %context.id, %status, reason, cause, detail, "failed");
+                tracing::warn!(request_id = %context.id, status = status.as_u16(), reason, cause, detail, "request failed");
             }
         }
         if status.is_some() && progress.is_answered {
@@ -360,7 +360,7 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
             let answer = Answer::line(status, line).named(&context.note);
             if let Err(error) = answer_early(session, answer, &self.snapshot.load().net).await {
-                tracing::debug!(request_id = %context.id, %error, "the client is gone");
+                tracing::debug!(request_id = %context.id, %error, "the client disconnected");
             }
         }
         FailToProxy {

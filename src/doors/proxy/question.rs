@@ -88,7 +88,7 @@ impl Proxy {
                         refusal.answer()
                     }
                     Full::InAll => {
-                        tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way");
+                        tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way to the upstream");
                         let line = "upstream is busy\n";
                         Answer::line(StatusCode::SERVICE_UNAVAILABLE, line)
                     }

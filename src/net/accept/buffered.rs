@@ -53,7 +53,7 @@ impl AsyncWrite for Buffered {
 impl Shutdown for Buffered {
     async fn shutdown(&mut self) {
         if let Err(error) = AsyncWriteExt::shutdown(self).await {
-            tracing::debug!(%error, "a connection was gone before it was closed");
+            tracing::debug!(%error, "the client closed the connection first");
         }
     }
 }

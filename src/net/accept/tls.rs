@@ -98,7 +98,7 @@ impl Tls {
                 reason = fault.as_str(),
                 cause,
                 withheld,
-                "the certificate of a client was refused"
+                "client certificate rejected"
             );
         }
     }
@@ -116,7 +116,7 @@ impl ByName {
         let mut names = HashMap::new();
         for certificate in certificates {
             if certificate.not_after < now {
-                tracing::warn!(file = %certificate.file.display(), "this certificate has expired");
+                tracing::warn!(file = %certificate.file.display(), "a certificate has expired");
             }
             for name in &certificate.names {
                 let key = names.entry(name.clone());

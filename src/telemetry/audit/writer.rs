@@ -308,7 +308,7 @@ impl Shared {
         }
         if was_failing {
             metrics().audit.set_failing(false);
-            tracing::info!("the audit log is written again");
+            tracing::info!("the audit log can be written again");
         }
         for done in batch.into_iter().filter_map(|it| it.done) {
             // Who does not wait any more has been told that it failed.
@@ -363,7 +363,7 @@ fn tell_full(is_full: bool) {
     metrics().audit.set_full(is_full);
     if is_full {
         tracing::warn!(
-            "the disk of the audit log is nearly full: denials are counted, and changes use what was kept for them"
+            "the disk of the audit log is nearly full: denials are counted but not written, and changes use the reserve"
         );
     } else {
         tracing::info!("the disk of the audit log has room again");

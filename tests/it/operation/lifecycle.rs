@@ -106,7 +106,7 @@ fn second_signal_ends_at_once_with_a_code_of_its_own() {
         let mut gate = Gate::start(&with_grace("1h", &upstream));
         let _stream = ask_for_ever(&gate, &upstream);
         gate.signal(first);
-        until("draining", || gate.log().contains("draining"));
+        until("it shuts down", || gate.log().contains("shutting down"));
         gate.signal(second);
         until("the end", || gate.child.try_wait().unwrap().is_some());
         assert_eq!(gate.child.wait().unwrap().code(), Some(4));
@@ -133,7 +133,7 @@ fn web_socket_lives_through_the_grace_and_is_cut_and_counted_after_it() {
     }
     assert!(head.starts_with(b"HTTP/1.1 101"));
     gate.signal("TERM");
-    until("draining", || gate.log().contains("draining"));
+    until("it shuts down", || gate.log().contains("shutting down"));
     until("nobody accepts", || {
         TcpStream::connect(gate.gateway).is_err()
     });

@@ -151,7 +151,11 @@ fn ejections_outlive_a_reload_even_of_a_changed_upstream() {
             assert_eq!(get(gate.gateway, "/x", "").status, 200);
         }
         let log = gate.log();
-        assert_eq!(log.matches("connecting failed").count(), 1, "{log}");
+        assert_eq!(
+            log.matches("connecting to a peer failed").count(),
+            1,
+            "{log}"
+        );
     }
 }
 

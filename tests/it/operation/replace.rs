@@ -174,7 +174,7 @@ fn replacing_the_binary_twice_loses_no_request() {
     traffic.end();
     other.end();
     assert_ne!(installed.gate.pid(), first);
-    assert!(installed.gate.log().contains("replaced; draining"));
+    assert!(installed.gate.log().contains("replaced; shutting down"));
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn hangup_during_a_replacement_reaches_the_successor() {
         before = path;
     }
     let log = gate.log();
-    let handed_on = log.matches("handed on to the successor").count();
+    let handed_on = log.matches("signal passed to the new process").count();
     assert!(handed_on > 12, "{handed_on}: {log}");
 }
 

@@ -76,7 +76,7 @@ fn name_that_is_not_found_is_logged_once_and_so_is_its_return() {
     let log = gate.log();
     for line in [
         "it gets no requests",
-        "is found again",
+        "resolves again",
         "its last addresses stay",
     ] {
         assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
@@ -239,7 +239,11 @@ fn name_of_both_families_is_used_at_the_one_that_answers() {
         }
         // The other family was tried once, and not again.
         let log = gate.log();
-        assert_eq!(log.matches("connecting failed").count(), 1, "{log}");
+        assert_eq!(
+            log.matches("connecting to a peer failed").count(),
+            1,
+            "{log}"
+        );
     }
     // A health check tells it before the first request, and counts one peer.
     let check = "health_check = 'tcp'\nhealth_interval = '50ms'\n";
@@ -250,7 +254,7 @@ fn name_of_both_families_is_used_at_the_one_that_answers() {
         figures.contains(one) && gate.log().contains("not healthy")
     });
     assert_eq!(status(&gate), 200);
-    assert!(!gate.log().contains("connecting failed"));
+    assert!(!gate.log().contains("connecting to a peer failed"));
 }
 
 #[test]

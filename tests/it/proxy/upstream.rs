@@ -134,7 +134,7 @@ fn why_tls_to_a_peer_failed_is_logged_now_and_then_and_counted() {
         let log = gate.log();
         let lines: Vec<_> = log
             .lines()
-            .filter(|it| it.contains("TLS with a peer failed"))
+            .filter(|it| it.contains("TLS handshake with a peer failed"))
             .collect();
         assert_eq!(lines.len(), 1, "{log}");
         let line = lines[0];
@@ -303,7 +303,7 @@ fn peer_that_refuses_is_passed_over_and_ejected() {
         gate.log()
     );
     assert_eq!(
-        gate.log().matches("connecting failed").count(),
+        gate.log().matches("connecting to a peer failed").count(),
         2,
         "{}",
         gate.log()
@@ -406,7 +406,10 @@ fn connecting_is_tried_as_often_as_configured() {
             (reply.status, &*reply.body),
             (502, "upstream unavailable\n")
         );
-        assert_eq!(gate.log().matches("connecting failed").count(), expected);
+        assert_eq!(
+            gate.log().matches("connecting to a peer failed").count(),
+            expected
+        );
     }
 }
 

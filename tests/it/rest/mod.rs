@@ -425,7 +425,7 @@ fn long_list_that_breaks_off_is_not_taken_for_whole() {
     assert_eq!(output.status.code(), Some(18), "{}", stderr(&output));
     let body = String::from_utf8(output.stdout).unwrap();
     assert!(body.contains("\"n900\"") && !body.ends_with(']'), "{body}");
-    assert!(gate.log().contains("the store cannot answer"));
+    assert!(gate.log().contains("the database operation failed"));
     let status = get(gate.service, "/forward-auth", &admin.fields()).status;
     assert_eq!(status, 200);
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod leaks;
+mod lines;
 mod logs;
 mod metrics;
 mod observability;

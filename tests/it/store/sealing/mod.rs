@@ -223,13 +223,15 @@ fn seeds_that_changed_places_are_denied_and_named() {
     for (caller, of) in [(&a, &a), (&b, &b), (&a, &b), (&b, &a)] {
         until("denial", || status(caller, of) == 401);
     }
-    let broken = "a stored seed does not open";
+    let broken = "cannot decrypt a seed";
     until("both in the log", || {
-        ["\"a\"@\"r\"", "\"b\"@\"r\""].iter().all(|who| {
-            let log = gate.log();
-            log.lines()
-                .any(|line| line.contains(broken) && line.contains(who))
-        })
+        ["name=\"a\" realm=\"r\"", "name=\"b\" realm=\"r\""]
+            .iter()
+            .all(|who| {
+                let log = gate.log();
+                log.lines()
+                    .any(|line| line.contains(broken) && line.contains(who))
+            })
     });
     let shown = gate.run(&["identity", "show", "--name", "a", "--realm", "r"]);
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
