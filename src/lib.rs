@@ -20,10 +20,10 @@ pub mod import;
 mod net;
 mod routing;
 pub mod server;
-pub mod store;
 pub mod telemetry;
 mod tls;
 mod upstream;
 
 pub use realmgate_client as client;
 pub use realmgate_core as auth;
+pub use realmgate_store as store;

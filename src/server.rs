@@ -51,7 +51,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let addresses = listeners.addresses()?;
         let store = store::open(config.store.clone(), intent).await?;
-        metrics().set_store(Arc::downgrade(&store));
+        metrics().set_store(&store);
         let store: Arc<dyn Store> = store;
         let settings = auth::Settings {
             realms: config.realms.clone(),

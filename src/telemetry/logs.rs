@@ -118,7 +118,8 @@ fn is_told(metadata: &tracing::Metadata<'_>) -> bool {
     let target = metadata.target();
     let own = target.strip_prefix("realmgate");
     *metadata.level() <= tracing::Level::WARN
-        || own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        // The crates of the workspace are `realmgate_…`.
+        || own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('_'))
 }
 
 /// What comes through the `log` crate: Pingora. What it says below a warning can quote a request with its

@@ -13,7 +13,7 @@ mod tls;
 mod upstreams;
 
 use std::fmt;
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
@@ -288,7 +288,7 @@ impl Metrics {
     }
 
     /// Shows the figures of a store from now on, for as long as it is in use.
-    pub fn set_store(&self, store: Weak<Cached>) {
+    pub fn set_store(&self, store: &Arc<Cached>) {
         self.store.set(store);
     }
 

@@ -1,22 +1,42 @@
 //! The store and its cache.
 
 use std::fmt;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use crate::store::Cached;
+use crate::histogram::{Histogram, QUICK};
+use crate::store::{Cached, Operation};
 
 /// The store in use, if there is one yet.
-#[derive(Default)]
-pub(super) struct InUse(Mutex<Weak<Cached>>);
+pub(super) struct InUse {
+    store: Mutex<Weak<Cached>>,
+    took: Arc<[Histogram; 2]>,
+}
+
+impl Default for InUse {
+    fn default() -> Self {
+        Self {
+            store: Mutex::default(),
+            took: Arc::new([Histogram::new(QUICK), Histogram::new(QUICK)]),
+        }
+    }
+}
 
 impl InUse {
-    pub(super) fn set(&self, store: Weak<Cached>) {
-        *self.0.lock() = store;
+    pub(super) fn set(&self, store: &Arc<Cached>) {
+        let took = Arc::clone(&self.took);
+        store.observe(Box::new(move |operation, duration| {
+            let [reading, writing] = &*took;
+            match operation {
+                Operation::Read => reading.observe(duration),
+                Operation::Write => writing.observe(duration),
+            }
+        }));
+        *self.store.lock() = Arc::downgrade(store);
     }
 }
 
@@ -28,7 +48,7 @@ impl fmt::Debug for InUse {
 
 impl Collector for InUse {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(store) = self.0.lock().upgrade() else {
+        let Some(store) = self.store.lock().upgrade() else {
             return Ok(());
         };
         let figures = store.figures();
@@ -69,7 +89,8 @@ impl Collector for InUse {
             None,
             MetricType::Histogram,
         )?;
-        for (operation, histogram) in [("read", figures.reading), ("write", figures.writing)] {
+        let [reading, writing] = &*self.took;
+        for (operation, histogram) in [("read", reading), ("write", writing)] {
             let labels = [("operation", operation)];
             histogram.write(&mut family.encode_family(&labels)?)?;
         }

@@ -21,10 +21,10 @@ use super::pool::configure;
 use super::ring::{KeySource, Ring};
 use super::seal::KeyId;
 use super::sqlite::Sqlite;
-use crate::auth::StoreError;
 pub use error::OpenError;
 pub use intent::Intent;
 use intent::may_make;
+use realmgate_core::StoreError;
 
 /// `rlmg` in ASCII: SQLite's mark of whose file this is.
 const APPLICATION_ID: i32 = 0x726c_6d67;

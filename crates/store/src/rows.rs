@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ring::Ring;
-use crate::auth::{
+use realmgate_core::{
     Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, Seeds, State, Terms, Totp,
     UnixTime, Usage,
 };

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::key_file::{self, KeyFileError, Keys};
 use super::rows::conversion;
 use super::seal::{KeyId, SealError, SealingKey, key_of};
-use crate::auth::{PrincipalRef, Seed};
+use realmgate_core::{PrincipalRef, Seed};
 
 /// Where the keys are from.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::access::companions;
-use crate::auth::StoreError;
+use realmgate_core::StoreError;
 
 /// The files of a database, by device and inode. Once one is lost, it stays lost.
 pub(super) struct Watch {

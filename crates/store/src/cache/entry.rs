@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use equivalent::Equivalent;
 
-use crate::auth::{Identity, PrincipalRef};
-use crate::store::changes::Seq;
+use crate::changes::Seq;
+use realmgate_core::{Identity, PrincipalRef};
 
 /// An identity as the key of itself, so that nothing is held twice. It is asked for by a principal.
 pub(super) struct ByPrincipal(pub(super) Arc<Identity>);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::changes::trim;
 use super::pool::{database, pool_error};
-use crate::auth::{ChangeError, StoreError};
+use realmgate_core::{ChangeError, StoreError};
 
 /// How long a commit is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

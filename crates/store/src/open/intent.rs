@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::error::OpenError;
-use crate::store::access::Need;
-use crate::store::key_file::Keys;
-use crate::store::ring::KeySource;
+use crate::access::Need;
+use crate::key_file::Keys;
+use crate::ring::KeySource;
 
 /// What the store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

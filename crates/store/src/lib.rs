@@ -24,7 +24,7 @@ mod watch;
 pub use access::Need;
 pub use backup::{Backup, BackupError, backup};
 pub use cache::{CacheOptions, Cached};
-pub use figures::{CacheFigures, Figures};
+pub use figures::{CacheFigures, Figures, Observer, Operation};
 pub use key_file::{KeyFileError, Keys};
 pub use open::{Intent, OpenError, Options, expect, open};
 pub use ring::KeySource;

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 use super::access::Way;
 use super::changes::{Seq, Tail, last_seq};
 use super::commit::{self, Patience};
-use super::figures::DatabaseCounts;
+use super::figures::{DatabaseCounts, Operation};
 use super::pool::{Access, database, interact, pool, pool_error};
 use super::ring::{KeySource, Ring};
 use super::rows::{
@@ -19,7 +19,7 @@ use super::rows::{
 };
 use super::seal::SealingKey;
 use super::watch::Watch;
-use crate::auth::{
+use realmgate_core::{
     Change, ChangeError, Changed, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal,
     Seed, Selection, State, StoreError, UnixTime,
 };
@@ -307,7 +307,7 @@ impl Sqlite {
             interact(&connection, self.timeout, work).await
         };
         let counts = &self.counts;
-        counts.timed(&counts.reading, work, |_| true).await
+        counts.timed(Operation::Read, work, |_| true).await
     }
 
     /// Runs one transaction; the write is on disk when this resolves, or did not happen.
@@ -334,7 +334,7 @@ impl Sqlite {
         let counts = &self.counts;
         let is_failure = |error: &ChangeError| matches!(error, ChangeError::Store(_));
         self.watch.look()?;
-        let outcome = counts.timed(&counts.writing, work, is_failure).await?;
+        let outcome = counts.timed(Operation::Write, work, is_failure).await?;
         // Committed into a file that nobody else sees, it was not done.
         self.watch.look()?;
         Ok(outcome)

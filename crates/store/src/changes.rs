@@ -10,7 +10,7 @@ use super::pool::interact;
 use super::ring::Ring;
 use super::rows::principal;
 use super::seal::KeyId;
-use crate::auth::{Principal, StoreError};
+use realmgate_core::{Principal, StoreError};
 
 /// How many entries of the change log are kept: more than a process can fall behind by while it
 /// still answers; one that did drops its whole cache.

@@ -26,10 +26,10 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::changes::{Changes, News, Seq, Tail};
-use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, counting};
+use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, Observer, counting};
 use super::outage::Outage;
 use super::sqlite::Sqlite;
-use crate::auth::{
+use realmgate_core::{
     Change, ChangeError, Changed, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity,
     Notes, Principal, PrincipalRef, Recall, Selection, Step, Store, StoreError, UnixTime,
 };
@@ -84,8 +84,13 @@ impl Cached {
         Ok(Arc::new(Self { inner, tail }))
     }
 
+    /// Has a function called after each operation of the database. The first one stays.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.inner.database.counts.observer.set(observer);
+    }
+
     /// Returns how it is doing.
-    pub fn figures(&self) -> Figures<'_> {
+    pub fn figures(&self) -> Figures {
         let inner = &*self.inner;
         // It counts what is pending only now and then.
         inner.known.run_pending_tasks();
@@ -104,8 +109,6 @@ impl Cached {
                 entries: inner.unknown.entry_count(),
             },
             misses: of(&inner.counts.misses),
-            reading: &database.reading,
-            writing: &database.writing,
             failures: of(&database.failures),
         }
     }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::auth::{PrincipalRef, Seed};
+use realmgate_core::{PrincipalRef, Seed};
 
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
@@ -180,7 +180,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::auth::{Parameters, Totp};
+    use realmgate_core::{Parameters, Totp};
 
     fn who<'a>(name: &'a str, realm: &'a str) -> PrincipalRef<'a> {
         PrincipalRef::new(name, realm, 128).unwrap()
@@ -234,7 +234,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_two_principals_have_the_same_associated_data(
-            one in crate::store::tricky(), other in crate::store::tricky(),
+            one in crate::tricky(), other in crate::tricky(),
         ) {
             let data = |it: &(String, String)| associated_data(who(&it.0, &it.1));
             assert_eq!(data(&one) == data(&other), one == other);

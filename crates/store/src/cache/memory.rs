@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use super::entry::{ByPrincipal, Entry};
 use super::{ASK_AGAIN, Inner};
-use crate::auth::{Identity, Principal, UnixTime};
-use crate::store::changes::Seq;
-use crate::store::sqlite::Loaded;
+use crate::changes::Seq;
+use crate::sqlite::Loaded;
+use realmgate_core::{Identity, Principal, UnixTime};
 
 impl Inner {
     /// Lets what is remembered count for a moment more before the database is asked again.

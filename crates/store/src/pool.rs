@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::access::Way;
 use super::watch::Watch;
-use crate::auth::StoreError;
+use realmgate_core::StoreError;
 
 /// What a connection may do.
 #[derive(Clone, Copy, PartialEq, Eq)]

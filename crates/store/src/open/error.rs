@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
-use crate::auth::StoreError;
-use crate::store::access::{Need, obstacle};
-use crate::store::key_file::{KeyFileError, Keys};
-use crate::store::ring::KeySource;
-use crate::store::seal::KeyId;
+use crate::access::{Need, obstacle};
+use crate::key_file::{KeyFileError, Keys};
+use crate::ring::KeySource;
+use crate::seal::KeyId;
+use realmgate_core::StoreError;
 
 /// Why the store does not open.
 #[derive(Debug, Error)]
@@ -109,7 +109,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// Says why, if it is that this process may not use the files of the database.
-    pub(in crate::store) fn explained(self, path: &Path, need: Need) -> Self {
+    pub(crate) fn explained(self, path: &Path, need: Need) -> Self {
         let is_about_files = match &self {
             Self::File(..) => true,
             Self::Sqlite(_, error) => matches!(

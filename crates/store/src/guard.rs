@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use super::commit::Patience;
 use super::rows::{sql_time, unix_time};
 use super::sqlite::Sqlite;
-use crate::auth::{
+use realmgate_core::{
     ChangeError, Counts, IdentityId, Notes, Scope, Spent, Step, StoreError, ThrottleRecord,
 };
 

@@ -13,7 +13,7 @@ use super::open::{Intent, OpenError, Options, Prepared, lock_folder, prepare};
 use super::ring::{KeySource, Ring};
 use super::rows::count;
 use super::seal::{KeyId, SealError};
-use crate::auth::{PrincipalError, PrincipalRef};
+use realmgate_core::{PrincipalError, PrincipalRef};
 
 /// A database and its keys, opened to look after them, while it is served too.
 pub struct Sealing {

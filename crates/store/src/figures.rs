@@ -1,27 +1,22 @@
 //! What the store counts.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use moka::notification::RemovalCause;
 
-use crate::histogram::{Histogram, QUICK};
-
 /// How the store is doing.
 #[derive(Debug)]
-pub struct Figures<'a> {
+pub struct Figures {
     /// The principals that memory knows.
     pub known: CacheFigures,
     /// The principals that it knows not to be there.
     pub unknown: CacheFigures,
     /// How often memory held nothing.
     pub misses: u64,
-    /// How long reading took.
-    pub reading: &'a Histogram,
-    /// How long writing took.
-    pub writing: &'a Histogram,
-    /// How often either failed.
+    /// How often reading or writing failed.
     pub failures: u64,
 }
 
@@ -69,38 +64,49 @@ pub(super) fn counting<K, V>(
     }
 }
 
-/// What is counted of the database.
-#[derive(Debug)]
-pub(super) struct DatabaseCounts {
-    pub(super) reading: Histogram,
-    pub(super) writing: Histogram,
-    pub(super) failures: AtomicU64,
+/// What the database was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// To read.
+    Read,
+    /// To write, in one transaction.
+    Write,
 }
 
-impl Default for DatabaseCounts {
-    fn default() -> Self {
-        Self {
-            reading: Histogram::new(QUICK),
-            writing: Histogram::new(QUICK),
-            failures: AtomicU64::new(0),
-        }
-    }
+/// Called after each operation with the time that it took, the wait for a connection included.
+pub type Observer = Box<dyn Fn(Operation, Duration) + Send + Sync>;
+
+/// What is counted of the database.
+#[derive(Default)]
+pub(super) struct DatabaseCounts {
+    pub(super) observer: OnceLock<Observer>,
+    pub(super) failures: AtomicU64,
 }
 
 impl DatabaseCounts {
     /// Counts how long something took, and whether it failed.
     pub(super) async fn timed<T, E>(
         &self,
-        histogram: &Histogram,
+        operation: Operation,
         work: impl Future<Output = Result<T, E>>,
         is_failure: impl FnOnce(&E) -> bool,
     ) -> Result<T, E> {
         let began = Instant::now();
         let outcome = work.await;
-        histogram.observe(began.elapsed());
+        if let Some(observe) = self.observer.get() {
+            observe(operation, began.elapsed());
+        }
         if outcome.as_ref().is_err_and(is_failure) {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         outcome
+    }
+}
+
+impl fmt::Debug for DatabaseCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseCounts")
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use moka::notification::RemovalCause;
 use parking_lot::Mutex;
 
 use super::entry::{ByPrincipal, Entry};
-use crate::auth::{Identity, IdentityId, UnixTime};
+use realmgate_core::{Identity, IdentityId, UnixTime};
 
 /// Identities in memory of which a seed ceases to count by itself: at the end of a grace or of their term.
 #[derive(Default)]

@@ -1,9 +1,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::auth::{Parameters, Seed, State, Terms};
-use crate::store::sqlite::Loaded;
-use crate::store::{Intent, KeySource, Options, open};
+use crate::sqlite::Loaded;
+use crate::{Intent, KeySource, Options, open};
+use realmgate_core::{Parameters, Seed, State, Terms};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 /// What the change log promises, and some for a busy machine.
