@@ -16,7 +16,7 @@ mod seeds;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -35,7 +35,6 @@ use realmgate_core::{
 };
 
 use entry::{ByPrincipal, Entry};
-use memory::now;
 pub use options::CacheOptions;
 use seeds::{Deadlines, forgetting};
 
@@ -304,7 +303,7 @@ impl Inner {
         let mut is_lost = false;
         loop {
             every.tick().await;
-            for identity in this.deadlines.due(now()) {
+            for identity in this.deadlines.due(UnixTime::from(SystemTime::now())) {
                 this.forget(&identity.principal);
             }
             let seen = Seq(this.seen.load(Ordering::SeqCst));

@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rusqlite::Connection;
 
 use super::key_file::{self, KeyFileError, Keys};
-use super::rows::conversion;
 use super::seal::{KeyId, SealError, SealingKey, key_of};
 use realmgate_core::{PrincipalRef, Seed};
 
@@ -94,15 +92,6 @@ impl Ring {
         let id = key_of(sealed)?;
         let key = self.find(id).ok_or(SealError::OtherKey(id))?;
         key.open(sealed, who)
-    }
-
-    /// Returns the key to seal with, in the transaction that writes.
-    pub(super) fn current(&self, transaction: &Connection) -> rusqlite::Result<Arc<SealingKey>> {
-        let id = transaction
-            .prepare_cached("SELECT id FROM sealing_key WHERE state = 'current'")?
-            .query_row((), |row| row.get(0).map(KeyId))?;
-        self.find(id)
-            .ok_or_else(|| conversion(SealError::NotHeld(id)))
     }
 
     fn held(&self, id: KeyId) -> Option<Arc<SealingKey>> {

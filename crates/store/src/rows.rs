@@ -1,8 +1,11 @@
 //! Rows and what they mean.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ring::Ring;
+use super::seal::{KeyId, SealError, SealingKey};
 use realmgate_core::{
     Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, Seeds, State, Terms, Totp,
     UnixTime, Usage,
@@ -124,4 +127,16 @@ pub(super) fn count(row: &Row<'_>) -> rusqlite::Result<u64> {
 
 pub(super) fn conversion(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
+
+/// Returns the key to seal with, in the transaction that writes.
+pub(super) fn current_key(
+    ring: &Ring,
+    transaction: &Connection,
+) -> rusqlite::Result<Arc<SealingKey>> {
+    let id = transaction
+        .prepare_cached("SELECT id FROM sealing_key WHERE state = 'current'")?
+        .query_row((), |row| row.get(0).map(KeyId))?;
+    ring.find(id)
+        .ok_or_else(|| conversion(SealError::NotHeld(id)))
 }

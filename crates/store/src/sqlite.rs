@@ -15,7 +15,8 @@ use super::figures::{DatabaseCounts, Operation};
 use super::pool::{Access, database, interact, pool, pool_error};
 use super::ring::{KeySource, Ring};
 use super::rows::{
-    COLUMNS, TABLES, conversion, find, find_by_id, identity, principal, sql_time, state_text,
+    COLUMNS, TABLES, conversion, current_key, find, find_by_id, identity, principal, sql_time,
+    state_text,
 };
 use super::seal::SealingKey;
 use super::watch::Watch;
@@ -153,7 +154,7 @@ impl Sqlite {
             created: now,
         };
         self.write(move |transaction| {
-            let id = add(transaction, &*ring.current(transaction)?, &new, now)?;
+            let id = add(transaction, &*current_key(&ring, transaction)?, &new, now)?;
             find_by_id(transaction, &ring, id)?
                 .map(Arc::new)
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)
@@ -169,7 +170,7 @@ impl Sqlite {
     ) -> Result<(), ChangeError> {
         let ring = Arc::clone(&self.ring);
         self.write_within(IMPORT, Patience::Outcome, move |transaction| {
-            let key = ring.current(transaction)?;
+            let key = current_key(&ring, transaction)?;
             identities
                 .iter()
                 .try_for_each(|it| add(transaction, &key, it, now).map(drop))
@@ -207,7 +208,7 @@ impl Sqlite {
                 (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
                 _ => (None, None),
             };
-            let key = ring.current(transaction)?;
+            let key = current_key(&ring, transaction)?;
             let seal = |seed: Option<Seed>| {
                 let sealed = seed.map(|seed| key.seal(&seed, principal.as_ref()));
                 sealed.transpose().map_err(conversion)

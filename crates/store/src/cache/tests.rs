@@ -302,7 +302,7 @@ async fn disabled_and_expired_identities_are_remembered_without_seeds() {
 async fn seed_leaves_memory_when_its_grace_or_its_term_ends() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(options(dir.path()), Intent::Begin).await.unwrap();
-    let soon = UnixTime::from_secs(now().as_secs() + 2);
+    let soon = UnixTime::from_secs(memory::now().as_secs() + 2);
     let id = store.create(new("rotated"), NOW).await.unwrap().id;
     let change = Change {
         seed: Some(Seed::generate().unwrap()),
