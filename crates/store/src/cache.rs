@@ -25,10 +25,9 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::changes::{Changes, News, Seq, Tail};
+use super::database::{Changes, Database, Seq, Tail};
 use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, Observer, counting};
 use super::outage::Outage;
-use super::sqlite::Sqlite;
 use realmgate_core::{
     Change, ChangeError, Changed, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity,
     Notes, Principal, PrincipalRef, Recall, Selection, Step, Store, StoreError, UnixTime,
@@ -52,12 +51,10 @@ pub struct Cached {
 
 impl Cached {
     pub(super) async fn start(
-        database: Sqlite,
+        database: Box<dyn Database>,
         options: CacheOptions,
     ) -> Result<Arc<Self>, StoreError> {
-        let tail = database.tail().await?;
-        let seen = database.last_seq().await?;
-        database.begin_to_watch().await?;
+        let (tail, seen) = database.follow().await?;
         let (evicted, deadlines) = (Evicted::default(), Arc::default());
         let inner = Arc::new(Inner {
             database,
@@ -85,7 +82,7 @@ impl Cached {
 
     /// Has a function called after each operation of the database. The first one stays.
     pub fn observe(&self, observer: Observer) {
-        let _ = self.inner.database.counts.observer.set(observer);
+        let _ = self.inner.database.figures().observer.set(observer);
     }
 
     /// Returns how it is doing.
@@ -95,7 +92,7 @@ impl Cached {
         inner.known.run_pending_tasks();
         inner.unknown.run_pending_tasks();
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let database = &inner.database.counts;
+        let database = inner.database.figures();
         Figures {
             known: CacheFigures {
                 hits: of(&inner.counts.known),
@@ -219,14 +216,14 @@ impl Store for Cached {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.database.last_seq().await.map(drop)
+        self.inner.database.ping().await
     }
 }
 
 type Reading = Result<Option<Arc<Identity>>, StoreError>;
 
 struct Inner {
-    database: Sqlite,
+    database: Box<dyn Database>,
     options: CacheOptions,
     known: Cache<ByPrincipal, Entry<Identity>>,
     unknown: Cache<Principal, Entry<()>>,
@@ -297,7 +294,7 @@ impl Inner {
         }
     }
 
-    async fn follow(this: Arc<Self>, mut tail: Tail) {
+    async fn follow(this: Arc<Self>, mut tail: Box<dyn Tail>) {
         let mut every = tokio::time::interval(TAIL_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut is_lost = false;
@@ -307,11 +304,7 @@ impl Inner {
                 this.forget(&identity.principal);
             }
             let seen = Seq(this.seen.load(Ordering::SeqCst));
-            let news = match this.database.watch.look() {
-                Ok(()) => tail.news(seen).await,
-                lost => lost.map(|()| News::default()),
-            };
-            match news {
+            match tail.news(seen).await {
                 Ok(news) => {
                     this.tail_fails_since.end();
                     this.apply(news.changes);

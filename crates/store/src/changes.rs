@@ -3,63 +3,53 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use deadpool_sqlite::Object;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::database::{Changes, News, Seq, Tail};
 use super::pool::interact;
 use super::ring::Ring;
 use super::rows::principal;
 use super::seal::KeyId;
+use super::watch::Watch;
 use realmgate_core::{Principal, StoreError};
 
 /// How many entries of the change log are kept: more than a process can fall behind by while it
 /// still answers; one that did drops its whole cache.
 const CHANGES_KEPT: i64 = 100_000;
 
-/// The position in the change log that a reading reflects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Seq(pub(super) i64);
-
-/// What a look at the database tells.
-#[derive(Debug, Default)]
-pub(super) struct News {
-    pub(super) changes: Changes,
-    /// The keys that the database names and this process cannot get.
-    pub(super) missing: Vec<KeyId>,
-}
-
-/// What happened since a position in the change log.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) enum Changes {
-    /// Nothing.
-    #[default]
-    None,
-    /// These principals changed, each at its position, up to the last one.
-    Some(Vec<(Principal, Seq)>, Seq),
-    /// More than the log remembers, up to this position.
-    Unknown(Seq),
-}
-
 /// A connection of its own that notices what other connections, of any process, have committed.
-pub(super) struct Tail {
+pub(super) struct SqliteTail {
     connection: Object,
     ring: Arc<Ring>,
+    watch: Arc<Watch>,
     data_version: Option<i64>,
     timeout: Duration,
 }
 
-impl Tail {
-    pub(super) fn new(connection: Object, ring: Arc<Ring>, timeout: Duration) -> Self {
+impl SqliteTail {
+    pub(super) fn new(
+        connection: Object,
+        ring: Arc<Ring>,
+        watch: Arc<Watch>,
+        timeout: Duration,
+    ) -> Self {
         Self {
             connection,
             ring,
+            watch,
             data_version: None,
             timeout,
         }
     }
+}
 
-    /// Says what happened since `seen`. While nothing was committed this reads one number.
-    pub(super) async fn news(&mut self, seen: Seq) -> Result<News, StoreError> {
+#[async_trait]
+impl Tail for SqliteTail {
+    /// While nothing was committed this reads one number.
+    async fn news(&mut self, seen: Seq) -> Result<News, StoreError> {
+        self.watch.look()?;
         let known = self.data_version;
         let ring = Arc::clone(&self.ring);
         let (version, news) = interact(&self.connection, self.timeout, move |connection| {

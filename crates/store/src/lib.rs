@@ -1,10 +1,12 @@
 //! Where identities live: SQLite ([`sqlite`]) behind a cache ([`cache`]), seeds sealed ([`seal`]).
 
 mod access;
+mod asked;
 mod backup;
 mod cache;
 mod changes;
 mod commit;
+mod database;
 mod draft;
 mod figures;
 mod guard;

@@ -80,7 +80,7 @@ pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenE
     } = prepared;
     drop(connection);
     let sqlite = Sqlite::new(&path, readers, timeout, (ring, way))?;
-    Ok(Cached::start(sqlite, cache).await?)
+    Ok(Cached::start(Box::new(sqlite), cache).await?)
 }
 
 /// Fails if there is no database and `intent` would not make one. It touches nothing.

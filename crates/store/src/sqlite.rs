@@ -9,8 +9,9 @@ use deadpool_sqlite::Pool;
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 
 use super::access::Way;
-use super::changes::{Seq, Tail, last_seq};
+use super::changes::last_seq;
 use super::commit::{self, Patience};
+use super::database::{Loaded, Seq};
 use super::figures::{DatabaseCounts, Operation};
 use super::pool::{Access, database, interact, pool, pool_error};
 use super::ring::{KeySource, Ring};
@@ -28,19 +29,12 @@ use realmgate_core::{
 /// The longest that an import may take: a million rows are a minute's work.
 const IMPORT: Duration = Duration::from_secs(600);
 
-/// A reading, and how current it is.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) identity: Option<Arc<Identity>>,
-    pub(super) as_of: Seq,
-}
-
 /// The database, open and migrated.
 pub(super) struct Sqlite {
     readers: Pool,
     pub(super) writer: Pool,
-    ring: Arc<Ring>,
-    tails: Pool,
+    pub(super) ring: Arc<Ring>,
+    pub(super) tails: Pool,
     pub(super) timeout: Duration,
     pub(super) watch: Arc<Watch>,
     pub(super) counts: DatabaseCounts,
@@ -281,20 +275,6 @@ impl Sqlite {
     /// Returns the last position of the change log.
     pub(super) async fn last_seq(&self) -> Result<Seq, StoreError> {
         self.read(|connection| last_seq(connection)).await
-    }
-
-    /// Opens the files that are watched from then on. To be called after a reading.
-    pub(super) async fn begin_to_watch(&self) -> Result<(), StoreError> {
-        // Once they are lost nobody opens them any more, and this one writes the log back at the end.
-        drop(self.writer.get().await.map_err(pool_error)?);
-        let begun = self.watch.begin_with_companions();
-        begun.map_err(|error| database(&error))
-    }
-
-    /// Takes the one connection that tails the change log.
-    pub(super) async fn tail(&self) -> Result<Tail, StoreError> {
-        let connection = self.tails.get().await.map_err(pool_error)?;
-        Ok(Tail::new(connection, Arc::clone(&self.ring), self.timeout))
     }
 
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>

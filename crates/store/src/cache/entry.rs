@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use equivalent::Equivalent;
 
-use crate::changes::Seq;
+use crate::database::Seq;
 use realmgate_core::{Identity, PrincipalRef};
 
 /// An identity as the key of itself, so that nothing is held twice. It is asked for by a principal.

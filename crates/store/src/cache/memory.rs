@@ -6,8 +6,7 @@ use std::time::SystemTime;
 
 use super::entry::{ByPrincipal, Entry};
 use super::{ASK_AGAIN, Inner};
-use crate::changes::Seq;
-use crate::sqlite::Loaded;
+use crate::database::{Loaded, Seq};
 use realmgate_core::{Identity, Principal, UnixTime};
 
 impl Inner {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::sqlite::Loaded;
+use crate::database::Loaded;
 use crate::{Intent, KeySource, Options, open};
 use realmgate_core::{Parameters, Seed, State, Terms};
 

@@ -1,0 +1,102 @@
+//! SQLite as the database under the cache.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use realmgate_core::{
+    Change, ChangeError, Changed, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity,
+    Notes, Principal, Selection, Step, StoreError, UnixTime,
+};
+
+use super::changes::SqliteTail;
+use super::database::{Database, Loaded, Seq, Tail};
+use super::figures::DatabaseCounts;
+use super::pool::{database, pool_error};
+use super::seal::KeyId;
+use super::sqlite::Sqlite;
+
+#[async_trait]
+impl Database for Sqlite {
+    fn figures(&self) -> &DatabaseCounts {
+        &self.counts
+    }
+
+    async fn follow(&self) -> Result<(Box<dyn Tail>, Seq), StoreError> {
+        let connection = self.tails.get().await.map_err(pool_error)?;
+        let (ring, watch) = (Arc::clone(&self.ring), Arc::clone(&self.watch));
+        let tail = SqliteTail::new(connection, ring, watch, self.timeout);
+        let seen = self.last_seq().await?;
+        // Once the files are lost nobody opens them any more, and this one writes the log back at the end.
+        drop(self.writer.get().await.map_err(pool_error)?);
+        // After a reading, so that the files beside the database are there.
+        let begun = self.watch.begin_with_companions();
+        begun.map_err(|error| database(&error))?;
+        Ok((Box::new(tail), seen))
+    }
+
+    async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
+        Self::load(self, who).await
+    }
+
+    async fn load_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
+        Self::load_by_id(self, id).await
+    }
+
+    async fn page(
+        &self,
+        selection: &Selection,
+        after: IdentityId,
+        limit: u32,
+    ) -> Result<Vec<Arc<Identity>>, StoreError> {
+        Self::page(self, selection, after, limit).await
+    }
+
+    async fn insert(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
+        Self::insert(self, new, now).await
+    }
+
+    async fn import(
+        &self,
+        identities: Vec<ImportedIdentity>,
+        now: UnixTime,
+    ) -> Result<(), ChangeError> {
+        Self::import(self, identities, now).await
+    }
+
+    async fn update(
+        &self,
+        id: IdentityId,
+        change: Change,
+        now: UnixTime,
+    ) -> Result<Option<Changed>, ChangeError> {
+        Self::update(self, id, change, now).await
+    }
+
+    async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError> {
+        Self::delete(self, id).await
+    }
+
+    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        Self::spend(self, id, step, window).await
+    }
+
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        Self::counts(self, after).await
+    }
+
+    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
+        Self::save(self, notes).await
+    }
+
+    async fn object(&self, missing: Vec<KeyId>) {
+        Self::object(self, missing).await;
+    }
+
+    async fn checkpoint(&self) {
+        Self::checkpoint(self).await;
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.last_seq().await.map(drop)
+    }
+}
