@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::draft::folder_of;
+use crate::draft::folder_of;
 
 /// What is to be done with files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,38 +1,27 @@
-//! Where identities live: SQLite ([`sqlite`]) behind a cache ([`cache`]), seeds sealed ([`seal`]).
+//! Where identities live: a database ([`database`] says what it must do, [`sqlite`] is one) behind a cache
+//! ([`cache`]). Seeds are encrypted ([`seal`]) with keys from a file ([`key_file`], [`ring`]).
 
 mod access;
-mod asked;
-mod backup;
 mod cache;
-mod changes;
-mod commit;
 mod database;
 mod draft;
 mod figures;
-mod guard;
 mod key_file;
-mod open;
 mod outage;
-mod pool;
 mod ring;
-mod rotation;
-mod rows;
 mod seal;
-mod sealing;
 mod sqlite;
-mod wal;
-mod watch;
 
 pub use access::Need;
-pub use backup::{Backup, BackupError, backup};
 pub use cache::{CacheOptions, Cached};
 pub use figures::{CacheFigures, Figures, Observer, Operation};
 pub use key_file::{KeyFileError, Keys};
-pub use open::{Intent, OpenError, Options, expect, open};
 pub use ring::KeySource;
-pub use rotation::{Progress, Rotated};
 pub use seal::{KeyId, SealError};
-pub use sealing::{Broken, KeyRole, KeyUse, List, Sealing, SealingError};
+pub use sqlite::{
+    Backup, BackupError, Broken, Intent, KeyRole, KeyUse, List, OpenError, Options, Progress,
+    Rotated, Sealing, SealingError, backup, expect, open,
+};
 
 /// Names and realms that are made to be taken for one another.
 #[cfg(test)]

@@ -13,12 +13,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::changes::trim;
 use super::commit::Patience;
-use super::key_file::{self, Keys};
-use super::ring::{KeySource, Ring};
+use super::identities::Sqlite;
 use super::rows::{conversion, count};
-use super::seal::{KeyId, SealError, SealingKey, key_of};
 use super::sealing::{Broken, KeyRole, SealedRow, Sealing, SealingError, named, seeds};
-use super::sqlite::Sqlite;
+use crate::key_file::{self, Keys};
+use crate::ring::{KeySource, Ring};
+use crate::seal::{KeyId, SealError, SealingKey, key_of};
 
 /// How long processes are given to say that they cannot get a key: many times what they take to notice.
 const OBJECTIONS: Duration = Duration::from_secs(3);

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use rusqlite::{Connection, Row, TransactionBehavior};
 use thiserror::Error;
 
-use super::key_file::{self, KeyFileError, Keys};
 use super::open::{Intent, OpenError, Options, Prepared, lock_folder, prepare};
-use super::ring::{KeySource, Ring};
 use super::rows::count;
-use super::seal::{KeyId, SealError};
+use crate::key_file::{self, KeyFileError, Keys};
+use crate::ring::{KeySource, Ring};
+use crate::seal::{KeyId, SealError};
 use realmgate_core::{PrincipalError, PrincipalRef};
 
 /// A database and its keys, opened to look after them, while it is served too.

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use deadpool_sqlite::Object;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::database::{Changes, News, Seq, Tail};
 use super::pool::interact;
-use super::ring::Ring;
 use super::rows::principal;
-use super::seal::KeyId;
 use super::watch::Watch;
-use realmgate_core::{Principal, StoreError};
+use crate::database::{Changes, News, Seq, Tail};
+use crate::ring::Ring;
+use crate::seal::KeyId;
+use realmgate_core::StoreError;
 
 /// How many entries of the change log are kept: more than a process can fall behind by while it
 /// still answers; one that did drops its whole cache.

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::commit::Patience;
+use super::identities::Sqlite;
 use super::rows::{sql_time, unix_time};
-use super::sqlite::Sqlite;
 use realmgate_core::{
     ChangeError, Counts, IdentityId, Notes, Scope, Spent, Step, StoreError, ThrottleRecord,
 };

@@ -7,11 +7,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 use thiserror::Error;
 
-use super::access::{Need, Way};
-use super::draft::Draft;
 use super::open::{OpenError, named_keys, open_existing};
 use super::rows::count;
-use super::seal::KeyId;
+use crate::access::{Need, Way};
+use crate::draft::Draft;
+use crate::seal::KeyId;
 
 /// What is in a copy.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::access::companions;
+use crate::access::companions;
 use realmgate_core::StoreError;
 
 /// The files of a database, by device and inode. Once one is lost, it stays lost.

@@ -9,11 +9,11 @@ use realmgate_core::{
 };
 
 use super::changes::SqliteTail;
-use super::database::{Database, Loaded, Seq, Tail};
-use super::figures::DatabaseCounts;
+use super::identities::Sqlite;
 use super::pool::{database, pool_error};
-use super::seal::KeyId;
-use super::sqlite::Sqlite;
+use crate::database::{Database, Loaded, Seq, Tail};
+use crate::figures::DatabaseCounts;
+use crate::seal::KeyId;
 
 #[async_trait]
 impl Database for Sqlite {

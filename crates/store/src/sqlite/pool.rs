@@ -9,8 +9,8 @@ use deadpool_sqlite::{
 };
 use rusqlite::Connection;
 
-use super::access::Way;
 use super::watch::Watch;
+use crate::access::Way;
 use realmgate_core::StoreError;
 
 /// What a connection may do.

@@ -8,19 +8,19 @@ use std::time::Duration;
 use deadpool_sqlite::Pool;
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 
-use super::access::Way;
 use super::changes::last_seq;
 use super::commit::{self, Patience};
-use super::database::{Loaded, Seq};
-use super::figures::{DatabaseCounts, Operation};
 use super::pool::{Access, database, interact, pool, pool_error};
-use super::ring::{KeySource, Ring};
 use super::rows::{
     COLUMNS, TABLES, conversion, current_key, find, find_by_id, identity, principal, sql_time,
     state_text,
 };
-use super::seal::SealingKey;
 use super::watch::Watch;
+use crate::access::Way;
+use crate::database::{Loaded, Seq};
+use crate::figures::{DatabaseCounts, Operation};
+use crate::ring::{KeySource, Ring};
+use crate::seal::SealingKey;
 use realmgate_core::{
     Change, ChangeError, Changed, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal,
     Seed, Selection, State, StoreError, UnixTime,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::ring::Ring;
-use super::seal::{KeyId, SealError, SealingKey};
+use crate::ring::Ring;
+use crate::seal::{KeyId, SealError, SealingKey};
 use realmgate_core::{
     Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, Seeds, State, Terms, Totp,
     UnixTime, Usage,

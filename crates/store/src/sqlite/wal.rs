@@ -1,7 +1,7 @@
 //! The write-ahead log: written back, and kept small.
 
+use super::identities::Sqlite;
 use super::pool::{interact, pool_error};
-use super::sqlite::Sqlite;
 
 impl Sqlite {
     /// Writes what is in the write-ahead log into the database file, so that a copy of that file is whole.

@@ -162,10 +162,10 @@ mod tests {
     use std::path::Path;
     use std::thread;
 
-    use super::super::access::Way;
     use super::super::pool::{Access, pool};
     use super::super::watch::Watch;
     use super::*;
+    use crate::access::Way;
 
     const LIMIT: Duration = Duration::from_millis(50);
 

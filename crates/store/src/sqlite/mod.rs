@@ -1,0 +1,20 @@
+//! Identities in an SQLite file: one writer, a few readers, all off the async threads.
+
+mod backup;
+mod changes;
+mod commit;
+mod database;
+mod guard;
+mod identities;
+mod open;
+mod pool;
+mod rotation;
+mod rows;
+mod sealing;
+mod wal;
+mod watch;
+
+pub use backup::{Backup, BackupError, backup};
+pub use open::{Intent, OpenError, Options, expect, open};
+pub use rotation::{Progress, Rotated};
+pub use sealing::{Broken, KeyRole, KeyUse, List, Sealing, SealingError};
