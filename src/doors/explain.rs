@@ -9,8 +9,8 @@ use crate::auth::Denial;
 use crate::config::{Config, Route};
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
-use crate::routing::route::{Question, RouteTable, Unrouted};
-use crate::routing::target::{Target, host_of};
+use crate::routing::input::MatchInput;
+use crate::routing::route::{RouteTable, Unrouted};
 
 /// A request that nobody has sent.
 #[derive(Clone, Copy, Debug)]
@@ -109,28 +109,19 @@ fn find<'a>(
     raw: &str,
     explanation: &mut Explanation<'a>,
 ) -> Result<(), Refusal> {
-    let host = match inquiry.host {
-        Some(host) => Some(host_of(host).ok_or(Refusal::Host)?),
-        None => None,
-    };
     let method = Method::from_bytes(inquiry.method.as_bytes()).map_err(|_| Refusal::Method)?;
-    Refusal::of_method(&method)?;
-    let target = Target::read(raw.as_bytes())?;
+    let input = MatchInput::read(inquiry.host, &method, raw.as_bytes())?;
+    let target = &input.target;
     explanation.path = Some(shown(target.plain()));
-    let question = Question {
-        host,
-        target: &target,
-        method: &method,
-    };
     let table = RouteTable::new(&config.routes);
-    let place = |path: &[u8]| table.at(&question, path).map(|(place, _)| place);
+    let place = |path: &[u8]| table.at(&input, path).map(|(place, _)| place);
     let first = place(target.literal());
     let tried = first.map_or(config.routes.len(), |place| place + 1);
     for route in config.routes.iter().take(tried) {
-        explanation.tried.push((route, misfits(route, &question)));
+        explanation.tried.push((route, misfits(route, &input)));
     }
     explanation.route = first.and_then(|place| config.routes.get(place));
-    let found = table.find(&question);
+    let found = table.resolve(&input);
     if let Err(Unrouted::Readings) = found {
         let other = target.readings().find(|reading| place(reading) != first);
         explanation.other = other.map(|reading| {
@@ -147,10 +138,10 @@ fn find<'a>(
 }
 
 /// Asks the route table about each criterion of a route by itself.
-fn misfits(route: &Route, question: &Question<'_>) -> Vec<Misfit> {
+fn misfits(route: &Route, input: &MatchInput<'_>) -> Vec<Misfit> {
     let fits = |alone: Route| {
         let table = RouteTable::new(&[alone]);
-        table.at(question, question.target.literal()).is_some()
+        table.at(input, input.target.literal()).is_some()
     };
     let bare = Route {
         host: None,

@@ -29,7 +29,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
-use super::forward_auth::{self, Described, ForwardAuth, Narrowing, Refusal, Verdict};
+use super::forward_auth::{self, ForwardAuth, Narrowing, Refusal, Verdict};
 use super::told::{Told, seen_by_envoy};
 use crate::auth::{Permit, Policy};
 use crate::http::answer::Answer;
@@ -127,7 +127,8 @@ impl ExtAuthz {
             Ok((http, headers)) => {
                 let extensions = attributes.map(|it| &it.context_extensions);
                 let asked = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
-                    let described = Described::new(&http.method, &http.host, http.path.as_bytes());
+                    let described =
+                        forward_auth::input(&http.method, &http.host, http.path.as_bytes());
                     self.forward_auth.asked_of(source, described, narrowed)
                 });
                 (headers, asked)
@@ -284,7 +285,7 @@ pub fn fuzz(question: &CheckRequest) {
     if let Ok(fields) = fields(http) {
         assert!(fields.keys().all(|name| !name.as_str().starts_with(':')));
     }
-    if let Ok(described) = Described::new(&http.method, &http.host, http.path.as_bytes()) {
+    if let Ok(described) = forward_auth::input(&http.method, &http.host, http.path.as_bytes()) {
         forward_auth::fuzzing::assert_described(&described);
     }
 }

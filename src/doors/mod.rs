@@ -1,6 +1,7 @@
 //! Every door, on Pingora: the transparent proxy, forward-auth, and the listeners that REST is on too.
 
 pub mod api;
+mod authorize;
 mod endpoints;
 pub mod explain;
 mod ext_authz;

@@ -1,12 +1,13 @@
 use std::net::IpAddr;
 
+use http::StatusCode;
 use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
-use http::{Method, StatusCode};
 use thiserror::Error;
 
 use super::answer::Answer;
+use crate::routing::input::Unreadable;
 use crate::routing::route::{Route, Unrouted};
-use crate::routing::target::{Ambiguity, is_plain_method};
+use crate::routing::target::Ambiguity;
 use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Refused, Seen, Tally};
 
 /// What a client may do instead of TRACE and CONNECT; the upstream may know more.
@@ -63,18 +64,6 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Refuses a method that must not be passed on.
-    pub(crate) fn of_method(method: &Method) -> Result<(), Self> {
-        match *method {
-            // RFC 9110 §9.3.8.
-            Method::TRACE => Err(Self::Trace),
-            // RFC 9110 §9.3.6.
-            Method::CONNECT => Err(Self::Connect),
-            _ if !is_plain_method(method.as_str()) => Err(Self::Method),
-            _ => Ok(()),
-        }
-    }
-
     /// Returns a short, stable code for logs. `docs/reasons.md` has each.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
@@ -191,6 +180,18 @@ impl Refusal {
         Refused {
             reason: self.reason(),
             detail: self,
+        }
+    }
+}
+
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Host => Self::Host,
+            Unreadable::Method => Self::Method,
+            Unreadable::Trace => Self::Trace,
+            Unreadable::Connect => Self::Connect,
+            Unreadable::Path(ambiguity) => Self::Path(ambiguity),
         }
     }
 }

@@ -7,19 +7,12 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::input::MatchInput;
 use super::target::{Target, begins_with_encoded_slash};
 use crate::auth::Policy;
 use crate::config;
 use crate::telemetry::{Tally, metrics};
 use index::{Held, Index};
-
-/// What a request is matched by.
-pub(crate) struct Question<'a> {
-    /// Without port, in any case; none if the request named none that could be one.
-    pub(crate) host: Option<&'a str>,
-    pub(crate) target: &'a Target<'a>,
-    pub(crate) method: &'a Method,
-}
 
 /// One rule.
 #[derive(Debug)]
@@ -128,16 +121,16 @@ impl RouteTable {
     ///
     /// # Errors
     /// None fits, or another one fits where a server reads the path in another way.
-    pub(crate) fn find(&self, question: &Question<'_>) -> Result<Found<'_>, Unrouted<'_>> {
-        let literal = question.target.literal();
-        let (first, mut has_methods) = self.first(question, literal);
+    pub(crate) fn resolve(&self, input: &MatchInput<'_>) -> Result<Found<'_>, Unrouted<'_>> {
+        let literal = input.target.literal();
+        let (first, mut has_methods) = self.first(input, literal);
         if let Some((_, route)) = first
-            && !route.takes(question.target)
+            && !route.takes(&input.target)
         {
             return Err(Unrouted::Slashes(route));
         }
-        for reading in question.target.readings() {
-            let (other, also) = self.first(question, reading);
+        for reading in input.target.readings() {
+            let (other, also) = self.first(input, reading);
             if place(other) != place(first) {
                 return Err(Unrouted::Readings);
             }
@@ -152,16 +145,16 @@ impl RouteTable {
     }
 
     /// Returns the first route that fits a path as it stands, with its place.
-    pub(crate) fn at(&self, question: &Question<'_>, path: &[u8]) -> Option<(usize, &Route)> {
-        self.first(question, path).0
+    pub(crate) fn at(&self, input: &MatchInput<'_>, path: &[u8]) -> Option<(usize, &Route)> {
+        self.first(input, path).0
     }
 
     /// Returns the first route that fits a path as it stands, and whether some route for the host and path
     /// depends on the method.
-    fn first(&self, question: &Question<'_>, path: &[u8]) -> (Option<(usize, &Route)>, bool) {
+    fn first(&self, input: &MatchInput<'_>, path: &[u8]) -> (Option<(usize, &Route)>, bool) {
         let mut found: Option<(usize, &Route)> = None;
         let mut has_methods = false;
-        self.index.visit(question.host, path, |held: &Held| {
+        self.index.visit(input.host, path, |held: &Held| {
             has_methods |= held.has_methods;
             // In their order: the first that fits is the first of these.
             let before = found.map_or(usize::MAX, |(place, _)| place);
@@ -170,7 +163,7 @@ impl RouteTable {
                 .iter()
                 .take_while(|&&place| place < before)
                 .filter_map(|&place| Some((place, self.routes.get(place)?)))
-                .find(|(_, route)| route.takes_method(question.method));
+                .find(|(_, route)| route.takes_method(&input.method));
             found = fitting.or(found);
         });
         (found, has_methods)
@@ -189,12 +182,12 @@ fn place(found: Option<(usize, &Route)>) -> Option<usize> {
 pub fn lookup(routes: &[config::Route]) -> impl Fn(&str, &[u8], &Method) -> Option<usize> {
     let table = RouteTable::new(routes);
     move |host, path, method| {
-        let question = Question {
+        let input = MatchInput {
             host: Some(host),
-            target: &Target::read(path).ok()?,
-            method,
+            method: method.clone(),
+            target: Target::read(path).ok()?,
         };
-        table.find(&question).ok().map(|found| found.place)
+        table.resolve(&input).ok().map(|found| found.place)
     }
 }
 
@@ -235,12 +228,12 @@ mod tests {
         method: &Method,
     ) -> Option<&'a str> {
         let target = Target::read(path.as_bytes()).unwrap();
-        let question = Question {
+        let input = MatchInput {
             host: Some(host),
-            target: &target,
-            method,
+            target,
+            method: method.clone(),
         };
-        table.find(&question).ok().map(|found| &*found.route.name)
+        table.resolve(&input).ok().map(|found| &*found.route.name)
     }
 
     #[test]
@@ -318,12 +311,12 @@ mod tests {
                 let Ok(target) = Target::read(path.as_bytes()) else {
                     continue;
                 };
-                let question = Question {
+                let input = MatchInput {
                     host: Some("a"),
-                    target: &target,
-                    method: &Method::GET,
+                    target,
+                    method: Method::GET,
                 };
-                let found = table.find(&question);
+                let found = table.resolve(&input);
                 assert!(
                     matches!(found, Err(Unrouted::Readings)),
                     "{path}: {found:?}"
@@ -416,12 +409,12 @@ mod tests {
             ("b.example", "/y", false),
         ] {
             let target = Target::read(path.as_bytes()).unwrap();
-            let question = Question {
+            let input = MatchInput {
                 host: Some(host),
-                target: &target,
-                method: &Method::POST,
+                target,
+                method: Method::POST,
             };
-            let found = table.find(&question).unwrap();
+            let found = table.resolve(&input).unwrap();
             assert_eq!(found.has_methods, expected, "{host}{path}");
         }
     }

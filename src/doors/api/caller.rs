@@ -7,10 +7,10 @@ use super::call::Call;
 use super::field::{Fault, TokenText};
 use super::response::Answer;
 use super::state::Api;
-use crate::auth::{Attempt, Credential, Decision, Denial, Flaw, Permit, Policy, Presented, Source};
-use crate::doors::pace;
+use crate::auth::{Attempt, Credential, Denial, Flaw, Permit, Policy, Presented, Source};
+use crate::doors::authorize::{AuthRequest, authorize};
 use crate::http::Scratch;
-use crate::telemetry::{self, Door, Note, metrics};
+use crate::telemetry::{Door, Note, metrics};
 
 /// The names of a name, a realm and a token in a body.
 pub(super) type Names = [&'static str; 3];
@@ -63,7 +63,7 @@ pub(super) async fn admit(
     decided
 }
 
-/// Decides on an attempt that a call makes, notes it, and logs a denial.
+/// Decides on an attempt that a call makes.
 ///
 /// # Errors
 /// The denial.
@@ -74,25 +74,15 @@ pub(super) async fn decide(
     policy: &Policy,
     note: &mut Note,
 ) -> Result<Permit, Denial> {
-    let (began, now) = (Instant::now(), call.now);
-    let decision = api.authority.decide(attempt, policy, now).await;
-    let took = began.elapsed();
-    let (door, tally) = (Door::Rest, metrics().no_route());
-    let decided = match decision {
-        Decision::Permit(permit) => {
-            telemetry::permitted(door, tally, attempt, &permit, note);
-            Ok(permit)
-        }
-        Decision::Denial(denial) => {
-            telemetry::denied(door, tally, attempt, &denial, call.seen(), note);
-            Err(denial)
-        }
+    let request = AuthRequest {
+        door: Door::Rest,
+        tally: metrics().no_route(),
+        attempt,
+        policy,
+        now: call.now,
+        began: Instant::now(),
     };
-    telemetry::decided(door, took, note);
-    if let Err(denial) = &decided {
-        pace::even_out(began, denial).await;
-    }
-    decided
+    authorize(&api.authority, request, || call.seen(), note).await
 }
 
 /// Returns the answer to a caller who may not pass.

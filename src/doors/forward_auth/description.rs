@@ -9,37 +9,27 @@ use pingora::http::RequestHeader;
 use super::front_proxy::{ENVOY, FrontProxy};
 use crate::http::refusal::Refusal;
 use crate::net::seen::{first, seen as requested};
-use crate::routing::target::{Target, host_of};
+use crate::routing::input::{MatchInput, Unreadable};
 use crate::telemetry::Seen;
 
-/// The original request.
-#[derive(Debug)]
-pub(crate) struct Described<'a> {
-    pub(super) method: Method,
-    pub(super) host: &'a str,
-    pub(super) target: Target<'a>,
-}
-
-impl<'a> Described<'a> {
-    /// Reads the three parts. `target` is the path as it was on the wire, with the query if it has one.
-    ///
-    /// # Errors
-    /// A part that can be read in two ways, or in none; or a method that may not be passed on: TRACE sends back
-    /// what the front proxy adds, and CONNECT asks for a host and not for a path.
-    pub(crate) fn new(method: &str, host: &'a str, target: &'a [u8]) -> Result<Self, Refusal> {
-        let method =
-            Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed("method"))?;
-        Refusal::of_method(&method).map_err(|refusal| match refusal {
-            Refusal::Method => Refusal::Malformed("method"),
-            refusal => refusal,
-        })?;
-        let path = target.split(|&byte| byte == b'?').next();
-        Ok(Self {
-            method,
-            host: host_of(host).ok_or(Refusal::Malformed("host"))?,
-            target: Target::read(path.unwrap_or_default())?,
-        })
-    }
+/// Reads the parts of an original request. `target` is the path as it was on the wire, with the query if it has
+/// one.
+///
+/// # Errors
+/// A part that programs read in different ways.
+pub(crate) fn input<'a>(
+    method: &str,
+    host: &'a str,
+    target: &'a [u8],
+) -> Result<MatchInput<'a>, Refusal> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed("method"))?;
+    let path = target.split(|&byte| byte == b'?').next();
+    let input = MatchInput::read(Some(host), &method, path.unwrap_or_default());
+    input.map_err(|unreadable| match unreadable {
+        Unreadable::Host => Refusal::Malformed("host"),
+        Unreadable::Method => Refusal::Malformed("method"),
+        unreadable => unreadable.into(),
+    })
 }
 
 /// Returns what a sub-request says of the original request, for the log: however wrong that is, but all three
@@ -74,7 +64,7 @@ pub(super) fn seen(header: &RequestHeader, proxy: FrontProxy) -> Option<Seen<'_>
 
 /// Reads nginx's description: `X-Original-Method` and `X-Original-URL`, whose value is
 /// `$scheme://$host$request_uri`.
-pub(super) fn nginx(headers: &HeaderMap) -> Result<Described<'_>, Refusal> {
+pub(super) fn nginx(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> {
     let method = once(headers, "x-original-method")?;
     let url = once(headers, "x-original-url")?;
     let malformed = Refusal::Malformed("x-original-url");
@@ -82,14 +72,14 @@ pub(super) fn nginx(headers: &HeaderMap) -> Result<Described<'_>, Refusal> {
         .strip_prefix("https://")
         .or_else(|| url.strip_prefix("http://"));
     match rest.and_then(|rest| rest.split_at_checked(rest.find('/')?)) {
-        Some((host, target)) => Described::new(method, host, target.as_bytes()),
+        Some((host, target)) => input(method, host, target.as_bytes()),
         None => Err(malformed),
     }
 }
 
 /// Reads the description of Traefik, Caddy and HAProxy: `X-Forwarded-Method`, `-Proto`, `-Host` and
 /// `-Uri`.
-pub(super) fn forwarded(headers: &HeaderMap) -> Result<Described<'_>, Refusal> {
+pub(super) fn forwarded(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> {
     let method = once(headers, "x-forwarded-method")?;
     let scheme = once(headers, "x-forwarded-proto")?;
     let host = once(headers, "x-forwarded-host")?;
@@ -97,7 +87,7 @@ pub(super) fn forwarded(headers: &HeaderMap) -> Result<Described<'_>, Refusal> {
     if !matches!(scheme, "http" | "https" | "ws" | "wss") {
         return Err(Refusal::Malformed("x-forwarded-proto"));
     }
-    Described::new(method, host, target.as_bytes())
+    input(method, host, target.as_bytes())
 }
 
 /// Reads the description of Envoy's HTTP service: the sub-request has the method and the host of the
@@ -108,12 +98,12 @@ pub(super) fn envoy<'a>(
     headers: &'a HeaderMap,
     authority: Option<&'a str>,
     target: &'a [u8],
-) -> Result<Described<'a>, Refusal> {
+) -> Result<MatchInput<'a>, Refusal> {
     let host = match authority {
         Some(authority) if !headers.contains_key(HOST) => authority,
         _ => once(headers, "host")?,
     };
-    Described::new(method.as_str(), host, target)
+    input(method.as_str(), host, target)
 }
 
 /// Returns the value of a field that stands there once.
@@ -156,7 +146,7 @@ mod tests {
         ]);
         let described = nginx(&headers).unwrap();
         assert_eq!(described.method, Method::POST);
-        assert_eq!(described.host, "a.example");
+        assert_eq!(described.host, Some("a.example"));
         assert_eq!(described.target.plain(), b"/b c");
     }
 
@@ -202,7 +192,7 @@ mod tests {
     #[test]
     fn trace_and_connect_are_refused_whatever_the_route_says() {
         for (method, refusal) in [("TRACE", Refusal::Trace), ("CONNECT", Refusal::Connect)] {
-            assert_eq!(Described::new(method, "a", b"/b").unwrap_err(), refusal);
+            assert_eq!(input(method, "a", b"/b").unwrap_err(), refusal);
         }
     }
 
@@ -228,7 +218,7 @@ mod tests {
         let headers = headers(&FORWARDED);
         let described = forwarded(&headers).unwrap();
         assert_eq!(described.method, Method::PUT);
-        assert_eq!(described.host, "a.example");
+        assert_eq!(described.host, Some("a.example"));
         assert_eq!(described.target.plain(), b"/b c");
     }
 
@@ -271,7 +261,7 @@ mod tests {
         let described = envoy(&Method::POST, &host, None, b"/b?c").unwrap();
         assert_eq!(
             (described.host, described.target.plain()),
-            ("a.example", &b"/b"[..])
+            (Some("a.example"), &b"/b"[..])
         );
         let none = headers(&[]);
         assert!(envoy(&Method::POST, &none, Some("a"), b"/b").is_ok());

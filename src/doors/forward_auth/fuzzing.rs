@@ -1,12 +1,13 @@
 use http::{HeaderMap, HeaderName, Method};
 
 use super::client::client;
-use super::description::{self, Described};
+use super::description;
 use super::narrowing::narrowing;
 use crate::auth::Policy;
 use crate::doors::forward_auth::{FrontProxy, Refusal};
 use crate::doors::fuzzing::assert_plain;
 use crate::http::fuzzing::fields;
+use crate::routing::input::MatchInput;
 use crate::routing::target::{host_of, is_plain_method};
 
 /// Reads what a front proxy describes: a line of its address with the query, one of the method, then
@@ -41,7 +42,7 @@ fn describe<'a>(
     path: &'a str,
     method: &[u8],
     headers: &'a HeaderMap,
-) -> Result<Described<'a>, Refusal> {
+) -> Result<MatchInput<'a>, Refusal> {
     match proxy {
         FrontProxy::Any => Err(Refusal::NoRoute),
         FrontProxy::Nginx => description::nginx(headers),
@@ -57,8 +58,9 @@ fn describe<'a>(
 }
 
 /// Sees that a description has one meaning.
-pub(crate) fn assert_described(described: &Described<'_>) {
-    assert_eq!(host_of(described.host), Some(described.host));
+pub(crate) fn assert_described(described: &MatchInput<'_>) {
+    assert_eq!(described.host.and_then(host_of), described.host);
+    assert!(described.host.is_some());
     assert!(is_plain_method(described.method.as_str()));
     assert_plain(described.target.literal(), &described.target);
 }

@@ -23,23 +23,24 @@ use pingora::protocols::http::ServerSession;
 
 use client::Warned;
 pub(super) use client::{GRPC, address};
-pub(super) use description::Described;
+pub(super) use description::input;
 use front_proxy::ENVOY;
 pub(crate) use front_proxy::FrontProxy;
 pub(super) use narrowing::Narrowing;
 use narrowing::narrowing;
 
-use super::pace;
+use super::authorize::{AuthRequest, authorize};
 use super::snapshot::Live;
-use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, Source, UnixTime};
+use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
 use crate::http::answer::Answer;
 pub(super) use crate::http::refusal::Refusal;
 use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
 use crate::net::peer_of;
 use crate::net::seen::seen;
-use crate::routing::route::{Question, RouteTable};
+use crate::routing::input::MatchInput;
+use crate::routing::route::RouteTable;
 use crate::routing::target::Ambiguity;
-use crate::telemetry::{self, Door, Note, Seen, Tally, metrics};
+use crate::telemetry::{Door, Note, Seen, Tally, metrics};
 
 /// Envoy's URL cannot narrow who passes, since it ends with the path of a client: a field does.
 const X_REALMGATE_NARROW: &str = "x-realmgate-narrow";
@@ -186,25 +187,18 @@ impl ForwardAuth {
             presented,
             source: Source::of(source),
         };
-        let now = UnixTime::from(SystemTime::now());
-        let tally = tally.as_ref().unwrap_or(metrics().no_route());
-        let decision = self.authority.decide(&attempt, &policy, now).await;
-        let took = began.elapsed();
-        let verdict = match decision {
-            Decision::Permit(permit) => {
-                telemetry::permitted(door, tally, &attempt, &permit, note);
-                Verdict::Permitted(permit)
-            }
-            Decision::Denial(denial) => {
-                telemetry::denied(door, tally, &attempt, &denial, seen(), note);
-                Verdict::Denied(denial)
-            }
+        let request = AuthRequest {
+            door,
+            tally: tally.as_ref().unwrap_or(metrics().no_route()),
+            attempt: &attempt,
+            policy: &policy,
+            now: UnixTime::from(SystemTime::now()),
+            began,
         };
-        telemetry::decided(door, took, note);
-        if let Verdict::Denied(denial) = &verdict {
-            pace::even_out(began, denial).await;
+        match authorize(&self.authority, request, seen, note).await {
+            Ok(permit) => Verdict::Permitted(permit),
+            Err(denial) => Verdict::Denied(denial),
         }
-        verdict
     }
 
     /// Says who it is, and what the front proxy should take off, in the way that it understands.
@@ -299,7 +293,7 @@ impl ForwardAuth {
     pub(super) fn asked_of(
         &self,
         source: Option<IpAddr>,
-        described: Result<Described<'_>, Refusal>,
+        described: Result<MatchInput<'_>, Refusal>,
         narrowed: Option<Policy>,
     ) -> Result<Asked, Refusal> {
         let snapshot = self.snapshot.load();
@@ -324,19 +318,14 @@ fn has_fragment(session: &ServerSession) -> bool {
     line.is_none_or(|line| line.contains(&b'#'))
 }
 
-fn of_route(routes: &RouteTable, described: &Described<'_>) -> Result<Asked, Refusal> {
+fn of_route(routes: &RouteTable, input: &MatchInput<'_>) -> Result<Asked, Refusal> {
     if routes.is_empty() {
         return Ok(Asked {
             policy: Policy::Authenticated,
             tally: None,
         });
     }
-    let question = Question {
-        host: Some(described.host),
-        target: &described.target,
-        method: &described.method,
-    };
-    let route = routes.find(&question)?.route;
+    let route = routes.resolve(input)?.route;
     Ok(Asked {
         policy: route.policy.clone(),
         tally: Some(Arc::clone(&route.tally)),

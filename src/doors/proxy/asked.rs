@@ -1,29 +1,11 @@
-//! What a request asks for, and what becomes of it that is rejected.
+//! What a request says about its body and its connection.
 
 use http::Version;
 use http::header::{CONTENT_LENGTH, UPGRADE};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use crate::auth::Denial;
-use crate::http::answer::Answer;
 use crate::upstream::SHORT_BODY;
-
-/// A request that goes nowhere.
-pub(super) struct Rejected {
-    pub(super) answer: Answer,
-    /// Why, if that was decided on its credential.
-    pub(super) denial: Option<Denial>,
-}
-
-impl From<Answer> for Rejected {
-    fn from(answer: Answer) -> Self {
-        Self {
-            answer,
-            denial: None,
-        }
-    }
-}
 
 /// Says whether a request asks for an upgrade, and has no body before it.
 pub(super) fn is_upgrade(session: &mut Session) -> bool {

@@ -25,7 +25,6 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::endpoints::Endpoints;
-use super::pace;
 use super::snapshot::Live;
 use crate::auth::Authority;
 use crate::http::answer::Answer;
@@ -38,9 +37,9 @@ use crate::net::connection::Connections;
 use crate::net::linger::answer_early;
 use crate::net::seen::seen;
 use crate::net::{peer_of, source_of};
-use crate::telemetry::{self, Door, Note, Spans, UpstreamEvent, metrics};
+use crate::telemetry::{Door, Note, Spans, UpstreamEvent, metrics};
 use crate::upstream::{Gate, Next, set_apart};
-use asked::{Rejected, announced, is_upgrade, is_upload};
+use asked::{announced, is_upgrade, is_upload};
 use context::{Admitted, Context, Onward, Stopped};
 use failure::{NO_PEER, Progress};
 
@@ -99,14 +98,11 @@ impl ProxyHttp for Proxy {
         {
             return Ok(true);
         }
+        let began = context.began.unwrap_or_else(Instant::now);
         let decided = self
-            .decide(session, snapshot, context.id, &mut context.note)
+            .decide(session, snapshot, (began, context.id), &mut context.note)
             .await;
-        let now = Instant::now();
-        context.decided = Some(now);
-        if let Some(began) = context.began {
-            telemetry::decided(Door::Proxy, now - began, &mut context.note);
-        }
+        context.decided = Some(Instant::now());
         match decided {
             Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
                 session.set_keepalive(None);
@@ -126,10 +122,7 @@ impl ProxyHttp for Proxy {
                 context.admitted = Some(admitted);
                 Ok(false)
             }
-            Err(Rejected { answer, denial }) => {
-                if let (Some(began), Some(denial)) = (context.began, denial) {
-                    pace::even_out(began, &denial).await;
-                }
+            Err(answer) => {
                 let answer = answer.named(&context.note);
                 answer_early(session, answer, &self.snapshot.load().net).await?;
                 Ok(true)

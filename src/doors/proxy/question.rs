@@ -1,7 +1,7 @@
 //! Reading what a request asks for, and deciding on it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use http::header::HOST;
 use http::{StatusCode, Version};
@@ -9,9 +9,9 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::Proxy;
-use super::asked::Rejected;
 use super::context::Admitted;
-use crate::auth::{Attempt, Decision, Party, Source, UnixTime};
+use crate::auth::{Attempt, Party, Source, UnixTime};
+use crate::doors::authorize::{AuthRequest, authorize};
 use crate::doors::snapshot::Snapshot;
 use crate::http::Scratch;
 use crate::http::answer::Answer;
@@ -22,8 +22,8 @@ use crate::net::admission::Full;
 use crate::net::path_of;
 use crate::net::seen::seen;
 use crate::net::source_of;
-use crate::routing::route::{Question, Unrouted};
-use crate::routing::target::{Target, host_of};
+use crate::routing::input::MatchInput;
+use crate::routing::route::Unrouted;
 use crate::telemetry::{self, Door, Note, Tally, metrics};
 
 impl Proxy {
@@ -32,28 +32,24 @@ impl Proxy {
         &self,
         session: &Session,
         snapshot: Arc<Snapshot>,
-        id: RequestId,
+        (began, id): (Instant, RequestId),
         note: &mut Note,
-    ) -> Result<Admitted, Rejected> {
+    ) -> Result<Admitted, Answer> {
         let header = session.req_header();
         let door = Door::Proxy;
         let source = source_of(session);
         let seen = seen(header);
         let mut refuse = |refusal: Refusal, tally: &Tally| {
             refusal.tell(door, tally, source, seen, note);
+            telemetry::decided(door, began.elapsed(), note);
             refusal.answer()
         };
-        let asked = host(header).ok_or(Refusal::Host).and_then(|host| {
-            Refusal::of_method(&header.method)?;
-            Ok((host, Target::read(path_of(header))?))
+        let input = host(header).and_then(|host| {
+            let path = path_of(header);
+            MatchInput::read(host, &header.method, path).map_err(Refusal::from)
         });
-        let (host, target) = asked.map_err(|refusal| refuse(refusal, metrics().no_route()))?;
-        let question = Question {
-            host,
-            target: &target,
-            method: &header.method,
-        };
-        let found = snapshot.routes.find(&question).map_err(|unrouted| {
+        let input = input.map_err(|refusal| refuse(refusal, metrics().no_route()))?;
+        let found = snapshot.routes.resolve(&input).map_err(|unrouted| {
             let tally = match unrouted {
                 Unrouted::Slashes(route) => &route.tally,
                 Unrouted::None | Unrouted::Readings => metrics().no_route(),
@@ -71,58 +67,56 @@ impl Proxy {
                     .map(Party::Certificate),
             },
         };
-        let now = UnixTime::from(SystemTime::now());
-        match self.authority.decide(&attempt, &route.policy, now).await {
-            Decision::Permit(permit) => {
-                telemetry::permitted(door, &route.tally, &attempt, &permit, note);
-                let upstream = route.upstream.and_then(|it| snapshot.upstreams.get(it));
-                let counted = source.filter(|source| !snapshot.net.is_front_proxy(*source));
-                let entered = match upstream {
-                    Some(upstream) => upstream.enter(counted, &snapshot.net.limits),
-                    None => Err(Full::InAll),
-                };
-                let busy = |full| match full {
-                    Full::OfAddress => {
-                        let refusal = Refusal::AddressBusy;
-                        refusal.tell_of_route(Some(route), source, seen, note);
-                        refusal.answer()
-                    }
-                    Full::InAll => {
-                        tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way to the upstream");
-                        let line = "upstream is busy\n";
-                        Answer::line(StatusCode::SERVICE_UNAVAILABLE, line)
-                    }
-                };
-                let under_way = entered.map_err(busy)?;
-                Ok(Admitted {
-                    permit,
-                    _under_way: under_way,
-                    route: found.place,
-                    has_methods: found.has_methods,
-                    snapshot: Arc::clone(&snapshot),
-                })
+        let request = AuthRequest {
+            door,
+            tally: &route.tally,
+            attempt: &attempt,
+            policy: &route.policy,
+            now: UnixTime::from(SystemTime::now()),
+            began,
+        };
+        let decided = authorize(&self.authority, request, || seen, note).await;
+        let permit = decided.map_err(|denial| Answer::denied(&denial))?;
+        let upstream = route.upstream.and_then(|it| snapshot.upstreams.get(it));
+        let counted = source.filter(|source| !snapshot.net.is_front_proxy(*source));
+        let entered = match upstream {
+            Some(upstream) => upstream.enter(counted, &snapshot.net.limits),
+            None => Err(Full::InAll),
+        };
+        let under_way = entered.map_err(|full| match full {
+            Full::OfAddress => {
+                let refusal = Refusal::AddressBusy;
+                refusal.tell_of_route(Some(route), source, seen, note);
+                refusal.answer()
             }
-            Decision::Denial(denial) => {
-                telemetry::denied(door, &route.tally, &attempt, &denial, seen, note);
-                Err(Rejected {
-                    answer: Answer::denied(&denial),
-                    denial: Some(denial),
-                })
+            Full::InAll => {
+                tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way to the upstream");
+                let line = "upstream is busy\n";
+                Answer::line(StatusCode::SERVICE_UNAVAILABLE, line)
             }
-        }
+        })?;
+        Ok(Admitted {
+            permit,
+            _under_way: under_way,
+            route: found.place,
+            has_methods: found.has_methods,
+            snapshot: Arc::clone(&snapshot),
+        })
     }
 }
 
-/// Returns the host that was asked for; `Some(None)` for HTTP/1.0 without one, none if there must be
-/// one (RFC 9112 §3.2) or it cannot be one.
-fn host(header: &RequestHeader) -> Option<Option<&str>> {
+/// Returns the host of a request, with its port if it has one; none for HTTP/1.0 without one.
+///
+/// # Errors
+/// There must be a host (RFC 9112 §3.2), or it is not text.
+fn host(header: &RequestHeader) -> Result<Option<&str>, Refusal> {
     let named = header
         .headers
         .get(HOST)
-        .map(|value| value.to_str().ok())
-        .or_else(|| header.uri.authority().map(|it| Some(it.as_str())));
-    match named {
-        Some(named) => host_of(named?).map(Some),
-        None => (header.version == Version::HTTP_10).then_some(None),
+        .map(|value| value.to_str().map_err(|_| Refusal::Host))
+        .or_else(|| header.uri.authority().map(|it| Ok(it.as_str())));
+    if named.is_none() && header.version != Version::HTTP_10 {
+        return Err(Refusal::Host);
     }
+    named.transpose()
 }

@@ -9,7 +9,8 @@ use http::Method;
 
 use crate::auth::Policy;
 use crate::config;
-use crate::routing::route::{Question, RouteTable, Unrouted};
+use crate::routing::input::MatchInput;
+use crate::routing::route::{RouteTable, Unrouted};
 use crate::routing::target::Target;
 use readers::{
     apache, apache_rewrite, cut, go, iis, iis_streams, literal, nginx, nginx_unmerged, node_url,
@@ -261,17 +262,16 @@ fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
     for path in &paths {
         let path = path.as_bytes();
         let read: Vec<_> = READERS.iter().map(|(_, read, _)| read(path)).collect();
-        let target = Target::read(path);
-        refused += usize::from(target.is_err());
+        let input = Target::read(path).map(|target| MatchInput {
+            host: None,
+            method: Method::GET,
+            target,
+        });
+        refused += usize::from(input.is_err());
         for (table, built) in tables.iter().zip(&built) {
             let literal = seen(table, path);
-            let place = target.as_ref().ok().map(|target| {
-                let question = Question {
-                    host: None,
-                    target,
-                    method: &Method::GET,
-                };
-                match built.find(&question) {
+            let place = input.as_ref().ok().map(|input| {
+                match built.resolve(input) {
                     Ok(found) => Some(Some(found.place)),
                     // It is denied, as a reader would say that nothing is there.
                     Err(Unrouted::None) => Some(None),

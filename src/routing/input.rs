@@ -1,0 +1,55 @@
+//! A request as routes match it: in one reading, or not at all.
+
+use http::Method;
+
+use super::target::{Ambiguity, Target, host_of, is_plain_method};
+
+/// The parts of a request that routes match. Every door matches the same parts, read in the same way.
+#[derive(Debug)]
+pub(crate) struct MatchInput<'a> {
+    /// Without port, in any case; none for a request of HTTP/1.0 without a host.
+    pub(crate) host: Option<&'a str>,
+    pub(crate) method: Method,
+    pub(crate) target: Target<'a>,
+}
+
+/// Why a request cannot be matched: the first part of host, method and path that is not read alike by every
+/// program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    Host,
+    Method,
+    Trace,
+    Connect,
+    Path(Ambiguity),
+}
+
+impl<'a> MatchInput<'a> {
+    /// Reads the parts of a request. `host` may have a port. `path` is the path as it was on the wire, without
+    /// the query.
+    ///
+    /// # Errors
+    /// [`Unreadable`]. TRACE and CONNECT are errors as well: TRACE returns the headers that a gateway adds
+    /// (RFC 9110 §9.3.8), and CONNECT names a host and no path (§9.3.6).
+    pub(crate) fn read(
+        host: Option<&'a str>,
+        method: &Method,
+        path: &'a [u8],
+    ) -> Result<Self, Unreadable> {
+        let host = match host {
+            Some(host) => Some(host_of(host).ok_or(Unreadable::Host)?),
+            None => None,
+        };
+        match *method {
+            Method::TRACE => return Err(Unreadable::Trace),
+            Method::CONNECT => return Err(Unreadable::Connect),
+            _ if !is_plain_method(method.as_str()) => return Err(Unreadable::Method),
+            _ => {}
+        }
+        Ok(Self {
+            host,
+            method: method.clone(),
+            target: Target::read(path).map_err(Unreadable::Path)?,
+        })
+    }
+}
