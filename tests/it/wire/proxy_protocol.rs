@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use super::{curl, tls};
 use crate::harness::certificate::Ca;
-use crate::harness::{Gate, PATIENCE, Upstream, field, parse, raw, routes, stderr};
+use crate::harness::{Gate, PATIENCE, Upstream, field, get, parse, raw, routes, stderr};
 
 const FROM_HERE: &str = "proxy_protocol = ['127.0.0.1']\n";
 const REQUEST: &str =
@@ -78,6 +78,13 @@ fn load_balancer_that_does_not_say_is_not_served() {
         }
         assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
     }
+    // One line, and a count of all.
+    let log = gate.log();
+    let line = "connection rejected reason=\"proxy_header\" peer=127.0.0.1:";
+    assert_eq!(log.matches(line).count(), 1, "{log}");
+    let figures = get(gate.metrics(), "/metrics", "").body;
+    let count = "realmgate_connections_rejected_total{reason=\"proxy_header\"} 4\n";
+    assert!(figures.contains(count), "{figures}");
     assert!(upstream.seen().is_empty());
 }
 
