@@ -27,7 +27,7 @@ mod wire;
 use std::time::Duration;
 
 use crate::harness::port::Port;
-use crate::harness::{Gate, Upstream, field, get, routes, send};
+use crate::harness::{Gate, Upstream, field, get, routes, send, until};
 
 fn gate() -> (Gate, Upstream) {
     let upstream = Upstream::start();
@@ -180,7 +180,7 @@ fn no_route_is_404_and_dead_upstream_502_and_slow_one_504() {
     let reply = get(gate.gateway, "/slow", "");
     assert_eq!((reply.status, &*reply.body), (504, "upstream timed out\n"));
     let id = reply.field("X-Request-Id").unwrap();
-    assert!(gate.log().contains(id), "{id}: {}", gate.log());
+    until("the request is logged", || gate.log().contains(id));
 }
 
 #[test]

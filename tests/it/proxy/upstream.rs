@@ -251,7 +251,8 @@ fn hash_sends_a_client_to_the_same_peer() {
             .unwrap()
     };
     let mut used = BTreeSet::new();
-    for n in 0..20 {
+    // Where the peers stand on the ring depends on their ports: of few clients all could meet the same two.
+    for n in 0..100 {
         let client = format!("203.0.113.{n}");
         let first = served_by(&client);
         assert_eq!(served_by(&client), first);
