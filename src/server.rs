@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{self, Authority, Seed, SeedError, Store};
 use crate::config::Config;
 use crate::doors::api::{self, Api};
-use crate::doors::{self, Addresses, Gateway, ListenError, Listeners};
+use crate::doors::{self, Addresses, End, Gateway, ListenError, Listeners};
 use crate::files;
 use crate::store::{self, Intent};
 use crate::telemetry::{self, metrics};
@@ -137,11 +137,11 @@ impl Server {
 
     /// Stops accepting, finishes what runs within the configured grace or until `hurry` resolves, and
     /// says how many connections were cut.
-    pub async fn close(self, hurry: impl Future<Output = ()>) -> usize {
+    pub async fn close(self, end: End, hurry: impl Future<Output = ()>) -> usize {
         let grace = self.grace();
         // Whoever comes after reads it.
         save_last(&self.authority).await;
-        let cut = self.gateway.close(grace, hurry).await;
+        let cut = self.gateway.close(end, grace, hurry).await;
         self.saving.abort();
         // What callers did not wait for any more goes into the audit log all the same.
         self.changes.close();

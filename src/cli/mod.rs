@@ -17,6 +17,7 @@ mod output;
 mod secret;
 mod serve;
 mod setup;
+mod signals;
 mod token;
 mod who;
 
@@ -29,6 +30,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::clock;
 use error::CliError;
 use output::Output;
+use signals::{Early, survive_long_files};
 
 /// Authenticates services by time-based tokens: as a proxy, for front proxies, and over REST.
 ///
@@ -109,12 +111,17 @@ pub fn command() -> clap::Command {
 
 /// Parses the command line, runs the command and returns the exit code.
 pub fn run() -> ExitCode {
+    // Before anything else. It is only looked whether it may be `serve`.
+    let may_serve = std::env::args_os().any(|argument| argument == "serve");
+    let early = may_serve.then(Early::listen).transpose();
+    let early = early.and_then(|early| survive_long_files().map(|()| early));
     memory::refuse_huge_pages();
     let cli = Cli::parse();
     let output = Output::new(cli.json);
     let done = memory::protect().map_err(CliError::Memory).and_then(|()| {
+        let early = early.map_err(CliError::Runtime)?;
         match clock::is_usable(SystemTime::now()) {
-            true => execute(cli, output),
+            true => execute(cli, early, output),
             // Libraries that write times panic there.
             false => Err(CliError::Clock),
         }
@@ -128,14 +135,14 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn execute(cli: Cli, output: Output) -> Result<(), CliError> {
+fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliError> {
     if let Some(command) = cli.command.without_data().filter(|_| cli.json) {
         return Err(CliError::NoData(command));
     }
     let config = cli.config.as_deref();
     match cli.command {
         Command::Demo(args) => demo::run(args),
-        Command::Serve(args) => serve::run(&args, config),
+        Command::Serve(args) => serve::run(&args, config, early),
         Command::Check(args) => check::run(&args, config, output),
         Command::Explain(args) => explain::run(&args, config, output),
         Command::Init(args) => init::run(&args, config, output),

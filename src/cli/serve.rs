@@ -17,8 +17,9 @@ use super::check::exposed;
 use super::error::CliError;
 use super::output::describe;
 use super::setup::{load, runtime};
+use super::signals::Early;
 use crate::config::{Config, kubernetes_variables};
-use crate::doors::{Addresses, Listeners, raise_file_limit};
+use crate::doors::{Addresses, End, Listeners, raise_file_limit};
 use crate::files;
 use crate::net::aside;
 use crate::server::{Server, StartError};
@@ -49,7 +50,9 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
+pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Result<(), CliError> {
+    let early = early.map_or_else(Early::listen, Ok);
+    let early = early.map_err(CliError::Runtime)?;
     // Before another file can be in the place of this program's.
     let program = Program::of_this_process().map_err(CliError::Runtime)?;
     let config = load(path)?;
@@ -64,7 +67,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>) -> Result<(), CliError> {
         let _entered = runtime.enter();
         telemetry.trace(otlp)?;
     }
-    let outcome = runtime.block_on(serve(args, path, config, &program, &telemetry));
+    let outcome = runtime.block_on(serve(args, path, config, &program, &telemetry, early));
     telemetry.end_traces();
     // A reading that hangs must not keep the process.
     runtime.shutdown_background();
@@ -77,11 +80,14 @@ async fn serve(
     config: Config,
     program: &Program,
     telemetry: &Telemetry,
+    early: Early,
 ) -> Result<(), CliError> {
     // Before anything can be asked of us, so that no signal finds the default in force.
     let mut signals = Signals::listen()?;
-    let mut hangups = signal(SignalKind::hangup()).map_err(CliError::Runtime)?;
-    let mut replacements = signal(SignalKind::user_defined2()).map_err(CliError::Runtime)?;
+    let Early {
+        mut hangups,
+        mut replacements,
+    } = early;
     warn_of_certificates(&config);
     let digest = config.digest();
     let asked = Addresses::of(&config);
@@ -132,7 +138,7 @@ async fn serve(
         && let Err(error) = server.write_ready_file(path)
     {
         drop(sockets);
-        server.close(signals.next()).await;
+        server.close(End::Final, signals.next()).await;
         return Err(CliError::Write(path.clone(), error));
     }
     successor::tell(predecessor);
@@ -181,7 +187,8 @@ async fn serve(
         hurried.set(true);
     };
     let ended = async {
-        let cut = server.close(hurry).await;
+        let end = successor.map_or(End::Final, |_| End::Replaced);
+        let cut = server.close(end, hurry).await;
         write_down(Event {
             pid,
             detail: Some(format!("connections cut: {cut}").into()),

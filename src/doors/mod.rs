@@ -75,7 +75,10 @@ impl Gateway {
         let settings: settings::Live = Arc::new(ArcSwap::new(Arc::clone(&snapshot.net)));
         let snapshot: Live = Arc::new(ArcSwap::from_pointee(snapshot));
         let rest = Local::new(rest, Arc::clone(&settings));
-        let connections = Arc::new(Connections::new(Arc::clone(&settings)));
+        let connections = Arc::new(Connections::new(
+            Arc::clone(&settings),
+            listeners.is_inherited(),
+        ));
         let forward_auth = Arc::new(ForwardAuth::new(
             Arc::clone(authority),
             config.credential_headers.clone(),
@@ -180,9 +183,12 @@ impl Gateway {
     }
 
     /// Stops accepting, lets what runs finish for at most `grace` or until `hurry` resolves, and returns
-    /// how many connections were cut.
-    pub async fn close(self, grace: Duration, hurry: impl Future<Output = ()>) -> usize {
+    /// how many connections were cut. Whoever has connected by then is served.
+    pub async fn close(self, end: End, grace: Duration, hurry: impl Future<Output = ()>) -> usize {
         let connections = Arc::clone(&self.connections);
+        if end == End::Replaced {
+            connections.hand_over();
+        }
         tokio::select! {
             () = self.drain(grace) => {}
             () = hurry => {}
@@ -198,6 +204,15 @@ impl Gateway {
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         self.connections.finish(left).await;
     }
+}
+
+/// Why the doors are closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nobody listens from now on.
+    Final,
+    /// Another process serves the same sockets.
+    Replaced,
 }
 
 /// Why the doors do not open.

@@ -19,6 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::accept::{BadStart, Http, is_still_good};
 use super::admission::{Admission, Admitted, AdmittedFrom, Full, Share};
+use super::backlog;
 use super::client::{Client, LINGER};
 use super::rejected::{Cause, Rejected};
 use super::settings::{Listening, Live, Settings};
@@ -43,22 +44,34 @@ pub(crate) struct Connections {
     /// Counts the connections of the metrics listener, so that clients cannot take them.
     monitors: Arc<Admission>,
     draining: AtomicBool,
+    /// Whether another process may hold the listening sockets as well.
+    is_inherited: bool,
+    /// Whether another process serves them from now on.
+    is_replaced: AtomicBool,
     is_clock_off: AtomicBool,
     open: TaskTracker,
     rejected: Rejected,
 }
 
 impl Connections {
-    pub(crate) fn new(settings: Live) -> Self {
+    /// Makes one for listening sockets of which some are from another process, which may still hold them, or none.
+    pub(crate) fn new(settings: Live, is_inherited: bool) -> Self {
         Self {
             settings,
             admission: Arc::default(),
             monitors: Arc::default(),
             draining: AtomicBool::new(false),
+            is_inherited,
+            is_replaced: AtomicBool::new(false),
             is_clock_off: AtomicBool::new(false),
             open: TaskTracker::new(),
             rejected: Rejected::new(),
         }
+    }
+
+    /// Says that another process serves the listening sockets from now on.
+    pub(crate) fn hand_over(&self) {
+        self.is_replaced.store(true, Ordering::Relaxed);
     }
 
     /// Returns how many connections are open.
@@ -155,6 +168,10 @@ impl Connections {
             }
         }
         self.draining.store(true, Ordering::Relaxed);
+        if !self.is_replaced.load(Ordering::Relaxed) {
+            let begin = |stream| self.begin(stream, listening, &app, &watch);
+            backlog::take_last(&listener, self.is_inherited, begin).await;
+        }
         drop(listener);
         tokio::time::sleep(LINGER).await;
         app.http_cleanup().await;

@@ -25,6 +25,7 @@ pub struct Listeners {
     pub(crate) grpc: Option<TcpListener>,
     pub(crate) metrics: Option<TcpListener>,
     predecessor: Option<UnixStream>,
+    is_inherited: bool,
 }
 
 /// Where the listeners are, or should be.
@@ -130,7 +131,12 @@ impl Listeners {
                 close_unwanted(listener, predecessor.is_some());
             }
         }
-        Self::bind_rest(addresses, sockets, predecessor)
+        let is_inherited = sockets.iter().any(Option::is_some);
+        let listeners = Self::bind_rest(addresses, sockets, predecessor)?;
+        Ok(Self {
+            is_inherited,
+            ..listeners
+        })
     }
 
     /// Binds the addresses for which no socket was inherited.
@@ -154,7 +160,13 @@ impl Listeners {
             grpc: optional(grpc, "grpc.listen", addresses.grpc)?,
             metrics: optional(metrics, "metrics.listen", addresses.metrics)?,
             predecessor,
+            is_inherited: false,
         })
+    }
+
+    /// Says whether some of the sockets are from another process, which may still hold them.
+    pub fn is_inherited(&self) -> bool {
+        self.is_inherited
     }
 
     /// Takes the connection to the process whose place this one takes, if there is one.

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod admission;
+mod backlog;
 pub(crate) mod body_clock;
 pub(crate) mod bounds;
 mod client;

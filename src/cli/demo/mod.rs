@@ -13,7 +13,7 @@ use super::output::{DIM, STRONG, line};
 use super::serve::Signals;
 use super::setup::runtime;
 use crate::config::Config;
-use crate::doors::{Addresses, Listeners};
+use crate::doors::{Addresses, End, Listeners};
 use crate::server::{Server, StartError};
 use crate::store::Intent;
 use actor::Actor;
@@ -86,7 +86,7 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
             line(&scene.live_commands());
             signals.next().await;
         }
-        server.close(std::future::pending()).await;
+        server.close(End::Final, std::future::pending()).await;
         if surprises == 0 {
             Ok(())
         } else {

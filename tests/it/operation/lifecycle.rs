@@ -409,3 +409,73 @@ fn certificates_of_the_system_that_cannot_be_read_stop_nothing() {
     let gate = Gate::start_with(&broken, &rules);
     assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
 }
+
+/// Asks over a connection; fails if it ends without an answer.
+fn ask(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    assert_eq!(parse(&reply).status, 200);
+    Ok(())
+}
+
+#[test]
+fn connections_that_wait_to_be_accepted_at_the_signal_are_answered() {
+    let mut gate = Gate::start("");
+    // While it stands still, the kernel makes connections and queues them.
+    gate.signal("STOP");
+    let waiting: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = connect(gate.service);
+            stream.write_all(b"GET /healthz HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    gate.signal("TERM");
+    gate.signal("CONT");
+    let mut reset = 0;
+    for mut stream in waiting {
+        let rest = b"Host: a\r\nConnection: close\r\n\r\n";
+        let mut reply = Vec::new();
+        let sent = stream.write_all(rest);
+        match sent.and_then(|()| stream.read_to_end(&mut reply)) {
+            Ok(_) if !reply.is_empty() => assert_eq!(parse(&reply).status, 200),
+            _ => reset += 1,
+        }
+    }
+    assert_eq!(reset, 0);
+    until("the end", || gate.child.try_wait().unwrap().is_some());
+}
+
+#[test]
+fn clients_that_connect_during_the_end_are_answered_or_refused_and_never_reset() {
+    let mut gate = Gate::start("");
+    let address = gate.service;
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            thread::spawn(move || {
+                let (mut answered, mut reset) = (0, 0);
+                // A client that is not let in begins again after a second, and is refused.
+                while let Ok(stream) = TcpStream::connect_timeout(&address, PATIENCE) {
+                    match ask(stream) {
+                        Ok(()) => answered += 1,
+                        Err(_) => reset += 1,
+                    }
+                }
+                (answered, reset)
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(500));
+    gate.signal("TERM");
+    let (mut answered, mut reset) = (0, 0);
+    for client in clients {
+        let (more, worse) = client.join().unwrap();
+        answered += more;
+        reset += worse;
+    }
+    assert!(answered > 100, "{answered}");
+    assert_eq!(reset, 0, "of {answered}");
+    until("the end", || gate.child.try_wait().unwrap().is_some());
+}

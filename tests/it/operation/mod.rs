@@ -7,5 +7,6 @@ mod no_proxy;
 mod reload;
 mod replace;
 mod stall;
+mod start;
 mod systemd;
 mod unlogged;

@@ -94,3 +94,17 @@ fn sockets_have_the_names_and_addresses_that_realmgate_knows() {
         );
     }
 }
+
+#[test]
+fn service_is_started_again_for_as_long_as_something_is_missing() {
+    let folder = units();
+    let unit = fs::read_to_string(folder.path().join(SERVICE)).unwrap();
+    let of = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key));
+    assert_eq!(of("StartLimitIntervalSec="), Some("0"));
+    assert_eq!(of("Restart="), Some("on-failure"));
+    assert_eq!(of("RestartSec="), Some("2s"));
+    // What does not pass by itself ends with this code.
+    assert_eq!(of("RestartPreventExitStatus="), Some("2"));
+    // systemd waits with a reload until the service is ready.
+    assert_eq!(of("Type="), Some("notify"));
+}

@@ -4,6 +4,7 @@ mod backup;
 mod changes;
 mod commit;
 mod database;
+mod folder;
 mod guard;
 mod identities;
 mod open;

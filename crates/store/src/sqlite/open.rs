@@ -3,7 +3,7 @@
 mod error;
 mod intent;
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
+use super::folder::lock_folder;
 use super::identities::Sqlite;
 use super::pool::configure;
 use crate::access::Way;
 use crate::cache::{CacheOptions, Cached};
-use crate::draft::folder_of;
 use crate::key_file::{self, Keys};
 use crate::ring::{KeySource, Ring};
 use crate::seal::KeyId;
@@ -231,13 +231,6 @@ fn look(
     let named = named_keys(&connection).map_err(fail)?;
     hold(&named, path, source, keys)?;
     Ok(schema)
-}
-
-/// Waits until no other process prepares a database in the same folder; the lock ends with the value.
-pub(super) fn lock_folder(path: &Path) -> io::Result<File> {
-    let folder = File::open(folder_of(path))?;
-    folder.lock()?;
-    Ok(folder)
 }
 
 /// Makes the file with mode 0600 if it is not there; SQLite gives its companions the same mode.

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use rusqlite::{Connection, Row, TransactionBehavior};
 use thiserror::Error;
 
-use super::open::{Intent, OpenError, Options, Prepared, lock_folder, prepare};
+use super::folder::lock_folder;
+use super::open::{Intent, OpenError, Options, Prepared, prepare};
 use super::rows::count;
 use crate::key_file::{self, KeyFileError, Keys};
 use crate::ring::{KeySource, Ring};
