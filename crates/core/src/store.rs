@@ -88,17 +88,13 @@ pub enum Recall {
     Known(Arc<Identity>),
     /// No such identity.
     Unknown,
-    /// Nothing: ask [`Store::identity`].
+    /// Nothing: ask [`Identities::identity`].
     Nothing,
 }
 
-/// Where identities live. The core asks it; the application implements it.
-///
-/// Every write is durable when its future resolves, and felt by every other process on the same
-/// database within a second. One that fails did not happen, unless the error is [`StoreError::Unknown`], which
-/// [`Store::spend`] alone returns: the waits of other writes are bounded up to their commit only.
+/// What a decision reads.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Identities: Send + Sync {
     /// Says what memory holds, without waiting and without an allocation.
     fn recall(&self, who: PrincipalRef<'_>) -> Recall;
 
@@ -112,7 +108,36 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`] if the store cannot say: then nobody may pass.
     async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError>;
+}
 
+/// What guards tokens across processes and restarts: one-time use, and counts of failures.
+#[async_trait]
+pub trait Counters: Send + Sync {
+    /// Spends the step of an identity's token, where one-time use is asked for; says whether it was to be
+    /// had. `window` is how many steps are accepted on each side. Durable before it says yes, and of two at
+    /// the same time one gets it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nobody may pass.
+    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
+
+    /// Returns the counts of failures that any process has saved after the stamp `after`, and the key that
+    /// they are of; after 0, all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
+
+    /// Saves what has been noted on the side.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn save(&self, notes: Notes) -> Result<(), StoreError>;
+}
+
+/// Administration of identities.
+#[async_trait]
+pub trait Administration: Send + Sync {
     /// Returns the identity of a number, or none.
     ///
     /// # Errors
@@ -162,28 +187,15 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError>;
+}
 
-    /// Spends the step of an identity's token, where one-time use is asked for; says whether it was to be
-    /// had. `window` is how many steps are accepted on each side. Durable before it says yes, and of two at
-    /// the same time one gets it.
-    ///
-    /// # Errors
-    /// [`StoreError`]; then nobody may pass.
-    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
-
-    /// Returns the counts of failures that any process has saved after the stamp `after`, and the key that
-    /// they are of; after 0, all of them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
-
-    /// Saves what has been noted on the side.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn save(&self, notes: Notes) -> Result<(), StoreError>;
-
+/// Where identities live. The core asks it; the application implements it.
+///
+/// Every write is durable when its future resolves, and felt by every other process on the same
+/// database within a second. One that fails did not happen, unless the error is [`StoreError::Unknown`], which
+/// [`Store::spend`] alone returns: the waits of other writes are bounded up to their commit only.
+#[async_trait]
+pub trait Store: Identities + Counters + Administration {
     /// Writes everything into the database file itself, as far as others who use it allow. To be called before
     /// the process ends.
     async fn checkpoint(&self);

@@ -29,8 +29,9 @@ use super::database::{Changes, Database, Seq, Tail};
 use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, Observer, counting};
 use super::outage::Outage;
 use realmgate_core::{
-    Change, ChangeError, Changed, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity,
-    Notes, Principal, PrincipalRef, Recall, Selection, Step, Store, StoreError, UnixTime,
+    Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Identity,
+    IdentityId, ImportedIdentity, NewIdentity, Notes, Principal, PrincipalRef, Recall, Selection,
+    Step, Store, StoreError, UnixTime,
 };
 
 use entry::{ByPrincipal, Entry};
@@ -117,7 +118,7 @@ impl Drop for Cached {
 }
 
 #[async_trait]
-impl Store for Cached {
+impl Identities for Cached {
     fn recall(&self, who: PrincipalRef<'_>) -> Recall {
         let inner = &*self.inner;
         if inner.is_outage_too_long() {
@@ -145,7 +146,25 @@ impl Store for Cached {
     async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
         Inner::flight(&self.inner, who.to_owned()).await
     }
+}
 
+#[async_trait]
+impl Counters for Cached {
+    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        self.inner.database.spend(id, step, window).await
+    }
+
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        self.inner.database.counts(after).await
+    }
+
+    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
+        self.inner.database.save(notes).await
+    }
+}
+
+#[async_trait]
+impl Administration for Cached {
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
         self.inner.database.load_by_id(id).await
     }
@@ -198,19 +217,10 @@ impl Store for Cached {
         }
         Ok(deleted)
     }
+}
 
-    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
-        self.inner.database.spend(id, step, window).await
-    }
-
-    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
-        self.inner.database.counts(after).await
-    }
-
-    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
-        self.inner.database.save(notes).await
-    }
-
+#[async_trait]
+impl Store for Cached {
     async fn checkpoint(&self) {
         self.inner.database.checkpoint().await;
     }

@@ -11,8 +11,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::auth::{
-    Authority, Counts, NewIdentity, Parameters, Principal, Seed, Settings, Store, Terms,
-    ThrottleSettings, Totp, UnixTime,
+    Administration, Authority, Counts, NewIdentity, Parameters, Principal, Seed, Settings, Store,
+    Terms, ThrottleSettings, Totp, UnixTime,
 };
 use crate::http::CredentialHeaders;
 use crate::store::{CacheOptions, Intent, KeySource, Options, open};

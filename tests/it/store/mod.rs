@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use realmgate::auth::{
-    ImportedIdentity, Parameters, Principal, Seed, State, Store, Terms, UnixTime,
+    Administration, ImportedIdentity, Parameters, Principal, Seed, State, Terms, UnixTime,
 };
 use realmgate::config::Config;
 use realmgate::store::{self, Intent};

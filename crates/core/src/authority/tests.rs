@@ -5,8 +5,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::{
-    Capability, Change, ChangeError, Changed, Flaw, IdentityId, NewIdentity, Principal, Rule,
-    Source, Spent, Terms, Usage,
+    Administration, Capability, Change, ChangeError, Changed, Counters, Flaw, Identities,
+    IdentityId, NewIdentity, Principal, Rule, Source, Spent, Terms, Usage,
 };
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
@@ -38,7 +38,7 @@ impl Memory {
 }
 
 #[async_trait]
-impl Store for Memory {
+impl Identities for Memory {
     fn recall(&self, _: PrincipalRef<'_>) -> Recall {
         Recall::Nothing
     }
@@ -53,7 +53,30 @@ impl Store for Memory {
         let mut identities = self.identities.iter();
         Ok(identities.find(|it| it.principal.as_ref() == who).cloned())
     }
+}
 
+#[async_trait]
+impl Counters for Memory {
+    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        Ok(self
+            .spent
+            .lock()
+            .entry(id.0)
+            .or_default()
+            .spend(step, window))
+    }
+
+    async fn counts(&self, _: i64) -> Result<Counts, StoreError> {
+        unreachable!()
+    }
+
+    async fn save(&self, _: Notes) -> Result<(), StoreError> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Administration for Memory {
     async fn identity_by_id(&self, _: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
         unreachable!()
     }
@@ -91,24 +114,10 @@ impl Store for Memory {
     async fn delete(&self, _: IdentityId) -> Result<Option<Principal>, StoreError> {
         unreachable!()
     }
+}
 
-    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
-        Ok(self
-            .spent
-            .lock()
-            .entry(id.0)
-            .or_default()
-            .spend(step, window))
-    }
-
-    async fn counts(&self, _: i64) -> Result<Counts, StoreError> {
-        unreachable!()
-    }
-
-    async fn save(&self, _: Notes) -> Result<(), StoreError> {
-        unreachable!()
-    }
-
+#[async_trait]
+impl Store for Memory {
     async fn checkpoint(&self) {}
 
     async fn ping(&self) -> Result<(), StoreError> {

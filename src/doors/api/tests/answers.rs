@@ -3,8 +3,8 @@ use http::header::{LOCATION, RETRY_AFTER};
 
 use super::*;
 use crate::auth::{
-    Change, ChangeError, Changed, Denial, Identity, IdentityId, ImportedIdentity, Principal,
-    PrincipalRef, Recall, StoreError,
+    Administration, Change, ChangeError, Changed, Counters, Denial, Identities, Identity,
+    IdentityId, ImportedIdentity, Principal, PrincipalRef, Recall, StoreError,
 };
 use crate::auth::{Notes, Step, Throttled};
 use crate::doors::api::caller;
@@ -109,7 +109,7 @@ async fn store_that_cannot_answer_is_unavailable() {
 struct Silent;
 
 #[async_trait]
-impl Store for Silent {
+impl Identities for Silent {
     fn recall(&self, _: PrincipalRef<'_>) -> Recall {
         Recall::Nothing
     }
@@ -119,7 +119,25 @@ impl Store for Silent {
     async fn identity(&self, _: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
         Err(StoreError::Timeout)
     }
+}
 
+#[async_trait]
+impl Counters for Silent {
+    async fn spend(&self, _: IdentityId, _: Step, _: u8) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+
+    async fn counts(&self, _: i64) -> Result<Counts, StoreError> {
+        unreachable!()
+    }
+
+    async fn save(&self, _: Notes) -> Result<(), StoreError> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Administration for Silent {
     async fn identity_by_id(&self, _: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
         Err(StoreError::Timeout)
     }
@@ -153,19 +171,10 @@ impl Store for Silent {
     async fn delete(&self, _: IdentityId) -> Result<Option<Principal>, StoreError> {
         Err(StoreError::Timeout)
     }
+}
 
-    async fn spend(&self, _: IdentityId, _: Step, _: u8) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-
-    async fn counts(&self, _: i64) -> Result<Counts, StoreError> {
-        unreachable!()
-    }
-
-    async fn save(&self, _: Notes) -> Result<(), StoreError> {
-        unreachable!()
-    }
-
+#[async_trait]
+impl Store for Silent {
     async fn checkpoint(&self) {}
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -2,7 +2,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use realmgate_core::{NewIdentity, Parameters, Principal, Seed, Store, Terms, UnixTime};
+use realmgate_core::{
+    Administration, Identities, NewIdentity, Parameters, Principal, Seed, Terms, UnixTime,
+};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
