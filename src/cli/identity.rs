@@ -10,7 +10,9 @@ use super::local_store::{LocalStore, authority, now};
 use super::output::{Output, note};
 use super::secret;
 use super::who::Who;
-use crate::auth::{Algorithm, Change, Identity, NewIdentity, Parameters, Seed, State, Terms};
+use crate::auth::{
+    Algorithm, Change, Identity, NewIdentity, Parameters, Seed, Selection, State, Terms,
+};
 use crate::clock;
 use crate::import::{FEW_BITS, LEAST_BITS};
 use crate::store::Intent;
@@ -222,13 +224,16 @@ async fn create(
 }
 
 async fn list(local: &LocalStore, realm: Option<&str>, output: Output) -> Result<(), CliError> {
-    let show = |identity: &Identity| {
-        if realm.is_none_or(|realm| identity.principal.realm() == realm) {
-            print(identity, output);
-        }
-        Ok(())
+    let selection = Selection {
+        realm: realm.map(Into::into),
+        name: None,
     };
-    local.each(show).await
+    local
+        .each(&selection, |identity| {
+            print(identity, output);
+            Ok(())
+        })
+        .await
 }
 
 async fn set_state(

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anstyle::Style;
 use serde::{Serialize, Serializer};
@@ -9,15 +9,18 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
-use super::output::{BAD, DIM, GOOD, Output, Progress, STRONG, line};
+use super::output::{BAD, DIM, GOOD, Output, Progress, STRONG, line, note};
 use super::setup::load;
-use crate::auth::{ChangeError, IdentityId, PrincipalRef};
-use crate::import::{Bounds, Draft, Note, Outcome, Plan, Planned, Source};
+use crate::auth::{ChangeError, IdentityId, Imported, PrincipalRef, Selection};
+use crate::import::{Bounds, Draft, Note, Outcome, Plan, Planned, Source, Taken};
 use crate::store::Intent;
 use crate::telemetry::audit::{Actor, Event, Kind, LINE};
 
-/// How many events are written at a time.
-const EVENTS: usize = 1000;
+/// How many rows are written in a transaction. It takes some hundredths of a second.
+const ROWS: usize = 500;
+
+/// What a pause between transactions is at least, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 
 /// The bytes of their lines around name and realm.
 const AROUND: u64 = 400;
@@ -36,7 +39,7 @@ pub(super) struct Django {
     /// A file of SQLite's, or postgres://USER@HOST[:PORT]/DATABASE; a password may stand in PGPASSWORD
     #[arg(value_name = "PATH|URL")]
     source: String,
-    /// Write it: all that comes in, in one transaction
+    /// Write it, some rows at a time; a run that was cut short is gone on with by the next one
     #[arg(long)]
     apply: bool,
     /// Begin with an empty database if there is none, although there is a key
@@ -86,60 +89,113 @@ pub(super) fn run(
         (true, true) => Intent::Create,
     };
     LocalStore::with(config, intent, async |local| {
+        if args.apply
+            && let Some(last) = plan.last_id()
+        {
+            // Whoever is created meanwhile takes no number of a row.
+            reserve(local, last).await?;
+        }
         local
-            .each(|here| {
+            .each(&Selection::default(), |here| {
                 plan.meet(here);
                 Ok(())
             })
             .await?;
-        let mut logged = Ok(());
         if args.apply {
-            local.ready(lines(&plan)).await?;
-            progress.show_now(|| format!("writing {} identities", plan.incoming()));
-            // Written first: what is reported has happened.
-            let taken = plan.identities(now());
-            let written = local.store.import(taken, now()).await;
-            written.map_err(|error| match error {
-                ChangeError::Taken => CliError::Overtaken,
-                ChangeError::Store(error) => CliError::Store(error),
-            })?;
-            logged = write_down(local, &plan, &mut progress).await;
+            let all = plan.incoming();
+            let written = write(local, &mut plan, &mut progress, all).await;
+            progress.end();
+            if let Err((written, error)) = written {
+                if written > 0 {
+                    note(&format!(
+                        "{written} of {all} identities came in; the same command goes on with the others"
+                    ));
+                }
+                return Err(error);
+            }
         }
         progress.end();
         report(&plan, args, output);
-        logged
+        Ok(())
     })
 }
 
-/// Returns how many bytes the lines about who comes in take at most.
-fn lines(plan: &Plan) -> u64 {
-    // In a line, a byte of a name takes at most six.
-    let line = |row: &Planned| AROUND + 6 * (row.name.len() + row.realm.len()) as u64;
-    let incoming = plan.rows().iter().filter(|row| row.comes_in());
-    incoming.map(line).sum::<u64>().max(LINE)
+async fn reserve(local: &LocalStore, last: IdentityId) -> Result<(), CliError> {
+    local.store.reserve(last).await.map_err(failed)
 }
 
-/// Writes down who came in, some at a time.
+fn failed(error: ChangeError) -> CliError {
+    match error {
+        ChangeError::Taken => CliError::Overtaken,
+        ChangeError::Store(error) => CliError::Store(error),
+    }
+}
+
+/// Writes what comes in, some rows at a time, each with its lines in the audit log before the next. Fails with how
+/// many came in before.
+async fn write(
+    local: &LocalStore,
+    plan: &mut Plan,
+    progress: &mut Progress,
+    all: usize,
+) -> Result<(), (usize, CliError)> {
+    let mut written = 0;
+    loop {
+        let taken = plan.take(ROWS, now());
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let failed_so_far = |error| (written, error);
+        local.ready(lines(&taken)).await.map_err(failed_so_far)?;
+        let began = Instant::now();
+        let (places, identities): (Vec<_>, Vec<_>) =
+            taken.into_iter().map(|it| (it.at, it.identity)).unzip();
+        let imported = local.store.import(identities, now()).await;
+        let imported = imported.map_err(|error| failed_so_far(failed(error)))?;
+        // Half of the time is for other writers.
+        let pause = began.elapsed().clamp(PAUSE.0, PAUSE.1);
+        for (&at, imported) in places.iter().zip(&imported) {
+            plan.settle(at, imported);
+        }
+        let came = write_down(local, plan, &places, &imported).await;
+        written += came.map_err(|error| (written, error))?;
+        progress.show(|| format!("{written} of {all} identities written"));
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Returns how many bytes the lines about who comes in take at most.
+fn lines(taken: &[Taken]) -> u64 {
+    // In a line, a byte of a name takes at most six.
+    let line = |it: &Taken| {
+        let who = &it.identity.principal;
+        AROUND + 6 * (who.name().len() + who.realm().len()) as u64
+    };
+    taken.iter().map(line).sum::<u64>().max(LINE)
+}
+
+/// Writes down who came in, and returns how many.
 async fn write_down(
     local: &LocalStore,
     plan: &Plan,
-    progress: &mut Progress,
-) -> Result<(), CliError> {
+    places: &[usize],
+    imported: &[Imported],
+) -> Result<usize, CliError> {
     let actor = Actor::user();
-    for (at, rows) in plan.rows().chunks(EVENTS).enumerate() {
-        progress.show(|| format!("{} rows written down", at * EVENTS));
-        let incoming = rows.iter().filter(|row| row.comes_in());
-        let events: Vec<_> = incoming
-            .map(|row| Event {
-                subject: PrincipalRef::new(&row.name, &row.realm, usize::MAX).ok(),
-                id: (row.outcome == Outcome::New).then_some(IdentityId(row.id)),
-                actor: Some(actor),
-                ..Event::new(Kind::IdentityImported)
-            })
-            .collect();
-        local.record_all(&events).await?;
-    }
-    Ok(())
+    let event = |(at, imported): (&usize, &Imported)| {
+        let (row, Imported::Under(id)) = (plan.rows().get(*at)?, imported) else {
+            return None;
+        };
+        Some(Event {
+            subject: PrincipalRef::new(&row.name, &row.realm, usize::MAX).ok(),
+            id: Some(*id),
+            actor: Some(actor),
+            ..Event::new(Kind::IdentityImported)
+        })
+    };
+    let events: Vec<_> = places.iter().zip(imported).filter_map(event).collect();
+    local.record_all(&events).await?;
+    Ok(events.len())
 }
 
 fn report(plan: &Plan, args: &Django, output: Output) {

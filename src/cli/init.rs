@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::{Output, line};
-use crate::auth::{Identity, NewIdentity, Seed, Terms};
+use crate::auth::{IdentityId, NewIdentity, Seed, Selection, Terms};
 use crate::store::Intent;
 use crate::telemetry::audit::Kind;
 
@@ -53,15 +53,17 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
 }
 
 async fn refuse_twice(local: &LocalStore, realm: &str) -> Result<(), CliError> {
-    let refuse = |first: &Identity| {
-        if first.principal.realm() != realm {
-            return Ok(());
-        }
-        Err(CliError::Initialised {
+    let selection = Selection {
+        realm: Some(realm.into()),
+        name: None,
+    };
+    let after = IdentityId(i64::MIN);
+    match local.store.identities(&selection, after, 1).await?.first() {
+        None => Ok(()),
+        Some(first) => Err(CliError::Initialised {
             name: first.principal.name().to_owned(),
             realm: realm.to_owned(),
             id: first.id,
-        })
-    };
-    local.each(refuse).await
+        }),
+    }
 }

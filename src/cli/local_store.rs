@@ -79,15 +79,15 @@ impl LocalStore {
         recorded.map_err(CliError::Unaudited)
     }
 
-    /// Visits every identity in the order of their numbers until `visit` fails.
+    /// Visits the selected identities in the order of their numbers until `visit` fails.
     pub(super) async fn each(
         &self,
+        selection: &Selection,
         mut visit: impl FnMut(&Identity) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let mut after = IdentityId(i64::MIN);
-        let everything = Selection::default();
         loop {
-            let page = self.store.identities(&everything, after, PAGE).await?;
+            let page = self.store.identities(selection, after, PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };

@@ -14,6 +14,6 @@ mod sqlite;
 
 pub use django::{ReadError, Row};
 pub use outcome::{Note, Outcome, Reason, Reserved};
-pub use plan::{Draft, FEW_BITS, LEAST_BITS, Plan, Planned};
+pub use plan::{Draft, FEW_BITS, LEAST_BITS, Plan, Planned, Taken};
 pub use reading::Bounds;
 pub use source::{Source, SourceError};

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use super::django::Row;
 use super::outcome::{Note, Outcome, Reason, Reserved};
 use crate::auth::{
-    Capability, Identity, IdentityId, ImportedIdentity, Parameters, Principal, PrincipalRef,
-    Realms, Seed, State, Strength, Terms, UnixTime,
+    Capability, Identity, IdentityId, Imported, ImportedIdentity, Parameters, Principal,
+    PrincipalRef, Realms, Seed, State, Strength, Terms, UnixTime,
 };
 
 /// The numbers that a row keeps. Above, JSON readers round; and after the highest of all, the store
@@ -36,6 +36,17 @@ pub struct Plan {
     by_principal: Vec<usize>,
     /// Where those are that come in and keep their number, in the order of these.
     by_id: Vec<usize>,
+    /// What is taken next: rows with this outcome, from this one on.
+    next: (Outcome, usize),
+}
+
+/// A row on its way into the store.
+#[derive(Debug)]
+pub struct Taken {
+    /// Its place in the plan.
+    pub at: usize,
+    /// What the store takes.
+    pub identity: ImportedIdentity,
 }
 
 /// What becomes of one row.
@@ -101,6 +112,7 @@ impl<'a> Draft<'a> {
             rows,
             by_principal,
             by_id,
+            next: (Outcome::New, 0),
         }
     }
 }
@@ -143,32 +155,62 @@ impl Plan {
         self.rows.iter().filter(out).count()
     }
 
-    /// Takes out what the store takes: those that keep their number first, so that no new number is one that
-    /// is still to come. Registered when their table does not say: `now`. To be called once.
-    pub fn identities(&mut self, now: UnixTime) -> Vec<ImportedIdentity> {
-        let mut all = Vec::with_capacity(self.incoming());
-        for outcome in [Outcome::New, Outcome::NewId] {
-            for row in self.rows.iter_mut().filter(|row| row.outcome == outcome) {
-                let Some(incoming) = row.incoming.take() else {
-                    continue;
-                };
-                // It was looked at already.
-                let Ok(principal) = Principal::new(&row.name, &row.realm, usize::MAX) else {
-                    continue;
-                };
-                all.push(ImportedIdentity {
-                    id: (outcome == Outcome::New).then_some(IdentityId(row.id)),
-                    principal,
-                    seed: incoming.seed,
-                    // The old server knew no others.
-                    parameters: Parameters::default(),
-                    state: incoming.state,
-                    created: incoming.created.unwrap_or(now),
-                    terms: Terms::default(),
-                });
-            }
+    /// Returns the highest number that a row keeps.
+    pub fn last_id(&self) -> Option<IdentityId> {
+        let last = self.by_id.last().and_then(|&at| self.rows.get(at));
+        last.map(|row| IdentityId(row.id))
+    }
+
+    /// Returns the next rows that come in, at most so many, as the store takes them: those that keep their number
+    /// first. Registered when their table does not say: `now`. Every row is to be [settled](Self::settle).
+    pub fn take(&mut self, most: usize, now: UnixTime) -> Vec<Taken> {
+        let mut all = Vec::with_capacity(most);
+        while all.len() < most {
+            let (outcome, at) = (&self.next.0, self.next.1);
+            let Some(row) = self.rows.get(at) else {
+                if *outcome == Outcome::NewId {
+                    break;
+                }
+                self.next = (Outcome::NewId, 0);
+                continue;
+            };
+            self.next.1 += 1;
+            // Those that got another number when they were taken have no seed here any more.
+            let Some(incoming) = row.incoming.as_ref().filter(|_| row.outcome == *outcome) else {
+                continue;
+            };
+            // It was looked at already.
+            let Ok(principal) = Principal::new(&row.name, &row.realm, usize::MAX) else {
+                continue;
+            };
+            let identity = ImportedIdentity {
+                id: (*outcome == Outcome::New).then_some(IdentityId(row.id)),
+                principal,
+                seed: incoming.seed.clone(),
+                // The old server knew no others.
+                parameters: Parameters::default(),
+                state: incoming.state,
+                created: incoming.created.unwrap_or(now),
+                terms: Terms::default(),
+            };
+            all.push(Taken { at, identity });
         }
         all
+    }
+
+    /// Takes into account what came of a row that was taken.
+    pub fn settle(&mut self, at: usize, imported: &Imported) {
+        let Some(row) = self.rows.get_mut(at) else {
+            return;
+        };
+        let incoming = row.incoming.take();
+        match (imported, incoming) {
+            (Imported::Under(id), _) if id.0 != row.id => row.outcome = Outcome::NewId,
+            (Imported::Under(_), _) | (_, None) => {}
+            (Imported::Taken(here), Some(incoming)) => {
+                row.outcome = compare(here, &incoming.seed);
+            }
+        }
     }
 }
 

@@ -37,8 +37,8 @@ pub use realm::{Capability, Realms};
 pub use replay::Spent;
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
-    Administration, Change, ChangeError, Changed, Counters, Counts, Identities, ImportedIdentity,
-    NewIdentity, Notes, Recall, Selection, Store, StoreError,
+    Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Imported,
+    ImportedIdentity, NewIdentity, Notes, Recall, Selection, Store, StoreError,
 };
 pub use throttle::{
     Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled, network,

@@ -44,6 +44,15 @@ pub struct ImportedIdentity {
     pub created: UnixTime,
 }
 
+/// What came of an identity that was to be taken over.
+#[derive(Clone, Debug)]
+pub enum Imported {
+    /// It is here, under this number.
+    Under(IdentityId),
+    /// This one is here already and has its name.
+    Taken(Arc<Identity>),
+}
+
 /// What to change of an identity; what is none stays.
 #[derive(Debug, Default)]
 pub struct Change {
@@ -161,15 +170,22 @@ pub trait Administration: Send + Sync {
     /// [`ChangeError`]: the principal is taken, or the store failed.
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError>;
 
-    /// Takes over identities of another system: all of them, or none.
+    /// Keeps the numbers up to this one from identities that are created later, for those that are taken over.
     ///
     /// # Errors
-    /// [`ChangeError`]: a principal or a number is taken, or the store failed.
+    /// [`ChangeError`].
+    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError>;
+
+    /// Takes over identities of another system, and returns in their order what came of each: all in one
+    /// transaction, or none. One whose number is taken gets a new one.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
     async fn import(
         &self,
         identities: Vec<ImportedIdentity>,
         now: UnixTime,
-    ) -> Result<(), ChangeError>;
+    ) -> Result<Vec<Imported>, ChangeError>;
 
     /// Changes an identity, or returns none if there is no such number.
     ///

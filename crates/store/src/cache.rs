@@ -30,8 +30,8 @@ use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, Observer, coun
 use super::outage::Outage;
 use realmgate_core::{
     Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Identity,
-    IdentityId, ImportedIdentity, NewIdentity, Notes, Principal, PrincipalRef, Recall, Selection,
-    Step, Store, StoreError, UnixTime,
+    IdentityId, Imported, ImportedIdentity, NewIdentity, Notes, Principal, PrincipalRef, Recall,
+    Selection, Step, Store, StoreError, UnixTime,
 };
 
 use entry::{ByPrincipal, Entry};
@@ -184,16 +184,20 @@ impl Administration for Cached {
         Ok(created)
     }
 
+    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
+        self.inner.database.reserve(last).await
+    }
+
     async fn import(
         &self,
         identities: Vec<ImportedIdentity>,
         now: UnixTime,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Vec<Imported>, ChangeError> {
         let who: Vec<Principal> = identities.iter().map(|it| it.principal.clone()).collect();
-        self.inner.database.import(identities, now).await?;
+        let imported = self.inner.database.import(identities, now).await?;
         who.iter()
             .for_each(|principal| self.inner.forget(principal));
-        Ok(())
+        Ok(imported)
     }
 
     async fn update(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Change, ChangeError, Changed, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity,
-    Notes, Principal, Selection, Step, StoreError, UnixTime,
+    Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
+    NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
 };
 
 use super::figures::DatabaseCounts;
@@ -37,12 +37,15 @@ pub(super) trait Database: Send + Sync {
 
     async fn insert(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError>;
 
-    /// Adds all identities or none.
+    /// Keeps the numbers up to this one from new identities.
+    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError>;
+
+    /// Adds those identities, in one transaction, whose principals are not here yet; returns what came of each.
     async fn import(
         &self,
         identities: Vec<ImportedIdentity>,
         now: UnixTime,
-    ) -> Result<(), ChangeError>;
+    ) -> Result<Vec<Imported>, ChangeError>;
 
     async fn update(
         &self,

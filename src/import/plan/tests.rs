@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use super::*;
@@ -60,7 +62,7 @@ fn left_out(reason: Reason) -> Outcome {
 fn row_that_is_not_here_comes_in_under_its_number() {
     let mut plan = plan(&[row(7, "n")], &[here(8, "m", SEED)]);
     assert_eq!((plan.incoming(), plan.left_out()), (1, 0));
-    let taken = plan.identities(NOW);
+    let taken = all(&mut plan);
     assert_eq!(taken[0].id, Some(IdentityId(7)));
     assert_eq!(taken[0].parameters, Parameters::default());
     assert_eq!(taken[0].created, NOW);
@@ -138,7 +140,7 @@ fn untrimmed_realm_makes_no_admin() {
     untrimmed.realm = Some(" ungleich-admin".to_owned());
     let mut plan = plan(&[untrimmed], &[]);
     assert_eq!(plan.rows()[0].notes, []);
-    assert!(plan.identities(NOW).is_empty());
+    assert!(all(&mut plan).is_empty());
 }
 
 #[test]
@@ -230,7 +232,10 @@ fn number_of_two_rows_is_kept_by_the_first() {
 
 #[test]
 fn rows_that_keep_their_number_go_first() {
-    let taken = plan(&[row(1, "n"), row(2, "m")], &[here(1, "x", SEED)]).identities(NOW);
+    let taken = all(&mut plan(
+        &[row(1, "n"), row(2, "m")],
+        &[here(1, "x", SEED)],
+    ));
     let ids: Vec<_> = taken.iter().map(|it| it.id).collect();
     assert_eq!(ids, [Some(IdentityId(2)), None]);
 }
@@ -238,7 +243,7 @@ fn rows_that_keep_their_number_go_first() {
 #[test]
 fn what_stays_out_is_not_handed_to_the_store() {
     let rows = [row(1, "n"), row(2, " n"), row(3, ""), row(4, "m")];
-    let taken = plan(&rows, &[here(4, "m", SEED)]).identities(NOW);
+    let taken = all(&mut plan(&rows, &[here(4, "m", SEED)]));
     let names: Vec<_> = taken.iter().map(|it| it.principal.name()).collect();
     assert_eq!(names, ["n"]);
 }
@@ -250,7 +255,7 @@ fn state_and_date_are_taken_over() {
     off.created = Some(UnixTime::from_secs(5));
     let mut plan = plan(&[off], &[]);
     assert_eq!(plan.rows()[0].notes, [Note::Disabled]);
-    let taken = plan.identities(NOW);
+    let taken = all(&mut plan);
     assert_eq!(taken[0].state, State::Disabled);
     assert_eq!(taken[0].created, UnixTime::from_secs(5));
 }
@@ -278,4 +283,45 @@ fn reserved_realms_are_told() {
 fn debug_shows_no_seed() {
     let plan = plan(&[row(1, "n")], &[]);
     assert!(!format!("{plan:?}").contains(SEED));
+}
+
+/// Takes all rows, two at a time.
+fn all(plan: &mut Plan) -> Vec<ImportedIdentity> {
+    let mut all = Vec::new();
+    loop {
+        let some = plan.take(2, NOW);
+        if some.is_empty() {
+            return all;
+        }
+        for taken in some {
+            let id = taken.identity.id.unwrap_or(IdentityId(1 << 60));
+            plan.settle(taken.at, &Imported::Under(id));
+            all.push(taken.identity);
+        }
+    }
+}
+
+#[test]
+fn row_that_somebody_has_made_meanwhile_stays_as_it_is_there() {
+    let mut plan = plan(&[row(1, "n"), row(2, "m"), row(3, "o")], &[]);
+    let taken = plan.take(3, NOW);
+    assert_eq!(taken.len(), 3);
+    let same = Imported::Taken(Arc::new(here(9, "n", SEED)));
+    let other = Imported::Taken(Arc::new(here(8, "m", OTHER)));
+    for (taken, imported) in taken
+        .iter()
+        .zip([same, other, Imported::Under(IdentityId(7))])
+    {
+        plan.settle(taken.at, &imported);
+    }
+    let outcomes: Vec<_> = plan.rows().iter().map(|row| &row.outcome).collect();
+    assert!(matches!(
+        outcomes[..],
+        [
+            Outcome::Unchanged,
+            Outcome::LeftOut(Reason::OtherSeed { here: 8 }),
+            Outcome::NewId
+        ]
+    ));
+    assert!(plan.take(3, NOW).is_empty());
 }

@@ -174,6 +174,15 @@ impl Gate {
         Self::start_in(folder, realmgate(&[]))
     }
 
+    /// Lets go of its folder; the process has ended.
+    pub(crate) fn into_folder(mut self) -> TempDir {
+        let empty = tempfile::tempdir().unwrap();
+        let ended = format!("{{\"pid\":{}}}", self.child.id());
+        fs::write(empty.path().join("ready.json"), ended).unwrap();
+        let _ = fs::remove_file(self.folder.path().join("ready.json"));
+        std::mem::replace(&mut self.folder, empty)
+    }
+
     /// The same, in a folder that holds a configuration.
     pub(crate) fn start_in(folder: TempDir, command: Command) -> Self {
         Self::start_in_with(folder, command, &[])

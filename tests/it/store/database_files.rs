@@ -599,3 +599,93 @@ fn documented_restore_gives_the_service_a_database_that_it_can_write() {
     let output = nobody(&path, &args).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
 }
+
+#[test]
+fn readiness_looks_where_requests_look() {
+    let mut gate = Gate::start("");
+    let caller = gate.register("svc", "r");
+    gate.signal("TERM");
+    assert!(gate.child.wait().unwrap().success());
+    let path = gate.config().with_file_name("realmgate.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let root = |name: &str| {
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let root = database.query_row(sql, (name,), |row| row.get::<_, u32>(0));
+        root.unwrap()
+    };
+    let roots = [
+        "identity",
+        "sqlite_autoindex_identity_1",
+        "identity_use",
+        "spent",
+    ]
+    .map(root);
+    let size: u32 = database
+        .pragma_query_value(None, "page_size", |row| row.get(0))
+        .unwrap();
+    drop(database);
+    let whole = fs::read(&path).unwrap();
+    for page in roots {
+        let mut broken = whole.clone();
+        let from = usize::try_from((page - 1) * size).unwrap();
+        broken[from..from + 100].fill(0xff);
+        fs::write(&path, &broken).unwrap();
+        let folder = gate.into_folder();
+        gate = Gate::start_in(folder, realmgate(&[]));
+        let ready = get(gate.service, "/readyz", "");
+        assert_eq!(ready.status, 503, "page {page}");
+        gate.signal("KILL");
+        gate.child.wait().unwrap();
+        for name in ["realmgate.db-wal", "realmgate.db-shm", "ready.json"] {
+            let _ = fs::remove_file(gate.config().with_file_name(name));
+        }
+    }
+    fs::write(&path, &whole).unwrap();
+    let gate = Gate::start_in(gate.into_folder(), realmgate(&[]));
+    assert_eq!(get(gate.service, "/readyz", "").status, 200);
+    assert_eq!(
+        get(gate.service, "/forward-auth", &caller.fields()).status,
+        200
+    );
+}
+
+#[test]
+fn log_that_a_slow_reader_has_let_grow_is_cut() {
+    let gate = Gate::start("");
+    let path = gate.config().with_file_name("realmgate.db");
+    let size = || {
+        fs::metadata(path.with_file_name("realmgate.db-wal"))
+            .unwrap()
+            .len()
+    };
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT * FROM identity")
+        .unwrap();
+    let large = 16 << 20;
+    for n in 0..100 {
+        super::fill(&gate.config(), n * 2000..(n + 1) * 2000);
+        if size() > large {
+            break;
+        }
+    }
+    assert!(size() > large, "{}", size());
+    reader.execute_batch("COMMIT").unwrap();
+    until("it is cut", || size() <= large);
+}
+
+#[test]
+fn draft_of_a_killed_backup_is_removed_by_the_next() {
+    let folder = folder();
+    assert!(run(folder.path(), &["init"]).status.success());
+    let other = tempfile::tempdir().unwrap();
+    let draft = other.path().join("monday.db.4711-0.realmgate-new");
+    fs::write(&draft, "half a copy").unwrap();
+    let key = folder.path().join("realmgate.key.4711-0.realmgate-new");
+    fs::write(&key, "keys").unwrap();
+    let copy = other.path().join("tuesday.db").display().to_string();
+    assert!(run(folder.path(), &["backup", &copy]).status.success());
+    assert_eq!(files(other.path()), ["tuesday.db"]);
+    assert!(run(folder.path(), &["key", "rotate"]).status.success());
+    assert!(!key.exists());
+}

@@ -15,7 +15,7 @@ use realmgate::store::{self, Intent};
 
 use crate::harness::{Gate, get, until};
 
-/// Adds identities `n0` and so on of the realm `many`, all at once.
+/// Adds identities `n0` and so on of the realm `many`.
 pub(crate) fn fill(config: &Path, numbers: Range<usize>) {
     let config = Config::load(Some(config), []).unwrap();
     let now = UnixTime::from(SystemTime::now());
@@ -34,8 +34,12 @@ pub(crate) fn fill(config: &Path, numbers: Range<usize>) {
         .unwrap();
     runtime.block_on(async {
         let store = store::open(config.store, Intent::Change).await.unwrap();
-        let identities = numbers.map(identity).collect();
-        store.import(identities, now).await.unwrap();
+        let identities: Vec<_> = numbers.map(identity).collect();
+        let mut identities = identities.into_iter().peekable();
+        while identities.peek().is_some() {
+            let some = identities.by_ref().take(500).collect();
+            store.import(some, now).await.unwrap();
+        }
     });
 }
 

@@ -98,7 +98,11 @@ impl Administration for Memory {
         &self,
         _: Vec<crate::ImportedIdentity>,
         _: UnixTime,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Vec<crate::Imported>, ChangeError> {
+        unreachable!()
+    }
+
+    async fn reserve(&self, _: IdentityId) -> Result<(), ChangeError> {
         unreachable!()
     }
 

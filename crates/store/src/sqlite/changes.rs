@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use deadpool_sqlite::Object;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::cutter::Cutter;
 use super::pool::interact;
 use super::rows::principal;
 use super::watch::Watch;
@@ -24,6 +25,7 @@ pub(super) struct SqliteTail {
     connection: Object,
     ring: Arc<Ring>,
     watch: Arc<Watch>,
+    cutter: Cutter,
     data_version: Option<i64>,
     timeout: Duration,
 }
@@ -32,13 +34,14 @@ impl SqliteTail {
     pub(super) fn new(
         connection: Object,
         ring: Arc<Ring>,
-        watch: Arc<Watch>,
+        (watch, cutter): (Arc<Watch>, Cutter),
         timeout: Duration,
     ) -> Self {
         Self {
             connection,
             ring,
             watch,
+            cutter,
             data_version: None,
             timeout,
         }
@@ -50,6 +53,7 @@ impl Tail for SqliteTail {
     /// While nothing was committed this reads one number.
     async fn news(&mut self, seen: Seq) -> Result<News, StoreError> {
         self.watch.look()?;
+        self.cutter.look();
         let known = self.data_version;
         let ring = Arc::clone(&self.ring);
         let (version, news) = interact(&self.connection, self.timeout, move |connection| {

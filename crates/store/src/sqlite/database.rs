@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Change, ChangeError, Changed, Counts, Identity, IdentityId, ImportedIdentity, NewIdentity,
-    Notes, Principal, Selection, Step, StoreError, UnixTime,
+    Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
+    NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
 };
 
 use super::changes::SqliteTail;
+use super::cutter::Cutter;
 use super::identities::Sqlite;
 use super::pool::{database, pool_error};
 use crate::database::{Database, Loaded, Seq, Tail};
@@ -24,7 +25,8 @@ impl Database for Sqlite {
     async fn follow(&self) -> Result<(Box<dyn Tail>, Seq), StoreError> {
         let connection = self.tails.get().await.map_err(pool_error)?;
         let (ring, watch) = (Arc::clone(&self.ring), Arc::clone(&self.watch));
-        let tail = SqliteTail::new(connection, ring, watch, self.timeout);
+        let cutter = Cutter::new(self.writer.clone(), Arc::clone(&watch), self.timeout);
+        let tail = SqliteTail::new(connection, ring, (watch, cutter), self.timeout);
         let seen = self.last_seq().await?;
         // Once the files are lost nobody opens them any more, and this one writes the log back at the end.
         drop(self.writer.get().await.map_err(pool_error)?);
@@ -59,8 +61,12 @@ impl Database for Sqlite {
         &self,
         identities: Vec<ImportedIdentity>,
         now: UnixTime,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Vec<Imported>, ChangeError> {
         Self::import(self, identities, now).await
+    }
+
+    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
+        Self::reserve(self, last).await
     }
 
     async fn update(
@@ -97,6 +103,6 @@ impl Database for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.last_seq().await.map(drop)
+        self.probe().await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_sqlite::Pool;
@@ -20,14 +20,10 @@ use crate::access::Way;
 use crate::database::{Loaded, Seq};
 use crate::figures::{DatabaseCounts, Operation};
 use crate::ring::{KeySource, Ring};
-use crate::seal::SealingKey;
 use realmgate_core::{
-    Change, ChangeError, Changed, Identity, IdentityId, ImportedIdentity, NewIdentity, Principal,
-    Seed, Selection, State, StoreError, UnixTime,
+    Change, ChangeError, Changed, Identity, IdentityId, Principal, Seed, Selection, StoreError,
+    UnixTime,
 };
-
-/// The longest that an import may take: a million rows are a minute's work.
-const IMPORT: Duration = Duration::from_secs(600);
 
 /// The database, open and migrated.
 pub(super) struct Sqlite {
@@ -38,6 +34,8 @@ pub(super) struct Sqlite {
     pub(super) timeout: Duration,
     pub(super) watch: Arc<Watch>,
     pub(super) counts: DatabaseCounts,
+    /// Whether the last write has failed.
+    pub(super) writes_fail: AtomicBool,
     /// How many records of failures have been saved since it was looked whether there are too many.
     pub(super) unswept: AtomicUsize,
 }
@@ -60,6 +58,7 @@ impl Sqlite {
             timeout,
             watch,
             counts: DatabaseCounts::default(),
+            writes_fail: AtomicBool::default(),
             unswept: AtomicUsize::default(),
         })
     }
@@ -104,6 +103,7 @@ impl Sqlite {
             let end = name.as_ref().map(|name| format!("{name}\u{10ffff}"));
             let mut values: Vec<&dyn ToSql> = vec![&after.0, &limit];
             // The plus keeps SQLite from walking along the numbers until enough of them fit.
+            let mut index = "";
             let which = match (&realm, &name, &end) {
                 (Some(realm), Some(name), Some(end)) => {
                     values.extend([realm as &dyn ToSql, name, end]);
@@ -115,59 +115,20 @@ impl Sqlite {
                 }
                 (Some(realm), ..) => {
                     values.push(realm);
-                    "realm = ?3 AND +id > ?1 ORDER BY +id"
+                    index = "INDEXED BY identity_by_realm";
+                    "realm = ?3 AND id > ?1 ORDER BY id"
                 }
                 (None, ..) => "id > ?1 ORDER BY id",
             };
             let sql = format!(
                 "SELECT {COLUMNS} FROM {TABLES}
-                    WHERE id IN (SELECT id FROM identity WHERE {which} LIMIT ?2) ORDER BY id"
+                    WHERE id IN (SELECT id FROM identity {index} WHERE {which} LIMIT ?2) ORDER BY id"
             );
             connection
                 .prepare_cached(&sql)?
                 .query_map(&*values, |row| identity(row, &ring))?
                 .map(|identity| identity.map(Arc::new))
                 .collect()
-        })
-        .await
-    }
-
-    pub(super) async fn insert(
-        &self,
-        new: NewIdentity,
-        now: UnixTime,
-    ) -> Result<Arc<Identity>, ChangeError> {
-        let ring = Arc::clone(&self.ring);
-        let new = ImportedIdentity {
-            id: None,
-            principal: new.principal,
-            seed: new.seed,
-            parameters: new.parameters,
-            state: State::Enabled,
-            terms: new.terms,
-            created: now,
-        };
-        self.write(move |transaction| {
-            let id = add(transaction, &*current_key(&ring, transaction)?, &new, now)?;
-            find_by_id(transaction, &ring, id)?
-                .map(Arc::new)
-                .ok_or(rusqlite::Error::QueryReturnedNoRows)
-        })
-        .await
-    }
-
-    /// Adds all rows or none.
-    pub(super) async fn import(
-        &self,
-        identities: Vec<ImportedIdentity>,
-        now: UnixTime,
-    ) -> Result<(), ChangeError> {
-        let ring = Arc::clone(&self.ring);
-        self.write_within(IMPORT, Patience::Outcome, move |transaction| {
-            let key = current_key(&ring, transaction)?;
-            identities
-                .iter()
-                .try_for_each(|it| add(transaction, &key, it, now).map(drop))
         })
         .await
     }
@@ -315,44 +276,12 @@ impl Sqlite {
         let counts = &self.counts;
         let is_failure = |error: &ChangeError| matches!(error, ChangeError::Store(_));
         self.watch.look()?;
-        let outcome = counts.timed(Operation::Write, work, is_failure).await?;
+        let outcome = counts.timed(Operation::Write, work, is_failure).await;
+        let has_failed = outcome.as_ref().is_err_and(is_failure);
+        self.writes_fail.store(has_failed, Ordering::Relaxed);
+        let outcome = outcome?;
         // Committed into a file that nobody else sees, it was not done.
         self.watch.look()?;
         Ok(outcome)
     }
-}
-
-/// Adds a row and returns its number.
-fn add(
-    transaction: &Transaction<'_>,
-    key: &SealingKey,
-    new: &ImportedIdentity,
-    now: UnixTime,
-) -> rusqlite::Result<IdentityId> {
-    let sealed = key
-        .seal(&new.seed, new.principal.as_ref())
-        .map_err(conversion)?;
-    transaction
-        .prepare_cached(
-            "INSERT INTO identity
-                (id, name, realm, seed, algorithm, digits, period, state, created, updated, not_before,
-                    expires, comment)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?
-        .execute((
-            new.id.map(|id| id.0),
-            new.principal.name(),
-            new.principal.realm(),
-            &sealed,
-            new.parameters.algorithm().as_str(),
-            new.parameters.digits(),
-            new.parameters.period(),
-            state_text(new.state),
-            sql_time(new.created),
-            sql_time(now),
-            new.terms.not_before.map(sql_time),
-            new.terms.expires.map(sql_time),
-            &new.terms.comment,
-        ))?;
-    Ok(IdentityId(transaction.last_insert_rowid()))
 }

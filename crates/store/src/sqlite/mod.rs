@@ -3,12 +3,15 @@
 mod backup;
 mod changes;
 mod commit;
+mod cutter;
 mod database;
 mod folder;
 mod guard;
 mod identities;
+mod insert;
 mod open;
 mod pool;
+mod probe;
 mod rotation;
 mod rows;
 mod sealing;

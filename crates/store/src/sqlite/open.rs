@@ -18,6 +18,7 @@ use super::identities::Sqlite;
 use super::pool::configure;
 use crate::access::Way;
 use crate::cache::{CacheOptions, Cached};
+use crate::draft::{folder_of, sweep};
 use crate::key_file::{self, Keys};
 use crate::ring::{KeySource, Ring};
 use crate::seal::KeyId;
@@ -36,6 +37,7 @@ static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
         M::up(include_str!("schema/003_keys.sql")),
         M::up(include_str!("schema/004_search.sql")),
         M::up(include_str!("schema/005_failures.sql")),
+        M::up(include_str!("schema/006_realm.sql")),
     ])
 });
 
@@ -136,6 +138,10 @@ fn prepare_or_fail(
         return Ok(prepared);
     }
     let first_starts = lock_folder(path).map_err(unreachable)?;
+    sweep(folder_of(path));
+    if let KeySource::File(file) = &source {
+        sweep(folder_of(file));
+    }
     let keys = source.read()?;
     let is_new = match path.try_exists().map_err(unreachable)? {
         true => look(path, &source, keys.as_ref(), timeout, fail)? == 0,
@@ -278,7 +284,7 @@ fn recognise(
 }
 
 /// How many migrations there are.
-const SCHEMAS: i64 = 5;
+const SCHEMAS: i64 = 6;
 
 /// Returns the keys that seeds are sealed with, or are about to be.
 pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>> {

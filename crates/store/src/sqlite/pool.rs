@@ -69,6 +69,8 @@ fn set_up(connection: &Connection, timeout: Duration, access: Access) -> rusqlit
 pub(super) fn configure(connection: &Connection, timeout: Duration) -> rusqlite::Result<()> {
     connection.busy_timeout(timeout)?;
     connection.set_prepared_statement_cache_capacity(32);
+    // What is left of a log that had to grow, once it begins anew.
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
     // FULL syncs the log at each commit: what was answered with a 2xx survives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;

@@ -47,6 +47,17 @@ impl Watch {
         Ok(())
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.database.path
+    }
+
+    /// Returns the size of the write-ahead log.
+    pub(super) fn log_bytes(&self) -> u64 {
+        let log = self.companions.get().and_then(|all| all.first());
+        let log = log.and_then(|log| fs::metadata(&log.path).ok());
+        log.map_or(0, |log| log.len())
+    }
+
     /// Fails if a file was found to be lost. It looks at none.
     pub(super) fn verdict(&self) -> Result<(), StoreError> {
         self.lost.get().map_or(Ok(()), |lost| Err(lost.clone()))

@@ -155,7 +155,15 @@ impl Administration for Silent {
         Err(StoreError::Timeout.into())
     }
 
-    async fn import(&self, _: Vec<ImportedIdentity>, _: UnixTime) -> Result<(), ChangeError> {
+    async fn import(
+        &self,
+        _: Vec<ImportedIdentity>,
+        _: UnixTime,
+    ) -> Result<Vec<crate::auth::Imported>, ChangeError> {
+        Err(StoreError::Timeout.into())
+    }
+
+    async fn reserve(&self, _: IdentityId) -> Result<(), ChangeError> {
         Err(StoreError::Timeout.into())
     }
 

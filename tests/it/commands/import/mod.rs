@@ -5,6 +5,8 @@ mod sqlite;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -413,4 +415,100 @@ fn summary_counts_by_reason_and_prints_no_row() {
         )
     );
     assert_eq!(stderr(&output), "");
+}
+
+/// A Django database of so many rows, `n1` and so on.
+fn many(folder: &Path, rows: i64) -> PathBuf {
+    let path = django(folder, &[]);
+    let mut database = Connection::open(&path).unwrap();
+    let transaction = database.transaction().unwrap();
+    for n in 1..=rows {
+        let sql = "INSERT INTO otpauth_otpseed (id, name, realm, seed) VALUES (?1, ?2, 'many', ?3)";
+        transaction
+            .execute(sql, (n, format!("n{n}"), SEED))
+            .unwrap();
+    }
+    transaction.commit().unwrap();
+    path
+}
+
+fn count(database: &Connection) -> i64 {
+    let sql = "SELECT count(*) FROM identity";
+    database.query_row(sql, (), |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn identities_are_created_while_many_rows_come_in_and_all_keep_their_numbers() {
+    const ROWS: i64 = 6000;
+    let gate = Gate::start("");
+    let admin = gate.register("root", "ungleich-admin");
+    let folder = tempfile::tempdir().unwrap();
+    let source = many(folder.path(), ROWS);
+    // Its own number is that of a row.
+    assert_eq!(identities(&gate)[0]["id"], 1);
+    let ended = AtomicBool::new(false);
+    let database = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
+    let (output, created) = std::thread::scope(|scope| {
+        let import = scope.spawn(|| {
+            let output = import(&gate, source.to_str().unwrap(), &["--apply", "--verbose"]);
+            ended.store(true, Ordering::SeqCst);
+            output
+        });
+        until("some are here", || count(&database) > 1);
+        let mut created = 0;
+        while !ended.load(Ordering::SeqCst) {
+            let began = Instant::now();
+            let body = format!("{{\"name\":\"c{created}\",\"realm\":\"r\"}}");
+            let fields = format!("Content-Type: application/json\r\n{}", admin.fields());
+            let reply = send(gate.service, "POST", "/ungleichotp/", &fields, &body);
+            assert_eq!(reply.status, 201, "{}", reply.body);
+            assert!(
+                began.elapsed() < Duration::from_secs(3),
+                "{:?}",
+                began.elapsed()
+            );
+            created += 1;
+        }
+        (import.join().unwrap(), created)
+    });
+    assert!(created > 3, "{created}");
+    let report = report(&output);
+    assert_eq!(
+        (&report["incoming"], &report["left_out"]),
+        (&json!(ROWS), &json!(0))
+    );
+    let all = identities(&gate);
+    let of = |realm: &str| {
+        let ids = all.iter().filter(|it| it["realm"] == realm);
+        ids.map(|it| it["id"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    let (kept, new): (Vec<_>, Vec<_>) = of("many").into_iter().partition(|&id| id <= ROWS);
+    // All but the row whose number the admin has.
+    assert_eq!((kept.len() as i64, new.len()), (ROWS - 1, 1));
+    assert_eq!(of("r").len(), created);
+    assert!(of("r").iter().all(|&id| id > ROWS), "{:?}", of("r"));
+}
+
+#[test]
+fn import_that_was_killed_goes_on_with_the_next_run() {
+    const ROWS: i64 = 5000;
+    let gate = Gate::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let source = many(folder.path(), ROWS);
+    let database = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
+    let mut command = realmgate(&["import", "django"]);
+    command
+        .arg(&source)
+        .args(["--apply", "--config"])
+        .arg(gate.config());
+    let mut child = command.spawn().unwrap();
+    until("some are here", || count(&database) > 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let part = count(&database);
+    assert!(part > 0 && part < ROWS, "{part}");
+    let report = report(&import(&gate, source.to_str().unwrap(), &["--apply"]));
+    assert_eq!(report["incoming"], ROWS - part);
+    assert_eq!(report["unchanged"], part);
+    assert_eq!(count(&database), ROWS);
 }

@@ -1,0 +1,68 @@
+//! Whether the database can do what requests ask of it.
+
+use std::sync::atomic::Ordering;
+
+use rusqlite::Connection;
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+use super::changes::last_seq;
+use super::identities::Sqlite;
+use super::rows::{COLUMNS, TABLES};
+use crate::draft::folder_of;
+use realmgate_core::{ChangeError, StoreError};
+
+/// What requests read from besides a row of an identity: the first of each.
+const FIRSTS: [&str; 6] = [
+    "SELECT 1 FROM identity INDEXED BY identity_by_name LIMIT 1",
+    "SELECT 1 FROM identity INDEXED BY identity_by_realm LIMIT 1",
+    "SELECT 1 FROM change LIMIT 1",
+    "SELECT 1 FROM spent LIMIT 1",
+    "SELECT 1 FROM throttle LIMIT 1",
+    "SELECT 1 FROM sealing_key LIMIT 1",
+];
+
+impl Sqlite {
+    /// Reads as requests do, and looks whether writes work. Only after one has failed does it write.
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        self.watch.look()?;
+        self.read(|connection| read_somewhere(&*connection.transaction()?))
+            .await?;
+        let folder = folder_of(self.watch.path());
+        let is_read_only =
+            statvfs(folder).is_ok_and(|it| it.f_flag.contains(StatVfsMountFlags::RDONLY));
+        if is_read_only {
+            let text = format!("{} is on a read-only file system", folder.display());
+            return Err(StoreError::Database(text.into()));
+        }
+        if !self.writes_fail.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let written = self.write(|transaction| {
+            let sql = "UPDATE throttle_key SET key = key";
+            transaction.execute(sql, ()).map(drop)
+        });
+        match written.await {
+            Ok(()) => Ok(()),
+            Err(ChangeError::Store(error)) => Err(error),
+            Err(ChangeError::Taken) => Err(StoreError::Database("a write was refused".into())),
+        }
+    }
+}
+
+/// Reads an identity by its name, as a request does, from wherever in the table, and the beginning of the others.
+fn read_somewhere(connection: &Connection) -> rusqlite::Result<()> {
+    last_seq(connection)?;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {TABLES} WHERE (realm, name) = (SELECT realm, name FROM identity WHERE id >=
+            abs(random() % (1 + ifnull((SELECT max(id) FROM identity), 0))) ORDER BY id LIMIT 1)"
+    );
+    for sql in FIRSTS.into_iter().chain([&*sql]) {
+        let mut statement = connection.prepare_cached(sql)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            (0..columns).try_for_each(|at| row.get_ref(at).map(drop))?;
+        }
+    }
+    Ok(())
+}
