@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
@@ -239,10 +239,12 @@ fn first_lines_of_a_process_that_died_before_the_head_count() {
 /// Makes a chain of one's own, as anybody can.
 fn forged(lines: usize, after: Position) -> Vec<String> {
     let mut last = after;
+    // Within the same millisecond it would be the line that it shall replace.
+    let now = SystemTime::now() + Duration::from_secs(1);
     (0..lines)
         .map(|_| {
             let mut text = String::new();
-            last = write_line(&mut text, last, SystemTime::now(), &denied().body);
+            last = write_line(&mut text, last, now, &denied().body);
             text
         })
         .collect()

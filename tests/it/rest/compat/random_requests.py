@@ -95,7 +95,7 @@ class Chooser:
         methods = ["GET", "GET", "GET", "HEAD", "OPTIONS", "POST"]
         number = self.pick([1, 2, 3] * 4 + ["0", "999999", "x", "03", "%C3%A9", "9223372036854775807"])
         if self.may_change:
-            methods += ["PUT", "PUT", "PATCH", "PATCH", "PATCH", "DELETE", "DELETE"]
+            methods += ["PUT", "PUT", "PATCH", "PATCH", "PATCH", "DELETE", "DELETE", "DELETE", "DELETE"]
             made = [number for number in self.server.identities if number > 3]
             if made and self.chance(80):
                 number = self.pick(made)
