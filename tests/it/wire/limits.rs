@@ -101,6 +101,7 @@ fn address_has_its_share_of_connections_and_no_more() {
         let mut one_more = connect(gate.service);
         assert!(one_more.read(&mut [0; 16]).is_ok_and(|read| read == 0));
     }
+    until("it is logged", || gate.log().contains("rejected"));
     let log = gate.log();
     let lines: Vec<_> = log.lines().filter(|it| it.contains("rejected")).collect();
     let [line] = &lines[..] else { panic!("{log}") };
