@@ -9,27 +9,27 @@ use crate::telemetry::audit::{Finding, Position, Report, read_noted, verify};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Hold an audit log against its chain: altered, missing, swapped lines and a cut end show
+    /// Verify the hash chain: finds altered, missing, reordered or truncated lines
     ///
-    /// Exit codes: 0 fine, 1 broken, 2 usage or a file that cannot be read.
+    /// Exit codes: 0 the chain is intact; 1 it is broken; 2 wrong usage or a file cannot be read.
     Verify(Verify),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
-    /// The files, oldest first; the head of the last one is FILE.head
+    /// Audit logs, oldest first; the head of the last one is FILE.head
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// A line that was noted elsewhere, as this command prints the last one: it must be in them
+    /// Position recorded elsewhere, in the form in which this command prints the last one; must be in the files
     #[arg(long, value_name = "SEQ:HASH")]
     noted: Vec<Position>,
-    /// A log with the places that `serve` writes there, `-` for standard input: all of them must be in the files
+    /// Log of the server, or `-` for standard input; every position recorded there must be in the files
     #[arg(long, value_name = "LOG")]
     noted_in: Vec<PathBuf>,
-    /// Demand that the files begin with the first line that there ever was
+    /// Require that the files begin with the first line ever written
     #[arg(long)]
     whole: bool,
-    /// Do without the head of the last file: a cut end does not show
+    /// Verify without the head of the last file; truncation is not detected
     #[arg(long)]
     no_head: bool,
 }

@@ -9,7 +9,7 @@ use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the copy goes; nothing may be there
+    /// Target file; must not exist
     #[arg(value_name = "PATH")]
     to: PathBuf,
 }

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Exit with 2 if there is a warning
+    /// Exit with code 2 if there are warnings
     #[arg(long)]
     strict: bool,
 }

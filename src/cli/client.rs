@@ -11,64 +11,64 @@ use super::setup::runtime;
 use super::who::Named;
 use crate::client::{Caller, Client, Error as ClientError, Proof, Registered};
 
-/// Every option may stand before or after the action, in any order.
+/// Options may be given before or after the action, in any order.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// What to ask the server for
+    /// Action to perform
     action: Action,
-    /// The identity that this is about, in place of --name and --realm; divided at the last `@`
+    /// The identity, instead of --name and --realm; split at the last `@`
     #[arg(value_name = "NAME@REALM", conflicts_with_all = ["name", "realm"])]
     identity: Option<Named>,
-    /// The server: `https://otp.example.org`, with or without `/ungleichotp/`
+    /// URL of the server: `https://otp.example.org`, with or without `/ungleichotp/`
     #[arg(long, value_name = "URL", env = "UNGLEICHOTPSERVER")]
     server_url: Option<String>,
-    /// The caller's name
+    /// Name of the caller
     #[arg(long, value_name = "NAME", env = "UNGLEICHOTPNAME")]
     auth_name: Option<String>,
-    /// The caller's realm
+    /// Realm of the caller
     #[arg(long, value_name = "REALM", env = "UNGLEICHOTPREALM")]
     auth_realm: Option<String>,
-    /// The caller's seed in base32; `-` reads it from standard input, so that `ps` does not show it;
-    /// without it and --auth-token: UNGLEICHOTPSEED
+    /// Seed of the caller in base32, or `-` to read it from standard input, which `ps` does not show;
+    /// if neither this nor --auth-token is given, UNGLEICHOTPSEED is used
     #[arg(long, value_name = "SEED", conflicts_with = "auth_token")]
     auth_seed: Option<String>,
-    /// The caller's token, instead of the seed; it counts for one or two minutes
+    /// Token of the caller, instead of the seed; valid for one to two minutes
     #[arg(long, value_name = "TOKEN")]
     auth_token: Option<String>,
-    /// The name of the identity that this is about; all actions but list
+    /// Name of the identity (all actions except list)
     #[arg(long)]
     name: Option<String>,
-    /// Its realm
+    /// Realm of the identity (all actions except list)
     #[arg(long)]
     realm: Option<String>,
-    /// Its token; verify
+    /// Token of the identity (verify only)
     #[arg(long, conflicts_with = "seed")]
     token: Option<String>,
-    /// Its seed in base32, of which the current token is verified; `-` for standard input; verify
+    /// Seed of the identity in base32, or `-` for standard input; its current token is verified (verify only)
     #[arg(long)]
     seed: Option<String>,
-    /// Its name from now on; update
+    /// New name (update only)
     #[arg(long, value_name = "NAME")]
     new_name: Option<String>,
-    /// Its realm from now on; update
+    /// New realm (update only)
     #[arg(long, value_name = "REALM")]
     new_realm: Option<String>,
-    /// How long one request may take, 1 to 3600
+    /// Request timeout, 1 to 3600
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Action {
-    /// Register an identity and print its seed, once
+    /// Create an identity and print its seed, once
     Create,
     /// List identities
     List,
-    /// Give an identity another name or realm
+    /// Change the name or realm of an identity
     Update,
-    /// Remove an identity
+    /// Delete an identity
     Delete,
-    /// Ask whether a token is that principal's now
+    /// Verify a principal's token
     Verify,
 }
 

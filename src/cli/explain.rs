@@ -20,18 +20,18 @@ use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The method, in upper case
+    /// Request method, in upper case
     method: String,
-    /// A URL, or a path with its query for a request without a host; as it would be on the wire
+    /// URL, or path and query for a request without a host, encoded as the client sends it
     #[arg(value_name = "URL")]
     url: String,
-    /// Who would ask, with a token that is right; without it nobody
+    /// Caller, assumed to have a valid token; without it, the request has no credential
     #[arg(long = "as", value_name = "NAME@REALM")]
     who: Option<String>,
-    /// The address that it would come from
+    /// Client address
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
-    /// Which door's answer the exit code is about [default: proxy, or forward-auth if there are no routes or no proxy]
+    /// Door that decides the exit code [default: proxy, or forward-auth if there are no routes or no proxy]
     #[arg(long)]
     door: Option<Door>,
 }
@@ -40,9 +40,9 @@ pub(super) struct Args {
 enum Door {
     /// The transparent proxy
     Proxy,
-    /// The endpoints for nginx, Traefik, Caddy, HAProxy and Envoy, which describe the request
+    /// The endpoints for nginx, Traefik, Caddy, HAProxy and Envoy, which get the original request
     ForwardAuth,
-    /// `/forward-auth`, which looks at the credential alone
+    /// `/forward-auth`, which checks the credential only
     AnyForwardAuth,
 }
 

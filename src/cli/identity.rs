@@ -22,25 +22,25 @@ use terms::TermsArgs;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Register an identity and print its seed, once
+    /// Create an identity and print its seed, once
     Create {
         #[command(flatten)]
         who: Who,
         #[command(flatten)]
         seed: NewSeed,
-        /// SHA1, SHA256 or SHA512 [default: totp.algorithm]
+        /// Hash algorithm: SHA1, SHA256 or SHA512 [default: totp.algorithm]
         #[arg(long)]
         algorithm: Option<Algorithm>,
-        /// Digits of a token, 6 to 8 [default: totp.digits]
+        /// Number of digits of a token, 6 to 8 [default: totp.digits]
         #[arg(long)]
         digits: Option<u8>,
-        /// Seconds of a step, 1 to 3600 [default: totp.period]
+        /// Length of a time step in seconds, 1 to 3600 [default: totp.period]
         #[arg(long)]
         period: Option<u16>,
         #[command(flatten)]
         terms: TermsArgs,
     },
-    /// Change when an identity may authenticate, or its comment
+    /// Change the validity period or the comment of an identity
     Set {
         #[command(flatten)]
         who: Who,
@@ -49,38 +49,38 @@ pub(super) enum Command {
     },
     /// List identities, without their seeds
     List {
-        /// Only those of this realm
+        /// Only identities of this realm
         #[arg(long)]
         realm: Option<String>,
     },
     /// Show one identity, without its seed
     Show(Who),
-    /// Give an identity another seed and print it, once
+    /// Replace the seed of an identity and print the new one, once
     Rotate {
         #[command(flatten)]
         who: Who,
         #[command(flatten)]
         seed: NewSeed,
-        /// How long the present seed goes on counting besides, such as 7d
+        /// How long the old seed stays valid, such as 7d
         #[arg(long, value_name = "DURATION")]
         grace: Option<humantime::Duration>,
-        /// Even if a seed of before still counts, which ends at once then
+        /// Rotate even if a previous seed is still valid; it is invalidated at once
         #[arg(long)]
         force: bool,
     },
-    /// Let an identity that has failed too often try again at once
+    /// Clear the failures of an identity, so that it is no longer throttled
     Unthrottle(Who),
-    /// Refuse an identity until it is enabled again
+    /// Disable an identity
     Disable(Who),
-    /// Let a disabled identity authenticate again
+    /// Enable a disabled identity
     Enable(Who),
-    /// Remove an identity
+    /// Delete an identity
     Delete(Who),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct NewSeed {
-    /// Take the seed (base32) from a file, `-` for standard input, instead of making one
+    /// Read the seed (base32) from a file, or `-` for standard input, instead of generating one
     #[arg(long, value_name = "FILE")]
     seed_file: Option<PathBuf>,
 }

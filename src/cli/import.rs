@@ -27,31 +27,31 @@ const AROUND: u64 = 400;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// From a Django database of ungleich-otp: shows what would come in, and takes it with --apply
+    /// Import an ungleich-otp database: shows what would be imported; --apply imports it
     ///
-    /// Identities keep their numbers and seeds. What is here already stays as it is, so that a second
-    /// run changes nothing. Rows that cannot come in are listed with the reason.
+    /// Identities keep their ids and seeds. Existing identities are not changed, so a second run changes
+    /// nothing. Rows that cannot be imported are listed with the reason.
     Django(Django),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Django {
-    /// A file of SQLite's, or postgres://USER@HOST[:PORT]/DATABASE; a password may stand in PGPASSWORD
+    /// An SQLite file or postgres://USER@HOST[:PORT]/DATABASE; set the password in PGPASSWORD
     #[arg(value_name = "PATH|URL")]
     source: String,
-    /// Write it, some rows at a time; a run that was cut short is gone on with by the next one
+    /// Import the rows, in batches; if interrupted, run it again and it continues
     #[arg(long)]
     apply: bool,
-    /// Begin with an empty database if there is none, although there is a key
+    /// Create an empty database if it is missing, even if a key exists
     #[arg(long, requires = "apply")]
     init: bool,
     /// Print a line for each row
     #[arg(long)]
     verbose: bool,
-    /// The most rows that the table may have; a million take some 500 MB of memory
+    /// Maximum number of rows of the table; one million take about 500 MB of memory
     #[arg(long, value_name = "ROWS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_rows: u32,
-    /// How long reading the database may take, 1 to 86400
+    /// Maximum time for reading the database, 1 to 86400
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
 }

@@ -12,7 +12,7 @@ use crate::telemetry::audit::Kind;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The name of the identity
+    /// Name of the identity
     #[arg(long, default_value = "admin")]
     name: String,
 }

@@ -15,18 +15,18 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Print a new key, a line for a key file or for REALMGATE_STORE_KEY
+    /// Print a new key, for a key file or REALMGATE_STORE_KEY
     Generate,
-    /// List the keys by their ids, with what each is for and how many seeds it seals
+    /// List the keys: id, role and number of seeds encrypted with each
     Show,
-    /// Open every seed and name those that do not open; exit code 1 if there are some
+    /// Decrypt every seed and list those that fail; exit code 1 if there are any
     Check,
-    /// Make a new key and re-seal every seed with it, while realmgate serves
+    /// Create a new key and re-encrypt every seed with it, even while the server runs
     ///
-    /// A run that was cut short is gone on with by the next one. Where a key stands before the one in
-    /// use, that one is taken. The old key stays in the key file, for backups, until it is retired.
+    /// If interrupted, run it again; it continues. If the key file has a key before the current one,
+    /// that key is used. The old key stays in the key file for older backups until you retire it.
     Rotate,
-    /// Take the keys out of the key file that no seed needs any more
+    /// Remove keys that no seed needs from the key file
     Retire,
 }
 

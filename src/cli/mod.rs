@@ -32,14 +32,14 @@ use error::CliError;
 use output::Output;
 use signals::{Early, survive_long_files};
 
-/// Authenticates services by time-based tokens: as a proxy, for front proxies, and over REST.
+/// Authentication gateway for services with time-based tokens: proxy, forward-auth and REST
 ///
-/// Exit codes: 0 done, 1 denied or not found, 2 usage or configuration, 3 cannot reach,
-/// 4 ended by a second signal, 5 done, but not in the audit log.
+/// Exit codes: 0 success; 1 denied, not found, or already there; 2 wrong usage or configuration;
+/// 3 something is unreachable; 4 terminated by a second signal; 5 changed, but not in the audit log.
 #[derive(Debug, Parser)]
 #[command(name = "realmgate", version, max_term_width = 100)]
 struct Cli {
-    /// The configuration file; without one every setting has its default
+    /// Configuration file; without one, every setting has its default
     #[arg(long, global = true, env = "REALMGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON
@@ -51,36 +51,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show it all: store, upstream and three identities, a tour of the doors, live curl lines
+    /// Start everything with an embedded database and show the three doors
     Demo(demo::Args),
-    /// Run
+    /// Run the server
     Serve(serve::Args),
-    /// Say what the configuration means, or exactly what is wrong with it
+    /// Validate the configuration and print what it means
     Check(check::Args),
-    /// Say which route and rule decide on a request, and why, without sending it
+    /// Show which route and rule would decide a request, and why, without sending it
     ///
-    /// Exit codes: 0 it would pass, 1 it would be denied, 2 usage or configuration, 3 the database cannot be
-    /// read (with --as).
+    /// Exit codes: 0 allowed; 1 denied; 2 wrong usage or configuration; 3 the database cannot be read
+    /// (with --as).
     Explain(explain::Args),
-    /// Make the first identity of the admin realm and print its seed, once
+    /// Create the first administrator and print its seed, once
     Init(init::Args),
-    /// Administer the identities of the local store
+    /// Manage identities in the local database
     #[command(subcommand)]
     Identity(identity::Command),
-    /// Look after the keys that seal the seeds of the local store
+    /// Manage the keys that encrypt the seeds
     #[command(subcommand)]
     Key(key::Command),
-    /// Copy the local store to a file, while it is served too
+    /// Copy the database, even while the server runs
     Backup(backup::Args),
-    /// Check an audit log
+    /// Verify audit logs
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Take over the identities of another system
+    /// Import identities from another system
     #[command(subcommand)]
     Import(import::Command),
-    /// Ask a server, this one's REST door or an ungleich-otp one
+    /// Call the REST API of realmgate or ungleich-otp
     Client(client::Args),
-    /// Print the current token of a seed on standard output, its remaining seconds on standard error
+    /// Print the current token of a seed; how long it remains valid goes to standard error
     Token(token::Args),
 }
 

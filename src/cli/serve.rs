@@ -33,10 +33,10 @@ const LINE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Write the bound addresses and the process id here, as JSON, once all listeners accept
+    /// Write the bound addresses and the process id to this file, as JSON, once all listeners accept
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
-    /// Begin with an empty database if there is none, although there is a key
+    /// Create an empty database if it is missing, even if a key exists
     #[arg(long)]
     init: bool,
 }

@@ -6,16 +6,16 @@ use crate::auth::{Algorithm, Parameters, Seed, Totp};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The seed in base32; `-` reads it from standard input, so that `ps` does not show it
+    /// Seed in base32, or `-` to read it from standard input, which `ps` does not show
     #[arg(long, env = "REALMGATE_SEED", hide_env_values = true)]
     seed: String,
-    /// SHA1, SHA256 or SHA512
+    /// Hash algorithm: SHA1, SHA256 or SHA512
     #[arg(long, default_value = "SHA1")]
     algorithm: Algorithm,
-    /// Digits of a token, 6 to 8
+    /// Number of digits of a token, 6 to 8
     #[arg(long, default_value_t = 6)]
     digits: u8,
-    /// Seconds of a step, 1 to 3600
+    /// Length of a time step in seconds, 1 to 3600
     #[arg(long, default_value_t = 30)]
     period: u16,
 }

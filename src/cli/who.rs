@@ -27,17 +27,17 @@ impl FromStr for Named {
 /// An identity, in one of two forms.
 #[derive(Debug, clap::Args)]
 pub(super) struct Who {
-    /// The identity; divided at the last `@`
+    /// The identity; split at the last `@`
     #[arg(
         value_name = "NAME@REALM",
         required_unless_present_any = ["name", "realm"],
         conflicts_with_all = ["name", "realm"]
     )]
     identity: Option<Named>,
-    /// The name, in place of NAME@REALM
+    /// Name, instead of NAME@REALM
     #[arg(long, requires = "realm")]
     name: Option<String>,
-    /// The realm, which may hold an `@` here
+    /// Realm, which may contain an `@` here
     #[arg(long, requires = "name")]
     realm: Option<String>,
 }

@@ -22,7 +22,7 @@ use tour::{Scene, Tour};
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Args {
-    /// Make the tour and exit: 0 if every answer was the expected one, 1 if not
+    /// Run the tour and exit; 0 if every response was as expected
     #[arg(long)]
     once: bool,
 }

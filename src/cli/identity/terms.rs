@@ -11,14 +11,13 @@ use crate::clock;
 /// When an identity may authenticate.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TermsArgs {
-    /// Not before this: a time such as 2027-01-31T12:00:00Z, a duration from now such as 30d, or never, for
-    /// no such limit
+    /// Valid from: a time (2027-01-31T12:00:00Z), a duration from now (30d), or "never" for no limit
     #[arg(long, value_name = "TIME")]
     not_before: Option<Limit>,
-    /// Not from this on, likewise
+    /// Valid until (same formats)
     #[arg(long, value_name = "TIME")]
     expires: Option<Limit>,
-    /// What it is for, at most 256 characters; empty for nothing
+    /// Comment of at most 256 characters; an empty one removes it
     #[arg(long, value_parser = comment)]
     comment: Option<String>,
 }
