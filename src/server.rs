@@ -205,7 +205,7 @@ pub enum StartError {
 #[derive(Debug, Error)]
 pub enum ReloadError {
     /// It changes what cannot be changed while realmgate runs.
-    #[error("{0} has changed, which takes a restart")]
+    #[error("{0} changed; restart required")]
     Restart(&'static str),
     /// Its rules cannot be used.
     #[error(transparent)]

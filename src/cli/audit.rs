@@ -63,7 +63,7 @@ fn text(report: &Report) -> String {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", line(found));
     }
     if let Some(last) = report.last {
-        let _ = writeln!(text, "{} lines, the last is {last}", report.lines);
+        let _ = writeln!(text, "{} lines, last: {last}", report.lines);
     } else {
         text.push_str("no lines\n");
     }

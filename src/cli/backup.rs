@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     });
     output.print(&value, || {
         format!(
-            "{}: {} identities, {} bytes; of use only with key {}, which is not in it",
+            "{}: {} identities, {} bytes; to restore it, you also need key {}, which is not in it",
             args.to.display(),
             made.identities,
             made.bytes,

@@ -27,6 +27,9 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     let meant = load(config)?;
     let mut warnings = warnings(&meant);
     warnings.extend(unknown_names(&meant)?);
+    let strict = warnings.len();
+    // It depends on the machine that runs the check, not on the configuration.
+    warnings.extend(meant.file_warning(most_files()));
     let from = config.map_or_else(
         || "defaults, no file".to_owned(),
         |path| path.display().to_string(),
@@ -35,7 +38,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     for warning in &warnings {
         output.warn(warning);
     }
-    match warnings.len() {
+    match strict {
         many if args.strict && many > 0 => Err(CliError::Warned(many)),
         _ => Ok(()),
     }
@@ -44,7 +47,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
 /// Returns what is allowed and probably not meant.
 fn warnings(config: &Config) -> Vec<String> {
     let metrics = config.metrics.and_then(exposed);
-    let limits = config.limit_warnings(most_files());
+    let limits = config.limit_warnings();
     let certificates = config.certificate_warnings(SystemTime::now());
     let metrics = metrics.into_iter().map(str::to_owned);
     let audit = config.audit.file.as_deref().and_then(unwritable);
@@ -56,7 +59,7 @@ fn warnings(config: &Config) -> Vec<String> {
 fn unwritable(log: &Path) -> Option<String> {
     let why = obstacle(log)?;
     Some(format!(
-        "audit.file = {log:?}: this user cannot write it ({why}); serve and commands that change something need to"
+        "audit.file = {log:?}: not writable by this user ({why}); `serve` and commands that change data need to write it"
     ))
 }
 
@@ -75,7 +78,7 @@ fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
                 Err(_) => format!("no answer within {} s", LOOK.as_secs()),
             };
             Some(format!(
-                "{key} = {name:?}: the name is not found now ({why}); serve looks it up again until it is"
+                "{key} = {name:?}: the name cannot be resolved now ({why}); `serve` keeps trying"
             ))
         })
     };
@@ -105,8 +108,8 @@ fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
 pub(super) fn exposed(metrics: SocketAddr) -> Option<&'static str> {
     let is_exposed = !metrics.ip().to_canonical().is_loopback();
     is_exposed.then_some(
-        "metrics.listen is not a loopback address: whoever reaches it can read the names of routes, realms \
-         and upstreams, and which credentials fail; keep it on a trusted network",
+        "metrics.listen is not a loopback address: anyone who can reach it can read the names of routes, \
+         realms and upstreams, and which credentials fail; keep it on a trusted network",
     )
 }
 
@@ -143,7 +146,7 @@ fn text(config: &Config, from: &str) -> String {
     }
     let _ = writeln!(
         text,
-        "store:    {} sealed with {}",
+        "store:    {}, encrypted with {}",
         config.store.path.display(),
         config.store.key
     );
@@ -165,12 +168,12 @@ fn text(config: &Config, from: &str) -> String {
     if config.routes.is_empty() {
         text.push_str(
             match config.gateway.listen {
-                Some(_) => "routes:   none: the proxy answers 404, forward-auth passes every authenticated principal\n",
-                None => "routes:   none: forward-auth passes every authenticated principal\n",
+                Some(_) => "routes:   none: the proxy responds with 404, forward-auth allows every authenticated principal\n",
+                None => "routes:   none: forward-auth allows every authenticated principal\n",
             }
         );
     } else {
-        text.push_str("routes, the first that fits decides, none that fits is denied:\n");
+        text.push_str("routes (first match wins; no match is denied):\n");
     }
     for route in &config.routes {
         let _ = writeln!(
@@ -259,7 +262,7 @@ fn url(listen: SocketAddr, wire: &Wire) -> String {
 
 pub(super) fn policy(policy: &Policy) -> String {
     match policy {
-        Policy::Anyone => "anyone, unauthenticated too".to_owned(),
+        Policy::Anyone => "anyone, no credential needed".to_owned(),
         Policy::Authenticated => "every authenticated principal".to_owned(),
         Policy::Allow(rules) => {
             let rules: Vec<_> = rules
@@ -271,7 +274,7 @@ pub(super) fn policy(policy: &Policy) -> String {
                 .collect();
             rules.join(", ")
         }
-        Policy::Capable(capability) => format!("whoever may {capability:?}"),
+        Policy::Capable(capability) => format!("principals that may {capability:?}"),
         Policy::Both(one, other) => format!("{} and {}", self::policy(one), self::policy(other)),
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum CliError {
     Start(#[from] StartError),
     #[error(transparent)]
     Reload(#[from] ReloadError),
-    #[error("a panic: {0}")]
+    #[error("internal error (panic): {0}")]
     Panicked(String),
     #[error(transparent)]
     Open(#[from] store::OpenError),
@@ -33,9 +33,9 @@ pub(super) enum CliError {
     Sealing(#[from] store::SealingError),
     #[error(transparent)]
     Backup(#[from] store::BackupError),
-    #[error("{0} seeds do not open")]
+    #[error("{0} seeds cannot be decrypted")]
     Broken(usize),
-    #[error("core dumps, which would hold seeds, cannot be switched off")]
+    #[error("cannot disable core dumps, which would contain seeds")]
     Memory(#[source] io::Error),
     #[error(transparent)]
     Principal(#[from] PrincipalError),
@@ -43,10 +43,10 @@ pub(super) enum CliError {
     Parameters(#[from] ParametersError),
     #[error(transparent)]
     Seed(#[from] SeedError),
-    #[error("a seed of {0} bits is given away by a single token (expected at least {least})", least = LEAST_BITS)]
+    #[error("the seed has only {0} bits; at least {least} are required", least = LEAST_BITS)]
     ShortSeed(usize),
     #[error(
-        "the clock is set before 1970 or after 9999: no token can be made or checked (set the clock first)"
+        "the system clock is before 1970 or after 9999, so tokens cannot be computed; set the clock"
     )]
     Clock,
     #[error(transparent)]
@@ -57,11 +57,11 @@ pub(super) enum CliError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Import(#[from] ReadError),
-    #[error("nothing was written: the store has changed meanwhile, try again")]
+    #[error("nothing was imported: the database changed meanwhile; try again")]
     Overtaken,
-    #[error("the event loop cannot be made")]
+    #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
-    #[error("otlp.endpoint: traces cannot be sent there")]
+    #[error("otlp.endpoint: cannot set up the trace exporter")]
     Traces(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("log.access_file: cannot be opened")]
     Telemetry(#[source] io::Error),
@@ -71,18 +71,20 @@ pub(super) enum CliError {
     Write(PathBuf, #[source] io::Error),
     #[error("no identity {name:?} in realm {realm:?}")]
     NotFound { name: String, realm: String },
-    #[error("there is an identity {name:?} in realm {realm:?} already")]
+    #[error("identity {name:?} already exists in realm {realm:?}")]
     Taken { name: String, realm: String },
     #[error(
-        "a seed of before still counts until {}, and would end at once; wait, or use --force",
+        "the previous seed is valid until {}; another rotation would invalidate it now. Wait, or use --force.",
         humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(.0.as_secs()))
     )]
     StillCounts(UnixTime),
-    #[error("--expires: is in the past; to end it now use `realmgate identity disable`")]
+    #[error(
+        "--expires: is in the past; to disable the identity now, use `realmgate identity disable`"
+    )]
     ExpiresInThePast,
     #[error("--not-before: is not before --expires, so the identity could never authenticate")]
     NeverValid,
-    #[error("realm {realm:?} has an identity already, the first is {name:?} (id {})", id.0)]
+    #[error("realm {realm:?} already has an identity: {name:?} (id {})", id.0)]
     Initialised {
         name: String,
         realm: String,
@@ -90,9 +92,9 @@ pub(super) enum CliError {
     },
     #[error(transparent)]
     Audit(#[from] AuditError),
-    #[error("nothing was changed, since it could not be written into the audit log")]
+    #[error("nothing was changed, because the audit log cannot be written")]
     Unloggable(#[source] AuditError),
-    #[error("it was done, but is not in the audit log")]
+    #[error("the change was made, but its line is not in the audit log")]
     Unaudited(#[source] AuditError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -101,21 +103,21 @@ pub(super) enum CliError {
     Noted(#[from] NotedError),
     #[error("the audit log is broken in {0} places")]
     BrokenLog(usize),
-    #[error("it would be denied: {0}")]
+    #[error("denied: {0}")]
     Denied(&'static str),
-    #[error("--strict, and there are warnings ({0})")]
+    #[error("{many} {} (--strict)", if *.0 == 1 { "warning" } else { "warnings" }, many = .0)]
     Warned(usize),
     #[error("--as: expected NAME@REALM")]
     NotAPrincipal,
-    #[error("--door proxy: there is no proxy, since gateway.listen is \"off\"")]
+    #[error("--door proxy: the proxy is off (gateway.listen = \"off\")")]
     NoProxy,
-    #[error("--json: `realmgate {0}` prints nothing for programs")]
+    #[error("--json is not supported by `realmgate {0}`")]
     NoData(&'static str),
-    #[error("ended at once by a second signal")]
+    #[error("terminated by a second signal")]
     CutShort,
-    #[error("{0} answers of the tour were not the expected ones")]
+    #[error("{0} responses of the tour were not as expected")]
     Tour(usize),
-    #[error("the tour could not be made: {0}")]
+    #[error("the tour failed: {0}")]
     Demo(String),
 }
 
@@ -223,14 +225,14 @@ impl CliError {
 pub(super) enum OptionError {
     #[error("{0} is missing")]
     Missing(&'static str),
-    #[error("{option} means nothing to {action}")]
+    #[error("{option} does not apply to {action}")]
     Meaningless {
         option: &'static str,
         action: &'static str,
     },
     #[error("{0}")]
     Server(#[from] ServerUrlError),
-    #[error("{0} is no seed")]
+    #[error("{0} is not a seed")]
     Seed(&'static str, #[source] SeedError),
     #[error("only one of --auth-seed and --seed can be read from standard input")]
     StdinTwice,

@@ -235,33 +235,33 @@ impl Account<'_> {
         let mut text = format!("{STRONG}{}{STRONG:#}\n", self.asked);
         let explanation = &self.explanation;
         if let (Some(path), None) = (&explanation.path, &explanation.other) {
-            let _ = writeln!(text, "path decided on: {path}");
+            let _ = writeln!(text, "path: {path}");
         }
         if let Some((reading, route)) = &explanation.other {
             let route = route.map_or_else(|| "no route".to_owned(), |name| format!("route {name}"));
             let _ = writeln!(
                 text,
-                "some servers read it as {reading}, which falls under {route}"
+                "some servers read it as {reading}, which matches {route}"
             );
         }
         if explanation.is_own {
-            text.push_str("realmgate answers this itself at the proxy's listener\n");
+            text.push_str("realmgate serves this path itself on the proxy's listener\n");
         }
         for (route, misfits) in &explanation.tried {
             let is_it = explanation.route.is_some_and(|it| it.name == route.name);
             let why = if is_it && explanation.other.is_some() {
-                "fits the path as it stands".to_owned()
+                "matches the path as written".to_owned()
             } else if is_it {
-                format!("decides: {}", check::policy(&route.policy))
+                format!("match; allows {}", check::policy(&route.policy))
             } else {
                 let whys: Vec<_> = misfits.iter().map(|it| because(*it, route)).collect();
-                whys.join(", ")
+                format!("no match ({})", whys.join("; "))
             };
             let style = if is_it { STRONG } else { DIM };
             let _ = writeln!(text, "  {style}route {}: {why}{style:#}", route.name);
         }
         if self.config.routes.is_empty() {
-            text.push_str("no routes: forward-auth passes every principal that proves itself\n");
+            text.push_str("no routes: forward-auth allows every authenticated principal\n");
         }
         if let (Some(who), Some(foresight)) = (self.who, &self.foresight) {
             let _ = writeln!(text, "{who:?}: {}", self.standing(who, foresight));
@@ -269,7 +269,7 @@ impl Account<'_> {
             text.push_str("no credential\n");
         }
         let passed = match (self.upstream(), &explanation.forwarded) {
-            _ if explanation.is_own => "realmgate's own answer".to_owned(),
+            _ if explanation.is_own => "realmgate responds itself".to_owned(),
             (Some(upstream), Some(path)) => format!("passes to {upstream} as {path}"),
             _ => "passes".to_owned(),
         };
@@ -283,29 +283,34 @@ impl Account<'_> {
         let any = fate(&self.at_any_forward_auth(), "200, passes");
         let _ = write!(
             text,
-            "/forward-auth, which ignores routes and looks at the credential alone: {any}"
+            "/forward-auth, which ignores routes and checks the credential only: {any}"
         );
         text
     }
 
     fn standing(&self, who: PrincipalRef<'_>, foresight: &Foresight) -> String {
         let mut text = match foresight.refusal {
-            None => "known, may authenticate".to_owned(),
+            None => "exists and is enabled".to_owned(),
             Some(refusal) => refusal.reason().replace('_', " "),
         };
+        let is_denied = foresight.refusal.is_some() || foresight.retry_after.is_some();
         if let Some(wait) = foresight.retry_after {
             let wait = humantime::format_duration(wait);
-            let _ = write!(text, "; has failed too often, and waits {wait} more");
+            text = match foresight.refusal {
+                None => format!("throttled for {wait}"),
+                Some(_) => format!("{text}; throttled for {wait}"),
+            };
         }
         if foresight.is_once {
-            text.push_str("; each token is good for one request");
+            text.push_str("; each token is valid for one request");
         }
         match (self.policy(), self.rule()) {
             (_, Some(rule)) => {
-                let _ = write!(text, "; admitted by: {rule}");
+                let otherwise = if is_denied { "otherwise " } else { "" };
+                let _ = write!(text, "; {otherwise}allowed by {rule}");
             }
             (Some(policy), None) if !policy.admits(who, &self.config.realms) => {
-                text.push_str("; no rule of the route admits it");
+                text.push_str("; no rule of the route allows it");
             }
             _ => {}
         }
@@ -365,9 +370,19 @@ fn fate(fate: &Fate, passed: &str) -> String {
 
 fn because(misfit: Misfit, route: &Route) -> String {
     match misfit {
-        Misfit::Host => format!("is for host {}", route.host.as_deref().unwrap_or("any")),
-        Misfit::Path => format!("is for {}", route.path.as_deref().unwrap_or("/")),
-        Misfit::Method => format!("is for {}", check::methods(route)),
+        Misfit::Host => format!("host is not {}", route.host.as_deref().unwrap_or("any")),
+        Misfit::Path => format!("path is not under {}", route.path.as_deref().unwrap_or("/")),
+        Misfit::Method => {
+            let methods = route.methods.iter().flatten();
+            let methods: Vec<_> = methods.map(http::Method::as_str).collect();
+            let methods = match methods.as_slice() {
+                [first @ .., last] if !first.is_empty() => {
+                    format!("{} or {last}", first.join(", "))
+                }
+                all => all.join(""),
+            };
+            format!("method is not {methods}")
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl NewSeed {
         }
         if bits < FEW_BITS {
             note(&format!(
-                "a seed of {bits} bits can be found from a few tokens; take a longer one"
+                "the seed has only {bits} bits and can be computed from a few tokens; use a longer one"
             ));
         }
         Ok(seed)

@@ -108,7 +108,7 @@ pub(super) fn run(
             if let Err((written, error)) = written {
                 if written > 0 {
                     note(&format!(
-                        "{written} of {all} identities came in; the same command goes on with the others"
+                        "{written} of {all} identities imported; run the same command again to import the others"
                     ));
                 }
                 return Err(error);
@@ -216,9 +216,13 @@ fn report(plan: &Plan, args: &Django, output: Output) {
     if args.verbose {
         table(plan.rows());
     }
-    let verb = if applied { "came in" } else { "would come in" };
+    let verb = if applied {
+        "imported"
+    } else {
+        "would be imported"
+    };
     line(&format!(
-        "{} rows: {incoming} {verb}, {unchanged} were here already, {left_out} stay out",
+        "{} rows: {incoming} {verb}, {unchanged} already present, {left_out} skipped",
         plan.rows().len()
     ));
     for (what, rows) in kinds(plan.rows()) {
@@ -229,7 +233,7 @@ fn report(plan: &Plan, args: &Django, output: Output) {
         line("--verbose lists each row");
     }
     if !applied && incoming > 0 {
-        line("nothing was written; --apply takes them");
+        line("dry run; use --apply to import");
     }
 }
 
@@ -238,8 +242,8 @@ fn kinds(rows: &[Planned]) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for row in rows {
         let outcome = match &row.outcome {
-            Outcome::LeftOut(reason) => Some(format!("stays out: {}", reason.kind())),
-            Outcome::NewId => Some("comes in under a new number".to_owned()),
+            Outcome::LeftOut(reason) => Some(format!("skipped: {}", reason.kind())),
+            Outcome::NewId => Some("new, under another id".to_owned()),
             Outcome::New | Outcome::Unchanged => None,
         };
         for what in outcome.into_iter().chain(row.notes.iter().map(Note::kind)) {
@@ -312,10 +316,10 @@ fn who(row: &Planned) -> String {
 
 fn outcome(row: &Planned) -> String {
     let (style, outcome) = match &row.outcome {
-        Outcome::New => (GOOD, "comes in".to_owned()),
-        Outcome::NewId => (GOOD, "comes in under a new number".to_owned()),
-        Outcome::Unchanged => (DIM, "is here already".to_owned()),
-        Outcome::LeftOut(reason) => (BAD, format!("stays out: {reason}")),
+        Outcome::New => (GOOD, "new".to_owned()),
+        Outcome::NewId => (GOOD, "new, under another id".to_owned()),
+        Outcome::Unchanged => (DIM, "already present".to_owned()),
+        Outcome::LeftOut(reason) => (BAD, format!("skipped: {reason}")),
     };
     let mut text = format!("{style}{outcome}{style:#}");
     for note in &row.notes {

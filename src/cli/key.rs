@@ -66,8 +66,8 @@ fn show(sealing: &Sealing, output: Output) -> Result<(), CliError> {
         let value = json!({ "id": id, "role": role, "seeds": key.seeds, "held": key.is_held });
         let missing = match (key.is_held, key.role) {
             (true, _) => "",
-            (false, KeyRole::Unknown) => "  not held, so these seeds do not open",
-            (false, _) => "  not held",
+            (false, KeyRole::Unknown) => "  missing: these seeds cannot be decrypted",
+            (false, _) => "  missing",
         };
         output.print(&value, || {
             format!("{id}  {role:<9}  {} seeds{missing}", key.seeds)
@@ -84,7 +84,7 @@ fn check(sealing: &Sealing, output: Output) -> Result<(), CliError> {
     });
     output.print(&value, || {
         let mut text: Vec<_> = broken.iter().map(as_text).collect();
-        text.push(format!("{good} seeds open, {} do not", broken.len()));
+        text.push(format!("{good} seeds decrypt, {} fail", broken.len()));
         text.join("\n")
     });
     refuse(&broken)
@@ -107,7 +107,7 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
             if let Ok(Some(now)) = sealing.current()
                 && before != Some(now)
             {
-                let detail = "cut short: seeds are left that another key has sealed";
+                let detail = "interrupted: some seeds are still encrypted with another key";
                 record(Kind::KeyRotated, &[now.to_string()], Some(detail))?;
             }
             return Err(error.into());
@@ -131,15 +131,15 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     });
     output.print(&value, || {
         let mut text: Vec<_> = broken.iter().map(as_text).collect();
-        text.push(format!("key {key} seals now; {resealed} identities were re-sealed"));
+        text.push(format!("key {key} is now the current key; {resealed} identities re-encrypted"));
         for id in retired {
             text.push(format!(
-                "no seed needs key {id} any more; backups made before do. `realmgate key retire` takes it out"
+                "Key {id} is no longer needed, except by older backups; `realmgate key retire` removes it"
             ));
         }
         for id in kept {
             text.push(format!(
-                "key {id} is kept for the seeds that do not open; give these identities new ones, or delete them, and run this again"
+                "Key {id} is kept because some seeds cannot be decrypted; rotate or delete these identities and run this again"
             ));
         }
         text.join("\n")
@@ -160,8 +160,8 @@ fn retire(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     let ids: Vec<_> = sealing.retire()?.iter().map(ToString::to_string).collect();
     let recorded = record(Kind::KeyRetired, &ids, None);
     output.print(&json!({ "retired": ids }), || match ids.as_slice() {
-        [] => "every key is needed".to_owned(),
-        ids => format!("taken out: {}", ids.join(", ")),
+        [] => "all keys are in use; nothing to remove".to_owned(),
+        ids => format!("removed: {}", ids.join(", ")),
     });
     recorded
 }

@@ -204,12 +204,12 @@ async fn serve(
         cut = ended => cut,
     };
     if hurried.get() {
-        tracing::warn!(connections = cut, "ended at once by a second signal");
+        tracing::warn!(connections = cut, "terminated by a second signal");
         return Err(CliError::CutShort);
     }
     match cut {
-        0 => tracing::info!("ended"),
-        cut => tracing::warn!(connections = cut, "ended; the grace ran out"),
+        0 => tracing::info!("stopped"),
+        cut => tracing::warn!(connections = cut, "stopped; shutdown.grace expired"),
     }
     Ok(())
 }
@@ -370,9 +370,9 @@ mod tests {
     async fn panic_of_a_reload_is_an_error() {
         let outcome = contained(async { aside(|| panic!("a bad {}", "file")).await }).await;
         let error = outcome.map(|()| String::new()).unwrap_err();
-        assert_eq!(describe(&error), "a panic: a bad file");
+        assert_eq!(describe(&error), "internal error (panic): a bad file");
         let outcome = contained(async { panic!("here") }).await;
         let error = outcome.map(|()| String::new()).unwrap_err();
-        assert_eq!(describe(&error), "a panic: here");
+        assert_eq!(describe(&error), "internal error (panic): here");
     }
 }

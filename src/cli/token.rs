@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
         || token.clone(),
     );
     if !output.is_json() {
-        note(&format!("{remaining} s left"));
+        note(&format!("valid for {remaining} s"));
     }
     Ok(())
 }

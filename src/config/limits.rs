@@ -111,22 +111,26 @@ impl Server {
 }
 
 impl Config {
-    /// Returns what the limits may do that is not meant, where a process may have so many files open.
-    pub fn limit_warnings(&self, files: usize) -> Vec<String> {
+    /// Returns a warning if the limits need more files than a process may open.
+    pub fn file_warning(&self, files: usize) -> Option<String> {
+        let needed = self.limits.files(&self.server);
+        (needed > files).then(|| {
+            format!(
+                "limits.connections, limits.requests and server.upstream_idle_connections need {needed} open \
+                 files together; this process may open {files} files, so limits will be lowered"
+            )
+        })
+    }
+
+    /// Returns what the limits may do that is not meant.
+    pub fn limit_warnings(&self) -> Vec<String> {
         let limits = &self.limits;
-        let needed = limits.files(&self.server);
         let of_address = limits.requests_of_address();
         let mut warnings = Vec::new();
-        if needed > files {
-            warnings.push(format!(
-                "limits.connections, limits.requests and server.upstream_idle_connections need {needed} open \
-                 files together; here a process may have {files}, so fewer will hold"
-            ));
-        }
         let mut all_for_one = |key: &str, one: usize, all: &str, most: usize| {
             if one >= most && most > 1 {
                 warnings.push(format!(
-                    "limits.{key} ({one}) is no less than {all} ({most}): one address can take all"
+                    "limits.{key} ({one}) is not below {all} ({most}): one address can use all of them"
                 ));
             }
         };
@@ -190,17 +194,17 @@ mod tests {
 
     #[test]
     fn limits_that_do_not_fit_or_let_one_take_all_are_warned_of() {
-        let enough = usize::MAX;
-        assert_eq!(parse("").limit_warnings(enough), [""; 0]);
-        assert_eq!(parse("").limit_warnings(1024).len(), 1);
+        assert_eq!(parse("").limit_warnings(), [""; 0]);
+        assert_eq!(parse("").file_warning(usize::MAX), None);
+        assert!(parse("").file_warning(1024).is_some());
         for text in [
             "[limits]\nconnections = 1000",
             "[limits]\nrequests = 1000",
             "[limits]\nrequests_per_address = 10000\n[upstream.a]\npeers = ['127.0.0.1:1']",
         ] {
-            let warnings = parse(text).limit_warnings(enough);
+            let warnings = parse(text).limit_warnings();
             assert_eq!(warnings.len(), 1, "{text}: {warnings:?}");
-            assert!(warnings[0].ends_with("one address can take all"));
+            assert!(warnings[0].ends_with("one address can use all of them"));
         }
     }
 

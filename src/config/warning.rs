@@ -116,7 +116,7 @@ fn unreached(routes: &[Route]) -> Vec<String> {
         if let Some(taker) = taker {
             warnings.push(format!(
                 "route {:?} is never reached: route {:?} stands before it and takes all of its requests; move {0:?} \
-                 up, or take it out",
+                 up, or remove it",
                 route.name, taker.name,
             ));
         }

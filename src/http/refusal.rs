@@ -17,39 +17,39 @@ const METHODS: HeaderValue =
 /// Why a request is refused before its credential is looked at. For the log; the caller is told less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    #[error("a line of the header ends without a carriage return")]
+    #[error("a header line ends without a carriage return")]
     LineEnding,
-    #[error("the length of the body is said in a way that servers take differently")]
+    #[error("the body length is ambiguous")]
     Framing,
     #[error("the request target is longer than limits.target_bytes")]
     TargetLength,
     #[error("there are more header fields than limits.header_fields")]
     FieldCount,
-    #[error("Expect asks for something else than 100-continue")]
+    #[error("Expect has a value other than 100-continue")]
     Expect,
     #[error("the header is longer than limits.header_bytes")]
     HeaderLength,
-    #[error("the address has limits.requests_per_address under way")]
+    #[error("the address has reached limits.requests_per_address")]
     AddressBusy,
-    #[error("there are limits.requests under way")]
+    #[error("limits.requests is reached")]
     Busy,
-    #[error("the request line holds no path")]
+    #[error("the request line contains no path")]
     NoPath,
-    #[error("there is no host, or none that can be one")]
+    #[error("the host is missing or invalid")]
     Host,
-    #[error("the method is not one that every program reads alike")]
+    #[error("the method must be upper-case letters and hyphens")]
     Method,
-    #[error("TRACE would send back what is stamped on the request")]
+    #[error("TRACE is not allowed: it would return the headers that realmgate adds")]
     Trace,
-    #[error("CONNECT asks for a host, and not for a path that a route could be for")]
+    #[error("CONNECT is not allowed: it has no path to match a route")]
     Connect,
     #[error("the path is ambiguous: {0}")]
     Path(#[from] Ambiguity),
-    #[error("the route does not take a path with such slashes")]
+    #[error("the route does not accept a path with such slashes")]
     Slashes,
-    #[error("servers that read the path in different ways find different routes for it")]
+    #[error("the path is ambiguous: servers that read it differently match different routes")]
     Readings,
-    #[error("no route fits the request")]
+    #[error("no route matches the request")]
     NoRoute,
     #[error("the body is longer than the route's body_bytes")]
     BodyLength,
@@ -57,9 +57,9 @@ pub(crate) enum Refusal {
     Untrusted,
     #[error("the front proxy did not send exactly one {0}")]
     Missing(&'static str),
-    #[error("the original {0} is not what a front proxy should send")]
+    #[error("the original {0} is not in the form that a front proxy sends")]
     Malformed(&'static str),
-    #[error("the query of the forward-auth address is not made of realm= and name=")]
+    #[error("the query of the forward-auth URL has other parameters than realm and name")]
     Query,
 }
 

@@ -52,7 +52,7 @@ pub enum ReadError {
     #[error("{0}: cannot be read")]
     File(PathBuf, #[source] io::Error),
     /// It is no regular file, such as a pipe, or something beside it is none.
-    #[error("{0}: is no regular file")]
+    #[error("{0}: not a regular file")]
     NotAFile(PathBuf),
     /// A log or a journal beside it belongs to it, and cannot be read without writing.
     #[error(
@@ -60,7 +60,7 @@ pub enum ReadError {
     )]
     Companion(PathBuf),
     /// Somebody wrote to it.
-    #[error("{0}: was changed while it was read, try again")]
+    #[error("{0}: changed while it was read; try again")]
     Changed(PathBuf),
     /// SQLite failed.
     #[error("{0}: cannot be read")]
@@ -74,16 +74,16 @@ pub enum ReadError {
         source: tokio_postgres::Error,
     },
     /// It takes too long.
-    #[error("the database was not read within {} (--timeout allows more)", humantime::format_duration(*.0))]
+    #[error("the database could not be read within {} (--timeout allows more)", humantime::format_duration(*.0))]
     Late(Duration),
     /// There are too many rows.
     #[error("the table has more than {0} rows (--max-rows allows more)")]
     TooMany(usize),
     /// No thread, or no event loop.
-    #[error("the reading cannot be started")]
+    #[error("cannot start the reader thread")]
     Start(#[source] io::Error),
     /// The thread that reads has ended without a word.
-    #[error("the reading broke off")]
+    #[error("reading stopped unexpectedly")]
     BrokenOff,
     /// A query failed.
     #[error("PostgreSQL failed")]

@@ -77,9 +77,9 @@ impl Reason {
     /// Returns the reason without what differs from row to row.
     pub fn kind(&self) -> String {
         match self {
-            Self::ShortSeed { .. } => "a seed that a single token gives away".to_owned(),
+            Self::ShortSeed { .. } => "seed too short".to_owned(),
             Self::Duplicate { .. } => "the same name and realm as another row".to_owned(),
-            Self::OtherSeed { .. } => "the name and realm are here with another seed".to_owned(),
+            Self::OtherSeed { .. } => "identity exists with another seed".to_owned(),
             other => other.to_string(),
         }
     }
@@ -90,7 +90,9 @@ impl Note {
     pub fn kind(&self) -> String {
         match self {
             Self::Weak { .. } => "weak seed, rotate it".to_owned(),
-            Self::Short { .. } => "seed that a few tokens give away: rotate it now".to_owned(),
+            Self::Short { .. } => {
+                "short seed, can be computed from a few tokens; rotate it now".to_owned()
+            }
             other => other.to_string(),
         }
     }
@@ -102,17 +104,17 @@ impl fmt::Display for Reason {
             Self::Principal(error) => error.fmt(f),
             Self::Encoding => f.write_str("the name or the realm is not UTF-8"),
             Self::Seed(error) => error.fmt(f),
-            Self::SpacedSeed => f.write_str(
-                "the seed has spaces or hyphens in it, with which the old server could not use it",
-            ),
+            Self::SpacedSeed => {
+                f.write_str("the seed has spaces or hyphens, so the old server could not use it")
+            }
             Self::ShortSeed { bits } => {
-                write!(f, "a seed of {bits} bits, which a single token gives away")
+                write!(f, "seed too short ({bits} bits)")
             }
             Self::Duplicate { of } => write!(f, "the same name and realm as row {of}"),
             Self::OtherSeed { here } => {
                 write!(
                     f,
-                    "identity {here} here has that name and realm and another seed"
+                    "identity {here} has the same name and realm but another seed"
                 )
             }
         }
@@ -124,12 +126,12 @@ impl fmt::Display for Note {
         match self {
             Self::Weak { bits } => write!(f, "weak seed of {bits} bits, rotate it"),
             Self::Disabled => {
-                f.write_str("disabled, as is_active was off; the old server did not look at that")
+                f.write_str("disabled, because is_active is false (the old server ignored it)")
             }
             Self::Short { bits } => {
                 write!(
                     f,
-                    "seed of {bits} bits, which a few tokens give away: rotate it now"
+                    "short seed of {bits} bits, can be computed from a few tokens; rotate it now"
                 )
             }
             Self::Reserved(Reserved::Admin) => f.write_str("may administer identities"),

@@ -25,7 +25,7 @@ pub enum Source {
 pub enum SourceError {
     /// A URL of another kind.
     #[error(
-        "this kind of database is not read (expected a file of SQLite's or postgres://USER@HOST[:PORT]/DATABASE)"
+        "unsupported kind of database (expected an SQLite file or postgres://USER@HOST[:PORT]/DATABASE)"
     )]
     Kind,
     /// A URL that cannot be read. It may hold a password, so it is not shown.

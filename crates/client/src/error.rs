@@ -25,7 +25,7 @@ pub enum Error {
     },
     /// The server does not tell the number of an identity, by which it would be asked for.
     #[error(
-        "the server does not tell the number of {name:?} in realm {realm:?}, so it cannot be asked for"
+        "the server does not return the id of {name:?} in realm {realm:?}, so it cannot be addressed"
     )]
     NoNumber {
         /// The name.
@@ -34,7 +34,7 @@ pub enum Error {
         realm: String,
     },
     /// The server does not take what was given; its own words.
-    #[error("the server does not take it: {0}")]
+    #[error("the server rejected the request: {0}")]
     Invalid(String),
     /// No connection could be made.
     #[error("{server} cannot be reached")]
@@ -53,7 +53,7 @@ pub enum Error {
         after: Duration,
     },
     /// The connection broke. Whether the server did what was asked is not known.
-    #[error("the connection to {server} broke before the answer was there")]
+    #[error("the connection to {server} closed before the response was complete")]
     Broken {
         /// Scheme, host and port.
         server: String,
@@ -61,10 +61,10 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The server cannot answer now (503).
-    #[error("the server cannot answer now (503)")]
+    #[error("the server is unavailable (503)")]
     Unavailable,
     /// The answer is none that an ungleich-otp server gives to this request.
-    #[error("this is no answer of an ungleich-otp server: {status}, {found}")]
+    #[error("not a response of an ungleich-otp server: {status}, {found}")]
     Unexpected {
         /// Its status.
         status: StatusCode,
@@ -77,7 +77,7 @@ pub enum Error {
 #[derive(Debug, Error)]
 pub enum Refused {
     /// The caller's.
-    #[error("the credential of the caller {caller} was refused{}", hints(*clock, *retry_after))]
+    #[error("the credential of the caller {caller} was rejected{}", hints(*clock, *retry_after))]
     Caller {
         /// `name@realm` of the caller.
         caller: String,
@@ -87,7 +87,7 @@ pub enum Refused {
         retry_after: Option<Duration>,
     },
     /// That of the principal which should have been verified.
-    #[error("the credential of {name}@{realm} was refused; the caller's was good")]
+    #[error("the credential of {name}@{realm} was rejected; the caller's was accepted")]
     Subject {
         /// The name.
         name: String,
@@ -95,7 +95,7 @@ pub enum Refused {
         realm: String,
     },
     /// One of the two: the server does not say, and the caller's token did not count a second time.
-    #[error("the credential of {subject} was refused, or {caller} may not verify")]
+    #[error("the credential of {subject} was rejected, or {caller} may not verify")]
     Either {
         /// `name@realm` of the caller.
         caller: String,
@@ -136,7 +136,7 @@ mod tests {
             }
             .to_string()
         };
-        let plain = "the credential of the caller a@b was refused";
+        let plain = "the credential of the caller a@b was rejected";
         assert_eq!(refused(None, None), plain);
         assert_eq!(refused(Some(14), None), plain);
         assert_eq!(

@@ -97,7 +97,7 @@ pub(super) fn sweep(folder: &Path) {
     for name in names.filter(is_draft) {
         let path = folder.join(name);
         if let Ok(Some(bytes)) = remove_if_left(&path) {
-            tracing::warn!(path = %path.display(), bytes, "removed what a process that was ended has left");
+            tracing::warn!(path = %path.display(), bytes, "removed an unfinished file of a terminated process");
         }
     }
 }

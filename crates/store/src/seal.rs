@@ -170,7 +170,7 @@ pub enum SealError {
     #[error("the seed is sealed with key {0}")]
     OtherKey(KeyId),
     /// The key to seal with is not held.
-    #[error("seeds are sealed with key {0}, which this process does not hold")]
+    #[error("seeds are encrypted with key {0}, which this process does not hold")]
     NotHeld(KeyId),
 }
 

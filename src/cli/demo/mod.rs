@@ -60,7 +60,7 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
         let mut signals = Signals::listen()?;
         let upstream = echo::start()
             .await
-            .map_err(|error| CliError::Demo(format!("the echo upstream does not start: {error}")))?;
+            .map_err(|error| CliError::Demo(format!("cannot start the echo upstream: {error}")))?;
         let config = configuration(folder.path(), upstream)?;
         crate::telemetry::init(&config.log);
         let listeners = Listeners::bind(Addresses::of(&config)).map_err(StartError::Listen)?;

@@ -58,7 +58,7 @@ impl<'a> Tour<'a> {
         self.step("no credential", none, 401, is_challenge).await?;
         let good = by_headers(api.clone(), service, service.token());
         self.step(
-            "good headers: what the upstream saw",
+            "valid headers: what the upstream received",
             good,
             200,
             saw_identity,
@@ -95,7 +95,7 @@ impl<'a> Tour<'a> {
             ..Call::default()
         };
         self.step(
-            "a public route: claimed identities are taken off",
+            "a public route: forged identity headers are removed",
             public,
             200,
             saw_nobody,
@@ -104,7 +104,7 @@ impl<'a> Tour<'a> {
     }
 
     async fn forward_auth(&mut self) -> Result<(), CliError> {
-        heading("forward-auth, as nginx asks");
+        heading("forward-auth, as nginx calls it");
         let (scene, service) = (self.scene, &self.scene.service);
         let ask = |path: &str, call: Call| {
             let mut call = call;
@@ -116,7 +116,8 @@ impl<'a> Tour<'a> {
         };
         let good = || by_headers(String::new(), service, service.token());
         let call = ask("/api/invoices", good());
-        self.step("good headers", call, 200, names_identity).await?;
+        self.step("valid headers", call, 200, names_identity)
+            .await?;
         let call = ask("/api/invoices", Call::default());
         self.step("no credential", call, 401, is_bodiless_challenge)
             .await?;
@@ -134,20 +135,14 @@ impl<'a> Tour<'a> {
             ..
         } = self.scene;
         let call = self.verify(verifier, &verifier.token(), &service.token());
-        self.step(
-            "a verifier asks about a right token",
-            call,
-            200,
-            |_, reply| reply.body == r#"{"status":"OK"}"#,
-        )
+        self.step("a verifier checks a valid token", call, 200, |_, reply| {
+            reply.body == r#"{"status":"OK"}"#
+        })
         .await?;
         let call = self.verify(verifier, &verifier.token(), &service.wrong_token());
-        self.step(
-            "a verifier asks about a wrong token",
-            call,
-            403,
-            |_, reply| reply.body == NOPERM,
-        )
+        self.step("a verifier checks a wrong token", call, 403, |_, reply| {
+            reply.body == NOPERM
+        })
         .await?;
         let call = self.verify(verifier, &verifier.wrong_token(), &service.token());
         self.step(
@@ -207,7 +202,7 @@ impl<'a> Tour<'a> {
         ));
         if !is_right {
             line(&format!(
-                "  {BAD}expected {expected} and something else{BAD:#}"
+                "  {BAD}expected {expected} with other content{BAD:#}"
             ));
         }
         Ok(())
@@ -225,7 +220,7 @@ impl Scene {
             |actor: &Actor| format!("$({program} token --seed {})", *actor.seed.to_base32());
         let (service, verifier, admin) = (&self.service, &self.verifier, &self.admin);
         format!(
-            "\n{STRONG}It keeps running: copy these, end it with Ctrl-C{STRONG:#}\n\n\
+            "\n{STRONG}The server keeps running; copy these commands, stop with Ctrl-C{STRONG:#}\n\n\
              curl -u \"{}@{}:{}\" http://{}/api/invoices\n\n\
              curl -i -H 'X-Auth-Name: {}' -H 'X-Auth-Realm: {}' -H \"X-Auth-Token: {}\" http://{}/forward-auth\n\n\
              curl -d \"auth_name={}&auth_realm={}&auth_token={}&name={}&realm={}&token={}\" http://{}/ungleichotp/verify/\n\n\

@@ -72,26 +72,35 @@ impl From<Failures> for Throttle {
 
 impl Throttle {
     fn text(&self) -> String {
-        let waits = |waits| match waits {
+        let elsewhere = match self.waits {
             0 => String::new(),
-            secs => {
-                let waits = humantime::format_duration(Duration::from_secs(secs));
-                format!(" (throttled for {waits})")
-            }
+            waits => format!(" (throttled for {})", span(waits)),
         };
-        let sources = match self.trusted_sources {
-            1 => "source",
-            _ => "sources",
+        let trusted = match self.trusted_waits {
+            0 => String::new(),
+            waits => format!(", throttled for {}", span(waits)),
         };
         format!(
-            "{} from elsewhere{}, {} from its {} trusted {sources}{}",
-            self.failures,
-            waits(self.waits),
-            self.trusted_failures,
-            self.trusted_sources,
-            waits(self.trusted_waits),
+            "{} at trusted sources ({} known{trusted}), {} elsewhere{elsewhere}",
+            self.trusted_failures, self.trusted_sources, self.failures,
         )
     }
+
+    fn cleared(&self) -> String {
+        let failures = u64::from(self.failures) + u64::from(self.trusted_failures);
+        let word = if failures == 1 { "failure" } else { "failures" };
+        match self.waits.max(self.trusted_waits) {
+            0 => format!("cleared {failures} {word}"),
+            waits => format!(
+                "cleared {failures} {word} (it was throttled for another {})",
+                span(waits)
+            ),
+        }
+    }
+}
+
+fn span(secs: u64) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(secs))
 }
 
 /// An identity as it is printed.
@@ -186,8 +195,8 @@ impl<'a> Row<'a> {
             ("not before", self.not_before),
             ("expires", self.expires),
             ("last used", self.last_used),
-            ("seed before counts until", self.previous_until),
-            ("seed before last used", self.previous_last_used),
+            ("old seed valid until", self.previous_until),
+            ("old seed last used", self.previous_last_used),
         ] {
             if let Some(when) = when {
                 let when = UNIX_EPOCH.checked_add(Duration::from_secs(when));
@@ -198,25 +207,21 @@ impl<'a> Row<'a> {
             }
         }
         if self.drift != 0 {
-            let _ = write!(text, "  clock {:+} steps", self.drift);
+            let _ = write!(text, "  clock offset {:+} steps", self.drift);
         }
         if let Some(comment) = self.comment {
             let _ = write!(text, "  {}", comment.escape_debug());
         }
         if let Some(throttle) = &self.throttle {
-            let _ = write!(text, "\n        failed attempts: {}", throttle.text());
+            let _ = write!(text, "\n        failures: {}", throttle.text());
         }
         if let Some(forgiven) = &self.forgiven {
-            let _ = write!(
-                text,
-                "\n        failed attempts were forgiven: {}",
-                forgiven.text()
-            );
+            let _ = write!(text, "\n        {}", forgiven.cleared());
         }
         if let (Some(seed), Some(uri)) = (self.seed, self.uri) {
             let _ = write!(
                 text,
-                "\n        seed, shown only now: {seed}\n        {uri}"
+                "\n        seed (shown only once): {seed}\n        {uri}"
             );
             if std::io::stdout().is_terminal()
                 && let Ok(code) = QrCode::new(uri)

@@ -158,10 +158,10 @@ pub(super) fn tell(predecessor: Option<UnixStream>) {
 pub(super) enum ReplaceError {
     #[error("{0}: cannot be started")]
     Start(PathBuf, #[source] io::Error),
-    #[error("the new process has ended before it served: {0}")]
+    #[error("the new process exited before it was ready: {0}")]
     Ended(ExitStatus),
-    #[error("the new process did not serve within {}", humantime::format_duration(*.0))]
+    #[error("the new process was not ready within {}", humantime::format_duration(*.0))]
     Late(Duration),
-    #[error("the new process cannot be waited for")]
+    #[error("cannot wait for the new process")]
     Wait(#[source] io::Error),
 }

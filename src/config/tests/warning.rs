@@ -112,7 +112,7 @@ fn methods_that_fall_through_to_a_wider_route_are_warned_of() {
 fn route_that_an_earlier_one_takes_all_of_is_warned_of() {
     let route = |name: &str, more: &str| named(name, OPS, &format!("{more}\n"));
     let never = "route \"later\" is never reached: route \"first\" stands before it and takes all of its requests; \
-                 move \"later\" up, or take it out";
+                 move \"later\" up, or remove it";
     for (first, later, is_reached) in [
         ("", "path = '/api'", false),
         (

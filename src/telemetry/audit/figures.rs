@@ -33,32 +33,32 @@ impl AuditFigures {
     fn register(&self, registry: &mut Registry) {
         registry.register(
             "audit_lines",
-            "Lines that were written to the audit log",
+            "Lines written to the audit log",
             self.written.clone(),
         );
         registry.register(
             "audit_lost",
-            "Denials that were too many to be written to the audit log",
+            "Denials not written to the audit log because there were too many",
             self.lost.clone(),
         );
         registry.register(
             "audit_failing",
-            "1 if the audit log cannot be written, so that identities cannot be changed",
+            "Whether the audit log cannot be written, which blocks changes of identities",
             self.failing.clone(),
         );
         registry.register(
             "audit_full",
-            "1 if the disk of the audit log is so full that denials are not written there",
+            "Whether the disk of the audit log is so full that denials are not written",
             self.full.clone(),
         );
         registry.register(
             "audit_broken",
-            "Times that the audit log was found to have been altered by somebody else",
+            "Times the audit log was found altered by another process",
             self.broken.clone(),
         );
         registry.register(
             "throttle_attacks",
-            "Principals and sources that failures have begun to slow down",
+            "Attacks: principals and sources that were throttled because of failures",
             self.attacks.clone(),
         );
         for slowed in Throttled::ALL {

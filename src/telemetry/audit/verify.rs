@@ -48,7 +48,9 @@ pub enum VerifyError {
     #[error("{0}: cannot be read")]
     Read(PathBuf, #[source] io::Error),
     /// The head is not there.
-    #[error("{0}: does not exist, so that a cut end would not show; --no-head does without it")]
+    #[error(
+        "{0}: does not exist, so truncation cannot be detected; use --no-head to verify without it"
+    )]
     NoHead(PathBuf),
 }
 
@@ -76,7 +78,12 @@ pub fn verify(
         })?;
         match read_head(&text) {
             Some(head) => reader.head = Some((path, head, false)),
-            None => reader.found(&path, None, "bad_head", "is no head of a log".to_owned()),
+            None => reader.found(
+                &path,
+                None,
+                "bad_head",
+                "not a head of an audit log".to_owned(),
+            ),
         }
     }
     reader.noted = noted.iter().map(|&noted| (noted, false)).collect();
@@ -169,7 +176,7 @@ impl Reader {
             }
         }
         if !link.is_whole {
-            self.found(path, at, "altered", "is not as it was written".to_owned());
+            self.found(path, at, "altered", "was altered".to_owned());
         }
         let seq = link.seq;
         match self.report.last {
@@ -177,13 +184,13 @@ impl Reader {
                 self.report.first = Some(link.position());
                 self.before_first = Some(link.prev);
                 if seq != 1 && self.is_whole {
-                    let message = format!("begins at {seq}; the lines before are not there");
+                    let message = format!("begins at {seq}; the lines before are missing");
                     self.found(path, at, "no_beginning", message);
                 } else if seq != 1 {
-                    let message = format!("begins at {seq}; the lines before are not here");
+                    let message = format!("begins at {seq}; the lines before are in other files");
                     self.note(path, at, "begins_later", message);
                 } else if link.prev != Position::START.hash {
-                    let message = "is the first, and stands after another".to_owned();
+                    let message = "is a first line, but follows another line".to_owned();
                     self.found(path, at, "not_chained", message);
                 }
             }
@@ -193,11 +200,11 @@ impl Reader {
                 self.found(path, at, "missing", message);
             }
             Some(last) if seq <= last.seq => {
-                let message = format!("{seq} follows {}: not in their order", last.seq);
+                let message = format!("{seq} follows {}: wrong order", last.seq);
                 self.found(path, at, "disorder", message);
             }
             Some(last) if link.prev != last.hash => {
-                let message = "does not hold the hash of the line before".to_owned();
+                let message = "does not contain the hash of the previous line".to_owned();
                 self.found(path, at, "not_chained", message);
             }
             Some(_) => {}
@@ -205,22 +212,23 @@ impl Reader {
         match &*link.event {
             "audit_broken" => {
                 let reason = link.reason.as_deref().unwrap_or_default();
-                let message = format!("realmgate found the log broken here: {reason}");
+                let message = format!("realmgate found the log altered here: {reason}");
                 self.found(path, at, "was_broken", message);
             }
             "audit_lost" => {
-                let message = "denials were too many to be written here".to_owned();
+                let message =
+                    "some denials were not written because there were too many".to_owned();
                 self.note(path, at, "lost", message);
             }
             "audit_recovered" if link.after_head > 0 => {
                 let message = format!(
-                    "{} lines before came after the head, as after a crash",
+                    "{} previous lines are after the head, as after a crash",
                     link.after_head
                 );
                 self.note(path, at, "after_head", message);
             }
             "audit_continued" if link.reason.as_deref() == Some("emptied") => {
-                let message = "the file was emptied in its place, which takes the lines before with it unless they were copied".to_owned();
+                let message = "the file was truncated in place; the lines before are lost unless they were copied".to_owned();
                 self.note(path, at, "emptied", message);
             }
             _ => {}
@@ -240,13 +248,13 @@ impl Reader {
     /// Gives up on what is no line.
     fn settle(&mut self) {
         if let Some((file, line, _)) = self.unread.take() {
-            let message = "is no line of a log".to_owned();
+            let message = "not a line of an audit log".to_owned();
             self.found(&file, Some(line), "not_a_line", message);
         }
     }
 
     fn torn(&mut self, path: &Path, number: u64, bytes: usize) {
-        let message = format!("{bytes} bytes of a line that was never finished, as after a crash");
+        let message = format!("{bytes} bytes of an incomplete line, as after a crash");
         self.note(path, Some(number), "torn", message);
     }
 
@@ -255,7 +263,7 @@ impl Reader {
         let last = self.report.last.unwrap_or(Position::START);
         for (noted, is_there) in std::mem::take(&mut self.noted) {
             if !is_there {
-                let message = format!("the line {noted} is not here");
+                let message = format!("line {noted} is missing");
                 self.found(path, None, "not_there", message);
             }
         }
@@ -268,12 +276,12 @@ impl Reader {
         if last.seq < head.seq {
             let missing = head.seq - last.seq;
             let message = format!(
-                "ends at {}, the head says {}: {missing} lines are cut off",
+                "ends at {}, the head says {}: {missing} lines are missing at the end",
                 last.seq, head.seq
             );
             self.found(path, None, "cut", message);
         } else if !is_there && !is_before {
-            let message = format!("names a line {head} that is not here");
+            let message = format!("names line {head}, which is missing");
             self.found(&head_file, None, "other_head", message);
         } else if last.seq > head.seq {
             let more = last.seq - head.seq;

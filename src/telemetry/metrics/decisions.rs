@@ -236,7 +236,7 @@ impl Collector for Decisions {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = encoder.encode_descriptor(
             "decisions",
-            "Requests that were decided on, by door, route, realm, and outcome or the reason of a denial",
+            "Decisions, by door, route, realm, and outcome or reason of a denial",
             None,
             MetricType::Counter,
         )?;

@@ -41,7 +41,7 @@ impl prometheus_client::collector::Collector for Decided {
     ) -> fmt::Result {
         let mut family = encoder.encode_descriptor(
             "decision_duration_seconds",
-            "How long requests were here before they were decided on",
+            "Time from the arrival of a request to the decision",
             None,
             prometheus_client::metrics::MetricType::Histogram,
         )?;

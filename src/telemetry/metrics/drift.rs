@@ -8,7 +8,7 @@ use crate::auth::{Permit, Proof};
 /// The largest window there is: `totp.window`.
 const MOST: i64 = 10;
 
-/// Tokens that were accepted, by how many steps they were after the present one.
+/// Accepted tokens, by time step relative to the current one.
 #[derive(Debug, Default)]
 pub(super) struct Drift([AtomicU64; 2 * MOST as usize + 1]);
 
@@ -33,7 +33,7 @@ impl Drift {
         let name = "realmgate_totp_step_offset";
         writeln!(
             text,
-            "# HELP {name} Tokens that were accepted, by how many steps they were after the present one.\n\
+            "# HELP {name} Accepted tokens, by time step relative to the current one.\n\
              # TYPE {name} histogram"
         )?;
         let mut below = 0;

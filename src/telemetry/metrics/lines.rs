@@ -21,7 +21,7 @@ impl Lines {
 
 impl Collector for Lines {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Lines that were dropped since they came faster than they could be written";
+        let help = "Log lines that were dropped because the writer was too slow";
         let mut family =
             encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
         for (log, dropped) in self.0.lock().iter() {

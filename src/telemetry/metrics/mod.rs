@@ -88,7 +88,7 @@ struct PeersOf {
 
 /// What is found out when somebody asks for the figures.
 pub struct Present<'a> {
-    /// Connections of clients that are open.
+    /// Open client connections.
     pub connections: usize,
     /// Requests under way.
     pub requests: usize,
@@ -138,11 +138,11 @@ impl Metrics {
     fn new() -> Self {
         let mut registry = Registry::with_prefix("realmgate");
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "The program that runs", Info::new(build));
+        registry.register("build", "Version of the running program", Info::new(build));
         let started = Gauge::<i64>::default();
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         started.set(since.map_or(0, |since| since.as_secs().cast_signed()));
-        let help = "When realmgate began, since 1970";
+        let help = "Start time of realmgate since the Unix epoch";
         registry.register("start_time_seconds", help, started);
         let decisions = Arc::new(Decisions::new());
         registry.register_collector(Box::new(Arc::clone(&decisions)));
@@ -179,67 +179,67 @@ impl Metrics {
             over_limit: registered(
                 &mut registry,
                 "log_lines_over_limit",
-                "Lines of the log that came too fast and were not written",
+                "Log lines that were not written because of log.lines_per_second",
                 Counter::default(),
             ),
             reloads: registered(
                 &mut registry,
                 "config_reloads",
-                "Configurations read at SIGHUP, by whether they are in force",
+                "Reloads of the configuration, by outcome",
                 reloads,
             ),
             last_reload: registered(
                 &mut registry,
                 "config_last_reload_successful",
-                "1 if the configuration that was read last is in force, 0 if an older one is",
+                "Whether the last reload of the configuration succeeded",
                 last_reload,
             ),
             config: registered(
                 &mut registry,
                 "config_info",
-                "The digest of the configuration in force, as in the log",
+                "Digest of the active configuration, as in the log",
                 Family::default(),
             ),
             connections: registered(
                 &mut registry,
                 "connections",
-                "Connections of clients that are open",
+                "Open client connections",
                 Gauge::default(),
             ),
             requests: registered(
                 &mut registry,
                 "requests_in_flight",
-                "Requests under way, of all listeners but that of metrics",
+                "Requests in progress on all listeners except metrics",
                 Gauge::default(),
             ),
             delays: registered(
                 &mut registry,
                 "throttle_delays",
-                "Failures that have begun a delay, of a principal or a source",
+                "Failures that started a delay of a principal or source",
                 Counter::default(),
             ),
             delayed: registered(
                 &mut registry,
                 "throttle_delayed",
-                "Principals, invented names, sources, and principals at sources that have to wait now",
+                "Principals, unknown names, sources, and principals at trusted sources that are throttled now",
                 Family::default(),
             ),
             spans: registered(
                 &mut registry,
                 "trace_spans",
-                "Spans for the collector of traces, by whether it took them",
+                "Spans exported to the trace collector, by outcome",
                 spans,
             ),
             upstream_requests: registered(
                 &mut registry,
                 "upstream_requests_in_flight",
-                "Requests under way to an upstream",
+                "Requests in progress to an upstream",
                 Family::default(),
             ),
             upstream_peers: registered(
                 &mut registry,
                 "upstream_peers",
-                "Peers of an upstream, by whether they get requests",
+                "Peers of an upstream, by state",
                 Family::default(),
             ),
             audit: AuditFigures::new(&mut registry),

@@ -20,7 +20,7 @@ impl Collector for Process {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         if let Some(spent) = cpu_ticks(&stat) {
-            let help = "Time that processors have spent on the process";
+            let help = "Total user and system CPU time";
             let mut metric = encoder.encode_descriptor(
                 "process_cpu_seconds",
                 help,
@@ -40,28 +40,28 @@ impl Collector for Process {
         for (name, help, value) in [
             (
                 "process_start_time_seconds",
-                "When the process was started, since 1970",
+                "Start time of the process since the Unix epoch",
                 booted.and_then(|booted| Some(booted + field(&stat, 21)? / TICKS)),
             ),
             (
                 "process_resident_memory_bytes",
-                "Memory that the process has in use",
+                "Resident memory size",
                 kib("VmRSS:"),
             ),
             (
                 "process_virtual_memory_bytes",
-                "Memory that the process has asked for",
+                "Virtual memory size",
                 kib("VmSize:"),
             ),
-            ("process_open_fds", "Descriptors that are open", open),
+            ("process_open_fds", "Number of open file descriptors", open),
             (
                 "process_max_fds",
-                "Descriptors that may be open",
+                "Maximum number of open file descriptors",
                 most_descriptors(),
             ),
             (
                 "process_threads",
-                "Threads of the process",
+                "Number of threads",
                 of_status(&status, "Threads:"),
             ),
         ] {

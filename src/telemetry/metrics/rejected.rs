@@ -16,7 +16,7 @@ impl RejectedConnections {
     /// Makes their counts, and makes them known.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let all = Self::default();
-        let help = "Connections that were closed before a request on them was read, by reason";
+        let help = "Connections closed before a request was read, by reason";
         registry.register("connections_rejected", help, all.0.clone());
         all
     }

@@ -53,7 +53,7 @@ impl Collector for InUse {
         };
         let figures = store.figures();
         let caches = [("known", &figures.known), ("unknown", &figures.unknown)];
-        let help = "Principals that memory was asked for and that it held, known and unknown ones";
+        let help = "Identity cache hits";
         let mut family =
             encoder.encode_descriptor("cache_hits", help, None, MetricType::Counter)?;
         for (cache, figures) in caches {
@@ -61,11 +61,11 @@ impl Collector for InUse {
             let mut counter = family.encode_family(&labels)?;
             counter.encode_counter::<NoLabelSet, _, f64>(&figures.hits, None)?;
         }
-        let help = "Principals that memory was asked for and that the database had to be asked for";
+        let help = "Identity cache misses, each a database lookup";
         encoder
             .encode_descriptor("cache_misses", help, None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, _, f64>(&figures.misses, None)?;
-        let help = "Principals that had to make room for others in memory";
+        let help = "Identity cache evictions";
         let mut family =
             encoder.encode_descriptor("cache_evictions", help, None, MetricType::Counter)?;
         for (cache, figures) in caches {
@@ -73,7 +73,7 @@ impl Collector for InUse {
             let mut counter = family.encode_family(&labels)?;
             counter.encode_counter::<NoLabelSet, _, f64>(&figures.evictions, None)?;
         }
-        let help = "Principals that memory holds, about";
+        let help = "Approximate number of identity cache entries";
         let mut family =
             encoder.encode_descriptor("cache_entries", help, None, MetricType::Gauge)?;
         for (cache, figures) in caches {
@@ -82,7 +82,7 @@ impl Collector for InUse {
                 .encode_family(&labels)?
                 .encode_gauge(&figures.entries)?;
         }
-        let help = "How long the database took, with the wait for a connection to it";
+        let help = "Duration of database operations, including the wait for a connection";
         let mut family = encoder.encode_descriptor(
             "store_duration_seconds",
             help,
@@ -94,7 +94,7 @@ impl Collector for InUse {
             let labels = [("operation", operation)];
             histogram.write(&mut family.encode_family(&labels)?)?;
         }
-        let help = "Times that the database did not answer, or not in time";
+        let help = "Database operations that failed or timed out";
         encoder
             .encode_descriptor("store_failures", help, None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, _, f64>(&figures.failures, None)

@@ -91,7 +91,7 @@ impl Collector for OfClients {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = encoder.encode_descriptor(
             "tls_failures",
-            "Connections of clients on which TLS was not agreed on, by what was wrong",
+            "TLS handshakes with clients that failed, by reason",
             None,
             MetricType::Counter,
         )?;

@@ -51,22 +51,22 @@ const EVENTS: [(UpstreamEvent, &str, &str); 4] = [
     (
         UpstreamEvent::ConnectFailed,
         "upstream_connect_failures",
-        "Connections to an upstream that were not made",
+        "Connections to an upstream that failed",
     ),
     (
         UpstreamEvent::RequestFailed,
         "upstream_request_failures",
-        "Requests that failed at a peer, not by what it answered",
+        "Requests that failed without a response of the peer",
     ),
     (
         UpstreamEvent::Retried,
         "upstream_retries",
-        "Requests that were tried again",
+        "Requests that were retried on another connection",
     ),
     (
         UpstreamEvent::Ejected,
         "upstream_ejections",
-        "Times that a peer was taken out since requests failed",
+        "Peers that were ejected because requests failed",
     ),
 ];
 
@@ -144,7 +144,7 @@ impl Collector for Upstreams {
         }
         let mut family = encoder.encode_descriptor(
             "upstream_connections",
-            "Connections that requests went over, by whether they were new or had been kept open",
+            "Connections used for requests, new or reused",
             None,
             MetricType::Counter,
         )?;
@@ -160,7 +160,7 @@ impl Collector for Upstreams {
         }
         let mut family = encoder.encode_descriptor(
             "upstream_responses",
-            "Responses of an upstream that were passed on, by the class of their status",
+            "Responses of an upstream that were forwarded, by status class",
             None,
             MetricType::Counter,
         )?;
@@ -174,7 +174,7 @@ impl Collector for Upstreams {
         }
         let mut family = encoder.encode_descriptor(
             "upstream_tls_failures",
-            "Connections to an upstream on which TLS was not agreed on, by what was wrong",
+            "TLS handshakes with an upstream that failed, by reason",
             None,
             MetricType::Counter,
         )?;
@@ -187,7 +187,7 @@ impl Collector for Upstreams {
         }
         let mut family = encoder.encode_descriptor(
             "upstream_duration_seconds",
-            "How long an upstream took from the permit to the header of its answer",
+            "Time from the decision to the response header of the upstream",
             None,
             MetricType::Histogram,
         )?;

@@ -155,7 +155,11 @@ fn variables_of_the_old_client_stand_in_for_options() {
             .status
             .success()
     );
-    fails(&with_variables("!", &[]), 2, "UNGLEICHOTPSEED is no seed");
+    fails(
+        &with_variables("!", &[]),
+        2,
+        "UNGLEICHOTPSEED is not a seed",
+    );
     fails(
         &with_variables(&user.seed, &[]),
         1,
@@ -202,7 +206,7 @@ fn error_says_whose_credential_was_refused() {
     fails(
         &verify(&auth, &wrong),
         1,
-        "the credential of user@payments was refused; the caller's was good",
+        "the credential of user@payments was rejected; the caller's was accepted",
     );
     let impostor = Caller {
         seed: user.seed.clone(),
@@ -211,7 +215,7 @@ fn error_says_whose_credential_was_refused() {
     fails(
         &verify(&impostor, &good),
         1,
-        "the credential of the caller auth@ungleich-auth was refused",
+        "the credential of the caller auth@ungleich-auth was rejected",
     );
     fails(&verify(&user, &good), 1, "user@payments may not do this");
     fails(
@@ -251,8 +255,8 @@ fn options_that_cannot_be_meant_are_refused_before_anything_is_sent() {
     let who = ["--name", "n", "--realm", "r"];
     for (args, message) in [
         (vec!["create", "--name", "n"], "--realm is missing"),
-        (vec!["list", "--name", "n"], "--name means nothing to list"),
-        (vec!["list", "n@r"], "NAME@REALM means nothing to list"),
+        (vec!["list", "--name", "n"], "--name does not apply to list"),
+        (vec!["list", "n@r"], "NAME@REALM does not apply to list"),
         (vec!["create", "n"], "expected NAME@REALM"),
         (vec!["create", "@r"], "--name is missing"),
         (
@@ -265,11 +269,11 @@ fn options_that_cannot_be_meant_are_refused_before_anything_is_sent() {
         ),
         (
             [&["delete"], &who[..], &["--token", "1"]].concat(),
-            "--token means nothing to delete",
+            "--token does not apply to delete",
         ),
         (
             [&["verify"], &who[..], &["--seed", "1"]].concat(),
-            "--seed is no seed",
+            "--seed is not a seed",
         ),
         (vec!["destroy"], "invalid value 'destroy'"),
         (
@@ -401,7 +405,7 @@ fn verify_takes_nothing_but_status_ok_for_a_yes() {
     }
     for status in [201, 202, 204, 206] {
         let output = scripted(&[(status, r#"{"status":"OK"}"#)]).ask(&verify);
-        fails(&output, 3, "no answer of an ungleich-otp server");
+        fails(&output, 3, "not a response of an ungleich-otp server");
     }
 }
 
@@ -443,7 +447,7 @@ fn identity_that_was_not_asked_for_is_no_success() {
     assert!(deleted.status.success(), "{}", stderr(&deleted));
     for (status, body) in [(200, ""), (200, svc), (202, "")] {
         let output = scripted(&[(200, &list), (status, body)]).ask(&delete);
-        fails(&output, 3, "no answer of an ungleich-otp server");
+        fails(&output, 3, "not a response of an ungleich-otp server");
     }
     let twice = format!("[{svc},{}]", svc.replace('7', "8"));
     let output = scripted(&[(200, &twice), (204, "")]).ask(&delete);
@@ -458,7 +462,7 @@ fn identity_that_was_not_asked_for_is_no_success() {
         r#"[[1,"n","r",null]]"#,
     ] {
         let output = scripted(&[(200, body)]).ask(&["list"]);
-        fails(&output, 3, "no answer of an ungleich-otp server");
+        fails(&output, 3, "not a response of an ungleich-otp server");
     }
 }
 
@@ -487,7 +491,7 @@ fn server_that_tells_no_numbers_shows_the_seed_of_what_it_has_made() {
     for action in [&["update", "--new-name", "new"][..], &["delete"]] {
         let server = scripted(&[(200, &list), (204, "")]);
         let output = server.ask(&[action, &NAMED[..]].concat());
-        fails(&output, 3, "does not tell the number");
+        fails(&output, 3, "does not return the id");
         assert_eq!(server.requests.load(Ordering::SeqCst), 1);
     }
 }
@@ -571,7 +575,11 @@ fn connection_that_could_not_be_made_is_tried_three_times_in_all() {
 #[test]
 fn request_that_was_sent_is_never_sent_again() {
     let server = Canned::start("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[");
-    fails(&server.list(&[]), 3, "broke before the answer was there");
+    fails(
+        &server.list(&[]),
+        3,
+        "closed before the response was complete",
+    );
     assert_eq!(server.requests.load(Ordering::SeqCst), 1);
 }
 
@@ -592,7 +600,7 @@ fn answer_of_another_kind_of_server_is_told_and_no_redirection_followed() {
         ),
         (
             "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
-            "cannot answer now",
+            "the server is unavailable",
         ),
     ] {
         let server = Canned::start(answer);

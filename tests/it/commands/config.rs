@@ -94,6 +94,24 @@ fn expired_certificate_is_warned_of_by_check_at_the_start_and_at_a_reload() {
 }
 
 #[test]
+fn strict_check_does_not_depend_on_the_open_files_of_the_machine() {
+    let program = realmgate(&[]).get_program().to_owned();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 256; exec \"$0\" check --strict"])
+        .arg(program)
+        .current_dir(tempfile::tempdir().unwrap().path())
+        .env_remove("REALMGATE_CONFIG")
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert!(
+        said.contains("this process may open 256 files, so limits will be lowered"),
+        "{said}"
+    );
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
 fn check_prints_the_scheme_that_a_listener_speaks() {
     let ca = Ca::new();
     let (cert, key) = ca.issue("server", "/CN=a", "DNS:a.example");

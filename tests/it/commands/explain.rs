@@ -181,7 +181,7 @@ fn endpoint_for_any_front_proxy_is_explained_apart_since_it_ignores_routes() {
             .output();
     let said = stdout(&people.unwrap());
     assert!(said.contains("Envoy: 403 not_allowed"), "{said}");
-    assert!(said.contains("the credential alone: 200, passes"), "{said}");
+    assert!(said.contains("the credential only: 200, passes"), "{said}");
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn every_command_prints_json_where_that_is_asked_for_or_says_that_it_has_none() 
             assert_eq!(output.status.code(), Some(2), "{command}");
             assert_eq!(stdout(&output), "", "{command}");
             let said: Value = serde_json::from_slice(&output.stderr).unwrap();
-            let expected = format!("--json: `realmgate {command}` prints nothing for programs");
+            let expected = format!("--json is not supported by `realmgate {command}`");
             assert_eq!(said["error"], expected);
             continue;
         };

@@ -73,7 +73,7 @@ fn clock_that_cannot_be_told_stops_every_command_without_a_panic() {
             let output = command.current_dir(folder.path()).output().unwrap();
             let error = stderr(&output);
             assert_eq!(output.status.code(), Some(3), "{args:?}: {error}");
-            assert!(error.contains("the clock is set before 1970 or after 9999"));
+            assert!(error.contains("the system clock is before 1970 or after 9999"));
             assert!(!error.contains("panicked"), "{error}");
         }
     }
@@ -158,7 +158,7 @@ fn time_that_is_too_far_away_is_refused_or_told() {
     let text = String::from_utf8_lossy(&shown.stdout);
     assert!(text.contains("expires 9999-12-31T23:59:59Z"), "{text}");
     assert!(
-        text.contains("seed before counts until 9999-12-31T23:59:59Z"),
+        text.contains("old seed valid until 9999-12-31T23:59:59Z"),
         "{text}"
     );
 }

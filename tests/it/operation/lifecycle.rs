@@ -95,7 +95,11 @@ fn grace_bounds_the_end() {
     gate.signal("TERM");
     until("the end", || gate.child.try_wait().unwrap().is_some());
     assert!(gate.child.wait().unwrap().success());
-    assert!(gate.log().contains("the grace ran out"), "{}", gate.log());
+    assert!(
+        gate.log().contains("shutdown.grace expired"),
+        "{}",
+        gate.log()
+    );
     assert!(gate.log().contains("connections=1"), "{}", gate.log());
 }
 

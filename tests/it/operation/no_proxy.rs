@@ -138,7 +138,7 @@ fn check_and_explain_say_that_the_proxy_is_off() {
 fn reload_says_that_the_proxy_takes_a_restart_and_a_replacement_opens_and_closes_it() {
     let upstream = Upstream::start();
     let mut gate = Gate::start_without_proxy(&[], &routes(upstream.address));
-    let refused = "gateway.listen has changed, which takes a restart";
+    let refused = "gateway.listen changed; restart required";
     write(&gate, PROXY_OFF, PROXY_ON);
     gate.signal("HUP");
     until("the refusal", || gate.log().contains(refused));

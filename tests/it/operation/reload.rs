@@ -82,7 +82,7 @@ fn bad_file_leaves_the_old_configuration_in_force_and_is_told() {
     assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
     reload(&gate, "path = \"public\"", "path = \"/public\"");
     reload(&gate, "realmgate.db", "other.db");
-    logged(&gate, "store or cache has changed, which takes a restart");
+    logged(&gate, "store or cache changed; restart required");
     assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
 }
 

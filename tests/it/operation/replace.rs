@@ -227,13 +227,13 @@ fn replacement_that_fails_leaves_the_old_process_in_force() {
 
     fs::write(installed.gate.config(), format!("{config}\nwrong = 1\n")).unwrap();
     fails(&installed, "unknown");
-    fails(&installed, "has ended before it served: exit status: 2");
+    fails(&installed, "exited before it was ready: exit status: 2");
     fs::write(installed.gate.config(), &config).unwrap();
 
     installed.install("exit 7");
-    fails(&installed, "has ended before it served: exit status: 7");
+    fails(&installed, "exited before it was ready: exit status: 7");
     installed.install("kill -s SEGV $$");
-    fails(&installed, "has ended before it served: signal: 11");
+    fails(&installed, "exited before it was ready: signal: 11");
     fs::remove_file(installed.program()).unwrap();
     fails(&installed, "realmgate: cannot be started: No such file");
     fs::write(installed.program(), "no program").unwrap();
@@ -258,7 +258,7 @@ fn replacement_that_hangs_is_given_up_after_the_grace() {
     let installed = Installed::start(&format!("[shutdown]\ngrace = \"1s\"\n{rules}"));
     let mark = installed.folder.path().join("mark");
     installed.install(&format!("echo $$ >'{}'\nexec sleep 1000", mark.display()));
-    fails(&installed, "did not serve within 1s");
+    fails(&installed, "was not ready within 1s");
     if let Ok(pid) = fs::read_to_string(&mark) {
         assert!(!Path::new(&format!("/proc/{}", pid.trim())).exists());
     }

@@ -113,7 +113,7 @@ fn log_that_cannot_be_opened_is_code_3_and_stops_no_command_that_reads() {
             "{said}"
         );
         assert!(said.contains("serve 3"), "{said}");
-        assert!(said.contains("this user cannot write it"), "{said}");
+        assert!(said.contains("not writable by this user"), "{said}");
     }
 }
 
@@ -140,7 +140,7 @@ fn seed_is_printed_where_its_line_cannot_be_written_afterwards() {
     assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(made["seed"].as_str().is_some_and(|seed| seed.len() >= 32));
-    assert!(stderr(&output).contains("it was done, but is not in the audit log"));
+    assert!(stderr(&output).contains("the change was made, but its line is not in the audit log"));
     assert!(stderr(&output).contains("Input/output error"));
     // It was: a second one is one too many.
     assert_eq!(run(realmgate(&[])).status.code(), Some(1));

@@ -60,8 +60,8 @@ fn commands_that_do_not_create_make_nothing_and_name_the_path() {
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(3), "{args:?}: {said}");
         let expected = format!(
-            "error: database {}: does not exist; name the configuration of another with --config FILE or \
-             REALMGATE_CONFIG, or make it with `realmgate init`\n",
+            "error: database {}: does not exist. Pass the right configuration with --config FILE or \
+             REALMGATE_CONFIG, or create it with `realmgate init`\n",
             folder.path().join("realmgate.db").display()
         );
         assert_eq!(said, expected, "{args:?}");
@@ -156,7 +156,7 @@ fn key_without_a_database_stops_the_start_unless_that_is_meant() {
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     let expected = format!(
         "error: database {0}/realmgate.db: does not exist, but key file {0}/realmgate.key does, so it may \
-         have been moved or deleted; put it back, or begin with an empty one: --init, or `realmgate init`\n",
+         have been moved or deleted; restore it, or start with an empty one (serve --init or `realmgate init`)\n",
         folder.path().display()
     );
     assert_eq!(stderr(&output), expected);

@@ -672,7 +672,7 @@ fn cut_end_and_altered_line_are_told_by_exit_code_and_place() {
     let output = realmgate(&["audit", "verify", &path]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stdout(&output).contains("1 lines are cut off (cut)"),
+        stdout(&output).contains("1 lines are missing at the end (cut)"),
         "{}",
         stdout(&output)
     );
@@ -682,7 +682,7 @@ fn cut_end_and_altered_line_are_told_by_exit_code_and_place() {
         .position(|line| line.contains("\"b\""))
         .unwrap()
         + 1;
-    let altered = format!("audit.jsonl:{line}: is not as it was written (altered)");
+    let altered = format!("audit.jsonl:{line}: was altered (altered)");
     let output = realmgate(&["audit", "verify", &path]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains(&altered), "{}", stdout(&output));

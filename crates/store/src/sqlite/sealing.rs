@@ -322,12 +322,12 @@ pub enum SealingError {
     NoNewKey(KeySource),
     /// No place for another key.
     #[error(
-        "key file {0}: holds {most} keys, and more it may not; `realmgate key retire` takes out what no seed needs",
+        "key file {0}: already holds {most} keys, the maximum; `realmgate key retire` removes those that no seed needs",
         most = Keys::MOST
     )]
     TooMany(PathBuf),
     /// Keys have to be taken out by whoever put them there.
-    #[error("{0}: no seed needs key {1}; take it out by hand")]
+    #[error("{0}: no seed needs key {1}; remove it by hand")]
     ByHand(KeySource, List),
     /// A process would refuse whoever is re-sealed.
     #[error(

@@ -109,9 +109,9 @@ fn look_writes_nothing_not_even_a_store() {
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
-    assert!(text.contains("n@r") && text.contains("comes in"), "{text}");
+    assert!(text.contains("n@r") && text.contains("  new\n"), "{text}");
     assert!(
-        text.contains("1 rows: 1 would come in, 0 were here already, 0 stay out"),
+        text.contains("1 rows: 1 would be imported, 0 already present, 0 skipped"),
         "{text}"
     );
     assert!(text.contains("--apply"), "{text}");
@@ -194,14 +194,14 @@ fn rows_that_cannot_come_in_are_named_with_the_reason() {
     assert_eq!(of(10), json!(["may administer identities"]));
     assert_eq!(of(11), "the name begins or ends with white space");
     assert_eq!(of(12), "the realm begins or ends with white space");
-    assert_eq!(of(13), "a seed of 8 bits, which a single token gives away");
+    assert_eq!(of(13), "seed too short (8 bits)");
     assert_eq!(
         of(14),
-        json!(["seed of 40 bits, which a few tokens give away: rotate it now"])
+        json!(["short seed of 40 bits, can be computed from a few tokens; rotate it now"])
     );
     assert_eq!(
         of(15),
-        "the seed has spaces or hyphens in it, with which the old server could not use it"
+        "the seed has spaces or hyphens, so the old server could not use it"
     );
     assert_eq!(report["incoming"], 5);
     assert_eq!(report["left_out"], 10);
@@ -249,7 +249,7 @@ fn what_is_here_already_is_never_overwritten() {
     let report = report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
     assert_eq!(
         report["rows"][0]["reason"],
-        "identity 1 here has that name and realm and another seed"
+        "identity 1 has the same name and realm but another seed"
     );
     assert_eq!(report["rows"][1]["outcome"], "new_id");
     assert_eq!(report["rows"][2]["outcome"], "new");
@@ -289,7 +289,7 @@ fn users_of_django_bring_their_state_and_their_date() {
     let report = report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
     assert_eq!(
         report["rows"][1]["notes"],
-        json!(["disabled, as is_active was off; the old server did not look at that"])
+        json!(["disabled, because is_active is false (the old server ignored it)"])
     );
     let rows = identities(&gate);
     assert_eq!(
@@ -384,12 +384,12 @@ fn names_are_shown_in_columns_and_cannot_draw_on_the_terminal() {
         stdout(&output),
         concat!(
             "  id  name@realm       outcome\n",
-            "   9  a\\u{1b}[2J\\nb@r  comes in\n",
-            "1000  \\u{202e}n@r      stays out: ",
+            "   9  a\\u{1b}[2J\\nb@r  new\n",
+            "1000  \\u{202e}n@r      skipped: ",
             "the seed is not base32 (letters A to Z and digits 2 to 7)\n",
-            "2 rows: 1 would come in, 0 were here already, 1 stay out\n",
-            "  1 × stays out: the seed is not base32 (letters A to Z and digits 2 to 7)\n",
-            "nothing was written; --apply takes them\n",
+            "2 rows: 1 would be imported, 0 already present, 1 skipped\n",
+            "  1 × skipped: the seed is not base32 (letters A to Z and digits 2 to 7)\n",
+            "dry run; use --apply to import\n",
         )
     );
 }
@@ -408,10 +408,10 @@ fn summary_counts_by_reason_and_prints_no_row() {
     assert_eq!(
         stdout(&output),
         concat!(
-            "52 rows: 50 would come in, 0 were here already, 2 stay out\n",
-            "  2 × stays out: the seed is not base32 (letters A to Z and digits 2 to 7)\n",
+            "52 rows: 50 would be imported, 0 already present, 2 skipped\n",
+            "  2 × skipped: the seed is not base32 (letters A to Z and digits 2 to 7)\n",
             "--verbose lists each row\n",
-            "nothing was written; --apply takes them\n",
+            "dry run; use --apply to import\n",
         )
     );
     assert_eq!(stderr(&output), "");

@@ -117,7 +117,7 @@ fn database_that_is_none_of_ungleich_otp_is_told_exactly() {
         (path("text"), 2, "text: not an SQLite database"),
         (path("other"), 2, "no table otpauth_otpseed"),
         (path("older"), 2, "has no column \"realm\""),
-        ("mysql://h/d".into(), 2, "this kind of database is not read"),
+        ("mysql://h/d".into(), 2, "unsupported kind of database"),
         (
             "postgres://u:geheim@127.0.0.1:1/d".into(),
             3,
@@ -169,7 +169,7 @@ fn view_that_never_ends_is_left() {
             "none",
             format!("{numbers} SELECT {columns} FROM n WHERE i < 0"),
             3,
-            "was not read within 2s",
+            "could not be read within 2s",
         ),
         // Either runs first into its bound.
         (
@@ -220,7 +220,7 @@ fn pipe_in_the_place_of_the_file_or_beside_it_is_refused_at_once() {
         let (code, took, text) = ended(asked, &[]);
         assert_eq!(code, 2, "{end}: {text}");
         assert!(
-            text.contains(&format!("{pipe}: is no regular file")),
+            text.contains(&format!("{pipe}: not a regular file")),
             "{text}"
         );
         assert!(took < PATIENCE, "{end}: {took:?}");

@@ -48,7 +48,7 @@ fn copy_made_while_identities_are_written_is_whole_and_serves() {
     let (code, message) = failure(&run(folder.path(), &[], &["identity", "list"]));
     assert_eq!(code, Some(2));
     let needed = made["keys"][0].as_str().unwrap();
-    assert!(message.ends_with(&format!("are sealed with key {needed}\n")));
+    assert!(message.ends_with(&format!("are encrypted with key {needed}\n")));
     let key = key_file(gate.config().parent().unwrap());
     fs::copy(key, key_file(folder.path())).unwrap();
     let checked = run(folder.path(), &[], &["key", "check", "--json"]);

@@ -165,7 +165,7 @@ fn lost_or_wrong_key_is_named_and_nothing_is_touched() {
         &["key", "check"],
     ];
     let lost = format!(
-        "error: key file {}: does not exist, but the seeds in database {} are sealed with key {right}\n",
+        "error: key file {}: does not exist, but the seeds in database {} are encrypted with key {right}\n",
         key.display(),
         database.display()
     );
@@ -183,7 +183,7 @@ fn lost_or_wrong_key_is_named_and_nothing_is_touched() {
         let start = format!("error: key file {}: holds key ", key.display());
         assert!(message.starts_with(&start), "{message}");
         let end = format!(
-            ", but the seeds in database {} are sealed with key {right}\n",
+            ", but the seeds in database {} are encrypted with key {right}\n",
             database.display()
         );
         assert!(message.ends_with(&end), "{message}");
@@ -288,7 +288,7 @@ fn limits_that_may_not_be_set_stop_it_only_where_core_dumps_are_on() {
     };
     let off = generate("off");
     assert!(off.status.success(), "{}", stderr(&off));
-    let expected = "error: core dumps, which would hold seeds, cannot be switched off: \
+    let expected = "error: cannot disable core dumps, which would contain seeds: \
                     Operation not permitted (os error 1)\n";
     assert_eq!(failure(&generate("on")), (Some(3), expected.to_owned()));
 }

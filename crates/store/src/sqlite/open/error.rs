@@ -17,12 +17,12 @@ use realmgate_core::StoreError;
 pub enum OpenError {
     /// There is no database, and it was not asked for one.
     #[error(
-        "database {0}: does not exist; name the configuration of another with --config FILE or REALMGATE_CONFIG, or make it with `realmgate init`"
+        "database {0}: does not exist. Pass the right configuration with --config FILE or REALMGATE_CONFIG, or create it with `realmgate init`"
     )]
     Missing(PathBuf),
     /// There is no database, but a key, so that there may have been one.
     #[error(
-        "database {path}: does not exist, but {key} does, so it may have been moved or deleted; put it back, or begin with an empty one: --init, or `realmgate init`"
+        "database {path}: does not exist, but {key} does, so it may have been moved or deleted; restore it, or start with an empty one (serve --init or `realmgate init`)"
     )]
     MissingBesideKey {
         /// Where the database should be.
@@ -66,7 +66,7 @@ pub enum OpenError {
     },
     /// Sealed, but there are no keys. Making one would not help.
     #[error(
-        "{key}: does not exist, but the seeds in database {path} are sealed with key {expected}"
+        "{key}: does not exist, but the seeds in database {path} are encrypted with key {expected}"
     )]
     KeyMissing {
         /// Where keys should be.
@@ -78,7 +78,7 @@ pub enum OpenError {
     },
     /// Sealed with another key.
     #[error(
-        "{key}: holds {found}, but the seeds in database {path} are sealed with key {expected}"
+        "{key}: holds {found}, but the seeds in database {path} are encrypted with key {expected}"
     )]
     KeyMismatch {
         /// Where the keys are.

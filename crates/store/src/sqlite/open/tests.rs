@@ -116,7 +116,7 @@ async fn key_that_does_not_fit_is_named_with_the_one_that_would() {
     assert_eq!(
         error(dir.path()).await.to_string(),
         format!(
-            "key file {}: does not exist, but the seeds in database {} are sealed with key {right}",
+            "key file {}: does not exist, but the seeds in database {} are encrypted with key {right}",
             key_file.display(),
             dir.path().join("r.db").display()
         )
@@ -126,7 +126,7 @@ async fn key_that_does_not_fit_is_named_with_the_one_that_would() {
     assert_eq!(
         error(dir.path()).await.to_string(),
         format!(
-            "key file {}: holds key {wrong}, but the seeds in database {} are sealed with key {right}",
+            "key file {}: holds key {wrong}, but the seeds in database {} are encrypted with key {right}",
             key_file.display(),
             dir.path().join("r.db").display()
         )
