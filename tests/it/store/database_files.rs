@@ -303,6 +303,13 @@ fn deleted_write_ahead_log_or_its_index_is_noticed() {
 }
 
 #[test]
+fn database_that_is_emptied_in_place_is_noticed() {
+    let scene = Scene::start("");
+    fs::write(scene.path("realmgate.db"), "").unwrap();
+    scene.assert_lost("realmgate.db was emptied while it was in use");
+}
+
+#[test]
 fn cached_callers_of_a_lost_database_pass_for_stale_if_error_at_most() {
     let scene = Scene::start("[cache]\nstale_if_error = \"1s\"\n");
     fs::remove_file(scene.path("realmgate.db")).unwrap();

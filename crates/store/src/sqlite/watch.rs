@@ -1,13 +1,14 @@
 //! Whether the files at the paths of the database are still those that are open.
 //!
 //! SQLite goes on with files that were deleted or replaced: it would read and write what nobody else sees, and
-//! what is gone once the process ends.
+//! what is gone once the process ends. It also goes on with a database that was emptied in place.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::access::companions;
 use realmgate_core::StoreError;
@@ -23,13 +24,16 @@ pub(super) struct Watch {
 struct File {
     path: PathBuf,
     inode: (u64, u64),
+    /// Whether the file is never empty again, once it has content: that of a database, but not its log.
+    keeps_content: bool,
+    has_content: AtomicBool,
 }
 
 impl Watch {
     /// Begins with the database that is at the path. To be called before it is opened.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         Ok(Self {
-            database: File::at(path.to_owned())?,
+            database: File::at(path.to_owned(), true)?,
             companions: OnceLock::new(),
             lost: OnceLock::new(),
         })
@@ -43,7 +47,9 @@ impl Watch {
             // Opened as a file that nobody changes.
             return Ok(());
         }
-        let _ = self.companions.set([File::at(log)?, File::at(index)?]);
+        let _ = self
+            .companions
+            .set([File::at(log, false)?, File::at(index, false)?]);
         Ok(())
     }
 
@@ -71,6 +77,7 @@ impl Watch {
             let how = match file.state() {
                 Ok(State::Same) => continue,
                 Ok(State::Deleted) => "was deleted",
+                Ok(State::Emptied) => "was emptied",
                 Ok(State::Replaced) => "was replaced",
                 Err(error) => {
                     let error = format!("{}: {error}", file.path.display());
@@ -88,26 +95,35 @@ impl Watch {
 enum State {
     Same,
     Deleted,
+    Emptied,
     Replaced,
 }
 
 impl File {
-    fn at(path: PathBuf) -> io::Result<Self> {
-        let inode = inode(&path)?;
-        Ok(Self { path, inode })
+    fn at(path: PathBuf, keeps_content: bool) -> io::Result<Self> {
+        let metadata = fs::metadata(&path)?;
+        Ok(Self {
+            inode: (metadata.dev(), metadata.ino()),
+            has_content: AtomicBool::new(metadata.len() > 0),
+            keeps_content,
+            path,
+        })
     }
 
     fn state(&self) -> io::Result<State> {
-        match inode(&self.path) {
-            Ok(inode) if inode == self.inode => Ok(State::Same),
-            Ok(_) => Ok(State::Replaced),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::Deleted),
-            Err(error) => Err(error),
+        let metadata = match fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Deleted),
+            Err(error) => return Err(error),
+        };
+        if (metadata.dev(), metadata.ino()) != self.inode {
+            return Ok(State::Replaced);
         }
+        if metadata.len() > 0 {
+            self.has_content.store(true, Ordering::Relaxed);
+        } else if self.keeps_content && self.has_content.load(Ordering::Relaxed) {
+            return Ok(State::Emptied);
+        }
+        Ok(State::Same)
     }
-}
-
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = fs::metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }
