@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memmem};
 use percent_encoding::{CONTROLS, percent_encode};
 
 /// The longest part of a path that is shown, in bytes of the request.
@@ -12,7 +13,7 @@ const HOST: usize = 261;
 const METHOD: usize = 32;
 
 /// Method, host and path of a request as they came. Clients choose them, so log lines show a bounded part of
-/// each, in visible ASCII, and never a query: it may hold secrets. Empty where a part is unknown.
+/// each, in visible ASCII, and never a query or userinfo: they may hold secrets. Empty where a part is unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen<'a> {
     /// The method.
@@ -29,16 +30,26 @@ impl<'a> Seen<'a> {
         shown(self.method, METHOD)
     }
 
-    /// Returns the host; none if it is unknown.
+    /// Returns the host, without userinfo; none if it is unknown.
     pub(super) fn host(&self) -> Option<Cow<'a, str>> {
-        shown(self.host, HOST)
+        shown(self.host.rsplit(|&byte| byte == b'@').next()?, HOST)
     }
 
-    /// Returns the path; none if it is unknown.
+    /// Returns the path, of a URL the part after its authority; none if it is unknown.
     pub(super) fn path(&self) -> Option<Cow<'a, str>> {
         let is_end = |byte: &u8| matches!(byte, b'?' | b'#');
-        shown(self.path.split(is_end).next()?, PATH)
+        shown(below_authority(self.path.split(is_end).next()?), PATH)
     }
+}
+
+/// Returns a path as it is, and of a URL the path: its authority may hold a password.
+fn below_authority(path: &[u8]) -> &[u8] {
+    let rest = match memmem::find(path, b"://") {
+        Some(at) if !path.starts_with(b"/") => path.get(at + 3..).unwrap_or_default(),
+        _ => return path,
+    };
+    let slash = memchr(b'/', rest).unwrap_or(rest.len());
+    rest.get(slash..).unwrap_or_default()
 }
 
 /// Returns the beginning of a text in visible ASCII and spaces: other bytes are percent-encoded.
@@ -58,6 +69,8 @@ mod tests {
             (&b"/x/y?secret=canary"[..], "/x/y"),
             (b"/x#secret", "/x"),
             (b"/a%3fb", "/a%3fb"),
+            (b"http://u:secret@h/x?y", "/x"),
+            (b"/http://a@b/x", "/http://a@b/x"),
             (
                 b"/\x1b[2J\r\n\x7f\xe2\x80\xae\xff",
                 "/%1B[2J%0D%0A%7F%E2%80%AE%FF",
@@ -77,5 +90,11 @@ mod tests {
         };
         assert_eq!(seen.method().as_deref(), Some("GET"));
         assert_eq!((seen.host(), seen.path()), (None, None));
+        let seen = Seen {
+            method: b"GET",
+            host: b"u:secret@h:80",
+            path: b"http://u:secret@h",
+        };
+        assert_eq!((seen.host().as_deref(), seen.path()), (Some("h:80"), None));
     }
 }
