@@ -52,6 +52,10 @@ pub(crate) async fn authorize<'a>(
     };
     telemetry::decided(door, took, note);
     if let Err(denial) = &decided {
+        // Within the time slot, so that the answer does not show it.
+        if let Some(steps) = authority.clock_offset(attempt, denial, now) {
+            telemetry::clock_is_off(attempt, steps, note);
+        }
         pace::even_out(began, denial).await;
     }
     decided

@@ -251,6 +251,18 @@ pub fn denied(
     }
 }
 
+/// Logs that a token which was refused is right at another time, `steps` after now; less than 0 if before.
+pub fn clock_is_off(attempt: &Attempt<'_>, steps: i64, note: &Note) {
+    tracing::info!(
+        name = attempt.principal().map(PrincipalRef::name),
+        realm = attempt.principal().map(PrincipalRef::realm),
+        source = attempt.source.address.map(tracing::field::display),
+        request_id = note.request(),
+        steps,
+        "the rejected token is valid at another time; check the caller's clock"
+    );
+}
+
 /// What every line about a rejected request says.
 struct Line<'a> {
     door: Option<Door>,

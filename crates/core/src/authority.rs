@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -20,9 +20,8 @@ use super::usage::Use;
 /// The most counts of each scope that are saved at a time.
 const SAVED: usize = 1000;
 
-/// How many steps beyond the window on each side are looked at before a token counts as a guess: it may be
-/// late, or of a clock that is off.
-const NEAR: u8 = 3;
+/// How many steps beyond the window a token may be late or early without being a guess.
+pub(super) const NEAR: u8 = 3;
 
 /// How often an identity is read that is changed each time before its seeds are looked at.
 const READINGS: u8 = 3;
@@ -44,8 +43,8 @@ pub struct Settings {
 
 /// The one mind behind every door: the only maker of a [`Permit`].
 pub struct Authority {
-    store: Arc<dyn Store>,
-    settings: Settings,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) settings: Settings,
     /// One for each algorithm, in the order of [`Algorithm::ALL`].
     decoys: [Totp; Algorithm::ALL.len()],
     pub(super) throttle: Throttle,
@@ -54,6 +53,8 @@ pub struct Authority {
     uses: Mutex<Vec<Use>>,
     /// The stamp of the newest counts that were read from the store.
     seen: AtomicI64,
+    /// The second of the last search for a clock that is off.
+    pub(super) searched: AtomicU64,
 }
 
 impl Authority {
@@ -71,6 +72,7 @@ impl Authority {
             nobody: Seeds::default().into(),
             uses: Mutex::default(),
             seen: AtomicI64::new(counts.stamp),
+            searched: AtomicU64::default(),
         }
     }
 
@@ -212,7 +214,7 @@ impl Authority {
     }
 
     /// Takes the seeds of an identity along; none if they were forgotten, since it has been changed.
-    fn record(&self, identity: Option<Arc<Identity>>) -> Option<Record> {
+    pub(super) fn record(&self, identity: Option<Arc<Identity>>) -> Option<Record> {
         let slot = identity.as_ref().map_or(&self.nobody, |it| &it.seeds);
         let seeds = slot.load()?;
         Some(Record { identity, seeds })
@@ -285,7 +287,7 @@ impl Authority {
     }
 
     /// The same of the steps that are so far from the present one.
-    fn checks_within<'a>(
+    pub(super) fn checks_within<'a>(
         &'a self,
         distances: RangeInclusive<u8>,
         record: &'a Record,
@@ -381,7 +383,7 @@ fn rest(mut checks: impl Iterator<Item = Option<Match>>) -> bool {
 
 /// A token that was right.
 #[derive(Clone, Copy)]
-struct Match {
+pub(super) struct Match {
     step: Step,
     /// The step that it came in.
     current: Step,
@@ -391,7 +393,7 @@ struct Match {
 
 impl Match {
     /// Returns how many steps the token's was after the present one; less than 0 if before.
-    fn offset(self) -> i64 {
+    pub(super) fn offset(self) -> i64 {
         self.step.0.cast_signed() - self.current.0.cast_signed()
     }
 }

@@ -7,6 +7,7 @@
 //! [`Denial`].
 
 mod authority;
+mod clock_offset;
 mod credential;
 mod decision;
 mod foresight;

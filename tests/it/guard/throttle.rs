@@ -150,6 +150,31 @@ fn late_and_early_tokens_are_refused_and_are_no_guesses() {
 }
 
 #[test]
+fn clock_that_is_five_minutes_off_is_found_in_the_log() {
+    let (gate, _upstream) = gate("[throttle]\nfailures = 1000\nsource_failures = 10000\n");
+    let caller = gate.register("billing", "payments");
+    let line = "the rejected token is valid at another time";
+    let is_found = |steps: &str| {
+        let log = gate.log();
+        let mut lines = log.lines().filter(|it| it.contains(line));
+        lines.any(|it| it.contains(" name=\"billing\" realm=\"payments\"") && it.contains(steps))
+    };
+    // A step may begin meanwhile.
+    for (steps, expected) in [
+        (-10, ["steps=-10", "steps=-11"]),
+        (15, ["steps=15", "steps=14"]),
+    ] {
+        // It is looked for once a second at most.
+        until("the offset is found", || {
+            let fields = caller.fields_with(&caller.token_of(steps));
+            assert_eq!(get(gate.gateway, "/x", &fields).status, 401);
+            expected.iter().any(|it| is_found(it))
+        });
+    }
+    assert!(!gate.log().contains("outside_window"), "{}", gate.log());
+}
+
+#[test]
 fn answers_to_refusals_wait_for_the_end_of_a_slot() {
     let (gate, _upstream) = gate("");
     let verifier = gate.register("checker", "ungleich-auth");

@@ -1,0 +1,46 @@
+//! By how much the clock of a caller may be off, for the log.
+
+use std::sync::atomic::Ordering;
+
+use super::authority::{Authority, Match, NEAR, Record, standing};
+use super::credential::Presented;
+use super::decision::{Attempt, Denial};
+use super::store::Recall;
+use super::time::UnixTime;
+
+/// The largest offset that is found, in steps: ten minutes with the usual period.
+const FAR: u8 = 20;
+
+impl Authority {
+    /// Returns by how many steps the token of a refused attempt is off, less than 0 for late, if it is right at
+    /// most 20 steps from the current one. None for a token that is right near the window: its denial says so.
+    ///
+    /// Of a million guesses with 6 digits, some 70 are right for one of these steps by chance: the offset is a
+    /// hint for an operator, and nothing may depend on it. It is looked for once a second at most, for any name
+    /// and any refusal alike, so that the work shows neither and a flood of guesses does not multiply it.
+    pub fn clock_offset(
+        &self,
+        attempt: &Attempt<'_>,
+        denial: &Denial,
+        now: UnixTime,
+    ) -> Option<i64> {
+        let (Denial::Refused { .. }, Presented::Credential(credential)) =
+            (denial, &attempt.presented)
+        else {
+            return None;
+        };
+        let second = now.as_secs();
+        if self.searched.swap(second, Ordering::Relaxed) == second {
+            return None;
+        }
+        let record = match self.store.recall(credential.principal()) {
+            Recall::Known(identity) => self.record(Some(identity)),
+            Recall::Unknown | Recall::Nothing => None,
+        };
+        let record = record.unwrap_or_else(Record::default);
+        let from = self.settings.window.saturating_add(NEAR).saturating_add(1);
+        let checks = self.checks_within(from..=FAR, &record, credential, now);
+        let found = checks.fold(None, |found, it| it.map(Match::offset).or(found));
+        found.filter(|_| standing(&record, now).is_ok())
+    }
+}
