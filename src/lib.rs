@@ -7,6 +7,8 @@
 //! - No error path permits.
 //! - A secret has one way in and none out: never in a log, an error or a panic.
 
+pub mod audit;
+mod budget;
 pub mod cli;
 mod clock;
 pub mod config;

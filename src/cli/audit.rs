@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::output::{BAD, DIM, GOOD, Output};
-use crate::telemetry::audit::{Finding, Position, Report, read_noted, verify};
+use crate::audit::{Finding, Position, Report, read_noted, verify};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use super::error::CliError;
 use super::output::Output;
 use super::setup::{load, runtime};
+use crate::audit::obstacle;
 use crate::auth::Policy;
 use crate::config::{Config, Peer, PeerAddress, Route, Wire};
 use crate::doors::{look_up, most_files};
-use crate::telemetry::audit::obstacle;
 
 /// The longest wait for the names of peers.
 const LOOK: Duration = Duration::from_secs(5);

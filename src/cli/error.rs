@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::audit::{AuditError, NotedError, VerifyError};
 use crate::auth::{
     ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError, UnixTime,
 };
@@ -12,7 +13,6 @@ use crate::doors::ListenError;
 use crate::import::{LEAST_BITS, ReadError, SourceError};
 use crate::server::{ReloadError, StartError};
 use crate::store;
-use crate::telemetry::audit::{AuditError, NotedError, VerifyError};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, Error)]

@@ -10,13 +10,13 @@ use super::local_store::{LocalStore, authority, now};
 use super::output::{Output, note};
 use super::secret;
 use super::who::Who;
+use crate::audit::Kind;
 use crate::auth::{
     Algorithm, Change, Identity, NewIdentity, Parameters, Seed, Selection, State, Terms,
 };
 use crate::clock;
 use crate::import::{FEW_BITS, LEAST_BITS};
 use crate::store::Intent;
-use crate::telemetry::audit::Kind;
 use row::{print, print_forgiven, print_new, print_with};
 use terms::TermsArgs;
 

@@ -11,10 +11,10 @@ use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::{BAD, DIM, GOOD, Output, Progress, STRONG, line, note};
 use super::setup::load;
+use crate::audit::{Actor, Event, Kind, LINE};
 use crate::auth::{ChangeError, IdentityId, Imported, PrincipalRef, Selection};
 use crate::import::{Bounds, Draft, Note, Outcome, Plan, Planned, Source, Taken};
 use crate::store::Intent;
-use crate::telemetry::audit::{Actor, Event, Kind, LINE};
 
 /// How many rows are written in a transaction. It takes some hundredths of a second.
 const ROWS: usize = 500;

@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::{Output, line};
+use crate::audit::Kind;
 use crate::auth::{IdentityId, NewIdentity, Seed, Selection, Terms};
 use crate::store::Intent;
-use crate::telemetry::audit::Kind;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -7,8 +7,8 @@ use super::error::CliError;
 use super::local_store::LOGGED;
 use super::output::{Output, note};
 use super::setup::{load, runtime};
+use crate::audit::{self, Actor, AuditFigures, Event, Kind, LINE};
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
-use crate::telemetry::audit::{self, Actor, Event, Kind, LINE};
 
 /// How often a rotation says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
     };
     store::expect(&config.store, intent)?;
     if intent == Intent::Change {
-        audit::start(&config.audit)?;
+        audit::start(&config.audit, AuditFigures::default())?;
         let ready = runtime(1)?.block_on(audit::ready(LINE));
         ready.map_err(CliError::Unloggable)?;
     }

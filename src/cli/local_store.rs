@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use super::error::CliError;
 use super::setup::{load, runtime};
+use crate::audit::{self, Actor, AuditFigures, Event, Kind, LINE};
 use crate::auth::{
     Authority, Identity, IdentityId, Principal, Seed, Selection, Settings, Store, UnixTime,
 };
 use crate::config::Config;
 use crate::store::{self, Intent};
-use crate::telemetry::audit::{self, Actor, Event, Kind, LINE};
 
 /// How many identities are read at a time.
 const PAGE: u32 = 1000;
@@ -36,7 +36,7 @@ impl LocalStore {
         store::expect(&config.store, intent)?;
         if intent != Intent::Read {
             // Before anything is changed that could not be written down.
-            audit::start(&config.audit)?;
+            audit::start(&config.audit, AuditFigures::default())?;
         }
         runtime(1)?.block_on(async {
             if intent != Intent::Read {

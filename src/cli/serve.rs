@@ -18,13 +18,13 @@ use super::error::CliError;
 use super::output::describe;
 use super::setup::{load, runtime};
 use super::signals::Early;
+use crate::audit::{self, Event, Kind};
 use crate::config::{Config, kubernetes_variables};
 use crate::doors::{Addresses, End, Listeners, raise_file_limit};
 use crate::files;
 use crate::net::aside;
 use crate::server::{Server, StartError};
 use crate::store::{self, Intent};
-use crate::telemetry::audit::{self, Event, Kind};
 use crate::telemetry::{Telemetry, metrics};
 use successor::{Program, ReplaceError};
 
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     let config = load(path)?;
     let telemetry = Telemetry::start(&config.log).map_err(CliError::Telemetry)?;
     store::expect(&config.store, args.intent())?;
-    audit::start(&config.audit)?;
+    audit::start(&config.audit, metrics().audit.clone())?;
     if let Err(error) = raise_file_limit() {
         tracing::warn!(%error, "cannot raise the soft limit of open files");
     }

@@ -1,8 +1,6 @@
 //! Logs, figures for Prometheus, and traces.
 
 mod access;
-pub mod audit;
-mod budget;
 mod file;
 mod logs;
 mod metrics;
@@ -21,10 +19,10 @@ use std::time::Duration;
 
 use opentelemetry_otlp::ExporterBuildError;
 
+use crate::audit::{self, Event, Kind};
 use crate::auth::{Attempt, Delay, Denial, Permit, PrincipalRef, Refusal, Throttled};
 use crate::config::{Access, Log, Otlp};
 pub use access::{Forwarded, Request};
-use audit::{Event, Kind};
 use logs::Logs;
 pub use logs::init;
 pub use metrics::{

@@ -10,7 +10,7 @@ use tracing::{Event, Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Filter};
 
-use super::budget::Budget;
+use crate::budget::Budget;
 
 /// A budget for each module that lines come from, so that a flood of denials hides nothing else. What people
 /// have asked for by a filter of `debug` or `trace` has no bound.

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod audit;
 mod commands;
 mod forward_auth;
 mod guard;

@@ -11,9 +11,9 @@ use tokio_util::task::TaskTracker;
 use super::call::Call;
 use super::response::Answer;
 use super::state::Api;
+use crate::audit::{self, Actor, DURABLE, Event, Kind, LINE};
 use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef};
 use crate::telemetry::Note;
-use crate::telemetry::audit::{self, Actor, DURABLE, Event, Kind, LINE};
 
 /// How long a caller waits for the outcome of a change.
 const LONGEST: Duration = Duration::from_secs(30);

@@ -18,11 +18,11 @@ use super::page::Page;
 use super::parts::BrokenOff;
 use super::response::{Answer, Spacing};
 use super::state::Api;
+use crate::audit;
 use crate::auth::{
     Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit, Policy,
     Principal, Seed, Selection, StoreError, Terms,
 };
-use crate::telemetry::audit;
 
 const COLLECTION_ALLOW: &str = "GET, POST, HEAD, OPTIONS";
 const MEMBER_ALLOW: &str = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS";

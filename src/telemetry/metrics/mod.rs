@@ -24,7 +24,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use super::audit::AuditFigures;
+use crate::audit::AuditFigures;
 use crate::auth::{Permit, Scope};
 use crate::histogram::{Histogram, QUICK};
 use crate::store::Cached;

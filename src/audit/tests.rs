@@ -574,7 +574,7 @@ fn failed_write_leaves_nothing_behind_and_is_made_up_for() {
 
 #[test]
 fn page_lists_every_event_and_every_code() {
-    let page = include_str!("../../../docs/audit.md");
+    let page = include_str!("../../docs/audit.md");
     for kind in Kind::ALL {
         let name = format!("`{}`", kind.as_str());
         assert!(page.contains(&name), "{name}");

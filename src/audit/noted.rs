@@ -58,7 +58,8 @@ pub fn read_noted(path: &Path) -> Result<Vec<Position>, NotedError> {
 /// Reads the place that a line of the log names. What strangers send stands after the module that a line is
 /// from, or within a string, so that nobody can name one.
 fn place(line: &str) -> Option<Position> {
-    const MODULE: &str = "realmgate::telemetry::audit";
+    /// What 0.1.0 wrote is read, too.
+    const MODULES: [&str; 2] = ["realmgate::audit", "realmgate::telemetry::audit"];
 
     #[derive(Deserialize)]
     struct Line<'a> {
@@ -70,15 +71,16 @@ fn place(line: &str) -> Option<Position> {
         at: Option<Cow<'a, str>>,
     }
 
+    let is_ours = |module: &str| MODULES.iter().any(|it| module.starts_with(it));
     if let Some(start) = line.find('{')
         && let Ok(line) = serde_json::from_str::<Line<'_>>(line.get(start..)?)
     {
-        let is_it = line.target.starts_with(MODULE) && line.message == MESSAGE;
+        let is_it = is_ours(&line.target) && line.message == MESSAGE;
         return line.at.filter(|_| is_it)?.parse().ok();
     }
     let start = line.find(" realmgate::")?;
     let (module, rest) = line.get(start + 1..)?.split_once(": ")?;
-    if !module.starts_with(MODULE) || !rest.starts_with(MESSAGE) {
+    if !is_ours(module) || !rest.starts_with(MESSAGE) {
         return None;
     }
     let (_, place) = rest.trim_end().rsplit_once(" at=")?;
@@ -96,13 +98,16 @@ mod tests {
     #[test]
     fn places_are_read_from_both_formats_with_whatever_stands_before() {
         let hash = hash();
-        let human = format!(
-            "2026-11-26T05:20:47.343Z  INFO realmgate::telemetry::audit::writer: audit log file=/var/log/a b at=12:{hash}\n"
-        );
-        let json = format!(
-            r#"{{"timestamp":"2026","level":"INFO","message":"audit log","file":"/a","at":"12:{hash}","target":"realmgate::telemetry::audit::writer"}}"#
-        );
-        for line in [&human, &json] {
+        let lines = ["realmgate::audit::writer", "realmgate::telemetry::audit::writer"].map(|module| {
+            let human = format!(
+                "2026-11-26T05:20:47.343Z  INFO {module}: audit log file=/var/log/a b at=12:{hash}\n"
+            );
+            let json = format!(
+                r#"{{"timestamp":"2026","level":"INFO","message":"audit log","file":"/a","at":"12:{hash}","target":"{module}"}}"#
+            );
+            [human, json]
+        });
+        for line in lines.iter().flatten() {
             for before in ["", "Nov 26 05:20:47 host realmgate[471]: "] {
                 let place = place(&format!("{before}{line}")).unwrap();
                 assert_eq!(place.to_string(), format!("12:{hash}"));
@@ -113,7 +118,7 @@ mod tests {
     #[test]
     fn names_of_strangers_name_no_place() {
         let hash = hash();
-        let name = format!(" realmgate::telemetry::audit::writer: audit log at=1:{hash}");
+        let name = format!(" realmgate::audit::writer: audit log at=1:{hash}");
         for line in [
             format!(
                 "2026  INFO realmgate::telemetry: denied door=\"proxy\" name=\"{name}\" reason=\"x\""

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use super::event::{Event, Kind};
 use super::file::Entry;
 use super::repeats::{Repeats, Which};
+use crate::budget::Budget;
 use crate::config;
-use crate::telemetry::budget::Budget;
 
 /// The bytes of a line around what happened.
 const AROUND: usize = 256;

@@ -10,7 +10,7 @@ const BYTES: usize = 512;
 
 /// What has been written in the present second.
 #[derive(Debug, Default)]
-pub(super) struct Budget(Mutex<Spent>);
+pub(crate) struct Budget(Mutex<Spent>);
 
 #[derive(Debug, Default)]
 struct Spent {
@@ -21,12 +21,12 @@ struct Spent {
 
 impl Budget {
     /// Says whether there is room for another line, where there is room for so many in a second.
-    pub(super) fn has_room(&self, lines: u32) -> bool {
+    pub(crate) fn has_room(&self, lines: u32) -> bool {
         Self::has(&self.now(), lines, 0)
     }
 
     /// Takes the room of a line of so many bytes; says whether there was any.
-    pub(super) fn take(&self, lines: u32, bytes: usize) -> bool {
+    pub(crate) fn take(&self, lines: u32, bytes: usize) -> bool {
         let mut spent = self.now();
         let has_room = Self::has(&spent, lines, bytes);
         if has_room {
@@ -37,7 +37,7 @@ impl Budget {
     }
 
     /// Adds bytes to the line that room was taken for last.
-    pub(super) fn add(&self, bytes: usize) {
+    pub(crate) fn add(&self, bytes: usize) {
         self.now().bytes += bytes;
     }
 

@@ -51,7 +51,7 @@ static AUDIT: OnceLock<Writer> = OnceLock::new();
 ///
 /// # Errors
 /// [`AuditError::Open`].
-pub fn start(options: &config::Audit) -> Result<(), AuditError> {
+pub fn start(options: &config::Audit, figures: AuditFigures) -> Result<(), AuditError> {
     let Some(path) = &options.file else {
         return Ok(());
     };
@@ -60,7 +60,7 @@ pub fn start(options: &config::Audit) -> Result<(), AuditError> {
     }
     let fail = |error| AuditError::Open(path.clone(), error);
     let log = Log::open(path).map_err(fail)?;
-    let writer = Writer::start(log, path, options).map_err(fail)?;
+    let writer = Writer::start(log, path, options, figures).map_err(fail)?;
     let _ = AUDIT.set(writer);
     Ok(())
 }
@@ -94,14 +94,14 @@ pub fn obstacle(path: &Path) -> Option<String> {
 }
 
 /// Leaves a denial, which is counted instead where there are too many.
-pub(super) fn deny(event: &Event<'_>) {
+pub(crate) fn deny(event: &Event<'_>) {
     if let Some(audit) = AUDIT.get() {
         audit.deny(event, Rank::Common);
     }
 }
 
 /// Leaves that an attack has begun: denials do not take all of the room for these.
-pub(super) fn attack(event: &Event<'_>) {
+pub(crate) fn attack(event: &Event<'_>) {
     if let Some(audit) = AUDIT.get() {
         audit.deny(event, Rank::Attack);
     }
@@ -115,7 +115,7 @@ pub fn note(event: &Event<'_>) {
 }
 
 /// Says whether there is a log.
-pub(super) fn is_on() -> bool {
+pub(crate) fn is_on() -> bool {
     AUDIT.get().is_some()
 }
 

@@ -14,9 +14,8 @@ use super::event::{Event, Kind};
 use super::file::{self, Entry, Log, Room};
 use super::noted::MESSAGE;
 use super::queue::{Queue, Waiting};
-use super::{AuditError, DURABLE};
+use super::{AuditError, AuditFigures, DURABLE};
 use crate::config;
-use crate::telemetry::metrics;
 
 /// How long denials may wait for others, so that a flood of them is synced a few times a second.
 const GATHER: Duration = Duration::from_millis(100);
@@ -37,6 +36,7 @@ struct Shared {
     /// Locked before the queue.
     denials: Denials,
     note_every: Duration,
+    figures: AuditFigures,
 }
 
 impl Writer {
@@ -44,7 +44,12 @@ impl Writer {
     ///
     /// # Errors
     /// There can be no thread.
-    pub(super) fn start(mut log: Log, path: &Path, options: &config::Audit) -> io::Result<Self> {
+    pub(super) fn start(
+        mut log: Log,
+        path: &Path,
+        options: &config::Audit,
+        figures: AuditFigures,
+    ) -> io::Result<Self> {
         let is_full = matches!(log.has_room(), Ok(false));
         let shared = Arc::new(Shared {
             path: path.into(),
@@ -55,10 +60,11 @@ impl Writer {
             filled: Condvar::new(),
             denials: Denials::new(options),
             note_every: options.note_every,
+            figures,
         });
         shared.tell_place(log.last());
         if is_full {
-            tell_full(true);
+            shared.tell_full(true);
         }
         let kept = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -291,7 +297,7 @@ impl Shared {
 
     fn written(&self, batch: Vec<Waiting>, lost: u64, is_full: bool) {
         let lines = batch.iter().map(|it| it.entries.len() as u64).sum();
-        metrics().audit.written(lines, lost);
+        self.figures.written(lines, lost);
         let (was_failing, was_full) = {
             let mut queue = self.queue.lock();
             if lost > 0 {
@@ -304,10 +310,10 @@ impl Shared {
             )
         };
         if was_full != is_full {
-            tell_full(is_full);
+            self.tell_full(is_full);
         }
         if was_failing {
-            metrics().audit.set_failing(false);
+            self.figures.set_failing(false);
             tracing::info!("the audit log can be written again");
         }
         for done in batch.into_iter().filter_map(|it| it.done) {
@@ -336,7 +342,7 @@ impl Shared {
         queue.waiting = batch;
         if !queue.is_failing {
             queue.is_failing = true;
-            metrics().audit.set_failing(true);
+            self.figures.set_failing(true);
             tracing::error!(%error, "the audit log cannot be written");
         }
         drop(queue);
@@ -352,20 +358,20 @@ impl Shared {
 
     fn tell_broken(&self, broken: Option<&'static str>) {
         if let Some(reason) = broken {
-            metrics().audit.broken();
+            self.figures.broken();
             let file = self.path.display();
             tracing::error!(%file, reason, "the audit log was altered by somebody else");
         }
     }
-}
 
-fn tell_full(is_full: bool) {
-    metrics().audit.set_full(is_full);
-    if is_full {
-        tracing::warn!(
-            "the disk of the audit log is nearly full: denials are counted but not written, and changes use the reserve"
-        );
-    } else {
-        tracing::info!("the disk of the audit log has room again");
+    fn tell_full(&self, is_full: bool) {
+        self.figures.set_full(is_full);
+        if is_full {
+            tracing::warn!(
+                "the disk of the audit log is nearly full: denials are counted but not written, and changes use the reserve"
+            );
+        } else {
+            tracing::info!("the disk of the audit log has room again");
+        }
     }
 }

@@ -12,7 +12,7 @@ struct OfWhom {
 }
 
 /// How the audit log is doing, and who is attacked.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct AuditFigures {
     written: Counter,
     lost: Counter,
@@ -24,7 +24,7 @@ pub struct AuditFigures {
 
 impl AuditFigures {
     /// Makes them, and makes them known.
-    pub(in crate::telemetry) fn new(registry: &mut Registry) -> Self {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
         let figures = Self::default();
         figures.register(registry);
         figures
