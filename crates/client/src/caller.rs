@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use realmgate_core::{Parameters, Seed, SeedError, Totp, UnixTime};
 
-/// Who asks.
+/// The principal on whose behalf requests are made.
 #[derive(Clone, Debug)]
 pub struct Caller {
     name: String,
@@ -15,7 +15,7 @@ pub struct Caller {
     proof: Proof,
 }
 
-/// What proves who somebody is: a seed, of which each request gets the current token, or one token.
+/// A seed, from which each request computes the current token, or a single token.
 ///
 /// `Debug` prints neither.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 impl Caller {
-    /// Makes a caller.
+    /// Makes a caller from a name, a realm and its proof.
     pub fn new(name: &str, realm: &str, proof: Proof) -> Self {
         Self {
             name: name.to_owned(),
@@ -37,10 +37,11 @@ impl Caller {
         }
     }
 
-    /// Returns the value of an `Authorization` header that authenticates the caller to a service behind
-    /// realmgate: HTTP Basic, with the user `name@realm` and the token of now as password.
+    /// Returns the value of an `Authorization` header for a service behind realmgate: HTTP Basic
+    /// with the user `name@realm` and the current token as password.
     ///
-    /// A name with a colon cannot be sent this way (RFC 7617 §2); use the three headers for it.
+    /// A name with a colon cannot be sent in this form (RFC 7617 §2). Use the three headers
+    /// instead.
     pub fn basic(&self) -> Zeroizing<String> {
         let token = self.proof.now();
         let pair = Zeroizing::new(format!("{}@{}:{}", self.name, self.realm, *token));
@@ -71,17 +72,17 @@ impl fmt::Display for Caller {
 }
 
 impl Proof {
-    /// Proves by the tokens of a seed: SHA1, 6 digits, steps of 30 s.
+    /// Uses the tokens of a seed: SHA-1, 6 digits, 30 s.
     pub fn seed(seed: &Seed) -> Self {
         Self(Kind::Seed(Totp::new(seed, Parameters::default())))
     }
 
-    /// Proves by a token, while it counts.
+    /// Uses one token, until it expires.
     pub fn token(token: &str) -> Self {
         Self(Kind::Token(Zeroizing::new(token.to_owned())))
     }
 
-    /// Returns the token to send now.
+    /// Returns the current token.
     pub fn now(&self) -> Zeroizing<String> {
         match &self.0 {
             Kind::Seed(totp) => Zeroizing::new(totp.token(UnixTime::from(SystemTime::now()))),

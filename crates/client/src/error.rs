@@ -3,19 +3,19 @@ use std::time::Duration;
 use http::StatusCode;
 use thiserror::Error;
 
-/// Why a request did not do what it should.
+/// Why a request failed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A credential was refused.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The caller proved who they are, and may not do this.
+    /// The caller is authenticated, but not allowed to do this.
     #[error("{caller} may not do this")]
     NotAllowed {
         /// `name@realm` of the caller.
         caller: String,
     },
-    /// No such identity.
+    /// There is no such identity.
     #[error("no identity {name:?} in realm {realm:?}")]
     NotFound {
         /// The name.
@@ -23,7 +23,7 @@ pub enum Error {
         /// The realm.
         realm: String,
     },
-    /// The server does not tell the number of an identity, by which it would be asked for.
+    /// The server does not return the id of the identity, so a request cannot address it.
     #[error(
         "the server does not return the id of {name:?} in realm {realm:?}, so it cannot be addressed"
     )]
@@ -33,18 +33,18 @@ pub enum Error {
         /// The realm.
         realm: String,
     },
-    /// The server does not take what was given; its own words.
+    /// The server rejected a value; holds its message.
     #[error("the server rejected the request: {0}")]
     Invalid(String),
-    /// No connection could be made.
+    /// The connection could not be made.
     #[error("{server} cannot be reached")]
     Unreachable {
         /// Scheme, host and port.
         server: String,
-        /// Why.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The answer did not come in time.
+    /// The response was not complete within the limit.
     #[error("{server} did not answer within {} s", after.as_secs_f32())]
     Timeout {
         /// Scheme, host and port.
@@ -52,41 +52,41 @@ pub enum Error {
         /// The limit.
         after: Duration,
     },
-    /// The connection broke. Whether the server did what was asked is not known.
+    /// The connection closed early. The server may or may not have carried out the request.
     #[error("the connection to {server} closed before the response was complete")]
     Broken {
         /// Scheme, host and port.
         server: String,
-        /// Why.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server cannot answer now (503).
+    /// The server returned 503.
     #[error("the server is unavailable (503)")]
     Unavailable,
-    /// The answer is none that an ungleich-otp server gives to this request.
+    /// No ungleich-otp server gives this response to this request.
     #[error("not a response of an ungleich-otp server: {status}, {found}")]
     Unexpected {
-        /// Its status.
+        /// The status of the response.
         status: StatusCode,
-        /// Its `Content-Type` and what is wrong with its body, without a value of the body's.
+        /// The `Content-Type` and the mistake in the body. Never contains a value from the body.
         found: String,
     },
 }
 
-/// Whose credential was refused.
+/// Which credential was rejected.
 #[derive(Debug, Error)]
 pub enum Refused {
-    /// The caller's.
+    /// The caller's credential.
     #[error("the credential of the caller {caller} was rejected{}", hints(*clock, *retry_after))]
     Caller {
         /// `name@realm` of the caller.
         caller: String,
-        /// By how many seconds the clock here is ahead of the server's, if it says.
+        /// The clock here minus the server's, in seconds, if the response has a Date header.
         clock: Option<i64>,
-        /// How long to wait before the next try, if the server says.
+        /// The time until the next try, from the Retry-After header.
         retry_after: Option<Duration>,
     },
-    /// That of the principal which should have been verified.
+    /// The credential of the principal to be verified.
     #[error("the credential of {name}@{realm} was rejected; the caller's was accepted")]
     Subject {
         /// The name.
@@ -94,7 +94,8 @@ pub enum Refused {
         /// The realm.
         realm: String,
     },
-    /// One of the two: the server does not say, and the caller's token did not count a second time.
+    /// Either of the two. The server does not say which, and the caller's token was not accepted
+    /// again to find out.
     #[error("the credential of {subject} was rejected, or {caller} may not verify")]
     Either {
         /// `name@realm` of the caller.
@@ -104,7 +105,7 @@ pub enum Refused {
     },
 }
 
-/// The difference of clocks, in seconds, from which on it may be why a token was refused.
+/// The minimum clock difference in seconds that is mentioned as a possible cause.
 const NOTABLE: u64 = 15;
 
 fn hints(clock: Option<i64>, retry_after: Option<Duration>) -> String {

@@ -1,5 +1,5 @@
-//! A client of the REST door, and of an ungleich-otp 0.8 server: registers, lists, renames, removes and
-//! verifies.
+//! A client for the REST API of realmgate and of ungleich-otp 0.8: registers, lists, renames,
+//! deletes and verifies identities.
 //!
 //! ```no_run
 //! use realmgate_client::{Client, Caller, Proof};
@@ -13,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! Every method asks once. Only a connection that could not be made is tried again, at most twice: what
-//! may have been sent is never sent a second time. Redirections are not followed.
+//! A method sends its request once. Only a failed connection is retried, at most twice, so that no
+//! request is ever sent again. Redirects are not followed.
 
 mod caller;
 mod error;
@@ -37,10 +37,10 @@ use server::Server;
 use transport::{Answer, Transport};
 use wire::{Body, Detail, Object, Verified};
 
-/// What is wrong with an answer about somebody else.
+/// The error for a response about another identity.
 const OTHER: &str = "an identity that was not asked for";
 
-/// A client of one server, on behalf of one caller. Cheap to keep: connections are used again.
+/// A client of one server for one caller. Keep it: its connections are reused.
 #[derive(Debug)]
 pub struct Client {
     server: Server,
@@ -49,14 +49,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// How long a request may take in all, unless told otherwise.
+    /// The default limit for a whole request.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Makes a client of the server at `url`: `http` or `https`, with or without `/ungleichotp/` or
-    /// `/ungleichotp/verify/` at its end. No connection is made yet.
+    /// Makes a client for the server at `url`: `http` or `https`, with or without a trailing
+    /// `/ungleichotp/` or `/ungleichotp/verify/`. Does not connect yet.
     ///
     /// # Errors
-    /// An address that is none.
+    /// [`ServerUrlError`] if the URL is invalid.
     pub fn new(url: &str, caller: Caller) -> Result<Self, ServerUrlError> {
         Ok(Self {
             server: url.parse()?,
@@ -65,18 +65,19 @@ impl Client {
         })
     }
 
-    /// Sets how long a request may take in all, connecting included.
+    /// Sets the limit for a whole request, including the connection.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.transport = Transport::new(timeout);
         self
     }
 
-    /// Registers an identity; the answer holds its new seed, which is shown this once.
+    /// Registers an identity. The response holds its new seed, which the server shows only this
+    /// once.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is one already or a part cannot be one, and what [`Error`] says of
-    /// every request.
+    /// [`Error::Invalid`] if the identity exists or a part is invalid, and the [`Error`]s that
+    /// every request can return.
     pub async fn create(&self, name: &str, realm: &str) -> Result<Registered, Error> {
         let body = self.body().with("name", name).with("realm", realm);
         let answer = self
@@ -97,18 +98,18 @@ impl Client {
         Ok(created)
     }
 
-    /// Lists every identity, in the order of their numbers.
+    /// Lists all identities, ordered by number.
     ///
     /// # Errors
-    /// What [`Error`] says of every request.
+    /// The [`Error`]s that every request can return.
     pub async fn list(&self) -> Result<Vec<Registered>, Error> {
         listed(&self.answered_list().await?)
     }
 
-    /// Finds an identity by name and realm, through the list.
+    /// Finds an identity by name and realm. Reads the whole list to find it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], and what [`Error`] says of every request.
+    /// [`Error::NotFound`], and the [`Error`]s that every request can return.
     pub async fn find(&self, name: &str, realm: &str) -> Result<Registered, Error> {
         let answer = self.answered_list().await?;
         let mut found = listed(&answer)?
@@ -116,7 +117,7 @@ impl Client {
             .filter(|it| it.name == name && it.realm == realm);
         match (found.next(), found.next()) {
             (Some(found), None) => Ok(found),
-            // The wrong one of two could be changed or removed.
+            // With two, a caller could change or delete the wrong one.
             (Some(_), Some(_)) => Err(answer.wrong("a list that has the identity twice")),
             (None, _) => Err(Error::NotFound {
                 name: name.to_owned(),
@@ -135,11 +136,11 @@ impl Client {
         .await
     }
 
-    /// Gives an identity another name, another realm, or both. Its seed stays.
+    /// Changes the name or the realm of an identity, or both. Its seed stays the same.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NoNumber`], [`Error::Invalid`] if the new pair is another identity's, and what [`Error`]
-    /// says of every request.
+    /// [`Error::NotFound`], [`Error::NoNumber`], [`Error::Invalid`] if another identity has the new
+    /// name and realm, and the [`Error`]s that every request can return.
     pub async fn update(
         &self,
         name: &str,
@@ -172,10 +173,10 @@ impl Client {
         Ok(changed)
     }
 
-    /// Removes an identity and returns what it was.
+    /// Deletes an identity and returns its last state.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NoNumber`], and what [`Error`] says of every request.
+    /// [`Error::NotFound`], [`Error::NoNumber`], and the [`Error`]s that every request can return.
     pub async fn delete(&self, name: &str, realm: &str) -> Result<Registered, Error> {
         let found = self.find(name, realm).await?;
         let path = path_of(&found)?;
@@ -194,11 +195,12 @@ impl Client {
         }
     }
 
-    /// Asks whether `proof` is that principal's now. Only a 200 with a JSON object whose `status` is `OK` is a
-    /// yes.
+    /// Verifies that `proof` belongs to the principal now. Only a 200 with a JSON object whose
+    /// `status` is `OK` counts as a yes.
     ///
     /// # Errors
-    /// [`Error::Refused`] says whose credential was refused; and what [`Error`] says of every request.
+    /// [`Error::Refused`] with the rejected credential, and the [`Error`]s that every request can
+    /// return.
     pub async fn verify(&self, name: &str, realm: &str, proof: &Proof) -> Result<(), Error> {
         let token = proof.now();
         let subject = self.body().with("name", name).with("realm", realm);
@@ -222,8 +224,9 @@ impl Client {
         Ok(())
     }
 
-    /// The server says the same of a subject that is refused and of a caller who may not ask. Whoever
-    /// may ask is told, when they name no subject, that they should.
+    /// Finds out which credential was rejected: the server gives the same response for a rejected
+    /// subject and for a caller who may not verify. Only a caller who may verify gets a 400 for a
+    /// request without a subject.
     async fn whose_refusal(&self, name: &str, realm: &str) -> Error {
         let probe = self
             .send(Asked {
@@ -270,7 +273,8 @@ impl Client {
             .await
     }
 
-    /// Passes answers on that are about what was asked, and makes errors of the others.
+    /// Passes on the responses that need the request to be understood, and turns the others into
+    /// errors.
     fn checked(&self, answer: Answer) -> Result<Answer, Error> {
         match (answer.status, answer.detail()) {
             (_, Some(Detail::NotAuthenticated)) => Err(Error::Refused(Refused::Caller {
@@ -296,7 +300,7 @@ impl Client {
         }
     }
 
-    /// The identity went away between finding and changing it.
+    /// Fails if the identity was deleted between finding and changing it.
     fn gone(&self, answer: &Answer, name: &str, realm: &str) -> Result<(), Error> {
         if answer.status != StatusCode::NOT_FOUND {
             return Ok(());
@@ -322,7 +326,7 @@ fn listed(answer: &Answer) -> Result<Vec<Registered>, Error> {
     Ok(all.into_iter().map(|Object(one)| one).collect())
 }
 
-/// A request of a resource below `/ungleichotp/`.
+/// A request for a resource below `/ungleichotp/`.
 struct Asked<'a> {
     method: Method,
     path: &'a str,
@@ -330,12 +334,12 @@ struct Asked<'a> {
     size: Size,
 }
 
-/// The most bytes of an answer.
+/// The maximum size of a response body, in bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
 enum Size {
-    /// About one identity.
+    /// For one identity.
     One = 64 << 10,
-    /// About all of them.
+    /// For all identities.
     List = 256 << 20,
 }

@@ -5,26 +5,26 @@ use thiserror::Error;
 
 use super::error::Error;
 
-/// Where a server is: everything before `/ungleichotp/`.
+/// The base URL of a server: everything before `/ungleichotp/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
-    /// Scheme, host, port and a path prefix, without a slash at its end.
+    /// Scheme, host, port and path prefix, without a trailing slash.
     base: String,
 }
 
-/// Why a text is no address of a server.
+/// Why a server URL is invalid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ServerUrlError {
-    /// Not a URL.
-    #[error("{0:?} is no URL (expected http://host[:port] or https://host[:port])")]
+    /// The text is not a URL.
+    #[error("{0:?} is not a URL (expected http://host[:port] or https://host[:port])")]
     Url(String),
-    /// Another scheme, or none.
+    /// The scheme is missing, or is neither http nor https.
     #[error(
         "{0:?} has no scheme http or https (expected http://host[:port] or https://host[:port])"
     )]
     Scheme(String),
-    /// A user in it would be sent nowhere.
-    #[error("the URL of a server takes no user and no query")]
+    /// The URL has a user, a query or a fragment, which would not be sent.
+    #[error("a server URL must not have a user or a query")]
     Parts,
 }
 
@@ -60,7 +60,7 @@ impl FromStr for Server {
 }
 
 impl Server {
-    /// Returns the address of a resource below `/ungleichotp/`.
+    /// Returns the URL of a resource below `/ungleichotp/`.
     pub(super) fn resource(&self, path: &str) -> Result<Uri, Error> {
         let uri = format!("{}/ungleichotp/{path}", self.base);
         uri.parse().map_err(|_| Error::Invalid(uri))

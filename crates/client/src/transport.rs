@@ -19,26 +19,26 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("realmgate/", env!("CARGO_PKG_VERSION")));
 
-/// The longest wait for one connection.
+/// The maximum time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The most characters of a `Content-Type` that are kept.
+/// The maximum number of characters of a `Content-Type` in an error.
 const SHOWN: usize = 100;
 
-/// How long to wait before a connection is tried again.
+/// The pauses before connecting again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
-/// Connections to a server.
+/// The HTTP client and its limit for a request.
 #[derive(Debug)]
 pub(super) struct Transport {
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
 }
 
-/// An answer, read to its end.
+/// A response, read completely.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    /// By how many seconds the clock here is ahead of the server's, if it says.
+    /// The clock here minus the server's, in seconds, if the response has a valid `Date`.
     pub(super) clock: Option<i64>,
     pub(super) retry_after: Option<Duration>,
     content_type: String,
@@ -62,7 +62,7 @@ impl Transport {
         }
     }
 
-    /// Sends a request and reads its answer, of at most `limit` bytes.
+    /// Sends a request and reads its response of at most `limit` bytes.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -99,7 +99,7 @@ impl Transport {
             }
             match self.http.request(request).await {
                 Ok(response) => break response,
-                // Nothing has been sent yet.
+                // Nothing was sent, so it is safe to try again.
                 Err(error) if error.is_connect() => match pauses.next() {
                     Some(pause) => tokio::time::sleep(*pause).await,
                     None => {
@@ -138,7 +138,7 @@ impl Transport {
 }
 
 impl Answer {
-    /// Returns what a refusal says, if this is one.
+    /// Returns the detail of a 403, if it is one that ungleich-otp sends.
     pub(super) fn detail(&self) -> Option<Detail> {
         match self.status {
             StatusCode::FORBIDDEN => Detail::read(&self.body),
@@ -146,7 +146,7 @@ impl Answer {
         }
     }
 
-    /// Returns what a 400 says, on one line.
+    /// Returns the messages of a 400 on one line.
     pub(super) fn messages(&self) -> Option<String> {
         messages(&self.body)
     }
@@ -155,7 +155,7 @@ impl Answer {
         self.content_type.starts_with("application/json")
     }
 
-    /// Reads the body of an answer that should have this status, and be JSON.
+    /// Parses a JSON body. Fails if the status or the content type differs.
     pub(super) fn parse<T: DeserializeOwned>(&self, status: StatusCode) -> Result<T, Error> {
         if self.status != status || !self.is_json() {
             return Err(self.unexpected());
@@ -163,7 +163,7 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|_| self.wrong(shape(&self.body)))
     }
 
-    /// Makes an error of an answer whose status or type is another one.
+    /// Makes an error for a response with an unexpected status or content type.
     pub(super) fn unexpected(&self) -> Error {
         Error::Unexpected {
             status: self.status,
@@ -171,8 +171,8 @@ impl Answer {
         }
     }
 
-    /// Makes an error of an answer whose body says something else. The body may hold a seed or a token, so
-    /// nothing of it is shown.
+    /// Makes an error for a response with an unexpected body. The body may contain a seed or a
+    /// token, so the error shows nothing of it.
     pub(super) fn wrong(&self, what: impl Display) -> Error {
         Error::Unexpected {
             status: self.status,
@@ -198,7 +198,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Returns by how many seconds the clock here is ahead of that of the answer's `Date`.
+/// Returns the clock here minus the `Date` of the response, in seconds.
 fn clock(headers: &HeaderMap) -> Option<i64> {
     let there = httpdate::parse_http_date(text(headers, DATE)?).ok()?;
     match SystemTime::now().duration_since(there) {

@@ -9,17 +9,17 @@ use zeroize::Zeroizing;
 
 use realmgate_core::{Seed, trim};
 
-/// An identity as the server shows it. `Debug` does not print the seed.
+/// An identity in a response. `Debug` does not print the seed.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Registered {
-    /// Its number; none if the server does not tell it, as version 0.6 does not.
+    /// The number; `None` if the server does not return it, as ungleich-otp 0.6 does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its realm.
+    /// The realm.
     pub realm: String,
-    /// Its seed in base32, where the server shows it: at creation.
+    /// The seed in base32. The server shows it only at creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
 }
@@ -35,19 +35,19 @@ impl fmt::Debug for Registered {
 }
 
 impl Registered {
-    /// Says whether it is what `name` and `realm` become on a server, which cuts white space off.
+    /// Returns whether the server would store `name` and `realm`, trimmed, as this identity.
     pub(super) fn is(&self, name: &str, realm: &str) -> bool {
         self.name == trim(name) && self.realm == trim(realm)
     }
 
-    /// Says whether its seed is there and can be used.
+    /// Returns whether the response contains a valid seed.
     pub(super) fn has_seed(&self) -> bool {
         let seed = self.seed.as_deref();
         seed.is_some_and(|seed| Seed::from_base32(seed).is_ok())
     }
 }
 
-/// What is written as a JSON object. Serde alone takes a list of its values for it, too.
+/// A value that must be a JSON object. Serde alone would also accept an array of its values.
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -70,7 +70,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Says what a body is, without a value of it.
+/// Describes the type of a body without showing a value.
 pub(super) fn shape(body: &[u8]) -> &'static str {
     if body.is_empty() {
         return "an empty body";
@@ -86,19 +86,19 @@ pub(super) fn shape(body: &[u8]) -> &'static str {
     }
 }
 
-/// What a server answers to a token that is right.
+/// The response to a verification.
 #[derive(Deserialize)]
 pub(super) struct Verified {
     status: String,
 }
 
 impl Verified {
-    /// Says whether it is a yes.
+    /// Returns whether the token was accepted.
     pub(super) fn is_ok(&self) -> bool {
         self.status == "OK"
     }
 
-    /// Returns the status if it is a word, which no token and no seed is.
+    /// Returns the status if it is a short word, which cannot be a token or a seed.
     pub(super) fn word(&self) -> &str {
         let is_word =
             self.status.len() <= 16 && self.status.bytes().all(|byte| byte.is_ascii_alphabetic());
@@ -106,7 +106,7 @@ impl Verified {
     }
 }
 
-/// The fields of a request.
+/// The fields of a request body.
 #[derive(Default)]
 pub(super) struct Body(Vec<(&'static str, Zeroizing<String>)>);
 
@@ -125,12 +125,12 @@ impl Body {
     }
 }
 
-/// What a refusal says.
+/// The detail of a 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detail {
-    /// The caller's credential was refused.
+    /// The caller's credential was rejected.
     NotAuthenticated,
-    /// The caller may not do this, or the subject of a verification was refused.
+    /// The caller is not allowed to do this, or the subject's credential was rejected.
     NotAllowed,
 }
 
@@ -150,10 +150,10 @@ impl Detail {
     }
 }
 
-/// The most characters that are shown of what a 400 says.
+/// The maximum number of characters shown of a 400.
 const MESSAGE: usize = 1000;
 
-/// Puts what a 400 says of each field on one line.
+/// Joins the messages of all fields of a 400 on one line.
 pub(super) fn messages(body: &[u8]) -> Option<String> {
     let fields: Map<String, Value> = serde_json::from_slice(body).ok()?;
     let lines: Vec<String> = fields
@@ -173,7 +173,7 @@ pub(super) fn messages(body: &[u8]) -> Option<String> {
             }
         })
         .collect();
-    // What the server says must not draw on a terminal.
+    // Control characters from the server must not reach the terminal.
     let line = lines.join("; ");
     let shown = line.chars().take(MESSAGE);
     Some(

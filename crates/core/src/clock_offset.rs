@@ -1,4 +1,4 @@
-//! By how much the clock of a caller may be off, for the log.
+//! Estimates by how much a caller's clock is off, for the log.
 
 use std::sync::atomic::Ordering;
 
@@ -8,16 +8,18 @@ use super::decision::{Attempt, Denial};
 use super::store::Recall;
 use super::time::UnixTime;
 
-/// The largest offset that is found, in steps: ten minutes with the usual period.
+/// The largest offset that is searched, in steps: ten minutes with a period of 30 s.
 const FAR: u8 = 20;
 
 impl Authority {
-    /// Returns by how many steps the token of a refused attempt is off, less than 0 for late, if it is right at
-    /// most 20 steps from the current one. None for a token that is right near the window: its denial says so.
+    /// Returns by how many steps the token of a rejected attempt is off, negative if it is late.
+    /// Searches up to 20 steps from the current one. `None` for a token near the window, whose
+    /// denial already says so.
     ///
-    /// Of a million guesses with 6 digits, some 70 are right for one of these steps by chance: the offset is a
-    /// hint for an operator, and nothing may depend on it. It is looked for once a second at most, for any name
-    /// and any refusal alike, so that the work shows neither and a flood of guesses does not multiply it.
+    /// Of a million guesses with 6 digits, about 70 match one of these steps by chance. The offset
+    /// is a hint for operators; nothing may depend on it. At most one search runs per second, for
+    /// any name and any rejection, so that the work reveals neither and a flood of guesses does not
+    /// multiply it.
     pub fn clock_offset(
         &self,
         attempt: &Attempt<'_>,

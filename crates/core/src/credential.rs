@@ -2,30 +2,31 @@ use std::fmt;
 
 use super::principal::{PrincipalError, PrincipalRef};
 
-/// The code a caller presents, as it came: nothing about it has been checked but its length.
+/// The code that a caller presents. Only its length has been checked.
 #[derive(Clone, Copy)]
 pub struct Token<'a> {
     text: &'a str,
     form: Form,
 }
 
-/// How a token was written.
+/// The form in which a token was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// As a text: every digit counts.
+    /// A string: every digit counts.
     Text,
-    /// As a number, without the zeros that the token begins with.
+    /// A number: it has lost the leading zeros of the token.
     Number,
 }
 
 impl<'a> Token<'a> {
-    /// Longer ones are refused before they are looked at, as the old server did.
+    /// The maximum length in characters, as in ungleich-otp. A longer token is rejected without
+    /// being evaluated.
     pub const MAX_CHARS: usize = 128;
 
-    /// Wraps a text of 1 to [`Token::MAX_CHARS`] characters.
+    /// Wraps a string of 1 to [`Token::MAX_CHARS`] characters.
     ///
     /// # Errors
-    /// An empty or longer text.
+    /// [`Flaw::Token`] if the string is empty or longer.
     pub fn new(text: &'a str) -> Result<Self, Flaw> {
         if text.is_empty() || text.chars().nth(Self::MAX_CHARS).is_some() {
             return Err(Flaw::Token);
@@ -33,11 +34,11 @@ impl<'a> Token<'a> {
         Ok(Self::unbounded(text))
     }
 
-    /// Wraps the decimal digits of a number. It stands for the token of that value, however many zeros that
-    /// begins with: only the identity says how many digits its tokens have.
+    /// Wraps the decimal digits of a number. Leading zeros are ignored in the comparison, because
+    /// only the identity knows how many digits its tokens have.
     ///
     /// # Errors
-    /// An empty or longer text.
+    /// [`Flaw::Token`] if the string is empty or longer than [`Token::MAX_CHARS`].
     pub fn number(digits: &'a str) -> Result<Self, Flaw> {
         let form = Form::Number;
         Ok(Self {
@@ -46,18 +47,18 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Wraps a text of any length.
+    /// Wraps a string of any length.
     pub(super) fn unbounded(text: &'a str) -> Self {
         let form = Form::Text;
         Self { text, form }
     }
 
-    /// Returns the text.
+    /// Returns the token as sent. It is a secret: never log it.
     pub fn expose(self) -> &'a str {
         self.text
     }
 
-    /// Says whether it may have lost zeros at its beginning.
+    /// Returns whether leading zeros may be missing.
     pub(super) fn is_number(self) -> bool {
         self.form == Form::Number
     }
@@ -69,7 +70,7 @@ impl fmt::Debug for Token<'_> {
     }
 }
 
-/// Who a caller says they are, and the token that should prove it.
+/// A name, a realm and the token that should prove them.
 #[derive(Clone, Copy, Debug)]
 pub struct Credential<'a> {
     principal: PrincipalRef<'a>,
@@ -77,20 +78,20 @@ pub struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
-    /// Joins the three parts; `limit` is the most characters of a name and of a realm.
+    /// Makes a credential. `limit` is the maximum number of characters of a name and of a realm.
     ///
     /// # Errors
-    /// A part that cannot be one.
+    /// [`Flaw::Principal`] or [`Flaw::Token`] if a part is invalid.
     pub fn new(name: &'a str, realm: &'a str, token: &'a str, limit: usize) -> Result<Self, Flaw> {
         let principal = PrincipalRef::new(name, realm, limit)?;
         let token = Token::new(token)?;
         Ok(Self { principal, token })
     }
 
-    /// Joins a name and a realm with a token that has been read already.
+    /// Makes a credential with a token that has already been read.
     ///
     /// # Errors
-    /// A name or a realm that cannot be one.
+    /// [`Flaw::Principal`] if the name or the realm is invalid.
     pub fn with_token(
         name: &'a str,
         realm: &'a str,
@@ -101,7 +102,7 @@ impl<'a> Credential<'a> {
         Ok(Self { principal, token })
     }
 
-    /// Returns who it claims.
+    /// Returns the claimed principal.
     pub fn principal(&self) -> PrincipalRef<'a> {
         self.principal
     }
@@ -112,14 +113,14 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// What a request presents. Anything that is not exactly one credential is none.
+/// The credential of a request, or why it has none.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
-    /// Nothing of the kind.
+    /// The request has no credential.
     Absent,
-    /// Something, but not exactly one credential.
+    /// The request has an invalid credential, part of one, or several.
     Malformed(Flaw),
-    /// One credential.
+    /// The request has exactly one credential.
     Credential(Credential<'a>),
 }
 
@@ -132,20 +133,20 @@ impl<'a> From<Result<Credential<'a>, Flaw>> for Presented<'a> {
     }
 }
 
-/// Why what was presented is no credential. For the log: the caller gets one vague answer.
+/// Why a request has no valid credential. For the log only; the response does not reveal it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The same field stands there twice.
+    /// A header or field of the credential occurs twice.
     Duplicate,
-    /// Two kinds of credential at once.
+    /// The request has credentials of two kinds.
     TwoKinds,
-    /// One or two of name, realm and token are missing.
+    /// The name, the realm or the token is missing.
     Partial,
-    /// Not UTF-8, or not the encoding its scheme asks for.
+    /// The value is not UTF-8, or not in the encoding of its scheme.
     Encoding,
     /// The user of `Authorization: Basic` has no `@`.
     NoRealm,
-    /// The name or the realm cannot be one.
+    /// The name or the realm is invalid.
     Principal(PrincipalError),
     /// The token is empty or longer than [`Token::MAX_CHARS`].
     Token,
@@ -160,10 +161,10 @@ impl From<PrincipalError> for Flaw {
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Duplicate => f.write_str("a credential field stands there twice"),
-            Self::TwoKinds => f.write_str("two kinds of credential at once"),
-            Self::Partial => f.write_str("a part of name, realm and token is missing"),
-            Self::Encoding => f.write_str("the encoding is broken"),
+            Self::Duplicate => f.write_str("a credential header or field occurs twice"),
+            Self::TwoKinds => f.write_str("the request has credentials of two kinds"),
+            Self::Partial => f.write_str("the name, the realm or the token is missing"),
+            Self::Encoding => f.write_str("the encoding is invalid"),
             Self::NoRealm => f.write_str("the user is not name@realm"),
             Self::Principal(error) => error.fmt(f),
             Self::Token => f.write_str("the token is empty or too long"),
@@ -171,10 +172,10 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Splits `name@realm` at the last `@`: a name may hold one, a realm presented this way may not.
+/// Splits `name@realm` at the last `@`: a name may contain `@`, but a realm in this form may not.
 ///
 /// # Errors
-/// No `@`.
+/// [`Flaw::NoRealm`] if there is no `@`.
 pub fn split_user(user: &str) -> Result<(&str, &str), Flaw> {
     user.rsplit_once('@').ok_or(Flaw::NoRealm)
 }

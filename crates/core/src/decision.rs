@@ -8,17 +8,17 @@ use super::store::StoreError;
 use super::throttle::{Delay, Source, Throttled};
 use super::totp::Step;
 
-/// One try to pass: what was presented, and from where. The time travels beside it.
+/// A request's credential and source. The time is a separate argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
-    /// What the request presents.
+    /// The credential, if the request has one.
     pub presented: Presented<'a>,
-    /// Where the request comes from.
+    /// The source of the request.
     pub source: Source<'a>,
 }
 
 impl<'a> Attempt<'a> {
-    /// Returns who the request claims to come from, if it claims anything.
+    /// Returns the claimed principal, or `None` if the request has no valid credential.
     pub fn principal(&self) -> Option<PrincipalRef<'a>> {
         match self.presented {
             Presented::Credential(credential) => Some(credential.principal()),
@@ -27,37 +27,37 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// The answer to an attempt.
+/// The outcome of an attempt.
 #[derive(Debug)]
 pub enum Decision {
-    /// It may pass, as whom the permit says.
+    /// The request may pass.
     Permit(Permit),
-    /// It may not.
+    /// The request is rejected.
     Denial(Denial),
 }
 
-/// The proof that the authority let a request pass.
+/// Proof that the authority permitted a request.
 ///
-/// Only the authority can make one. Whoever stamps an identity on a request, or changes the store on
-/// behalf of a caller, needs it.
+/// Only the authority can make one. A door needs it to set identity headers, or to change the store
+/// on behalf of a caller.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    /// The identity holds the principal. Nothing else of it may be read through a permit.
+    /// Kept for its principal only. A permit exposes nothing else of the identity.
     principal: Option<Arc<Identity>>,
     proof: Proof,
 }
 
-/// How a principal proved who it is.
+/// How a principal was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Proof {
-    /// Nothing was proved: anyone may pass.
+    /// Not at all: the policy permits anyone.
     Nothing,
-    /// A token.
+    /// By a token.
     Token {
         /// The step that the token belongs to.
         step: Step,
-        /// How many steps after the current one that was; less than 0 if before.
+        /// The distance of that step from the current one; negative if it was earlier.
         offset: i64,
     },
 }
@@ -77,75 +77,75 @@ impl Permit {
         }
     }
 
-    /// Returns the principal that was proved; none where anyone may pass.
+    /// Returns the authenticated principal, or `None` if the policy permits anyone.
     pub fn principal(&self) -> Option<PrincipalRef<'_>> {
         self.principal.as_ref().map(|it| it.principal.as_ref())
     }
 
-    /// Returns how it was proved.
+    /// Returns how the principal was authenticated.
     pub fn proof(&self) -> Proof {
         self.proof
     }
 }
 
-/// Why an attempt may not pass. The causes inside are for the log; a door renders the outer kind.
+/// Why an attempt is denied. The variant decides the response; the cause inside is for the log.
 #[derive(Clone, Debug)]
 pub enum Denial {
-    /// Nothing was presented.
+    /// The request has no credential.
     NoCredential,
-    /// What was presented is not exactly one credential.
+    /// The request has no valid credential, or several.
     Malformed(Flaw),
-    /// The credential proves nothing. Every refusal looks and costs the same.
+    /// The credential is wrong. All of these denials look and cost the same.
     Refused {
-        /// Why.
+        /// The cause.
         refusal: Refusal,
-        /// The delay that it begins, where failures have become too many.
+        /// The throttling delay that this failure starts, if any.
         delay: Option<Delay>,
     },
-    /// Too many failures: no verdict is given on the token.
+    /// Too many failures: the token was not evaluated.
     Throttled {
-        /// How long to wait before the next try.
+        /// The time until an attempt is evaluated again.
         retry_after: Duration,
-        /// Who is throttled.
+        /// The throttled party.
         whom: Throttled,
     },
-    /// Proven, but not allowed here.
+    /// The principal is authenticated, but the policy does not admit it.
     NotAllowed,
-    /// The store cannot say.
+    /// The store failed.
     Unavailable(StoreError),
 }
 
-/// Why a well-formed credential proves nothing.
+/// Why a well-formed credential is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nobody of that name in that realm.
+    /// There is no such principal.
     Unknown,
     /// The identity is disabled.
     Disabled,
-    /// The identity may not authenticate yet.
+    /// The identity is not valid yet.
     NotYetValid,
-    /// The identity may not authenticate any more.
+    /// The identity has expired.
     Expired,
-    /// The stored seed cannot be opened, so no token can be right.
+    /// The stored seed cannot be decrypted, so no token matches.
     BrokenSeed,
-    /// The token is that of no step in the window.
+    /// The token matches no step in the window.
     WrongToken,
-    /// The token is that of a step near the window: it is late, or a clock is off.
+    /// The token matches a step near the window: it is late, or a clock is off.
     OutsideWindow {
-        /// How many steps after the present one; less than 0 if before.
+        /// The distance of that step from the current one; negative if it is earlier.
         steps: i64,
     },
-    /// The token was right, and its step is spent (RFC 6238 §5.2).
+    /// The token is correct, but its step was used before (RFC 6238 §5.2).
     Replayed,
 }
 
 impl Refusal {
-    /// Says whether the identity may not authenticate now, with whatever token.
+    /// Returns whether the identity may not authenticate now, whatever the token.
     pub const fn is_of_terms(self) -> bool {
         matches!(self, Self::Disabled | Self::NotYetValid | Self::Expired)
     }
 
-    /// Returns a short, stable code for logs and metrics. `docs/reasons.md` has each.
+    /// Returns a short, stable code for logs and metrics, listed in `docs/reasons.md`.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Unknown => "unknown_principal",
@@ -161,7 +161,7 @@ impl Refusal {
 }
 
 impl Denial {
-    /// Returns a short, stable code for logs and metrics. `docs/reasons.md` has each.
+    /// Returns a short, stable code for logs and metrics, listed in `docs/reasons.md`.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",

@@ -1,4 +1,4 @@
-//! What would become of a principal, without its token.
+//! Predicts a decision about a principal without its token, for `realmgate explain`.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use super::store::StoreError;
 use super::throttle::{Failures, Source, Subject, Throttled};
 use super::time::UnixTime;
 
-/// What would become of a principal that presents a token that is right, wherever it may pass.
+/// The predicted outcome for a principal that presents a correct token.
 #[derive(Clone, Debug)]
 pub struct Foresight {
-    /// Why it would be refused all the same.
+    /// Why the principal is rejected even with a correct token; `None` if it is not.
     pub refusal: Option<Refusal>,
-    /// How long nobody gets a verdict on it, after too many failures.
+    /// The remaining throttling delay after too many failures, during which no token is evaluated.
     pub retry_after: Option<Duration>,
-    /// Whether each token is good for one use.
+    /// Whether each token is accepted only once.
     pub is_once: bool,
 }
 
 impl Foresight {
-    /// Returns why it would be denied; none if whom it is about proves itself.
+    /// Returns the predicted denial, or `None` if a correct token authenticates the principal.
     pub fn denial(&self) -> Option<Denial> {
         match (self.retry_after, self.refusal) {
             (Some(retry_after), _) => Some(Denial::Throttled {
@@ -39,7 +39,7 @@ impl Foresight {
 }
 
 impl Authority {
-    /// Returns what counts against an identity at the time `now`.
+    /// Returns the failures that count against an identity at `now`.
     pub fn failures(&self, identity: &Identity, now: UnixTime) -> Failures {
         let subject = Subject {
             who: identity.principal.as_ref(),
@@ -50,10 +50,10 @@ impl Authority {
         self.throttle.failures(subject, now)
     }
 
-    /// Says what would become of a principal at a source. Nothing is counted, and nothing permitted.
+    /// Predicts the outcome for a principal and a source. Counts no failure and makes no permit.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`] if the identity cannot be read.
     pub async fn foresee(
         &self,
         who: PrincipalRef<'_>,

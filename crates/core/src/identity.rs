@@ -22,49 +22,49 @@ pub enum State {
 /// The stored record of a principal.
 #[derive(Debug)]
 pub struct Identity {
-    /// Its number.
+    /// The number that the store assigned.
     pub id: IdentityId,
-    /// Who it is.
+    /// The name and realm.
     pub principal: Principal,
-    /// Its seeds.
+    /// The seeds, unless they were dropped from memory.
     pub seeds: SeedSlot,
-    /// How it makes tokens.
+    /// Algorithm, digits and period of the tokens.
     pub parameters: Parameters,
     /// Whether it may authenticate.
     pub state: State,
-    /// From when to when it may, and what people wrote about it; most have none.
+    /// Validity period and comment; `None` for most identities.
     pub terms: Option<Box<Terms>>,
-    /// Failures before this no longer count against it.
+    /// Failures before this time do not count against the identity.
     pub pardoned: UnixTime,
-    /// How it has been used.
+    /// When and with which clock drift it was last used.
     pub usage: Usage,
-    /// When it was registered.
+    /// When the identity was registered.
     pub created: UnixTime,
-    /// When it was last changed.
+    /// When the identity was last changed.
     pub updated: UnixTime,
 }
 
 /// The seeds of an identity.
 #[derive(Debug, Default)]
 pub struct Seeds {
-    /// The present one, ready to check tokens. Without one every token is refused: the sealed seed does not
-    /// open, or the identity may not authenticate.
+    /// The current seed. `None` if the stored seed cannot be decrypted, or if the identity may not
+    /// authenticate; then every token is rejected.
     pub present: Option<Totp>,
-    /// The one before it, while it counts.
+    /// The seed before the current one, during its overlap.
     pub previous: Option<Previous>,
 }
 
-/// The seed that an identity had before the present one.
+/// The seed that was replaced by the current one.
 #[derive(Debug)]
 pub struct Previous {
-    /// Ready to check tokens.
+    /// The seed with its parameters.
     pub totp: Totp,
-    /// When it ceases to count.
+    /// The end of the overlap, exclusive: from then on, its tokens are rejected.
     pub until: UnixTime,
 }
 
-/// Where a record keeps its seeds. They can be dropped while others hold the record: a permit holds it for
-/// as long as a connection lasts.
+/// The seeds of a record. They can be dropped while others hold the record: a permit holds it as
+/// long as its connection lasts.
 #[derive(Debug)]
 pub struct SeedSlot(ArcSwapOption<Seeds>);
 
@@ -75,14 +75,14 @@ impl From<Seeds> for SeedSlot {
 }
 
 impl SeedSlot {
-    /// Returns the seeds; none if they were forgotten.
+    /// Returns the seeds, or `None` if they were dropped.
     pub fn load(&self) -> Option<Arc<Seeds>> {
         self.0.load_full()
     }
 }
 
 impl Seeds {
-    /// Returns the seed before the present one, if it still counts.
+    /// Returns the replaced seed if its overlap has not ended at `now`.
     pub fn previous(&self, now: UnixTime) -> Option<&Totp> {
         let previous = self.previous.as_ref()?;
         (now < previous.until).then_some(&previous.totp)
@@ -90,33 +90,34 @@ impl Seeds {
 }
 
 impl Identity {
-    /// Returns its seeds; none if they were forgotten, and then the record must be read again.
+    /// Returns the seeds. `None` if they were dropped: then the record must be read again.
     pub fn seeds(&self) -> Option<Arc<Seeds>> {
         self.seeds.load()
     }
 
-    /// Drops its seeds, whoever else holds the record. Their memory is zeroed once no token is being checked.
+    /// Drops the seeds for every holder of the record. Their memory is zeroed when the last token
+    /// check ends.
     pub fn forget_seeds(&self) {
         self.seeds.0.store(None);
     }
 
-    /// Returns its present seed, if it opens.
+    /// Returns the current seed, or `None` if it cannot be decrypted or was dropped.
     pub fn seed(&self) -> Option<Seed> {
         Some(self.seeds()?.present.as_ref()?.seed())
     }
 
-    /// Returns until when the seed before the present one counts, if there is one.
+    /// Returns the end of the overlap of the replaced seed, if there is one.
     pub fn previous_until(&self) -> Option<UnixTime> {
         Some(self.seeds()?.previous.as_ref()?.until)
     }
 
-    /// Returns when it may authenticate, besides its state.
+    /// Returns the validity period and the comment.
     pub fn terms(&self) -> &Terms {
         self.terms.as_deref().unwrap_or(&Terms::NONE)
     }
 
-    /// Returns the record as memory may hold it at the time `now`: without seeds that nothing may be proved
-    /// with. Then it is a copy.
+    /// Returns the record as it may stay in memory at `now`. If it has a seed that can no longer
+    /// authenticate anybody, this is a copy without that seed; otherwise it is the same record.
     pub fn without_idle_seeds(self: &Arc<Self>, now: UnixTime) -> Arc<Self> {
         let is_expired = self.terms().expires.is_some_and(|until| now >= until);
         let seeds = if self.state == State::Disabled || is_expired {
@@ -133,13 +134,13 @@ impl Identity {
         Arc::new(self.with(seeds.into()))
     }
 
-    /// Returns a copy that keeps its seeds when those of this record are forgotten.
+    /// Returns a copy that keeps its seeds when the seeds of this record are dropped.
     #[must_use]
     pub fn copy(&self) -> Self {
         self.with(SeedSlot(ArcSwapOption::new(self.seeds())))
     }
 
-    /// Returns the time, after `now`, from which a seed must not be in memory any more.
+    /// Returns the earliest time after `now` at which a seed must leave memory, if there is one.
     pub fn forget_at(&self, now: UnixTime) -> Option<UnixTime> {
         let times = [self.previous_until(), self.terms().expires];
         times.into_iter().flatten().filter(|&it| it > now).min()
@@ -161,29 +162,30 @@ impl Identity {
     }
 }
 
-/// When an identity may authenticate, besides its state.
+/// The validity period of an identity, and a comment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Not before this.
+    /// The beginning, inclusive.
     pub not_before: Option<UnixTime>,
-    /// Not from this on.
+    /// The end, exclusive.
     pub expires: Option<UnixTime>,
-    /// What people wrote about it, at most [`Terms::COMMENT_CHARS`] characters.
+    /// A comment by administrators, at most [`Terms::COMMENT_CHARS`] characters.
     pub comment: Option<Box<str>>,
 }
 
 impl Terms {
-    /// The most characters of a comment.
+    /// The maximum length of a comment in characters.
     pub const COMMENT_CHARS: usize = 256;
 
-    /// Always, and nothing was written.
+    /// Always valid, without a comment.
     pub const NONE: Self = Self {
         not_before: None,
         expires: None,
         comment: None,
     };
 
-    /// Returns them as an identity holds them: in no room if there are none.
+    /// Returns the terms in a box, or `None` if they equal [`Terms::NONE`]. Saves memory for most
+    /// identities.
     pub fn boxed(self) -> Option<Box<Self>> {
         (self != Self::NONE).then(|| Box::new(self))
     }

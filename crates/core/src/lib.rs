@@ -1,7 +1,7 @@
-//! The decision core: who a caller is, and whether they may pass.
+//! The decision core: authenticates a caller, and decides whether the request may pass.
 //!
-//! Nothing here knows HTTP, SQL or a clock: a door hands in an [`Attempt`] and the time, and gets a
-//! [`Decision`] back. The way is the same at each door:
+//! The core knows no HTTP, no SQL and no clock. A door passes an [`Attempt`] and the time, and gets
+//! a [`Decision`]. The steps are the same at each door:
 //!
 //! [`Presented`] → [`Authority::decide`] → [`Store`] → [`Totp`] → [`Policy`] → [`Permit`] or
 //! [`Denial`].

@@ -1,32 +1,32 @@
 use super::principal::PrincipalRef;
 use super::realm::{Capability, Realms};
 
-/// Who may pass at one place.
+/// Decides which principals may pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Everyone, without a credential: nothing is checked and nobody is identified.
+    /// Everyone. No credential is read, and nobody is authenticated.
     Anyone,
-    /// Every principal that proves itself.
+    /// Every authenticated principal.
     Authenticated,
-    /// Every principal that proves itself and fits at least one rule. No rules, nobody.
+    /// Every authenticated principal that matches at least one rule. An empty list admits nobody.
     Allow(Vec<Rule>),
-    /// Every principal that proves itself and whose realm grants the capability.
+    /// Every authenticated principal whose realm has the capability.
     Capable(Capability),
-    /// Every principal that both admit.
+    /// Every authenticated principal that both policies admit.
     Both(Box<Policy>, Box<Policy>),
 }
 
-/// One line of an allow list.
+/// An entry of an allow list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The realm that must match exactly.
+    /// The realm, compared byte for byte.
     pub realm: Box<str>,
-    /// The name that must match exactly; none admits the whole realm.
+    /// The name, compared byte for byte; `None` matches every name in the realm.
     pub name: Option<Box<str>>,
 }
 
 impl Policy {
-    /// Says whether a principal that has proved itself passes.
+    /// Returns whether the policy admits an authenticated principal.
     pub fn admits(&self, who: PrincipalRef<'_>, realms: &Realms) -> bool {
         match self {
             Self::Anyone | Self::Authenticated => true,
@@ -36,7 +36,7 @@ impl Policy {
         }
     }
 
-    /// Returns the first line of an allow list that a principal fits.
+    /// Returns the first rule of an allow list that the principal matches.
     pub fn rule_for(&self, who: PrincipalRef<'_>) -> Option<&Rule> {
         match self {
             Self::Allow(rules) => rules.iter().find(|rule| rule.fits(who)),
@@ -44,7 +44,8 @@ impl Policy {
         }
     }
 
-    /// Says whether another policy is known to admit everybody whom this one admits.
+    /// Returns whether `other` is known to admit every principal that this policy admits. A `false`
+    /// may be wrong, a `true` never is.
     pub fn is_within(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Anyone) => true,
@@ -58,7 +59,7 @@ impl Policy {
         }
     }
 
-    /// Returns the policy that admits whom both admit: narrower than, or as wide as, the narrower one.
+    /// Returns the intersection of both policies. It is never wider than either of them.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {

@@ -4,12 +4,13 @@ use std::hash::{Hash, Hasher};
 use equivalent::Equivalent;
 use thiserror::Error;
 
-/// The most characters of a name, and of a realm, unless configured: the old server's limit.
+/// The default maximum length of a name and of a realm, in characters; the limit of ungleich-otp.
 pub const NAME_CHARS: usize = 128;
 
-/// Who: a name within a realm, owned.
+/// A name in a realm.
 ///
-/// Both parts are compared byte for byte: case matters, and `é` in one code point is not `é` in two.
+/// Both parts are compared byte for byte: case matters, and a composed `é` differs from a
+/// decomposed one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Principal {
     name: Box<str>,
@@ -35,7 +36,7 @@ impl Principal {
         &self.realm
     }
 
-    /// Borrows both parts.
+    /// Borrows the principal.
     pub fn as_ref(&self) -> PrincipalRef<'_> {
         PrincipalRef {
             name: &self.name,
@@ -56,7 +57,7 @@ impl fmt::Debug for Principal {
     }
 }
 
-/// Who, borrowed from a request: the key under which a cache is asked without an allocation.
+/// A borrowed [`Principal`], and the key of caches: a lookup allocates nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PrincipalRef<'a> {
     name: &'a str,
@@ -67,7 +68,8 @@ impl<'a> PrincipalRef<'a> {
     /// Makes a principal of at most `limit` characters (not bytes) in each part.
     ///
     /// # Errors
-    /// A part that is empty, longer than `limit`, holds NUL, or begins or ends with white space.
+    /// [`PrincipalError`] if a part is empty, longer than `limit`, contains NUL, or begins or ends
+    /// with white space.
     pub fn new(name: &'a str, realm: &'a str, limit: usize) -> Result<Self, PrincipalError> {
         check("name", name, limit)?;
         check("realm", realm, limit)?;
@@ -106,10 +108,10 @@ impl fmt::Debug for PrincipalRef<'_> {
     }
 }
 
-/// Why two strings are no principal.
+/// Why a name or a realm is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PrincipalError {
-    /// A part has no characters.
+    /// A part is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
     /// A part is longer than the limit.
@@ -117,21 +119,22 @@ pub enum PrincipalError {
     TooLong {
         /// `name` or `realm`.
         part: &'static str,
-        /// How many it has.
+        /// Its length in characters.
         chars: usize,
-        /// How many it may have.
+        /// The maximum length in characters.
         limit: usize,
     },
-    /// A part holds the NUL character.
-    #[error("the {0} holds a NUL character")]
+    /// A part contains a NUL character.
+    #[error("the {0} contains a NUL character")]
     Nul(&'static str),
-    /// A part begins or ends with white space, which every wire trims: nobody could present it.
+    /// A part begins or ends with white space. Headers and forms trim it, so nobody could present
+    /// it.
     #[error("the {0} begins or ends with white space")]
     Untrimmed(&'static str),
 }
 
-/// Cuts off white space around a text as the old server did of every field: Unicode's, and the four
-/// separators of ASCII.
+/// Trims white space as ungleich-otp did for every field: Unicode white space and the four ASCII
+/// separators U+001C to U+001F.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
@@ -140,7 +143,7 @@ fn check(part: &'static str, text: &str, limit: usize) -> Result<(), PrincipalEr
     if text.is_empty() {
         return Err(PrincipalError::Empty(part));
     }
-    // A character has at least one byte: only a text of more bytes than the limit is worth counting.
+    // A character has at least one byte, so only a longer text needs to be counted.
     if text.len() > limit {
         let chars = text.chars().count();
         if chars > limit {
@@ -156,7 +159,7 @@ fn check(part: &'static str, text: &str, limit: usize) -> Result<(), PrincipalEr
     Ok(())
 }
 
-/// Names and realms that are made to be taken for one another.
+/// Names and realms that are easily confused.
 #[cfg(test)]
 pub(crate) fn tricky() -> impl proptest::strategy::Strategy<Value = (String, String)> {
     let part = "[ab@:%/\\\\\"é\u{ff}\u{1}2F4]{1,4}";

@@ -1,7 +1,7 @@
-/// What an authenticated principal may do at the REST door, besides being authenticated.
+/// A right of a principal in the REST API, beyond being authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// Ask whether somebody else's token is right.
+    /// Verify the token of another principal.
     Verify,
     /// Register an identity.
     Create,
@@ -9,13 +9,13 @@ pub enum Capability {
     List,
     /// Change an identity.
     Update,
-    /// Remove an identity.
+    /// Delete an identity.
     Delete,
 }
 
-/// The two reserved realms; every other realm only authenticates.
+/// The two reserved realms. Principals of other realms have no capability.
 ///
-/// Names match exactly, byte for byte: no case folding and no Unicode look-alikes.
+/// Names are compared byte for byte, without case folding or Unicode normalization.
 #[derive(Clone, Debug)]
 pub struct Realms {
     admin: Box<str>,
@@ -23,7 +23,7 @@ pub struct Realms {
 }
 
 impl Realms {
-    /// Makes the pair from the names of the realm that administers and the realm that verifies.
+    /// Makes the pair from the name of the administering realm and that of the verifying realm.
     pub fn new(admin: &str, auth: &str) -> Self {
         Self {
             admin: admin.into(),
@@ -31,17 +31,17 @@ impl Realms {
         }
     }
 
-    /// Returns the name of the realm whose principals administer identities.
+    /// Returns the realm whose principals administer identities.
     pub fn admin(&self) -> &str {
         &self.admin
     }
 
-    /// Returns the name of the realm whose principals verify others.
+    /// Returns the realm whose principals verify others.
     pub fn auth(&self) -> &str {
         &self.auth
     }
 
-    /// Says whether principals of `realm` hold `capability`.
+    /// Returns whether principals of `realm` have the capability.
     pub fn grant(&self, realm: &str, capability: Capability) -> bool {
         match capability {
             Capability::Verify => realm == &*self.auth,

@@ -1,31 +1,32 @@
-//! One-time use: which steps of an identity are spent (RFC 6238 §5.2).
+//! One-time use of tokens (RFC 6238 §5.2): records which steps of an identity have been used.
 //!
-//! A step counts, not the text of its token. With a step all before it are spent, so the steps of an
-//! identity lie in stretches. A new stretch begins where a step is far above all others, as after a
-//! pause, or when the clock has jumped forward: when it comes back, what lies between is open still, and
-//! what was spent on either side stays spent.
+//! Steps count, not the text of tokens. Using a step also closes the steps before it, so the used
+//! steps form ranges. A new range begins where a step lies far above all others, as after a pause,
+//! or when the clock jumps forward. When the clock comes back, the steps between two ranges are
+//! still open, and used steps stay used.
 
 use super::totp::Step;
 
-/// The most stretches that are kept. Beyond that the two that are nearest to each other become one.
+/// The maximum number of ranges. Beyond it, the two nearest ranges are merged.
 const STRETCHES: usize = 64;
 
-/// The spent steps of an identity.
+/// The used steps of an identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// First and last step of each stretch, in order, apart from each other.
+    /// First and last step of each range, both inclusive, in ascending order and not adjacent.
     stretches: Vec<(u64, u64)>,
 }
 
 impl Spent {
-    /// Spends a step, and with it those before it that a token could still be of; says whether it was to
-    /// be had. `window` is how many steps are accepted on each side.
+    /// Marks a step as used, and the earlier steps whose tokens could still be accepted. Returns
+    /// whether the step was unused. `window` is the number of steps accepted on each side of the
+    /// current one.
     pub fn spend(&mut self, step: Step, window: u8) -> bool {
         let Step(step) = step;
         if self.holds(step) {
             return false;
         }
-        // Every step that is accepted at some time together with this one.
+        // The steps that can be accepted at the same time as this one.
         let reach = 2 * u64::from(window);
         let mut merged = (step.saturating_sub(reach), step);
         self.stretches.retain(|&(first, last)| {
@@ -43,8 +44,8 @@ impl Spent {
         true
     }
 
-    /// Makes one stretch of the two that are nearest to each other. A wide gap stays open: it may hold the
-    /// present, if a clock was ahead when the steps after it were spent.
+    /// Merges the two nearest ranges. Wide gaps stay open: if a clock was ahead when later steps
+    /// were used, the present lies in such a gap.
     fn close_smallest_gap(&mut self) {
         let gaps = self.stretches.iter().zip(self.stretches.iter().skip(1));
         let gaps = gaps.map(|(one, next)| next.0.saturating_sub(one.1));
@@ -61,13 +62,13 @@ impl Spent {
         stretches.any(|&(first, last)| (first..=last).contains(&step))
     }
 
-    /// Returns the stretches as bytes: each as two numbers of eight bytes, most significant first.
+    /// Encodes the ranges: two big-endian numbers of eight bytes each.
     pub fn to_bytes(&self) -> Vec<u8> {
         let numbers = self.stretches.iter().flat_map(|it| [it.0, it.1]);
         numbers.flat_map(u64::to_be_bytes).collect()
     }
 
-    /// Reads what [`Spent::to_bytes`] has written; none of anything else.
+    /// Decodes the output of [`Spent::to_bytes`]; `None` if the bytes are invalid.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (numbers, rest) = bytes.as_chunks::<8>();
         let (pairs, odd) = numbers.as_chunks::<2>();
@@ -95,7 +96,7 @@ mod tests {
     fn step_is_had_once_and_none_before_it() {
         let mut spent = Spent::default();
         assert!(spend(&mut spent, 100));
-        // What no token can be of any more need not be held.
+        // A step whose token has expired need not be recorded.
         for step in [100, 99, 98] {
             assert!(!spend(&mut spent, step), "{step}");
         }
@@ -111,10 +112,10 @@ mod tests {
         for step in 220..300 {
             assert!(spend(&mut spent, step));
         }
-        // The first token of an identity may be of such a time too.
+        // The clock may already be ahead when the identity is first used.
         let mut first = Spent::default();
         assert!(spend(&mut first, 220) && spend(&mut first, 101));
-        // Back: the next step is to be had at once, and none that was.
+        // When the clock is back, the next step is open, and used steps are not.
         assert!(spend(&mut spent, 101));
         assert!(!spend(&mut spent, 101) && !spend(&mut spent, 100));
         for step in 102..=217 {

@@ -9,25 +9,27 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Seed(Box<[u8]>);
 
-/// How much guessing a seed withstands.
+/// Whether a seed is long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strength {
-    /// At least 128 bits, as RFC 4226 §4 R6 demands.
+    /// At least 128 bits, as RFC 4226 §4 R6 requires.
     Good,
-    /// Fewer: it verifies, since old clients hold such seeds, but it should be rotated.
+    /// Shorter. It is accepted, because old clients have such seeds, but should be rotated.
     Weak,
 }
 
 impl Seed {
-    /// The bytes of a new seed: 160 bits, RFC 4226 §4 R6's recommendation.
+    /// The length of a new seed in bytes: 160 bits, as RFC 4226 §4 R6 recommends.
     pub const NEW_BYTES: usize = 20;
-    /// The most bytes of a seed: what 128 base32 characters, the old server's limit, can hold.
+    /// The maximum length of a seed in bytes: that of 128 base32 characters, the limit of
+    /// ungleich-otp.
     pub const MAX_BYTES: usize = 80;
 
     /// Makes a seed from raw bytes.
     ///
     /// # Errors
-    /// No bytes, which would make a key that anyone knows, or more than [`Seed::MAX_BYTES`].
+    /// [`SeedError::Empty`] (anyone would know the key), or [`SeedError::TooLong`] above
+    /// [`Seed::MAX_BYTES`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SeedError> {
         match bytes.len() {
             0 => Err(SeedError::Empty),
@@ -36,26 +38,27 @@ impl Seed {
         }
     }
 
-    /// Copies bytes that were a seed before.
+    /// Copies the bytes of an existing seed, whose length has been checked.
     pub(super) fn copy(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 
-    /// Makes a new seed from the operating system's random bytes.
+    /// Generates a seed with the random number generator of the operating system.
     ///
     /// # Errors
-    /// [`SeedError::NoRandom`] if it has none to give.
+    /// [`SeedError::NoRandom`] if the generator fails.
     pub fn generate() -> Result<Self, SeedError> {
         let mut bytes = Zeroizing::new([0; Self::NEW_BYTES]);
         getrandom::fill(&mut *bytes).map_err(|_| SeedError::NoRandom)?;
         Self::from_bytes(&*bytes)
     }
 
-    /// Reads base32 (RFC 4648 §6) as people and old clients write it: any case, with or without
-    /// padding, spaces and hyphens between groups, stray bits in the last letter.
+    /// Decodes base32 (RFC 4648 §6) as people and old clients write it: upper or lower case, padded
+    /// or not, with spaces and hyphens between groups, and with stray bits in the last character.
     ///
     /// # Errors
-    /// Another character, a length that no byte string encodes to, no bytes, or too many.
+    /// [`SeedError::NotBase32`] for other characters or an impossible length, [`SeedError::Empty`],
+    /// or [`SeedError::TooLong`].
     pub fn from_base32(text: &str) -> Result<Self, SeedError> {
         let bytes = Zeroizing::new(
             LENIENT_BASE32
@@ -65,17 +68,17 @@ impl Seed {
         Self::from_bytes(&bytes)
     }
 
-    /// Returns the seed in base32 without padding, as old clients hold it.
+    /// Returns the seed in base32 without padding, the form of old clients.
     pub fn to_base32(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE32_NOPAD.encode(&self.0))
     }
 
-    /// Returns the raw key.
+    /// Returns the raw HMAC key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Says whether the seed is long enough.
+    /// Returns whether the seed has at least 128 bits.
     pub fn strength(&self) -> Strength {
         if self.0.len() < 16 {
             Strength::Weak
@@ -91,7 +94,7 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// Why a text is no seed. Never holds the text.
+/// Why a seed is invalid. Never contains the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SeedError {
     /// No bytes.
@@ -100,10 +103,10 @@ pub enum SeedError {
     /// More than [`Seed::MAX_BYTES`].
     #[error("the seed is longer than {} bytes", Seed::MAX_BYTES)]
     TooLong,
-    /// Not base32, or cut short.
+    /// The text is not base32, or truncated.
     #[error("the seed is not base32 (letters A to Z and digits 2 to 7)")]
     NotBase32,
-    /// The operating system gave no random bytes.
+    /// The random number generator of the operating system failed.
     #[error("the operating system gave no random bytes")]
     NoRandom,
 }
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn stray_bits_in_the_last_letter_are_ignored() {
-        // 26 letters, as pyotp 2.5 made them, are 130 bits: two too many.
+        // 26 characters, as pyotp 2.5 generates them, are 130 bits: two too many.
         let seed = Seed::from_base32("JBSWY3DPEHPK3PXPJBSWY3DPEH").unwrap();
         assert_eq!(seed.as_bytes().len(), 16);
     }

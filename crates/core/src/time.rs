@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time in whole seconds since 1970-01-01 00:00 UTC.
 ///
-/// The core never reads a clock: a door calls [`UnixTime::from`] with its own reading.
+/// The core never reads a clock. A door reads it and converts the time with [`UnixTime::from`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixTime(u64);
 
@@ -20,7 +20,7 @@ impl UnixTime {
 }
 
 impl From<SystemTime> for UnixTime {
-    /// A clock set before 1970 counts as 0, where no token but those of the first steps is right.
+    /// A clock before 1970 counts as 0, when only tokens of the first steps are correct.
     fn from(time: SystemTime) -> Self {
         Self(
             time.duration_since(UNIX_EPOCH)

@@ -11,7 +11,7 @@ use super::time::UnixTime;
 /// The hash under the HMAC (RFC 6238 §1.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// HMAC-SHA-1, what nearly every client speaks.
+    /// HMAC-SHA-1, which nearly all clients support.
     #[default]
     Sha1,
     /// HMAC-SHA-256.
@@ -21,10 +21,10 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All of them, in the order in which help texts name them.
+    /// All algorithms, in the order of the help texts.
     pub const ALL: [Self; 3] = [Self::Sha1, Self::Sha256, Self::Sha512];
 
-    /// Returns the name as `otpauth://` URIs write it.
+    /// Returns the name as in `otpauth://` URIs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sha1 => "SHA1",
@@ -51,7 +51,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// How an identity makes its tokens out of its seed.
+/// The parameters with which tokens are computed from a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
     algorithm: Algorithm,
@@ -63,7 +63,7 @@ impl Parameters {
     /// Makes parameters of 6 to 8 digits (RFC 4226 §5.3) and a period of 1 to 3600 seconds.
     ///
     /// # Errors
-    /// A number outside its range.
+    /// [`ParametersError`] if a number is outside its range.
     pub fn new(algorithm: Algorithm, digits: u8, period: u16) -> Result<Self, ParametersError> {
         if !(6..=8).contains(&digits) {
             return Err(ParametersError::Digits(digits));
@@ -78,34 +78,34 @@ impl Parameters {
         })
     }
 
-    /// Returns the hash.
+    /// Returns the hash algorithm.
     pub const fn algorithm(self) -> Algorithm {
         self.algorithm
     }
 
-    /// Returns how many digits a token has, 6 to 8.
+    /// Returns the number of digits of a token, 6 to 8.
     pub const fn digits(self) -> u8 {
         self.digits
     }
 
-    /// Returns the length of a step in seconds, 1 to 3600.
+    /// Returns the duration of a step in seconds, 1 to 3600.
     pub const fn period(self) -> u16 {
         self.period
     }
 
-    /// Returns the step that `now` lies in.
+    /// Returns the step that contains `now`.
     pub fn step(self, now: UnixTime) -> Step {
         Step(now.as_secs() / u64::from(self.period))
     }
 
-    /// Returns the same with another hash.
+    /// Returns these parameters with another hash algorithm.
     pub(super) const fn with_algorithm(self, algorithm: Algorithm) -> Self {
         Self { algorithm, ..self }
     }
 }
 
 impl Default for Parameters {
-    /// SHA-1, 6 digits, 30 seconds (RFC 6238 §5.2): what every client without settings does.
+    /// SHA-1, 6 digits, 30 seconds (RFC 6238 §5.2): the defaults of common clients.
     fn default() -> Self {
         Self {
             algorithm: Algorithm::Sha1,
@@ -115,25 +115,25 @@ impl Default for Parameters {
     }
 }
 
-/// Why parameters are refused.
+/// Why parameters are invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParametersError {
-    /// Not the name of an [`Algorithm`].
+    /// The text names no [`Algorithm`].
     #[error("the algorithm is none of SHA1, SHA256, SHA512")]
     Algorithm,
-    /// Not 6 to 8 digits.
+    /// The number of digits is not 6 to 8.
     #[error("{0} digits, expected 6 to 8")]
     Digits(u8),
-    /// Not 1 to 3600 seconds.
+    /// The period is not 1 to 3600 seconds.
     #[error("a period of {0} s, expected 1 to 3600")]
     Period(u16),
 }
 
-/// The time step a token belongs to: RFC 6238 §4.2's T.
+/// The time step that a token belongs to: T in RFC 6238 §4.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Step(pub u64);
 
-/// A seed with its parameters, ready to make and to check tokens. Zeroed on drop.
+/// A seed and its parameters, which computes and checks tokens. Zeroed on drop.
 #[derive(Clone)]
 pub struct Totp {
     inner: totp_rs::Totp,
@@ -141,10 +141,10 @@ pub struct Totp {
 }
 
 impl Totp {
-    /// Joins a seed and its parameters.
+    /// Combines a seed with its parameters.
     pub fn new(seed: &Seed, parameters: Parameters) -> Self {
-        // RFC 4226 §4 R6 wants 128 bits, which the library's `build` enforces; old seeds have 80.
-        // Every other bound is kept by `Seed` and `Parameters`.
+        // RFC 4226 §4 R6 requires 128 bits, which `build` of the library enforces, but seeds of old
+        // clients have 80. `Seed` and `Parameters` check every other bound.
         let inner = totp_rs::Builder::new()
             .with_algorithm(match parameters.algorithm {
                 Algorithm::Sha1 => totp_rs::Algorithm::SHA1,
@@ -169,34 +169,34 @@ impl Totp {
         self.parameters
     }
 
-    /// Returns the step that `now` lies in.
+    /// Returns the step that contains `now`.
     pub fn step(&self, now: UnixTime) -> Step {
         self.parameters.step(now)
     }
 
-    /// Makes the token of the step that `now` lies in.
+    /// Computes the token of the step that contains `now`.
     pub fn token(&self, now: UnixTime) -> String {
         self.inner.generate(now.as_secs()).to_string()
     }
 
-    /// Returns how many seconds the token of `now` has left, 1 to the period.
+    /// Returns the seconds until the next step, 1 to the period.
     pub fn remaining(&self, now: UnixTime) -> u64 {
         self.inner.next_step(now.as_secs()) - now.as_secs()
     }
 
-    /// Returns the step whose token `token` is, among those at most `window` steps from `now`, the
-    /// nearest one if there are several (RFC 6238 §5.2, §6).
+    /// Returns the step that `token` belongs to, among those at most `window` steps from `now`. Of
+    /// several, returns the nearest (RFC 6238 §5.2, §6).
     ///
-    /// A token that is right ends the search, and most are those of the current step. For one that is
-    /// wrong every step is computed: how long it takes tells nothing about how near a guess was.
+    /// A match ends the search. For a wrong token every step is computed, so the time does not
+    /// reveal how close a guess was.
     pub fn check(&self, token: &str, now: UnixTime, window: u8) -> Option<Step> {
         let token = Token::unbounded(token);
         self.steps(now, 0..=window)
             .find(|step| self.is_of(token, *step))
     }
 
-    /// Returns the steps at such distances from `now`, the nearest first. Steps before the epoch do not
-    /// exist.
+    /// Returns the steps at these distances from `now`, nearest first. Steps before the epoch are
+    /// left out.
     pub(super) fn steps(
         &self,
         now: UnixTime,
@@ -211,14 +211,15 @@ impl Totp {
         distances.flat_map(at).flatten().map(Step)
     }
 
-    /// Says whether a token is that of a step. The work is the same whatever was presented, and the
-    /// comparison takes constant time.
+    /// Returns whether `token` is the token of `step`. Does the same work for every token, and
+    /// compares in constant time.
     pub(super) fn is_of(&self, token: Token<'_>, step: Step) -> bool {
         let digits = usize::from(self.parameters.digits);
         let text = token.expose();
         let is_numeric = text.bytes().all(|byte| byte.is_ascii_digit());
         let is_long_enough = token.is_number() | (text.len() == digits);
-        // The library computes nothing for another shape, so one is made of every token.
+        // The library returns early for a token of another length, so pass it one of the right
+        // length.
         let mut shaped = *ZEROS;
         let end = shaped.get_mut(..digits).unwrap_or_default();
         let (missing, is_too_long) = digits.overflowing_sub(text.len());
@@ -235,7 +236,7 @@ impl Totp {
     }
 }
 
-/// As many as the longest token has digits.
+/// The digits of the longest token.
 const ZEROS: &[u8; 8] = b"00000000";
 
 impl fmt::Debug for Totp {

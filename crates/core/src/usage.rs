@@ -3,34 +3,35 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use super::id::IdentityId;
 use super::time::UnixTime;
 
-/// How often a use is noted, in seconds: most requests write nothing.
+/// The minimum interval between two saved uses, in seconds. Most requests write nothing.
 const EVERY: u64 = 60;
 
-/// When an identity was used last, to the minute, and how its clock goes.
+/// When an identity was last used, to the minute, and how far its clock was off.
 #[derive(Debug, Default)]
 pub struct Usage {
-    /// Seconds since 1970; 0 for never.
+    /// Seconds since 1970; 0 means never.
     used: AtomicU64,
-    /// The same of the seed before the present one.
+    /// The same for the replaced seed.
     previous_used: AtomicU64,
     drift: AtomicI64,
 }
 
-/// A use, to be saved.
+/// A use to be saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
-    /// Whose.
+    /// The identity.
     pub id: IdentityId,
-    /// When.
+    /// The time of the use.
     pub used: UnixTime,
-    /// How many steps the token's was after the present one; negative if before.
+    /// The distance of the token's step from the current one, in steps; negative if it was earlier.
     pub drift: i64,
-    /// Whether the token was of the seed before the present one.
+    /// Whether the token was made with the replaced seed.
     pub is_of_previous: bool,
 }
 
 impl Usage {
-    /// Makes what was saved: when it was used last, the same of the seed before, and the drift.
+    /// Makes a usage from saved values: the last uses of the current and of the replaced seed, and
+    /// the drift.
     pub fn new(used: UnixTime, previous_used: UnixTime, drift: i64) -> Self {
         Self {
             used: AtomicU64::new(used.as_secs()),
@@ -39,22 +40,23 @@ impl Usage {
         }
     }
 
-    /// Returns when the identity was used last, to the minute.
+    /// Returns when the identity was last used, to the minute.
     pub fn used(&self) -> Option<UnixTime> {
         time(&self.used)
     }
 
-    /// Returns when the seed before the present one was used last, to the minute.
+    /// Returns when the replaced seed was last used, to the minute.
     pub fn previous_used(&self) -> Option<UnixTime> {
         time(&self.previous_used)
     }
 
-    /// Returns how many steps the last token was after the step that it came in; negative if before.
+    /// Returns the distance of the last token from the step in which it arrived, in steps; negative
+    /// if it was earlier.
     pub fn drift(&self) -> i64 {
         self.drift.load(Ordering::Relaxed)
     }
 
-    /// Returns the same for a copy of the record.
+    /// Copies the values for a copy of the record.
     pub(super) fn copy(&self) -> Self {
         let of = |time: &AtomicU64| AtomicU64::new(time.load(Ordering::Relaxed));
         Self {
@@ -64,7 +66,7 @@ impl Usage {
         }
     }
 
-    /// Notes a use; says whether it is to be saved.
+    /// Records a use. Returns whether the caller must save it.
     pub(super) fn note(&self, of: &Use) -> bool {
         let place = if of.is_of_previous {
             &self.previous_used
@@ -76,7 +78,7 @@ impl Usage {
             return false;
         }
         self.drift.store(of.drift, Ordering::Relaxed);
-        // Of several at the same time one saves it.
+        // Of several concurrent uses, one is saved.
         let order = Ordering::Relaxed;
         place.compare_exchange(last, now, order, order).is_ok()
     }
