@@ -1,4 +1,4 @@
-//! How the files of a database may be opened, and what stands in the way.
+//! Selects how SQLite opens the files of a database, and explains missing permissions.
 
 use std::fs;
 use std::io;
@@ -11,30 +11,30 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use crate::draft::folder_of;
+use crate::atomic_file::folder_of;
 
-/// What is to be done with files.
+/// The access that a process needs to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// To read them.
+    /// Read access.
     Read,
-    /// To read and write them.
+    /// Read and write access.
     Write,
 }
 
-/// How SQLite opens a database.
+/// The mode in which SQLite opens a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// As everybody does who may write: with the write-ahead log and its index, which are made and removed.
+    /// Read and write. Creates and removes the write-ahead log and its index.
     Shared,
-    /// Without writing. The log and its index have to be there.
+    /// Read only. The write-ahead log and its index must exist.
     ReadOnly,
-    /// As a file that nobody changes.
+    /// Read only, as a file that nobody changes. Needs no log and no index.
     Immutable,
 }
 
 impl Way {
-    /// Returns the best way to read a database.
+    /// Returns the mode for reading a database.
     pub(super) fn to_read(path: &Path) -> Self {
         let may_write = |path| may(path, Access::READ_OK | Access::WRITE_OK).is_ok();
         if may_write(path) && may_write(folder_of(path)) {
@@ -42,26 +42,28 @@ impl Way {
         }
         let [log, index] = companions(path);
         let is_empty = !has_content(&log);
-        // Whoever has the database open has an index. Without one and with an empty log, all is in the file.
+        // Every process that has the database open has an index. Without an index and with an empty
+        // log, all content is in the file.
         match is_empty && !index.exists() {
             true => Self::Immutable,
             false => Self::ReadOnly,
         }
     }
 
-    /// Returns the best way to copy a database that somebody may have been killed with: its log is not tidied up.
+    /// Returns the mode for copying a database. Keeps a write-ahead log that a killed process left.
     pub(super) fn to_copy(path: &Path) -> Self {
         let [log, _] = companions(path);
         match Self::to_read(path) {
             Self::Shared if has_content(&log) => Self::ReadOnly,
-            // The last connection that only reads would leave a log and an index behind.
+            // The last connection of a read-only process would leave a log and an index behind.
             way => way,
         }
     }
 
-    /// Returns the URI that SQLite opens. It makes no database.
+    /// Returns a URI for SQLite that does not create the database.
     pub(super) fn uri(self, path: &Path) -> PathBuf {
-        // What is not a letter or a digit may mean something in a URI; `%2F` is a slash to SQLite.
+        // Escape everything but letters and digits, as it may have a meaning in a URI. SQLite
+        // decodes `%2F` to a slash.
         let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
         let options = match self {
             Self::Shared => "mode=rw",
@@ -72,7 +74,7 @@ impl Way {
     }
 }
 
-/// Returns the paths of the write-ahead log and of its index: beside the file that a symbolic link leads to.
+/// Returns the paths of the write-ahead log and of its index, beside the target of a symbolic link.
 pub(super) fn companions(path: &Path) -> [PathBuf; 2] {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     ["-wal", "-shm"].map(|suffix| {
@@ -86,7 +88,8 @@ fn has_content(log: &Path) -> bool {
     fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
-/// Says what keeps this process from a database, its companions and its folder; none if nothing is found.
+/// Describes the permissions that this process lacks for a database, its companions and its
+/// directory; `None` if it lacks none.
 pub(super) fn obstacle(path: &Path, need: Need) -> Option<String> {
     let wanted = match need {
         Need::Read => Access::READ_OK,
@@ -101,7 +104,7 @@ pub(super) fn obstacle(path: &Path, need: Need) -> Option<String> {
     }
     if need == Need::Read && all.is_empty() && has_unread && !index.exists() {
         all.push(format!(
-            "{} holds changes, which are read with {}, and that cannot be made there: copy database and log to another folder",
+            "{} contains changes that can only be read with {}, which cannot be created there: copy the database and the log to another directory",
             log.display(),
             index.display()
         ));
@@ -109,7 +112,7 @@ pub(super) fn obstacle(path: &Path, need: Need) -> Option<String> {
     (!all.is_empty()).then(|| format!("{}; this process runs as {}", all.join("; "), this_user()))
 }
 
-/// Adds to an error of a file whose it is, and who runs.
+/// Adds the owner of the file and the user of this process to an I/O error.
 pub(super) fn explained(path: &Path, need: Need, error: io::Error) -> io::Error {
     let wanted = match need {
         Need::Read => Access::READ_OK,
@@ -126,7 +129,7 @@ pub(super) fn explained(path: &Path, need: Need, error: io::Error) -> io::Error 
     }
 }
 
-/// Says what is wrong with the folder of a path, or with one above it.
+/// Describes a missing permission for the directory of a path, or for a directory above it.
 fn folder(path: &Path, need: Need) -> Option<String> {
     let folder = folder_of(path);
     let above = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
@@ -140,14 +143,14 @@ fn folder(path: &Path, need: Need) -> Option<String> {
     }
     match fs::metadata(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Some(format!("folder {} does not exist", folder.display()))
+            Some(format!("directory {} does not exist", folder.display()))
         }
         _ if need == Need::Write => of_file(folder, Access::READ_OK | Access::WRITE_OK),
         _ => None,
     }
 }
 
-/// Says why a file, if there is one, is not to be had.
+/// Describes the missing permission for a file, if it exists.
 fn of_file(path: &Path, wanted: Access) -> Option<String> {
     match may(path, wanted) {
         Ok(()) | Err(Errno::NOENT) => None,
@@ -164,7 +167,7 @@ fn of_file(path: &Path, wanted: Access) -> Option<String> {
     }
 }
 
-/// Asks the operating system as it would be asked by opening.
+/// Checks access as `open` would, with the effective user.
 fn may(path: &Path, wanted: Access) -> Result<(), Errno> {
     accessat(CWD, path, wanted, AtFlags::EACCESS)
 }

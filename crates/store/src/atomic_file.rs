@@ -1,7 +1,8 @@
-//! Files that appear whole or not at all: written under another name, synced, then put in place.
+//! Files that appear completely or not at all: written under a temporary name, synced, then
+//! renamed.
 //!
-//! A process that is killed leaves its draft, which may be large or hold keys. Whoever makes a draft holds a lock on
-//! it, so the next one tells what is left from what is being written, and removes it.
+//! A killed process leaves its temporary file, which may be large or contain keys. Each writer
+//! locks its file, so that the next writer can remove the unlocked ones.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -11,25 +12,26 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// How the name of a draft ends.
+/// The suffix of temporary files.
 const END: &str = ".realmgate-new";
 
-/// The most entries of a folder that are looked at.
+/// The maximum number of directory entries that are examined.
 const ENTRIES: usize = 100_000;
 
-/// A file under another name, mode 0600. Removed when dropped, unless it has been put in place.
-pub(super) struct Draft {
+/// A temporary file with mode 0600. Deleted on drop unless it was moved into place.
+pub(super) struct AtomicFile {
     path: PathBuf,
     target: PathBuf,
-    /// Locked.
+    /// Holds the lock.
     _file: File,
 }
 
-impl Draft {
-    /// Makes an empty one beside `target`, and removes what others have left there.
+impl AtomicFile {
+    /// Creates an empty temporary file beside `target`, and deletes abandoned ones.
     pub(super) fn beside(target: &Path) -> io::Result<(Self, File)> {
         sweep(folder_of(target));
-        // Another process may have the same number, in a container, or may sweep ours before it is locked.
+        // Another container may use the same process id, and may delete this file before it is
+        // locked.
         for attempt in 0..100 {
             let mut path = target.as_os_str().to_owned();
             path.push(format!(".{}-{attempt}{END}", std::process::id()));
@@ -47,12 +49,12 @@ impl Draft {
             if file.try_lock().is_err() || !is_at(&file, &path) {
                 continue;
             }
-            let draft = Self {
+            let temporary = Self {
                 path,
                 target: target.to_owned(),
                 _file: file.try_clone()?,
             };
-            return Ok((draft, file));
+            return Ok((temporary, file));
         }
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
@@ -61,17 +63,17 @@ impl Draft {
         &self.path
     }
 
-    /// Puts it in place if nothing is there.
+    /// Moves the file into place unless a file exists there.
     ///
     /// # Errors
-    /// `AlreadyExists`, and what else may happen to files.
+    /// `AlreadyExists` if there is one, or another I/O error.
     pub(super) fn put(self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()?;
         fs::hard_link(&self.path, &self.target)?;
         sync_folder_of(&self.target)
     }
 
-    /// Puts it in the place of what is there.
+    /// Moves the file into place and replaces an existing one.
     pub(super) fn replace(self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()?;
         fs::rename(&self.path, &self.target)?;
@@ -79,22 +81,23 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for AtomicFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Removes the drafts in a folder that this user's processes have left. What fails stays for the next time.
+/// Deletes the temporary files in a directory that processes of this user have abandoned. Ignores
+/// failures; the next call tries again.
 pub(super) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
-    let is_draft = |name: &OsString| name.to_str().is_some_and(|name| name.ends_with(END));
+    let is_temporary = |name: &OsString| name.to_str().is_some_and(|name| name.ends_with(END));
     let names = entries
         .take(ENTRIES)
         .filter_map(|entry| Some(entry.ok()?.file_name()));
-    for name in names.filter(is_draft) {
+    for name in names.filter(is_temporary) {
         let path = folder.join(name);
         if let Ok(Some(bytes)) = remove_if_left(&path) {
             tracing::warn!(path = %path.display(), bytes, "removed an unfinished file of a terminated process");
@@ -102,7 +105,7 @@ pub(super) fn sweep(folder: &Path) {
     }
 }
 
-/// Removes a draft that nobody holds; returns its size, if it has.
+/// Deletes an unlocked temporary file. Returns its size, or `None` if it was kept.
 fn remove_if_left(path: &Path) -> io::Result<Option<u64>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new()
@@ -118,14 +121,14 @@ fn remove_if_left(path: &Path) -> io::Result<Option<u64>> {
     Ok(Some(metadata.len()))
 }
 
-/// Says whether a file is still the one at a path.
+/// Returns whether an open file is still the one at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
     let inode = |it: fs::Metadata| (it.dev(), it.ino());
     let (open, there) = (file.metadata().map(inode), fs::symlink_metadata(path));
     matches!((open, there.map(inode)), (Ok(open), Ok(there)) if open == there)
 }
 
-/// Returns the folder that a path is in.
+/// Returns the directory of a path, `.` for a bare file name.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -141,26 +144,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn draft_that_a_process_has_left_is_removed_and_one_in_use_is_not() {
+    fn abandoned_file_is_removed_and_one_in_use_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("t");
-        let (draft, _) = Draft::beside(&target).unwrap();
+        let (first, _) = AtomicFile::beside(&target).unwrap();
         let left = folder.path().join(format!("other.db.1-0{END}"));
         fs::write(&left, "keys").unwrap();
         let elses = folder.path().join("other.db.1.new");
         fs::write(&elses, "notes").unwrap();
-        let (second, _) = Draft::beside(&target).unwrap();
+        let (second, _) = AtomicFile::beside(&target).unwrap();
         assert!(!left.exists());
         assert!(elses.exists());
-        assert!(draft.path().exists() && second.path().exists());
-        assert_ne!(draft.path(), second.path());
-        draft.put().unwrap();
+        assert!(first.path().exists() && second.path().exists());
+        assert_ne!(first.path(), second.path());
+        first.put().unwrap();
         drop(second);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]
-    fn link_under_the_name_of_a_draft_is_left_alone() {
+    fn link_with_the_name_of_a_temporary_file_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let kept = folder.path().join("kept");
         fs::write(&kept, "mine").unwrap();

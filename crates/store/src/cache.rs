@@ -1,12 +1,12 @@
-//! The cache in front of the database: what makes a decision local.
+//! The cache in front of the database, which makes decisions local.
 //!
-//! Known and unknown principals are remembered apart, each within a bound, so that a flood of invented
-//! names pushes nobody out. Many requests for one principal that is not remembered make one reading.
+//! Known and unknown principals are in two caches with limits of their own, so that invented names
+//! evict no identity. Concurrent requests for the same uncached principal share one read.
 //!
-//! **Staleness.** The change log is tailed, so that what any process writes counts here within a
-//! second. A reading carries the position of the log it reflects; one that the log has overtaken while
-//! it was under way is used once and not kept. While the database does not answer, what is remembered
-//! goes on counting for at most `stale_if_error`, counted from the first failure.
+//! **Staleness.** The change log is polled, so a write by any process takes effect here within a
+//! second. A read carries the position of the log that it reflects; if the log has overtaken it, it
+//! is used once and not cached. While the database fails, cached identities stay valid for at most
+//! `stale_if_error`, counted from the first failure.
 
 mod entry;
 mod memory;
@@ -38,13 +38,13 @@ use entry::{ByPrincipal, Entry};
 pub use options::CacheOptions;
 use seeds::{Deadlines, forgetting};
 
-/// How often the change log is looked at.
+/// The interval at which the change log is polled.
 const TAIL_EVERY: Duration = Duration::from_millis(200);
 
-/// How long a failed reading is not tried again for a principal that is remembered.
+/// The time after a failed read during which a cached principal is not read again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The store as the authority sees it. Its background task ends when it is dropped.
+/// The store with its cache. Dropping it ends the background task.
 pub struct Cached {
     inner: Arc<Inner>,
     tail: AbortHandle,
@@ -81,15 +81,16 @@ impl Cached {
         Ok(Arc::new(Self { inner, tail }))
     }
 
-    /// Has a function called after each operation of the database. The first one stays.
+    /// Sets the function that is called after each database operation. Only the first call has an
+    /// effect.
     pub fn observe(&self, observer: Observer) {
         let _ = self.inner.database.figures().observer.set(observer);
     }
 
-    /// Returns how it is doing.
+    /// Returns the current counts.
     pub fn figures(&self) -> Figures {
         let inner = &*self.inner;
-        // It counts what is pending only now and then.
+        // moka updates its entry counts only when it runs its pending tasks.
         inner.known.run_pending_tasks();
         inner.unknown.run_pending_tasks();
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -244,9 +245,9 @@ struct Inner {
     counts: CacheCounts,
     evicted: Evicted,
     deadlines: Arc<Deadlines>,
-    /// The readings under way; as many as there are requests that wait for one.
+    /// The reads in progress, at most one per waiting request.
     flights: Mutex<HashMap<Principal, Shared<BoxFuture<'static, Reading>>>>,
-    /// The position of the change log up to which the caches are true.
+    /// The position in the change log that the caches reflect.
     seen: AtomicI64,
     started: Instant,
     reading_fails_since: Outage,
@@ -254,7 +255,7 @@ struct Inner {
 }
 
 impl Inner {
-    /// Returns the present moment, as entries hold it.
+    /// Returns the time since `started` in nanoseconds.
     fn moment(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
@@ -263,12 +264,13 @@ impl Inner {
         Duration::from_nanos(self.moment().saturating_sub(entry.read))
     }
 
-    /// Joins the reading of a principal that is under way, or begins one.
+    /// Joins the read of a principal that is in progress, or begins one.
     ///
-    /// It runs in a task of its own: a caller that goes away ends it for nobody else.
+    /// The read runs in a task of its own, so a caller that goes away does not cancel it for the
+    /// others.
     fn flight(this: &Arc<Self>, who: Principal) -> Shared<BoxFuture<'static, Reading>> {
         let mut flights = this.flights.lock();
-        // One that has ended but is still here ended by a panic: the next reading may do better.
+        // A read that has ended but is still here has panicked; begin another one.
         if let Some(flight) = flights.get(&who).filter(|flight| flight.peek().is_none()) {
             return flight.clone();
         }
@@ -348,7 +350,7 @@ impl Inner {
             }
             Changes::Unknown(seq) => {
                 self.seen.store(seq.0, Ordering::SeqCst);
-                // It takes the entries out later, one by one.
+                // moka removes the entries later, one by one, but the seeds must go now.
                 self.known.iter().for_each(|(_, it)| it.what.forget_seeds());
                 self.known.invalidate_all();
                 self.unknown.invalidate_all();

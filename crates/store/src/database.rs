@@ -1,4 +1,4 @@
-//! What the cache asks a database for. SQLite's answers are in `sqlite.rs`.
+//! The trait of a database under the cache. The module `sqlite` implements it.
 
 use std::sync::Arc;
 
@@ -11,23 +11,23 @@ use realmgate_core::{
 use super::figures::DatabaseCounts;
 use super::seal::KeyId;
 
-/// A database that holds identities, with a log of what any process changes there.
+/// A database of identities with a change log of all processes.
 ///
 /// A write is durable when its future resolves.
 #[async_trait]
 pub(super) trait Database: Send + Sync {
-    /// Returns the counters of its operations.
+    /// Returns the counters of operations.
     fn figures(&self) -> &DatabaseCounts;
 
-    /// Begins to follow the change log. Returns what follows it, and its last position.
+    /// Begins to follow the change log. Returns the follower and the current position.
     async fn follow(&self) -> Result<(Box<dyn Tail>, Seq), StoreError>;
 
-    /// Reads an identity, and the position of the change log that it reflects.
+    /// Reads an identity together with the position in the change log that it reflects.
     async fn load(&self, who: &Principal) -> Result<Loaded, StoreError>;
 
     async fn load_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError>;
 
-    /// Reads the selected identities with the lowest numbers above `after`, at most `limit`, in order.
+    /// Returns up to `limit` selected identities with numbers above `after`, in ascending order.
     async fn page(
         &self,
         selection: &Selection,
@@ -37,10 +37,11 @@ pub(super) trait Database: Send + Sync {
 
     async fn insert(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError>;
 
-    /// Keeps the numbers up to this one from new identities.
+    /// Excludes the numbers up to `last` from assignment to new identities.
     async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError>;
 
-    /// Adds those identities, in one transaction, whose principals are not here yet; returns what came of each.
+    /// Adds, in one transaction, the identities whose principals do not exist yet. Returns a result
+    /// for each.
     async fn import(
         &self,
         identities: Vec<ImportedIdentity>,
@@ -56,18 +57,19 @@ pub(super) trait Database: Send + Sync {
 
     async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError>;
 
-    /// Uses a step once; returns whether nobody had used it.
+    /// Marks a step as used. Returns `false` if it was used before.
     async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
 
-    /// Reads the counts of failures that were saved after a stamp, and their key.
+    /// Reads the failure counts that were saved after a stamp, and their key.
     async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
 
     async fn save(&self, notes: Notes) -> Result<(), StoreError>;
 
-    /// Objects to the use of keys that this process cannot get.
+    /// Objects to keys that this process does not have, so that a key rotation does not switch to
+    /// them.
     async fn object(&self, missing: Vec<KeyId>);
 
-    /// Prepares for the end of the process.
+    /// Prepares for the end of the process, so that the database file is complete.
     async fn checkpoint(&self);
 
     /// Fails if the database does not respond.
@@ -77,37 +79,37 @@ pub(super) trait Database: Send + Sync {
 /// Follows the change log.
 #[async_trait]
 pub(super) trait Tail: Send {
-    /// Returns what happened since `seen`.
+    /// Returns what happened after the position `seen`.
     async fn news(&mut self, seen: Seq) -> Result<News, StoreError>;
 }
 
-/// A reading, and how current it is.
+/// A read identity and the position that it reflects.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) as_of: Seq,
 }
 
-/// The position in the change log that a reading reflects.
+/// A position in the change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seq(pub(super) i64);
 
-/// What a look at the database tells.
+/// The result of polling the change log.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) changes: Changes,
-    /// The keys that the database names and this process cannot get.
+    /// The keys that the database names and this process does not have.
     pub(super) missing: Vec<KeyId>,
 }
 
-/// What happened since a position in the change log.
+/// The changes since a position in the log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Changes {
-    /// Nothing.
+    /// No change.
     #[default]
     None,
-    /// These principals changed, each at its position, up to the last one.
+    /// The changed principals, each with the position of its change, and the last position.
     Some(Vec<(Principal, Seq)>, Seq),
-    /// More than the log remembers, up to this position.
+    /// The log does not reach back far enough. Holds the last position.
     Unknown(Seq),
 }

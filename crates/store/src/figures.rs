@@ -1,4 +1,4 @@
-//! What the store counts.
+//! The metrics of the store.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,31 +7,31 @@ use std::time::{Duration, Instant};
 
 use moka::notification::RemovalCause;
 
-/// How the store is doing.
+/// Metrics of the cache and the database.
 #[derive(Debug)]
 pub struct Figures {
-    /// The principals that memory knows.
+    /// The cache of known principals.
     pub known: CacheFigures,
-    /// The principals that it knows not to be there.
+    /// The cache of unknown principals.
     pub unknown: CacheFigures,
-    /// How often memory held nothing.
+    /// Cache misses.
     pub misses: u64,
-    /// How often reading or writing failed.
+    /// Failed database operations.
     pub failures: u64,
 }
 
-/// How one cache is doing.
+/// Metrics of one cache.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CacheFigures {
-    /// How often it held what was asked for.
+    /// Cache hits.
     pub hits: u64,
-    /// How many had to make room.
+    /// Entries that were evicted for space.
     pub evictions: u64,
-    /// How many it holds, about.
+    /// Entries, approximately.
     pub entries: u64,
 }
 
-/// What is counted of the cache.
+/// The counters of the cache.
 #[derive(Debug, Default)]
 pub(super) struct CacheCounts {
     pub(super) known: AtomicU64,
@@ -45,14 +45,14 @@ impl CacheCounts {
     }
 }
 
-/// How many principals had to make room for others.
+/// The counters of entries that were evicted for space.
 #[derive(Default)]
 pub(super) struct Evicted {
     pub(super) known: Arc<AtomicU64>,
     pub(super) unknown: Arc<AtomicU64>,
 }
 
-/// Returns what a cache tells of each entry that it drops.
+/// Returns a listener that counts evictions for space.
 pub(super) fn counting<K, V>(
     evicted: &Arc<AtomicU64>,
 ) -> impl Fn(Arc<K>, V, RemovalCause) + use<K, V> {
@@ -64,19 +64,19 @@ pub(super) fn counting<K, V>(
     }
 }
 
-/// What the database was asked for.
+/// The kind of a database operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// To read.
+    /// A read.
     Read,
-    /// To write, in one transaction.
+    /// A write transaction.
     Write,
 }
 
-/// Called after each operation with the time that it took, the wait for a connection included.
+/// Called after each operation with its duration, including the wait for a connection.
 pub type Observer = Box<dyn Fn(Operation, Duration) + Send + Sync>;
 
-/// What is counted of the database.
+/// The counters of the database, and its observer.
 #[derive(Default)]
 pub(super) struct DatabaseCounts {
     pub(super) observer: OnceLock<Observer>,
@@ -84,7 +84,7 @@ pub(super) struct DatabaseCounts {
 }
 
 impl DatabaseCounts {
-    /// Counts how long something took, and whether it failed.
+    /// Runs an operation, reports its duration to the observer, and counts a failure.
     pub(super) async fn timed<T, E>(
         &self,
         operation: Operation,

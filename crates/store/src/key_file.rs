@@ -1,4 +1,5 @@
-//! Keys as text, and the file they stand in: a line each, mode 0600, made at first start.
+//! Encryption keys as text, and the key file: one key per line, mode 0600, created at the first
+//! start.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -12,35 +13,35 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::access::{Need, explained};
-use super::draft::Draft;
+use super::atomic_file::AtomicFile;
 use super::seal::{KeyId, SealError, SealingKey};
 
 const PREFIX: &str = "realmgate-sealing-key-1:";
 
-/// More than [`Keys::MOST`] lines have.
+/// More than the length of [`Keys::MOST`] lines.
 const MOST_BYTES: usize = 4096;
 
-/// One to sixteen different keys, the preferred one first. `Debug` and `Display` name them by their ids.
+/// One to sixteen distinct keys, the preferred one first. `Debug` and `Display` show their ids.
 #[derive(Clone)]
 pub struct Keys(Vec<Arc<SealingKey>>);
 
 impl Keys {
-    /// The most keys.
+    /// The maximum number of keys.
     pub const MOST: usize = 16;
-    /// What [`Keys::parse`] takes.
+    /// A description of the format that [`Keys::parse`] accepts.
     pub const FORM: &str =
         "`realmgate-sealing-key-1:` and 64 hexadecimal digits in each of 1 to 16 lines";
 
-    /// Makes a new key.
+    /// Generates a key.
     ///
     /// # Errors
-    /// [`KeyFileError::Random`].
+    /// [`KeyFileError::Random`] if the operating system gives no random bytes.
     pub fn generate() -> Result<Self, KeyFileError> {
         let key = SealingKey::generate().map_err(KeyFileError::from)?;
         Ok(Self(vec![Arc::new(key)]))
     }
 
-    /// Reads keys, each after white space; none if the text is of another form.
+    /// Parses keys separated by white space; `None` if the text has another form.
     pub fn parse(text: &str) -> Option<Self> {
         let keys: Vec<_> = text.split_whitespace().map(key).collect::<Option<_>>()?;
         let is_once = |(at, key): (usize, &Arc<SealingKey>)| {
@@ -50,7 +51,7 @@ impl Keys {
         fit.then_some(Self(keys))
     }
 
-    /// Writes a line for each key.
+    /// Formats the keys, one per line.
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(MOST_BYTES));
         for key in &self.0 {
@@ -61,7 +62,7 @@ impl Keys {
         text
     }
 
-    /// Returns the ids, in order.
+    /// Returns the ids of the keys, in order.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> {
         self.0.iter().map(|key| key.id())
     }
@@ -70,13 +71,13 @@ impl Keys {
         self.0.iter().find(|key| key.id() == id)
     }
 
-    /// Puts keys before these; none if they were too many.
+    /// Returns `first` followed by these keys; `None` if these are more than [`Keys::MOST`].
     pub(super) fn after(&self, first: &Self) -> Option<Self> {
         let keys: Vec<_> = first.0.iter().chain(&self.0).cloned().collect();
         (keys.len() <= Self::MOST).then_some(Self(keys))
     }
 
-    /// Leaves keys out; none if nothing is left.
+    /// Returns the keys without those with the given ids; `None` if no key is left.
     pub(super) fn without(&self, ids: &[KeyId]) -> Option<Self> {
         let keys = self.0.iter().filter(|key| !ids.contains(&key.id()));
         let keys: Vec<_> = keys.cloned().collect();
@@ -98,14 +99,14 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Reads the keys, or none if there is no such file.
+/// Reads the keys of a file; `None` if the file does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<Keys>, KeyFileError> {
     let fail = |error| KeyFileError::Read(path.into(), explained(path, Need::Read, error));
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(fail)?,
     };
-    // Of its full size from the start: one that grows leaves copies behind.
+    // Allocated at its full size: a vector that grows leaves copies of keys behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * MOST_BYTES));
     file.take(MOST_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
@@ -118,13 +119,14 @@ pub(super) fn read(path: &Path) -> Result<Option<Keys>, KeyFileError> {
         .ok_or_else(|| KeyFileError::NotAKey(path.into()))
 }
 
-/// Makes a key and its file, or reads the file if another process has made it meanwhile.
+/// Generates a key and writes it to a new file. If another process has created the file, reads
+/// that.
 pub(super) fn create(path: &Path) -> Result<Keys, KeyFileError> {
     let keys = Keys::generate()?;
     let fail = |error| KeyFileError::Write(path.into(), explained(path, Need::Write, error));
-    let (draft, mut file) = Draft::beside(path).map_err(fail)?;
+    let (temporary, mut file) = AtomicFile::beside(path).map_err(fail)?;
     file.write_all(keys.to_text().as_bytes()).map_err(fail)?;
-    match draft.put() {
+    match temporary.put() {
         Ok(()) => Ok(keys),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             read(path)?.ok_or_else(|| KeyFileError::NotAKey(path.into()))
@@ -133,20 +135,20 @@ pub(super) fn create(path: &Path) -> Result<Keys, KeyFileError> {
     }
 }
 
-/// Writes other keys in the place of those in the file, whose owner and mode stay.
+/// Replaces the keys in a file. Owner and mode of the file stay the same.
 pub(super) fn replace(path: &Path, keys: &Keys) -> Result<(), KeyFileError> {
     let write = || {
-        // What a symbolic link leads to, not the link.
+        // Replace the target of a symbolic link, not the link.
         let path = path.canonicalize()?;
         let old = fs::metadata(&path)?;
-        let (draft, mut file) = Draft::beside(&path)?;
+        let (temporary, mut file) = AtomicFile::beside(&path)?;
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
             fchown(&file, Some(old.uid()), Some(old.gid()))?;
         }
         file.set_permissions(old.permissions())?;
         file.write_all(keys.to_text().as_bytes())?;
-        draft.replace()
+        temporary.replace()
     };
     write().map_err(|error| KeyFileError::Write(path.into(), explained(path, Need::Write, error)))
 }
@@ -169,7 +171,7 @@ fn warn_if_others_can_read(path: &Path) {
     }
 }
 
-/// Why there is no key. Never holds the key.
+/// Why keys cannot be read or written. Never contains a key.
 #[derive(Debug, Error)]
 pub enum KeyFileError {
     /// The file cannot be read.
@@ -178,11 +180,11 @@ pub enum KeyFileError {
     /// The file cannot be written.
     #[error("key file {0}: cannot be written")]
     Write(PathBuf, #[source] io::Error),
-    /// The file holds something else.
-    #[error("key file {0}: is not one, expected {form}", form = Keys::FORM)]
+    /// The file has other content.
+    #[error("key file {0}: is not a key file, expected {form}", form = Keys::FORM)]
     NotAKey(PathBuf),
-    /// No random bytes for a new key.
-    #[error("no key could be made: the operating system gave no random bytes")]
+    /// The operating system gave no random bytes.
+    #[error("cannot generate a key: the operating system gave no random bytes")]
     Random,
 }
 

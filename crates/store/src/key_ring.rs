@@ -1,4 +1,4 @@
-//! The keys that this process holds, where they are from, and how it learns of another one.
+//! The encryption keys of this process, where they come from, and how it picks up new ones.
 
 use std::fmt;
 use std::fs;
@@ -13,24 +13,24 @@ use super::key_file::{self, KeyFileError, Keys};
 use super::seal::{KeyId, SealError, SealingKey, key_of};
 use realmgate_core::{PrincipalRef, Seed};
 
-/// Where the keys are from.
+/// The source of the keys.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// A file; made if missing and the database has no key yet.
+    /// A file. It is created if it is missing and the database has no key yet.
     File(PathBuf),
-    /// A file that somebody else makes, such as a service manager.
+    /// A file that another program provides, such as a service manager.
     Credential(PathBuf),
     /// An environment variable.
     Environment(Keys),
 }
 
 impl KeySource {
-    /// The environment variable that holds keys.
+    /// The environment variable that may contain keys.
     pub const VARIABLE: &str = "REALMGATE_STORE_KEY";
-    /// The name of the credential that holds keys.
+    /// The name of the systemd credential that may contain keys.
     pub const CREDENTIAL: &str = "realmgate.key";
 
-    /// Returns the file, unless the keys are from the environment.
+    /// Returns the path, or `None` if the keys are in the environment.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) | Self::Credential(path) => Some(path),
@@ -38,7 +38,7 @@ impl KeySource {
         }
     }
 
-    /// Reads the keys, or none if there is no file.
+    /// Reads the keys; `None` if there is no file.
     pub(super) fn read(&self) -> Result<Option<Keys>, KeyFileError> {
         match self {
             Self::File(path) | Self::Credential(path) => key_file::read(path),
@@ -57,17 +57,17 @@ impl fmt::Display for KeySource {
     }
 }
 
-/// Seals with the key that the database names, and opens what any key has sealed.
+/// Encrypts with the key that the database names, and decrypts with any key.
 ///
-/// A key that is not held is looked for in the file, if that is another one than was read last: so a
-/// process learns of a key that was added while it runs.
-pub(super) struct Ring {
+/// A key that is not in memory is looked up in the file, if the file has changed since it was last
+/// read. So a running process picks up added keys.
+pub(super) struct KeyRing {
     source: KeySource,
     keys: ArcSwap<Keys>,
     read: Mutex<Option<Stamp>>,
 }
 
-impl Ring {
+impl KeyRing {
     pub(super) fn new(source: KeySource, keys: Keys) -> Self {
         Self {
             source,
@@ -99,19 +99,19 @@ impl Ring {
     }
 
     fn learn(&self, id: KeyId) -> Option<Arc<SealingKey>> {
-        // A file without the key that is looked for would take those away that are held.
+        // A file without the wanted key must not replace the keys in memory.
         self.read_again(|keys| keys.find(id).is_some());
         self.held(id)
     }
 
-    /// Takes what the file holds by now, unless it lacks one of these keys that is held: so a key that was
-    /// taken out of the file goes from memory too.
+    /// Reloads the keys from the file, unless the file lacks a key in memory that the database
+    /// names. So a key that was removed from the file also leaves memory.
     pub(super) fn refresh(&self, named: &[KeyId]) {
         let is_lost = |id: KeyId, keys: &Keys| self.held(id).is_some() && keys.find(id).is_none();
         self.read_again(|keys| !named.iter().any(|&id| is_lost(id, keys)));
     }
 
-    /// Reads the file, if it is another one than was read last, and takes its keys if they fit.
+    /// Reads the file if it has changed, and takes its keys if they satisfy `fits`.
     fn read_again(&self, fits: impl FnOnce(&Keys) -> bool) {
         let Some(path) = self.source.path() else {
             return;
@@ -140,7 +140,7 @@ impl Ring {
     }
 }
 
-/// What tells a file from the one that takes its place.
+/// Distinguishes a file from one that replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),

@@ -1,14 +1,15 @@
-//! How long the database has been away.
+//! Measures how long the database has been failing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Since when something fails: milliseconds after the start, plus one; 0 while it works.
+/// The beginning of the current outage, in milliseconds after the start plus one; 0 if there is
+/// none.
 #[derive(Default)]
 pub(super) struct Outage(AtomicU64);
 
 impl Outage {
-    /// Notes a failure; says whether it is the first.
+    /// Records a failure. Returns whether it is the first of an outage.
     pub(super) fn begin(&self, started: Instant) -> bool {
         let now = millis(started.elapsed()) + 1;
         self.0
@@ -17,7 +18,7 @@ impl Outage {
     }
 
     pub(super) fn end(&self) {
-        // A store would dirty the line that every request reads.
+        // Every request reads this cache line, so do not write it without need.
         if self.0.load(Ordering::Relaxed) != 0 {
             self.0.store(0, Ordering::Relaxed);
         }

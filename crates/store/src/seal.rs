@@ -1,7 +1,7 @@
-//! Seeds at rest: XChaCha20-Poly1305 (RFC 8439 with a 192-bit nonce), bound to name and realm.
+//! Encryption of seeds: XChaCha20-Poly1305 (RFC 8439 with a 192-bit nonce).
 //!
-//! A sealed seed is `version (1 byte) ‖ key id (8) ‖ nonce (24) ‖ ciphertext and tag`. The
-//! associated data names the principal, so a sealed seed that is moved to another row does not open.
+//! An encrypted seed is `version (1 byte) ‖ key id (8) ‖ nonce (24) ‖ ciphertext and tag`. Name and
+//! realm are associated data, so an encrypted seed that is moved to another row does not decrypt.
 
 use std::fmt;
 
@@ -17,10 +17,10 @@ use realmgate_core::{PrincipalRef, Seed};
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
 
-/// A key that seals and opens seeds. Zeroed on drop, redacted in `Debug`.
+/// A key that encrypts and decrypts seeds. Zeroed on drop, redacted in `Debug`.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct SealingKey {
-    /// On the heap: what is moved leaves a copy behind.
+    /// On the heap, because moving a value leaves a copy behind.
     bytes: Box<[u8; Self::BYTES]>,
     #[zeroize(skip)]
     id: KeyId,
@@ -48,7 +48,7 @@ impl SealingKey {
         &self.bytes
     }
 
-    /// Returns what names the key without telling it.
+    /// Returns the id of the key, which does not reveal it.
     pub(super) fn id(&self) -> KeyId {
         self.id
     }
@@ -88,7 +88,7 @@ impl SealingKey {
         Seed::from_bytes(&bytes).map_err(|_| SealError::Refused)
     }
 
-    /// Made for each use, zeroed after it.
+    /// Made for each use and zeroed after it.
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.bytes).into())
     }
@@ -100,7 +100,7 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// The first 8 bytes of a hash of a key: enough to tell keys apart, useless to find one.
+/// The first 8 bytes of a hash of a key. Distinguishes keys without revealing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId(pub(super) [u8; Self::BYTES]);
 
@@ -109,7 +109,7 @@ impl KeyId {
 
     fn of(key: &[u8; SealingKey::BYTES]) -> Self {
         let mut hash = Sha256::new();
-        // In place: a hash that is moved leaves its input behind.
+        // Hash in place: moving a hasher leaves its input behind.
         hash.update(b"realmgate sealing key id\0");
         hash.update(key);
         let digest = hash.finalize_reset();
@@ -127,12 +127,12 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Returns the id of the key that a seed is sealed with.
+/// Returns the id of the key that a seed is encrypted with.
 pub(super) fn key_of(sealed: &[u8]) -> Result<KeyId, SealError> {
     divide(sealed).map(|(id, _)| id)
 }
 
-/// Divides a sealed seed into the id of its key, and nonce and ciphertext.
+/// Splits an encrypted seed into the id of its key, and nonce with ciphertext.
 fn divide(sealed: &[u8]) -> Result<(KeyId, &[u8]), SealError> {
     let (&version, rest) = sealed.split_first().ok_or(SealError::Refused)?;
     if version != VERSION {
@@ -144,7 +144,7 @@ fn divide(sealed: &[u8]) -> Result<(KeyId, &[u8]), SealError> {
     Ok((KeyId(*id), rest))
 }
 
-/// Lengths go before the parts: ("ab", "c") and ("a", "bc") are not the same.
+/// Each part is preceded by its length, so that ("ab", "c") and ("a", "bc") differ.
 fn associated_data(who: PrincipalRef<'_>) -> Vec<u8> {
     let mut data = b"realmgate seed\0".to_vec();
     for part in [who.name(), who.realm()] {
@@ -154,23 +154,23 @@ fn associated_data(who: PrincipalRef<'_>) -> Vec<u8> {
     data
 }
 
-/// Why a seed was not sealed or opened. Never holds the seed or the key.
+/// Why a seed cannot be encrypted or decrypted. Never contains the seed or the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SealError {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     NoRandom,
-    /// Cut short, altered, or moved from another row.
-    #[error("the sealed seed is altered, or belongs to another name")]
+    /// Truncated, altered, or moved from another row.
+    #[error("the encrypted seed is altered, or belongs to another name")]
     Refused,
-    /// Made by a later version.
-    #[error("the sealed seed has layout {0}, this version knows 1")]
+    /// Written by a later version.
+    #[error("the encrypted seed has format {0}, this version supports 1")]
     Version(u8),
-    /// Sealed with another key.
-    #[error("the seed is sealed with key {0}")]
+    /// Encrypted with another key.
+    #[error("the seed is encrypted with key {0}")]
     OtherKey(KeyId),
-    /// The key to seal with is not held.
-    #[error("seeds are encrypted with key {0}, which this process does not hold")]
+    /// The current key is not available.
+    #[error("seeds are encrypted with key {0}, which this process does not have")]
     NotHeld(KeyId),
 }
 
@@ -249,8 +249,8 @@ mod tests {
         }
     }
 
-    /// Counts where in the writable memory of this process these bytes are, given with every bit turned,
-    /// so that what is looked for is no copy itself.
+    /// Counts the occurrences of these bytes in the writable memory of this process. The argument
+    /// has every bit inverted, so that it is not an occurrence itself.
     fn copies(turned: &[u8]) -> usize {
         let memory = fs::File::open("/proc/self/mem").unwrap();
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
@@ -260,7 +260,7 @@ mod tests {
             let (start, end) = range.split_once('-').unwrap();
             let [start, end] = [start, end].map(|it| u64::from_str_radix(it, 16).unwrap());
             let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-            // Other threads may have let go of it meanwhile.
+            // Another thread may have unmapped it.
             if memory.read_exact_at(&mut bytes, start).is_ok() {
                 let is_there =
                     |it: &&[u8]| it.iter().zip(turned).all(|(one, other)| *one == !other);
@@ -271,7 +271,7 @@ mod tests {
         found
     }
 
-    /// Does what the next request would: a block that a cipher worked on lies on the stack until then.
+    /// Overwrites the stack as the next request would: a cipher leaves its last block there.
     #[inline(never)]
     fn run_over_the_stack() {
         std::hint::black_box([0_u8; 1 << 16]);
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn keys_and_seeds_that_are_dropped_are_not_in_memory_any_more() {
-        // The end: into the beginning of what is freed, the allocator writes.
+        // Search for the end: the allocator overwrites the beginning of freed memory.
         let turned = |bytes: &[u8]| {
             bytes[bytes.len() - 16..]
                 .iter()
@@ -291,7 +291,7 @@ mod tests {
         getrandom::fill(&mut bytes).unwrap();
         let seed = Seed::from_bytes(&bytes).unwrap();
         let (key_turned, seed_turned) = (turned(key.as_bytes()), turned(seed.as_bytes()));
-        // Many: of a few, what is allocated next would hide that they were not zeroed.
+        // Many keys: with few, later allocations would hide that they were not zeroed.
         let keys: Vec<_> = (0..64)
             .map(|_| SealingKey::from_bytes(key.as_bytes()))
             .collect();

@@ -513,7 +513,7 @@ fn log_that_cannot_be_read_without_an_index_is_told() {
     fs::remove_file(path.join("realmgate.db-shm")).unwrap();
     let output = nobody(&path, &["identity", "list"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
-    let expected = "realmgate.db-wal holds changes, which are read with ";
+    let expected = "realmgate.db-wal contains changes that can only be read with ";
     assert!(stderr(&output).contains(expected), "{}", stderr(&output));
 }
 

@@ -1,4 +1,4 @@
-//! What a cache holds, in as little room as moka leaves to choose.
+//! The entries of the caches, kept small.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use equivalent::Equivalent;
 use crate::database::Seq;
 use realmgate_core::{Identity, PrincipalRef};
 
-/// An identity as the key of itself, so that nothing is held twice. It is asked for by a principal.
+/// An identity that is its own key, so that its principal is stored once. Looked up by
+/// [`PrincipalRef`].
 pub(super) struct ByPrincipal(pub(super) Arc<Identity>);
 
 impl Hash for ByPrincipal {
@@ -31,11 +32,11 @@ impl Equivalent<ByPrincipal> for PrincipalRef<'_> {
     }
 }
 
-/// What was read. Of unknown principals it is nothing, kept in the same way: both are found at the same
-/// cost.
+/// A cached read. Unknown principals have an entry of the same shape, so that both lookups cost the
+/// same.
 pub(super) struct Entry<T> {
     pub(super) what: Arc<T>,
-    /// When: nanoseconds after `Inner::started`.
+    /// The time of the read, in nanoseconds after `Inner::started`.
     pub(super) read: u64,
     pub(super) as_of: Seq,
 }

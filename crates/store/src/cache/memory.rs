@@ -1,4 +1,4 @@
-//! What goes into the caches, and out of them.
+//! Adds entries to the caches and removes them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,12 +10,12 @@ use crate::database::{Loaded, Seq};
 use realmgate_core::{Identity, Principal, UnixTime};
 
 impl Inner {
-    /// Lets what is remembered count for a moment more before the database is asked again.
+    /// Extends a cached identity by [`ASK_AGAIN`] before the database is read again.
     pub(super) fn postpone(&self, entry: &Entry<Identity>) -> Arc<Identity> {
         let left = u64::try_from(ASK_AGAIN.as_nanos()).unwrap_or(0);
         let ttl = u64::try_from(self.options.ttl.as_nanos()).unwrap_or(u64::MAX);
         let read = (self.moment() + left).saturating_sub(ttl);
-        // The seeds of the one whose place it takes are forgotten.
+        // The entry that this one replaces drops its seeds, so insert a copy.
         let what = Arc::new(entry.what.copy());
         self.insert(&what, read, entry.as_of);
         what
@@ -33,7 +33,7 @@ impl Inner {
         match &loaded.identity {
             Some(identity) => {
                 self.unknown.invalidate(who);
-                // The key of an entry that is there already would stay, and an old record with it.
+                // Otherwise moka would keep the existing key, and with it the old record.
                 self.known.invalidate(&who.as_ref());
                 self.insert(&identity.without_idle_seeds(now()), read, as_of);
             }
@@ -44,20 +44,21 @@ impl Inner {
                     .insert(who.clone(), Entry { what, read, as_of });
             }
         }
-        // `seen` moves on before the caches are cleaned. If the log has overtaken the reading, either
-        // that cleaning comes after the lines above, or this one sees it.
+        // `seen` advances before the caches are cleaned. So if the log has overtaken this read,
+        // either the cleaning comes after the lines above, or this check notices it.
         if loaded.as_of.0 < self.seen.load(Ordering::SeqCst) {
             self.forget(who);
         }
     }
 
-    /// Forgets a principal. Its seeds are out of memory with that.
+    /// Removes a principal from both caches and drops its seeds at once.
     pub(super) fn forget(&self, who: &Principal) {
         self.known.invalidate(&who.as_ref());
         self.unknown.invalidate(who);
     }
 
-    /// Forgets what was read before a change; what reflects it already is as good as new.
+    /// Removes an entry that was read before a change. A read that already reflects the change
+    /// stays.
     pub(super) fn forget_before(&self, who: &Principal, changed: Seq) {
         if self
             .known

@@ -1,16 +1,16 @@
 use std::time::Duration;
 
-/// How the cache behaves.
+/// Sizes and lifetimes of the cache.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheOptions {
-    /// The most identities remembered.
+    /// The maximum number of cached identities.
     pub capacity: u64,
-    /// The most unknown principals remembered.
+    /// The maximum number of cached unknown principals.
     pub unknown_capacity: u64,
-    /// How long an identity is remembered before it is read again.
+    /// The lifetime of a cached identity.
     pub ttl: Duration,
-    /// How long it is remembered that a principal is unknown.
+    /// The lifetime of a cached unknown principal.
     pub unknown_ttl: Duration,
-    /// How long identities go on counting while the database does not answer.
+    /// How long cached identities stay valid while the database fails.
     pub stale_if_error: Duration,
 }

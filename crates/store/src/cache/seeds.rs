@@ -1,7 +1,7 @@
-//! Seeds leave memory with their reason to be there.
+//! Drops seeds from memory as soon as they are not needed.
 //!
-//! moka keeps what it has dropped until it comes round to it, which may be never, and a permit holds an
-//! identity for as long as a connection lasts. So it is the seeds that are dropped, inside the record.
+//! moka frees removed entries lazily, perhaps never, and a permit holds an identity as long as its
+//! connection lasts. So the seeds inside the record are dropped, not the record.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use super::entry::{ByPrincipal, Entry};
 use realmgate_core::{Identity, IdentityId, UnixTime};
 
-/// Identities in memory of which a seed ceases to count by itself: at the end of a grace or of their term.
+/// Cached identities with a seed that ends at a known time: the end of an overlap or of the
+/// validity period.
 #[derive(Default)]
 pub(super) struct Deadlines(Mutex<BTreeMap<(UnixTime, IdentityId), Weak<Identity>>>);
 
@@ -40,7 +41,7 @@ impl Deadlines {
         }
     }
 
-    /// Returns the identities whose time has come.
+    /// Returns the identities whose time has come, and removes them from the list.
     pub(super) fn due(&self, now: UnixTime) -> Vec<Arc<Identity>> {
         let mut all = self.0.lock();
         let mut due = Vec::new();
@@ -53,8 +54,8 @@ impl Deadlines {
     }
 }
 
-/// Returns what becomes of each identity that the cache drops, at once: its seeds are forgotten. Those that
-/// had to make room are counted.
+/// Returns the listener that drops the seeds of each entry that leaves the cache. Counts the
+/// entries that were evicted for space.
 pub(super) fn forgetting(
     evicted: &Arc<AtomicU64>,
     deadlines: &Arc<Deadlines>,

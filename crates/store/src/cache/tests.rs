@@ -6,7 +6,7 @@ use crate::{Intent, KeySource, Options, open};
 use realmgate_core::{Parameters, Seed, State, Terms};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
-/// What the change log promises, and some for a busy machine.
+/// The promised second, and a margin for a busy machine.
 const FELT_WITHIN: Duration = Duration::from_secs(5);
 
 fn options(dir: &Path) -> Options {
@@ -89,7 +89,7 @@ async fn renamed_identity_keeps_its_seed_and_its_old_name_is_forgotten() {
     let seed = new.seed.clone();
     let id = store.create(new, NOW).await.unwrap().id;
     let (a, b) = (principal("a"), principal("b"));
-    // Both answers are in the cache before the change.
+    // Cache both results before the change.
     assert!(store.identity(a.as_ref()).await.unwrap().is_some());
     assert!(store.identity(b.as_ref()).await.unwrap().is_none());
     let change = Change {
@@ -207,7 +207,7 @@ fn disabling() -> Change {
     }
 }
 
-/// Reads an identity into memory and returns it as a connection would hold it for hours.
+/// Reads an identity and returns it as a long-lived connection would hold it.
 async fn held(store: &Cached, name: &str) -> Arc<Identity> {
     let who = principal(name);
     assert!(store.identity(who.as_ref()).await.unwrap().is_some());
@@ -292,7 +292,7 @@ async fn disabled_and_expired_identities_are_remembered_without_seeds() {
     store.create(late, NOW).await.unwrap();
     for name in ["off", "late"] {
         assert!(held(&store, name).await.seeds().unwrap().present.is_none());
-        // Whoever changes it still gets it.
+        // An administrator who changes the identity still gets its seed.
         let read = store.identity(principal(name).as_ref()).await.unwrap();
         assert!(read.unwrap().seed().is_some());
     }
@@ -352,7 +352,7 @@ async fn change_and_deletion_return_who_it_was_by_then() {
     assert!(store.update(id, rename("d"), NOW).await.unwrap().is_none());
 }
 
-/// Writes over the whole database file, as a broken disk would.
+/// Overwrites the database file, as a failing disk would.
 fn destroy(dir: &Path) {
     for name in ["r.db", "r.db-wal", "r.db-shm"] {
         let path = dir.join(name);

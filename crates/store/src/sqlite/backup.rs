@@ -1,4 +1,4 @@
-//! A copy of the database, made while it is served.
+//! Copies the database while it is in use.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,26 @@ use thiserror::Error;
 use super::open::{OpenError, named_keys, open_existing};
 use super::rows::count;
 use crate::access::{Need, Way};
-use crate::draft::Draft;
+use crate::atomic_file::AtomicFile;
 use crate::seal::KeyId;
 
-/// What is in a copy.
+/// The contents of a copy.
 #[derive(Clone, Debug)]
 pub struct Backup {
-    /// How many bytes it has.
+    /// The size in bytes.
     pub bytes: u64,
-    /// How many identities.
+    /// The number of identities.
     pub identities: u64,
-    /// The keys that its seeds are sealed with: needed to use it, and not in it.
+    /// The keys that its seeds are encrypted with. The copy does not contain them.
     pub keys: Vec<KeyId>,
 }
 
-/// Copies a database as it is at this moment, mode 0600, to where nothing is.
+/// Copies a snapshot of a database to a new file with mode 0600.
 ///
-/// The copy appears whole or not at all. The keys are not needed for it.
+/// The copy appears completely or not at all. Needs no keys.
 ///
 /// # Errors
-/// [`BackupError`].
+/// [`BackupError`]; nothing is ever overwritten.
 pub fn backup(database: &Path, timeout: Duration, to: &Path) -> Result<Backup, BackupError> {
     let fail = |error| BackupError::Write(to.into(), error);
     if to.try_exists().map_err(fail)? {
@@ -41,20 +41,20 @@ pub fn backup(database: &Path, timeout: Duration, to: &Path) -> Result<Backup, B
         opened.map_err(|error| error.explained(path, Need::Read))
     };
     let (connection, _) = open(database)?;
-    let (draft, _) = Draft::beside(to).map_err(fail)?;
-    let path = draft.path().to_str();
+    let (file, _) = AtomicFile::beside(to).map_err(fail)?;
+    let path = file.path().to_str();
     let path = path.ok_or_else(|| fail(io::Error::from(io::ErrorKind::InvalidFilename)))?;
     connection
         .execute("VACUUM INTO ?1", (path,))
         .map_err(|error| BackupError::Copy(to.into(), error))?;
-    let (copy, _) = open(draft.path())?;
+    let (copy, _) = open(file.path())?;
     let backup = Backup {
-        bytes: std::fs::metadata(draft.path()).map_err(fail)?.len(),
+        bytes: std::fs::metadata(file.path()).map_err(fail)?.len(),
         identities: identities(&copy).map_err(failed)?,
         keys: named_keys(&copy).map_err(failed)?,
     };
     drop(copy);
-    match draft.put() {
+    match file.put() {
         Ok(()) => Ok(backup),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(BackupError::Exists(to.into()))
@@ -67,19 +67,19 @@ fn identities(copy: &Connection) -> rusqlite::Result<u64> {
     copy.query_row("SELECT count(*) FROM identity", (), count)
 }
 
-/// Why there is no copy.
+/// Why no copy was made.
 #[derive(Debug, Error)]
 pub enum BackupError {
-    /// The database.
+    /// The database cannot be opened or read.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Nothing is overwritten.
-    #[error("{0}: exists already, and is not overwritten")]
+    /// The target exists.
+    #[error("{0}: already exists, and is not overwritten")]
     Exists(PathBuf),
-    /// The copy cannot be made.
-    #[error("{0}: the copy cannot be made")]
+    /// SQLite cannot copy the database.
+    #[error("{0}: cannot copy the database")]
     Copy(PathBuf, #[source] rusqlite::Error),
-    /// The file cannot be written.
+    /// The target cannot be written.
     #[error("{0}: cannot be written")]
     Write(PathBuf, #[source] io::Error),
 }

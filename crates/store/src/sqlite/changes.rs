@@ -1,4 +1,4 @@
-//! The change log: what any process has committed since.
+//! Reads the change log, which records the commits of all processes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use super::pool::interact;
 use super::rows::principal;
 use super::watch::Watch;
 use crate::database::{Changes, News, Seq, Tail};
-use crate::ring::Ring;
+use crate::key_ring::KeyRing;
 use crate::seal::KeyId;
 use realmgate_core::StoreError;
 
-/// How many entries of the change log are kept: more than a process can fall behind by while it
-/// still answers; one that did drops its whole cache.
+/// The number of entries kept in the change log. A process that falls further behind drops its
+/// whole cache.
 const CHANGES_KEPT: i64 = 100_000;
 
-/// A connection of its own that notices what other connections, of any process, have committed.
+/// Follows the change log on a connection of its own.
 pub(super) struct SqliteTail {
     connection: Object,
-    ring: Arc<Ring>,
+    ring: Arc<KeyRing>,
     watch: Arc<Watch>,
     cutter: Cutter,
     data_version: Option<i64>,
@@ -33,7 +33,7 @@ pub(super) struct SqliteTail {
 impl SqliteTail {
     pub(super) fn new(
         connection: Object,
-        ring: Arc<Ring>,
+        ring: Arc<KeyRing>,
         (watch, cutter): (Arc<Watch>, Cutter),
         timeout: Duration,
     ) -> Self {
@@ -50,14 +50,14 @@ impl SqliteTail {
 
 #[async_trait]
 impl Tail for SqliteTail {
-    /// While nothing was committed this reads one number.
+    /// Without a commit since the last call, this reads a single number.
     async fn news(&mut self, seen: Seq) -> Result<News, StoreError> {
         self.watch.look()?;
         self.cutter.look();
         let known = self.data_version;
         let ring = Arc::clone(&self.ring);
         let (version, news) = interact(&self.connection, self.timeout, move |connection| {
-            // Read before the log: what is committed in between shows at the next call.
+            // Read before the log, so that the next call notices a commit in between.
             let version = connection.pragma_query_value(None, "data_version", |row| row.get(0))?;
             if Some(version) == known {
                 return Ok((version, News::default()));
@@ -75,8 +75,8 @@ impl Tail for SqliteTail {
     }
 }
 
-/// Looks for the keys that the database names, and returns those that are not to be had.
-fn missing(snapshot: &Connection, ring: &Ring) -> rusqlite::Result<Vec<KeyId>> {
+/// Reloads the keys, and returns those that the database names and this process does not have.
+fn missing(snapshot: &Connection, ring: &KeyRing) -> rusqlite::Result<Vec<KeyId>> {
     let named: Vec<_> = snapshot
         .prepare_cached("SELECT id FROM sealing_key")?
         .query_map((), |row| row.get(0).map(KeyId))?
@@ -93,7 +93,7 @@ fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> 
     }
     let first: Option<i64> =
         snapshot.query_row("SELECT min(seq) FROM change", (), |row| row.get(0))?;
-    // Behind the log's start, or ahead of its end, as after a restored backup.
+    // The log was trimmed, or it is shorter than before, as after a restored backup.
     if last < seen || first.is_none_or(|first| first > seen.0 + 1) {
         return Ok(Changes::Unknown(last));
     }
@@ -107,7 +107,7 @@ fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> 
     Ok(Changes::Some(changed, last))
 }
 
-/// Lets go of what is older than [`CHANGES_KEPT`].
+/// Deletes all but the last [`CHANGES_KEPT`] entries.
 pub(super) fn trim(transaction: &Connection) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("DELETE FROM change WHERE seq <= (SELECT max(seq) FROM change) - ?1")?

@@ -1,8 +1,9 @@
-//! Writes whose outcome is known: a wait for one is bounded up to COMMIT, and not from there on.
+//! Write transactions with a known outcome: the wait is bounded until COMMIT, and unbounded from
+//! then on.
 //!
-//! The thread that writes and the task that waits share how far the write is. Who gives up before COMMIT takes the
-//! write back: the thread finds that out right before it would commit, and rolls back. From COMMIT on it can no
-//! longer be taken back, so it is waited for.
+//! The writing thread and the waiting task share the stage of the write. A task that gives up
+//! before COMMIT cancels the write: the thread checks right before COMMIT, and rolls back. After
+//! that, a write cannot be cancelled, so the task waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,21 +17,22 @@ use super::changes::trim;
 use super::pool::{database, pool_error};
 use realmgate_core::{ChangeError, StoreError};
 
-/// How long a commit is waited for.
+/// How long to wait for a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Until its outcome is known.
+    /// Until the outcome is known.
     Outcome,
-    /// For this long, counted from when other waits end. After that the outcome is [`StoreError::Unknown`].
+    /// For this long after the other limits have passed. Then the outcome is
+    /// [`StoreError::Unknown`].
     AtMost(Duration),
 }
 
-/// Runs one transaction. It is on disk when this resolves with `Ok`, and did not happen when this resolves with an
-/// error other than [`StoreError::Unknown`], or is dropped before COMMIT. Up to COMMIT it takes at most twice
-/// `limit`, after the wait for the connection.
+/// Runs one transaction. `Ok` means that it is on disk. An error other than
+/// [`StoreError::Unknown`], or dropping the future before COMMIT, means that it did not happen.
+/// Takes at most twice `limit` until COMMIT, plus the wait for a connection.
 ///
 /// # Errors
-/// [`ChangeError`].
+/// [`ChangeError`] if the transaction failed or was cancelled.
 pub(super) async fn write<T, F>(
     pool: &Pool,
     limit: Duration,
@@ -44,7 +46,7 @@ where
     let connection = pool.get().await.map_err(pool_error)?;
     let stage = Arc::new(Stage::default());
     let waiting = Waiting(Arc::clone(&stage));
-    // In a task of its own: the connection is free again when the thread is, however long somebody waits.
+    // A task of its own, so that the connection is returned only when its thread is done with it.
     let mut running = tokio::spawn(async move {
         let began = Instant::now();
         let done = connection.interact({
@@ -58,7 +60,7 @@ where
         }
         outcome
     });
-    // Twice: SQLite's own wait for a lock ends first, and says what it waited for.
+    // Twice, so that SQLite's own lock timeout ends first and names the lock.
     let in_time = timeout(limit * 2, &mut running).await;
     let outcome = match (in_time, patience) {
         (Ok(outcome), _) => outcome,
@@ -80,7 +82,8 @@ fn run<T>(
     stage: &Stage,
     work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Result<T, ChangeError>> {
-    // IMMEDIATE: a reader that becomes a writer half-way could not wait for another one.
+    // IMMEDIATE, because a transaction that turns from reading to writing cannot wait for another
+    // writer.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let outcome = match work(&transaction) {
         Err(error) if is_taken(&error) => return Ok(Err(ChangeError::Taken)),
@@ -115,24 +118,24 @@ fn is_taken(error: &rusqlite::Error) -> bool {
     })
 }
 
-/// How far a write is.
+/// The stage of a write.
 #[derive(Default)]
 struct Stage(AtomicU8);
 
-/// It can still be taken back.
+/// It can be cancelled.
 const OPEN: u8 = 0;
 /// COMMIT has begun.
 const COMMITTING: u8 = 1;
-/// Nobody waits for it: it must not be committed.
+/// It was cancelled and must not be committed.
 const GIVEN_UP: u8 = 2;
 
 impl Stage {
-    /// Says whether it may be committed, which nobody can take back from then on.
+    /// Begins COMMIT. Returns `false` if the write was cancelled.
     fn commit(&self) -> bool {
         self.leave_open(COMMITTING)
     }
 
-    /// Takes it back; says whether that was possible.
+    /// Cancels the write. Returns `false` if COMMIT has begun.
     fn give_up(&self) -> bool {
         self.leave_open(GIVEN_UP)
     }
@@ -148,7 +151,7 @@ impl Stage {
     }
 }
 
-/// Somebody waits. Who goes away takes the write back, if that is still possible.
+/// Cancels the write when it is dropped, unless COMMIT has begun.
 struct Waiting(Arc<Stage>);
 
 impl Drop for Waiting {
@@ -183,7 +186,7 @@ mod tests {
         Ok(())
     }
 
-    /// Counts the rows, once no write is under way.
+    /// Counts the rows once no write is in progress.
     async fn rows(pool: &Pool) -> i64 {
         let rows = loop {
             if let Ok(connection) = pool.get().await {

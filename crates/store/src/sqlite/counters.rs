@@ -1,4 +1,4 @@
-//! What guards tokens, on disk: spent steps, counts of failures, and when identities were used.
+//! Used steps, failure counts and last uses of identities.
 
 use std::sync::atomic::Ordering;
 
@@ -11,24 +11,25 @@ use realmgate_core::{
     ChangeError, Counts, IdentityId, Notes, Scope, Spent, Step, StoreError, ThrottleRecord,
 };
 
-/// The most records of failures that are kept of each scope. Those that were saved longest ago go first.
+/// The maximum number of failure counts kept per scope. Those saved longest ago are deleted first.
 const KEPT: i64 = 125_000;
 
-/// After how many saved records it is looked whether there are too many.
+/// The number of saved counts after which excess ones are deleted.
 const SWEEP_AFTER: usize = 10_000;
 
-/// The most records that are read at a time.
+/// The maximum number of counts per read.
 const READ: i64 = 20_000;
 
 impl Sqlite {
-    /// Spends a step; says whether it was to be had.
+    /// Marks a step as used. Returns `false` if it was used before.
     pub(super) async fn spend(
         &self,
         id: IdentityId,
         step: Step,
         window: u8,
     ) -> Result<bool, StoreError> {
-        // As long again as anything else takes. Then its request is denied, and the token may be spent.
+        // Wait as long again as for other writes. Then the request is denied, though the token may
+        // be used up.
         let patience = Patience::AtMost(self.timeout * 2);
         let spent = self.write_within(self.timeout, patience, move |transaction| {
             let bytes: Option<Vec<u8>> = transaction
@@ -67,7 +68,8 @@ impl Sqlite {
             if stamp == after {
                 return Ok(counts);
             }
-            // At the start all of them; later, whoever fell behind by more has newer ones soon.
+            // At the start, read all. Later, a process that has fallen further behind soon gets
+            // newer ones.
             let limit = if after == 0 { i64::MAX } else { READ };
             let mut newer = one("SELECT scope, tag, paid, failed, passed FROM failure
                     WHERE scope = ?1 AND stamp > ?2 ORDER BY stamp DESC LIMIT ?3")?;
@@ -81,7 +83,7 @@ impl Sqlite {
         .await
     }
 
-    /// Writes counts and uses.
+    /// Saves counts and uses.
     pub(super) async fn save(&self, notes: Notes) -> Result<(), StoreError> {
         let before = self
             .unswept
@@ -122,7 +124,7 @@ fn save(transaction: &Transaction<'_>, notes: &Notes) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Failures that several processes have counted since they last looked add up.
+/// Adds up failures that several processes have counted since they last read.
 fn save_counts(transaction: &Transaction<'_>, counts: &[ThrottleRecord]) -> rusqlite::Result<()> {
     let stamp: i64 = transaction
         .prepare_cached("UPDATE failure_stamp SET stamp = stamp + 1 RETURNING stamp")?
@@ -151,7 +153,7 @@ fn save_counts(transaction: &Transaction<'_>, counts: &[ThrottleRecord]) -> rusq
     Ok(())
 }
 
-/// Deletes the oldest records of each scope that has more than [`KEPT`].
+/// Deletes the oldest counts of each scope that has more than [`KEPT`].
 fn sweep(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
         "DELETE FROM failure WHERE scope = ?1 AND stamp < (
@@ -176,7 +178,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ThrottleRecord> {
     })
 }
 
-/// None of these writes can meet a principal that is taken.
+/// These writes cannot conflict with an existing principal.
 fn no_change(error: ChangeError) -> StoreError {
     match error {
         ChangeError::Store(error) => error,

@@ -11,13 +11,13 @@ use tokio::task::JoinHandle;
 use super::pool::{interact, pool_error};
 use super::watch::Watch;
 
-/// Larger, it is cut: what SQLite writes back by itself stays below.
+/// The size in bytes above which the log is truncated. SQLite's own checkpoints keep it below.
 const LARGE: u64 = 16 << 20;
 
-/// How many looks at the change log it takes until the size is looked at.
+/// The size is checked on every tenth poll of the change log.
 const EVERY: u32 = 10;
 
-/// Cuts a write-ahead log that has grown, as under a slow reader, once nobody reads from it any more.
+/// Truncates a write-ahead log that has grown under a slow reader, once nobody reads from it.
 pub(super) struct Cutter {
     writer: Pool,
     watch: Arc<Watch>,
@@ -37,7 +37,7 @@ impl Cutter {
         }
     }
 
-    /// Begins to cut the log where it is time. It waits for nothing.
+    /// Begins to truncate the log if it is too large. Does not block.
     pub(super) fn look(&mut self) {
         self.looks = self.looks.wrapping_add(1);
         let is_idle = self.cutting.as_ref().is_none_or(JoinHandle::is_finished);
@@ -66,7 +66,7 @@ fn cut(connection: &Connection, timeout: Duration) -> rusqlite::Result<()> {
             Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
         })
     };
-    // Without the lock of writers, for what may take seconds.
+    // PASSIVE takes no write lock for the part that may last seconds.
     let (frames, written) = checkpoint("PASSIVE")?;
     if frames != written {
         return Ok(());

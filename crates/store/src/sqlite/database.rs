@@ -28,9 +28,10 @@ impl Database for Sqlite {
         let cutter = Cutter::new(self.writer.clone(), Arc::clone(&watch), self.timeout);
         let tail = SqliteTail::new(connection, ring, (watch, cutter), self.timeout);
         let seen = self.last_seq().await?;
-        // Once the files are lost nobody opens them any more, and this one writes the log back at the end.
+        // When the files are lost, no new connection is made; this one writes the log back at the
+        // end.
         drop(self.writer.get().await.map_err(pool_error)?);
-        // After a reading, so that the files beside the database are there.
+        // After a read, so that the log and its index exist.
         let begun = self.watch.begin_with_companions();
         begun.map_err(|error| database(&error))?;
         Ok((Box::new(tail), seen))

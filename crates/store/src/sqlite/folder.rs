@@ -1,4 +1,5 @@
-//! The lock of the folder of a database: one process at a time makes files there, or changes keys.
+//! A lock on the directory of a database: one process at a time creates files there or changes
+//! keys.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -9,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{major, minor};
 
-use crate::draft::folder_of;
+use crate::atomic_file::folder_of;
 
-/// The longest wait for the lock. Those who hold it need milliseconds.
+/// The maximum wait for the lock. Its holders need milliseconds.
 const LONGEST: Duration = Duration::from_secs(10);
-/// How long it is waited for in silence.
+/// The wait after which a warning is logged.
 const SILENT: Duration = Duration::from_secs(1);
-/// How often it is looked whether it is free.
+/// The interval between attempts.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Waits until no other process prepares a database in the same folder; the lock ends with the value.
+/// Waits until no other process prepares a database in the same directory. Dropping the file
+/// releases the lock.
 ///
 /// # Errors
-/// Another process holds it for too long, which the message names if it can be found out, and what else may happen
-/// to folders.
+/// `TimedOut` with the process that holds the lock, if it can be found, or another I/O error.
 pub(super) fn lock_folder(path: &Path) -> io::Result<File> {
     let folder = File::open(folder_of(path))?;
     let (began, mut is_told) = (Instant::now(), false);
@@ -47,7 +48,7 @@ pub(super) fn lock_folder(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Names the process that holds the lock of a folder.
+/// Returns the process that holds the lock of a directory.
 fn holder(folder: &File) -> String {
     let pid = folder.metadata().ok().and_then(|folder| {
         let locks = fs::read_to_string("/proc/locks").ok()?;
@@ -63,8 +64,9 @@ fn holder(folder: &File) -> String {
     )
 }
 
-/// Finds the process that holds the lock of a file, as `proc_locks(5)` has it: `1: FLOCK ADVISORY WRITE 4711
-/// fe:01:1234 0 EOF`. One of another namespace has no number.
+/// Finds the process that holds the lock of a file in the format of `proc_locks(5)`, such as `1:
+/// FLOCK ADVISORY WRITE 4711 fe:01:1234 0 EOF`. A process in another PID namespace has the number
+/// 0.
 fn find(locks: &str, file: &str) -> Option<u32> {
     locks.lines().find_map(|line| {
         let mut fields = line.split_whitespace().skip(1);

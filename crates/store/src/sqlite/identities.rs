@@ -1,4 +1,4 @@
-//! Identities in one SQLite file: one writer, a few readers, all off the async threads.
+//! Reads and changes identities.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,34 +19,34 @@ use super::watch::Watch;
 use crate::access::Way;
 use crate::database::{Loaded, Seq};
 use crate::figures::{DatabaseCounts, Operation};
-use crate::ring::{KeySource, Ring};
+use crate::key_ring::{KeyRing, KeySource};
 use realmgate_core::{
     Change, ChangeError, Changed, Identity, IdentityId, Principal, Seed, Selection, StoreError,
     UnixTime,
 };
 
-/// The database, open and migrated.
+/// An open database with the current schema.
 pub(super) struct Sqlite {
     readers: Pool,
     pub(super) writer: Pool,
-    pub(super) ring: Arc<Ring>,
+    pub(super) ring: Arc<KeyRing>,
     pub(super) tails: Pool,
     pub(super) timeout: Duration,
     pub(super) watch: Arc<Watch>,
     pub(super) counts: DatabaseCounts,
-    /// Whether the last write has failed.
+    /// Whether the last write failed.
     pub(super) writes_fail: AtomicBool,
-    /// How many records of failures have been saved since it was looked whether there are too many.
+    /// The number of failure counts saved since excess ones were last deleted.
     pub(super) unswept: AtomicUsize,
 }
 
 impl Sqlite {
-    /// Wraps a file that [`super::open`] has prepared.
+    /// Makes the connection pools for a file that [`super::open`] has prepared.
     pub(super) fn new(
         path: &Path,
         readers: usize,
         timeout: Duration,
-        (ring, way): (Ring, Way),
+        (ring, way): (KeyRing, Way),
     ) -> Result<Self, StoreError> {
         let watch = Arc::new(Watch::new(path).map_err(|error| database(&error))?);
         let pool = |size, access| pool(path, size, timeout, (way, access), Arc::clone(&watch));
@@ -63,7 +63,7 @@ impl Sqlite {
         })
     }
 
-    /// Returns where the keys are from.
+    /// Returns the source of the keys.
     pub(super) fn source(&self) -> &KeySource {
         self.ring.source()
     }
@@ -72,7 +72,7 @@ impl Sqlite {
         let ring = Arc::clone(&self.ring);
         let who = who.clone();
         self.read(move |connection| {
-            // One transaction: the row and the position are of the same moment.
+            // One transaction, so that the row and the position are of the same moment.
             let snapshot = connection.transaction()?;
             let identity = find(&snapshot, &ring, who.as_ref())?.map(Arc::new);
             let as_of = last_seq(&snapshot)?;
@@ -99,10 +99,10 @@ impl Sqlite {
         let ring = Arc::clone(&self.ring);
         let Selection { realm, name } = selection.clone();
         self.read(move |connection| {
-            // No name goes on with the last of all characters.
+            // U+10FFFF sorts after every character of a name.
             let end = name.as_ref().map(|name| format!("{name}\u{10ffff}"));
             let mut values: Vec<&dyn ToSql> = vec![&after.0, &limit];
-            // The plus keeps SQLite from walking along the numbers until enough of them fit.
+            // The unary plus stops SQLite from scanning by number until enough rows match.
             let mut index = "";
             let which = match (&realm, &name, &end) {
                 (Some(realm), Some(name), Some(end)) => {
@@ -133,7 +133,7 @@ impl Sqlite {
         .await
     }
 
-    /// Changes a row.
+    /// Changes an identity; `None` if it does not exist.
     pub(super) async fn update(
         &self,
         id: IdentityId,
@@ -149,15 +149,15 @@ impl Sqlite {
                 change.name.as_deref().unwrap_or(old.principal.name()),
                 change.realm.as_deref().unwrap_or(old.principal.realm()),
             )?;
-            // The seal names the principal: another name needs another seal.
-            // A row that was just read has its seeds.
+            // The encryption is bound to the principal, so a new name needs a new ciphertext. The
+            // row was just read, so its seeds are in memory.
             let of_old = old.seeds().unwrap_or_default();
             let seed = match (&change.seed, &of_old.present) {
                 (Some(seed), _) => Some(seed.clone()),
                 (None, Some(totp)) if *principal != old.principal => Some(totp.seed()),
                 _ => None,
             };
-            // The one before it ends at once with another one, unless that says otherwise.
+            // A new seed ends the overlap of the replaced one, unless a new overlap is given.
             let (previous, until) = match (&change.seed, change.grace, &of_old.present, &of_old.previous) {
                 (Some(_), Some(until), Some(totp), _) => (Some(totp.seed()), Some(until)),
                 (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
@@ -170,7 +170,7 @@ impl Sqlite {
             };
             let terms = change.terms.as_ref().unwrap_or(old.terms());
             let pardoned = if change.is_pardoned {
-                // Of failures of this second too.
+                // Forgive the failures of the current second too.
                 UnixTime::from_secs(now.as_secs().saturating_add(1))
             } else {
                 old.pardoned
@@ -196,7 +196,7 @@ impl Sqlite {
                     sql_time(pardoned),
                 ))?;
             if change.seed.is_some() {
-                // When the seed of before was used says nothing of this one.
+                // The uses of the old seed say nothing about the new one.
                 transaction
                     .prepare_cached(
                         "UPDATE identity_use SET used = 0, drift = 0,
@@ -214,7 +214,7 @@ impl Sqlite {
         .await
     }
 
-    /// Removes a row; returns what it was.
+    /// Deletes an identity and returns its principal; `None` if it does not exist.
     pub(super) async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError> {
         let deleted = self
             .write(move |transaction| {
@@ -252,7 +252,8 @@ impl Sqlite {
         counts.timed(Operation::Read, work, |_| true).await
     }
 
-    /// Runs one transaction; the write is on disk when this resolves, or did not happen.
+    /// Runs one transaction. The write is on disk when this returns `Ok`, and did not happen
+    /// otherwise.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, ChangeError>
     where
         T: Send + 'static,
@@ -280,7 +281,7 @@ impl Sqlite {
         let has_failed = outcome.as_ref().is_err_and(is_failure);
         self.writes_fail.store(has_failed, Ordering::Relaxed);
         let outcome = outcome?;
-        // Committed into a file that nobody else sees, it was not done.
+        // A commit to a file that was replaced meanwhile does not count.
         self.watch.look()?;
         Ok(outcome)
     }

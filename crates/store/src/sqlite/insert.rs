@@ -1,4 +1,4 @@
-//! New rows, and those of another system.
+//! Inserts new and imported identities.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use realmgate_core::{
 };
 
 impl Sqlite {
-    /// Adds a row and returns what is in it.
+    /// Inserts an identity and returns it.
     pub(super) async fn insert(
         &self,
         new: NewIdentity,
@@ -37,7 +37,7 @@ impl Sqlite {
         .await
     }
 
-    /// Gives no number up to this one to a new row.
+    /// Excludes the numbers up to `last` from assignment to new identities.
     pub(super) async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
         self.write(move |transaction| {
             transaction.execute(
@@ -51,7 +51,7 @@ impl Sqlite {
         .await
     }
 
-    /// Adds those rows whose principals are not here yet.
+    /// Inserts the identities whose principals do not exist yet.
     pub(super) async fn import(
         &self,
         identities: Vec<ImportedIdentity>,
@@ -82,7 +82,7 @@ fn is_taken(transaction: &Transaction<'_>, id: IdentityId) -> rusqlite::Result<b
         .exists((id.0,))
 }
 
-/// Adds a row and returns its number.
+/// Inserts a row and returns its number.
 fn add(
     transaction: &Transaction<'_>,
     key: &SealingKey,

@@ -1,12 +1,12 @@
-//! Identities in an SQLite file: one writer, a few readers, all off the async threads.
+//! The database in an SQLite file: one writer and a few readers, all on blocking threads.
 
 mod backup;
 mod changes;
 mod commit;
+mod counters;
 mod cutter;
 mod database;
 mod folder;
-mod guard;
 mod identities;
 mod insert;
 mod open;

@@ -1,4 +1,4 @@
-//! Opening a database file: checked before it is touched, made and migrated where needed.
+//! Opens a database file. Checks it before changing it; creates and migrates it where needed.
 
 mod error;
 mod intent;
@@ -17,17 +17,17 @@ use super::folder::lock_folder;
 use super::identities::Sqlite;
 use super::pool::configure;
 use crate::access::Way;
+use crate::atomic_file::{folder_of, sweep};
 use crate::cache::{CacheOptions, Cached};
-use crate::draft::{folder_of, sweep};
 use crate::key_file::{self, Keys};
-use crate::ring::{KeySource, Ring};
+use crate::key_ring::{KeyRing, KeySource};
 use crate::seal::KeyId;
 pub use error::OpenError;
 pub use intent::Intent;
 use intent::may_make;
 use realmgate_core::StoreError;
 
-/// `rlmg` in ASCII: SQLite's mark of whose file this is.
+/// `rlmg` in ASCII, SQLite's `application_id` of realmgate's databases.
 const APPLICATION_ID: i32 = 0x726c_6d67;
 
 static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
@@ -41,27 +41,28 @@ static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
     ])
 });
 
-/// How to open the store.
+/// Options for opening the store.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The SQLite file.
     pub path: PathBuf,
-    /// Where the keys are that seal the seeds.
+    /// The source of the encryption keys.
     pub key: KeySource,
-    /// How many connections read at the same time.
+    /// The number of connections that read concurrently.
     pub readers: usize,
-    /// The longest wait for a connection, and for a lock.
+    /// The maximum wait for a connection, and for a lock.
     pub timeout: Duration,
-    /// How the cache in front behaves.
+    /// The options of the cache.
     pub cache: CacheOptions,
 }
 
-/// Opens the database, and makes it and the key file where `intent` says so.
+/// Opens the database. Creates it and the key file if `intent` allows it.
 ///
-/// Nothing is changed in a file that is not realmgate's, or that is sealed with a key that is not there.
+/// Never changes a file of another program, or one that is encrypted with a key that is not
+/// available.
 ///
 /// # Errors
-/// [`OpenError`].
+/// [`OpenError`] if the database cannot be opened or created.
 pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenError> {
     let Options {
         path,
@@ -85,10 +86,10 @@ pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenE
     Ok(Cached::start(Box::new(sqlite), cache).await?)
 }
 
-/// Fails if there is no database and `intent` would not make one. It touches nothing.
+/// Fails if there is no database and `intent` would not create one. Changes nothing.
 ///
 /// # Errors
-/// [`OpenError`].
+/// [`OpenError`] if there is no database.
 pub fn expect(options: &Options, intent: Intent) -> Result<(), OpenError> {
     let path = &options.path;
     let is_there = path.try_exists();
@@ -99,15 +100,15 @@ pub fn expect(options: &Options, intent: Intent) -> Result<(), OpenError> {
     }
 }
 
-/// A database that is ready.
+/// A database that is ready for use.
 pub(super) struct Prepared {
     pub(super) connection: Connection,
-    pub(super) ring: Ring,
-    /// How other connections open it.
+    pub(super) ring: KeyRing,
+    /// The mode for further connections.
     pub(super) way: Way,
 }
 
-/// Checks the file, makes what is missing, and returns the database with its keys.
+/// Checks the file, creates what is missing, and returns the database with its keys.
 pub(super) fn prepare(
     path: &Path,
     source: KeySource,
@@ -167,7 +168,7 @@ fn prepare_or_fail(
         .map_err(fail)?;
     let keys = agree_on_key(&mut connection, path, &source, keys, fail)?;
     drop(first_starts);
-    let ring = Ring::new(source, keys);
+    let ring = KeyRing::new(source, keys);
     Ok(Prepared {
         connection,
         ring,
@@ -175,8 +176,8 @@ fn prepare_or_fail(
     })
 }
 
-/// Returns a database that needs no change before it is read, with its keys; none if it has an older schema,
-/// or no key yet.
+/// Prepares a database that can be read without a change; `None` if its schema is older or it has
+/// no key yet.
 fn prepare_to_read(
     path: &Path,
     source: &KeySource,
@@ -198,7 +199,7 @@ fn prepare_to_read(
     let connection = Connection::open(way.uri(path)).map_err(fail)?;
     configure(&connection, timeout).map_err(fail)?;
     let is_sealed = !named_keys(&connection).map_err(fail)?.is_empty();
-    let ring = Ring::new(source.clone(), keys);
+    let ring = KeyRing::new(source.clone(), keys);
     Ok(is_sealed.then_some(Prepared {
         connection,
         ring,
@@ -206,7 +207,7 @@ fn prepare_to_read(
     }))
 }
 
-/// Opens a database that is there, and says which schema it has.
+/// Opens an existing database and returns its schema version.
 pub(super) fn open_existing(
     path: &Path,
     way: Way,
@@ -219,8 +220,8 @@ pub(super) fn open_existing(
     Ok((connection, schema))
 }
 
-/// Looks whether the database is ours and the keys fit, before anything is written; returns its schema, 0 for
-/// one that nothing has been written into.
+/// Checks, before anything is written, that the database is realmgate's and that the keys match.
+/// Returns its schema version, 0 if it is empty.
 fn look(
     path: &Path,
     source: &KeySource,
@@ -228,7 +229,7 @@ fn look(
     timeout: Duration,
     fail: impl Fn(rusqlite::Error) -> OpenError + Copy,
 ) -> Result<i64, OpenError> {
-    // Without a chance to change it, not even by tidying up its log.
+    // Read-only, so that not even the log is cleaned up.
     let way = match Way::to_read(path) {
         Way::Shared => Way::ReadOnly,
         way => way,
@@ -239,10 +240,11 @@ fn look(
     Ok(schema)
 }
 
-/// Makes the file with mode 0600 if it is not there; SQLite gives its companions the same mode.
+/// Creates the file with mode 0600 if it is missing; SQLite gives the log and the index the same
+/// mode.
 ///
-/// A file that is there is not opened: closing it would drop the locks that SQLite holds on it in
-/// this process (`fcntl` locks are per process, not per descriptor).
+/// An existing file is not opened: closing it would release the locks that SQLite holds on it in
+/// this process, because `fcntl` locks belong to the process, not to the descriptor.
 fn make_private(path: &Path) -> io::Result<()> {
     let made = OpenOptions::new()
         .write(true)
@@ -255,7 +257,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Says which schema the database has, if it is one of ours or has nothing in it.
+/// Returns the schema version of a database that is realmgate's or empty.
 fn recognise(
     connection: &Connection,
     path: &Path,
@@ -283,16 +285,16 @@ fn recognise(
     Ok(found)
 }
 
-/// How many migrations there are.
+/// The number of migrations.
 const SCHEMAS: i64 = 6;
 
-/// Returns the keys that seeds are sealed with, or are about to be.
+/// Returns the keys that seeds are encrypted with, or are about to be.
 pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>> {
     let schema: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let sql = match schema {
         0 => return Ok(Vec::new()),
         1 | 2 => "SELECT id FROM sealing_key",
-        // What is only announced has sealed nothing.
+        // An announced key has encrypted nothing yet.
         _ => "SELECT id FROM sealing_key WHERE state <> 'announced'",
     };
     connection
@@ -301,7 +303,7 @@ pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>
         .collect()
 }
 
-/// Says whether all keys are there that the database names.
+/// Fails unless all keys are available that the database names.
 fn hold(
     named: &[KeyId],
     path: &Path,
@@ -328,8 +330,8 @@ fn hold(
     })
 }
 
-/// Sees to it that the keys are those that the database names; where it names none yet, takes the first
-/// or makes one, and notes it.
+/// Checks that the keys are those that the database names. If it names none yet, records the first
+/// key, or creates one.
 fn agree_on_key(
     connection: &mut Connection,
     path: &Path,

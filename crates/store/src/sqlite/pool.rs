@@ -1,4 +1,4 @@
-//! Connections to one SQLite file, set up alike, used off the async threads.
+//! Connection pools for an SQLite file. All connections have the same settings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::watch::Watch;
 use crate::access::Way;
 use realmgate_core::StoreError;
 
-/// What a connection may do.
+/// The access of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Read,
@@ -38,7 +38,7 @@ pub(super) fn pool(
         ..PoolConfig::default()
     });
     let set_up = Hook::async_fn(move |connection, _| {
-        // It may have opened another file than the connections before it.
+        // It may have opened a file that has replaced the database.
         let same = watch.look();
         Box::pin(async move {
             same.map_err(|error| HookError::message(error.to_string()))?;
@@ -65,13 +65,13 @@ fn set_up(connection: &Connection, timeout: Duration, access: Access) -> rusqlit
     Ok(())
 }
 
-/// Sets what holds for every connection.
+/// Applies the settings of every connection.
 pub(super) fn configure(connection: &Connection, timeout: Duration) -> rusqlite::Result<()> {
     connection.busy_timeout(timeout)?;
     connection.set_prepared_statement_cache_capacity(32);
-    // What is left of a log that had to grow, once it begins anew.
+    // The maximum size to which a log that had grown is truncated when it is reset.
     connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
-    // FULL syncs the log at each commit: what was answered with a 2xx survives a power cut.
+    // FULL syncs the log at each commit, so that a confirmed change survives a power failure.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)
@@ -86,7 +86,7 @@ where
     T: Send + 'static,
     F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
 {
-    // Twice: SQLite's own wait for a lock ends first, and says what it waited for.
+    // Twice, so that SQLite's own lock timeout ends first and names the lock.
     match tokio::time::timeout(timeout * 2, connection.interact(work)).await {
         Err(_) => Err(StoreError::Timeout),
         Ok(Err(_)) => Err(StoreError::Closed),

@@ -1,4 +1,4 @@
-//! Whether the database can do what requests ask of it.
+//! Checks whether the database can serve requests.
 
 use std::sync::atomic::Ordering;
 
@@ -8,10 +8,10 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use super::changes::last_seq;
 use super::identities::Sqlite;
 use super::rows::{COLUMNS, TABLES};
-use crate::draft::folder_of;
+use crate::atomic_file::folder_of;
 use realmgate_core::{ChangeError, StoreError};
 
-/// What requests read from besides a row of an identity: the first of each.
+/// Queries for the first row of each table and index that requests use.
 const FIRSTS: [&str; 6] = [
     "SELECT 1 FROM identity INDEXED BY identity_by_name LIMIT 1",
     "SELECT 1 FROM identity INDEXED BY identity_by_realm LIMIT 1",
@@ -22,7 +22,7 @@ const FIRSTS: [&str; 6] = [
 ];
 
 impl Sqlite {
-    /// Reads as requests do, and looks whether writes work. Only after one has failed does it write.
+    /// Reads as requests do, and checks that writes work. Writes only if the last write failed.
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
         self.watch.look()?;
         self.read(|connection| read_somewhere(&*connection.transaction()?))
@@ -44,12 +44,12 @@ impl Sqlite {
         match written.await {
             Ok(()) => Ok(()),
             Err(ChangeError::Store(error)) => Err(error),
-            Err(ChangeError::Taken) => Err(StoreError::Database("a write was refused".into())),
+            Err(ChangeError::Taken) => Err(StoreError::Database("a write was rejected".into())),
         }
     }
 }
 
-/// Reads an identity by its name, as a request does, from wherever in the table, and the beginning of the others.
+/// Reads a random identity by its name, as a request does, and the first rows of the other tables.
 fn read_somewhere(connection: &Connection) -> rusqlite::Result<()> {
     last_seq(connection)?;
     let sql = format!(

@@ -1,9 +1,10 @@
-//! Another key, row by row, while the database is served.
+//! Key rotation: re-encrypts all seeds while the database is in use.
 //!
-//! The new key is in the key file before the database names it, so that every process can get it. It is
-//! announced: processes look for it, and one that cannot get it says so (`key_missing`). Then it is the
-//! current one, which all writers seal with from that moment. What is left is re-sealed in small
-//! transactions; a run that is cut short is gone on with by the next one.
+//! The new key is added to the key file first, so that every process can read it. Then it is
+//! announced in the database: processes look for it, and a process that lacks it objects
+//! (`key_missing`). Then it becomes the current key, with which all writers encrypt from that
+//! moment. Old rows are re-encrypted in small transactions. An interrupted rotation is continued by
+//! the next run.
 
 use std::sync::Arc;
 use std::thread;
@@ -17,48 +18,48 @@ use super::identities::Sqlite;
 use super::rows::{conversion, count};
 use super::sealing::{Broken, KeyRole, SealedRow, Sealing, SealingError, named, seeds};
 use crate::key_file::{self, Keys};
-use crate::ring::{KeySource, Ring};
+use crate::key_ring::{KeyRing, KeySource};
 use crate::seal::{KeyId, SealError, SealingKey, key_of};
 
-/// How long processes are given to say that they cannot get a key: many times what they take to notice.
+/// How long processes may object to a key: many times the poll interval of the change log.
 const OBJECTIONS: Duration = Duration::from_secs(3);
 
-/// Rows in a transaction.
+/// The number of rows per transaction.
 const BATCH: u32 = 64;
 
-/// What a pause between transactions is at least, and at most.
+/// The minimum and maximum pause between transactions.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 
-/// How far a rotation is.
+/// The progress of a rotation.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// How many rows it has been through.
+    /// Processed rows.
     pub done: u64,
-    /// How many were to be done at its start.
+    /// Rows to process, counted at the start.
     pub total: u64,
 }
 
-/// What came of a rotation.
+/// The result of a rotation.
 #[derive(Clone, Debug)]
 pub struct Rotated {
-    /// The key that seals now.
+    /// The current key.
     pub key: KeyId,
-    /// How many rows this run has re-sealed.
+    /// The number of rows that this run has re-encrypted.
     pub resealed: u64,
-    /// The seeds that do not open. They are as they were.
+    /// The seeds that do not decrypt. They were not changed.
     pub broken: Vec<Broken>,
-    /// The keys that no seed needs any more.
+    /// The former keys that no seed needs.
     pub retired: Vec<KeyId>,
-    /// The keys that seeds which do not open name.
+    /// The former keys of seeds that do not decrypt.
     pub kept: Vec<KeyId>,
 }
 
 impl Sealing {
-    /// Goes on with a rotation that has begun, or begins one: with the first key, if that is not the
-    /// current one, or with a new one.
+    /// Continues a rotation that has begun, or begins one: to the first key if that is not the
+    /// current one, else to a new key.
     ///
     /// # Errors
-    /// [`SealingError`]. What was re-sealed until then stays so.
+    /// [`SealingError`]. Rows that were already re-encrypted stay so.
     pub fn rotate(&mut self, mut progress: impl FnMut(Progress)) -> Result<Rotated, SealingError> {
         let id = self.choose()?;
         let key = self.ring.find(id).ok_or(SealError::NotHeld(id))?;
@@ -76,7 +77,7 @@ impl Sealing {
         })
     }
 
-    /// Returns the key to go over to; a new one is in the key file then.
+    /// Returns the next key. A new key is in the key file when this returns.
     fn choose(&self) -> Result<KeyId, SealingError> {
         let _alone = self.lock()?;
         let keys = self.read_keys()?;
@@ -100,7 +101,7 @@ impl Sealing {
         id.ok_or_else(|| SealingError::Gone(self.ring.source().clone()))
     }
 
-    /// Names a key that is not the current one yet, and forgets what was said about it.
+    /// Announces a key in the database and deletes earlier objections.
     fn announce(&mut self, id: KeyId) -> Result<(), SealingError> {
         let transaction = begin(&mut self.connection)?;
         transaction.execute(
@@ -115,7 +116,7 @@ impl Sealing {
         Ok(transaction.commit()?)
     }
 
-    /// Waits whether a process says that it cannot get the key; then it is not announced any more.
+    /// Waits for objections. Withdraws the announcement if a process objects.
     fn listen(&mut self, id: KeyId) -> Result<(), SealingError> {
         let until = Instant::now() + OBJECTIONS;
         while Instant::now() < until {
@@ -170,12 +171,13 @@ impl Sealing {
             };
             after = last.id;
             done += rows.len() as u64;
-            // Half of the time is for other writers.
+            // Leave half of the time to other writers.
             thread::sleep(began.elapsed().clamp(PAUSE.0, PAUSE.1));
         }
     }
 
-    /// Lets the database go of keys that no seed needs; returns them and the others.
+    /// Removes from the database the keys that no seed needs. Returns them, and the remaining
+    /// former keys.
     fn settle(&mut self) -> Result<(Vec<KeyId>, Vec<KeyId>), SealingError> {
         let transaction = begin(&mut self.connection)?;
         let seeds = seeds(&transaction)?;
@@ -195,12 +197,13 @@ impl Sealing {
 }
 
 impl Sqlite {
-    /// Says, for a rotation to hear, that keys which the database names are not to be had here.
+    /// Objects to keys that the database names and this process does not have.
     pub(super) async fn object(&self, missing: Vec<KeyId>) {
         if missing.is_empty() {
             return;
         }
-        // The change log is read by the same task: it must not wait for a slow disk. What is said twice counts once.
+        // The same task polls the change log, so it must not wait for a slow disk. Repeated
+        // objections count once.
         let patience = Patience::AtMost(Duration::ZERO);
         let said = self.write_within(self.timeout, patience, move |transaction| {
             let mut new = Vec::new();
@@ -223,7 +226,7 @@ impl Sqlite {
     }
 }
 
-/// The rows whose seeds another key than the first parameter seals.
+/// The rows with a seed that is encrypted with another key than `?1`.
 const PENDING: &str = "(substr(seed, 2, 8) <> ?1 OR substr(previous_seed, 2, 8) <> ?1)";
 
 fn pending(
@@ -241,10 +244,10 @@ fn pending(
         .collect()
 }
 
-/// Re-seals what opens of a row; says whether something did.
+/// Re-encrypts the seeds of a row that decrypt. Returns whether there were any.
 fn renew(
     transaction: &Transaction<'_>,
-    ring: &Ring,
+    ring: &KeyRing,
     key: &SealingKey,
     row: &SealedRow,
     broken: &mut Vec<Broken>,
@@ -285,7 +288,7 @@ fn renew(
     Ok(true)
 }
 
-/// Fails if a process has said that it cannot get the key.
+/// Fails if a process has objected to the key.
 fn heed(connection: &Connection, key: KeyId) -> Result<(), SealingError> {
     let mut said = connection.prepare_cached("SELECT process FROM key_missing WHERE key = ?1")?;
     match said.query_map((key.0,), |row| row.get(0))?.next() {

@@ -1,10 +1,10 @@
-//! Rows and what they mean.
+//! Converts between rows and values.
 
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::ring::Ring;
+use crate::key_ring::KeyRing;
 use crate::seal::{KeyId, SealError, SealingKey};
 use realmgate_core::{
     Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, Seeds, State, Terms, Totp,
@@ -16,13 +16,13 @@ pub(super) const COLUMNS: &str =
     "id, name, realm, seed, algorithm, digits, period, state, created, updated, previous_seed,
     previous_until, not_before, expires, comment, pardoned, used, previous_used, drift";
 
-/// Where they are.
+/// The tables that contain them.
 pub(super) const TABLES: &str =
     "identity LEFT JOIN identity_use ON identity_use.identity = identity.id";
 
 pub(super) fn find(
     connection: &Connection,
-    ring: &Ring,
+    ring: &KeyRing,
     who: PrincipalRef<'_>,
 ) -> rusqlite::Result<Option<Identity>> {
     let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2");
@@ -34,7 +34,7 @@ pub(super) fn find(
 
 pub(super) fn find_by_id(
     connection: &Connection,
-    ring: &Ring,
+    ring: &KeyRing,
     id: IdentityId,
 ) -> rusqlite::Result<Option<Identity>> {
     let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = ?1");
@@ -46,8 +46,9 @@ pub(super) fn find_by_id(
 
 /// Reads a row in the order of [`COLUMNS`].
 ///
-/// A seed that does not open is logged and left out: its identity exists, and no token proves it.
-pub(super) fn identity(row: &Row<'_>, ring: &Ring) -> rusqlite::Result<Identity> {
+/// A seed that does not decrypt is logged and left out: the identity exists, but every token is
+/// rejected.
+pub(super) fn identity(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Identity> {
     let principal = principal(&row.get::<_, String>(1)?, &row.get::<_, String>(2)?)?;
     let parameters = Parameters::new(
         row.get::<_, String>(4)?.parse().map_err(conversion)?,
@@ -99,7 +100,7 @@ pub(super) fn identity(row: &Row<'_>, ring: &Ring) -> rusqlite::Result<Identity>
     })
 }
 
-/// Makes a principal of what stands in the database: its length was checked on the way in, against a
+/// Makes a principal of stored values. Their length was checked when they were written, against a
 /// limit that may have changed since.
 pub(super) fn principal(name: &str, realm: &str) -> rusqlite::Result<Principal> {
     Principal::new(name, realm, usize::MAX).map_err(conversion)
@@ -120,7 +121,7 @@ pub(super) fn unix_time(secs: i64) -> UnixTime {
     UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
 }
 
-/// Reads a number of rows.
+/// Reads a row count.
 pub(super) fn count(row: &Row<'_>) -> rusqlite::Result<u64> {
     row.get::<_, i64>(0).map(i64::unsigned_abs)
 }
@@ -129,9 +130,9 @@ pub(super) fn conversion(error: impl std::error::Error + Send + Sync + 'static) 
     rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
 
-/// Returns the key to seal with, in the transaction that writes.
+/// Returns the current key, read in the transaction that writes.
 pub(super) fn current_key(
-    ring: &Ring,
+    ring: &KeyRing,
     transaction: &Connection,
 ) -> rusqlite::Result<Arc<SealingKey>> {
     let id = transaction

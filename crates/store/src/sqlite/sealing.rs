@@ -1,4 +1,4 @@
-//! What there is to know of the keys of a database, for whoever looks after it.
+//! Inspects and maintains the keys of a database.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,22 +12,22 @@ use super::folder::lock_folder;
 use super::open::{Intent, OpenError, Options, Prepared, prepare};
 use super::rows::count;
 use crate::key_file::{self, KeyFileError, Keys};
-use crate::ring::{KeySource, Ring};
+use crate::key_ring::{KeyRing, KeySource};
 use crate::seal::{KeyId, SealError};
 use realmgate_core::{PrincipalError, PrincipalRef};
 
-/// A database and its keys, opened to look after them, while it is served too.
+/// A database and its keys, opened for maintenance. The database may be in use.
 pub struct Sealing {
     pub(super) connection: Connection,
-    pub(super) ring: Ring,
+    pub(super) ring: KeyRing,
     pub(super) path: PathBuf,
 }
 
 impl Sealing {
-    /// Opens a database that is there.
+    /// Opens an existing database.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError`] if it cannot be opened.
     pub fn open(options: &Options, intent: Intent) -> Result<Self, OpenError> {
         let path = options.path.clone();
         let Prepared {
@@ -40,7 +40,7 @@ impl Sealing {
         })
     }
 
-    /// Returns the keys that are held, named by the database or that seeds are sealed with.
+    /// Returns the keys that are available, named by the database, or used by seeds.
     ///
     /// # Errors
     /// [`SealingError::Database`].
@@ -73,7 +73,7 @@ impl Sealing {
         Ok(ids.into_iter().map(key).collect())
     }
 
-    /// Returns the key that seals.
+    /// Returns the current key, if there is one.
     ///
     /// # Errors
     /// [`SealingError::Database`].
@@ -82,7 +82,7 @@ impl Sealing {
         Ok(named.find(|it| it.1 == KeyRole::Current).map(|it| it.0))
     }
 
-    /// Opens every seed; returns how many do, and those that do not.
+    /// Decrypts every seed. Returns how many could be decrypted, and the others.
     ///
     /// # Errors
     /// [`SealingError::Database`].
@@ -104,11 +104,12 @@ impl Sealing {
         Ok((good, broken))
     }
 
-    /// Takes keys out of the key file that come after the current one and that nothing needs; returns
-    /// them.
+    /// Removes the keys from the key file that come after the current one and that no seed needs.
+    /// Returns them.
     ///
     /// # Errors
-    /// [`SealingError`]; of keys that are not from a file, [`SealingError::ByHand`] if there are some.
+    /// [`SealingError`]; [`SealingError::ByHand`] if there are such keys but the source is not a
+    /// file.
     pub fn retire(&mut self) -> Result<Vec<KeyId>, SealingError> {
         let _alone = self.lock()?;
         let keys = self.read_keys()?;
@@ -132,7 +133,7 @@ impl Sealing {
             (Some(left), KeySource::File(path)) => key_file::replace(path, &left)?,
             (_, source) => return Err(SealingError::ByHand(source.clone(), List(ids))),
         }
-        // A commit, for which every process looks at the keys again.
+        // A commit makes every process reload its keys.
         transaction.execute("UPDATE sealing_key SET state = state", ())?;
         transaction.commit()?;
         Ok(ids)
@@ -151,38 +152,38 @@ impl Sealing {
     }
 }
 
-/// A key, and what it is for.
+/// A key and its use.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyUse {
-    /// Its name.
+    /// The id of the key.
     pub id: KeyId,
-    /// What it is for.
+    /// The role of the key.
     pub role: KeyRole,
-    /// How many seeds are sealed with it.
+    /// The number of seeds that are encrypted with it.
     pub seeds: u64,
-    /// Whether it is where keys are configured to be.
+    /// Whether the configured source contains it.
     pub is_held: bool,
 }
 
-/// What a key is for.
+/// The role of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRole {
-    /// It stands before the current one: the next rotation takes it.
+    /// Before the current key in the source: the next rotation switches to it.
     Next,
-    /// A rotation has begun, and looks whether every process has it.
+    /// Announced by a rotation, which waits for objections.
     Announced,
-    /// It seals.
+    /// Encrypts new seeds.
     Current,
-    /// What it has sealed is being re-sealed.
+    /// Being replaced: its seeds are re-encrypted.
     Retiring,
-    /// Nothing needs it, unless a backup does.
+    /// Not needed by any seed, but perhaps by a backup.
     Spare,
-    /// Seeds are sealed with it that do not open.
+    /// Needed by seeds but not available, so they do not decrypt.
     Unknown,
 }
 
 impl KeyRole {
-    /// Returns its name.
+    /// Returns the name of the role.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Next => "next",
@@ -195,7 +196,7 @@ impl KeyRole {
     }
 }
 
-/// A seed that does not open. Never holds the seed.
+/// A seed that does not decrypt. Never contains the seed.
 #[derive(Clone, Debug)]
 pub struct Broken {
     /// The number of its identity.
@@ -206,11 +207,11 @@ pub struct Broken {
     pub realm: String,
     /// `seed`, or `previous_seed`.
     pub which: &'static str,
-    /// Why.
+    /// The cause.
     pub why: String,
 }
 
-/// A row of which nothing is known but its seals.
+/// A row whose seeds have not been decrypted.
 pub(super) struct SealedRow {
     pub(super) id: i64,
     name: String,
@@ -250,14 +251,14 @@ impl SealedRow {
         std::iter::once(("seed", &*self.seed)).chain(previous)
     }
 
-    fn open(&self, ring: &Ring, sealed: &[u8]) -> Result<(), String> {
+    fn open(&self, ring: &KeyRing, sealed: &[u8]) -> Result<(), String> {
         let who = self.who().map_err(|error| error.to_string())?;
         let opened = ring.open(sealed, who);
         opened.map(drop).map_err(|error| error.to_string())
     }
 }
 
-/// Returns the keys that the database names.
+/// Returns the keys that the database names, with their roles.
 pub(super) fn named(connection: &Connection) -> rusqlite::Result<Vec<(KeyId, KeyRole)>> {
     connection
         .prepare("SELECT id, state FROM sealing_key ORDER BY state, id")?
@@ -272,9 +273,9 @@ pub(super) fn named(connection: &Connection) -> rusqlite::Result<Vec<(KeyId, Key
         .collect()
 }
 
-/// Counts the seeds under each key.
+/// Counts the seeds that are encrypted with each key.
 pub(super) fn seeds(connection: &Connection) -> rusqlite::Result<BTreeMap<KeyId, u64>> {
-    // What is too short to name a key was sealed with none.
+    // A value that is too short has no key id.
     connection
         .prepare(
             "SELECT count(*), key FROM (
@@ -286,7 +287,7 @@ pub(super) fn seeds(connection: &Connection) -> rusqlite::Result<BTreeMap<KeyId,
         .collect()
 }
 
-/// Some keys, by their ids.
+/// A list of key ids.
 #[derive(Clone, Debug)]
 pub struct List(pub Vec<KeyId>);
 
@@ -297,52 +298,52 @@ impl fmt::Display for List {
     }
 }
 
-/// Why keys were not changed or looked at. Never holds a key.
+/// Why keys cannot be inspected or changed. Never contains a key.
 #[derive(Debug, Error)]
 pub enum SealingError {
     /// SQLite failed.
     #[error("the database failed")]
     Database(#[from] rusqlite::Error),
-    /// The folder of the database cannot be locked.
-    #[error("database {0}: its folder cannot be locked")]
+    /// The directory of the database cannot be locked.
+    #[error("database {0}: its directory cannot be locked")]
     Folder(PathBuf, #[source] io::Error),
-    /// The key file.
+    /// The key file cannot be read or written.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
-    /// The keys were there when the database was opened.
-    #[error("{0}: does not exist any more")]
+    /// The key source has disappeared since the database was opened.
+    #[error("{0}: no longer exists")]
     Gone(KeySource),
-    /// A key is named and not held, or there are no random bytes.
+    /// A named key is not available, or there are no random bytes.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// A new key cannot be made where the keys are from.
+    /// The key source does not allow creating a key.
     #[error(
-        "{0}: its first key seals already, and a new one has to be put there by hand: write what `realmgate key generate` prints before it, start every process anew that serves this database, and run this again"
+        "{0}: its first key is already the current one, and a new one must be added by hand: insert the output of `realmgate key generate` before it, restart every process that serves this database, and run this command again"
     )]
     NoNewKey(KeySource),
-    /// No place for another key.
+    /// The key file is full.
     #[error(
         "key file {0}: already holds {most} keys, the maximum; `realmgate key retire` removes those that no seed needs",
         most = Keys::MOST
     )]
     TooMany(PathBuf),
-    /// Keys have to be taken out by whoever put them there.
+    /// Only the provider of the keys can remove them.
     #[error("{0}: no seed needs key {1}; remove it by hand")]
     ByHand(KeySource, List),
-    /// A process would refuse whoever is re-sealed.
+    /// A process could not decrypt re-encrypted seeds.
     #[error(
-        "process {process} serves this database and cannot get key {key}: start it anew, so that it reads the keys again, and run this again"
+        "process {process} serves this database and does not have key {key}: restart it, so that it reads the keys again, and run this command again"
     )]
     Missing {
-        /// The process.
+        /// The process id.
         process: u32,
-        /// The key that it needs.
+        /// The key that it lacks.
         key: KeyId,
     },
 }
 
 impl SealingError {
-    /// Says whether something has to be done by hand first.
+    /// Returns whether an operator must act first.
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::NoNewKey(_)

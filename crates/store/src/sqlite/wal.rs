@@ -1,10 +1,11 @@
-//! The write-ahead log: written back, and kept small.
+//! Checkpoints the write-ahead log.
 
 use super::identities::Sqlite;
 use super::pool::{interact, pool_error};
 
 impl Sqlite {
-    /// Writes what is in the write-ahead log into the database file, so that a copy of that file is whole.
+    /// Writes the write-ahead log back into the database file, so that a copy of that file is
+    /// complete.
     pub(super) async fn checkpoint(&self) {
         let work = async {
             let connection = self.writer.get().await.map_err(pool_error)?;

@@ -1,7 +1,8 @@
-//! Whether the files at the paths of the database are still those that are open.
+//! Notices when the files of an open database are deleted, replaced or emptied.
 //!
-//! SQLite goes on with files that were deleted or replaced: it would read and write what nobody else sees, and
-//! what is gone once the process ends. It also goes on with a database that was emptied in place.
+//! SQLite keeps using deleted or replaced files: it would read and write data that nobody else sees
+//! and that is lost when the process ends. It also keeps using a database that was emptied in
+//! place.
 
 use std::fs;
 use std::io;
@@ -13,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::access::companions;
 use realmgate_core::StoreError;
 
-/// The files of a database, by device and inode. Once one is lost, it stays lost.
+/// The files of a database, identified by device and inode. A lost file stays lost.
 pub(super) struct Watch {
     database: File,
-    /// The write-ahead log and its index; none until they are known to be open.
+    /// The write-ahead log and its index, once they are known to be open.
     companions: OnceLock<[File; 2]>,
     lost: OnceLock<StoreError>,
 }
@@ -24,13 +25,13 @@ pub(super) struct Watch {
 struct File {
     path: PathBuf,
     inode: (u64, u64),
-    /// Whether the file is never empty again, once it has content: that of a database, but not its log.
+    /// Whether an empty file means that it was emptied: true for the database, false for its log.
     keeps_content: bool,
     has_content: AtomicBool,
 }
 
 impl Watch {
-    /// Begins with the database that is at the path. To be called before it is opened.
+    /// Begins to watch the database at `path`. Call it before the database is opened.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         Ok(Self {
             database: File::at(path.to_owned(), true)?,
@@ -39,12 +40,12 @@ impl Watch {
         })
     }
 
-    /// Begins with the write-ahead log and its index. To be called once a connection has them open, which keeps
-    /// SQLite from deleting them.
+    /// Begins to watch the write-ahead log and its index. Call it while a connection has them open,
+    /// which keeps SQLite from deleting them.
     pub(super) fn begin_with_companions(&self) -> io::Result<()> {
         let [log, index] = companions(&self.database.path);
         if !log.exists() && !index.exists() {
-            // Opened as a file that nobody changes.
+            // The database is open in immutable mode.
             return Ok(());
         }
         let _ = self
@@ -57,19 +58,19 @@ impl Watch {
         &self.database.path
     }
 
-    /// Returns the size of the write-ahead log.
+    /// Returns the size of the write-ahead log in bytes, 0 if there is none.
     pub(super) fn log_bytes(&self) -> u64 {
         let log = self.companions.get().and_then(|all| all.first());
         let log = log.and_then(|log| fs::metadata(&log.path).ok());
         log.map_or(0, |log| log.len())
     }
 
-    /// Fails if a file was found to be lost. It looks at none.
+    /// Fails if a file is known to be lost. Does not check the files.
     pub(super) fn verdict(&self) -> Result<(), StoreError> {
         self.lost.get().map_or(Ok(()), |lost| Err(lost.clone()))
     }
 
-    /// Looks at the files. Fails if one is lost, or cannot be looked at.
+    /// Checks the files. Fails if one is lost or cannot be examined.
     pub(super) fn look(&self) -> Result<(), StoreError> {
         self.verdict()?;
         let companions = self.companions.get().into_iter().flatten();

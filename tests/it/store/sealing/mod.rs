@@ -244,7 +244,7 @@ fn seeds_that_changed_places_are_denied_and_named() {
     assert_eq!(report["broken"][1]["name"], "b");
     assert_eq!(
         report["broken"][0]["reason"],
-        "the sealed seed is altered, or belongs to another name"
+        "the encrypted seed is altered, or belongs to another name"
     );
     // A key that seals such a seed is not let go.
     let rotated = gate.run(&["key", "rotate"]);

@@ -186,13 +186,13 @@ fn process_that_cannot_get_the_key_stops_the_rotation() {
     // Where the keys are not ours to write, a new one has to be there.
     let (code, message) = failure(&run(folder.path(), &one, &["key", "rotate"]));
     assert_eq!(code, Some(2));
-    let start = "error: REALMGATE_STORE_KEY: its first key seals already, and a new one has to be put there by hand: write what `realmgate key generate` prints before it";
+    let start = "error: REALMGATE_STORE_KEY: its first key is already the current one, and a new one must be added by hand: insert the output of `realmgate key generate` before it";
     assert!(message.starts_with(start), "{message}");
     let next = keys(folder.path(), &two)[0].clone();
     assert_eq!((&*next.1, next.2), ("next", 0));
     let refused = run(folder.path(), &two, &["key", "rotate"]);
     let expected = format!(
-        "error: process {} serves this database and cannot get key {}: start it anew, so that it reads the keys again, and run this again\n",
+        "error: process {} serves this database and does not have key {}: restart it, so that it reads the keys again, and run this command again\n",
         gate.pid(),
         next.0
     );

@@ -1,5 +1,3 @@
-//! Why the store does not open.
-
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,107 +6,107 @@ use thiserror::Error;
 
 use crate::access::{Need, obstacle};
 use crate::key_file::{KeyFileError, Keys};
-use crate::ring::KeySource;
+use crate::key_ring::KeySource;
 use crate::seal::KeyId;
 use realmgate_core::StoreError;
 
-/// Why the store does not open.
+/// Why the store cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// There is no database, and it was not asked for one.
+    /// There is no database, and none may be created.
     #[error(
         "database {0}: does not exist. Pass the right configuration with --config FILE or REALMGATE_CONFIG, or create it with `realmgate init`"
     )]
     Missing(PathBuf),
-    /// There is no database, but a key, so that there may have been one.
+    /// There is no database but a key, so the database may have been moved or deleted.
     #[error(
         "database {path}: does not exist, but {key} does, so it may have been moved or deleted; restore it, or start with an empty one (serve --init or `realmgate init`)"
     )]
     MissingBesideKey {
-        /// Where the database should be.
+        /// The expected path of the database.
         path: PathBuf,
-        /// Where the keys are.
+        /// The source of the keys.
         key: KeySource,
     },
-    /// The file cannot be made or opened.
+    /// The file cannot be created or opened.
     #[error("database {0}: cannot be opened")]
     File(PathBuf, #[source] io::Error),
-    /// The file holds something else.
+    /// The file is not an SQLite database.
     #[error("database {0}: is not an SQLite database")]
     NotSqlite(PathBuf),
-    /// An SQLite database of another program.
+    /// The SQLite database belongs to another program.
     #[error("database {0}: is an SQLite database, but not one of realmgate's")]
     NotOurs(PathBuf),
-    /// A later version's.
+    /// The schema is of a later version.
     #[error("database {path}: has schema {found}, this version knows up to {known}")]
     TooNew {
         /// The file.
         path: PathBuf,
-        /// Its schema.
+        /// The schema of the file.
         found: i64,
-        /// The last known one.
+        /// The latest schema that this version supports.
         known: i64,
     },
-    /// An earlier version's, which cannot be brought up to date here.
+    /// The schema is older, and this process may not migrate it.
     #[error(
-        "database {0}: was made by an earlier version and cannot be read before it is brought up to date: run any command as the user who may write it"
+        "database {0}: has the schema of an earlier version and must be migrated first: run any command as a user who may write it"
     )]
     TooOld(PathBuf),
-    /// This process may not do what it has to.
+    /// This process lacks a permission.
     #[error("database {path}: cannot be {}: {why}", match need { Need::Read => "read", Need::Write => "written" })]
     Access {
         /// The file.
         path: PathBuf,
-        /// What was to be done.
+        /// The access that was needed.
         need: Need,
-        /// Whose what is, and who runs.
+        /// The owner and mode of the file, and the user of this process.
         why: String,
     },
-    /// Sealed, but there are no keys. Making one would not help.
+    /// The seeds are encrypted, but there are no keys. A new key would not help.
     #[error(
         "{key}: does not exist, but the seeds in database {path} are encrypted with key {expected}"
     )]
     KeyMissing {
-        /// Where keys should be.
+        /// The source that has no keys.
         key: KeySource,
         /// The database.
         path: PathBuf,
-        /// The key it needs.
+        /// A key that it needs.
         expected: KeyId,
     },
-    /// Sealed with another key.
+    /// The seeds are encrypted with other keys.
     #[error(
         "{key}: holds {found}, but the seeds in database {path} are encrypted with key {expected}"
     )]
     KeyMismatch {
-        /// Where the keys are.
+        /// The source of the keys.
         key: KeySource,
-        /// The keys that are there.
+        /// The available keys.
         found: Keys,
         /// The database.
         path: PathBuf,
-        /// The key it needs.
+        /// A key that the database needs.
         expected: KeyId,
     },
-    /// A file that somebody else should have made.
+    /// A file that another program should have provided.
     #[error("{0}: does not exist")]
     NoCredential(KeySource),
-    /// The key file.
+    /// The key file is invalid.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     /// SQLite failed.
     #[error("database {0}: failed")]
     Sqlite(PathBuf, #[source] rusqlite::Error),
-    /// The schema cannot be brought up to date.
+    /// The schema cannot be migrated.
     #[error("database {0}: cannot be migrated")]
     Migration(PathBuf, #[source] rusqlite_migration::Error),
-    /// The open store failed.
+    /// The store failed after it was opened.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl OpenError {
-    /// Says why, if it is that this process may not use the files of the database.
+    /// Replaces the error by [`OpenError::Access`] if this process lacks a permission.
     pub(crate) fn explained(self, path: &Path, need: Need) -> Self {
         let is_about_files = match &self {
             Self::File(..) => true,
@@ -132,7 +130,7 @@ impl OpenError {
         }
     }
 
-    /// Says whether the cause is what was configured, not the state of the machine.
+    /// Returns whether the configuration is the cause, rather than the state of the machine.
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::NotSqlite(_)

@@ -1,27 +1,27 @@
-//! What the store is opened for, and what may be made then.
+//! The purpose of opening a store, and what it may create.
 
 use std::path::Path;
 
 use super::error::OpenError;
 use crate::access::Need;
 use crate::key_file::Keys;
-use crate::ring::KeySource;
+use crate::key_ring::KeySource;
 
-/// What the store is opened for.
+/// The purpose of opening a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// To read what is there. Nothing is made.
+    /// Read. Creates nothing.
     Read,
-    /// To change what is there. No database and no key is made.
+    /// Read and change. Creates no database and no key.
     Change,
-    /// To go on with what is there, or to begin: makes database and key if neither exists.
+    /// Serve. Creates the database and the key if neither exists.
     Begin,
-    /// To begin: makes the database, and the key, if it does not exist.
+    /// Initialize. Creates the database, and the key if it does not exist.
     Create,
 }
 
 impl Intent {
-    /// Returns what has to be done with the files.
+    /// Returns the access that the files need.
     pub(super) const fn need(self) -> Need {
         match self {
             Self::Read => Need::Read,
@@ -30,7 +30,7 @@ impl Intent {
     }
 }
 
-/// Fails if no database may be made where there is none.
+/// Fails if `intent` does not allow creating a missing database.
 pub(super) fn may_make(
     path: &Path,
     key: &KeySource,
@@ -39,7 +39,7 @@ pub(super) fn may_make(
 ) -> Result<(), OpenError> {
     match intent {
         Intent::Read | Intent::Change => {
-            // A relative path says little to somebody who stands in the wrong folder.
+            // A relative path does not help somebody who is in the wrong directory.
             let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
             Err(OpenError::Missing(path))
         }
