@@ -13,7 +13,7 @@ use crate::auth::Policy;
 use crate::config::{Config, Peer, PeerAddress, Route, Wire};
 use crate::doors::{look_up, most_files};
 
-/// The longest wait for the names of peers.
+/// The maximum wait for the resolution of peer names.
 const LOOK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     let mut warnings = warnings(&meant);
     warnings.extend(unknown_names(&meant)?);
     let strict = warnings.len();
-    // It depends on the machine that runs the check, not on the configuration.
+    // This warning depends on the machine, not on the configuration, so `--strict` ignores it.
     warnings.extend(meant.file_warning(most_files()));
     let from = config.map_or_else(
         || "defaults, no file".to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     }
 }
 
-/// Returns what is allowed and probably not meant.
+/// Returns warnings about valid settings that are probably mistakes.
 fn warnings(config: &Config) -> Vec<String> {
     let metrics = config.metrics.and_then(exposed);
     let limits = config.limit_warnings();
@@ -55,7 +55,7 @@ fn warnings(config: &Config) -> Vec<String> {
     warnings.chain(config.warnings()).collect()
 }
 
-/// Returns a warning for an audit log that this user could not write. Whoever serves may be another user.
+/// Returns a warning if this user cannot write the audit log. The server may run as another user.
 fn unwritable(log: &Path) -> Option<String> {
     let why = obstacle(log)?;
     Some(format!(
@@ -63,7 +63,7 @@ fn unwritable(log: &Path) -> Option<String> {
     ))
 }
 
-/// Looks up the names of peers, side by side, and returns a warning for each that is not found.
+/// Resolves the names of all peers concurrently. Returns a warning for each that is not found.
 fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
     let look = |upstream: &str, at: usize, peer: &Peer| {
         let PeerAddress::Named(name) = &peer.address else {
@@ -82,7 +82,7 @@ fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
             ))
         })
     };
-    // Without a proxy nobody asks them.
+    // Without a proxy, upstreams are not used.
     let upstreams = match config.gateway.listen {
         Some(_) => config.upstreams.as_slice(),
         None => &[],
@@ -99,12 +99,12 @@ fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
     }
     let runtime = runtime(1)?;
     let found = runtime.block_on(join_all(looks));
-    // A resolver that hangs must not keep the process.
+    // A resolver that hangs must not keep the process running.
     runtime.shutdown_background();
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Returns a warning for a metrics listener that other machines reach.
+/// Returns a warning if other machines can reach the metrics listener.
 pub(super) fn exposed(metrics: SocketAddr) -> Option<&'static str> {
     let is_exposed = !metrics.ip().to_canonical().is_loopback();
     is_exposed.then_some(
@@ -245,7 +245,8 @@ fn spellings(route: &Route) -> &'static str {
     }
 }
 
-/// Returns the upstream of a route with its peers; none for a route without one, and where nothing is proxied.
+/// Returns the upstream of a route with its peers; `None` if the route has none, or if the proxy is
+/// off.
 pub(super) fn upstream(config: &Config, route: &Route) -> Option<String> {
     config.gateway.listen?;
     let upstream = config.upstreams.get(route.upstream?)?;

@@ -122,7 +122,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
 }
 
 impl Args {
-    /// Refuses options that the action does not read: they were meant for something.
+    /// Rejects options that the action does not use, because they show a misunderstanding.
     fn check(&self) -> Result<(), OptionError> {
         let about_one = self.action != Action::List;
         let update = self.action == Action::Update;
@@ -214,7 +214,7 @@ impl Args {
     }
 }
 
-/// An empty value, as of an empty variable, is none.
+/// Treats an empty value, as of an empty variable, as missing.
 fn given<'a>(value: Option<&'a str>, option: &'static str) -> Result<&'a str, OptionError> {
     value
         .filter(|value| !value.is_empty())

@@ -14,7 +14,7 @@ use crate::import::{LEAST_BITS, ReadError, SourceError};
 use crate::server::{ReloadError, StartError};
 use crate::store;
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 #[derive(Debug, Error)]
 pub(super) enum CliError {
     #[error(transparent)]
@@ -98,7 +98,7 @@ pub(super) enum CliError {
     Unaudited(#[source] AuditError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
-    /// Places that were noted cannot be read.
+    /// Positions recorded elsewhere cannot be read.
     #[error(transparent)]
     Noted(#[from] NotedError),
     #[error("the audit log is broken in {0} places")]
@@ -122,9 +122,9 @@ pub(super) enum CliError {
 }
 
 impl CliError {
-    /// Returns 1 for denied and not found, 2 for usage and configuration, 3 for what cannot be
-    /// reached, 4 for an end before the grace was over, 5 for what was done and is not
-    /// in the audit log.
+    /// Returns the exit code: 1 for denied, not found or existing; 2 for wrong usage or
+    /// configuration; 3 for unreachable or failing resources; 4 for a second signal; 5 for a change
+    /// without its audit line.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. }
@@ -220,7 +220,7 @@ impl CliError {
     }
 }
 
-/// What is wrong with the options.
+/// Why the options are invalid.
 #[derive(Debug, Error)]
 pub(super) enum OptionError {
     #[error("{0} is missing")]

@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     }
 }
 
-/// Splits a URL in two: what would be the host, if it has one, and what would be the path with the query.
+/// Splits a URL into its host, if it has one, and its path with the query.
 fn parts(url: &str) -> (Option<&str>, &str) {
     let rest = ["http://", "https://"].iter().find_map(|scheme| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
@@ -94,7 +94,7 @@ fn parts(url: &str) -> (Option<&str>, &str) {
     let Some(rest) = rest else {
         return (None, url);
     };
-    // A fragment never goes on the wire.
+    // A client never sends the fragment.
     let rest = rest.split('#').next().unwrap_or_default();
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (host, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
@@ -107,7 +107,7 @@ fn principal(who: &str, config: &Config) -> Result<Principal, CliError> {
     Ok(Principal::new(name, realm, limit)?)
 }
 
-/// Asks the local store.
+/// Predicts the decision from the local store.
 async fn foresee(
     config: &Config,
     who: PrincipalRef<'_>,
@@ -118,7 +118,7 @@ async fn foresee(
     Ok(authority.foresee(who, Source::of(source), now()).await?)
 }
 
-/// Everything that is told.
+/// The collected explanation.
 struct Account<'a> {
     asked: String,
     explanation: Explanation<'a>,
@@ -127,11 +127,11 @@ struct Account<'a> {
     config: &'a Config,
 }
 
-/// What comes of the request at a door.
+/// The outcome of the request at a door.
 struct Fate {
-    /// None where the upstream answers.
+    /// `None` if the upstream responds.
     status: Option<u16>,
-    /// Why not; none if it passes.
+    /// The reason of the denial; `None` if the request passes.
     reason: Option<&'static str>,
     detail: Option<String>,
 }
@@ -147,12 +147,12 @@ impl Fate {
 }
 
 impl Account<'_> {
-    /// Who may pass where it would go; none if it goes nowhere.
+    /// Returns the policy of the matching route, if there is one.
     fn policy(&self) -> Option<&Policy> {
         self.explanation.route.map(|route| &route.policy)
     }
 
-    /// Decides as the authority would on a token that is right.
+    /// Returns the denial that the authority would make for a correct token, if any.
     fn denial(&self, policy: &Policy) -> Option<Denial> {
         if *policy == Policy::Anyone {
             return None;
@@ -165,7 +165,7 @@ impl Account<'_> {
         foresight.denial().or(otherwise)
     }
 
-    /// None where there is no proxy.
+    /// Returns the outcome at the proxy; `None` if the proxy is off.
     fn at_proxy(&self) -> Option<Fate> {
         self.config.gateway.listen?;
         if self.explanation.is_own {
@@ -200,11 +200,11 @@ impl Account<'_> {
                 detail: Some(refused.to_string()),
             };
         }
-        // Without routes the application authorizes.
+        // Without routes, the application authorizes.
         self.sub_request(self.policy().unwrap_or(&Policy::Authenticated))
     }
 
-    /// Decides as `/forward-auth` does, which has no request to hold against the routes.
+    /// Returns the outcome at `/forward-auth`, which gets no request to match against the routes.
     fn at_any_forward_auth(&self) -> Fate {
         self.sub_request(&Policy::Authenticated)
     }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::error::CliError;
 use super::local_store::{LocalStore, authority, now};
-use super::output::{Output, note};
+use super::output::{Output, message};
 use super::secret;
 use super::who::Who;
 use crate::audit::Kind;
@@ -96,7 +96,7 @@ impl NewSeed {
             return Err(CliError::ShortSeed(bits));
         }
         if bits < FEW_BITS {
-            note(&format!(
+            message(&format!(
                 "the seed has only {bits} bits and can be computed from a few tokens; use a longer one"
             ));
         }
@@ -180,7 +180,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             let seed = seed.take()?;
             let change = Change {
                 seed: Some(seed.clone()),
-                // Whoever guessed at the seed of before knows nothing of this one.
+                // Failures against the old seed reveal nothing about the new one.
                 is_pardoned: true,
                 grace: grace.map(|grace| clock::after(*grace).into()),
                 ..Change::default()
@@ -216,7 +216,7 @@ async fn create(
     let seed = new.seed.clone();
     let created = local.store.create(new, now()).await;
     let identity = created.map_err(|error| CliError::of_change(error, who.name(), who.realm()))?;
-    // Whatever comes next, the seed is out.
+    // Printed first, because the seed is valid even if the audit log fails.
     print_new(&identity, &seed, &local.config.totp.issuer, output);
     local
         .record(Kind::IdentityCreated, identity.id, &identity.principal)
@@ -254,8 +254,8 @@ async fn set_state(
     update(local, who, kind, change, |identity| print(identity, output)).await
 }
 
-/// Changes an identity, prints what has become of it, and writes it down. It is printed whether or not it can be
-/// written down: it may be a seed.
+/// Changes an identity, prints it, and writes the audit log. Prints it even if the audit log fails,
+/// because the output may contain a new seed.
 async fn update(
     local: &LocalStore,
     who: &Who,

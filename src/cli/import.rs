@@ -9,20 +9,20 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
-use super::output::{BAD, DIM, GOOD, Output, Progress, STRONG, line, note};
+use super::output::{BAD, DIM, GOOD, Output, Progress, STRONG, line, message};
 use super::setup::load;
 use crate::audit::{Actor, Event, Kind, LINE};
 use crate::auth::{ChangeError, IdentityId, Imported, PrincipalRef, Selection};
-use crate::import::{Bounds, Draft, Note, Outcome, Plan, Planned, Source, Taken};
+use crate::import::{Bounds, Note, Outcome, Plan, PlanBuilder, Planned, Source, Taken};
 use crate::store::Intent;
 
-/// How many rows are written in a transaction. It takes some hundredths of a second.
+/// The number of rows per transaction, which takes some 10 ms.
 const ROWS: usize = 500;
 
-/// What a pause between transactions is at least, and at most.
+/// The minimum and maximum pause between transactions.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 
-/// The bytes of their lines around name and realm.
+/// The size of an audit line without name and realm, in bytes.
 const AROUND: u64 = 400;
 
 #[derive(Debug, clap::Subcommand)]
@@ -68,17 +68,17 @@ pub(super) fn run(
         rows: usize::try_from(args.max_rows).unwrap_or(usize::MAX),
         within: Duration::from_secs(args.timeout),
     };
-    let mut draft = Draft::new(&loaded.realms, loaded.credential_headers.name_chars);
+    let mut builder = PlanBuilder::new(&loaded.realms, loaded.credential_headers.name_chars);
     let mut progress = Progress::new(output);
     let mut read = 0_usize;
     source.read(bounds, |row| {
         read += 1;
         progress.show(|| format!("{read} rows read"));
-        draft.add(&row);
+        builder.add(&row);
     })?;
-    let mut plan = draft.finish();
+    let mut plan = builder.finish();
     if !args.apply && !loaded.store.path.exists() {
-        // A look changes nothing: no store is made for it.
+        // A dry run creates no store.
         progress.end();
         report(&plan, args, output);
         return Ok(());
@@ -92,7 +92,7 @@ pub(super) fn run(
         if args.apply
             && let Some(last) = plan.last_id()
         {
-            // Whoever is created meanwhile takes no number of a row.
+            // A concurrent creation must not take the number of a row.
             reserve(local, last).await?;
         }
         local
@@ -107,7 +107,7 @@ pub(super) fn run(
             progress.end();
             if let Err((written, error)) = written {
                 if written > 0 {
-                    note(&format!(
+                    message(&format!(
                         "{written} of {all} identities imported; run the same command again to import the others"
                     ));
                 }
@@ -131,8 +131,8 @@ fn failed(error: ChangeError) -> CliError {
     }
 }
 
-/// Writes what comes in, some rows at a time, each with its lines in the audit log before the next. Fails with how
-/// many came in before.
+/// Writes the planned rows in batches, each with its audit lines before the next. An error contains
+/// the number of rows written before.
 async fn write(
     local: &LocalStore,
     plan: &mut Plan,
@@ -152,7 +152,7 @@ async fn write(
             taken.into_iter().map(|it| (it.at, it.identity)).unzip();
         let imported = local.store.import(identities, now()).await;
         let imported = imported.map_err(|error| failed_so_far(failed(error)))?;
-        // Half of the time is for other writers.
+        // Leave half of the time to other writers.
         let pause = began.elapsed().clamp(PAUSE.0, PAUSE.1);
         for (&at, imported) in places.iter().zip(&imported) {
             plan.settle(at, imported);
@@ -164,9 +164,9 @@ async fn write(
     }
 }
 
-/// Returns how many bytes the lines about who comes in take at most.
+/// Returns an upper bound for the size of the audit lines, in bytes.
 fn lines(taken: &[Taken]) -> u64 {
-    // In a line, a byte of a name takes at most six.
+    // Escaping turns a byte of a name into at most six.
     let line = |it: &Taken| {
         let who = &it.identity.principal;
         AROUND + 6 * (who.name().len() + who.realm().len()) as u64
@@ -174,7 +174,7 @@ fn lines(taken: &[Taken]) -> u64 {
     taken.iter().map(line).sum::<u64>().max(LINE)
 }
 
-/// Writes down who came in, and returns how many.
+/// Writes the audit lines of imported rows. Returns their number.
 async fn write_down(
     local: &LocalStore,
     plan: &Plan,
@@ -237,7 +237,7 @@ fn report(plan: &Plan, args: &Django, output: Output) {
     }
 }
 
-/// Counts the rows that stay out, come in under a new number or have something to be known, by what it is.
+/// Counts the rows that are skipped, renumbered or have a note, by kind.
 fn kinds(rows: &[Planned]) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for row in rows {
@@ -253,7 +253,7 @@ fn kinds(rows: &[Planned]) -> BTreeMap<String, usize> {
     kinds
 }
 
-/// The report for programs. A row is made when it is written, since there may be a million.
+/// The report as JSON. Rows are formatted one at a time, because there may be a million.
 #[derive(Serialize)]
 struct Report<'a> {
     applied: bool,
@@ -285,7 +285,7 @@ fn as_json(row: &Planned) -> serde_json::Value {
     })
 }
 
-/// Prints the rows in columns; a name that is longer than most widens its own line only.
+/// Prints the rows in columns. An unusually long name widens its own line only.
 fn table(rows: &[Planned]) {
     const WIDEST: usize = 48;
     if rows.is_empty() {
@@ -309,7 +309,7 @@ fn table(rows: &[Planned]) {
     }
 }
 
-/// Control characters are escaped: a name cannot draw on the terminal.
+/// Formats the principal. Escapes control characters, so that a name cannot control the terminal.
 fn who(row: &Planned) -> String {
     format!("{}@{}", row.name.escape_debug(), row.realm.escape_debug())
 }

@@ -17,7 +17,7 @@ pub(super) struct Args {
     name: String,
 }
 
-/// What is printed: always JSON, for programs that set up others.
+/// The output: always JSON, for provisioning programs.
 #[derive(Serialize)]
 struct Made<'a> {
     name: &'a str,
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
             seed: &seed.to_base32(),
         };
         let text = serde_json::to_string(&made).unwrap_or_default();
-        // Whatever comes next, the seed is out.
+        // Printed first, because the seed is valid even if the audit log fails.
         line(&Zeroizing::new(text));
         local
             .record(Kind::IdentityCreated, identity.id, &identity.principal)

@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::local_store::LOGGED;
-use super::output::{Output, note};
+use super::output::{Output, message};
 use super::setup::{load, runtime};
 use crate::audit::{self, Actor, AuditFigures, Event, Kind, LINE};
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
 
-/// How often a rotation says how far it is.
+/// The interval between progress messages.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -103,7 +103,7 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     let rotated = match rotated {
         Ok(rotated) => rotated,
         Err(error) => {
-            // It seals already.
+            // The new key is already the current one.
             if let Ok(Some(now)) = sealing.current()
                 && before != Some(now)
             {
@@ -150,9 +150,9 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
 
 fn say(Progress { done, total }: Progress, output: Output) {
     if output.is_json() {
-        note(&json!({ "done": done, "total": total }).to_string());
+        message(&json!({ "done": done, "total": total }).to_string());
     } else {
-        note(&format!("{done} of {total} identities"));
+        message(&format!("{done} of {total} identities"));
     }
 }
 
@@ -166,7 +166,7 @@ fn retire(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     recorded
 }
 
-/// Writes down what this user has done to keys.
+/// Writes a change of keys to the audit log.
 fn record(kind: Kind, keys: &[String], detail: Option<&'static str>) -> Result<(), CliError> {
     let event = |key| Event {
         key: Some(key),
@@ -193,7 +193,8 @@ fn as_json(broken: &Broken) -> serde_json::Value {
     })
 }
 
-/// Control characters are escaped: a name cannot draw on the terminal.
+/// Formats a seed that does not decrypt. Escapes control characters, so that a name cannot control
+/// the terminal.
 fn as_text(broken: &Broken) -> String {
     format!(
         "{:>6}  {}@{}  {}: {}",

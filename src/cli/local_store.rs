@@ -11,10 +11,10 @@ use crate::auth::{
 use crate::config::Config;
 use crate::store::{self, Intent};
 
-/// How many identities are read at a time.
+/// The number of identities per read.
 const PAGE: u32 = 1000;
 
-/// How long a command waits for the line about what it has done. Nobody else would write it.
+/// How long a command waits for its audit line. No other process would write it.
 pub(super) const LOGGED: Duration = Duration::from_secs(20);
 
 /// The configured store, opened for one command.
@@ -24,8 +24,8 @@ pub(super) struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the store, runs `work` on it and returns what came of it. Only what changes something needs the
-    /// audit log, and begins only where it could be written into it.
+    /// Opens the store and runs `work` on it. Only commands that change the store use the audit
+    /// log; they fail before the change if it cannot be written.
     pub(super) fn with<T>(
         config: Option<&Path>,
         intent: Intent,
@@ -35,12 +35,13 @@ impl LocalStore {
         crate::telemetry::init(&config.log);
         store::expect(&config.store, intent)?;
         if intent != Intent::Read {
-            // Before anything is changed that could not be written down.
+            // Check this before the change.
             audit::start(&config.audit, AuditFigures::default())?;
         }
         runtime(1)?.block_on(async {
             if intent != Intent::Read {
-                // A full disk has room for a change then.
+                // Reserve space in the audit log before the change, so that a full disk does not
+                // lose its line.
                 audit::ready(LINE).await.map_err(CliError::Unloggable)?;
             }
             let store = store::open(config.store.clone(), intent).await?;
@@ -53,12 +54,12 @@ impl LocalStore {
         Ok(Principal::new(name, realm, limit)?)
     }
 
-    /// Makes sure that many lines can be written into the audit log.
+    /// Reserves space in the audit log for this many bytes.
     pub(super) async fn ready(&self, bytes: u64) -> Result<(), CliError> {
         audit::ready(bytes).await.map_err(CliError::Unloggable)
     }
 
-    /// Writes down what this user has done to an identity.
+    /// Writes a change of an identity by this user to the audit log.
     pub(super) async fn record(
         &self,
         kind: Kind,
@@ -79,7 +80,7 @@ impl LocalStore {
         recorded.map_err(CliError::Unaudited)
     }
 
-    /// Visits the selected identities in the order of their numbers until `visit` fails.
+    /// Calls `visit` for each selected identity in the order of their numbers, until it fails.
     pub(super) async fn each(
         &self,
         selection: &Selection,
@@ -108,7 +109,7 @@ impl LocalStore {
     }
 }
 
-/// Makes an authority that decides as one that serves does, for what it says of its decisions.
+/// Makes an authority with the settings of the server, to predict its decisions.
 pub(super) async fn authority(
     config: &Config,
     store: &Arc<dyn Store>,

@@ -4,11 +4,11 @@ use std::io;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::disable_transparent_huge_pages;
 
-/// Keeps the memory of this process, which holds seeds, out of core dumps, and from other processes of
-/// the same user.
+/// Keeps the memory of this process, which contains seeds, out of core dumps and away from other
+/// processes of the same user.
 ///
 /// # Errors
-/// Core dumps are on, and the system does not let them be switched off.
+/// Core dumps are enabled, and the system does not allow disabling them.
 pub(super) fn protect() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
@@ -22,15 +22,15 @@ pub(super) fn protect() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Keeps to pages of the common size. In huge ones the heap of each thread would be 2 MiB from its first
-/// object on, and requests are no quicker for it.
+/// Disables transparent huge pages. With them, the heap of each thread would take 2 MiB from its
+/// first object on, and requests are no faster.
 pub(super) fn refuse_huge_pages() {
-    // A system that has none need not refuse them.
+    // Fails on a system without huge pages.
     let _ = disable_transparent_huge_pages(true);
 }
 
-/// Says whether core dumps are off already. A service manager may have set that and then forbidden all
-/// calls that set or ask for limits, as `deploy/systemd` does.
+/// Returns whether core dumps are already disabled. A service manager may have disabled them and
+/// then blocked all system calls for limits, as `deploy/systemd` does.
 fn are_off() -> bool {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     limits.lines().any(|line| {

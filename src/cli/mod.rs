@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: one file per command.
 
 mod audit;
 mod backup;
@@ -85,7 +85,7 @@ enum Command {
 }
 
 impl Command {
-    /// Names a command that prints nothing for programs.
+    /// Returns the name of a command that has no JSON output.
     const fn without_data(&self) -> Option<&'static str> {
         match self {
             Self::Demo(_) => Some("demo"),
@@ -104,14 +104,14 @@ impl Command {
     }
 }
 
-/// Returns the commands with all their options.
+/// Returns the definition of the command line.
 pub fn command() -> clap::Command {
     Cli::command()
 }
 
 /// Parses the command line, runs the command and returns the exit code.
 pub fn run() -> ExitCode {
-    // Before anything else. It is only looked whether it may be `serve`.
+    // Handle signals from the start if the command may be `serve`.
     let may_serve = std::env::args_os().any(|argument| argument == "serve");
     let early = may_serve.then(Early::listen).transpose();
     let early = early.and_then(|early| survive_long_files().map(|()| early));
@@ -122,7 +122,7 @@ pub fn run() -> ExitCode {
         let early = early.map_err(CliError::Runtime)?;
         match clock::is_usable(SystemTime::now()) {
             true => execute(cli, early, output),
-            // Libraries that write times panic there.
+            // Libraries that format times would panic.
             false => Err(CliError::Clock),
         }
     });

@@ -11,7 +11,7 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const DIM: Style = AnsiColor::BrightBlack.on_default();
 pub(super) const STRONG: Style = Style::new().bold();
 
-/// How a command speaks: to people, coloured on a terminal, or in JSON.
+/// The output format: text, colored on a terminal, or JSON.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
     json: bool,
@@ -28,7 +28,7 @@ impl Output {
 
     /// Prints `value` as JSON, or `text` for people.
     pub(super) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) {
-        // It may hold a seed.
+        // The text may contain a seed, so it is zeroed.
         let text = Zeroizing::new(if self.json {
             serde_json::to_string(value).unwrap_or_default()
         } else {
@@ -47,7 +47,7 @@ impl Output {
         };
     }
 
-    /// Prints an error with its causes on standard error.
+    /// Prints an error and its causes on standard error.
     pub(super) fn error(self, error: &dyn Error) {
         let message = describe(error);
         let mut stderr = anstream::stderr().lock();
@@ -60,21 +60,22 @@ impl Output {
             let _ = writeln!(stderr, "{value}");
             return;
         }
-        // Each mistake in a configuration is a line.
+        // A configuration error has one line per mistake.
         for line in message.lines() {
             let _ = writeln!(stderr, "{BAD}error:{BAD:#} {line}");
         }
     }
 }
 
-/// How often a terminal is told how far a command is.
+/// The interval between updates of the progress line.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// A line on a terminal that says how far a command is. Nothing is printed elsewhere, nor beside JSON.
+/// A progress line on a terminal. Prints nothing if standard error is not a terminal or the output
+/// is JSON.
 pub(super) struct Progress {
     is_on: bool,
     shown: Option<Instant>,
-    /// How many characters the last line had.
+    /// The number of characters of the last text.
     width: usize,
 }
 
@@ -87,7 +88,7 @@ impl Progress {
         }
     }
 
-    /// Shows a text, unless another has been shown just now.
+    /// Shows a text, unless the last update was less than [`SHOW_EVERY`] ago.
     pub(super) fn show(&mut self, text: impl FnOnce() -> String) {
         let is_due = |shown: Instant| shown.elapsed() >= SHOW_EVERY;
         if self.is_on && self.shown.is_none_or(is_due) {
@@ -95,14 +96,13 @@ impl Progress {
         }
     }
 
-    /// Shows a text.
     pub(super) fn show_now(&mut self, text: impl FnOnce() -> String) {
         if self.is_on {
             self.print(&text());
         }
     }
 
-    /// Takes the line away.
+    /// Clears the line.
     pub(super) fn end(&mut self) {
         if self.shown.is_some() {
             self.print("");
@@ -113,7 +113,7 @@ impl Progress {
 
     fn print(&mut self, text: &str) {
         let width = self.width;
-        // Spaces cover what is left of the last one, without an escape code.
+        // Overwrite the rest of the last text with spaces, which needs no escape code.
         let _ = write!(std::io::stderr().lock(), "\r{text:<width$}");
         self.width = text.chars().count();
         self.shown = Some(Instant::now());
@@ -126,13 +126,13 @@ impl Drop for Progress {
     }
 }
 
-/// Puts an error and its causes together. Where something has several mistakes, each is a line.
+/// Joins an error and its causes. Several mistakes are on separate lines.
 pub(super) fn describe(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        // A transparent error repeats its source.
+        // The source of a transparent error has the same text.
         if !message.ends_with(&text) {
             message.push_str(": ");
             message.push_str(&text);
@@ -142,13 +142,13 @@ pub(super) fn describe(error: &dyn Error) -> String {
     message
 }
 
-/// Prints a line on standard output. A reader that has gone away is no reason to fail.
+/// Prints a line on standard output. Ignores a closed pipe.
 pub(super) fn line(text: &str) {
     let mut stdout = anstream::stdout().lock();
     let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }
 
 /// Prints a line on standard error.
-pub(super) fn note(text: &str) {
+pub(super) fn message(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }

@@ -6,10 +6,10 @@ use zeroize::Zeroizing;
 
 use super::error::CliError;
 
-/// More than any seed has, typed in groups.
+/// The maximum size in bytes, more than any seed needs.
 const MOST_BYTES: usize = 4096;
 
-/// Returns an option's value; `-` stands for what is on standard input, which `ps` does not show.
+/// Returns the value of an option; `-` reads standard input, which `ps` does not show.
 pub(super) fn value(given: &str) -> Result<Zeroizing<String>, CliError> {
     match given {
         "-" => file(Path::new("-")),
@@ -17,9 +17,9 @@ pub(super) fn value(given: &str) -> Result<Zeroizing<String>, CliError> {
     }
 }
 
-/// Returns what is in a file, or for `-` on standard input.
+/// Returns the contents of a file, or of standard input for `-`.
 pub(super) fn file(path: &Path) -> Result<Zeroizing<String>, CliError> {
-    // Of its full size from the start: one that grows leaves copies behind.
+    // Allocated at its full size: a string that grows leaves copies of the seed behind.
     let mut text = Zeroizing::new(String::with_capacity(2 * MOST_BYTES));
     let read = if path.as_os_str() == "-" {
         io::stdin()

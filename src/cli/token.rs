@@ -1,6 +1,6 @@
 use super::error::CliError;
 use super::local_store::now;
-use super::output::{Output, note};
+use super::output::{Output, message};
 use super::secret;
 use crate::auth::{Algorithm, Parameters, Seed, Totp};
 
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
         || token.clone(),
     );
     if !output.is_json() {
-        note(&format!("valid for {remaining} s"));
+        message(&format!("valid for {remaining} s"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which identity a command is about.
+//! Options that name an identity.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ pub(super) struct Named {
     pub(super) realm: String,
 }
 
-/// Divides at the last `@`, as Basic does.
+/// Splits at the last `@`, as in HTTP Basic.
 impl FromStr for Named {
     type Err = &'static str;
 
@@ -24,7 +24,7 @@ impl FromStr for Named {
     }
 }
 
-/// An identity, in one of two forms.
+/// An identity as `NAME@REALM` or as two options.
 #[derive(Debug, clap::Args)]
 pub(super) struct Who {
     /// The identity; split at the last `@`

@@ -2,7 +2,7 @@ use crate::auth::{NewIdentity, Parameters, Principal, Seed, Store, Terms, Totp};
 use crate::cli::error::CliError;
 use crate::cli::local_store::now;
 
-/// An identity of the demonstration, with its seed in clear: it lives as long as the process.
+/// An identity of the demo with its seed, which lasts as long as the process.
 pub(super) struct Actor {
     pub(super) name: &'static str,
     pub(super) realm: &'static str,
@@ -14,7 +14,7 @@ impl Actor {
         self.totp().token(now())
     }
 
-    /// Returns a token of the right shape that is that of no step near now.
+    /// Returns a token of the right length that matches no step within 10 of the current one.
     pub(super) fn wrong_token(&self) -> String {
         let totp = self.totp();
         (0..)

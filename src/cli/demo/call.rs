@@ -1,4 +1,4 @@
-//! One request of the tour: shown as the curl command that does it, and done.
+//! A request of the tour, which can be sent and shown as a curl command.
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -8,18 +8,18 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-/// A request.
+/// A request to a door.
 #[derive(Default)]
 pub(super) struct Call {
     pub(super) url: String,
     pub(super) headers: Vec<(&'static str, String)>,
     /// `user:password` of `Authorization: Basic`.
     pub(super) user: Option<String>,
-    /// Sent as JSON by POST; without it the method is GET.
+    /// The body, sent by POST as JSON. Without it, the method is GET.
     pub(super) json: Option<String>,
 }
 
-/// An answer.
+/// A response.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: http::HeaderMap,
@@ -27,7 +27,7 @@ pub(super) struct Reply {
 }
 
 impl Call {
-    /// Returns the command, quoted for a shell.
+    /// Returns the curl command, quoted for a shell.
     pub(super) fn curl(&self) -> String {
         let mut command = "curl -i".to_owned();
         for (name, value) in &self.headers {
@@ -44,10 +44,10 @@ impl Call {
         command
     }
 
-    /// Does it.
+    /// Sends the request.
     ///
     /// # Errors
-    /// No answer came; says why.
+    /// A description of the failure, if there is no response.
     pub(super) async fn make(&self) -> Result<Reply, String> {
         let method = if self.json.is_some() { "POST" } else { "GET" };
         let mut request = Request::builder().method(method).uri(&self.url);

@@ -1,4 +1,4 @@
-//! An upstream that answers with what it saw.
+//! An upstream that responds with the request it received.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-/// A port of the kernel's choice.
+/// The loopback address with a port chosen by the kernel.
 pub(super) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ struct Seen {
     headers: BTreeMap<String, String>,
 }
 
-/// Starts it on a port of the kernel's choice; it lives as long as the event loop.
+/// Starts the upstream on a port chosen by the kernel. It runs as long as the event loop.
 pub(super) async fn start() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(LOOPBACK).await?;
     let address = listener.local_addr()?;

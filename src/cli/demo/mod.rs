@@ -1,4 +1,5 @@
-//! `realmgate demo`: everything embedded, a tour of the three doors, then live commands to copy.
+//! `realmgate demo`: starts everything embedded, shows the three doors, then keeps running for the
+//! printed commands.
 
 mod actor;
 mod call;
@@ -27,7 +28,7 @@ pub(super) struct Args {
     once: bool,
 }
 
-/// The folder of the demonstration's store; removed with all that is in it when it ends.
+/// The directory of the demo's store, deleted with its contents on drop.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! The tour: what each door answers to whom.
+//! The tour: requests to each door, and the expected responses.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::cli::output::{BAD, DIM, GOOD, STRONG, line};
 const IAC: &str = r#"{"detail":"Incorrect authentication credentials."}"#;
 const NOPERM: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 
-/// Who plays, and where.
+/// The addresses and identities of the demo.
 pub(super) struct Scene {
     pub(super) gateway: SocketAddr,
     pub(super) service_listener: SocketAddr,
@@ -21,13 +21,13 @@ pub(super) struct Scene {
     pub(super) service: Actor,
 }
 
-/// The tour under way.
+/// The state of the tour.
 pub(super) struct Tour<'a> {
     scene: &'a Scene,
     surprises: usize,
 }
 
-/// What an answer must be besides its status.
+/// Checks a response beyond its status.
 type Check = fn(&Scene, &Reply) -> bool;
 
 impl<'a> Tour<'a> {
@@ -38,7 +38,7 @@ impl<'a> Tour<'a> {
         }
     }
 
-    /// Makes every call and returns how many answers were not the expected ones.
+    /// Sends every request. Returns the number of unexpected responses.
     pub(super) async fn make(mut self) -> Result<usize, CliError> {
         self.proxy().await?;
         self.forward_auth().await?;
@@ -210,7 +210,7 @@ impl<'a> Tour<'a> {
 }
 
 impl Scene {
-    /// Returns commands that work as long as the demonstration runs.
+    /// Returns commands that work as long as the demo runs.
     pub(super) fn live_commands(&self) -> String {
         let program = std::env::current_exe().map_or_else(
             |_| "realmgate".to_owned(),
@@ -268,7 +268,7 @@ fn headers(actor: &Actor, token: String) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Returns what is worth showing of an answer: the body, or the identity it names.
+/// Returns the interesting part of a response: the body, or the headers that name the identity.
 fn shown(reply: &Reply) -> String {
     if !reply.body.is_empty() {
         return reply.body.trim_end().to_owned();

@@ -1,4 +1,4 @@
-//! An identity as it is printed.
+//! Prints identities.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -20,7 +20,8 @@ pub(super) fn print(identity: &Identity, output: Output) {
     output.print(&row, || row.text());
 }
 
-/// Prints an identity and its seed, which is shown this once, for apps under the label `issuer`.
+/// Prints an identity with its seed and an otpauth URI for authenticator apps with `issuer`. The
+/// seed is shown only once.
 pub(super) fn print_new(identity: &Identity, seed: &Seed, issuer: &str, output: Output) {
     let seed = seed.to_base32();
     let uri = Zeroizing::new(uri(identity, &seed, issuer));
@@ -30,31 +31,32 @@ pub(super) fn print_new(identity: &Identity, seed: &Seed, issuer: &str, output: 
     output.print(&row, || row.text());
 }
 
-/// Prints an identity, and the failures that count against it.
+/// Prints an identity with the failures that count against it.
 pub(super) fn print_with(identity: &Identity, failures: Failures, output: Output) {
     let mut row = Row::new(identity);
     row.throttle = Some(failures.into());
     output.print(&row, || row.text());
 }
 
-/// Prints an identity, and the failures that counted against it until now.
+/// Prints an identity with the failures that were cleared.
 pub(super) fn print_forgiven(identity: &Identity, failures: Failures, output: Output) {
     let mut row = Row::new(identity);
     row.forgiven = Some(failures.into());
     output.print(&row, || row.text());
 }
 
-/// The failures that count against an identity. Waits are in seconds.
+/// The failures that count against an identity. Delays are in seconds.
 #[derive(Serialize)]
 struct Throttle {
-    /// At sources where it is not trusted.
+    /// Failures at sources that are not trusted.
     failures: u32,
     waits: u64,
-    /// How many sources are trusted, since it has authenticated there lately.
+    /// The number of sources that are trusted because the identity has authenticated there
+    /// recently.
     trusted_sources: usize,
-    /// At those.
+    /// Failures at trusted sources.
     trusted_failures: u32,
-    /// At the one where it waits longest.
+    /// The longest delay at a trusted source.
     trusted_waits: u64,
 }
 
@@ -103,7 +105,7 @@ fn span(secs: u64) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(secs))
 }
 
-/// An identity as it is printed.
+/// The printed fields of an identity. Times are in seconds since 1970.
 #[derive(Serialize)]
 struct Row<'a> {
     id: i64,
@@ -113,7 +115,7 @@ struct Row<'a> {
     algorithm: &'static str,
     digits: u8,
     period: u16,
-    /// `good`, `weak` (fewer than 128 bits) or `broken` (does not open).
+    /// `good`, `weak` (fewer than 128 bits) or `broken` (cannot be decrypted).
     seed_strength: &'static str,
     created: u64,
     updated: u64,
@@ -126,16 +128,16 @@ struct Row<'a> {
     /// To the minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used: Option<u64>,
-    /// How many steps the last token was ahead.
+    /// The distance of the last token from the current step, in steps.
     drift: i64,
-    /// Until when the seed before counts.
+    /// The end of the overlap of the replaced seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_until: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_last_used: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     throttle: Option<Throttle>,
-    /// What was forgiven just now.
+    /// The failures that were just cleared.
     #[serde(skip_serializing_if = "Option::is_none")]
     forgiven: Option<Throttle>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,7 +180,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Control characters in names are escaped: a name cannot draw on the terminal.
+    /// Formats the row. Escapes control characters, so that a name cannot control the terminal.
     fn text(&self) -> String {
         let mut text = format!(
             "{:>6}  {}@{}  {}  {} {} digits {} s  seed {}",
@@ -200,7 +202,7 @@ impl<'a> Row<'a> {
         ] {
             if let Some(when) = when {
                 let when = UNIX_EPOCH.checked_add(Duration::from_secs(when));
-                // One that is too far away to be told is as good as never.
+                // Such a time is too far in the future to be formatted.
                 let when = when.filter(|&when| clock::is_usable(when));
                 let when = when.map(|when| humantime::format_rfc3339_seconds(when).to_string());
                 let _ = write!(text, "  {what} {}", when.as_deref().unwrap_or("after 9999"));
@@ -234,7 +236,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Writes what apps that make tokens take, by text or as a QR code.
+/// Returns the URI that authenticator apps read, as text or as a QR code.
 fn uri(identity: &Identity, seed: &str, issuer: &str) -> String {
     let who = &identity.principal;
     let label = format!("{}@{}", who.name(), who.realm());

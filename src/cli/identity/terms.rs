@@ -1,4 +1,4 @@
-//! When an identity may authenticate, as it is typed.
+//! Options for the validity period and the comment.
 
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::local_store::now;
 use crate::clock;
 
-/// When an identity may authenticate.
+/// Options for the validity period and the comment.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TermsArgs {
     /// Valid from: a time (2027-01-31T12:00:00Z), a duration from now (30d), or "never" for no limit
@@ -22,7 +22,7 @@ pub(in crate::cli) struct TermsArgs {
     comment: Option<String>,
 }
 
-/// A time that was typed; none for `never`.
+/// A time from an option; `None` for `never`.
 #[derive(Clone, Copy, Debug)]
 struct Limit(Option<UnixTime>);
 
@@ -43,10 +43,11 @@ impl FromStr for Limit {
 }
 
 impl TermsArgs {
-    /// Returns the terms with what was typed in the place of what there is.
+    /// Returns `old` with the given options applied.
     ///
     /// # Errors
-    /// Nobody could ever authenticate under what was typed.
+    /// [`CliError::ExpiresInThePast`] or [`CliError::NeverValid`] if the identity could never
+    /// authenticate.
     pub(super) fn of(&self, old: Terms) -> Result<Terms, CliError> {
         let typed = self.expires.and_then(|limit| limit.0);
         if typed.is_some_and(|expires| expires <= now()) {
