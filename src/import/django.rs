@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::auth::UnixTime;
 
-/// The table of ungleich-otp's model: app `otpauth`, model `OTPSeed`.
+/// The table of ungleich-otp: Django app `otpauth`, model `OTPSeed`.
 pub(super) const TABLE: &str = "otpauth_otpseed";
-/// The columns that are read, and whether every version of it has them.
+/// The columns that are read, and whether every version of the table has them.
 const COLUMNS: [(&str, bool); 6] = [
     ("id", true),
     ("name", true),
@@ -19,79 +19,79 @@ const COLUMNS: [(&str, bool); 6] = [
     ("is_active", false),
     ("date_joined", false),
 ];
-/// The most bytes, or characters, that are read of a text. None that is longer can be used.
+/// The maximum length of a text that is read, in bytes or characters. Longer texts are never valid.
 pub(super) const TEXT: usize = 1 << 16;
 
-/// A row of the old table. `Debug` does not print the seed.
+/// A row of the table. `Debug` does not print the seed.
 #[derive(Clone)]
 pub struct Row {
-    /// Its number.
+    /// The primary key.
     pub id: i64,
-    /// Its name; none if it is no UTF-8.
+    /// The name; `None` if it is not UTF-8.
     pub name: Option<String>,
-    /// Its realm, likewise.
+    /// The realm; `None` if it is not UTF-8.
     pub realm: Option<String>,
-    /// Its seed in base32, as it was typed.
+    /// The seed in base32, unchecked.
     pub seed: Zeroizing<String>,
-    /// Whether Django's `is_active` allows it; where there is no such column, it does.
+    /// Django's `is_active`; true if the table has no such column.
     pub active: bool,
-    /// When it was registered, if the table says.
+    /// The registration date, if the table has one.
     pub created: Option<UnixTime>,
 }
 
-/// Why a database was not read.
+/// Why a database cannot be read.
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// There is no such file.
     #[error("{0}: no such file")]
     NoFile(PathBuf),
-    /// The file is something else.
+    /// The file is not an SQLite database.
     #[error("{0}: not an SQLite database")]
     NotSqlite(PathBuf),
-    /// The system does not let us read it.
+    /// The file cannot be opened or read.
     #[error("{0}: cannot be read")]
     File(PathBuf, #[source] io::Error),
-    /// It is no regular file, such as a pipe, or something beside it is none.
+    /// The file, or one beside it, is not a regular file but, for example, a pipe.
     #[error("{0}: not a regular file")]
     NotAFile(PathBuf),
-    /// A log or a journal beside it belongs to it, and cannot be read without writing.
+    /// A log or a journal belongs to the file, and reading it would require writing.
     #[error(
-        "{0}: has a log or a journal (-wal, -journal) that cannot be read without writing beside it (expected a copy made with .backup, or the file and what is beside it in a folder of yours)"
+        "{0}: has a log or a journal (-wal, -journal) that cannot be read without writing to its directory (use a copy made with .backup, or copy the file with its -wal and -journal to a directory that you may write to)"
     )]
     Companion(PathBuf),
-    /// Somebody wrote to it.
+    /// Another process changed the file.
     #[error("{0}: changed while it was read; try again")]
     Changed(PathBuf),
     /// SQLite failed.
     #[error("{0}: cannot be read")]
     Sqlite(PathBuf, #[source] rusqlite::Error),
-    /// The server cannot be reached, or refuses.
+    /// The server cannot be reached, or rejects the connection.
     #[error("PostgreSQL at {server} cannot be reached")]
     Connect {
         /// Host and port.
         server: String,
-        /// Why.
+        /// The cause.
         source: tokio_postgres::Error,
     },
-    /// It takes too long.
+    /// The time limit was exceeded.
     #[error("the database could not be read within {} (--timeout allows more)", humantime::format_duration(*.0))]
     Late(Duration),
-    /// There are too many rows.
+    /// The row limit was exceeded.
     #[error("the table has more than {0} rows (--max-rows allows more)")]
     TooMany(usize),
-    /// No thread, or no event loop.
+    /// The thread or its event loop cannot be started.
     #[error("cannot start the reader thread")]
     Start(#[source] io::Error),
-    /// The thread that reads has ended without a word.
+    /// The reading thread ended without a result.
     #[error("reading stopped unexpectedly")]
     BrokenOff,
     /// A query failed.
     #[error("PostgreSQL failed")]
     Postgres(#[from] tokio_postgres::Error),
-    /// It is another application's database.
+    /// The database belongs to another application.
     #[error("no table {TABLE} (expected the database of an ungleich-otp server)")]
     NoTable,
-    /// The table is another one.
+    /// The table lacks a required column.
     #[error("table {TABLE} has no column {0:?} (expected id, name, realm and seed)")]
     NoColumn(&'static str),
 }
@@ -106,8 +106,8 @@ impl fmt::Debug for Row {
     }
 }
 
-/// Makes the list of what is selected, in the order of [`Row`]: of each column its expression, or the second
-/// one where a version of the table does not have it.
+/// Returns the SELECT list in the order of [`Row`]. Of each pair of expressions, the second is used
+/// if the table has no such column.
 pub(super) fn columns(
     present: &[String],
     expressions: [(&str, &str); 6],

@@ -1,7 +1,7 @@
-//! Taking over the identities of another system.
+//! Imports identities from another system.
 //!
-//! [`Source`] reads what is there, without changing it; [`Plan`] says what becomes of each row; the store
-//! takes all that come in at once, or none.
+//! [`Source`] reads the rows without changing them, [`Plan`] decides about each row, and the store
+//! inserts them in batches.
 
 mod django;
 mod outcome;
@@ -14,6 +14,6 @@ mod sqlite;
 
 pub use django::{ReadError, Row};
 pub use outcome::{Note, Outcome, Reason, Reserved};
-pub use plan::{Draft, FEW_BITS, LEAST_BITS, Plan, Planned, Taken};
+pub use plan::{FEW_BITS, LEAST_BITS, Plan, PlanBuilder, Planned, Taken};
 pub use reading::Bounds;
 pub use source::{Source, SourceError};

@@ -1,80 +1,80 @@
-//! What becomes of a row, and why.
+//! The outcome of each row of an import, and the reasons.
 
 use std::fmt;
 
 use crate::auth::{PrincipalError, SeedError};
 
-/// Whether a row comes in.
+/// Whether a row is imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Under its own number.
+    /// Imported under its own id.
     New,
-    /// Under a new number: its own is another identity's, or none that the store gives.
+    /// Imported under a new id, because its own is taken or outside the range of the store.
     NewId,
-    /// It is here already, with the same seed.
+    /// The identity exists with the same seed.
     Unchanged,
-    /// It stays out.
+    /// Skipped.
     LeftOut(Reason),
 }
 
-/// Why a row stays out.
+/// Why a row is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its name or realm cannot be one.
+    /// The name or the realm is invalid.
     Principal(PrincipalError),
-    /// Its name or realm is no UTF-8.
+    /// The name or the realm is not UTF-8.
     Encoding,
-    /// Its seed cannot be used: no token ever proved it.
+    /// The seed is invalid, so no token ever matched.
     Seed(SeedError),
-    /// Its seed has spaces or hyphens in it, with which the old server could not use it.
+    /// The seed contains spaces or hyphens, which ungleich-otp did not accept.
     SpacedSeed,
-    /// Its seed is so short that whoever has seen a token can find it.
+    /// The seed is so short that it can be computed from one token.
     ShortSeed {
-        /// How many bits it has.
+        /// Its length in bits.
         bits: usize,
     },
-    /// Another row has that name in that realm.
+    /// Another row has the same name and realm.
     Duplicate {
-        /// The row that counts.
+        /// The id of the row that is imported.
         of: i64,
     },
-    /// The principal is here already, with another seed.
+    /// The identity exists with another seed.
     OtherSeed {
-        /// Its number here.
+        /// The id of the existing identity.
         here: i64,
     },
 }
 
-/// What one should know of a row that comes in.
+/// A remark about an imported row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// Its seed has fewer than 128 bits (RFC 4226 §4, R6), and 80 at least.
+    /// The seed has 80 to 127 bits, fewer than RFC 4226 §4 R6 requires.
     Weak {
-        /// How many it has.
+        /// Its length in bits.
         bits: usize,
     },
-    /// Django's `is_active` was off: it comes in disabled.
+    /// Django's `is_active` is false, so the identity is imported disabled.
     Disabled,
-    /// Its seed has fewer than 80 bits.
+    /// The seed has fewer than 80 bits.
     Short {
-        /// How many it has.
+        /// Its length in bits.
         bits: usize,
     },
-    /// Its realm is a reserved one: it may do this.
+    /// The realm is reserved and has a capability.
     Reserved(Reserved),
 }
 
-/// What a reserved realm gives.
+/// The capability of a reserved realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// Administer identities.
+    /// Administers identities.
     Admin,
-    /// Verify the tokens of others.
+    /// Verifies the tokens of others.
     Auth,
 }
 
 impl Reason {
-    /// Returns the reason without what differs from row to row.
+    /// Returns the reason without the values of the row, to count rows by kind.
     pub fn kind(&self) -> String {
         match self {
             Self::ShortSeed { .. } => "seed too short".to_owned(),
@@ -86,7 +86,7 @@ impl Reason {
 }
 
 impl Note {
-    /// Returns the note without what differs from row to row.
+    /// Returns the note without the values of the row, to count rows by kind.
     pub fn kind(&self) -> String {
         match self {
             Self::Weak { .. } => "weak seed, rotate it".to_owned(),

@@ -8,61 +8,62 @@ use crate::auth::{
     PrincipalRef, Realms, Seed, State, Strength, Terms, UnixTime,
 };
 
-/// The numbers that a row keeps. Above, JSON readers round; and after the highest of all, the store
-/// would have no next one to give.
+/// The ids that are kept. JSON readers round larger ones, and after the highest possible id the
+/// store could not assign another.
 const KEPT: RangeInclusive<i64> = 1..=(1 << 53);
 
-/// The fewest bits of a seed that comes from elsewhere: whoever has seen a token finds a shorter one at once.
+/// The minimum length of an imported seed in bits. A shorter one can be computed from one token.
 pub const LEAST_BITS: usize = 40;
-/// A seed of fewer bits can be found from a few tokens, with some effort: it should be replaced at once.
+/// Seeds with fewer bits can be computed from a few tokens, with some effort, and should be rotated
+/// at once.
 pub const FEW_BITS: usize = 80;
 
-/// The most characters that are kept of a name, and of a realm, that cannot be one.
+/// The maximum number of characters kept of an invalid name or realm.
 const SHOWN: usize = 128;
 
-/// Rows that are not all here yet.
-pub struct Draft<'a> {
+/// Collects the rows of a plan.
+pub struct PlanBuilder<'a> {
     rows: Vec<Planned>,
     realms: &'a Realms,
     limit: usize,
 }
 
-/// What becomes of each row.
+/// The decisions about all rows.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// In the order of their numbers.
+    /// In the order of their ids.
     rows: Vec<Planned>,
-    /// Where those are that come in, in the order of their principals.
+    /// The indexes of the imported rows, in the order of their principals.
     by_principal: Vec<usize>,
-    /// Where those are that come in and keep their number, in the order of these.
+    /// The indexes of the imported rows that keep their ids, in the order of the ids.
     by_id: Vec<usize>,
-    /// What is taken next: rows with this outcome, from this one on.
+    /// Where [`Plan::take`] continues: the outcome, and the index of the next row.
     next: (Outcome, usize),
 }
 
-/// A row on its way into the store.
+/// A row to be inserted.
 #[derive(Debug)]
 pub struct Taken {
-    /// Its place in the plan.
+    /// Its index in the plan.
     pub at: usize,
-    /// What the store takes.
+    /// The identity to insert.
     pub identity: ImportedIdentity,
 }
 
-/// What becomes of one row.
+/// The decision about a row.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// Its number there.
+    /// Its id in the source.
     pub id: i64,
-    /// Its name; of one that cannot be one perhaps the beginning.
+    /// The name, truncated if it is invalid.
     pub name: Box<str>,
-    /// Its realm, likewise.
+    /// The realm, truncated if the row is invalid.
     pub realm: Box<str>,
-    /// Whether it comes in.
+    /// Whether it is imported.
     pub outcome: Outcome,
-    /// What one should know of it.
+    /// Remarks for the administrator.
     pub notes: Vec<Note>,
-    /// What the store would take.
+    /// The data to insert; `None` once inserted, or if skipped.
     incoming: Option<Incoming>,
 }
 
@@ -73,8 +74,9 @@ struct Incoming {
     created: Option<UnixTime>,
 }
 
-impl<'a> Draft<'a> {
-    /// Begins a plan for an empty store; `limit` is the most characters of a name and of a realm.
+impl<'a> PlanBuilder<'a> {
+    /// Begins a plan for an empty store. `limit` is the maximum number of characters of a name and
+    /// of a realm.
     pub fn new(realms: &'a Realms, limit: usize) -> Self {
         Self {
             rows: Vec::new(),
@@ -83,13 +85,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Adds a row; in any order.
+    /// Adds a row. The order of rows does not matter.
     pub fn add(&mut self, row: &Row) {
         self.rows.push(read(row, self.realms, self.limit));
     }
 
-    /// Plans what becomes of all rows. Of those with the same name and realm the one with the lowest number
-    /// counts.
+    /// Decides about all rows. Of several rows with the same name and realm, the one with the
+    /// lowest id is imported.
     pub fn finish(self) -> Plan {
         let mut rows = self.rows;
         rows.sort_by_key(|row| row.id);
@@ -118,11 +120,11 @@ impl<'a> Draft<'a> {
 }
 
 impl Plan {
-    /// Takes into account that an identity is here already; to be called with each, in any order.
+    /// Takes an existing identity into account. Call it for each, in any order.
     pub fn meet(&mut self, here: &Identity) {
         let rows = &mut self.rows;
         let id = |&at: &usize| rows.get(at).map(|row| row.id).cmp(&Some(here.id.0));
-        // The principal is looked at last: a row that is here already needs no number.
+        // Check the principal last: a row that exists already needs no id.
         if let Some(at) = find(&self.by_id, id)
             && let Some(row) = rows.get_mut(at)
             && row.outcome == Outcome::New
@@ -139,30 +141,30 @@ impl Plan {
         }
     }
 
-    /// Returns what becomes of each row, in their order.
+    /// Returns all rows in the order of their ids.
     pub fn rows(&self) -> &[Planned] {
         &self.rows
     }
 
-    /// Returns how many rows come in.
+    /// Returns the number of rows to import.
     pub fn incoming(&self) -> usize {
         self.rows.iter().filter(|row| row.comes_in()).count()
     }
 
-    /// Returns how many rows stay out.
+    /// Returns the number of skipped rows.
     pub fn left_out(&self) -> usize {
         let out = |row: &&Planned| matches!(row.outcome, Outcome::LeftOut(_));
         self.rows.iter().filter(out).count()
     }
 
-    /// Returns the highest number that a row keeps.
+    /// Returns the highest id that is kept.
     pub fn last_id(&self) -> Option<IdentityId> {
         let last = self.by_id.last().and_then(|&at| self.rows.get(at));
         last.map(|row| IdentityId(row.id))
     }
 
-    /// Returns the next rows that come in, at most so many, as the store takes them: those that keep their number
-    /// first. Registered when their table does not say: `now`. Every row is to be [settled](Self::settle).
+    /// Returns up to `most` rows to insert next, those that keep their ids first. `now` is the
+    /// registration time of rows without one. Report each result to [`settle`](Self::settle).
     pub fn take(&mut self, most: usize, now: UnixTime) -> Vec<Taken> {
         let mut all = Vec::with_capacity(most);
         while all.len() < most {
@@ -175,11 +177,11 @@ impl Plan {
                 continue;
             };
             self.next.1 += 1;
-            // Those that got another number when they were taken have no seed here any more.
+            // A row that was renumbered when it was inserted has no seed any more.
             let Some(incoming) = row.incoming.as_ref().filter(|_| row.outcome == *outcome) else {
                 continue;
             };
-            // It was looked at already.
+            // It was checked before.
             let Ok(principal) = Principal::new(&row.name, &row.realm, usize::MAX) else {
                 continue;
             };
@@ -187,7 +189,7 @@ impl Plan {
                 id: (*outcome == Outcome::New).then_some(IdentityId(row.id)),
                 principal,
                 seed: incoming.seed.clone(),
-                // The old server knew no others.
+                // ungleich-otp had fixed parameters.
                 parameters: Parameters::default(),
                 state: incoming.state,
                 created: incoming.created.unwrap_or(now),
@@ -198,7 +200,7 @@ impl Plan {
         all
     }
 
-    /// Takes into account what came of a row that was taken.
+    /// Records the result of inserting a row.
     pub fn settle(&mut self, at: usize, imported: &Imported) {
         let Some(row) = self.rows.get_mut(at) else {
             return;
@@ -219,13 +221,13 @@ impl Planned {
         (&self.name, &self.realm)
     }
 
-    /// Says whether the row comes in.
+    /// Returns whether the row is imported.
     pub fn comes_in(&self) -> bool {
         matches!(self.outcome, Outcome::New | Outcome::NewId)
     }
 }
 
-/// Finds one of `places`, which are in the order of what `compare` looks at.
+/// Finds an index by binary search; `places` is sorted by the key of `compare`.
 fn find(places: &[usize], compare: impl FnMut(&usize) -> Ordering) -> Option<usize> {
     let found = places.binary_search_by(compare).ok()?;
     places.get(found).copied()
@@ -251,7 +253,7 @@ fn read(row: &Row, realms: &Realms, limit: usize) -> Planned {
             notes.push(Note::Reserved(Reserved::Auth));
         }
     }
-    // One that cannot come in may be of any length.
+    // An invalid part may have any length.
     let shown = match incoming {
         Ok(_) => usize::MAX,
         Err(_) => SHOWN,
@@ -276,9 +278,9 @@ fn read(row: &Row, realms: &Realms, limit: usize) -> Planned {
     }
 }
 
-/// Returns what comes in of a row, as it stands there. The old server cut white space off what was sent, and
-/// compared it with the row as it was: one with white space at an end was nobody's, and trimmed it could be an
-/// admin's.
+/// Returns the data to import, without trimming. ungleich-otp trimmed the credentials it received
+/// and compared them with untrimmed rows. So a row with white space at an end could never
+/// authenticate, and trimming it now might turn it into an administrator.
 fn incoming(row: &Row, limit: usize) -> Result<Incoming, Reason> {
     let (Some(name), Some(realm)) = (&row.name, &row.realm) else {
         return Err(Reason::Encoding);
@@ -303,11 +305,12 @@ fn incoming(row: &Row, limit: usize) -> Result<Incoming, Reason> {
     })
 }
 
-/// Leaves out all but the first row of each principal; returns where those are, in the order of principals.
+/// Marks all but the first row of each principal as duplicates. Returns the indexes of the first
+/// rows, in the order of principals.
 fn leave_duplicates_out(rows: &mut [Planned]) -> Vec<usize> {
     let mut places: Vec<usize> = Vec::new();
     places.extend((0..rows.len()).filter(|&at| rows.get(at).is_some_and(Planned::comes_in)));
-    // Stable: of rows of one principal the first stays the first.
+    // The sort is stable, so the first row of a principal stays first.
     places.sort_by(|&one, &other| {
         rows.get(one)
             .map(Planned::who)

@@ -12,10 +12,11 @@ use super::rows::Rows;
 use crate::auth::UnixTime;
 use crate::tls;
 
-/// Reads the rows of a server, on an event loop of its own.
+/// Reads the rows from a server, on an event loop of its own.
 ///
-/// TLS is checked against the roots of the system wherever it is used: `sslmode=require` asks for it, and
-/// so does `prefer`, the default, unless the server is on this machine. A Unix socket never has it.
+/// TLS certificates are verified with the root certificates of the system whenever TLS is used.
+/// `sslmode=require` uses TLS, and so does `prefer`, the default, unless the server is on this
+/// machine. Unix sockets never use TLS.
 pub(super) fn read(config: &Config, rows: &mut Rows) -> Result<(), ReadError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -63,7 +64,7 @@ where
             server: server.to_owned(),
             source,
         })?;
-    // It ends with the client.
+    // The task ends when the client is dropped.
     tokio::spawn(connection);
     Ok(client)
 }
@@ -141,19 +142,19 @@ fn server_of(config: &Config) -> String {
     format!("{} port {port}", hosts.join(","))
 }
 
-/// Where a server is.
+/// The location of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Behind a Unix socket.
+    /// Unix socket.
     Socket,
-    /// At an address of this machine.
+    /// Loopback address.
     Loopback,
-    /// Somewhere else.
+    /// Another machine.
     Remote,
 }
 
-/// Says where the servers of a URL are; the farthest counts. An address (`hostaddr`) is what is connected
-/// to, whatever the host beside it is called.
+/// Returns the most distant location of the servers in a URL. If there are addresses (`hostaddr`),
+/// they count instead of host names, because the client connects to them.
 fn place(config: &Config) -> Place {
     let addresses = config.get_hostaddrs();
     if !addresses.is_empty() {

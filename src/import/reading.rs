@@ -1,5 +1,5 @@
-//! Reading on a thread of its own, which hands rows over as they come: whatever the database does, whoever
-//! asked gets an answer in time and keeps no more rows than were allowed.
+//! Reads a source on a thread of its own, so that a slow database cannot exceed the time limit, nor
+//! a large one the row limit.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
@@ -9,25 +9,25 @@ use super::django::{ReadError, Row};
 use super::rows::{Part, Rows};
 use super::source::Source;
 
-/// The most batches that wait.
+/// The maximum number of batches in the channel.
 const WAITING: usize = 2;
 
-/// What reading may cost.
+/// The limits of a read.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The most rows.
+    /// The maximum number of rows.
     pub rows: usize,
-    /// The longest time.
+    /// The maximum duration.
     pub within: Duration,
 }
 
 impl Source {
-    /// Reads every row, in whatever order, in one transaction that writes nothing, and gives each to `take`.
+    /// Reads all rows in one read-only transaction, in any order, and passes each to `take`.
     ///
-    /// A reading that hangs is left behind on its thread, which ends with the process.
+    /// A read that hangs is abandoned on its thread, which ends with the process.
     ///
     /// # Errors
-    /// [`ReadError`]. Then `take` may have got some of the rows.
+    /// [`ReadError`]; `take` may have been called for some of the rows.
     pub fn read(&self, bounds: Bounds, take: impl FnMut(Row)) -> Result<(), ReadError> {
         let deadline = Instant::now() + bounds.within;
         let (sender, receiver) = sync_channel(WAITING);

@@ -2,17 +2,17 @@ use std::sync::mpsc::SyncSender;
 
 use super::django::{ReadError, Row};
 
-/// The most rows, and about the most bytes, that are handed over at once.
+/// The maximum number of rows of a batch, and the approximate maximum of bytes.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 1 << 18;
 
-/// What the thread that reads sends.
+/// A message of the reading thread.
 pub(super) enum Part {
     Rows(Vec<Row>),
     End(Result<(), ReadError>),
 }
 
-/// Where rows go that have been read.
+/// The sender of the reading thread.
 pub(super) struct Rows {
     sender: SyncSender<Part>,
     batch: Vec<Row>,
@@ -20,7 +20,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Sends rows to `sender`, a batch at a time.
+    /// Makes a sender that batches rows.
     pub(super) fn new(sender: SyncSender<Part>) -> Self {
         Self {
             sender,
@@ -29,7 +29,7 @@ impl Rows {
         }
     }
 
-    /// Hands a row over, and waits while those before it are not taken. Says whether anybody still asks.
+    /// Adds a row, and blocks while the channel is full. Returns `false` if the receiver is gone.
     pub(super) fn push(&mut self, row: Row) -> bool {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         self.bytes += length(&row.name) + length(&row.realm) + row.seed.len();
@@ -46,10 +46,10 @@ impl Rows {
         self.sender.send(Part::Rows(batch)).is_ok()
     }
 
-    /// Sends what is left, and how the reading ended.
+    /// Sends the remaining rows and the result.
     pub(super) fn end(mut self, outcome: Result<(), ReadError>) {
         self.flush();
-        // A receiver that no longer waits has already reported a timeout.
+        // A receiver that is gone has already reported a timeout.
         let _ = self.sender.send(Part::End(outcome));
     }
 }

@@ -8,27 +8,27 @@ use super::django::ReadError;
 use super::rows::Rows;
 use super::{postgres, sqlite};
 
-/// Where Debian's PostgreSQL listens: a URL without a host means this machine.
+/// The socket directory of Debian's PostgreSQL, for URLs without a host.
 const SOCKETS: &str = "/var/run/postgresql";
 
-/// A Django database of ungleich-otp.
+/// The database of an ungleich-otp server.
 #[derive(Clone)]
 pub enum Source {
-    /// A file of SQLite's.
+    /// An SQLite file.
     Sqlite(PathBuf),
     /// A PostgreSQL server.
     Postgres(Box<tokio_postgres::Config>),
 }
 
-/// Why a text names no database.
+/// Why a source is invalid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum SourceError {
-    /// A URL of another kind.
+    /// The URL has another scheme.
     #[error(
         "unsupported kind of database (expected an SQLite file or postgres://USER@HOST[:PORT]/DATABASE)"
     )]
     Kind,
-    /// A URL that cannot be read. It may hold a password, so it is not shown.
+    /// The URL is malformed. It may contain a password, so the error does not show it.
     #[error(
         "the URL cannot be read (expected postgres://USER@HOST[:PORT]/DATABASE, other characters than letters and digits percent-encoded; sslmode is disable, prefer or require)"
     )]
@@ -38,8 +38,8 @@ pub enum SourceError {
 impl FromStr for Source {
     type Err = SourceError;
 
-    /// Reads a path, `sqlite:PATH`, `sqlite:///PATH`, or a `postgres://` or `postgresql://` URL. A
-    /// password is taken from `PGPASSWORD` if the URL has none.
+    /// Parses a path, `sqlite:PATH`, `sqlite:///PATH`, or a `postgres://` or `postgresql://` URL.
+    /// If the URL has no password, `PGPASSWORD` is used.
     fn from_str(text: &str) -> Result<Self, SourceError> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let mut config: tokio_postgres::Config = text.parse().map_err(|_| SourceError::Url)?;
@@ -48,12 +48,12 @@ impl FromStr for Source {
             }
             return Ok(Self::Postgres(Box::new(config)));
         }
-        // It may hold a password, which an error about a missing file would show.
+        // Otherwise the text would be a file name, and the error would show the password.
         if text.starts_with("postgres:") || text.contains("password=") {
             return Err(SourceError::Kind);
         }
         let path = match text.strip_prefix("sqlite:") {
-            // Django's form: a third slash ends the empty host.
+            // Django's form: the third slash ends the empty host.
             Some(rest) => rest.strip_prefix("///").map_or(rest, |path| {
                 if path.starts_with('/') {
                     path
@@ -72,7 +72,7 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// Reads every row, in whatever order, in one transaction that writes nothing.
+    /// Reads all rows in one read-only transaction, in any order.
     pub(super) fn select(&self, rows: &mut Rows) -> Result<(), ReadError> {
         match self {
             Self::Sqlite(path) => sqlite::read(path, rows),
@@ -81,7 +81,7 @@ impl Source {
     }
 }
 
-/// Shows no password.
+/// Hides the URL, which may contain a password.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,30 +16,30 @@ use super::django::{ReadError, Row, TABLE, TEXT, columns};
 use super::rows::Rows;
 use crate::auth::UnixTime;
 
-/// How long to wait for a writer, such as the old server.
+/// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// What may stand in the path of an SQLite URI as it is.
+/// The characters that need no encoding in the path of an SQLite URI.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'.')
     .remove(b'-')
     .remove(b'_');
 
-/// The most memory that SQLite may take, whatever a view of the file sorts.
+/// The maximum memory of SQLite in bytes; a view in the file could sort any amount.
 const HEAP: i64 = 256 << 20;
-/// The longest text and the longest row.
+/// The maximum length of a text and of a row in bytes.
 const LENGTH: i32 = 1 << 20;
 
-/// Reads the rows of a file. Nothing is written to it, and nothing made beside it but the index (`-shm`)
-/// that SQLite needs where a log is.
+/// Reads the rows of a file. Writes nothing, except for the index (`-shm`) that SQLite needs beside
+/// a log.
 pub(super) fn read(path: &Path, rows: &mut Rows) -> Result<(), ReadError> {
     let still = is_still(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ReadError::NoFile(path.to_owned()),
         _ => ReadError::File(path.to_owned(), error),
     })?;
     for beside in ["", "-wal", "-shm", "-journal"].map(|end| beside(path, end)) {
-        // SQLite opens them, and would wait for whoever writes into a pipe.
+        // SQLite would open these files and hang on a pipe.
         if std::fs::metadata(&beside).is_ok_and(|it| !it.is_file()) {
             return Err(ReadError::NotAFile(beside));
         }
@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path, rows: &mut Rows) -> Result<(), ReadError> {
         Failure::Read(error) => error,
         Failure::Sql(error) => match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => ReadError::NotSqlite(path.to_owned()),
-            // What it would write is an index of the log, or what a journal takes back.
+            // SQLite would have to write an index, or roll back a journal.
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
                 ReadError::Companion(path.to_owned())
             }
@@ -61,11 +61,11 @@ pub(super) fn read(path: &Path, rows: &mut Rows) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Returns the size and the date of a file that is in WAL mode and has no log, so that no process has it
-/// open. SQLite would make a log beside it, even only to read.
+/// Returns size and modification time of a file in WAL mode without a log. No process has such a
+/// file open, but SQLite would create a log even to read it.
 fn is_still(path: &Path) -> io::Result<Option<(u64, SystemTime)>> {
     let mut options = File::options();
-    // A pipe that nobody writes into is opened all the same, and is no file.
+    // NONBLOCK, so that opening a pipe without a writer does not hang.
     let mut file = options
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
@@ -77,7 +77,8 @@ fn is_still(path: &Path) -> io::Result<Option<(u64, SystemTime)>> {
     if !metadata.is_file() {
         return Ok(None);
     }
-    // https://www.sqlite.org/fileformat2.html#the_database_header: bytes 18 and 19 are 2 in WAL mode.
+    // Bytes 18 and 19 are 2 in WAL mode:
+    // https://www.sqlite.org/fileformat2.html#the_database_header
     let mut head = Vec::new();
     file.by_ref().take(20).read_to_end(&mut head)?;
     let in_wal_mode = head.ends_with(&[2, 2]) && head.len() == 20;
@@ -87,7 +88,7 @@ fn is_still(path: &Path) -> io::Result<Option<(u64, SystemTime)>> {
     Ok(Some((metadata.len(), metadata.modified()?)))
 }
 
-/// Returns the path of a file whose name goes on with `end`.
+/// Appends `end` to the file name of a path.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut beside = OsString::from(path);
     beside.push(end);
@@ -120,7 +121,7 @@ fn select(path: &Path, still: bool, rows: &mut Rows) -> Result<(), Failure> {
     connection.busy_timeout(BUSY)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LENGTH)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    // What a view sorts goes to no file.
+    // Sorting in a view must not create temporary files.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update_and_check(None, "hard_heap_limit", HEAP, |_| Ok(()))?;
     let snapshot = connection.transaction()?;
@@ -128,7 +129,7 @@ fn select(path: &Path, still: bool, rows: &mut Rows) -> Result<(), Failure> {
         .prepare("SELECT name FROM pragma_table_info(?1)")?
         .query_map((TABLE,), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    // SQLite keeps what was written, whatever the column's type: a name may be a number or bytes.
+    // SQLite columns may contain values of any type, so a name may be a number or a blob.
     let text = |name| format!("substr(CAST({name} AS BLOB), 1, {TEXT})");
     let columns = columns(
         &present,
@@ -161,7 +162,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         id: row.get(0)?,
         name: text(1)?,
         realm: text(2)?,
-        // What is no UTF-8 is no base32 either.
+        // A value that is not UTF-8 is not base32 either.
         seed: Zeroizing::new(text(3)?.unwrap_or_else(|| "\u{fffd}".to_owned())),
         active: row.get::<_, Option<i64>>(4)? != Some(0),
         created: row

@@ -42,9 +42,9 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
 
 fn plan(rows: &[Row], here: &[Identity]) -> Plan {
     let realms = Realms::default();
-    let mut draft = Draft::new(&realms, NAME_CHARS);
-    rows.iter().for_each(|row| draft.add(row));
-    let mut plan = draft.finish();
+    let mut builder = PlanBuilder::new(&realms, NAME_CHARS);
+    rows.iter().for_each(|row| builder.add(row));
+    let mut plan = builder.finish();
     here.iter().for_each(|identity| plan.meet(identity));
     plan
 }

@@ -189,7 +189,7 @@ fn rows_that_cannot_come_in_are_named_with_the_reason() {
         "the seed is not base32 (letters A to Z and digits 2 to 7)"
     );
     assert_eq!(of(7), "the seed is empty");
-    assert_eq!(of(8), "the name holds a NUL character");
+    assert_eq!(of(8), "the name contains a NUL character");
     assert_eq!(of(9), json!(["weak seed of 80 bits, rotate it"]));
     assert_eq!(of(10), json!(["may administer identities"]));
     assert_eq!(of(11), "the name begins or ends with white space");
