@@ -1,20 +1,19 @@
-//! A request as routes match it: in one reading, or not at all.
+//! The parts of a request that routes match.
 
 use http::Method;
 
 use super::target::{Ambiguity, Target, host_of, is_plain_method};
 
-/// The parts of a request that routes match. Every door matches the same parts, read in the same way.
+/// The host, method and path of a request. Every door matches the same parts, read in the same way.
 #[derive(Debug)]
 pub(crate) struct MatchInput<'a> {
-    /// Without port, in any case; none for a request of HTTP/1.0 without a host.
+    /// The host without port, in any case; `None` for an HTTP/1.0 request without a host.
     pub(crate) host: Option<&'a str>,
     pub(crate) method: Method,
     pub(crate) target: Target<'a>,
 }
 
-/// Why a request cannot be matched: the first part of host, method and path that is not read alike by every
-/// program.
+/// Why a request cannot be matched: the first part that programs do not all read alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     Host,
@@ -25,12 +24,11 @@ pub(crate) enum Unreadable {
 }
 
 impl<'a> MatchInput<'a> {
-    /// Reads the parts of a request. `host` may have a port. `path` is the path as it was on the wire, without
-    /// the query.
+    /// Reads the parts of a request. `host` may have a port. `path` is undecoded and has no query.
     ///
     /// # Errors
-    /// [`Unreadable`]. TRACE and CONNECT are errors as well: TRACE returns the headers that a gateway adds
-    /// (RFC 9110 §9.3.8), and CONNECT names a host and no path (§9.3.6).
+    /// [`Unreadable`]. TRACE and CONNECT are rejected too: TRACE would return the headers that a
+    /// gateway adds (RFC 9110 §9.3.8), and CONNECT has no path (§9.3.6).
     pub(crate) fn read(
         host: Option<&'a str>,
         method: &Method,

@@ -1,4 +1,4 @@
-//! Which route a request falls under: its target in one reading, and the table of routes.
+//! Finds the route of a request: reads its target in one way, and looks it up in the route table.
 
 pub(crate) mod input;
 pub(crate) mod route;

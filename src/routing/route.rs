@@ -1,5 +1,5 @@
-//! The route table: which rule a request falls under. First match wins; no match is denied, and so is a path
-//! for which two servers would find different routes.
+//! The route table. The first match wins. A request without a match is denied, and so is a path for
+//! which two servers would find different routes.
 
 mod index;
 
@@ -14,18 +14,18 @@ use crate::config;
 use crate::telemetry::{Tally, metrics};
 use index::{Held, Index};
 
-/// One rule.
+/// A route of the configuration.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) name: Box<str>,
     pub(crate) policy: Policy,
-    /// The index of the upstream; none only where nothing is proxied.
+    /// The index of the upstream; `None` only if the proxy is off.
     pub(crate) upstream: Option<usize>,
-    /// The longest body, in bytes.
+    /// The maximum size of a request body in bytes.
     pub(crate) body_bytes: Option<u64>,
-    /// What it changes of what it forwards.
+    /// Changes to the forwarded request and response.
     pub(crate) rewrite: config::Rewrite,
-    /// What has been decided here.
+    /// Counters of decisions.
     pub(crate) tally: Arc<Tally>,
     methods: Option<Box<[Method]>>,
     allow_double_slash: bool,
@@ -52,9 +52,9 @@ impl Route {
         methods.is_none_or(|methods| methods.contains(method))
     }
 
-    /// Says whether the route takes a path with the slashes that it has.
+    /// Returns whether the route accepts the slashes in a path.
     fn takes(&self, target: &Target<'_>) -> bool {
-        // What begins with two slashes is a host to some (RFC 3986 §4.2).
+        // Some servers read a path that begins with two slashes as a host (RFC 3986 §4.2).
         let rest = self.below_prefix(target.literal());
         let is_host = rest.is_some_and(|it| it.starts_with(b"//") || begins_with_encoded_slash(it));
         !is_host
@@ -62,11 +62,12 @@ impl Route {
             && (self.allow_encoded_slash || !target.encoded_slash)
     }
 
-    /// Returns what is left of a path, decoded or not, where the route takes its prefix off; it begins
-    /// with a slash. None where it does not.
+    /// Returns the rest of a path, decoded or not, after the prefix that the route strips. It
+    /// begins with a slash. `None` if the route strips no prefix.
     pub(crate) fn below_prefix<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
         let prefix = self.rewrite.prefix.as_ref()?.as_bytes();
-        // By segments, since the client may have spelt them in another way. Each begins with a slash.
+        // Count segments, because the client may have encoded them differently. Each begins with a
+        // slash.
         let is_slash = |byte: &&u8| **byte == b'/';
         let segments = prefix.iter().filter(is_slash).count();
         let mut slashes = (0..path.len()).filter(|&at| path.get(at) == Some(&b'/'));
@@ -75,28 +76,29 @@ impl Route {
     }
 }
 
-/// The route that decides.
+/// The route that decides a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'a> {
-    /// Its place among the routes.
+    /// Its index.
     pub(crate) place: usize,
     pub(crate) route: &'a Route,
-    /// Some route for the host and path depends on the method: nothing may override it behind our back.
+    /// Whether some route for the host and path depends on the method, so that no header may
+    /// override the method later.
     pub(crate) has_methods: bool,
 }
 
-/// Why no route decides.
+/// Why no route decides a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unrouted<'a> {
-    /// None fits.
+    /// No route matches.
     None,
-    /// The one that fits does not take a path with such slashes.
+    /// The matching route does not accept the slashes in the path.
     Slashes(&'a Route),
-    /// Servers that read the path in another way find another route.
+    /// Servers that read the path in another way would find another route.
     Readings,
 }
 
-/// The rules in their order.
+/// The routes in their order.
 #[derive(Debug)]
 pub(crate) struct RouteTable {
     routes: Box<[Route]>,
@@ -111,16 +113,15 @@ impl RouteTable {
         }
     }
 
-    /// Says whether there are none: then the application authorizes.
+    /// Returns whether there are no routes. Then the application authorizes.
     pub(crate) fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }
 
-    /// Finds the first route that fits. How long it takes depends on the path, not on how many routes there
-    /// are.
+    /// Finds the first matching route. The time depends on the path, not on the number of routes.
     ///
     /// # Errors
-    /// None fits, or another one fits where a server reads the path in another way.
+    /// [`Unrouted`] if no route matches, or if another one matches a different reading of the path.
     pub(crate) fn resolve(&self, input: &MatchInput<'_>) -> Result<Found<'_>, Unrouted<'_>> {
         let literal = input.target.literal();
         let (first, mut has_methods) = self.first(input, literal);
@@ -144,19 +145,19 @@ impl RouteTable {
         })
     }
 
-    /// Returns the first route that fits a path as it stands, with its place.
+    /// Returns the first route that matches `path` as written, with its index.
     pub(crate) fn at(&self, input: &MatchInput<'_>, path: &[u8]) -> Option<(usize, &Route)> {
         self.first(input, path).0
     }
 
-    /// Returns the first route that fits a path as it stands, and whether some route for the host and path
-    /// depends on the method.
+    /// Returns the first route that matches `path` as written, and whether some route for the host
+    /// and path depends on the method.
     fn first(&self, input: &MatchInput<'_>, path: &[u8]) -> (Option<(usize, &Route)>, bool) {
         let mut found: Option<(usize, &Route)> = None;
         let mut has_methods = false;
         self.index.visit(input.host, path, |held: &Held| {
             has_methods |= held.has_methods;
-            // In their order: the first that fits is the first of these.
+            // The indexes are ascending, so the first match in the list is the lowest.
             let before = found.map_or(usize::MAX, |(place, _)| place);
             let fitting = held
                 .places
@@ -178,7 +179,7 @@ fn place(found: Option<(usize, &Route)>) -> Option<usize> {
     found.map(|(place, _)| place)
 }
 
-/// Returns how both doors find the place of a route, by host, path and method. For benchmarks.
+/// Returns a function that finds the index of a route by host, path and method. For benchmarks.
 pub fn lookup(routes: &[config::Route]) -> impl Fn(&str, &[u8], &Method) -> Option<usize> {
     let table = RouteTable::new(routes);
     move |host, path, method| {
@@ -419,7 +420,7 @@ mod tests {
         }
     }
 
-    /// Looks at one route after the other, as the words of the configuration say it.
+    /// Checks the routes one by one, as the configuration describes them.
     fn first<'a>(
         routes: &'a [config::Route],
         host: &str,

@@ -1,7 +1,7 @@
-//! Reading where a request goes: one meaning, or rejected.
+//! Reads the target of a request: one meaning, or rejected.
 //!
-//! The server that decides on a path and the server that serves it must read it alike. A path that known
-//! servers read differently is therefore rejected, not rewritten.
+//! The server that decides about a path and the server that serves it must read it alike. So a path
+//! that known servers read differently is rejected, not rewritten.
 
 mod ambiguity;
 mod readings;
@@ -10,24 +10,24 @@ pub(crate) use ambiguity::Ambiguity;
 use readings::Readings;
 pub(crate) use readings::begins_with_encoded_slash;
 
-/// The path of a request, with the ways in which servers read it.
+/// The path of a request, and the ways in which servers read it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
-    /// As it was on the wire: what a server reads that decodes nothing.
+    /// The undecoded path, which a server sees that decodes nothing.
     literal: &'a [u8],
-    /// What other servers read; none where every server reads the literal path.
+    /// The paths that other servers see; `None` if all see the literal one.
     readings: Option<Box<Readings>>,
-    /// It holds `//`: rejected unless the route allows it.
+    /// The path contains `//`: rejected unless the route allows it.
     pub(crate) double_slash: bool,
-    /// It holds `%2F`: rejected unless the route allows it.
+    /// The path contains `%2F`: rejected unless the route allows it.
     pub(crate) encoded_slash: bool,
 }
 
 impl<'a> Target<'a> {
-    /// Reads a path without its query, as it was on the wire.
+    /// Reads an undecoded path without its query.
     ///
     /// # Errors
-    /// The path is read differently by known servers, whatever the routes are.
+    /// [`Ambiguity`] if known servers read the path differently, whatever the routes are.
     pub(crate) fn read(raw: &'a [u8]) -> Result<Self, Ambiguity> {
         if raw.first() != Some(&b'/') {
             return Err(Ambiguity::NotAbsolute);
@@ -65,20 +65,20 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Returns the path as it was on the wire.
+    /// Returns the undecoded path.
     pub(crate) fn literal(&self) -> &'a [u8] {
         self.literal
     }
 
-    /// Returns the path with all escapes decoded, and without parameters, empty segments and trailing dots
-    /// and spaces.
+    /// Returns the fully decoded path without parameters, empty segments, and trailing dots and
+    /// spaces.
     pub(crate) fn plain(&self) -> &[u8] {
         let readings = self.readings.as_ref();
         readings.map_or(self.literal, |readings| &readings.plain)
     }
 
-    /// Returns what servers may read instead of the literal path. Every server finds the same route if the
-    /// literal path and each of these fall under the same one.
+    /// Returns the other paths that servers may see. If these and the literal path have the same
+    /// route, every server finds that route.
     pub(crate) fn readings(&self) -> impl Iterator<Item = &[u8]> {
         let readings = self.readings.iter();
         readings.flat_map(|it| {
@@ -89,8 +89,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Returns the host of a `Host` field or URL authority, without port and without the root's dot, or
-/// none if it cannot be one (RFC 9110 §7.2; no user information).
+/// Returns the host of a `Host` header or a URL authority, without port and without the dot of the
+/// root. `None` if it is invalid or contains user information (RFC 9110 §7.2).
 pub(crate) fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -118,13 +118,13 @@ pub(crate) fn host_of(authority: &str) -> Option<&str> {
         return None;
     }
     let host = host.strip_suffix('.').unwrap_or(host);
-    // An empty label is none (RFC 1035 §2.3.1): some servers would drop it, and be somebody else.
+    // Empty labels are invalid (RFC 1035 §2.3.1): a server that drops them would see another host.
     let has_labels = host.starts_with('[') || host.split('.').all(|label| !label.is_empty());
     has_labels.then_some(host)
 }
 
-/// Says whether a method is one that every program reads alike: upper-case letters, and hyphens as in
-/// `M-SEARCH`.
+/// Returns whether a method consists of upper-case letters and hyphens, as in `M-SEARCH`, which all
+/// programs read alike.
 pub(crate) fn is_plain_method(method: &str) -> bool {
     !method.is_empty()
         && method.len() <= 32

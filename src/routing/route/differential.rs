@@ -1,7 +1,7 @@
-//! No server sees a request under another route than the one that was decided on.
+//! Tests that no server assigns a request to another route than the one that decided.
 //!
-//! Each reader below is written down from what a server does with a path, and knows nothing of the code under
-//! test. `cargo test --lib differential -- --nocapture` prints how many paths and readers were compared.
+//! Each reader below reimplements how a server reads a path, independently of the code under test.
+//! `cargo test --lib differential -- --nocapture` prints how many paths and readers were compared.
 
 mod readers;
 
@@ -18,10 +18,10 @@ use readers::{
     twice, undertow, wide,
 };
 
-/// Returns the path that the application behind a server sees, or none where the server rejects it.
+/// Returns the path that an application behind a server sees; `None` if the server rejects it.
 type Read = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// How an application compares a path with one that it names.
+/// How an application compares a path with its own names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Names {
     Exactly,
@@ -64,7 +64,7 @@ const READERS: [(&str, Read, Names); 26] = [
     ("cut at the first semicolon", cut, Exactly),
 ];
 
-/// What segments are made of. Two and more are put together with slashes.
+/// Path segments. Paths are made of one or more of them.
 const SEGMENTS: [&str; 78] = [
     "",
     "admin",
@@ -146,7 +146,8 @@ const SEGMENTS: [&str; 78] = [
     "caf%c3%a9",
 ];
 
-/// Every path of up to two segments, and many longer ones, by chance that is the same each time.
+/// Returns every path of up to two segments, and many longer ones from a fixed pseudorandom
+/// sequence.
 fn paths() -> Vec<String> {
     let mut paths = Vec::new();
     for one in SEGMENTS {
@@ -176,11 +177,11 @@ fn paths() -> Vec<String> {
 struct Table {
     paths: Vec<String>,
     routes: Vec<config::Route>,
-    /// What its routes say of the servers behind them.
+    /// How the servers behind its routes compare names.
     names: Names,
 }
 
-/// Makes a table of paths in their order; slashes are allowed everywhere.
+/// Makes a table with a route per path, in this order, that accepts all slashes.
 fn table(names: Names, paths: &[&str]) -> Table {
     let route = |path: &&str| config::Route {
         name: (*path).into(),
@@ -204,7 +205,7 @@ fn table(names: Names, paths: &[&str]) -> Table {
     }
 }
 
-/// Returns the place of the first route that an application would say a path falls under.
+/// Returns the index of the first route to which an application would assign a path.
 fn seen(table: &Table, path: &[u8]) -> Option<usize> {
     let holds = |prefix: &str| {
         let named: Vec<&[u8]> = prefix
@@ -257,7 +258,7 @@ fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
         .collect();
     let paths = paths();
     let (mut refused, mut decided, mut compared) = (0, 0, 0);
-    // How often each reader sees another route than a server does that decodes nothing.
+    // Counts how often each reader sees another route than a server that decodes nothing.
     let mut differs = [0; READERS.len()];
     for path in &paths {
         let path = path.as_bytes();
@@ -273,7 +274,7 @@ fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
             let place = input.as_ref().ok().map(|input| {
                 match built.resolve(input) {
                     Ok(found) => Some(Some(found.place)),
-                    // It is denied, as a reader would say that nothing is there.
+                    // It is denied, which agrees with a reader that finds nothing there.
                     Err(Unrouted::None) => Some(None),
                     Err(_) => None,
                 }
@@ -310,7 +311,7 @@ fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
     );
     assert!(paths.len() > 20_000 && decided > 30_000 && refused > 5_000);
     for ((reader, _, _), differs) in READERS.iter().zip(differs) {
-        // A reader that never differs compares nothing. What decodes nothing is the one compared with.
+        // A reader that never differs tests nothing. Exempt are those that decode nothing.
         let is_literal = matches!(*reader, "literal (chi)" | "Express");
         assert!(is_literal || differs > 100, "{reader}: {differs}");
     }

@@ -1,43 +1,45 @@
-//! Finds the routes that a host and a path may fall under, without looking at the others.
+//! Finds the routes that may match a host and a path without checking all of them.
 //!
-//! A route holds a path if its prefix is a run of whole segments from the path's beginning. A path has as
-//! many such runs as segments, so those are looked up, in the table of its host and in that of any host.
-//! Routes that ignore case have tables of their own, which are looked up by the path in lower case.
+//! A route matches a path if its prefix equals some of the first segments of the path. A path has
+//! as many such prefixes as segments, so each is looked up in the table of its host and in that of
+//! any host. Routes that ignore case have tables of their own, which are searched with the path in
+//! lower case.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::config;
 
-/// Routes by host and prefix; each list in the order of the routes.
+/// Routes by host and prefix. Each list is in the order of the routes.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     any_host: Prefixes,
-    /// In lower case.
+    /// Keys are in lower case.
     hosts: HashMap<Box<str>, Prefixes>,
 }
 
-/// The routes of one prefix.
+/// The routes with the same prefix.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// In their order.
+    /// Their indexes, ascending.
     pub(super) places: Vec<usize>,
-    /// One of them depends on the method.
+    /// Whether one of them depends on the method.
     pub(super) has_methods: bool,
 }
 
 #[derive(Debug, Default)]
 struct Prefixes {
     exact: Table,
-    /// Those that ignore case, in lower case.
+    /// Routes that ignore case; keys are in lower case.
     folded: Table,
 }
 
-/// Routes by prefix, which begins with a slash and does not end with one; the empty one holds all paths.
+/// Routes by prefix. A prefix begins with a slash and does not end with one; the empty prefix
+/// matches all paths.
 #[derive(Debug, Default)]
 struct Table {
     routes: HashMap<Box<[u8]>, Held>,
-    /// Those of them that hold their prefix with a suffix, too.
+    /// The routes that also match their prefix with a suffix, such as `.json`.
     suffixed: HashMap<Box<[u8]>, Held>,
     longest: usize,
 }
@@ -58,7 +60,7 @@ impl Index {
         index
     }
 
-    /// Calls `visit` with each list of routes whose host and prefix fit.
+    /// Calls `visit` with each list of routes that match the host and the path.
     pub(super) fn visit<'a>(
         &'a self,
         host: Option<&str>,
@@ -131,7 +133,8 @@ impl Table {
     }
 }
 
-/// Writes a path as servers do that ignore case, letters that only become ASCII that way included.
+/// Returns a path in lower case as case-insensitive servers see it, including letters that become
+/// ASCII.
 fn in_lower_case(path: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
     if path.iter().all(is_plain) {

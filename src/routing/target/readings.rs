@@ -1,10 +1,11 @@
-//! What servers make of a path that they do not all read as it stands.
+//! The readings of a path that not all servers read as it is written.
 //!
-//! Servers decode escapes once, twice or not at all. They drop path parameters, empty segments, trailing
-//! dots and spaces, or keep them. Routes are prefixes of whole segments, and no route names a segment that
-//! holds any of these. A server that changes less therefore falls out of the routes' prefixes earlier, and
-//! the two extremes stand for all servers between them: the literal path, and the path with everything
-//! decoded and dropped. Where the order of the steps would matter, the path is rejected.
+//! Servers decode escapes once, twice or not at all. They drop path parameters, empty segments, and
+//! trailing dots and spaces, or keep them. Routes are prefixes of whole segments, and no route
+//! names a segment that contains any of these. So a server that changes less leaves the prefixes of
+//! routes earlier, and two extremes stand for all servers between them: the literal path, and the
+//! path with everything decoded and dropped. If the order of the steps would matter, the path is
+//! rejected.
 
 use std::borrow::Cow;
 
@@ -13,27 +14,29 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::ambiguity::Ambiguity;
 
-/// How many times a path may be encoded.
+/// The maximum number of times that a path may be encoded.
 const DEPTH: usize = 3;
 
-/// Characters that a Windows code page takes for a slash or a backslash, and that no normalization does:
+/// Characters that a Windows code page, but no normalization, maps to a slash or a backslash:
 /// fraction slash, division slash, set minus.
 const BEST_FIT: [char; 3] = ['\u{2044}', '\u{2215}', '\u{2216}'];
 
-/// What servers may read instead of the literal path.
+/// The paths that servers may see instead of the literal one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Readings {
-    /// Everything decoded and dropped.
+    /// The path with everything decoded and dropped.
     pub(super) plain: Box<[u8]>,
-    /// The same of the path below the first segment, where two slashes stand before that: some servers
-    /// take it for a host (RFC 3986 §4.2). One for each time that the path was decoded before.
+    /// The same for the path after the first segment if the path begins with two slashes, because
+    /// some servers take that segment for a host (RFC 3986 §4.2). One entry for each level of
+    /// decoding.
     pub(super) below_host: Vec<Box<[u8]>>,
-    /// The literal path holds `%2F`.
+    /// Whether the literal path contains `%2F`.
     pub(super) encoded_slash: bool,
 }
 
 impl Readings {
-    /// Reads a path that begins with a slash and is visible ASCII without `\`, `?` and `#`.
+    /// Reads a path that begins with a slash and consists of visible ASCII without `\`, `?` and
+    /// `#`.
     pub(super) fn of(raw: &[u8]) -> Result<Self, Ambiguity> {
         let mut encoded_slash = false;
         for escape in escapes(raw) {
@@ -45,7 +48,8 @@ impl Readings {
         }
         let levels = levels(raw)?;
         let plain = tidied(last(&levels))?;
-        // A server may drop the parameter with the slash in it, or divide the segment there first.
+        // Some servers drop the parameter including the slash, others split the segment there
+        // first.
         if raw.split(|&byte| byte == b'/').any(hides_slash) {
             return Err(Ambiguity::Parameter);
         }
@@ -59,13 +63,13 @@ impl Readings {
     }
 }
 
-/// Says whether a path begins with a slash and one that is encoded, however often.
+/// Returns whether a path begins with a slash and an encoded slash, at any depth of encoding.
 pub(crate) fn begins_with_encoded_slash(path: &[u8]) -> bool {
     let rest = path.strip_prefix(b"/");
     rest.is_some_and(|rest| encoded_at(rest, b"2f"))
 }
 
-/// Returns what each percent sign stands for; none where no two hexadecimal digits follow.
+/// Returns the decoded byte of each percent sign, `None` for one without two hexadecimal digits.
 fn escapes(text: &[u8]) -> impl Iterator<Item = Option<u8>> {
     let signs = text.iter().enumerate().filter(|(_, byte)| **byte == b'%');
     signs.map(|(at, _)| {
@@ -76,8 +80,8 @@ fn escapes(text: &[u8]) -> impl Iterator<Item = Option<u8>> {
     })
 }
 
-/// Decodes a path until nothing is left to decode, and takes characters that are wide or do not show for
-/// what some servers take them for. Returns it as it was and after each time.
+/// Decodes a path until nothing is left to decode. Replaces wide and drops invisible characters, as
+/// some servers do. Returns the path before and after each step.
 fn levels(raw: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Ambiguity> {
     let mut levels = vec![Cow::Borrowed(raw)];
     loop {
@@ -89,7 +93,7 @@ fn levels(raw: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Ambiguity> {
         }
         let next = folded(next)?;
         let is_special = |byte: &u8| matches!(byte, b'\\' | ..=0x1f | 0x7f);
-        // `%u002e`, as old servers of Microsoft's decode it.
+        // `%u002e`, as old Microsoft servers decode it.
         let is_wide = |six: &[u8]| {
             six.strip_prefix(b"%u")
                 .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -105,19 +109,19 @@ fn last<'a>(levels: &'a [Cow<'_, [u8]>]) -> &'a [u8] {
     levels.last().map(|text| &**text).unwrap_or_default()
 }
 
-/// Returns what is left of a path without its first segment, if that could be a host.
+/// Returns a path without its first segment, if that segment could be a host.
 fn below_host(path: &[u8]) -> Option<&[u8]> {
     let rest = path.strip_prefix(b"//")?;
     let mut bytes = rest.iter();
-    // As the URL parser of browsers does, with any number of slashes.
+    // Like the URL parser of browsers, with any number of slashes.
     let begin = bytes.position(|&byte| byte != b'/');
     let end = bytes.position(|&byte| byte == b'/');
     let end = begin.zip(end).map(|(begin, end)| begin + 1 + end);
     Some(end.and_then(|end| rest.get(end..)).unwrap_or(b"/"))
 }
 
-/// Replaces characters by those that they are compatible with (Unicode's NFKC), and drops those that do not
-/// show, as some file systems do.
+/// Replaces characters by their compatible forms (Unicode NFKC) and drops invisible ones, as some
+/// file systems do.
 fn folded(text: Vec<u8>) -> Result<Vec<u8>, Ambiguity> {
     if text.is_ascii() {
         return Ok(text);
@@ -137,7 +141,7 @@ fn folded(text: Vec<u8>) -> Result<Vec<u8>, Ambiguity> {
     Ok(folded.into_bytes())
 }
 
-/// Drops parameters, empty segments, and dots and spaces that Windows drops.
+/// Drops parameters, empty segments, and the dots and spaces that Windows drops.
 fn tidied(text: &[u8]) -> Result<Box<[u8]>, Ambiguity> {
     let mut path = Vec::with_capacity(text.len());
     for segment in text.split(|&byte| byte == b'/') {
@@ -147,7 +151,7 @@ fn tidied(text: &[u8]) -> Result<Box<[u8]>, Ambiguity> {
         if segment.windows(2).any(|pair| pair == b":$") {
             return Err(Ambiguity::Stream);
         }
-        // Whoever reads a decoded path once more finds a query in it.
+        // A server that parses a decoded path again finds a query in it.
         let mut parts = segment.split(|byte| matches!(byte, b';' | b'?' | b'#'));
         let name = parts.next().unwrap_or_default();
         if is_dots(name) {
@@ -169,8 +173,8 @@ fn tidied(text: &[u8]) -> Result<Box<[u8]>, Ambiguity> {
     Ok(path.into())
 }
 
-/// Says whether ASP.NET takes a segment for a session without a cookie, such as `(S(x))`, and off the path
-/// before it looks for whose page it is.
+/// Returns whether ASP.NET reads a segment as a cookieless session id, such as `(S(x))`, and
+/// removes it before it finds the page.
 fn is_session(segment: &[u8]) -> bool {
     match segment.trim_ascii() {
         [b'(', kind, b'(', ..] => kind.is_ascii_alphabetic(),
@@ -178,13 +182,13 @@ fn is_session(segment: &[u8]) -> bool {
     }
 }
 
-/// Says whether a segment is `.` or `..`, or becomes one without its spaces.
+/// Returns whether a segment is `.` or `..`, or becomes one when spaces are removed.
 fn is_dots(segment: &[u8]) -> bool {
     let only = segment.iter().all(|byte| matches!(byte, b'.' | b' '));
     only && segment.contains(&b'.') && (segment.len() <= 2 || segment.contains(&b' '))
 }
 
-/// Says whether an encoded slash follows a semicolon, each encoded however often.
+/// Returns whether an encoded slash follows a semicolon, both at any depth of encoding.
 fn hides_slash(segment: &[u8]) -> bool {
     let is_semicolon = |at: &usize| {
         let rest = segment.get(*at..).unwrap_or_default();
@@ -200,7 +204,8 @@ fn contains_encoded(text: &[u8], digits: &[u8; 2]) -> bool {
     (0..text.len()).any(|at| encoded_at(text.get(at..).unwrap_or_default(), digits))
 }
 
-/// Says whether a text begins with the escape of two digits in lower case, encoded however often.
+/// Returns whether a text begins with the escape of two lower-case digits, at any depth of
+/// encoding.
 fn encoded_at(text: &[u8], digits: &[u8; 2]) -> bool {
     let Some(mut rest) = text.strip_prefix(b"%") else {
         return false;

@@ -1,5 +1,5 @@
-//! What servers make of a path: each returns the path that the application behind it sees, or none where it
-//! rejects the path.
+//! Readers of a path: each returns the path that the application behind a server sees, or `None` if
+//! the server rejects it.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -11,13 +11,13 @@ pub(super) fn once(path: &[u8]) -> Option<Vec<u8>> {
     decode(path, |_| true)
 }
 
-/// RFC 3986 §6.2.2: only unreserved characters are the same encoded or not; §5.2.4 without merging.
+/// RFC 3986 §6.2.2: decodes unreserved characters only; §5.2.4 without merging slashes.
 pub(super) fn rfc3986(path: &[u8]) -> Option<Vec<u8>> {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     Some(resolve(&decode(path, unreserved)?))
 }
 
-/// The WHATWG's URL parser with a base, as `new URL(request.url, base).pathname`.
+/// The WHATWG URL parser with a base: `new URL(request.url, base).pathname`.
 pub(super) fn node_url(path: &[u8]) -> Option<Vec<u8>> {
     let path = replace(path, b"\\", b"/");
     let path = if path.starts_with(b"//") {
@@ -29,7 +29,7 @@ pub(super) fn node_url(path: &[u8]) -> Option<Vec<u8>> {
     Some(resolve(&decode(&path, |byte| byte == b'.')?))
 }
 
-/// RFC 3986 §4.2, of a path that was decoded.
+/// RFC 3986 §4.2, applied to a decoded path.
 pub(super) fn reference(path: &[u8]) -> Option<Vec<u8>> {
     let path = once(path)?;
     let path = path.strip_prefix(b"//").map(without_host).unwrap_or(path);
@@ -55,7 +55,7 @@ pub(super) fn apache(path: &[u8]) -> Option<Vec<u8>> {
     Some(merge(&resolve(&once(path)?)))
 }
 
-/// What is decoded is read once more, with a query if there is one.
+/// The decoded path is parsed again, and its query is removed.
 pub(super) fn apache_rewrite(path: &[u8]) -> Option<Vec<u8>> {
     let path = apache(path)?;
     let end = path.iter().position(|&byte| byte == b'?');
@@ -78,12 +78,12 @@ pub(super) fn tomcat_backslashes(path: &[u8]) -> Option<Vec<u8>> {
     Some(resolve(&merge(&replace(&path, b"\\", b"/"))))
 }
 
-/// Decodes first, and drops parameters then.
+/// Decodes before it drops parameters.
 pub(super) fn undertow(path: &[u8]) -> Option<Vec<u8>> {
     Some(resolve(&merge(&without_parameters(&once(path)?))))
 }
 
-/// `UrlPathHelper`: parameters, escapes, double slashes; dot segments are left.
+/// `UrlPathHelper`: drops parameters, decodes, merges slashes; keeps dot segments.
 pub(super) fn spring(path: &[u8]) -> Option<Vec<u8>> {
     Some(merge(&once(&without_parameters(path))?))
 }
@@ -118,7 +118,7 @@ pub(super) fn overlong(path: &[u8]) -> Option<Vec<u8>> {
     Some(resolve(&merge(&overlong_decode(&once(path)?))))
 }
 
-/// A program that normalizes text, on a code page with best fit.
+/// A program that normalizes Unicode, and maps to a code page with best fit.
 pub(super) fn wide(path: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(&once(path)?)
         .nfkc()
@@ -149,7 +149,7 @@ pub(super) fn cut(path: &[u8]) -> Option<Vec<u8>> {
     Some(resolve(&path[..end.unwrap_or(path.len())]))
 }
 
-/// Decodes the escapes of some bytes; none where an escape is broken.
+/// Decodes some bytes; `None` for an invalid escape.
 fn decode(path: &[u8], is_decoded: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -171,7 +171,7 @@ fn decode(path: &[u8], is_decoded: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The same, with broken escapes as they stand.
+/// Decodes all bytes and keeps invalid escapes.
 fn lenient(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -190,7 +190,7 @@ fn lenient(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The same, with `%u002e`.
+/// Like [`lenient`], and decodes `%u002e`.
 fn microsoft_decode(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -214,7 +214,7 @@ fn microsoft_decode(path: &[u8]) -> Vec<u8> {
     lenient(&out)
 }
 
-/// Takes two bytes of an overlong form for the character that it means.
+/// Decodes overlong forms of two bytes.
 fn overlong_decode(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -249,7 +249,7 @@ fn merge(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Takes dot segments out.
+/// Removes dot segments.
 fn resolve(path: &[u8]) -> Vec<u8> {
     let mut out: Vec<&[u8]> = Vec::new();
     let mut segments = path.split(|&byte| byte == b'/').skip(1).peekable();
