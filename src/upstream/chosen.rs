@@ -1,4 +1,4 @@
-//! What a request holds while it is at an upstream.
+//! The peer that was chosen for a request.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use pingora::upstreams::peer::HttpPeer;
 
 use super::discovery::Known;
 
-/// Where a request goes next.
+/// The peer that a request is sent to next.
 pub(crate) struct Next {
     pub(crate) peer: Box<HttpPeer>,
     pub(crate) chosen: Chosen,
 }
 
-/// The peer that a request is at, until this is dropped.
+/// Counts a request at a peer until it is dropped.
 pub(crate) struct Chosen {
     address: SocketAddr,
     pub(crate) known: Arc<Known>,
@@ -30,20 +30,20 @@ impl Chosen {
         })
     }
 
-    /// Returns where the peer is.
+    /// Returns the address of the peer.
     pub(crate) fn address(&self) -> &SocketAddr {
         &self.address
     }
 
-    /// Notes that a connection was made.
+    /// Records that a connection was established.
     pub(crate) fn connected(&self) {
-        // It was tried since the other family of addresses does not answer.
+        // A standby address is tried only if the other address family does not respond.
         if self.known.is_standby(&self.address) {
             self.known.prefer(&self.address);
         }
     }
 
-    /// Notes that the peer answered, whatever it was.
+    /// Records that the peer responded, with whatever status.
     pub(crate) fn answered(&self) {
         self.known.state.answered();
     }

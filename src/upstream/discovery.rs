@@ -1,5 +1,5 @@
-//! Which peers there are. What is known of a peer stays with its address, and what is known of a name with
-//! the name: over look-ups and over reloads.
+//! Finds the peers of an upstream. The state of an address and of a name outlives lookups and
+//! reloads.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -21,35 +21,35 @@ use tokio::sync::watch;
 use super::state::State;
 use crate::config::{self, PeerAddress};
 
-/// The most addresses of an upstream.
+/// The maximum number of addresses of an upstream.
 const MOST_BACKENDS: usize = 10_000;
 
-/// How soon a name that has no address is looked up again at most.
+/// The maximum interval at which a name without an address is looked up.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What goes with the address of a peer.
+/// The state and origin of a peer's address.
 pub(crate) struct Known {
     pub(crate) state: Arc<State>,
-    /// Whose address it is.
+    /// The name that the address was found by.
     named: Option<Arc<Named>>,
-    /// The peer as it is configured.
+    /// The peer as configured.
     pub(crate) label: Arc<str>,
 }
 
 impl Known {
-    /// Returns what goes with the address of a backend.
+    /// Returns the data of a backend's address.
     pub(crate) fn of(backend: &Backend) -> Option<&Arc<Self>> {
         backend.ext.get::<Arc<Self>>()
     }
 
-    /// Says whether another family of addresses of the same name gets the requests.
+    /// Returns whether the name's other address family gets the requests.
     pub(crate) fn is_standby(&self, address: &SocketAddr) -> bool {
         self.named
             .as_ref()
             .is_some_and(|named| named.spares(address))
     }
 
-    /// Lets the family of this address get the requests of its name.
+    /// Sends the requests of the name to the family of this address.
     pub(crate) fn prefer(&self, address: &SocketAddr) {
         if let (Some(named), SocketAddr::Inet(address)) = (&self.named, address) {
             let is_ipv6 = address.is_ipv6();
@@ -57,7 +57,7 @@ impl Known {
         }
     }
 
-    /// Says whether both are addresses of one name.
+    /// Returns whether both addresses belong to the same name.
     pub(crate) fn is_of_the_name_of(&self, other: &Self) -> bool {
         match (&self.named, &other.named) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -66,12 +66,12 @@ impl Known {
     }
 }
 
-/// A name and what it stands for.
+/// A name of a peer, and the addresses found for it.
 pub(crate) struct Named {
     pub(crate) name: String,
     found: Mutex<Found>,
-    /// Which family gets the requests where both are there: IPv4 until it does not answer and IPv6 does,
-    /// since `localhost` and its like often have addresses of both and answer at one of them only.
+    /// The family that gets the requests if the name has both: IPv4 until it fails and IPv6 works.
+    /// `localhost` and similar names often have both while the peer listens on one.
     prefers_ipv6: AtomicBool,
     is_tried: watch::Sender<bool>,
 }
@@ -79,19 +79,19 @@ pub(crate) struct Named {
 #[derive(Default)]
 struct Found {
     addresses: Vec<net::SocketAddr>,
-    /// The last look-up failed.
+    /// Whether the last lookup failed.
     fails: bool,
 }
 
-/// What a look-up has changed.
+/// The result of a lookup.
 pub(crate) enum Learned {
-    /// The name is known, as before.
+    /// The name is resolved, as before.
     Known,
-    /// The name is known again.
+    /// The name is resolved after a failure.
     KnownAgain,
-    /// The name is not known any more, or not yet. It keeps so many addresses.
+    /// The lookup failed. Holds the number of addresses that are kept.
     Unknown(usize, io::Error),
-    /// The name is not known, as before.
+    /// The lookup failed again.
     StillUnknown,
 }
 
@@ -105,7 +105,7 @@ impl Named {
         }
     }
 
-    /// Takes what a look-up has found. If it has failed, the addresses stay.
+    /// Stores the result of a lookup. A failure keeps the addresses.
     pub(crate) fn learn(&self, outcome: io::Result<Vec<net::SocketAddr>>) -> Learned {
         let mut found = self.found.lock();
         let failed = found.fails;
@@ -131,18 +131,18 @@ impl Named {
         }
     }
 
-    /// Notes that what was found is in use, or that nothing was.
+    /// Records that the first lookup was processed.
     pub(crate) fn tried(&self) {
         self.is_tried.send_replace(true);
     }
 
-    /// Waits until it has been looked up once.
+    /// Waits until the first lookup has been processed.
     pub(crate) async fn is_tried(&self) {
-        // It fails only without a sender, which is here.
+        // This fails only if the sender is dropped, and `self` owns it.
         let _ = self.is_tried.subscribe().wait_for(|tried| *tried).await;
     }
 
-    /// Returns when to look it up again.
+    /// Returns the time until the next lookup.
     pub(crate) fn pause(&self, interval: Duration) -> Duration {
         if self.found.lock().addresses.is_empty() {
             interval.min(SOON)
@@ -151,7 +151,7 @@ impl Named {
         }
     }
 
-    /// Says whether it has no address.
+    /// Returns whether the name has no address.
     pub(crate) fn is_unknown(&self) -> bool {
         self.found.lock().addresses.is_empty()
     }
@@ -162,13 +162,13 @@ impl Named {
     }
 }
 
-/// Finds the peers of an upstream.
+/// The peers of an upstream, with the state of their addresses.
 pub(crate) struct Discovery {
     peers: Vec<Place>,
     states: Mutex<HashMap<SocketAddr, Arc<State>>>,
 }
 
-/// Where a peer is.
+/// The configured location of a peer.
 struct Place {
     at: At,
     weight: usize,
@@ -181,10 +181,10 @@ enum At {
 }
 
 impl Discovery {
-    /// Begins with what is known from before.
+    /// Makes a discovery that takes over the names and states of `before`.
     ///
     /// # Errors
-    /// A path cannot be that of a socket.
+    /// A path is too long for a Unix socket.
     pub(crate) fn new(peers: &[config::Peer], before: Option<&Self>) -> io::Result<Self> {
         let named = |name: &str| {
             let known = before.and_then(|it| it.names().find(|named| named.name == name));
@@ -209,7 +209,7 @@ impl Discovery {
         })
     }
 
-    /// Returns the peers that are named.
+    /// Returns the peers that have names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<Named>> {
         self.peers.iter().filter_map(|place| match &place.at {
             At::Name(named) => Some(named),
@@ -234,7 +234,7 @@ impl Discovery {
             let weight = place.weight;
             backends.insert(Backend { addr, weight, ext });
         };
-        // What is configured as an address is no part of a name that has it too.
+        // Addresses go first: a configured address does not belong to a name that resolves to it.
         for place in &self.peers {
             if let At::Address(address) = &place.at {
                 add(address.clone(), place, None);
@@ -253,12 +253,12 @@ impl Discovery {
     }
 }
 
-/// A discovery that others look into too.
+/// A discovery that is shared with other tasks.
 pub(crate) struct Shared(pub(crate) Arc<Discovery>);
 
 #[async_trait]
 impl ServiceDiscovery for Shared {
-    /// Never waits.
+    /// Never waits: returns the known addresses.
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         Ok((self.0.backends(), HashMap::new()))
     }
@@ -290,7 +290,7 @@ mod tests {
         })
     }
 
-    /// The addresses, with a mark at those that spare.
+    /// Returns the addresses, with a mark at those on standby.
     fn addresses(discovery: &Discovery) -> Vec<String> {
         let backends = discovery.backends();
         let shown = backends.iter().map(|backend| {
@@ -340,7 +340,7 @@ mod tests {
     fn one_family_of_a_name_gets_the_requests_and_the_other_spares() {
         let discovery = discovery(&["a:9", "[::2]:9"], None);
         learn(&discovery, "a:9", &["127.0.0.1:9", "[::1]:9", "[::2]:9"]);
-        // What is configured as an address never spares.
+        // A configured address is never on standby.
         assert_eq!(
             addresses(&discovery),
             ["127.0.0.1:9", "[::1]:9?", "[::2]:9"]
@@ -353,7 +353,7 @@ mod tests {
             addresses(&discovery),
             ["127.0.0.1:9?", "[::1]:9", "[::2]:9"]
         );
-        // A name of one family has none to spare.
+        // A name with one family has no standby addresses.
         learn(&discovery, "a:9", &["127.0.0.1:9"]);
         assert_eq!(addresses(&discovery), ["127.0.0.1:9", "[::2]:9"]);
     }

@@ -1,4 +1,4 @@
-//! All upstreams of a configuration.
+//! The upstreams of a configuration.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,17 +12,17 @@ use super::Upstream;
 use crate::config;
 use crate::telemetry::UpstreamFigures;
 
-/// How long a start or a reload waits for names that have not been looked up before.
+/// How long a start or a reload waits for new names to be resolved.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
-/// All groups, in the order in which routes count them.
+/// All upstreams, in the order of the indexes that routes hold.
 pub(crate) struct Upstreams(Box<[Arc<Upstream>]>);
 
 impl Upstreams {
-    /// Makes all groups. Those that have not changed are the same as `before`.
+    /// Makes all upstreams. Unchanged ones are the same objects as in `before`.
     ///
     /// # Errors
-    /// No root of the system can be read, or a path cannot be that of a socket.
+    /// The root certificates cannot be read, or a path is too long for a Unix socket.
     pub(crate) fn new(settings: &[config::Upstream], before: Option<&Self>) -> io::Result<Self> {
         let before = before.into_iter().flat_map(|before| &before.0);
         let before: HashMap<_, _> = before.map(|it| (it.name(), it)).collect();
@@ -34,9 +34,8 @@ impl Upstreams {
         ))
     }
 
-    /// Begins to ask the peers whether they answer, and to look up their names. Returns once each name has
-    /// been looked up once, but waits no longer than [`FIRST_LOOK`]. What is not known by then is looked up
-    /// while requests come.
+    /// Starts health checks and name lookups. Returns when each name has been looked up once, or
+    /// after [`FIRST_LOOK`]; lookups continue in the background.
     pub(crate) async fn watch(&self) {
         for upstream in &self.0 {
             if !upstream.is_watched.swap(true, Ordering::Relaxed) {
@@ -51,7 +50,7 @@ impl Upstreams {
         let _ = tokio::time::timeout(FIRST_LOOK, tried).await;
     }
 
-    /// Returns the name of each, and how it is doing.
+    /// Returns the name and the current metrics of each upstream.
     pub(crate) fn figures(&self) -> impl Iterator<Item = (&str, UpstreamFigures)> {
         self.0.iter().map(|upstream| upstream.figures())
     }

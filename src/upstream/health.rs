@@ -22,65 +22,68 @@ use super::template::{NO_ROOTS, Template};
 use crate::config;
 use crate::net::tls_fault::fault_of;
 
-/// How many interim answers are passed over.
+/// The maximum number of interim responses that are skipped.
 const MOST_INTERIM: usize = 8;
 
-/// What asks.
+/// The health check of an upstream.
 pub(crate) struct Check {
-    /// The longest wait for the connection, and for the answer.
+    /// The maximum wait for the connection, and for the response.
     timeout: Duration,
-    /// None if a connection is enough.
-    question: Option<Question>,
+    /// The request to send; `None` if a connection is enough.
+    probe: Option<Probe>,
 }
 
-struct Question {
+struct Probe {
     template: Template,
     connector: Connector,
     request: RequestHeader,
-    /// The same for all peers; each is named as it is configured if none.
+    /// The Host header for all peers; `None` to use the configured name of each.
     host: Option<HeaderValue>,
 }
 
 impl Check {
-    /// Makes what asks the peers of an upstream; none where nobody is to be asked.
+    /// Makes the health check of an upstream; `None` if it has none.
     pub(crate) fn new(settings: &config::Upstream, template: &Template) -> Option<Self> {
         let health = settings.health.as_ref()?;
         let timeout = health.timeout;
         let path = health.path.as_deref();
-        let question = path.and_then(|path| {
-            // The configuration has checked the path.
+        let probe = path.and_then(|path| {
+            // The configuration has validated the path.
             let request = RequestHeader::build("GET", path.as_bytes(), None).ok()?;
             let mut options = ConnectorOptions::new(0);
             options.ca_file = Some(NO_ROOTS.to_owned());
             let server_name = settings.tls.as_ref().map(|tls| &tls.server_name);
             let server_name = server_name.and_then(|name| HeaderValue::from_str(name).ok());
-            Some(Question {
-                template: template.hurried(timeout),
+            Some(Probe {
+                template: template.with_timeout(timeout),
                 connector: Connector::new(Some(options)),
                 request,
                 host: health.host.clone().or(server_name),
             })
         });
-        Some(Self { timeout, question })
+        Some(Self { timeout, probe })
     }
 
-    /// Asks the peer at an address, which is configured as `label`.
+    /// Checks the peer at `address`, which is configured as `label`.
     ///
     /// # Errors
-    /// The peer is not healthy.
-    pub(crate) async fn ask(&self, address: &SocketAddr, label: &str) -> Result<(), Ill> {
-        let (outcome, within) = match &self.question {
+    /// [`CheckError`] if the peer is not healthy.
+    pub(crate) async fn run(&self, address: &SocketAddr, label: &str) -> Result<(), CheckError> {
+        let (outcome, within) = match &self.probe {
             None => {
                 let outcome = timeout(self.timeout, connect(address)).await;
-                (outcome.map(|it| it.map_err(Ill::Connect)), self.timeout)
+                (
+                    outcome.map(|it| it.map_err(CheckError::Connect)),
+                    self.timeout,
+                )
             }
-            Some(question) => {
-                // For the connection and for the answer.
+            Some(probe) => {
+                // One timeout for the connection and one for the response.
                 let within = self.timeout.saturating_mul(2);
-                (timeout(within, question.ask(address, label)).await, within)
+                (timeout(within, probe.send(address, label)).await, within)
             }
         };
-        outcome.unwrap_or(Err(Ill::Silent(within)))
+        outcome.unwrap_or(Err(CheckError::Silent(within)))
     }
 }
 
@@ -94,8 +97,8 @@ async fn connect(address: &SocketAddr) -> io::Result<()> {
     }
 }
 
-impl Question {
-    async fn ask(&self, address: &SocketAddr, label: &str) -> Result<(), Ill> {
+impl Probe {
+    async fn send(&self, address: &SocketAddr, label: &str) -> Result<(), CheckError> {
         let peer = self.template.peer(address);
         let mut request = self.request.clone();
         let of_peer = || match address {
@@ -116,33 +119,37 @@ impl Question {
             match status {
                 Some(status) if status.is_informational() => {}
                 Some(http::StatusCode::OK) => {
-                    // To its end, so that the peer is not cut off in the midst of it.
+                    // Read it to its end, so that the peer does not see a broken connection.
                     while session.read_response_body().await?.is_some() {}
                     return Ok(());
                 }
-                status => return Err(Ill::Status(status.map_or(0, |status| status.as_u16()))),
+                status => {
+                    return Err(CheckError::Status(
+                        status.map_or(0, |status| status.as_u16()),
+                    ));
+                }
             }
         }
-        Err(Ill::Status(100))
+        Err(CheckError::Status(100))
     }
 }
 
-/// Why a peer is not healthy.
+/// Why a health check failed.
 #[derive(Debug)]
-pub(crate) enum Ill {
+pub(crate) enum CheckError {
     Connect(io::Error),
     Status(u16),
     Failed(Box<Error>),
     Silent(Duration),
 }
 
-impl From<Box<Error>> for Ill {
+impl From<Box<Error>> for CheckError {
     fn from(error: Box<Error>) -> Self {
         Self::Failed(error)
     }
 }
 
-impl fmt::Display for Ill {
+impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => error.fmt(f),

@@ -1,4 +1,4 @@
-//! How many requests are under way to an upstream.
+//! Counts the requests in progress at an upstream.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 
 use crate::net::admission::Full;
 
-/// The requests under way.
+/// The requests in progress.
 #[derive(Default)]
 pub(crate) struct Load {
     all: AtomicUsize,
-    /// Those of each address that has some.
+    /// By client address; an address without requests has no entry.
     of_addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -23,14 +23,14 @@ impl Load {
     }
 }
 
-/// A request that counts until this is dropped.
+/// A request in progress, counted until it is dropped.
 pub(crate) struct UnderWay {
     load: Arc<Load>,
     address: Option<IpAddr>,
 }
 
 impl UnderWay {
-    /// Counts a request in, unless there are as many as `most` in all, or as `share` of its address.
+    /// Counts a request, unless `most` are in progress, or `share` for its client address.
     pub(crate) fn enter(
         load: &Arc<Load>,
         most: usize,
@@ -45,7 +45,7 @@ impl UnderWay {
             }
             *count += 1;
         }
-        // Counted even if refused, until this is dropped.
+        // Counted even if rejected, until `entered` is dropped.
         let load = Arc::clone(load);
         let before = load.all.fetch_add(1, Ordering::Relaxed);
         let entered = Self { load, address };

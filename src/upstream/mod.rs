@@ -1,4 +1,4 @@
-//! Upstreams: where requests go, and how long each step of going there may take.
+//! Upstreams, their peers, and the timeouts of each step to a peer.
 
 mod chosen;
 mod discovery;
@@ -42,46 +42,46 @@ use template::Template;
 pub(crate) use template::{SHORT_BODY, set_apart};
 pub(crate) use upgrade::Gate;
 
-/// How often a connection is tried at most.
+/// The maximum number of connection attempts.
 pub(crate) const MOST_TRIES: usize = 10;
 
-/// How many steps the search for a peer takes at most.
+/// The maximum number of steps to select a peer.
 const MOST_STEPS: usize = 256;
 
-/// One named group of peers that serve the same.
+/// A named group of equivalent peers.
 pub(crate) struct Upstream {
     peers: Peers,
     discovery: Arc<Discovery>,
     template: Template,
-    /// What asks the peers whether they answer; none if all count as healthy.
+    /// The health check; `None` if all peers count as healthy.
     check: Option<health::Check>,
-    /// Requests, also those from before a reload.
+    /// The requests in progress, including those from before a reload.
     load: Arc<Load>,
-    /// Where the search for the least busy peer begins.
+    /// Where the search for the least busy peer begins; rotates.
     turn: AtomicUsize,
     is_watched: AtomicBool,
-    /// Lines about TLS.
+    /// Limits log lines about TLS.
     told: Seldom,
     settings: config::Upstream,
-    /// What has happened to it.
+    /// Event counters.
     pub(crate) tally: Arc<UpstreamTally>,
 }
 
-/// The peers, and whose turn it is.
+/// The peers with their balancer.
 enum Peers {
     InTurn(LoadBalancer<RoundRobin>),
     ByHash(LoadBalancer<Consistent>),
 }
 
 impl Upstream {
-    /// Makes a group, or returns the one from before a reload if nothing has changed. Otherwise it takes
-    /// over what is known of names and peers, and the count of requests.
+    /// Makes an upstream, or returns `before` if nothing has changed. A changed upstream takes over
+    /// the names, the states of peers and the request counts.
     ///
     /// # Errors
-    /// No root of the system can be read, or a path cannot be that of a socket.
+    /// The root certificates cannot be read, or a path is too long for a Unix socket.
     fn new(settings: &config::Upstream, before: Option<&Arc<Self>>) -> io::Result<Arc<Self>> {
         let template = Template::new(settings)?;
-        // Equal settings print alike, and the template tells the roots of the system apart.
+        // Equal settings have the same Debug output; `trusts_as` compares the root certificates.
         if let Some(before) = before
             && template.trusts_as(&before.template)
             && format!("{settings:?}") == format!("{:?}", before.settings)
@@ -112,8 +112,8 @@ impl Upstream {
         Ok(Arc::new(upstream))
     }
 
-    /// Counts a request in, unless there are too many under way, in all or of its address; none for an
-    /// address that may have any number.
+    /// Counts a request, unless too many are in progress in total or for its client address. `None`
+    /// stands for an address without a limit of its own.
     pub(crate) fn enter(
         &self,
         address: Option<IpAddr>,
@@ -124,8 +124,8 @@ impl Upstream {
         UnderWay::enter(&self.load, most, address.map(network), share)
     }
 
-    /// Returns the peer that is next for a client, rather not `last`, which has just failed; none if
-    /// none answers.
+    /// Returns the next peer for a client, preferably not `last`, which has just failed. `None` if
+    /// no peer is healthy.
     pub(crate) fn next(&self, client: Option<IpAddr>, last: Option<&Chosen>) -> Option<Next> {
         let last = last.map(Chosen::address);
         let is_new = |backend: &Backend| Some(&backend.addr) != last;
@@ -147,7 +147,7 @@ impl Upstream {
         let backends = self.peers.backends();
         let all = backends.get_backend();
         if all.len() == 1 {
-            // Nobody's turn, and nothing to look for.
+            // A single peer needs no selection.
             let only = all.first();
             return Chosen::new(only.filter(|it| accept(it))?);
         }
@@ -186,10 +186,10 @@ impl Upstream {
             && Known::of(backend).is_some_and(|known| known.state.is_ejected())
     }
 
-    /// Notes that a request failed at a peer, not by what it answered.
+    /// Records that a request failed at a peer for another reason than its response.
     pub(crate) fn failed(&self, chosen: &Chosen) {
         let ejection = &self.settings.ejection;
-        // Where no other peer is left, this one gets the requests all the same.
+        // The only remaining peer is never ejected.
         if chosen.known.state.failed(ejection) && self.has_another(chosen) {
             chosen.known.state.eject(ejection);
             self.tally.count(UpstreamEvent::Ejected);
@@ -198,8 +198,8 @@ impl Upstream {
         }
     }
 
-    /// Notes that a connection to a peer was not made. Why TLS failed is logged now and then; returns
-    /// whether it was TLS.
+    /// Records a failed connection. Logs TLS failures at a limited rate. Returns whether TLS
+    /// failed.
     pub(crate) fn failed_to_connect(&self, chosen: &Chosen, error: &Error) -> bool {
         self.failed(chosen);
         self.tally.count(UpstreamEvent::ConnectFailed);
@@ -214,7 +214,7 @@ impl Upstream {
         true
     }
 
-    /// Says whether there is another peer that may get requests.
+    /// Returns whether there is another healthy peer that is not ejected.
     fn has_another(&self, chosen: &Chosen) -> bool {
         let backends = self.peers.backends().get_backend();
         backends.iter().any(|backend| {
@@ -224,7 +224,7 @@ impl Upstream {
         })
     }
 
-    /// Returns its name and how it is doing.
+    /// Returns the name and the current metrics.
     fn figures(&self) -> (&str, UpstreamFigures) {
         let backends = self.peers.backends();
         let mut figures = UpstreamFigures {
@@ -245,8 +245,8 @@ impl Upstream {
         (&self.settings.name, figures)
     }
 
-    /// Returns what to call a peer where the client has named no host: as its certificate does, else as it is
-    /// configured.
+    /// Returns the Host header for requests without a host: the TLS server name, else the
+    /// configured name of the peer.
     pub(crate) fn host(&self, chosen: &Chosen) -> HeaderValue {
         let server_name = self.settings.tls.as_ref().map(|tls| &*tls.server_name);
         let name = match chosen.address() {
@@ -257,17 +257,16 @@ impl Upstream {
             .unwrap_or(HeaderValue::from_static("localhost"))
     }
 
-    /// Returns how long a peer may be silent.
+    /// Returns the read timeout of a peer.
     pub(crate) fn read_timeout(&self) -> Duration {
         self.settings.read_timeout
     }
 
-    /// Returns what it is called.
     pub(crate) fn name(&self) -> &str {
         &self.settings.name
     }
 
-    /// Returns how often a connection may be tried.
+    /// Returns the maximum number of connection attempts.
     pub(crate) fn tries(&self) -> usize {
         self.settings.tries
     }
@@ -281,12 +280,12 @@ impl Peers {
         }
     }
 
-    /// Takes what is found by now.
+    /// Applies the current result of the discovery.
     fn update(&self) {
-        // One at a time: what was found first must not replace what was found last.
+        // One at a time, so that an older result does not replace a newer one.
         static ONE: Mutex<()> = Mutex::new(());
         let _one = ONE.lock();
-        // Neither waits for anything, and neither fails.
+        // The discovery never waits and never fails.
         let _ = match self {
             Self::InTurn(balancer) => balancer.update().now_or_never(),
             Self::ByHash(balancer) => balancer.update().now_or_never(),
@@ -298,7 +297,7 @@ fn is_standby(backend: &Backend) -> bool {
     Known::of(backend).is_some_and(|known| known.is_standby(&backend.addr))
 }
 
-/// Compares how busy two peers are for their weights.
+/// Compares the numbers of requests in proportion to the weights.
 fn busier(one: &Backend, other: &Backend) -> Order {
     let busy = |backend: &Backend| Known::of(backend).map_or(0, |known| known.state.under_way());
     (busy(one) * other.weight).cmp(&(busy(other) * one.weight))

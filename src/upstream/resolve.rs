@@ -1,4 +1,4 @@
-//! Looking up a name: a bounded number at a time, off the threads that serve requests.
+//! Resolves names on blocking threads, a bounded number at a time.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,24 +6,24 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// How many names are looked up at a time at most. Each takes a thread for as long as the resolver of the
-/// system waits, even if nobody waits for the answer any more.
+/// The maximum number of concurrent lookups. Each occupies a thread until the system resolver
+/// returns, even if nobody waits for the result any more.
 const AT_ONCE: usize = 64;
 
-/// The most addresses of a name that are used.
+/// The maximum number of addresses used per name.
 const MOST_ADDRESSES: usize = 256;
 
 static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
 
-/// Returns the addresses of a name with a port, in order, each once.
+/// Returns the addresses of a name with a port, sorted and without duplicates.
 ///
 /// # Errors
-/// It has none, or the resolver does not answer.
+/// `NotFound` if the name has no address, or the error of the resolver.
 pub(crate) async fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
     let place = PLACES.acquire().await.map_err(io::Error::other)?;
     let name = name.to_owned();
     let found = spawn_blocking(move || {
-        // Held until the resolver is done.
+        // Released when the resolver returns.
         let _place = place;
         name.to_socket_addrs().map(Vec::from_iter)
     });

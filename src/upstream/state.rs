@@ -1,4 +1,4 @@
-//! What is known of a peer. It stays with the peer's address, whatever is configured anew.
+//! The state of a peer. It belongs to the peer's address and outlives reloads.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -6,19 +6,19 @@ use std::time::Instant;
 
 use crate::config::Ejection;
 
-/// What is known of a peer.
+/// The state of a peer.
 #[derive(Default)]
 pub(crate) struct State {
     under_way: AtomicUsize,
-    /// Failures in a row.
+    /// Consecutive failures.
     failures: AtomicUsize,
-    /// Until when it gets no requests, in milliseconds of [`now`].
+    /// The end of the ejection, in milliseconds of [`now`].
     ejected_until: AtomicU64,
-    /// It has failed its last health check.
+    /// Whether the last health check failed.
     is_unhealthy: AtomicBool,
 }
 
-/// Milliseconds since this was asked first.
+/// Returns the milliseconds since the first call.
 fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -48,22 +48,22 @@ impl State {
         !self.is_unhealthy.load(Ordering::Relaxed)
     }
 
-    /// Notes the outcome of a health check; says whether it differs from the last one.
+    /// Records the result of a health check. Returns whether it differs from the previous one.
     pub(crate) fn checked(&self, is_healthy: bool) -> bool {
         self.is_unhealthy.swap(!is_healthy, Ordering::Relaxed) == is_healthy
     }
 
     pub(crate) fn answered(&self) {
-        // Most often there is nothing to write.
+        // Usually there is nothing to reset.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Counts a failure; says whether there are enough to eject the peer, which is not ejected yet.
+    /// Counts a failure. Returns whether the peer, which is not ejected yet, has reached the limit.
     pub(crate) fn failed(&self, ejection: &Ejection) -> bool {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        // One that comes back and fails again has used up its failures.
+        // A peer that returns and fails again is ejected at its first failure.
         ejection.failures > 0 && failures >= ejection.failures && !self.is_ejected()
     }
 

@@ -1,4 +1,4 @@
-//! How a peer is spoken to, whichever it is.
+//! The settings for connections to the peers of an upstream.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -16,22 +16,24 @@ use crate::tls::roots_of_the_system;
 /// A file without certificates.
 pub(crate) const NO_ROOTS: &str = "/dev/null";
 
-/// Requests at a time on a connection of HTTP/2.
+/// The maximum number of concurrent requests on an HTTP/2 connection.
 const STREAMS: u32 = 100;
 
-/// What a peer may send ahead of what the client has read, for each request.
+/// The number of bytes that a peer may send per request before the client reads them.
 const STREAM_WINDOW: u32 = 128 * 1024;
 
-/// The same for all requests on a connection. No less than all of them together: otherwise a few clients that
-/// do not read what they asked for would stop everybody else's answers (RFC 9113 §5.2.2).
+/// The same for all requests on a connection. It is the sum of theirs, so that clients that do not
+/// read their responses cannot stop the responses of others (RFC 9113 §5.2.2).
 const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 
-/// The longest body that may share a connection, in bytes. As many as there may be on one fit its smallest window
-/// (RFC 9113 §6.9.2), so a peer that reads none of them holds up no other.
+/// The maximum size in bytes of a body that may share a connection. As many of these as fit on a
+/// connection fit into its smallest window (RFC 9113 §6.9.2), so a peer that reads none of them
+/// does not block the others.
 pub(crate) const SHORT_BODY: u64 = 512;
 
-/// Gives a request a connection to a peer of HTTP/2 on which nobody else sends a body: a peer that does not
-/// read one takes no more in on that connection. Once the request is done, the next with a long body takes it.
+/// Requests an HTTP/2 connection on which no other request sends a body, because a peer that does
+/// not read a body accepts no more data on its connection. The next request with a long body reuses
+/// the connection.
 pub(crate) fn set_apart(peer: &mut HttpPeer) {
     if peer.options.alpn != ALPN::H1 {
         peer.options.max_h2_streams = 1;
@@ -45,8 +47,10 @@ pub(crate) struct Template {
 }
 
 impl Template {
+    /// Makes the settings for the peers of an upstream.
+    ///
     /// # Errors
-    /// No root of the system can be read.
+    /// The root certificates of the system cannot be read.
     pub(crate) fn new(settings: &config::Upstream) -> io::Result<Self> {
         let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
         let mut peer = HttpPeer::new(nowhere, false, String::new());
@@ -72,8 +76,8 @@ impl Template {
         Ok(Self { peer })
     }
 
-    /// Returns the same with another longest wait for a connection, and for an answer.
-    pub(crate) fn hurried(&self, timeout: Duration) -> Self {
+    /// Returns these settings with other connect and read timeouts.
+    pub(crate) fn with_timeout(&self, timeout: Duration) -> Self {
         let mut peer = self.peer.clone();
         peer.options.connection_timeout = Some(timeout);
         peer.options.total_connection_timeout = Some(timeout);
@@ -81,7 +85,7 @@ impl Template {
         Self { peer }
     }
 
-    /// Says whether peers prove themselves to the same, and the gateway by the same.
+    /// Returns whether root certificates and client certificate are the same.
     pub(crate) fn trusts_as(&self, other: &Self) -> bool {
         self.peer.group_key == other.peer.group_key
     }
@@ -94,7 +98,7 @@ impl Template {
     }
 }
 
-/// Makes a peer prove itself.
+/// Sets up TLS: the roots that verify the peer, and the client certificate.
 fn trust(
     peer: &mut HttpPeer,
     settings: &config::Upstream,
@@ -104,8 +108,9 @@ fn trust(
         Some(roots) => roots.chain.iter().map(|root| root.to_vec()).collect(),
         None => roots_of_the_system()?,
     };
-    // Pingora 0.9.1: the roots are no part of the key of a pooled connection (`reuse_hash` of `HttpPeer`), so a
-    // connection that another CA has verified could be reused. Goes when the hash covers `options.ca`.
+    // Pingora 0.9.1: the roots are not part of the key of a pooled connection (`reuse_hash` of
+    // `HttpPeer`), so a connection that was verified by another CA could be reused. This can go
+    // when the hash covers `options.ca`.
     let mut hasher = DefaultHasher::new();
     (&settings.name, format!("{tls:?}"), &roots).hash(&mut hasher);
     peer.group_key = hasher.finish();
@@ -113,8 +118,9 @@ fn trust(
         .into_iter()
         .map(|root| WrappedX509::new(root, parse_x509));
     peer.scheme = Scheme::HTTPS;
-    // Never empty: Pingora 0.9.1 then verifies nothing (`connectors/tls/rustls/mod.rs`). The configuration
-    // requires `server_name`. Pingora also builds its TLS settings for each connection, which the pool pays for.
+    // Never empty, because Pingora 0.9.1 then verifies nothing (`connectors/tls/rustls/mod.rs`).
+    // The configuration requires `server_name`. Pingora also builds its TLS settings for each new
+    // connection; the pool makes up for it.
     peer.sni.clone_from(&tls.server_name);
     peer.options.ca = Some(roots.collect::<Vec<_>>().into());
     if let Some(client) = &tls.client

@@ -1,10 +1,10 @@
-//! Connections for upgrades: the answer is not heard before the request has gone to its end.
+//! Connections for upgrades: the response is not read before the request is complete.
 //!
-//! Pingora 0.9.1: a request for an upgrade has no body. If Pingora reads the 101 before it has looked at the
-//! end of that body, it takes that end for the end of the upgraded connection, and hangs up. It flushes once
-//! after the header and once at the end of the body; reading waits for the second flush. Such connections are
-//! never pooled. This can go when Pingora's issue 946 is closed and `proxy::web_socket` in tests/it passes
-//! without it, on a busy machine too.
+//! Pingora 0.9.1: a request for an upgrade has no body. If Pingora reads the 101 before it has
+//! processed the end of that body, it mistakes that end for the end of the upgraded connection, and
+//! closes it. It flushes once after the header and once at the end of the body, so reading waits
+//! for the second flush. Such connections are never pooled. This can go when Pingora's issue 946 is
+//! closed and `proxy::web_socket` in tests/it passes without it, on a busy machine too.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -27,26 +27,27 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::net::delegate::delegate_write;
 
-/// After the header, and after the end of the body.
+/// One flush after the header, one after the end of the body.
 const FLUSHES: u8 = 2;
 
-/// Keeps an answer from being heard.
+/// Delays reading the response.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    /// How often to flush until it opens.
+    /// The number of flushes until reading is allowed.
     left: AtomicU8,
     reader: AtomicWaker,
 }
 
 impl Gate {
-    /// Puts a gate on the connection that will be made to a peer; none if it does not speak HTTP/1.
+    /// Sets a gate for the next connection to a peer; `None` if the peer speaks only HTTP/2.
     pub(crate) fn on(peer: &mut HttpPeer) -> Option<Arc<Self>> {
         if peer.options.alpn == ALPN::H2 {
             return None;
         }
-        // There are no upgrades within HTTP/2.
+        // HTTP/2 has no upgrades.
         peer.options.set_http_version(1, 1);
-        // Others have no gate, so this one is neither taken from the pool nor kept there.
+        // Only requests with a gate have this group key, and such connections expire at once, so
+        // none is pooled.
         peer.group_key = !peer.group_key;
         peer.options.idle_timeout = Some(Duration::ZERO);
         let gate = Arc::new(Self::default());
@@ -54,7 +55,7 @@ impl Gate {
         Some(gate)
     }
 
-    /// Closes it: from here on the request is written.
+    /// Closes the gate, before the request is written.
     pub(crate) fn close(&self) {
         self.left.store(FLUSHES, Ordering::Relaxed);
     }
@@ -74,7 +75,7 @@ impl Gate {
     }
 }
 
-/// Connects with a gate on the connection.
+/// Connects, and adds the gate to the connection.
 #[derive(Debug)]
 struct Gated(Arc<Gate>);
 
@@ -111,7 +112,7 @@ impl Gated {
     }
 }
 
-/// A stream that is read only while its gate is open.
+/// A stream that is readable only while its gate is open.
 #[derive(Debug)]
 struct Kept<S> {
     stream: S,
@@ -150,7 +151,7 @@ impl<S> VirtualSocket for Kept<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug,
 {
-    /// What is asked for here, `connect` has set.
+    /// Ignored: `connect` has set these options.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
     }
@@ -172,7 +173,7 @@ mod tests {
             gate: Arc::clone(&gate),
         });
         far.write_all(b"ab").await.unwrap();
-        // Open, as while TLS is agreed on.
+        // Open, as during the TLS handshake.
         writer.flush().await.unwrap();
         assert_eq!(reader.read_u8().await.unwrap(), b'a');
         gate.close();

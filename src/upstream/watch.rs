@@ -1,4 +1,4 @@
-//! What goes on beside requests: names are looked up, and peers are asked whether they answer.
+//! Background tasks of an upstream: name lookups and health checks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use super::discovery::Known;
 use super::discovery::{Learned, Named};
 use crate::upstream::{Upstream, look_up};
 
-/// How many peers of an upstream are asked at a time at most.
+/// The maximum number of concurrent health checks of an upstream.
 const CHECKS: usize = 64;
 
 impl Upstream {
-    /// Looks up the names of the peers, each on its own, and asks the peers whether they answer, for as
-    /// long as somebody else holds this.
+    /// Starts a task for each name and one for the health checks. They end when the upstream is
+    /// dropped.
     pub(crate) fn watch(self: &Arc<Self>) {
         for named in self.discovery.names() {
             tokio::spawn(Self::follow(Arc::downgrade(self), Arc::clone(named)));
@@ -34,14 +34,14 @@ impl Upstream {
                 let Some(upstream) = upstream.upgrade() else {
                     return;
                 };
-                upstream.ask_all().await;
+                upstream.check_all().await;
             }
         });
     }
 
     async fn follow(upstream: Weak<Self>, named: Arc<Named>) {
         loop {
-            // A resolver that does not answer holds up nothing but this name.
+            // A slow resolver delays only this name.
             let outcome = look_up(&named.name).await;
             let Some(this) = upstream.upgrade() else {
                 return;
@@ -78,11 +78,12 @@ impl Upstream {
         named.tried();
     }
 
-    async fn ask_all(&self) {
+    async fn check_all(&self) {
         let backends = self.peers.backends().get_backend();
-        let asked = stream::iter(backends.iter()).for_each_concurrent(CHECKS, |it| self.ask(it));
-        asked.await;
-        // Where one family of addresses of a name does not answer and the other does, requests go there.
+        let checks = stream::iter(backends.iter()).for_each_concurrent(CHECKS, |it| self.check(it));
+        checks.await;
+        // If the preferred address family of a name fails and the other one works, send the
+        // requests to the other one.
         let all = || backends.iter().filter_map(|it| Some((it, Known::of(it)?)));
         for (backend, known) in all() {
             if !known.is_standby(&backend.addr) || !known.state.is_healthy() {
@@ -99,18 +100,18 @@ impl Upstream {
         }
     }
 
-    async fn ask(&self, backend: &Backend) {
+    async fn check(&self, backend: &Backend) {
         let (Some(check), Some(known)) = (&self.check, Known::of(backend)) else {
             return;
         };
-        let outcome = check.ask(&backend.addr, &known.label).await;
+        let outcome = check.run(&backend.addr, &known.label).await;
         if !known.state.checked(outcome.is_ok()) {
             return;
         }
         let (upstream, peer) = (&self.settings.name, &backend.addr);
         match outcome {
             Ok(()) => tracing::info!(upstream, %peer, "a peer is healthy again"),
-            // The other addresses of its name get the requests.
+            // The other addresses of the name get the requests.
             Err(reason) if known.is_standby(peer) => {
                 tracing::info!(upstream, %peer, %reason, "an address of a peer is not healthy");
             }
