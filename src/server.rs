@@ -164,7 +164,7 @@ async fn save(authority: Arc<Authority>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        telemetry::tell_lost();
+        telemetry::log_dropped_lines();
         save_once(&authority).await;
     }
 }

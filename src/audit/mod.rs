@@ -4,16 +4,16 @@
 //! [`event`] is what a line says, [`chain`] how lines hold together, [`file`] how processes share the file,
 //! [`place`] what is looked at before a line is added, [`reserve`] the room for changes on a full disk,
 //! [`denials`] the bounds of the lines that strangers cause, [`repeats`] the count of denials that repeat,
-//! [`writer`] the thread that writes and [`queue`] what waits for it, [`verify`] the check, [`noted`] places of
+//! [`writer`] the thread that writes and [`queue`] what waits for it, [`verify`] the check, [`positions`] places of
 //! lines in another log.
 
 mod chain;
 mod denials;
 mod event;
-mod figures;
 mod file;
-mod noted;
+mod metrics;
 mod place;
+mod positions;
 mod queue;
 mod repeats;
 mod reserve;
@@ -29,8 +29,8 @@ use thiserror::Error;
 
 pub use chain::{NotAPosition, Position};
 pub use event::{Actor, Event, Kind};
-pub use figures::AuditFigures;
-pub use noted::{NotedError, read_noted};
+pub use metrics::AuditMetrics;
+pub use positions::{PositionsError, read_positions};
 pub use verify::{Finding, Report, VerifyError, verify};
 
 use crate::config;
@@ -51,7 +51,7 @@ static AUDIT: OnceLock<Writer> = OnceLock::new();
 ///
 /// # Errors
 /// [`AuditError::Open`].
-pub fn start(options: &config::Audit, figures: AuditFigures) -> Result<(), AuditError> {
+pub fn start(options: &config::Audit, metrics: AuditMetrics) -> Result<(), AuditError> {
     let Some(path) = &options.file else {
         return Ok(());
     };
@@ -60,7 +60,7 @@ pub fn start(options: &config::Audit, figures: AuditFigures) -> Result<(), Audit
     }
     let fail = |error| AuditError::Open(path.clone(), error);
     let log = Log::open(path).map_err(fail)?;
-    let writer = Writer::start(log, path, options, figures).map_err(fail)?;
+    let writer = Writer::start(log, path, options, metrics).map_err(fail)?;
     let _ = AUDIT.set(writer);
     Ok(())
 }
@@ -108,9 +108,9 @@ pub(crate) fn attack(event: &Event<'_>) {
 }
 
 /// Leaves an event that nobody waits for.
-pub fn note(event: &Event<'_>) {
+pub fn log(event: &Event<'_>) {
     if let Some(audit) = AUDIT.get() {
-        audit.note(event);
+        audit.log(event);
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::file::Entry;
 
 /// How often it is written how many events were lost.
-const TELL: Duration = Duration::from_secs(1);
+const LOG_LOST: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Queue {
@@ -19,7 +19,7 @@ pub(super) struct Queue {
     /// Events that were not kept.
     pub(super) lost: u64,
     /// When it was written last how many those were.
-    pub(super) told: Option<Instant>,
+    pub(super) logged: Option<Instant>,
     /// Whether lines could not be written of late.
     pub(super) is_failing: bool,
     /// Whether there is no room on the disk for what strangers cause.
@@ -50,8 +50,10 @@ impl Waiting {
 
 impl Queue {
     /// Says whether it is to be written now how many events were lost.
-    pub(super) fn is_to_tell(&self) -> bool {
-        let is_early = self.told.is_some_and(|told| told.elapsed() < TELL);
+    pub(super) fn is_due(&self) -> bool {
+        let is_early = self
+            .logged
+            .is_some_and(|logged| logged.elapsed() < LOG_LOST);
         self.lost > 0 && !is_early && !self.is_full
     }
 }

@@ -12,9 +12,9 @@ use super::chain::Position;
 use super::denials::{Denials, Rank};
 use super::event::{Event, Kind};
 use super::file::{self, Entry, Log, Room};
-use super::noted::MESSAGE;
+use super::positions::MESSAGE;
 use super::queue::{Queue, Waiting};
-use super::{AuditError, AuditFigures, DURABLE};
+use super::{AuditError, AuditMetrics, DURABLE};
 use crate::config;
 
 /// How long denials may wait for others, so that a flood of them is synced a few times a second.
@@ -36,7 +36,7 @@ struct Shared {
     /// Locked before the queue.
     denials: Denials,
     note_every: Duration,
-    figures: AuditFigures,
+    metrics: AuditMetrics,
 }
 
 impl Writer {
@@ -48,7 +48,7 @@ impl Writer {
         mut log: Log,
         path: &Path,
         options: &config::Audit,
-        figures: AuditFigures,
+        metrics: AuditMetrics,
     ) -> io::Result<Self> {
         let is_full = matches!(log.has_room(), Ok(false));
         let shared = Arc::new(Shared {
@@ -60,11 +60,11 @@ impl Writer {
             filled: Condvar::new(),
             denials: Denials::new(options),
             note_every: options.note_every,
-            figures,
+            metrics,
         });
-        shared.tell_place(log.last());
+        shared.log_position(log.last());
         if is_full {
-            shared.tell_full(true);
+            shared.log_full(true);
         }
         let kept = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -91,7 +91,7 @@ impl Writer {
     }
 
     /// Leaves an event that nobody waits for.
-    pub(super) fn note(&self, event: &Event<'_>) {
+    pub(super) fn log(&self, event: &Event<'_>) {
         self.0.leave_repeats(Some(event));
         let event = Entry::of(event, SystemTime::now());
         self.0.leave(Waiting::nobody(event, 0));
@@ -206,9 +206,9 @@ impl Shared {
             if noted.0.elapsed() >= self.note_every {
                 // Other processes add lines, too, and somebody may have changed some.
                 if let Ok(broken) = log.append(&[], Room::Reserved) {
-                    self.tell_broken(broken);
+                    self.log_altered(broken);
                     if log.last() != noted.1 {
-                        self.tell_place(log.last());
+                        self.log_position(log.last());
                     }
                     noted.1 = log.last();
                 }
@@ -220,7 +220,7 @@ impl Shared {
     /// Waits for something to write, or for a time.
     fn take(&self, end: Instant) -> Vec<Waiting> {
         let mut queue = self.queue.lock();
-        while queue.waiting.is_empty() && !queue.is_to_tell() {
+        while queue.waiting.is_empty() && !queue.is_due() {
             let now = Instant::now();
             let until = match (queue.is_full, queue.lost) {
                 (true, _) => end.min(now + LOOK),
@@ -263,7 +263,7 @@ impl Shared {
         let is_waited_for = batch.iter().any(|it| it.done.is_some());
         let (lost, was_full, was_failing) = {
             let queue = self.queue.lock();
-            let is_told = queue.is_to_tell() || is_waited_for;
+            let is_told = queue.is_due() || is_waited_for;
             let lost = queue.lost * u64::from(is_told);
             (lost, queue.is_full, queue.is_failing)
         };
@@ -289,7 +289,7 @@ impl Shared {
                 true => Room::Reserved,
                 false => Room::Common,
             };
-            self.tell_broken(log.append(&entries, room)?);
+            self.log_altered(log.append(&entries, room)?);
         }
         self.written(std::mem::take(batch), lost, is_full);
         Ok(())
@@ -297,12 +297,12 @@ impl Shared {
 
     fn written(&self, batch: Vec<Waiting>, lost: u64, is_full: bool) {
         let lines = batch.iter().map(|it| it.entries.len() as u64).sum();
-        self.figures.written(lines, lost);
+        self.metrics.written(lines, lost);
         let (was_failing, was_full) = {
             let mut queue = self.queue.lock();
             if lost > 0 {
                 queue.lost -= lost;
-                queue.told = Some(Instant::now());
+                queue.logged = Some(Instant::now());
             }
             (
                 std::mem::take(&mut queue.is_failing),
@@ -310,10 +310,10 @@ impl Shared {
             )
         };
         if was_full != is_full {
-            self.tell_full(is_full);
+            self.log_full(is_full);
         }
         if was_failing {
-            self.figures.set_failing(false);
+            self.metrics.set_failing(false);
             tracing::info!("the audit log can be written again");
         }
         for done in batch.into_iter().filter_map(|it| it.done) {
@@ -342,7 +342,7 @@ impl Shared {
         queue.waiting = batch;
         if !queue.is_failing {
             queue.is_failing = true;
-            self.figures.set_failing(true);
+            self.metrics.set_failing(true);
             tracing::error!(%error, "the audit log cannot be written");
         }
         drop(queue);
@@ -350,22 +350,22 @@ impl Shared {
     }
 
     /// Writes down where the log is in another one, which a forger of this one may not be able to write.
-    fn tell_place(&self, at: Position) {
+    fn log_position(&self, at: Position) {
         if at != Position::START {
             tracing::info!(file = %self.path.display(), %at, "{MESSAGE}");
         }
     }
 
-    fn tell_broken(&self, broken: Option<&'static str>) {
+    fn log_altered(&self, broken: Option<&'static str>) {
         if let Some(reason) = broken {
-            self.figures.broken();
+            self.metrics.broken();
             let file = self.path.display();
             tracing::error!(%file, reason, "the audit log was altered by somebody else");
         }
     }
 
-    fn tell_full(&self, is_full: bool) {
-        self.figures.set_full(is_full);
+    fn log_full(&self, is_full: bool) {
+        self.metrics.set_full(is_full);
         if is_full {
             tracing::warn!(
                 "the disk of the audit log is nearly full: denials are counted but not written, and changes use the reserve"

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::error::CliError;
 use super::output::{BAD, DIM, GOOD, Output};
-use crate::audit::{Finding, Position, Report, read_noted, verify};
+use crate::audit::{Finding, Position, Report, read_positions, verify};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -38,7 +38,7 @@ pub(super) fn run(command: &Command, output: Output) -> Result<(), CliError> {
     let Command::Verify(args) = command;
     let mut noted = args.noted.clone();
     for log in &args.noted_in {
-        noted.extend(read_noted(log)?);
+        noted.extend(read_positions(log)?);
     }
     let report = verify(&args.files, !args.no_head, args.whole, &noted)?;
     let place = |at: Option<Position>| at.map(|at| at.to_string());

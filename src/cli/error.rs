@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::audit::{AuditError, NotedError, VerifyError};
+use crate::audit::{AuditError, PositionsError, VerifyError};
 use crate::auth::{
     ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError, UnixTime,
 };
@@ -100,7 +100,7 @@ pub(super) enum CliError {
     Verify(#[from] VerifyError),
     /// Positions recorded elsewhere cannot be read.
     #[error(transparent)]
-    Noted(#[from] NotedError),
+    Noted(#[from] PositionsError),
     #[error("the audit log is broken in {0} places")]
     BrokenLog(usize),
     #[error("denied: {0}")]

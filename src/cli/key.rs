@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::local_store::LOGGED;
 use super::output::{Output, message};
 use super::setup::{load, runtime};
-use crate::audit::{self, Actor, AuditFigures, Event, Kind, LINE};
+use crate::audit::{self, Actor, AuditMetrics, Event, Kind, LINE};
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
 
 /// The interval between progress messages.
@@ -46,7 +46,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
     };
     store::expect(&config.store, intent)?;
     if intent == Intent::Change {
-        audit::start(&config.audit, AuditFigures::default())?;
+        audit::start(&config.audit, AuditMetrics::default())?;
         let ready = runtime(1)?.block_on(audit::ready(LINE));
         ready.map_err(CliError::Unloggable)?;
     }

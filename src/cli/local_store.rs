@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::CliError;
 use super::setup::{load, runtime};
-use crate::audit::{self, Actor, AuditFigures, Event, Kind, LINE};
+use crate::audit::{self, Actor, AuditMetrics, Event, Kind, LINE};
 use crate::auth::{
     Authority, Identity, IdentityId, Principal, Seed, Selection, Settings, Store, UnixTime,
 };
@@ -36,7 +36,7 @@ impl LocalStore {
         store::expect(&config.store, intent)?;
         if intent != Intent::Read {
             // Check this before the change.
-            audit::start(&config.audit, AuditFigures::default())?;
+            audit::start(&config.audit, AuditMetrics::default())?;
         }
         runtime(1)?.block_on(async {
             if intent != Intent::Read {

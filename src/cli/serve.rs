@@ -288,7 +288,7 @@ async fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry)
         Ok(digest) => {
             metrics().in_force(&digest);
             tracing::info!(config = digest, "reloaded");
-            audit::note(&Event {
+            audit::log(&Event {
                 config: Some(&digest),
                 ..Event::new(Kind::ConfigReloaded)
             });
@@ -297,7 +297,7 @@ async fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry)
             let error = describe(&error).replace('\n', "; ");
             tracing::error!(error, "not reloaded; the old configuration stays");
             // Where the file was rotated, this line begins the next one.
-            audit::note(&Event {
+            audit::log(&Event {
                 detail: Some(error.into()),
                 ..Event::new(Kind::ConfigRefused)
             });

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::pace;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
-use crate::telemetry::{self, Door, Note, Seen, Tally};
+use crate::telemetry::{self, Door, RequestLine, RequestRecord, Tally};
 
 /// An attempt, and what it asks for.
 pub(crate) struct AuthRequest<'a> {
@@ -19,7 +19,7 @@ pub(crate) struct AuthRequest<'a> {
     pub(crate) began: Instant,
 }
 
-/// Asks the authority, and counts, logs and records its decision. `seen` returns what is logged of a denied
+/// Asks the authority, and counts, logs and records its decision. `request_line` returns what is logged of a denied
 /// request. A denial that could reveal who exists takes until the end of a time slot.
 ///
 /// # Errors
@@ -27,8 +27,8 @@ pub(crate) struct AuthRequest<'a> {
 pub(crate) async fn authorize<'a>(
     authority: &Authority,
     request: AuthRequest<'_>,
-    seen: impl FnOnce() -> Seen<'a>,
-    note: &mut Note,
+    request_line: impl FnOnce() -> RequestLine<'a>,
+    record: &mut RequestRecord,
 ) -> Result<Permit, Denial> {
     let AuthRequest {
         door,
@@ -42,19 +42,19 @@ pub(crate) async fn authorize<'a>(
     let took = began.elapsed();
     let decided = match decision {
         Decision::Permit(permit) => {
-            telemetry::permitted(door, tally, attempt, &permit, note);
+            telemetry::permitted(door, tally, attempt, &permit, record);
             Ok(permit)
         }
         Decision::Denial(denial) => {
-            telemetry::denied(door, tally, attempt, &denial, seen(), note);
+            telemetry::denied(door, tally, attempt, &denial, request_line(), record);
             Err(denial)
         }
     };
-    telemetry::decided(door, took, note);
+    telemetry::decided(door, took, record);
     if let Err(denial) = &decided {
         // Within the time slot, so that the answer does not show it.
         if let Some(steps) = authority.clock_offset(attempt, denial, now) {
-            telemetry::clock_is_off(attempt, steps, note);
+            telemetry::clock_is_off(attempt, steps, record);
         }
         pace::even_out(began, denial).await;
     }

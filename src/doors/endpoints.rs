@@ -17,7 +17,7 @@ use crate::auth::UnixTime;
 use crate::http::answer::{Answer, send};
 use crate::http::own_paths;
 use crate::net::connection::Connections;
-use crate::telemetry::{Exposition, Note, Present, metrics};
+use crate::telemetry::{Exposition, Present, RequestRecord, metrics};
 
 /// Everything that realmgate answers itself.
 pub(crate) struct Endpoints {
@@ -33,15 +33,19 @@ impl Endpoints {
     ///
     /// # Errors
     /// The client is gone.
-    pub(crate) async fn answer(&self, session: &mut ServerSession, note: &mut Note) -> Result<()> {
+    pub(crate) async fn answer(
+        &self,
+        session: &mut ServerSession,
+        record: &mut RequestRecord,
+    ) -> Result<()> {
         let path = session.req_header().uri.path();
         if let Some(proxy) = FrontProxy::of(path) {
-            return self.forward_auth.answer(session, proxy, note).await;
+            return self.forward_auth.answer(session, proxy, record).await;
         }
         match path {
             "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
             "/readyz" => self.readiness().await.send(session).await,
-            _ => self.rest.answer(session, note).await,
+            _ => self.rest.answer(session, record).await,
         }
     }
 
@@ -71,16 +75,16 @@ impl Endpoints {
     pub(crate) async fn answer_public(
         &self,
         session: &mut ServerSession,
-        note: &mut Note,
+        record: &mut RequestRecord,
     ) -> Result<bool> {
         let path = session.req_header().uri.path();
         if let Some(proxy) = FrontProxy::of(path) {
-            self.forward_auth.answer(session, proxy, note).await?;
+            self.forward_auth.answer(session, proxy, record).await?;
             return Ok(true);
         }
         let is_rest = is_rest(path);
         if is_rest {
-            self.rest.answer(session, note).await?;
+            self.rest.answer(session, record).await?;
         }
         Ok(is_rest)
     }
@@ -101,10 +105,10 @@ impl Endpoints {
             connections: self.connections.open(),
             requests: self.connections.requests(),
             delayed: self.authority.delayed(UnixTime::from(SystemTime::now())),
-            upstreams: snapshot.upstreams.figures().collect(),
+            upstreams: snapshot.upstreams.statuses().collect(),
         };
         let text = metrics().text(exposition, &present).map_err(|error| {
-            Error::because(ErrorType::InternalError, "writing the figures", error)
+            Error::because(ErrorType::InternalError, "writing the metrics", error)
         })?;
         let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(3))?;
         header.insert_header(CONTENT_TYPE, exposition.media_type())?;
@@ -135,7 +139,7 @@ impl Endpoints {
     }
 }
 
-/// Returns the way in which figures are written for somebody: OpenMetrics, unless what they take is text and
+/// Returns the way in which metrics are written for somebody: OpenMetrics, unless what they take is text and
 /// they do not name it.
 fn exposition(accept: Option<&HeaderValue>) -> Exposition {
     let accept = accept.and_then(|accept| accept.to_str().ok());

@@ -30,11 +30,11 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
 use super::forward_auth::{self, ForwardAuth, Narrowing, Refusal, Verdict};
-use super::told::{Told, seen_by_envoy};
+use super::request_log::{RequestLog, request_line_of_envoy};
 use crate::auth::{Permit, Policy};
 use crate::http::answer::Answer;
 use crate::net::connection::Connections;
-use crate::telemetry::Note;
+use crate::telemetry::RequestRecord;
 use bounds::{Bounds, Connection};
 
 /// The largest question: a client's header fields, which Envoy bounds by 60 KiB, and what it adds.
@@ -99,13 +99,13 @@ impl Authorization for ExtAuthz {
         if lengths.iter().nth(1).is_some() {
             return Err(Status::invalid_argument("content-length twice"));
         }
-        let told = Told::new();
+        let log = RequestLog::new();
         let client = request.remote_addr();
         let source = client.map(|peer| peer.ip().to_canonical());
         let question = request.into_inner();
-        let mut note = told.note.another();
-        let answer = self.answer(source, &question, &mut note).await;
-        Told { note, ..told }.tell_of_question(client, &question);
+        let mut record = log.record.with_same_id();
+        let answer = self.answer(source, &question, &mut record).await;
+        RequestLog { record, ..log }.write_for_envoy(client, &question);
         Ok(Response::new(answer))
     }
 }
@@ -115,7 +115,7 @@ impl ExtAuthz {
         &self,
         source: Option<IpAddr>,
         question: &CheckRequest,
-        note: &mut Note,
+        record: &mut RequestRecord,
     ) -> CheckResponse {
         let began = Instant::now();
         let attributes = question.attributes.as_ref();
@@ -148,18 +148,18 @@ impl ExtAuthz {
                 _ => None,
             }
         });
-        let seen = || {
+        let request_line = || {
             let http = attributes.and_then(|it| it.request.as_ref()?.http.as_ref());
             let described = http.filter(|_| self.forward_auth.is_trusted(source));
-            described.map(seen_by_envoy).unwrap_or_default()
+            described.map(request_line_of_envoy).unwrap_or_default()
         };
-        let judged = self
-            .forward_auth
-            .judge(client, &headers, asked, (began, seen), note);
+        let judged =
+            self.forward_auth
+                .judge(client, &headers, asked, (began, request_line), record);
         match judged.await {
             Verdict::Permitted(permit) => self.permitted(&permit),
-            Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial).named(note)),
-            Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN).named(note)),
+            Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial).named(record)),
+            Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN).named(record)),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::net::accept::scheme_of;
 use crate::net::linger::answer_early;
 use crate::net::peer_of;
 use crate::net::settings::Live;
-use crate::telemetry::{Note, NoteSlot};
+use crate::telemetry::{RecordSlot, RequestRecord};
 
 /// The router with the bounds of what it may be handed.
 pub(crate) struct Local {
@@ -46,7 +46,11 @@ impl Local {
     ///
     /// # Errors
     /// The client is gone, or the answer broke off: the connection must end.
-    pub(crate) async fn answer(&self, session: &mut ServerSession, note: &mut Note) -> Result<()> {
+    pub(crate) async fn answer(
+        &self,
+        session: &mut ServerSession,
+        record: &mut RequestRecord,
+    ) -> Result<()> {
         let limit = self.settings.load().timeouts.body;
         let body = match tokio::time::timeout(limit, self.read_body(session)).await {
             Ok(Ok(body)) => body,
@@ -75,13 +79,13 @@ impl Local {
             }
         };
         let mut request = self.request(session, body);
-        let slot = NoteSlot::new(std::mem::take(note));
+        let slot = RecordSlot::new(std::mem::take(record));
         request.extensions_mut().insert(slot.clone());
         let response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        *note = slot.take();
+        *record = slot.take();
         let (mut parts, body) = response.into_parts();
         // That of HTTP/2 stays: it has streams of others.
         if parts.headers.remove(CONNECTION).is_some() {

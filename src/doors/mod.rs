@@ -11,9 +11,9 @@ pub mod fuzzing;
 mod local;
 mod pace;
 mod proxy;
+mod request_log;
 mod service;
 pub(crate) mod snapshot;
-mod told;
 
 use std::io;
 use std::sync::Arc;

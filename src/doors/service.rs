@@ -14,12 +14,12 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::endpoints::{Endpoints, is_rest};
-use super::told::Told;
+use super::request_log::RequestLog;
 use crate::http::refusal::Refusal;
 use crate::net::bounds;
 use crate::net::connection::Connections;
 use crate::net::linger::answer_early;
-use crate::net::seen::seen;
+use crate::net::request_line::request_line;
 use crate::net::settings::{Listening, Live};
 use crate::net::source_of;
 use crate::routing::target::{Target, host_of};
@@ -48,9 +48,9 @@ impl HttpServerApp for Service {
         if !self.connections.prepare(&mut session) {
             return None;
         }
-        let mut told = Told::new();
-        let answered = self.answer(&mut session, &mut told).await;
-        told.tell(&session);
+        let mut log = RequestLog::new();
+        let answered = self.answer(&mut session, &mut log).await;
+        log.write(&session);
         if let Err(error) = answered {
             // Whoever asked did not wait, or what was to be answered broke off, which has been logged.
             tracing::debug!(
@@ -66,13 +66,17 @@ impl HttpServerApp for Service {
 }
 
 impl Service {
-    async fn answer(&self, session: &mut ServerSession, told: &mut Told) -> pingora::Result<()> {
+    async fn answer(
+        &self,
+        session: &mut ServerSession,
+        log: &mut RequestLog,
+    ) -> pingora::Result<()> {
         let refused = bounds::refuse(session, &self.settings.load().limits);
         if let Some(refused) = refused {
             session.set_keepalive(None);
-            let seen = seen(session.req_header());
-            refused.tell_early(source_of(session), seen, &told.note);
-            let answer = refused.answer().named(&told.note);
+            let request_line = request_line(session.req_header());
+            refused.log(source_of(session), request_line, &log.record);
+            let answer = refused.answer().named(&log.record);
             return answer_early(session, answer, &self.settings.load_full()).await;
         }
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
@@ -80,15 +84,15 @@ impl Service {
         let header = session.req_header();
         if header.raw_path().first() != Some(&b'/') && !is_rest_url(header) {
             session.set_keepalive(None);
-            let seen = seen(session.req_header());
-            Refusal::NoPath.tell_early(source_of(session), seen, &told.note);
-            let answer = Refusal::NoPath.answer().named(&told.note);
+            let request_line = request_line(session.req_header());
+            Refusal::NoPath.log(source_of(session), request_line, &log.record);
+            let answer = Refusal::NoPath.answer().named(&log.record);
             return answer.send(session).await;
         }
         match self.listening {
             Listening::Metrics => self.endpoints.answer_monitor(session).await,
             Listening::Service | Listening::Gateway => {
-                self.endpoints.answer(session, &mut told.note).await
+                self.endpoints.answer(session, &mut log.record).await
             }
         }
     }

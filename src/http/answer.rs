@@ -14,7 +14,7 @@ use pingora::protocols::http::date::get_cached_date;
 
 use super::X_REQUEST_ID;
 use crate::auth::Denial;
-use crate::telemetry::Note;
+use crate::telemetry::RequestRecord;
 
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"realmgate\", charset=\"UTF-8\"");
@@ -81,8 +81,8 @@ impl Answer {
 
     /// Adds the id of the request that it answers, as the log has it.
     #[must_use]
-    pub(crate) fn named(mut self, note: &Note) -> Self {
-        let id = note.request().map(HeaderValue::from_str);
+    pub(crate) fn named(mut self, record: &RequestRecord) -> Self {
+        let id = record.request_id().map(HeaderValue::from_str);
         let id = id.and_then(Result::ok);
         self.fields.extend(id.map(|id| (X_REQUEST_ID, id)));
         self

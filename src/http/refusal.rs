@@ -8,7 +8,7 @@ use super::answer::Answer;
 use crate::routing::input::Unreadable;
 use crate::routing::route::{Route, Unrouted};
 use crate::routing::target::Ambiguity;
-use crate::telemetry::{self, Door, NO_ROUTE, Note, REFUSED, Refused, Seen, Tally};
+use crate::telemetry::{self, Door, NO_ROUTE, REFUSED, Refused, RequestLine, RequestRecord, Tally};
 
 /// What a client may do instead of TRACE and CONNECT; the upstream may know more.
 const METHODS: HeaderValue =
@@ -137,28 +137,36 @@ impl Refusal {
     }
 
     /// Logs, counts and notes it.
-    pub(crate) fn tell(
+    pub(crate) fn log_and_count(
         self,
         door: Door,
         tally: &Tally,
         source: Option<IpAddr>,
-        seen: Seen<'_>,
-        note: &mut Note,
+        request_line: RequestLine<'_>,
+        record: &mut RequestRecord,
     ) {
         let outcome = match self {
             Self::NoRoute => NO_ROUTE,
             _ => REFUSED,
         };
-        telemetry::refused(door, tally, outcome, source, &self.refused(), seen, note);
+        telemetry::refused(
+            door,
+            tally,
+            outcome,
+            source,
+            &self.refused(),
+            request_line,
+            record,
+        );
     }
 
     /// Logs it where a request has been permitted, and counted, already.
-    pub(crate) fn tell_of_route(
+    pub(crate) fn log_for_route(
         self,
         route: Option<&Route>,
         source: Option<IpAddr>,
-        seen: Seen<'_>,
-        note: &Note,
+        request_line: RequestLine<'_>,
+        record: &RequestRecord,
     ) {
         let route = route.map(|route| &*route.name);
         telemetry::log_refused(
@@ -166,14 +174,19 @@ impl Refusal {
             route,
             source,
             &self.refused(),
-            seen,
-            note,
+            request_line,
+            record,
         );
     }
 
     /// Logs it where nobody has looked yet for which door the request is.
-    pub(crate) fn tell_early(self, source: Option<IpAddr>, seen: Seen<'_>, note: &Note) {
-        telemetry::log_refused(None, None, source, &self.refused(), seen, note);
+    pub(crate) fn log(
+        self,
+        source: Option<IpAddr>,
+        request_line: RequestLine<'_>,
+        record: &RequestRecord,
+    ) {
+        telemetry::log_refused(None, None, source, &self.refused(), request_line, record);
     }
 
     fn refused(&self) -> Refused<'_> {

@@ -9,7 +9,7 @@ use super::settings::{Listening, Live, Settings};
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
-use crate::telemetry::{Door, Note, Seen, metrics};
+use crate::telemetry::{Door, RequestLine, RequestRecord, metrics};
 
 /// How long requests that are under way when a shutdown begins still count as in time.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
@@ -42,17 +42,17 @@ impl Client {
     }
 
     /// Logs and counts a request that is rejected unread, and returns its answer.
-    pub(super) fn refuse(&self, refusal: Refusal, seen: Seen<'_>) -> Answer {
-        let mut note = Note::of(RequestId::next().digits());
+    pub(super) fn refuse(&self, refusal: Refusal, request_line: RequestLine<'_>) -> Answer {
+        let mut record = RequestRecord::new(RequestId::next().digits());
         match self.listening {
             Listening::Gateway => {
                 let tally = metrics().no_route();
-                refusal.tell(Door::Proxy, tally, self.address, seen, &mut note);
+                refusal.log_and_count(Door::Proxy, tally, self.address, request_line, &mut record);
             }
             Listening::Service | Listening::Metrics => {
-                refusal.tell_early(self.address, seen, &note);
+                refusal.log(self.address, request_line, &record);
             }
         }
-        refusal.answer().named(&note)
+        refusal.answer().named(&record)
     }
 }

@@ -28,7 +28,7 @@ use crate::clock;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
 use crate::net::{http1, http2};
-use crate::telemetry::{Note, Seen};
+use crate::telemetry::{RequestLine, RequestRecord};
 
 /// The most connections to the metrics listener.
 const MONITORS: usize = 64;
@@ -247,8 +247,8 @@ impl Connections {
         }
         let address = peer.ip().to_canonical();
         if !self.settings.load().is_front_proxy(address) {
-            let note = Note::of(RequestId::next().digits());
-            Refusal::Untrusted.tell_early(Some(address), Seen::default(), &note);
+            let record = RequestRecord::new(RequestId::next().digits());
+            Refusal::Untrusted.log(Some(address), RequestLine::default(), &record);
             return None;
         }
         match self.count(Some(peer), &self.settings.load()) {

@@ -11,7 +11,7 @@ use super::accept::{Ahead, NoHeader};
 use super::client::{Client, LINGER};
 use super::linger;
 use crate::http::refusal::Refusal;
-use crate::telemetry::Seen;
+use crate::telemetry::RequestLine;
 
 /// Serves a connection until its client ends it, or a request is not whole in time: the first by `deadline`.
 pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
@@ -41,7 +41,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
             Ok(entered) => entered,
             Err(refusal) => {
                 // The header has not been parsed.
-                let answer = client.refuse(refusal, Seen::default());
+                let answer = client.refuse(refusal, RequestLine::default());
                 return linger::refuse(&mut ahead, answer, &client.settings()).await;
             }
         };

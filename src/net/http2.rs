@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body_clock;
 use super::client::Client;
-use super::seen::seen;
+use super::request_line::request_line;
 use super::settings::Settings;
 use crate::config::Limits;
 use crate::http::answer::Answer;
@@ -93,7 +93,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
                         });
                     }
                     Err(refusal) => {
-                        let answer = client.refuse(refusal, seen(session.req_header()));
+                        let answer = client.refuse(refusal, request_line(session.req_header()));
                         refuse(session, answer);
                     }
                 },

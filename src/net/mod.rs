@@ -14,7 +14,7 @@ mod http2;
 pub(crate) mod linger;
 pub(crate) mod listeners;
 mod rejected;
-pub(crate) mod seen;
+pub(crate) mod request_line;
 pub(crate) mod settings;
 pub(crate) mod tls_fault;
 

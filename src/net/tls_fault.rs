@@ -73,7 +73,7 @@ struct Line {
 
 impl Seldom {
     /// Returns how many lines were withheld since the last one, if another may come.
-    pub(crate) fn may_tell(&self, fault: TlsFault) -> Option<u64> {
+    pub(crate) fn may_log(&self, fault: TlsFault) -> Option<u64> {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         let line = self.0.get(fault as usize)?;
         let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn one_line_of_each_fault_comes_at_a_time() {
         let seldom = Seldom::default();
-        assert_eq!(seldom.may_tell(TlsFault::Name), Some(0));
-        assert_eq!(seldom.may_tell(TlsFault::Name), None);
-        assert_eq!(seldom.may_tell(TlsFault::Expired), Some(0));
+        assert_eq!(seldom.may_log(TlsFault::Name), Some(0));
+        assert_eq!(seldom.may_log(TlsFault::Name), None);
+        assert_eq!(seldom.may_log(TlsFault::Expired), Some(0));
     }
 
     #[test]

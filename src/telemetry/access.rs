@@ -19,8 +19,8 @@ use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use super::file::{self, Appended};
 use super::logs::background;
 use super::metrics::{Door, metrics};
-use super::note::Note;
-use super::seen::Seen;
+use super::record::RequestRecord;
+use super::request_line::RequestLine;
 use super::traces::Spans;
 use crate::auth::PrincipalRef;
 use crate::clock;
@@ -36,7 +36,7 @@ pub struct Request<'a> {
     /// How long it took from there to the end of its answer.
     pub took: Duration,
     /// Its method, host and path.
-    pub seen: Seen<'a>,
+    pub request_line: RequestLine<'a>,
     /// The answer's; none if there was none.
     pub status: Option<u16>,
     /// Where its connection comes from.
@@ -140,12 +140,12 @@ fn to_file(opened: File) -> Arc<ToFile> {
 }
 
 /// Writes the line of a request, if one is to be written.
-pub(super) fn write(request: &Request<'_>, note: &Note) {
+pub(super) fn write(request: &Request<'_>, record: &RequestRecord) {
     let settings = SETTINGS.load();
-    let Some(settings) = settings.as_ref().filter(|it| it.takes(request, note)) else {
+    let Some(settings) = settings.as_ref().filter(|it| it.takes(request, record)) else {
         return;
     };
-    let line = Line::new(request, note);
+    let line = Line::new(request, record);
     let line = match settings.format {
         LogFormat::Human => Ok(line.for_people().into_bytes()),
         LogFormat::Json => serde_json::to_vec(&line).map(|mut line| {
@@ -161,9 +161,9 @@ pub(super) fn write(request: &Request<'_>, note: &Note) {
 
 impl Settings {
     /// Says whether a line is written of a request: always if it was denied or failed.
-    fn takes(&self, request: &Request<'_>, note: &Note) -> bool {
+    fn takes(&self, request: &Request<'_>, record: &RequestRecord) -> bool {
         let failed = request.status.is_none_or(|status| status >= 500);
-        if failed || note.decision() == Some("denied") {
+        if failed || record.decision() == Some("denied") {
             return true;
         }
         self.access == Access::All
@@ -223,31 +223,31 @@ struct Decided<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(request: &'a Request<'a>, note: &'a Note) -> Self {
+    fn new(request: &'a Request<'a>, record: &'a RequestRecord) -> Self {
         let forwarded = request.forwarded;
-        let who = note.principal();
+        let who = record.principal();
         Self {
             timestamp: humantime::format_rfc3339_micros(clock::within(request.began)).to_string(),
             target: "access",
             request: request.id,
             decided: Decided {
-                door: note.door().map(Door::as_str),
-                route: note.route(),
+                door: record.door().map(Door::as_str),
+                route: record.route(),
                 name: who.map(PrincipalRef::name),
                 realm: who.map(PrincipalRef::realm),
-                decision: note.decision(),
-                reason: note.reason(),
-                source: note.source(),
+                decision: record.decision(),
+                reason: record.reason(),
+                source: record.source(),
             },
-            method: request.seen.method().unwrap_or_default(),
-            host: request.seen.host(),
-            path: request.seen.path().unwrap_or_default(),
+            method: request.request_line.method().unwrap_or_default(),
+            host: request.request_line.host(),
+            path: request.request_line.path().unwrap_or_default(),
             status: request.status,
             upstream: forwarded.map(|it| it.upstream),
             peer: forwarded.map(|it| it.peer.to_string()),
             client: request.client.map(|client| client.to_string()),
             duration_us: micros(request.took),
-            decision_us: note.took().map(micros),
+            decision_us: record.took().map(micros),
             upstream_us: forwarded.and_then(|it| it.took).map(micros),
             bytes_in: request.bytes_in,
             bytes_out: request.bytes_out,

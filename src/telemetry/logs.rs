@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use super::quota::{Admission, Quota, Weighed};
+use super::quota::{Limited, Quota, Weighed};
 use crate::config::{Log, LogFormat};
 
 /// The most lines that wait to be written. What comes when there are as many is dropped, and counted.
@@ -93,16 +93,18 @@ where
         to: writer,
         quota: Arc::clone(quota),
     });
-    let told = Admission {
-        is_told,
+    let limited = Limited {
+        is_logged,
         quota: Arc::clone(quota),
     };
     match log.format {
         LogFormat::Human => {
             let lines = lines.with_ansi(is_coloured());
-            set(subscriber.with(lines.with_filter(told)));
+            set(subscriber.with(lines.with_filter(limited)));
         }
-        LogFormat::Json => set(subscriber.with(lines.json().flatten_event(true).with_filter(told))),
+        LogFormat::Json => {
+            set(subscriber.with(lines.json().flatten_event(true).with_filter(limited)))
+        }
     }
     handle
 }
@@ -114,7 +116,7 @@ fn is_coloured() -> bool {
 
 /// Says whether a line may be written, whatever the filter is: of libraries warnings alone, since what they say
 /// below can quote a request. h2, for instance, says the value of `TE`.
-fn is_told(metadata: &tracing::Metadata<'_>) -> bool {
+fn is_logged(metadata: &tracing::Metadata<'_>) -> bool {
     let target = metadata.target();
     let own = target.strip_prefix("realmgate");
     *metadata.level() <= tracing::Level::WARN
@@ -129,18 +131,18 @@ struct Warnings(LogTracer);
 impl Warnings {
     /// The doors log how each request ends. `pingora_proxy` 0.9.1 would add an error for each client that leaves
     /// before its header is complete.
-    fn are_told(metadata: &Metadata<'_>) -> bool {
+    fn are_logged(metadata: &Metadata<'_>) -> bool {
         metadata.level() <= Level::Warn && !metadata.target().starts_with("pingora_proxy")
     }
 }
 
 impl log::Log for Warnings {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        Self::are_told(metadata) && self.0.enabled(metadata)
+        Self::are_logged(metadata) && self.0.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if Self::are_told(record.metadata()) {
+        if Self::are_logged(record.metadata()) {
             self.0.log(record);
         }
     }

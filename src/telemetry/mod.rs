@@ -1,12 +1,12 @@
-//! Logs, figures for Prometheus, and traces.
+//! Logs, metrics for Prometheus, and traces.
 
 mod access;
 mod file;
 mod logs;
 mod metrics;
-mod note;
 mod quota;
-mod seen;
+mod record;
+mod request_line;
 mod traces;
 
 use std::fmt::Display;
@@ -27,11 +27,11 @@ use logs::Logs;
 pub use logs::init;
 pub use metrics::{
     Door, Exposition, Metrics, NO_ROUTE, Present, REFUSED, Tally, TlsFault, UpstreamEvent,
-    UpstreamFigures, UpstreamTally, metrics,
+    UpstreamStatus, UpstreamTally, metrics,
 };
-pub use note::{Note, NoteSlot};
 use quota::Quota;
-pub use seen::Seen;
+pub use record::{RecordSlot, RequestRecord};
+pub use request_line::RequestLine;
 pub use traces::Spans;
 
 /// Writes a line about a rejected request, with what it says besides.
@@ -44,9 +44,9 @@ macro_rules! line {
             realm = $line.principal().map(PrincipalRef::realm),
             source = $line.source.map(tracing::field::display),
             request_id = $line.request,
-            method = $line.seen.method().as_deref(),
-            host = $line.seen.host().as_deref(),
-            path = $line.seen.path().as_deref(),
+            method = $line.request_line.method().as_deref(),
+            host = $line.request_line.host().as_deref(),
+            path = $line.request_line.path().as_deref(),
             reason = $line.reason,
             $($($more)+,)?
             $message
@@ -55,7 +55,7 @@ macro_rules! line {
 }
 
 /// Whether anybody tells of requests.
-static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+static IS_RECORDING: AtomicBool = AtomicBool::new(false);
 
 /// The quota of the log of this process.
 static QUOTA: OnceLock<Arc<Quota>> = OnceLock::new();
@@ -96,7 +96,7 @@ impl Telemetry {
     pub fn trace(&self, otlp: &Otlp) -> Result<(), ExporterBuildError> {
         traces::start(otlp)?;
         self.is_tracing.store(true, Ordering::Relaxed);
-        IS_WATCHED.store(true, Ordering::Relaxed);
+        IS_RECORDING.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -122,8 +122,8 @@ impl Telemetry {
         access::configure(&log, file, self.logs.lines());
         self.logs.configure(&log);
         tracing::trace!("libraries log only warnings and errors, whatever log.filter says");
-        let is_watched = log.access != Access::Off || self.is_tracing.load(Ordering::Relaxed);
-        IS_WATCHED.store(is_watched, Ordering::Relaxed);
+        let is_recording = log.access != Access::Off || self.is_tracing.load(Ordering::Relaxed);
+        IS_RECORDING.store(is_recording, Ordering::Relaxed);
     }
 }
 
@@ -134,8 +134,8 @@ impl Drop for Telemetry {
 }
 
 /// Logs how many lines were too many to be logged. To be called about once a second.
-pub fn tell_lost() {
-    let lost = QUOTA.get().map(|quota| quota.take_lost());
+pub fn log_dropped_lines() {
+    let lost = QUOTA.get().map(|quota| quota.take_dropped());
     for (part, lines) in lost.into_iter().flatten() {
         metrics().over_limit(lines);
         tracing::warn!(
@@ -147,14 +147,14 @@ pub fn tell_lost() {
 }
 
 /// Says whether anybody tells of requests, so that it is worth noting something.
-pub fn is_watched() -> bool {
-    IS_WATCHED.load(Ordering::Relaxed)
+pub fn is_recording() -> bool {
+    IS_RECORDING.load(Ordering::Relaxed)
 }
 
 /// Tells of a request that has been answered.
-pub fn answered(request: &Request<'_>, note: &Note) {
-    access::write(request, note);
-    traces::send(request, note);
+pub fn answered(request: &Request<'_>, record: &RequestRecord) {
+    access::write(request, record);
+    traces::send(request, record);
 }
 
 /// Counts and notes a permit that was given under a route.
@@ -163,18 +163,18 @@ pub fn permitted(
     tally: &Arc<Tally>,
     attempt: &Attempt<'_>,
     permit: &Permit,
-    note: &mut Note,
+    record: &mut RequestRecord,
 ) {
     metrics().permitted(door, tally, permit);
-    if is_watched() {
-        note.permitted(door, tally, attempt, permit);
+    if is_recording() {
+        record.permitted(door, tally, attempt, permit);
     }
 }
 
 /// Counts and notes how long a decision took.
-pub fn decided(door: Door, took: Duration, note: &mut Note) {
+pub fn decided(door: Door, took: Duration, record: &mut RequestRecord) {
     metrics().decided(door, took);
-    note.decided(took);
+    record.decided(took);
 }
 
 /// Logs why an attempt was denied under a route, with its stable reason, and counts it; the caller is told
@@ -184,21 +184,21 @@ pub fn denied(
     tally: &Arc<Tally>,
     attempt: &Attempt<'_>,
     denial: &Denial,
-    seen: Seen<'_>,
-    note: &mut Note,
+    request_line: RequestLine<'_>,
+    record: &mut RequestRecord,
 ) {
     tally.denied(door, attempt, denial);
-    audit_denial(door, tally.route(), attempt, denial, note);
-    if is_watched() {
-        note.denied(door, tally, attempt, denial.reason());
+    audit_denial(door, tally.route(), attempt, denial, record);
+    if is_recording() {
+        record.denied(door, tally, attempt, denial.reason());
     }
     let log = Line {
         door: Some(door),
         route: tally.route(),
         attempt: Some(attempt),
         source: attempt.source.address,
-        request: note.request(),
-        seen,
+        request: record.request_id(),
+        request_line,
         reason: denial.reason(),
     };
     match denial {
@@ -250,12 +250,12 @@ pub fn denied(
 }
 
 /// Logs that a token which was refused is right at another time, `steps` after now; less than 0 if before.
-pub fn clock_is_off(attempt: &Attempt<'_>, steps: i64, note: &Note) {
+pub fn clock_is_off(attempt: &Attempt<'_>, steps: i64, record: &RequestRecord) {
     tracing::info!(
         name = attempt.principal().map(PrincipalRef::name),
         realm = attempt.principal().map(PrincipalRef::realm),
         source = attempt.source.address.map(tracing::field::display),
-        request_id = note.request(),
+        request_id = record.request_id(),
         steps,
         "the rejected token is valid at another time; check the caller's clock"
     );
@@ -269,7 +269,7 @@ struct Line<'a> {
     attempt: Option<&'a Attempt<'a>>,
     source: Option<IpAddr>,
     request: Option<&'a str>,
-    seen: Seen<'a>,
+    request_line: RequestLine<'a>,
     reason: &'static str,
 }
 
@@ -294,14 +294,21 @@ pub fn refused(
     outcome: &'static str,
     source: Option<IpAddr>,
     refused: &Refused<'_>,
-    seen: Seen<'_>,
-    note: &mut Note,
+    request_line: RequestLine<'_>,
+    record: &mut RequestRecord,
 ) {
     tally.refused(door, outcome);
-    if is_watched() {
-        note.refused(door, source, refused.reason);
+    if is_recording() {
+        record.refused(door, source, refused.reason);
     }
-    log_refused(Some(door), tally.route(), source, refused, seen, note);
+    log_refused(
+        Some(door),
+        tally.route(),
+        source,
+        refused,
+        request_line,
+        record,
+    );
 }
 
 /// Logs why a request was refused under a route that it was counted under, or before there was a door.
@@ -310,8 +317,8 @@ pub fn log_refused(
     route: Option<&str>,
     source: Option<IpAddr>,
     refused: &Refused<'_>,
-    seen: Seen<'_>,
-    note: &Note,
+    request_line: RequestLine<'_>,
+    record: &RequestRecord,
 ) {
     let (reason, detail) = (refused.reason, refused.detail);
     let log = Line {
@@ -319,8 +326,8 @@ pub fn log_refused(
         route,
         attempt: None,
         source,
-        request: note.request(),
-        seen,
+        request: record.request_id(),
+        request_line,
         reason,
     };
     line!(info, log, "refused", %detail);
@@ -330,7 +337,7 @@ pub fn log_refused(
             door,
             route,
             source,
-            request: note.request(),
+            request: record.request_id(),
             reason: Some(reason),
             detail: Some(detail.to_string().into()),
             ..Event::new(Kind::Refused)
@@ -343,7 +350,7 @@ fn audit_denial(
     route: Option<&str>,
     attempt: &Attempt<'_>,
     denial: &Denial,
-    note: &Note,
+    record: &RequestRecord,
 ) {
     if !audit::is_on() {
         return;
@@ -353,7 +360,7 @@ fn audit_denial(
         route,
         subject: attempt.principal(),
         source: attempt.source.address,
-        request: note.request(),
+        request: record.request_id(),
         reason: Some(denial.reason()),
         ..Event::new(kind)
     };

@@ -24,7 +24,7 @@ pub(super) struct Quota {
 struct Part {
     budget: Budget,
     /// Lines that were not written.
-    lost: AtomicU64,
+    dropped: AtomicU64,
 }
 
 impl Quota {
@@ -41,13 +41,13 @@ impl Quota {
     }
 
     /// Returns how many lines of which parts were not written since the last call.
-    pub(super) fn take_lost(&self) -> Vec<(Box<str>, u64)> {
+    pub(super) fn take_dropped(&self) -> Vec<(Box<str>, u64)> {
         let parts = self.parts.read();
-        let lost = parts.iter().map(|(name, part)| {
-            let lost = part.lost.swap(0, Ordering::Relaxed);
-            (name.clone(), lost)
+        let dropped = parts.iter().map(|(name, part)| {
+            let dropped = part.dropped.swap(0, Ordering::Relaxed);
+            (name.clone(), dropped)
         });
-        lost.filter(|(_, lost)| *lost > 0).collect()
+        dropped.filter(|(_, dropped)| *dropped > 0).collect()
     }
 
     fn part(&self, metadata: &Metadata<'_>) -> Option<Arc<Part>> {
@@ -71,21 +71,21 @@ impl Quota {
             .budget
             .take(self.lines_per_second.load(Ordering::Relaxed), 0);
         if !is_admitted {
-            part.lost.fetch_add(1, Ordering::Relaxed);
+            part.dropped.fetch_add(1, Ordering::Relaxed);
         }
         is_admitted
     }
 }
 
-/// Which lines may be written: those of libraries as `is_told` says, and as many as the quota allows.
-pub(super) struct Admission {
-    pub(super) is_told: fn(&Metadata<'_>) -> bool,
+/// Which lines may be written: those of libraries as `is_logged` says, and as many as the quota allows.
+pub(super) struct Limited {
+    pub(super) is_logged: fn(&Metadata<'_>) -> bool,
     pub(super) quota: Arc<Quota>,
 }
 
-impl<S> Filter<S> for Admission {
+impl<S> Filter<S> for Limited {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        (self.is_told)(metadata)
+        (self.is_logged)(metadata)
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {

@@ -24,7 +24,7 @@ use opentelemetry_sdk::trace::{
 
 use super::access::Request;
 use super::metrics::{Door, metrics};
-use super::note::Note;
+use super::record::RequestRecord;
 use crate::config::Otlp;
 use crate::http::Trace;
 
@@ -127,12 +127,12 @@ pub(super) fn end() {
 }
 
 /// Sends the spans of a request that has been answered, if its trace is recorded.
-pub(super) fn send(request: &Request<'_>, note: &Note) {
+pub(super) fn send(request: &Request<'_>, record: &RequestRecord) {
     let sending = SENDING.load();
     if let (Some(sending), Some(spans)) = (sending.as_ref(), request.spans)
         && spans.trace.is_sampled
     {
-        sending.send(&spans, request, note);
+        sending.send(&spans, request, record);
     }
 }
 
@@ -143,15 +143,15 @@ impl Sending {
         count.is_multiple_of(self.one_in)
     }
 
-    fn send(&self, spans: &Spans, request: &Request<'_>, note: &Note) {
+    fn send(&self, spans: &Spans, request: &Request<'_>, record: &RequestRecord) {
         let began = request.began;
-        let decided = began + note.took().unwrap_or_default();
+        let decided = began + record.took().unwrap_or_default();
         let text = |key, value: Option<&str>| Some(KeyValue::new(key, value?.to_owned()));
         let number = |key, value: u64| Some(KeyValue::new(key, i64::try_from(value).ok()?));
         let failed = request.status.is_none_or(|status| status >= 500);
-        let (method, path) = (request.seen.method(), request.seen.path());
+        let (method, path) = (request.request_line.method(), request.request_line.path());
         let method = method.as_deref().unwrap_or_default();
-        let place = note.route().or(note.door().map(Door::as_str));
+        let place = record.route().or(record.door().map(Door::as_str));
         let mut all = vec![SpanData {
             name: format!("{} {}", method, place.unwrap_or("-")).into(),
             span_kind: SpanKind::Server,
@@ -177,8 +177,8 @@ impl Sending {
                     request.client.map(|it| it.ip().to_string()).as_deref(),
                 ),
                 text("realmgate.request", Some(request.id)),
-                text("realmgate.door", note.door().map(Door::as_str)),
-                text("realmgate.route", note.route()),
+                text("realmgate.door", record.door().map(Door::as_str)),
+                text("realmgate.route", record.route()),
                 number("http.request.body.size", request.bytes_in),
                 number("http.response.body.size", request.bytes_out),
             ]
@@ -187,14 +187,14 @@ impl Sending {
             .collect(),
             ..self.span(spans, spans.request, began)
         }];
-        if note.took().is_some() {
+        if record.took().is_some() {
             all.push(SpanData {
                 name: "decision".into(),
                 end_time: decided,
                 attributes: [
-                    text("realmgate.decision", note.decision()),
-                    text("realmgate.reason", note.reason()),
-                    text("realmgate.realm", note.proved_realm()),
+                    text("realmgate.decision", record.decision()),
+                    text("realmgate.reason", record.reason()),
+                    text("realmgate.realm", record.proved_realm()),
                 ]
                 .into_iter()
                 .flatten()

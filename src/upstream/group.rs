@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use super::Upstream;
 use crate::config;
-use crate::telemetry::UpstreamFigures;
+use crate::telemetry::UpstreamStatus;
 
 /// How long a start or a reload waits for new names to be resolved.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
@@ -51,8 +51,8 @@ impl Upstreams {
     }
 
     /// Returns the name and the current metrics of each upstream.
-    pub(crate) fn figures(&self) -> impl Iterator<Item = (&str, UpstreamFigures)> {
-        self.0.iter().map(|upstream| upstream.figures())
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = (&str, UpstreamStatus)> {
+        self.0.iter().map(|upstream| upstream.status())
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Arc<Upstream>> {

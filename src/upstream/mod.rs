@@ -30,7 +30,7 @@ use crate::auth::network;
 use crate::config::{self, Balance};
 use crate::net::admission::Full;
 use crate::net::tls_fault::{Seldom, fault_of};
-use crate::telemetry::{UpstreamEvent, UpstreamFigures, UpstreamTally, metrics};
+use crate::telemetry::{UpstreamEvent, UpstreamStatus, UpstreamTally, metrics};
 pub(crate) use chosen::{Chosen, Next};
 use discovery::{Discovery, Known, Shared};
 pub(crate) use group::Upstreams;
@@ -61,7 +61,7 @@ pub(crate) struct Upstream {
     turn: AtomicUsize,
     is_watched: AtomicBool,
     /// Limits log lines about TLS.
-    told: Seldom,
+    logged: Seldom,
     settings: config::Upstream,
     /// Event counters.
     pub(crate) tally: Arc<UpstreamTally>,
@@ -104,7 +104,7 @@ impl Upstream {
             load: before.map_or_else(Arc::default, |it| Arc::clone(&it.load)),
             turn: AtomicUsize::new(0),
             is_watched: AtomicBool::new(false),
-            told: Seldom::default(),
+            logged: Seldom::default(),
             tally: metrics().upstream(&settings.name),
             settings: settings.clone(),
         };
@@ -207,7 +207,7 @@ impl Upstream {
             return false;
         };
         self.tally.count_tls(fault);
-        if let Some(withheld) = self.told.may_tell(fault) {
+        if let Some(withheld) = self.logged.may_log(fault) {
             let (upstream, peer, reason) = (&self.settings.name, chosen.address(), fault.as_str());
             tracing::warn!(%upstream, %peer, reason, cause, withheld, "TLS handshake with a peer failed");
         }
@@ -225,24 +225,24 @@ impl Upstream {
     }
 
     /// Returns the name and the current metrics.
-    fn figures(&self) -> (&str, UpstreamFigures) {
+    fn status(&self) -> (&str, UpstreamStatus) {
         let backends = self.peers.backends();
-        let mut figures = UpstreamFigures {
+        let mut status = UpstreamStatus {
             requests: self.load.requests(),
             unknown: self.discovery.names().filter(|it| it.is_unknown()).count(),
-            ..UpstreamFigures::default()
+            ..UpstreamStatus::default()
         };
         let backends = backends.get_backend();
         for backend in backends.iter().filter(|it| !is_standby(it)) {
             if !self.is_healthy(backend) {
-                figures.unhealthy += 1;
+                status.unhealthy += 1;
             } else if self.is_ejected(backend) {
-                figures.ejected += 1;
+                status.ejected += 1;
             } else {
-                figures.healthy += 1;
+                status.healthy += 1;
             }
         }
-        (&self.settings.name, figures)
+        (&self.settings.name, status)
     }
 
     /// Returns the Host header for requests without a host: the TLS server name, else the

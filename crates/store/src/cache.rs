@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::database::{Changes, Database, Seq, Tail};
-use super::figures::{CacheCounts, CacheFigures, Evicted, Figures, Observer, counting};
+use super::metrics::{CacheCounts, CacheMetrics, Evicted, Observer, StoreMetrics, counting};
 use super::outage::Outage;
 use realmgate_core::{
     Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Identity,
@@ -84,24 +84,24 @@ impl Cached {
     /// Sets the function that is called after each database operation. Only the first call has an
     /// effect.
     pub fn observe(&self, observer: Observer) {
-        let _ = self.inner.database.figures().observer.set(observer);
+        let _ = self.inner.database.metrics().observer.set(observer);
     }
 
     /// Returns the current counts.
-    pub fn figures(&self) -> Figures {
+    pub fn metrics(&self) -> StoreMetrics {
         let inner = &*self.inner;
         // moka updates its entry counts only when it runs its pending tasks.
         inner.known.run_pending_tasks();
         inner.unknown.run_pending_tasks();
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let database = inner.database.figures();
-        Figures {
-            known: CacheFigures {
+        let database = inner.database.metrics();
+        StoreMetrics {
+            known: CacheMetrics {
                 hits: of(&inner.counts.known),
                 evictions: of(&inner.evicted.known),
                 entries: inner.known.entry_count(),
             },
-            unknown: CacheFigures {
+            unknown: CacheMetrics {
                 hits: of(&inner.counts.unknown),
                 evictions: of(&inner.evicted.unknown),
                 entries: inner.unknown.entry_count(),

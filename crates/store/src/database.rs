@@ -8,7 +8,7 @@ use realmgate_core::{
     NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
 };
 
-use super::figures::DatabaseCounts;
+use super::metrics::DatabaseCounts;
 use super::seal::KeyId;
 
 /// A database of identities with a change log of all processes.
@@ -17,7 +17,7 @@ use super::seal::KeyId;
 #[async_trait]
 pub(super) trait Database: Send + Sync {
     /// Returns the counters of operations.
-    fn figures(&self) -> &DatabaseCounts;
+    fn metrics(&self) -> &DatabaseCounts;
 
     /// Begins to follow the change log. Returns the follower and the current position.
     async fn follow(&self) -> Result<(Box<dyn Tail>, Seq), StoreError>;

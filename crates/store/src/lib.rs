@@ -6,18 +6,18 @@ mod access;
 mod atomic_file;
 mod cache;
 mod database;
-mod figures;
 mod key_file;
 mod key_ring;
+mod metrics;
 mod outage;
 mod seal;
 mod sqlite;
 
 pub use access::Need;
 pub use cache::{CacheOptions, Cached};
-pub use figures::{CacheFigures, Figures, Observer, Operation};
 pub use key_file::{KeyFileError, Keys};
 pub use key_ring::KeySource;
+pub use metrics::{CacheMetrics, Observer, Operation, StoreMetrics};
 pub use seal::{KeyId, SealError};
 pub use sqlite::{
     Backup, BackupError, Broken, Intent, KeyRole, KeyUse, List, OpenError, Options, Progress,

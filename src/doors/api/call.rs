@@ -12,7 +12,7 @@ use super::encode::Format;
 use super::response::Answer;
 use crate::auth::UnixTime;
 use crate::doors::api::{format, parse};
-use crate::telemetry::{NoteSlot, Seen};
+use crate::telemetry::{RecordSlot, RequestLine};
 
 /// A request that has been read: what it asks and from where, but not yet who asks.
 pub(super) struct Call {
@@ -33,7 +33,7 @@ pub(super) struct Call {
     /// When it came.
     pub(super) now: UnixTime,
     /// Where it is noted what was decided on whoever asks.
-    pub(super) note: NoteSlot,
+    pub(super) record: RecordSlot,
 }
 
 /// Reads a request, has it answered by `run`, and writes the answer of a resource that knows the
@@ -62,8 +62,8 @@ impl Call {
     }
 
     /// Returns what is logged of it if it is denied.
-    pub(super) fn seen(&self) -> Seen<'_> {
-        Seen {
+    pub(super) fn request_line(&self) -> RequestLine<'_> {
+        RequestLine {
             method: self.method.as_str().as_bytes(),
             host: self.host.as_deref().unwrap_or_default().as_bytes(),
             path: self.uri.path().as_bytes(),
@@ -97,7 +97,7 @@ impl Call {
             body,
             source: source.map(|ConnectInfo(address)| address.ip()),
             now: UnixTime::from(SystemTime::now()),
-            note: parts.extensions.get().cloned().unwrap_or_default(),
+            record: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }

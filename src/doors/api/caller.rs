@@ -10,7 +10,7 @@ use super::state::Api;
 use crate::auth::{Attempt, Credential, Denial, Flaw, Permit, Policy, Presented, Source};
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::http::Scratch;
-use crate::telemetry::{Door, Note, metrics};
+use crate::telemetry::{Door, RequestRecord, metrics};
 
 /// The names of a name, a realm and a token in a body.
 pub(super) type Names = [&'static str; 3];
@@ -56,10 +56,10 @@ pub(super) async fn admit(
         presented,
         source: Source::of(call.source),
     };
-    let mut note = call.note.another();
-    let decided = decide(api, call, &attempt, policy, &mut note).await;
-    let decided = decided.map_err(|denial| answer(&denial).named(&note));
-    call.note.set(note);
+    let mut record = call.record.with_same_id();
+    let decided = decide(api, call, &attempt, policy, &mut record).await;
+    let decided = decided.map_err(|denial| answer(&denial).named(&record));
+    call.record.set(record);
     decided
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn decide(
     call: &Call,
     attempt: &Attempt<'_>,
     policy: &Policy,
-    note: &mut Note,
+    record: &mut RequestRecord,
 ) -> Result<Permit, Denial> {
     let request = AuthRequest {
         door: Door::Rest,
@@ -82,7 +82,7 @@ pub(super) async fn decide(
         now: call.now,
         began: Instant::now(),
     };
-    authorize(&api.authority, request, || call.seen(), note).await
+    authorize(&api.authority, request, || call.request_line(), record).await
 }
 
 /// Returns the answer to a caller who may not pass.

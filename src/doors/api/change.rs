@@ -13,7 +13,7 @@ use super::response::Answer;
 use super::state::Api;
 use crate::audit::{self, Actor, DURABLE, Event, Kind, LINE};
 use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef};
-use crate::telemetry::Note;
+use crate::telemetry::RequestRecord;
 
 /// How long a caller waits for the outcome of a change.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ pub(super) struct Author {
     permit: Permit,
     source: Option<IpAddr>,
     /// Of the request that asked for it.
-    note: Note,
+    record: RequestRecord,
 }
 
 /// Which identity was changed.
@@ -50,7 +50,7 @@ impl Author {
         Self {
             permit: permit.clone(),
             source: call.source,
-            note: call.note.another(),
+            record: call.record.with_same_id(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Author {
             by_name = by.map(PrincipalRef::name),
             by_realm = by.map(PrincipalRef::realm),
             door = "rest",
-            request_id = self.note.request(),
+            request_id = self.record.request_id(),
             "identity changed"
         );
         let event = Event {
@@ -83,11 +83,11 @@ impl Author {
             was: was.map(Principal::as_ref),
             actor: by.map(Actor::Principal),
             source: self.source,
-            request: self.note.request(),
+            request: self.record.request_id(),
             ..Event::new(kind)
         };
         audit::record(&[event], DURABLE).await.map_err(|error| {
-            let request_id = self.note.request();
+            let request_id = self.record.request_id();
             tracing::error!(%error, door = "rest", request_id, "an identity change was made but is not in the audit log yet");
             Answer::not_confirmed(UNLOGGED)
         })
@@ -109,24 +109,24 @@ pub(super) async fn finish<T: Send + 'static>(
         tracing::error!(%error, door = "rest", "an identity change is rejected: the audit log cannot be written");
         Answer::unavailable()
     })?;
-    outcome(&api.changes, LONGEST, call.note.another(), work).await
+    outcome(&api.changes, LONGEST, call.record.with_same_id(), work).await
 }
 
 /// Waits for the outcome of work, which goes on for as long as it takes.
 async fn outcome<T: Send + 'static>(
     changes: &TaskTracker,
     longest: Duration,
-    note: Note,
+    record: RequestRecord,
     work: impl Future<Output = Result<T, Answer>> + Send + 'static,
 ) -> Result<T, Answer> {
     let is_answered = Arc::new(AtomicBool::new(false));
     let running = changes.spawn({
         let is_answered = Arc::clone(&is_answered);
-        let note = note.another();
+        let record = record.with_same_id();
         async move {
             let outcome = work.await;
             if is_answered.load(Ordering::Acquire) {
-                let (request_id, done) = (note.request(), outcome.is_ok());
+                let (request_id, done) = (record.request_id(), outcome.is_ok());
                 tracing::warn!(
                     door = "rest",
                     request_id,
@@ -137,7 +137,7 @@ async fn outcome<T: Send + 'static>(
             outcome
         }
     });
-    let request_id = note.request();
+    let request_id = record.request_id();
     match timeout(longest, running).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => {
@@ -179,7 +179,7 @@ mod tests {
             Ok(())
         };
         let soon = Duration::from_millis(10);
-        let answered = outcome(&changes, soon, Note::of([b'0'; 32]), work).await;
+        let answered = outcome(&changes, soon, RequestRecord::new([b'0'; 32]), work).await;
         let answer = answered.unwrap_err().render("DELETE", Format::default());
         assert_eq!(answer.status(), 503);
         let body = axum::body::to_bytes(answer.into_body(), 1000)

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use super::encode::{Format, escaped, indented, quote};
 use super::parts::{Parts, joined};
 use crate::http::X_REQUEST_ID;
-use crate::telemetry::Note;
+use crate::telemetry::RequestRecord;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -181,8 +181,8 @@ impl Answer {
     }
 
     /// Adds the id of the request, as the log has it.
-    pub(super) fn named(mut self, note: &Note) -> Self {
-        let id = note.request().map(HeaderValue::from_str);
+    pub(super) fn named(mut self, record: &RequestRecord) -> Self {
+        let id = record.request_id().map(HeaderValue::from_str);
         self.request = id.and_then(Result::ok).map(Box::new);
         self
     }

@@ -71,7 +71,7 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
         return Err(errors.answer(Spacing::Wide));
     };
     // What is told of the request is who asks.
-    let mut note = call.note.another();
+    let mut record = call.record.with_same_id();
     let token = token.token();
     let credential = token.and_then(|it| Credential::with_token(&name, &realm, it, limit));
     let attempt = Attempt {
@@ -84,12 +84,12 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
             }),
         },
     };
-    let answer = match decide(api, call, &attempt, &Policy::Authenticated, &mut note).await {
+    let answer = match decide(api, call, &attempt, &Policy::Authenticated, &mut record).await {
         Ok(_) => return Ok(Answer::verified()),
         Err(Denial::Unavailable(_)) => Answer::unavailable(),
         Err(_) => Answer::not_allowed(),
     };
-    Err(answer.named(&note))
+    Err(answer.named(&record))
 }
 
 /// The field of the body that names the address of the verifier's client.

@@ -8,9 +8,9 @@ use pingora::http::RequestHeader;
 
 use super::front_proxy::{ENVOY, FrontProxy};
 use crate::http::refusal::Refusal;
-use crate::net::seen::{first, seen as requested};
+use crate::net::request_line::{first, request_line as requested};
 use crate::routing::input::{MatchInput, Unreadable};
-use crate::telemetry::Seen;
+use crate::telemetry::RequestLine;
 
 /// Reads the parts of an original request. `target` is the path as it was on the wire, with the query if it has
 /// one.
@@ -34,7 +34,7 @@ pub(crate) fn input<'a>(
 
 /// Returns what a sub-request says of the original request, for the log: however wrong that is, but all three
 /// parts of it.
-pub(super) fn seen(header: &RequestHeader, proxy: FrontProxy) -> Option<Seen<'_>> {
+pub(super) fn request_line(header: &RequestHeader, proxy: FrontProxy) -> Option<RequestLine<'_>> {
     let named = |name| first(&header.headers, name);
     match proxy {
         FrontProxy::Any => None,
@@ -43,21 +43,24 @@ pub(super) fn seen(header: &RequestHeader, proxy: FrontProxy) -> Option<Seen<'_>
             let at = memmem::find(url, b"://").map_or(0, |at| at + 3);
             let rest = url.get(at..)?;
             let (host, path) = rest.split_at(memchr(b'/', rest).unwrap_or(rest.len()));
-            Some(Seen {
+            Some(RequestLine {
                 method: named("x-original-method")?,
                 host,
                 path,
             })
         }
-        FrontProxy::Traefik | FrontProxy::Caddy | FrontProxy::Haproxy => Some(Seen {
+        FrontProxy::Traefik | FrontProxy::Caddy | FrontProxy::Haproxy => Some(RequestLine {
             method: named("x-forwarded-method")?,
             host: named("x-forwarded-host")?,
             path: named("x-forwarded-uri")?,
         }),
         FrontProxy::Envoy => {
-            let seen = requested(header);
-            let path = seen.path.strip_prefix(ENVOY.as_bytes())?;
-            Some(Seen { path, ..seen })
+            let request_line = requested(header);
+            let path = request_line.path.strip_prefix(ENVOY.as_bytes())?;
+            Some(RequestLine {
+                path,
+                ..request_line
+            })
         }
     }
 }

@@ -36,11 +36,11 @@ use crate::http::answer::Answer;
 pub(super) use crate::http::refusal::Refusal;
 use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
 use crate::net::peer_of;
-use crate::net::seen::seen;
+use crate::net::request_line::request_line;
 use crate::routing::input::MatchInput;
 use crate::routing::route::RouteTable;
 use crate::routing::target::Ambiguity;
-use crate::telemetry::{Door, Note, Seen, Tally, metrics};
+use crate::telemetry::{Door, RequestLine, RequestRecord, Tally, metrics};
 
 /// Envoy's URL cannot narrow who passes, since it ends with the path of a client: a field does.
 const X_REALMGATE_NARROW: &str = "x-realmgate-narrow";
@@ -98,13 +98,18 @@ impl ForwardAuth {
         &self,
         session: &mut ServerSession,
         proxy: FrontProxy,
-        note: &mut Note,
+        record: &mut RequestRecord,
     ) -> Result<()> {
-        let answer = self.decide(session, proxy, note).await;
+        let answer = self.decide(session, proxy, record).await;
         answer.send(session).await
     }
 
-    async fn decide(&self, session: &ServerSession, proxy: FrontProxy, note: &mut Note) -> Answer {
+    async fn decide(
+        &self,
+        session: &ServerSession,
+        proxy: FrontProxy,
+        record: &mut RequestRecord,
+    ) -> Answer {
         let began = Instant::now();
         let peer = peer_of(session).map(|peer| peer.ip().to_canonical());
         let header = session.req_header();
@@ -118,26 +123,32 @@ impl ForwardAuth {
             client::client(&header.headers, proxy, any)
         });
         drop(snapshot);
-        let seen = || self.seen(header, peer, proxy);
-        let verdict = self.judge(source, &header.headers, asked, (began, seen), note);
+        let request_line = || self.request_line(header, peer, proxy);
+        let verdict = self.judge(
+            source,
+            &header.headers,
+            asked,
+            (began, request_line),
+            record,
+        );
         match verdict.await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
-            Verdict::Denied(denial) => Answer::sub_request_denied(&denial).named(note),
-            Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN).named(note),
+            Verdict::Denied(denial) => Answer::sub_request_denied(&denial).named(record),
+            Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN).named(record),
         }
     }
 
     /// Returns what is logged of a sub-request that is denied: the original request, if a trusted front proxy
     /// describes it.
-    fn seen<'a>(
+    fn request_line<'a>(
         &self,
         header: &'a RequestHeader,
         peer: Option<IpAddr>,
         proxy: FrontProxy,
-    ) -> Seen<'a> {
+    ) -> RequestLine<'a> {
         let is_trusted = self.is_trusted(peer);
-        let described = is_trusted.then(|| description::seen(header, proxy));
-        described.flatten().unwrap_or_else(|| seen(header))
+        let described = is_trusted.then(|| description::request_line(header, proxy));
+        described.flatten().unwrap_or_else(|| request_line(header))
     }
 
     /// Says whether a peer may describe original requests.
@@ -164,20 +175,20 @@ impl ForwardAuth {
     }
 
     /// Decides on the credential in a sub-request, which began to be read at `began`, under the policy that
-    /// was found for it. `seen` returns what is logged of one that is denied.
+    /// was found for it. `request_line` returns what is logged of one that is denied.
     pub(super) async fn judge<'a>(
         &self,
         source: Option<IpAddr>,
         headers: &HeaderMap,
         asked: Result<Asked, Refusal>,
-        (began, seen): (Instant, impl FnOnce() -> Seen<'a>),
-        note: &mut Note,
+        (began, request_line): (Instant, impl FnOnce() -> RequestLine<'a>),
+        record: &mut RequestRecord,
     ) -> Verdict {
         let door = Door::ForwardAuth;
         let Asked { policy, tally } = match asked {
             Ok(asked) => asked,
             Err(refusal) => {
-                refusal.tell(door, metrics().no_route(), source, seen(), note);
+                refusal.log_and_count(door, metrics().no_route(), source, request_line(), record);
                 return Verdict::Refused;
             }
         };
@@ -195,7 +206,7 @@ impl ForwardAuth {
             now: UnixTime::from(SystemTime::now()),
             began,
         };
-        match authorize(&self.authority, request, seen, note).await {
+        match authorize(&self.authority, request, request_line, record).await {
             Ok(permit) => Verdict::Permitted(permit),
             Err(denial) => Verdict::Denied(denial),
         }

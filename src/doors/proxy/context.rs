@@ -10,14 +10,14 @@ use pingora::{Error, ErrorType, Result};
 
 use super::hop::BAD_ANSWER;
 use crate::auth::Permit;
+use crate::doors::request_log::log_request;
 use crate::doors::snapshot::Snapshot;
-use crate::doors::told::tell;
 use crate::http::request_id::RequestId;
 use crate::net::body_clock::BodyClock;
 use crate::net::peer_of;
-use crate::net::seen::seen;
+use crate::net::request_line::request_line;
 use crate::routing::route::Route;
-use crate::telemetry::{self, Forwarded, Note, Request, Seen, Spans};
+use crate::telemetry::{self, Forwarded, Request, RequestLine, RequestRecord, Spans};
 use crate::upstream::{Chosen, Gate, UnderWay, Upstream};
 
 /// What is known of a request on its way through.
@@ -52,7 +52,7 @@ pub(crate) struct Context {
     pub(super) decided: Option<Instant>,
     /// From there to the header of the upstream's answer.
     pub(super) upstream_took: Option<Duration>,
-    pub(super) note: Note,
+    pub(super) record: RequestRecord,
     /// Its spans, once it goes on.
     pub(super) spans: Option<Spans>,
 }
@@ -69,13 +69,13 @@ impl Stopped {
     /// Keeps what is told of a request; nothing if nobody listens.
     pub(super) fn may_be(session: &Session) -> Option<Box<Self>> {
         let header = session.req_header();
-        let is_kept = header.version == Version::HTTP_2 && telemetry::is_watched();
-        let seen = seen(header);
+        let is_kept = header.version == Version::HTTP_2 && telemetry::is_recording();
+        let request_line = request_line(header);
         is_kept.then(|| {
             Box::new(Self {
                 method: header.method.clone(),
-                host: seen.host.to_vec(),
-                path: seen.path.to_vec(),
+                host: request_line.host.to_vec(),
+                path: request_line.path.to_vec(),
                 client: peer_of(session),
             })
         })
@@ -92,7 +92,7 @@ impl Drop for Context {
             id: &self.id.to_string(),
             began: SystemTime::now() - took,
             took,
-            seen: Seen {
+            request_line: RequestLine {
                 method: stopped.method.as_str().as_bytes(),
                 host: &stopped.host,
                 path: &stopped.path,
@@ -105,7 +105,7 @@ impl Drop for Context {
             trace: None,
             spans: None,
         };
-        telemetry::answered(&request, &self.note);
+        telemetry::answered(&request, &self.record);
     }
 }
 
@@ -146,9 +146,9 @@ impl Context {
     }
 
     /// Tells of the request.
-    pub(super) fn tell(&mut self, session: &Session) {
+    pub(super) fn log(&mut self, session: &Session) {
         self.stopped = None;
-        let Some(began) = self.began.filter(|_| telemetry::is_watched()) else {
+        let Some(began) = self.began.filter(|_| telemetry::is_recording()) else {
             return;
         };
         let upstream = self.admitted.as_ref().and_then(Admitted::upstream);
@@ -158,7 +158,7 @@ impl Context {
             peer: chosen.address(),
             took: self.upstream_took,
         });
-        tell(session, self.id, began, &self.note, forwarded, self.spans);
+        log_request(session, self.id, began, &self.record, forwarded, self.spans);
     }
 }
 

@@ -35,9 +35,9 @@ use crate::net::body_clock::BodyClock;
 use crate::net::bounds;
 use crate::net::connection::Connections;
 use crate::net::linger::answer_early;
-use crate::net::seen::seen;
+use crate::net::request_line::request_line;
 use crate::net::{peer_of, source_of};
-use crate::telemetry::{Door, Note, Spans, UpstreamEvent, metrics};
+use crate::telemetry::{Door, RequestRecord, Spans, UpstreamEvent, metrics};
 use crate::upstream::{Gate, Next, set_apart};
 use asked::{announced, is_upgrade, is_upload};
 use context::{Admitted, Context, Onward, Stopped};
@@ -65,7 +65,7 @@ impl ProxyHttp for Proxy {
         let id = RequestId::next();
         let mut context = Context::default();
         context.id = id;
-        context.note = Note::of(id.digits());
+        context.record = RequestRecord::new(id.digits());
         context.began = Some(Instant::now());
         context
     }
@@ -86,21 +86,29 @@ impl ProxyHttp for Proxy {
         if let Some(refused) = bounds::refuse(session, &snapshot.net.limits) {
             session.set_keepalive(None);
             let source = source_of(session);
-            let seen = seen(session.req_header());
+            let request_line = request_line(session.req_header());
             let tally = metrics().no_route();
-            refused.tell(Door::Proxy, tally, source, seen, &mut context.note);
-            let answer = refused.answer().named(&context.note);
+            refused.log_and_count(
+                Door::Proxy,
+                tally,
+                source,
+                request_line,
+                &mut context.record,
+            );
+            let answer = refused.answer().named(&context.record);
             answer_early(session, answer, &snapshot.net).await?;
             return Ok(true);
         }
         if let Some(endpoints) = &self.endpoints
-            && endpoints.answer_public(session, &mut context.note).await?
+            && endpoints
+                .answer_public(session, &mut context.record)
+                .await?
         {
             return Ok(true);
         }
         let began = context.began.unwrap_or_else(Instant::now);
         let decided = self
-            .decide(session, snapshot, (began, context.id), &mut context.note)
+            .decide(session, snapshot, (began, context.id), &mut context.record)
             .await;
         context.decided = Some(Instant::now());
         match decided {
@@ -108,9 +116,9 @@ impl ProxyHttp for Proxy {
                 session.set_keepalive(None);
                 let refused = Refusal::BodyLength;
                 let source = source_of(session);
-                let seen = seen(session.req_header());
-                refused.tell_of_route(admitted.route(), source, seen, &context.note);
-                let answer = refused.answer().named(&context.note);
+                let request_line = request_line(session.req_header());
+                refused.log_for_route(admitted.route(), source, request_line, &context.record);
+                let answer = refused.answer().named(&context.record);
                 answer_early(session, answer, &admitted.snapshot.net).await?;
                 Ok(true)
             }
@@ -123,7 +131,7 @@ impl ProxyHttp for Proxy {
                 Ok(false)
             }
             Err(answer) => {
-                let answer = answer.named(&context.note);
+                let answer = answer.named(&context.record);
                 answer_early(session, answer, &self.snapshot.load().net).await?;
                 Ok(true)
             }
@@ -351,7 +359,7 @@ impl ProxyHttp for Proxy {
             && !progress.is_answered
         {
             session.set_keepalive(None);
-            let answer = Answer::line(status, line).named(&context.note);
+            let answer = Answer::line(status, line).named(&context.record);
             if let Err(error) = answer_early(session, answer, &self.snapshot.load().net).await {
                 tracing::debug!(request_id = %context.id, %error, "the client disconnected");
             }
@@ -372,7 +380,7 @@ impl ProxyHttp for Proxy {
         if let (None, Some(chosen)) = (error, &context.chosen) {
             chosen.answered();
         }
-        context.tell(session);
+        context.log(session);
     }
 
     /// Goes into Pingora's error logs, where a path or query could hold a secret.

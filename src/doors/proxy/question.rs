@@ -20,11 +20,11 @@ use crate::http::request_id::RequestId;
 use crate::net::accept::subject_of;
 use crate::net::admission::Full;
 use crate::net::path_of;
-use crate::net::seen::seen;
+use crate::net::request_line::request_line;
 use crate::net::source_of;
 use crate::routing::input::MatchInput;
 use crate::routing::route::Unrouted;
-use crate::telemetry::{self, Door, Note, Tally, metrics};
+use crate::telemetry::{self, Door, RequestRecord, Tally, metrics};
 
 impl Proxy {
     /// Decides on a request: who may pass where, or the answer to give instead.
@@ -33,15 +33,15 @@ impl Proxy {
         session: &Session,
         snapshot: Arc<Snapshot>,
         (began, id): (Instant, RequestId),
-        note: &mut Note,
+        record: &mut RequestRecord,
     ) -> Result<Admitted, Answer> {
         let header = session.req_header();
         let door = Door::Proxy;
         let source = source_of(session);
-        let seen = seen(header);
+        let request_line = request_line(header);
         let mut refuse = |refusal: Refusal, tally: &Tally| {
-            refusal.tell(door, tally, source, seen, note);
-            telemetry::decided(door, began.elapsed(), note);
+            refusal.log_and_count(door, tally, source, request_line, record);
+            telemetry::decided(door, began.elapsed(), record);
             refusal.answer()
         };
         let input = host(header).and_then(|host| {
@@ -75,7 +75,7 @@ impl Proxy {
             now: UnixTime::from(SystemTime::now()),
             began,
         };
-        let decided = authorize(&self.authority, request, || seen, note).await;
+        let decided = authorize(&self.authority, request, || request_line, record).await;
         let permit = decided.map_err(|denial| Answer::denied(&denial))?;
         let upstream = route.upstream.and_then(|it| snapshot.upstreams.get(it));
         let counted = source.filter(|source| !snapshot.net.is_front_proxy(*source));
@@ -86,7 +86,7 @@ impl Proxy {
         let under_way = entered.map_err(|full| match full {
             Full::OfAddress => {
                 let refusal = Refusal::AddressBusy;
-                refusal.tell_of_route(Some(route), source, seen, note);
+                refusal.log_for_route(Some(route), source, request_line, record);
                 refusal.answer()
             }
             Full::InAll => {

@@ -32,7 +32,7 @@ use crate::telemetry::metrics;
 /// The listener's side.
 pub(super) struct Tls {
     acceptor: Acceptor,
-    told: Seldom,
+    logged: Seldom,
 }
 
 impl Tls {
@@ -71,7 +71,7 @@ impl Tls {
         }
         Ok(Self {
             acceptor: Acceptor::from_server_config(Arc::new(config)),
-            told: Seldom::default(),
+            logged: Seldom::default(),
         })
     }
 
@@ -91,7 +91,7 @@ impl Tls {
         if !fault.is_of_a_certificate() {
             return;
         }
-        if let Some(withheld) = self.told.may_tell(fault) {
+        if let Some(withheld) = self.logged.may_log(fault) {
             let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
             tracing::warn!(
                 peer,

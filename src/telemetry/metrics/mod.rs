@@ -1,4 +1,4 @@
-//! Figures for Prometheus: what was decided, how long it took, and what is in force. Labels are of few
+//! Metrics for Prometheus: what was decided, how long it took, and what is in force. Labels are of few
 //! values; a name never is one, and a realm only if there are identities of it.
 
 mod decisions;
@@ -24,7 +24,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::audit::AuditFigures;
+use crate::audit::AuditMetrics;
 use crate::auth::{Permit, Scope};
 use crate::histogram::{Histogram, QUICK};
 use crate::store::Cached;
@@ -38,9 +38,9 @@ use process::Process;
 use rejected::RejectedConnections;
 pub use tls::TlsFault;
 use upstreams::Upstreams;
-pub use upstreams::{UpstreamEvent, UpstreamFigures, UpstreamTally};
+pub use upstreams::{UpstreamEvent, UpstreamStatus, UpstreamTally};
 
-/// The two ways in which figures are written.
+/// The two ways in which metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposition {
     /// OpenMetrics 1.0.
@@ -86,7 +86,7 @@ struct PeersOf {
     state: &'static str,
 }
 
-/// What is found out when somebody asks for the figures.
+/// What is found out when somebody asks for the metrics.
 pub struct Present<'a> {
     /// Open client connections.
     pub connections: usize,
@@ -95,10 +95,10 @@ pub struct Present<'a> {
     /// Whom a delay holds up, by where it is counted.
     pub delayed: [(Scope, usize); 5],
     /// Each upstream in force.
-    pub upstreams: Vec<(&'a str, UpstreamFigures)>,
+    pub upstreams: Vec<(&'a str, UpstreamStatus)>,
 }
 
-/// The figures of this process.
+/// The metrics of this process.
 pub struct Metrics {
     registry: Registry,
     /// Under names without our prefix.
@@ -118,7 +118,7 @@ pub struct Metrics {
     requests: Gauge,
     delays: Counter,
     /// Of the audit log.
-    pub audit: AuditFigures,
+    pub audit: AuditMetrics,
     /// Of connections that are closed before a request.
     pub rejected: RejectedConnections,
     delayed: Family<Delayed, Gauge>,
@@ -129,7 +129,7 @@ pub struct Metrics {
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
-/// Returns the figures of this process.
+/// Returns the metrics of this process.
 pub fn metrics() -> &'static Metrics {
     &METRICS
 }
@@ -242,7 +242,7 @@ impl Metrics {
                 "Peers of an upstream, by state",
                 Family::default(),
             ),
-            audit: AuditFigures::new(&mut registry),
+            audit: AuditMetrics::new(&mut registry),
             rejected: RejectedConnections::new(&mut registry),
             registry,
             common,
@@ -287,7 +287,7 @@ impl Metrics {
         self.delays.inc();
     }
 
-    /// Shows the figures of a store from now on, for as long as it is in use.
+    /// Shows the metrics of a store from now on, for as long as it is in use.
     pub fn set_store(&self, store: &Arc<Cached>) {
         self.store.set(store);
     }
@@ -333,17 +333,17 @@ impl Metrics {
         }
         self.upstream_requests.clear();
         self.upstream_peers.clear();
-        for (name, figures) in &present.upstreams {
+        for (name, metrics) in &present.upstreams {
             let upstream = (*name).to_owned();
             let requests = self
                 .upstream_requests
                 .get_or_create_owned(&OfUpstream { upstream });
-            requests.set(number(figures.requests));
+            requests.set(number(metrics.requests));
             for (state, peers) in [
-                ("healthy", figures.healthy),
-                ("unhealthy", figures.unhealthy),
-                ("ejected", figures.ejected),
-                ("unresolved", figures.unknown),
+                ("healthy", metrics.healthy),
+                ("unhealthy", metrics.unhealthy),
+                ("ejected", metrics.ejected),
+                ("unresolved", metrics.unknown),
             ] {
                 let upstream = (*name).to_owned();
                 let of = self
@@ -354,10 +354,10 @@ impl Metrics {
         }
     }
 
-    /// Returns all figures as text.
+    /// Returns all metrics as text.
     ///
     /// # Errors
-    /// A figure cannot be written, which does not happen to a `String`.
+    /// A metric cannot be written, which does not happen to a `String`.
     pub fn text(
         &self,
         exposition: Exposition,
@@ -382,7 +382,7 @@ impl Metrics {
     }
 }
 
-/// Registers a figure, which counts in itself and in the registry.
+/// Registers a metric, which counts in itself and in the registry.
 fn registered<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
 where
     M: prometheus_client::registry::Metric + Clone,

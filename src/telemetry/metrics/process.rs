@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 /// Ticks of a processor's time a second, as Linux shows them to programs on every machine.
 const TICKS: f64 = 100.0;
 
-/// Figures of the process, under the names that every exporter gives them.
+/// Metrics of the process, under the names that every exporter gives them.
 #[derive(Debug)]
 pub(super) struct Process;
 

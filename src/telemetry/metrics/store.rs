@@ -51,36 +51,36 @@ impl Collector for InUse {
         let Some(store) = self.store.lock().upgrade() else {
             return Ok(());
         };
-        let figures = store.figures();
-        let caches = [("known", &figures.known), ("unknown", &figures.unknown)];
+        let metrics = store.metrics();
+        let caches = [("known", &metrics.known), ("unknown", &metrics.unknown)];
         let help = "Identity cache hits";
         let mut family =
             encoder.encode_descriptor("cache_hits", help, None, MetricType::Counter)?;
-        for (cache, figures) in caches {
+        for (cache, metrics) in caches {
             let labels = [("cache", cache)];
             let mut counter = family.encode_family(&labels)?;
-            counter.encode_counter::<NoLabelSet, _, f64>(&figures.hits, None)?;
+            counter.encode_counter::<NoLabelSet, _, f64>(&metrics.hits, None)?;
         }
         let help = "Identity cache misses, each a database lookup";
         encoder
             .encode_descriptor("cache_misses", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, f64>(&figures.misses, None)?;
+            .encode_counter::<NoLabelSet, _, f64>(&metrics.misses, None)?;
         let help = "Identity cache evictions";
         let mut family =
             encoder.encode_descriptor("cache_evictions", help, None, MetricType::Counter)?;
-        for (cache, figures) in caches {
+        for (cache, metrics) in caches {
             let labels = [("cache", cache)];
             let mut counter = family.encode_family(&labels)?;
-            counter.encode_counter::<NoLabelSet, _, f64>(&figures.evictions, None)?;
+            counter.encode_counter::<NoLabelSet, _, f64>(&metrics.evictions, None)?;
         }
         let help = "Approximate number of identity cache entries";
         let mut family =
             encoder.encode_descriptor("cache_entries", help, None, MetricType::Gauge)?;
-        for (cache, figures) in caches {
+        for (cache, metrics) in caches {
             let labels = [("cache", cache)];
             family
                 .encode_family(&labels)?
-                .encode_gauge(&figures.entries)?;
+                .encode_gauge(&metrics.entries)?;
         }
         let help = "Duration of database operations, including the wait for a connection";
         let mut family = encoder.encode_descriptor(
@@ -97,6 +97,6 @@ impl Collector for InUse {
         let help = "Database operations that failed or timed out";
         encoder
             .encode_descriptor("store_failures", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, f64>(&figures.failures, None)
+            .encode_counter::<NoLabelSet, _, f64>(&metrics.failures, None)
     }
 }

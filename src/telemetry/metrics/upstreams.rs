@@ -16,7 +16,7 @@ use crate::histogram::{Histogram, SLOW};
 
 /// How an upstream is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UpstreamFigures {
+pub struct UpstreamStatus {
     /// Requests under way.
     pub requests: usize,
     /// Peers that get requests.

@@ -265,9 +265,9 @@ fn attack_is_told_once() {
     assert_eq!(attacked.len(), 1);
     assert_eq!(attacked[0]["subject"]["name"], "billing");
     assert_eq!(attacked[0]["delay"], 3600);
-    let figures = get(scene.gate.metrics(), "/metrics", "").body;
+    let metrics = get(scene.gate.metrics(), "/metrics", "").body;
     let expected = "realmgate_throttle_attacks_total{whom=\"principal\"} 1\n";
-    assert!(figures.contains(expected), "{figures}");
+    assert!(metrics.contains(expected), "{metrics}");
 }
 
 #[test]
@@ -352,8 +352,8 @@ fn client_of_an_identity_that_has_ended_is_no_attack_on_it() {
         });
     }
     let attacks = || {
-        let figures = get(scene.gate.metrics(), "/metrics", "").body;
-        let attacks = figures
+        let metrics = get(scene.gate.metrics(), "/metrics", "").body;
+        let attacks = metrics
             .lines()
             .filter_map(|line| line.strip_prefix("realmgate_throttle_attacks_total{whom=\""));
         let mut attacks: Vec<_> = attacks.map(str::to_owned).collect();
@@ -406,9 +406,9 @@ fn flood_of_denials_is_bounded_and_counted() {
     assert!(sum().1 > 100, "{:?}", sum());
     let report = scene.assert_fine();
     assert_eq!(report["notes"][0]["code"], "lost");
-    let figures = get(scene.gate.metrics(), "/metrics", "").body;
+    let metrics = get(scene.gate.metrics(), "/metrics", "").body;
     let expected = format!("realmgate_audit_lost_total {}\n", sum().1);
-    assert!(figures.contains(&expected), "{expected}{figures}");
+    assert!(metrics.contains(&expected), "{expected}{metrics}");
 }
 
 #[test]
@@ -472,14 +472,14 @@ fn flood_that_begins_an_attack_with_each_request_is_bounded_in_both_logs() {
     scene.gate.register("billing", "payments");
     assert_eq!(scene.of("identity_created").len(), 1);
     scene.assert_fine();
-    let figures = get(scene.gate.metrics(), "/metrics", "").body;
+    let metrics = get(scene.gate.metrics(), "/metrics", "").body;
     assert!(
-        figures.contains("realmgate_log_lines_over_limit_total "),
-        "{figures}"
+        metrics.contains("realmgate_log_lines_over_limit_total "),
+        "{metrics}"
     );
     assert!(
-        !figures.contains("realmgate_log_lines_over_limit_total 0\n"),
-        "{figures}"
+        !metrics.contains("realmgate_log_lines_over_limit_total 0\n"),
+        "{metrics}"
     );
 }
 
@@ -544,10 +544,10 @@ fn running_process_notices_by_itself_that_file_and_head_were_made_anew() {
     until("the log", || {
         scene.gate.log().contains("altered by somebody else")
     });
-    let figures = get(scene.gate.metrics(), "/metrics", "").body;
+    let metrics = get(scene.gate.metrics(), "/metrics", "").body;
     assert!(
-        figures.contains("realmgate_audit_broken_total 1\n"),
-        "{figures}"
+        metrics.contains("realmgate_audit_broken_total 1\n"),
+        "{metrics}"
     );
 }
 

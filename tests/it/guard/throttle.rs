@@ -72,10 +72,10 @@ fn failures_count_together_at_every_door_and_are_pardoned() {
     );
     assert_eq!(upstream.seen(), [""; 0]);
     assert!(gate.log().contains("too many failures"), "{}", gate.log());
-    let figures = get(gate.metrics(), "/metrics", "").body;
+    let metrics = get(gate.metrics(), "/metrics", "").body;
     assert!(
-        figures.contains("realmgate_throttle_delays_total 1\n"),
-        "{figures}"
+        metrics.contains("realmgate_throttle_delays_total 1\n"),
+        "{metrics}"
     );
     until("pardoned", || {
         identity(&gate, &["unthrottle"], &victim);

@@ -115,8 +115,8 @@ impl Scene {
     }
 
     fn figure(&self, line: &str) -> bool {
-        let figures = get(self.gate.metrics(), "/metrics", "").body;
-        figures.lines().any(|it| it == line)
+        let metrics = get(self.gate.metrics(), "/metrics", "").body;
+        metrics.lines().any(|it| it == line)
     }
 
     fn reserve(&self) -> u64 {

@@ -37,9 +37,9 @@ fn routes_policies_and_upstreams_change_without_a_restart() {
         "realmgate_config_info{{digest=\"{}\"}} 1\n",
         digest.split_once("\"").unwrap().0
     );
-    let figures = get(gate.metrics(), "/metrics", "").body;
-    assert!(figures.contains(&in_force), "{in_force}{figures}");
-    assert_eq!(figures.matches("realmgate_config_info{").count(), 1);
+    let metrics = get(gate.metrics(), "/metrics", "").body;
+    assert!(metrics.contains(&in_force), "{in_force}{metrics}");
+    assert_eq!(metrics.matches("realmgate_config_info{").count(), 1);
     assert_eq!(get(gate.gateway, "/ops/x", &caller.fields()).status, 200);
     assert_eq!(new.seen().len(), 1);
     assert_eq!(field(&new.seen()[0], "X-Auth-Name"), Some("billing"));
@@ -75,10 +75,10 @@ fn bad_file_leaves_the_old_configuration_in_force_and_is_told() {
     reload(&gate, "path = \"/public\"", "path = \"public\"");
     logged(&gate, "not reloaded; the old configuration stays");
     assert!(gate.log().contains("route[0].path"), "{}", gate.log());
-    let figures = get(gate.metrics(), "/metrics", "").body;
+    let metrics = get(gate.metrics(), "/metrics", "").body;
     let stays = "realmgate_config_last_reload_successful 0\n";
-    assert!(figures.contains(stays), "{figures}");
-    assert!(figures.contains("realmgate_config_reloads_total{outcome=\"refused\"} 1\n"));
+    assert!(metrics.contains(stays), "{metrics}");
+    assert!(metrics.contains("realmgate_config_reloads_total{outcome=\"refused\"} 1\n"));
     assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
     reload(&gate, "path = \"public\"", "path = \"/public\"");
     reload(&gate, "realmgate.db", "other.db");
@@ -208,11 +208,11 @@ fn connections_to_upstreams_outlive_a_reload() {
     reload(&gate, "path = \"/public\"", "path = \"/open\"");
     logged(&gate, "reloaded config=");
     assert_eq!(get(gate.gateway, "/open/x", "").status, 200);
-    let figures = get(gate.metrics(), "/metrics", "").body;
+    let metrics = get(gate.metrics(), "/metrics", "").body;
     for kind in ["new", "reused"] {
         let one =
             format!("realmgate_upstream_connections_total{{upstream=\"app\",kind=\"{kind}\"}} 1");
-        assert!(figures.contains(&one), "{figures}");
+        assert!(metrics.contains(&one), "{metrics}");
     }
 }
 

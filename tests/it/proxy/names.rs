@@ -50,9 +50,9 @@ fn serve_starts_without_a_name_and_finds_it_later() {
             (reply.status, &*reply.body),
             (503, "no upstream is healthy\n")
         );
-        let figures = get(gate.metrics(), "/metrics", "").body;
+        let metrics = get(gate.metrics(), "/metrics", "").body;
         let unresolved = "realmgate_upstream_peers{upstream=\"app\",state=\"unresolved\"} 1\n";
-        assert!(figures.contains(unresolved), "{figures}");
+        assert!(metrics.contains(unresolved), "{metrics}");
         resolver.say(&["app.test 127.0.0.1"]);
         until("the name is found", || status(&gate) == 200);
     }
@@ -251,8 +251,8 @@ fn name_of_both_families_is_used_at_the_one_that_answers() {
     let gate = start(&resolver, &open(&peers, check));
     let one = "realmgate_upstream_peers{upstream=\"app\",state=\"healthy\"} 1\n";
     until("IPv6 is preferred", || {
-        let figures = get(gate.metrics(), "/metrics", "").body;
-        figures.contains(one) && gate.log().contains("not healthy")
+        let metrics = get(gate.metrics(), "/metrics", "").body;
+        metrics.contains(one) && gate.log().contains("not healthy")
     });
     assert_eq!(status(&gate), 200);
     assert!(!gate.log().contains("connecting to a peer failed"));

@@ -28,10 +28,10 @@ fn send(gate: &Gate, request: &str) -> TcpStream {
 /// Says how many requests count against the peer.
 #[track_caller]
 fn failures(gate: &Gate, expected: usize) {
-    let figures = get(gate.metrics(), "/metrics", "").body;
+    let metrics = get(gate.metrics(), "/metrics", "").body;
     let count =
         format!("realmgate_upstream_request_failures_total{{upstream=\"app\"}} {expected}\n");
-    assert!(figures.contains(&count), "{figures}{}", gate.log());
+    assert!(metrics.contains(&count), "{metrics}{}", gate.log());
 }
 
 const WAIT: Play = |connection| {
@@ -136,8 +136,8 @@ fn web_socket_that_is_silent_for_longer_ends_without_a_fault() {
     let _ = upgraded(&gate).read_to_end(&mut rest);
     assert!(rest.is_empty(), "{rest:?}");
     until("it has ended", || {
-        let figures = get(gate.metrics(), "/metrics", "").body;
-        figures.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
+        let metrics = get(gate.metrics(), "/metrics", "").body;
+        metrics.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
     });
     failures(&gate, 0);
     assert!(!gate.log().contains("WARN"), "{}", gate.log());

@@ -146,11 +146,11 @@ fn why_tls_to_a_peer_failed_is_logged_now_and_then_and_counted() {
             line.contains(&format!("upstream=app peer={}", server.address)),
             "{line}"
         );
-        let figures = get(gate.metrics(), "/metrics", "").body;
+        let metrics = get(gate.metrics(), "/metrics", "").body;
         let count = format!(
             "realmgate_upstream_tls_failures_total{{upstream=\"app\",reason=\"{reason}\"}} 5"
         );
-        assert!(figures.contains(&count), "{figures}");
+        assert!(metrics.contains(&count), "{metrics}");
     }
 }
 
@@ -348,9 +348,9 @@ fn peer_without_another_is_not_said_to_be_ejected() {
         for _ in 0..5 {
             assert_eq!(get(gate.gateway, "/x", "").status, 502);
         }
-        let figures = get(gate.metrics(), "/metrics", "").body;
+        let metrics = get(gate.metrics(), "/metrics", "").body;
         let count = format!("realmgate_upstream_ejections_total{{upstream=\"app\"}} {ejections}");
-        assert!(figures.contains(&count), "{figures}");
+        assert!(metrics.contains(&count), "{metrics}");
         assert_eq!(gate.log().matches("gets no requests").count(), ejections);
     }
 }

@@ -1,4 +1,4 @@
-//! Figures for Prometheus.
+//! Metrics for Prometheus.
 
 use std::io::Read;
 
@@ -175,7 +175,7 @@ fn durations_cache_throttle_and_clocks_are_shown() {
 }
 
 #[test]
-fn figures_of_routes_and_upstreams_that_are_gone_are_dropped_and_others_go_on() {
+fn metrics_of_routes_and_upstreams_that_are_gone_are_dropped_and_others_go_on() {
     let upstream = Upstream::start();
     let rules = routes(upstream.address);
     let gate = Gate::start(&rules);

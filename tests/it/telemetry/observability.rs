@@ -1,4 +1,4 @@
-//! What is documented about figures, against the figures of a running realmgate.
+//! What is documented about metrics, against the metrics of a running realmgate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,12 +15,12 @@ fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Type and labels of each figure, by the name that it is asked for by.
-type Figures = BTreeMap<String, (String, BTreeSet<String>)>;
+/// Type and labels of each metric, by the name that it is asked for by.
+type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// Reads the figures of a scrape.
-fn shown(text: &str) -> Figures {
-    let mut figures = Figures::new();
+/// Reads the metrics of a scrape.
+fn shown(text: &str) -> Metrics {
+    let mut metrics = Metrics::new();
     let mut types = BTreeMap::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -30,7 +30,7 @@ fn shown(text: &str) -> Figures {
                 "info" => format!("{name}_info"),
                 _ => name.to_owned(),
             };
-            figures.insert(name.clone(), (of.to_owned(), BTreeSet::new()));
+            metrics.insert(name.clone(), (of.to_owned(), BTreeSet::new()));
             types.insert(name, of.to_owned());
             continue;
         }
@@ -46,7 +46,7 @@ fn shown(text: &str) -> Figures {
             .filter_map(|suffix| name.strip_suffix(suffix))
             .find(|family| types.get(*family).is_some_and(|it| it == "histogram"))
             .unwrap_or(name);
-        let (_, known) = figures
+        let (_, known) = metrics
             .get_mut(family)
             .unwrap_or_else(|| panic!("no type: {line}"));
         let labels = labels.split(',').filter_map(|label| label.split_once('='));
@@ -56,11 +56,11 @@ fn shown(text: &str) -> Figures {
                 .filter(|it| it != "le"),
         );
     }
-    figures
+    metrics
 }
 
 /// Reads the table of the documentation.
-fn documented() -> Figures {
+fn documented() -> Metrics {
     let text = fs::read_to_string(file("docs/observability.md")).unwrap();
     let rows = text.lines().filter_map(|line| {
         let row = line.strip_prefix("| `")?;
@@ -83,7 +83,7 @@ fn documented() -> Figures {
     rows.collect()
 }
 
-/// A realmgate of which every figure has been counted once.
+/// A realmgate of which every metric has been counted once.
 fn busy() -> (Gate, Upstream) {
     let upstream = Upstream::start();
     let gate = Gate::start(&routes(upstream.address));
@@ -93,7 +93,7 @@ fn busy() -> (Gate, Upstream) {
 }
 
 #[test]
-fn documentation_names_every_figure_with_type_and_labels() {
+fn documentation_names_every_metric_with_type_and_labels() {
     let (gate, _upstream) = busy();
     let shown = shown(&get(gate.metrics(), "/metrics", "").body);
     let documented = documented();
@@ -101,7 +101,7 @@ fn documentation_names_every_figure_with_type_and_labels() {
     assert_eq!(shown, documented);
 }
 
-/// Returns the names of realmgate's and the process's figures in a text.
+/// Returns the names of realmgate's and the process's metrics in a text.
 fn names(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("realmgate_") || word.starts_with("process_"))
@@ -110,7 +110,7 @@ fn names(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn alerts_and_dashboard_ask_for_figures_that_there_are() {
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     let (gate, _upstream) = busy();
     let shown = shown(&get(gate.metrics(), "/metrics", "").body);
     let series: BTreeSet<String> = shown
@@ -169,7 +169,7 @@ fn promtool(args: &[&str], input: &str) {
 }
 
 #[test]
-fn promtool_takes_the_rules_their_tests_the_configuration_and_the_figures() {
+fn promtool_takes_the_rules_their_tests_the_configuration_and_the_metrics() {
     promtool(&["check", "rules", "alerts.yml"], "");
     promtool(&["test", "rules", "alerts_test.yml"], "");
     promtool(&["check", "config", "prometheus.yml"], "");

@@ -158,7 +158,7 @@ fn no_certificate_and_a_bad_one_are_refused_where_it_is_required() {
             .success()
     );
     let log = gate.log();
-    let figures = get(gate.metrics(), "/metrics", "").body;
+    let metrics = get(gate.metrics(), "/metrics", "").body;
     for (reason, count) in [("unknown_issuer", 2), ("expired", 1), ("no_certificate", 1)] {
         let told = format!("reason=\"{reason}\"");
         let lines = log
@@ -166,7 +166,7 @@ fn no_certificate_and_a_bad_one_are_refused_where_it_is_required() {
             .filter(|line| line.contains("client certificate rejected") && line.contains(&told));
         assert_eq!(lines.count(), 1, "{reason}: {log}");
         let count = format!("realmgate_tls_failures_total{{reason=\"{reason}\"}} {count}\n");
-        assert!(figures.contains(&count), "{figures}");
+        assert!(metrics.contains(&count), "{metrics}");
     }
 }
 

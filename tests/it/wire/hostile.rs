@@ -141,8 +141,8 @@ fn pseudo_fields_and_fields_smuggle_nothing() {
 
 /// Returns a figure of the upstream's.
 fn in_flight(gate: &Gate) -> bool {
-    let figures = get(gate.metrics(), "/metrics", "").body;
-    !figures.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
+    let metrics = get(gate.metrics(), "/metrics", "").body;
+    !metrics.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
 }
 
 /// Reads until a frame of such a kind comes, or the connection ends.

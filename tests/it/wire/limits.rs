@@ -93,8 +93,8 @@ fn address_has_its_share_of_connections_and_no_more() {
     }
     // The listeners accept side by side. The one of the metrics counts its own connection.
     until("all are accepted", || {
-        let figures = get(gate.metrics(), "/metrics", "").body;
-        figures.contains("realmgate_connections 4\n")
+        let metrics = get(gate.metrics(), "/metrics", "").body;
+        metrics.contains("realmgate_connections 4\n")
     });
     // One line, however many there were; the metric counts each.
     for _ in 0..6 {
@@ -107,10 +107,10 @@ fn address_has_its_share_of_connections_and_no_more() {
     let [line] = &lines[..] else { panic!("{log}") };
     let expected = "connection rejected reason=\"connections_per_address\" peer=127.0.0.1:";
     assert!(line.contains(expected), "{line}");
-    let figures = get(gate.metrics(), "/metrics", "").body;
+    let metrics = get(gate.metrics(), "/metrics", "").body;
     let count = "realmgate_connections_rejected_total{reason=\"connections_per_address\"} ";
-    let count = figures.lines().find_map(|line| line.strip_prefix(count));
-    assert!(count.unwrap().parse::<u64>().unwrap() == 6, "{figures}");
+    let count = metrics.lines().find_map(|line| line.strip_prefix(count));
+    assert!(count.unwrap().parse::<u64>().unwrap() == 6, "{metrics}");
     held.pop();
     until("there is room again", || {
         let mut stream = connect(gate.service);

@@ -82,9 +82,9 @@ fn load_balancer_that_does_not_say_is_not_served() {
     let log = gate.log();
     let line = "connection rejected reason=\"proxy_header\" peer=127.0.0.1:";
     assert_eq!(log.matches(line).count(), 1, "{log}");
-    let figures = get(gate.metrics(), "/metrics", "").body;
+    let metrics = get(gate.metrics(), "/metrics", "").body;
     let count = "realmgate_connections_rejected_total{reason=\"proxy_header\"} 4\n";
-    assert!(figures.contains(count), "{figures}");
+    assert!(metrics.contains(count), "{metrics}");
     assert!(upstream.seen().is_empty());
 }
 

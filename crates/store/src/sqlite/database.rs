@@ -13,12 +13,12 @@ use super::cutter::Cutter;
 use super::identities::Sqlite;
 use super::pool::{database, pool_error};
 use crate::database::{Database, Loaded, Seq, Tail};
-use crate::figures::DatabaseCounts;
+use crate::metrics::DatabaseCounts;
 use crate::seal::KeyId;
 
 #[async_trait]
 impl Database for Sqlite {
-    fn figures(&self) -> &DatabaseCounts {
+    fn metrics(&self) -> &DatabaseCounts {
         &self.counts
     }
 

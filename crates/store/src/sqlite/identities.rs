@@ -18,8 +18,8 @@ use super::rows::{
 use super::watch::Watch;
 use crate::access::Way;
 use crate::database::{Loaded, Seq};
-use crate::figures::{DatabaseCounts, Operation};
 use crate::key_ring::{KeyRing, KeySource};
+use crate::metrics::{DatabaseCounts, Operation};
 use realmgate_core::{
     Change, ChangeError, Changed, Identity, IdentityId, Principal, Seed, Selection, StoreError,
     UnixTime,

@@ -170,10 +170,10 @@ fn requests_of_an_address_are_bounded_over_http1_and_another_address_passes() {
     for _ in 0..3 {
         assert_eq!(get("127.0.0.1", gate.gateway, "/quick").status, 200);
     }
-    let figures = get(OTHER, gate.metrics(), "/metrics").body;
+    let metrics = get(OTHER, gate.metrics(), "/metrics").body;
     assert!(
-        figures.contains("\nrealmgate_requests_in_flight 2\n"),
-        "{figures}"
+        metrics.contains("\nrealmgate_requests_in_flight 2\n"),
+        "{metrics}"
     );
     assert!(gate.log().contains("reason=\"address_busy\""));
     drop(held);
@@ -263,8 +263,8 @@ fn streams_of_http2_count_as_requests_of_their_address() {
         post_without_end(stream, 4);
     }
     until("five are under way", || {
-        let figures = get(OTHER, gate.metrics(), "/metrics").body;
-        figures.contains("\nrealmgate_requests_in_flight 5\n")
+        let metrics = get(OTHER, gate.metrics(), "/metrics").body;
+        metrics.contains("\nrealmgate_requests_in_flight 5\n")
     });
     let statuses = |source: &str| {
         let mut stream = frames::begin(connect(source, gate.gateway), &[]);
@@ -283,8 +283,8 @@ fn streams_of_http2_count_as_requests_of_their_address() {
     assert_ne!(statuses(OTHER), Some(429));
     drop(held);
     until("nothing is under way", || {
-        let figures = get(OTHER, gate.metrics(), "/metrics").body;
-        figures.contains("\nrealmgate_requests_in_flight 0\n")
+        let metrics = get(OTHER, gate.metrics(), "/metrics").body;
+        metrics.contains("\nrealmgate_requests_in_flight 0\n")
     });
 }
 

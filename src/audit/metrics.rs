@@ -13,7 +13,7 @@ struct OfWhom {
 
 /// How the audit log is doing, and who is attacked.
 #[derive(Clone, Default)]
-pub struct AuditFigures {
+pub struct AuditMetrics {
     written: Counter,
     lost: Counter,
     failing: Gauge,
@@ -22,12 +22,12 @@ pub struct AuditFigures {
     attacks: Family<OfWhom, Counter>,
 }
 
-impl AuditFigures {
+impl AuditMetrics {
     /// Makes them, and makes them known.
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let figures = Self::default();
-        figures.register(registry);
-        figures
+        let metrics = Self::default();
+        metrics.register(registry);
+        metrics
     }
 
     fn register(&self, registry: &mut Registry) {

@@ -1,4 +1,4 @@
-//! Telling of requests that have been answered.
+//! Logs and traces requests once they have their response.
 
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -10,46 +10,46 @@ use pingora::protocols::http::ServerSession;
 use crate::http::Trace;
 use crate::http::request_id::RequestId;
 use crate::net::peer_of;
-use crate::net::seen::seen;
-use crate::telemetry::{self, Forwarded, Note, Request, Seen, Spans};
+use crate::net::request_line::request_line;
+use crate::telemetry::{self, Forwarded, Request, RequestLine, RequestRecord, Spans};
 
-/// What is known of a request that is answered here.
-pub(crate) struct Told {
+/// A request that realmgate responds to itself.
+pub(crate) struct RequestLog {
     pub(crate) id: RequestId,
-    /// When its header was here.
+    /// When the header was complete.
     pub(crate) began: Instant,
-    pub(crate) note: Note,
+    pub(crate) record: RequestRecord,
 }
 
-impl Told {
+impl RequestLog {
     pub(crate) fn new() -> Self {
         let id = RequestId::next();
         Self {
             id,
             began: Instant::now(),
-            note: Note::of(id.digits()),
+            record: RequestRecord::new(id.digits()),
         }
     }
 
-    /// Tells of the request.
-    pub(crate) fn tell(&self, session: &ServerSession) {
-        tell(session, self.id, self.began, &self.note, None, None);
+    /// Logs the request.
+    pub(crate) fn write(&self, session: &ServerSession) {
+        log_request(session, self.id, self.began, &self.record, None, None);
     }
 
-    /// Tells of a question over gRPC: of the request that it asks about.
-    pub(crate) fn tell_of_question(&self, client: Option<SocketAddr>, question: &CheckRequest) {
-        if !telemetry::is_watched() {
+    /// Logs an auth request over gRPC, with the request line of the original request.
+    pub(crate) fn write_for_envoy(&self, client: Option<SocketAddr>, check: &CheckRequest) {
+        if !telemetry::is_recording() {
             return;
         }
-        let attributes = question.attributes.as_ref();
+        let attributes = check.attributes.as_ref();
         let http = attributes.and_then(|it| it.request.as_ref()?.http.as_ref());
-        let seen = http.map(seen_by_envoy).unwrap_or_default();
+        let request_line = http.map(request_line_of_envoy).unwrap_or_default();
         let took = self.began.elapsed();
         let request = Request {
             id: &self.id.to_string(),
             began: SystemTime::now() - took,
             took,
-            seen,
+            request_line,
             status: Some(200),
             client,
             bytes_in: 0,
@@ -58,20 +58,20 @@ impl Told {
             trace: None,
             spans: None,
         };
-        telemetry::answered(&request, &self.note);
+        telemetry::answered(&request, &self.record);
     }
 }
 
-/// Tells of a request, if somebody listens. The last that is done with it.
-pub(crate) fn tell(
+/// Logs and traces a request, if either is on. The last step of each request.
+pub(crate) fn log_request(
     session: &ServerSession,
     id: RequestId,
     began: Instant,
-    note: &Note,
+    record: &RequestRecord,
     forwarded: Option<Forwarded<'_>>,
     spans: Option<Spans>,
 ) {
-    if !telemetry::is_watched() {
+    if !telemetry::is_recording() {
         return;
     }
     let took = began.elapsed();
@@ -82,7 +82,7 @@ pub(crate) fn tell(
         id: &id,
         began: SystemTime::now() - took,
         took,
-        seen: seen(header),
+        request_line: request_line(header),
         status: status.map(|header| header.status.as_u16()),
         client: peer_of(session),
         bytes_in: session.body_bytes_read() as u64,
@@ -91,12 +91,12 @@ pub(crate) fn tell(
         trace: Trace::read(&header.headers),
         spans: spans.or_else(|| Spans::begin(&header.headers)),
     };
-    telemetry::answered(&request, note);
+    telemetry::answered(&request, record);
 }
 
-/// Returns what is shown of the request that Envoy asks about over gRPC.
-pub(crate) fn seen_by_envoy(http: &HttpRequest) -> Seen<'_> {
-    Seen {
+/// Returns the request line of the original request in an auth request of Envoy.
+pub(crate) fn request_line_of_envoy(http: &HttpRequest) -> RequestLine<'_> {
+    RequestLine {
         method: http.method.as_bytes(),
         host: http.host.as_bytes(),
         path: http.path.as_bytes(),

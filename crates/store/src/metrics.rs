@@ -9,11 +9,11 @@ use moka::notification::RemovalCause;
 
 /// Metrics of the cache and the database.
 #[derive(Debug)]
-pub struct Figures {
+pub struct StoreMetrics {
     /// The cache of known principals.
-    pub known: CacheFigures,
+    pub known: CacheMetrics,
     /// The cache of unknown principals.
-    pub unknown: CacheFigures,
+    pub unknown: CacheMetrics,
     /// Cache misses.
     pub misses: u64,
     /// Failed database operations.
@@ -22,7 +22,7 @@ pub struct Figures {
 
 /// Metrics of one cache.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CacheFigures {
+pub struct CacheMetrics {
     /// Cache hits.
     pub hits: u64,
     /// Entries that were evicted for space.

@@ -15,7 +15,7 @@ const METHOD: usize = 32;
 /// Method, host and path of a request as they came. Clients choose them, so log lines show a bounded part of
 /// each, in visible ASCII, and never a query or userinfo: they may hold secrets. Empty where a part is unknown.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seen<'a> {
+pub struct RequestLine<'a> {
     /// The method.
     pub method: &'a [u8],
     /// The host, perhaps with a port.
@@ -24,7 +24,7 @@ pub struct Seen<'a> {
     pub path: &'a [u8],
 }
 
-impl<'a> Seen<'a> {
+impl<'a> RequestLine<'a> {
     /// Returns the method; none if it is unknown.
     pub(super) fn method(&self) -> Option<Cow<'a, str>> {
         shown(self.method, METHOD)
@@ -77,24 +77,27 @@ mod tests {
             ),
             (&long, str::from_utf8(&long[..PATH]).unwrap()),
         ] {
-            let seen = Seen {
+            let request_line = RequestLine {
                 path,
-                ..Seen::default()
+                ..RequestLine::default()
             };
-            assert_eq!(seen.path().as_deref(), Some(expected));
+            assert_eq!(request_line.path().as_deref(), Some(expected));
         }
-        let seen = Seen {
+        let request_line = RequestLine {
             method: b"GET",
             host: b"",
             path: b"?a=b",
         };
-        assert_eq!(seen.method().as_deref(), Some("GET"));
-        assert_eq!((seen.host(), seen.path()), (None, None));
-        let seen = Seen {
+        assert_eq!(request_line.method().as_deref(), Some("GET"));
+        assert_eq!((request_line.host(), request_line.path()), (None, None));
+        let request_line = RequestLine {
             method: b"GET",
             host: b"u:secret@h:80",
             path: b"http://u:secret@h",
         };
-        assert_eq!((seen.host().as_deref(), seen.path()), (Some("h:80"), None));
+        assert_eq!(
+            (request_line.host().as_deref(), request_line.path()),
+            (Some("h:80"), None)
+        );
     }
 }

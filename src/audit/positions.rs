@@ -17,7 +17,7 @@ const LINE: u64 = 64 * 1024;
 
 /// Why places cannot be read.
 #[derive(Debug, Error)]
-pub enum NotedError {
+pub enum PositionsError {
     /// The file cannot be read.
     #[error("{0}: cannot be read")]
     Read(PathBuf, #[source] io::Error),
@@ -30,9 +30,9 @@ pub enum NotedError {
 /// input.
 ///
 /// # Errors
-/// [`NotedError`].
-pub fn read_noted(path: &Path) -> Result<Vec<Position>, NotedError> {
-    let fail = |error| NotedError::Read(path.into(), error);
+/// [`PositionsError`].
+pub fn read_positions(path: &Path) -> Result<Vec<Position>, PositionsError> {
+    let fail = |error| PositionsError::Read(path.into(), error);
     let from: Box<dyn Read> = match path.as_os_str() == "-" {
         true => Box::new(stdin()),
         false => Box::new(File::open(path).map_err(fail)?),
@@ -50,7 +50,7 @@ pub fn read_noted(path: &Path) -> Result<Vec<Position>, NotedError> {
     // As a line says twice whatever has not moved.
     places.dedup();
     match places.is_empty() {
-        true => Err(NotedError::None(path.into())),
+        true => Err(PositionsError::None(path.into())),
         false => Ok(places),
     }
 }

@@ -5,12 +5,12 @@ use http::header::HOST;
 use pingora::http::RequestHeader;
 
 use super::path_of;
-use crate::telemetry::Seen;
+use crate::telemetry::RequestLine;
 
 /// Returns what is shown of the request that a header begins.
-pub(crate) fn seen(header: &RequestHeader) -> Seen<'_> {
+pub(crate) fn request_line(header: &RequestHeader) -> RequestLine<'_> {
     let authority = header.uri.authority().map(|it| it.as_str().as_bytes());
-    Seen {
+    RequestLine {
         method: header.method.as_str().as_bytes(),
         host: first(&header.headers, HOST.as_str())
             .or(authority)
