@@ -1,4 +1,4 @@
-//! The plain sections.
+//! Checks the plain sections.
 
 use std::num::NonZero;
 use std::thread;
@@ -16,7 +16,7 @@ use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
 use crate::http::CredentialHeaders;
 use crate::http::reserved::folded;
 
-/// Checks everything, and records every mistake.
+/// Checks all sections, and records every mistake.
 pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let store = source.store(&raw.store.0, &raw.cache.0);
     let tls = source.tls(raw);
@@ -25,7 +25,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let service = source.service(&raw.service.0, listens.service, known_tls);
     let gateway = source.gateway(&raw.gateway.0, listens.gateway, known_tls);
     let credential_headers = source.credentials(&raw.credentials.0);
-    // What depends on them is checked by the default ones, if these are refused.
+    // If these are invalid, check what depends on them with the defaults.
     let headers = credential_headers.as_ref().cloned();
     let headers = headers.unwrap_or_else(|_| default_headers());
     let realms = source.realms(&raw.realms.0, &raw.credentials.0, &headers);
@@ -91,7 +91,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     })
 }
 
-/// The headers of a credential, unless configured.
+/// The default headers of a credential.
 fn default_headers() -> CredentialHeaders {
     CredentialHeaders {
         name: HeaderName::from_static("x-auth-name"),
@@ -141,10 +141,10 @@ impl Source<'_> {
 
     fn field(&self, key: &str, raw: &Spanned<String>) -> Checked<HeaderName> {
         let Ok(field) = HeaderName::from_bytes(raw.get_ref().as_bytes()) else {
-            return Err(self.refuse(key, raw, "the name of a header field"));
+            return Err(self.refuse(key, raw, "the name of a header"));
         };
         if names::is_taken(&field) {
-            return Err(self.refuse(key, raw, "a header field that means nothing else"));
+            return Err(self.refuse(key, raw, "a header without another meaning"));
         }
         Ok(field)
     }
@@ -158,7 +158,7 @@ impl Source<'_> {
         let limit = headers.name_chars;
         let name = |key, raw: &Opt<String>, default: &str| {
             let name = raw.as_ref().map_or(default, |raw| raw.get_ref());
-            // A default is too long only where the limit was set.
+            // A default can only be too long if the limit was configured.
             let set = match (raw, &credentials.name_chars) {
                 (Some(raw), _) => Some(raw.span()),
                 (None, limit) => limit.as_ref().map(Spanned::span),
@@ -212,7 +212,7 @@ impl Source<'_> {
         );
         Ok(Totp {
             window: self.number("totp.window", raw.window.as_ref(), 1, 0..=10),
-            // Both numbers are within the bounds that it asks for.
+            // Both numbers are within the bounds of `Parameters::new`.
             parameters: Parameters::new(algorithm?, digits, period).unwrap_or(default),
             issuer,
         })
@@ -247,7 +247,7 @@ impl Source<'_> {
     }
 }
 
-/// Says whether apps can show a text as the issuer of a seed: a colon ends it.
+/// Returns whether an authenticator app can show a text as the issuer. A colon would end it.
 fn is_issuer(text: &str) -> bool {
     let is_shown = |c: char| c != ':' && !c.is_control();
     (1..=64).contains(&text.chars().count()) && text.chars().all(is_shown)

@@ -1,4 +1,4 @@
-//! The sections of the store, and of the audit log.
+//! Checks the sections of the store and the audit log.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ impl Source<'_> {
             Some(url) => self.database(url),
             None => Ok(PathBuf::from("realmgate.db")),
         };
-        // Whatever the database is.
+        // For any database.
         let beside = path.as_deref().unwrap_or(Path::new("realmgate.db"));
         let key = self.key(raw, beside);
         let (path, key) = (path?, key?);
@@ -43,8 +43,8 @@ impl Source<'_> {
         })
     }
 
-    /// Says where the keys are: in what is configured, else in a credential that is there, else beside the
-    /// database.
+    /// Returns the source of the keys: the configured one, else an existing credential, else the
+    /// file beside the database.
     fn key(&self, raw: &raw::Store, database: &Path) -> Checked<KeySource> {
         let refuse =
             |file, expected: &str| Err(self.refuse("store.key_file", file, expected.to_owned()));
@@ -52,7 +52,7 @@ impl Source<'_> {
             (Some(file), _) if file.get_ref().is_empty() => refuse(file, "the path of a file"),
             (Some(file), Some(_)) => refuse(
                 file,
-                "no key file, since REALMGATE_STORE_KEY holds the key; one of the two",
+                "no key file, because REALMGATE_STORE_KEY contains the key; use one of the two",
             ),
             (Some(file), None) => {
                 let path = PathBuf::from(file.get_ref());
@@ -74,7 +74,8 @@ impl Source<'_> {
                 let credential = self
                     .credentials_folder()
                     .map(|it| it.join(KeySource::CREDENTIAL));
-                // One that cannot be looked for is an error later, and no reason to make a key.
+                // If it cannot be examined, opening it will fail. That is no reason to create a
+                // key.
                 let credential = credential.filter(|it| it.try_exists().unwrap_or(true));
                 Ok(match credential {
                     Some(path) => KeySource::Credential(path),
@@ -84,7 +85,7 @@ impl Source<'_> {
         }
     }
 
-    /// Returns the path of a database; a refused address may hold a password and is not shown.
+    /// Returns the path of a database. A rejected URL may contain a password, so it is not shown.
     fn database(&self, url: &Spanned<String>) -> Checked<PathBuf> {
         let (scheme, path) = url.get_ref().split_once(':').unwrap_or(("", ""));
         let names_file = Path::new(path).file_name().is_some()

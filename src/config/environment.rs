@@ -1,4 +1,4 @@
-//! Variables of the environment: which are ours, which key each overrides, and what it holds.
+//! Environment variables: which belong to realmgate, the key that each overrides, and its value.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -10,11 +10,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::raw::{Raw, sections};
 
-/// The prefix of every variable that is looked at.
+/// The prefix of realmgate's variables.
 const PREFIX: &str = "REALMGATE_";
 
-/// Names the variables of an environment that have our prefix because Kubernetes gives it to them: it describes
-/// each service of the namespace by variables (`enableServiceLinks`), and a service may be called `realmgate-grpc`.
+/// Returns the variables with realmgate's prefix that Kubernetes has set. It describes each service
+/// of the namespace by variables (`enableServiceLinks`), and a service may be called
+/// `realmgate-grpc`.
 pub fn kubernetes_variables<N: AsRef<OsStr>, V: AsRef<OsStr>>(
     env: impl IntoIterator<Item = (N, V)>,
 ) -> Vec<String> {
@@ -26,7 +27,8 @@ pub fn kubernetes_variables<N: AsRef<OsStr>, V: AsRef<OsStr>>(
     of_kubernetes.collect()
 }
 
-/// Says whether a variable is meant for the configuration. Two are the command line's.
+/// Returns whether a variable overrides a key. `REALMGATE_CONFIG` and `REALMGATE_SEED` belong to
+/// the command line.
 pub(super) fn is_ours(name: &OsStr, value: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let Some(rest) = name.strip_prefix(PREFIX) else {
@@ -35,15 +37,16 @@ pub(super) fn is_ours(name: &OsStr, value: &OsStr) -> bool {
     !matches!(rest, "CONFIG" | "SEED") && !is_of_kubernetes(rest, value)
 }
 
-/// Says whether a variable is one that Kubernetes makes of a service whose name begins as ours does: for
-/// `realmgate-grpc` with port 8082 they are `REALMGATE_GRPC_SERVICE_HOST`, `…_SERVICE_PORT`, the same with the name
-/// of a port, `…_PORT`, `…_PORT_8082_TCP`, and this with `_PROTO`, `_PORT` and `_ADDR`.
+/// Returns whether Kubernetes sets such a variable for a service whose name begins with
+/// `realmgate`. For `realmgate-grpc` with port 8082, these are `REALMGATE_GRPC_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, the same with the name of a port, `…_PORT`, `…_PORT_8082_TCP`, and the last
+/// with `_PROTO`, `_PORT` and `_ADDR`.
 fn is_of_kubernetes(rest: &str, value: &OsStr) -> bool {
-    // A variable of ours stays ours, whatever it holds.
+    // A variable that overrides a key is never ignored, whatever its value.
     if key_of(rest).is_some() {
         return false;
     }
-    // Of the service `realmgate` itself, without a name between.
+    // For the service `realmgate` itself, there is no name in between.
     let rest = format!("_{rest}");
     let value = value.to_str().unwrap_or_default();
     let is_own = |name: &str| rest == name;
@@ -75,7 +78,7 @@ fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok()
 }
 
-/// Says whether a text is an address as Kubernetes writes one: `tcp://10.0.0.1:8082`.
+/// Returns whether a text is an address in the form of Kubernetes, such as `tcp://10.0.0.1:8082`.
 fn is_link(text: &str) -> bool {
     ["tcp://", "udp://", "sctp://"]
         .iter()
@@ -86,10 +89,10 @@ fn key_of(rest: &str) -> Option<(&'static str, &'static str)> {
     find(rest).ok()
 }
 
-/// Finds the key that a variable overrides, by its whole name.
+/// Finds the key that a variable overrides.
 ///
 /// # Errors
-/// The names that there are.
+/// The possible names, if there is no such key.
 pub(super) fn key(name: &str) -> Result<(&'static str, &'static str), String> {
     find(name.strip_prefix(PREFIX).unwrap_or(name))
 }
@@ -113,8 +116,9 @@ fn find(rest: &str) -> Result<(&'static str, &'static str), String> {
         .ok_or_else(|| unknown(keys.to_vec(), &format!("{PREFIX}{typed_section}_")))
 }
 
-/// Reads what a variable holds, as the key wants it: a TOML boolean, integer, string or array; else the text
-/// itself, so that `2024` can be a name; else its parts between commas, where the key wants an array.
+/// Parses the value of a variable for its key: as a TOML boolean, integer, string or array if the
+/// key accepts it; else as text, so that `2024` can be a name; else as comma-separated items if the
+/// key is an array.
 pub(super) fn value<'s>(
     (section, key): (&str, &str),
     text: &'s str,
@@ -153,13 +157,13 @@ pub(super) fn value<'s>(
     let mut readings = readings.into_iter().flatten();
     match parsed {
         Some(value) if fits(&value) => value,
-        // What fits in no way is refused as it was typed.
+        // No form fits, so the error shows the value as it was typed.
         Some(value) => readings.find(fits).unwrap_or(value),
         None => readings.find(fits).unwrap_or_else(plain),
     }
 }
 
-/// Moves the spans of a value, and of what is in it, towards the end of the text.
+/// Shifts the spans of a value and its items by `by`.
 fn moved(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
     let span = value.span();
     let inner = match value.into_inner() {

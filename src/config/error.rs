@@ -6,23 +6,23 @@ use thiserror::Error;
 
 use crate::store::{KeySource, Keys};
 
-/// The most mistakes that an error names.
+/// The maximum number of mistakes in an error message.
 const SHOWN: usize = 50;
 
-/// Why there is no [`Config`](super::Config).
+/// Why there is no valid configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read, or is not UTF-8.
     #[error("{0}: cannot be read")]
     Unreadable(PathBuf, #[source] io::Error),
-    /// Something in the file or in the environment is wrong.
+    /// The file or the environment has mistakes.
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
 }
 
-/// Everything that is wrong: at least one mistake.
+/// The mistakes in a configuration, at least one.
 ///
-/// Displays as a line for each mistake.
+/// The Display output has a line for each.
 #[derive(Debug, Error)]
 pub struct Mistakes {
     first: Vec<Mistake>,
@@ -30,7 +30,7 @@ pub struct Mistakes {
 }
 
 impl Mistakes {
-    /// Takes mistakes in their order, and how many there are besides.
+    /// Makes an error of `mistakes` in their order. `others` is the number of further ones.
     pub(super) fn new(mut mistakes: Vec<Mistake>, others: usize) -> Self {
         let others = others + mistakes.len().saturating_sub(SHOWN);
         mistakes.truncate(SHOWN);
@@ -40,12 +40,12 @@ impl Mistakes {
         }
     }
 
-    /// Returns the first 50: those of the file by line, then those of variables by name.
+    /// Returns the first 50: those in the file by line, then those in variables by name.
     pub fn first(&self) -> &[Mistake] {
         &self.first
     }
 
-    /// Returns how many more there are.
+    /// Returns the number of further mistakes.
     pub fn others(&self) -> usize {
         self.others
     }
@@ -64,7 +64,7 @@ impl fmt::Display for Mistakes {
     }
 }
 
-/// One thing that is wrong. Displays as one line.
+/// A mistake. The Display output is one line.
 #[derive(Debug, Error)]
 pub enum Mistake {
     /// The file is not TOML.
@@ -76,63 +76,63 @@ pub enum Mistake {
         line: usize,
         /// In characters, counted from 1.
         column: usize,
-        /// What the parser says.
+        /// The message of the parser.
         message: String,
     },
-    /// A key that does not exist.
+    /// The key does not exist.
     #[error("{place}: {key}: unknown key, expected one of {known}")]
     UnknownKey {
-        /// Where it stands.
+        /// The position of the key.
         place: Place,
-        /// Its dotted path.
+        /// The dotted path of the key.
         key: String,
-        /// The keys that exist beside it.
+        /// The valid keys of its table.
         known: String,
     },
-    /// A key that must be there.
+    /// A required key is missing.
     #[error("{place}: {key}: missing, expected {expected}")]
     Missing {
-        /// Where its table stands.
+        /// The position of its table.
         place: Place,
-        /// Its dotted path.
+        /// The dotted path of the key.
         key: String,
-        /// What it may hold.
+        /// The valid values.
         expected: String,
     },
-    /// A value that is not allowed.
+    /// The value is not valid.
     #[error("{place}: {key} = {value}: expected {expected}")]
     Value {
-        /// Where it stands.
+        /// The position of the value.
         place: Place,
         /// The dotted path of its key.
         key: String,
-        /// The value as it was typed, shortened.
+        /// The value as typed, truncated.
         value: String,
-        /// What the key may hold.
+        /// The valid values.
         expected: String,
     },
-    /// An environment variable that overrides nothing.
+    /// The environment variable overrides no key.
     #[error("{name}: unknown variable, expected {expected}")]
     UnknownVariable {
-        /// Its name.
+        /// The name of the variable.
         name: String,
-        /// The names that would do.
+        /// The valid names.
         expected: String,
     },
-    /// An environment variable whose value is not UTF-8.
+    /// The value of the environment variable is not UTF-8.
     #[error("{0}: not UTF-8")]
     VariableNotText(String),
-    /// [`KeySource::VARIABLE`] holds something else than keys, which is not shown.
-    #[error("{variable}: is no key, expected {form}", variable = KeySource::VARIABLE, form = Keys::FORM)]
+    /// The value of [`KeySource::VARIABLE`] is not a list of keys. It is not shown.
+    #[error("{variable}: is not a key, expected {form}", variable = KeySource::VARIABLE, form = Keys::FORM)]
     NotAKey,
 }
 
-/// Where a key was given.
+/// The position of a key or value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the file, at a line counted from 1.
+    /// A line of the file, counted from 1.
     Line(String, usize),
-    /// In the environment variable of this name.
+    /// The environment variable of this name.
     Variable(String),
 }
 

@@ -1,19 +1,19 @@
-//! How much is taken in.
+//! Checks `[limits]`, and fits the limits to the number of files that the process may open.
 
 use super::raw;
 use super::source::Source;
 use super::{Config, Limits, Server};
 
-/// The most fields and bytes of a header that the parser takes.
+/// The maximum number of header fields, and of bytes of a header, that the HTTP parser accepts.
 const FIELDS_READ: i64 = 256;
 const BYTES_READ: i64 = 1024 * 1024 - 1;
-/// The longest target that the parser takes.
+/// The maximum length of a request target that the HTTP parser accepts.
 const TARGET_READ: i64 = 65_534;
 
-/// The most requests under way from one address, unless configured.
+/// The default maximum number of concurrent requests of one address.
 const REQUESTS_OF_ADDRESS: usize = 1_000;
 
-/// The files that are open beside connections: listeners, the database, logs.
+/// The number of open files besides connections: listeners, the database, logs.
 const OWN_FILES: usize = 256;
 
 impl Source<'_> {
@@ -58,13 +58,13 @@ impl Source<'_> {
 }
 
 impl Limits {
-    /// Returns how many requests one address may have under way.
+    /// Returns the maximum number of concurrent requests of one address.
     pub fn requests_of_address(&self) -> usize {
         self.requests_per_address.unwrap_or(REQUESTS_OF_ADDRESS)
     }
 
-    /// Returns how many of an upstream's `requests` one address may have: as configured, or no more than
-    /// half, so that another address finds room.
+    /// Returns how many of the `requests` of an upstream one address may use: as configured, else
+    /// at most half, so that other addresses find room.
     pub fn share_of_upstream(&self, requests: usize) -> usize {
         match self.requests_per_address {
             Some(most) => most,
@@ -72,14 +72,14 @@ impl Limits {
         }
     }
 
-    /// Returns how many files are open when all is used: each connection is one, and each request may take
-    /// another to its upstream.
+    /// Returns the number of open files at full use: one for each connection, and one for each
+    /// request to its upstream.
     pub fn files(&self, server: &Server) -> usize {
         self.connections + self.requests + server.upstream_idle_connections + OWN_FILES
     }
 
-    /// Returns the limits that hold where so many files may be open: the same if they fit, or what fits, of
-    /// which one address gets no more than a quarter.
+    /// Returns limits that need at most `files` open files: these, if they fit, else reduced ones,
+    /// of which one address may use at most a quarter.
     #[must_use]
     pub fn fitted(mut self, files: usize, server: &Server) -> Self {
         if self.files(server) <= files {
@@ -87,7 +87,7 @@ impl Limits {
         }
         let idle = server.fitted_idle(files);
         let room = files.saturating_sub(OWN_FILES + idle).max(8);
-        // Half each, or what the other leaves.
+        // Half of the room each, or more if the other needs less.
         let (connections, requests) = (self.connections, self.requests);
         self.connections = connections.min(room.saturating_sub(requests).max(room / 2));
         self.requests = requests.min(room.saturating_sub(connections).max(room / 2));
@@ -104,14 +104,15 @@ impl Limits {
 }
 
 impl Server {
-    /// Returns how many unused connections to upstreams are kept where so many files may be open.
+    /// Returns the number of idle upstream connections to keep if the process may open `files`
+    /// files.
     pub fn fitted_idle(&self, files: usize) -> usize {
         self.upstream_idle_connections.min((files / 8).max(1))
     }
 }
 
 impl Config {
-    /// Returns a warning if the limits need more files than a process may open.
+    /// Returns a warning if the limits need more than `files` open files.
     pub fn file_warning(&self, files: usize) -> Option<String> {
         let needed = self.limits.files(&self.server);
         (needed > files).then(|| {
@@ -122,7 +123,7 @@ impl Config {
         })
     }
 
-    /// Returns what the limits may do that is not meant.
+    /// Returns warnings about limits that let one address use everything.
     pub fn limit_warnings(&self) -> Vec<String> {
         let limits = &self.limits;
         let of_address = limits.requests_of_address();
@@ -187,7 +188,7 @@ mod tests {
         let fitted = few.fitted(4096, server);
         assert_eq!(fitted.requests, 100);
         assert!(fitted.connections + 100 + OWN_FILES + server.fitted_idle(4096) == 4096);
-        // Nothing fits, and something has to.
+        // Nothing fits, but the limits must not become 0.
         let fitted = limits.fitted(0, server);
         assert!(fitted.connections > 0 && fitted.connections_per_address > 0);
     }

@@ -1,4 +1,4 @@
-//! Where realmgate listens.
+//! Checks the listeners.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,10 +11,10 @@ use super::scalar::flag;
 use super::source::{Checked, Source, all};
 use super::{Gateway, Service, Tls, names};
 
-/// The listeners that can be switched off, with their default ports.
+/// The listeners that can be off, with their default ports.
 const CAN_BE_OFF: [(&str, u16); 2] = [("gateway.listen", 8080), ("metrics.listen", 8084)];
 
-/// Says what the address of a listener that can be switched off may be; none for another key.
+/// Describes the valid values of a listener that can be off; `None` for other keys.
 pub(super) fn listen_or_off(key: &str) -> Option<String> {
     let (_, port) = CAN_BE_OFF.iter().find(|(it, _)| *it == key)?;
     Some(format!(r#"{}, or "off""#, listen(*port)))
@@ -24,14 +24,14 @@ fn listen(port: u16) -> String {
     format!(r#"an IP address and a port such as "127.0.0.1:{port}""#)
 }
 
-/// Says whether two listeners would want the same port.
+/// Returns whether two listeners would bind the same port.
 fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0
         && one.port() == other.port()
         && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
-/// The addresses of the listeners, if they are right; none for one that is off.
+/// The addresses of the listeners; `None` for a listener that is off.
 pub(super) struct Listens {
     pub(super) service: Checked<SocketAddr>,
     pub(super) gateway: Checked<Option<SocketAddr>>,
@@ -40,7 +40,7 @@ pub(super) struct Listens {
 }
 
 impl Source<'_> {
-    /// Reads the addresses of the listeners, and refuses one at the address of another.
+    /// Checks the addresses of the listeners. No two may be the same.
     pub(super) fn listens(&self, raw: &Raw) -> Listens {
         let grpc = raw.grpc.0.listen.as_ref();
         let listens = Listens {
@@ -110,7 +110,7 @@ impl Source<'_> {
         all(raw.get_ref().iter().enumerate().map(network))
     }
 
-    /// Reads the address of a listener that can be switched off; none for `"off"`.
+    /// Checks the address of a listener that can be off; `None` for `"off"`.
     fn listen_or_off(
         &self,
         key: &str,
@@ -142,7 +142,7 @@ impl Source<'_> {
             .map_err(|_| self.refuse(key, raw, listen(default_port)))
     }
 
-    /// Refuses a listener at the address of another one.
+    /// Rejects a listener with the address of another one.
     fn apart(&self, raw: &Raw, listens: &Listens) {
         let listeners = [
             (
@@ -179,14 +179,14 @@ impl Source<'_> {
         }
     }
 
-    /// Reads the name of a header that holds an address, or a list of addresses.
+    /// Checks the name of a header that contains an address or a list of addresses.
     fn address_header(&self, key: &str, raw: &Spanned<String>) -> Checked<HeaderName> {
         let name = HeaderName::from_bytes(raw.get_ref().as_bytes()).ok();
         name.filter(names::may_hold_an_address).ok_or_else(|| {
             self.refuse(
                 key,
                 raw,
-                r#"a header with an address in it, such as "X-Forwarded-For""#,
+                r#"a header that contains an address, such as "X-Forwarded-For""#,
             )
         })
     }

@@ -1,4 +1,4 @@
-//! What is told of requests, and to whom.
+//! Checks `[log]` and `[otlp]`.
 
 use http::Uri;
 use tracing_subscriber::EnvFilter;
@@ -8,7 +8,8 @@ use super::raw;
 use super::source::{Checked, Source};
 use super::{Access, Log, LogFormat, Otlp};
 
-/// Says whether a part of a filter is a bare word and no level: that would be a target, and silence all others.
+/// Returns whether a part of a filter is a bare word but not a level. As a target, it would silence
+/// all others.
 fn is_no_directive(part: &str) -> bool {
     let part = part.trim();
     !part.contains(['=', '[', ':']) && part.parse::<LevelFilter>().is_err()

@@ -1,8 +1,8 @@
-//! The configuration: what was typed ([`raw`]) becomes what it means ([`Config`]), or an error that
-//! names the place, the key, the value and what was expected.
+//! The configuration. The keys as typed ([`raw`]) become a checked [`Config`], or an error that
+//! names the place, the key, the value and the expected values.
 //!
-//! [`Source`] joins the file and the environment, [`check`] and its neighbours check them. After that no
-//! module asks again whether a value is there or makes sense.
+//! [`Source`] joins the file and the environment; [`check`] and its siblings check them. After
+//! that, no code needs to ask whether a required value is present or valid.
 
 mod check;
 mod database;
@@ -47,7 +47,7 @@ pub use tls::{Certificate, ClientCertificates, ClientRoots, Credential, Tls, Tls
 pub use upstream::{Balance, Ejection, Health, PeerHttp, PeerTls, Upstream};
 pub use validity::Validity;
 
-/// Everything that can be configured, checked.
+/// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `[store]` and `[cache]`.
@@ -56,21 +56,21 @@ pub struct Config {
     pub service: Service,
     /// `[gateway]`.
     pub gateway: Gateway,
-    /// `grpc.listen`: where Envoy asks over gRPC; nowhere unless configured. Port 0 lets the system
-    /// choose.
+    /// `grpc.listen`: the listener for Envoy's gRPC requests; off by default. Port 0 lets the
+    /// system choose.
     pub grpc: Option<SocketAddr>,
-    /// `metrics.listen`: `/metrics` and health; 127.0.0.1:8084 unless configured, none for `"off"`. Port 0
-    /// lets the system choose.
+    /// `metrics.listen`: the listener for `/metrics` and health, 127.0.0.1:8084 by default; `None`
+    /// for `"off"`. Port 0 lets the system choose.
     pub metrics: Option<SocketAddr>,
-    /// `[realms]`: the two reserved ones, which differ.
+    /// `[realms]`: the two reserved realms, which differ.
     pub realms: auth::Realms,
     /// `[totp]`.
     pub totp: Totp,
     /// `[throttle]`.
     pub throttle: auth::ThrottleSettings,
-    /// The realms with `reuse = "once"`, in order.
+    /// The realms with `reuse = "once"`, sorted.
     pub once: Vec<Box<str>>,
-    /// `[credentials]`: three distinct fields that carry nothing else.
+    /// `[credentials]`: three different headers without another meaning.
     pub credential_headers: CredentialHeaders,
     /// `[tls]` and `[[certificate]]`.
     pub tls: Tls,
@@ -86,261 +86,263 @@ pub struct Config {
     pub log: Log,
     /// `[audit]`.
     pub audit: Audit,
-    /// `[otlp]`: where traces go; nowhere unless configured.
+    /// `[otlp]`: where traces are sent; nowhere by default.
     pub otlp: Option<Otlp>,
     /// `[compat]`.
     pub compat: Compat,
     /// Each `[[route]]`, in the order of the file: the first match wins. Names are distinct.
     pub routes: Vec<Route>,
-    /// Each `[upstream.NAME]`, by name.
+    /// Each `[upstream.NAME]`, sorted by name.
     pub upstreams: Vec<Upstream>,
-    /// How long the certificates of each file are valid.
+    /// The validity periods of the certificates in each file.
     pub validities: Vec<Validity>,
 }
 
-/// The listener of realmgate's own endpoints.
+/// `[service]`: the listener of realmgate's own endpoints.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// 127.0.0.1:8081 unless configured; port 0 lets the system choose.
+    /// 127.0.0.1:8081 by default. Port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// Who is believed about the original request; 127.0.0.1/32 and ::1/128 unless configured. Without
-    /// host bits; not empty if there are routes.
+    /// The networks whose peers may describe original requests; 127.0.0.1/32 and ::1/128 by
+    /// default. Without host bits; not empty if there are routes, unless `no_front_proxy` is set.
     pub trusted_proxies: Vec<IpNet>,
-    /// Where a front proxy that asks at `/forward-auth` names its client; nowhere unless configured.
+    /// The header in which a front proxy names the client's address at `/forward-auth`; none by
+    /// default.
     pub client_address_header: Option<HeaderName>,
-    /// What comes before HTTP.
+    /// PROXY protocol and TLS.
     pub wire: Wire,
 }
 
-/// The listener of the transparent proxy.
+/// `[gateway]`: the listener of the transparent proxy.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    /// 127.0.0.1:8080 unless configured, none for `"off"`: then nothing is proxied. Port 0 lets the system
-    /// choose. Differs from the service's.
+    /// 127.0.0.1:8080 by default; `None` for `"off"`: then nothing is proxied. Port 0 lets the
+    /// system choose. Differs from the service listener.
     pub listen: Option<SocketAddr>,
-    /// Whether it also answers for realmgate's own endpoints; false unless configured.
+    /// Whether the listener also serves REST and forward-auth; false by default.
     pub serve_api: bool,
-    /// What comes before HTTP.
+    /// PROXY protocol and TLS.
     pub wire: Wire,
 }
 
-/// How tokens are checked.
+/// `[totp]`: how tokens are computed and compared.
 #[derive(Clone, Debug)]
 pub struct Totp {
-    /// The steps accepted on each side of the current one, 0 to 10; 1 unless configured.
+    /// The number of steps accepted on each side of the current one, 0 to 10; 1 by default.
     pub window: u8,
-    /// What new identities get unless they ask for something else.
+    /// The default parameters of new identities.
     pub parameters: auth::Parameters,
-    /// How apps label the seeds of this installation, 1 to 64 characters without `:`; `realmgate` unless
-    /// configured.
+    /// The issuer that authenticator apps show, 1 to 64 characters without `:`; `realmgate` by
+    /// default.
     pub issuer: Box<str>,
 }
 
-/// How much is taken in.
+/// `[limits]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The longest header of a request, in bytes on the wire, 1024 to 1,048,575; 64 KiB unless
-    /// configured. Of HTTP/2, the sum of RFC 9113 §6.5.2, where all crumbs of a cookie are one field.
+    /// The maximum size of a request header in bytes, 1024 to 1,048,575; 64 KiB by default. For
+    /// HTTP/2, the sum of RFC 9113 §6.5.2, where all cookie crumbs count as one field.
     pub header_bytes: usize,
-    /// The most header fields of a request, 8 to 256; 100 unless configured.
+    /// The maximum number of header fields of a request, 8 to 256; 100 by default.
     pub header_fields: usize,
-    /// The longest request target, query included, in bytes, 256 to 65,534; 8 KiB unless
-    /// configured.
+    /// The maximum length of a request target with its query, in bytes, 256 to 65,534; 8 KiB by
+    /// default.
     pub target_bytes: usize,
-    /// The longest request body of realmgate's own endpoints, in bytes, 1024 to 16 MiB; 64 KiB unless
-    /// configured.
+    /// The maximum size of a request body at realmgate's own endpoints, in bytes, 1024 to 16 MiB;
+    /// 64 KiB by default.
     pub body_bytes: usize,
-    /// The fewest bytes a second of a request's body, over each `timeouts.read`, until its answer begins; 0 to
-    /// 1,000,000, where 0 is any; 100 unless configured.
+    /// The minimum rate of a request body in bytes per second, averaged over each `timeouts.read`,
+    /// until the response begins; 0 to 1,000,000, where 0 is no minimum; 100 by default.
     pub body_rate: u64,
-    /// How much of a body is still read after an answer that did not wait for it, in bytes, 0 to 1 GiB;
-    /// 16 MiB unless configured.
+    /// The maximum number of bytes of a body that are discarded after an early response, 0 to 1
+    /// GiB; 16 MiB by default.
     pub drain_bytes: usize,
-    /// The most connections in all, 1 to 1,000,000; 20,000 unless configured.
+    /// The maximum number of connections, 1 to 1,000,000; 20,000 by default.
     pub connections: usize,
-    /// The most connections from one address, or from one /64 of IPv6, 1 to 1,000,000; 1,000 unless
-    /// configured. `service.trusted_proxies` are exempt.
+    /// The maximum number of connections from one address or one IPv6 /64, 1 to 1,000,000; 1,000 by
+    /// default. `service.trusted_proxies` are exempt.
     pub connections_per_address: usize,
-    /// The most requests under way, of all listeners but that of metrics, 1 to 1,000,000; 20,000 unless
-    /// configured.
+    /// The maximum number of concurrent requests on all listeners but the metrics listener, 1 to
+    /// 1,000,000; 20,000 by default.
     pub requests: usize,
-    /// The most requests under way from one address, or from one /64 of IPv6, 1 to 1,000,000. Unless
-    /// configured 1,000, and no more than half of an upstream's. `service.trusted_proxies` are exempt.
+    /// The maximum number of concurrent requests from one address or one IPv6 /64, 1 to 1,000,000.
+    /// By default 1,000, and at most half of those of an upstream. `service.trusted_proxies` are
+    /// exempt.
     pub requests_per_address: Option<usize>,
-    /// The most requests at a time of one connection of HTTP/2, 1 to 1,000; 32 unless configured.
+    /// The maximum number of concurrent requests on an HTTP/2 connection, 1 to 1,000; 32 by
+    /// default.
     pub streams: u32,
 }
 
-/// How long a client is waited for.
+/// `[timeouts]`: how long to wait for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// How long a connection may lie idle between requests, in whole seconds; 100 s unless configured.
+    /// How long a connection may be idle between requests, in whole seconds; 100 s by default.
     pub keep_alive: Duration,
-    /// How long the whole header of a request may take; 10 s unless configured.
+    /// How long a complete request header may take; 10 s by default.
     pub header: Duration,
-    /// The longest wait for the next bytes of a request; 60 s unless configured.
+    /// The maximum wait for the next bytes of a request; 60 s by default.
     pub read: Duration,
-    /// The longest wait until bytes of an answer are taken; 60 s unless configured.
+    /// The maximum wait until the client accepts bytes of a response; 60 s by default.
     pub write: Duration,
-    /// How long the whole body of a request to realmgate's own endpoints may take; 30 s unless
-    /// configured.
+    /// How long a complete request body may take at realmgate's own endpoints; 30 s by default.
     pub body: Duration,
-    /// How long a body is still read after an answer that did not wait for it; 5 s unless configured.
+    /// How long a body is discarded after an early response; 5 s by default.
     pub drain: Duration,
 }
 
-/// The process.
+/// `[server]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Server {
-    /// How many threads serve requests, at least 1; one a core unless configured.
+    /// The number of threads that serve requests, at least 1; one per core by default.
     pub threads: usize,
-    /// How many unused connections to upstreams are kept in all, 1 to 1,000,000; 1,024 unless
-    /// configured.
+    /// The maximum number of idle connections to upstreams, 1 to 1,000,000; 1,024 by default.
     pub upstream_idle_connections: usize,
 }
 
-/// The end.
+/// `[shutdown]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shutdown {
-    /// How long requests under way may take after the signal; 30 s unless configured.
+    /// How long requests may continue after the signal; 30 s by default.
     pub grace: Duration,
 }
 
-/// What is logged, and how.
+/// `[log]`.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// `human` unless configured.
+    /// `human` by default.
     pub format: LogFormat,
-    /// Directives of `tracing_subscriber::EnvFilter`, which takes them; `info` unless configured.
+    /// Directives of `tracing_subscriber::EnvFilter`, which accepts them; `info` by default.
     pub filter: String,
-    /// Which requests the access log tells of; of none unless configured.
+    /// The requests in the access log; none by default.
     pub access: Access,
-    /// Of how many requests that passed one is told of, 1 to 1,000,000; 1 unless configured.
+    /// Log one in this many permitted requests, 1 to 1,000,000; 1 by default.
     pub access_one_in: u64,
-    /// Where the access log goes; to the log unless configured.
+    /// The file of the access log; by default it goes to the log.
     pub access_file: Option<PathBuf>,
-    /// The most lines that a module writes in a second, 1 to 1,000,000; 100 unless configured. The others are
-    /// counted.
+    /// The maximum number of lines per second and module, 1 to 1,000,000; 100 by default. Further
+    /// lines are counted.
     pub lines_per_second: u32,
 }
 
-/// Which requests the access log tells of.
+/// The requests in the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// None.
+    /// No requests.
     Off,
-    /// Those that were denied, and those that got 5xx or no answer.
+    /// Denied requests, and requests with a 5xx response or none.
     Failed,
-    /// All of those, and one in some of the others.
+    /// The same, and a sample of the others.
     All,
 }
 
-/// How a line of the log looks.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For eyes.
+    /// Text for people.
     Human,
-    /// An object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The audit log.
+/// `[audit]`.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    /// Where it is; none unless configured. Beside it, with `.head` after its name, is its head.
+    /// The file; no audit log by default. Its head is in a file beside it with the suffix `.head`.
     pub file: Option<PathBuf>,
-    /// The most lines that strangers cause in a second, 0 to 100,000; 100 unless configured. The others are
-    /// counted.
+    /// The maximum number of lines per second that strangers can cause, 0 to 100,000; 100 by
+    /// default. Further ones are counted.
     pub denials_per_second: u32,
-    /// How often the place of the last line is logged, if it has moved; 1 min unless configured.
+    /// The interval at which the position of the last line is logged if it has moved; 1 min by
+    /// default.
     pub note_every: Duration,
-    /// For how long a denial that repeats is counted before a line says how often it came; 1 min unless
-    /// configured.
+    /// How long repeated denials are counted before a line reports them; 1 min by default.
     pub repeats_every: Duration,
 }
 
-/// Where traces go.
+/// `[otlp]`: where traces are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
-    /// The collector's address for OTLP over gRPC, without TLS: `http://`, a host and a port.
+    /// The address of the collector for OTLP over gRPC without TLS: `http://`, a host and a port.
     pub endpoint: String,
-    /// Of how many traces that begin here one is recorded, 1 to 1,000,000; 1 unless configured.
+    /// Record one in this many traces that begin here, 1 to 1,000,000; 1 by default.
     pub one_in: u64,
-    /// The longest wait for the collector; 5 s unless configured.
+    /// The maximum wait for the collector; 5 s by default.
     pub timeout: Duration,
 }
 
-/// Ways of the old server that are off unless configured.
+/// `[compat]`: behavior of ungleich-otp that is off by default.
 #[derive(Clone, Copy, Debug)]
 pub struct Compat {
-    /// Whether lists show seeds.
+    /// Whether lists contain seeds.
     pub reveal_seeds: bool,
 }
 
-/// What one `[[route]]` matches, who passes, and where to.
+/// `[[route]]`: the requests that match, who may pass, and the upstream.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// What logs and metrics call it.
+    /// The name in logs and metrics.
     pub name: String,
-    /// The host that must match, in lower case, without port; none matches every host.
+    /// The host in lower case, without port; `None` matches every host.
     pub host: Option<String>,
-    /// The prefix of the path that must match, on a segment boundary. It begins with `/` and is in the
-    /// one form that paths are compared in. None matches every path.
+    /// The prefix of the path, which ends at a segment boundary. Begins with `/` and is in the
+    /// canonical form in which paths are compared. `None` matches every path.
     pub path: Option<String>,
-    /// The methods of which one must match, at least one; none matches every method.
+    /// The methods, at least one; `None` matches every method.
     pub methods: Option<Vec<http::Method>>,
-    /// Who passes.
+    /// The principals that may pass.
     pub policy: Policy,
-    /// The place of its upstream in [`Config::upstreams`]. None only where `gateway.listen` is off.
+    /// The index of the upstream in [`Config::upstreams`]; `None` only if the proxy is off.
     pub upstream: Option<usize>,
-    /// The longest request body, in bytes; none for any length, as unless configured.
+    /// The maximum size of a request body in bytes; `None`, the default, for no limit.
     pub body_bytes: Option<u64>,
-    /// Whether `//` may stand in a path; false unless configured.
+    /// Whether a path may contain `//`; false by default.
     pub allow_double_slash: bool,
-    /// Whether `%2f` may stand in a path; false unless configured.
+    /// Whether a path may contain `%2f`; false by default.
     pub allow_encoded_slash: bool,
-    /// Whether the path matches in any case; false unless configured.
+    /// Whether the path matches in any case; false by default.
     pub ignore_case: bool,
-    /// Whether the path matches with a suffix such as `.json` as well; false unless configured.
+    /// Whether the path also matches with a suffix such as `.json`; false by default.
     pub ignore_suffix: bool,
-    /// Which of these two keys the file does not set.
+    /// Which of the last two keys the file does not set.
     pub unsaid: Vec<&'static str>,
-    /// What it changes; nothing unless configured.
+    /// Changes to the request and the response; none by default.
     pub rewrite: Rewrite,
 }
 
-/// What a route changes of a request and of its answer.
+/// How a route changes requests and responses.
 #[derive(Clone, Debug, Default)]
 pub struct Rewrite {
-    /// The route's path without its last slash, which is taken off what the upstream gets; none
-    /// without `strip_prefix`. It begins with `/` and holds a segment.
+    /// The path prefix that is removed from requests, without its trailing slash; `None` without
+    /// `strip_prefix`. It begins with `/` and has at least one segment.
     pub prefix: Option<http::HeaderValue>,
-    /// `upstream_host`: the `Host` that the upstream gets; the client's unless configured.
+    /// `upstream_host`: the `Host` header for the upstream; that of the client by default.
     pub host: Option<http::HeaderValue>,
-    /// The headers of a client that go on although others of their kind are removed. `alias_headers`: at most
-    /// 32 whose names hold a mark, each like none that means something. `pass_headers`: at most 8 that name
-    /// the client's address. None unless configured.
+    /// The client headers that pass although others of their kind are removed. `alias_headers`: at
+    /// most 32 names with a character other than letters, digits and `-`, none of which is like a
+    /// header with a meaning. `pass_headers`: at most 8 that contain the client's address. None by
+    /// default.
     pub passing: Vec<HeaderName>,
-    /// Whether shared caches may keep what is answered to those who have proved themselves; false unless
-    /// configured.
+    /// Whether shared caches may store responses to authenticated requests; false by default.
     pub shared_cache: bool,
-    /// Of what goes to the upstream.
+    /// Changes to the headers of the request.
     pub request_headers: HeaderRules,
-    /// Of what the upstream answers.
+    /// Changes to the headers of the response.
     pub response_headers: HeaderRules,
 }
 
-/// Header fields to be set and removed: never identity, framing or `Host`, and each field once.
+/// Headers to set and to remove. None of them concerns identity, framing or `Host`, and none is
+/// listed twice.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderRules {
-    /// At most 32, each in the place of all of its name.
+    /// At most 32. Each replaces all headers of its name.
     pub set: Vec<(HeaderName, http::HeaderValue)>,
     /// At most 32.
     pub remove: Vec<HeaderName>,
 }
 
 impl Config {
-    /// Returns what the writer of the file may not have meant, for people.
+    /// Returns warnings about settings that are valid but probably mistakes.
     pub fn warnings(&self) -> Vec<String> {
         warning::of_trust(&self.service.trusted_proxies)
             .chain(warning::of_no_proxy(self))
@@ -348,11 +350,11 @@ impl Config {
             .collect()
     }
 
-    /// Reads a file, or takes the defaults if there is none, and lets the variables
-    /// `REALMGATE_<SECTION>_<KEY>` of the environment override single keys.
+    /// Reads a file, or uses the defaults without one. Environment variables
+    /// `REALMGATE_<SECTION>_<KEY>` override single keys.
     ///
     /// # Errors
-    /// [`ConfigError`].
+    /// [`ConfigError`] if the file cannot be read, or if there are mistakes.
     pub fn load(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -364,10 +366,10 @@ impl Config {
         Self::parse(&text, &file.display().to_string(), env)
     }
 
-    /// As [`Config::load`], from a text; errors call it `file_name`.
+    /// Like [`Config::load`], but parses a text. Errors call it `file_name`.
     ///
     /// # Errors
-    /// [`ConfigError`], except that it cannot be read.
+    /// [`ConfigError`] if there are mistakes.
     pub fn parse(
         text: &str,
         file_name: &str,
@@ -382,7 +384,7 @@ impl Config {
 #[cfg(test)]
 mod tests;
 
-/// The most of a configuration file, in bytes: some hundred thousand routes.
+/// The maximum size of a configuration file in bytes: enough for some hundred thousand routes.
 const FILE_BYTES: u64 = 64 << 20;
 
 fn read(file: &Path) -> std::io::Result<String> {

@@ -1,4 +1,4 @@
-//! Names of headers that mean something already.
+//! Header names that have a meaning, and checks of configured names.
 
 use http::HeaderName;
 
@@ -8,10 +8,10 @@ use super::source::{Checked, Source};
 use crate::http::reserved::{folded, has_mark, is_address, is_identity, is_server_variable};
 use crate::http::{IdentityHeaders, is_removed};
 
-/// The most headers that may pass although their names hold a mark.
+/// The maximum number of `alias_headers`.
 const ALIASES: usize = 32;
 
-/// Headers that mean something else in HTTP.
+/// Headers with a meaning in HTTP.
 const TAKEN: [&str; 23] = [
     "accept",
     "authorization",
@@ -38,7 +38,7 @@ const TAKEN: [&str; 23] = [
     "www-authenticate",
 ];
 
-/// Headers that frame a message, or that are about one connection.
+/// Headers that frame a message, or that concern a single connection.
 const FRAMING: [&str; 14] = [
     "connection",
     "content-length",
@@ -56,12 +56,12 @@ const FRAMING: [&str; 14] = [
     "via",
 ];
 
-/// The most address headers that may pass.
+/// The maximum number of `pass_headers`.
 const ADDRESS_HEADERS: usize = 8;
 
-/// Says whether a credential cannot come in a header: it means something else, or realmgate removes it, or
-/// an application server may take it for a variable. The identity headers of other gateways are no such
-/// headers: under such a name realmgate itself says who is calling.
+/// Returns whether a header cannot carry a credential: it has another meaning, or realmgate removes
+/// it, or an application server may read it as a variable. The identity headers of other gateways
+/// are allowed, because realmgate then sets the identity under their names.
 pub(super) fn is_taken(name: &HeaderName) -> bool {
     let folded = folded(name.as_str());
     TAKEN.contains(&&*folded)
@@ -69,24 +69,24 @@ pub(super) fn is_taken(name: &HeaderName) -> bool {
         || is_variable(name, &folded)
 }
 
-/// Says whether a front proxy may name its client in a header: it means nothing else, and has no syntax of its
-/// own as `Forwarded` has (RFC 7239).
+/// Returns whether a front proxy may name its client in a header: it has no other meaning, and no
+/// syntax of its own as `Forwarded` has (RFC 7239).
 pub(super) fn may_hold_an_address(name: &HeaderName) -> bool {
     let folded = folded(name.as_str());
     !TAKEN.contains(&&*folded) && !is_variable(name, &folded) && folded != "forwarded"
 }
 
-/// Says whether an application server may take a header for a variable of its own.
+/// Returns whether an application server may read a header as one of its own variables.
 pub(super) fn is_variable(name: &HeaderName, folded: &str) -> bool {
     has_mark(name.as_str()) && is_server_variable(folded)
 }
 
-/// Says whether a header frames a message. The name is folded.
+/// Returns whether a header frames a message. The name must be folded.
 pub(super) fn is_framing(name: &str) -> bool {
     FRAMING.contains(&name)
 }
 
-/// Checks the headers that go on although their names hold a mark; `set` is what the route sets.
+/// Checks `alias_headers`. `set` contains the headers that the route sets.
 pub(super) fn aliases(
     source: &Source<'_>,
     identity: &IdentityHeaders,
@@ -112,17 +112,19 @@ pub(super) fn aliases(
             continue;
         };
         if !has_mark(name.as_str()) {
-            refuse(r#"a name with "_" or another mark than "-"; all others pass anyway"#);
+            refuse(
+                r#"a name with "_" or another character besides letters, digits and "-"; all others pass anyway"#,
+            );
             continue;
         }
         if is_meant(&name, identity) {
             refuse(
-                "a name that, with \"-\" for each mark, is no header of HTTP's or realmgate's, and no variable of an application server",
+                "a name that, with \"-\" in place of \"_\" and similar characters, is no header of HTTP or realmgate, and no variable of an application server",
             );
             continue;
         }
         if set.set.iter().any(|(set, _)| is_alike(set, &name)) {
-            refuse("a name that is not like one that request_headers sets");
+            refuse("a name that does not resemble one that request_headers sets");
             continue;
         }
         if passing.contains(&name) {
@@ -134,7 +136,7 @@ pub(super) fn aliases(
     refused.map_or(Ok(passing), Err)
 }
 
-/// Checks the address headers of a CDN that go on.
+/// Checks `pass_headers`.
 pub(super) fn addresses(
     source: &Source<'_>,
     key: &str,

@@ -1,4 +1,4 @@
-//! The peers of an upstream.
+//! Checks the peers of an upstream.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,32 +9,32 @@ use toml::Spanned;
 use super::raw;
 use super::source::{Checked, Refused, Source};
 
-/// The most peers of an upstream.
+/// The maximum number of peers of an upstream.
 const MOST: usize = 1000;
 
-/// One server, or those that a name stands for.
+/// A server of an upstream, or all servers that a name resolves to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Where it is.
     pub address: PeerAddress,
-    /// Its share of the requests, 1 to 100; 1 unless configured.
+    /// Its share of the requests, 1 to 100; 1 by default.
     pub weight: usize,
 }
 
-/// Where a peer is.
+/// The address of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
-    /// At one address.
+    /// An IP address and a port.
     At(SocketAddr),
-    /// At the addresses of a name: the name and a port, with a colon between. The name is looked up while
-    /// realmgate serves, not when the configuration is read.
+    /// A host name and a port, separated by a colon. The name is resolved while realmgate runs, not
+    /// when the configuration is read.
     Named(String),
-    /// At a socket of this machine.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 impl fmt::Display for PeerAddress {
-    /// As it is written in a configuration.
+    /// Writes the address as in a configuration.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::At(address) => address.fmt(f),
@@ -44,7 +44,7 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// What `peers` may hold.
+/// The valid values of `peers`.
 pub(super) const PEERS: &str =
     r#"at least one address such as "127.0.0.1:9000" or "app.internal:9000""#;
 
@@ -68,7 +68,7 @@ pub(super) fn peers(
             continue;
         };
         let weight = source.number(&format!("{key}.weight"), weight.as_ref(), 1, 1..=100);
-        // A plain address stands where the peer stands.
+        // A plain address has no span of its own, so use that of the peer.
         let address = Spanned::new(raw.span(), address.get_ref().clone());
         let address = match self::address(source, &key, &address) {
             Ok(address) => address,
@@ -94,7 +94,7 @@ fn address(source: &Source<'_>, key: &str, raw: &Spanned<String>) -> Checked<Pee
     let refuse = |expected: &str| source.refuse(key, raw, expected);
     let text = raw.get_ref();
     if let Some(path) = text.strip_prefix("unix:") {
-        // The longest that the system takes, with the zero at its end.
+        // The maximum that the system accepts, with the terminating zero.
         if !path.starts_with('/') || path.len() > 107 {
             return Err(refuse("unix: and the path of a socket, at most 107 bytes"));
         }
@@ -122,8 +122,9 @@ fn address(source: &Source<'_>, key: &str, raw: &Spanned<String>) -> Checked<Pee
     Ok(PeerAddress::Named(text.clone()))
 }
 
-/// Says whether a name can be that of a host: labels of letters, digits, `-` and `_`, 253 bytes at most.
-/// What ends in a number is none, since some programs read it as an address (`127.1`).
+/// Returns whether a text is a valid host name: labels of letters, digits, `-` and `_`, at most 253
+/// bytes. A name that ends with a number is not, because some programs read it as an address
+/// (`127.1`).
 fn is_host(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {

@@ -1,4 +1,4 @@
-//! What was typed: every key optional, every value with the place it stands at.
+//! The configuration as typed: every key is optional, and every value has its span.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,7 +39,7 @@ pub(super) struct Raw {
     pub(super) upstream: BTreeMap<String, Spanned<Table<Upstream>>>,
 }
 
-/// Names the sections whose keys the environment may override, each with its keys.
+/// Returns the sections whose keys environment variables may override, with their keys.
 pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 19] {
     [
         ("store", keys::<Store>()),
@@ -187,7 +187,7 @@ tables! {
     }
 }
 
-/// The keys that both listeners have.
+/// The keys that both HTTP listeners have.
 pub(super) struct Wire<'a> {
     pub(super) tls: Option<&'a Spanned<bool>>,
     pub(super) client_certificates: Option<&'a Spanned<String>>,
@@ -212,8 +212,8 @@ macro_rules! wire {
 
 wire! { Service Gateway }
 
-/// A table, and nothing else: what serde derives would also take an array of values in the order of
-/// the fields.
+/// A value that must be a table. Serde alone would also accept an array of the values in the order
+/// of the fields.
 #[derive(Debug, Default)]
 pub(super) struct Table<T>(pub(super) T);
 
@@ -237,7 +237,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
     }
 }
 
-/// A duration, not looked at yet.
+/// An unchecked duration.
 #[derive(Debug)]
 pub(super) struct Time(pub(super) String);
 
@@ -261,7 +261,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A peer: its address, or a table.
+/// A peer: an address, or a table with address and weight.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub(super) address: Opt<String>,
@@ -288,7 +288,7 @@ impl<'de> Deserialize<'de> for Peer {
             }
 
             fn visit_str<E: de::Error>(self, address: &str) -> Result<Peer, E> {
-                // Its place is that of the peer.
+                // The caller uses the span of the peer.
                 Ok(Peer {
                     address: Some(Spanned::new(0..0, address.to_owned())),
                     weight: None,
@@ -313,7 +313,7 @@ pub(super) enum Allow {
     Rules(Vec<Spanned<Table<Rule>>>),
 }
 
-/// What `allow` may hold.
+/// The valid values of `allow`.
 pub(super) const ALLOW: &str =
     r#""authenticated", "anyone" or an array of { realm = "…", name = "…" }, the name optional"#;
 
@@ -341,9 +341,9 @@ impl<'de> Deserialize<'de> for Allow {
     }
 }
 
-/// Names the keys of a table, in the order of its fields.
+/// Returns the keys of a table in the order of its fields.
 pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
-    /// Takes the names that serde hands over and reads nothing.
+    /// Captures the field names that serde passes, and deserializes nothing.
     struct Names<'a>(&'a mut &'static [&'static str]);
 
     impl<'de> Deserializer<'de> for Names<'_> {
@@ -371,7 +371,7 @@ pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     }
 
     let mut names: &'static [&'static str] = &[];
-    // It always fails, and has handed over the names before.
+    // This always fails, after it has captured the names.
     let _ = T::deserialize(Names(&mut names));
     names
 }

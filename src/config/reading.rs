@@ -1,4 +1,4 @@
-//! Reads the tables: what was typed, or each key that does not exist or is of the wrong type.
+//! Reads the tables, and finds every unknown key and every value of the wrong type.
 
 use serde_path_to_error::Segment;
 use toml::Spanned;
@@ -12,13 +12,14 @@ use super::source::{Checked, Source};
 type Value<'s> = Spanned<DeValue<'s>>;
 type Mistyped = serde_path_to_error::Error<toml::de::Error>;
 
-/// The most keys of one table that are looked at again, each without those before it.
+/// The maximum number of mistakes that are found in one part, each by a further attempt.
 const TRIES: usize = 50;
 
 impl Source<'_> {
-    /// Reads all keys. Without those that are recorded as mistakes, unless the file is no TOML at all.
+    /// Reads all keys. Mistakes are recorded and their keys left out. Fails only if the file is not
+    /// TOML.
     pub(super) fn read(&self) -> Checked<Raw> {
-        // Nearly every file is right, and read once.
+        // Most files are correct and are read only once.
         match deserialize(self.parse()?) {
             Ok(raw) => Ok(raw),
             Err(_) => self.read_in_parts(),
@@ -36,7 +37,7 @@ impl Source<'_> {
                 .get_mut()
                 .entry(Spanned::new(span.clone(), variable.section.into()))
                 .or_insert_with(|| Spanned::new(span.clone(), DeValue::Table(DeTable::new())));
-            // A section that is no table is refused when it is read.
+            // A section that is not a table is rejected when it is read.
             if let DeValue::Table(section) = section.get_mut() {
                 let key = (variable.section, variable.key);
                 let value = environment::value(key, self.slice(span.clone()), &span);
@@ -46,7 +47,7 @@ impl Source<'_> {
         Ok(table)
     }
 
-    /// Reads each table by itself, so that a mistake in one does not hide those in the others.
+    /// Reads each table separately, so that a mistake in one does not hide those in others.
     fn read_in_parts(&self) -> Checked<Raw> {
         let mut kept = DeTable::new();
         let table = self.parse()?;
@@ -61,7 +62,7 @@ impl Source<'_> {
                             key: &key,
                             within: Within::Item(at),
                         };
-                        // It keeps its place, so that others keep theirs.
+                        // Keep its index, so that the indexes of later items stay correct.
                         self.sound(&part, item).unwrap_or_else(|| {
                             self.leave_out(format!("{name}[{at}]"));
                             empty(span)
@@ -76,7 +77,7 @@ impl Source<'_> {
                             key: &key,
                             within: Within::Entry(&entry),
                         };
-                        // Others may name it.
+                        // Other tables may refer to it.
                         let item = self.sound(&part, item).unwrap_or_else(|| {
                             self.leave_out(format!("{name}.{}", entry.get_ref()));
                             empty(span)
@@ -102,8 +103,8 @@ impl Source<'_> {
         deserialize(Spanned::new(span, kept)).map_err(|error| self.mistyped(&error, None))
     }
 
-    /// Returns a part of the file without the keys that are mistakes, each of which is recorded. None if it is one
-    /// as a whole.
+    /// Returns a part of the file without its mistakes, which are recorded. `None` if the part as a
+    /// whole is a mistake.
     fn sound<'s>(&self, part: &Part<'_, 's>, mut value: Value<'s>) -> Option<Value<'s>> {
         for _ in 0..TRIES {
             let Err(error) = deserialize(part.alone(value.clone())) else {
@@ -121,7 +122,8 @@ impl Source<'_> {
         None
     }
 
-    /// Records what serde refuses, in our words. `item` is the place in its array of a part that stands alone.
+    /// Records a mistake that serde has found, in our words. `item` is the index in its array of a
+    /// part that is read separately.
     fn mistyped(&self, error: &Mistyped, item: Option<usize>) -> super::source::Refused {
         let key = dotted(error.path().iter(), item);
         let message = error.inner().message();
@@ -146,7 +148,7 @@ impl Source<'_> {
                     "a map" => "a table",
                     other => other,
                 };
-                // What stands in the wrong place may be a password, or a header's secret.
+                // A misplaced value may be a password, or the secret in a header.
                 let shown = if key.contains("_headers") || key.ends_with(".url") {
                     "…".to_owned()
                 } else {
@@ -158,23 +160,23 @@ impl Source<'_> {
     }
 }
 
-/// Where a part of the file stands.
+/// A part of the file that is read separately.
 struct Part<'a, 's> {
     key: &'a Spanned<std::borrow::Cow<'s, str>>,
     within: Within<'a, 's>,
 }
 
 enum Within<'a, 's> {
-    /// It is all of its key.
+    /// The part is the whole value of its key.
     Nothing,
-    /// It is one of an array.
+    /// The part is an item of an array.
     Item(usize),
-    /// It is one of a table.
+    /// The part is an entry of a table.
     Entry(&'a Spanned<std::borrow::Cow<'s, str>>),
 }
 
 impl<'s> Part<'_, 's> {
-    /// Returns a file with this part alone.
+    /// Returns a file that contains only this part.
     fn alone(&self, value: Value<'s>) -> Spanned<DeTable<'s>> {
         let span = value.span();
         let value = match self.within {
@@ -194,7 +196,7 @@ impl<'s> Part<'_, 's> {
         Spanned::new(span, table)
     }
 
-    /// Returns how many segments of a path lead to it.
+    /// Returns the number of path segments that lead to the part.
     const fn depth(&self) -> usize {
         match self.within {
             Within::Nothing => 1,
@@ -218,7 +220,7 @@ fn empty<'s>(span: std::ops::Range<usize>) -> Value<'s> {
     Spanned::new(span, DeValue::Table(DeTable::new()))
 }
 
-/// Removes what a path leads to, whose last segment is a key. None if it leads nowhere.
+/// Removes the key at the end of a path; `None` if the path leads nowhere.
 fn remove(value: &mut Value<'_>, path: &[&Segment]) -> Option<()> {
     let (first, rest) = path.split_first()?;
     match (first, value.get_mut()) {
@@ -234,7 +236,7 @@ fn remove(value: &mut Value<'_>, path: &[&Segment]) -> Option<()> {
     }
 }
 
-/// Says whether a segment of a path was typed: serde makes others of the fields that carry spans.
+/// Returns whether a path segment was typed. Serde adds others for fields with spans.
 fn is_typed(segment: &Segment) -> bool {
     match segment {
         Segment::Map { key } => !key.starts_with("$__serde_spanned"),
@@ -243,7 +245,7 @@ fn is_typed(segment: &Segment) -> bool {
     }
 }
 
-/// Writes a path as `route[2].path`. Its first index is `item`, if that is given.
+/// Formats a path as in `route[2].path`. `item`, if given, replaces the first index.
 fn dotted<'p>(path: impl Iterator<Item = &'p Segment>, mut item: Option<usize>) -> String {
     let mut dotted = String::new();
     for segment in path.filter(|it| is_typed(it)) {

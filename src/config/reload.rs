@@ -5,11 +5,11 @@ use sha2::{Digest, Sha256};
 use super::Config;
 
 impl Config {
-    /// Names the first section in which `new` differs and which takes a restart to change; none if all
-    /// that differs can be changed while realmgate runs: routes, upstreams, trusted proxies,
-    /// certificates and what comes before HTTP, limits and timeouts, what is logged.
+    /// Returns the first section that differs from `new` and that only a restart can change. `None`
+    /// if a reload can change all differences: routes, upstreams, trusted proxies, certificates,
+    /// PROXY protocol and TLS, limits, timeouts and logging.
     pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
-        // Equal settings print alike, and no setting hides a part of itself.
+        // Equal settings have the same Debug output, and no Debug output hides a setting.
         let differs = |old: &dyn Debug, new: &dyn Debug| format!("{old:?}") != format!("{new:?}");
         [
             ("store or cache", differs(&self.store, &new.store)),
@@ -40,8 +40,8 @@ impl Config {
         .find_map(|(section, differs)| differs.then_some(section))
     }
 
-    /// Returns 16 hexadecimal digits that tell configurations apart, of what they mean and not of how
-    /// they are written.
+    /// Returns 16 hexadecimal digits that identify the configuration by its meaning, not by its
+    /// text.
     pub fn digest(&self) -> String {
         let digest = Sha256::digest(format!("{self:?}"));
         let digits = digest.iter().take(8).map(|byte| format!("{byte:02x}"));

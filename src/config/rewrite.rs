@@ -1,4 +1,4 @@
-//! What a route changes of a request and of its answer.
+//! Checks how routes change requests and responses.
 
 use std::ops::Range;
 
@@ -12,13 +12,13 @@ use super::{HeaderRules, Rewrite, names};
 use crate::http::reserved::folded;
 use crate::http::{CredentialHeaders, IdentityHeaders};
 
-/// The most fields that a route may set, and remove.
+/// The maximum number of headers that a route may set, and that it may remove.
 const FIELDS: usize = 32;
 
-/// The longest value that may be set, in bytes.
+/// The maximum length of a header value in bytes.
 const VALUE_BYTES: usize = 4096;
 
-/// Checks what the route with the dotted path `route` changes; `host` is how a host is checked.
+/// Checks the changes of the route with the dotted path `route`. `host` checks a host.
 pub(super) fn rewrite(
     source: &Source<'_>,
     credential: &CredentialHeaders,
@@ -76,7 +76,7 @@ fn prefix(
     let path = raw.path.as_ref().map(|path| path.get_ref().as_str());
     let prefix = path.unwrap_or_default().trim_end_matches('/');
     match HeaderValue::from_str(prefix) {
-        // A suffix belongs to the segment that would be taken off, and the upstream needs it.
+        // The suffix belongs to the segment that would be stripped, and the upstream needs it.
         Ok(value) if !prefix.is_empty() && !flag(raw.ignore_suffix.as_ref()) => Ok(value),
         _ => {
             let expected = "a path beside it other than \"/\", and no ignore_suffix";
@@ -85,7 +85,7 @@ fn prefix(
     }
 }
 
-/// Reads a host with or without a port.
+/// Checks a host with or without a port.
 pub(super) fn authority(
     source: &Source<'_>,
     key: &str,
@@ -110,7 +110,7 @@ pub(super) fn authority(
     }
 }
 
-/// Rules under check.
+/// Header rules being checked.
 struct Rules<'a> {
     source: &'a Source<'a>,
     identity: &'a IdentityHeaders,
@@ -126,7 +126,7 @@ impl Rules<'_> {
             for (name, raw) in set.get_ref() {
                 match (self.name("set", name, raw.span()), self.value(name, raw)) {
                     (Ok(header), Ok(_)) if checked.set.iter().any(|(it, _)| *it == header) => {
-                        let mistake = self.refuse("set", name, raw.span(), "each field once");
+                        let mistake = self.refuse("set", name, raw.span(), "each header once");
                         refused = Some(mistake);
                     }
                     (Ok(header), Ok(value)) => checked.set.push((header, value)),
@@ -151,7 +151,7 @@ impl Rules<'_> {
                 let is_again = checked.remove.contains(&header)
                     || checked.set.iter().any(|(set, _)| *set == header);
                 if is_again {
-                    let expected = "each field once, set or removed";
+                    let expected = "each header once, set or removed";
                     refused = Some(self.refuse("remove", name, raw.span(), expected));
                 } else {
                     checked.remove.push(header);
@@ -165,14 +165,14 @@ impl Rules<'_> {
 
     fn name(&self, list: &str, name: &str, span: Range<usize>) -> Checked<HeaderName> {
         let Ok(field) = HeaderName::from_bytes(name.as_bytes()) else {
-            let expected = "the name of a header field";
+            let expected = "the name of a header";
             return Err(self.refuse(list, name, span, expected));
         };
         let is_ours = self.identity.is_reserved(&field)
             || (list == "set" && IdentityHeaders::is_method_override(&field));
         let folded = folded(field.as_str());
         if is_ours || names::is_variable(&field, &folded) || names::is_framing(&folded) {
-            let expected = "a field that says neither who asks for what, nor where a message ends";
+            let expected = "a header that concerns neither the identity or the address of the caller, nor the request target, nor the framing of the message";
             return Err(self.refuse(list, name, span, expected));
         }
         Ok(field)
@@ -190,7 +190,7 @@ impl Rules<'_> {
                 let expected = format!(
                     "visible ASCII, at most {VALUE_BYTES} bytes, no white space at either end"
                 );
-                // It may be a secret of the upstream's.
+                // The value may be a secret of the upstream.
                 Err(self
                     .source
                     .refuse_as(&key, "\"…\"".into(), raw.span(), expected))
@@ -203,10 +203,10 @@ impl Rules<'_> {
             return Ok(());
         }
         let key = format!("{}.{list}", self.key);
-        let shown = format!("{count} fields");
+        let shown = format!("{count} headers");
         Err(self
             .source
-            .refuse_as(&key, shown, span, format!("at most {FIELDS} fields")))
+            .refuse_as(&key, shown, span, format!("at most {FIELDS} headers")))
     }
 
     fn refuse(&self, list: &str, name: &str, span: Range<usize>, expected: &str) -> Refused {

@@ -1,4 +1,4 @@
-//! Routes.
+//! Checks the routes.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -15,27 +15,27 @@ use super::source::{Checked, Refused, Source, all};
 use crate::auth::{Policy, PrincipalRef, Rule};
 use crate::http::{CredentialHeaders, own_paths};
 
-/// The most characters of a host (RFC 1035 §2.3.4, without the last dot).
+/// The maximum length of a host in characters (RFC 1035 §2.3.4, without the trailing dot).
 const HOST_CHARS: usize = 253;
 
-/// The largest bound of a body, in bytes: 1 TiB.
+/// The upper limit of `body_bytes`: 1 TiB.
 const LONGEST_BODY: i64 = 1 << 40;
 
-/// Where routes may lead.
+/// The upstreams that routes may name.
 pub(super) struct Targets<'a> {
-    /// The names of the upstreams, each with its place among them.
+    /// The index of each upstream by name.
     places: HashMap<&'a str, usize>,
-    /// The same, to be shown.
+    /// The names for messages.
     names: String,
     /// Whether each route needs an upstream: not where forward-auth alone asks for routes.
     is_needed: bool,
 }
 
-/// The most names of upstreams in a message.
+/// The maximum number of upstream names in a message.
 const NAMED: usize = 20;
 
 impl<'a> Targets<'a> {
-    /// Takes the tables of the upstreams, which become upstreams in this order.
+    /// Takes the tables of the upstreams; their order defines the indexes.
     pub(super) fn new(
         upstreams: &'a BTreeMap<String, Spanned<Table<raw::Upstream>>>,
         is_needed: bool,
@@ -53,7 +53,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Says what `upstream` may hold.
+    /// Describes the valid values of `upstream`.
     fn expected(&self) -> String {
         match &*self.names {
             "" => "a defined upstream (none is defined)".to_owned(),
@@ -62,7 +62,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// Checks the routes, in their order.
+/// Checks the routes in their order.
 pub(super) fn routes(
     source: &Source<'_>,
     raw: &[Spanned<Table<raw::Route>>],
@@ -103,7 +103,7 @@ pub(super) fn routes(
     all(routes)
 }
 
-/// What a route matches.
+/// The criteria of a route. No two routes may have the same.
 type Criteria = (Option<String>, Option<String>, Option<BTreeSet<String>>);
 
 fn criteria(route: &Route) -> Criteria {
@@ -112,7 +112,7 @@ fn criteria(route: &Route) -> Criteria {
     (route.host.clone(), route.path.clone(), methods)
 }
 
-/// Refuses routes that would never be asked since realmgate answers their path itself.
+/// Rejects routes that would never match, because realmgate serves their paths itself.
 pub(super) fn refuse_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Route>>]) {
     for (at, raw) in raw.iter().enumerate() {
         let Some(raw) = &raw.get_ref().0.path else {
@@ -130,7 +130,7 @@ pub(super) fn refuse_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Rou
     }
 }
 
-/// One route under check.
+/// A route being checked.
 struct One<'a> {
     source: &'a Source<'a>,
     at: usize,
@@ -213,7 +213,7 @@ impl One<'_> {
         let is_plain = path
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && !b"%;?#\\".contains(&byte));
-        // No two servers read such a path differently: otherwise every request for it would be rejected.
+        // All servers read such a path alike. Otherwise every request for it would be rejected.
         let is_canonical = path.starts_with('/')
             && !path.contains("//")
             && !path.contains(":$")
@@ -240,7 +240,7 @@ impl One<'_> {
                 methods.push(method);
             }
         }
-        // Whoever may GET may ask for the header alone (RFC 9110 §9.3.2).
+        // A client that may use GET may also use HEAD (RFC 9110 §9.3.2).
         if methods.contains(&Method::GET) && !methods.contains(&Method::HEAD) {
             methods.push(Method::HEAD);
         }
@@ -296,7 +296,7 @@ impl One<'_> {
     }
 }
 
-/// Says whether it is a name or an address of a host, without a port.
+/// Returns whether a text is a host name or an IP address, without a port.
 pub(super) fn is_host(host: &str) -> bool {
     let is_v6 = host
         .strip_prefix('[')

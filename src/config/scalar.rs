@@ -1,4 +1,4 @@
-//! Single values.
+//! Checks single values.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use toml::Spanned;
 use super::raw::Time;
 use super::source::Source;
 
-/// The bounds of every duration.
+/// The range of every duration, inclusive.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Each reads a value, or the default where there is none. The default also stands for one that is refused.
+/// Each method returns the value, or the default if there is none or if it is invalid.
 impl Source<'_> {
     pub(super) fn number<T: TryFrom<i64>>(
         &self,
@@ -56,7 +56,7 @@ impl Source<'_> {
         }
     }
 
-    /// Reads a duration of whole seconds.
+    /// Checks a duration of whole seconds.
     pub(super) fn seconds(
         &self,
         key: &str,
@@ -80,7 +80,7 @@ impl Source<'_> {
         }
     }
 
-    /// Reads a word, of which `meaning` says what it means; the default where there is none.
+    /// Checks a word; `meaning` maps the valid ones to values.
     pub(super) fn word<T>(
         &self,
         key: &str,
@@ -102,7 +102,7 @@ impl Source<'_> {
     }
 }
 
-/// Says what a name or a realm is.
+/// Describes the valid names and realms.
 pub(super) fn part(limit: usize) -> String {
     format!("1 to {limit} characters, no NUL, no white space at either end")
 }
@@ -111,17 +111,17 @@ pub(super) fn flag(raw: Option<&Spanned<bool>>) -> bool {
     raw.is_some_and(|raw| *raw.get_ref())
 }
 
-/// The most characters of the name of a route or an upstream.
+/// The maximum length of the name of a route or an upstream, in characters.
 const NAME_CHARS: usize = 64;
 
-/// Says whether a text can be the name of a route or an upstream.
+/// Returns whether a text is a valid name of a route or an upstream.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=NAME_CHARS).contains(&name.chars().count())
         && name.trim() == name
         && !name.chars().any(char::is_control)
 }
 
-/// Says what such a name is.
+/// Describes the valid names of routes and upstreams.
 pub(super) fn naming() -> String {
     format!("1 to {NAME_CHARS} characters, no control characters, no white space at either end")
 }

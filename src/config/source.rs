@@ -1,4 +1,4 @@
-//! Where values come from: the file, and the environment over it. And the mistakes that are found in them.
+//! The sources of values, the file and the environment, and the mistakes found in them.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
@@ -14,11 +14,11 @@ use super::error::{Mistake, Mistakes, Place};
 use super::validity::Validity;
 use crate::store::KeySource;
 
-/// The most characters of a value in a message.
+/// The maximum number of characters of a value in a message.
 const SHOWN: usize = 60;
 
-/// The text of the file with one line for each variable after it, so that one span says where a value
-/// stands, whichever of the two it is from.
+/// The text of the file, followed by a line for each variable, so that a span identifies the
+/// position of a value in either of them.
 pub(super) struct Source<'a> {
     file: &'a str,
     text: String,
@@ -26,18 +26,18 @@ pub(super) struct Source<'a> {
     variables: Vec<Variable>,
     keys: Option<Zeroizing<Vec<u8>>>,
     credentials: Option<PathBuf>,
-    /// Each with the place where it begins in the text.
+    /// The recorded mistakes, each with its position in the text.
     mistakes: RefCell<Vec<(usize, Mistake)>>,
-    /// The dotted paths of keys that are there and could not be read.
+    /// The dotted paths of keys that exist but could not be read.
     left_out: RefCell<HashSet<String>>,
-    /// Where the lines of the file begin.
+    /// The positions where the lines of the file begin.
     lines: OnceCell<Vec<usize>>,
     validities: RefCell<Vec<Validity>>,
-    /// How many more there are.
+    /// The number of mistakes beyond [`KEPT`].
     others: Cell<usize>,
 }
 
-/// A variable that overrides a key.
+/// An environment variable that overrides a key.
 pub(super) struct Variable {
     name: String,
     pub(super) section: &'static str,
@@ -45,14 +45,14 @@ pub(super) struct Variable {
     pub(super) value: Range<usize>,
 }
 
-/// Says that a mistake has been recorded. Only [`Source`] makes one.
+/// Proof that a mistake was recorded. Only [`Source`] can make one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused(());
 
-/// A value, or the record of why there is none.
+/// A checked value, or proof that a mistake was recorded.
 pub(super) type Checked<T> = Result<T, Refused>;
 
-/// Joins what was checked, after all of it was.
+/// Collects the values after all of them have been checked.
 pub(super) fn all<T>(checked: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T>> {
     let (mut all, mut refused) = (Vec::new(), None);
     for checked in checked {
@@ -64,11 +64,11 @@ pub(super) fn all<T>(checked: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T
     refused.map_or(Ok(all), Err)
 }
 
-/// The most mistakes that are kept to be sorted; more are counted.
+/// The maximum number of mistakes that are kept and sorted; further ones are counted.
 const KEPT: usize = 10_000;
 
 impl<'a> Source<'a> {
-    /// Takes a file and an environment. A variable that overrides nothing is recorded.
+    /// Takes a file and an environment. Records variables that override no key.
     pub(super) fn new(
         file: &'a str,
         text: &str,
@@ -141,22 +141,22 @@ impl<'a> Source<'a> {
         &self.variables
     }
 
-    /// Returns what [`KeySource::VARIABLE`] holds.
+    /// Returns the value of [`KeySource::VARIABLE`].
     pub(super) fn keys(&self) -> Option<&[u8]> {
         self.keys.as_ref().map(|keys| keys.as_slice())
     }
 
-    /// Returns the folder in which a service manager puts credentials.
+    /// Returns the directory in which a service manager provides credentials.
     pub(super) fn credentials_folder(&self) -> Option<&Path> {
         self.credentials.as_deref()
     }
 
-    /// Returns how many mistakes have been recorded.
+    /// Returns the number of recorded mistakes.
     pub(super) fn count(&self) -> usize {
         self.mistakes.borrow().len() + self.others.get()
     }
 
-    /// Returns what was checked if no mistake has been recorded, or else all mistakes.
+    /// Returns the value if no mistake was recorded, else all mistakes.
     pub(super) fn outcome<T>(self, checked: Checked<T>) -> Result<T, Mistakes> {
         let mut mistakes = self.mistakes.into_inner();
         match checked {
@@ -169,17 +169,17 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Remembers how long certificates of a file are valid.
+    /// Stores the validity of the certificates of a file.
     pub(super) fn remember(&self, validity: Validity) {
         self.validities.borrow_mut().push(validity);
     }
 
-    /// Returns what was remembered.
+    /// Returns the stored validities.
     pub(super) fn validities(&self) -> Vec<Validity> {
         self.validities.take()
     }
 
-    /// Refuses a value.
+    /// Rejects a value.
     pub(super) fn refuse<T>(
         &self,
         key: &str,
@@ -189,7 +189,7 @@ impl<'a> Source<'a> {
         self.refuse_as(key, self.shown(value.span()), value.span(), expected)
     }
 
-    /// Refuses a value that is not to be shown as it was typed, or that the key at `span` rules out.
+    /// Rejects a value that must not be shown as typed, or that conflicts with the key at `span`.
     pub(super) fn refuse_as(
         &self,
         key: &str,
@@ -206,7 +206,7 @@ impl<'a> Source<'a> {
         self.record(span.start, mistake)
     }
 
-    /// Misses a key in the table at `span`, unless it is there and could not be read.
+    /// Records a missing key of the table at `span`, unless the key exists and could not be read.
     pub(super) fn missing(
         &self,
         key: String,
@@ -224,7 +224,7 @@ impl<'a> Source<'a> {
         self.record(span.start, mistake)
     }
 
-    /// Refuses a key that does not exist.
+    /// Rejects a key that does not exist.
     pub(super) fn unknown(&self, key: String, span: &Range<usize>, known: String) -> Refused {
         let mistake = Mistake::UnknownKey {
             place: self.place(span.start),
@@ -234,7 +234,8 @@ impl<'a> Source<'a> {
         self.record(span.start, mistake)
     }
 
-    /// Refuses what is not TOML, if anything is not: the first error of each line, since others there follow from it.
+    /// Rejects a file that is not TOML. Records the first error of each line, because further ones
+    /// there follow from it.
     pub(super) fn syntax(&self, errors: &[toml::de::Error]) -> Option<Refused> {
         let (mut refused, mut last) = (None, 0);
         for error in errors {
@@ -256,17 +257,17 @@ impl<'a> Source<'a> {
         refused
     }
 
-    /// Refuses what [`KeySource::VARIABLE`] holds.
+    /// Rejects the value of [`KeySource::VARIABLE`].
     pub(super) fn no_key(&self) -> Refused {
         self.record(usize::MAX, Mistake::NotAKey)
     }
 
-    /// Remembers that a key is there, although its value cannot be read.
+    /// Remembers that a key exists although its value could not be read.
     pub(super) fn leave_out(&self, key: String) {
         self.left_out.borrow_mut().insert(key);
     }
 
-    /// Says whether a key, or a table that it is in, could not be read.
+    /// Returns whether a key, or a table that contains it, could not be read.
     fn is_left_out(&self, key: &str) -> bool {
         let left_out = self.left_out.borrow();
         let ends = key.match_indices(['.', '[']).map(|(end, _)| end);
@@ -298,7 +299,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Returns the number of the line that a place is in, counted from 1.
+    /// Returns the line number of a position, counted from 1.
     fn line(&self, at: usize) -> usize {
         self.lines().partition_point(|begin| *begin <= at).max(1)
     }
@@ -310,7 +311,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Returns what was typed, its first line, shortened, without control characters.
+    /// Returns the first line of the text at `span`, truncated and without control characters.
     pub(super) fn shown(&self, span: Range<usize>) -> String {
         let typed = self.slice(span);
         let line = typed.lines().next().unwrap_or_default();

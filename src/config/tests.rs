@@ -36,7 +36,7 @@ fn error_with(text: &str, name: &str, value: &str) -> String {
     parse_with(text, &[(name, value)]).unwrap_err().to_string()
 }
 
-/// Asserts the message of each text, without the name of the file.
+/// Asserts the message of each text, without the file name.
 #[track_caller]
 fn assert_errors(cases: &[(&str, &str)]) {
     for (text, expected) in cases {
@@ -44,7 +44,7 @@ fn assert_errors(cases: &[(&str, &str)]) {
     }
 }
 
-/// A route and its upstream, with lines to add to the route or to put in place of its own.
+/// Returns a route and its upstream. `lines` are added to the route or replace its own.
 fn with_route(lines: &str) -> String {
     let own = [
         "name = 'web'",
@@ -81,7 +81,7 @@ fn reference() -> String {
     fs::read_to_string(folder().join("realmgate.toml")).unwrap()
 }
 
-/// A certificate that signs itself, and its key.
+/// Makes a self-signed certificate and its key.
 static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap().keep();
     let path = |name| folder.join(name).display().to_string();
@@ -109,14 +109,14 @@ static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
     (cert, key)
 });
 
-/// The reference with every key that is commented out taken in.
+/// Returns the reference configuration with every commented key enabled.
 fn uncommented() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(key) if !key.starts_with(' ') => format!("{key}\n"),
         _ => format!("{line}\n"),
     };
     let text: String = reference().lines().map(line).collect();
-    // These files must be there.
+    // These files must exist.
     let (cert, key) = &*CERTIFICATE;
     text.replace("clients.pem", cert)
         .replace("server.pem", cert)
@@ -124,7 +124,7 @@ fn uncommented() -> String {
         .replace("upstreams.pem", cert)
         .replace("gateway.pem", cert)
         .replace("gateway.key", key)
-        // What else is there is for it.
+        // Add what the reference configuration depends on.
         .replace("tls = false\n\n# With tls, required", "tls = true\n#")
 }
 
@@ -149,15 +149,15 @@ fn reference_shows_the_defaults() {
     shown.routes.clear();
     assert_eq!(shown.tls.certificates.remove(0).names, ["a.example"]);
     assert_eq!(shown.tls.client_roots.take().unwrap().roots.len(), 1);
-    // A listener that is not there by default.
+    // A listener that is off by default.
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
     // A header that is not read by default.
     let header = shown.service.client_address_header.take();
     assert_eq!(header.unwrap(), "x-forwarded-for");
-    // A thousand by default, and a share of each upstream.
+    // 1,000 by default, and at most a share of each upstream.
     assert_eq!(shown.limits.requests_per_address.take(), Some(1000));
     assert_eq!(shown.limits.requests_of_address(), 1000);
-    // A log that is not there by default.
+    // A log that is off by default.
     assert_eq!(shown.audit.file.take(), Some("audit.jsonl".into()));
     let otlp = shown.otlp.take().unwrap();
     assert_eq!((otlp.one_in, otlp.timeout.as_secs()), (1, 5));
@@ -166,7 +166,7 @@ fn reference_shows_the_defaults() {
     let tls = upstream.tls.take().unwrap();
     assert_eq!(tls.server_name, "billing.internal");
     assert!(tls.roots.is_some() && tls.client.is_some());
-    // Nobody is asked by default; when somebody is, this often and this long.
+    // No health check by default; these are the defaults when there is one.
     let health = upstream.health.take().unwrap();
     assert_eq!(
         (health.interval.as_secs(), health.timeout.as_secs()),

@@ -1,4 +1,4 @@
-//! How often somebody may be wrong, and a token right.
+//! Checks `[throttle]`, and the realms with one-time tokens.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Source<'_> {
                 1024..=100_000_000,
             ),
         };
-        // A default in the place of what was refused would be held against the others.
+        // Do not compare valid values with the default in place of an invalid one.
         if self.count() > before {
             return settings;
         }
@@ -78,7 +78,7 @@ impl Source<'_> {
         settings
     }
 
-    /// Returns the realms whose tokens are good for one use.
+    /// Returns the realms whose tokens are accepted only once.
     pub(super) fn once(
         &self,
         raw: &BTreeMap<String, Spanned<raw::Table<raw::Realm>>>,

@@ -1,4 +1,4 @@
-//! Certificates, and how listeners speak before HTTP begins.
+//! Checks `[tls]`, certificates, and the connection settings of listeners.
 
 use std::fmt;
 use std::fs::File;
@@ -26,16 +26,16 @@ use super::validity::Validity;
 /// `[tls]` and each `[[certificate]]`.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// The oldest version that is spoken; 1.2 unless configured.
+    /// The minimum version; 1.2 by default.
     pub min_version: TlsVersion,
-    /// Who vouches for certificates of clients; nobody unless configured.
+    /// The CAs of client certificates; none by default.
     pub client_roots: Option<ClientRoots>,
-    /// In the order of the file: for a name that several are for the first counts, and the first of
-    /// all for a client that asks for a name that none is for.
+    /// In the order of the file. If several match a name, the first is used; if none matches, the
+    /// first of all.
     pub certificates: Vec<Certificate>,
 }
 
-/// A version of TLS.
+/// A TLS version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
     /// RFC 5246.
@@ -44,7 +44,7 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// What certificates of clients must lead to.
+/// The CAs that client certificates must lead to.
 #[derive(Clone)]
 pub struct ClientRoots {
     /// At least one.
@@ -52,7 +52,7 @@ pub struct ClientRoots {
 }
 
 impl fmt::Debug for ClientRoots {
-    /// Tells them apart.
+    /// Distinguishes values without listing the certificates.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut digest = Sha256::new();
         for root in &self.roots.roots {
@@ -65,21 +65,21 @@ impl fmt::Debug for ClientRoots {
     }
 }
 
-/// A certificate with its key.
+/// A certificate with its private key.
 #[derive(Clone)]
 pub struct Certificate {
-    /// The file of the certificate.
+    /// The path of the certificate file.
     pub file: PathBuf,
-    /// The names that it is for, in lower case; `*.` at the start of one stands for one label.
+    /// The host names in lower case; a leading `*.` stands for one label.
     pub names: Vec<String>,
-    /// When it ends to be valid, in seconds since 1970.
+    /// The end of its validity, in seconds since 1970.
     pub not_after: i64,
-    /// The chain and the key, which belong together.
+    /// The chain and the matching private key.
     pub key: Arc<CertifiedKey>,
 }
 
 impl fmt::Debug for Certificate {
-    /// Tells certificates apart, and says nothing of the key.
+    /// Distinguishes certificates without revealing the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut digest = Sha256::new();
         self.key.cert.iter().for_each(|part| digest.update(part));
@@ -91,11 +91,11 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// Certificates, perhaps with the key of the first.
+/// A certificate chain, optionally with the private key of the first certificate.
 pub struct Credential {
-    /// At least one, each of X.509 and in DER.
+    /// At least one X.509 certificate in DER.
     pub chain: Vec<CertificateDer<'static>>,
-    /// In DER; none of those that only vouch.
+    /// The key in DER; `None` for CA certificates.
     pub key: Option<PrivateKeyDer<'static>>,
 }
 
@@ -109,7 +109,7 @@ impl Clone for Credential {
 }
 
 impl fmt::Debug for Credential {
-    /// Tells credentials apart, and says nothing of the key.
+    /// Distinguishes credentials without revealing the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut digest = Sha256::new();
         self.chain.iter().for_each(|part| digest.update(part));
@@ -119,28 +119,28 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// What comes before HTTP on the connections of a listener.
+/// The connection settings of a listener: what happens before HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct Wire {
-    /// Whether it is TLS; false unless configured.
+    /// Whether connections use TLS; false by default.
     pub tls: bool,
-    /// Whether clients prove themselves by a certificate too; not asked unless configured.
+    /// Whether clients must present certificates; not by default.
     pub client_certificates: ClientCertificates,
-    /// Whether HTTP/2 may begin without TLS; false unless configured.
+    /// Whether HTTP/2 is accepted without TLS; false by default.
     pub h2c: bool,
-    /// From whom a PROXY protocol header must come first; from nobody unless configured.
+    /// The peers that must send a PROXY protocol header first; none by default.
     pub proxy_protocol: Vec<IpNet>,
 }
 
-/// What is asked of a client's certificate.
+/// Whether a listener requests client certificates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientCertificates {
-    /// None is asked for.
+    /// None is requested.
     #[default]
     Off,
-    /// One that is given must be good.
+    /// Optional, but an invalid certificate fails the handshake.
     Optional,
-    /// A good one must be given.
+    /// A valid certificate is required.
     Required,
 }
 
@@ -173,7 +173,7 @@ impl Source<'_> {
         })
     }
 
-    /// Reads what certificates must lead to, and the certificates of the file.
+    /// Reads the CA certificates of a file. Returns them as a root store and as a list.
     fn roots(
         &self,
         key: &str,
@@ -205,13 +205,13 @@ impl Source<'_> {
         Ok(chain)
     }
 
-    /// Reads those who vouch for others.
+    /// Reads CA certificates.
     pub(super) fn authorities(&self, key: &str, file: &Spanned<String>) -> Checked<Credential> {
         let (_, chain) = self.roots(key, file)?;
         Ok(Credential { chain, key: None })
     }
 
-    /// Reads a certificate with its chain, and its key.
+    /// Reads a certificate chain and its private key.
     pub(super) fn credential(
         &self,
         (cert_key, cert): (&str, &Spanned<String>),
@@ -262,7 +262,7 @@ impl Source<'_> {
         })
     }
 
-    /// Reads what comes before HTTP on a listener.
+    /// Checks the connection settings of a listener.
     pub(super) fn wire(
         &self,
         section: &str,
@@ -292,7 +292,7 @@ impl Source<'_> {
             h2c: flag(raw.h2c),
             proxy_protocol: proxy_protocol?,
         };
-        // What is missing in [tls] is not known where that is wrong.
+        // If [tls] is invalid, what it lacks is not known.
         let Some(tls) = tls else {
             return Ok(wire);
         };
@@ -319,7 +319,7 @@ impl Source<'_> {
             && wire.tls
         {
             let expected = format!(
-                "false where {} is true: there HTTP/2 is agreed on",
+                "false if {} is true, where TLS negotiates HTTP/2",
                 key("tls")
             );
             self.refuse(&key("h2c"), raw, expected);
@@ -328,17 +328,17 @@ impl Source<'_> {
     }
 }
 
-/// Joins a certificate and its key.
+/// Combines a certificate chain with its key.
 fn certified(credential: &Credential) -> Result<CertifiedKey, rustls::Error> {
     let key = credential.key.as_ref().map(PrivateKeyDer::clone_key);
     let key = key.ok_or(rustls::Error::General("no key".to_owned()))?;
     CertifiedKey::from_der(credential.chain.clone(), key, &ring::default_provider())
 }
 
-/// The most of a PEM file, in bytes: more than all CAs of a system.
+/// The maximum size of a PEM file in bytes: more than all CAs of a system.
 const PEM_BYTES: u64 = 4 << 20;
 
-/// Reads a PEM file, which may hold a key: its memory is zeroed when it goes.
+/// Reads a PEM file. It may contain a private key, so its memory is zeroed on drop.
 fn read_pem(path: &str) -> Result<Zeroizing<Vec<u8>>, pem::Error> {
     let mut bytes = Zeroizing::new(Vec::new());
     let mut file = File::open(path)
@@ -362,7 +362,7 @@ fn expected_pem(what: &str, error: &pem::Error) -> String {
     format!("a PEM file of {what} ({why})")
 }
 
-/// Returns the names of hosts that a certificate is for (RFC 6125: those of its `subjectAltName`).
+/// Returns the host names of a certificate, from its `subjectAltName` (RFC 6125).
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names

@@ -1,4 +1,4 @@
-//! Upstreams.
+//! Checks the upstreams.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,99 +16,99 @@ use super::scalar::{flag, is_name, naming};
 use super::source::{Checked, Source, all};
 use super::tls::Credential;
 
-/// Servers that are alike.
+/// `[upstream.NAME]`: a group of equivalent servers.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// What routes call it.
+    /// The name that routes refer to.
     pub name: String,
     /// At least one.
     pub peers: Vec<Peer>,
-    /// Which peer is next; round robin unless configured.
+    /// How the next peer is selected; round robin by default.
     pub balance: Balance,
-    /// How peers are spoken to with TLS; without it unless configured.
+    /// TLS to the peers; off by default.
     pub tls: Option<PeerTls>,
-    /// The version of HTTP that peers speak; 1.1 unless configured.
+    /// The HTTP version of the peers; 1.1 by default.
     pub http: PeerHttp,
-    /// How it is found out which peers answer; none unless configured, and then all count as good.
+    /// The health check; none by default, so that all peers count as healthy.
     pub health: Option<Health>,
-    /// When a peer that fails requests gets none for a while.
+    /// When a peer that fails requests is ejected.
     pub ejection: Ejection,
-    /// How often a connection is tried in all, 1 to 10; once for each peer, at least 2 and at most 4
-    /// times, unless configured.
+    /// The maximum number of connection attempts per request, 1 to 10; by default one per peer, but
+    /// 2 to 4.
     pub tries: usize,
-    /// How often names of peers are looked up again; 30 s unless configured.
+    /// The interval at which peer names are resolved again; 30 s by default.
     pub resolve_interval: Duration,
-    /// The most requests under way at a time, 1 to 1,000,000; 10,000 unless configured.
+    /// The maximum number of concurrent requests, 1 to 1,000,000; 10,000 by default.
     pub requests: usize,
-    /// The longest wait for a connection; 5 s unless configured.
+    /// The maximum wait for a connection; 5 s by default.
     pub connect_timeout: Duration,
-    /// The longest wait for the next bytes of an answer; 60 s unless configured.
+    /// The maximum wait for the next bytes of a response; 60 s by default.
     pub read_timeout: Duration,
-    /// The longest wait until bytes of a request are taken; 60 s unless configured.
+    /// The maximum wait until the peer accepts bytes of a request; 60 s by default.
     pub write_timeout: Duration,
-    /// How long an unused connection is kept; 60 s unless configured.
+    /// How long an idle connection is kept; 60 s by default.
     pub idle_timeout: Duration,
 }
 
-/// Which peer is next.
+/// How the next peer is selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
-    /// Each in its turn, by its weight.
+    /// Each in turn, by weight.
     #[default]
     RoundRobin,
-    /// The one with the fewest requests under way, by its weight.
+    /// The one with the fewest concurrent requests in proportion to its weight.
     LeastBusy,
-    /// The same for the same address of a client, as long as the peers stay (Ketama).
+    /// By the address of the client, stable as long as the peers stay the same (Ketama).
     Hash,
 }
 
-/// The version of HTTP that peers speak.
+/// The HTTP version of the peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PeerHttp {
-    /// 1.1.
+    /// HTTP/1.1.
     #[default]
     One,
-    /// 2, without TLS by prior knowledge.
+    /// HTTP/2; without TLS, by prior knowledge.
     Two,
-    /// What they agree to (ALPN).
+    /// HTTP/2 or HTTP/1.1, negotiated by ALPN.
     Auto,
 }
 
-/// How peers are spoken to with TLS. They are always verified.
+/// TLS to the peers. Their certificates are always verified.
 #[derive(Clone, Debug)]
 pub struct PeerTls {
-    /// What they must have a certificate for, and are asked for (SNI).
+    /// The host name that their certificates must have, sent as SNI.
     pub server_name: String,
-    /// Who vouches for them; the roots of the system if none.
+    /// The CAs; `None` for the root certificates of the system.
     pub roots: Option<Credential>,
-    /// What realmgate proves itself by; none unless configured.
+    /// The client certificate; none by default.
     pub client: Option<Arc<Credential>>,
 }
 
-/// When a peer gets no requests for a while.
+/// When a peer is ejected.
 #[derive(Clone, Copy, Debug)]
 pub struct Ejection {
-    /// After so many failures in a row, 0 to 1000; never if 0; 5 unless configured.
+    /// Consecutive failures, 0 to 1000; 5 by default; 0 for never.
     pub failures: usize,
-    /// For so long; 10 s unless configured.
+    /// The duration of the ejection; 10 s by default.
     pub time: Duration,
 }
 
-/// How it is found out which peers of an upstream answer.
+/// The health check of the peers.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// What is asked with GET and must be answered with 200; none if a connection is enough.
+    /// The path of a GET request that must return 200; `None` if a connection is enough.
     pub path: Option<String>,
-    /// The `Host` of the question. Unless configured, the first `upstream_host` of a route to it; none if
-    /// there is none.
+    /// The `Host` header of the check. By default the first `upstream_host` of a route to the
+    /// upstream, if there is one.
     pub host: Option<http::HeaderValue>,
-    /// How often; 2 s unless configured.
+    /// The interval; 2 s by default.
     pub interval: Duration,
-    /// The longest wait for the connection, and for the answer; 1 s unless configured.
+    /// The maximum wait for the connection, and for the response; 1 s by default.
     pub timeout: Duration,
 }
 
-/// Checks the upstreams. No name is looked up.
+/// Checks the upstreams. Resolves no names.
 pub(super) fn upstreams(
     source: &Source<'_>,
     raw: &BTreeMap<String, Spanned<Table<raw::Upstream>>>,
@@ -189,7 +189,7 @@ fn upstream(
         idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000),
         peers: Vec::new(),
     };
-    // After everything has been checked.
+    // Fail only here, after everything has been checked.
     Ok(Upstream {
         tls: tls?,
         health: health?,
@@ -198,7 +198,8 @@ fn upstream(
     })
 }
 
-/// Lets a peer be asked whether it answers by the host that it gets requests by.
+/// Uses the `upstream_host` of the first route to an upstream for its health checks, unless one is
+/// configured.
 pub(super) fn ask_by_host(upstreams: &mut [Upstream], routes: &[Route]) {
     for route in routes {
         let upstream = route.upstream.and_then(|at| upstreams.get_mut(at));
@@ -211,7 +212,7 @@ pub(super) fn ask_by_host(upstreams: &mut [Upstream], routes: &[Route]) {
     }
 }
 
-/// Checks how peers are spoken to with TLS.
+/// Checks the TLS settings of an upstream.
 fn tls(
     source: &Source<'_>,
     key: &dyn Fn(&str) -> String,
@@ -259,7 +260,7 @@ fn tls(
     }))
 }
 
-/// Checks how peers are asked whether they answer.
+/// Checks the health check of an upstream.
 fn health(
     source: &Source<'_>,
     key: &dyn Fn(&str) -> String,
@@ -288,7 +289,7 @@ fn health(
         "tcp" => None,
         path if path.starts_with('/') && path.parse::<http::Uri>().is_ok() => Some(path.to_owned()),
         _ => {
-            let expected = r#""tcp", or a path such as "/healthz" that is answered with 200"#;
+            let expected = r#""tcp", or a path such as "/healthz" that returns 200"#;
             return Err(source.refuse(&key("health_check"), raw, expected));
         }
     };

@@ -1,4 +1,4 @@
-//! How long certificates are valid.
+//! The validity of certificates.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Config;
 
-/// The certificates of a file: when each begins and ends to be valid, in seconds since 1970.
+/// The validity periods of the certificates in a file, in seconds since 1970.
 #[derive(Clone, Debug)]
 pub struct Validity {
     /// The dotted path of the key that names the file.
@@ -17,7 +17,7 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Reads the terms of a file's certificates. One that is no X.509 is refused elsewhere.
+    /// Reads the periods of a file's certificates. Those that are not X.509 are rejected elsewhere.
     pub(super) fn new(key: &str, file: &str, chain: &[CertificateDer<'_>]) -> Self {
         let term = |certificate: &CertificateDer<'_>| {
             let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
@@ -34,7 +34,8 @@ impl Validity {
         }
     }
 
-    /// Warns of the first certificate that is not valid at a time, and says how many others are not.
+    /// Returns a warning about the first certificate that is not valid at `now`, with the number of
+    /// others.
     fn warning(&self, now: i64) -> Option<String> {
         let is_wrong = |begin: i64, end: i64| now < begin || now > end;
         let terms = self.terms.iter().enumerate();
@@ -61,8 +62,8 @@ impl Validity {
 }
 
 impl Config {
-    /// Warns of certificates, of listeners, upstreams and CAs, that are not valid at a time: one warning for each
-    /// file.
+    /// Returns a warning for each file with certificates of listeners, upstreams or CAs that are
+    /// not valid at `now`.
     pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -71,7 +72,8 @@ impl Config {
     }
 }
 
-/// Writes a time, to the second. One outside the years that can be written becomes the nearest that can.
+/// Formats a time in seconds. A time outside the range of years that can be formatted becomes the
+/// nearest one inside.
 fn date(secs: i64) -> impl std::fmt::Display {
     let secs = u64::try_from(secs).unwrap_or(0).min(253_402_300_799);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(secs))

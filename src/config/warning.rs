@@ -1,4 +1,4 @@
-//! What a configuration may say, and its writer may not mean.
+//! Warnings about settings that are valid but probably mistakes.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use super::{ClientCertificates, Config, Route};
 
-/// Networks that are not routed on the Internet: RFC 1918, 6598, 3927 and 4193, link-local and loopback.
+/// Networks that are not routed on the Internet: RFC 1918, 6598, 3927 and 4193, link-local and
+/// loopback.
 const PRIVATE: [&str; 9] = [
     "127.0.0.0/8",
     "10.0.0.0/8",
@@ -20,8 +21,8 @@ const PRIVATE: [&str; 9] = [
     "fe80::/10",
 ];
 
-/// Warns of networks of which anybody may be: everybody there can describe any request. A single public
-/// address is that of a front proxy.
+/// Warns of trusted networks that are public: anybody there can describe any request. A single
+/// public address is fine; it is that of a front proxy.
 pub(super) fn of_trust(proxies: &[IpNet]) -> impl Iterator<Item = String> {
     let is_private = |network: &IpNet| {
         PRIVATE
@@ -34,18 +35,18 @@ pub(super) fn of_trust(proxies: &[IpNet]) -> impl Iterator<Item = String> {
     };
     proxies.iter().filter(is_wide).map(|network| {
         let all = if network.prefix_len() == 0 {
-            "holds every address"
+            "contains every address"
         } else {
-            "is no private network"
+            "is not a private network"
         };
         format!(
-            "service.trusted_proxies: {network} {all}: whoever asks from there is believed about the original \
-             request and about the address of the client; list the addresses of your front proxies"
+            "service.trusted_proxies: {network} {all}: anyone there may describe the original \
+             request and name the address of the client; list the addresses of your front proxies"
         )
     })
 }
 
-/// Warns of settings that have no effect while there is no proxy.
+/// Warns of settings that have no effect while the proxy is off.
 pub(super) fn of_no_proxy(config: &Config) -> Vec<String> {
     let gateway = &config.gateway;
     if gateway.listen.is_some() {
@@ -74,7 +75,7 @@ pub(super) fn of_no_proxy(config: &Config) -> Vec<String> {
     keys.chain(upstreams).collect()
 }
 
-/// Returns what to look at again, in the order of the routes.
+/// Returns warnings about routes, in their order.
 pub(super) fn warnings(routes: &[Route]) -> Vec<String> {
     let mut warnings = unreached(routes);
     let places = Places::new(routes);
@@ -92,9 +93,10 @@ pub(super) fn warnings(routes: &[Route]) -> Vec<String> {
     warnings
 }
 
-/// Warns of routes that an earlier one leaves nothing to.
+/// Warns of routes that never match, because earlier ones match all of their requests.
 fn unreached(routes: &[Route]) -> Vec<String> {
-    // By host and path without regard to case, so that the time does not grow with the square of the routes.
+    // Grouped by host and lower-case path, so that the time does not grow with the square of the
+    // routes.
     let mut earlier: HashMap<(Option<&str>, String), Vec<&Route>> = HashMap::new();
     let mut warnings = Vec::new();
     for route in routes {
@@ -115,7 +117,7 @@ fn unreached(routes: &[Route]) -> Vec<String> {
             .find(|other| takes_all_of(other, route));
         if let Some(taker) = taker {
             warnings.push(format!(
-                "route {:?} is never reached: route {:?} stands before it and takes all of its requests; move {0:?} \
+                "route {:?} never matches: the earlier route {:?} matches all of its requests; move {0:?} \
                  up, or remove it",
                 route.name, taker.name,
             ));
@@ -128,13 +130,13 @@ fn unreached(routes: &[Route]) -> Vec<String> {
     warnings
 }
 
-/// Says whether a route takes each request that another one would.
+/// Returns whether one route matches every request that the other one would.
 fn takes_all_of(one: &Route, other: &Route) -> bool {
     let (ones, others) = (prefix(one), prefix(other));
     let holds_path = if one.ignore_case {
         holds(&ones.to_ascii_lowercase(), &others.to_ascii_lowercase())
     } else {
-        // "/ADMIN" falls under no other spelling.
+        // "/ADMIN" matches no other spelling.
         holds(ones, others) && (ones.is_empty() || !other.ignore_case)
     };
     let holds_suffix = one.ignore_suffix || !other.ignore_suffix || ones.len() < others.len();
@@ -153,15 +155,15 @@ fn of_star(route: &Route) -> Option<String> {
     let instead = if plain.contains('*') {
         String::new()
     } else {
-        format!("; write {plain:?} for all below it")
+        format!("; use {plain:?} to match all paths below it")
     };
     Some(format!(
-        "route {:?}: a path is a prefix already, and the * in {path:?} means itself{instead}",
+        "route {:?}: a path is always a prefix, and the * in {path:?} is literal{instead}",
         route.name
     ))
 }
 
-/// Warns of methods that are refused before any route is looked at.
+/// Warns of methods that are rejected before routes are matched.
 fn of_refused_methods(route: &Route) -> Option<String> {
     let methods = route.methods.as_ref()?;
     let is_refused = |method: &&Method| [Method::TRACE, Method::CONNECT].contains(*method);
@@ -172,14 +174,14 @@ fn of_refused_methods(route: &Route) -> Option<String> {
         .collect();
     (!refused.is_empty()).then(|| {
         format!(
-            "route {:?}: methods names {}, which every listener refuses before it looks for a route",
+            "route {:?}: methods names {}, which every listener rejects before it matches routes",
             route.name,
             refused.join(" and "),
         )
     })
 }
 
-/// Warns of a route that admits more and gets the other spellings of a path.
+/// Warns of a later route that admits more callers and matches other spellings of the path.
 fn of_spelling(route: &Route, later: &Later<'_>) -> Option<String> {
     let (prefix, unsaid) = (prefix(route), &route.unsaid);
     if unsaid.is_empty() {
@@ -198,8 +200,8 @@ fn of_spelling(route: &Route, later: &Later<'_>) -> Option<String> {
         lines.collect::<Vec<_>>().join(", ")
     };
     Some(format!(
-        "route {:?} admits callers that route {:?} does not, and gets {}: if its upstream takes them for {prefix}, \
-         write {} into route {:?}, otherwise {}",
+        "route {:?} admits callers that route {:?} does not, and matches {}: if its upstream reads these as {prefix}, \
+         set {} in route {:?}, otherwise {}",
         wider.name,
         route.name,
         examples.join(" and "),
@@ -209,10 +211,10 @@ fn of_spelling(route: &Route, later: &Later<'_>) -> Option<String> {
     ))
 }
 
-/// Warns of a route that admits more and gets the other methods of a path.
+/// Warns of a later route that admits more callers and matches the other methods of the path.
 fn of_methods(route: &Route, later: &Later<'_>) -> Option<String> {
     let methods = route.methods.as_ref()?;
-    // Who writes a route for the same path means it.
+    // A route for the same path shows that this is intended.
     if later.take_the_rest_of(route) {
         return None;
     }
@@ -224,8 +226,8 @@ fn of_methods(route: &Route, later: &Later<'_>) -> Option<String> {
     })?;
     let named: Vec<_> = methods.iter().map(Method::as_str).collect();
     Some(format!(
-        "route {:?} takes {} only: other methods of {} fall to route {:?}, which admits callers that it does not; leave \
-         methods out, or write a route with the same path and no methods after it",
+        "route {:?} matches {} only: other methods of {} match route {:?}, which admits callers that it does not; remove \
+         methods, or add a route with the same path and no methods after it",
         route.name,
         named.join(", "),
         prefix(route),
@@ -233,8 +235,8 @@ fn of_methods(route: &Route, later: &Later<'_>) -> Option<String> {
     ))
 }
 
-/// Returns the first of the later routes with a shorter path that gets what a route leaves of its own, if it admits
-/// more.
+/// Returns the first later route with a shorter path that matches requests which `route` leaves
+/// out, if it admits more callers.
 fn next<'a>(
     route: &Route,
     later: &Later<'a>,
@@ -254,27 +256,27 @@ fn next<'a>(
     None
 }
 
-/// The most routes with one host and path that are compared with another one, so that the time does not grow with
-/// the square of the routes. What stands after so many is not warned of.
+/// The maximum number of routes with the same host and path that are compared with another one, so
+/// that the time does not grow with the square of the routes. Later ones cause no warning.
 const LOOKS: usize = 100;
 
-/// Where routes are, by their path and then by their host.
+/// The indexes of routes by path and host.
 struct Places<'a> {
     of_paths: HashMap<&'a str, OfPath<'a>>,
 }
 
 #[derive(Default)]
 struct OfPath<'a> {
-    /// All, in their order.
+    /// All indexes, ascending.
     all: Vec<usize>,
     of_hosts: HashMap<Option<&'a str>, OfHost>,
 }
 
 #[derive(Default)]
 struct OfHost {
-    /// All, in their order.
+    /// All indexes, ascending.
     all: Vec<usize>,
-    /// The last one that takes every method.
+    /// The last route that matches every method.
     last_of_all_methods: Option<usize>,
 }
 
@@ -302,7 +304,8 @@ struct Later<'a> {
 }
 
 impl<'a> Later<'a> {
-    /// Returns those whose path is shorter and holds that of a route, and whose host may be the same, in their order.
+    /// Returns the later routes whose path is shorter and contains that of `route`, and whose host
+    /// may be the same, in order.
     fn above(&self, route: &Route) -> impl Iterator<Item = &'a Route> {
         let path = prefix(route);
         let ends = path.match_indices('/').map(|(end, _)| end);
@@ -323,7 +326,8 @@ impl<'a> Later<'a> {
         places.into_iter().filter_map(move |at| routes.get(at))
     }
 
-    /// Says whether one has the path of a route, holds its host and takes every method.
+    /// Returns whether a later route has the path of `route`, includes its host, and matches every
+    /// method.
     fn take_the_rest_of(&self, route: &Route) -> bool {
         let Some(of_path) = self.places.of_paths.get(prefix(route)) else {
             return false;
@@ -336,7 +340,7 @@ impl<'a> Later<'a> {
         lasts.any(|last| last > self.after)
     }
 
-    /// Returns the first of some places that are after this one.
+    /// Returns the indexes among `places` that come after this route, at most [`LOOKS`].
     fn after<'p>(&self, places: &'p [usize]) -> impl Iterator<Item = usize> + use<'p> {
         let first = places.partition_point(|place| *place <= self.after);
         let places = places.get(first..).unwrap_or_default();

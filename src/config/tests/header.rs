@@ -1,4 +1,4 @@
-//! Headers that pass, and that carry a credential.
+//! Headers that pass, and headers that carry a credential.
 
 use super::{assert_route_errors, error, parse, with_route};
 use crate::http::reserved;
@@ -52,7 +52,7 @@ fn identity_header_of_another_gateway_may_become_ours_and_address_header_may_not
         "X-Client-Subject",
     ] {
         let text = format!("[credentials]\nname_header = '{name}'\n");
-        let expected = "expected a header field that means nothing else";
+        let expected = "expected a header without another meaning";
         assert!(error(&text).ends_with(expected), "{name}");
     }
 }

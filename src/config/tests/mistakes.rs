@@ -137,11 +137,11 @@ fn fifty_mistakes_are_shown_and_the_others_counted() {
     let many = lines(&routes(53), &[]);
     assert_eq!(many.len(), 51);
     assert_eq!(many[50], "and 3 more");
-    // More than are kept to be sorted.
+    // More than are kept and sorted.
     assert_eq!(lines(&routes(12_000), &[])[50], "and 11950 more");
 }
 
-/// Fifty thousand routes, a host and a path for each, in ways that once took time by the square.
+/// Fifty thousand routes, each with a host and a path, in forms that once took quadratic time.
 #[test]
 fn time_grows_with_the_routes_and_not_with_their_square() {
     let text = |count: usize, route: &dyn Fn(usize) -> String| {
@@ -185,7 +185,7 @@ fn time_grows_with_the_routes_and_not_with_their_square() {
             began.elapsed()
         };
         let (few, many) = (took(1_500), took(12_000));
-        // Eight times as many: by the square they would take 64 times as long.
+        // Eight times as many: quadratic time would be 64 times as long.
         assert!(many < few * 32, "{kind}: {few:?}, {many:?}");
     }
 }
@@ -236,7 +236,7 @@ fn variable_holds_what_its_key_wants() {
     }
 }
 
-/// What Kubernetes sets for a service, with a port that has a name.
+/// The variables that Kubernetes sets for a service with a named port.
 fn of_a_service(name: &str) -> Vec<(String, String)> {
     let mut variables = vec![
         (format!("{name}_SERVICE_HOST"), "10.43.0.7".to_owned()),
@@ -274,7 +274,7 @@ fn variables_that_kubernetes_sets_for_services_are_ignored_and_known() {
         let known = kubernetes_variables(env.iter().copied());
         assert_eq!(known.len(), env.len(), "{service}");
     }
-    // A mistake that only looks like one of them is still a mistake.
+    // A typo that resembles one of them is still a mistake.
     for (name, value) in [
         ("REALMGATE_GATEWAY_PORT", "8080"),
         ("REALMGATE_GRPC_SERVICE_HOST", "realmgate"),

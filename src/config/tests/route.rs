@@ -204,7 +204,7 @@ fn route_rewrites_what_it_says() {
 
 #[test]
 fn rewriting_what_is_ours_is_refused() {
-    let expected = "expected a field that says neither who asks for what, nor where a message ends";
+    let expected = "expected a header that concerns neither the identity or the address of the caller, nor the request target, nor the framing of the message";
     for name in [
         "X-Auth-Name",
         "x_auth_realm",
@@ -250,7 +250,7 @@ fn rewriting_what_is_ours_is_refused() {
             .replace("{ X", "['X")
             .replace(" = 'DELETE' }", "']"),
     ));
-    // Under other names the identity is elsewhere.
+    // With other names, the identity is in other headers.
     let renamed = "[credentials]\nname_header = 'X-Who'\n";
     let rules = with_route("request_headers = { remove = ['x_who'] }");
     assert!(error(&format!("{renamed}{rules}")).ends_with(expected));
@@ -268,7 +268,7 @@ fn headers_with_marks_pass_where_they_mean_nothing() {
 
 #[test]
 fn header_with_a_mark_that_means_something_never_passes() {
-    let meant = "expected a name that, with \"-\" for each mark, is no header of HTTP's or realmgate's, and no \
+    let meant = "expected a name that, with \"-\" in place of \"_\" and similar characters, is no header of HTTP or realmgate, and no \
         variable of an application server";
     let marked = |name: &str, mark: &str| name.replacen('-', mark, 1);
     let listed = reserved::removed()
@@ -292,15 +292,15 @@ fn header_with_a_mark_that_means_something_never_passes() {
         }
     }
     assert!(tried > 200, "{tried}");
-    // Under other names the identity is elsewhere.
+    // With other names, the identity is in other headers.
     let renamed = "[credentials]\nname_header = 'X-Who'\n";
     let text = format!("{renamed}{}", with_route("alias_headers = ['x_who']"));
     assert!(error(&text).ends_with(meant));
     assert_route_errors(&[
         (
             "alias_headers = ['X-Tenant']",
-            "2: route[0].alias_headers[0] = 'X-Tenant': expected a name with \"_\" or another mark than \"-\"; \
-             all others pass anyway",
+            "2: route[0].alias_headers[0] = 'X-Tenant': expected a name with \"_\" or another character besides \
+             letters, digits and \"-\"; all others pass anyway",
         ),
         (
             "alias_headers = ['X_A', 'x_a']",
@@ -312,7 +312,7 @@ fn header_with_a_mark_that_means_something_never_passes() {
         ),
         (
             "alias_headers = ['X_Edge']\nrequest_headers = { set = { X-Edge = 'eu' } }",
-            "2: route[0].alias_headers[0] = 'X_Edge': expected a name that is not like one that request_headers sets",
+            "2: route[0].alias_headers[0] = 'X_Edge': expected a name that does not resemble one that request_headers sets",
         ),
     ]);
     let many = vec!["'X_A'"; 33].join(",");
@@ -331,7 +331,7 @@ fn bad_rewrite_is_refused() {
     assert_route_errors(&[
         (
             "request_headers = { set = { 'X A' = 'x' } }",
-            "2: route[0].request_headers.set = \"X A\": expected the name of a header field",
+            "2: route[0].request_headers.set = \"X A\": expected the name of a header",
         ),
         (
             "request_headers = { set = { X-A = \"a\\nb\" } }",
@@ -343,11 +343,11 @@ fn bad_rewrite_is_refused() {
         ),
         (
             "request_headers = { set = { X-A = 'a', x-a = 'b' } }",
-            "2: route[0].request_headers.set = \"x-a\": expected each field once",
+            "2: route[0].request_headers.set = \"x-a\": expected each header once",
         ),
         (
             "response_headers = { set = { X-A = 'a' }, remove = ['x-a'] }",
-            "2: route[0].response_headers.remove = \"x-a\": expected each field once, set or removed",
+            "2: route[0].response_headers.remove = \"x-a\": expected each header once, set or removed",
         ),
         (
             "response_headers = { add = ['x-a'] }",
@@ -380,7 +380,7 @@ fn bad_rewrite_is_refused() {
     let text = with_route(&format!("request_headers = {{ set = {{ {many} }} }}"));
     let message = error(&text);
     assert!(
-        message.ends_with("set = 33 fields: expected at most 32 fields"),
+        message.ends_with("set = 33 headers: expected at most 32 headers"),
         "{message}"
     );
 }

@@ -241,7 +241,7 @@ fn bad_listener_is_refused() {
 
 #[test]
 fn bad_names_are_refused() {
-    let taken = "expected a header field that means nothing else";
+    let taken = "expected a header without another meaning";
     assert_errors(&[
         (
             "[realms]\nauth = 'ungleich-admin'",
@@ -254,7 +254,7 @@ fn bad_names_are_refused() {
         ),
         (
             "[credentials]\nname_header = 'X Name'",
-            "2: credentials.name_header = 'X Name': expected the name of a header field",
+            "2: credentials.name_header = 'X Name': expected the name of a header",
         ),
         (
             "[credentials]\nrealm_header = 'x_auth.name'",
@@ -369,6 +369,9 @@ fn header_that_names_the_client_means_nothing_else() {
         "REMOTE_ADDR",
     ] {
         let error = of(name).unwrap_err().to_string();
-        assert!(error.contains("a header with an address in it"), "{error}");
+        assert!(
+            error.contains("a header that contains an address"),
+            "{error}"
+        );
     }
 }

@@ -158,7 +158,7 @@ fn health_check_is_a_connection_or_a_path() {
         (
             &upstream("health_check = 'http'"),
             "3: upstream.a.health_check = 'http': expected \"tcp\", or a path such as \"/healthz\" \
-             that is answered with 200",
+             that returns 200",
         ),
         (
             &upstream("health_timeout = '1s'"),

@@ -4,7 +4,7 @@ use super::*;
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// A configuration that names a certificate with every key that may.
+/// A configuration that names a certificate in every key that accepts one.
 fn everywhere() -> String {
     let (cert, key) = &*CERTIFICATE;
     format!(

@@ -20,16 +20,16 @@ fn wider_route_after_a_narrower_one_with_a_longer_path_is_warned_of() {
     assert_eq!(
         both(""),
         [
-            "route \"web\" admits callers that route \"admin\" does not, and gets /ADMIN and /admin.json: if its \
-             upstream takes them for /admin, write ignore_case = true, ignore_suffix = true into route \"admin\", \
+            "route \"web\" admits callers that route \"admin\" does not, and matches /ADMIN and /admin.json: if its \
+             upstream reads these as /admin, set ignore_case = true, ignore_suffix = true in route \"admin\", \
              otherwise ignore_case = false, ignore_suffix = false"
         ]
     );
     assert_eq!(
         both("ignore_case = true"),
         [
-            "route \"web\" admits callers that route \"admin\" does not, and gets /admin.json: if its upstream takes \
-             them for /admin, write ignore_suffix = true into route \"admin\", otherwise ignore_suffix = false"
+            "route \"web\" admits callers that route \"admin\" does not, and matches /admin.json: if its upstream reads \
+             these as /admin, set ignore_suffix = true in route \"admin\", otherwise ignore_suffix = false"
         ]
     );
     assert_eq!(both(SAID), [""; 0]);
@@ -47,18 +47,18 @@ fn route_that_gets_nothing_or_admits_nobody_else_is_not_warned_of() {
         (named("web", "'anyone'", "path = '/other'"), 0),
         (named("web", "'anyone'", "path = '/admin/x'"), 0),
         (named("web", "'anyone'", "host = 'a.example'"), 1),
-        // What comes between gets it all.
+        // The route in between matches everything.
         (named("all", OPS, "") + &last, 0),
         (named("all", OPS, "host = 'a.example'") + &last, 1),
         (named("all", OPS, "methods = ['GET']") + &last, 1),
     ] {
         let text = format!("{admin}{later}");
         let mut warnings = warnings(&text);
-        // Of routes that get nothing another test tells.
-        warnings.retain(|warning| !warning.contains("is never reached"));
+        // Another test covers routes that never match.
+        warnings.retain(|warning| !warning.contains("never matches"));
         assert_eq!(warnings.len(), expected, "{text}{warnings:#?}");
     }
-    // First come, first served: nothing falls to a route that stands before.
+    // The first match wins: an earlier route leaves nothing to this one.
     let before = named("web", "'anyone'", "path = '/public'") + &named("admin", OPS, "");
     assert_eq!(warnings(&before), [""; 0]);
 }
@@ -78,13 +78,13 @@ fn methods_that_fall_through_to_a_wider_route_are_warned_of() {
     assert_eq!(
         warnings(&(admin("['GET']") + &web)),
         [
-            "route \"admin\" takes GET, HEAD only: other methods of /admin fall to route \"web\", which admits \
-             callers that it does not; leave methods out, or write a route with the same path and no methods after it"
+            "route \"admin\" matches GET, HEAD only: other methods of /admin match route \"web\", which admits \
+             callers that it does not; remove methods, or add a route with the same path and no methods after it"
         ]
     );
     for (text, expected) in [
         (admin("['GET']") + &named("web", OPS, ""), 0),
-        // Whoever writes a route for the rest means it.
+        // A route for the remaining requests shows that this is intended.
         (admin("['GET']") + &rest("'authenticated'", "") + &web, 0),
         (
             admin("['GET']") + &rest(OPS, "methods = ['POST']") + &web,
@@ -111,7 +111,7 @@ fn methods_that_fall_through_to_a_wider_route_are_warned_of() {
 #[test]
 fn route_that_an_earlier_one_takes_all_of_is_warned_of() {
     let route = |name: &str, more: &str| named(name, OPS, &format!("{more}\n"));
-    let never = "route \"later\" is never reached: route \"first\" stands before it and takes all of its requests; \
+    let never = "route \"later\" never matches: the earlier route \"first\" matches all of its requests; \
                  move \"later\" up, or remove it";
     for (first, later, is_reached) in [
         ("", "path = '/api'", false),
@@ -158,17 +158,17 @@ fn stars_in_paths_and_methods_that_are_refused_are_warned_of() {
     assert_eq!(
         warned("path = '/api/*'"),
         [
-            "route \"web\": a path is a prefix already, and the * in \"/api/*\" means itself; write \"/api/\" for all below it"
+            "route \"web\": a path is always a prefix, and the * in \"/api/*\" is literal; use \"/api/\" to match all paths below it"
         ]
     );
     assert_eq!(
         warned("path = '/users/*/keys'"),
-        ["route \"web\": a path is a prefix already, and the * in \"/users/*/keys\" means itself"]
+        ["route \"web\": a path is always a prefix, and the * in \"/users/*/keys\" is literal"]
     );
     assert_eq!(
         warned("methods = ['TRACE', 'GET', 'CONNECT']"),
         [
-            "route \"web\": methods names TRACE and CONNECT, which every listener refuses before it looks for a route"
+            "route \"web\": methods names TRACE and CONNECT, which every listener rejects before it matches routes"
         ]
     );
     assert_eq!(warned("methods = ['OPTIONS']"), [""; 0]);
@@ -184,11 +184,11 @@ fn trusted_networks_beyond_private_ones_are_warned_of() {
     // The front proxy itself.
     assert_eq!(trusting("'203.0.113.7', '2001:db8::7/128'"), [""; 0]);
     for (network, expected) in [
-        ("0.0.0.0/0", "holds every address"),
-        ("::/0", "holds every address"),
-        ("203.0.113.0/24", "is no private network"),
-        ("10.0.0.0/7", "is no private network"),
-        ("2001:db8::/32", "is no private network"),
+        ("0.0.0.0/0", "contains every address"),
+        ("::/0", "contains every address"),
+        ("203.0.113.0/24", "is not a private network"),
+        ("10.0.0.0/7", "is not a private network"),
+        ("2001:db8::/32", "is not a private network"),
     ] {
         let warnings = trusting(&format!("'{network}'"));
         let expected = format!("service.trusted_proxies: {network} {expected}: ");

@@ -83,7 +83,7 @@ fn key_from_the_environment_seals_and_is_shown_nowhere() {
     assert_eq!(code, Some(2));
     assert_eq!(
         message,
-        "error: REALMGATE_STORE_KEY: is no key, expected `realmgate-sealing-key-1:` and 64 hexadecimal \
+        "error: REALMGATE_STORE_KEY: is not a key, expected `realmgate-sealing-key-1:` and 64 hexadecimal \
          digits in each of 1 to 16 lines\n"
     );
     assert!(!(seen + &message).contains(digits.get(..8).unwrap()));
@@ -98,8 +98,8 @@ fn key_in_two_places_is_a_mistake() {
         ("REALMGATE_STORE_KEY_FILE", "k"),
     ];
     let output = run(folder.path(), &environment, &["serve"]);
-    let expected = "error: REALMGATE_STORE_KEY_FILE: store.key_file = k: expected no key file, since \
-                    REALMGATE_STORE_KEY holds the key; one of the two\n";
+    let expected = "error: REALMGATE_STORE_KEY_FILE: store.key_file = k: expected no key file, because \
+                    REALMGATE_STORE_KEY contains the key; use one of the two\n";
     assert_eq!(failure(&output), (Some(2), expected.to_owned()));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
