@@ -1,4 +1,4 @@
-//! realmgate's own answers, as header blocks that keep the connection open.
+//! realmgate's own responses. They keep the connection open.
 
 use bytes::Bytes;
 use http::header::{
@@ -21,21 +21,22 @@ const CHALLENGE: HeaderValue =
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// An answer to be sent.
+/// A response to be sent.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
-    /// One line for people; empty in sub-requests, where a body costs nginx its connection.
+    /// A line of text for people. Empty in sub-requests, where nginx closes the connection after a
+    /// response with a body.
     pub(crate) line: &'static str,
 }
 
 impl Answer {
-    /// Makes an answer without a body.
+    /// Makes a response without a body.
     pub(crate) fn empty(status: StatusCode) -> Self {
         Self::line(status, "")
     }
 
-    /// Makes an answer of one line.
+    /// Makes a response with a line of text.
     pub(crate) fn line(status: StatusCode, line: &'static str) -> Self {
         Self {
             status,
@@ -44,7 +45,7 @@ impl Answer {
         }
     }
 
-    /// Makes the answer to a denied request, as the proxy gives it.
+    /// Makes the proxy's response to a denied request.
     pub(crate) fn denied(denial: &Denial) -> Self {
         let (status, line) = match denial {
             Denial::NoCredential | Denial::Malformed(_) | Denial::Refused { .. } => {
@@ -68,7 +69,7 @@ impl Answer {
         answer
     }
 
-    /// Makes the answer to a denied sub-request: no body, and nothing but 401, 403 and 503.
+    /// Makes the response to a denied sub-request: without a body, and only 401, 403 or 503.
     pub(crate) fn sub_request_denied(denial: &Denial) -> Self {
         let mut answer = Self::denied(denial);
         answer.line = "";
@@ -79,7 +80,7 @@ impl Answer {
         answer
     }
 
-    /// Adds the id of the request that it answers, as the log has it.
+    /// Adds the request id under which the log lists the request.
     #[must_use]
     pub(crate) fn named(mut self, record: &RequestRecord) -> Self {
         let id = record.request_id().map(HeaderValue::from_str);
@@ -88,23 +89,23 @@ impl Answer {
         self
     }
 
-    /// Sends it.
+    /// Sends the response.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has closed the connection.
     pub(crate) async fn send(self, session: &mut ServerSession) -> Result<()> {
         let line = self.line;
         let header = ResponseHeader::from(self.parts());
         send(session, header, Bytes::from_static(line.as_bytes())).await
     }
 
-    /// Returns its header block, for an answer without a body.
+    /// Returns the response header, for a response without a body.
     pub(crate) fn head(mut self) -> ResponseHeader {
         self.line = "";
         ResponseHeader::from(self.parts())
     }
 
-    /// Returns it as HTTP/1.1 that ends the connection.
+    /// Returns the response in HTTP/1.1 with `Connection: close`.
     pub(crate) fn last_bytes(self) -> Vec<u8> {
         let line = self.line;
         let parts = self.parts();
@@ -128,7 +129,7 @@ impl Answer {
     }
 
     fn parts(self) -> Parts {
-        // Its own type takes each name apart again.
+        // Pingora's type would also store each header name as it was written.
         let mut parts = Response::new(()).into_parts().0;
         parts.status = self.status;
         let fields = &mut parts.headers;
@@ -145,7 +146,7 @@ impl Answer {
     }
 }
 
-/// Sends a header block with the right `Content-Length`, and the body unless the method is HEAD.
+/// Sends a response with its `Content-Length`. Omits the body if the method is HEAD.
 pub(crate) async fn send(
     session: &mut ServerSession,
     header: ResponseHeader,

@@ -1,14 +1,14 @@
-//! What shared caches may keep of an answer to somebody who has proved who they are.
+//! Keeps responses to authenticated requests out of shared caches.
 //!
-//! RFC 9111 §3.5 keeps them from storing only what answers `Authorization`. They know nothing of the other
-//! headers that carry a credential.
+//! RFC 9111 §3.5 forbids shared caches to store responses to requests with `Authorization` only.
+//! Caches do not know the other headers that carry a credential.
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, private");
 
-/// Headers for some caches only, which go before `Cache-Control` there. So does each whose name ends with
+/// Headers that some caches prefer over `Cache-Control`. So is each header whose name ends with
 /// `-cache-control` (RFC 9213).
 const TARGETED: [&str; 5] = [
     "edge-control",
@@ -18,10 +18,12 @@ const TARGETED: [&str; 5] = [
     "x-varnish-ttl",
 ];
 
-/// Returns the `Cache-Control` that keeps an answer out of shared caches; none if that of the answer does.
+/// Returns the `Cache-Control` that keeps a response out of shared caches; `None` if the existing
+/// one does.
 ///
-/// It is that of the answer, with `private` and without what admits shared caches: `public`, `s-maxage` and
-/// a `private` of single headers (RFC 9111 §5.2.2). If it cannot be read, nobody may store the answer.
+/// It is the existing one, with `private` added, and without the directives that admit shared
+/// caches: `public`, `s-maxage`, and `private` with header names (RFC 9111 §5.2.2). If the existing
+/// one is malformed, it is `no-store`.
 pub fn privatize(headers: &HeaderMap) -> Option<HeaderValue> {
     let values = || headers.get_all(CACHE_CONTROL).iter();
     if values().next().is_none() {
@@ -52,7 +54,7 @@ pub fn privatize(headers: &HeaderMap) -> Option<HeaderValue> {
     Some(HeaderValue::from_bytes(&kept).unwrap_or(NO_STORE))
 }
 
-/// Returns the headers of an answer that speak to some shared caches in the place of `Cache-Control`.
+/// Returns the headers of a response that some shared caches obey instead of `Cache-Control`.
 pub fn targeted(headers: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
     headers.keys().filter(|name| {
         let name = name.as_str();
@@ -69,8 +71,8 @@ fn admits_shared_caches(directive: &[u8]) -> bool {
         || (name.eq_ignore_ascii_case(b"private") && !argument.is_empty())
 }
 
-/// The directives of a value, without those that are empty. None where a quoted string does not end, and
-/// then nothing more.
+/// The directives of a value, without empty ones. Yields `None` at an unterminated quoted string,
+/// and then ends.
 struct Directives<'a>(&'a [u8]);
 
 impl<'a> Iterator for Directives<'a> {
@@ -93,7 +95,8 @@ impl<'a> Iterator for Directives<'a> {
     }
 }
 
-/// Returns where the first comma is that no quoted string holds (RFC 9110 §5.6.4), or the end.
+/// Returns the position of the first comma outside quoted strings (RFC 9110 §5.6.4), or the end;
+/// `None` if a quoted string is not terminated.
 fn end_of_directive(list: &[u8]) -> Option<usize> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     for (at, &byte) in list.iter().enumerate() {
@@ -141,7 +144,7 @@ mod tests {
             (&["Private, max-age=60"], None),
             (&["private", "max-age=60"], None),
             (&["private", "public"], Some("private")),
-            // Keeps single headers to itself, and nothing else (RFC 9111 §5.2.2.7).
+            // Keeps only the named headers out of caches (RFC 9111 §5.2.2.7).
             (&["private=\"Set-Cookie, X-A\""], Some("private")),
             (&["private=x, private"], Some("private")),
             (&["public=\"x\""], Some("private")),

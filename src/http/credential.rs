@@ -5,47 +5,49 @@ use zeroize::Zeroizing;
 
 use crate::auth::{Credential, Flaw, Presented, split_user};
 
-/// Which header fields carry a credential, and how long its parts may be.
+/// The headers that carry a credential, and the limit of its parts.
 #[derive(Clone, Debug)]
 pub struct CredentialHeaders {
-    /// The field of the name, `X-Auth-Name` unless configured.
+    /// The header with the name; `X-Auth-Name` by default.
     pub name: HeaderName,
-    /// The field of the realm, `X-Auth-Realm` unless configured.
+    /// The header with the realm; `X-Auth-Realm` by default.
     pub realm: HeaderName,
-    /// The field of the token, `X-Auth-Token` unless configured.
+    /// The header with the token; `X-Auth-Token` by default.
     pub token: HeaderName,
-    /// The most characters of a name, and of a realm.
+    /// The maximum number of characters of a name, and of a realm.
     pub name_chars: usize,
 }
 
-/// Room for a decoded `Authorization: Basic`; takes none until there is one. Zeroed on drop.
+/// A buffer for a decoded `Authorization: Basic`. Allocated only if needed, zeroed on drop.
 #[derive(Default)]
 pub struct Scratch(Zeroizing<Vec<u8>>);
 
 impl Scratch {
-    /// The most bytes of a name, a realm and a token of 128 four-byte characters each, `@` and `:`.
+    /// The maximum length: a name, a realm and a token of 128 four-byte characters each, `@` and
+    /// `:`.
     const BYTES: usize = 3 * 128 * 4 + 2;
-    /// What that is in base64, where every 3 bytes are 4 letters.
+    /// The same in base64, which encodes 3 bytes as 4 characters.
     const LETTERS: usize = Self::BYTES.div_ceil(3) * 4;
 
-    /// Makes an empty one.
+    /// Makes an empty buffer.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl CredentialHeaders {
-    /// Reads what a request presents: the three fields, or `Authorization: Basic` (RFC 7617) with the
-    /// user `name@realm` and the token as password.
+    /// Reads the credential of a request: the three headers, or `Authorization: Basic` (RFC 7617)
+    /// with the user `name@realm` and the token as password.
     ///
-    /// Exactly one kind, and each field exactly once; anything else is no credential. Another scheme
-    /// of `Authorization` is the application's business and is not looked at.
+    /// Valid is exactly one kind, with each header exactly once. Other schemes of `Authorization`
+    /// belong to the application and are ignored.
     pub fn read<'a>(&self, headers: &'a HeaderMap, scratch: &'a mut Scratch) -> Presented<'a> {
         self.present(self.fields(headers), basic(headers), scratch)
     }
 
-    /// Reads the same where something else may want an `Authorization: Basic` of its own, such as a front
-    /// proxy: beside the three fields it counts only if it could be ours.
+    /// Reads the credential where `Authorization: Basic` may belong to another program, such as a
+    /// front proxy: beside the three headers, it counts only if it could be a credential of
+    /// realmgate.
     pub fn read_beside_others<'a>(
         &self,
         headers: &'a HeaderMap,
@@ -60,8 +62,8 @@ impl CredentialHeaders {
         self.present(fields, basic, scratch)
     }
 
-    /// Says whether a whole credential stands here: the three fields with something in each, or an
-    /// `Authorization` that holds what could be a token of ours.
+    /// Returns whether the request has a complete credential: the three headers, none of them
+    /// empty, or an `Authorization` that could contain a token of realmgate.
     pub fn holds_credential(&self, headers: &HeaderMap) -> bool {
         let is_there = |name: &HeaderName| {
             let mut values = headers.get_all(name).iter();
@@ -93,13 +95,14 @@ impl CredentialHeaders {
         }
     }
 
-    /// Says whether some `Authorization` is of the scheme that is read here.
+    /// Returns whether an `Authorization` header has the scheme Basic.
     pub fn is_basic(headers: &HeaderMap) -> bool {
         matches!(basic(headers), Ok(Some(_)) | Err(_))
     }
 
-    /// Says whether `Authorization` holds what could be a token of ours, though nobody asked for it, or under
-    /// a scheme misspelt: `name@realm` and 6 to 8 digits. Other users and passwords are the application's.
+    /// Returns whether `Authorization` contains what could be a token of realmgate, even under a
+    /// misspelled scheme: `name@realm` and 6 to 8 digits. Other users and passwords belong to the
+    /// application.
     pub fn holds_token(&self, headers: &HeaderMap) -> bool {
         headers.get_all(AUTHORIZATION).iter().any(|value| {
             let letters = value.as_bytes().get("basic ".len()..).unwrap_or_default();
@@ -113,9 +116,9 @@ impl CredentialHeaders {
         })
     }
 
-    /// Returns the three fields, or none if none of them is there.
+    /// Returns the values of the three headers; `None` if none of them is present.
     ///
-    /// One pass over all fields: to look each name up costs a hash of it.
+    /// One pass over all headers is cheaper than three lookups, each of which hashes a name.
     fn fields<'a>(&self, headers: &'a HeaderMap) -> Result<Option<[&'a str; 3]>, Flaw> {
         let names = [&self.name, &self.realm, &self.token];
         let mut found = [None; 3];
@@ -147,7 +150,7 @@ impl CredentialHeaders {
     }
 }
 
-/// Returns the letters after `Basic`, or none if no `Authorization` is of that scheme.
+/// Returns the base64 text after `Basic`; `None` if no `Authorization` has that scheme.
 fn basic(headers: &HeaderMap) -> Result<Option<&[u8]>, Flaw> {
     let mut found = None;
     let mut count = 0_usize;
@@ -326,7 +329,7 @@ mod tests {
             if is_field(&name) && is_field(&realm) {
                 assert_eq!(read(&fields), sent);
             }
-            // A colon would divide elsewhere, and so would an "@" in the realm.
+            // A colon, or an `@` in the realm, would split the user elsewhere.
             let value = basic(&format!("{name}@{realm}:{token}"));
             let is_basic = !name.contains(':') && !realm.contains([':', '@']);
             assert_eq!(read(&[("authorization", &value)]) == sent, is_basic);

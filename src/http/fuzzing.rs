@@ -1,4 +1,4 @@
-//! What must hold of whatever header fields come in.
+//! Properties that hold for any request headers.
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
@@ -6,10 +6,10 @@ use super::credential::{CredentialHeaders, Scratch};
 use super::identity::{IdentityHeaders, encode};
 use crate::auth::{Presented, PrincipalRef, Token};
 
-/// The most fields that are looked at: what a listener takes.
+/// The maximum number of headers per input, that of a listener.
 const FIELDS: usize = 256;
 
-/// The names that credentials have unless configured.
+/// The default headers of a credential.
 pub(crate) fn names() -> CredentialHeaders {
     CredentialHeaders {
         name: HeaderName::from_static("x-auth-name"),
@@ -19,7 +19,7 @@ pub(crate) fn names() -> CredentialHeaders {
     }
 }
 
-/// Reads lines of `name: value`; what cannot be a field is passed over.
+/// Parses lines of `name: value`. Skips invalid ones.
 pub(crate) fn fields(text: &[u8]) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for line in text.split(|&byte| byte == b'\n').take(FIELDS) {
@@ -37,10 +37,10 @@ pub(crate) fn fields(text: &[u8]) -> HeaderMap {
     fields
 }
 
-/// Reads a credential out of header fields.
+/// Reads a credential from headers.
 ///
 /// # Panics
-/// One is found where the fields hold more, less or something else than exactly one.
+/// A credential is found although the headers do not contain exactly one.
 pub fn credential(data: &[u8]) {
     let headers = fields(data);
     let names = names();
@@ -59,7 +59,7 @@ pub fn credential(data: &[u8]) {
     if counts == [0; 3] {
         assert_eq!(count(&AUTHORIZATION), 1, "a credential out of nothing");
         assert!(CredentialHeaders::is_basic(&headers));
-        // The last "@" divides.
+        // The last `@` separates name and realm.
         assert!(!who.realm().contains(['@', ':']) && !who.name().contains(':'));
     } else {
         assert_eq!(counts, [1; 3], "a field that is not there once");
@@ -78,15 +78,15 @@ pub fn credential(data: &[u8]) {
     }
 }
 
-/// Sees that no field is left that an upstream could take for ours.
+/// Checks that no header remains that an upstream could take for one of realmgate's.
 ///
 /// # Panics
-/// There is one.
+/// One remains.
 pub(crate) fn assert_stripped(headers: &HeaderMap, is_proved: bool) {
     let names = names();
     let identity = IdentityHeaders::new(&names);
     for name in headers.keys() {
-        // As CGI and its heirs spell it.
+        // The spelling that CGI and similar interfaces use.
         let folded: String = name
             .as_str()
             .chars()

@@ -8,45 +8,46 @@ use super::lookup::is_removed;
 use super::reserved::{self, folded, has_mark};
 use crate::auth::{Permit, PrincipalRef};
 
-/// What is written as `%XX`: bytes that are no visible ASCII, and `%` itself, so that two names never
-/// look alike to an upstream.
+/// The bytes that are percent-encoded: all but visible ASCII, and `%` itself, so that different
+/// names never look alike to an upstream.
 const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
-/// In the realm of `name@realm` also `@`, so that the last `@` divides the two.
+/// For the realm in `name@realm` also `@`, so that the last `@` separates the two.
 const REALM_OF_USER: &AsciiSet = &VALUE.add(b'@');
 
-/// Writes a name or realm as a header value: visible ASCII as it is, all else as percent-encoded
-/// UTF-8 (RFC 3986 §2.1), `%` included.
+/// Encodes a name or realm as a header value: visible ASCII is kept, everything else, including
+/// `%`, becomes percent-encoded UTF-8 (RFC 3986 §2.1).
 pub fn encode(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, VALUE).into()
 }
 
-/// Which header fields tell an upstream who is calling: taken off every request, then stamped.
+/// The headers that tell an upstream who is calling. They are removed from every request, then set
+/// from the permit.
 #[derive(Clone, Debug)]
 pub struct IdentityHeaders {
     name: HeaderName,
     realm: HeaderName,
     token: HeaderName,
-    /// The three names as applications may compare them.
+    /// The three names in folded form, in which applications may compare them.
     folded: [Box<str>; 3],
 }
 
-/// `name@realm` of a permit.
+/// `name@realm` of the permit.
 static X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
 /// The address of the client.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// `http` or `https`, as the client spoke to the gateway.
+/// `http` or `https`, the scheme of the client's connection.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// The `Host` the client asked for.
+/// The `Host` of the client's request.
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// The subject of the certificate by which the client proved itself (RFC 4514), percent-encoded.
+/// The subject of the client certificate (RFC 4514), percent-encoded.
 pub const X_CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-client-subject");
-/// What was taken off the path before it was forwarded.
+/// The prefix that was stripped from the path.
 pub const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-/// What names the request in every log on its way.
+/// The id of the request in the logs of every program on its way.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl IdentityHeaders {
-    /// Stamps the fields under which credentials are read.
+    /// Sets the identity in the headers in which credentials are read.
     pub fn new(credential: &CredentialHeaders) -> Self {
         Self {
             name: credential.name.clone(),
@@ -57,8 +58,8 @@ impl IdentityHeaders {
         }
     }
 
-    /// Says whether a client's copy of a header must not reach an upstream: the identity, and the headers of
-    /// [`reserved`]. In any case, and with any mark for `-`.
+    /// Returns whether a header of a client must not reach an upstream: the identity headers, and
+    /// those of [`reserved`], in any case and with any punctuation for `-`.
     pub fn is_reserved(&self, header: &HeaderName) -> bool {
         let name = header.as_str();
         if has_mark(name) {
@@ -71,14 +72,14 @@ impl IdentityHeaders {
         self.folded.iter().any(|ours| **ours == *name) || is_removed(name)
     }
 
-    /// Says whether a client's copy of a header must not go on: it is reserved, or its name holds a mark, and
-    /// it is not one of `passing`, which the configuration has checked.
+    /// Returns whether a header of a client must be removed: it is reserved, or its name has
+    /// unusual punctuation. Keeps those in `passing`, which the configuration has checked.
     pub fn is_dropped(&self, header: &HeaderName, passing: &[HeaderName]) -> bool {
         let name = header.as_str();
         (has_mark(name) || self.is_reserved_as(name)) && !passing.contains(header)
     }
 
-    /// Says whether a header overrides the method, in any case and with any mark for `-`.
+    /// Returns whether a header overrides the method, in any case and with any punctuation for `-`.
     pub fn is_method_override(header: &HeaderName) -> bool {
         let name = header.as_str();
         if has_mark(name) {
@@ -87,17 +88,17 @@ impl IdentityHeaders {
         reserved::METHOD_OVERRIDES.contains(&name)
     }
 
-    /// Returns the three fields that say who it is.
+    /// Returns the three headers that carry the identity.
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
         [&self.name, &self.realm, &X_FORWARDED_USER].into_iter()
     }
 
-    /// Returns the field that carries the token.
+    /// Returns the header that carries the token.
     pub fn token(&self) -> &HeaderName {
         &self.token
     }
 
-    /// Returns the three fields that say who a permit is for; none for an anonymous one.
+    /// Returns the identity headers of a permit; `None` for an anonymous one.
     pub fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
         let who = permit.principal()?;
         Some([
@@ -113,7 +114,7 @@ fn user(who: PrincipalRef<'_>) -> String {
     [&*encode(who.name()), &*realm].join("@")
 }
 
-/// Makes a value of what [`utf8_percent_encode`] left: visible ASCII only, so it always is one.
+/// Makes a header value. Cannot fail, because [`utf8_percent_encode`] returns visible ASCII only.
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

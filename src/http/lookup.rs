@@ -1,10 +1,10 @@
-//! Whether a header is on the list of [`reserved`](super::reserved), for each header of each request.
+//! Fast lookup in the list of [`reserved`](super::reserved), done for each header of each request.
 
 use super::reserved::{ADDRESSES, FAMILIES, IDENTITIES, OTHERS};
 
-/// Says whether a header is removed from every request. The name is in lower case and without marks.
+/// Returns whether a header is removed from every request. The name must be folded.
 ///
-/// Nearly every header of a request is none of these. Two small tables tell so without a comparison.
+/// Almost no header is on the list. Two small tables exclude most of them without a comparison.
 pub(crate) fn is_removed(name: &str) -> bool {
     let bytes = name.as_bytes();
     let mut families = FAMILIES_BY_KEY
@@ -24,7 +24,7 @@ pub(crate) fn is_removed(name: &str) -> bool {
             || OTHERS.binary_search(&name).is_ok())
 }
 
-/// For each [`key`], a bit for each of the [`FAMILIES`] that begins so.
+/// For each [`key`], a bit for each of the [`FAMILIES`] that begins with it.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static FAMILIES_BY_KEY: [u32; 256] = {
     let mut table = [0; 256];
@@ -36,7 +36,7 @@ static FAMILIES_BY_KEY: [u32; 256] = {
     table
 };
 
-/// A bit in the [`place`] of each name of the list. A name whose bit is not set is not on the list.
+/// A bit at the [`place`] of each listed name. If its bit is not set, a name is not listed.
 static LISTED: [u64; 256] = {
     let table = with_places([0; 256], &ADDRESSES);
     let table = with_places(table, &IDENTITIES);
@@ -54,7 +54,7 @@ const fn with_places(mut table: [u64; 256], names: &[&str]) -> [u64; 256] {
     table
 }
 
-/// Returns the letter after `x-`, or else the first letter with a bit that no letter has.
+/// Returns the letter after `x-`, else the first letter with the highest bit set.
 const fn key(name: &[u8]) -> u8 {
     match name {
         [b'x', b'-', letter, ..] => *letter,
@@ -63,7 +63,8 @@ const fn key(name: &[u8]) -> u8 {
     }
 }
 
-/// Returns the row and the bit of [`LISTED`] for a name: by its [`key`], its last letter and its length.
+/// Returns the row and bit of a name in [`LISTED`]: from its [`key`], its last letter and its
+/// length.
 const fn place(name: &[u8]) -> (usize, u64) {
     let last = match name {
         [.., last] => *last,

@@ -1,6 +1,6 @@
-//! What every door shares about header fields: the credential that comes in ([`credential`]), the identity
-//! that goes out ([`identity`]), what a client must not send along ([`reserved`], [`lookup`]), what caches may
-//! keep of an answer ([`caching`]), and the trace that passes through ([`trace`]).
+//! Headers and responses that all doors share: credentials in requests ([`credential`]), identity
+//! for upstreams ([`identity`]), headers that clients must not send ([`reserved`], [`lookup`]),
+//! caching of responses ([`caching`]), and trace context ([`trace`]).
 
 pub(crate) mod answer;
 mod caching;
@@ -24,7 +24,7 @@ pub use identity::{
 pub(crate) use lookup::is_removed;
 pub use trace::{TRACEPARENT, TRACESTATE, Trace, is_state};
 
-/// Names and realms that are made to be taken for one another.
+/// Names and realms that are easily confused.
 #[cfg(test)]
 pub(crate) fn tricky() -> impl proptest::strategy::Strategy<Value = (String, String)> {
     let part = "[ab@:%/\\\\\"é\u{ff}\u{1}2F4]{1,4}";

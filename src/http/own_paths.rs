@@ -1,4 +1,4 @@
-//! The paths that realmgate answers itself.
+//! The paths that realmgate serves itself.
 
 /// The REST API.
 pub(crate) const REST: &str = "/ungleichotp";
@@ -6,7 +6,7 @@ pub(crate) const REST: &str = "/ungleichotp";
 /// Forward-auth over HTTP.
 pub(crate) const FORWARD_AUTH: &str = "/forward-auth";
 
-/// Says whether a path is `own` or below it.
+/// Returns whether a path is `own` or below it.
 pub(crate) fn is_below(path: &str, own: &str) -> bool {
     let rest = path.strip_prefix(own);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

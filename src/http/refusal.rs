@@ -10,11 +10,12 @@ use crate::routing::route::{Route, Unrouted};
 use crate::routing::target::Ambiguity;
 use crate::telemetry::{self, Door, NO_ROUTE, REFUSED, Refused, RequestLine, RequestRecord, Tally};
 
-/// What a client may do instead of TRACE and CONNECT; the upstream may know more.
+/// The `Allow` header after TRACE and CONNECT. The upstream may support more methods.
 const METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
-/// Why a request is refused before its credential is looked at. For the log; the caller is told less.
+/// Why a request is rejected before its credential is read. The log has the detail; the client gets
+/// a short line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
     #[error("a header line ends without a carriage return")]
@@ -64,7 +65,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns a short, stable code for logs. `docs/reasons.md` has each.
+    /// Returns a short, stable code for logs, listed in `docs/reasons.md`.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::LineEnding => "bad_line_ending",
@@ -91,7 +92,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the answer of a listener; a sub-request has its own.
+    /// Returns the response of a listener. Sub-requests have their own.
     pub(crate) fn answer(self) -> Answer {
         use StatusCode as Code;
         let (status, line) = match self {

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::HeaderValue;
 
-/// Names one request: 8 random bytes of this process and a count, 32 hexadecimal digits.
+/// The id of a request: 8 random bytes of this process and a count, 32 hexadecimal digits in all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestId(u64);
 
 static PROCESS: LazyLock<[u8; 8]> = LazyLock::new(|| {
     let mut bytes = [0; 8];
-    // Without random bytes ids are unique in this process only, which is no reason to stop.
+    // Without random bytes, ids are unique in this process only. That is no reason to fail.
     let _ = getrandom::fill(&mut bytes);
     bytes
 });
@@ -24,7 +24,7 @@ impl RequestId {
     }
 
     pub(crate) fn value(self) -> HeaderValue {
-        // Hexadecimal digits are always a header value.
+        // Hexadecimal digits are a valid header value.
         HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&self.digits()))
             .unwrap_or_else(|_| HeaderValue::from_static(""))
     }

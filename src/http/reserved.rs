@@ -1,10 +1,11 @@
-//! The one list of headers that a client must not bring to an upstream. The doors, the check of the
-//! configuration, the tests and the files in `deploy/` are held against it.
+//! The list of headers that a client must not send to an upstream. The doors, the check of the
+//! configuration, the tests and the files in `deploy/` all use it.
 //!
-//! It has three parts, each in lower case and sorted. Of each family, a part has the names that are in use.
+//! It has three parts, each in lower case and sorted. Of a family of names, a part contains those
+//! in use.
 
-/// Headers in which CDNs, load balancers and application servers name the client's address, and nothing else.
-/// `pass_headers` of a route may let them pass.
+/// Headers with the client's address, set by CDNs, load balancers and application servers. A route
+/// can let them pass with `pass_headers`.
 pub const ADDRESSES: [&str; 24] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
@@ -32,8 +33,8 @@ pub const ADDRESSES: [&str; 24] = [
     "x-vercel-forwarded-for",
 ];
 
-/// Headers in which other gateways say who is calling. An application that was moved from one of them may still
-/// believe them.
+/// Headers in which other gateways name the caller. An application that was moved from such a
+/// gateway may still trust them.
 pub const IDENTITIES: [&str; 96] = [
     "cf-access-authenticated-user-email",
     "client-cert",
@@ -133,7 +134,8 @@ pub const IDENTITIES: [&str; 96] = [
     "x-webauth-user",
 ];
 
-/// Headers that an application may take for host, scheme, port, path or method, and what realmgate says itself.
+/// Headers that an application may read as host, scheme, port, path or method, and headers that
+/// realmgate sets itself.
 pub const OTHERS: [&str; 54] = [
     "cf-visitor",
     "cloudfront-forwarded-proto",
@@ -142,10 +144,10 @@ pub const OTHERS: [&str; 54] = [
     "front-end-https",
     // The path, as CGI calls it.
     "path-info",
-    // `HTTP_PROXY` to CGI: the proxy through which the application sends its own requests.
+    // `HTTP_PROXY` in CGI: the proxy for requests of the application.
     "proxy",
     "script-name",
-    // With `x-sendfile-type`, where Rack takes files from that the server in front of it shall send.
+    // With `x-sendfile-type`, makes Rack delegate files to the server in front of it.
     "x-accel-mapping",
     "x-arr-ssl",
     "x-client-subject",
@@ -195,8 +197,7 @@ pub const OTHERS: [&str; 54] = [
     "x-url-scheme",
 ];
 
-/// What the names of further headers begin with that are removed. In all but the first [`OWN`], other gateways
-/// say who is calling.
+/// Prefixes of further removed headers. Those after the first [`OWN`] name the caller.
 pub const FAMILIES: [&str; 19] = [
     "x-forwarded-",
     "x-original-",
@@ -219,18 +220,19 @@ pub const FAMILIES: [&str; 19] = [
     "x-webauth-",
 ];
 
-/// How many of the [`FAMILIES`] say something else than who is calling.
+/// The number of [`FAMILIES`] that do not name the caller.
 const OWN: usize = 2;
 
-/// Headers by which some frameworks take another method than that of the request line.
+/// Headers that override the method of the request line in some frameworks.
 pub const METHOD_OVERRIDES: [&str; 3] = [
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
 ];
 
-/// Variables that an application server sets itself: CGI (RFC 3875 §4.1), WSGI, Rack, uwsgi, PHP and the
-/// servers of servlets. With `-` for `_`, in lower case. Some servers take them from a header of that name.
+/// Variables that application servers set themselves: CGI (RFC 3875 §4.1), WSGI, Rack, uwsgi, PHP
+/// and servlets. In lower case, with `-` for `_`. Some servers also set them from a header of that
+/// name.
 pub const SERVER_VARIABLES: [&str; 36] = [
     "auth-type",
     "content-length",
@@ -270,8 +272,8 @@ pub const SERVER_VARIABLES: [&str; 36] = [
     "unencoded-url",
 ];
 
-/// What the names of further variables begin with. `http-` is what CGI makes of a header, `ssl-` what
-/// web servers tell of a certificate.
+/// Prefixes of further variables: `http-` stands for headers in CGI, `ssl-` for the client
+/// certificate in web servers.
 pub const SERVER_VARIABLE_FAMILIES: [&str; 14] = [
     "action-",
     "ajp-",
@@ -289,14 +291,16 @@ pub const SERVER_VARIABLE_FAMILIES: [&str; 14] = [
     "wsgi-",
 ];
 
-/// Says whether a name holds a mark that CGI and its heirs take for `-`: anything but letters, digits and
-/// `-`. Two such names may be one variable to an application, so that one header passes for another.
+/// Returns whether a name contains a character that CGI and similar interfaces replace like `-`:
+/// anything but letters, digits and `-`. Two such names may become the same variable of an
+/// application, so one header could pose as another.
 pub fn has_mark(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     !name.bytes().all(is_plain)
 }
 
-/// Writes a name as CGI and its heirs compare it: every mark is `-`, every letter small.
+/// Folds a name as CGI and similar interfaces do: lower case, and `-` for everything but letters
+/// and digits.
 pub fn folded(name: &str) -> String {
     let fold = |letter: char| match letter {
         letter if letter.is_ascii_alphanumeric() => letter.to_ascii_lowercase(),
@@ -305,24 +309,25 @@ pub fn folded(name: &str) -> String {
     name.chars().map(fold).collect()
 }
 
-/// Returns every header that is removed from every request: the three parts of the list.
+/// Returns every header that is removed from all requests: the three parts of the list.
 pub fn removed() -> impl Iterator<Item = &'static str> {
     let parts = [&ADDRESSES[..], &IDENTITIES, &OTHERS];
     parts.into_iter().flatten().copied()
 }
 
-/// Says whether a header names the client's address, and nothing else. The name is in lower case.
+/// Returns whether a header contains the client's address and nothing else. The name must be in
+/// lower case.
 pub(crate) fn is_address(name: &str) -> bool {
     ADDRESSES.binary_search(&name).is_ok()
 }
 
-/// Says whether other gateways say in a header who is calling. The name is folded.
+/// Returns whether other gateways name the caller in a header. The name must be folded.
 pub(crate) fn is_identity(name: &str) -> bool {
     let mut families = FAMILIES.iter().skip(OWN);
     families.any(|family| name.starts_with(family)) || IDENTITIES.binary_search(&name).is_ok()
 }
 
-/// Says whether an application server has a variable of this name. The name is folded.
+/// Returns whether an application server has a variable of this name. The name must be folded.
 pub(crate) fn is_server_variable(name: &str) -> bool {
     begins_with(name, &SERVER_VARIABLE_FAMILIES) || SERVER_VARIABLES.contains(&name)
 }
@@ -350,7 +355,7 @@ mod tests {
             assert_eq!(folded(name), name);
         }
         for family in &FAMILIES {
-            // Those that are tried at front proxies.
+            // The names that the tests of front proxies send.
             let known = removed().filter(|name| name.starts_with(family));
             assert!(known.count() > 1, "{family}");
         }

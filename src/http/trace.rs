@@ -5,27 +5,27 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The field that names a trace, and where in it the sender is.
+/// The header with the trace id and the span of the sender.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What others have noted about the trace.
+/// The header with vendor-specific data about the trace.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The most members of `tracestate` (§3.3.1.1).
+/// The maximum number of members in `tracestate` (§3.3.1.1).
 const MEMBERS: usize = 32;
 
-/// Where a request stands in a trace.
+/// The trace that a request belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// The trace; not zero.
+    /// The trace id; not zero.
     pub id: [u8; 16],
-    /// The span that the request comes from; none where the trace begins here.
+    /// The span of the sender; `None` if the trace begins here.
     pub parent: Option<[u8; 8]>,
     /// Whether the trace is recorded.
     pub is_sampled: bool,
 }
 
 impl Trace {
-    /// Reads where a request stands; none if it does not say, says it twice, or in a wrong form (§3.2.2).
+    /// Reads `traceparent`; `None` if it is missing, repeated or malformed (§3.2.2).
     pub fn read(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
@@ -38,7 +38,7 @@ impl Trace {
         let id = hex(parts.next()?)?;
         let parent = hex(parts.next()?)?;
         let [flags]: [u8; 1] = hex(parts.next()?)?;
-        // A version to come may say more after another dash, version 0 may not.
+        // Later versions may append fields after another dash; version 0 may not.
         let is_whole = rest.is_empty() || (version != [0] && rest.starts_with(b"-"));
         let is_right = parts.next().is_none() && version != [0xff] && is_whole;
         (is_right && id != [0; 16] && parent != [0; 8]).then_some(Self {
@@ -48,7 +48,7 @@ impl Trace {
         })
     }
 
-    /// Writes the field for whoever comes after the span `span`.
+    /// Returns the `traceparent` for requests that are sent within `span`.
     pub fn parent_of(&self, span: [u8; 8]) -> HeaderValue {
         let flags = u8::from(self.is_sampled);
         let text = format!(
@@ -56,19 +56,19 @@ impl Trace {
             HEXLOWER.encode(&self.id),
             HEXLOWER.encode(&span)
         );
-        // Hexadecimal digits are always a header value.
+        // Hexadecimal digits are a valid header value.
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
-/// Writes the number of the trace.
+/// Writes the trace id in hexadecimal.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&HEXLOWER.encode(&self.id))
     }
 }
 
-/// Says whether `tracestate` is in its form (§3.3.1), over all of its fields.
+/// Returns whether all `tracestate` headers together are well-formed (§3.3.1).
 pub fn is_state(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(TRACESTATE).iter();
     let members = fields.flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
@@ -92,7 +92,7 @@ fn is_member(member: &[u8]) -> bool {
         && value.iter().all(is_value)
 }
 
-/// Reads lower-case hexadecimal digits.
+/// Decodes lower-case hexadecimal digits.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if digits.len() != 2 * N {
