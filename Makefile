@@ -3,21 +3,21 @@
 # How long each target is fuzzed.
 FUZZ_SECONDS ?= 60
 
-# Sets up what is missing, builds, and shows the three doors on an embedded store.
+# Installs what is missing, builds, and shows the three doors with an embedded store.
 demo: setup
 	cargo run --locked --quiet -- demo
 
-# Sets up what is missing and passes every test.
+# Installs what is missing and runs every test.
 test:
 	scripts/setup test
 	cargo test --locked --workspace --no-fail-fast
 
-# How many of the exchanges recorded of ungleich-otp are answered as they were, and which differ, and why.
+# Replays recorded exchanges with ungleich-otp, and shows which responses differ and why.
 transcripts: setup
 	cargo test --locked --quiet --test it -- --nocapture compat::replay::recorded
 
-# Format, clippy, and the licences, sources and bans of every dependency; known vulnerabilities too where the
-# database of advisories is at hand (target/tools/bin/cargo-deny fetch db).
+# Checks format, clippy, and the licenses, sources and bans of every dependency; known vulnerabilities too if the
+# advisory database has been fetched (target/tools/bin/cargo-deny fetch db).
 lint:
 	scripts/setup lint
 	cargo fmt --all --check
@@ -30,12 +30,12 @@ lint:
 		echo "lint: there is no database of advisories here, so they are not checked"; \
 	fi
 
-# Attacks each parser for FUZZ_SECONDS with inputs made up from those in fuzz/corpus/.
+# Fuzzes each parser for FUZZ_SECONDS, starting from fuzz/corpus/.
 fuzz:
 	scripts/setup fuzz
 	scripts/fuzz $(FUZZ_SECONDS)
 
-# What each door costs beside nginx, HAProxy, Envoy, Traefik, Caddy and Pingora: prints tables, and writes docs/performance-data.md.
+# Measures each door beside nginx, HAProxy, Envoy, Traefik, Caddy and Pingora: prints tables, and writes docs/performance-data.md.
 bench:
 	scripts/setup bench
 	bench/all

@@ -17,8 +17,8 @@
 //! upstream = "invoices"
 //! ```
 //!
-//! Only realmgate may reach it: whoever else can connect could send these headers. So it listens on loopback, or in
-//! a network that nobody else is in.
+//! Only realmgate may reach the application, because any other client could send these headers. So
+//! it listens on loopback, or in a network that only realmgate can reach.
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -1,24 +1,23 @@
-//! What the clock may say: times from 1970 to 9999. Others cannot be written as text, and libraries that do it
-//! all the same panic.
+//! Bounds for times: 1970 to 9999. Other times cannot be formatted, and libraries that try panic.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The last second of 9999, counted from 1970.
+/// The last second of the year 9999, counted from 1970.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// Returns a time that can be written as text: itself, or the nearest one.
+/// Returns `time`, or the nearest time that can be formatted.
 pub(crate) fn within(time: SystemTime) -> SystemTime {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + since.min(LAST)
 }
 
-/// Returns the time so long from now, or the last one that can be written.
+/// Returns the time `duration` from now, or the last time that can be formatted.
 pub(crate) fn after(duration: Duration) -> SystemTime {
     let then = SystemTime::now().checked_add(duration);
     then.map_or(UNIX_EPOCH + LAST, within)
 }
 
-/// Says whether a clock that shows this time is of use.
+/// Returns whether a clock shows a time that can be formatted.
 pub(crate) fn is_usable(time: SystemTime) -> bool {
     within(time) == time
 }
@@ -41,7 +40,7 @@ mod tests {
         ] {
             assert_eq!(within(time), expected, "{time:?}");
             assert_eq!(is_usable(time), time == expected);
-            // They can be written.
+            // These can be formatted.
             let text = humantime::format_rfc3339_micros(within(time)).to_string();
             assert!(text.ends_with('Z'), "{text}");
         }

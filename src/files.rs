@@ -1,5 +1,5 @@
-//! Files that the program writes: made for their owner alone or with the group, and never through a symbolic
-//! link, which somebody else may have put there.
+//! Files that the program writes: private to their owner or group, and never written through a
+//! symbolic link that somebody else may have placed.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
 
-/// Opens a regular file. The last part of the path must be no symbolic link.
+/// Opens a regular file. The last component of the path must not be a symbolic link.
 ///
 /// # Errors
-/// It is a link or no regular file, and what else may happen to files.
+/// The path is a symbolic link or not a regular file, or another I/O error.
 pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // A pipe that nobody reads would hold us up.
+    // Opening a pipe without a reader would block.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = options
         .custom_flags(flags.bits().cast_signed())
@@ -27,38 +27,38 @@ pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     if !opened.metadata()?.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is no regular file",
+            "not a regular file",
         ));
     }
     Ok(opened)
 }
 
-/// Writes a file anew with this mode, whatever the umask adds to it. It appears whole: whoever waits for it never
-/// reads half of it.
+/// Replaces a file, with exactly this mode whatever the umask. Readers see the old or the new
+/// content, never a part of it.
 ///
 /// # Errors
-/// There is a symbolic link at the path, and what else may happen to files.
+/// The path is a symbolic link, or another I/O error.
 pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     refuse_link(path)?;
-    let mut draft = OsString::from(path);
-    draft.push(".new");
-    let draft = PathBuf::from(draft);
-    // One that is left of a process that died, or that somebody has put there.
-    remove(&draft)?;
+    let mut temporary = OsString::from(path);
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    // Delete the file of a process that crashed, or that somebody else has placed there.
+    remove(&temporary)?;
     let mut options = File::options();
-    let mut file = open(options.write(true).create_new(true).mode(mode), &draft)?;
+    let mut file = open(options.write(true).create_new(true).mode(mode), &temporary)?;
     let written = file.write_all(content);
-    if let Err(error) = written.and_then(|()| fs::rename(&draft, path)) {
-        let _ = fs::remove_file(&draft);
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        let _ = fs::remove_file(&temporary);
         return Err(error);
     }
     Ok(())
 }
 
-/// Removes a file if there is one.
+/// Deletes a file if it exists.
 ///
 /// # Errors
-/// It cannot be removed.
+/// The file cannot be deleted.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -66,10 +66,10 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses a path at which a symbolic link is.
+/// Fails if the path is a symbolic link.
 ///
 /// # Errors
-/// There is one.
+/// `InvalidInput` if it is.
 pub(crate) fn refuse_link(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.is_symlink() => Err(is_a_link()),
@@ -77,11 +77,11 @@ pub(crate) fn refuse_link(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes room for so many bytes of a file from an offset on, without making the file longer. Does nothing where the
-/// file system has no such call.
+/// Reserves disk space for `bytes` bytes of a file from `offset` on, without changing its length.
+/// Does nothing on file systems that do not support it.
 ///
 /// # Errors
-/// There is no room, on the disk or in a quota.
+/// The disk or a quota is full.
 pub(crate) fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, offset, bytes) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
@@ -89,15 +89,15 @@ pub(crate) fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Returns how long a file may become that this process writes; none if there is no limit.
+/// Returns the maximum size of a file that this process may write; `None` if there is no limit.
 pub(crate) fn longest() -> Option<u64> {
     limits("Max file size").0
 }
 
-/// Returns a soft and a hard limit of this process, by their name in `/proc`; none where there is none, or it cannot
-/// be read.
+/// Returns a soft and a hard limit of this process by their name in `/proc`; `None` if there is no
+/// limit or it cannot be read.
 ///
-/// Not asked of the kernel by a call: `deploy/systemd` forbids all calls that set or ask for limits.
+/// Not read by a system call, because `deploy/systemd` blocks all system calls for limits.
 pub(crate) fn limits(name: &str) -> (Option<u64>, Option<u64>) {
     let text = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     read_limits(&text, name)
@@ -111,7 +111,7 @@ fn read_limits(text: &str, name: &str) -> (Option<u64>, Option<u64>) {
 }
 
 fn is_a_link() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link")
+    io::Error::new(io::ErrorKind::InvalidInput, "is a symbolic link")
 }
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn link_in_the_place_of_the_file_or_of_its_draft_is_not_followed() {
+    fn link_in_the_place_of_the_file_or_of_its_temporary_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("victim"), "untouched").unwrap();

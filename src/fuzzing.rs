@@ -1,7 +1,8 @@
-//! What must hold for whatever the parsers read: each function takes bytes from an attacker, and panics where it
-//! does not hold.
+//! Properties of the parsers: each function takes untrusted bytes, and panics if a property is
+//! violated.
 //!
-//! `fuzz/` feeds them, and a test runs the corpora. They are compiled for these two only, and are in no release.
+//! The programs in `fuzz/` call them, and a test runs the corpora. They are compiled for these two
+//! only, and are not in releases.
 
 #[cfg(test)]
 mod corpus;
@@ -12,15 +13,16 @@ pub use crate::doors::api::fuzzing::rest_body;
 pub use crate::doors::fuzzing::{check, forward_auth, forwarded, header, proxy_protocol, target};
 pub use crate::http::fuzzing::credential;
 
-/// Reads a configuration.
+/// Parses a configuration.
 ///
 /// # Panics
-/// One is taken that the rest of the program relies on not to get, or refused with a mistake of more than a line.
+/// A configuration is accepted that the rest of the program does not expect, or an error message
+/// has more than one line.
 pub fn config(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;
     };
-    // It would read what certificates are in, which for devices has no end.
+    // It would read the certificate files, and a device may have no end.
     if text.contains("/dev") || text.contains("/proc") {
         return;
     }

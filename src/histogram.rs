@@ -1,4 +1,4 @@
-//! A histogram that costs two additions an observation: no lock, and nothing to be looked up.
+//! A histogram that takes two atomic additions per observation, without locks and lookups.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Bounds for what happens in memory, and now and then in a database: 1 µs to 1 s, in nanoseconds.
+/// Bounds for operations in memory and an occasional database access: 1 µs to 1 s, in nanoseconds.
 pub const QUICK: &[u64] = &[
     1_000,
     2_500,
@@ -27,7 +27,7 @@ pub const QUICK: &[u64] = &[
     1_000_000_000,
 ];
 
-/// Bounds for what others are waited for: 250 µs to 1 min, in nanoseconds.
+/// Bounds for waits for other programs: 250 µs to 1 min, in nanoseconds.
 pub const SLOW: &[u64] = &[
     250_000,
     500_000,
@@ -48,18 +48,18 @@ pub const SLOW: &[u64] = &[
     60_000_000_000,
 ];
 
-/// Durations, counted by how long they are.
+/// A histogram of durations.
 pub struct Histogram {
-    /// Nanoseconds, inclusive, in order.
+    /// Upper bounds in nanoseconds, inclusive, ascending.
     bounds: &'static [u64],
-    /// One more than there are bounds.
+    /// The number of durations per bucket; the last one has no upper bound.
     counts: Box<[AtomicU64]>,
-    /// Nanoseconds: enough for 584 years.
+    /// The sum in nanoseconds, which overflows after 584 years.
     sum: AtomicU64,
 }
 
 impl Histogram {
-    /// Makes one with bounds in nanoseconds, in order.
+    /// Makes a histogram with ascending bounds in nanoseconds.
     pub fn new(bounds: &'static [u64]) -> Self {
         Self {
             bounds,
@@ -78,10 +78,10 @@ impl Histogram {
         self.sum.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// Writes it in seconds.
+    /// Writes the histogram in seconds.
     ///
     /// # Errors
-    /// What is written to fails.
+    /// The encoder fails.
     pub fn write(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
         let counts = self
             .counts

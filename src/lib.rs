@@ -1,11 +1,12 @@
-//! An authentication gateway for microservices: three doors, one authority.
+//! An authentication gateway for microservices: three doors and one authority.
 //!
-//! The doors are the transparent proxy, forward-auth and REST, all in [`doors`]. The one
-//! authority is [`auth::Authority`]. Identities live in the [`store`]. [`client`] speaks to the REST door.
+//! The doors are the transparent proxy, forward-auth and REST, all in [`doors`].
+//! [`auth::Authority`] decides for all of them. The [`store`] keeps the identities. [`client`] is a
+//! client of the REST door.
 //!
-//! - Only the authority makes an [`auth::Permit`]; without one no identity is stamped on a request.
+//! Only the authority makes an [`auth::Permit`]; without one, no identity header is set.
 //! - No error path permits.
-//! - A secret has one way in and none out: never in a log, an error or a panic.
+//! A secret never appears in a log, an error or a panic.
 
 pub mod audit;
 mod budget;

@@ -1,14 +1,15 @@
-//! TLS towards servers that the roots of the system vouch for.
+//! The root certificates of the system.
 
 use std::io;
 
 pub(crate) use realmgate_client::to_servers;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Returns the roots of the system in DER, or those in the file that `SSL_CERT_FILE` names.
+/// Returns the root certificates of the system in DER, or those in the file named by
+/// `SSL_CERT_FILE`.
 ///
 /// # Errors
-/// There is none.
+/// There are none.
 pub(crate) fn roots_of_the_system() -> io::Result<Vec<Vec<u8>>> {
     let found = rustls_native_certs::load_native_certs();
     let roots: Vec<Vec<u8>> = found
@@ -18,7 +19,7 @@ pub(crate) fn roots_of_the_system() -> io::Result<Vec<Vec<u8>>> {
         .map(|root| root.to_vec())
         .collect();
     if roots.is_empty() {
-        return Err(io::Error::other("the system has no certificates of CAs"));
+        return Err(io::Error::other("the system has no CA certificates"));
     }
     Ok(roots)
 }

@@ -1,5 +1,5 @@
-//! What the parts of a decision cost: reading a credential, finding a route, checking a token, and all of it
-//! by the authority with the principal in memory. Allocations are counted besides.
+//! The cost of the parts of a decision: reading a credential, finding a route, checking a token,
+//! and the whole decision with a cached principal. Counts allocations too.
 //!
 //!   cargo bench -p realmgate-bench --bench core
 
@@ -41,7 +41,7 @@ fn names() -> CredentialHeaders {
     }
 }
 
-/// The header of a browser-sized request with a credential.
+/// The headers of a browser-sized request with a credential.
 fn headers(credential: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -99,7 +99,7 @@ mod credential {
 mod strip {
     use super::*;
 
-    /// Which headers are removed before a request goes on.
+    /// Finds the headers to remove from a forwarded request.
     #[divan::bench]
     fn browser(bencher: Bencher<'_, '_>) {
         let identity = IdentityHeaders::new(&names());
@@ -114,7 +114,8 @@ mod strip {
 mod route {
     use super::*;
 
-    /// The last of so many routes, each for a path of its own; every second one for a host as well.
+    /// Matches the last of `routes` routes, each with its own path, and every second one with a
+    /// host.
     #[divan::bench(args = [1, 10, 1_000, 10_000])]
     fn last(bencher: Bencher<'_, '_>, routes: usize) {
         find(
@@ -271,7 +272,7 @@ mod authority {
                 presented: Presented::Credential(credential),
                 source: Source::of(Some(SOURCE)),
             };
-            // From now on it is in memory.
+            // The first decision caches the principal.
             let first = self.authority.decide(&attempt, policy, NOW);
             self.runtime.block_on(first);
             bencher.bench_local(|| {

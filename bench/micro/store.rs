@@ -1,5 +1,5 @@
-//! What the store costs: a principal that memory does not hold, read from SQLite, and one that it holds, asked
-//! for by many threads. `bench/scale` goes up to ten million identities.
+//! The cost of the store: reading an uncached principal from SQLite, and looking up a cached one
+//! from many threads. `bench/scale` goes up to ten million identities.
 //!
 //!   cargo bench -p realmgate-bench --bench store
 
@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_015);
 
-/// What a store needs as long as it is there, its end included.
+/// The event loop, which a store needs until after it is dropped.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 fn main() {
@@ -33,7 +33,7 @@ fn main() {
     divan::main();
 }
 
-/// A store of so many identities, `name-0` and so on, that remembers at most `capacity`.
+/// A store with `identities` identities, `name-0` and so on, that caches at most `capacity`.
 struct Stored {
     store: Arc<dyn Store>,
     _folder: TempDir,
@@ -79,14 +79,14 @@ fn principal(at: usize) -> Principal {
     Principal::new(&format!("name-{at}"), "payments", 128).unwrap()
 }
 
-/// A principal that memory does not hold, each another one in no order.
+/// Reads uncached principals in a scattered order.
 #[divan::bench(args = [1_000, 10_000, 100_000])]
 fn miss(bencher: Bencher<'_, '_>, identities: usize) {
     let stored = Stored::new(identities, 1);
     let mut at = 0;
     bencher
         .with_inputs(|| {
-            // A step that has no divisor in common with the numbers above visits all of them.
+            // 7,919 has no divisor in common with the sizes above, so this visits every identity.
             at = (at + 7_919) % identities;
             principal(at)
         })
@@ -96,7 +96,7 @@ fn miss(bencher: Bencher<'_, '_>, identities: usize) {
         });
 }
 
-/// A principal out of 1,000 that memory holds.
+/// Looks up one of 1,000 cached principals.
 #[divan::bench(threads = [1, 2, 16])]
 fn remembered(bencher: Bencher<'_, '_>) {
     const HELD: usize = 1_000;

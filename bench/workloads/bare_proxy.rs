@@ -1,5 +1,4 @@
-//! The smallest proxy that Pingora makes: what `bench/doors` and `bench/proxy` measure realmgate
-//! against.
+//! A minimal Pingora proxy, the baseline of `bench/doors` and `bench/proxy`.
 //!
 //! `bare_proxy LISTEN PEER [h2c]`
 
@@ -36,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("usage: bare_proxy LISTEN PEER [h2c]")?;
     let configuration = ServerConf {
         threads: 1,
-        // Without these it takes five minutes to end.
+        // By default, the shutdown takes five minutes.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()

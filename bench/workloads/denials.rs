@@ -1,4 +1,4 @@
-//! Makes each kind of denial over and over, to be counted under callgrind: `bench/oracle`.
+//! Makes each kind of denial repeatedly, for `bench/oracle` to count under callgrind.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends")]
 
@@ -16,12 +16,12 @@ use realmgate::auth::{
 use realmgate::store::{CacheOptions, Intent, KeySource, Options, open};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
-/// How many decisions a function of [`kinds`] makes.
+/// The number of decisions per call of a function in [`kinds`].
 pub(crate) const AT_A_TIME: usize = 4;
-/// How often each is called.
+/// The number of calls per kind.
 const ROUNDS: usize = 40;
 
-/// One function a kind, so that each shows by itself.
+/// One function per kind, so that callgrind lists each separately.
 pub(crate) mod kinds {
     use super::{AT_A_TIME, Case, black_box, decide};
 
@@ -56,7 +56,7 @@ pub(crate) mod kinds {
     }
 }
 
-/// A decision to be made over and over.
+/// A decision that is made repeatedly.
 struct Case {
     authority: Arc<Authority>,
     name: &'static str,
@@ -70,10 +70,10 @@ fn decide(case: &Case) -> Decision {
         source: Source::default(),
     };
     let decision = case.authority.decide(&attempt, &Policy::Authenticated, NOW);
-    decision.now_or_never().expect("everybody is remembered")
+    decision.now_or_never().expect("every principal is cached")
 }
 
-/// Makes every kind of decision, in turns.
+/// Makes every kind of decision in turn.
 pub(crate) fn run() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -82,7 +82,8 @@ pub(crate) fn run() {
         .expect("a runtime");
     let cases = runtime.block_on(cases(folder.path()));
     let kinds: Vec<_> = kinds::NAMES.iter().zip(&cases).collect();
-    // Another one is first each time: the caches clear up now and then, and no kind shall pay for others.
+    // Each round begins with another kind, because the caches are cleaned up now and then, and no
+    // kind should pay for the others.
     for round in 0..ROUNDS {
         let turn = kinds.iter().cycle().skip(round * 5 % kinds.len());
         for (name, case) in turn.take(kinds.len()) {
@@ -112,7 +113,7 @@ async fn cases(folder: &Path) -> Vec<Case> {
     let right = Totp::new(&seed, Parameters::default()).token(NOW);
     let eight = parameters(Algorithm::Sha1, 8);
     let long = parameters(Algorithm::Sha512, 6);
-    // Of one length: how long a name is, who asks knows.
+    // All of the same length, because a caller knows the length of its name.
     for (name, parameters) in [
         ("somebody", Parameters::default()),
         ("disabled", Parameters::default()),
@@ -144,7 +145,7 @@ async fn cases(folder: &Path) -> Vec<Case> {
             let _ = store.update(id, change, NOW).await.expect("a change");
         }
     }
-    // As somebody would who has moved a seed to another row.
+    // As if somebody had copied a seed to another row.
     rusqlite::Connection::open(path)
         .and_then(|it| {
             it.execute(
@@ -188,7 +189,7 @@ async fn cases(folder: &Path) -> Vec<Case> {
     cases
 }
 
-/// Brings a case to where it answers out of memory, and sees that it answers what it should.
+/// Fills the caches for a case, and checks the outcome.
 async fn warm(case: &Case) {
     for _ in 0..2 {
         let attempt = Attempt {

@@ -1,8 +1,8 @@
-//! How far guessing gets, and what inventing names costs. The time is made up, so that an hour takes
-//! seconds.
+//! How many guesses are evaluated, and how much memory invented names take. Time is simulated, so
+//! an hour takes seconds.
 //!
 //! ```sh
-//! cargo run --release -p realmgate-bench --bin guessing                # guesses that get a verdict in an hour, and in a day
+//! cargo run --release -p realmgate-bench --bin guessing                # evaluated guesses per hour and per day
 //! cargo run --release -p realmgate-bench --bin guessing flood 10000000 # memory after as many invented names
 //! ```
 
@@ -24,9 +24,9 @@ use realmgate::auth::{
 use realmgate::store::{CacheOptions, Intent, KeySource, Options, open};
 
 const START: u64 = 1_700_000_000;
-/// Attempts a second, at one principal.
+/// Attempts per second at one principal.
 const RATE: u64 = 20;
-/// Readings of unknown names that are under way at a time.
+/// The number of concurrent reads of unknown names.
 const AT_A_TIME: u64 = 64;
 
 #[tokio::main(flavor = "current_thread")]
@@ -57,8 +57,8 @@ async fn main() {
     }
 }
 
-/// Guesses at one principal, which authenticates before each guess at the same source if it is active;
-/// returns how many guesses get a verdict.
+/// Guesses at one principal. If it is active, it authenticates from the same source before each
+/// guess. Returns the number of evaluated guesses.
 async fn guess(secs: u64, sources: u64, is_active: bool) -> u64 {
     let folder = tempfile::tempdir().expect("a folder");
     let (authority, totp) = authority(folder.path()).await;
@@ -74,7 +74,7 @@ async fn guess(secs: u64, sources: u64, is_active: bool) -> u64 {
     verdicts
 }
 
-/// Presents a token; says whether it got the verdict that it is wrong.
+/// Presents a token. Returns whether it was evaluated and rejected.
 async fn attempt(
     authority: &Authority,
     name: &str,
@@ -92,7 +92,7 @@ async fn attempt(
     matches!(decision, Decision::Denial(Denial::Refused { .. }))
 }
 
-/// Invents names, each at an address of its own.
+/// Invents names, each from an address of its own.
 async fn flood(names: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Arc::new(authority(folder.path()).await.0);
@@ -116,7 +116,7 @@ async fn flood(names: u64) {
     println!("{:8} KiB once counts are saved", resident());
 }
 
-/// Returns the memory that is in use, in KiB.
+/// Returns the resident memory in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

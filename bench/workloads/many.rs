@@ -1,10 +1,12 @@
-//! Many identities: makes a database of them, and measures the store with it. `bench/scale` uses it.
+//! Creates a database with many identities, and measures the store with it. Used by `bench/scale`.
 //!
-//! - `many make DATABASE COUNT [SAMPLE]` adds `service-0`, `service-1` and so on, in 100 realms, and prints the
-//!   triples of SAMPLE of them (1000 without a number), evenly spread, one JSON object a line;
-//! - `many read DATABASE COUNT LOOKUPS` reads LOOKUPS of the COUNT, in no order, each for the first time, then
-//!   each from memory, and prints how long that took;
-//! - `many hold DATABASE COUNT HELD` remembers HELD of the COUNT, and prints the memory that each takes.
+//! - `many make DATABASE COUNT [SAMPLE]` creates `service-0`, `service-1` and so on in 100 realms,
+//!   and prints the credentials of SAMPLE of them (1000 by default), evenly spread, as one JSON
+//!   object per line;
+//! - `many read DATABASE COUNT LOOKUPS` reads LOOKUPS of the COUNT identities in a scattered order,
+//!   first from the database, then from the cache, and prints the durations;
+//! - `many hold DATABASE COUNT HELD` caches HELD of the COUNT identities, and prints the memory per
+//!   identity.
 
 use std::error::Error;
 use std::io::{BufWriter, Write, stdout};
@@ -21,7 +23,7 @@ use serde_json::json;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many go into one transaction.
+/// The number of identities per transaction.
 const TOGETHER: usize = 50_000;
 const REALMS: usize = 100;
 const USAGE: &str = "usage: many make DATABASE COUNT [SAMPLE] | read DATABASE COUNT LOOKUPS | hold DATABASE COUNT HELD";
@@ -30,7 +32,7 @@ type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome {
-    // On a thread of the event loop, where a request is served.
+    // On a worker thread, where requests are served.
     tokio::spawn(run()).await?
 }
 
@@ -91,9 +93,9 @@ async fn make(store: &dyn Store, count: usize, sample: usize) -> Outcome {
     Ok(out.flush()?)
 }
 
-/// Returns `some` of the numbers below `count`, in no order.
+/// Returns `some` of the numbers below `count` in a scattered order.
 fn some(count: usize, some: usize) -> impl Iterator<Item = usize> {
-    // A prime that divides no power of ten visits all before it comes back.
+    // The prime divides no power of ten, so this visits all numbers before it repeats one.
     (1..=some.min(count)).map(move |turn| turn.wrapping_mul(611_953_999) % count)
 }
 
@@ -114,11 +116,11 @@ async fn read(store: &dyn Store, count: usize, lookups: usize) -> Outcome {
         let found = store.recall(who.as_ref());
         warm.push(begun.elapsed());
         if !matches!(found, Recall::Known(_)) {
-            return Err("an identity was not remembered".into());
+            return Err("an identity is not cached".into());
         }
     }
     report("read from SQLite", cold)?;
-    report("remembered", warm)
+    report("cached", warm)
 }
 
 fn report(what: &str, mut took: Vec<Duration>) -> Outcome {
@@ -138,7 +140,7 @@ fn report(what: &str, mut took: Vec<Duration>) -> Outcome {
 }
 
 async fn hold(store: &dyn Store, count: usize, held: usize) -> Outcome {
-    // What is there once, whatever is held.
+    // Warm up, so that fixed costs do not count.
     for at in some(count, 100) {
         store.identity(principal(at)?.as_ref()).await?;
     }
@@ -147,11 +149,11 @@ async fn hold(store: &dyn Store, count: usize, held: usize) -> Outcome {
         store.identity(principal(at)?.as_ref()).await?;
     }
     let bytes = resident()?.saturating_sub(before) / held.max(1);
-    writeln!(stdout(), "{held} held: {bytes} bytes each")?;
+    writeln!(stdout(), "{held} cached: {bytes} bytes each")?;
     Ok(())
 }
 
-/// Returns the memory of this process, in bytes.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> Result<usize, Box<dyn Error + Send + Sync>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

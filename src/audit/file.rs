@@ -321,7 +321,7 @@ pub(super) fn obstacle(path: &Path) -> Option<String> {
     [path, &head_path(path)].into_iter().find_map(|path| {
         let (what, wanted) = match path.symlink_metadata() {
             Ok(there) if there.is_file() => (path, Access::READ_OK | Access::WRITE_OK),
-            Ok(_) => return Some(format!("{}: it is no regular file", path.display())),
+            Ok(_) => return Some(format!("{}: not a regular file", path.display())),
             // It will be made.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 (folder_of(path), Access::WRITE_OK | Access::EXEC_OK)

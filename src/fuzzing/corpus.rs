@@ -1,4 +1,4 @@
-//! What fuzzing has found interesting stays harmless.
+//! Runs the fuzz targets on their corpora.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::fuzzing;
 
 type Target = (&'static str, fn(&[u8]));
 
-/// Every target of `fuzz/`.
+/// The targets in `fuzz/`.
 const TARGETS: [Target; 9] = [
     ("check", check),
     ("config", fuzzing::config),
@@ -50,7 +50,7 @@ fn nothing_in_the_corpora_breaks_what_must_hold() {
         assert!(entries.len() >= 10, "{name} has {} entries", entries.len());
         for entry in entries {
             let data = fs::read(folder.join(&entry)).unwrap();
-            // It panics with what does not hold; the name of the entry stands in the output.
+            // The output shows the name of the entry if it panics.
             println!("{name}/{entry}");
             run(&data);
         }

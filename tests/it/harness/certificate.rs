@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::harness::stderr;
 
-/// Makes a certificate for 127.0.0.1 that signs itself; returns the files of it and of its key.
+/// Makes a self-signed certificate for 127.0.0.1. Returns the paths of the certificate and the key.
 pub(crate) fn certificate(folder: &Path) -> (String, String) {
     let path = |name| folder.join(name).display().to_string();
     let (cert, key) = (path("cert.pem"), path("key.pem"));
@@ -19,7 +19,7 @@ pub(crate) fn certificate(folder: &Path) -> (String, String) {
     (cert, key)
 }
 
-/// Somebody who vouches for certificates.
+/// A certificate authority.
 pub(crate) struct Ca {
     folder: TempDir,
 }
@@ -41,23 +41,24 @@ impl Ca {
         ca
     }
 
-    /// Returns the file of its own certificate.
+    /// Returns the path of the CA certificate.
     pub(crate) fn file(&self) -> String {
         self.path("ca.pem")
     }
 
-    /// Returns the file of its key.
+    /// Returns the path of the CA key.
     pub(crate) fn key_file(&self) -> String {
         self.path("ca.key")
     }
 
-    /// Makes a certificate for a subject such as `/O=a/CN=b` and, for servers, for names such as
-    /// `DNS:a,IP:127.0.0.1`; returns the files of it and of its key, which begin with `name`.
+    /// Issues a certificate for a subject such as `/O=a/CN=b` and, for servers, for names such as
+    /// `DNS:a,IP:127.0.0.1`. Returns the paths of the certificate and the key, which begin with
+    /// `name`.
     pub(crate) fn issue(&self, name: &str, subject: &str, names: &str) -> (String, String) {
         self.issue_for(name, subject, names, "2")
     }
 
-    /// The same, valid for some days from now; an expired one for -1.
+    /// The same with a validity in days from now; -1 for an expired certificate.
     pub(crate) fn issue_for(
         &self,
         name: &str,

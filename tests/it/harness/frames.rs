@@ -1,4 +1,4 @@
-//! HTTP/2 (RFC 9113) by the frame: what no well-behaved client sends.
+//! HTTP/2 frames (RFC 9113) written by hand, to send what no well-behaved client sends.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,10 +14,10 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// A field, pseudo fields included.
+/// A header field, pseudo-header fields included.
 pub(crate) type Field<'a> = (&'a str, &'a str);
 
-/// A frame that came.
+/// A received frame.
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
@@ -33,7 +33,7 @@ pub(crate) fn request<'a>(method: &'a str, authority: &'a str, path: &'a str) ->
     ]
 }
 
-/// That of `billing@payments`.
+/// Returns the credential headers of `billing@payments`.
 pub(crate) fn credential(token: &str) -> [Field<'_>; 3] {
     [
         ("x-auth-name", "billing"),
@@ -42,8 +42,8 @@ pub(crate) fn credential(token: &str) -> [Field<'_>; 3] {
     ]
 }
 
-/// Sends one request on a connection of its own, and waits until it is answered or refused. Returns the
-/// status, if it came as an index or a literal that can be read without a table.
+/// Sends one request on its own connection, and waits for the response or a reset. Returns the
+/// status if it can be decoded without a dynamic table.
 pub(crate) fn ask(
     address: SocketAddr,
     fields: &[Field],
@@ -63,7 +63,7 @@ pub(crate) fn ask(
         frame(&mut bytes, HEADERS, flags, 1, &block(trailers));
     }
     let mut stream = connect(address, &[]);
-    // Who refuses early may not read all of it.
+    // A server that rejects the request early may not read all of it.
     let _ = stream.write_all(&bytes);
     let mut status = None;
     while let Some(frame) = read(&mut stream) {
@@ -80,12 +80,12 @@ pub(crate) fn ask(
     status
 }
 
-/// Connects, and says what a client says first, with these settings.
+/// Connects, and sends the connection preface with these settings.
 pub(crate) fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> TcpStream {
     begin(TcpStream::connect(address).unwrap(), settings)
 }
 
-/// Says what a client says first.
+/// Sends the connection preface.
 pub(crate) fn begin(mut stream: TcpStream, settings: &[(u16, u32)]) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -99,7 +99,7 @@ pub(crate) fn begin(mut stream: TcpStream, settings: &[(u16, u32)]) -> TcpStream
     stream
 }
 
-/// Reads a frame; none at the end of the connection.
+/// Reads a frame; `None` at the end of the connection.
 pub(crate) fn read(stream: &mut TcpStream) -> Option<Frame> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
@@ -120,7 +120,7 @@ pub(crate) fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, paylo
     bytes.extend_from_slice(payload);
 }
 
-/// Writes each field as a literal that enters no table (RFC 7541 §6.2.2).
+/// Encodes each field as a literal without indexing (RFC 7541 §6.2.2).
 pub(crate) fn block(fields: &[Field]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
@@ -134,8 +134,8 @@ pub(crate) fn block(fields: &[Field]) -> Vec<u8> {
     bytes
 }
 
-/// Reads the status at the beginning of a block: one of the static table (RFC 7541 appendix A), or a
-/// literal with a name of it.
+/// Decodes the status at the beginning of a header block: an index into the static table (RFC 7541
+/// appendix A), or a literal with an indexed name.
 pub(crate) fn status_of(block: &[u8]) -> Option<u16> {
     match *block {
         [indexed @ 0x88..=0x8e, ..] => {
@@ -154,7 +154,7 @@ pub(crate) fn status_of(block: &[u8]) -> Option<u16> {
     }
 }
 
-/// Reads digits in Huffman's code (RFC 7541 appendix B): those below 3 have five bits, the others six.
+/// Decodes Huffman-coded digits (RFC 7541 appendix B): 0 to 2 have five bits, the others six.
 fn digits(coded: &[u8]) -> Option<u16> {
     let bits: Vec<u8> = coded
         .iter()
@@ -188,7 +188,7 @@ fn status_is_read_in_every_form() {
         (&[0x88][..], Some(200)),
         (&[0x8d], Some(404)),
         (b"\x08\x03401", Some(401)),
-        // 401 and 504 in Huffman's code.
+        // Huffman-coded 401 and 504.
         (&[0x48, 0x82, 0x68, 0x01], Some(401)),
         (&[0x48, 0x83, 0x6c, 0x0d, 0x7f], Some(504)),
     ] {

@@ -1,11 +1,11 @@
-//! HTTP/1 read off the wire by hand, so that what comes is shown as it is.
+//! Reads and writes HTTP/1 as raw bytes, so that tests see exactly what is sent.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
 
-/// Reads one message with `Content-Length` or chunked body, or none at the end of the stream.
+/// Reads one message with `Content-Length` or a chunked body; `None` at the end of the stream.
 pub(crate) fn read_message(stream: &mut TcpStream) -> Option<String> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = Vec::new();
@@ -32,7 +32,8 @@ pub(crate) fn read_message(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Says whether a body has all its chunks, perhaps trailers, and the empty line (RFC 9112 §7.1).
+/// Returns whether a chunked body is complete, with its trailers and the empty line (RFC 9112
+/// §7.1).
 fn is_whole_in_chunks(mut body: &[u8]) -> bool {
     while let Some(end) = body.windows(2).position(|it| it == b"\r\n") {
         let size = str::from_utf8(&body[..end]).unwrap();
@@ -59,7 +60,7 @@ fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// An answer off the wire.
+/// A response as received.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -68,13 +69,13 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Returns the value of a header field.
+    /// Returns the value of a header.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         field(&self.head, name)
     }
 }
 
-/// Returns the value of a field in a message's head.
+/// Returns the value of a header in the head of a message.
 pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let head = head.split("\r\n\r\n").next().unwrap();
     head.lines().skip(1).find_map(|line| {
@@ -83,7 +84,7 @@ pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Sends bytes as they are and reads until the other side closes.
+/// Sends bytes as they are, and reads until the server closes the connection.
 pub(crate) fn raw(address: SocketAddr, request: &[u8]) -> Reply {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -105,7 +106,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Reply {
     }
 }
 
-/// Sends a GET with these header lines (each ended by CRLF) and closes.
+/// Sends a GET with these header lines, each ended by CRLF, and reads the response.
 pub(crate) fn get(address: SocketAddr, path: &str, fields: &str) -> Reply {
     send(address, "GET", path, fields, "")
 }

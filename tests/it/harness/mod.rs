@@ -1,4 +1,4 @@
-//! Starts the binary on ports of the kernel's choice and speaks to it.
+//! Starts the binary on ports chosen by the kernel, and talks to it.
 
 pub(crate) mod certificate;
 pub(crate) mod frames;
@@ -24,13 +24,13 @@ pub(crate) use http::{Reply, field, get, parse, raw, read_message, send};
 pub(crate) use resolver::Resolver;
 pub(crate) use upstream::Upstream;
 
-/// The longest wait for anything: generous, since the machine may be busy.
+/// The maximum wait for anything: generous, because the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An address to which nobody can connect.
+/// An address that nobody can connect to.
 pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// How a configuration opens the proxy, and how it does not.
+/// The parts of a configuration that enable and disable the proxy.
 pub(crate) const PROXY_ON: &str = "[gateway]\nlisten = \"127.0.0.1:0\"";
 pub(crate) const PROXY_OFF: &str = "[gateway]\nlisten = \"off\"";
 
@@ -43,7 +43,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Returns the binary with the arguments, and an environment without our variables.
+/// Returns a command that runs the binary without realmgate's environment variables.
 pub(crate) fn realmgate(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_realmgate"));
     command.args(args).stdin(Stdio::null());
@@ -63,7 +63,7 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Somebody with a seed.
+/// An identity with its seed.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) name: String,
@@ -76,16 +76,17 @@ impl Caller {
         self.totp().token(now())
     }
 
-    /// Returns the token of so many steps from now.
+    /// Returns the token that is `steps` steps from now.
     pub(crate) fn token_of(&self, steps: i64) -> String {
         let secs = now().as_secs().saturating_add_signed(steps * 30);
         self.totp().token(UnixTime::from_secs(secs))
     }
 
-    /// Returns one that is far from right: near the present step it would be no guess.
+    /// Returns a token that matches no step near the current one, where it would not count as a
+    /// guess.
     pub(crate) fn wrong_token(&self) -> String {
         let totp = self.totp();
-        // Digits that stand nowhere else by chance, as zeros do in the id of a request.
+        // Digits that appear nowhere else by chance, unlike zeros in a request id.
         (271_828..)
             .map(|n| format!("{n:06}"))
             .find(|token| totp.check(token, now(), 10).is_none())
@@ -115,33 +116,34 @@ fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }
 
-/// A running realmgate with a folder of its own. Killed and removed when dropped.
+/// A running realmgate with a directory of its own. Killed and deleted on drop.
 pub(crate) struct Gate {
     pub(crate) service: SocketAddr,
     /// [`NOWHERE`] if the proxy is off.
     pub(crate) gateway: SocketAddr,
-    /// Metrics and health, unless they are off.
+    /// The metrics and health listener, unless it is off.
     pub(crate) metrics: Option<SocketAddr>,
-    /// Where Envoy asks over gRPC, if it is configured.
+    /// The listener for Envoy's gRPC requests, if it is configured.
     pub(crate) grpc: Option<SocketAddr>,
     pub(crate) child: Child,
     folder: TempDir,
 }
 
 impl Gate {
-    /// Starts it with its listeners on port 0, the store in its folder, and `more` configuration.
+    /// Starts it with its listeners on port 0, the store in its directory, and `more`
+    /// configuration.
     pub(crate) fn start(more: &str) -> Self {
         Self::start_with(&[], more)
     }
 
-    /// The same, with settings from the environment.
+    /// The same with environment variables.
     pub(crate) fn start_with(environment: &[(&str, &str)], more: &str) -> Self {
         let mut command = realmgate(&[]);
         command.envs(environment.iter().copied());
         Self::start_as(command, more)
     }
 
-    /// The same, of a command that is realmgate.
+    /// The same with a command that runs realmgate.
     pub(crate) fn start_as(command: Command, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("realmgate.toml");
@@ -149,7 +151,7 @@ impl Gate {
         Self::start_in(folder, command)
     }
 
-    /// The same, with settings from the environment, and without a proxy.
+    /// The same with environment variables and without a proxy.
     pub(crate) fn start_without_proxy(environment: &[(&str, &str)], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = configuration(folder.path(), more);
@@ -161,7 +163,7 @@ impl Gate {
         Self::start_in(folder, command)
     }
 
-    /// Kills it, without a chance to say anything, and starts it again on what it leaves.
+    /// Kills it with SIGKILL, and starts it again in the same directory.
     pub(crate) fn restart(mut self) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -174,7 +176,7 @@ impl Gate {
         Self::start_in(folder, realmgate(&[]))
     }
 
-    /// Lets go of its folder; the process has ended.
+    /// Returns the directory after the process has ended.
     pub(crate) fn into_folder(mut self) -> TempDir {
         let empty = tempfile::tempdir().unwrap();
         let ended = format!("{{\"pid\":{}}}", self.child.id());
@@ -183,12 +185,12 @@ impl Gate {
         std::mem::replace(&mut self.folder, empty)
     }
 
-    /// The same, in a folder that holds a configuration.
+    /// The same in a directory with a configuration.
     pub(crate) fn start_in(folder: TempDir, command: Command) -> Self {
         Self::start_in_with(folder, command, &[])
     }
 
-    /// The same, with options of `serve`.
+    /// The same with options of `serve`.
     pub(crate) fn start_in_with(folder: TempDir, mut command: Command, options: &[&str]) -> Self {
         let config = folder.path().join("realmgate.toml");
         let ready = folder.path().join("ready.json");
@@ -224,7 +226,7 @@ impl Gate {
         }
     }
 
-    /// Returns where metrics are.
+    /// Returns the address of the metrics listener.
     pub(crate) fn metrics(&self) -> SocketAddr {
         self.metrics.unwrap()
     }
@@ -233,7 +235,7 @@ impl Gate {
         self.folder.path().join("realmgate.toml")
     }
 
-    /// Returns its log. A thread of its own writes that: what was said is there once nothing more comes.
+    /// Returns the log. A thread writes it, so this waits until nothing more is written.
     pub(crate) fn log(&self) -> String {
         let read = || fs::read_to_string(self.folder.path().join("log")).unwrap();
         let mut log = read();
@@ -256,7 +258,7 @@ impl Gate {
             .unwrap()
     }
 
-    /// Registers an identity by the command line, while the server runs.
+    /// Creates an identity with the command line, while the server runs.
     pub(crate) fn register(&self, name: &str, realm: &str) -> Caller {
         let output = self.run(&["identity", "create", "--name", name, "--realm", realm]);
         assert!(output.status.success(), "{}", stderr(&output));
@@ -268,8 +270,7 @@ impl Gate {
         }
     }
 
-    /// Returns the id of the process that serves, which is another one once it has been replaced.
-    /// Makes an identity one that has expired, as time would.
+    /// Makes an identity expired.
     pub(crate) fn expire(&self, who: &Caller) {
         let database = self.folder.path().join("realmgate.db");
         let database = rusqlite::Connection::open(database).unwrap();
@@ -277,6 +278,7 @@ impl Gate {
         assert_eq!(database.execute(sql, (&who.name, &who.realm)).unwrap(), 1);
     }
 
+    /// Returns the id of the process that serves. It changes when the process is replaced.
     pub(crate) fn pid(&self) -> u32 {
         let ready = fs::read(self.folder.path().join("ready.json")).unwrap();
         let ready: serde_json::Value = serde_json::from_slice(&ready).unwrap();
@@ -305,7 +307,7 @@ impl Drop for Gate {
 }
 
 pub(crate) fn configuration(folder: &Path, more: &str) -> String {
-    // The machine may allow few open files, and the default ones would give a warning.
+    // The machine may allow few open files, so that the default limits would cause a warning.
     let limits = match more.contains("[limits]") {
         true => "",
         false => "[limits]\nconnections = 4000\nrequests = 4000\n",
@@ -318,7 +320,8 @@ pub(crate) fn configuration(folder: &Path, more: &str) -> String {
     )
 }
 
-/// Routes to one upstream: `/public` for anyone, `/ops` for realm `ops`, all else authenticated.
+/// Routes to one upstream: `/public` for anyone, `/ops` for realm `ops`, everything else for
+/// authenticated principals.
 pub(crate) fn routes(upstream: SocketAddr) -> String {
     format!(
         r#"
@@ -349,7 +352,7 @@ pub(crate) fn routes(upstream: SocketAddr) -> String {
     )
 }
 
-/// The same routes without an upstream, for forward-auth alone.
+/// The same routes without an upstream, for forward-auth only.
 pub(crate) fn policies() -> String {
     let routes = routes(NOWHERE);
     let (routes, _) = routes.split_once("[upstream.app]").unwrap();

@@ -1,4 +1,4 @@
-//! The real nginx.
+//! A real nginx.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::harness::port::Port;
 use crate::harness::until;
 
-/// A running nginx in a folder of its own. Ended when dropped.
+/// A running nginx in a directory of its own. Stopped on drop.
 pub(crate) struct Nginx {
     pub(crate) address: SocketAddr,
     child: Child,
@@ -18,7 +18,7 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it with the configuration that `configure` makes for the address to listen on.
+    /// Starts it with the configuration that `configure` returns for its address.
     pub(crate) fn start(configure: impl FnOnce(SocketAddr) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = Port::reserve();
@@ -44,7 +44,7 @@ impl Nginx {
         }
     }
 
-    /// Starts it with the content of `server`.
+    /// Starts it with this content of `server`.
     pub(crate) fn serve(server: &str) -> Self {
         Self::start(|address| {
             let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
@@ -60,7 +60,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // SIGTERM, so that the master ends its workers.
+        // SIGTERM, so that the master stops its workers.
         let _ = Command::new("kill")
             .arg(self.child.id().to_string())
             .status();

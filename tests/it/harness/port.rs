@@ -1,20 +1,20 @@
-//! Ports for programs that cannot say which one they got.
+//! Ports for programs that cannot report which port they use.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// A port of this machine that the kernel gives to nobody else while this lives, and that a program can
-/// listen on all the same: the socket is bound and does not listen, and both sides allow reuse.
-/// Whoever connects before that is refused.
+/// A port that the kernel assigns to nobody else while this value lives, but on which a program can
+/// listen: the socket is bound but does not listen, and both sides set SO_REUSEADDR. Until the
+/// program listens, connections are refused.
 pub(crate) struct Port {
     pub(crate) address: SocketAddr,
     socket: Socket,
 }
 
 impl Port {
-    /// Returns the socket once more.
+    /// Returns a duplicate of the socket.
     pub(crate) fn share(&self) -> OwnedFd {
         self.socket.try_clone().unwrap().into()
     }

@@ -1,4 +1,4 @@
-//! The real PostgreSQL, in a folder of its own.
+//! A real PostgreSQL in a directory of its own.
 
 use std::fs;
 use std::net::TcpStream;
@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use crate::harness::port::Port;
 use crate::harness::{stderr, until};
 
-/// Whom the server lets in: `django` without a password, `otp` over the network with one only.
+/// The users that the server accepts: `django` without a password, `otp` over TCP only with one.
 const ACCESS: &str = "local all all trust
 host all otp 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 ";
 
-/// A running server. Ended when dropped.
+/// A running server. Stopped on drop.
 pub(crate) struct Postgres {
     port: u16,
     child: Child,
@@ -30,7 +30,7 @@ impl Postgres {
         Self::start_with(None)
     }
 
-    /// Starts one that takes TLS too, with the files of a certificate and its key.
+    /// Starts a server that also accepts TLS, with the paths of a certificate and its key.
     pub(crate) fn start_with_tls(cert: &str, key: &str) -> Self {
         Self::start_with(Some((cert, key)))
     }
@@ -97,12 +97,12 @@ impl Postgres {
         self.url_of("django")
     }
 
-    /// Returns the URL for a user, or a user and a password with a colon between.
+    /// Returns the URL for a user, or for a user and a password separated by a colon.
     pub(crate) fn url_of(&self, user: &str) -> String {
         format!("postgres://{user}@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Returns the URL through the Unix socket.
+    /// Returns the URL for the Unix socket.
     pub(crate) fn socket_url(&self) -> String {
         let folder = self.folder.path().to_str().unwrap().replace('/', "%2F");
         format!("postgres://django@{folder}:{}/postgres", self.port)
@@ -131,14 +131,14 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // SIGINT: disconnect clients, and end.
+        // SIGINT: disconnects the clients and stops.
         let pid = self.child.id().to_string();
         let _ = Command::new("kill").args(["-s", "INT", &pid]).status();
         let _ = self.child.wait();
     }
 }
 
-/// Returns a program of Debian's newest PostgreSQL, run as nobody where we are root.
+/// Returns a program of the newest PostgreSQL of Debian. As root, it runs as nobody.
 fn program(name: &str) -> Command {
     let root = Path::new("/usr/lib/postgresql");
     let mut versions: Vec<PathBuf> = fs::read_dir(root)
@@ -168,7 +168,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Returns the user and the group that own nothing.
+/// Returns user and group `nobody`.
 fn nobody() -> (u32, u32) {
     (65534, 65534)
 }

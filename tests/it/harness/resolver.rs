@@ -1,4 +1,4 @@
-//! A resolver that answers what a test wants, in the place of the system's.
+//! A resolver that replaces the system's and returns what a test specifies.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use tempfile::TempDir;
 
 use super::realmgate;
 
-/// What names stand for.
+/// The names and their addresses.
 pub(crate) struct Resolver {
     folder: TempDir,
 }
 
 impl Resolver {
-    /// Begins with a line for each name: its addresses, `none`, or `wait` for no answer.
+    /// Takes a line per name: its addresses, `none`, or `wait` for no response.
     pub(crate) fn new(lines: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/harness/resolver.c");
@@ -29,14 +29,14 @@ impl Resolver {
         resolver
     }
 
-    /// Lets names stand for something else from now on.
+    /// Replaces the lines.
     pub(crate) fn say(&self, lines: &[&str]) {
         let draft = self.folder.path().join("draft");
         fs::write(&draft, format!("{}\n", lines.join("\n"))).unwrap();
         fs::rename(draft, self.hosts()).unwrap();
     }
 
-    /// Returns the binary with this resolver.
+    /// Returns a command that runs realmgate with this resolver.
     pub(crate) fn realmgate(&self, args: &[&str]) -> Command {
         let mut command = realmgate(args);
         command

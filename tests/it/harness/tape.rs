@@ -1,4 +1,4 @@
-//! An upstream that keeps every byte it gets, and answers as it was told.
+//! An upstream that records every byte it receives, and responds as specified.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,10 +7,10 @@ use std::thread;
 
 use crate::harness::PATIENCE;
 
-/// What to do with a connection.
+/// Handles a connection.
 pub(crate) type Play = fn(&mut Connection);
 
-/// One connection of an upstream: what is read of it is on the tape.
+/// A connection to the upstream. Everything that is read from it is recorded.
 pub(crate) struct Connection {
     stream: TcpStream,
     tape: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -18,8 +18,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Reads until the tape holds `end`, of this connection and from `from` on; says where it ends, or
-    /// none where the connection does before.
+    /// Reads until the recording of this connection contains `end` after `from`. Returns the
+    /// position after it, or `None` if the connection ends first.
     pub(crate) fn read_to(&mut self, from: usize, end: &[u8]) -> Option<usize> {
         loop {
             if let Some(heard) = self.tape.lock().unwrap()[self.index].get(from..)
@@ -35,17 +35,17 @@ impl Connection {
         }
     }
 
-    /// Sends bytes; says whether somebody was there to take them.
+    /// Sends bytes. Returns whether the peer accepted them.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Writes a word of its own on the tape.
+    /// Adds a word to the recording.
     pub(crate) fn note(&self, word: &str) {
         self.tape.lock().unwrap()[self.index].extend(word.as_bytes());
     }
 
-    /// Reads bytes that are not kept, those on the tape beyond the first header among them.
+    /// Reads bytes without recording them. Those recorded after the first header count too.
     pub(crate) fn skip(&mut self, bytes: usize) -> usize {
         let mut skipped = {
             let heard = &self.tape.lock().unwrap()[self.index];
@@ -70,8 +70,8 @@ pub(crate) struct Tape {
 }
 
 impl Tape {
-    /// Starts one that answers each header with 200 and `ok`, and reads whatever follows it as the
-    /// next.
+    /// Starts an upstream that responds to each header with 200 and `ok`, and reads everything
+    /// after it as the next request.
     pub(crate) fn start() -> Self {
         Self::playing(|connection| {
             let mut from = 0;
@@ -107,13 +107,13 @@ impl Tape {
         Self { address, tape }
     }
 
-    /// Returns all that it got, one connection after the other.
+    /// Returns everything received, one connection after the other.
     pub(crate) fn heard(&self) -> String {
         let tape = self.tape.lock().unwrap();
         String::from_utf8_lossy(&tape.concat()).into_owned()
     }
 
-    /// Returns a gateway's routes to it: `/public` for anyone, all else for who is proved.
+    /// Returns routes to it: `/public` for anyone, everything else for authenticated principals.
     pub(crate) fn routes(&self) -> String {
         crate::harness::routes(self.address)
     }

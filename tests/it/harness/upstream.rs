@@ -1,4 +1,4 @@
-//! An upstream that keeps what it saw.
+//! An upstream that records its requests.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{field, read_message};
 
-/// An upstream that keeps what it saw, and answers with it.
+/// An upstream that records its requests, and echoes them.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
@@ -19,12 +19,12 @@ impl Upstream {
         Self::start_slow(Duration::ZERO)
     }
 
-    /// Starts one that waits before each answer.
+    /// Starts an upstream that waits before each response.
     pub(crate) fn start_slow(delay: Duration) -> Self {
         Self::serve(TcpListener::bind("127.0.0.1:0").unwrap(), delay)
     }
 
-    /// Starts one at a reserved address.
+    /// Starts an upstream at a reserved address.
     pub(crate) fn start_at(address: SocketAddr) -> Self {
         Self::serve(TcpListener::bind(address).unwrap(), Duration::ZERO)
     }
@@ -42,7 +42,7 @@ impl Upstream {
         Self { address, seen }
     }
 
-    /// Returns every request so far: head and body as text.
+    /// Returns every request so far: header and body as text.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
@@ -55,7 +55,7 @@ fn answer_all(mut stream: TcpStream, keep: &Mutex<Vec<String>>, delay: Duration)
         if field(&request, "Upgrade").is_some_and(|it| it.eq_ignore_ascii_case("websocket")) {
             return echo(&mut stream);
         }
-        // The header lines that the request asks for.
+        // The headers that the request asks for.
         let head = request.split("\r\n\r\n").next().unwrap();
         let asked = head.lines().filter_map(|line| line.split_once(": "));
         let asked = asked.filter(|(name, _)| name.eq_ignore_ascii_case("x-answer"));
@@ -73,7 +73,7 @@ fn answer_all(mut stream: TcpStream, keep: &Mutex<Vec<String>>, delay: Duration)
     }
 }
 
-/// Goes over to a protocol in which every byte comes back; agrees to RFC 6455's sample key.
+/// Switches to a protocol that echoes every byte. Accepts the sample key of RFC 6455.
 fn echo(stream: &mut TcpStream) {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";

@@ -359,16 +359,16 @@ fn files_are_not_written_through_a_symbolic_link() {
     for (name, told) in [
         (
             "ready.json",
-            "ready.json: cannot be written: it is a symbolic link",
+            "ready.json: cannot be written: is a symbolic link",
         ),
-        ("access", "access: it is a symbolic link"),
+        ("access", "access: is a symbolic link"),
         (
             "audit",
-            "audit: cannot be read and written: it is a symbolic link",
+            "audit: cannot be read and written: is a symbolic link",
         ),
         (
             "audit.head",
-            "audit: cannot be read and written: it is a symbolic link",
+            "audit: cannot be read and written: is a symbolic link",
         ),
     ] {
         let folder = with_files();
