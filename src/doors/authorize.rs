@@ -1,4 +1,4 @@
-//! The one way from a request to a permit, at every door.
+//! Authorizes requests at every door.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,20 +7,21 @@ use super::pace;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
 use crate::telemetry::{self, Door, RequestLine, RequestRecord, Tally};
 
-/// An attempt, and what it asks for.
+/// The input of an authorization.
 pub(crate) struct AuthRequest<'a> {
     pub(crate) door: Door,
-    /// Counts the decision: of the route, or of requests without one.
+    /// Counts the decision: the counters of the route, or of requests without one.
     pub(crate) tally: &'a Arc<Tally>,
     pub(crate) attempt: &'a Attempt<'a>,
     pub(crate) policy: &'a Policy,
     pub(crate) now: UnixTime,
-    /// When the request began to be read.
+    /// When reading the request began.
     pub(crate) began: Instant,
 }
 
-/// Asks the authority, and counts, logs and records its decision. `request_line` returns what is logged of a denied
-/// request. A denial that could reveal who exists takes until the end of a time slot.
+/// Asks the authority, and counts, logs and records its decision. `request_line` returns the parts
+/// of the request that are logged if it is denied. A denial that could reveal whether a principal
+/// exists returns at the end of a time slot.
 ///
 /// # Errors
 /// The denial.
@@ -52,7 +53,7 @@ pub(crate) async fn authorize<'a>(
     };
     telemetry::decided(door, took, record);
     if let Err(denial) = &decided {
-        // Within the time slot, so that the answer does not show it.
+        // Within the time slot, so that the response time does not show this search.
         if let Some(steps) = authority.clock_offset(attempt, denial, now) {
             telemetry::clock_is_off(attempt, steps, record);
         }

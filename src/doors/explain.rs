@@ -1,4 +1,4 @@
-//! What would become of a request, by the rules that the doors decide by.
+//! Predicts the route of a request with the code of the doors.
 
 use std::fmt::{self, Write};
 
@@ -12,55 +12,55 @@ use crate::http::refusal::Refusal;
 use crate::routing::input::MatchInput;
 use crate::routing::route::{RouteTable, Unrouted};
 
-/// A request that nobody has sent.
+/// A request to be explained.
 #[derive(Clone, Copy, Debug)]
 pub struct Inquiry<'a> {
-    /// As it would be on the wire.
+    /// The method as sent.
     pub method: &'a str,
-    /// The value of `Host`; none for a request without one.
+    /// The `Host` header; `None` if the request has none.
     pub host: Option<&'a str>,
-    /// Path and query, as they would be on the wire.
+    /// The path and query as sent.
     pub target: &'a str,
 }
 
-/// Where a request would go, before anybody looks at its credential.
+/// The route of a request, before its credential is read.
 #[derive(Debug)]
 pub struct Explanation<'a> {
-    /// The path with everything decoded and dropped that some server decodes or drops. None if it is rejected
-    /// whatever the routes are.
+    /// The path with everything decoded and removed that some server decodes or removes. `None` if
+    /// the path is rejected, whatever the routes are.
     pub path: Option<String>,
-    /// Another reading of the path for which another route comes first, or none, with the name of that route.
+    /// A reading of the path that matches another route or none, with the name of that route.
     pub other: Option<(String, Option<&'a str>)>,
-    /// The routes that were tried, in their order, with why they do not fit; the last one decides if `route`
-    /// names it.
+    /// The tried routes in order, with the criteria that do not match. The last one decides if it
+    /// is `route`.
     pub tried: Vec<(&'a Route, Vec<Misfit>)>,
     /// The route that decides.
     pub route: Option<&'a Route>,
-    /// Why it goes nowhere, at either door.
+    /// Why the request is rejected at both doors.
     pub refused: Option<Refused>,
-    /// The path that the upstream would get.
+    /// The path for the upstream.
     pub forwarded: Option<String>,
-    /// Whether the proxy's listener answers it itself.
+    /// Whether realmgate serves the path itself on the proxy's listener.
     pub is_own: bool,
 }
 
-/// Why a route does not fit.
+/// A criterion of a route that a request does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
-    /// It is for another host.
+    /// The host.
     Host,
-    /// It is for another path.
+    /// The path.
     Path,
-    /// It is for other methods.
+    /// The method.
     Method,
 }
 
-/// Why a request is refused before its credential is looked at.
+/// Why a request is rejected before its credential is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused {
-    /// A stable code.
+    /// A stable code, listed in `docs/reasons.md`.
     pub reason: &'static str,
-    /// The proxy's answer.
+    /// The status of the proxy's response.
     pub status: u16,
     refusal: Refusal,
 }
@@ -71,16 +71,16 @@ impl fmt::Display for Refused {
     }
 }
 
-/// What a door answers to a denial: the proxy, and forward-auth.
+/// Returns the status of a denial at the proxy and at forward-auth.
 pub fn statuses(denial: &Denial) -> (u16, u16) {
     let (proxy, sub_request) = (Answer::denied(denial), Answer::sub_request_denied(denial));
     (proxy.status.as_u16(), sub_request.status.as_u16())
 }
 
-/// What forward-auth answers to whatever it refuses.
+/// The status of every rejection at forward-auth.
 pub const REFUSED_SUB_REQUEST: u16 = StatusCode::FORBIDDEN.as_u16();
 
-/// Says where a request would go. `config` has the rules.
+/// Explains how `config` routes a request.
 pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a> {
     let raw = inquiry.target.split('?').next().unwrap_or_default();
     let mut explanation = Explanation {
@@ -102,7 +102,7 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
     explanation
 }
 
-/// Goes the way of `Proxy::decide`.
+/// Follows the steps of `Proxy::decide`.
 fn find<'a>(
     config: &'a Config,
     inquiry: &Inquiry<'_>,
@@ -137,7 +137,7 @@ fn find<'a>(
     Ok(())
 }
 
-/// Asks the route table about each criterion of a route by itself.
+/// Matches each criterion of a route separately.
 fn misfits(route: &Route, input: &MatchInput<'_>) -> Vec<Misfit> {
     let fits = |alone: Route| {
         let table = RouteTable::new(&[alone]);
@@ -178,7 +178,7 @@ fn misfits(route: &Route, input: &MatchInput<'_>) -> Vec<Misfit> {
     criteria.into_iter().filter_map(misfit).collect()
 }
 
-/// Writes bytes that are no visible ASCII in the way of a URL.
+/// Percent-encodes all bytes but visible ASCII.
 fn shown(path: &[u8]) -> String {
     let mut text = String::new();
     for &byte in path {

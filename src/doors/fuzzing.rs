@@ -1,4 +1,4 @@
-//! What must hold of whatever clients and front proxies send.
+//! Properties that hold for anything that clients and front proxies send.
 
 use percent_encoding::percent_decode;
 
@@ -12,10 +12,10 @@ pub use super::forward_auth::fuzzing::forward_auth;
 pub use crate::net::accept::fuzz_header as header;
 pub use crate::net::accept::proxy_protocol::fuzz as proxy_protocol;
 
-/// Reads a path, a host and a method.
+/// Parses a path, a host and a method.
 ///
 /// # Panics
-/// One is taken that can be read in two ways.
+/// One is accepted that can be read in two ways.
 pub fn target(data: &[u8]) {
     if let Ok(target) = Target::read(data) {
         assert_plain(data, &target);
@@ -35,7 +35,7 @@ pub fn target(data: &[u8]) {
     }
 }
 
-/// Sees that a path hides nothing from a server that decodes it, however often.
+/// Checks that a path hides nothing from a server that decodes it any number of times.
 pub(super) fn assert_plain(raw: &[u8], target: &Target<'_>) {
     assert!(target.literal() == raw && raw.starts_with(b"/"));
     let mut text = raw.to_vec();
@@ -64,7 +64,7 @@ pub(super) fn assert_plain(raw: &[u8], target: &Target<'_>) {
     };
     assert_eq!(target.encoded_slash, holds(b"%2f"));
     assert_eq!(target.double_slash, holds(b"//"));
-    // Where every server reads the path as it stands, nothing in it could be read otherwise.
+    // If every server reads the path as written, it must not contain anything ambiguous.
     let is_odd = holds(b"%") || holds(b";") || holds(b"//") || holds(b"./") || raw.ends_with(b".");
     assert_eq!(target.readings().count() > 0, is_odd, "{raw:?}");
     for reading in target.readings() {
@@ -86,12 +86,12 @@ pub(super) fn assert_plain(raw: &[u8], target: &Target<'_>) {
     );
 }
 
-/// Takes off a request what an upstream must not get.
+/// Strips the headers that an upstream must not receive.
 ///
-/// The first byte says whether somebody proved themselves; the rest are header fields.
+/// The first byte selects whether the request is authenticated; the rest are headers.
 ///
 /// # Panics
-/// A field is left that could pass for ours.
+/// A header remains that could pass for one of realmgate's.
 pub fn forwarded(data: &[u8]) {
     let Some((&first, rest)) = data.split_first() else {
         return;

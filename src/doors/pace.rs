@@ -1,8 +1,8 @@
-//! Makes every refusal of a credential take the same visible time.
+//! Gives every rejected credential the same visible response time.
 //!
-//! A principal that is in memory is refused faster than one that has to be read from the database, and by a
-//! look at the time a stranger could tell which is which. So the answer to each refusal waits for the end of
-//! a time slot that began with the decision. No thread is held meanwhile.
+//! A cached principal is rejected faster than one that must be read from the database, so the
+//! response time would reveal which names exist. So each rejection waits for the end of a time slot
+//! that began with the decision. No thread is blocked meanwhile.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,21 +16,21 @@ use tokio::io::unix::AsyncFd;
 
 use crate::auth::Denial;
 
-/// How long a slot is: longer than a read from a database that is not overloaded.
+/// The length of a slot: longer than a read from a database that is not overloaded.
 const SLOT: Duration = Duration::from_millis(5);
 
-/// Waits for the end of the slot, if `denial` could tell who exists or whose token is right. `began` is when
-/// the decision began.
+/// Waits for the end of the slot if `denial` could reveal a principal or a correct token. `began`
+/// is the beginning of the decision.
 pub(crate) async fn even_out(began: Instant, denial: &Denial) {
     match denial {
         Denial::Refused { .. } | Denial::Throttled { .. } => {
             let end = end_of_slot(began, began.elapsed());
             if sleep_until(end).await.is_err() {
-                // No file descriptor is left. This is off by up to a millisecond.
+                // No file descriptor is available. This timer is up to a millisecond late.
                 tokio::time::sleep_until(end.into()).await;
             }
         }
-        // These say nothing about a principal but to itself.
+        // These reveal nothing about other principals.
         Denial::NoCredential
         | Denial::Malformed(_)
         | Denial::NotAllowed
@@ -44,8 +44,8 @@ fn end_of_slot(began: Instant, elapsed: Duration) -> Instant {
     began + SLOT.saturating_mul(slots)
 }
 
-/// Waits on a timer of the kernel. tokio's own rounds the time that is left up to whole milliseconds, from
-/// when the work has ended: by that the answer would tell how long the work took.
+/// Waits for a kernel timer. tokio's timer rounds the remaining time up to whole milliseconds,
+/// counted from the end of the work, so the response time would depend on the work.
 #[expect(
     deprecated,
     reason = "what replaces it is unsafe; an OwnedFd keeps its file descriptor, so this is sound"
@@ -63,7 +63,7 @@ async fn sleep_until(end: Instant) -> io::Result<()> {
         it_interval: zero,
         it_value: Timespec {
             tv_sec: left.as_secs().cast_signed(),
-            // A timer of 0 never ends.
+            // A timer of 0 would never expire.
             tv_nsec: left.subsec_nanos().max(1).into(),
         },
     };

@@ -1,4 +1,4 @@
-//! Logs and traces requests once they have their response.
+//! Logs and traces requests when they have their response.
 
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -13,7 +13,7 @@ use crate::net::peer_of;
 use crate::net::request_line::request_line;
 use crate::telemetry::{self, Forwarded, Request, RequestLine, RequestRecord, Spans};
 
-/// A request that realmgate responds to itself.
+/// A request that realmgate serves itself.
 pub(crate) struct RequestLog {
     pub(crate) id: RequestId,
     /// When the header was complete.
@@ -36,7 +36,7 @@ impl RequestLog {
         log_request(session, self.id, self.began, &self.record, None, None);
     }
 
-    /// Logs an auth request over gRPC, with the request line of the original request.
+    /// Logs a gRPC auth request, with the request line of the original request.
     pub(crate) fn write_for_envoy(&self, client: Option<SocketAddr>, check: &CheckRequest) {
         if !telemetry::is_recording() {
             return;
@@ -62,7 +62,7 @@ impl RequestLog {
     }
 }
 
-/// Logs and traces a request, if either is on. The last step of each request.
+/// Logs and traces a request, if enabled. The last step of each request.
 pub(crate) fn log_request(
     session: &ServerSession,
     id: RequestId,
@@ -94,7 +94,7 @@ pub(crate) fn log_request(
     telemetry::answered(&request, record);
 }
 
-/// Returns the request line of the original request in an auth request of Envoy.
+/// Returns the request line of the original request in Envoy's auth request.
 pub(crate) fn request_line_of_envoy(http: &HttpRequest) -> RequestLine<'_> {
     RequestLine {
         method: http.method.as_bytes(),

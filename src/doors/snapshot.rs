@@ -1,4 +1,4 @@
-//! What a reload replaces: as a whole, or not at all.
+//! The parts of a configuration that a reload replaces in one step.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::net::settings::Settings;
 use crate::routing::route::RouteTable;
 use crate::upstream::Upstreams;
 
-/// A configuration in force, in parts: each room's own.
+/// The parts of a configuration in force, one per room.
 pub(crate) struct Snapshot {
     pub(crate) net: Arc<Settings>,
     pub(crate) routes: RouteTable,
@@ -18,16 +18,17 @@ pub(crate) struct Snapshot {
     pub(crate) client_address_header: Option<HeaderName>,
 }
 
-/// The snapshot in force, for everybody who looks it up. A request keeps the one that it began with.
+/// The snapshot in force. A request keeps the one with which it began.
 pub(crate) type Live = Arc<ArcSwap<Snapshot>>;
 
 impl Snapshot {
-    /// Makes the snapshot of a configuration, with the upstreams that have not changed since `before`.
+    /// Makes the snapshot of a configuration. Upstreams that have not changed are taken from
+    /// `before`.
     ///
     /// # Errors
-    /// A peer's address or a certificate cannot be used, or no CA is named for client certificates.
+    /// A peer's address or a certificate is invalid, or the CA of client certificates is missing.
     pub(crate) fn new(config: &Config, before: Option<&Self>) -> std::io::Result<Self> {
-        // Without a proxy nobody asks an upstream: no name is looked up, no health is checked.
+        // Without a proxy, upstreams are not used: no name is resolved and no health checked.
         let asked = match config.gateway.listen {
             Some(_) => config.upstreams.as_slice(),
             None => &[],

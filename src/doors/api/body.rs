@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::field::{self, Fault, TokenText, Value};
 
-/// The fields that mean something; every other one is ignored.
+/// The fields with a meaning. All others are ignored.
 pub(super) const KNOWN: [&str; 10] = [
     "auth_name",
     "auth_realm",
@@ -16,28 +16,28 @@ pub(super) const KNOWN: [&str; 10] = [
     "client_address",
 ];
 
-/// A parsed body.
+/// A parsed request body.
 pub(super) enum Body {
-    /// An object or a form, or no body at all: the known fields in it.
+    /// The known fields of an object or a form; none for an empty body.
     Fields(HashMap<&'static str, Value>),
     /// `null`.
     Null,
-    /// JSON of another type, by Python's name for it.
+    /// JSON of another type, with Python's name of the type.
     Other(&'static str),
 }
 
 impl Body {
-    /// Says whether at least one of the fields is there, whatever it holds.
+    /// Returns whether at least one of the fields is present, whatever its value.
     pub(super) fn has_any(&self, names: [&str; 3]) -> bool {
         names.into_iter().any(|name| self.has(name))
     }
 
-    /// Says whether a field is there, whatever it holds.
+    /// Returns whether a field is present, whatever its value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Returns the text of a field; see [`field::text`].
+    /// Returns the text of a field, as [`field::text`] does.
     ///
     /// # Errors
     /// The faults of the field.
@@ -45,7 +45,7 @@ impl Body {
         field::text(self.get(name), limit)
     }
 
-    /// Returns the token in a field; see [`field::token`].
+    /// Returns the token in a field, as [`field::token`] does.
     ///
     /// # Errors
     /// The faults of the field.
@@ -53,7 +53,7 @@ impl Body {
         field::token(self.get(name))
     }
 
-    /// Returns the old server's message if this is a body that cannot have fields.
+    /// Returns ungleich-otp's message if the body cannot have fields.
     pub(super) fn fault(&self) -> Option<String> {
         match self {
             Self::Fields(_) => None,
@@ -72,7 +72,7 @@ impl Body {
     }
 }
 
-/// Returns the known field of that name.
+/// Returns the known field with this name.
 pub(super) fn known(name: &str) -> Option<&'static str> {
     KNOWN.into_iter().find(|known| *known == name)
 }

@@ -14,30 +14,30 @@ use crate::auth::UnixTime;
 use crate::doors::api::{format, parse};
 use crate::telemetry::{RecordSlot, RequestLine};
 
-/// A request that has been read: what it asks and from where, but not yet who asks.
+/// A parsed request whose caller has not been authenticated yet.
 pub(super) struct Call {
-    /// Its method.
+    /// The method.
     pub(super) method: Method,
-    /// Its target.
+    /// The request target.
     pub(super) uri: Uri,
-    /// The scheme of the URL that its client asked for.
+    /// The scheme of the client's URL.
     pub(super) scheme: Scheme,
-    /// The host, with its port, that it asked for.
+    /// The host of the client's URL, with its port.
     pub(super) host: Option<String>,
-    /// Its header fields.
+    /// The headers.
     pub(super) headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub(super) body: Body,
-    /// The address it comes from.
+    /// The address of the client.
     pub(super) source: Option<IpAddr>,
-    /// When it came.
+    /// The time of the request.
     pub(super) now: UnixTime,
-    /// Where it is noted what was decided on whoever asks.
+    /// Receives the decision about the caller.
     pub(super) record: RecordSlot,
 }
 
-/// Reads a request, has it answered by `run`, and writes the answer of a resource that knows the
-/// methods `allow` in the format that was asked for.
+/// Parses a request, calls `run`, and renders the response in the negotiated format. `allow` lists
+/// the methods of the resource.
 pub(super) async fn answer<F>(request: Request, allow: &'static str, run: F) -> Response
 where
     F: AsyncFnOnce(Call) -> Result<Answer, Answer>,
@@ -56,12 +56,12 @@ where
 }
 
 impl Call {
-    /// Returns the query of its target; empty without one.
+    /// Returns the query of the target; empty if there is none.
     pub(super) fn query(&self) -> &str {
         self.uri.query().unwrap_or_default()
     }
 
-    /// Returns what is logged of it if it is denied.
+    /// Returns the parts that are logged if the request is denied.
     pub(super) fn request_line(&self) -> RequestLine<'_> {
         RequestLine {
             method: self.method.as_str().as_bytes(),
@@ -70,20 +70,20 @@ impl Call {
         }
     }
 
-    /// Reads a request.
+    /// Parses a request.
     ///
     /// # Errors
-    /// The answer: 400 or 415 for its body.
+    /// The response: 400 or 415 for a body that cannot be read.
     async fn read(request: Request) -> Result<Self, Answer> {
         let (parts, body) = request.into_parts();
-        // The listener bounds the body before it gets here.
+        // The listener has already limited the body.
         let bytes = axum::body::to_bytes(body, usize::MAX)
             .await
             .map_err(|_| Answer::parse_error("the body is incomplete"))?;
         let body = parse::body(&parts.headers, bytes).await?;
         let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let scheme = parts.extensions.get::<Scheme>().cloned();
-        // HTTP/2 has it in the URI (RFC 9113 §8.3.1).
+        // In HTTP/2, the host is part of the URI (RFC 9113 §8.3.1).
         let host = match parts.uri.authority() {
             Some(authority) => Some(authority.as_str()),
             None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()),

@@ -12,29 +12,29 @@ use crate::doors::authorize::{AuthRequest, authorize};
 use crate::http::Scratch;
 use crate::telemetry::{Door, RequestRecord, metrics};
 
-/// The names of a name, a realm and a token in a body.
+/// The names of the fields for name, realm and token.
 pub(super) type Names = [&'static str; 3];
 
-/// Version 0.8's caller.
+/// The caller in requests of version 0.8.
 const AUTH: Names = ["auth_name", "auth_realm", "auth_token"];
-/// Version 0.8's subject, and version 0.6's caller.
+/// The subject in requests of version 0.8, and the caller in those of version 0.6.
 const PLAIN: Names = ["name", "realm", "token"];
-/// Version 0.6's subject.
+/// The subject in requests of version 0.6.
 const VERIFY: Names = ["verifyname", "verifyrealm", "verifytoken"];
 
-/// Which resource is asked.
+/// The requested resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
     /// `/ungleichotp/verify/`.
     Verify,
-    /// `/ungleichotp/` and what is below.
+    /// `/ungleichotp/` and the resources below it.
     Identities,
 }
 
-/// Decides whether whoever calls may do what `policy` guards.
+/// Authenticates the caller, and checks that `policy` admits it.
 ///
 /// # Errors
-/// The answer to a denial.
+/// The response to a denial.
 pub(super) async fn admit(
     api: &Api,
     call: &Call,
@@ -45,7 +45,8 @@ pub(super) async fn admit(
         .map(|names| parts(&call.body, names, api.credential_headers.name_chars));
     let headers = &api.credential_headers;
     let mut scratch = Scratch::new();
-    // The old server did not look at headers: less than a whole credential in them is not for us.
+    // ungleich-otp did not read headers, so an incomplete credential there belongs to another
+    // program.
     let presented = match &parts {
         None => headers.read_beside_others(&call.headers, &mut scratch),
         Some(_) if headers.holds_credential(&call.headers) => Presented::Malformed(Flaw::TwoKinds),
@@ -63,7 +64,7 @@ pub(super) async fn admit(
     decided
 }
 
-/// Decides on an attempt that a call makes.
+/// Decides about an attempt within a call.
 ///
 /// # Errors
 /// The denial.
@@ -85,7 +86,7 @@ pub(super) async fn decide(
     authorize(&api.authority, request, || call.request_line(), record).await
 }
 
-/// Returns the answer to a caller who may not pass.
+/// Returns the response to a denied caller.
 pub(super) fn answer(denial: &Denial) -> Answer {
     match denial {
         Denial::NoCredential | Denial::Malformed(_) | Denial::Refused { .. } => {
@@ -99,7 +100,7 @@ pub(super) fn answer(denial: &Denial) -> Answer {
     }
 }
 
-/// Returns what the subject of a verification is called: as the version that the body is of says.
+/// Returns the fields of the subject of a verification, which depend on the client's version.
 pub(super) fn subject_names(body: &Body) -> Names {
     if !body.has_any(AUTH) && body.has_any(VERIFY) {
         VERIFY
@@ -108,10 +109,11 @@ pub(super) fn subject_names(body: &Body) -> Names {
     }
 }
 
-/// Returns what the caller is called, or none if the body does not name one.
+/// Returns the fields of the caller; `None` if the body does not name one.
 ///
-/// Version 0.6 sends the caller in the fields in which 0.8 sends the subject, so it is only believed
-/// where they cannot mean that: beside a `verify…` field, and where nothing is created or changed.
+/// Version 0.6 sends the caller in the fields in which 0.8 sends the subject. They are read as the
+/// caller only where they cannot mean the subject: beside a `verify…` field, and where nothing is
+/// created or changed.
 fn caller_names(body: &Body, resource: Resource, method: &Method) -> Option<Names> {
     if body.has_any(AUTH) {
         return Some(AUTH);
@@ -151,7 +153,7 @@ fn parts(body: &Body, [name, realm, token]: Names, limit: usize) -> Result<Parts
     })
 }
 
-/// Names, for the log, why a field of the caller cannot be used.
+/// Returns the reason, for the log, why a field of the caller is invalid.
 fn flaw(faults: &[Fault]) -> Flaw {
     match faults {
         [Fault::Missing | Fault::Null | Fault::Blank, ..] => Flaw::Partial,

@@ -1,4 +1,4 @@
-//! Changes of identities: what one did is in the audit log before it is answered.
+//! Changes of identities. A change is in the audit log before its response is sent.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ use crate::telemetry::RequestRecord;
 /// How long a caller waits for the outcome of a change.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// What a caller is told who did not learn the outcome.
+/// The response if the outcome is not known.
 const UNKNOWN: &str = "The change may have been made: the store has not confirmed it yet.";
 const UNLOGGED: &str = "The change was made, but could not be written into the audit log yet.";
 
-/// On whose behalf something is changed.
+/// The principal on whose behalf something is changed.
 pub(super) struct Author {
     permit: Permit,
     source: Option<IpAddr>,
-    /// Of the request that asked for it.
+    /// The record of the request.
     record: RequestRecord,
 }
 
-/// Which identity was changed.
+/// The changed identity.
 pub(super) struct Subject<'a> {
     pub(super) id: IdentityId,
     pub(super) principal: &'a Principal,
@@ -54,10 +54,10 @@ impl Author {
         }
     }
 
-    /// Writes down what was done to an identity, and who it was before if that has changed.
+    /// Writes a change to the audit log, with the previous principal if that has changed.
     ///
     /// # Errors
-    /// 503, which says that it was done.
+    /// 503 with the detail that the change was made.
     pub(super) async fn record(
         &self,
         kind: Kind,
@@ -94,12 +94,12 @@ impl Author {
     }
 }
 
-/// Does work that changes something, in a task of its own: if the caller goes away in the middle, it is
-/// written down all the same. Nothing is begun that could not be.
+/// Runs a change in a task of its own, so that it reaches the audit log even if the caller
+/// disconnects. Does not begin if the audit log cannot be written.
 ///
 /// # Errors
-/// Those of the work; 503 if nothing was begun; 503 that says that it may have been done, if the outcome is
-/// not known after [`LONGEST`].
+/// The errors of `work`; 503 if it did not begin; 503 with the detail that the change may have been
+/// made, if the outcome is not known after [`LONGEST`].
 pub(super) async fn finish<T: Send + 'static>(
     api: &Api,
     call: &Call,
@@ -112,7 +112,7 @@ pub(super) async fn finish<T: Send + 'static>(
     outcome(&api.changes, LONGEST, call.record.with_same_id(), work).await
 }
 
-/// Waits for the outcome of work, which goes on for as long as it takes.
+/// Waits for the outcome of `work`, which continues after the wait ends.
 async fn outcome<T: Send + 'static>(
     changes: &TaskTracker,
     longest: Duration,

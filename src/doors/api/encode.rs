@@ -1,20 +1,20 @@
-//! JSON as the old server wrote it.
+//! JSON in the format of ungleich-otp.
 
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::PrettyFormatter;
 
-/// The widest indentation that can be asked for.
+/// The maximum indentation.
 pub(super) const WIDEST: usize = 8;
 
-/// How the answer is written: JSON, and how far it is indented.
+/// The format of a response: JSON with an indentation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Format {
-    /// Spaces a level, at most [`WIDEST`]; 0 for one line.
+    /// Spaces per level, at most [`WIDEST`]; 0 for a single line.
     pub(super) indent: usize,
 }
 
-/// Escapes U+2028 and U+2029, as the old server does for JavaScript.
+/// Escapes U+2028 and U+2029 for JavaScript, as ungleich-otp does.
 pub(super) fn escaped(json: String) -> String {
     if !json.contains(['\u{2028}', '\u{2029}']) {
         return json;
@@ -23,7 +23,7 @@ pub(super) fn escaped(json: String) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
-/// Writes JSON over several lines, each level `indent` spaces deeper.
+/// Formats JSON over several lines, with `indent` spaces per level.
 pub(super) fn indented(json: String, indent: usize) -> String {
     let spaces = [b' '; 16];
     let spaces = spaces.get(..indent).unwrap_or(&spaces);
@@ -37,7 +37,7 @@ pub(super) fn indented(json: String, indent: usize) -> String {
     }
 }
 
-/// Writes a JSON string.
+/// Formats a JSON string.
 pub(super) fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -5,22 +5,22 @@ use super::encode::quote;
 use super::field::Fault;
 use super::response::{Answer, Spacing};
 
-/// What is wrong with the fields of a body.
+/// The faults of the fields of a body.
 pub(super) struct Errors(Vec<(&'static str, Vec<String>)>);
 
 impl Errors {
-    /// Starts with what is wrong with the body as a whole.
+    /// Begins with the fault of the body as a whole, if it has one.
     pub(super) fn new(body: &Body) -> Self {
         let whole = body.fault().map(|text| ("non_field_errors", vec![text]));
         Self(whole.into_iter().collect())
     }
 
-    /// Returns what a field holds, or keeps its faults.
+    /// Returns the value of a field, or records its faults.
     pub(super) fn take<T>(&mut self, name: &'static str, read: Result<T, Vec<Fault>>) -> Option<T> {
         match read {
             Ok(text) => Some(text),
             Err(faults) => {
-                // A body that has no fields is not to blame for each of them.
+                // If the body cannot have fields, that is its only fault.
                 if !matches!(self.0.first(), Some(("non_field_errors", _))) {
                     let faults = faults.iter().map(ToString::to_string).collect();
                     self.0.push((name, faults));
@@ -30,12 +30,12 @@ impl Errors {
         }
     }
 
-    /// Says whether nothing is wrong.
+    /// Returns whether there are no faults.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Makes the 400 that names them all.
+    /// Makes the 400 that lists all faults.
     pub(super) fn answer(&self, spacing: Spacing) -> Answer {
         let (colon, comma) = match spacing {
             Spacing::Wide => (": ", ", "),

@@ -6,30 +6,30 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::auth::{Flaw, Token, trim};
 
-/// What one field of a body holds.
+/// The value of a field.
 #[derive(Clone)]
 pub(super) enum Value {
     /// `null`.
     Null,
-    /// A string. A lone surrogate, which no UTF-8 can hold, is U+FFFD in the text and stands beside it.
+    /// A string. A lone surrogate, which UTF-8 cannot encode, becomes U+FFFD in `text`.
     Text {
-        /// The text.
+        /// The string.
         text: String,
         /// The first lone surrogate.
         surrogate: Option<u16>,
     },
-    /// An integer, in decimal, of any size.
+    /// An integer of any size, in decimal.
     Integer(String),
-    /// Another number, as Python prints it.
+    /// Another number, in Python's notation.
     Float(String),
-    /// `true`, `false`, a list or an object.
+    /// `true`, `false`, an array or an object.
     Other,
 }
 
-/// The text of a token, as it came.
+/// The token as sent.
 pub(super) struct TokenText {
     text: String,
-    /// An integer has lost the zeros that the token begins with.
+    /// Whether it was an integer, which has lost leading zeros of the token.
     is_integer: bool,
 }
 
@@ -37,7 +37,7 @@ impl TokenText {
     /// Returns the token.
     ///
     /// # Errors
-    /// A text that cannot be one.
+    /// [`Flaw::Token`] if the text is invalid.
     pub(super) fn token(&self) -> Result<Token<'_>, Flaw> {
         if self.is_integer {
             Token::number(&self.text)
@@ -47,24 +47,24 @@ impl TokenText {
     }
 }
 
-/// Why a field holds no usable text. `Display` is the old server's message.
+/// Why a field has no valid text. `Display` is the message of ungleich-otp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Not there.
+    /// The field is missing.
     Missing,
-    /// `null`.
+    /// The value is `null`.
     Null,
-    /// Nothing but white space.
+    /// The value is empty or white space.
     Blank,
-    /// Neither a string nor a number.
+    /// The value is neither a string nor a number.
     NotText,
-    /// More characters than this.
+    /// The value has more characters than this.
     TooLong(usize),
-    /// Holds a NUL.
+    /// The value contains a NUL character.
     Nul,
-    /// Holds a lone surrogate.
+    /// The value contains a lone surrogate.
     Surrogate(u16),
-    /// Is no IP address.
+    /// The value is not an IP address.
     NotAddress,
 }
 
@@ -88,10 +88,10 @@ impl fmt::Display for Fault {
 }
 
 impl Value {
-    /// Reads one JSON value of correct syntax.
+    /// Reads a JSON value of valid syntax.
     ///
     /// # Errors
-    /// Never for correct syntax.
+    /// None for valid syntax.
     pub(super) fn from_json(raw: &str) -> Result<Self, serde_json::Error> {
         Ok(match raw.as_bytes().first() {
             Some(b'n') => Self::Null,
@@ -117,7 +117,7 @@ impl Value {
         })
     }
 
-    /// Makes the value of a form's field.
+    /// Makes the value of a form field.
     pub(super) fn from_form(text: &str) -> Self {
         Self::Text {
             text: text.to_owned(),
@@ -126,11 +126,11 @@ impl Value {
     }
 }
 
-/// Makes a text of a field as the old server did: numbers are texts, white space around it is cut off,
-/// and it has 1 to `limit` characters.
+/// Returns the text of a field as ungleich-otp did: numbers count as text, surrounding white space
+/// is trimmed, and it has 1 to `limit` characters.
 ///
 /// # Errors
-/// Every [`Fault`] of the field, in the order in which the old server names them.
+/// All faults of the field, in the order of ungleich-otp's messages.
 pub(super) fn text(value: Option<&Value>, limit: usize) -> Result<String, Vec<Fault>> {
     let (text, surrogate) = match value {
         None => return Err(vec![Fault::Missing]),
@@ -157,8 +157,8 @@ pub(super) fn text(value: Option<&Value>, limit: usize) -> Result<String, Vec<Fa
     }
 }
 
-/// Makes the text of a token of a field. Digits of other widths are digits (Unicode's NFKC, as pyotp
-/// compares).
+/// Returns the token in a field. Full-width and other digits are normalized (Unicode NFKC, as pyotp
+/// compares them).
 ///
 /// # Errors
 /// Those of [`text`].
@@ -173,7 +173,7 @@ pub(super) fn token(value: Option<&Value>) -> Result<TokenText, Vec<Fault>> {
     Ok(TokenText { text, is_integer })
 }
 
-/// Prints a number as Python's `repr` does: a sign and at least two digits in the exponent.
+/// Formats a number like Python's `repr`: a sign and at least two digits in the exponent.
 fn python_float(number: f64) -> String {
     let text = format!("{number:?}");
     match text.split_once('e') {
@@ -185,7 +185,7 @@ fn python_float(number: f64) -> String {
     }
 }
 
-/// Puts U+FFFD in the place of each lone surrogate and returns the first one. Both take three bytes.
+/// Replaces each lone surrogate by U+FFFD, which also takes three bytes. Returns the first one.
 fn replace_surrogates(wtf8: &mut [u8]) -> Option<u16> {
     let mut first = None;
     let mut at = 0;
@@ -201,7 +201,7 @@ fn replace_surrogates(wtf8: &mut [u8]) -> Option<u16> {
     first
 }
 
-/// Takes a JSON string as bytes, where a lone surrogate is no error.
+/// Reads a JSON string as bytes, in which lone surrogates are allowed.
 struct Wtf8;
 
 impl Visitor<'_> for Wtf8 {

@@ -15,10 +15,10 @@ use super::field::Value;
 use super::media::{Charset, MediaType};
 use super::response::Answer;
 
-/// Reads a form (WHATWG URL §5.1). Of a field that stands there twice, the last one counts.
+/// Parses a form (WHATWG URL §5.1). The last occurrence of a field counts.
 ///
-/// Characters that are not escaped are UTF-8, or ISO 8859-1 where the form is none: the old server read
-/// them so. Escaped ones are of the form's `charset`.
+/// As in ungleich-otp, unescaped bytes are UTF-8, or ISO 8859-1 if the form is not valid UTF-8.
+/// Escaped bytes are in the `charset` of the form.
 pub(super) fn urlencoded(bytes: &[u8], charset: Charset) -> Body {
     let text = match (charset, str::from_utf8(bytes)) {
         (Charset::Utf8, Ok(text)) => Cow::Borrowed(text),
@@ -35,7 +35,7 @@ pub(super) fn urlencoded(bytes: &[u8], charset: Charset) -> Body {
     Body::Fields(fields)
 }
 
-/// Reads the escapes of a text; what is not ASCII stays.
+/// Decodes the escapes of a text. Keeps other non-ASCII bytes.
 fn unescaped(text: &str, charset: Charset) -> String {
     let text = text.replace('+', " ");
     let mut plain = String::with_capacity(text.len());
@@ -53,16 +53,15 @@ fn unescaped(text: &str, charset: Charset) -> String {
     plain
 }
 
-/// The most bytes of a boundary, as Python's `cgi` had it.
+/// The maximum length of a boundary in bytes, as in Python's `cgi`.
 const BOUNDARY: usize = 201;
 
-/// Reads a form in parts (RFC 7578). Of a field that stands there twice, the last one counts; a file
-/// is no text.
+/// Parses a multipart form (RFC 7578). The last occurrence of a field counts. Files are not text.
 ///
-/// As the old server, it takes a form without its closing line, and parts in base64.
+/// Accepts forms without the closing delimiter, and base64 parts, as ungleich-otp did.
 ///
 /// # Errors
-/// The answer: 400 for a boundary or a body that is none.
+/// The response: 400 for an invalid boundary or body.
 pub(super) async fn multipart(
     media: &MediaType<'_>,
     bytes: Bytes,
@@ -99,7 +98,8 @@ pub(super) async fn multipart(
     Ok(Body::Fields(fields))
 }
 
-/// Ends a form that has begun, in case it does not end itself. After its end nothing is read.
+/// Appends the closing delimiter, in case it is missing. The parser ignores everything after the
+/// first one.
 fn closed(bytes: Bytes, boundary: &str) -> Bytes {
     let delimiter = format!("--{boundary}");
     if memmem::find(&bytes, delimiter.as_bytes()).is_none() {
@@ -110,7 +110,7 @@ fn closed(bytes: Bytes, boundary: &str) -> Bytes {
     whole.freeze()
 }
 
-/// Reads base64 as Python does: other characters are passed over, and what is none stays as it is.
+/// Decodes base64 as Python does: skips other characters, and returns invalid base64 unchanged.
 fn from_base64(bytes: &[u8]) -> Cow<'_, [u8]> {
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
     let letters: Vec<u8> = bytes.iter().copied().filter(is_letter).collect();

@@ -4,10 +4,10 @@ use http::{HeaderMap, Uri};
 use super::encode::{Format, WIDEST};
 use super::response::Answer;
 
-/// Finds the format that a request asks for: `format=` in its query and its `Accept`.
+/// Negotiates the format of the response from `format=` in the query and from `Accept`.
 ///
 /// # Errors
-/// The answer: 404 for another `format`, 406 if no `Accept` takes JSON.
+/// The response: 404 for another `format`, 406 if `Accept` excludes JSON.
 pub(super) fn negotiate(uri: &Uri, headers: &HeaderMap) -> Result<Format, Answer> {
     if !is_json(uri.query().unwrap_or_default()) {
         return Err(Answer::not_found());
@@ -15,7 +15,7 @@ pub(super) fn negotiate(uri: &Uri, headers: &HeaderMap) -> Result<Format, Answer
     accepted(headers).ok_or_else(Answer::not_acceptable)
 }
 
-/// Says whether the query leaves the format open or asks for JSON; of several, the last counts.
+/// Returns whether the query allows JSON. The last `format` counts.
 fn is_json(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| name == "format")
@@ -23,10 +23,10 @@ fn is_json(query: &str) -> bool {
         .is_none_or(|(_, format)| format == "json" || format.is_empty())
 }
 
-/// Reads `Accept` (RFC 9110 §12.5.1). None, or an empty one, accepts everything.
+/// Reads `Accept` (RFC 9110 §12.5.1). A missing or empty one accepts everything.
 ///
-/// Weights are not looked at, as the old server did not. Of several ranges that JSON satisfies, the
-/// most specific one says how far to indent.
+/// Weights are ignored, as in ungleich-otp. Of several ranges that match JSON, the most specific
+/// one sets the indentation.
 fn accepted(headers: &HeaderMap) -> Option<Format> {
     let mut asked = false;
     let mut best: Option<(u8, Format)> = None;

@@ -1,4 +1,4 @@
-//! What must hold of whatever bodies come in.
+//! Properties that hold for any request body.
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -10,13 +10,13 @@ use super::caller::subject_names;
 use super::parse;
 use crate::auth::trim;
 
-/// The most characters of a name.
+/// The maximum length of a name in characters.
 const CHARS: usize = 128;
 
-/// Reads a body: the first line is its content type, the rest its bytes.
+/// Parses a body. The first line of the input is its content type.
 ///
 /// # Panics
-/// A field has a text that no field may have, or another JSON parser reads another one.
+/// A field has an invalid text, or another JSON parser reads another text.
 pub fn rest_body(data: &[u8]) {
     let mut parts = data.splitn(2, |&byte| byte == b'\n');
     let mut headers = HeaderMap::new();
@@ -26,7 +26,7 @@ pub fn rest_body(data: &[u8]) {
     let is_json = kind.as_bytes() == b"application/json";
     headers.insert(CONTENT_TYPE, kind);
     let bytes = parts.next().unwrap_or_default();
-    // All of it is here, so nothing is waited for.
+    // The whole body is available, so the parser never waits.
     let parsed = parse::body(&headers, Bytes::copy_from_slice(bytes)).now_or_never();
     let Some(Ok(body)) = parsed else {
         assert!(parsed.is_some(), "it waits");
@@ -38,7 +38,7 @@ pub fn rest_body(data: &[u8]) {
         if let Ok(text) = &plain {
             assert!(body.has(name));
             assert!((1..=CHARS).contains(&text.chars().count()), "{text:?}");
-            // A number is printed as it is, and has no white space.
+            // A number is formatted unchanged, and contains no white space.
             assert_eq!(trim(text), text);
             assert!(!text.contains('\0'));
         }
@@ -53,7 +53,7 @@ pub fn rest_body(data: &[u8]) {
     }
 }
 
-/// Compares with what serde_json makes of the whole body.
+/// Compares the fields with those that serde_json finds.
 fn assert_alike(bytes: &[u8], body: &Body) {
     use serde_json::Value;
     match serde_json::from_slice(bytes) {
@@ -68,7 +68,8 @@ fn assert_alike(bytes: &[u8], body: &Body) {
             }
         }
         Ok(other) => assert_eq!(body.fault().is_some(), !other.is_object()),
-        // Nested too deep, a lone surrogate, a number out of range: here these are skipped or named.
+        // Too deep nesting, a lone surrogate or a number out of range: serde_json rejects these;
+        // this parser skips them or reports a fault.
         Err(_) => {}
     }
 }

@@ -26,10 +26,10 @@ use crate::auth::{
 
 const COLLECTION_ALLOW: &str = "GET, POST, HEAD, OPTIONS";
 const MEMBER_ALLOW: &str = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS";
-/// How many identities are read from the store at once.
+/// The number of identities per read.
 const PAGE: u32 = 1000;
 
-/// Answers `/ungleichotp/`: all identities.
+/// Serves `/ungleichotp/`: all identities.
 pub(super) async fn collection(State(api): State<Arc<Api>>, request: Request) -> Response {
     call::answer(request, COLLECTION_ALLOW, async |call| {
         run_collection(&api, &call).await
@@ -37,7 +37,7 @@ pub(super) async fn collection(State(api): State<Arc<Api>>, request: Request) ->
     .await
 }
 
-/// Answers `/ungleichotp/{id}/`: one identity.
+/// Serves `/ungleichotp/{id}/`: one identity.
 pub(super) async fn member(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
@@ -97,7 +97,7 @@ async fn run_member(api: &Api, call: &Call, id: Option<IdentityId>) -> Result<An
         Method::OPTIONS => {
             let permit = authenticated(api, call).await?;
             let may = api.authority.is_capable(&permit, Capability::Update);
-            // Whoever may not change identities is not told which there are.
+            // Callers who may not change identities must not learn which ids exist.
             let may = may && is_there(api, id).await?;
             Ok(describe(api, "Otp Instance", may.then_some("PUT")))
         }
@@ -128,7 +128,7 @@ fn describe(api: &Api, name: &str, method: Option<&str>) -> Answer {
     metadata::describe(name, method, api.credential_headers.name_chars)
 }
 
-/// Lists all: whole where a page of the store holds them, else a page at a time.
+/// Lists all identities: in one response if a page of the store holds them, else page by page.
 async fn list(api: Arc<Api>) -> Result<Answer, Answer> {
     let (first, next) = read(&api, IdentityId(i64::MIN)).await?;
     let Some(next) = next else {
@@ -142,14 +142,14 @@ async fn list(api: Arc<Api>) -> Result<Answer, Answer> {
             Ok(Some(page))
         }
     });
-    // The last page is empty where the one before was just full.
+    // The last page is empty if the one before was exactly full.
     let rest = rest.try_filter(|page: &String| future::ready(page != "[]"));
     let rest = rest.map_ok(escaped);
     let parts = stream::once(future::ready(Ok(escaped(first)))).chain(rest);
     Ok(Answer::parts(parts.boxed()))
 }
 
-/// Reads the page after an identity, as the text of an array; if it is full, with the number of the last.
+/// Reads the page after an identity as a JSON array. If the page is full, also returns its last id.
 async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId>), Answer> {
     let store = api.authority.store();
     let page = store.identities(&Selection::default(), after, PAGE).await;
@@ -158,10 +158,10 @@ async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId
     Ok((text, last.filter(|_| page.len() == PAGE as usize)))
 }
 
-/// Lists the part that was asked for, and says where the next one is.
+/// Returns the requested part of the list, with a link to the next part.
 async fn part(api: &Api, page: &Page) -> Result<Answer, Answer> {
     let store = api.authority.store();
-    // One more tells whether there is a next part.
+    // One more shows whether there is a next part.
     let found = store.identities(&page.selection, page.after, page.first + 1);
     let found = found.await.map_err(|error| failed(&error))?;
     let first = page.first as usize;
@@ -172,7 +172,7 @@ async fn part(api: &Api, page: &Page) -> Result<Answer, Answer> {
     Ok(Answer::json(StatusCode::OK, body).next(link))
 }
 
-/// Writes an array of identities; returns the number of the last, too.
+/// Formats an array of identities. Also returns the last id.
 fn write(api: &Api, identities: &[Arc<Identity>]) -> Result<(String, Option<IdentityId>), Answer> {
     let mut body = "[".to_owned();
     for identity in identities {
@@ -185,7 +185,7 @@ fn write(api: &Api, identities: &[Arc<Identity>]) -> Result<(String, Option<Iden
     Ok((body, identities.last().map(|identity| identity.id)))
 }
 
-/// Registers an identity with a new seed and shows it, this once.
+/// Creates an identity with a new seed, which is shown only in this response.
 async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answer> {
     let mut errors = Errors::new(&call.body);
     let limit = api.credential_headers.name_chars;
@@ -222,16 +222,16 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
     show(&identity, true, StatusCode::CREATED)
 }
 
-/// How much of an identity an update gives.
+/// The fields that an update requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
-    /// Every field: PUT.
+    /// All fields: PUT.
     Whole,
-    /// The fields that are there; the others stay: PATCH.
+    /// Only the fields in the body change: PATCH.
     Given,
 }
 
-/// Renames an identity. Its seed stays.
+/// Renames an identity. Its seed stays the same.
 async fn update(
     api: &Api,
     call: &Call,
@@ -257,7 +257,7 @@ async fn update(
         return show(&identity, api.reveal_seeds, StatusCode::OK);
     }
     principal(&name, &realm, limit)?;
-    // Only what was given: another change may be under way for the other part.
+    // Only the given fields: another request may be changing the other one.
     let given = |field: &str, value: String| {
         (extent == Extent::Whole || call.body.has(field)).then(|| value.into_boxed_str())
     };
@@ -274,7 +274,8 @@ async fn update(
     let changed = finish(api, call, async move {
         let changed = store.update(identity.id, change, now).await;
         let changed = changed.map_err(|error| refused(&error))?;
-        // Who it was by then: another change may have come in between.
+        // The principal at the time of the change, because another request may have changed it
+        // before.
         let Changed { was, identity } = changed.ok_or_else(Answer::not_found)?;
         let subject = Subject::of(&identity);
         author
@@ -324,7 +325,7 @@ async fn look_up(api: &Api, id: Option<IdentityId>) -> Result<Option<Arc<Identit
     found.map_err(|error| failed(&error))
 }
 
-/// Reads a number as it stands in a path; none if no identity can have it.
+/// Parses the id in a path; `None` if no identity can have it.
 fn number(text: &str) -> Option<IdentityId> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok().map(IdentityId)).flatten()
@@ -334,13 +335,13 @@ fn principal(name: &str, realm: &str, limit: usize) -> Result<Principal, Answer>
     Principal::new(name, realm, limit).map_err(|error| Answer::bad_body(&error.to_string()))
 }
 
-/// An identity as callers see it, in the order of the old server's keys.
+/// An identity in a response, with the keys in ungleich-otp's order.
 #[derive(Serialize)]
 struct Shape<'a> {
     id: i64,
     name: &'a str,
     realm: &'a str,
-    /// Not there unless seeds are shown; `null` if it cannot be opened.
+    /// Missing unless seeds are revealed; `null` if the seed cannot be decrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<Option<&'a str>>,
 }

@@ -13,10 +13,10 @@ use super::media::Charset;
 use super::python;
 use super::response::Answer;
 
-/// Reads JSON. Nesting costs no stack: what is inside a field is only skipped.
+/// Parses JSON. Nesting uses no stack, because the values of fields are skipped.
 ///
 /// # Errors
-/// The answer: 400 for what is no JSON.
+/// The response: 400 for invalid JSON.
 pub(super) fn read(bytes: &[u8], charset: Charset) -> Result<Body, Answer> {
     let body = match charset {
         Charset::Utf8 => str::from_utf8(bytes)
@@ -46,7 +46,7 @@ fn fields(body: &str) -> serde_json::Result<Body> {
     })
 }
 
-/// Keeps the known fields of an object. Of a key that stands there twice, the last one counts.
+/// Collects the known fields of an object. The last occurrence of a key counts.
 struct Known;
 
 impl<'de> Visitor<'de> for Known {
@@ -58,7 +58,7 @@ impl<'de> Visitor<'de> for Known {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         let mut fields = HashMap::new();
-        // A key may hold a lone surrogate, which no text of ours can.
+        // A key may contain a lone surrogate; no known key does.
         while let Some((key, value)) = object.next_entry::<&RawValue, &RawValue>()? {
             let Value::Text { text, surrogate } = read_raw(key)? else {
                 continue;

@@ -1,4 +1,4 @@
-//! `Content-Type`: the type of a body, its characters, its boundary.
+//! `Content-Type`: the media type, charset and boundary of a body.
 
 use std::borrow::Cow;
 use std::iter;
@@ -12,7 +12,7 @@ pub(super) struct MediaType<'a> {
 }
 
 impl<'a> MediaType<'a> {
-    /// Divides the value of a `Content-Type`.
+    /// Parses the value of `Content-Type`.
     pub(super) fn read(text: &'a str) -> Self {
         let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
         Self {
@@ -21,13 +21,13 @@ impl<'a> MediaType<'a> {
         }
     }
 
-    /// Says whether it is of that type.
+    /// Returns whether the type is `essence`.
     pub(super) fn is(&self, essence: &str) -> bool {
         self.essence.eq_ignore_ascii_case(essence)
     }
 
-    /// Returns the value of a parameter, without its quotes; of several of a name the last one, as Python
-    /// read them. A value without quotes may hold any character but a semicolon.
+    /// Returns the value of a parameter without its quotes. The last occurrence counts, as in
+    /// Python. An unquoted value may contain any character except a semicolon.
     pub(super) fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut found = None;
         for part in parts(self.parameters) {
@@ -40,7 +40,7 @@ impl<'a> MediaType<'a> {
         found
     }
 
-    /// Returns how the characters of the body are written; none if that cannot be read.
+    /// Returns the character encoding of the body; `None` if it is not supported.
     pub(super) fn charset(&self) -> Option<Charset> {
         match self.parameter("charset") {
             None => Some(Charset::Utf8),
@@ -49,7 +49,7 @@ impl<'a> MediaType<'a> {
     }
 }
 
-/// Divides parameters at the semicolons that stand outside of quotes.
+/// Splits parameters at semicolons outside quotes.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     iter::from_fn(move || {
@@ -79,7 +79,7 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Takes the quotes off (RFC 9110 §5.6.4).
+/// Removes quotes and escapes (RFC 9110 §5.6.4).
 fn unquoted(text: &str) -> Cow<'_, str> {
     let inside = text.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
     match inside {
@@ -96,19 +96,19 @@ fn unquoted(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// How characters are written.
+/// A character encoding.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Charset {
-    /// UTF-8, and US-ASCII, which is a part of it.
+    /// UTF-8, which includes US-ASCII.
     Utf8,
-    /// ISO 8859-1: every byte is the character of its number. Browsers take it for another one.
+    /// ISO 8859-1: each byte is the code point. Browsers read this label as Windows-1252.
     Latin1,
-    /// Another one of one byte a character.
+    /// Another single-byte encoding.
     Table(&'static Encoding),
 }
 
 impl Charset {
-    /// Finds the one of that name.
+    /// Finds an encoding by its label.
     fn of(label: &str) -> Option<Self> {
         const ASCII: [&str; 3] = ["ascii", "us-ascii", "646"];
         const LATIN1: [&str; 9] = [
@@ -137,7 +137,7 @@ impl Charset {
         }
     }
 
-    /// Reads a text; U+FFFD stands for what is none.
+    /// Decodes a text. U+FFFD replaces invalid bytes.
     pub(super) fn lossy(self, bytes: &[u8]) -> Cow<'_, str> {
         match self {
             Self::Utf8 => String::from_utf8_lossy(bytes),

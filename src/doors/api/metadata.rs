@@ -2,8 +2,8 @@ use http::StatusCode;
 
 use super::response::Answer;
 
-/// Answers OPTIONS: what the resource `name` is, and the fields that `method` takes, if the caller may use
-/// one. No HTML is written here, so it is not named.
+/// Makes the response to OPTIONS: the name of the resource, and the fields of `method` if the
+/// caller may use one. HTML is not supported, so it is not listed.
 pub(super) fn describe(name: &str, method: Option<&str>, limit: usize) -> Answer {
     let text = |label: &str| {
         format!(

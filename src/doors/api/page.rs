@@ -1,4 +1,4 @@
-//! Parts of the list: what the old API did not have, and its clients never ask for.
+//! Parts of the list, an extension that old clients do not use.
 
 use std::ops::RangeInclusive;
 
@@ -8,10 +8,10 @@ use http::HeaderValue;
 use super::response::Answer;
 use crate::auth::{IdentityId, Selection};
 
-/// How many identities a part may have.
+/// The possible sizes of a part.
 const FIRST: RangeInclusive<u32> = 1..=1000;
 
-/// A part of the list: at most `first` of what is selected, with numbers above `after`.
+/// A part of the list: at most `first` selected identities with ids above `after`.
 pub(super) struct Page {
     pub(super) first: u32,
     pub(super) after: IdentityId,
@@ -19,11 +19,11 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Reads `first`, and with it `after`, `realm` (the whole of it) and `name` (its beginning); none without
-    /// `first`, when the others mean nothing, as they never did.
+    /// Reads `first`, and with it `after`, `realm` (exact) and `name` (prefix). `None` without
+    /// `first`: then the other parameters are ignored, as in ungleich-otp.
     ///
     /// # Errors
-    /// The answer, 400: `first` is not 1 to 1000, or `after` no number.
+    /// The response: 400 if `first` is not 1 to 1000, or `after` is not a number.
     pub(super) fn read(query: &str) -> Result<Option<Self>, Answer> {
         let value = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes())
@@ -53,7 +53,7 @@ impl Page {
         }))
     }
 
-    /// Returns `Link` (RFC 8288) to the part after the identity `last`.
+    /// Returns the `Link` header (RFC 8288) for the part after the identity `last`.
     pub(super) fn next(&self, last: IdentityId) -> Option<HeaderValue> {
         let mut query = Serializer::new(String::new());
         query.append_pair("first", &self.first.to_string());

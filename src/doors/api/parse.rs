@@ -9,11 +9,11 @@ use super::media::MediaType;
 use super::response::Answer;
 use crate::doors::api::{form, json};
 
-/// Parses a body as its `Content-Type` says. An empty one needs none.
+/// Parses a body according to its `Content-Type`. An empty body needs none.
 ///
 /// # Errors
-/// The answer: 415 for a type other than JSON and the two of forms, and for a `charset` that is not
-/// read; 400 for what is none of its type.
+/// The response: 415 for a type other than JSON and forms, or for an unsupported `charset`; 400 for
+/// a malformed body.
 pub(super) async fn body(headers: &HeaderMap, bytes: Bytes) -> Result<Body, Answer> {
     if bytes.is_empty() {
         return Ok(Body::Fields(HashMap::new()));

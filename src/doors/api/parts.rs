@@ -1,4 +1,4 @@
-//! Arrays that are too long to be held: written as they are read, a part at a time.
+//! Arrays that are too long to be held in memory: each part is sent when it has been read.
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
@@ -6,15 +6,15 @@ use thiserror::Error;
 
 use super::encode::indented;
 
-/// The texts of JSON arrays of which none is empty, to be read as one.
+/// Non-empty JSON arrays that together form the response.
 pub(super) type Parts = BoxStream<'static, Result<String, BrokenOff>>;
 
-/// An answer that had begun could not be ended.
+/// A response that had begun could not be completed.
 #[derive(Debug, Error)]
 #[error("the list broke off")]
 pub(super) struct BrokenOff;
 
-/// Makes one array of all, each level `indent` spaces deeper, or on one line.
+/// Joins the arrays to one, with `indent` spaces per level, or on a single line.
 pub(super) fn joined(
     parts: Parts,
     indent: usize,

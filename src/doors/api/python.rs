@@ -1,8 +1,8 @@
-//! What is wrong with a body, in the words of Python 3.11, which old clients may show.
+//! Parse errors in the words of Python 3.11, which old clients may show.
 
 use std::str::Utf8Error;
 
-/// Says where bytes are no UTF-8.
+/// Describes where bytes are not UTF-8.
 pub(super) fn not_utf8(bytes: &[u8], error: &Utf8Error) -> String {
     let at = error.valid_up_to();
     let byte = bytes.get(at).copied().unwrap_or_default();
@@ -21,11 +21,11 @@ pub(super) fn not_utf8(bytes: &[u8], error: &Utf8Error) -> String {
     }
 }
 
-/// Says where a text is no JSON.
+/// Describes where a text is not JSON.
 pub(super) fn not_json(body: &str) -> String {
     let Fault { words, at } = match Scanner::new(body).scan() {
         Err(fault) => fault,
-        // Nothing is wrong to Python.
+        // Python accepts this text.
         Ok(()) => fault("Expecting value", 0),
     };
     if let Words::Constant(name) = words {
@@ -41,7 +41,7 @@ pub(super) fn not_json(body: &str) -> String {
     format!("{words}: line {line} column {column} (char {position})")
 }
 
-/// What is wrong, and the byte at which it is.
+/// A parse error and its byte position.
 struct Fault {
     words: Words,
     at: usize,
@@ -49,7 +49,7 @@ struct Fault {
 
 enum Words {
     Of(&'static str),
-    /// A number that Python's JSON has and the old server did not take.
+    /// A number that Python accepts in JSON, but ungleich-otp did not.
     Constant(&'static str),
 }
 
@@ -58,14 +58,14 @@ fn fault(words: &'static str, at: usize) -> Fault {
     Fault { words, at }
 }
 
-/// An array or an object that is open.
+/// An open array or object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
     Array,
     Object,
 }
 
-/// Looks for the first fault as `json.loads` does, without its recursion.
+/// Finds the first error as `json.loads` does, without recursion.
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -84,7 +84,7 @@ impl<'a> Scanner<'a> {
         let mut open = Vec::new();
         self.skip_space();
         loop {
-            // A value is due.
+            // A value is expected.
             if let Some(begun) = self.begin_value()? {
                 open.push(begun);
                 if begun == Open::Object {
@@ -92,7 +92,7 @@ impl<'a> Scanner<'a> {
                 }
                 continue;
             }
-            // Whatever ends with it.
+            // Close everything that ends after this value.
             loop {
                 self.skip_space();
                 let Some(inner) = open.last() else {
@@ -124,7 +124,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a value, or only the beginning of an array or object that holds something.
+    /// Reads a value, or only the beginning of a non-empty array or object.
     fn begin_value(&mut self) -> Result<Option<Open>, Fault> {
         let (begun, end) = match self.peek() {
             Some(b'[') => (Open::Array, b']'),
@@ -183,9 +183,9 @@ impl<'a> Scanner<'a> {
             Some(_) => return Err(fault("Invalid \\escape", start)),
         }
         let bad = |at| fault("Invalid \\uXXXX escape", at);
-        // Four characters, and one after them: the string does not end here.
+        // Python requires four characters and another one after them.
         let left = self.bytes.iter().skip(self.at);
-        // Bytes that begin a character.
+        // Count the bytes that begin a character.
         let chars = left.filter(|&&byte| byte & 0xC0 != 0x80);
         if chars.take(5).count() < 5 {
             return Err(bad(start + 1));
@@ -198,7 +198,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Reads a number, `true`, `false`, `null`, or one of Python's own.
+    /// Reads a number, `true`, `false`, `null`, or one of Python's constants.
     fn word(&mut self) -> Result<(), Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         for name in ["null", "true", "false"] {
@@ -229,7 +229,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Returns how long the number is that a text begins with.
+/// Returns the length of the number at the beginning of a text.
 fn number(text: &[u8]) -> Option<usize> {
     let digits = |from: usize| {
         let rest = text.get(from..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Answers in the shapes of the old server (Django REST framework).
+//! Responses in the format of ungleich-otp (Django REST framework).
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::telemetry::RequestRecord;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The answer to a call, before the header fields that every answer of a resource has. It may hold a
-/// seed, so it has no `Debug`.
+/// The response to a call, without the headers that are common to all responses of a resource. It
+/// may contain a seed, so it has no `Debug`.
 pub(super) struct Answer {
     status: StatusCode,
     body: Content,
     spacing: Spacing,
     retry_after: Option<u64>,
     next: Option<HeaderValue>,
-    /// Boxed, since few answers have one.
+    /// Boxed, because few responses have one.
     request: Option<Box<HeaderValue>>,
     holds_seeds: bool,
 }
@@ -31,12 +31,12 @@ enum Content {
     None,
     /// JSON.
     Whole(String),
-    /// JSON, of an array that is too long to be held.
+    /// A JSON array that is too long to be held in memory.
     Parts(Parts),
 }
 
 impl Answer {
-    /// Makes an answer of an array that is written as it is read.
+    /// Makes a response with an array that is sent while it is read.
     pub(super) fn parts(parts: Parts) -> Self {
         Self {
             body: Content::Parts(parts),
@@ -44,7 +44,7 @@ impl Answer {
         }
     }
 
-    /// Makes an answer of JSON.
+    /// Makes a JSON response.
     pub(super) fn json(status: StatusCode, body: String) -> Self {
         Self {
             status,
@@ -57,7 +57,7 @@ impl Answer {
         }
     }
 
-    /// Makes an answer of JSON that is spaced already.
+    /// Makes a JSON response whose body already has spaces.
     pub(super) fn spaced(status: StatusCode, body: String, spacing: Spacing) -> Self {
         Self {
             spacing,
@@ -65,7 +65,7 @@ impl Answer {
         }
     }
 
-    /// 204.
+    /// Makes a 204.
     pub(super) fn no_content() -> Self {
         Self {
             status: StatusCode::NO_CONTENT,
@@ -78,12 +78,12 @@ impl Answer {
         }
     }
 
-    /// The subject's token is right.
+    /// The subject's token is correct.
     pub(super) fn verified() -> Self {
         Self::json(StatusCode::OK, r#"{"status":"OK"}"#.to_owned())
     }
 
-    /// The caller has not proved who they are.
+    /// The caller is not authenticated.
     pub(super) fn not_authenticated() -> Self {
         Self::detail(
             StatusCode::FORBIDDEN,
@@ -91,7 +91,7 @@ impl Answer {
         )
     }
 
-    /// The caller, or the subject of a verification, may not.
+    /// The caller is not allowed to do this, or the subject of a verification was rejected.
     pub(super) fn not_allowed() -> Self {
         Self::detail(
             StatusCode::FORBIDDEN,
@@ -99,12 +99,12 @@ impl Answer {
         )
     }
 
-    /// No such identity.
+    /// The identity does not exist.
     pub(super) fn not_found() -> Self {
         Self::detail(StatusCode::NOT_FOUND, "Not found.")
     }
 
-    /// The resource does not know the method.
+    /// The resource does not support the method.
     pub(super) fn wrong_method(method: &Method) -> Self {
         Self::detail(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -112,7 +112,7 @@ impl Answer {
         )
     }
 
-    /// The caller does not take JSON.
+    /// The caller does not accept JSON.
     pub(super) fn not_acceptable() -> Self {
         Self::detail(
             StatusCode::NOT_ACCEPTABLE,
@@ -120,7 +120,7 @@ impl Answer {
         )
     }
 
-    /// The body is of a type that is not read.
+    /// The media type of the body is not supported.
     pub(super) fn unsupported_type(given: &str) -> Self {
         Self::detail(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -128,7 +128,7 @@ impl Answer {
         )
     }
 
-    /// The body is not JSON.
+    /// The body is not valid JSON.
     pub(super) fn parse_error(cause: &str) -> Self {
         Self::detail(
             StatusCode::BAD_REQUEST,
@@ -136,7 +136,7 @@ impl Answer {
         )
     }
 
-    /// The body is no form in parts.
+    /// The body is not a valid multipart form.
     pub(super) fn multipart_error(cause: &str) -> Self {
         Self::detail(
             StatusCode::BAD_REQUEST,
@@ -144,7 +144,7 @@ impl Answer {
         )
     }
 
-    /// The store cannot answer.
+    /// The store is unavailable.
     pub(super) fn unavailable() -> Self {
         Self::detail(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -152,35 +152,36 @@ impl Answer {
         )
     }
 
-    /// A change was or may have been made, as `detail` says.
+    /// A change was made or may have been made; `detail` explains it.
     pub(super) fn not_confirmed(detail: &str) -> Self {
         Self::detail(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// Another identity has that name in that realm.
+    /// Another identity has the same name and realm.
     pub(super) fn taken() -> Self {
         Self::bad_body("The fields name, realm must make a unique set.")
     }
 
-    /// What the fields say together cannot be.
+    /// The combination of fields is invalid.
     pub(super) fn bad_body(message: &str) -> Self {
         let body = format!(r#"{{"non_field_errors":[{}]}}"#, quote(message));
         Self::json(StatusCode::BAD_REQUEST, body)
     }
 
-    /// Says whether seeds are in it. Then the connection ends with it, and its buffers with the connection.
+    /// Marks a response that contains seeds. Then the connection is closed after it, which zeroes
+    /// its buffers.
     pub(super) fn with_seeds(mut self, holds_seeds: bool) -> Self {
         self.holds_seeds = holds_seeds;
         self
     }
 
-    /// Says where the next part of a list is.
+    /// Adds the link to the next part of a list.
     pub(super) fn next(mut self, link: Option<HeaderValue>) -> Self {
         self.next = link;
         self
     }
 
-    /// Adds the id of the request, as the log has it.
+    /// Adds the request id of the log.
     pub(super) fn named(mut self, record: &RequestRecord) -> Self {
         let id = record.request_id().map(HeaderValue::from_str);
         self.request = id.and_then(Result::ok).map(Box::new);
@@ -193,7 +194,7 @@ impl Answer {
         self
     }
 
-    /// Makes the response of a resource that knows the methods `allow`.
+    /// Makes the HTTP response of a resource that supports the methods `allow`.
     pub(super) fn render(self, allow: &'static str, format: Format) -> Response {
         let is_indented = format.indent > 0 && self.spacing == Spacing::Compact;
         let has_body = !matches!(self.body, Content::None);
@@ -229,17 +230,17 @@ impl Answer {
     }
 }
 
-/// Whether spaces follow the colons and commas of JSON. The old server is of two minds, and indents
-/// only the second kind.
+/// Whether JSON has spaces after colons and commas. ungleich-otp used both forms, and indents only
+/// the compact one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spacing {
-    /// They do, in what verify says of its fields.
+    /// With spaces, in the faults of a verification.
     Wide,
-    /// They do not.
+    /// Without spaces.
     Compact,
 }
 
-/// Returns the old server's page for a path that it does not know.
+/// Returns ungleich-otp's page for an unknown path.
 pub(super) fn no_such_page() -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
@@ -247,7 +248,7 @@ pub(super) fn no_such_page() -> Response {
     respond(StatusCode::NOT_FOUND, headers, page.into())
 }
 
-/// Returns the redirection to a path and query.
+/// Returns a redirect to a path and query.
 pub(super) fn moved(location: &str) -> Response {
     let Ok(location) = HeaderValue::from_str(location) else {
         return no_such_page();

@@ -13,7 +13,7 @@ use crate::auth::Policy;
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
-/// Answers `/`: where the resources are. Whoever has a capability or none may know.
+/// Serves `/`: the URLs of the resources, for every authenticated caller.
 pub(super) async fn root(State(api): State<Arc<Api>>, request: Request) -> Response {
     call::answer(request, ALLOW, async |call| run(&api, &call).await).await
 }
@@ -41,8 +41,8 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
     }
 }
 
-/// Returns the address of the identities under the scheme and the host that the caller asked; only its path
-/// if it asked none.
+/// Returns the URL of the identities with the scheme and host of the request; only its path if the
+/// request has no host.
 fn identities_url(call: &Call) -> String {
     match &call.host {
         Some(host) => format!("{}://{host}/ungleichotp/", call.scheme),

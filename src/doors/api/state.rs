@@ -5,18 +5,18 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{Authority, Parameters};
 use crate::http::CredentialHeaders;
 
-/// What the REST door needs.
+/// The state of the REST door.
 pub struct Api {
-    /// Who decides, and whose store is changed.
+    /// Decides about callers, and owns the store.
     pub authority: Arc<Authority>,
-    /// Where a credential stands that is not in the body; its `name_chars` bounds the fields of a
-    /// body too.
+    /// The headers that may carry the caller's credential. Their `name_chars` also limits the
+    /// fields of a body.
     pub credential_headers: CredentialHeaders,
-    /// Whether every answer about an identity shows its seed, as the old server did, and not only
-    /// its creation.
+    /// Whether all responses about identities contain seeds, as in ungleich-otp, and not only those
+    /// to creations.
     pub reveal_seeds: bool,
     /// The parameters of new identities.
     pub defaults: Parameters,
-    /// The changes that are under way, whether or not their callers still wait.
+    /// The changes in progress, including those whose callers have disconnected.
     pub changes: TaskTracker,
 }

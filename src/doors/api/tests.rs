@@ -31,7 +31,7 @@ const NOT_AUTHENTICATED: &str = r#"{"detail":"Incorrect authentication credentia
 const NOT_ALLOWED: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 
-/// Who is there before each test, numbered from 1.
+/// The identities that exist before each test, numbered from 1.
 const RESIDENTS: [(&str, &str, &str); 3] = [
     (
         "admin",
@@ -46,13 +46,13 @@ const RESIDENTS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// The door over a store of its own.
+/// The door with a store of its own.
 struct Door {
     router: Router,
     _dir: TempDir,
 }
 
-/// An answer as it left the door.
+/// A response as sent.
 #[derive(Debug)]
 struct Sent {
     status: StatusCode,
@@ -96,8 +96,8 @@ impl Door {
         }
     }
 
-    /// Sends a request with the header fields `headers`. In a body and in a field `$admin`, `$auth`
-    /// and `$user` stand for the current tokens.
+    /// Sends a request with `headers`. In headers and bodies, `$admin`, `$auth` and `$user` stand
+    /// for the current tokens.
     async fn send_with(
         &self,
         method: &str,
@@ -109,7 +109,7 @@ impl Door {
         self.send_bytes(method, path, headers, body).await
     }
 
-    /// The same, of a body that may be no UTF-8.
+    /// The same with a body that may not be UTF-8.
     async fn send_bytes(
         &self,
         method: &str,

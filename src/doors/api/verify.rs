@@ -16,7 +16,7 @@ use crate::auth::{Attempt, Capability, Credential, Denial, Party, Permit, Policy
 
 const ALLOW: &str = "POST, OPTIONS";
 
-/// Answers `/ungleichotp/verify/`: is this the token of that principal now?
+/// Serves `/ungleichotp/verify/`: verifies that a token belongs to a principal now.
 pub(super) async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
     call::answer(request, ALLOW, async |call| run(&api, &call).await).await
 }
@@ -44,10 +44,10 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
     }
 }
 
-/// Decides on the subject; every refusal looks the same.
+/// Decides about the subject. All rejections look alike.
 ///
-/// Failures of those for whom somebody verifies are not failures of the verifier, so its address is not
-/// their source. It may name the address of its client, which then is.
+/// The source is not the verifier's address, because failures of its clients are not its own. The
+/// verifier may name the address of its client, which then is the source.
 async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answer, Answer> {
     let limit = api.credential_headers.name_chars;
     let [name, realm, token] = subject_names(&call.body);
@@ -70,7 +70,7 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
     ) else {
         return Err(errors.answer(Spacing::Wide));
     };
-    // What is told of the request is who asks.
+    // The log of the request names the caller, not the subject.
     let mut record = call.record.with_same_id();
     let token = token.token();
     let credential = token.and_then(|it| Credential::with_token(&name, &realm, it, limit));
@@ -92,19 +92,19 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
     Err(answer.named(&record))
 }
 
-/// The field of the body that names the address of the verifier's client.
+/// The body field with the address of the verifier's client.
 const CLIENT_ADDRESS: &str = "client_address";
 
-/// The same as a header.
+/// The header with the same meaning.
 const X_AUTH_CLIENT_ADDRESS: &str = "x-auth-client-address";
 
-/// The most characters of an address with a port: an IPv6 address has up to 45.
+/// The maximum length of an address with a port, in characters. An IPv6 address has up to 45.
 const ADDRESS_CHARS: usize = 64;
 
 /// Returns the address of the verifier's client, if the verifier names it.
 ///
 /// # Errors
-/// It is not one address.
+/// It is not a single address.
 fn client_address(call: &Call) -> Result<Option<IpAddr>, Fault> {
     let mut named = None;
     let mut name = |text: &str| {
@@ -124,7 +124,7 @@ fn client_address(call: &Call) -> Result<Option<IpAddr>, Fault> {
     Ok(named)
 }
 
-/// Reads an address, with or without a port.
+/// Parses an address with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
     let address = text.parse().ok().or_else(with_port);

@@ -1,4 +1,4 @@
-//! Where the original request came from, as the front proxy says it. Failures are counted by this address too.
+//! The client address that a front proxy names. Failures are also counted for it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,11 @@ use http::{HeaderMap, HeaderName};
 use super::front_proxy::FrontProxy;
 use crate::http::X_FORWARDED_FOR;
 
-/// nginx names the client here.
+/// The header in which nginx names the client.
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Returns where the original request came from, if the front proxy says so: the last address of its header,
-/// which is the one that the front proxy has written itself. `any` is the header that is read at the endpoint
-/// for any front proxy.
+/// Returns the client address that the front proxy names: the last address in its header, which is
+/// the one that it appended itself. `any` is the header that is read at `/forward-auth`.
 pub(super) fn client(
     headers: &HeaderMap,
     proxy: FrontProxy,
@@ -31,7 +30,7 @@ pub(super) fn client(
     address(value.to_str().ok()?.rsplit(',').next()?.trim())
 }
 
-/// Reads an address, with or without a port.
+/// Parses an address with or without a port.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
     let address = text
         .parse()
@@ -39,13 +38,13 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// Which front proxies have been warned of because they name no client.
+/// The front proxies that have been warned about, because they name no client.
 #[derive(Debug, Default)]
 pub(super) struct Warned([AtomicBool; 7]);
 
 impl Warned {
-    /// Warns of a front proxy that names no client, once in the life of the process. Without an address a
-    /// service behind it cannot be told from a stranger who fails as that service.
+    /// Warns once per process about a front proxy that names no client. Without an address, a
+    /// service behind it cannot be distinguished from a stranger who fails as that service.
     pub(super) fn warn(&self, front_proxy: &'static str, peer: Option<IpAddr>) {
         let at = NAMES.iter().position(|name| *name == front_proxy);
         let Some(warned) = at.and_then(|at| self.0.get(at)) else {
@@ -68,7 +67,7 @@ const SET_HEADER: &str = "docs/forward-auth.md says which header it should set";
 const SET_KEY: &str =
     "set service.client_address_header to the header in which it names the client";
 
-/// What logs call the front proxy that asks over gRPC.
+/// The name in logs of a front proxy that uses gRPC.
 pub(crate) const GRPC: &str = "envoy (gRPC)";
 const NAMES: [&str; 7] = [
     FrontProxy::Any.name(),
@@ -81,7 +80,7 @@ const NAMES: [&str; 7] = [
 ];
 
 impl FrontProxy {
-    /// Returns what logs call it.
+    /// Returns the name for logs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Any => "any",

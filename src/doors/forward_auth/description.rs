@@ -1,5 +1,5 @@
-//! The original request, as each front proxy describes it. A parser reads the fields of its own front
-//! proxy and no others, each exactly once.
+//! Parsers of the original request, one per front proxy. Each reads only the headers of its front
+//! proxy, each exactly once.
 
 use http::header::HOST;
 use http::{HeaderMap, Method};
@@ -12,11 +12,11 @@ use crate::net::request_line::{first, request_line as requested};
 use crate::routing::input::{MatchInput, Unreadable};
 use crate::telemetry::RequestLine;
 
-/// Reads the parts of an original request. `target` is the path as it was on the wire, with the query if it has
-/// one.
+/// Parses the parts of an original request. `target` is the undecoded path, with the query if there
+/// is one.
 ///
 /// # Errors
-/// A part that programs read in different ways.
+/// [`Refusal`] if programs read a part in different ways.
 pub(crate) fn input<'a>(
     method: &str,
     host: &'a str,
@@ -32,8 +32,8 @@ pub(crate) fn input<'a>(
     })
 }
 
-/// Returns what a sub-request says of the original request, for the log: however wrong that is, but all three
-/// parts of it.
+/// Returns the description of the original request for the log, valid or not, if it has all three
+/// parts.
 pub(super) fn request_line(header: &RequestHeader, proxy: FrontProxy) -> Option<RequestLine<'_>> {
     let named = |name| first(&header.headers, name);
     match proxy {
@@ -65,7 +65,7 @@ pub(super) fn request_line(header: &RequestHeader, proxy: FrontProxy) -> Option<
     }
 }
 
-/// Reads nginx's description: `X-Original-Method` and `X-Original-URL`, whose value is
+/// Parses nginx's description: `X-Original-Method` and `X-Original-URL`, whose value is
 /// `$scheme://$host$request_uri`.
 pub(super) fn nginx(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> {
     let method = once(headers, "x-original-method")?;
@@ -80,7 +80,7 @@ pub(super) fn nginx(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> {
     }
 }
 
-/// Reads the description of Traefik, Caddy and HAProxy: `X-Forwarded-Method`, `-Proto`, `-Host` and
+/// Parses the description of Traefik, Caddy and HAProxy: `X-Forwarded-Method`, `-Proto`, `-Host` and
 /// `-Uri`.
 pub(super) fn forwarded(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> {
     let method = once(headers, "x-forwarded-method")?;
@@ -93,9 +93,9 @@ pub(super) fn forwarded(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> 
     input(method, host, target.as_bytes())
 }
 
-/// Reads the description of Envoy's HTTP service: the sub-request has the method and the host of the
-/// original one, and its path after the prefix. `target` is what follows the prefix, as it came;
-/// `authority` is the host of a request that has no `Host`, as in HTTP/2.
+/// Parses the description of Envoy's HTTP service: the sub-request has the method and the host of
+/// the original request, and its path after a prefix. `target` is the undecoded rest after the
+/// prefix; `authority` is the host of a request without `Host`, as in HTTP/2.
 pub(super) fn envoy<'a>(
     method: &Method,
     headers: &'a HeaderMap,
@@ -109,7 +109,7 @@ pub(super) fn envoy<'a>(
     input(method.as_str(), host, target)
 }
 
-/// Returns the value of a field that stands there once.
+/// Returns the value of a header that occurs exactly once.
 pub(super) fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Refusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

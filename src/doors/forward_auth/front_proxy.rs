@@ -1,12 +1,12 @@
-//! Which front proxy asks.
+//! Identifies the front proxy by the path of the endpoint.
 
-/// Envoy's original path follows this one.
+/// The prefix of Envoy's endpoint, followed by the original path.
 pub(super) const ENVOY: &str = "/forward-auth/envoy";
 
-/// Which parser reads the description of the original request.
+/// The parser of the original request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrontProxy {
-    /// None: the credential alone decides.
+    /// None: only the credential is checked.
     Any,
     /// nginx's `auth_request`, and ingress-nginx.
     Nginx,
@@ -21,7 +21,7 @@ pub(crate) enum FrontProxy {
 }
 
 impl FrontProxy {
-    /// Returns the parser that a path asks for, or none.
+    /// Returns the parser for a path, if it is an endpoint.
     pub(crate) fn of(path: &str) -> Option<Self> {
         match path {
             "/forward-auth" => Some(Self::Any),

@@ -10,11 +10,11 @@ use crate::http::fuzzing::fields;
 use crate::routing::input::MatchInput;
 use crate::routing::target::{host_of, is_plain_method};
 
-/// Reads what a front proxy describes: a line of its address with the query, one of the method, then
-/// header fields.
+/// Parses a description. The first line of the input is the path and query of the sub-request, the
+/// second its method; the rest are headers.
 ///
 /// # Panics
-/// A description is taken that can be read in two ways, or a query that narrows to nothing.
+/// A description is accepted that can be read in two ways, or a query that allows nobody.
 pub fn forward_auth(data: &[u8]) {
     let mut lines = data.splitn(3, |&byte| byte == b'\n');
     let address = lines.next().unwrap_or_default();
@@ -57,7 +57,7 @@ fn describe<'a>(
     }
 }
 
-/// Sees that a description has one meaning.
+/// Checks that a description has one meaning.
 pub(crate) fn assert_described(described: &MatchInput<'_>) {
     assert_eq!(described.host.and_then(host_of), described.host);
     assert!(described.host.is_some());

@@ -3,21 +3,21 @@ use percent_encoding::percent_decode_str;
 use crate::auth::{Policy, Rule};
 use crate::http::refusal::Refusal;
 
-/// The most realms, and the most names, that a front proxy's URL may list.
+/// The maximum number of realms, and of names, in a query.
 const NARROWED_TO: usize = 16;
 
-/// Reads `realm=a&realm=b&name=x`: any of the realms, and any of the names if there are some.
+/// Parses `realm=a&realm=b&name=x`: any of the realms, and any of the names if there are some.
 pub(super) fn narrowing(query: &str) -> Result<Option<Policy>, Refusal> {
     let mut narrowing = Narrowing::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').ok_or(Refusal::Query)?;
-        // A query is written as forms are: `+` is a space.
+        // The query has the encoding of forms, where `+` is a space.
         narrowing.add(key, &value.replace('+', " "))?;
     }
     narrowing.policy()
 }
 
-/// The realms and names to which a front proxy narrows who may pass.
+/// The realms and names to which a front proxy restricts access.
 #[derive(Default)]
 pub(crate) struct Narrowing {
     realms: Vec<Box<str>>,
@@ -25,10 +25,11 @@ pub(crate) struct Narrowing {
 }
 
 impl Narrowing {
-    /// Adds a realm or a name, percent-encoded.
+    /// Adds a percent-encoded realm or name.
     ///
     /// # Errors
-    /// Another key, which might be meant to narrow; an empty value; or more than [`NARROWED_TO`] of a kind.
+    /// [`Refusal::Query`] for another key, which might be a misspelled restriction; for an empty
+    /// value; for more than [`NARROWED_TO`] of a kind.
     pub(crate) fn add(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
         let list = match key {
             "realm" => &mut self.realms,
@@ -44,10 +45,11 @@ impl Narrowing {
         Ok(())
     }
 
-    /// Returns the policy: any of the realms, and any of the names if there are some.
+    /// Returns the policy that admits the names in the realms, or all of the realms if there are no
+    /// names.
     ///
     /// # Errors
-    /// Names without a realm.
+    /// [`Refusal::Query`] for names without a realm.
     pub(crate) fn policy(self) -> Result<Option<Policy>, Refusal> {
         let Self { realms, names } = self;
         if realms.is_empty() {

@@ -105,7 +105,7 @@ async fn store_that_cannot_answer_is_unavailable() {
     sent.is(503, detail);
 }
 
-/// A store that is down.
+/// A store that always fails.
 struct Silent;
 
 #[async_trait]
@@ -238,7 +238,7 @@ async fn root_names_the_identities_to_whoever_proves_who_they_are() {
     let sent = door.send_with("GET", "/", &headers, &user).await;
     sent.is(200, r#"{"ungleichotp":"http://otp.example/ungleichotp/"}"#);
     assert_eq!(sent.header(ALLOW), Some("GET, HEAD, OPTIONS"));
-    // A URL says the host itself, as HTTP/2 does.
+    // An absolute URI contains the host, as in HTTP/2.
     let sent = door
         .send_with("GET", "https://a.example:8443/", &headers[..1], &user)
         .await;

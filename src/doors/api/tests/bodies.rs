@@ -1,4 +1,4 @@
-//! Bodies: what is read of them, and what is said of those that cannot be.
+//! Request bodies: which fields are read, and the responses to malformed ones.
 
 use std::fmt::Write;
 
@@ -124,7 +124,7 @@ async fn form_in_parts_is_read_as_the_old_server_read_it() {
         let subject = [
             field("name", base64, "dXNl\r\ncg=="),
             field("realm", base64, "dW5nbGVpY2gtaW50ZXJu"),
-            // What is no base64 stays as it is.
+            // Invalid base64 stays unchanged.
             field("token", base64, "$user"),
         ];
         let caller = [
@@ -211,7 +211,7 @@ async fn body_is_read_in_its_charset_or_refused() {
         (format!("{form_type}utf-8"), &form, b"%C3%A9", Some("é")),
         (format!("{form_type}latin1"), &form, b"%E9", Some("é")),
         (format!("{form_type}latin1"), &form, b"\xe9%E9", Some("éé")),
-        // The old server read raw bytes that are no UTF-8 as Latin 1.
+        // ungleich-otp read unescaped bytes that are not UTF-8 as Latin 1.
         (format!("{form_type}utf-8"), &form, b"\xe9", Some("é")),
         (format!("{form_type}utf-8"), &form, b"%E9", Some("\u{fffd}")),
         (format!("{form_type}utf-7"), &form, b"", None),
@@ -243,7 +243,7 @@ async fn key_that_nobody_knows_may_hold_anything() {
     let door = Door::open().await;
     let body = format!(r#"{{"\ud800":1,"\udc00\u0000":{{"\ud800":[]}},{AUTH},{SUBJECT}}}"#);
     door.verify(&body).await.is(200, r#"{"status":"OK"}"#);
-    // A known name in other letters is that name.
+    // An escaped name is the same name.
     let body = format!(r#"{{{AUTH},{SUBJECT},"\u0074oken":"x"}}"#);
     door.verify(&body).await.is(403, NOT_ALLOWED);
 }

@@ -4,7 +4,7 @@ use crate::auth::Terms;
 const LIST: &str = "/ungleichotp/";
 const TAKEN: &str = r#"{"non_field_errors":["The fields name, realm must make a unique set."]}"#;
 
-/// Sends the admin caller and `fields`, which begin with a comma.
+/// Sends a request of the admin with `fields`, which begin with a comma.
 async fn as_admin(door: &Door, method: &str, path: &str, fields: &str) -> Sent {
     door.send(method, path, &format!("{{{ADMIN}{fields}}}"))
         .await

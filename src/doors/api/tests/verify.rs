@@ -6,7 +6,7 @@ use crate::auth::Algorithm;
 const OK: &str = r#"{"status":"OK"}"#;
 const PATH: &str = "/ungleichotp/verify/";
 
-/// Sends the auth caller and `subject`.
+/// Sends a request of the verifier with `subject`.
 async fn as_auth(door: &Door, subject: &str) -> Sent {
     door.verify(&format!("{{{AUTH}, {subject}}}")).await
 }
@@ -172,7 +172,7 @@ async fn integer_token_of_8_digits_is_ok_with_any_number_of_leading_zeros() {
             .await
             .is(200, OK);
         as_auth(&door, &with(number)).await.is(200, OK);
-        // As a text every digit counts, and a longer number is another one.
+        // In a string every digit counts, and a longer number is a different token.
         for wrong in [
             format!(r#""{number}""#),
             format!("9{token}"),
@@ -287,7 +287,7 @@ async fn less_than_a_credential_of_ours_in_the_headers_does_not_touch_that_in_th
         let twice = [headers[0], headers[1], headers[1]];
         let sent = door.send_with("POST", PATH, &twice, &body).await;
         assert_eq!(sent.body, OK, "{value} twice");
-        // Nor that in the three fields.
+        // Nor the token in the three headers.
         let headers = [&HEADERS[..], &headers[1..]].concat();
         let sent = door
             .send_with("POST", PATH, &headers, &format!("{{{SUBJECT}}}"))
@@ -308,7 +308,7 @@ async fn less_than_a_credential_of_ours_in_the_headers_does_not_touch_that_in_th
         let headers = [&HEADERS[..1], lone].concat();
         let sent = door.send_with("POST", PATH, &headers, &body).await;
         assert_eq!(sent.body, OK, "{lone:?}");
-        // Without the one in the body it is none.
+        // Without the token in the body, it is not a credential.
         let sent = door
             .send_with("POST", PATH, &headers, &format!("{{{SUBJECT}}}"))
             .await;
@@ -359,7 +359,7 @@ async fn other_methods_are_refused_after_authentication() {
     let sent = door.send("OPTIONS", PATH, &body).await;
     assert_eq!(sent.status, 200);
     assert!(sent.body.contains(r#""actions":{"POST""#), "{sent:?}");
-    // Whoever may not verify is told nothing of the fields.
+    // A caller who may not verify learns nothing about the fields.
     let sent = door.send("OPTIONS", PATH, &format!("{{{USER}}}")).await;
     assert_eq!(sent.status, 200);
     assert!(!sent.body.contains("actions"), "{sent:?}");
