@@ -1,8 +1,8 @@
-//! Whether the body of a request comes on.
+//! Limits how slowly the body of a request may arrive.
 //!
-//! Pingora 0.9.1 ends a read that takes too long over HTTP/1 only ("TODO: timeout" in `v2/server.rs`), and sees
-//! a slow body over neither version. Goes when it has a lowest rate; the test
-//! `wire::flood::body_that_stops_or_drips_is_cut_over_http2` then passes without this.
+//! Pingora 0.9.1 has a read timeout over HTTP/1 only ("TODO: timeout" in `v2/server.rs`), and no
+//! minimum rate. This can go when it has both; the test
+//! `wire::flood::body_that_stops_or_drips_is_cut_over_http2` then passes without it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use crate::config::{Limits, Timeouts};
 
 tokio::task_local! {
-    /// The body of the request that a task serves, over HTTP/2.
+    /// The body of the request that a task serves over HTTP/2.
     static BODY: Arc<BodyClock>;
 }
 
-/// How a body comes on. Only one thread at a time changes it.
+/// The progress of a body. Only one thread at a time changes it.
 #[derive(Debug)]
 pub(crate) struct BodyClock {
     began: Instant,
-    /// How many milliseconds after `began` the bytes of this span must be here; [`Self::NONE`] while nothing
-    /// is waited for.
+    /// When enough bytes of the current span must have arrived, in milliseconds after `began`;
+    /// [`Self::NONE`] while no body is expected.
     due: AtomicU64,
-    /// The bytes of this span.
+    /// The bytes that arrived in this span.
     bytes: AtomicU64,
 }
 
@@ -44,8 +44,8 @@ impl BodyClock {
         body
     }
 
-    /// Notes that a part has come, and says whether the body is quick enough: `limits.body_rate`, over
-    /// `timeouts.read`. It always is where nothing is waited for.
+    /// Records received bytes. Returns whether the body is fast enough: `limits.body_rate`,
+    /// averaged over `timeouts.read`. Always true while no body is expected.
     pub(crate) fn came(&self, bytes: usize, limits: &Limits, timeouts: &Timeouts) -> bool {
         let due = self.due.load(Ordering::Relaxed);
         if due == Self::NONE || limits.body_rate == 0 {
@@ -60,7 +60,7 @@ impl BodyClock {
         self.now() <= due
     }
 
-    /// Notes that nothing more is waited for: the body is here, or its answer is.
+    /// Stops waiting, because the body is complete or the response has begun.
     pub(crate) fn end(&self) {
         self.due.store(Self::NONE, Ordering::Relaxed);
     }
@@ -76,8 +76,8 @@ impl BodyClock {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(Self::NONE)
     }
 
-    /// Resolves when the body should have come on and has not. `pause` is how long to rest while nothing is
-    /// waited for.
+    /// Resolves when a body is overdue. `pause` is the interval of checks while no body is
+    /// expected.
     async fn stopped(&self, pause: Duration) {
         loop {
             let left = match self.due.load(Ordering::Relaxed) {
@@ -92,10 +92,10 @@ impl BodyClock {
     }
 }
 
-/// How much later a body that has stopped is noticed: one that drips gets its answer first.
+/// An extra time for a stopped body, so that a dripping one gets its response first.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Serves a request over HTTP/2, and says whether it was served: false if its body stopped.
+/// Serves an HTTP/2 request. Returns `false` if its body stopped.
 pub(crate) async fn watch(served: impl Future<Output = ()>, read: Duration) -> bool {
     let body = BodyClock::new();
     let served = BODY.scope(Arc::clone(&body), served);

@@ -1,4 +1,4 @@
-//! What the header of a request may be like, before anything in it is believed.
+//! Checks the header of a request against limits, before it is interpreted.
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Version};
@@ -9,17 +9,17 @@ use pingora::protocols::http::ServerSession;
 use crate::config::Limits;
 use crate::http::refusal::Refusal;
 
-/// What a field costs beside its bytes where there is no wire to count on (RFC 9113 §6.5.2).
+/// The overhead of a header field in HTTP/2 (RFC 9113 §6.5.2).
 const FIELD: usize = 32;
-/// What divides the crumbs of a cookie once they are joined: a semicolon and a space.
+/// The separator of joined cookie crumbs: a semicolon and a space.
 const CRUMB: usize = 2;
 
-/// Returns why a header is out of bounds, if it is.
+/// Returns why a header is rejected, or `None` if it is within the limits.
 ///
-/// The parser has bounds of its own, above ours. What exceeds those is its 400.
+/// Pingora's parser has higher limits of its own, and responds with 400 above them.
 pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal> {
     let header = session.req_header();
-    // HTTP/2 knows the length by itself, but an upstream that speaks HTTP/1 does not (RFC 9113 §8.1.1).
+    // HTTP/2 does not need the length, but an upstream over HTTP/1 does (RFC 9113 §8.1.1).
     let is_framed_in_doubt = is_framed_in_doubt(&header.headers);
     let bytes = match session.as_http1() {
         Some(wire) => {
@@ -50,8 +50,8 @@ pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal
     }
 }
 
-/// Returns how many fields of HTTP/2 are crumbs of a cookie that has been counted already: all are one field
-/// (RFC 9113 §8.2.3).
+/// Returns the number of HTTP/2 fields that are further crumbs of a cookie. All crumbs are one
+/// field (RFC 9113 §8.2.3).
 fn more_crumbs(header: &RequestHeader) -> usize {
     if header.version != Version::HTTP_2 {
         return 0;
@@ -60,9 +60,9 @@ fn more_crumbs(header: &RequestHeader) -> usize {
     crumbs.saturating_sub(1)
 }
 
-/// Says whether a request expects something else than `100-continue`, which may be refused (RFC 9110 §10.1.1):
-/// servers differ in what they take for that, and then in where the next request begins. Of HTTP/1.0 no
-/// expectation counts.
+/// Returns whether a request expects anything but `100-continue`. Such requests may be rejected
+/// (RFC 9110 §10.1.1): servers differ in how they read the value, and then in where the next
+/// request begins. HTTP/1.0 has no expectations.
 fn expects_the_unknown(header: &RequestHeader) -> bool {
     let mut expected = header.headers.get_all(EXPECT).iter();
     let Some(first) = expected.next() else {
@@ -72,9 +72,9 @@ fn expects_the_unknown(header: &RequestHeader) -> bool {
     header.version != Version::HTTP_10 && !(is_known && expected.next().is_none())
 }
 
-/// Says whether the length of the body is said in a way that servers take differently: a length said
-/// twice, alike or not (RFC 9110 §8.6 lets us refuse it), or a transfer coding that would be lost, since what is
-/// passed on is chunked and nothing else (RFC 9112 §6.1).
+/// Returns whether servers could disagree about the length of the body: it is given twice, equal or
+/// not (RFC 9110 §8.6 allows rejecting it), or there is a transfer coding other than chunked, which
+/// would be lost when forwarding (RFC 9112 §6.1).
 fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next().map(HeaderValue::as_bytes);
@@ -86,8 +86,8 @@ fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
         || coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Says whether a line ends without a carriage return, where some servers see an end and others do
-/// not (RFC 9112 §2.2).
+/// Returns whether a line ends without a carriage return, which not all servers accept as an end
+/// (RFC 9112 §2.2).
 fn has_bare_line_feed(raw: &[u8]) -> bool {
     memchr_iter(b'\n', raw).any(|end| end.checked_sub(1).and_then(|at| raw.get(at)) != Some(&b'\r'))
 }

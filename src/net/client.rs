@@ -1,4 +1,4 @@
-//! The client of a connection, and what it may do there.
+//! The client of a connection, and its limits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
 use crate::telemetry::{Door, RequestLine, RequestRecord, metrics};
 
-/// How long requests that are under way when a shutdown begins still count as in time.
+/// How long requests that are in progress at the beginning of a shutdown still count as in time.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
 /// The client of a connection.
@@ -19,9 +19,9 @@ pub(super) struct Client {
     pub(super) settings: Live,
     pub(super) admission: Arc<Admission>,
     pub(super) listening: Listening,
-    /// None over a Unix socket.
+    /// `None` over a Unix socket.
     pub(super) address: Option<IpAddr>,
-    /// What its address uses of its limits; none if the address has no limits.
+    /// The usage of its address; `None` if the address has no limits.
     pub(super) share: Option<Arc<Share>>,
 }
 
@@ -31,7 +31,8 @@ impl Client {
         self.settings.load_full()
     }
 
-    /// Counts a request for as long as the returned value lives. Requests of the metrics listener do not count.
+    /// Counts a request until the returned value is dropped. Requests to the metrics listener do
+    /// not count.
     pub(super) fn enter(&self) -> Result<Option<Entered>, Refusal> {
         if self.listening == Listening::Metrics {
             return Ok(None);
@@ -41,7 +42,7 @@ impl Client {
         entered.map(Some)
     }
 
-    /// Logs and counts a request that is rejected unread, and returns its answer.
+    /// Logs and counts a request that is rejected unread, and returns its response.
     pub(super) fn refuse(&self, refusal: Refusal, request_line: RequestLine<'_>) -> Answer {
         let mut record = RequestRecord::new(RequestId::next().digits());
         match self.listening {

@@ -1,7 +1,7 @@
-//! Streams that pass on what is written to them.
+//! Delegates writes of a stream to an inner stream.
 
-/// Writes the functions of `AsyncWrite` that pass everything on to a field. With `but_flush`, `poll_flush` is left
-/// to the type.
+/// Defines the functions of `AsyncWrite` by delegation to a field. With `but_flush`, the type
+/// defines `poll_flush` itself.
 macro_rules! delegate_write {
     ($field:tt) => {
         $crate::net::delegate::delegate_write!($field, but_flush);

@@ -1,4 +1,4 @@
-//! How many files the process may have open: each connection is one.
+//! The limit of open files. Each connection is one.
 
 use std::io;
 
@@ -6,16 +6,16 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::files;
 
-/// The soft and the hard limit.
+/// Returns the soft and the hard limit.
 fn limits() -> (Option<u64>, Option<u64>) {
     files::limits("Max open files")
 }
 
-/// Raises the soft limit to the hard one. Programs that watch files by `select` need a low one; this is
-/// none.
+/// Raises the soft limit to the hard limit. Only programs that use `select` need a low one, and
+/// this one does not.
 ///
 /// # Errors
-/// The system does not allow it.
+/// The system rejects the change.
 pub fn raise() -> io::Result<()> {
     let (soft, hard) = limits();
     let is_raised = match (soft, hard) {
@@ -33,12 +33,12 @@ pub fn raise() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, raised)?)
 }
 
-/// Returns how many files this process may have open.
+/// Returns the number of files that this process may open.
 pub(crate) fn limit() -> usize {
     count(limits().0)
 }
 
-/// Returns how many files a process may have open that has raised its limit.
+/// Returns the number of files that a process may open after [`raise`].
 pub fn most() -> usize {
     count(limits().1)
 }

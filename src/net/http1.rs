@@ -1,4 +1,4 @@
-//! A connection of HTTP/1: one request after the other.
+//! An HTTP/1 connection: one request after the other.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use super::linger;
 use crate::http::refusal::Refusal;
 use crate::telemetry::RequestLine;
 
-/// Serves a connection until its client ends it, or a request is not whole in time: the first by `deadline`.
+/// Serves a connection until its client closes it or a request header is not complete in time.
+/// `deadline` applies to the first one.
 pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
     stream: Stream,
@@ -28,7 +29,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
         let is_here = tokio::select! {
             biased;
             is_here = header => is_here,
-            // Nothing was asked for yet.
+            // No request has begun.
             () = ended(shutdown) => return,
         };
         let entered = match is_here {
@@ -46,11 +47,11 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
             }
         };
         let mut session = ahead.into_session();
-        // As Pingora does; the app says how long.
+        // Like Pingora; the app sets the real value.
         session.set_keepalive(Some(60));
         let reused = app.process_new_http(session, shutdown).await;
         drop(entered);
-        // What else is kept is what was set above, and what pipelining needs, which is off.
+        // The other state is what was set above, and the state of pipelining, which is off.
         let Some((stream, _)) = reused.map(ReusedHttpStream::consume) else {
             return;
         };
@@ -58,8 +59,8 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     }
 }
 
-/// Waits for a header: until the deadline, or as long as a connection may be idle and then as long as a
-/// header may take.
+/// Waits for a header: until `deadline`, else `timeouts.keep_alive` for its first byte and
+/// `timeouts.header` for the rest.
 async fn header(
     ahead: &mut Ahead,
     deadline: Option<Instant>,
@@ -68,7 +69,7 @@ async fn header(
     let settings = client.settings();
     let (most, fields) = (settings.limits.header_bytes, settings.limits.header_fields);
     let timeouts = settings.timeouts;
-    // A long wait must not keep old settings.
+    // A long wait must not keep old settings alive.
     drop(settings);
     let whole = match deadline {
         Some(deadline) => timeout_at(deadline, ahead.header(most, fields)).await,
@@ -84,10 +85,10 @@ async fn header(
     })
 }
 
-/// Resolves when connections that wait for a request are let go.
+/// Resolves when connections without a request are to be closed.
 async fn ended(shutdown: &ShutdownWatch) {
     let mut shutdown = shutdown.clone();
-    // The sender that is gone was that of a process at its end.
+    // If the sender is gone, the process is ending.
     let _ = shutdown.wait_for(|&draining| draining).await;
     tokio::time::sleep(LINGER).await;
 }

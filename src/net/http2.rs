@@ -1,8 +1,9 @@
-//! An HTTP/2 connection: many requests at a time.
+//! An HTTP/2 connection: concurrent requests.
 //!
-//! Pingora 0.9.1: its own loop (`apps/mod.rs`) waits for the client's first bytes without a limit, starts
-//! requests that no shutdown waits for, and takes one idle time for all connections. This loop can go when
-//! Pingora's takes a deadline for the preface and a shutdown signal; `wire::http2` in tests/it then passes.
+//! Pingora 0.9.1: its own loop (`apps/mod.rs`) waits for the client's first bytes without a limit,
+//! starts requests that no shutdown waits for, and has one idle timeout for all connections. This
+//! loop can go when Pingora's takes a deadline for the preface and a shutdown signal; `wire::http2`
+//! in tests/it then passes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,21 +25,23 @@ use super::settings::Settings;
 use crate::config::Limits;
 use crate::http::answer::Answer;
 
-/// How long requests may go on without their connection.
+/// How long requests may continue after their connection has ended.
 const PARTING: Duration = Duration::from_secs(2);
 
-/// How many malformed requests a connection may bring: each is refused for itself, and costs work.
+/// The maximum number of malformed requests on a connection. Each is rejected separately, and costs
+/// work.
 const MOST_MALFORMED: usize = 32;
 
-/// The longest header list that is told to a client whose `limits.header_bytes` is shorter: there a cookie
-/// counts once for each of its crumbs.
+/// The minimum header list size that is announced to clients. With a lower `limits.header_bytes`, a
+/// cookie would count once for each of its crumbs.
 const LEAST_HEADER_LIST: usize = 16 << 10;
-/// How much of an answer is kept at most that the network does not take yet, in bytes a request.
+/// The maximum number of response bytes per request that are buffered while the network accepts no
+/// more.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Serves a connection until its client ends it, nothing has been asked for as long as it may be idle, or
-/// `shutdown` comes and what had begun by then is done. The client must have shown by `deadline` that it
-/// speaks HTTP/2.
+/// Serves a connection until its client closes it, it has been idle for `timeouts.keep_alive`, or
+/// `shutdown` is signaled and its requests are done. The client must have completed the HTTP/2
+/// preface by `deadline`.
 pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
     stream: Stream,
@@ -78,7 +81,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
                 connection.graceful_shutdown();
                 draining = true;
             }
-            // Cancelling it loses nothing.
+            // Cancel-safe.
             next = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => match next {
                 Ok(Some(H2Accept::Session(session))) => match client.enter() {
                     Ok(entered) => {
@@ -114,15 +117,15 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
             () = tokio::time::sleep(timeouts.keep_alive), if requests.is_empty() && !draining => break,
         }
     }
-    // What runs finds out by itself that nobody listens any more, and notes how it ended. A body that its peer
-    // does not take would not let it: it is dropped.
+    // Requests notice by themselves that the connection is gone, and log their end. One whose
+    // upstream does not read its body would not notice, so it is dropped.
     let ended = async { while requests.join_next().await.is_some() {} };
     if timeout(PARTING, ended).await.is_err() {
-        tracing::debug!("requests are dropped whose client is gone");
+        tracing::debug!("dropped requests of a disconnected client");
     }
 }
 
-/// Answers a request without serving it.
+/// Responds to a request without serving it.
 fn refuse(mut session: HttpSession, answer: Answer) {
     let head = Box::new(answer.head());
     if let Err(error) = session.write_response_header(head, true) {

@@ -1,4 +1,4 @@
-//! What a client is still sending when it has been answered already.
+//! Discards the rest of a request body after an early response.
 
 use pingora::Result;
 use pingora::protocols::http::ServerSession;
@@ -7,21 +7,21 @@ use super::accept::{Ahead, keep_date};
 use super::settings::Settings;
 use crate::http::answer::Answer;
 
-/// Sends an answer that does not wait for the request's body, and takes in what comes of that: a socket
-/// that is closed with bytes unread resets its connection, and the answer may be lost with it (RFC 9112
+/// Sends a response without waiting for the request body, then discards the body. If a socket is
+/// closed while bytes are unread, the connection is reset and the response may be lost (RFC 9112
 /// §9.6).
 ///
-/// At most `limits.drain_bytes` and `timeouts.drain`. Over HTTP/1 the client hears at once that nothing
-/// follows the answer; it need not wait for the end of this.
+/// Discards at most `limits.drain_bytes`, for at most `timeouts.drain`. Over HTTP/1, the sending
+/// side is closed at once, so the client need not wait for the end.
 ///
 /// # Errors
-/// The client is gone.
+/// The client has closed the connection.
 pub(crate) async fn answer_early(
     session: &mut ServerSession,
     answer: Answer,
     settings: &Settings,
 ) -> Result<()> {
-    // Not that of an answer that this one takes the place of.
+    // The date of a response that this one replaces must not be kept.
     keep_date(session, None);
     answer.send(session).await?;
     if session.is_body_done() {
@@ -40,8 +40,7 @@ pub(crate) async fn answer_early(
     Ok(())
 }
 
-/// Sends the answer to a request that has not been read, and takes in what comes of it, as
-/// [`answer_early`] does.
+/// Sends the response to an unread request, and discards its body like [`answer_early`].
 pub(crate) async fn refuse(stream: &mut Ahead, answer: Answer, settings: &Settings) {
     let answer = answer.last_bytes();
     let sent = stream.refuse(&answer);
@@ -54,7 +53,7 @@ pub(crate) async fn refuse(stream: &mut Ahead, answer: Answer, settings: &Settin
     }
 }
 
-/// Reads the rest of a body, and says whether it was no longer than `limit`.
+/// Reads the rest of a body. Returns whether it was at most `limit` bytes long.
 async fn drain(session: &mut ServerSession, limit: usize) -> bool {
     let mut left = limit;
     while let Ok(Some(part)) = session.read_request_body().await {

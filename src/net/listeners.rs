@@ -1,4 +1,4 @@
-//! The listening sockets: inherited if there are some, bound otherwise.
+//! The listening sockets, inherited or bound.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,13 +11,13 @@ use thiserror::Error;
 
 use crate::config::Config;
 
-/// The name of the connection to the process whose place this one takes.
+/// The name of the socket that connects to the replaced process.
 pub const PREDECESSOR: &str = "predecessor";
 
-/// The names of the sockets, in the order in which they come without names.
+/// The names of the sockets, in the order in which unnamed sockets are passed.
 const NAMES: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
 
-/// Sockets that listen already; connections queue up from here on.
+/// Listening sockets. Connections queue from here on.
 #[derive(Debug)]
 pub struct Listeners {
     pub(crate) service: TcpListener,
@@ -28,21 +28,21 @@ pub struct Listeners {
     is_inherited: bool,
 }
 
-/// Where the listeners are, or should be.
+/// The addresses of the listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// REST, forward-auth and health.
     pub service: SocketAddr,
-    /// The proxy, unless it is off.
+    /// The proxy, if it is on.
     pub gateway: Option<SocketAddr>,
-    /// Envoy's questions over gRPC, if there is such a listener.
+    /// Envoy's gRPC requests, if the listener is on.
     pub grpc: Option<SocketAddr>,
-    /// Metrics and health, if there is such a listener.
+    /// Metrics and health, if the listener is on.
     pub metrics: Option<SocketAddr>,
 }
 
 impl Addresses {
-    /// Returns the addresses that a configuration asks for.
+    /// Returns the addresses in a configuration.
     pub fn of(config: &Config) -> Self {
         Self {
             service: config.service.listen,
@@ -52,7 +52,7 @@ impl Addresses {
         }
     }
 
-    /// Returns each address with the name of its listener.
+    /// Returns the addresses with the names of their listeners.
     pub fn named(self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         let Self {
             service,
@@ -69,23 +69,24 @@ impl Addresses {
 }
 
 impl Listeners {
-    /// Binds every address. Port 0 takes one from the kernel.
+    /// Binds all addresses. For port 0, the kernel chooses one.
     ///
     /// # Errors
-    /// An address that cannot be bound.
+    /// [`ListenError::Bind`] for an address that cannot be bound.
     pub fn bind(addresses: Addresses) -> Result<Self, ListenError> {
         Self::bind_rest(addresses, [const { None }; 4], None)
     }
 
-    /// Takes the sockets that a service manager hands over (systemd's `LISTEN_FDS`), and binds the
-    /// addresses without one.
+    /// Takes the sockets that a service manager passes (systemd's `LISTEN_FDS`), and binds the
+    /// other addresses.
     ///
-    /// `LISTEN_FDNAMES` tells them apart by `service`, `gateway`, `grpc` and `metrics`; without such names
-    /// they come in this order. A socket that is handed over is served, whatever the address, and closed
-    /// where the listener is off.
+    /// `LISTEN_FDNAMES` names them `service`, `gateway`, `grpc` and `metrics`; without these names,
+    /// they are in this order. A passed socket is served whatever its address, and closed if the
+    /// listener is off.
     ///
     /// # Errors
-    /// An address that cannot be bound, or an inherited descriptor that is no TCP listener.
+    /// [`ListenError`] for an address that cannot be bound, or an inherited descriptor that is not
+    /// a TCP listener.
     pub fn inherit_or_bind(addresses: Addresses) -> Result<Self, ListenError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
@@ -139,7 +140,7 @@ impl Listeners {
         })
     }
 
-    /// Binds the addresses for which no socket was inherited.
+    /// Binds the addresses that have no inherited socket.
     fn bind_rest(
         addresses: Addresses,
         [service, gateway, grpc, metrics]: [Option<TcpListener>; 4],
@@ -164,30 +165,30 @@ impl Listeners {
         })
     }
 
-    /// Says whether some of the sockets are from another process, which may still hold them.
+    /// Returns whether sockets were inherited from another process, which may still have them open.
     pub fn is_inherited(&self) -> bool {
         self.is_inherited
     }
 
-    /// Takes the connection to the process whose place this one takes, if there is one.
+    /// Takes the connection to the replaced process, if there is one.
     pub fn take_predecessor(&mut self) -> Option<UnixStream> {
         self.predecessor.take()
     }
 
-    /// Returns the sockets once more, with the names by which [`Self::inherit_or_bind`] knows them.
+    /// Duplicates the sockets, with the names that [`Self::inherit_or_bind`] expects.
     ///
     /// # Errors
-    /// No descriptor is free.
+    /// No file descriptor is available.
     pub fn share(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
         self.all()
             .map(|(name, listener)| Ok((name, listener.try_clone()?.into())))
             .collect()
     }
 
-    /// Returns where they listen.
+    /// Returns the addresses of the sockets.
     ///
     /// # Errors
-    /// A socket that does not say.
+    /// The address of a socket cannot be determined.
     pub fn addresses(&self) -> Result<Addresses, ListenError> {
         let address = |name, listener: &TcpListener| {
             listener
@@ -206,7 +207,7 @@ impl Listeners {
         })
     }
 
-    /// Returns each socket with its name.
+    /// Returns the sockets with their names.
     fn all(&self) -> impl Iterator<Item = (&'static str, &TcpListener)> {
         let all = [
             Some(&self.service),
@@ -221,7 +222,7 @@ impl Listeners {
     }
 }
 
-/// Logs that a socket is not served since its listener is off.
+/// Logs that an inherited socket is not served, because its listener is off.
 fn close_unwanted(listener: &str, is_of_predecessor: bool) {
     if is_of_predecessor {
         tracing::info!(listener, "closed: {listener}.listen is \"off\" now");
@@ -234,19 +235,19 @@ fn close_unwanted(listener: &str, is_of_predecessor: bool) {
     }
 }
 
-/// Refuses a socket on which nobody can connect, such as one of a connection.
+/// Rejects a socket that does not listen, such as that of a connection.
 fn listening(socket: TcpListener) -> io::Result<TcpListener> {
     match SockRef::from(&socket).is_listener()? {
         true => Ok(socket),
         false => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it does not listen",
+            "not a listening socket",
         )),
     }
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    // SO_REUSEADDR is set by the standard library: a restart does not wait for old connections.
+    // The standard library sets SO_REUSEADDR, so that a restart need not wait for old connections.
     TcpListener::bind(address).map_err(|source| ListenError::Bind {
         key,
         address,
@@ -254,20 +255,20 @@ fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenErr
     })
 }
 
-/// Why there is no listener.
+/// Why a listener cannot be opened.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("{key} = \"{address}\": cannot listen there")]
     Bind {
         /// The configuration key.
         key: &'static str,
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// What was inherited cannot be used.
+    /// An inherited socket is not usable.
     #[error("the inherited socket \"{0}\" cannot be used")]
     Inherit(&'static str, #[source] io::Error),
 }

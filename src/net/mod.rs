@@ -24,34 +24,34 @@ use pingora::http::RequestHeader;
 use pingora::protocols::GetSocketDigest;
 use pingora::protocols::http::ServerSession;
 
-/// Returns the address that attempts are counted by.
+/// Returns the address that attempts are counted for.
 pub(crate) fn source_of(session: &ServerSession) -> Option<std::net::IpAddr> {
     peer_of(session).map(|peer| peer.ip().to_canonical())
 }
 
-/// Returns the address a connection comes from; none over a Unix socket.
+/// Returns the address of a client; `None` over a Unix socket.
 pub(crate) fn peer_of(session: &ServerSession) -> Option<SocketAddr> {
     session.client_addr()?.as_inet().copied()
 }
 
-/// Returns the address a stream comes from; none over a Unix socket.
+/// Returns the address of a stream's peer; `None` over a Unix socket.
 pub(crate) fn peer_of_stream(stream: &(impl GetSocketDigest + ?Sized)) -> Option<SocketAddr> {
     stream.get_socket_digest()?.peer_addr()?.as_inet().copied()
 }
 
-/// Runs what waits for files on a thread where nobody waits for it. A panic goes on here.
+/// Runs blocking work on a blocking thread. Propagates its panic.
 pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only what has not begun is cancelled, at the end of the process.
+            // Only work that has not begun is cancelled, when the process ends.
             Err(_) => std::future::pending().await,
         },
     }
 }
 
-/// Returns the path as it was on the wire, without the query; of the absolute form, its path.
+/// Returns the undecoded path without the query; of a target in absolute form, its path.
 pub(crate) fn path_of(header: &RequestHeader) -> &[u8] {
     let raw = header.raw_path();
     let is_absolute_form = ["http://", "https://"].iter().any(|scheme| {

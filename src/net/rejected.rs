@@ -1,5 +1,5 @@
-//! Connections that are closed before a request on them is read. The first of a kind is logged at once, those
-//! that follow within a while as one line with their count.
+//! Connections that are closed before a request is read. The first one of a kind is logged at once;
+//! those that follow are counted, and logged as one line.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,19 +9,19 @@ use parking_lot::Mutex;
 use super::admission::Full;
 use crate::telemetry::metrics;
 
-/// How long others of the same kind are counted after a line.
+/// How long further ones of the same kind are counted after a line.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// `limits.connections` are open.
+    /// `limits.connections` is reached.
     Connections,
-    /// `limits.connections_per_address` are open from there.
+    /// `limits.connections_per_address` is reached.
     OfAddress,
-    /// The metrics listener has all that it takes.
+    /// The limit of the metrics listener is reached.
     OfMetrics,
-    /// It does not begin with the header of the PROXY protocol, and has to.
+    /// The required PROXY protocol header is missing.
     ProxyHeader,
 }
 
@@ -33,7 +33,7 @@ impl Cause {
         Self::ProxyHeader,
     ];
 
-    /// Returns a short, stable code, for logs and metrics.
+    /// Returns a short, stable code for logs and metrics.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -53,16 +53,16 @@ impl From<Full> for Cause {
     }
 }
 
-/// Connections that were closed, by why.
+/// Counts closed connections by cause.
 pub(crate) struct Rejected([Mutex<Kind>; Cause::ALL.len()]);
 
-/// Those of one kind that have no line yet.
+/// The connections of a kind since its last line.
 #[derive(Default)]
 struct Kind {
     count: u64,
-    /// The other side of the last one; none over a Unix socket.
+    /// The address of the last one; `None` over a Unix socket.
     peer: Option<SocketAddr>,
-    /// Until when they are counted; none if the next one has a line.
+    /// The end of counting; `None` if the next one is logged at once.
     until: Option<Instant>,
 }
 
@@ -74,7 +74,7 @@ impl Rejected {
         Self(Default::default())
     }
 
-    /// Logs that a connection is closed, or counts it for a later line.
+    /// Logs a closed connection, or counts it for a later line.
     pub(crate) fn add(&self, cause: Cause, peer: Option<SocketAddr>) {
         let reason = cause.as_str();
         metrics().rejected.count(reason);
@@ -85,7 +85,7 @@ impl Rejected {
         }
     }
 
-    /// Logs counts: those that have waited for long enough, or all. To be called about once a second.
+    /// Logs the counts that are due, or all of them. Call it about once per second.
     pub(crate) fn log_counts(&self, are_all: bool) {
         for (cause, kind) in Cause::ALL.iter().zip(&self.0) {
             let taken = kind.lock().take(Instant::now(), are_all);
@@ -98,7 +98,7 @@ impl Rejected {
 }
 
 impl Kind {
-    /// Says whether one has a line of its own. It is counted otherwise.
+    /// Returns whether a connection is logged at once. Otherwise it is counted.
     fn has_line(&mut self, peer: Option<SocketAddr>, now: Instant) -> bool {
         if self.until.is_none() {
             self.until = Some(now + PAUSE);
@@ -109,7 +109,7 @@ impl Kind {
         false
     }
 
-    /// Returns how many were counted, and the other side of the last one.
+    /// Returns the count and the last address, if a line is due.
     fn take(&mut self, now: Instant, are_all: bool) -> Option<(u64, Option<SocketAddr>)> {
         let is_due = are_all || self.until.is_some_and(|until| now >= until);
         if !is_due {
@@ -135,10 +135,10 @@ mod tests {
         let early = now + PAUSE - Duration::from_millis(1);
         assert_eq!(kind.take(early, false), None);
         assert_eq!(kind.take(now + PAUSE, false), Some((2, peer(3))));
-        // It goes on.
+        // Counting continues.
         assert!(!kind.has_line(peer(4), now + PAUSE));
         assert_eq!(kind.take(now + PAUSE, true), Some((1, peer(4))));
-        // It has ended.
+        // Counting has ended.
         assert_eq!(kind.take(now + 2 * PAUSE, false), None);
         assert!(kind.has_line(peer(5), now + 2 * PAUSE));
     }

@@ -1,4 +1,4 @@
-//! What log lines show of a request.
+//! The request line for logs.
 
 use http::HeaderMap;
 use http::header::HOST;
@@ -7,7 +7,7 @@ use pingora::http::RequestHeader;
 use super::path_of;
 use crate::telemetry::RequestLine;
 
-/// Returns what is shown of the request that a header begins.
+/// Returns the request line of a header for logs.
 pub(crate) fn request_line(header: &RequestHeader) -> RequestLine<'_> {
     let authority = header.uri.authority().map(|it| it.as_str().as_bytes());
     RequestLine {
@@ -19,7 +19,7 @@ pub(crate) fn request_line(header: &RequestHeader) -> RequestLine<'_> {
     }
 }
 
-/// Returns the value of the first header of a name.
+/// Returns the value of the first header with a name.
 pub(crate) fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     Some(headers.get(name)?.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The settings that all connections share, as they are in force.
+//! The settings that all connections share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::accept::Wire;
 use super::descriptors;
 use crate::config::{self, Config};
 
-/// The settings of connections that a reload replaces.
+/// The settings of connections. A reload replaces them.
 pub(crate) struct Settings {
     pub(crate) trusted_proxies: Box<[IpNet]>,
     pub(crate) limits: config::Limits,
@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     metrics: Wire,
 }
 
-/// The listeners that speak HTTP.
+/// The HTTP listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listening {
     /// REST, forward-auth and health.
@@ -31,14 +31,14 @@ pub(crate) enum Listening {
     Metrics,
 }
 
-/// The settings in force, for everybody who looks them up. A connection looks them up again for each request.
+/// The settings in force. A connection reads them again for each request.
 pub(crate) type Live = Arc<ArcSwap<Settings>>;
 
 impl Settings {
-    /// Makes the settings of a configuration, with limits that fit the number of files that may be open.
+    /// Makes the settings of a configuration, with limits that fit the number of open files.
     ///
     /// # Errors
-    /// A certificate cannot be used, or no CA is named for client certificates.
+    /// A certificate is invalid, or the CA of client certificates is missing.
     pub(crate) fn new(config: &Config) -> std::io::Result<Self> {
         let files = descriptors::limit();
         let limits = config.limits.fitted(files, &config.server);
@@ -71,12 +71,13 @@ impl Settings {
         })
     }
 
-    /// Returns whether an address is that of a front proxy, whose clients all share it.
+    /// Returns whether an address is that of a front proxy, which sends the requests of many
+    /// clients.
     pub(crate) fn is_front_proxy(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|it| it.contains(&address))
     }
 
-    /// Returns how connections of a listener begin.
+    /// Returns how the connections of a listener begin.
     pub(crate) fn wire(&self, listening: Listening) -> &Wire {
         match listening {
             Listening::Service => &self.service,

@@ -1,4 +1,4 @@
-//! Why TLS was not agreed on: a peer's certificate, or a client's, or something else.
+//! Classifies failed TLS handshakes: the certificate of a peer or a client, or another cause.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,19 +8,20 @@ use pingora::{Error, ErrorType};
 
 use crate::telemetry::TlsFault;
 
-/// The longest cause that is logged.
+/// The maximum length of a logged cause in characters.
 const CAUSE_CHARS: usize = 300;
 
-/// How often the same fault is logged at most.
+/// The minimum interval between two lines about the same fault.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What the words of rustls mean. What holds names comes first, as they may be any.
+/// The meaning of phrases in rustls errors. Those with names come first, because a name may contain
+/// any other phrase.
 const WORDS: [(&str, TlsFault); 13] = [
     ("NotValidForName", TlsFault::Name),
     ("not valid for name", TlsFault::Name),
     ("not valid for any names", TlsFault::Name),
     ("UnknownIssuer", TlsFault::UnknownIssuer),
-    // By somebody else of the name of one who is trusted.
+    // Signed by an unknown CA with the name of a trusted one.
     ("BadSignature", TlsFault::UnknownIssuer),
     ("CaUsedAsEndEntity", TlsFault::CaAsEndEntity),
     ("certificate expired", TlsFault::Expired),
@@ -32,14 +33,14 @@ const WORDS: [(&str, TlsFault); 13] = [
     ("received fatal alert", TlsFault::Refused),
 ];
 
-/// How what rustls says of the other side begins.
+/// The beginnings of rustls errors about the other side.
 const BEGINNINGS: [&str; 3] = [
     "invalid peer certificate",
     "peer sent no certificates",
     "received fatal alert",
 ];
 
-/// Returns the fault that an error is about and what is logged of it; none if it is not about TLS.
+/// Returns the fault and the cause for the log; `None` if the error is not about TLS.
 pub(crate) fn fault_of(error: &Error) -> Option<(TlsFault, String)> {
     if !matches!(
         error.etype(),
@@ -48,7 +49,7 @@ pub(crate) fn fault_of(error: &Error) -> Option<(TlsFault, String)> {
         return None;
     }
     let text = error.to_string();
-    // The words around those of rustls are Pingora's.
+    // Pingora adds text around the error of rustls.
     let begins = BEGINNINGS.iter().filter_map(|words| text.find(words)).min();
     let cause = begins.and_then(|at| text.get(at..)).unwrap_or(&text);
     let cause = cause
@@ -60,19 +61,19 @@ pub(crate) fn fault_of(error: &Error) -> Option<(TlsFault, String)> {
     Some((fault, cause))
 }
 
-/// Lets one line through each [`PAUSE`] for each fault, and counts the others.
+/// Allows one line per fault and [`PAUSE`], and counts the others.
 #[derive(Default)]
 pub(crate) struct Seldom([Line; TlsFault::ALL.len()]);
 
 #[derive(Default)]
 struct Line {
-    /// When the next may come, in milliseconds of the process; 0 at first.
+    /// When the next line is allowed, in milliseconds of the process; 0 initially.
     next: AtomicU64,
     withheld: AtomicU64,
 }
 
 impl Seldom {
-    /// Returns how many lines were withheld since the last one, if another may come.
+    /// Returns the number of suppressed lines if another line is allowed.
     pub(crate) fn may_log(&self, fault: TlsFault) -> Option<u64> {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         let line = self.0.get(fault as usize)?;

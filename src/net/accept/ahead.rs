@@ -1,10 +1,11 @@
-//! The header of the next HTTP/1 request is read to its end before Pingora sees a byte of it.
+//! Reads the complete header of an HTTP/1 request before Pingora sees a byte of it.
 //!
-//! Pingora 0.9.1 parses everything it has after each read, and its limit of 1 MiB is a constant: a header that
-//! comes byte by byte costs 0.23 ms per byte and 800 KiB per connection. Here each byte is read once,
-//! `limits.header_bytes` counts bytes as they come, and Pingora parses a complete header, which it takes for a
-//! pipelined request. This can go when Pingora has a setting for the limit and a deadline for the whole header
-//! (its pull request 1000); the tests `wire::flood::unfinished_headers_cost_little_more_than_their_bound` and
+//! Pingora 0.9.1 parses everything it has after each read, and its limit of 1 MiB is a constant: a
+//! header that arrives byte by byte costs 0.23 ms per byte and 800 KiB per connection. Here each
+//! byte is scanned once, `limits.header_bytes` counts bytes as they arrive, and Pingora parses a
+//! complete header, which it takes for a pipelined request. This can go when Pingora has a setting
+//! for the limit and a deadline for the whole header (its pull request 1000); the tests
+//! `wire::flood::unfinished_headers_cost_little_more_than_their_bound` and
 //! `wire::limits::header_that_drips_is_cut` then pass without it.
 
 use std::io;
@@ -18,13 +19,13 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
-/// The most fields that Pingora reads.
+/// The maximum number of header fields that Pingora parses.
 const FIELDS_READ: usize = 256;
 
-/// How much is read at a time, in bytes.
+/// The number of bytes per read.
 const PART: usize = 4096;
 
-/// A connection whose next request is read ahead.
+/// A connection whose next request header is read ahead.
 pub(crate) struct Ahead {
     stream: Stream,
     bytes: BytesMut,
@@ -33,11 +34,11 @@ pub(crate) struct Ahead {
 /// Why there is no header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoHeader {
-    /// The client has ended the connection, or it failed.
+    /// The client closed the connection, or it failed.
     Gone,
-    /// The header is longer than it may be.
+    /// The header is too long.
     TooLong,
-    /// The header has more fields than it may have.
+    /// The header has too many fields.
     TooMany,
 }
 
@@ -52,7 +53,7 @@ impl Ahead {
     /// Waits for the first byte of a request.
     ///
     /// # Errors
-    /// [`NoHeader::Gone`].
+    /// [`NoHeader::Gone`] if there is none.
     pub(crate) async fn begun(&mut self) -> Result<(), NoHeader> {
         if self.bytes.is_empty() {
             self.more(PART).await?;
@@ -60,24 +61,25 @@ impl Ahead {
         Ok(())
     }
 
-    /// Waits until a header of at most `most` bytes and `fields` fields is here. Dropping the future loses nothing.
+    /// Waits for a complete header of at most `most` bytes and `fields` fields. Cancel-safe.
     ///
-    /// What cannot be a header at all counts as one: Pingora has the answer to it.
+    /// Bytes that cannot be a header count as complete, because Pingora has a response for them.
     ///
     /// # Errors
-    /// [`NoHeader`].
+    /// [`NoHeader`] if the connection ends or a limit is exceeded.
     pub(crate) async fn header(&mut self, most: usize, fields: usize) -> Result<(), NoHeader> {
         let mut scan = Scan::default();
         loop {
             let end = scan.end(&self.bytes);
             match end {
                 Some(end) if end > most => return Err(NoHeader::TooLong),
-                // One more is refused with all that is known of the request; of many more Pingora makes no header.
+                // One field too many is rejected later, with a full log line. With more than
+                // Pingora parses, there is no header to log.
                 Some(_) if scan.fields <= FIELDS_READ => return Ok(()),
                 None if scan.fields <= fields => {}
                 _ => return Err(NoHeader::TooMany),
             }
-            // One more tells a header that is too long from one that is not whole.
+            // One byte more distinguishes a header that is too long from an incomplete one.
             match (most + 1).saturating_sub(self.bytes.len()) {
                 0 => return Err(NoHeader::TooLong),
                 room => self.more(room).await?,
@@ -85,23 +87,23 @@ impl Ahead {
         }
     }
 
-    /// Returns a session that has read the request.
+    /// Returns a session that begins with the bytes read so far.
     pub(crate) fn into_session(self) -> ServerSession {
         let mut session = ServerSession::new_http1(self.stream);
         session.set_pipelined_prefix(self.bytes);
         session
     }
 
-    /// Sends an answer, and says that nothing follows it.
+    /// Sends a response, and closes the sending side.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has closed the connection.
     pub(crate) async fn refuse(&mut self, answer: &[u8]) -> io::Result<()> {
         self.stream.write_all(answer).await?;
         AsyncWriteExt::shutdown(&mut self.stream).await
     }
 
-    /// Reads up to `most` bytes more and drops them, until the client ends.
+    /// Reads and discards up to `most` further bytes, or until the client closes the connection.
     pub(crate) async fn drain(&mut self, most: usize) {
         let mut drained = 0;
         while drained <= most {
@@ -113,10 +115,10 @@ impl Ahead {
         }
     }
 
-    /// Reads what comes next, at most `room` bytes.
+    /// Reads at most `room` further bytes.
     async fn more(&mut self, room: usize) -> Result<(), NoHeader> {
         let read = std::future::poll_fn(|context| {
-            // Not in the future, where a connection that waits would hold it.
+            // Not stored in the future, where every waiting connection would hold it.
             let mut space = [MaybeUninit::uninit(); PART];
             let mut buffer = ReadBuf::uninit(space.get_mut(..room.min(PART)).unwrap_or_default());
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
@@ -130,20 +132,20 @@ impl Ahead {
     }
 }
 
-/// How far a header has been looked at.
+/// The state of the search for the end of a header.
 #[derive(Default)]
 struct Scan {
-    /// Where the request line begins, after empty lines (RFC 9112 §2.2).
+    /// The beginning of the request line, after empty lines (RFC 9112 §2.2).
     start: usize,
-    /// Where the next line feed may be.
+    /// The position from which the next line feed is searched.
     at: usize,
-    /// How many fields have begun.
+    /// The number of fields that have begun.
     fields: usize,
 }
 
 impl Scan {
-    /// Returns how long the header at the beginning of `bytes` is, if its end is among them. `bytes` are
-    /// those of the last call and perhaps more.
+    /// Returns the length of the header at the beginning of `bytes`, if it is complete. `bytes`
+    /// begins with those of the previous call.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let is_blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
         if self.at <= self.start {
@@ -161,7 +163,7 @@ impl Scan {
             match bytes.get(feed + 1..).unwrap_or_default() {
                 [b'\n', ..] => return Some(feed + 2),
                 [b'\r', b'\n', ..] => return Some(feed + 3),
-                // What follows is not here yet: the line feed is looked at again.
+                // The next byte is missing, so check this line feed again.
                 [] | [b'\r'] => {
                     self.at = feed;
                     return None;
@@ -175,22 +177,22 @@ impl Scan {
     }
 }
 
-/// Says whether a method may hold a character (RFC 9110 §5.6.2).
+/// Returns whether a method may contain a character (RFC 9110 §5.6.2).
 fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Looks for the end of a header whose bytes come one by one, and all at once.
+/// Searches the end of a header byte by byte, and in one call.
 ///
 /// # Panics
-/// The two differ, or the header is longer than what came.
+/// The results differ, or the end is beyond the input.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(data: &[u8]) {
     let mut scan = Scan::default();
     let one_by_one = (0..=data.len()).find_map(|end| scan.end(data.get(..end)?));
     let at_once = Scan::default().end(data);
     let first = data.iter().find(|byte| !b"\r\n".contains(byte));
-    // What is no header ends with what is here.
+    // For input that is not a header, the end depends on the bytes available.
     let is_none = first.is_some_and(|first| !is_of_token(*first));
     assert!(is_none || one_by_one == at_once);
     assert_eq!(one_by_one.is_some(), at_once.is_some());
@@ -235,14 +237,13 @@ mod tests {
             let found = (0..=bytes.len()).find_map(|length| scan.end(&bytes[..length]));
             let first = bytes.iter().position(|it| !b"\r\n".contains(it));
             match first.filter(|&first| !bytes[first].is_ascii_alphabetic()) {
-                // What is no header ends with what is here.
+                // For input that is not a header, the end depends on the bytes available.
                 Some(first) => prop_assert_eq!(found, Some(first + 1)),
                 None => prop_assert_eq!(found, end(&bytes)),
             }
         }
 
-        /// The parser of Pingora never waits for more of a header that is whole here, and never has one
-        /// whole before.
+        /// Pingora's parser accepts every header that is complete here, and none before.
         #[test]
         fn parser_agrees_on_the_end(
             lines in proptest::collection::vec("(GET / HTTP/1.[01]|[A-Za-z]{1,3}: ?[ -~]{0,4}| |\r|x)(\r\n|\n)", 0..6),

@@ -1,8 +1,8 @@
-//! What goes out is gathered: the header of an answer and a short body are one packet, and one call of
-//! the system.
+//! Buffers writes, so that the header of a response and a short body are sent in one packet with
+//! one system call.
 //!
-//! Pingora 0.9.1 does the same with a setting that only its own listeners have; without it every part that is
-//! written is sent by itself. Goes when the setting is public.
+//! Pingora 0.9.1 has a setting for this, but only for its own listeners; without it every part is
+//! sent separately. This can go when the setting is public.
 
 use std::io;
 use std::pin::Pin;
@@ -21,11 +21,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 
 use crate::net::delegate::delegate_write;
 
-/// How much is gathered at most, in bytes: what a packet of Ethernet holds. More is sent as it comes.
+/// The size of the buffer in bytes: the payload of an Ethernet packet. Longer writes are sent at
+/// once.
 const GATHERED: usize = 1460;
 
-/// A connection whose writes are gathered until they are flushed, which Pingora does at the end of each
-/// message and wherever somebody may be waiting for a part.
+/// A connection that buffers writes until they are flushed. Pingora flushes at the end of each
+/// message, and wherever the peer may wait for a part.
 #[derive(Debug)]
 pub(super) struct Buffered(BufWriter<Stream>);
 

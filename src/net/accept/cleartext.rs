@@ -1,15 +1,15 @@
-//! HTTP/2 with prior knowledge (RFC 9113 §3.3): told by its first bytes.
+//! Detects HTTP/2 with prior knowledge (RFC 9113 §3.3) by its first bytes.
 
 use pingora::protocols::l4::stream::Stream;
 use tokio::io::AsyncReadExt;
 
 use super::start::{BadStart, Http};
 
-/// What a client says first (RFC 9113 §3.4).
+/// The connection preface of clients (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Finds out what is spoken, and leaves the stream as if nobody had read. Waits for as many bytes only as
-/// tell the two apart: a short request of HTTP/1 has fewer than the preface.
+/// Detects the HTTP version, and puts the bytes back. Reads only as many bytes as are needed,
+/// because a short HTTP/1 request has fewer than the preface.
 pub(super) async fn http_of(stream: &mut Stream) -> Result<Http, BadStart> {
     let mut bytes = [0; PREFACE.len()];
     let mut read = 0;

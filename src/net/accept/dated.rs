@@ -1,8 +1,8 @@
-//! The `Date` of an upstream, kept in an answer over HTTP/1 (RFC 9110 §6.6.1).
+//! Keeps the `Date` of an upstream in responses over HTTP/1 (RFC 9110 §6.6.1).
 //!
-//! Pingora 0.9.1 writes the present time into every answer and has no switch for it. The one that came is put in
-//! its place as the header is written: both are as long. This can go once Pingora, or what takes its place
-//! towards clients, leaves a `Date` alone.
+//! Pingora 0.9.1 writes the current time into every response, and has no switch for it. The
+//! original date replaces it when the header is written; both have the same length. This can go
+//! when Pingora, or its replacement towards clients, keeps an existing `Date`.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,15 +22,15 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A date in the one form that is written (RFC 9110 §5.6.7): `0` is a digit, `a` a letter.
+/// The format of dates that are kept (RFC 9110 §5.6.7): `0` is a digit, `a` a letter.
 const FORM: &[u8; 29] = b"aaa, 00 aaa 0000 00:00:00 GMT";
-/// What stands before it.
+/// The bytes before the date.
 const NAME: &[u8] = b"\r\ndate: ";
 
 type Date = [u8; FORM.len()];
 
-/// Keeps the date of an answer that is about to be written; without one, or with one in another form, the
-/// answer gets the time here.
+/// Sets the date of the next response. Without one, or with one in another format, the response has
+/// the current time.
 pub(crate) fn keep_date(session: &ServerSession, date: Option<&HeaderValue>) {
     let stream = session.stream().map(|stream| (**stream).as_any());
     if let Some(dated) = stream.and_then(|stream| stream.downcast_ref::<Dated>()) {
@@ -45,17 +45,17 @@ fn read(text: &[u8]) -> Option<Date> {
         form => byte == form,
     };
     let date = Date::try_from(text).ok()?;
-    // `GMT` is of letters, as are the names.
+    // The letters of `GMT` and of the names are only checked to be letters.
     date.iter().zip(FORM).all(is_like).then_some(date)
 }
 
-/// A connection of HTTP/1.
+/// An HTTP/1 connection.
 #[derive(Debug)]
 pub(super) struct Dated {
     stream: Stream,
-    /// That of the next answer that has one.
+    /// The date for the next response.
     date: Mutex<Option<Date>>,
-    /// A header with its date, and how much of it has been written.
+    /// A header with its date, and how many of its bytes have been written.
     header: Option<(Vec<u8>, usize)>,
 }
 
@@ -68,7 +68,7 @@ impl Dated {
         }
     }
 
-    /// Puts the date that is kept into a header, if it has one.
+    /// Replaces the date in a header, if it has one.
     fn put(&mut self, header: &[u8]) {
         let Some(date) = *self.date.get_mut() else {
             return;
@@ -101,7 +101,7 @@ impl AsyncWrite for Dated {
         let Some((header, from)) = &mut this.header else {
             return Pin::new(&mut this.stream).poll_write(context, bytes);
         };
-        // As long as what came, of which the rest comes again.
+        // It has the length of `bytes`; the caller passes the unwritten rest again.
         let rest = header.get(*from..).unwrap_or_default();
         let written = ready!(Pin::new(&mut this.stream).poll_write(context, rest))?;
         *from += written;

@@ -1,4 +1,5 @@
-//! What comes before HTTP on a connection: the PROXY protocol, TLS, and which version of HTTP is spoken.
+//! Everything before HTTP on a connection: the PROXY protocol, TLS, and the detection of the HTTP
+//! version.
 
 mod ahead;
 mod buffered;
@@ -27,7 +28,7 @@ pub(crate) use start::{BadStart, Http};
 use tls::Tls;
 pub(crate) use tls::{is_still_good, scheme_of, subject_of};
 
-/// How connections of a listener begin.
+/// How the connections of a listener begin.
 pub(crate) struct Wire {
     tls: Option<Tls>,
     h2c: bool,
@@ -35,10 +36,10 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Makes what a configuration says.
+    /// Makes it from a configuration.
     ///
     /// # Errors
-    /// Nobody vouches for certificates of clients.
+    /// Client certificates are requested, but no CA is configured.
     pub(crate) fn new(wire: &config::Wire, tls: &config::Tls) -> std::io::Result<Self> {
         Ok(Self {
             tls: match wire.tls {
@@ -50,7 +51,8 @@ impl Wire {
         })
     }
 
-    /// Says whether an address is a load balancer's, whose clients all come from there.
+    /// Returns whether an address is that of a load balancer, which sends the connections of many
+    /// clients.
     pub(crate) fn is_load_balancer(&self, peer: SocketAddr) -> bool {
         let address = peer.ip().to_canonical();
         self.proxy_protocol
@@ -58,10 +60,10 @@ impl Wire {
             .any(|network| network.contains(&address))
     }
 
-    /// Reads what comes before HTTP. There is no bound on the time it takes.
+    /// Reads everything before HTTP. The caller limits the time.
     ///
     /// # Errors
-    /// [`BadStart`].
+    /// [`BadStart`] if the connection cannot begin.
     pub(crate) async fn begin(&self, mut stream: Plain) -> Result<(Stream, Http), BadStart> {
         let peer = peer_of_stream(&stream);
         if peer.is_some_and(|peer| self.is_load_balancer(peer)) {
@@ -86,7 +88,7 @@ impl Wire {
     }
 }
 
-/// Returns what is read and written by a version of HTTP.
+/// Wraps the stream for a version of HTTP.
 fn face(stream: Stream, http: Http) -> Stream {
     match http {
         Http::One => Box::new(Dated::new(stream)),

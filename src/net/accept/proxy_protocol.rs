@@ -1,4 +1,4 @@
-//! The PROXY protocol, versions 1 and 2: a load balancer says first whose connection it is.
+//! The PROXY protocol, versions 1 and 2: a load balancer first sends the address of its client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -10,13 +10,13 @@ use tokio::io::AsyncReadExt;
 
 use super::start::BadStart;
 
-/// The longest header: one of version 2 with what load balancers add to the addresses.
+/// The maximum length of a version 2 header in bytes, including extensions.
 const LONGEST: usize = 4096;
-/// The longest header of version 1.
+/// The maximum length of a version 1 header in bytes.
 const LONGEST_LINE: usize = 107;
 
-/// Takes the header off a stream, and makes its address the one that the connection comes from. A load
-/// balancer that asks for itself (`LOCAL`, `UNKNOWN`) keeps its own.
+/// Reads the header from a stream, and sets the address of the connection. For a connection of the
+/// load balancer itself (`LOCAL`, `UNKNOWN`), the address stays.
 pub(super) async fn read(stream: &mut Stream) -> Result<(), BadStart> {
     let mut bytes = Vec::new();
     let (length, source) = loop {
@@ -33,7 +33,7 @@ pub(super) async fn read(stream: &mut Stream) -> Result<(), BadStart> {
     if let Some(source) = source {
         let own = stream.get_socket_digest();
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-        // Both are empty still: nobody else has the digest.
+        // Both are unset, because nobody else has the digest.
         let _ = digest.peer_addr.set(Some(source.into()));
         if let Some(local) = own.and_then(|own| own.local_addr().cloned()) {
             let _ = digest.local_addr.set(Some(local));
@@ -43,14 +43,14 @@ pub(super) async fn read(stream: &mut Stream) -> Result<(), BadStart> {
     Ok(())
 }
 
-/// Says whether a header has come as a whole, or an error if no header begins like this.
+/// Returns whether the header is complete; an error if the bytes cannot be a header.
 fn is_whole(bytes: &[u8]) -> Result<bool, BadStart> {
     let is_begun = |start: &[u8]| bytes.starts_with(start) || start.starts_with(bytes);
-    // Of version 1 the parser takes half a line for a wrong one.
+    // The parser rejects half a version 1 line.
     let (is_whole, longest) = if is_begun(v1::PROTOCOL_PREFIX.as_bytes()) {
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let line = end.and_then(|end| bytes.get(..end));
-        // It ends in one way, however many bytes come at a time.
+        // The line must end with CRLF, however the bytes are split.
         if line.is_some_and(|it| !it.ends_with(b"\r") || it.len() >= LONGEST_LINE) {
             return Err(BadStart::NoProxyHeader);
         }
@@ -66,7 +66,7 @@ fn is_whole(bytes: &[u8]) -> Result<bool, BadStart> {
     Ok(is_whole)
 }
 
-/// Returns how long a header is, and whose connection it tells of; none if it is no header.
+/// Returns the length of a header and the address in it; `None` if it is not a header.
 fn told(header: &HeaderResult<'_>) -> Option<(usize, Option<SocketAddr>)> {
     match header {
         HeaderResult::V1(Ok(header)) => {
@@ -94,10 +94,10 @@ fn address(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
     SocketAddr::new(address.into(), port)
 }
 
-/// Reads the header of a connection whose bytes come one by one, and all at once.
+/// Parses a header byte by byte, and in one call.
 ///
 /// # Panics
-/// The two differ, or the header is longer than what came.
+/// The results differ, or the header is longer than the input.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(data: &[u8]) {
     let whole = (1..=data.len()).find_map(|end| {

@@ -1,26 +1,26 @@
-//! What begins a connection, or keeps it from beginning.
+//! The result of beginning a connection.
 
 use thiserror::Error;
 
-/// The version of HTTP that a connection speaks.
+/// The HTTP version of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Http {
-    /// 1.0 or 1.1, as each request says.
+    /// HTTP/1.0 or 1.1, as each request says.
     One,
-    /// 2.
+    /// HTTP/2.
     Two,
 }
 
-/// Why a connection ends before HTTP begins. For the log.
+/// Why a connection ends before HTTP begins. For the log only.
 #[derive(Debug, Error)]
 pub(crate) enum BadStart {
-    /// A PROXY protocol header had to come and did not.
+    /// The required PROXY protocol header is missing.
     #[error("no PROXY protocol header")]
     NoProxyHeader,
-    /// It ended, or failed.
+    /// The connection was closed, or failed.
     #[error("the connection ended")]
     Gone,
-    /// No agreement on TLS.
+    /// The TLS handshake failed.
     #[error("no TLS: {0}")]
     Tls(Box<pingora::Error>),
 }

@@ -1,5 +1,6 @@
-//! The subject of a certificate as a text (RFC 4514): no two subjects look alike. Of values that differ in nothing
-//! but UTF8String and PrintableString the text is the same, and so are the names (RFC 5280 §7.1).
+//! Formats the subject of a certificate (RFC 4514) so that different subjects differ. Values that
+//! differ only in UTF8String or PrintableString have the same text, and are the same name (RFC 5280
+//! §7.1).
 
 use std::fmt::Write;
 
@@ -9,7 +10,7 @@ use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate};
 
 use crate::http::encode;
 
-/// Attributes with a name of their own (RFC 4514 §3), and the types of strings that are written as such.
+/// Attributes with a short name (RFC 4514 §3), and the string types that are written as text.
 const NAMED: [(&[u8], &str, &[Tag]); 9] = [
     (&[0x55, 4, 3], "CN", DIRECTORY),
     (&[0x55, 4, 7], "L", DIRECTORY),
@@ -31,12 +32,12 @@ const NAMED: [(&[u8], &str, &[Tag]); 9] = [
 ];
 const DIRECTORY: &[Tag] = &[Tag::Utf8String, Tag::PrintableString];
 
-/// Returns the subject of a certificate in DER, as the value of a field: RFC 4514, then percent-encoded
-/// as names are. None for one that cannot be told from another one.
+/// Returns the subject of a DER certificate as a header value: RFC 4514, then percent-encoded like
+/// names. `None` if it could be confused with another subject.
 pub(super) fn of(certificate: &[u8]) -> Option<HeaderValue> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let mut text = String::new();
-    // The last comes first (RFC 4514 §2.1).
+    // The last one is written first (RFC 4514 §2.1).
     let parts: Vec<_> = certificate.subject().iter_rdn().collect();
     for (at, part) in parts.iter().rev().enumerate() {
         for (nth, attribute) in part.iter().enumerate() {
@@ -51,7 +52,7 @@ pub(super) fn of(certificate: &[u8]) -> Option<HeaderValue> {
     HeaderValue::from_str(&encode(&text)).ok()
 }
 
-/// Returns when a certificate in DER ends, in seconds since 1970.
+/// Returns the end of the validity of a DER certificate, in seconds since 1970.
 pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     Some(certificate.validity().not_after.timestamp())
@@ -72,7 +73,7 @@ fn write_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) -> 
             }
             text.push_str(&kind.to_id_string());
             text.push_str("=#");
-            // With tag and length (RFC 4514 §2.4): another type is another value.
+            // With tag and length (RFC 4514 §2.4), because a value of another type is different.
             for byte in value.to_der_vec().ok()? {
                 // Writing to a String does not fail.
                 let _ = write!(text, "{byte:02x}");
@@ -82,8 +83,8 @@ fn write_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) -> 
     Some(())
 }
 
-/// Says whether no number of an object identifier begins with zeros, which would be another identifier that
-/// is written alike (X.690 §8.19.2).
+/// Returns whether an object identifier is encoded without leading zeros, which would be a
+/// different identifier with the same text (X.690 §8.19.2).
 fn is_minimal(oid: &[u8]) -> bool {
     let mut is_first = true;
     for byte in oid {
@@ -95,7 +96,7 @@ fn is_minimal(oid: &[u8]) -> bool {
     is_first
 }
 
-/// Escapes what means something in a subject (RFC 4514 §2.4).
+/// Escapes characters with a meaning in a subject (RFC 4514 §2.4).
 fn write_value(text: &mut String, value: &str) {
     let last = value.chars().count().saturating_sub(1);
     for (at, char) in value.chars().enumerate() {
@@ -155,7 +156,7 @@ mod tests {
         let mut texts: Vec<String> = types.iter().map(|tag| of(*tag, b"ab")).collect();
         assert_eq!(texts[0], "2.5.4.3=#1e026162");
         assert!(texts.iter().all(|text| text.starts_with("2.5.4.3=#")));
-        // Nor like the text of such a value.
+        // Nor does it look like the hexadecimal text of such a value.
         texts.push(of(Tag::Utf8String, b"#1e026162"));
         texts.push(of(Tag::Utf8String, b"ab"));
         texts.sort();

@@ -1,4 +1,4 @@
-//! TLS with clients: a certificate by the name that is asked for, and perhaps one of the client's.
+//! TLS with clients: selects the certificate by SNI, and verifies client certificates.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ use crate::config::{self, ClientCertificates, TlsVersion};
 use crate::net::tls_fault::{Seldom, fault_of};
 use crate::telemetry::metrics;
 
-/// The listener's side.
+/// TLS settings of a listener.
 pub(super) struct Tls {
     acceptor: Acceptor,
     logged: Seldom,
@@ -47,7 +47,7 @@ impl Tls {
             .map_err(io::Error::other)?;
         let builder = match (clients, &tls.client_roots) {
             (ClientCertificates::Off, _) => builder.with_no_client_auth(),
-            (_, None) => return Err(io::Error::other("nobody vouches for clients")),
+            (_, None) => return Err(io::Error::other("no CA for client certificates")),
             (_, Some(roots)) => {
                 let roots = Arc::clone(&roots.roots);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
@@ -61,11 +61,11 @@ impl Tls {
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&tls.certificates)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         if clients == ClientCertificates::Off {
-            // A key of its own: who was let in by another configuration does not resume under this one.
+            // A new ticket key, so that a session of another configuration is not resumed.
             config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
         } else {
-            // A session that is resumed asks for no certificate again: one that has expired would go on
-            // passing, for as long as the configuration stays.
+            // A resumed session is not asked for a certificate, so a client whose certificate has
+            // expired could continue until the next reload.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
@@ -81,8 +81,8 @@ impl Tls {
 }
 
 impl Tls {
-    /// Notes that a client did not agree on TLS. What is wrong with its certificate is logged now and then;
-    /// what else goes wrong is mostly noise.
+    /// Counts a failed handshake. Logs faults of client certificates at a limited rate; other
+    /// failures are mostly noise.
     pub(super) fn failed(&self, peer: Option<SocketAddr>, error: &pingora::Error) {
         let Some((fault, cause)) = fault_of(error) else {
             return;
@@ -104,7 +104,7 @@ impl Tls {
     }
 }
 
-/// Finds certificates by name.
+/// Finds certificates by host name.
 struct ByName {
     first: Option<Arc<CertifiedKey>>,
     names: HashMap<String, Arc<CertifiedKey>>,
@@ -151,15 +151,16 @@ impl ResolvesServerCert for ByName {
     }
 }
 
-/// What is kept of the certificate by which a client proved itself, for as long as the connection lives.
+/// The client certificate of a connection.
 struct ClientCertificate {
-    /// None if our parser does not take what the one of the handshake took.
+    /// `None` if our parser rejects a certificate that the handshake accepted.
     subject: Option<HeaderValue>,
-    /// The first end of those in its chain that were good at the handshake, in seconds since 1970.
+    /// The earliest end of validity in its chain, among those valid at the handshake, in seconds
+    /// since 1970.
     not_after: i64,
 }
 
-/// Keeps it.
+/// Reads the client certificate after the handshake.
 struct ReadCertificate;
 
 #[async_trait]
@@ -170,7 +171,7 @@ impl TlsAccept for ReadCertificate {
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         let chain = tls.peer_cert_chain_der()?;
         let now = seconds(SystemTime::now());
-        // Others are not part of what vouches for the client.
+        // Expired certificates in the chain were not used to verify the client.
         let ends = chain
             .iter()
             .filter_map(|it| subject::not_after(it))
@@ -182,7 +183,7 @@ impl TlsAccept for ReadCertificate {
     }
 }
 
-/// Says whether a client, if it has proved itself by a certificate, may still go by it.
+/// Returns whether the client certificate of a connection, if there is one, is still valid.
 pub(crate) fn is_still_good(session: &ServerSession, now: SystemTime) -> bool {
     certificate_of(session).is_none_or(|it| it.subject.is_some() && seconds(now) <= it.not_after)
 }
@@ -196,13 +197,13 @@ fn seconds(time: SystemTime) -> i64 {
     i64::try_from(UnixTime::from(time).as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Returns what a client speaks, for `X-Forwarded-Proto`.
+/// Returns the scheme of a client's connection, for `X-Forwarded-Proto`.
 pub(crate) fn scheme_of(session: &ServerSession) -> HeaderValue {
     let is_tls = session.digest().is_some_and(|it| it.ssl_digest.is_some());
     HeaderValue::from_static(if is_tls { "https" } else { "http" })
 }
 
-/// Returns the subject of the certificate by which a client proved itself.
+/// Returns the subject of the client certificate.
 pub(crate) fn subject_of(session: &ServerSession) -> Option<&HeaderValue> {
     certificate_of(session)?.subject.as_ref()
 }

@@ -296,7 +296,7 @@ fn inherited_socket_that_does_not_listen_stops_the_start() {
         assert_eq!(output.status.code(), Some(3), "{error}");
         assert!(
             error.contains(&format!(
-                "the inherited socket \"{name}\" cannot be used: it does not listen"
+                "the inherited socket \"{name}\" cannot be used: not a listening socket"
             )),
             "{error}"
         );
