@@ -1,4 +1,4 @@
-//! realmgate's own endpoints, whichever listener they are asked on.
+//! realmgate's own endpoints, on whichever listener they are served.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,7 +19,7 @@ use crate::http::own_paths;
 use crate::net::connection::Connections;
 use crate::telemetry::{Exposition, Present, RequestRecord, metrics};
 
-/// Everything that realmgate answers itself.
+/// The endpoints that realmgate serves itself.
 pub(crate) struct Endpoints {
     pub(crate) forward_auth: Arc<ForwardAuth>,
     pub(crate) rest: Local,
@@ -29,10 +29,11 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Answers any request: what is no endpoint of the gateway's is the REST router's. What was decided is noted.
+    /// Serves any request. Paths without an endpoint go to the REST router. Fills `record` with the
+    /// decision.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(crate) async fn answer(
         &self,
         session: &mut ServerSession,
@@ -49,10 +50,10 @@ impl Endpoints {
         }
     }
 
-    /// Answers a request on the metrics listener: metrics, health, and 404 for anything else.
+    /// Serves a request on the metrics listener: metrics and health, and 404 for everything else.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(crate) async fn answer_monitor(&self, session: &mut ServerSession) -> Result<()> {
         match session.req_header().uri.path() {
             "/metrics" => self.metrics(session).await,
@@ -67,11 +68,11 @@ impl Endpoints {
         }
     }
 
-    /// Answers a request on the gateway's port if it is for `/ungleichotp/` or `/forward-auth`; says
-    /// whether it was.
+    /// Serves a request on the proxy's listener if its path is below `/ungleichotp/` or
+    /// `/forward-auth`. Returns whether it was.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(crate) async fn answer_public(
         &self,
         session: &mut ServerSession,
@@ -89,7 +90,7 @@ impl Endpoints {
         Ok(is_rest)
     }
 
-    /// Answers with the metrics of this process.
+    /// Responds with the metrics of this process.
     async fn metrics(&self, session: &mut ServerSession) -> Result<()> {
         let method = &session.req_header().method;
         if method != Method::GET && method != Method::HEAD {
@@ -117,7 +118,7 @@ impl Endpoints {
         send(session, header, text.into()).await
     }
 
-    /// Ready while the store answers and the process is not about to end.
+    /// Responds with 200 while the store responds and the process is not shutting down.
     async fn readiness(&self) -> Answer {
         if self.connections.is_draining() {
             return Answer::line(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
@@ -139,8 +140,7 @@ impl Endpoints {
     }
 }
 
-/// Returns the way in which metrics are written for somebody: OpenMetrics, unless what they take is text and
-/// they do not name it.
+/// Negotiates the format of metrics: OpenMetrics, unless `Accept` allows text but does not name it.
 fn exposition(accept: Option<&HeaderValue>) -> Exposition {
     let accept = accept.and_then(|accept| accept.to_str().ok());
     match accept.unwrap_or_default().to_ascii_lowercase() {
@@ -150,12 +150,12 @@ fn exposition(accept: Option<&HeaderValue>) -> Exposition {
     }
 }
 
-/// Says whether a path is one that the gateway's listener answers itself, where it answers any.
+/// Returns whether the proxy's listener serves a path itself, if `gateway.serve_api` is set.
 pub(super) fn is_public(path: &str) -> bool {
     FrontProxy::of(path).is_some() || is_rest(path)
 }
 
-/// Says whether a path is that of a REST resource, or below.
+/// Returns whether a path is that of a REST resource, or below one.
 pub(super) fn is_rest(path: &str) -> bool {
     own_paths::is_below(path, own_paths::REST)
 }

@@ -1,4 +1,4 @@
-//! Forward-auth in Envoy's own words: gRPC, `envoy.service.auth.v3.Authorization/Check`, on a listener of
+//! Forward-auth for Envoy over gRPC: `envoy.service.auth.v3.Authorization/Check`, on a listener of
 //! its own.
 
 mod bounds;
@@ -37,19 +37,21 @@ use crate::net::connection::Connections;
 use crate::telemetry::RequestRecord;
 use bounds::{Bounds, Connection};
 
-/// The largest question: a client's header fields, which Envoy bounds by 60 KiB, and what it adds.
+/// The maximum size of an auth request in bytes: a client's headers, which Envoy limits to 60 KiB,
+/// and Envoy's additions.
 const QUESTION_BYTES: usize = 256 << 10;
-/// The questions of one connection at a time. Envoy opens another when there are more.
+/// The maximum number of concurrent auth requests per connection. Envoy opens another connection
+/// for more.
 const STREAMS: u32 = 128;
-/// What a connection may send that has not been read, in bytes, of one question and of all.
+/// The flow-control windows of an auth request and of a connection, in bytes.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// The longest header of a question, in bytes: it has none of the client's fields.
+/// The maximum header size of an auth request in bytes; it contains no client headers.
 const HEADER_BYTES: u32 = 8 << 10;
-/// How often an idle connection is asked whether it is still there.
+/// The interval of pings on an idle connection.
 const ALIVE: Duration = Duration::from_secs(30);
 
-/// The door.
+/// The door for Envoy's gRPC requests.
 pub(crate) struct ExtAuthz {
     forward_auth: Arc<ForwardAuth>,
 }
@@ -94,7 +96,7 @@ impl Authorization for ExtAuthz {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        // Servers differ in which of them they believe (RFC 9113 §8.1.1, RFC 9110 §8.6).
+        // Servers differ in which of them they use (RFC 9113 §8.1.1, RFC 9110 §8.6).
         let lengths = request.metadata().get_all("content-length");
         if lengths.iter().nth(1).is_some() {
             return Err(Status::invalid_argument("content-length twice"));
@@ -165,31 +167,31 @@ impl ExtAuthz {
 
     fn permitted(&self, permit: &Permit) -> CheckResponse {
         let who = self.forward_auth.who(permit).into_iter().flatten();
-        let doomed = self.forward_auth.doomed(permit);
+        let removed = self.forward_auth.headers_to_remove(permit);
         response(
             Code::Ok,
             HttpResponse::OkResponse(OkHttpResponse {
                 headers: who.map(|(name, value)| option(&name, &value)).collect(),
-                headers_to_remove: doomed.into_iter().map(str::to_owned).collect(),
+                headers_to_remove: removed.into_iter().map(str::to_owned).collect(),
                 ..OkHttpResponse::default()
             }),
         )
     }
 }
 
-/// Copies the header fields of the original request, each as often as it stood there if Envoy says so
-/// (`encode_raw_headers`).
+/// Copies the headers of the original request. With `encode_raw_headers`, Envoy passes repeated
+/// headers separately.
 fn fields(http: &HttpRequest) -> Result<HeaderMap, Refusal> {
     let mut fields = HeaderMap::new();
     let mut keep = |name: &str, value: &[u8]| {
-        // Envoy's pseudo header fields are no header fields.
+        // Envoy's pseudo-header fields are not headers.
         if name.starts_with(':') {
             return Ok(());
         }
         let name = HeaderName::from_bytes(name.as_bytes());
         let value = HeaderValue::from_bytes(value);
         let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(Refusal::Malformed("header field"));
+            return Err(Refusal::Malformed("header"));
         };
         fields.append(name, value);
         Ok(())
@@ -210,8 +212,8 @@ fn fields(http: &HttpRequest) -> Result<HeaderMap, Refusal> {
     Ok(fields)
 }
 
-/// Reads `context_extensions`, which the route of Envoy's own configuration sets: `realm` and `name`, several
-/// divided by commas.
+/// Reads `context_extensions`, which the route in Envoy's configuration sets: `realm` and `name`,
+/// each a comma-separated list.
 fn narrowed<'a>(
     extensions: impl Iterator<Item = (&'a String, &'a String)>,
 ) -> Result<Option<Policy>, Refusal> {
@@ -254,7 +256,7 @@ fn response(code: Code, http: HttpResponse) -> CheckResponse {
     }
 }
 
-/// Sets a field, whatever it was.
+/// Replaces a header.
 fn option(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(Field {
@@ -267,10 +269,10 @@ fn option(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
     }
 }
 
-/// Reads a question of Envoy's.
+/// Reads an auth request from Envoy.
 ///
 /// # Panics
-/// A description is taken that can be read in two ways, or a field that is none of the client's.
+/// A description is accepted that can be read in two ways, or a header that is not the client's.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(question: &CheckRequest) {
     let Some(attributes) = &question.attributes else {

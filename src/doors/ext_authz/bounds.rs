@@ -1,4 +1,4 @@
-//! What a front proxy may hold over gRPC: connections that say nothing, and questions that do not end.
+//! Limits for gRPC connections: silent connections, and auth requests that do not end.
 
 use std::io;
 use std::pin::Pin;
@@ -20,19 +20,19 @@ use tower::{Layer, Service};
 use crate::net::connection::{Connections, Counted};
 use crate::net::delegate::delegate_write;
 
-/// What all questions that are not whole may hold together, in bytes.
+/// The maximum number of bytes of all incomplete auth requests together.
 const HELD: usize = 32 << 20;
 
-/// What a client says first, in bytes: the preface, and the frame of its settings without any (RFC 9113
-/// §3.4).
+/// The size of the connection preface with an empty SETTINGS frame, in bytes (RFC 9113 §3.4).
 const BEGINNING: usize = 24 + 9;
 
-/// A connection that counts as long as it lives.
+/// A connection that is counted until it is dropped.
 pub(super) struct Connection {
     stream: TcpStream,
-    /// How many bytes of the beginning are to come.
+    /// The number of preface bytes still to come.
     missing: usize,
-    /// How long the beginning may take; none once it is here. What follows is kept alive by pings.
+    /// The deadline of the preface; `None` once it is complete. Later, pings detect dead
+    /// connections.
     silence: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
 }
@@ -83,7 +83,7 @@ impl AsyncWrite for Connection {
     delegate_write!(stream);
 }
 
-/// Bounds the questions of all connections.
+/// Limits the auth requests of all connections.
 #[derive(Clone)]
 pub(super) struct Bounds {
     connections: Arc<Connections>,
@@ -110,7 +110,7 @@ impl<S> Layer<S> for Bounds {
     }
 }
 
-/// A service whose questions are bounded.
+/// A service with limited auth requests.
 #[derive(Clone)]
 pub(super) struct Bounded<S> {
     inner: S,
@@ -141,11 +141,11 @@ impl<S: Service<Request<tonic::body::Body>>> Service<Request<tonic::body::Body>>
     }
 }
 
-/// The bytes of a question. They count until they have become one.
+/// The body of an auth request. Its bytes count until it is dropped.
 struct Question {
     body: tonic::body::Body,
     late: Pin<Box<Sleep>>,
-    /// What all questions hold.
+    /// The bytes of all incomplete auth requests.
     all: Arc<AtomicUsize>,
     held: usize,
 }
@@ -172,7 +172,7 @@ impl Body for Question {
             self.held += came;
             if self.all.fetch_add(came, Ordering::Relaxed) + came > HELD {
                 tracing::warn!("gRPC auth requests exceed their memory limit");
-                let status = Status::resource_exhausted("too many questions");
+                let status = Status::resource_exhausted("too many requests");
                 return Poll::Ready(Some(Err(status)));
             }
         }

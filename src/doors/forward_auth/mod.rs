@@ -1,7 +1,7 @@
-//! The forward-auth door: one URL a front proxy, one strict parser each.
+//! The forward-auth door: one URL and one strict parser per front proxy.
 //!
-//! A parser reads the fields of its own front proxy and no others, each exactly once. What describes
-//! the original request is believed from trusted proxies only.
+//! A parser reads only the headers of its front proxy, each exactly once. Only trusted proxies may
+//! describe the original request.
 
 mod client;
 mod description;
@@ -42,12 +42,13 @@ use crate::routing::route::RouteTable;
 use crate::routing::target::Ambiguity;
 use crate::telemetry::{Door, RequestLine, RequestRecord, Tally, metrics};
 
-/// Envoy's URL cannot narrow who passes, since it ends with the path of a client: a field does.
+/// Envoy's URL ends with the path of the client, so restrictions are in this header instead of the
+/// query.
 const X_REALMGATE_NARROW: &str = "x-realmgate-narrow";
-/// Envoy takes the fields off that this one lists.
+/// The response header with the names of headers that Envoy removes.
 const REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
-/// The door.
+/// The forward-auth door.
 pub(crate) struct ForwardAuth {
     authority: Arc<Authority>,
     credential_headers: CredentialHeaders,
@@ -56,21 +57,21 @@ pub(crate) struct ForwardAuth {
     warned: Warned,
 }
 
-/// Whom a sub-request asks about.
+/// The policy for a sub-request.
 pub(super) struct Asked {
-    /// Who may pass.
+    /// The principals that may pass.
     policy: Policy,
-    /// Where it is counted; none where there is no route.
+    /// The counters of the route; `None` without routes.
     tally: Option<Arc<Tally>>,
 }
 
-/// What comes of a sub-request.
+/// The outcome of a sub-request.
 pub(super) enum Verdict {
-    /// It may pass.
+    /// The request may pass.
     Permitted(Permit),
-    /// It may not.
+    /// The request is denied.
     Denied(Denial),
-    /// It is no question that can be answered: a 403.
+    /// The sub-request is invalid: a 403.
     Refused,
 }
 
@@ -90,10 +91,10 @@ impl ForwardAuth {
         }
     }
 
-    /// Answers a sub-request with 200, 401, 403 or 503, and never with a body.
+    /// Responds to a sub-request with 200, 401, 403 or 503, and never with a body.
     ///
     /// # Errors
-    /// The front proxy is gone.
+    /// The front proxy has disconnected.
     pub(crate) async fn answer(
         &self,
         session: &mut ServerSession,
@@ -138,8 +139,8 @@ impl ForwardAuth {
         }
     }
 
-    /// Returns what is logged of a sub-request that is denied: the original request, if a trusted front proxy
-    /// describes it.
+    /// Returns the request line that is logged for a denied sub-request: that of the original
+    /// request, if a trusted front proxy describes it.
     fn request_line<'a>(
         &self,
         header: &'a RequestHeader,
@@ -151,13 +152,13 @@ impl ForwardAuth {
         described.flatten().unwrap_or_else(|| request_line(header))
     }
 
-    /// Says whether a peer may describe original requests.
+    /// Returns whether a peer may describe original requests.
     pub(super) fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
         trust(peer, &self.snapshot.load().net.trusted_proxies).is_ok()
     }
 
-    /// Returns where the original request came from: for a front proxy what it says, if anything, and for
-    /// anybody else its own address.
+    /// Returns the client address of the original request: for a trusted front proxy the one that
+    /// it names, if any, else the address of the peer.
     pub(super) fn client(
         &self,
         peer: Option<IpAddr>,
@@ -174,8 +175,8 @@ impl ForwardAuth {
         client
     }
 
-    /// Decides on the credential in a sub-request, which began to be read at `began`, under the policy that
-    /// was found for it. `request_line` returns what is logged of one that is denied.
+    /// Decides about the credential in a sub-request with the policy of `asked`. `began` is when
+    /// reading it began. `request_line` returns the request line that is logged if it is denied.
     pub(super) async fn judge<'a>(
         &self,
         source: Option<IpAddr>,
@@ -212,7 +213,8 @@ impl ForwardAuth {
         }
     }
 
-    /// Says who it is, and what the front proxy should take off, in the way that it understands.
+    /// Makes the 200 with the identity headers, and removes the credential in the way that the
+    /// front proxy supports.
     fn permitted(&self, permit: &Permit, proxy: FrontProxy) -> Answer {
         let mut answer = Answer::empty(StatusCode::OK);
         let who = self.identity_headers.who(permit);
@@ -220,13 +222,13 @@ impl ForwardAuth {
         answer.fields.extend(who.into_iter().flatten());
         let empty = HeaderValue::from_static("");
         match proxy {
-            // It takes an answered field that is empty for none.
+            // It treats an empty header in the response as missing.
             FrontProxy::Any => {
                 answer
                     .fields
                     .push((self.identity_headers.token().clone(), empty));
             }
-            // It would let the client's copies through where none are answered.
+            // It would keep the client's headers if the response has none.
             FrontProxy::Caddy if is_anonymous => {
                 let names = self.identity_headers.names().cloned();
                 answer
@@ -234,35 +236,37 @@ impl ForwardAuth {
                     .extend(names.map(|name| (name, empty.clone())));
             }
             FrontProxy::Envoy => {
-                if let Ok(doomed) = HeaderValue::from_str(&self.doomed(permit).join(",")) {
-                    answer.fields.push((REMOVE, doomed));
+                if let Ok(removed) =
+                    HeaderValue::from_str(&self.headers_to_remove(permit).join(","))
+                {
+                    answer.fields.push((REMOVE, removed));
                 }
             }
-            // They drop what is listed in their configuration and not answered.
+            // They drop the headers in their configuration that are not in the response.
             FrontProxy::Nginx | FrontProxy::Traefik | FrontProxy::Haproxy | FrontProxy::Caddy => {}
         }
         answer
     }
 
-    /// Returns the fields that Envoy should take off: the credential, which a client may send where nobody
-    /// asked for it, and what nobody has proved.
-    pub(super) fn doomed(&self, permit: &Permit) -> Vec<&str> {
-        let mut doomed = vec![
+    /// Returns the headers that Envoy removes: the credential, which clients may send on public
+    /// routes too, and the identity headers if nobody is authenticated.
+    pub(super) fn headers_to_remove(&self, permit: &Permit) -> Vec<&str> {
+        let mut removed = vec![
             self.identity_headers.token().as_str(),
             AUTHORIZATION.as_str(),
         ];
         if permit.principal().is_none() {
-            doomed.extend(self.identity_headers.names().map(HeaderName::as_str));
+            removed.extend(self.identity_headers.names().map(HeaderName::as_str));
         }
-        doomed
+        removed
     }
 
-    /// Returns the fields that say who it is; none for an anonymous permit.
+    /// Returns the identity headers; `None` for an anonymous permit.
     pub(super) fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
         self.identity_headers.who(permit)
     }
 
-    /// Finds who may pass: what the route says, and what the front proxy's own URL narrows it to.
+    /// Returns the policy for a sub-request: that of the route, narrowed by the front proxy's URL.
     fn asked(
         &self,
         header: &RequestHeader,
@@ -300,7 +304,7 @@ impl ForwardAuth {
         self.asked_of(source, described, narrowed)
     }
 
-    /// Finds who may pass by a description, if its source is believed.
+    /// Returns the policy for a described request, if the peer may describe one.
     pub(super) fn asked_of(
         &self,
         source: Option<IpAddr>,
@@ -317,9 +321,9 @@ impl ForwardAuth {
     }
 }
 
-/// Returns whether the request line contains `#`. Pingora 0.9.1 drops the rest of the path there, and an
-/// application behind Envoy may still get it. Only HTTP/1 keeps the line; over HTTP/2 it is Envoy that rejects
-/// such a path, by default since 1.19.1.
+/// Returns whether the request line contains `#`. Pingora 0.9.1 drops the rest of the path there,
+/// but an application behind Envoy may still receive it. Only HTTP/1 keeps the line; over HTTP/2,
+/// Envoy rejects such paths by default since 1.19.1.
 fn has_fragment(session: &ServerSession) -> bool {
     let Some(http1) = session.as_http1() else {
         return false;
@@ -343,7 +347,7 @@ fn of_route(routes: &RouteTable, input: &MatchInput<'_>) -> Result<Asked, Refusa
     })
 }
 
-/// A peer without an address came over a Unix socket, which file modes guard.
+/// A peer without an address is on a Unix socket, which file permissions protect.
 pub(super) fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Refusal> {
     let is_trusted =
         source.is_none_or(|source| trusted.iter().any(|network| network.contains(&source)));

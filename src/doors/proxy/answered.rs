@@ -1,4 +1,4 @@
-//! What becomes of the header of an upstream's answer on its way to the client.
+//! Processes the response header of an upstream on its way to the client.
 
 use http::header::{CACHE_CONTROL, DATE, TRANSFER_ENCODING};
 use http::{HeaderName, Method, StatusCode, Version};
@@ -11,10 +11,10 @@ use super::hop::{self, Way};
 use crate::http::{privatize, targeted};
 use crate::net::accept::keep_date;
 
-/// Takes the header as it came, before anything is made of it.
+/// Processes the header as received, before Pingora acts on it.
 ///
 /// # Errors
-/// It cannot be handed on.
+/// The header cannot be forwarded.
 pub(super) fn receive(
     session: &Session,
     response: &mut ResponseHeader,
@@ -22,30 +22,31 @@ pub(super) fn receive(
 ) -> Result<()> {
     let way = Way {
         is_upgrade: context.gate.is_some(),
-        // Pingora hands on those of HTTP/2 alone.
+        // Pingora forwards trailers only from HTTP/2 to HTTP/2.
         has_trailers: response.version == Version::HTTP_2
             && session.req_header().version == Version::HTTP_2,
     };
     hop::mend(response, way)
 }
 
-/// Hands the header on.
+/// Processes the header before it is sent to the client.
 ///
 /// # Errors
-/// It is one interim answer too many.
+/// There were too many interim responses.
 pub(super) fn pass(
     session: &mut Session,
     response: &mut ResponseHeader,
     context: &mut Context,
 ) -> Result<()> {
-    // Who speaks HTTP/1.0 knows no chunks (RFC 9112 §7): the body ends with the connection.
+    // HTTP/1.0 clients cannot read chunks (RFC 9112 §7), so the end of the connection ends the
+    // body.
     if session.req_header().version == Version::HTTP_10
         && response.remove_header(&TRANSFER_ENCODING).is_some()
     {
         session.set_keepalive(None);
     }
     if response.version == Version::HTTP_10 {
-        // Each hop says its own version (RFC 9110 §6.2).
+        // Each hop sends its own version (RFC 9110 §6.2).
         response.set_version(Version::HTTP_11);
     }
     let is_switch = response.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -64,12 +65,12 @@ pub(super) fn pass(
         context.upstream_took = Some(took);
     }
     if is_switch {
-        // No body is waited for any more, and who may be silent is the upstream's to say.
+        // From here on, no body is awaited, and the upstream's timeout applies.
         let upstream = admitted.upstream();
         session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
         return Ok(());
     }
-    // RFC 9110 §9.3.2, §15.3.5, §15.4.5. Pingora sees to it over HTTP/1 alone.
+    // RFC 9110 §9.3.2, §15.3.5, §15.4.5. Pingora ensures this over HTTP/1 only.
     context.has_no_content = session.req_header().method == Method::HEAD
         || matches!(
             response.status,
@@ -82,8 +83,8 @@ pub(super) fn pass(
     Ok(())
 }
 
-/// Changes what the route says. Then keeps shared caches from storing what was answered to somebody who has
-/// proved who they are, unless the route lets them.
+/// Applies the header rules of the route. Then keeps responses to authenticated requests out of
+/// shared caches, unless the route allows them.
 fn rewrite(response: &mut ResponseHeader, admitted: &Admitted) -> Result<()> {
     let Some(route) = admitted.route() else {
         return Ok(());
@@ -102,8 +103,8 @@ fn rewrite(response: &mut ResponseHeader, admitted: &Admitted) -> Result<()> {
         response.remove_header(&CACHE_CONTROL);
         response.insert_header("Cache-Control", value)?;
     }
-    let doomed: Vec<HeaderName> = targeted(&response.headers).cloned().collect();
-    for name in &doomed {
+    let removed: Vec<HeaderName> = targeted(&response.headers).cloned().collect();
+    for name in &removed {
         response.remove_header(name);
     }
     Ok(())

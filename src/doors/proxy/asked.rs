@@ -1,4 +1,4 @@
-//! What a request says about its body and its connection.
+//! Properties of a request that concern its body and its connection.
 
 use http::Version;
 use http::header::{CONTENT_LENGTH, UPGRADE};
@@ -7,7 +7,7 @@ use pingora::proxy::Session;
 
 use crate::upstream::SHORT_BODY;
 
-/// Says whether a request asks for an upgrade, and has no body before it.
+/// Returns whether a request asks for an upgrade and has no body.
 pub(super) fn is_upgrade(session: &mut Session) -> bool {
     let header = session.req_header();
     header.version == Version::HTTP_11
@@ -15,12 +15,12 @@ pub(super) fn is_upgrade(session: &mut Session) -> bool {
         && session.is_body_empty()
 }
 
-/// Says whether a request has a body that is long, or may be.
+/// Returns whether a request has a long body, or one of unknown length.
 pub(super) fn is_upload(session: &mut Session) -> bool {
     !session.is_body_empty() && !(1..=SHORT_BODY).contains(&announced(session.req_header()))
 }
 
-/// Returns how long a request says that its body is; 0 if it does not say.
+/// Returns the `Content-Length` of a request; 0 without one.
 pub(super) fn announced(header: &RequestHeader) -> u64 {
     let length = header.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());

@@ -1,4 +1,4 @@
-//! What is known of a request on its way through.
+//! The state of a request on its way through the proxy.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,44 +20,44 @@ use crate::routing::route::Route;
 use crate::telemetry::{self, Forwarded, Request, RequestLine, RequestRecord, Spans};
 use crate::upstream::{Chosen, Gate, UnderWay, Upstream};
 
-/// What is known of a request on its way through.
+/// The state of a request on its way through the proxy.
 #[derive(Default)]
 pub(crate) struct Context {
     pub(super) id: RequestId,
-    /// Set once it may pass, and only then.
+    /// Set when the request is permitted, and only then.
     pub(super) admitted: Option<Admitted>,
-    /// The peer that it is at.
+    /// The current peer.
     pub(super) chosen: Option<Chosen>,
-    /// What keeps the answer to an upgrade back.
+    /// Delays reading the response to an upgrade.
     pub(super) gate: Option<Arc<Gate>>,
-    /// How many connections have failed.
+    /// The number of failed connections.
     pub(super) failed: usize,
-    /// How often a peer has said that it did nothing with the request.
+    /// How often a peer reported that it did not process the request.
     pub(super) unprocessed: usize,
-    /// How many interim answers have come.
+    /// The number of interim responses.
     pub(super) interims: usize,
-    /// When the first of them came after the request was there as a whole.
+    /// The time of the first interim response after the request was sent completely.
     pub(super) waits_since: Option<Instant>,
-    /// The answer has no content by definition, whatever comes after its header.
+    /// Whether the response has no content by definition, whatever follows its header.
     pub(super) has_no_content: bool,
-    /// How many bytes of the request's body have come.
+    /// The number of body bytes received from the client.
     pub(super) body_bytes: u64,
-    /// How its body comes on, until it is here or answered.
+    /// The progress of the body, until it is complete or the response begins.
     pub(super) clock: Option<Arc<BodyClock>>,
-    /// What is told of it if it is ended without an answer.
+    /// The data to log if the request ends without a response.
     pub(super) stopped: Option<Box<Stopped>>,
-    /// When its header was here.
+    /// When the header was complete.
     pub(super) began: Option<Instant>,
-    /// When it was decided on.
+    /// When the decision was made.
     pub(super) decided: Option<Instant>,
-    /// From there to the header of the upstream's answer.
+    /// The time from the decision to the upstream's response header.
     pub(super) upstream_took: Option<Duration>,
     pub(super) record: RequestRecord,
-    /// Its spans, once it goes on.
+    /// The spans, once the request is forwarded.
     pub(super) spans: Option<Spans>,
 }
 
-/// A request over HTTP/2 whose body may stop: what serves it is dropped then.
+/// A request over HTTP/2, whose task is dropped if its body stops.
 pub(super) struct Stopped {
     method: Method,
     host: Vec<u8>,
@@ -66,7 +66,7 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
-    /// Keeps what is told of a request; nothing if nobody listens.
+    /// Keeps the data to log; `None` if logging is off.
     pub(super) fn may_be(session: &Session) -> Option<Box<Self>> {
         let header = session.req_header();
         let is_kept = header.version == Version::HTTP_2 && telemetry::is_recording();
@@ -112,22 +112,22 @@ impl Drop for Context {
 pub(super) struct Admitted {
     pub(super) permit: Permit,
     pub(super) _under_way: UnderWay,
-    /// The snapshot that it was admitted by, whatever is in force by now.
+    /// The snapshot under which it was permitted, which a reload does not change.
     pub(super) snapshot: Arc<Snapshot>,
     /// The index of the route.
     pub(super) route: usize,
-    /// Some route for its host and path depends on the method.
+    /// Whether some route for its host and path depends on the method.
     pub(super) has_methods: bool,
 }
 
-/// How many interim answers (1xx) a request gets at most.
+/// The maximum number of interim responses (1xx) to a request.
 const MOST_INTERIMS: usize = 16;
 
 impl Context {
-    /// Notes an interim answer. `is_sent` says that the request is at the peer as a whole.
+    /// Counts an interim response. `is_sent` means that the peer has the complete request.
     ///
     /// # Errors
-    /// There are too many, or they go on for longer than the peer may be silent.
+    /// There are too many, or the peer sends nothing else for its read timeout.
     pub(super) fn interim(&mut self, is_sent: bool) -> Result<()> {
         self.interims += 1;
         if self.interims > MOST_INTERIMS {
@@ -145,7 +145,7 @@ impl Context {
         Ok(())
     }
 
-    /// Tells of the request.
+    /// Logs the request.
     pub(super) fn log(&mut self, session: &Session) {
         self.stopped = None;
         let Some(began) = self.began.filter(|_| telemetry::is_recording()) else {
@@ -172,19 +172,19 @@ impl Admitted {
         self.snapshot.upstreams.get(route.upstream?)
     }
 
-    /// Says whether a body of so many bytes is too long here.
+    /// Returns whether a body of `bytes` bytes exceeds the limit of the route.
     pub(super) fn is_too_long(&self, bytes: u64) -> bool {
         let limit = self.route().and_then(|route| route.body_bytes);
         limit.is_some_and(|limit| bytes > limit)
     }
 }
 
-/// How a request goes on.
+/// How a request is forwarded.
 pub(super) struct Onward<'a> {
     pub(super) id: RequestId,
     pub(super) spans: Option<&'a Spans>,
-    /// The peer that it goes to.
+    /// The peer.
     pub(super) chosen: Option<&'a Chosen>,
-    /// What it expects is settled here.
+    /// Whether the proxy has already handled the client's expectation.
     pub(super) is_continued: bool,
 }

@@ -1,16 +1,16 @@
-//! `Expect: 100-continue` (RFC 9110 §10.1.1). Any other expectation has been refused.
+//! `Expect: 100-continue` (RFC 9110 §10.1.1). Any other expectation has been rejected.
 
 use http::Version;
 use http::header::EXPECT;
 use pingora::Result;
 use pingora::proxy::Session;
 
-/// Says whether the expectation of a request ends here. It does for HTTP/1.0, where it counts for nothing,
-/// and where there is no body to wait with. A peer of HTTP/2 could not be heard to say `100`: so realmgate,
-/// which has admitted the request, says it.
+/// Returns whether the expectation is removed before forwarding. It is for HTTP/1.0, which has no
+/// expectations, and for requests without a body. If the peer speaks HTTP/2, the proxy sends the
+/// `100` itself, because Pingora does not pass on that of the peer.
 ///
 /// # Errors
-/// The client is gone.
+/// The client has closed the connection.
 pub(super) async fn settle(session: &mut Session, spoken_to_peer: Version) -> Result<bool> {
     let header = session.req_header();
     if !header.headers.contains_key(EXPECT) {
@@ -23,7 +23,7 @@ pub(super) async fn settle(session: &mut Session, spoken_to_peer: Version) -> Re
     if spoken_to_peer != Version::HTTP_2 {
         return Ok(false);
     }
-    // Once, however often the request is tried.
+    // Only once, even if the request is tried again.
     session
         .write_continue_response()
         .await

@@ -1,4 +1,4 @@
-//! What a client is told when a request fails on its way.
+//! The responses to requests that fail on their way.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::hop::BAD_ANSWER;
 
-/// No peer of an upstream answers its health check.
+/// No peer of the upstream is healthy.
 pub(super) const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
 
-/// Says what is wrong with an answer, where that holds nothing of the answer.
+/// Describes the fault of a response, unless the description could contain part of the response.
 pub(super) fn detail_of(error: &Error) -> Option<&str> {
     let context = error.context.as_ref().map(pingora::ImmutStr::as_str);
     context.filter(|_| *error.etype() == BAD_ANSWER)
@@ -21,46 +21,47 @@ pub(super) fn detail_of(error: &Error) -> Option<&str> {
 
 const TOO_LONG: &str = "the body is too large\n";
 
-/// What a request has come to when it fails.
+/// The progress of a request when it fails.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    /// The client has sent its body to the end.
+    /// The client has sent the complete body.
     pub(super) is_sent: bool,
-    /// The header of an answer has gone to the client.
+    /// The response header has been sent to the client.
     pub(super) is_answered: bool,
 }
 
-/// Says whether an error speaks against the peer. One that does not say a word has failed; one that waits
-/// for the rest of a body, or pauses in its answer, may be as well as any.
+/// Returns whether an error counts against the peer. A read timeout counts only before its response
+/// header and after the complete request body; later, or while the client is still sending, the
+/// peer may be fine.
 pub(super) fn is_of_the_peer(error: &Error, progress: Progress) -> bool {
     let is_silence = *error.etype() == ErrorType::ReadTimedout;
     let is_excused = !progress.is_sent || progress.is_answered;
     *error.esource() == ErrorSource::Upstream && !(is_silence && is_excused)
 }
 
-/// Says whether the peer has said that it did nothing with the request (RFC 9113 §8.7): it refused the
-/// stream, or the stream is none of those that it still serves.
+/// Returns whether the peer reported that it did not process the request (RFC 9113 §8.7): it
+/// refused the stream, or the stream is beyond the last one of a GOAWAY.
 pub(super) fn is_unprocessed(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<h2::Error>();
     cause.is_some_and(|cause| {
         let is_refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
-        // Of a connection that is going away, only such streams end by that.
+        // On a connection that is going away, only such streams end with this error.
         cause.is_remote() && (is_refused || cause.is_go_away())
     })
 }
 
-/// Sends what has come of an answer that broke off and is still in a buffer, so that a client of HTTP/1 sees
-/// that the request was processed.
+/// Sends the buffered part of a response that broke off, so that an HTTP/1 client sees that the
+/// request was processed.
 pub(super) async fn pass_what_came(session: &mut Session, within: Duration) {
     if session.as_http1().is_none() {
         return;
     }
-    // Pingora flushes before it hands the error back.
+    // Pingora flushes before it returns the error.
     let tasks = vec![
         HttpTask::Body(None, false),
         HttpTask::Failed(Error::new(ErrorType::ConnectionClosed)),
     ];
-    // The client may be gone.
+    // The client may have disconnected.
     let _ = timeout(
         within,
         session.as_downstream_mut().response_duplex_vec(tasks),
@@ -68,7 +69,8 @@ pub(super) async fn pass_what_came(session: &mut Session, within: Duration) {
     .await;
 }
 
-/// Returns the answer to an error as status and line; no status where nobody waits for one.
+/// Returns the status and the line of the response to an error; no status if the client has
+/// disconnected.
 pub(super) fn answer_to(error: &Error) -> (Option<StatusCode>, &'static str) {
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, ErrorType::HTTPStatus(413)) => {
@@ -102,7 +104,7 @@ pub(super) fn answer_to(error: &Error) -> (Option<StatusCode>, &'static str) {
     }
 }
 
-/// Returns a short, stable code of what a client was told, for the log. `docs/reasons.md` has each.
+/// Returns a short, stable code of an error response for the log, listed in `docs/reasons.md`.
 pub(super) fn reason(status: StatusCode, error: &Error) -> &'static str {
     match *error.etype() {
         BAD_ANSWER | ErrorType::InvalidHTTPHeader if status == StatusCode::BAD_GATEWAY => {

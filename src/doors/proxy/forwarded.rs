@@ -1,4 +1,5 @@
-//! What becomes of a request's header on its way to the upstream: strip, then stamp.
+//! Prepares the request header for the upstream: strips the client's headers, then sets
+//! realmgate's.
 
 use std::net::IpAddr;
 
@@ -27,11 +28,11 @@ use crate::net::accept::{scheme_of, subject_of};
 use crate::net::peer_of;
 use crate::routing::route::Route;
 
-/// The most fields that a request gets, traces apart.
+/// The maximum number of headers that are set, without trace headers.
 const STAMPED: usize = 10;
 
-/// What Pingora takes off a request of HTTP/1, and leaves on one that stays HTTP/2: for one hop (RFC 9110
-/// §7.6.1, §11.7), or said of trailers that are dropped (§6.6.2).
+/// Hop-by-hop headers (RFC 9110 §7.6.1, §11.7) that Pingora removes from HTTP/1 requests but not
+/// from HTTP/2 ones, and the announcement of trailers, which are dropped (§6.6.2).
 const OF_A_HOP: [HeaderName; 4] = [
     HeaderName::from_static("http2-settings"),
     PROXY_AUTHENTICATE,
@@ -40,10 +41,11 @@ const OF_A_HOP: [HeaderName; 4] = [
 ];
 
 impl Proxy {
-    /// Makes what the upstream gets of a request that was admitted.
+    /// Prepares the header of a permitted request for the upstream.
     ///
-    /// Pingora 0.9.1 keeps the spelling of each name in a second map, and every change costs both. Names are
-    /// therefore sent in lower case, as over HTTP/2. They mean the same in any case (RFC 9110 §5.1).
+    /// Pingora 0.9.1 keeps the original spelling of names in a second map, which every change would
+    /// have to update. Names are therefore sent in lower case, as over HTTP/2; case has no meaning
+    /// (RFC 9110 §5.1).
     pub(super) fn forward(
         &self,
         request: &mut RequestHeader,
@@ -77,12 +79,13 @@ impl Proxy {
         }
     }
 
-    /// Returns the request target that goes on, if it is another one than that of the URI.
+    /// Returns the request target to forward, if it differs from that of the URI.
     fn target(&self, request: &RequestHeader, admitted: &Admitted) -> Result<Option<Vec<u8>>> {
         let origin = request.uri.path_and_query().map(PathAndQuery::as_str);
         let raw = request.raw_path();
         let raw = match origin {
-            // Absolute form (RFC 9112 §3.2.2): the path was decided on, so the path is what goes on.
+            // Absolute form (RFC 9112 §3.2.2): only the path was decided on, so only the path is
+            // forwarded.
             Some(origin) if raw.first() != Some(&b'/') => origin.as_bytes(),
             Some(_) => raw,
             None => {
@@ -95,12 +98,12 @@ impl Proxy {
         let rest = admitted.route().and_then(|route| route.below_prefix(path));
         Ok(match rest {
             Some(rest) => Some([rest, query].concat()),
-            // A query in another encoding than UTF-8 is not in the URI.
+            // The URI does not contain a query that is not UTF-8.
             None => (origin.map(str::as_bytes) != Some(raw)).then(|| raw.to_vec()),
         })
     }
 
-    /// Takes off every field that could pass for ours, and the credential that was consumed.
+    /// Removes the headers that could pass for realmgate's, and the credential.
     fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted, id: RequestId) {
         let passing = admitted
             .route()
@@ -116,7 +119,7 @@ impl Proxy {
             is_proved,
             has_methods,
         );
-        // Whoever misses one of these finds out what to write in `alias_headers` or `pass_headers`.
+        // The debug line tells an operator what to add to `alias_headers` or `pass_headers`.
         for name in &removed {
             if has_mark(name.as_str()) {
                 tracing::debug!(request_id = %id, header = %name, "removed a header whose name contains a mark other than a hyphen");
@@ -126,7 +129,7 @@ impl Proxy {
         }
     }
 
-    /// Sets the identity, the address of the client and what it asked for.
+    /// Sets the identity, the address of the client, and the original request.
     fn stamp(
         &self,
         fields: &mut HeaderMap,
@@ -134,7 +137,7 @@ impl Proxy {
         session: &Session,
         way: &Onward<'_>,
     ) -> Result<()> {
-        // To grow once is cheaper than field by field.
+        // Growing once is cheaper than growing for each header.
         fields.reserve(STAMPED);
         if let Some(who) = self.identity_headers.who(&admitted.permit) {
             for (name, value) in who {
@@ -152,12 +155,13 @@ impl Proxy {
         } else if let Some(authority) = header.uri.authority() {
             let host = HeaderValue::from_str(authority.as_str());
             let host = host.or_err(ErrorType::InvalidHTTPHeader, "an authority")?;
-            // Pingora 0.9.1 makes `:authority` from `Host` beside the scheme of the upstream. Without a `Host` it
-            // passes on the client's `:scheme`, and loses the authority where a prefix is removed.
+            // Pingora 0.9.1 makes `:authority` from `Host` and the scheme of the upstream. Without
+            // a `Host`, it forwards the client's `:scheme`, and loses the authority if a prefix is
+            // stripped.
             fields.entry(HOST).or_insert_with(|| host.clone());
             fields.insert(X_FORWARDED_HOST, host);
         } else if let (Some(upstream), Some(chosen)) = (admitted.upstream(), way.chosen) {
-            // HTTP/1.0 needs none, and what goes on is not HTTP/1.0 (RFC 9112 §3.2).
+            // HTTP/1.0 needs no Host, but the request is forwarded as HTTP/1.1 (RFC 9112 §3.2).
             fields.entry(HOST).or_insert_with(|| upstream.host(chosen));
         }
         fields.insert(X_FORWARDED_PROTO, scheme_of(session));
@@ -175,7 +179,7 @@ impl Proxy {
     }
 }
 
-/// Changes what the route says.
+/// Applies the header rules of the route.
 fn rewrite(fields: &mut HeaderMap, route: &Route) {
     let rules = &route.rewrite.request_headers;
     for name in &rules.remove {
@@ -189,8 +193,8 @@ fn rewrite(fields: &mut HeaderMap, route: &Route) {
     }
 }
 
-/// Removes the reserved headers and those whose names hold a mark, unless they are `passing`, and returns their
-/// names; removes a credential that is ours, too.
+/// Removes the reserved headers and those with unusual punctuation, except `passing`, and returns
+/// their names. Also removes a credential for realmgate.
 pub(in crate::doors) fn strip(
     fields: &mut HeaderMap,
     identity: &IdentityHeaders,
@@ -199,24 +203,24 @@ pub(in crate::doors) fn strip(
     is_proved: bool,
     has_methods: bool,
 ) -> Vec<HeaderName> {
-    let is_doomed = |name: &&HeaderName| {
+    let is_stripped = |name: &&HeaderName| {
         identity.is_dropped(name, passing)
             || (has_methods && IdentityHeaders::is_method_override(name))
     };
-    let doomed: Vec<HeaderName> = fields.keys().filter(is_doomed).cloned().collect();
-    for name in &doomed {
+    let removed: Vec<HeaderName> = fields.keys().filter(is_stripped).cloned().collect();
+    for name in &removed {
         fields.remove(name);
     }
-    // Consumed where somebody proved themselves; where nobody had to, and under a scheme that is not ours, a
-    // token still stays here.
+    // A Basic credential that authenticated the request is removed. On a public route, or under
+    // another scheme, a token for realmgate is removed too.
     let is_consumed = is_proved && CredentialHeaders::is_basic(fields);
     if is_consumed || credential.holds_token(fields) {
         fields.remove(AUTHORIZATION);
     }
-    doomed
+    removed
 }
 
-/// Writes an address down, as its `Display` does, which takes as long as four other fields.
+/// Formats an address like its `Display`, which takes as long as setting four headers.
 fn text(address: IpAddr) -> Vec<u8> {
     let IpAddr::V4(address) = address.to_canonical() else {
         return address.to_canonical().to_string().into_bytes();
@@ -237,7 +241,7 @@ fn text(address: IpAddr) -> Vec<u8> {
     text
 }
 
-/// Makes one `Cookie` of those that HTTP/2 takes apart (RFC 9113 §8.2.3).
+/// Joins the cookie crumbs of HTTP/2 into one `Cookie` header (RFC 9113 §8.2.3).
 fn join_cookies(fields: &mut HeaderMap) -> Result<()> {
     let mut crumbs = fields.get_all(COOKIE).iter();
     let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {

@@ -1,4 +1,4 @@
-//! What of an answer is meant for one hop only, and what frames it: neither goes on to the client as it came.
+//! Removes hop-by-hop headers from a response, and corrects its framing.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE, TRAILER,
@@ -8,10 +8,10 @@ use http::{HeaderMap, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 
-/// An answer that cannot be handed on.
+/// The response cannot be forwarded.
 pub(super) const BAD_ANSWER: ErrorType = ErrorType::Custom("BadAnswer");
 
-/// Fields for one hop (RFC 9110 §7.6.1, §7.8, §10.1.4, §11.7). Those for another are Pingora's to write.
+/// Hop-by-hop headers (RFC 9110 §7.6.1, §7.8, §10.1.4, §11.7). Pingora sets those of the next hop.
 const OF_A_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -25,21 +25,21 @@ const OF_A_HOP: [HeaderName; 8] = [
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
-/// What is known of the request and of its way back.
+/// The request and the hops of its response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
-    /// The peer was asked for a WebSocket.
+    /// The client asked for a WebSocket.
     pub(super) is_upgrade: bool,
-    /// Trailers of the answer reach the client.
+    /// The client receives trailers.
     pub(super) has_trailers: bool,
 }
 
-/// Removes what is meant for one hop. Mends what frames the answer where RFC 9110 and RFC 9112 let a proxy do
+/// Removes hop-by-hop headers. Corrects the framing where RFC 9110 and RFC 9112 allow a proxy to do
 /// so.
 ///
 /// # Errors
-/// [`BAD_ANSWER`]: servers and clients would take the end of the answer, or the protocol that follows, in
-/// different ways.
+/// [`BAD_ANSWER`] if implementations could disagree about the end of the response, or about the
+/// protocol that follows.
 pub(super) fn mend(answer: &mut ResponseHeader, way: Way) -> Result<()> {
     let is_switch = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     if is_switch {
@@ -71,21 +71,21 @@ fn bad(why: &'static str) -> Box<Error> {
     Error::explain(BAD_ANSWER, why).into_up()
 }
 
-/// RFC 9110 §15.2.2, §7.8: a server switches to what it was asked for.
+/// RFC 9110 §15.2.2, §7.8: a server may only switch to a protocol that the client asked for.
 fn check_switch(fields: &HeaderMap, way: Way) -> Result<()> {
     if !way.is_upgrade {
-        return Err(bad("101 that nobody asked for"));
+        return Err(bad("101 without an upgrade request"));
     }
     let mut protocols = fields.get_all(UPGRADE).iter();
     let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
     match (protocols.next(), protocols.next()) {
         (Some(protocol), None) if is_websocket(protocol) => Ok(()),
-        _ => Err(bad("101 to another protocol than a WebSocket")),
+        _ => Err(bad("101 to a protocol other than WebSocket")),
     }
 }
 
-/// Nobody was asked for another coding than `chunked`: with one, the client would get what it cannot read
-/// (RFC 9112 §6.1, §7.4).
+/// Rejects transfer codings other than `chunked`: no peer was asked for them, and the client could
+/// not decode them (RFC 9112 §6.1, §7.4).
 fn check_coding(answer: &ResponseHeader) -> Result<()> {
     if answer.version == Version::HTTP_10 {
         return Err(bad("Transfer-Encoding in HTTP/1.0"));
@@ -101,8 +101,8 @@ fn check_coding(answer: &ResponseHeader) -> Result<()> {
     }
 }
 
-/// One length that is said more than once is said once (RFC 9110 §8.6). Where there is no body by definition,
-/// none is said (RFC 9110 §8.6, §15.3.5).
+/// Merges equal lengths into one (RFC 9110 §8.6). Removes the length of a response without content
+/// by definition (RFC 9110 §8.6, §15.3.5).
 fn mend_length(answer: &mut ResponseHeader) -> Result<()> {
     if answer.status.is_informational() || answer.status == StatusCode::NO_CONTENT {
         answer.remove_header(&CONTENT_LENGTH);
@@ -120,12 +120,12 @@ fn mend_length(answer: &mut ResponseHeader) -> Result<()> {
     let mut one = None;
     for length in lengths {
         if !is_number(length) || one.is_some_and(|one| one != length) {
-            return Err(bad("a Content-Length that is no length"));
+            return Err(bad("an invalid Content-Length"));
         }
         one = Some(length);
     }
     let one = one.and_then(|one| HeaderValue::from_bytes(one).ok());
-    let one = one.ok_or_else(|| bad("a Content-Length that is no length"))?;
+    let one = one.ok_or_else(|| bad("an invalid Content-Length"))?;
     answer.insert_header(CONTENT_LENGTH, one)
 }
 
@@ -133,12 +133,12 @@ fn is_number(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
-/// Returns the fields that `Connection` names. What is no name names none.
+/// Returns the headers that `Connection` names. Ignores invalid names.
 fn nominated(fields: &HeaderMap) -> Vec<HeaderName> {
     let lines = fields.get_all(CONNECTION).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     let names = names.map(<[u8]>::trim_ascii).filter(|name| {
-        // As most answers have it, and no fields.
+        // Most responses have one of these, which name no header.
         !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close")
     });
     names

@@ -1,4 +1,5 @@
-//! The transparent proxy: what passes goes on to its upstream with the identity stamped on it.
+//! The transparent proxy: forwards permitted requests to their upstream with the identity of the
+//! caller.
 
 mod answered;
 mod asked;
@@ -46,14 +47,14 @@ use failure::{NO_PEER, Progress};
 #[cfg(any(test, fuzzing))]
 pub(super) use forwarded::strip;
 
-/// The door.
+/// The state of the proxy door.
 pub(crate) struct Proxy {
     pub(crate) authority: Arc<Authority>,
     pub(crate) credential_headers: CredentialHeaders,
     pub(crate) identity_headers: IdentityHeaders,
     pub(crate) snapshot: Live,
     pub(crate) connections: Arc<Connections>,
-    /// realmgate's own endpoints, where one port must be enough.
+    /// realmgate's own endpoints, if `gateway.serve_api` is set.
     pub(crate) endpoints: Option<Arc<Endpoints>>,
 }
 
@@ -70,14 +71,14 @@ impl ProxyHttp for Proxy {
         context
     }
 
-    /// Adds none. The default of Pingora 0.9.1 is one that compresses, switched off.
+    /// Pingora 0.9.1 would add a compression module that is switched off.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
         if self.connections.prepare(session) {
             return Ok(());
         }
-        // Nobody is told more than that the connection ends.
+        // The client only sees that the connection is closed.
         Err(Error::explain(ErrorType::ConnectionClosed, "not to be answered").into_down())
     }
 
@@ -159,7 +160,7 @@ impl ProxyHttp for Proxy {
         Ok(peer)
     }
 
-    /// Counts a body of which nobody has said how long it is, and ends one that drips.
+    /// Counts a body of unknown length, and ends one that drips.
     async fn request_body_filter(
         &self,
         _: &mut Session,
@@ -194,7 +195,7 @@ impl ProxyHttp for Proxy {
         if context.spans.is_none() {
             context.spans = Spans::begin(&session.req_header().headers);
         }
-        // Nothing gets here without being admitted; if it did, it would end here.
+        // No request gets here without a permit; if one did, it would end here.
         let admitted = context.admitted.as_ref().ok_or_else(|| {
             Error::explain(ErrorType::InternalError, "a request without a permit")
         })?;
@@ -238,7 +239,7 @@ impl ProxyHttp for Proxy {
         Ok(None)
     }
 
-    /// Counts a connection that the request goes over from now on.
+    /// Counts a connection that the request uses.
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
@@ -264,7 +265,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// Nothing was sent yet when a connection fails: another peer may be tried.
+    /// Nothing has been sent yet, so another peer may be tried.
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -287,9 +288,8 @@ impl ProxyHttp for Proxy {
         error.into_up()
     }
 
-    /// What was sent may be sent again only if that does no harm: to a connection that had been kept
-    /// open and was gone, with a method that is idempotent and a body that is still known; with any method
-    /// where the peer says that it has done nothing.
+    /// Retries only without harm: an idempotent method with a buffered body on a reused connection
+    /// that was closed, or any method if the peer reported that it did not process the request.
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
@@ -310,7 +310,7 @@ impl ProxyHttp for Proxy {
         } else {
             error.set_retry(false);
         }
-        // A connection that was kept open may well end.
+        // A reused connection may be closed at any time.
         let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen)
             && failure::is_of_the_peer(&error, progress_of(session))
@@ -370,12 +370,11 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    /// `fail_to_proxy` has said it, with less noise.
+    /// `fail_to_proxy` has already logged it.
     fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
         true
     }
 
-    /// The last that is heard of each request.
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         if let (None, Some(chosen)) = (error, &context.chosen) {
             chosen.answered();
@@ -383,13 +382,13 @@ impl ProxyHttp for Proxy {
         context.log(session);
     }
 
-    /// Goes into Pingora's error logs, where a path or query could hold a secret.
+    /// Used in Pingora's error logs. Without path and query, which could contain a secret.
     fn request_summary(&self, session: &Session, context: &Context) -> String {
         format!("{} request {}", session.req_header().method, context.id)
     }
 }
 
-/// Returns what a request has come to.
+/// Returns the progress of a request.
 fn progress_of(session: &mut Session) -> Progress {
     let is_answer = |header: &ResponseHeader| {
         !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS

@@ -1,4 +1,4 @@
-//! Reading what a request asks for, and deciding on it.
+//! Matches and authorizes a request.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -27,7 +27,7 @@ use crate::routing::route::Unrouted;
 use crate::telemetry::{self, Door, RequestRecord, Tally, metrics};
 
 impl Proxy {
-    /// Decides on a request: who may pass where, or the answer to give instead.
+    /// Decides about a request: returns its permit and route, or the response to send instead.
     pub(super) async fn decide(
         &self,
         session: &Session,
@@ -105,10 +105,10 @@ impl Proxy {
     }
 }
 
-/// Returns the host of a request, with its port if it has one; none for HTTP/1.0 without one.
+/// Returns the host of a request with its port; `None` for HTTP/1.0 without a host.
 ///
 /// # Errors
-/// There must be a host (RFC 9112 §3.2), or it is not text.
+/// The host is missing (RFC 9112 §3.2) or not text.
 fn host(header: &RequestHeader) -> Result<Option<&str>, Refusal> {
     let named = header
         .headers

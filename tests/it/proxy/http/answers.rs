@@ -133,7 +133,7 @@ fn switch_that_nobody_asked_for_is_502_with_a_reason() {
     assert_eq!(parts.status, 502);
     let log = gate.log();
     assert_eq!(log.matches("upstream_bad_answer").count(), 3, "{log}");
-    assert!(log.contains("101 that nobody asked for"), "{log}");
+    assert!(log.contains("101 without an upgrade request"), "{log}");
 }
 
 #[test]
