@@ -13,6 +13,7 @@ mod listener;
 mod log;
 mod names;
 mod peer;
+mod pem;
 mod raw;
 mod reading;
 mod reload;

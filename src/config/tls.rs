@@ -1,27 +1,23 @@
 //! Checks `[tls]`, certificates, and the connection settings of listeners.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
-use zeroize::Zeroizing;
 
-use super::raw;
 use super::scalar::flag;
 use super::source::{Checked, Source, all};
 use super::validity::Validity;
+use super::{pem, raw};
 
 /// `[tls]` and each `[[certificate]]`.
 #[derive(Clone, Debug)]
@@ -191,16 +187,8 @@ impl Source<'_> {
 
     /// Reads a file of at least one certificate.
     fn chain(&self, key: &str, file: &Spanned<String>) -> Checked<Vec<CertificateDer<'static>>> {
-        let chain = read_pem(file.get_ref())
-            .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>())
-            .map_err(|error| self.refuse(key, file, expected_pem("certificates", &error)))?;
-        if chain.is_empty() {
-            return Err(self.refuse(
-                key,
-                file,
-                "a PEM file of certificates (there is none in it)",
-            ));
-        }
+        let chain = pem::certificates(file.get_ref())
+            .map_err(|expected| self.refuse(key, file, expected))?;
         self.remember(Validity::new(key, file.get_ref(), &chain));
         Ok(chain)
     }
@@ -218,17 +206,23 @@ impl Source<'_> {
         (key_key, key): (&str, &Spanned<String>),
     ) -> Checked<Credential> {
         let chain = self.chain(cert_key, cert);
-        let der = read_pem(key.get_ref())
-            .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem))
-            .map_err(|error| self.refuse(key_key, key, expected_pem("a private key", &error)));
-        let credential = Credential {
-            chain: chain?,
-            key: Some(der?),
-        };
-        if let Err(error) = certified(&credential) {
-            let expected = format!("the key of the certificate in {cert_key} ({error})");
+        let der =
+            pem::private_key(key.get_ref()).map_err(|expected| self.refuse(key_key, key, expected));
+        let (chain, der) = (chain?, der?);
+        let why = certified(&chain, &der)
+            .err()
+            .map(|error| pem::why_unusable(&chain, &der, &error));
+        if let Some(why) = why {
+            let expected = format!("the key of the certificate in {cert_key} ({why})");
             return Err(self.refuse(key_key, key, expected));
         }
+        if let Some(at) = pem::misplaced(&chain) {
+            self.remember(Validity::misplaced(cert_key, cert.get_ref(), at));
+        }
+        let credential = Credential {
+            chain,
+            key: Some(der),
+        };
         Ok(credential)
     }
 
@@ -251,7 +245,12 @@ impl Source<'_> {
         let (cert, key) = (cert?, key?);
         let credential = self.credential((&cert_key, &cert), (&key_key, &key))?;
         let bad = |error: String| self.refuse(&cert_key, &cert, error);
-        let certified = certified(&credential).map_err(|error| bad(error.to_string()))?;
+        let key_der = credential
+            .key
+            .as_ref()
+            .ok_or_else(|| bad("a key".to_owned()))?;
+        let certified =
+            certified(&credential.chain, key_der).map_err(|error| bad(error.to_string()))?;
         let first = certified.cert.first().map_or(&[][..], |first| first);
         let parsed = X509Certificate::from_der(first).map_err(|error| bad(error.to_string()))?;
         Ok(Certificate {
@@ -328,38 +327,12 @@ impl Source<'_> {
     }
 }
 
-/// Combines a certificate chain with its key.
-fn certified(credential: &Credential) -> Result<CertifiedKey, rustls::Error> {
-    let key = credential.key.as_ref().map(PrivateKeyDer::clone_key);
-    let key = key.ok_or(rustls::Error::General("no key".to_owned()))?;
-    CertifiedKey::from_der(credential.chain.clone(), key, &ring::default_provider())
-}
-
-/// The maximum size of a PEM file in bytes: more than all CAs of a system.
-const PEM_BYTES: u64 = 4 << 20;
-
-/// Reads a PEM file. It may contain a private key, so its memory is zeroed on drop.
-fn read_pem(path: &str) -> Result<Zeroizing<Vec<u8>>, pem::Error> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let mut file = File::open(path)
-        .map_err(pem::Error::Io)?
-        .take(PEM_BYTES + 1);
-    file.read_to_end(&mut bytes).map_err(pem::Error::Io)?;
-    if bytes.len() as u64 > PEM_BYTES {
-        let error = format!("it is longer than {PEM_BYTES} bytes");
-        return Err(pem::Error::Io(io::Error::other(error)));
-    }
-    Ok(bytes)
-}
-
-fn expected_pem(what: &str, error: &pem::Error) -> String {
-    use pem::Error;
-    let why = match error {
-        Error::Io(error) => error.to_string(),
-        Error::NoItemsFound => "there is none in it".to_owned(),
-        _ => "it is not well formed".to_owned(),
-    };
-    format!("a PEM file of {what} ({why})")
+/// Joins a certificate and its key.
+fn certified(
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, rustls::Error> {
+    CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &ring::default_provider())
 }
 
 /// Returns the host names of a certificate, from its `subjectAltName` (RFC 6125).

@@ -1,4 +1,4 @@
-//! The validity of certificates.
+//! What is wrong with certificates that can be loaded: their terms and their order.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,13 +7,16 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Config;
 
-/// The validity periods of the certificates in a file, in seconds since 1970.
+/// The certificates of a file, as far as warnings depend on them.
 #[derive(Clone, Debug)]
 pub struct Validity {
     /// The dotted path of the key that names the file.
     key: String,
     file: String,
+    /// When each certificate begins and ends to be valid, in seconds since 1970.
     terms: Vec<(i64, i64)>,
+    /// The position of the first certificate that did not issue the one before it.
+    misplaced: Option<usize>,
 }
 
 impl Validity {
@@ -31,11 +34,31 @@ impl Validity {
             key: key.to_owned(),
             file: file.to_owned(),
             terms: chain.iter().filter_map(term).collect(),
+            misplaced: None,
         }
     }
 
-    /// Returns a warning about the first certificate that is not valid at `now`, with the number of
-    /// others.
+    /// Records a chain whose certificate at a position did not issue the one before it.
+    pub(super) fn misplaced(key: &str, file: &str, at: usize) -> Self {
+        Self {
+            key: key.to_owned(),
+            file: file.to_owned(),
+            terms: Vec::new(),
+            misplaced: Some(at),
+        }
+    }
+
+    /// Warns of a chain in the wrong order, which some clients reject (RFC 5246 §7.4.2).
+    fn order_warning(&self) -> Option<String> {
+        let (key, file, at) = (&self.key, &self.file, self.misplaced?);
+        Some(format!(
+            "{key} = {file:?}: certificate {} of the file did not issue certificate {at}, so that some clients reject \
+             the chain; put each CA after the certificate that it issued",
+            at + 1
+        ))
+    }
+
+    /// Warns of the first certificate that is not valid at a time, and says how many others are not.
     fn warning(&self, now: i64) -> Option<String> {
         let is_wrong = |begin: i64, end: i64| now < begin || now > end;
         let terms = self.terms.iter().enumerate();
@@ -62,13 +85,13 @@ impl Validity {
 }
 
 impl Config {
-    /// Returns a warning for each file with certificates of listeners, upstreams or CAs that are
-    /// not valid at `now`.
+    /// Returns warnings about the certificates of listeners, upstreams and CAs: those that are not valid at a time,
+    /// one warning a file, and chains in the wrong order.
     pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let warnings = self.validities.iter().filter_map(|it| it.warning(now));
-        warnings.collect()
+        let warnings = |it: &Validity| it.warning(now).or_else(|| it.order_warning());
+        self.validities.iter().filter_map(warnings).collect()
     }
 }
 

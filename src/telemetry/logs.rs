@@ -103,7 +103,7 @@ where
             set(subscriber.with(lines.with_filter(limited)));
         }
         LogFormat::Json => {
-            set(subscriber.with(lines.json().flatten_event(true).with_filter(limited)))
+            set(subscriber.with(lines.json().flatten_event(true).with_filter(limited)));
         }
     }
     handle

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, UNIX_EPOCH};
 
+use anstyle::{Ansi256Color, Color, Style};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use qrcode::QrCode;
 use qrcode::render::unicode;
@@ -13,6 +14,12 @@ use zeroize::Zeroizing;
 use crate::auth::{Failures, Identity, Seed, State, Strength, UnixTime};
 use crate::cli::output::Output;
 use crate::clock;
+
+/// Black on white, from the part of the palette that no theme of a terminal changes: a QR code that is drawn in
+/// the terminal's own colors is inverted where those are light on dark, and most apps cannot read it then.
+const QR_COLORS: Style = Style::new()
+    .fg_color(Some(Color::Ansi256(Ansi256Color(16))))
+    .bg_color(Some(Color::Ansi256(Ansi256Color(231))));
 
 /// Prints an identity, without its seed.
 pub(super) fn print(identity: &Identity, output: Output) {
@@ -229,7 +236,9 @@ impl<'a> Row<'a> {
                 && let Ok(code) = QrCode::new(uri)
             {
                 let code = code.render::<unicode::Dense1x2>().build();
-                let _ = write!(text, "\n{code}");
+                for line in code.lines() {
+                    let _ = write!(text, "\n{QR_COLORS}{line}{QR_COLORS:#}");
+                }
             }
         }
         text
