@@ -6,6 +6,7 @@
 //!
 //! Only the authority makes an [`auth::Permit`]; without one, no identity header is set.
 //! - No error path permits.
+//!
 //! A secret never appears in a log, an error or a panic.
 
 pub mod audit;
