@@ -5,9 +5,7 @@
 //! client of the REST door.
 //!
 //! Only the authority makes an [`auth::Permit`]; without one, no identity header is set.
-//! - No error path permits.
-//!
-//! A secret never appears in a log, an error or a panic.
+//! No error path permits. A secret never appears in a log, an error or a panic.
 
 pub mod audit;
 mod budget;

@@ -83,10 +83,7 @@ fn qr_code_can_be_read_on_dark_and_on_light_terminals() {
     let output = String::from_utf8(output.stdout).unwrap();
     let uri = output
         .lines()
-        .find_map(|line| {
-            line.find("otpauth://")
-                .map(|at| line[at..].trim().to_owned())
-        })
+        .find_map(|line| Some(line.get(line.find("otpauth://")?..)?.trim().to_owned()))
         .unwrap();
     let drawing: Vec<_> = output
         .lines()
