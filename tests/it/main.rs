@@ -1,4 +1,4 @@
-//! realmgate as its users run it: the real binary, real sockets, real clients.
+//! Tests of the real binary with real sockets and clients, as users run it.
 
 #![expect(
     clippy::unwrap_used,

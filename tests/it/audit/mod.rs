@@ -1,4 +1,4 @@
-//! The audit log of a running realmgate, beside its commands, and what becomes of it.
+//! The audit log of a running realmgate and of its commands.
 
 use std::fs;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ impl Scene {
         events
     }
 
-    /// Returns how many denials there are lines for, one by one or together.
+    /// Returns the number of denials in single and combined lines.
     fn denials(&self) -> u64 {
         let denied = self.of("denied").into_iter();
         denied.map(|it| it["count"].as_u64().unwrap_or(1)).sum()
@@ -61,7 +61,7 @@ impl Scene {
         until(event, || self.of(event).len() >= count);
     }
 
-    /// Runs `audit verify` and returns its exit code and what it says.
+    /// Runs `audit verify`. Returns its exit code and its report.
     fn verify(&self, files: &[PathBuf]) -> (i32, Value) {
         let output = realmgate(&["audit", "verify", "--json"])
             .args(files)
@@ -84,7 +84,7 @@ impl Scene {
     }
 }
 
-/// A credential of a name that nobody else has, so that its denial has a line of its own.
+/// Returns a credential with a unique name, so that its denial has a line of its own.
 fn stranger(n: usize) -> String {
     format!("X-Auth-Name: name-{n}\r\nX-Auth-Realm: nobody\r\nX-Auth-Token: 123456\r\n")
 }
@@ -133,7 +133,7 @@ fn what_is_done_to_identities_is_written_with_who_did_it() {
     let rotated = scene.gate.run(&["key", "rotate"]);
     let rotated: Value = serde_json::from_slice(&rotated.stdout).unwrap();
     assert_eq!(scene.of("key_rotated")[0]["key"], rotated["key"]);
-    // What was not done is not there.
+    // A change that was not made is not logged.
     assert_eq!(scene.rest(&admin, "DELETE", &path, ""), 404);
     assert_eq!(scene.of("identity_deleted").len(), 1);
     scene.assert_fine();
@@ -164,7 +164,7 @@ fn changes_at_the_same_time_name_who_it_was_by_then() {
             let all = scene.of(event).into_iter();
             all.filter(|it| it["id"] == id).collect()
         };
-        // From the first name the renames lead to the one that was deleted.
+        // The renames lead from the first name to the deleted one.
         let mut renames = of_it("identity_renamed");
         let mut name = Value::from(first);
         while let Some(at) = renames.iter().position(|it| it["was"]["name"] == name) {
@@ -281,7 +281,7 @@ fn denial_that_repeats_is_written_at_once_and_then_counted() {
     }
     get(scene.gate.gateway, "/x", "");
     scene.wait_for("denied", 2);
-    // Who is changed has the counts of what came before it written first; others wait for their interval.
+    // A change of an identity first writes its pending counts; others wait for their interval.
     get(scene.gate.gateway, "/x", "");
     let admin = scene.gate.register("root", "ungleich-admin");
     let id = scene.of("identity_created")[0]["id"].clone();
@@ -304,7 +304,7 @@ fn denial_that_repeats_is_written_at_once_and_then_counted() {
     assert!(began <= ended && ended <= written, "{denied:?}");
     let renamed = &scene.of("identity_renamed")[0];
     assert!(counted["seq"].as_u64() < renamed["seq"].as_u64());
-    // At the end nothing is left.
+    // After shutdown, no counts are pending.
     scene.gate.signal("TERM");
     scene.gate.child.wait().unwrap();
     assert_eq!(scene.denials(), 7);
@@ -331,7 +331,7 @@ fn client_of_an_identity_that_has_ended_is_no_attack_on_it() {
     let scene = Scene::start("[throttle]\ndelay = \"1s\"\nlongest_delay = \"1s\"\n");
     let [disabled, expired, early, guessed] =
         ["disabled", "expired", "early", "guessed"].map(|it| scene.gate.register(it, "payments"));
-    // It is trusted where it has authenticated, and goes on there.
+    // The identity is trusted where it has authenticated, and not throttled there.
     assert_eq!(
         get(scene.gate.gateway, "/x", &disabled.fields()).status,
         200
@@ -367,7 +367,7 @@ fn client_of_an_identity_that_has_ended_is_no_attack_on_it() {
         "{}",
         scene.gate.log()
     );
-    // Of one that is not valid yet the seed is known: a wrong token is a guess.
+    // The seed of an identity that is not valid yet is known, so a wrong token counts as a guess.
     until("it has to wait", || {
         let fields = guessed.fields_with(&guessed.wrong_token());
         get(scene.gate.gateway, "/x", &fields).status == 429
@@ -392,7 +392,7 @@ fn flood_of_denials_is_bounded_and_counted() {
             });
         }
     });
-    // A change is not held up by it, and says how many there were.
+    // Changes are not limited, and write the number of lost lines first.
     scene.gate.register("billing", "payments");
     let sum = || {
         let lost = scene.of("audit_lost");
@@ -425,7 +425,7 @@ fn flood_that_begins_an_attack_with_each_request_is_bounded_in_both_logs() {
         for of in 0..4 {
             scope.spawn(move || {
                 for n in 0..50 {
-                    // As long as a name may be, and each character of it is escaped.
+                    // The longest possible name, of which each character is escaped.
                     let name = format!("{of}-{n}-{}", "\u{1f600}".repeat(100));
                     let fields = format!(
                         "X-Auth-Name: {name}\r\nX-Auth-Realm: r\r\nX-Auth-Token: 123456\r\n"
@@ -453,13 +453,13 @@ fn flood_that_begins_an_attack_with_each_request_is_bounded_in_both_logs() {
         "{} in {seconds} s",
         written()
     );
-    // An attack is not hidden by denials that fill the second.
+    // Denials that use up the limit do not hide an attack.
     assert!(!scene.of("principal_attacked").is_empty());
     let log_lines = scene.gate.log();
     let denied = log_lines.lines().filter(|it| it.contains("denied"));
     assert!(denied.count() as u64 <= 8 * seconds, "{log_lines}");
     for (path, before) in [(scene.path(), before[0]), (log, before[1])] {
-        // Beside the budget there are the lines that tell how many were lost.
+        // The lines that count lost ones are not limited.
         let most = seconds * (8 * 512 + 1024) + 2 * 4096;
         let grown = length(path.clone()) - before;
         assert!(
@@ -468,7 +468,7 @@ fn flood_that_begins_an_attack_with_each_request_is_bounded_in_both_logs() {
             path.display()
         );
     }
-    // What administrators do is in both.
+    // Changes by administrators are in both files.
     scene.gate.register("billing", "payments");
     assert_eq!(scene.of("identity_created").len(), 1);
     scene.assert_fine();
@@ -509,7 +509,7 @@ fn places_in_the_log_find_a_forgery_that_fits_its_head() {
         };
         let with_log = ["--noted-in", log.to_str().unwrap()];
         assert_eq!(verify(&with_log).0, 0);
-        // Whoever may write both files makes them anew.
+        // An attacker who may write both files can rewrite them.
         let lines = scene.events().len();
         fs::remove_file(scene.path()).unwrap();
         fs::remove_file(scene.folder.path().join("audit.jsonl.head")).unwrap();
@@ -571,7 +571,7 @@ fn rotated_file_is_given_up_at_sighup_and_the_chain_goes_on() {
     );
     let (code, _) = scene.verify(&[scene.path(), rotated.clone()]);
     assert_eq!(code, 2);
-    // Its end is held by the next file.
+    // The next file confirms its end.
     let text = fs::read_to_string(&rotated).unwrap();
     let cut = text.trim_end().rsplit_once('\n').unwrap().0;
     fs::write(&rotated, format!("{cut}\n")).unwrap();
@@ -636,7 +636,7 @@ fn killed_process_leaves_a_log_that_is_fine_and_goes_on() {
         scene.gate = scene.gate.restart();
         flood.join().unwrap();
         scene.assert_fine();
-        // What was answered is there.
+        // Confirmed changes are in the log.
         let created = scene.of("identity_created");
         assert!(created.iter().any(|it| it["subject"]["name"] == *name));
     }
@@ -723,7 +723,7 @@ fn nothing_is_changed_while_the_log_cannot_be_written() {
         let body = format!("{{\"name\":\"{name}\",\"realm\":\"payments\"}}");
         scene.rest(&admin, "POST", "/ungleichotp/", &body)
     };
-    // A file that takes nothing, as that of a full disk.
+    // A file that accepts no bytes, as on a full disk.
     let kept = scene.folder.path().join("kept");
     fs::rename(scene.path(), &kept).unwrap();
     std::os::unix::fs::symlink("/dev/full", scene.path()).unwrap();

@@ -1,4 +1,4 @@
-//! Commands, their exit codes, and the exact words for what is wrong.
+//! Commands, their exit codes and exact error messages.
 
 use std::fs;
 use std::io::Write;
@@ -22,13 +22,13 @@ fn run(folder: &Path, args: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Makes the database of a folder, with an admin.
+/// Creates the database in a directory, with an administrator.
 fn begin(folder: &Path) {
     let output = run(folder, &["init"]);
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
-/// Runs a command and says how it ended: the exit code and what stood on standard error.
+/// Runs a command. Returns its exit code and standard error.
 fn failure(folder: &Path, args: &[&str]) -> (i32, String) {
     let output = run(folder, args);
     (output.status.code().unwrap(), stderr(&output))

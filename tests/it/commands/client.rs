@@ -1,4 +1,4 @@
-//! `realmgate client` against a running server, and against servers that behave badly.
+//! `realmgate client` with a running server, and with servers that misbehave.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ fn client(args: &[&str]) -> Command {
     command
 }
 
-/// The options that say where and who.
+/// Returns the options for the server and the caller.
 fn as_caller(server: &str, caller: &Caller) -> Vec<String> {
     let pairs = [
         ("--server-url", server),
@@ -295,7 +295,7 @@ fn options_that_cannot_be_meant_are_refused_before_anything_is_sent() {
     );
 }
 
-/// A server that gives the same answer to each request and counts them.
+/// A server that counts requests and gives the same response to each.
 struct Canned {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -306,7 +306,7 @@ impl Canned {
         Self::serve(move |_| answer.to_owned())
     }
 
-    /// Answers each request, counted from 0, with what `answer` makes of its number.
+    /// Responds to request `n`, counted from 0, with `answer(n)`.
     fn serve(answer: impl Fn(usize) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -322,7 +322,7 @@ impl Canned {
                 }
                 let answer = answer(number);
                 stream.write_all(answer.as_bytes()).unwrap();
-                // Without an answer it hangs; with one the end of the stream ends it.
+                // An empty response hangs; another one ends with the stream.
                 if answer.is_empty() {
                     open.push(stream);
                 }
@@ -347,7 +347,8 @@ impl Canned {
 
 const SEED: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 
-/// A server that gives the first answer to the first request, and so on; the last one to all others.
+/// A server that gives the first response to the first request, and so on; the last one to all
+/// further ones.
 fn scripted(answers: &[(u16, &str)]) -> Canned {
     let answers: Vec<String> = answers
         .iter()
@@ -487,7 +488,7 @@ fn server_that_tells_no_numbers_shows_the_seed_of_what_it_has_made() {
         parsed(&listed),
         json!([{"name": "svc", "realm": "payments"}])
     );
-    // Without a number nothing can be asked for, and nothing is.
+    // Without an id, no request can be made, and none is.
     for action in [&["update", "--new-name", "new"][..], &["delete"]] {
         let server = scripted(&[(200, &list), (204, "")]);
         let output = server.ask(&[action, &NAMED[..]].concat());
@@ -517,7 +518,7 @@ fn server_that_hangs_is_left_after_the_timeout() {
     assert_eq!(server.requests.load(Ordering::SeqCst), 1);
 }
 
-/// Passes connections on to `to`, but for the first `dropped`, which it closes at once. Counts all.
+/// Forwards connections to `to`, except the first `dropped`, which it closes at once. Counts all.
 fn stumbling(to: SocketAddr, dropped: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

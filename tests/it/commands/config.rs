@@ -1,4 +1,4 @@
-//! Configurations as the binary reads them.
+//! Configurations as read by the binary.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::certificate::Ca;
 use crate::harness::{Gate, realmgate, stderr, stdout, until};
 
-/// Limits that fit any machine, so that they give no warning.
+/// Limits that fit any machine, so that there are no warnings.
 const LIMITS: &str = "[limits]\nconnections = 100\nconnections_per_address = 10\nrequests = 100\n\
                       requests_per_address = 10\n[server]\nupstream_idle_connections = 10\n";
 
@@ -78,7 +78,7 @@ fn expired_certificate_is_warned_of_by_check_at_the_start_and_at_a_reload() {
     assert!(stderr(&output).contains(&warning), "{}", stderr(&output));
     assert_eq!(check(&["--strict"]).status.code(), Some(2));
 
-    // In the log, quotes are escaped or not, as its format wants.
+    // The format of the log determines whether quotes are escaped.
     let logged = |gate: &Gate| gate.log().matches("the certificate expired on ").count();
     let gate = Gate::start(&expired);
     assert_eq!(logged(&gate), 1, "{}", gate.log());

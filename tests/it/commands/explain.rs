@@ -1,4 +1,4 @@
-//! `realmgate explain`, against what the doors do.
+//! `realmgate explain`, compared with the doors.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ fn gate(more: &str) -> (Gate, Upstream) {
     (gate, upstream)
 }
 
-/// Returns the exit code and what is said.
+/// Returns the exit code and the JSON output.
 fn explain(gate: &Gate, args: &[&str]) -> (i32, Value) {
     let mut all = vec!["explain"];
     all.extend(args);
@@ -73,7 +73,7 @@ fn it_says_what_both_doors_answer() {
                         ),
                     )
                     .status;
-                    // One by one would take a process each.
+                    // Each combination once, because each takes a process.
                     if !seen.insert((host, method, path, proxy, asked)) {
                         continue;
                     }
@@ -87,7 +87,7 @@ fn it_says_what_both_doors_answer() {
                     let status =
                         |door: &str, passed: u64| said[door]["status"].as_u64().unwrap_or(passed);
                     assert_eq!(status("proxy", 200), u64::from(proxy), "{args:?}: {said}");
-                    // nginx passes TRACE on to whoever takes it.
+                    // nginx forwards TRACE to an application that supports it.
                     if method != "TRACE" {
                         assert_eq!(
                             status("forward_auth", 200),
@@ -127,7 +127,7 @@ fn it_says_which_route_and_rule_decide_and_why() {
             .unwrap()
             .contains(&upstream.address.to_string())
     );
-    // Servers that decode find another route than those that do not.
+    // Servers that decode the path would find another route than those that do not.
     let (code, said) = explain(&gate, &["GET", "http://a/%6fps/x", "--as", "alice@dev"]);
     assert_eq!(code, 1);
     assert_eq!(said["proxy"]["reason"], "ambiguous_path");
@@ -143,7 +143,7 @@ fn it_says_which_route_and_rule_decide_and_why() {
     assert_eq!(output.status.code(), Some(1));
     let (_, said) = explain(&gate, &["GET", "/ops", "--as", "nobody@ops"]);
     assert_eq!(said["proxy"]["reason"], "unknown_principal");
-    // It asks for nothing, and changes nothing.
+    // The command sends no request, and changes nothing.
     assert!(upstream.seen().is_empty());
 }
 
@@ -212,12 +212,12 @@ fn identities_that_may_not_authenticate_are_named() {
     assert_eq!(reason().as_deref(), Some("not_yet_valid"));
     run(&["set", "--not-before", "never"]);
     let wrong = caller.fields_with(&caller.wrong_token());
-    // Those of the second in which it was enabled are forgiven.
+    // Failures in the second in which it was enabled are forgiven.
     crate::harness::until("it is throttled", || {
         (0..6).for_each(|_| drop(get(gate.gateway, "/x", &wrong)));
         reason().as_deref() == Some("throttled")
     });
-    // Failures of the same second still count.
+    // Failures in the current second still count.
     crate::harness::until("it is pardoned", || {
         run(&["unthrottle"]);
         reason().is_none()
@@ -288,7 +288,7 @@ fn refusals_are_logged_with_their_reason() {
 fn page_of_reasons_is_that_of_the_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = |path: &str| fs::read_to_string(root.join(path)).unwrap();
-    // What functions called reason… return, and what is written at once.
+    // The results of functions named reason…, and literals.
     let mut codes: BTreeSet<String> = BTreeSet::new();
     for file in [
         "crates/core/src/decision.rs",

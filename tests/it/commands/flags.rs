@@ -1,4 +1,4 @@
-//! What holds of every command: looked up in the commands themselves, so that a new one is not forgotten.
+//! Properties of every command. The commands are enumerated, so that a new one is not forgotten.
 
 use std::fs;
 use std::process::Output;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{Caller, Gate, realmgate, stderr, stdout};
 
-/// Returns each command that does something, with the words that lead to it.
+/// Returns each leaf command with its path.
 fn leaves() -> Vec<(String, Command)> {
     fn visit(path: &[&str], command: &Command, leaves: &mut Vec<(String, Command)>) {
         let below: Vec<_> = command
@@ -27,7 +27,8 @@ fn leaves() -> Vec<(String, Command)> {
     leaves
 }
 
-/// Returns arguments with which each command does something, in this order; none for one that has no data.
+/// Returns the arguments of a valid call of each command, in this order; `None` for a command
+/// without JSON output.
 fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Option<Vec<String>>)> {
     let file = |name: &str| {
         let path = gate.config().with_file_name(name);
@@ -75,14 +76,14 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
     ]
 }
 
-/// Reads one JSON value after another.
+/// Parses a sequence of JSON values.
 fn values(text: &str) -> Result<Vec<Value>, serde_json::Error> {
     serde_json::Deserializer::from_str(text)
         .into_iter()
         .collect()
 }
 
-/// Returns a server with what the commands read, and two who may administer and verify.
+/// Returns a server with data for the commands, and two callers who may administer and verify.
 fn scene() -> (Gate, [Caller; 2]) {
     let gate = Gate::start("");
     let folder = gate.config().parent().unwrap().to_owned();
@@ -136,7 +137,7 @@ fn every_command_prints_json_where_that_is_asked_for_or_says_that_it_has_none() 
             assert_eq!(said["error"], expected);
             continue;
         };
-        // With an administrator there, `init` has nothing to do: its error is its data.
+        // There is an administrator, so `init` fails; its JSON output is an error.
         let output = run(&gate, command, &args, &["--json"]);
         let text = stdout(&output);
         let printed = values(&text).unwrap_or_else(|error| panic!("{command}: {error}: {text}"));
@@ -145,7 +146,7 @@ fn every_command_prints_json_where_that_is_asked_for_or_says_that_it_has_none() 
             "{command}: {}",
             stderr(&output)
         );
-        // Above an error there may be lines of the log, whose format is configured.
+        // Log lines may precede an error; their format is configured.
         if !output.status.success() {
             let errors = stderr(&output);
             let error = values(errors.lines().last().unwrap()).unwrap();
@@ -182,7 +183,7 @@ fn no_command_prints_an_escape_code_where_nobody_sees_colours() {
     assert!(!gate.log().contains('\u{1b}'));
 }
 
-/// A terminal, on which the same commands are coloured, and are not where `NO_COLOR` is set.
+/// The same commands are colored on a terminal, except with `NO_COLOR`.
 #[test]
 fn no_color_holds_on_a_terminal_too() {
     let folder = tempfile::tempdir().unwrap();
@@ -245,7 +246,7 @@ fn name_at_realm_does_wherever_name_and_realm_do() {
             both.push(path);
         }
     }
-    // Each of them takes it: a name that is nobody's is not found, or is made.
+    // Each command accepts the form: an unknown name is not found, or is created.
     let (gate, callers) = scene();
     assert!(
         both.contains(&"client".to_owned()) && both.len() > 5,

@@ -1,4 +1,4 @@
-//! The commands, each as somebody types it.
+//! The commands, as users run them.
 
 mod certificates;
 mod cli;

@@ -1,4 +1,4 @@
-//! Forward-auth, asked directly and by the real nginx.
+//! Forward-auth, directly and with the real nginx.
 
 mod front;
 
@@ -179,7 +179,7 @@ fn request_line_without_a_path_is_no_question() {
 /// Describes a request for a path.
 type Words = fn(&str) -> String;
 
-/// Every address that reads a description from fields, and the words in which it is asked about a path of the host
+/// Every endpoint that reads a description from headers, and the description of a path at the host
 /// `app.example`.
 const ENDPOINTS: [(&str, Words); 4] = [
     ("nginx", described),
@@ -237,7 +237,7 @@ fn each_endpoint_reads_its_own_words_and_no_others() {
     }
 }
 
-/// The address only says whose failures they are: one that cannot be read changes no decision.
+/// The address only decides whose failures are counted: a malformed one changes no decision.
 #[test]
 fn address_that_cannot_be_read_changes_no_decision() {
     let upstream = Upstream::start();
@@ -318,7 +318,7 @@ fn envoys_path_is_read_as_it_came() {
     assert_eq!(reply.status, 403);
 }
 
-/// Reads answers without a body off one connection.
+/// Reads responses without a body from one connection.
 fn answers(gate: &Gate, request: &str) -> Vec<u16> {
     let mut stream = TcpStream::connect(gate.service).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -329,7 +329,7 @@ fn answers(gate: &Gate, request: &str) -> Vec<u16> {
     statuses
 }
 
-/// Two questions in one packet, the first of which has a body that looks like a third.
+/// Two auth requests in one packet; the body of the first looks like a third.
 #[test]
 fn body_of_a_sub_request_is_never_taken_for_a_question() {
     let gate = Gate::start("");
@@ -354,7 +354,7 @@ fn body_of_a_sub_request_is_never_taken_for_a_question() {
             format!("Expect: 100-continue\r\nContent-Length: {length}\r\n"),
             hidden.clone(),
         ),
-        // Announced and not sent: what follows is the body.
+        // Announced but not sent: the following bytes are the body.
         (
             format!("Content-Length: {}\r\n", last.len() + 1),
             String::new(),
@@ -362,7 +362,7 @@ fn body_of_a_sub_request_is_never_taken_for_a_question() {
     ] {
         let first = format!("POST /forward-auth HTTP/1.1\r\nHost: h\r\n{fields}\r\n{body}");
         let statuses = answers(&gate, &format!("{first}{last}"));
-        // Whether the connection lives on is realmgate's to say; nothing in the body is a question.
+        // The connection may be closed or not; the body must not be read as an auth request.
         assert!(
             matches!(*statuses, [401] | [401, 401]),
             "{fields}: {statuses:?}"
@@ -370,7 +370,7 @@ fn body_of_a_sub_request_is_never_taken_for_a_question() {
     }
 }
 
-/// The answer comes at once, and the connection goes.
+/// The response is sent at once, and the connection is closed.
 #[test]
 fn endless_body_of_a_sub_request_is_not_read() {
     let gate = Gate::start("");
@@ -384,7 +384,7 @@ fn endless_body_of_a_sub_request_is_not_read() {
     });
 }
 
-/// Fails as somebody from an address that a header names, until that address has to wait.
+/// Fails from an address that a header names, until that address is throttled.
 fn fail_from(gate: &Gate, path: &str, line: &str, caller: &Caller) {
     for _ in 0..20 {
         let wrong = caller.fields_with(&caller.wrong_token());

@@ -1,4 +1,4 @@
-//! What guards tokens: slowed down guessing, one-time use, and when an identity may authenticate.
+//! The protection of tokens: throttling, one-time use, and validity periods.
 
 mod once;
 pub(crate) mod oracle;

@@ -1,4 +1,4 @@
-//! Tokens that are good for one use.
+//! One-time tokens.
 
 use std::thread;
 
@@ -9,7 +9,7 @@ use crate::harness::{Caller, Gate, get, routes, send, until};
 
 const ONCE: &str = "[realm.payments]\nreuse = \"once\"\n";
 
-/// Waits for a step that has long enough to go.
+/// Waits for a step with enough time left.
 fn token_with_time(caller: &Caller) -> String {
     let now = || {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -35,7 +35,7 @@ fn token_is_good_once_where_asked_for_and_a_kill_changes_nothing() {
     ] {
         assert_eq!(get(address, path, &fields).status, expected, "{path}");
     }
-    // Not the text counts: digits of another script are the same token.
+    // The step counts, not the text: digits of another script are the same token.
     let wide: String = token
         .chars()
         .map(|c| char::from_u32(c as u32 + 0xfee0).unwrap())
@@ -48,7 +48,7 @@ fn token_is_good_once_where_asked_for_and_a_kill_changes_nothing() {
         );
     }
     assert!(gate.log().contains("replayed"));
-    // Verifying is a use as well.
+    // A verification uses the token too.
     let of_other = other.token();
     assert_eq!(verify(&gate, &verifier, &other, &of_other).status, 200);
     assert_eq!(verify(&gate, &verifier, &other, &of_other).status, 403);
@@ -137,7 +137,7 @@ fn token_as_a_number_is_the_same_token() {
 fn one_time_token_is_not_good_while_it_cannot_be_noted() {
     let (gate, upstream) = gate(ONCE);
     let caller = gate.register("billing", "payments");
-    // Somebody else holds the database.
+    // Another process has locked the database.
     let path = gate.config().with_file_name("realmgate.db");
     let mut held = Connection::open(path).unwrap();
     let held = held

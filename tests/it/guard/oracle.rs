@@ -1,4 +1,4 @@
-//! No answer tells more than it says: what is denied looks alike and costs alike, whatever the reason.
+//! Denials with different causes look alike and cost the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send, stderr};
 #[path = "../../../bench/workloads/denials.rs"]
 mod denials;
 
-/// How much more or less work a denial may be than that of a wrong token, in parts of it.
+/// The maximum relative difference of the work of a denial from that of a wrong token.
 const DIFFERENCE: f64 = 0.01;
 
 #[test]
@@ -26,9 +26,9 @@ fn workload() {
     denials::run();
 }
 
-/// Counts the instructions of each kind of decision. The lowest of the counts is the work of the decision
-/// itself: to others adds what a cache clears up after so many looks or 300 ms, whoever is looked for, and
-/// on a busy machine that is most of them.
+/// Counts the instructions of each kind of decision. The lowest count is the work of the decision
+/// itself: others include cache maintenance, which runs after a number of lookups or 300 ms for any
+/// name, and on a busy machine affects most decisions.
 fn instructions() -> BTreeMap<String, f64> {
     let folder = tempfile::tempdir().unwrap();
     let mut valgrind = Command::new("timeout");
@@ -77,7 +77,7 @@ fn every_denial_is_the_same_work() {
                 "broken_seed",
             ][..],
         ),
-        // No verdict is given, so steps near the window are not looked at.
+        // The token is not evaluated, so steps near the window are not searched.
         ("throttled_wrong", &["throttled_right", "throttled_unknown"]),
         ("shape_of_known", &["shape_of_unknown"]),
         ("eight_digits_known", &["eight_digits_unknown"]),
@@ -94,11 +94,11 @@ fn every_denial_is_the_same_work() {
             );
         }
     }
-    // Else it would measure nothing.
+    // Otherwise the test would measure nothing.
     assert!(all["permitted"] < all["wrong_token"] * 0.7, "{all:#?}");
 }
 
-/// Delays that no test outlasts, after one failure at each place.
+/// Delays longer than any test, after one failure at each place.
 fn throttled() -> String {
     format!(
         "[grpc]\nlisten = \"127.0.0.1:0\"\n\
@@ -174,7 +174,8 @@ fn ask(gate: &Gate, verifier: &Caller, place: &str, who: &Caller, token: &str) -
     plain(&reply)
 }
 
-/// Returns all bytes of an answer but its time and the digits of its id, and how long to wait to ten seconds.
+/// Returns the response without its date, the digits of its id, and the last digit of its
+/// Retry-After.
 fn plain(reply: &Reply) -> String {
     let mut text = String::new();
     for line in reply.head.lines() {
@@ -204,7 +205,7 @@ fn waits(seconds: &str) -> String {
     "retry-after\n".to_owned()
 }
 
-/// What Envoy asks about a request with such a credential.
+/// Returns Envoy's auth request for a request with this credential.
 pub(crate) fn question(name: &str, realm: &str, token: &str) -> CheckRequest {
     let headers = [
         ("x-auth-name", name),
@@ -229,7 +230,7 @@ pub(crate) fn question(name: &str, realm: &str, token: &str) -> CheckRequest {
     }
 }
 
-/// Asks as Envoy does.
+/// Sends an auth request as Envoy does.
 fn over_grpc(gate: &Gate, who: &Caller, token: &str) -> String {
     let question = question(&who.name, &who.realm, token);
     let answer = check(gate, &question);
@@ -251,7 +252,7 @@ fn over_grpc(gate: &Gate, who: &Caller, token: &str) -> String {
     )
 }
 
-/// Sends a question over gRPC, with curl for a client.
+/// Sends an auth request over gRPC, with curl as the client.
 pub(crate) fn check(gate: &Gate, question: &CheckRequest) -> CheckResponse {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("question");
@@ -289,7 +290,7 @@ fn every_denial_looks_the_same_at_every_door() {
     change(&["disable"], &disabled);
     gate.expire(&expired);
     change(&["set", "--not-before", "30d"], &early);
-    // Nobody has been asked for yet, so this is what is read first.
+    // No name is cached yet, so this is the first one read.
     let database = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
     let sql = "UPDATE identity SET seed = (SELECT seed FROM identity WHERE name = 'wrong')
         WHERE name = 'broken'";
@@ -301,18 +302,18 @@ fn every_denial_looks_the_same_at_every_door() {
     };
 
     let answers = |who: &Caller, token: &dyn Fn() -> String| {
-        // At first each place counts a failure, then each lets wait.
+        // The first round counts a failure at each place, the second one is throttled.
         [0, 1].map(|_| PLACES.map(|place| ask(&gate, &verifier, place, who, &token())))
     };
     let expected = answers(&wrong, &|| wrong.wrong_token());
     assert!(expected[0].iter().all(|it| !it.contains("retry-after")));
-    // The subject of a verification is no caller, and is told nothing.
+    // The subject of a verification is not the caller, so it gets no Retry-After.
     let waiting = expected[1].iter().filter(|it| it.contains("retry-after"));
     assert_eq!(waiting.count(), PLACES.len() - 1, "{expected:#?}");
     for who in [disabled, expired, early, broken, unknown] {
         assert_eq!(answers(&who, &|| who.token()), expected, "{}", who.name);
     }
-    // While it waits the right token gets the answer of a wrong one.
+    // While throttled, a correct token gets the response of a wrong one.
     let late = PLACES.map(|place| ask(&gate, &verifier, place, &wrong, &wrong.token()));
     assert_eq!(late, expected[1]);
     assert_eq!(upstream.seen(), [""; 0]);

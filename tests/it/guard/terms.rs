@@ -1,4 +1,4 @@
-//! When an identity may authenticate, and with which seed.
+//! Validity periods, and two seeds during a rotation.
 
 use std::process::Command;
 
@@ -62,14 +62,14 @@ fn two_seeds_count_while_one_replaces_the_other() {
         shown["last_used"].is_u64() && shown["previous_last_used"].is_u64()
     });
     assert!(used()["previous_until"].is_u64(), "{}", used());
-    // Renaming seals both anew.
-    // The use of a seed is not that of the next one.
+    // Renaming encrypts both again.
+    // The last use of a seed does not carry over to the next one.
     assert!(
         used()["last_used"].as_u64() >= rotated["updated"].as_u64(),
         "{}",
         used()
     );
-    // Another one would end the first one before its time.
+    // Another rotation would end the overlap early.
     let rotate = [
         "identity", "rotate", "--name", "billing", "--realm", "payments",
     ];
@@ -77,7 +77,7 @@ fn two_seeds_count_while_one_replaces_the_other() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--force"), "{}", stderr(&output));
     assert_eq!(get(gate.gateway, "/x", &old.fields()).status, 200);
-    // Without a grace both of before end.
+    // Without an overlap, both old seeds are invalid.
     let last = identity(&gate, &["rotate", "--force"], &old);
     let last = Caller {
         seed: last["seed"].as_str().unwrap().to_owned(),

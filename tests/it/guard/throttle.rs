@@ -1,4 +1,4 @@
-//! Guessing is slowed down.
+//! Throttling of guesses.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -11,10 +11,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::{gate, identity, verify};
 use crate::harness::{Caller, Gate, PATIENCE, Reply, get, parse, routes, send, until};
 
-/// Delays that no test outlasts.
+/// Delays longer than any test.
 const LONG: &str = "[throttle]\ndelay = \"1h\"\nlongest_delay = \"1h\"\n";
 
-/// Asks the proxy for `/x` from another address of this machine.
+/// Requests `/x` from the proxy with another source address.
 fn get_from(source: &str, gate: &Gate, fields: &str) -> Reply {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let source: IpAddr = source.parse().unwrap();
@@ -45,13 +45,13 @@ fn failures_count_together_at_every_door_and_are_pardoned() {
     let victim = gate.register("billing", "payments");
     let verifier = gate.register("checker", "ungleich-auth");
     let wrong = victim.fields_with(&victim.wrong_token());
-    // Five, each at another place.
+    // Five failures, each at another place.
     assert_eq!(get(gate.gateway, "/x", &wrong).status, 401);
     assert_eq!(get(gate.service, "/forward-auth", &wrong).status, 401);
     assert_eq!(get(gate.service, "/ungleichotp/", &wrong).status, 403);
     assert_eq!(verify(&gate, &verifier, &victim, "000000").status, 403);
     assert_eq!(verify(&gate, &verifier, &victim, "000001").status, 403);
-    // The right token gets no other answer than a wrong one.
+    // A correct token gets the same response as a wrong one.
     for fields in [victim.fields(), wrong] {
         let reply = get(gate.gateway, "/x", &fields);
         assert_eq!(
@@ -83,7 +83,7 @@ fn failures_count_together_at_every_door_and_are_pardoned() {
     });
 }
 
-/// The statuses of so many turns of four wrong tokens and a right one.
+/// Returns the statuses of `turns` turns of four wrong tokens and a correct one.
 fn guess_between_successes(turns: usize, ask: impl FnMut(bool) -> u16) -> Vec<u16> {
     let turn = [false, false, false, false, true];
     (0..turns).flat_map(|_| turn).map(ask).collect()
@@ -107,10 +107,10 @@ fn success_in_between_buys_no_guess_at_any_door() {
         (403, &|who, token| verify(&gate, &verifier, who, token)),
     ];
     for (number, (wrong, ask)) in asks.into_iter().enumerate() {
-        // Whoever lists identities is an admin.
+        // The caller who lists identities is an administrator.
         let realm = ["payments", "payments", "ungleich-admin", "payments"][number];
         let victim = gate.register(&format!("victim-{number}"), realm);
-        // From the first right token on at a trusted source; `/forward-auth` knows no sources.
+        // From the first correct token on, the source is trusted; `/forward-auth` knows no sources.
         let statuses = guess_between_successes(20, |is_right| {
             let token = if is_right {
                 victim.token()
@@ -124,7 +124,7 @@ fn success_in_between_buys_no_guess_at_any_door() {
             let waits = ["waits", "trusted_waits"].map(|it| shown["throttle"][it].as_u64());
             waits.into_iter().max() > Some(Some(0))
         });
-        // Four before it is trusted there, then five.
+        // Four before the source is trusted, then five.
         let passed = statuses.iter().filter(|&&it| it == 200).count();
         let first_denied = statuses.iter().rposition(|&it| it == 200).unwrap();
         assert!(passed <= 2, "{number}: {statuses:?}");
@@ -159,12 +159,12 @@ fn clock_that_is_five_minutes_off_is_found_in_the_log() {
         let mut lines = log.lines().filter(|it| it.contains(line));
         lines.any(|it| it.contains(" name=\"billing\" realm=\"payments\"") && it.contains(steps))
     };
-    // A step may begin meanwhile.
+    // A step may begin in the meantime.
     for (steps, expected) in [
         (-10, ["steps=-10", "steps=-11"]),
         (15, ["steps=15", "steps=14"]),
     ] {
-        // It is looked for once a second at most.
+        // At most one search runs per second.
         until("the offset is found", || {
             let fields = caller.fields_with(&caller.token_of(steps));
             assert_eq!(get(gate.gateway, "/x", &fields).status, 401);
@@ -220,7 +220,7 @@ fn clients_of_a_verifier_do_not_throttle_each_other() {
         verify(&gate, &verifier, &person, &person.token()).status,
         200
     );
-    // Nor do they throttle who comes from the verifier's address.
+    // They do not throttle others at the verifier's address either.
     let other = gate.register("other", "people");
     assert_eq!(get(gate.gateway, "/x", &other.fields()).status, 200);
 }
@@ -313,7 +313,7 @@ fn processes_on_one_database_share_a_budget() {
         metrics.contains("realmgate_throttle_delayed{scope=\"known\"} 1\n")
     });
     assert_eq!(get(other.gateway, "/x", &victim.fields()).status, 429);
-    // So do they share who is trusted where.
+    // Trusted sources are shared too.
     assert_eq!(get(one.gateway, "/x", &home.fields()).status, 200);
     until("saved", || {
         count(&one, "SELECT count(*) FROM failure WHERE scope = 'pair'") == 1
@@ -345,7 +345,8 @@ fn failures_of_this_very_second_are_forgiven_too() {
     });
 }
 
-/// White space around a name is cut off before it is counted; any other spelling is another name.
+/// White space around a name is trimmed before failures are counted; any other spelling is another
+/// name.
 #[test]
 fn spellings_of_a_name_are_counted_with_it_or_are_somebody_else() {
     let (gate, _upstream) = gate(LONG);
@@ -424,7 +425,7 @@ fn attacker_at_full_rate_does_not_lock_out_the_admin() {
             assert_eq!(get_from(home, &gate, &admin.fields()).status, 200);
         }
     });
-    // Elsewhere the right token waits too.
+    // At other sources, the correct token is throttled too.
     assert_eq!(get_from("127.0.0.2", &gate, &admin.fields()).status, 429);
     assert_eq!(get_from("127.0.0.4", &gate, &admin.fields()).status, 429);
     assert_eq!(get_from(home, &gate, &admin.fields()).status, 200);
@@ -454,7 +455,7 @@ fn whoever_cannot_pass_gets_the_same_answers_for_whatever_reason() {
                 let name = line.to_lowercase();
                 !name.starts_with("date:") && !name.starts_with("retry-after:")
             });
-            // The id is another one for each request.
+            // Each request has another id.
             let id = reply.field("X-Request-Id").unwrap();
             let lines: Vec<_> = lines.map(|line| line.replace(id, "id")).collect();
             let waits = reply.field("Retry-After").is_some();

@@ -1,4 +1,4 @@
-//! Clocks that show a time before 1970 or after 9999, by faketime.
+//! Clocks before 1970 or after 9999, simulated by faketime.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Gate, get, realmgate, stderr, until};
 
-/// A clock that differs from the real one, and can be set while a process runs.
+/// A clock that differs from the real one and can be changed while a process runs.
 pub(crate) struct Clock {
     folder: TempDir,
 }
@@ -22,7 +22,7 @@ impl Clock {
         clock
     }
 
-    /// Sets it by so much from the real one: `+3d`, `-100y`.
+    /// Sets its offset from the real clock: `+3d`, `-100y`.
     pub(crate) fn set(&self, offset: &str) {
         let draft = self.folder.path().join("draft");
         fs::write(&draft, format!("{offset}\n")).unwrap();
@@ -33,7 +33,7 @@ impl Clock {
         self.folder.path().join("offset")
     }
 
-    /// Lets a process go by it. Durations stay those of the real clock.
+    /// Makes a process use it. Durations follow the real clock.
     pub(crate) fn rule(&self, command: &mut Command) {
         command
             .env("LD_PRELOAD", library())
@@ -111,7 +111,7 @@ fn clock_that_jumps_out_of_all_years_and_back_ends_nothing_but_connections() {
             told(&gate.log(), "is usable again") == round + 1
         });
     }
-    // Nothing has ended on the way.
+    // No process has ended in between.
     let lines = |path: &Path| fs::read_to_string(path).unwrap_or_default().lines().count();
     until("the audit log has both denials", || {
         fs::read_to_string(&audit).is_ok_and(|text| text.matches("no_credential").count() == 2)
@@ -124,15 +124,15 @@ fn told(log: &str, what: &str) -> usize {
     log.matches(what).count()
 }
 
-/// Returns the status of an answer; none if the connection ends without one.
+/// Returns the status of a response; `None` if the connection ends without one.
 fn answered(gate: &Gate, fields: &str) -> Option<u16> {
     let service = gate.service;
     let fields = fields.to_owned();
-    // What is no answer panics there.
+    // This panics if there is no response.
     std::panic::catch_unwind(move || get(service, "/forward-auth", &fields).status).ok()
 }
 
-/// A request may have begun before the clock was set to the beginning of 1970.
+/// A request may have begun before the clock was set back to 1970.
 #[test]
 fn time_that_is_too_far_away_is_refused_or_told() {
     let gate = Gate::start("");

@@ -1,4 +1,4 @@
-//! A disk that strangers, or others, have filled: administrators go on.
+//! A disk that is filled by strangers or other programs: administrators can continue.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,10 +11,10 @@ use crate::harness::{
     Caller, Gate, Upstream, configuration, get, realmgate, routes, send, stderr, stdout, until,
 };
 
-/// What is kept for changes.
+/// The disk space reserved for changes.
 const RESERVE: u64 = 4 << 20;
 
-/// A realmgate on a small disk of its own, which only it and this process see: database and audit log are there.
+/// A realmgate with its database and audit log on a small disk that only it and this process see.
 struct Scene {
     gate: Gate,
     admin: Caller,
@@ -38,7 +38,7 @@ impl Scene {
             .unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         let admin: Value = serde_json::from_str(&stdout(&output)).unwrap();
-        // Dumpable, so that its disk can be seen from here without privileges.
+        // Dumpable, so that this process can see its disk without privileges.
         let readable = Path::new(env!("CARGO_MANIFEST_DIR"));
         let readable = readable.join("tests/it/store/sealing/readable_memory.py");
         let script = "mount -t tmpfs -o size=32m,mode=0700 tmpfs \"$1\" && cp \"$2\"/* \"$1\" && \
@@ -81,7 +81,7 @@ impl Scene {
         }
     }
 
-    /// Takes all the room that there is.
+    /// Fills the disk.
     fn fill(&self) {
         let mut file = File::options();
         let path = self.disk.join("others");
@@ -102,7 +102,7 @@ impl Scene {
             .collect()
     }
 
-    /// Returns how many denials there are lines for, one by one or together.
+    /// Returns the number of denials in single and combined lines.
     fn denials(&self) -> u64 {
         let denied = self.of("denied").into_iter();
         denied.map(|it| it["count"].as_u64().unwrap_or(1)).sum()
@@ -140,7 +140,7 @@ fn administrators_go_on_when_strangers_can_write_no_more_lines() {
     }
     until("it is noticed", || scene.figure("realmgate_audit_full 1"));
     assert_eq!(scene.of("audit_full").len(), 1);
-    // Whatever becomes free is taken by others at once.
+    // Freed space is used up by others at once.
     for n in 0..12 {
         scene.fill();
         get(scene.gate.gateway, "/x", "");

@@ -1,4 +1,4 @@
-//! From the first connection to the last.
+//! The life of a process, from the first connection to the last.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -43,7 +43,7 @@ fn request_half_sent_at_the_signal_is_answered() {
     stream
         .write_all(b"GET /public HTTP/1.1\r\nHost: a\r\n")
         .unwrap();
-    // The first half must have arrived before the signal does.
+    // The first half must arrive before the signal.
     thread::sleep(Duration::from_millis(100));
     gate.signal("TERM");
     thread::sleep(Duration::from_millis(50));
@@ -72,7 +72,7 @@ fn idle_connections_do_not_hold_up_the_end() {
     assert!(asked.elapsed() < Duration::from_secs(10));
 }
 
-/// Asks a gate for something that does not end, and returns the connection once the upstream has it.
+/// Sends a request that does not end. Returns the connection once the upstream has received it.
 fn ask_for_ever(gate: &Gate, upstream: &Upstream) -> TcpStream {
     let mut stream = connect(gate.gateway);
     stream
@@ -144,7 +144,7 @@ fn web_socket_lives_through_the_grace_and_is_cut_and_counted_after_it() {
     socket.write_all(b"?").unwrap();
     socket.read_exact(&mut buffer).unwrap();
     assert_eq!(buffer, *b"?");
-    // Nothing more comes: the end of the stream, or a reset.
+    // The stream ends or is reset.
     assert!(matches!(socket.read(&mut buffer), Ok(0) | Err(_)));
     until("the end", || gate.child.try_wait().unwrap().is_some());
     assert!(gate.child.wait().unwrap().success());
@@ -170,7 +170,7 @@ fn stream_without_an_end_is_cut_at_the_end_of_the_grace() {
         .unwrap();
     assert!(stream.read(&mut [0; 64]).unwrap() > 0);
     gate.signal("TERM");
-    // The peer notices that nobody takes its bytes any more.
+    // The peer notices that the connection is gone.
     drip.join().unwrap();
     until("the end", || gate.child.try_wait().unwrap().is_some());
     assert!(gate.child.wait().unwrap().success());
@@ -230,7 +230,7 @@ fn connection_that_must_not_be_kept_is_closed_at_once() {
         let mut stream = connect(address);
         stream.write_all(request.as_bytes()).unwrap();
         let mut bytes = Vec::new();
-        // Ends only when the other side closes; a kept connection would run into the timeout.
+        // This returns only when the peer closes the connection; a persistent one would time out.
         stream.read_to_end(&mut bytes).unwrap();
         assert_eq!(parse(&bytes).status, 200, "{request}");
     }
@@ -249,7 +249,7 @@ fn inherited_sockets_are_used() {
     std::fs::write(&config, configuration(folder.path(), "")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // A shell puts the socket where a service manager would, and tells the process its own id.
+    // A shell passes the socket as a service manager would, with the process's own id.
     let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=gateway LISTEN_PID=$$ exec \"$0\" serve --config \"$1\" --ready-file \"$2\"";
     let ready = folder.path().join("ready.json");
     let mut child = std::process::Command::new("sh")
@@ -279,7 +279,7 @@ fn inherited_socket_that_does_not_listen_stops_the_start() {
     let config = folder.path().join("realmgate.toml");
     std::fs::write(&config, configuration(folder.path(), "")).unwrap();
     for name in ["service", "gateway", "grpc", "metrics"] {
-        // It is bound, and nobody can connect to it.
+        // It is bound, but does not listen.
         let socket = Port::reserve();
         let script = format!(
             "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES={name} LISTEN_PID=$$ \
@@ -318,7 +318,7 @@ fn start_without_umask(config: &std::path::Path, ready: &std::path::Path) -> std
         .unwrap()
 }
 
-/// A folder with a configuration that writes every file that there is.
+/// A directory with a configuration that writes every possible file.
 fn with_files() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -388,7 +388,7 @@ fn files_are_not_written_through_a_symbolic_link() {
     }
 }
 
-/// Its draft has a name that others can guess.
+/// Its temporary file has a predictable name.
 #[test]
 fn link_in_the_place_of_the_draft_of_the_ready_file_is_not_followed() {
     let folder = with_files();
@@ -414,7 +414,7 @@ fn certificates_of_the_system_that_cannot_be_read_stop_nothing() {
     assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
 }
 
-/// Asks over a connection; fails if it ends without an answer.
+/// Sends a request over a connection. Fails if it ends without a response.
 fn ask(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
@@ -427,7 +427,7 @@ fn ask(mut stream: TcpStream) -> std::io::Result<()> {
 #[test]
 fn connections_that_wait_to_be_accepted_at_the_signal_are_answered() {
     let mut gate = Gate::start("");
-    // While it stands still, the kernel makes connections and queues them.
+    // While the process is stopped, the kernel accepts connections and queues them.
     gate.signal("STOP");
     let waiting: Vec<_> = (0..100)
         .map(|_| {
@@ -460,7 +460,7 @@ fn clients_that_connect_during_the_end_are_answered_or_refused_and_never_reset()
         .map(|_| {
             thread::spawn(move || {
                 let (mut answered, mut reset) = (0, 0);
-                // A client that is not let in begins again after a second, and is refused.
+                // A client that is not accepted retries after a second, and is refused.
                 while let Ok(stream) = TcpStream::connect_timeout(&address, PATIENCE) {
                     match ask(stream) {
                         Ok(()) => answered += 1,

@@ -1,4 +1,4 @@
-//! Starting, stopping, reloading and replacing the process, and what a full disk or a wrong clock does.
+//! Starting, stopping, reloading and replacing the process, full disks and wrong clocks.
 
 pub(crate) mod clock;
 mod full_disk;

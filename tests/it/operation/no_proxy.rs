@@ -1,4 +1,4 @@
-//! `gateway.listen = "off"`: forward-auth and REST alone, and the ways there and back.
+//! `gateway.listen = "off"`: only forward-auth and REST, and switching the proxy on and off.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,7 @@ fn write(gate: &Gate, old: &str, new: &str) {
     fs::write(gate.config(), text.replace(old, new)).unwrap();
 }
 
-/// Asks for a replacement, and waits until another process serves and the old one has ended.
+/// Replaces the process, and waits until the new one serves and the old one has ended.
 fn replace(gate: &mut Gate) {
     let old = gate.pid();
     gate.signal("USR2");
@@ -90,7 +90,7 @@ fn nobody_asks_an_upstream_that_is_left_over() {
     let more = format!("{}{health}", routes(upstream.address));
     let gate = Gate::start_without_proxy(&[], &more);
     let described = "X-Original-Method: GET\r\nX-Original-URL: http://a/public\r\n";
-    // Many times as long as a health check would take to come.
+    // Much longer than the interval of health checks.
     for _ in 0..100 {
         assert_eq!(
             get(gate.service, "/forward-auth/nginx", described).status,
@@ -147,7 +147,7 @@ fn reload_says_that_the_proxy_takes_a_restart_and_a_replacement_opens_and_closes
     let opened: SocketAddr = ready(&gate)["gateway"].as_str().unwrap().parse().unwrap();
     assert_eq!(get(opened, "/public", "").status, 200);
 
-    // From here on without an upstream, as the proxy must not go on with such routes.
+    // From here on without an upstream, which the proxy would reject.
     let text = configuration(gate.config().parent().unwrap(), &policies());
     fs::write(gate.config(), text.replace(PROXY_ON, PROXY_OFF)).unwrap();
     gate.signal("HUP");
@@ -177,7 +177,7 @@ fn socket_of_a_service_manager_is_not_served_while_the_proxy_is_off() {
         text.replace(PROXY_ON, PROXY_OFF),
     )
     .unwrap();
-    // As systemd hands sockets over: from descriptor 3 on, to the process of this id.
+    // Passes sockets like systemd: from descriptor 3 on, to the process with this id.
     let program = realmgate(&[]).get_program().to_owned();
     let mut command = Command::new("python3");
     command.arg("-c").arg(

@@ -1,4 +1,4 @@
-//! SIGHUP: another configuration without a restart, as a whole or not at all.
+//! SIGHUP: a new configuration without a restart, completely or not at all.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::harness::port::Port;
 use crate::harness::{Gate, Upstream, field, get, parse, read_message, routes, until};
 
-/// Replaces the routes in a running realmgate's file, and asks it to read that again.
+/// Replaces the routes in the file of a running realmgate, and reloads it.
 fn reload(gate: &Gate, old: &str, new: &str) {
     let text = fs::read_to_string(gate.config()).unwrap();
     assert!(text.contains(old));
@@ -121,7 +121,7 @@ fn connections_stay_when_the_configuration_changes() {
     assert_eq!(ask("/open/x"), 200);
 }
 
-/// Two peers of which one refuses, and an upstream that ejects it for long.
+/// Two peers, one of which refuses connections, and an upstream that ejects it for long.
 fn with_a_dead_peer(dead: &Port, good: &Upstream, more: &str) -> String {
     format!(
         "[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n[upstream.app]\n\
@@ -172,7 +172,7 @@ fn health_outlives_a_reload() {
     for _ in 0..10 {
         assert_eq!(get(gate.gateway, "/x", "").status, 200);
     }
-    // Nobody was asked anew.
+    // No peer was checked again.
     let unhealthy = "realmgate_upstream_peers{upstream=\"app\",state=\"unhealthy\"} 1\n";
     assert!(get(gate.metrics(), "/metrics", "").body.contains(unhealthy));
     assert_eq!(gate.log().matches("a peer is not healthy").count(), 1);

@@ -1,4 +1,4 @@
-//! The binary is replaced while it serves, and the service manager is told.
+//! Replaces the binary while it serves, and notifies the service manager.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Gate, PATIENCE, Upstream, get, read_message, realmgate, routes, until};
 
-/// A gate whose program is a file of its own, to be replaced.
+/// A realmgate whose program is a file that can be replaced.
 struct Installed {
     gate: Gate,
     folder: TempDir,
@@ -43,7 +43,7 @@ impl Installed {
         self.folder.path().join("realmgate")
     }
 
-    /// Puts a shell script in the place of the program, in one step as a package would.
+    /// Replaces the program by a shell script in one step, as a package manager would.
     fn install(&self, script: &str) {
         let draft = self.folder.path().join("draft");
         fs::write(&draft, format!("#!/bin/bash\n{script}\n")).unwrap();
@@ -51,7 +51,7 @@ impl Installed {
         fs::rename(draft, self.program()).unwrap();
     }
 
-    /// Puts a program there that leaves a mark at `mark` and then is realmgate.
+    /// Replaces the program by one that writes `mark` and then becomes realmgate.
     fn install_good(&self, mark: &Path) {
         let real = realmgate(&[]).get_program().to_owned();
         let real = real.to_string_lossy();
@@ -61,7 +61,7 @@ impl Installed {
         ));
     }
 
-    /// Asks for a replacement, and waits until another process serves and the old one has ended.
+    /// Replaces the process, and waits until the new one serves and the old one has ended.
     fn replace(&mut self) {
         let old = self.gate.pid();
         self.gate.signal("USR2");
@@ -79,7 +79,7 @@ impl Installed {
     }
 }
 
-/// Requests without a pause until told to stop; counts the good ones, and says what went wrong.
+/// Sends requests without pause until stopped. Counts successes, and records failures.
 struct Traffic {
     stop: Arc<AtomicBool>,
     good: Arc<AtomicUsize>,
@@ -113,7 +113,7 @@ impl Traffic {
         }
     }
 
-    /// Waits for that many more good requests.
+    /// Waits for `count` further successes.
     fn more(&self, count: usize) {
         let before = self.good.load(Ordering::Relaxed);
         until("requests go on", || {
@@ -130,10 +130,11 @@ impl Traffic {
     }
 }
 
-/// An idle connection may be closed from this time on; a request on it is then one that was not sent.
+/// An idle connection may be closed after this time, so a request on it may be lost before it is
+/// sent.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// Sends a request on the kept connection, or on a new one.
+/// Sends a request on the persistent connection, or on a new one.
 fn ask(address: SocketAddr, kept: &mut Option<(TcpStream, Instant)>) -> Result<(), String> {
     let since = kept.as_ref().map(|(_, since)| *since);
     let stream = match kept.take() {
@@ -203,7 +204,7 @@ fn identities_are_the_same_before_and_after() {
     assert!(passes(&installed.gate, &after.fields()));
 }
 
-/// Lets a replacement fail and checks that nothing has changed by it.
+/// Makes a replacement fail, and checks that it changed nothing.
 fn fails(installed: &Installed, expected: &str) {
     let old = installed.gate.pid();
     let count = |what: &str| installed.gate.log().matches(what).count();
@@ -242,7 +243,7 @@ fn replacement_that_fails_leaves_the_old_process_in_force() {
         "realmgate: cannot be started: Permission denied",
     );
 
-    // And the next one that is good takes over.
+    // The next valid program replaces the process.
     let mark = installed.folder.path().join("mark");
     installed.install_good(&mark);
     traffic.more(10);
@@ -283,14 +284,15 @@ fn end_that_is_asked_for_during_a_replacement_ends_both() {
     assert!(!Path::new(&format!("/proc/{}", new.trim())).exists());
 }
 
-/// Says whether a process has ended, even if nobody has asked how.
+/// Returns whether a process has ended, even as a zombie.
 fn has_ended(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| stat.contains(") Z ")) || !Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// The new process may have read the configuration before it was changed. The signal comes at another moment
-/// each time: before it has read it, before it serves, while the old one drains.
+/// The new process may have read the configuration before it changed. The signal arrives at another
+/// moment each time: before it reads the configuration, before it serves, while the old process
+/// shuts down.
 #[test]
 fn hangup_during_a_replacement_reaches_the_successor() {
     let upstream = Upstream::start();
@@ -300,7 +302,7 @@ fn hangup_during_a_replacement_reaches_the_successor() {
     let mut before = "/public".to_owned();
     for round in 0..24 {
         let old = gate.pid();
-        // A request that is not whole keeps the old process until the connection is let go.
+        // An incomplete request keeps the old process alive until its connection is closed.
         let mut kept = TcpStream::connect(gate.gateway).unwrap();
         let begun = format!("POST {before} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1");
         kept.write_all(begun.as_bytes()).unwrap();
@@ -312,7 +314,7 @@ fn hangup_during_a_replacement_reaches_the_successor() {
         thread::sleep(Duration::from_millis(5 * round));
         let path = format!("/public{round}");
         let changed = text.replace("\"/public\"", &format!("{path:?}"));
-        // In one step: the new process may be reading it.
+        // In one step, because the new process may be reading it.
         let draft = installed.folder.path().join("draft");
         fs::write(&draft, changed).unwrap();
         fs::rename(draft, gate.config()).unwrap();
@@ -334,7 +336,7 @@ fn hangup_during_a_replacement_reaches_the_successor() {
     assert!(handed_on > 12, "{handed_on}: {log}");
 }
 
-/// What a process told its service manager.
+/// The notifications that the service manager received.
 struct Manager {
     socket: UnixDatagram,
     told: Vec<String>,
@@ -350,7 +352,7 @@ impl Manager {
         }
     }
 
-    /// Receives until a message begins with `what`, and returns that one.
+    /// Receives messages until one begins with `what`, and returns it.
     fn hears(&mut self, what: &str) -> String {
         let mut buffer = [0; 1024];
         loop {
@@ -395,7 +397,7 @@ fn service_manager_is_told_of_start_reload_replacement_and_end() {
         gate.child.try_wait().unwrap().is_some()
     });
     manager.hears("WATCHDOG");
-    // The old one must not say this: its successor would be ended.
+    // The old process must not send this, or systemd would stop its successor.
     assert!(!manager.told.iter().any(|it| it.starts_with("STOPPING")));
     gate.signal("TERM");
     assert_eq!(manager.hears("STOPPING"), "STOPPING=1\n");
@@ -417,7 +419,7 @@ fn ready_file_of_the_old_process_stays_until_the_new_one_serves() {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     assert!(text.contains(" 200 "), "{text}");
-    // It takes the one that has not come up with it.
+    // The signal also ends the new process that is not ready.
     installed.gate.signal("TERM");
     until("the end", || {
         installed.gate.child.try_wait().unwrap().is_some()

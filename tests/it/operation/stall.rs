@@ -1,5 +1,5 @@
-//! A disk that stands still for longer than anybody waits: what is answered as done has happened, and what is
-//! answered as failed has not.
+//! A disk that stalls for longer than any timeout: a confirmed change was made, and a failed one
+//! was not.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,7 +14,7 @@ use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send, stderr, s
 /// Longer than twice the default of `store.timeout`.
 const STALL: Duration = Duration::from_secs(5);
 
-/// Holds each sync of a process up until it is dropped.
+/// Delays each sync of a process until it is dropped.
 struct Stall(Child);
 
 impl Stall {
@@ -28,7 +28,7 @@ impl Stall {
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         assert!(line.contains("attached"), "{line}");
-        // It goes on talking of new threads.
+        // It keeps printing about new threads.
         thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         Self(strace)
     }
@@ -78,7 +78,7 @@ impl Scene {
         self.folder.path().join("audit.jsonl")
     }
 
-    /// Says whether an event about a name is in the audit log.
+    /// Returns whether an event about a name is in the audit log.
     fn has_logged(&self, event: &str, name: &str) -> bool {
         let text = fs::read_to_string(self.audit()).unwrap();
         let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -107,8 +107,8 @@ impl Scene {
         send(self.gate.service, method, path, &fields, body)
     }
 
-    /// Runs a command whose every sync is held up for longer than twice its timeout. Opening the database takes some
-    /// syncs, too.
+    /// Runs a command whose syncs are all delayed for longer than twice its timeout. Opening the
+    /// database takes some syncs too.
     fn run_slowly(&self, args: &[&str]) -> Output {
         let program = env!("CARGO_BIN_EXE_realmgate");
         let config = self.gate.config();
@@ -139,7 +139,7 @@ fn changes_over_rest_wait_until_a_slow_disk_has_them_and_are_logged() {
         };
         let mut began = Instant::now();
         let mut reply = scene.ask(method, &path, body);
-        // What the server saves by itself may have had the disk.
+        // The server's own saving may be using the disk.
         until("a turn", || {
             let is_refused = reply.status == 503 && reply.body.contains("temporarily");
             if is_refused {
@@ -154,7 +154,7 @@ fn changes_over_rest_wait_until_a_slow_disk_has_them_and_are_logged() {
             assert!(reply.body.contains("seed"), "{}", reply.body);
         }
     }
-    // Who gets no turn is told so, and it is true.
+    // A change that gets no turn fails, and was not made.
     let (mut kept, mut refused) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
         let all: Vec<_> = (0..3)
@@ -182,7 +182,7 @@ fn changes_over_rest_wait_until_a_slow_disk_has_them_and_are_logged() {
     for name in &kept {
         assert!(scene.is_there(name) && scene.has_logged("identity_created", name));
     }
-    // A change after them comes after whatever was left of them.
+    // A later change comes after all that was left of them.
     scene.gate.register("after", "payments");
     for name in &refused {
         assert!(!scene.is_there(name) && !scene.has_logged("identity_created", name));

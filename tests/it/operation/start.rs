@@ -1,4 +1,4 @@
-//! The first moments of the process, and what it waits for.
+//! The start of the process, and what it waits for.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::harness::{configuration, realmgate, stderr, until};
 /// Does not wait for a reader (`O_NONBLOCK`).
 const NO_WAIT: i32 = 0o4000;
 
-/// A server that reads its configuration from a pipe, and so not before it is written.
+/// A server that reads its configuration from a pipe, and therefore waits until it is written.
 struct Server {
     child: Child,
     folder: TempDir,
@@ -45,7 +45,7 @@ impl Server {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    /// Waits until somebody reads the configuration, and returns where to write it.
+    /// Waits until the server opens the configuration. Returns the pipe to write to.
     fn asked(&mut self) -> File {
         let pipe = self.folder.path().join("realmgate.toml");
         let mut options = File::options();
@@ -90,14 +90,14 @@ fn signals_before_the_configuration_is_read_count_once_it_serves() {
         server.answer(asked);
         until("it serves", || server.log().contains("listening"));
         assert!(!server.log().contains(expected));
-        // It, or the process that takes its place, reads it again.
+        // It, or the process that replaces it, reads the configuration again.
         let asked = server.asked();
         server.answer(asked);
         until(expected, || server.log().contains(expected));
     }
 }
 
-/// Makes a folder with a database, and takes its lock.
+/// Makes a directory with a database, and locks it.
 fn locked() -> (TempDir, File) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("realmgate.toml");

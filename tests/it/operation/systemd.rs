@@ -1,4 +1,4 @@
-//! The units in `deploy/systemd/`, as systemd reads them.
+//! The units in `deploy/systemd/`, checked by systemd.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use crate::harness::{realmgate, stderr, stdout};
 
-/// The most exposure, in tenths of systemd's points: 0 is least, 100 most, a service without any of it
-/// has 96.
+/// The maximum exposure in tenths of systemd's points: 0 is the least, 100 the most; a service
+/// without hardening has 96.
 const EXPOSURE: u32 = 15;
 
 const SERVICE: &str = "realmgate.service";
 const SOCKETS: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
 
-/// Copies the units, with the binary under test in the place of the installed one.
+/// Copies the units, with the binary under test instead of the installed one.
 fn units() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd");
@@ -43,7 +43,7 @@ fn systemd_takes_the_units() {
     args.extend(sockets.iter().map(String::as_str));
     let output = analyze(&folder, &args);
     assert!(output.status.success(), "{}", stderr(&output));
-    // What it does not understand it only warns of. Units of the machine may give warnings too.
+    // systemd only warns about unknown settings. Units of the machine may cause warnings too.
     assert!(
         !stderr(&output).contains("realmgate"),
         "{}",
@@ -103,7 +103,7 @@ fn service_is_started_again_for_as_long_as_something_is_missing() {
     assert_eq!(of("StartLimitIntervalSec="), Some("0"));
     assert_eq!(of("Restart="), Some("on-failure"));
     assert_eq!(of("RestartSec="), Some("2s"));
-    // What does not pass by itself ends with this code.
+    // Errors that a restart does not fix have this exit code.
     assert_eq!(of("RestartPreventExitStatus="), Some("2"));
     // systemd waits with a reload until the service is ready.
     assert_eq!(of("Type="), Some("notify"));

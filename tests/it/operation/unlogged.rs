@@ -1,4 +1,4 @@
-//! Commands where the audit log cannot be written: they change nothing, or say what they have changed.
+//! Commands without a writable audit log: they change nothing, or report what they have changed.
 
 use std::fs;
 use std::path::Path;
@@ -17,15 +17,17 @@ const CHANGES: &str = "realmgate identity rotate billing@payments; echo code $?;
     realmgate key rotate; echo code $?; \
     realmgate identity list; echo list $?";
 
-/// How many of those change something.
+/// The number of commands that change something.
 const HOW_MANY: usize = 6;
 
-/// A folder `kept` with the database, and a small disk with the audit log, which only a script sees.
+/// A directory `kept` with the database, and a small disk with the audit log, which only a script
+/// sees.
 struct Scene(TempDir);
 
 impl Scene {
-    /// Runs a script in which `$disk` is the disk, `$kept` the folder, and `realmgate` a command with its
-    /// configuration. An identity is there already, and in `before.db` what there was then.
+    /// Runs a script with `$disk` for the disk, `$kept` for the directory, and `realmgate` for a
+    /// command with its configuration. There is an identity, and `before.db` is a copy of the
+    /// initial database.
     fn run(script: &str) -> (Self, String) {
         let folder = tempfile::tempdir().unwrap();
         let (disk, kept) = (folder.path().join("disk"), folder.path().join("kept"));
@@ -55,7 +57,7 @@ impl Scene {
         (Self(folder), said)
     }
 
-    /// Fails unless every change was refused, with a reason, and nothing has changed.
+    /// Fails unless every change was rejected with a reason, and nothing has changed.
     #[track_caller]
     fn is_untouched(&self, said: &str, reason: &str) {
         let kept = self.0.path().join("kept");
@@ -87,7 +89,7 @@ fn commands_change_nothing_on_a_full_disk() {
 
 #[test]
 fn commands_change_nothing_beyond_a_limit_on_the_size_of_files() {
-    // The database stays far below it, and the log is beyond it.
+    // The database stays far below the limit, and the log is beyond it.
     let long = "head -c 5000000 /dev/zero | tr '\\0' '\\n' >>\"$disk/audit.jsonl\"; ulimit -f 4000";
     let (scene, said) = Scene::run(&format!("{long}; {CHANGES}"));
     scene.is_untouched(&said, "nothing was changed");
@@ -142,6 +144,6 @@ fn seed_is_printed_where_its_line_cannot_be_written_afterwards() {
     assert!(made["seed"].as_str().is_some_and(|seed| seed.len() >= 32));
     assert!(stderr(&output).contains("the change was made, but its line is not in the audit log"));
     assert!(stderr(&output).contains("Input/output error"));
-    // It was: a second one is one too many.
+    // The first administrator exists, so a second `init` fails.
     assert_eq!(run(realmgate(&[])).status.code(), Some(1));
 }

@@ -1,4 +1,4 @@
-//! Which file imports which: from `use` lines and from paths in the code.
+//! The imports of each file, from `use` lines and from paths in the code.
 
 #![expect(
     clippy::string_slice,
@@ -9,17 +9,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The module that a file is: `a/b.rs` and `a/b/mod.rs` are `[a, b]`.
+/// The module of a file: `a/b.rs` and `a/b/mod.rs` are `[a, b]`.
 pub(super) type Module = Vec<String>;
 
-/// The sources of a crate, without tests.
+/// The sources of a crate without tests.
 pub(super) struct Crate {
     files: BTreeMap<Module, File>,
 }
 
 struct File {
     path: PathBuf,
-    /// Every identifier outside comments and texts, in turn, and what is between them.
+    /// The tokens outside comments and literals.
     tokens: Vec<String>,
     uses: Vec<Use>,
     /// Paths of two or more segments outside `use` lines.
@@ -29,12 +29,12 @@ struct File {
 struct Use {
     is_public: bool,
     path: Vec<String>,
-    /// What the file calls it; `*` for everything in it.
+    /// The name in this file; `*` for a glob import.
     name: String,
 }
 
 impl Crate {
-    /// Reads the sources below a folder.
+    /// Reads the sources below a directory.
     pub(super) fn read(root: &Path) -> Self {
         let mut paths = Vec::new();
         sources(root, &mut paths);
@@ -56,14 +56,14 @@ impl Crate {
         }
     }
 
-    /// Returns the files, and the modules that they are.
+    /// Returns the files and their modules.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Module, &Path)> {
         self.files
             .iter()
             .map(|(at, file)| (at, file.path.as_path()))
     }
 
-    /// Returns the identifiers in a file, outside comments and texts.
+    /// Returns the identifiers in a file, outside comments and literals.
     pub(super) fn identifiers(&self, module: &Module) -> BTreeSet<&str> {
         self.files[module]
             .tokens
@@ -72,18 +72,18 @@ impl Crate {
             .collect()
     }
 
-    /// Returns the paths in a file, in `use` lines and elsewhere, as they are written.
+    /// Returns the paths in a file as written, in `use` lines and elsewhere.
     pub(super) fn paths(&self, module: &Module) -> impl Iterator<Item = String> {
         let file = &self.files[module];
         let uses = file.uses.iter().map(|it| it.path.join("::"));
         uses.chain(file.paths.iter().map(|it| it.join("::")))
     }
 
-    /// Returns the other crates of the workspace that a file uses, without `realmgate_` in front.
+    /// Returns the other crates of the workspace that a file uses, without the prefix `realmgate_`.
     pub(super) fn crates(&self, module: &Module) -> BTreeSet<String> {
         let short = |name: &String| name.strip_prefix("realmgate_").map(str::to_owned);
         let named = self.files[module].tokens.iter().filter_map(short);
-        // The root may give a crate another name.
+        // The root may rename a crate.
         let root = &self.files[&Module::new()].uses;
         let file = &self.files[module];
         let paths = file.uses.iter().map(|it| &it.path).chain(&file.paths);
@@ -106,9 +106,9 @@ impl Crate {
         };
         for one in &file.uses {
             let path = self.absolute(module, &one.path);
-            // What is taken from a module is seen where it is named.
+            // What is used of an imported module is visible where it is named.
             let is_module = path.as_ref().is_some_and(|it| self.files.contains_key(it));
-            // A name that is only passed on is no import of this file.
+            // A re-exported name that is not used here is not an import.
             if (!is_module || one.name == "*") && (!one.is_public || file.names(&one.name)) {
                 add(path);
             }
@@ -123,7 +123,7 @@ impl Crate {
         found
     }
 
-    /// Returns a path from the root of the crate; none if it leads into another crate.
+    /// Returns a path from the root of the crate; `None` if it leads to another crate.
     fn absolute(&self, module: &Module, path: &[String]) -> Option<Vec<String>> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -143,7 +143,7 @@ impl Crate {
         }
     }
 
-    /// Returns the module in which a name is defined, wherever it is passed on.
+    /// Returns the module that defines a name, following re-exports.
     fn defined_in(&self, path: &[String], depth: usize) -> Module {
         let is_module = |length: &usize| self.files.contains_key(&path[..*length]);
         let length = (0..=path.len()).rev().find(is_module).unwrap_or(0);
@@ -164,7 +164,7 @@ impl Crate {
         }
     }
 
-    /// Returns for each circle the files on it.
+    /// Returns the import circles, each as a list of files.
     pub(super) fn circles(&self) -> Vec<Vec<Module>> {
         let arrows: BTreeMap<&Module, BTreeSet<Module>> =
             self.files.keys().map(|it| (it, self.imports(it))).collect();
@@ -179,7 +179,7 @@ impl Crate {
     }
 }
 
-/// Returns the shortest way from a file back to itself, if there is one.
+/// Returns the shortest path from a file back to itself, if there is one.
 fn way(arrows: &BTreeMap<&Module, BTreeSet<Module>>, start: &Module) -> Option<Vec<Module>> {
     let mut before: BTreeMap<&Module, &Module> = BTreeMap::new();
     let mut next = VecDeque::from([start]);
@@ -215,7 +215,7 @@ impl File {
         let mut is_public = false;
         while let Some(token) = tokens.get(at) {
             match token.as_str() {
-                // Not what an `impl Trait` captures: `use<'a, T>`.
+                // Not the captures of an `impl Trait`: `use<'a, T>`.
                 "use" if tokens.get(at + 1).is_none_or(|it| it != "<") => {
                     at += 1;
                     tree(&tokens, &mut at, &[], is_public, &mut file.uses);
@@ -224,7 +224,7 @@ impl File {
                 }
                 "pub" => {
                     is_public = true;
-                    // What is in brackets says for whom, and is no import.
+                    // The visibility in parentheses is not an import.
                     if tokens.get(at + 1).is_some_and(|it| it == "(") {
                         at += tokens[at..].iter().position(|it| it == ")").unwrap();
                     }
@@ -260,7 +260,7 @@ impl File {
     }
 }
 
-/// Reads one tree of a `use` line.
+/// Parses a tree of a `use` line.
 fn tree(
     tokens: &[String],
     at: &mut usize,
@@ -307,7 +307,7 @@ fn tree(
     });
 }
 
-/// Cuts off the tests at the end of a file.
+/// Cuts off the test module at the end of a file.
 fn without_tests(mut tokens: Vec<String>) -> Vec<String> {
     let cfg = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
     let tests = tokens.windows(cfg.len()).position(|it| it == cfg);
@@ -319,7 +319,7 @@ fn is_identifier(token: &str) -> bool {
     token.starts_with(|it: char| it.is_alphabetic() || it == '_')
 }
 
-/// Takes code apart: identifiers, `::`, and single characters. Comments and texts are left out.
+/// Tokenizes code into identifiers, `::` and single characters, without comments and literals.
 fn tokens(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -347,7 +347,7 @@ fn tokens(text: &str) -> Vec<String> {
     found
 }
 
-/// Returns the length of the text or character that code begins with.
+/// Returns the length of the literal at the beginning of the code.
 fn literal(code: &str) -> Option<usize> {
     let raw = code.trim_start_matches(['b', 'r']);
     let prefix = code.len() - raw.len();
@@ -370,7 +370,7 @@ fn literal(code: &str) -> Option<usize> {
         is_end
     });
     let (end, _) = end?;
-    // A lifetime has no second quote, or one far away.
+    // A lifetime has no closing quote nearby.
     let chars = within.take_while(|(at, _)| *at < end).count();
     let is_escape = code_after[1..].starts_with('\\');
     if quote == '\'' && chars != 1 && !is_escape {
@@ -379,8 +379,8 @@ fn literal(code: &str) -> Option<usize> {
     Some(offset + end + 1)
 }
 
-/// Finds the sources below a folder. Tests, what is compiled for fuzzing only, and the binary, which is a crate of
-/// its own, are not among them.
+/// Finds the sources below a directory, except tests, code for fuzzing only, and the binary, which
+/// is a crate of its own.
 pub(super) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

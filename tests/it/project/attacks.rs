@@ -1,9 +1,9 @@
-//! The table of attacks names tests that exist.
+//! The tests that the table of attacks names exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every text in backquotes that is the path of a function.
+/// Returns the text in backticks that is the path of a function.
 pub(super) fn named(table: &str) -> Vec<&str> {
     let quoted = table.split('`').skip(1).step_by(2);
     quoted.filter(|text| text.contains("::")).collect()
@@ -42,7 +42,7 @@ pub(super) fn is_test(path: &str) -> bool {
             let Some((before, _)) = text.split_once(&format!("fn {name}(")) else {
                 return false;
             };
-            // The line that the function begins in, then its attributes.
+            // The line in which the function begins, then its attributes.
             before
                 .rsplit('\n')
                 .skip(1)

@@ -1,4 +1,4 @@
-//! The documentation: links that lead somewhere, names that exist, pages that stay short.
+//! The documentation: links lead somewhere, names exist, and pages stay short.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Adds the files below a folder whose names end in `.EXTENSION`.
+/// Adds the files below a directory whose names end in `.EXTENSION`.
 fn add_files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -33,7 +33,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Returns the lines of a page that are not in a fenced block.
+/// Returns the lines of a page outside fenced blocks.
 fn prose(page: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     page.lines().filter(move |line| {
@@ -43,7 +43,7 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the anchor that GitHub gives to a heading.
+/// Returns the anchor that GitHub gives a heading.
 fn anchor(heading: &str) -> String {
     heading
         .trim_start_matches('#')
@@ -62,7 +62,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Returns the targets of the links of a page.
+/// Returns the targets of the links in a page.
 fn links(page: &str) -> Vec<String> {
     prose(page)
         .flat_map(|line| line.split("](").skip(1))
@@ -122,7 +122,7 @@ fn readme_and_architecture_stay_short() {
     }
 }
 
-/// Returns what a page puts in backticks.
+/// Returns the text in backticks on a page.
 fn names(page: &str) -> BTreeSet<String> {
     prose(page)
         .flat_map(|line| line.split('`').skip(1).step_by(2))
@@ -130,7 +130,7 @@ fn names(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether a text defines a name: an item, a field or a variant.
+/// Returns whether a text defines a name: an item, a field or a variant.
 fn defines(code: &str, name: &str) -> bool {
     let is_word = |it: char| it.is_alphanumeric() || it == '_';
     code.match_indices(name).any(|(at, _)| {
@@ -159,8 +159,8 @@ fn defines(code: &str, name: &str) -> bool {
     })
 }
 
-/// Whether a name from ARCHITECTURE.md exists: a path, `Type::item`, an item, or text of a source or of the
-/// reference configuration.
+/// Returns whether a name from ARCHITECTURE.md exists: a path, `Type::item`, an item, or text in a
+/// source or in the reference configuration.
 fn exists(name: &str, sources: &[(PathBuf, String)], reference: &str) -> bool {
     if root().join(name.trim_end_matches('/')).exists() {
         return true;
@@ -182,7 +182,7 @@ fn exists(name: &str, sources: &[(PathBuf, String)], reference: &str) -> bool {
     if is_identifier && sources.iter().any(|(_, code)| defines(code, name)) {
         return true;
     }
-    // A key of the configuration, or a table of it.
+    // A key or a table of the configuration.
     let (section, key) = name.split_once('.').unwrap_or((name, ""));
     let section = section.trim_matches(['[', ']']);
     reference

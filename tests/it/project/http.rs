@@ -1,4 +1,4 @@
-//! The table of rules names tests that exist.
+//! The tests that the table of HTTP rules names exist.
 
 use std::fs;
 use std::path::Path;

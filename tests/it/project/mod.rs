@@ -1,4 +1,4 @@
-//! Rules of the project itself: its shape, and tables in docs/ that name tests.
+//! Rules of the project: its structure, and the tables in docs/ that name tests.
 
 mod arrows;
 mod attacks;

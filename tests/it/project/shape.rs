@@ -1,4 +1,4 @@
-//! The arrows between rooms and between files. The tables in ARCHITECTURE.md are the rule.
+//! Imports between rooms and between files, checked against the tables in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use super::arrows::{Crate, Module, sources};
 
-/// A room: a folder or a file in `src`, by its path there without an ending, or a crate in `crates`.
+/// A room: a directory or file in `src`, as its path there without extension, or a crate in
+/// `crates`.
 type Room = String;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns the rows of the table in ARCHITECTURE.md whose first heading is this.
+/// Returns the rows of the table in ARCHITECTURE.md with this first heading.
 fn table(first: &str) -> Vec<[String; 2]> {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let heading = format!("| {first} | ");
@@ -31,14 +32,14 @@ fn table(first: &str) -> Vec<[String; 2]> {
     rows
 }
 
-/// Returns the name of the room at a path: `src/doors/api/` is `doors/api`, `crates/core/` is `core`.
+/// Returns the room of a path: `src/doors/api/` is `doors/api`, `crates/core/` is `core`.
 fn room_at(path: &str) -> Room {
     let path = path.trim_end_matches('/').trim_end_matches(".rs");
     let (_, name) = path.split_once('/').unwrap();
     name.to_owned()
 }
 
-/// Returns what each room may use; none for everything.
+/// Returns the rooms that each room may use; `None` for all.
 fn allowed() -> BTreeMap<Room, Option<BTreeSet<Room>>> {
     let mut allowed = BTreeMap::new();
     for [rooms, uses] in table("Room") {
@@ -58,7 +59,7 @@ fn allowed() -> BTreeMap<Room, Option<BTreeSet<Room>>> {
     allowed
 }
 
-/// Returns the sources of the application and of each crate, with the room that is all of a crate.
+/// Returns the sources of the application and of each crate, with the room that a crate is.
 fn crates() -> Vec<(Option<Room>, Crate)> {
     let mut found = vec![(None, Crate::read(&root().join("src")))];
     for folder in fs::read_dir(root().join("crates")).unwrap() {
@@ -69,8 +70,8 @@ fn crates() -> Vec<(Option<Room>, Crate)> {
     found
 }
 
-/// Returns the innermost room that a module of the application is in; none for the root, which names its modules
-/// and uses none.
+/// Returns the innermost room of a module of the application; `None` for the root, which only
+/// declares modules.
 fn room_of(module: &Module, rooms: &BTreeMap<Room, Option<BTreeSet<Room>>>) -> Option<Room> {
     if module.is_empty() {
         return None;
@@ -178,7 +179,7 @@ fn core_reads_no_clock_and_depends_on_no_protocol() {
     let read = Crate::read(&core.join("src"));
     for (module, path) in read.files() {
         let identifiers = read.identifiers(module);
-        // What reads a clock is called so in the standard library, and in every other.
+        // Clock functions have these names in the standard library and elsewhere.
         assert!(
             !identifiers.contains("now") || !identifiers.contains("Instant"),
             "{}",

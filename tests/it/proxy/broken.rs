@@ -1,4 +1,4 @@
-//! Answers that break off, and answers that never begin.
+//! Responses that break off or never begin.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::harness::tape::{Play, Tape};
 use crate::harness::{Gate, PATIENCE, parse};
 
-/// Sends a POST, and returns all that comes back until the connection ends.
+/// Sends a POST, and returns everything received until the connection ends.
 fn post(play: Play, upstream: &str) -> (String, Tape, Gate) {
     let tape = Tape::playing(play);
     let gate = Gate::start(&format!("{}{upstream}\n", tape.routes()));
@@ -86,7 +86,7 @@ fn half_a_header_is_no_answer() {
     assert_eq!(parse(answer.as_bytes()).status, 502);
 }
 
-/// Returns the statuses that came.
+/// Returns the statuses in a response.
 fn statuses(answer: &str) -> Vec<&str> {
     let lines = answer
         .lines()
@@ -105,7 +105,8 @@ fn interim_answers_without_end_are_cut_off() {
     );
     let statuses = statuses(&answer);
     assert_eq!(statuses.last(), Some(&"502"), "{answer}");
-    // At most 16 before it. Those that came together with the one too many are dropped with it.
+    // At most 16 before the response. Those that arrive together with the one too many are dropped
+    // with it.
     assert!((2..=17).contains(&statuses.len()), "{answer}");
 }
 

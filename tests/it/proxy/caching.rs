@@ -1,9 +1,10 @@
-//! What shared caches may keep of an answer to somebody who has proved who they are.
+//! Responses to authenticated requests stay out of shared caches.
 
 use crate::harness::nginx::Nginx;
 use crate::harness::{Caller, Gate, Reply, Upstream, get};
 
-/// `/api` for everybody who is proved, `/shared` as well, for shared caches too, and all else for anyone.
+/// `/api` and `/shared` are for every authenticated principal, `/shared` also for shared caches;
+/// everything else is public.
 fn gate() -> (Gate, Upstream, Caller) {
     let upstream = Upstream::start();
     let gate = Gate::start(&format!(
@@ -20,7 +21,7 @@ fn gate() -> (Gate, Upstream, Caller) {
     (gate, upstream, caller)
 }
 
-/// Asks for an answer with these header lines.
+/// Requests a response with these headers.
 fn ask(gate: &Gate, path: &str, caller: Option<&Caller>, lines: &[&str]) -> Reply {
     let lines = lines.iter().map(|line| format!("X-Answer: {line}\r\n"));
     let fields = caller.map(Caller::fields).unwrap_or_default();
@@ -61,7 +62,7 @@ fn answer_to_a_proved_request_is_private_unless_the_route_shares_it() {
             assert_eq!(cache_control(&reply), sent.collect::<Vec<_>>(), "{path}");
         }
     }
-    // What the route sets comes first.
+    // The route sets its header first.
     let reply = ask(&gate, "/set", Some(&caller), &[]);
     assert_eq!(cache_control(&reply), ["max-age=9, private"]);
 }
@@ -115,7 +116,7 @@ fn cache_before_the_gateway_gives_no_stranger_what_was_proved() {
             let reply = get(nginx.address, &path, &proved);
             assert_eq!(reply.status, 200, "{reply:?}");
             let stranger = get(nginx.address, &path, lines);
-            // The cache is one: what the route shares it does give to strangers.
+            // A shared cache gives strangers what the route allows.
             let expected = if path.starts_with("/api") { 401 } else { 200 };
             assert_eq!(stranger.status, expected, "{path} {lines} {stranger:?}");
         }

@@ -1,4 +1,4 @@
-//! Answers that do not wait for the request's body.
+//! Responses that do not wait for the request body.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,7 +27,7 @@ fn denied_upload_gets_its_answer_and_no_reset() {
         let mut stream = connect(gate.gateway);
         let head = format!("POST /upload HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
-        // A client that sends all before it looks, and not at once.
+        // A client that sends everything before it reads, with pauses.
         for _ in 0..20 {
             let part = vec![b'y'; 5 * MEGABYTE / 20];
             let mut bytes = part.clone();
@@ -109,7 +109,7 @@ fn client_hears_at_once_that_nothing_follows_and_is_not_waited_for_long() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     assert_eq!(parse(&answer).status, 401);
-    // It goes on all the same, byte by byte, until it is cut off.
+    // The response continues byte by byte until the timeout.
     let started = Instant::now();
     while stream.write_all(b"y").is_ok() {
         assert!(started.elapsed() < PATIENCE, "never cut off");

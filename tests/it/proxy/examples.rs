@@ -47,7 +47,7 @@ async fn client_reaches_the_service_as_the_principal_that_it_proved() {
     let nobody = Caller::new("nobody", "payments", Proof::token("123456"));
     let (status, _) = client::call(&nobody, url.parse().unwrap()).await.unwrap();
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    // Nobody else may reach the service; if somebody does, no name is no caller.
+    // A direct request, without identity headers, is rejected.
     let direct = format!("http://{address}/invoices/7").parse().unwrap();
     let (status, _) = client::call(&nobody, direct).await.unwrap();
     assert_eq!(status, StatusCode::UNAUTHORIZED);

@@ -1,4 +1,4 @@
-//! gRPC from end to end, with the real client and server of Python.
+//! gRPC end to end, with a real Python client and server.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

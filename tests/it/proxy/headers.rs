@@ -1,4 +1,4 @@
-//! What reaches an upstream, and what never does.
+//! Headers that reach an upstream, and headers that never do.
 
 use data_encoding::BASE64;
 
@@ -41,7 +41,7 @@ fn stamped_field_survives_being_nominated_as_hop_by_hop() {
         caller.fields()
     );
     let reply = raw(gate.gateway, request.as_bytes());
-    // Either refused, or the identity is there: never a request without it.
+    // Either rejected, or with the identity: never without it.
     if reply.status == 200 {
         let seen = upstream.seen().remove(0);
         assert_eq!(field(&seen, "X-Auth-Name"), Some("billing"), "{seen}");
@@ -59,7 +59,7 @@ fn method_override_is_taken_off_where_methods_decide() {
     let fields = format!("X-HTTP-Method-Override: DELETE\r\n{}", caller.fields());
     assert_eq!(get(gate.gateway, "/ops", &fields).status, 200);
     assert_eq!(get(gate.gateway, "/other", &fields).status, 200);
-    // This one falls under a route without methods, beside the one that has some for the same path.
+    // This request matches a route without methods, beside one with methods for the same path.
     let reply = send(gate.gateway, "PUT", "/ops/x", &fields, "");
     assert_eq!(reply.status, 200);
     let seen = upstream.seen();

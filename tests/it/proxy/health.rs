@@ -1,4 +1,4 @@
-//! Peers that do not answer get no requests, until they do.
+//! Unhealthy peers get no requests until they recover.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ fn open_to_all(peers: &[SocketAddr], check: &str) -> String {
     )
 }
 
-/// Answers every request with 500.
+/// Responds to every request with 500.
 fn ailing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -79,7 +79,7 @@ fn reload_ends_the_checks_of_upstreams_that_are_gone() {
     assert!(old.seen().len() <= before + 1);
 }
 
-/// Returns the `Host` of the first health check that an upstream gets with these settings.
+/// Returns the `Host` of the first health check with these settings.
 fn host_of_checks(route: &str, settings: &str, peer: impl Fn(&Upstream) -> String) -> String {
     let upstream = Upstream::start();
     let _gate = Gate::start(&format!(

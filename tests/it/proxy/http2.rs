@@ -1,4 +1,4 @@
-//! What HTTP/2 says in another way than the upstream will hear it.
+//! HTTP/2 requests that an upstream receives in another form.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -40,8 +40,8 @@ fn length_that_is_said_twice_is_refused_at_every_listener() {
     assert!(upstream.seen()[0].ends_with("\r\n\r\nhello"));
 }
 
-/// Asks over gRPC with these lengths and an empty question. Returns `grpc-status`, where nothing else is
-/// answered.
+/// Sends a gRPC auth request with these lengths and an empty message. Returns `grpc-status` if the
+/// response has no message.
 async fn status_of_question(address: SocketAddr, lengths: &[&str]) -> Option<String> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -71,7 +71,7 @@ fn length_that_is_said_twice_is_refused_over_grpc() {
     assert_eq!(ask(&["5"]), None);
 }
 
-/// What an upstream of HTTP/2 hears: each request, with its body and its trailers.
+/// The requests that an HTTP/2 upstream received, with bodies and trailers.
 struct Listening {
     address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -156,7 +156,7 @@ fn upstream_hears_its_own_scheme_and_the_host_that_was_decided_on() {
             let status = frames::ask(gate.gateway, &fields, b"", &[]);
             let heard = std::mem::take(&mut *upstream.heard.lock().unwrap());
             let heard: Vec<String> = heard.into_iter().map(|heard| heard.uri).collect();
-            // Or it was refused.
+            // Or it was rejected.
             if status == Some(200) {
                 assert_eq!(heard, ["http://app.example/x?q"], "{scheme} {path}");
             } else {

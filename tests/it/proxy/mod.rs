@@ -116,7 +116,7 @@ fn answers_to_unknown_and_to_wrong_are_the_same() {
     .iter()
     .map(|fields| {
         let reply = get(gate.gateway, "/api", fields);
-        // The id is another one for each request.
+        // Each request has another id.
         let id = reply.field("X-Request-Id").unwrap();
         (strip_date(&reply.head).replace(id, "id"), reply.body)
     })

@@ -1,4 +1,4 @@
-//! Peers that are named: what happens while a name is not found, or stands for something else.
+//! Peers with names: names that cannot be resolved, and names whose addresses change.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::port::Port;
 use crate::harness::{Gate, Resolver, Upstream, configuration, get, stderr, stdout, until};
 
-/// Names that the resolver never answers for.
+/// Names for which the resolver never responds.
 const SILENT: [&str; 8] = [
     "s0.test wait",
     "s1.test wait",
@@ -20,7 +20,7 @@ const SILENT: [&str; 8] = [
     "s7.test wait",
 ];
 
-/// A route for anyone to an upstream with these peers and settings.
+/// A public route to an upstream with these peers and settings.
 fn open(peers: &[String], more: &str) -> String {
     let peers: Vec<_> = peers.iter().map(|peer| format!("'{peer}'")).collect();
     format!(
@@ -127,7 +127,7 @@ fn commands_need_no_names_and_check_warns_of_those_that_are_not_found() {
     );
 }
 
-/// Replaces the peers of a gate's upstream, and asks it to read that.
+/// Replaces the peers of the upstream, and reloads.
 fn reload(gate: &Gate, rules: &str, new: &str) {
     let text = fs::read_to_string(gate.config()).unwrap();
     assert!(text.contains(rules));
@@ -238,7 +238,7 @@ fn name_of_both_families_is_used_at_the_one_that_answers() {
         for _ in 0..20 {
             assert_eq!(status(&gate), 200);
         }
-        // The other family was tried once, and not again.
+        // The other address family was tried once, and not again.
         let log = gate.log();
         assert_eq!(
             log.matches("connecting to a peer failed").count(),
@@ -246,7 +246,7 @@ fn name_of_both_families_is_used_at_the_one_that_answers() {
             "{log}"
         );
     }
-    // A health check tells it before the first request, and counts one peer.
+    // A health check detects it before the first request, and counts one peer.
     let check = "health_check = 'tcp'\nhealth_interval = '50ms'\n";
     let gate = start(&resolver, &open(&peers, check));
     let one = "realmgate_upstream_peers{upstream=\"app\",state=\"healthy\"} 1\n";

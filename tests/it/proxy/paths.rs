@@ -1,4 +1,4 @@
-//! Paths that servers read differently, at every door: none is decided on under a weaker route than the one
+//! Paths that servers read differently, at every door: no decision uses a weaker route than the one
 //! that some server would find.
 
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::guard::oracle::{check, question};
 use crate::harness::{Gate, Upstream, get, stdout};
 
-/// `/admin` is for a realm that nobody is in; all else, with any slashes, is for anyone.
+/// `/admin` is for an empty realm; everything else, with any slashes, is public.
 fn gate(more: &str) -> (Gate, Upstream) {
     let upstream = Upstream::start();
     let gate = Gate::start(&format!(
@@ -35,7 +35,8 @@ fn gate(more: &str) -> (Gate, Upstream) {
     (gate, upstream)
 }
 
-/// Asks every door for a path without a credential. Returns each door's status, as the proxy would answer.
+/// Requests a path at every door without a credential. Returns the status of each door, translated
+/// to that of the proxy.
 fn ask(gate: &Gate, path: &str) -> Vec<(&'static str, u16)> {
     let original = format!("X-Original-Method: GET\r\nX-Original-URL: http://a{path}\r\n");
     let forwarded = format!(
@@ -81,7 +82,7 @@ fn ask(gate: &Gate, path: &str) -> Vec<(&'static str, u16)> {
         other => panic!("{path}: {other}"),
     };
     statuses.push(("envoy, gRPC", status));
-    // A sub-request that cannot be decided on is a 403.
+    // A sub-request that cannot be decided is a 403.
     let as_proxy = |(door, status)| match (door, status) {
         ("proxy" | "proxy, HTTP/2", status) => (door, status),
         (_, 403) => (door, 400),
@@ -96,9 +97,9 @@ fn assert_all(gate: &Gate, path: &str, expected: u16) {
     }
 }
 
-/// Reach `/admin`, or something else that is not theirs, at a server that is known.
+/// These reach `/admin`, or another protected path, at a known server.
 const REFUSED: [&str; 58] = [
-    // Parameters are dropped, and what is left is merged.
+    // Parameters are dropped and slashes merged.
     "/;/admin",
     "/;x/admin",
     "/x/;/admin",
@@ -123,7 +124,7 @@ const REFUSED: [&str; 58] = [
     "/%252fadmin",
     "/admin%252fx",
     "/%25252fadmin",
-    // Dot segments, however often encoded.
+    // Dot segments at any depth of encoding.
     "/x/%252e%252e/admin",
     "/x/.%252e/admin",
     "/x/..%252fadmin",
@@ -151,7 +152,7 @@ const REFUSED: [&str; 58] = [
     "/%61dmin",
     "/%2561dmin",
     "/caf%e9",
-    // What Windows drops.
+    // Characters that Windows drops.
     "/admin.",
     "/admin..",
     "/admin./x",
@@ -159,7 +160,7 @@ const REFUSED: [&str; 58] = [
     "/admin%20.",
     "/admin%c2%a0/x",
     "/x:$i30:$INDEX_ALLOCATION/y",
-    // A query or fragment in what was decoded.
+    // A query or fragment in a decoded path.
     "/admin%3fx",
     "/admin%23x",
     "/admin%253fx",
@@ -192,11 +193,11 @@ fn path_that_every_server_finds_the_same_route_for_passes_at_every_door() {
     for path in passing {
         assert_all(&gate, path, 200);
     }
-    // As they came.
+    // Unchanged.
     let lines = passing.map(|path| format!("GET {path} HTTP/1.1"));
     let seen = upstream.seen();
     let mut seen: Vec<_> = seen.iter().map(|it| it.lines().next().unwrap()).collect();
-    // Once over each version of HTTP.
+    // Once per HTTP version.
     assert_eq!(seen.len(), 2 * lines.len());
     seen.dedup();
     assert_eq!(seen, lines);

@@ -1,4 +1,4 @@
-//! Requests that a peer of HTTP/2 says it did nothing with (RFC 9113 §8.7).
+//! Requests that an HTTP/2 peer reports as unprocessed (RFC 9113 §8.7).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use tokio::runtime::Runtime;
 
 use crate::harness::{Gate, send};
 
-/// What the peer does with the first request; it answers all others.
+/// How the peer handles the first request; it responds to all others.
 #[derive(Clone, Copy)]
 enum First {
     Reset(Reason),
-    /// Says goodbye to the whole connection, by such a code.
+    /// Sends GOAWAY with this code.
     Goodbye(Reason),
 }
 
-/// A peer of HTTP/2, and how many requests it got.
+/// An HTTP/2 peer, and the number of requests that it received.
 fn peer(runtime: &Runtime, first: First) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
@@ -62,7 +62,7 @@ async fn echo(mut body: h2::RecvStream, mut respond: SendResponse<Bytes>) {
     let _ = stream.send_data(whole.into(), true);
 }
 
-/// Takes a request, and says that no stream of the connection was processed.
+/// Reads a request, and reports that no stream of the connection was processed.
 async fn goodbye(mut stream: TcpStream, reason: Reason, seen: &AtomicUsize) {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await.unwrap();

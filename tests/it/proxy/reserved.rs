@@ -1,4 +1,4 @@
-//! Headers of a client that an application could take for something that realmgate has decided on.
+//! Client headers that an application could mistake for decisions of realmgate.
 
 use realmgate::http::reserved::{
     FAMILIES, METHOD_OVERRIDES, SERVER_VARIABLE_FAMILIES, SERVER_VARIABLES, removed,
@@ -7,10 +7,10 @@ use realmgate::http::reserved::{
 use crate::harness::frames::{self, Field, credential, request};
 use crate::harness::{Caller, Gate, Upstream, field, get, raw, routes};
 
-/// What a client says in each header that must not arrive.
+/// The value that a client sends in each header that must not arrive.
 const PLANTED: &str = "planted";
 
-/// Returns every name of the lists in several spellings, without the framing that HTTP itself has.
+/// Returns every listed name in several spellings, without HTTP's own framing headers.
 pub(crate) fn spellings() -> Vec<String> {
     let families = SERVER_VARIABLE_FAMILIES.map(|family| format!("{family}x"));
     let variables = SERVER_VARIABLES.iter().map(|name| (*name).to_owned());
@@ -100,7 +100,7 @@ fn no_spelling_of_a_reserved_header_or_variable_arrives_over_http2() {
     nothing_planted(&upstream, requests);
 }
 
-/// Of each family, one more than those that are listed by their names.
+/// One name of each family beyond the listed ones.
 #[test]
 fn no_header_of_a_family_arrives() {
     let (gate, upstream, caller) = gate("");
@@ -131,7 +131,7 @@ fn address_header_of_a_cdn_passes_on_the_route_that_names_it_only() {
             "{seen}"
         );
     }
-    // Whoever misses one finds it in the log.
+    // The log shows removed headers to operators.
     let log = gate.log();
     assert!(log.contains("header=cf-connecting-ip"), "{log}");
 }
@@ -195,7 +195,7 @@ fn header_with_a_mark_passes_on_the_route_that_names_it_only() {
     for name in ["X_Tenant", "api.key"] {
         assert_eq!(field(&seen[1], name), None, "{}", seen[1]);
     }
-    // Whoever misses one finds it in the log.
+    // The log shows removed headers to operators.
     let log = gate.log();
     for name in ["x_other", "x.tenant", "api.key"] {
         assert!(log.contains(&format!("header={name}")), "{name}: {log}");

@@ -1,9 +1,9 @@
-//! What a route changes of a request and of its answer.
+//! Routes that change requests and responses.
 
 use crate::harness::tape::Tape;
 use crate::harness::{Caller, Gate, Upstream, field, get};
 
-/// One route at `/api` for everybody who is proved, with more settings.
+/// A route at `/api` for every authenticated principal, with further settings.
 fn gate(more: &str) -> (Gate, Upstream, Caller) {
     let upstream = Upstream::start();
     let gate = Gate::start(&format!(
@@ -44,7 +44,7 @@ fn fields_are_set_and_removed_on_both_ways() {
     ] {
         assert_eq!(field(&seen, name), expected, "{name} in {seen}");
     }
-    // Not on answers of our own.
+    // Not on realmgate's own responses.
     let reply = get(gate.gateway, "/api/x", "");
     assert_eq!((reply.status, reply.field("X-Frame-Options")), (401, None));
 }
@@ -67,11 +67,11 @@ fn prefix_is_taken_off_after_the_decision() {
         assert_eq!(field(&seen, "X-Forwarded-Prefix"), Some("/api"));
         assert_eq!(seen.matches("/evil").count(), 0);
     }
-    // Without a credential, and outside the prefix, the stripped path counts for nothing.
+    // Without a credential, and outside the prefix, the stripped path has no meaning.
     assert_eq!(get(gate.gateway, "/api/x", "").status, 401);
     assert_eq!(get(gate.gateway, "/x", &caller.fields()).status, 404);
     assert_eq!(get(gate.gateway, "/apix", &caller.fields()).status, 404);
-    // The prefix is spelt as the route spells it.
+    // The prefix is spelled as in the route.
     for path in ["/%61pi/x", "/api;v=1/x", "/api%2fx"] {
         assert_eq!(get(gate.gateway, path, &caller.fields()).status, 400);
     }

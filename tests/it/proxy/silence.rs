@@ -1,4 +1,4 @@
-//! Connections on which nothing is said for a while: whose silence it is, and what comes of it.
+//! Connections that are silent for a while: which side is responsible, and what happens.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::harness::tape::{Play, Tape};
 use crate::harness::{Gate, PATIENCE, get, parse, until};
 
-/// A gateway with one peer, and more settings of the upstream's.
+/// A gateway with one peer, and further settings of the upstream.
 fn gate(play: Play, upstream: &str) -> (Gate, Tape) {
     let tape = Tape::playing(play);
     let gate = Gate::start(&format!(
@@ -25,7 +25,7 @@ fn send(gate: &Gate, request: &str) -> TcpStream {
     stream
 }
 
-/// Says how many requests count against the peer.
+/// Returns how many requests count against the peer.
 #[track_caller]
 fn failures(gate: &Gate, expected: usize) {
     let metrics = get(gate.metrics(), "/metrics", "").body;
@@ -81,7 +81,7 @@ fn peer_whose_stream_pauses_has_not_failed() {
     );
     let mut answer = Vec::new();
     let mut stream = send(&gate, "GET /public HTTP/1.1\r\nHost: a\r\n\r\n");
-    // It ends, without the end of the chunks.
+    // It ends without the last chunk.
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.ends_with(b"\r\n1\r\nx\r\n"), "{answer:?}");
     failures(&gate, 0);
@@ -91,7 +91,7 @@ const UPGRADE: &str = "GET /public HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Goes over to another protocol, and says each `ping` back.
+/// Switches to another protocol, and echoes each `ping`.
 const SWITCH: Play = |connection| {
     let mut from = connection.read_to(0, b"\r\n\r\n").unwrap();
     connection.write(
@@ -120,7 +120,7 @@ fn web_socket_may_be_silent_for_as_long_as_its_upstream_may() {
     let (gate, _tape) = gate(SWITCH, "read_timeout = '1h'");
     let mut stream = upgraded(&gate);
     for pause in [0, 2500] {
-        // Longer than the next bytes of a request are waited for.
+        // Longer than the read timeout of a request.
         thread::sleep(Duration::from_millis(pause));
         stream.write_all(b"ping").unwrap();
         let mut answer = [0; 4];

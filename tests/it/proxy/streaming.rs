@@ -1,4 +1,4 @@
-//! Bodies that take their time, and messages without one.
+//! Bodies that take their time, and messages without a body.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ fn gate(play: Play) -> (Gate, Tape) {
     (Gate::start(&tape.routes()), tape)
 }
 
-/// A client that reads up to what it waits for.
+/// A client that reads up to an expected text.
 struct Client {
     stream: TcpStream,
     bytes: Vec<u8>,
@@ -29,7 +29,7 @@ impl Client {
         Self { stream, bytes }
     }
 
-    /// Takes everything up to `end`.
+    /// Reads everything up to `end`.
     fn take(&mut self, end: &str) -> String {
         let end = end.as_bytes();
         loop {
@@ -44,7 +44,7 @@ impl Client {
         }
     }
 
-    /// Takes what is left.
+    /// Reads the rest.
     fn rest(mut self) -> String {
         self.stream.read_to_end(&mut self.bytes).unwrap();
         String::from_utf8(self.bytes).unwrap()
@@ -60,7 +60,7 @@ fn events_come_as_they_are_sent_until_the_client_leaves() {
         connection.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
         );
-        // For as long as somebody listens.
+        // As long as the connection lasts.
         while connection.write(b"9\r\ndata: x\n\n\r\n") {
             thread::sleep(Duration::from_millis(20));
         }
@@ -93,7 +93,7 @@ fn both_sides_may_speak_in_turns() {
     let mut client = Client::send(&gate, request);
     for turn in 0..100 {
         client.stream.write_all(b"4\r\nping\r\n").unwrap();
-        // The header comes before the request has ended.
+        // The header arrives before the request has ended.
         if turn == 0 {
             client.take("\r\n\r\n");
         }
@@ -101,7 +101,7 @@ fn both_sides_may_speak_in_turns() {
     }
 }
 
-/// Returns the most memory that a process ever had, in KiB.
+/// Returns the peak memory of a process in KiB.
 fn most_memory(gate: &Gate) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", gate.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -202,7 +202,7 @@ fn head_has_the_fields_of_get_and_no_body() {
     });
     let request = "HEAD /public HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut client = Client::send(&gate, request);
-    // Three on one connection: a body that came or was waited for would be seen.
+    // Three requests on one connection: a body that was sent or awaited would show.
     for _ in 0..2 {
         let head = client.take("\r\n\r\n");
         assert_eq!(field(&head, "Content-Length"), Some("1234"));
@@ -247,7 +247,7 @@ fn answer_that_ends_with_its_connection_is_whole() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// RFC 9110 §6.2: each hop says its own version.
+/// RFC 9110 §6.2: each hop sends its own version.
 #[test]
 fn answer_of_an_older_version_becomes_one_of_the_gateways() {
     let (gate, tape) = gate(|connection| {

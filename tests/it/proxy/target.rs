@@ -1,4 +1,4 @@
-//! Where a request goes: one meaning, or refused.
+//! Request targets: one meaning, or rejected.
 
 use super::gate;
 use crate::harness::{get, raw, send};

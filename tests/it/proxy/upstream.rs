@@ -1,4 +1,4 @@
-//! The way to a peer: which one it is, what it must prove, and what happens when it fails.
+//! Connections to peers: selection, verification and failures.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use crate::harness::{
     Gate, PATIENCE, Reply, Upstream, field, get, parse, read_message, send, until,
 };
 
-/// A gateway for anyone to an upstream of these settings.
+/// A public gateway to an upstream with these settings.
 fn gate(upstream: &str) -> Gate {
     Gate::start(&configuration(upstream))
 }
@@ -27,7 +27,7 @@ fn configuration(upstream: &str) -> String {
     )
 }
 
-/// The real nginx with TLS, which tells the certificate that its client shows.
+/// A real nginx with TLS that returns the certificate of its client.
 fn nginx(ca: &Ca, names: &str, days: &str, more: &str) -> Nginx {
     let (cert, key) = ca.issue_for("server", "/CN=server", names, days);
     Nginx::serve(&format!(
@@ -66,7 +66,7 @@ fn peer_proves_itself_or_gets_nothing() {
         );
         assert!(reply.field("X-Request-Id").is_some());
     }
-    // Nobody whom the system trusts vouches for it.
+    // No CA of the system has signed it.
     let address = good.address;
     let gate = gate(&format!(
         "peers = ['{address}']\ntls = true\nserver_name = 'app.internal'\n"
@@ -118,7 +118,7 @@ fn why_tls_to_a_peer_failed_is_logged_now_and_then_and_counted() {
         });
         let log = gate.log();
         assert!(log.contains(&format!("reason=no TLS: {reason} (")), "{log}");
-        // Requests say so too.
+        // The requests show it too.
         let text = std::fs::read_to_string(gate.config()).unwrap();
         let text: String = text
             .lines()
@@ -202,7 +202,7 @@ fn new_ca_counts_at_once_after_a_reload() {
         ca.file()
     ));
     assert_eq!(get(gate.gateway, "/x", "").status, 200);
-    // The connection that the old one vouched for is still open, and not used.
+    // The connection that the old CA has verified is still open, and is not used.
     let text = std::fs::read_to_string(gate.config()).unwrap();
     std::fs::write(gate.config(), text.replace(&ca.file(), &other.file())).unwrap();
     gate.signal("HUP");
@@ -251,7 +251,8 @@ fn hash_sends_a_client_to_the_same_peer() {
             .unwrap()
     };
     let mut used = BTreeSet::new();
-    // Where the peers stand on the ring depends on their ports: of few clients all could meet the same two.
+    // The positions of the peers on the ring depend on their ports; few clients might all be
+    // assigned to the same two.
     for n in 0..100 {
         let client = format!("203.0.113.{n}");
         let first = served_by(&client);
@@ -275,7 +276,7 @@ fn least_busy_peer_is_next() {
     let held: Vec<_> = (0..4)
         .map(|_| thread::spawn(move || get(address, "/x", "").status))
         .collect();
-    // Of those that come at the same time, either peer may get several.
+    // Of concurrent requests, either peer may get several.
     until("all of them are there", || {
         slow.seen().len() + quick.seen().len() == held.len() && !slow.seen().is_empty()
     });
@@ -355,7 +356,7 @@ fn peer_without_another_is_not_said_to_be_ejected() {
     }
 }
 
-/// Answers one request on each connection, and breaks the connection off at the second. Counts all.
+/// Responds to one request on each connection, and breaks the connection on the second. Counts all.
 fn fickle() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -445,7 +446,7 @@ fn names_are_looked_up_again_without_harm() {
         "peers = ['localhost:{}']\nresolve_interval = '50ms'\nhealth_check = 'tcp'\n",
         good.address.port()
     ));
-    // Many look-ups later the peer is still the same, and its health is known.
+    // Many lookups later, the peer is still the same, and its health is known.
     let mut asked = 0;
     until("time has passed", || {
         assert_eq!(get(gate.gateway, "/x", "").status, 200);

@@ -1,4 +1,4 @@
-//! WebSockets from end to end, with a real client and server.
+//! WebSockets end to end, with a real client and server.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -61,7 +61,7 @@ fn messages_pings_and_reasons_go_through_with_and_without_tls() {
 const SWITCH: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
-/// Says each `ping` back that comes after a request.
+/// Echoes each `ping` after a request.
 fn say_back(connection: &mut Connection, mut from: usize) {
     while let Some(end) = connection.read_to(from, b"ping") {
         from = end;
@@ -69,7 +69,7 @@ fn say_back(connection: &mut Connection, mut from: usize) {
     }
 }
 
-/// Upgrades many times, and is answered on each connection.
+/// Upgrades many times, and gets a response on each connection.
 fn upgrades_hold(upstream: &str) {
     let gate = Gate::start(&format!(
         "[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n[upstream.app]\n{upstream}"
@@ -97,7 +97,8 @@ fn upgrades_hold(upstream: &str) {
     assert!(!gate.log().contains("ERROR"), "{}", gate.log());
 }
 
-/// The answer is there before the request is: whoever looks at it too early hangs up.
+/// The response arrives before the request is complete; reading it too early would close the
+/// connection.
 #[test]
 fn peer_that_switches_at_once_is_not_hung_up_on() {
     let tape = Tape::playing(|connection| {

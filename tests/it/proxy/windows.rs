@@ -1,4 +1,4 @@
-//! Clients that do not read what they asked for, on a connection to a peer that all share.
+//! Clients that do not read their responses, on a shared connection to a peer.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use crate::harness::tape::Tape;
 use crate::harness::{Gate, PATIENCE, get, raw, until};
 
-/// A peer of HTTP/2 that answers `/big` with 32 MiB, and all others shortly.
+/// An HTTP/2 peer that responds to `/big` with 32 MiB, and to all other requests briefly.
 fn peer(runtime: &Runtime) -> SocketAddr {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
@@ -53,7 +53,7 @@ fn answers_that_nobody_reads_hold_up_no_other() {
             stream
         })
         .collect();
-    // Each has as much under way as it may have.
+    // Each has as much in flight as its window allows.
     for stream in &unread {
         let mut byte = [0];
         assert_eq!(stream.peek(&mut byte).unwrap(), 1);
@@ -65,8 +65,8 @@ fn answers_that_nobody_reads_hold_up_no_other() {
     }
 }
 
-/// A peer of HTTP/2 that takes in what is sent to `/stuck` and lets nobody send more; it answers all others with
-/// the length of their body. Returns how much has come to `/stuck`.
+/// An HTTP/2 peer that buffers the body of `/stuck` without opening the window, and responds to all
+/// other requests with the length of their body. Returns the bytes received for `/stuck`.
 fn stuck(runtime: &Runtime) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
@@ -113,7 +113,7 @@ fn upload_that_a_peer_does_not_read_holds_up_no_other() {
          [upstream.app]\npeers = [\"{address}\"]\nhttp = \"2\"\nread_timeout = \"1h\"\nwrite_timeout = \"1h\"\n"
     ));
     let mut uploads = Vec::new();
-    // Long, in chunks and short ones.
+    // Long, chunked and short bodies.
     for (framing, body) in [
         ("Content-Length: 200000", "x".repeat(200_000)),
         (

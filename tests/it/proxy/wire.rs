@@ -1,4 +1,4 @@
-//! What is sent to confuse: two readings of one message, and what is left of it at the upstream.
+//! Ambiguous messages: two readings of one message, and what the upstream receives.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -6,11 +6,12 @@ use std::net::TcpStream;
 use crate::harness::tape::Tape;
 use crate::harness::{Gate, PATIENCE};
 
-/// A request that follows on the same connection, if it stays open.
+/// A further request on the same connection, if it stays open.
 const NEXT: &str = "GET /public/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// Sends a request, and the next one if the connection stays open. Returns the statuses of all answers,
-/// and what the upstream heard of the first, a line's end as `|`, without the fields that are stamped.
+/// Sends a request, and the next one if the connection stays open. Returns the statuses of all
+/// responses, and what the upstream received of the first, with `|` for line ends and without the
+/// headers that realmgate sets.
 fn outcome(request: &str) -> (Vec<String>, String) {
     let tape = Tape::start();
     let gate = Gate::start(&tape.routes());
@@ -24,16 +25,16 @@ fn outcome(request: &str) -> (Vec<String>, String) {
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => answers.extend(&buffer[..read]),
-            // Where the server closes on what it has not read.
+            // The server closes with unread bytes.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => panic!("{error}: {request:?}"),
         }
-        // Each answer ends in a line of text or in the tape's two letters.
+        // Each response ends with a line of text or the two letters of the tape.
         let is_whole = answers.ends_with(b"ok") || answers.ends_with(b"\n");
         let text = String::from_utf8_lossy(&answers);
         if is_whole && !is_asked && !text.contains("Connection: close") {
             is_asked = true;
-            // If it is closed all the same, the answers say so.
+            // If it has been closed, the responses show it.
             let _ = stream.write_all(NEXT.as_bytes());
         }
     }
@@ -52,7 +53,8 @@ fn outcome(request: &str) -> (Vec<String>, String) {
 fn confusing_request_is_refused_or_has_one_reading() {
     for (request, statuses, heard) in CASES {
         let outcome = outcome(request);
-        // A refusal may come before or after the header went on; the body never does.
+        // A rejection may come before or after the header is forwarded, but the body is never
+        // forwarded.
         let is_as_expected = outcome.1 == *heard
             || heard
                 .strip_suffix('?')
@@ -62,8 +64,8 @@ fn confusing_request_is_refused_or_has_one_reading() {
     }
 }
 
-/// A request, the statuses of the answers to it and to the next one if that gets one, and what the
-/// upstream hears of it; with a `?`, at most that.
+/// A request, the statuses of the responses to it and to the next one, if there is one, and what
+/// the upstream receives; with a `?`, at most that.
 const CASES: &[(&str, &str, &str)] = &[
     (
         "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /ops HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{Caller, Gate, Upstream, field, routes, stdout};
 
-/// Runs a program that the test set-up installs; a missing one fails and says so.
+/// Runs a program that the test setup installs. Fails with a hint if it is missing.
 fn output(command: &mut Command) -> String {
     let output = command
         .output()
@@ -26,7 +26,7 @@ fn curl(args: &[&str]) -> String {
     output(command.args(args))
 }
 
-/// Returns the token that oathtool makes.
+/// Returns the token that oathtool computes.
 fn oathtool(caller: &Caller) -> String {
     let mut command = Command::new("oathtool");
     let token = output(command.args(["--totp", "--base32", &caller.seed]));
@@ -37,7 +37,7 @@ fn python() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/python")
 }
 
-/// Returns the token that pyotp makes.
+/// Returns the token that pyotp computes.
 fn pyotp(caller: &Caller) -> String {
     let script = "import pyotp, sys; print(pyotp.TOTP(sys.argv[1]).now())";
     let mut command = Command::new(python());

@@ -1,4 +1,4 @@
-//! REST through Pingora; what each body means is tested beside the router.
+//! The REST API over HTTP. Unit tests beside the router cover the bodies.
 
 mod clients;
 mod compat;
@@ -147,7 +147,7 @@ fn head_says_how_long_the_answer_to_get_is() {
             let head = send(gate.service, "HEAD", path, fields, "");
             assert_eq!((head.status, &*head.body), (get.status, ""), "{path}");
             let length = get.body.len().to_string();
-            // "GET" and "HEAD" are told apart in the text of a 405.
+            // The text of a 405 contains the method.
             if get.status != 405 {
                 assert_eq!(head.field("Content-Length"), Some(&*length), "{path}");
             }
@@ -168,7 +168,7 @@ fn head_says_how_long_the_answer_to_get_is() {
         (deleted.status, deleted.field("Content-Length")),
         (204, None)
     );
-    // Of a long list nobody knows it.
+    // The length of a long list is not known.
     fill(&gate.config(), 0..1500);
     let admin = gate.register("other", "ungleich-admin");
     let head = send(gate.service, "HEAD", "/ungleichotp/", &admin.fields(), "");
@@ -176,7 +176,7 @@ fn head_says_how_long_the_answer_to_get_is() {
     assert_eq!(head.body, "");
 }
 
-/// Asks for `/` with these lines and returns the address that it names.
+/// Requests `/` with these headers and returns the URL in the response.
 fn link(gate: &Gate, credential: &str, fields: &str) -> String {
     let reply = get(gate.service, "/", &format!("{credential}{fields}"));
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -331,7 +331,7 @@ fn list_comes_in_parts_for_who_asks_and_whole_for_who_does_not() {
         ("first=1&name=a&realm=x&after=2", &["a3"]),
         ("first=9&name=%25", &[]),
         ("first=9&realm=X", &[]),
-        // What the old server did not know, it did not see.
+        // ungleich-otp ignored what it did not know.
         (
             "limit=1&name=a&after=x",
             &["admin", "a1", "b", "a2", "a3", "A4"],
@@ -350,7 +350,7 @@ fn list_comes_in_parts_for_who_asks_and_whole_for_who_does_not() {
     }
 }
 
-/// Asks for the list with curl; returns how the transfer was done, and what came.
+/// Requests the list with curl. Returns how the transfer ended, and the body.
 fn list(gate: &Gate, credential: &str, options: &[&str]) -> (String, String) {
     let url = format!("http://{}/ungleichotp/", gate.service);
     let transfer = "\n%{http_code} %{http_version} %header{transfer-encoding} %{num_connects}";
@@ -376,7 +376,7 @@ fn long_list_comes_as_it_is_read() {
     let credential = admin.fields();
     for (numbers, total) in [(0..1998, 1999), (1998..1999, 2000), (1999..2500, 2501)] {
         fill(&gate.config(), numbers);
-        // The second of two over one connection: the first has ended where it should.
+        // The second of two requests over one connection: the first response has ended correctly.
         for (options, transfer) in [
             (&["--http1.1"][..], "200 1.1 chunked 0"),
             (&["--http1.0"], "200 1.1  1"),
@@ -409,7 +409,7 @@ fn long_list_that_breaks_off_is_not_taken_for_whole() {
     fill(&gate.config(), 0..1500);
     let database = gate.config().with_file_name("realmgate.db");
     let database = rusqlite::Connection::open(database).unwrap();
-    // Nobody but a broken disk writes that.
+    // Only a failing disk would write this.
     database
         .pragma_update(None, "ignore_check_constraints", true)
         .unwrap();
@@ -421,7 +421,7 @@ fn long_list_that_breaks_off_is_not_taken_for_whole() {
         .arg(format!("http://{}/ungleichotp/", gate.service))
         .output()
         .unwrap();
-    // A transfer that was closed with data outstanding.
+    // The transfer was closed with data outstanding.
     assert_eq!(output.status.code(), Some(18), "{}", stderr(&output));
     let body = String::from_utf8(output.stdout).unwrap();
     assert!(body.contains("\"n900\"") && !body.ends_with(']'), "{body}");

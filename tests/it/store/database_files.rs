@@ -1,4 +1,4 @@
-//! The database and its companions on disk: who makes them, and who must not.
+//! The database files: who creates them, and who must not.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Caller, Gate, configuration, get, realmgate, send, stderr, stdout, until};
 
-/// A folder with a configuration that names a database, a key and an audit log in it.
+/// A directory with a configuration that names a database, a key and an audit log in it.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let audit = folder.path().join("audit.jsonl");
@@ -25,7 +25,7 @@ fn run(folder: &Path, args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Returns the names of the files in a folder, in order.
+/// Returns the names of the files in a directory, sorted.
 fn files(folder: &Path) -> Vec<String> {
     let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
     let entries = fs::read_dir(folder).unwrap();
@@ -81,7 +81,7 @@ fn path_of_a_missing_database_is_absolute() {
     assert_eq!(files(folder.path()), [""; 0]);
 }
 
-/// A start that broke off before it has written anything leaves an empty file.
+/// A start that is interrupted before the first write leaves an empty file.
 #[test]
 fn empty_file_is_no_database() {
     let folder = folder();
@@ -188,7 +188,7 @@ fn key_from_the_environment_without_a_database_stops_the_start_too() {
     assert!(serve(&["init"]).status.success());
 }
 
-/// A server with an admin, somebody in its cache, and somebody who is not.
+/// A server with an administrator, a cached identity, and an uncached one.
 struct Scene {
     gate: Gate,
     admin: Caller,
@@ -225,9 +225,9 @@ impl Scene {
         send(self.gate.service, "POST", "/ungleichotp/", &fields, &body).status
     }
 
-    /// Asserts what holds once the files of the database are others, `how` it is told.
+    /// Asserts the behavior after the files were replaced. `how` is the text in the log.
     fn assert_lost(&self, how: &str) {
-        // Not even right after: what would go into the old file is not answered as done.
+        // Not even right after the replacement is a change to the old file confirmed.
         assert_eq!(self.create("at-once"), 503);
         until("it is noticed", || {
             let ready = get(self.gate.service, "/readyz", "");
@@ -258,7 +258,7 @@ impl Scene {
 fn deleted_database_is_noticed_and_nothing_is_written_any_more() {
     let scene = Scene::start("");
     let kept = scene.path("kept");
-    // To look into it afterwards.
+    // To inspect it later.
     fs::hard_link(scene.path("realmgate.db"), &kept).unwrap();
     for name in ["realmgate.db", "realmgate.db-wal", "realmgate.db-shm"] {
         fs::remove_file(scene.path(name)).unwrap();
@@ -266,7 +266,7 @@ fn deleted_database_is_noticed_and_nothing_is_written_any_more() {
     scene.assert_lost("realmgate.db was deleted while it was in use");
     assert_eq!(scene.gate.run(&["identity", "list"]).status.code(), Some(3));
     assert!(!scene.path("realmgate.db").exists());
-    // The way out: the database back in its place, and a restart.
+    // The remedy: move the database back, and restart.
     fs::rename(&kept, scene.path("realmgate.db")).unwrap();
     let Scene { gate, cached, .. } = scene;
     let gate = gate.restart();
@@ -293,7 +293,7 @@ fn deleted_write_ahead_log_or_its_index_is_noticed() {
         let scene = Scene::start("");
         fs::remove_file(scene.path(name)).unwrap();
         scene.assert_lost(&format!("{name} was deleted while it was in use"));
-        // What was in the log is in the database after an ordinary end.
+        // After a normal shutdown, the content of the log is in the database.
         let mut gate = scene.gate;
         gate.signal("TERM");
         assert!(gate.child.wait().unwrap().success());
@@ -316,12 +316,12 @@ fn cached_callers_of_a_lost_database_pass_for_stale_if_error_at_most() {
     until("nobody passes", || scene.status(&scene.cached) == 503);
 }
 
-/// Somebody who owns nothing here.
+/// A user who owns nothing here.
 const NOBODY: u32 = 65534;
 
-/// Makes a folder with an admin's database that everybody may enter, and that belongs to `owner`.
+/// Makes a directory with a database that everybody may enter, owned by `owner`.
 fn folder_of(owner: u32, mode: u32) -> TempDir {
-    // Skipped they would say that all is well.
+    // Skipping these tests would hide problems.
     assert!(
         rustix::process::geteuid().is_root(),
         "these tests change the owners of files: run them as root"
@@ -406,14 +406,14 @@ fn folder_and_companions_of_somebody_else_are_named() {
     };
     assert_eq!(said(&["serve"]), of(folder.path(), "0755"));
     chown(folder.path(), Some(NOBODY), None).unwrap();
-    // What a command of root's may have left.
+    // A file that a command run as root may have left.
     fs::write(&log, "x").unwrap();
     set_mode(&log, 0o600);
     assert_eq!(said(&["serve"]), of(&log, "0600"));
     fs::remove_file(&log).unwrap();
     chown(folder.path(), Some(0), None).unwrap();
     set_mode(folder.path(), 0o700);
-    // The configuration cannot be reached there either.
+    // The configuration is not accessible there either.
     let mut command = nobody(folder.path(), &["identity", "list"]);
     let other = tempfile::tempdir().unwrap();
     set_mode(other.path(), 0o755);
@@ -446,7 +446,7 @@ fn key_file_of_somebody_else_is_named_with_its_owner() {
     assert_eq!((output.status.code(), stderr(&output)), (Some(3), expected));
 }
 
-/// Runs each command that reads, as somebody who may not write.
+/// Runs each command that reads, as a user who may not write.
 fn assert_readable(folder: &Path, run: impl Fn(&[&str]) -> Output) {
     let before = files(folder);
     for args in [
@@ -487,7 +487,7 @@ fn commands_that_read_need_no_permission_to_write() {
     let output = as_nobody(&["backup", &copy]);
     assert!(output.status.success(), "{}", stderr(&output));
     fs::remove_file(&copy).unwrap();
-    // While it is served, what is in the log counts too.
+    // While it is served, the content of the log counts too.
     let path = folder.path().to_owned();
     let gate = Gate::start_in(folder, realmgate(&[]));
     gate.register("new", "r");
@@ -542,7 +542,7 @@ fn read_only_file_system_is_named_and_read_from() {
         command.output().unwrap()
     };
     assert_readable(folder.path(), read_only);
-    // Without an audit log, which would be the first that cannot be written.
+    // Without an audit log, which would fail first.
     let text = configuration(folder.path(), "");
     fs::write(folder.path().join("realmgate.toml"), text).unwrap();
     for args in [
@@ -577,7 +577,7 @@ fn backup_leaves_nothing_beside_the_database() {
     assert_eq!(files(other.path()), ["copy.db"]);
 }
 
-/// The commands of docs/operations.md, as root restores what a service of its own user serves.
+/// The commands in docs/operations.md: root restores the database of a service with its own user.
 #[test]
 fn documented_restore_gives_the_service_a_database_that_it_can_write() {
     let folder = folder_of(NOBODY, 0o600);

@@ -1,4 +1,4 @@
-//! What one process writes counts in another.
+//! Changes by one process take effect in others.
 
 mod database_files;
 mod sealing;
@@ -15,7 +15,7 @@ use realmgate::store::{self, Intent};
 
 use crate::harness::{Gate, get, until};
 
-/// Adds identities `n0` and so on of the realm `many`.
+/// Adds identities `n0` and so on in the realm `many`.
 pub(crate) fn fill(config: &Path, numbers: Range<usize>) {
     let config = Config::load(Some(config), []).unwrap();
     let now = UnixTime::from(SystemTime::now());
@@ -59,7 +59,7 @@ fn what_the_command_line_writes_counts_while_serving() {
         );
         let written = Instant::now();
         until(command, || status() == expected);
-        // The promise is one second; the rest is for a busy machine.
+        // Promised is one second; the rest is a margin for a busy machine.
         assert!(written.elapsed() < Duration::from_secs(5), "{command}");
     }
 }

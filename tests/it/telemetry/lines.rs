@@ -8,7 +8,7 @@ fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The code of a file in two: what a macro is given, and what follows.
+/// Splits code into the arguments of a macro and the rest.
 fn given(code: &str) -> Vec<&str> {
     let (mut depth, mut start, mut args) = (1, 0, Vec::new());
     let (mut is_text, mut is_escaped) = (false, false);
@@ -35,7 +35,7 @@ fn given(code: &str) -> Vec<&str> {
     args
 }
 
-/// Reads a text as it stands in code.
+/// Decodes a string literal.
 fn text(literal: &str) -> String {
     let mut lines = literal.split("\\\n");
     let mut text = lines.next().unwrap().to_owned();
@@ -45,7 +45,7 @@ fn text(literal: &str) -> String {
     text.replace("\\\"", "\"")
 }
 
-/// The constants that messages are made of.
+/// The constants that are part of messages.
 fn constants(code: &str) -> Vec<(String, String)> {
     let parts = code.split("const ").skip(1);
     let constants = parts.filter_map(|part| {
@@ -69,7 +69,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Message, level and fields of each line that the program can log at `info` or above, as rows of the table begin.
+/// Message, level and fields of each line that the program can log at `info` or above, in the form
+/// of the table rows.
 fn logged() -> BTreeSet<String> {
     let mut files = Vec::new();
     for folder in ["src", "crates"] {

@@ -19,7 +19,7 @@ fn start(environment: &[(&str, &str)]) -> (Gate, Upstream, Caller) {
     (gate, upstream, caller)
 }
 
-/// Returns the lines of the access log among those of a log.
+/// Returns the lines of the access log in a log.
 fn lines(log: &str) -> Vec<Value> {
     log.lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -112,7 +112,7 @@ fn every_door_and_every_outcome_has_its_line() {
     );
 }
 
-/// Returns the lines of a log about requests that were denied or refused.
+/// Returns the lines about denied or rejected requests.
 fn denials(log: &str) -> Vec<Value> {
     log.lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -159,7 +159,7 @@ fn denial_at_every_door_is_logged_with_its_request_and_answered_with_its_id() {
             get(service, "/forward-auth/nginx", &(wrong.clone() + &nginx)),
             ("PUT", "a.example:8443", "/ops/%C3%A9x"),
         ),
-        // Less than a description.
+        // An incomplete description.
         (
             get(service, "/forward-auth/nginx", "X-Original-Method: PUT\r\n"),
             own("GET", "/forward-auth/nginx"),
@@ -411,7 +411,7 @@ fn filter_changes_at_a_reload_and_pingora_stays_silent() {
     assert_eq!(gate.log(), before);
 }
 
-/// h2 says at its lowest level what stands in `TE`.
+/// At its lowest level, h2 logs the value of `TE`.
 #[test]
 fn libraries_say_nothing_of_a_request_whatever_the_filter() {
     let (gate, _upstream, caller) = start(&[
@@ -434,6 +434,6 @@ fn libraries_say_nothing_of_a_request_whatever_the_filter() {
     }
     let log = gate.log();
     assert!(!log.contains("canary") && !log.contains(&token), "{log}");
-    // It was asked for.
+    // It was enabled.
     assert!(log.contains("TRACE"), "{log}");
 }

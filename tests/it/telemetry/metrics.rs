@@ -120,7 +120,7 @@ fn upstreams_show_their_peers_and_what_failed() {
     }
 }
 
-/// Returns a figure with a fraction, as the text shows it.
+/// Returns whether the text has a line with this value.
 fn has_line(text: &str, line: &str) -> bool {
     text.lines().any(|it| it == line)
 }
@@ -147,7 +147,7 @@ fn durations_cache_throttle_and_clocks_are_shown() {
     ] {
         assert!(has_line(&text, line), "{line}\n{text}");
     }
-    // Each thread keeps connections of its own, so how many are new is not known.
+    // Each thread has its own connections, so the number of new ones varies.
     let connections: Vec<u64> = ["new", "reused"]
         .map(|kind| {
             let name = "realmgate_upstream_connections_total{upstream=\"app\",kind=";

@@ -1,4 +1,4 @@
-//! Metrics, logs and traces, and that none of them holds a secret.
+//! Metrics, logs and traces; none of them contains a secret.
 
 mod leaks;
 mod lines;

@@ -1,4 +1,4 @@
-//! What is documented about metrics, against the metrics of a running realmgate.
+//! The documented metrics, compared with those of a running realmgate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,15 +10,15 @@ use std::process::{Child, Command, Stdio};
 use crate::harness::port::Port;
 use crate::harness::{Gate, Upstream, get, routes, stderr, stdout, until};
 
-/// Returns a file of the project.
+/// Returns the path of a file in the project.
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Type and labels of each metric, by the name that it is asked for by.
+/// Type and labels of each metric, by the name used in queries.
 type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// Reads the metrics of a scrape.
+/// Parses the metrics of a scrape.
 fn shown(text: &str) -> Metrics {
     let mut metrics = Metrics::new();
     let mut types = BTreeMap::new();
@@ -59,7 +59,7 @@ fn shown(text: &str) -> Metrics {
     metrics
 }
 
-/// Reads the table of the documentation.
+/// Parses the table in the documentation.
 fn documented() -> Metrics {
     let text = fs::read_to_string(file("docs/observability.md")).unwrap();
     let rows = text.lines().filter_map(|line| {
@@ -72,7 +72,7 @@ fn documented() -> Metrics {
             panic!("{line}")
         };
         let labels = labels.split('`').skip(1).step_by(2);
-        // After a colon there are values.
+        // Values follow a colon.
         let values = cells[2].split_once(':').map_or("", |(_, values)| values);
         let labels = labels
             .filter(|label| !values.contains(&format!("`{label}`")))
@@ -83,7 +83,7 @@ fn documented() -> Metrics {
     rows.collect()
 }
 
-/// A realmgate of which every metric has been counted once.
+/// A realmgate that has counted every metric at least once.
 fn busy() -> (Gate, Upstream) {
     let upstream = Upstream::start();
     let gate = Gate::start(&routes(upstream.address));
@@ -101,7 +101,7 @@ fn documentation_names_every_metric_with_type_and_labels() {
     assert_eq!(shown, documented);
 }
 
-/// Returns the names of realmgate's and the process's metrics in a text.
+/// Returns the names of the metrics of realmgate and of the process in a text.
 fn names(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("realmgate_") || word.starts_with("process_"))
@@ -140,7 +140,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     }
 }
 
-/// Returns a program of Debian's package of Prometheus, which `scripts/setup test` unpacks.
+/// Returns a program of Debian's Prometheus package, which `scripts/setup test` unpacks.
 fn prometheus(program: &str) -> Command {
     let path = file("target/tools/prometheus/usr/bin").join(program);
     assert!(path.exists(), "{}: run scripts/setup test", path.display());
@@ -178,7 +178,7 @@ fn promtool_takes_the_rules_their_tests_the_configuration_and_the_metrics() {
     promtool(&["check", "metrics"], &reply.body);
 }
 
-/// A process that is ended with the test.
+/// A process that is stopped on drop.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -221,7 +221,7 @@ fn prometheus_scrapes_realmgate_and_loads_the_rules() {
     until("Prometheus answers", || TcpStream::connect(address).is_ok());
     let ask = |query: &str| {
         let body = get(address, &format!("/api/v1/query?query={query}"), "").body;
-        // Until it is ready, it says so in words.
+        // Until it is ready, it responds with text.
         let (start, end) = (body.find('{')?, body.rfind('}')?);
         let answer: serde_json::Value = serde_json::from_str(body.get(start..=end)?).ok()?;
         let value = &answer["data"]["result"][0]["value"][1];

@@ -1,4 +1,4 @@
-//! Traces: what passes through, and what a collector gets.
+//! Traces: propagation, and export to a collector.
 
 use std::sync::{Arc, Mutex};
 
@@ -49,12 +49,12 @@ fn right_trace_passes_through_unchanged_and_wrong_ones_are_taken_off() {
     }
 }
 
-/// A collector that keeps what it gets.
+/// A collector that stores the spans.
 #[derive(Clone, Default)]
 pub(crate) struct Collector(Arc<Mutex<Vec<Span>>>);
 
 impl Collector {
-    /// Returns what it has got.
+    /// Returns the received spans.
     pub(crate) fn spans(&self) -> Vec<Span> {
         self.0.lock().unwrap().clone()
     }
@@ -73,7 +73,8 @@ impl TraceService for Collector {
     }
 }
 
-/// A collector that runs until the second is dropped, and the settings that send traces to it.
+/// A collector that runs until the second value is dropped, and the settings that send traces to
+/// it.
 pub(crate) fn collector() -> (Collector, tokio::runtime::Runtime, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -132,7 +133,7 @@ fn collector_gets_a_span_for_request_decision_and_upstream() {
     assert_eq!(text(server, "url.path"), Some("/x/y"));
     assert_eq!(text(decision, "realmgate.decision"), Some("permitted"));
     assert_eq!(text(client, "realmgate.upstream"), Some("app"));
-    // The upstream is below the span of the way to it.
+    // The upstream's span is a child of the request to it.
     let seen = &upstream.seen()[0];
     let expected = format!("00-{TRACE}-{}-01", hex(&client.span_id));
     assert_eq!(field(seen, "traceparent"), Some(&*expected));
@@ -157,7 +158,7 @@ fn trace_begins_here_where_none_came_and_one_that_is_not_recorded_stays_so() {
     assert!(unrecorded.ends_with("-00") && !unrecorded.contains(PARENT));
     let begun = field(&seen[1], "traceparent").unwrap().to_owned();
     assert!(begun.ends_with("-01"), "{begun}");
-    // What waits is sent before the end.
+    // Queued spans are sent before the process ends.
     gate.signal("TERM");
     until("spans", || collector.spans().len() >= 3);
     let spans = collector.spans();

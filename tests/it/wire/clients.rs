@@ -1,4 +1,4 @@
-//! Clients that prove themselves by a certificate.
+//! Clients with certificates.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,12 +8,12 @@ use crate::harness::certificate::Ca;
 use crate::harness::{Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout};
 use crate::operation::clock::Clock;
 
-/// A gateway that asks for certificates of clients, and its upstream.
+/// A gateway that requests client certificates, and its upstream.
 fn start(ca: &Ca, asked: &str) -> (Gate, Upstream) {
     start_as(realmgate(&[]), ca, asked)
 }
 
-/// The same, of a command that is realmgate.
+/// The same with a command that runs realmgate.
 fn start_as(command: Command, ca: &Ca, asked: &str) -> (Gate, Upstream) {
     let server = ca.issue("a", "/CN=a", "DNS:a.example");
     let upstream = Upstream::start();
@@ -29,8 +29,8 @@ fn start_as(command: Command, ca: &Ca, asked: &str) -> (Gate, Upstream) {
     )
 }
 
-/// Asks for `/public/x` by openssl, which keeps the session in a file or goes on with it, and says whether the
-/// session was resumed; none if there was no answer.
+/// Requests `/public/x` with openssl, which stores or resumes a session in a file. Returns whether
+/// the session was resumed; `None` without a response.
 fn is_resumed(gate: &Gate, ca: &Ca, args: &[&str]) -> Option<bool> {
     let mut child = Command::new("openssl")
         .args([
@@ -54,7 +54,7 @@ fn is_resumed(gate: &Gate, ca: &Ca, args: &[&str]) -> Option<bool> {
         .then(|| text.contains("Reused, TLS"))
 }
 
-/// A session that is resumed asks for no certificate, so one that has expired would go on passing.
+/// A resumed session is not asked for a certificate, so an expired one would still be accepted.
 #[test]
 fn session_is_resumed_only_where_no_certificate_is_asked_for() {
     let ca = Ca::new();
@@ -69,7 +69,7 @@ fn session_is_resumed_only_where_no_certificate_is_asked_for() {
             let first = [&own[..], &["-sess_out", session]].concat();
             assert_eq!(is_resumed(&gate, &ca, &first), Some(false));
             if !std::fs::exists(session).unwrap() {
-                // There is none to go on with.
+                // There is no session to resume.
                 assert!(!expected, "{asked} {version}");
                 continue;
             }
@@ -126,7 +126,7 @@ fn good_certificate_lets_in_and_its_subject_goes_on() {
         );
         assert!(!seen.contains("CN=root"), "{seen}");
     }
-    // The certificate is no credential.
+    // The certificate is not a credential.
     let args = ["--cert", &*cert, "--key", &*key];
     let output = curl(&ca, "a.example", gate.gateway, "/x", &args);
     assert_eq!(stdout(&output), "authentication required\n");
@@ -149,7 +149,7 @@ fn no_certificate_and_a_bad_one_are_refused_where_it_is_required() {
             .success()
     );
     assert!(upstream.seen().is_empty());
-    // Each kind is logged now and then, and counted always.
+    // Each kind is logged at a limited rate, and always counted.
     let again = other.issue("client2", "/CN=billing", "");
     let args = ["--cert", &*again.0, "--key", &*again.1];
     assert!(

@@ -1,4 +1,4 @@
-//! HTTP/2 by the frame, against the gateway itself: what is sent to confuse, to keep and to flood.
+//! HTTP/2 frames that are meant to confuse, hold or flood the gateway.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -139,13 +139,13 @@ fn pseudo_fields_and_fields_smuggle_nothing() {
     }
 }
 
-/// Returns a figure of the upstream's.
+/// Returns whether the upstream has a request in progress.
 fn in_flight(gate: &Gate) -> bool {
     let metrics = get(gate.metrics(), "/metrics", "").body;
     !metrics.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
 }
 
-/// Reads until a frame of such a kind comes, or the connection ends.
+/// Reads until a frame of this kind arrives, or the connection ends.
 fn hears(stream: &mut TcpStream, kind: u8) -> bool {
     while let Some(frame) = read(stream) {
         if frame.kind == kind {
@@ -216,7 +216,7 @@ fn header_that_never_ends_is_cut() {
     let started = Instant::now();
     let mut piece = Vec::new();
     frame(&mut piece, CONTINUATION, 0, 1, &block(&[("x", "y")]));
-    // Until nobody takes them any more, at a rate that no bound on bytes would meet for hours.
+    // Until the connection is closed, at a rate that no byte limit would reach for hours.
     while stream.write_all(&piece).is_ok() {
         assert!(started.elapsed() < PATIENCE, "still open");
         thread::sleep(Duration::from_millis(50));
@@ -247,7 +247,7 @@ fn flood_of_continued_header_ends_its_connection() {
     }
 }
 
-/// Each stream is begun and taken back at once (CVE-2023-44487).
+/// Each stream is opened and reset at once (CVE-2023-44487).
 #[test]
 fn streams_that_are_taken_back_leave_nothing_behind_and_hold_up_nobody() {
     let (gate, _upstream) = gate();

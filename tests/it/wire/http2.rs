@@ -1,4 +1,4 @@
-//! HTTP/2, where TLS does not agree on it.
+//! HTTP/2 without TLS.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use crate::harness::{Gate, PATIENCE, Upstream, raw, routes, stderr, stdout, until};
 
-/// What a client says first, with empty settings (RFC 9113 §3.4).
+/// The connection preface with empty settings (RFC 9113 §3.4).
 const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn curl(at: SocketAddr, path: &str, args: &[&str]) -> Output {
@@ -39,7 +39,7 @@ fn is_spoken_without_tls_only_where_configured() {
     assert!(stdout(&output).ends_with("2 200"), "{}", stderr(&output));
     let output = curl(gate.gateway, "/x", &[]);
     assert_eq!(stdout(&output), "authentication required\n2 401");
-    // Shorter than what a client of HTTP/2 says first.
+    // Shorter than the HTTP/2 preface.
     assert_eq!(raw(gate.gateway, b"GET / HTTP/1.0\r\n\r\n").status, 401);
     let upgrade =
         b"GET /public/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\
@@ -61,7 +61,7 @@ fn slow_beginning_is_cut_and_so_is_an_idle_connection() {
         let mut stream = connect(gate.gateway);
         stream.write_all(part).unwrap();
         let mut rest = Vec::new();
-        // The end, and not the time out of the test.
+        // The end of the stream, not the timeout of the test.
         stream.read_to_end(&mut rest).unwrap();
         assert_eq!(rest.is_empty(), part.len() < 24, "{rest:?}");
     }
@@ -105,17 +105,17 @@ fn drain_ends_an_idle_connection_at_once() {
         Gate::start("h2c = true\n[timeouts]\nkeep_alive = '1h'\n[shutdown]\ngrace = '1h'\n");
     let mut stream = connect(gate.gateway);
     stream.write_all(BEGINNING).unwrap();
-    // Its settings, and the acknowledgement of ours.
+    // The server's settings, and its acknowledgement.
     let mut head = [0; 9];
     stream.read_exact(&mut head).unwrap();
     gate.signal("TERM");
     until("the process ends", || {
-        // A client answers what it is asked: the ping that comes between the two goodbyes.
+        // A client responds to the ping between the two GOAWAY frames.
         gate.child.try_wait().unwrap().is_some() || answer_pings(&mut stream)
     });
 }
 
-/// Reads what is there, answers pings (RFC 9113 §6.7), and never says yes.
+/// Reads available frames and responds to pings (RFC 9113 §6.7). Always returns `false`.
 fn answer_pings(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let mut bytes = [0; 4096];

@@ -1,4 +1,4 @@
-//! Clients that take more than their share of connections or of time.
+//! Clients that use more than their share of connections or time.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends a byte every tenth of a second until the other side has closed; says how long that took.
+/// Sends a byte every tenth of a second until the peer closes. Returns the duration.
 fn drip(mut stream: TcpStream) -> Duration {
     let started = Instant::now();
     stream
@@ -39,7 +39,7 @@ fn header_that_drips_is_cut() {
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ")
             .unwrap();
         drip(first);
-        // The same once a first request has been answered.
+        // The same after a first request.
         let mut second = connect(address);
         second
             .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -82,7 +82,7 @@ fn slow_answer_and_slow_body_are_no_slow_header() {
 fn address_has_its_share_of_connections_and_no_more() {
     let trusted = [("REALMGATE_SERVICE_TRUSTED_PROXIES", "['192.0.2.1']")];
     let gate = Gate::start_with(&trusted, "[limits]\nconnections_per_address = 3\n");
-    // Of both listeners together.
+    // On both listeners together.
     let mut held = vec![
         connect(gate.gateway),
         connect(gate.service),
@@ -91,12 +91,12 @@ fn address_has_its_share_of_connections_and_no_more() {
     for stream in &mut held {
         stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     }
-    // The listeners accept side by side. The one of the metrics counts its own connection.
+    // The listeners accept concurrently. The metrics listener counts its own connection.
     until("all are accepted", || {
         let metrics = get(gate.metrics(), "/metrics", "").body;
         metrics.contains("realmgate_connections 4\n")
     });
-    // One line, however many there were; the metric counts each.
+    // One line for all of them; the metric counts each.
     for _ in 0..6 {
         let mut one_more = connect(gate.service);
         assert!(one_more.read(&mut [0; 16]).is_ok_and(|read| read == 0));
@@ -139,7 +139,7 @@ fn trusted_proxy_may_have_all_connections_but_no_more() {
     });
 }
 
-/// One route for anyone, with more settings of its own and of its upstream.
+/// A public route, with further settings for it and its upstream.
 fn open_to_all(peer: SocketAddr, route: &str, upstream: &str) -> String {
     format!(
         "[[route]]\nname = \"all\"\nallow = \"anyone\"\nupstream = \"app\"\n{route}\n\
@@ -188,7 +188,7 @@ fn upstream_has_as_many_requests_under_way_as_it_may_and_no_more() {
     assert_eq!(get(address, "/x", "").status, 200);
 }
 
-/// A GET of exactly so many bytes of header.
+/// A GET with a header of exactly `bytes` bytes.
 fn header_of(bytes: usize) -> String {
     let start = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: ";
     let end = "\r\n\r\n";
@@ -207,7 +207,7 @@ fn header_is_as_long_as_it_may_be_and_no_longer() {
         open_to_all(upstream.address, "", "")
     ));
     let target = |bytes: usize| format!("/healthz?{}", "x".repeat(bytes - "/healthz?".len()));
-    // Two fields are the harness's own.
+    // The harness adds two headers.
     let fields = |count: usize| "X: y\r\n".repeat(count - 2);
     for address in [gate.service, gate.gateway] {
         let cases = [
@@ -285,7 +285,7 @@ fn connections_for_grpc_count_too() {
         stream
             .set_read_timeout(Some(Duration::from_millis(200)))
             .unwrap();
-        // It stays open: reading ends by the time only.
+        // It stays open: reading ends only by the timeout.
         matches!(stream.read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
             || stream
                 .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
@@ -299,6 +299,6 @@ fn connection_for_grpc_that_says_nothing_is_closed() {
     let environment = [("REALMGATE_GRPC_LISTEN", "127.0.0.1:0")];
     let gate = Gate::start_with(&environment, "[timeouts]\nheader = \"300ms\"\n");
     let mut stream = connect(gate.grpc.unwrap());
-    // The server's own settings may come; then it ends, and does not wait for long.
+    // The server's settings may arrive; then the connection ends soon.
     assert!(stream.read_to_end(&mut Vec::new()).is_ok());
 }

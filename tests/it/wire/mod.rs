@@ -1,4 +1,4 @@
-//! What comes before HTTP: TLS with the real curl and openssl, HTTP/2, the PROXY protocol.
+//! Everything before HTTP: TLS with the real curl and openssl, HTTP/2, the PROXY protocol.
 
 mod clients;
 mod flood;
@@ -19,7 +19,7 @@ use crate::harness::{
     Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout, until,
 };
 
-/// Writes the configuration of a gateway that speaks TLS, with `more` in its section.
+/// Returns the configuration of a gateway with TLS, with `more` in its section.
 fn tls(certificates: &[&(String, String)], more: &str, rest: &str) -> String {
     let certificate = |(cert, key): &&(String, String)| {
         format!("[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n")
@@ -28,7 +28,7 @@ fn tls(certificates: &[&(String, String)], more: &str, rest: &str) -> String {
     format!("tls = true\n{more}\n{certificates}{rest}")
 }
 
-/// Asks by curl, which trusts `ca` alone, for a host at an address.
+/// Sends a request to a host at an address with curl, which trusts only `ca`.
 fn curl(ca: &Ca, host: &str, at: SocketAddr, path: &str, args: &[&str]) -> Output {
     Command::new("curl")
         .args([
@@ -46,7 +46,7 @@ fn curl(ca: &Ca, host: &str, at: SocketAddr, path: &str, args: &[&str]) -> Outpu
         .unwrap_or_else(|error| panic!("curl: {error}; run scripts/setup test"))
 }
 
-/// A connection that stays open, by openssl.
+/// A persistent connection made by openssl.
 struct Open {
     child: Child,
     input: ChildStdin,
@@ -88,13 +88,13 @@ impl Open {
         }
     }
 
-    /// Asks, and returns the first line of the answer.
+    /// Sends a request, and returns the status line of the response.
     fn get(&mut self, path: &str, fields: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n");
         self.input.write_all(request.as_bytes()).unwrap();
         loop {
             let line = self.lines.recv_timeout(PATIENCE).unwrap();
-            // The body before it does not always end its line.
+            // The previous body may not end with a line end.
             if let Some((_, rest)) = line.split_once("HTTP/1.1 ") {
                 return rest.to_owned();
             }
@@ -127,7 +127,7 @@ fn certificate_is_chosen_by_name() {
             "{host}: {}",
             stderr(&output)
         );
-        // They got the first, which is not for them.
+        // They get the first certificate, which does not match.
         let output = curl(&ca, host, gate.gateway, "/", &["--insecure"]);
         assert_eq!(stdout(&output), "no route\n");
     }
@@ -193,7 +193,7 @@ fn certificates_are_swapped_at_a_reload_and_connections_stay() {
     let mut open = Open::new(&ca, "a.example", gate.gateway, &[]);
     assert_eq!(open.get("/", ""), "404 Not Found");
     let (other, other_key) = ca.issue("other", "/CN=other", "DNS:b.example");
-    // A certificate without its key changes nothing.
+    // A certificate without a matching key is rejected, and changes nothing.
     let own = fs::read(&server.0).unwrap();
     fs::copy(&other, &server.0).unwrap();
     gate.signal("HUP");
@@ -280,7 +280,7 @@ fn handshake_that_does_not_come_is_cut() {
         let mut stream = TcpStream::connect(gate.gateway).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(bytes).unwrap();
-        // Closed, perhaps with an alert before.
+        // Closed, perhaps after an alert.
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.len() < 16, "{rest:?}");

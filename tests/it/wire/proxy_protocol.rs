@@ -1,4 +1,4 @@
-//! Load balancers that say whose connection it is.
+//! Load balancers that name the client of a connection.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ const REQUEST: &str =
 
 fn version_2(command: u8, source: [u8; 4]) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
-    // The addresses, and one more of what load balancers add.
+    // The addresses, and a further TLV as load balancers add it.
     header.extend([0x20 | command, 0x11, 0, 12 + 5]);
     header.extend(source);
     header.extend([192, 0, 2, 1, 18, 103, 1, 187]);
@@ -42,7 +42,7 @@ fn client_is_the_one_that_a_load_balancer_tells_of() {
         assert_eq!(reply.status, 200, "{expected}");
         let seen = upstream.seen().pop().unwrap();
         assert_eq!(field(&seen, "X-Forwarded-For"), Some(expected));
-        // The same in pieces of a byte.
+        // The same in pieces of one byte.
         let mut stream = TcpStream::connect(gate.gateway).unwrap();
         stream.set_nodelay(true).unwrap();
         for byte in &header {
@@ -78,7 +78,7 @@ fn load_balancer_that_does_not_say_is_not_served() {
         }
         assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
     }
-    // One line, and a count of all.
+    // One line, with the number of all.
     let log = gate.log();
     let line = "connection rejected reason=\"proxy_header\" peer=127.0.0.1:";
     assert_eq!(log.matches(line).count(), 1, "{log}");

@@ -1,4 +1,4 @@
-//! Importing the database of an ungleich-otp server: what becomes of the rows.
+//! Imports from the database of an ungleich-otp server.
 
 mod postgres;
 mod sqlite;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Caller, Gate, get, realmgate, send, stderr, stdout, until};
 
-/// The model as it was when it was Django's user at once.
+/// The model when it was also Django's user model.
 const USER_MODEL: &str = "CREATE TABLE otpauth_otpseed (
     id integer NOT NULL PRIMARY KEY AUTOINCREMENT, password varchar(128) NOT NULL,
     last_login datetime NULL, is_superuser bool NOT NULL, username varchar(150) NOT NULL UNIQUE,
@@ -27,7 +27,7 @@ const PLAIN_MODEL: &str = "CREATE TABLE otpauth_otpseed (
 
 const SEED: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 
-/// A Django database with the rows.
+/// A Django database with these rows.
 fn django(folder: &Path, rows: &[(i64, &str, &str, &str)]) -> PathBuf {
     let path = folder.join("db.sqlite3");
     let database = Connection::open(&path).unwrap();
@@ -73,7 +73,7 @@ fn imported_identities_keep_their_numbers_and_prove_themselves_at_once() {
         realm: realm.into(),
         seed: seed.into(),
     });
-    // Asked before, so that the server remembers them as unknown.
+    // Sent before, so that the server has cached them as unknown.
     for caller in &callers {
         assert_eq!(
             get(gate.service, "/forward-auth", &caller.fields()).status,
@@ -208,7 +208,7 @@ fn rows_that_cannot_come_in_are_named_with_the_reason() {
     assert_eq!(identities(&gate).len(), 5);
 }
 
-/// The old server cut the white space off what was sent, so nobody could ever be `' ungleich-admin'`.
+/// ungleich-otp trimmed the names it received, so nobody could authenticate as `' ungleich-admin'`.
 #[test]
 fn row_of_an_untrimmed_admin_realm_makes_no_admin() {
     let gate = Gate::start("");
@@ -321,7 +321,7 @@ fn token_of_an_imported_identity_is_verified_over_rest() {
         (2, "svc", "r", weak),
     ];
     let path = django(folder.path(), &rows);
-    // What is configured for new identities is not for those of the old server.
+    // The parameters of new identities do not apply to imported ones.
     let gate = Gate::start("[totp]\nalgorithm = \"SHA256\"\ndigits = 8\nperiod = 60\n");
     report(&import(&gate, path.to_str().unwrap(), &["--apply"]));
     let [verifier, svc] = rows.map(|(_, name, realm, seed)| Caller {
@@ -417,7 +417,7 @@ fn summary_counts_by_reason_and_prints_no_row() {
     assert_eq!(stderr(&output), "");
 }
 
-/// A Django database of so many rows, `n1` and so on.
+/// A Django database with this many rows, `n1` and so on.
 fn many(folder: &Path, rows: i64) -> PathBuf {
     let path = django(folder, &[]);
     let mut database = Connection::open(&path).unwrap();
@@ -444,7 +444,7 @@ fn identities_are_created_while_many_rows_come_in_and_all_keep_their_numbers() {
     let admin = gate.register("root", "ungleich-admin");
     let folder = tempfile::tempdir().unwrap();
     let source = many(folder.path(), ROWS);
-    // Its own number is that of a row.
+    // Its id is that of a row.
     assert_eq!(identities(&gate)[0]["id"], 1);
     let ended = AtomicBool::new(false);
     let database = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
@@ -483,7 +483,7 @@ fn identities_are_created_while_many_rows_come_in_and_all_keep_their_numbers() {
         ids.map(|it| it["id"].as_i64().unwrap()).collect::<Vec<_>>()
     };
     let (kept, new): (Vec<_>, Vec<_>) = of("many").into_iter().partition(|&id| id <= ROWS);
-    // All but the row whose number the admin has.
+    // All but the row whose id the administrator has.
     assert_eq!((kept.len() as i64, new.len()), (ROWS - 1, 1));
     assert_eq!(of("r").len(), created);
     assert!(of("r").iter().all(|&id| id > ROWS), "{:?}", of("r"));

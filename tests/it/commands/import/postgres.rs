@@ -1,4 +1,4 @@
-//! Reading a PostgreSQL of the test's own.
+//! Imports from a PostgreSQL server of the test.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::harness::certificate::certificate;
 use crate::harness::postgres::Postgres;
 use crate::harness::{Caller, Gate, PATIENCE, get, realmgate, stderr, until};
 
-/// Makes the table without Django's user, and one row that everybody may read.
+/// Creates the table without Django's user columns, with one row that everybody may read.
 fn plain(postgres: &Postgres) {
     postgres.sql(&PLAIN_MODEL.replace(
         "integer NOT NULL PRIMARY KEY AUTOINCREMENT",
@@ -21,7 +21,7 @@ fn plain(postgres: &Postgres) {
     ));
 }
 
-/// Runs a look in an empty folder and says how it ended: the exit code and both outputs.
+/// Runs a dry run in an empty directory. Returns the exit code and both outputs.
 fn look(url: &str, environment: &[(&str, &str)]) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
     let output = realmgate(&["import", "django", url, "--verbose"])
@@ -123,7 +123,7 @@ fn tls_is_used_where_asked_for_with_a_certificate_that_the_system_trusts() {
     let (cert, key) = certificate(folder.path());
     let postgres = Postgres::start_with_tls(&cert, &key);
     plain(&postgres);
-    // Nobody gets in without TLS any more.
+    // From now on, the server requires TLS.
     postgres.sql(
         "CREATE FUNCTION refuse() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
            IF (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) THEN RETURN true; END IF;

@@ -1,4 +1,4 @@
-//! Reading SQLite files, and what is no database.
+//! Imports from SQLite files, and errors for other files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::{SEED, django};
 use crate::harness::{PATIENCE, realmgate, stderr, stdout};
 
-/// Runs a look at a file in its folder and returns what is printed.
+/// Runs a dry run on a file from its directory. Returns the output.
 fn look(path: &Path, store: &Path) -> String {
     let output = realmgate(&["import", "django", path.to_str().unwrap(), "--verbose"])
         .current_dir(store)
@@ -21,7 +21,7 @@ fn look(path: &Path, store: &Path) -> String {
     stdout(&output)
 }
 
-/// Puts a database in WAL mode; as long as the connection lives, what it writes stays in the log.
+/// Puts a database in WAL mode. As long as the connection lives, its writes stay in the log.
 fn log_ahead(path: &Path) -> Connection {
     let database = Connection::open(path).unwrap();
     database.pragma_update(None, "journal_mode", "WAL").unwrap();
@@ -53,7 +53,7 @@ fn rows_in_the_log_of_a_running_server_are_read() {
 
 #[test]
 fn copy_without_its_log_is_read_and_nothing_is_made_beside_it() {
-    // The name would mean something else in a URI.
+    // The name has a special meaning in a URI.
     let folder = tempfile::Builder::new()
         .prefix("a?b#c%41 d")
         .tempdir()
@@ -80,7 +80,7 @@ fn journal_that_would_have_to_be_played_back_is_told() {
              INSERT INTO otpauth_otpseed (name, realm, seed) SELECT 'n' || i, 'r', 's' FROM n",
         )
         .unwrap();
-    // A crash in the middle of a write: the file as it is then, with its journal, and nobody's lock.
+    // A crash in the middle of a write: the file with its journal, unlocked.
     let crashed = folder.path().join("crashed.sqlite3");
     fs::copy(&path, &crashed).unwrap();
     let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
@@ -140,7 +140,7 @@ fn database_that_is_none_of_ungleich_otp_is_told_exactly() {
     }
 }
 
-/// Runs a look and says how it ended, in what time, and what it said.
+/// Runs a dry run. Returns exit code, duration and output.
 fn ended(path: &Path, more: &[&str]) -> (i32, Duration, String) {
     let folder = tempfile::tempdir().unwrap();
     let began = Instant::now();
@@ -171,7 +171,7 @@ fn view_that_never_ends_is_left() {
             3,
             "could not be read within 2s",
         ),
-        // Either runs first into its bound.
+        // One of the two limits is exceeded first.
         (
             "sorted",
             format!("{numbers} SELECT {columns} FROM n ORDER BY 2"),

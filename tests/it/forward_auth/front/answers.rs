@@ -1,4 +1,4 @@
-//! What a front proxy makes of answers that are no permit of realmgate's.
+//! Front proxies that receive responses other than a permit.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use crate::harness::{PATIENCE, Upstream, get};
 
 const CLAIM: &str = "X-Auth-Name: root\r\nContent-Length: 0\r\n\r\n";
 
-/// Something is wrong with realmgate, or something else answers at its address.
+/// realmgate fails, or another program responds at its address.
 pub(super) fn answer_that_is_no_permit_lets_nothing_pass(program: Program) {
     let app = Upstream::start();
     let broken = Broken::start();
@@ -39,7 +39,7 @@ pub(super) fn answer_that_is_no_permit_lets_nothing_pass(program: Program) {
     }
 }
 
-/// Answers every request with the same bytes, and closes.
+/// Responds to every request with the same bytes, and closes the connection.
 struct Broken {
     address: SocketAddr,
     answer: Arc<Mutex<String>>,

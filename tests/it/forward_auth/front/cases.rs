@@ -1,4 +1,5 @@
-//! What must hold, whichever front proxy asks. Where one of them refuses by itself, the case says so.
+//! Properties that hold behind every front proxy. A case mentions front proxies that reject a
+//! request themselves.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -65,7 +66,7 @@ pub(super) fn other_realm_is_403(program: Program) {
     rig.passed_as(&rig.olga);
 }
 
-/// HAProxy and Envoy join the values of a field that stands there twice; joined they are no token.
+/// HAProxy and Envoy join the values of repeated headers; the joined value is not a token.
 pub(super) fn credential_twice_is_401(program: Program) {
     let rig = Rig::start(program);
     let good = rig.billing.fields();
@@ -78,7 +79,7 @@ pub(super) fn credential_twice_is_401(program: Program) {
     rig.nothing_passed();
 }
 
-/// What cannot be read as a credential is none, and is no error that lets somebody in.
+/// A malformed credential counts as none, and never as an error that permits.
 pub(super) fn credential_that_cannot_be_read_is_none(program: Program) {
     let rig = Rig::start(program);
     let good = rig.billing.fields();
@@ -101,7 +102,7 @@ pub(super) fn credential_that_cannot_be_read_is_none(program: Program) {
         "Cookie: a=\x01;;=;\"\r\n".to_owned(),
     ] {
         let reply = get(rig.address(), "/api", &fields);
-        // nginx hands on what is no field at all, and makes 500 of the 400 that it gets for it.
+        // nginx forwards even invalid headers, and turns the resulting 400 into a 500.
         assert!(
             matches!(reply.status, 400 | 401 | 500),
             "{fields}: {reply:?}"
@@ -119,7 +120,8 @@ pub(super) fn public_route_passes_without_identity(program: Program) {
     }
 }
 
-/// A token is good anywhere for as long as it lasts, whoever asked for it.
+/// A token is valid everywhere until it expires, so it must not reach an application even on a
+/// public route.
 pub(super) fn credential_on_a_public_route_stays_here(program: Program) {
     let rig = Rig::start(program);
     let token = rig.billing.token();
@@ -151,7 +153,7 @@ const CLAIMS: &str = "X-Forwarded-User: root@ops\r\nx-forwarded-user: root@ops\r
     X_Auth_Name: root\r\nX.Auth.Name: root\r\nx_auth-realm: root\r\nX!Auth|Realm: root\r\n\
     X^Auth`Name: root\r\nX$Auth%Name: root\r\nX#Auth&Name: root\r\nX'Auth*Name: root\r\n";
 
-/// Envoy refuses fields with `_` in their name.
+/// Envoy rejects headers with `_` in their name.
 pub(super) fn claimed_identity_never_arrives_beside_a_good_credential(program: Program) {
     let rig = Rig::start(program);
     let fields = format!("{CLAIMS}{}", rig.billing.fields());
@@ -191,7 +193,7 @@ pub(super) fn claimed_identity_never_arrives_on_a_public_route(program: Program)
     }
 }
 
-/// A field that `Connection` names may be dropped on the way: the identity must not be.
+/// Hops may drop the headers that `Connection` names, but not the identity.
 pub(super) fn identity_nominated_as_hop_by_hop_arrives_all_the_same(program: Program) {
     let rig = Rig::start(program);
     let head = format!(
@@ -199,7 +201,8 @@ pub(super) fn identity_nominated_as_hop_by_hop_arrives_all_the_same(program: Pro
         rig.billing.fields()
     );
     let reply = raw(rig.address(), head.as_bytes());
-    // Some drop the credential with what is nominated, and there is none left to ask with.
+    // Some front proxies drop a credential that `Connection` names, so the request is not
+    // authenticated.
     if reply.status == 200 {
         rig.passed_as(&rig.billing);
     } else {
@@ -229,7 +232,7 @@ pub(super) fn identity_in_a_trailer_never_arrives(program: Program) {
     for seen in rig.app.seen() {
         let (head, body) = seen.split_once("\r\n\r\n").unwrap();
         assert!(!head.contains("root"), "{seen}");
-        // HAProxy hands trailers on, as its file says.
+        // HAProxy forwards trailers, as its file says.
         assert!(
             program == Program::Haproxy || !body.contains("root"),
             "{seen}"
@@ -237,7 +240,7 @@ pub(super) fn identity_in_a_trailer_never_arrives(program: Program) {
     }
 }
 
-/// What a client says of the request in the words of any front proxy.
+/// A client's description of the request, in the headers of any front proxy, is ignored.
 pub(super) fn described_request_of_a_client_counts_for_nothing(program: Program) {
     let rig = Rig::start(program);
     let described = "X-Original-Method: GET\r\nX-Original-URL: http://app.example/public\r\n\
@@ -256,7 +259,7 @@ pub(super) fn described_request_of_a_client_counts_for_nothing(program: Program)
 pub(super) fn front_proxy_that_is_not_trusted_is_believed_nothing(program: Program) {
     let trusted = [("REALMGATE_SERVICE_TRUSTED_PROXIES", "['192.0.2.1']")];
     let rig = Rig::with(program, &trusted, |text| text);
-    // Over gRPC its connections are closed, and it finds nobody to ask.
+    // Over gRPC, its connections are closed, and it gets no response.
     let expected = match program {
         Program::EnvoyGrpc => 503,
         _ => 403,
@@ -305,7 +308,7 @@ pub(super) fn large_body_passes_whole(program: Program) {
     let reply = send(rig.address(), "PUT", "/api", &rig.billing.fields(), &body);
     assert_eq!(reply.status, 200);
     let passed = rig.passed_as(&rig.billing);
-    // Some go over to chunks.
+    // Some front proxies switch to chunks.
     assert!(passed.matches('y').count() >= body.len());
 }
 
@@ -344,14 +347,14 @@ pub(super) fn upgrade_to_something_else_is_no_way_around(program: Program) {
     rig.nothing_passed();
 }
 
-/// `/ops` takes GET and POST; every other method there is what any authenticated principal may.
+/// `/ops` has a route for GET and POST; other methods there are for every authenticated principal.
 pub(super) fn methods_are_those_of_the_request(program: Program) {
     let rig = Rig::start(program);
     assert_eq!(
         send(rig.address(), "POST", "/ops/x", &rig.billing.fields(), "").status,
         403
     );
-    // Whoever may not GET may not ask for the header alone.
+    // A caller who may not use GET may not use HEAD either.
     assert_eq!(
         send(rig.address(), "HEAD", "/ops/x", &rig.billing.fields(), "").status,
         403
@@ -419,7 +422,7 @@ pub(super) fn host_counts_in_every_spelling(program: Program) {
     rig.nothing_passed();
 }
 
-/// What was decided on and what the application sees must be the same host.
+/// The host of the decision and the host that the application sees must be the same.
 pub(super) fn whole_url_in_the_request_line_is_no_way_around(program: Program) {
     let rig = Rig::start(program);
     for (url, host) in [
@@ -477,7 +480,8 @@ pub(super) fn query_and_fragment_satisfy_no_path(program: Program) {
     rig.nothing_passed();
 }
 
-/// Content-Length and Transfer-Encoding at once, and worse: the application must not find a second
+/// Content-Length together with Transfer-Encoding, and similar attacks: the application must not
+/// find a second request in the body of the first.
 /// request in the body of a first one.
 pub(super) fn two_lengths_smuggle_nothing(program: Program) {
     let rig = Rig::start(program);
@@ -528,7 +532,7 @@ pub(super) fn callers_at_once_are_never_mixed_up(program: Program) {
                 for _ in 0..25 {
                     let reply = get(address, "/api", &caller.fields());
                     assert_eq!(reply.status, 200);
-                    // The application answers with what it saw.
+                    // The application responds with the request it received.
                     assert_eq!(field(&reply.body, "X-Auth-Name"), Some(&*caller.name));
                     assert_eq!(identity_like(&reply.body).len(), 3);
                     no_credential(&reply.body);
@@ -538,7 +542,7 @@ pub(super) fn callers_at_once_are_never_mixed_up(program: Program) {
     });
 }
 
-/// An answer of realmgate's that ended the connection would cost most of the throughput.
+/// Closing the connection after each response would cost most of the throughput.
 pub(super) fn questions_share_connections(program: Program) {
     let rig = Rig::start(program);
     for round in 0..50 {
@@ -552,7 +556,7 @@ pub(super) fn questions_share_connections(program: Program) {
     assert!((1..=4).contains(&connections), "{connections}");
 }
 
-/// By what the comments of the files say.
+/// As the comments in the files describe it.
 pub(super) fn front_proxy_may_narrow_who_passes_to_a_realm(program: Program) {
     let rig = Rig::edited(program, |text| {
         let commented = ["- { key: x-realmgate-narrow", "typed_per_filter_config:"];
@@ -596,7 +600,7 @@ pub(super) fn front_proxy_may_narrow_who_passes_to_a_realm(program: Program) {
     rig.passed_as(&rig.olga);
 }
 
-/// Sends a request and returns the head of the answer and the stream.
+/// Sends a request. Returns the head of the response and the stream.
 fn begin(rig: &Rig, request: &str) -> (Reply, TcpStream) {
     let mut stream = TcpStream::connect(rig.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

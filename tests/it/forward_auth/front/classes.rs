@@ -1,10 +1,10 @@
-//! The page on ways around says by which test each is held.
+//! The tests that the page on bypasses names exist.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// Adds the name of every test below a folder, and of every case for a front proxy.
+/// Adds the names of all tests below a directory, and of all cases for front proxies.
 fn add_tests(folder: &Path, tests: &mut HashSet<String>, cases: &mut HashSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -40,13 +40,13 @@ fn every_name_on_the_page_is_a_test() {
         &mut cases,
     );
     let page = fs::read_to_string(project.join("docs/bypasses.md")).unwrap();
-    // Chapters below have tables of other kinds.
+    // Subsections have other tables.
     let page = page.split("\n## ").next().unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
     let mut count = 0;
     for row in rows.skip(1) {
         let held = row.split(" | ").nth(2).unwrap();
-        // Words between names, and names between backticks.
+        // The parts alternate between text and names in backticks.
         let parts: Vec<&str> = held.split('`').collect();
         assert!(parts.len() > 1, "no test: {row}");
         for (before, name) in parts.iter().zip(&parts[1..]).step_by(2) {

@@ -1,5 +1,5 @@
-//! What a connection carries besides one plain request: a second one, what is meant for one hop only,
-//! bodies and upgrades.
+//! Connections with more than one plain request: several requests, hop-by-hop headers, bodies and
+//! upgrades.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -24,7 +24,7 @@ pub(super) fn each_request_of_a_connection_is_asked_about(program: Program) {
     assert_eq!(rig.app.seen().len(), 2);
 }
 
-/// Both stand in the same packet: the first one's permit must not carry the second.
+/// Both are in the same packet: the permit of the first must not apply to the second.
 pub(super) fn pipelined_request_is_asked_about_too(program: Program) {
     let rig = Rig::start(program);
     let first = format!(
@@ -36,8 +36,8 @@ pub(super) fn pipelined_request_is_asked_about_too(program: Program) {
     rig.passed_as(&rig.billing);
 }
 
-/// Fields that `Connection` names go no further: were those of the question among them, the front proxy
-/// would ask about something else.
+/// Headers that `Connection` names are not forwarded. If those of the auth request were among them,
+/// the front proxy would ask about another request.
 pub(super) fn description_nominated_as_hop_by_hop_is_no_way_around(program: Program) {
     let rig = Rig::start(program);
     for nominated in [
@@ -67,7 +67,8 @@ pub(super) fn description_nominated_as_hop_by_hop_is_no_way_around(program: Prog
     rig.nothing_passed();
 }
 
-/// The credential among them is none: whoever drops it first has none to ask with.
+/// `Connection` names the credential: a front proxy that drops it first has none for the auth
+/// request.
 pub(super) fn credential_nominated_as_hop_by_hop_never_arrives(program: Program) {
     let rig = Rig::start(program);
     for path in ["/api", "/public/x"] {
@@ -83,8 +84,8 @@ pub(super) fn credential_nominated_as_hop_by_hop_never_arrives(program: Program)
     }
 }
 
-/// A question about a body has none, whatever its length was said to be; else it would be out of step
-/// with the next one on its connection.
+/// The auth request has no body, whatever length the original has; otherwise the next one on its
+/// connection would be misread.
 pub(super) fn questions_about_bodies_and_upgrades_share_connections(program: Program) {
     let rig = Rig::start(program);
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -115,7 +116,7 @@ pub(super) fn questions_about_bodies_and_upgrades_share_connections(program: Pro
     assert!((1..=4).contains(&connections), "{connections}");
 }
 
-/// Sends a request and reads one answer.
+/// Sends a request and reads one response.
 fn exchange(rig: &Rig, stream: &mut TcpStream, request: &str) -> Reply {
     stream.write_all(request.as_bytes()).unwrap();
     let answer = read_message(stream);

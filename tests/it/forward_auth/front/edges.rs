@@ -1,4 +1,4 @@
-//! What comes at the edge of what a front proxy does: addresses, time, odd methods, long names.
+//! Edge cases of front proxies: addresses, timeouts, unusual methods, long names.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::harness::{PATIENCE, Reply, field, parse, raw, until};
 const SERVICE: [u8; 4] = [127, 0, 0, 9];
 const STRANGER: [u8; 4] = [127, 0, 0, 66];
 
-/// Sends a request from an address of its own.
+/// Sends a request from a source address.
 fn get_from(source: [u8; 4], rig: &Rig, fields: &str) -> Reply {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket
@@ -30,8 +30,8 @@ fn get_from(source: [u8; 4], rig: &Rig, fields: &str) -> Reply {
     parse(&answer)
 }
 
-/// The front proxy says whose request it is: failures of somebody else do not count for the service, which has
-/// proved itself at its own address. Nobody can say that they come from there.
+/// The front proxy names the client: failures from another address do not count for a service that
+/// has authenticated at its own. A client cannot claim another address.
 pub(super) fn stranger_at_another_address_locks_no_service_out(program: Program) {
     let rig = Rig::start(program);
     assert_eq!(get_from(SERVICE, &rig, &rig.billing.fields()).status, 200);
@@ -42,7 +42,7 @@ pub(super) fn stranger_at_another_address_locks_no_service_out(program: Program)
         let reply = get_from(STRANGER, &rig, &format!("{pretends}{wrong}"));
         assert_eq!(reply.status, 401);
     }
-    // They are counted: the stranger has to wait, whatever its token is.
+    // Failures are counted: the stranger is throttled, even with a correct token.
     let right = format!("{pretends}{}", rig.billing.fields());
     assert_eq!(get_from(STRANGER, &rig, &right).status, 401);
     assert_eq!(get_from(SERVICE, &rig, &rig.billing.fields()).status, 200);
@@ -50,8 +50,8 @@ pub(super) fn stranger_at_another_address_locks_no_service_out(program: Program)
     assert!(!log.contains("names no address of its clients"), "{log}");
 }
 
-/// A process that takes connections and says nothing holds a request for some 5 seconds. Traefik has no
-/// setting for it, and gives up after 30.
+/// A process that accepts connections but does not respond delays a request for some 5 seconds.
+/// Traefik has no setting for it, and gives up after 30.
 pub(super) fn hung_realmgate_is_given_up_in_time(program: Program) {
     let rig = Rig::start(program);
     let pid = rig.gate.child.id().to_string();
@@ -88,7 +88,8 @@ pub(super) fn hung_realmgate_is_given_up_in_time(program: Program) {
     rig.nothing_passed();
 }
 
-/// TRACE would send back what the front proxy adds, CONNECT opens a tunnel past all that is decided here.
+/// TRACE would return the headers that the front proxy adds; CONNECT would open a tunnel past all
+/// decisions.
 pub(super) fn trace_and_connect_never_arrive(program: Program) {
     let rig = Rig::start(program);
     for credential in [String::new(), rig.billing.fields()] {
@@ -108,8 +109,7 @@ pub(super) fn trace_and_connect_never_arrive(program: Program) {
     rig.nothing_passed();
 }
 
-/// 128 characters of four bytes each become 1,536 bytes in a header, and the name and the realm stand there
-/// twice.
+/// 128 characters of four bytes become 1,536 bytes in a header, and name and realm occur twice.
 pub(super) fn longest_name_passes(program: Program) {
     let rig = Rig::start(program);
     let (name, realm) = ("\u{1f511}".repeat(128), "\u{1f512}".repeat(128));

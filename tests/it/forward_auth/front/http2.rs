@@ -1,4 +1,4 @@
-//! HTTP/2 (RFC 9113) by the frame: what no well-behaved client sends.
+//! HTTP/2 frames (RFC 9113) that no well-behaved client sends.
 
 use std::thread;
 
@@ -22,7 +22,7 @@ pub(super) fn http2_passes(program: Program) {
     assert_eq!(curl(&["--http2-prior-knowledge", &url]), "401");
 }
 
-/// Without it no other case here says anything.
+/// Without this case, the others prove nothing.
 pub(super) fn http2_by_the_frame_passes(program: Program) {
     let rig = Rig::with_http2(program);
     let token = rig.billing.token();
@@ -104,11 +104,11 @@ pub(super) fn pseudo_fields_smuggle_nothing(program: Program) {
     ];
     let mut requests: Vec<Vec<Field>> = Vec::new();
     for (name, value) in replaced {
-        // Pseudo fields come first (RFC 9113 §8.3).
+        // Pseudo-header fields come first (RFC 9113 §8.3).
         let others = base.into_iter().filter(|it| it.0 != name);
         requests.push([(name, value)].into_iter().chain(others).collect());
     }
-    // One that stands there twice, and one that comes late.
+    // A repeated one, and one after other fields.
     for late in [(":path", "/ops/x"), (":authority", "admin.example")] {
         requests.push([&base[..], &[late]].concat());
         requests.push([&base[..], &[("x-other", "y"), late]].concat());
@@ -150,7 +150,7 @@ pub(super) fn http2_fields_smuggle_no_identity(program: Program) {
         ask_each(&rig, &requests, b"body", &[trailer]);
     }
     for seen in rig.app.seen() {
-        // HAProxy hands trailers on, as its file says.
+        // HAProxy forwards trailers, as its file says.
         let head = seen.split("\r\n\r\n").next().unwrap();
         let looked_at = if program == Program::Haproxy {
             head
@@ -162,7 +162,7 @@ pub(super) fn http2_fields_smuggle_no_identity(program: Program) {
     only_public(&rig);
 }
 
-/// Lengths that HTTP/1 would believe, over a body that holds a second request.
+/// Lengths that HTTP/1 would trust, with a second request in the body.
 pub(super) fn http2_lengths_smuggle_nothing(program: Program) {
     let rig = Rig::with_http2(program);
     let base = request("POST", "app.example", "/public/x");
@@ -181,7 +181,7 @@ pub(super) fn http2_lengths_smuggle_nothing(program: Program) {
     only_public(&rig);
 }
 
-/// Nobody has proved who they are: nothing but what is public may have arrived.
+/// Without a credential, only public requests may arrive.
 #[track_caller]
 fn only_public(rig: &Rig) {
     for seen in rig.app.seen() {
@@ -200,8 +200,8 @@ fn only_public(rig: &Rig) {
     }
 }
 
-/// Sends many requests at once, since some are told only a second later that they are refused; and one
-/// without a fault, which arrives.
+/// Sends many requests concurrently, because some are rejected only after a second, and a valid
+/// one, which must arrive.
 fn ask_each(rig: &Rig, requests: &[Vec<Field>], body: &[u8], trailers: &[Field]) {
     thread::scope(|scope| {
         for fields in requests {
@@ -219,7 +219,7 @@ fn ask_each(rig: &Rig, requests: &[Vec<Field>], body: &[u8], trailers: &[Field])
     );
 }
 
-/// Sends one request on a connection of its own, and waits until it is answered or refused.
+/// Sends one request on its own connection, and waits for the response or a reset.
 fn ask(rig: &Rig, fields: &[Field], body: &[u8], trailers: &[Field]) {
     frames::ask(rig.http2_address(), fields, body, trailers);
 }

@@ -1,14 +1,14 @@
-//! How long the front proxies in `deploy/` keep an idle connection to realmgate: not as long as realmgate
-//! does. Whoever closes first loses no request; the other may be sending the next one.
+//! The keep-alive times of the front proxies in `deploy/` must be shorter than realmgate's. The
+//! side that closes first loses no request; the other side may be sending the next one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where a file says how long: what stands before the number, within which part of the file.
+/// Where a file has the time: the text before the number, within a part of the file.
 struct Place {
     file: &'static str,
-    /// What the part begins with.
+    /// The beginning of the part.
     part: &'static str,
     before: &'static str,
 }
@@ -31,26 +31,26 @@ const PLACES: [Place; 8] = [
         "upstream realmgate",
         "keepalive_timeout ",
     ),
-    // These cannot be told; the files say how long it is.
+    // These are not configurable; the files mention them in comments.
     place("haproxy/realmgate.lua", "-- HAProxy closes", "within "),
     place("kubernetes/traefik.yaml", "# Traefik closes", "after "),
     place("traefik/dynamic.yml", "# Traefik closes", "after "),
 ];
 
-/// Those that ask realmgate and keep nothing: what asks by them is configured elsewhere.
+/// Files without such a setting: the program that sends auth requests is configured elsewhere.
 const OTHERS: [&str; 2] = ["docker/compose.yaml", "kubernetes/gateway-api.yaml"];
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
 }
 
-/// Reads a number of seconds.
+/// Parses a number of seconds.
 fn seconds(text: &str) -> Duration {
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
     Duration::from_secs(digits.parse().unwrap())
 }
 
-/// Returns the default of `timeouts.keep_alive`, which the reference shows.
+/// Returns the default of `timeouts.keep_alive` from the reference configuration.
 fn of_realmgate() -> Duration {
     let reference = deploy().join("../config/realmgate.toml");
     let reference = fs::read_to_string(reference).unwrap();
@@ -95,7 +95,7 @@ fn no_file_that_asks_realmgate_is_left_out() {
             line.contains("8081") || line.contains("/forward-auth") || line.contains("ExternalAuth")
         });
         let is_known = PLACES.iter().any(|place| place.file == name) || OTHERS.contains(&&*name);
-        // realmgate's own files only say where it listens.
+        // realmgate's own files only contain its addresses.
         let is_own = ["kubernetes/realmgate.yaml", "docker/Dockerfile"].contains(&&*name)
             || name.starts_with("systemd/");
         assert!(is_known || is_own || asks.count() == 0, "{name}");

@@ -1,4 +1,4 @@
-//! What in `deploy/` no test can run is held against its schema.
+//! Files in `deploy/` that no test can run are validated against their schemas.
 
 use std::fs;
 use std::path::Path;
@@ -33,14 +33,14 @@ fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() 
             stdout(&output)
         );
     }
-    // Traefik reads no key that it does not know: with one, there is no router, and a 404.
+    // Traefik rejects unknown keys: with one, there is no router, and a 404.
     let dynamic = with_middlewares(read["traefik"].as_str().unwrap());
     let running = Program::Traefik.start_with(&[("dynamic.yml", &dynamic)]);
     let reply = get(running.address, "/", "");
     assert_eq!(reply.status, 500, "{}", running.log());
 }
 
-/// Checks all, and returns what their programs should read.
+/// Validates all files, and returns the configurations that their programs would read.
 fn checked() -> Value {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(project.join("target/tools/bin/python"))
@@ -52,7 +52,7 @@ fn checked() -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Returns Traefik's dynamic configuration with these middlewares in the place of its own.
+/// Returns Traefik's dynamic configuration with these middlewares instead of its own.
 fn with_middlewares(middlewares: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/traefik/dynamic.yml");
     let own = fs::read_to_string(file).unwrap();

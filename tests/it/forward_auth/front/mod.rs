@@ -1,6 +1,6 @@
-//! Forward-auth with the real front proxies, each with the file that is to be copied.
+//! Forward-auth with real front proxies, each with its file from `deploy/`.
 //!
-//! [`cases`] says what must hold, whichever front proxy asks; every case is a test of its own for each.
+//! [`cases`] contains the properties; each is a separate test for each front proxy.
 
 mod answers;
 mod cases;
@@ -22,18 +22,18 @@ use crate::harness::{Caller, Gate, Upstream, field, policies};
 use program::{Program, Running};
 use tee::Tee;
 
-/// Where nginx takes HTTP/2, on the port on which it takes HTTP/1.
+/// The address of nginx's HTTP/2 listener, on the port of its HTTP/1 listener.
 const HTTP2_HOST: &str = "127.0.0.2";
 
-/// Client, front proxy, realmgate and application, and two principals that may do different things.
+/// Client, front proxy, realmgate and application, and two principals with different rights.
 struct Rig {
     front: Running,
     tee: Tee,
     gate: Gate,
     app: Upstream,
-    /// `billing@payments`: may pass where everybody who proves themselves may.
+    /// `billing@payments`: may use routes for every authenticated principal.
     billing: Caller,
-    /// `olga@ops`: may pass at `/ops` and at `admin.example`, too.
+    /// `olga@ops`: may also use `/ops` and `admin.example`.
     olga: Caller,
 }
 
@@ -42,16 +42,16 @@ impl Rig {
         Self::edited(program, |text| text)
     }
 
-    /// The same with files that were edited.
+    /// The same with edited files.
     fn edited(program: Program, edit: fn(String) -> String) -> Self {
         Self::with(program, &[], edit)
     }
 
-    /// The same with settings of realmgate's.
+    /// The same with settings for realmgate.
     fn with(program: Program, settings: &[(&str, &str)], edit: fn(String) -> String) -> Self {
         let app = Upstream::start();
         let grpc = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
-        // As in the examples: nothing is proxied, and routes have no upstream.
+        // As in the examples: no proxy, and routes without upstreams.
         let mut settings = settings.to_vec();
         if program == Program::EnvoyHttp2 {
             settings.push(("REALMGATE_SERVICE_H2C", "true"));
@@ -72,8 +72,8 @@ impl Rig {
         }
     }
 
-    /// The same with a listener that takes HTTP/2. The file of nginx leaves it to its reader, who sets
-    /// it up with TLS; here it is a second listener in clear.
+    /// The same with an HTTP/2 listener. nginx's file leaves HTTP/2 to its reader, who would use
+    /// TLS; here it is a second cleartext listener.
     fn with_http2(program: Program) -> Self {
         Self::edited(program, |text| {
             let lines = text.lines().map(|line| {
@@ -101,15 +101,15 @@ impl Rig {
         SocketAddr::new(host, self.front.address.port())
     }
 
-    /// Says that nothing has come to the application.
+    /// Asserts that the application received nothing.
     #[track_caller]
     fn nothing_passed(&self) {
         let seen = self.app.seen();
         assert!(seen.is_empty(), "{seen:?}");
     }
 
-    /// Returns the one request that has come to the application, with the identity of `who`, once each
-    /// field, and without a credential.
+    /// Returns the only request that the application received, with each identity header of `who`
+    /// exactly once, and without a credential.
     #[track_caller]
     fn passed_as(&self, who: &Caller) -> String {
         let seen = self.app.seen();
@@ -128,7 +128,8 @@ impl Rig {
     }
 }
 
-/// Returns the names of fields that an application could take for an identity, as CGI would read them.
+/// Returns the names of headers that an application could read as an identity in the spelling of
+/// CGI.
 fn identity_like(request: &str) -> Vec<String> {
     let head = request.split("\r\n\r\n").next().unwrap();
     let names = head.lines().skip(1).filter_map(|line| line.split_once(':'));
@@ -150,7 +151,7 @@ fn no_credential(request: &str) {
     assert_eq!(field(request, "Authorization"), None, "{request}");
 }
 
-/// Makes a module of tests for each front proxy: every case, with its name.
+/// Defines a module for each front proxy, with a test for every case.
 macro_rules! tests_of {
     ($($module:ident: $program:expr;)*) => {$(
         mod $module {

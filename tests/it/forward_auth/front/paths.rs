@@ -1,5 +1,5 @@
-//! The same request through each front proxy: the path that realmgate decided on is the one that
-//! arrives, or nothing does.
+//! The same request through each front proxy: the path that arrives is the one that realmgate
+//! decided on, or nothing arrives.
 
 use percent_encoding::percent_decode_str;
 
@@ -84,18 +84,18 @@ const TARGETS: [&[u8]; 72] = [
 
 pub(super) fn path_that_was_decided_on_is_the_one_that_arrives(program: Program) {
     let rig = Rig::start(program);
-    // Whoever has proved nothing may ask for what is public, however it is read.
+    // Without a credential, every reading must be public.
     let is_public = |reading: &str| reading == "/public" || reading.starts_with("/public/");
     let arrived = ask_for_all(&rig, "", is_public);
     assert!(arrived >= 4, "{arrived}");
-    // `billing` may go anywhere but to `/ops`.
+    // `billing` may use everything but `/ops`.
     let is_not_ops = |reading: &str| reading != "/ops" && !reading.starts_with("/ops/");
     let arrived = ask_for_all(&rig, &rig.billing.fields(), is_not_ops);
     assert!(arrived >= 5, "{arrived}");
 }
 
-/// Asks for every target, and says how many arrived: as they were decided on, and each only where all its
-/// readings may be asked for.
+/// Requests every target. Returns how many arrived; asserts that each arrived unchanged, and only
+/// if all of its readings are allowed.
 fn ask_for_all(rig: &Rig, fields: &str, is_allowed: impl Fn(&str) -> bool) -> usize {
     let mut arrived = 0;
     for target in TARGETS {
@@ -134,7 +134,7 @@ fn ask_for_all(rig: &Rig, fields: &str, is_allowed: impl Fn(&str) -> bool) -> us
     arrived
 }
 
-/// Says whether the front proxy asked realmgate about this path and query.
+/// Returns whether the front proxy asked realmgate about this path and query.
 fn was_asked(program: Program, asked: &str, path: &str) -> bool {
     let field = |name: &str| {
         let value = asked.lines().find_map(|line| {
@@ -151,12 +151,13 @@ fn was_asked(program: Program, asked: &str, path: &str) -> bool {
         // The path is compressed (RFC 7541).
         Program::EnvoyHttp2 => !asked.is_empty(),
         Program::Envoy => asked.starts_with(&format!("GET /forward-auth/envoy{path} HTTP/1.1\r\n")),
-        // A field of a message of Protocol Buffers: key, length and text.
+        // A Protocol Buffers field: key, length and text.
         Program::EnvoyGrpc => asked.contains(&format!("\"{}{path}", path.len() as u8 as char)),
     }
 }
 
-/// Returns how applications may read a path: as it is, decoded once and twice, with dot segments resolved.
+/// Returns how applications may read a path: unchanged, decoded once and twice, with dot segments
+/// resolved.
 fn readings(path: &str) -> [String; 3] {
     let path = path.split('?').next().unwrap();
     let decoded = |text: &str| {

@@ -1,4 +1,4 @@
-//! The real front proxies, each run with the files in `deploy/`, of which only the addresses are
+//! The real front proxies, each run with its files from `deploy/`, in which only the addresses are
 //! replaced.
 
 use std::fs;
@@ -26,7 +26,7 @@ pub(super) enum Program {
     EnvoyGrpc,
 }
 
-/// One that runs, in a folder of its own. Ended when dropped.
+/// A running front proxy in a directory of its own. Stopped on drop.
 pub(super) struct Running {
     pub(super) program: Program,
     pub(super) address: SocketAddr,
@@ -36,7 +36,7 @@ pub(super) struct Running {
 }
 
 impl Program {
-    /// Returns the files in `deploy/`, the first of which is the one to start with.
+    /// Returns the files in `deploy/`; the first is the main one.
     fn files(self) -> &'static [&'static str] {
         match self {
             Self::Nginx => &["nginx/realmgate.conf"],
@@ -52,7 +52,7 @@ impl Program {
         matches!(self, Self::Envoy | Self::EnvoyHttp2 | Self::EnvoyGrpc)
     }
 
-    /// Says whether its file removes headers by the beginning of their names, and by what an answer is.
+    /// Returns whether its file can remove headers by prefix, and change responses by status.
     pub(super) fn removes_families(self) -> bool {
         !matches!(self, Self::Nginx | Self::Traefik)
     }
@@ -91,8 +91,8 @@ impl Program {
         }
     }
 
-    /// Starts it between clients, realmgate and the application. `edit` does what a reader of the files
-    /// may do besides changing addresses.
+    /// Starts it between clients, realmgate and the application. `edit` makes changes beyond the
+    /// addresses, as a reader of the file might.
     pub(super) fn start(
         self,
         realmgate: SocketAddr,
@@ -123,7 +123,7 @@ impl Program {
         })
     }
 
-    /// Starts it with other files in the place of some.
+    /// Starts it with other versions of some files.
     pub(super) fn start_with(self, others: &[(&str, &str)]) -> Running {
         self.launch(|address, name, text| {
             let other = others.iter().find(|(other, _)| *other == name);
@@ -132,8 +132,8 @@ impl Program {
         })
     }
 
-    /// Starts it with its files as `prepare` makes them of the listening address, a file's name and its
-    /// text; it also says how many of the three addresses it has replaced.
+    /// Starts it with the files that `prepare` returns for the listening address, the name and the
+    /// text of each. `prepare` also returns how many of the three addresses it has replaced.
     fn launch(self, prepare: impl Fn(SocketAddr, &str, String) -> (String, usize)) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let port = Port::reserve();
@@ -173,14 +173,14 @@ impl Program {
             if let Some(status) = running.child.try_wait().unwrap() {
                 panic!("{self:?} ended with {status}: {}", running.log());
             }
-            // Traefik listens before it has read its routers.
+            // Traefik listens before it has loaded its routers.
             TcpStream::connect(address).is_ok() && get(address, "/", "").status != 404
         });
         running
     }
 }
 
-/// Puts an address in the place of `127.0.0.1:PORT`, in each of the forms in which the files have it.
+/// Replaces `127.0.0.1:PORT` by an address, in every form in which the files contain it.
 fn replace_address(text: &str, port: u16, with: SocketAddr) -> String {
     let envoy = "address: 127.0.0.1, port_value:";
     text.replace(&format!("127.0.0.1:{port}"), &with.to_string())
@@ -195,7 +195,7 @@ fn replace_address(text: &str, port: u16, with: SocketAddr) -> String {
 }
 
 impl Running {
-    /// Returns what it printed.
+    /// Returns its output.
     pub(super) fn log(&self) -> String {
         let path: PathBuf = self.folder.path().join("log");
         fs::read_to_string(path).unwrap_or_default()
@@ -205,7 +205,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.program == Program::Nginx {
-            // SIGTERM, so that the master ends its workers.
+            // SIGTERM, so that the master stops its workers.
             let pid = self.child.id().to_string();
             let _ = Command::new("kill").arg(pid).status();
         } else {

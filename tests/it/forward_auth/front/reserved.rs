@@ -1,4 +1,4 @@
-//! The one list of headers that a client must not bring to an application, through each front proxy.
+//! The list of headers that clients must not send to an application, tested with each front proxy.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,15 +11,15 @@ use crate::harness::frames::{self, Field, request};
 use crate::harness::{Reply, field, get};
 use crate::proxy::reserved::spellings;
 
-/// What a client says in each header that must not arrive.
+/// The value that a client sends in each header that must not arrive.
 const PLANTED: &str = "planted";
 
-/// Returns every name of the list, and the spellings that application servers take for a variable.
+/// Returns every listed name, and the spellings that application servers read as variables.
 fn names(program: Program) -> Vec<String> {
     let listed = removed().chain(METHOD_OVERRIDES).map(str::to_owned);
     let families = FAMILIES.iter().filter(|_| program.removes_families());
     let families = families.map(|family| format!("{family}made-up"));
-    // HAProxy, and all that come after it, take a `|` for no name at all; Envoy refuses what holds a `_`.
+    // HAProxy and the programs behind it reject a `|` in names; Envoy rejects a `_`.
     let marked = spellings().into_iter().filter(|name| {
         let is_refused = name.contains('|') || (program.is_envoy() && name.contains('_'));
         name.contains(['_', '.', '~']) && !is_refused
@@ -67,7 +67,7 @@ pub(super) fn no_reserved_header_of_a_client_arrives_over_http2(program: Program
     nothing_planted(&rig, requests);
 }
 
-/// Some of the removed headers are set anew; then they say what is so.
+/// Some of the removed headers are set again, with the true value.
 pub(super) fn what_the_front_proxy_says_itself_is_true(program: Program) {
     let rig = Rig::start(program);
     let planted = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: admin.example\r\n\
@@ -87,7 +87,7 @@ pub(super) fn what_the_front_proxy_says_itself_is_true(program: Program) {
     }
 }
 
-/// Traefik cannot tell which answers those are: its file says what keeps all of them out.
+/// Traefik cannot distinguish these responses: its file shows how to mark all responses.
 pub(super) fn answer_to_a_proved_request_is_kept_out_of_shared_caches(program: Program) {
     let rig = Rig::edited(program, |text| {
         text.replace("# customResponseHeaders", "customResponseHeaders")
@@ -112,7 +112,7 @@ pub(super) fn answer_to_a_proved_request_is_kept_out_of_shared_caches(program: P
     assert_eq!(is_private(&reply), program == Program::Traefik, "{reply:?}");
 }
 
-/// nginx and Traefik, as docs/forward-auth.md says, have no means to tell such answers from others.
+/// nginx and Traefik cannot distinguish these responses, as docs/forward-auth.md says.
 pub(super) fn header_for_single_caches_goes_from_the_answer_to_a_proved_request(program: Program) {
     let rig = Rig::start(program);
     let names = [
@@ -131,7 +131,7 @@ pub(super) fn header_for_single_caches_goes_from_the_answer_to_a_proved_request(
     let public = get(rig.address(), "/public/x", &answered);
     assert_eq!((reply.status, public.status), (200, 200));
     for name in names {
-        // nginx takes this one for itself.
+        // nginx consumes this header.
         let is_kept = program != Program::Nginx || name != "X-Accel-Expires";
         assert_eq!(public.field(name).is_some(), is_kept, "{name}: {public:?}");
         let is_passed = is_kept && !program.removes_families();
@@ -139,7 +139,8 @@ pub(super) fn header_for_single_caches_goes_from_the_answer_to_a_proved_request(
     }
 }
 
-/// nginx looks at its own cache after it has asked; what is in there would be anybody's who may pass.
+/// nginx looks up its cache after the auth request; a cached response would go to anybody who may
+/// pass.
 #[test]
 fn cache_of_nginx_itself_keeps_nothing_that_was_proved() {
     let rig = Rig::edited(Program::Nginx, |text| {
@@ -155,7 +156,7 @@ fn cache_of_nginx_itself_keeps_nothing_that_was_proved() {
     for caller in [&rig.billing, &rig.olga, &rig.billing] {
         let fields = format!("{answered}{}", caller.fields());
         let reply = get(rig.address(), "/api", &fields);
-        // The application answers with what it saw.
+        // The application responds with the request it received.
         assert_eq!(field(&reply.body, "X-Auth-Name"), Some(&*caller.name));
     }
     assert_eq!(rig.app.seen().len(), 3);
@@ -165,7 +166,7 @@ fn cache_of_nginx_itself_keeps_nothing_that_was_proved() {
     assert_eq!(rig.app.seen().len(), 4);
 }
 
-/// Says whether a directive of `Cache-Control` is `private`.
+/// Returns whether a `Cache-Control` directive is `private`.
 fn is_private(reply: &Reply) -> bool {
     let lines = reply.head.lines().filter_map(|line| line.split_once(':'));
     let values = lines.filter(|(name, _)| name.eq_ignore_ascii_case("cache-control"));
@@ -173,7 +174,7 @@ fn is_private(reply: &Reply) -> bool {
     directives.any(|directive| directive.trim() == "private")
 }
 
-/// Files that no test can run all the same name what is on the list.
+/// Files that no test can run contain the list too.
 #[test]
 fn every_file_names_every_header_of_the_list() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
@@ -197,7 +198,7 @@ fn every_file_names_every_header_of_the_list() {
             .collect();
         for name in removed().chain(METHOD_OVERRIDES) {
             let is_of_family = FAMILIES.iter().any(|family| name.starts_with(family));
-            // Traefik and the controller of ingress-nginx replace these by themselves.
+            // Traefik and the ingress-nginx controller replace these themselves.
             let of_traefik = [
                 "x-forwarded-for",
                 "x-forwarded-host",

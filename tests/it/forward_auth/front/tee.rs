@@ -1,18 +1,18 @@
-//! Stands between a front proxy and realmgate, and keeps what the front proxy asks.
+//! Records the auth requests between a front proxy and realmgate.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What passed by.
+/// The recorded bytes.
 #[derive(Default)]
 struct Seen {
     connections: usize,
     asked: Vec<u8>,
 }
 
-/// A line that is listened to.
+/// A recording relay.
 pub(super) struct Tee {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
@@ -27,7 +27,7 @@ impl Tee {
         thread::spawn(move || {
             for front in listener.incoming() {
                 let front = front.unwrap();
-                // Without realmgate there is nobody to connect to, as there would be without the tee.
+                // Without realmgate, connections fail as they would without the relay.
                 let Ok(back) = TcpStream::connect(to) else {
                     continue;
                 };
@@ -50,7 +50,7 @@ impl Tee {
         self.seen.lock().unwrap().connections
     }
 
-    /// Returns what was asked since the last call.
+    /// Returns the auth requests since the last call.
     pub(super) fn take(&self) -> String {
         let bytes = std::mem::take(&mut self.seen.lock().unwrap().asked);
         String::from_utf8_lossy(&bytes).into_owned()

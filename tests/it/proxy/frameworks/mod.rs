@@ -1,5 +1,5 @@
-//! Real frameworks behind the proxy: what `docs/bypasses.md` says that each folds, and that no path runs a page
-//! that its route keeps for others.
+//! Real frameworks behind the proxy: each folds paths as `docs/bypasses.md` says, and no spelling
+//! reaches a page that its route protects.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use crate::harness::{Caller, Gate, PATIENCE, get, until};
 enum Framework {
     Express,
     Rails,
-    /// Django's REST framework with its format suffixes.
+    /// Django REST framework with format suffixes.
     Rest,
     Django,
     Flask,
@@ -26,7 +26,7 @@ enum Framework {
 
 use Framework::{Django, Express, FastApi, Flask, Rails, Rest};
 
-/// One that runs. Ended when dropped.
+/// A running framework. Stopped on drop.
 struct Running {
     address: SocketAddr,
     child: Child,
@@ -101,7 +101,7 @@ impl Framework {
         running
     }
 
-    /// The keys that the page on ways around asks for.
+    /// The route settings that the page on bypasses recommends.
     fn keys(self) -> &'static str {
         match self {
             Express => "ignore_case = true",
@@ -110,7 +110,7 @@ impl Framework {
         }
     }
 
-    /// The paths that it takes for `/admin` beside those that every framework does.
+    /// The paths that it reads as `/admin`, beyond those of every framework.
     fn folds(self) -> &'static [&'static str] {
         match self {
             Express => &["/ADMIN", "/Admin/", "/aDmin/x"],
@@ -131,7 +131,7 @@ impl Framework {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // SIGTERM first, so that it ends its workers.
+        // SIGTERM first, so that it stops its workers.
         let pid = self.child.id().to_string();
         let _ = Command::new("kill").arg(pid).status();
         let deadline = Instant::now() + PATIENCE;
@@ -143,7 +143,7 @@ impl Drop for Running {
     }
 }
 
-/// Spellings of `/admin`, for somebody.
+/// Possible spellings of `/admin`.
 const SPELLINGS: [&str; 46] = [
     "/admin",
     "/admin/",
@@ -193,7 +193,7 @@ const SPELLINGS: [&str; 46] = [
     "/admin%2ejson",
 ];
 
-/// `/admin` is for the realm `ops`, all else with any slashes for anyone.
+/// `/admin` is for the realm `ops`; everything else, with any slashes, is public.
 fn gate(app: &Running, keys: &str) -> (Gate, Caller) {
     let gate = Gate::start(&format!(
         r#"
@@ -220,17 +220,18 @@ fn gate(app: &Running, keys: &str) -> (Gate, Caller) {
     (gate, olga)
 }
 
-/// Returns the spellings for which the application runs the page `/admin`.
+/// Returns the spellings for which the application serves `/admin`.
 fn run_admin(address: SocketAddr, fields: &str) -> Vec<&'static str> {
     let runs = |path: &&str| {
         let reply = get(address, path, fields);
-        // In chunks or not.
+        // Chunked or not.
         reply.status == 200 && reply.body.contains("admin")
     };
     SPELLINGS.into_iter().filter(runs).collect()
 }
 
-/// Sees what a framework folds, that nothing of it is open to strangers, and that callers get it.
+/// Checks which spellings a framework folds, that none of them is open to strangers, and that
+/// callers can use them.
 fn hold(framework: Framework) {
     let app = framework.start();
     let plain = ["/admin", "/admin/", "/admin/x", "/admin?x"];
@@ -248,7 +249,7 @@ fn hold(framework: Framework) {
         assert!(reached.contains(&path), "{path}: {reached:?}");
     }
     assert!(get(gate.gateway, "/x", "").body.contains("other"));
-    // Without the keys, that is what they are for.
+    // Without the settings, they are open; that is their purpose.
     let (gate, _olga) = self::gate(&app, "");
     let open = run_admin(gate.gateway, "");
     assert_eq!(

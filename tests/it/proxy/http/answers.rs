@@ -1,4 +1,4 @@
-//! Headers of answers, and interim answers.
+//! Response headers and interim responses.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use ::http::Method;
 use super::{Canned, Upstream2, answer2, ask, ask2, before, exchange, status, without};
 use crate::harness::{field, read_message};
 
-/// What is for one hop, in an answer that is whole in every other way.
+/// Hop-by-hop headers in an otherwise complete response.
 const OF_A_HOP: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\
     Keep-Alive: timeout=7\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\nUpgrade: h2c, websocket\r\n\
     Proxy-Authenticate: Basic\r\nProxy-Authentication-Info: x\r\nTrailer: X-Checksum\r\nX-Kept: yes\r\n\r\nok";
@@ -187,7 +187,7 @@ fn each_hop_says_itself_whether_it_stays_open() {
     assert_eq!(field(&answer, "Connection"), Some("close"), "{answer}");
 }
 
-/// Over HTTP/1; see the limitations in `docs/http.md`.
+/// Over HTTP/1 only; see the limitations in `docs/http.md`.
 #[test]
 fn date_of_an_upstream_is_kept_and_added_where_it_has_none() {
     let upstream = Canned::start();
@@ -214,7 +214,7 @@ fn date_of_an_upstream_is_kept_and_added_where_it_has_none() {
             assert!(last.contains("ok"), "{answer}");
         }
     }
-    // The next answer on the same connection has its own.
+    // The next response on the same connection has its own date.
     let mut stream = TcpStream::connect(gate.gateway).unwrap();
     for date in [Some(old), None, Some("Sun, 06 Nov 1994 08:49:38 GMT")] {
         let line = date.map_or(String::new(), |date| format!("Date: {date}\r\n"));
@@ -228,7 +228,7 @@ fn date_of_an_upstream_is_kept_and_added_where_it_has_none() {
         assert!(date.is_none_or(|date| date == said), "{answer}");
         assert_eq!(said.contains("1994"), date.is_some(), "{answer}");
     }
-    // One that cannot be read as a date, and two, are none.
+    // An invalid date, or two, count as none.
     for bad in [
         "Date: yesterday\r\n",
         &format!("Date: {old}\r\nDate: {old}\r\n"),

@@ -1,4 +1,4 @@
-//! Where an answer ends.
+//! The end of a response.
 
 use ::http::Method;
 
@@ -117,7 +117,7 @@ fn answer_without_content_says_no_length_and_has_none() {
         assert!(!parts.headers.contains_key("content-length"), "{parts:?}");
         assert_eq!(body, b"");
     }
-    // Here it is the length of what another request would get (RFC 9110 §8.6).
+    // Here it is the length that another request would get (RFC 9110 §8.6).
     upstream.says("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n");
     let answer = ask(&gate, "GET", "1.1", "");
     assert_eq!(field(&answer, "Content-Length"), Some("3"), "{answer}");
@@ -127,7 +127,7 @@ fn answer_without_content_says_no_length_and_has_none() {
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
-/// Over HTTP/2 it would reach the client as it came.
+/// Over HTTP/2, it would reach the client unchanged.
 #[test]
 fn content_that_http2_sends_where_there_is_none_is_dropped() {
     for (number, method) in [(204, Method::GET), (304, Method::GET), (200, Method::HEAD)] {
@@ -137,7 +137,7 @@ fn content_that_http2_sends_where_there_is_none_is_dropped() {
             _ => Upstream2::start(|it| answer2(it, 200, &[], b"abc", &[])),
         };
         let gate = upstream.gate();
-        // Or the peer's answer is refused as a whole.
+        // Otherwise the response of the peer is rejected.
         if let Ok((parts, body, _)) = ask2(&gate, method.clone(), &[], b"") {
             assert_eq!(
                 (parts.status.as_u16(), &*body),
@@ -150,7 +150,8 @@ fn content_that_http2_sends_where_there_is_none_is_dropped() {
     }
 }
 
-/// RFC 9112 §6.3: of such an answer nobody knows whether it was whole, so the end of its connection is its end.
+/// RFC 9112 §6.3: only the end of the connection ends such a response, so the client cannot know
+/// whether it is complete.
 #[test]
 fn answer_that_ends_with_its_connection_is_sent_in_the_way_of_each_version() {
     let upstream = Canned::start();

@@ -1,4 +1,5 @@
-//! What RFC 9110, RFC 9112 and RFC 9113 ask of a gateway. `docs/http.md` has a row for each rule.
+//! The requirements of RFC 9110, RFC 9112 and RFC 9113 for gateways. `docs/http.md` has a row for
+//! each rule.
 
 mod answers;
 mod framing;
@@ -15,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::harness::{Gate, PATIENCE, field, read_message, routes};
 
-/// An upstream of HTTP/1 that answers every request with the same bytes.
+/// An HTTP/1 upstream that responds to every request with the same bytes.
 struct Canned {
     address: SocketAddr,
     answer: Arc<Mutex<String>>,
@@ -52,25 +53,25 @@ impl Canned {
         }
     }
 
-    /// From here on answers with other bytes.
+    /// Changes the response.
     fn says(&self, answer: &str) {
         answer.clone_into(&mut self.answer.lock().unwrap());
     }
 
-    /// Returns what it has heard since the last call.
+    /// Returns the requests received since the last call.
     fn heard(&self) -> Vec<String> {
         std::mem::take(&mut *self.heard.lock().unwrap())
     }
 }
 
-/// A gateway before an upstream, for clients of every version.
+/// A gateway in front of an upstream, for clients of every HTTP version.
 fn before(upstream: &Canned) -> Gate {
     let more = format!("h2c = true\n{}", routes(upstream.address));
     Gate::start(&more)
 }
 
-/// Asks for `/public` with such a version and such header lines. Returns all that comes until the connection
-/// ends, which a request of HTTP/1.1 asks for.
+/// Requests `/public` with this version and these headers. Returns everything received until the
+/// connection ends, which an HTTP/1.1 request asks for.
 fn ask(gate: &Gate, method: &str, version: &str, fields: &str) -> String {
     let close = if version == "1.1" {
         "Connection: close\r\n"
@@ -82,7 +83,7 @@ fn ask(gate: &Gate, method: &str, version: &str, fields: &str) -> String {
     exchange(gate, request.as_bytes())
 }
 
-/// Sends bytes, and returns all that comes until the connection ends.
+/// Sends bytes, and returns everything received until the connection ends.
 fn exchange(gate: &Gate, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(gate.gateway).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -99,10 +100,10 @@ fn status(answer: &str) -> u16 {
         .unwrap_or_else(|| panic!("no answer: {answer:?}"))
 }
 
-/// What a client of HTTP/2 got.
+/// The response that an HTTP/2 client received.
 type Got = Result<(Parts, Vec<u8>, Option<HeaderMap>), h2::Error>;
 
-/// Asks for `/public` over HTTP/2, with such headers, and a body if it is not empty.
+/// Requests `/public` over HTTP/2 with these headers, and a body if it is not empty.
 fn ask2(gate: &Gate, method: Method, fields: &[(&str, &str)], body: &'static [u8]) -> Got {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
@@ -130,10 +131,10 @@ fn ask2(gate: &Gate, method: Method, fields: &[(&str, &str)], body: &'static [u8
     })
 }
 
-/// How an upstream of HTTP/2 answers.
+/// Responds to a request of an HTTP/2 upstream.
 type Answer2 = fn(h2::server::SendResponse<Bytes>);
 
-/// An upstream of HTTP/2.
+/// An HTTP/2 upstream.
 struct Upstream2 {
     address: SocketAddr,
     heard: Arc<Mutex<Vec<HeaderMap>>>,
@@ -141,7 +142,7 @@ struct Upstream2 {
 }
 
 impl Upstream2 {
-    /// Starts one that reads each request to its end and then answers it.
+    /// Starts an upstream that reads each request completely and then responds.
     fn start(answer: Answer2) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime
@@ -182,7 +183,7 @@ impl Upstream2 {
     }
 }
 
-/// Answers with these headers and this body.
+/// Responds with these headers and this body.
 fn answer2(
     mut respond: h2::server::SendResponse<Bytes>,
     status: u16,
@@ -209,7 +210,7 @@ fn answer2(
     }
 }
 
-/// Says that none of these headers stands in the head of a message.
+/// Asserts that none of these headers is in the head of a message.
 #[track_caller]
 fn without(message: &str, names: &[&str]) {
     for name in names {

@@ -1,4 +1,4 @@
-//! Headers of requests on their way to an upstream.
+//! Request headers on their way to an upstream.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -54,12 +54,12 @@ fn hop_by_hop_headers_of_a_request_stay_here() {
     for name in NAMES.iter().filter(|name| **name != "te") {
         assert!(!heard.contains_key(*name), "{heard:?}");
     }
-    // gRPC needs this one, and it means this hop (RFC 9113 §8.2.2).
+    // gRPC needs this header, and it is for this hop (RFC 9113 §8.2.2).
     assert_eq!(heard["te"], "trailers");
     assert_eq!(heard["x-kept"], "yes");
 }
 
-/// RFC 9113 §8.2.2: they are malformed, and never reach an upstream.
+/// RFC 9113 §8.2.2: such requests are malformed, and never reach an upstream.
 #[test]
 fn connection_headers_over_http2_are_refused() {
     let upstream = Canned::start();
@@ -152,7 +152,7 @@ fn any_other_expectation_is_417_and_goes_nowhere() {
     assert!(gate.log().contains("bad_expect"), "{}", gate.log());
 }
 
-/// Its own 100 could not be heard.
+/// The 100 of the peer would not be passed on.
 #[test]
 fn client_that_waits_with_its_body_for_an_upstream_of_http2_is_told_to_go_on() {
     let upstream = Upstream2::start(|respond| answer2(respond, 200, &[], b"ok", &[]));
@@ -170,7 +170,7 @@ fn client_that_waits_with_its_body_for_an_upstream_of_http2_is_told_to_go_on() {
     assert!(!heard.contains_key("expect"), "{heard:?}");
 }
 
-/// RFC 9112 §3.2: what goes on is HTTP/1.1, which needs one.
+/// RFC 9112 §3.2: the request is forwarded as HTTP/1.1, which requires a Host.
 #[test]
 fn request_of_http10_without_a_host_gets_that_of_the_peer() {
     let upstream = Canned::start();
@@ -182,7 +182,7 @@ fn request_of_http10_without_a_host_gets_that_of_the_peer() {
     let peer = upstream.address.to_string();
     assert_eq!(field(&heard[0], "Host"), Some(&*peer), "{heard:?}");
     without(&heard[0], &["X-Forwarded-Host"]);
-    // A route for a host is none for it.
+    // A route with a host does not match it.
     let route = "[[route]]\nname = 'h'\nhost = 'app.example'\nallow = 'anyone'\nupstream = 'app'\n";
     let peers = format!("[upstream.app]\npeers = ['{peer}']\n");
     let gate = Gate::start(&format!("{route}{peers}"));
@@ -190,14 +190,14 @@ fn request_of_http10_without_a_host_gets_that_of_the_peer() {
         status(&exchange(&gate, b"GET /public HTTP/1.0\r\n\r\n")),
         404
     );
-    // A name that the route sets counts, as for any other request.
+    // The host that the route sets applies, as for any other request.
     let route =
         "[[route]]\nname = 'h'\nallow = 'anyone'\nupstream = 'app'\nupstream_host = 'b.example'\n";
     let gate = Gate::start(&format!("{route}{peers}"));
     exchange(&gate, b"GET /public HTTP/1.0\r\n\r\n");
     let heard = upstream.heard();
     assert_eq!(field(&heard[0], "Host"), Some("b.example"), "{heard:?}");
-    // HTTP/2 needs one, too.
+    // HTTP/2 requires one too.
     let upstream = Upstream2::start(|respond| answer2(respond, 200, &[], b"ok", &[]));
     let answer = exchange(&upstream.gate(), b"GET /public HTTP/1.0\r\n\r\n");
     assert_eq!(status(&answer), 200, "{answer}");
@@ -226,7 +226,7 @@ fn crumbs_of_http2_are_one_cookie_for_every_upstream() {
     );
 }
 
-/// The class of a status is a label, and nothing that an upstream says is.
+/// The class of a status is a label; no text of an upstream is.
 #[test]
 fn statuses_of_upstreams_are_counted_by_class() {
     let upstream = Canned::start();

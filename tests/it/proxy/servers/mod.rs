@@ -1,5 +1,5 @@
-//! The real application servers behind the proxy, over TCP and over a Unix socket: each takes a request for
-//! what was decided on, whatever header a client adds.
+//! Real application servers behind the proxy, over TCP and over a Unix socket: whatever header a
+//! client adds, each serves the request that was decided on.
 
 mod program;
 
@@ -15,7 +15,7 @@ use program::{Program, Running};
 
 const BODY: &str = "abcdefghij";
 
-/// A path that is asked for: who may pass, and what the application must take it for.
+/// A requested path: who may use it, and what the application must see.
 struct Path {
     asked: &'static str,
     expected: &'static str,
@@ -42,7 +42,7 @@ const PATHS: [Path; 4] = [
         page: "page",
         is_proved: true,
     },
-    // A list of methods decides there.
+    // A list of methods decides here.
     Path {
         asked: "/posted/x",
         expected: "/posted/x",
@@ -51,7 +51,7 @@ const PATHS: [Path; 4] = [
     },
 ];
 
-/// Routes to the application, for each of its two sockets by the host.
+/// Routes to the application, selected by host for each of its two sockets.
 fn routes(server: &Running) -> String {
     let upstreams = [
         ("tcp", server.address.to_string()),
@@ -77,7 +77,7 @@ fn routes(server: &Running) -> String {
     format!("h2c = true\n{}{}{}{}", tcp.0, unix.0, tcp.1, unix.1)
 }
 
-/// Returns what a client may say in a header to lead an application astray.
+/// Returns a value with which a client could mislead an application.
 fn value(name: &str) -> &'static str {
     let name = name.to_ascii_lowercase();
     let values = [
@@ -92,14 +92,14 @@ fn value(name: &str) -> &'static str {
         ("user", "root"),
         ("host", "admin.example"),
         ("port", "1"),
-        // With the path `/public/admin` it leaves `/admin`.
+        // For the path `/public/admin`, it leaves `/admin`.
         ("", "/public"),
     ];
     let found = values.iter().find(|(part, _)| name.contains(part));
     found.unwrap().1
 }
 
-/// Asks for each path with each header, over one connection, and looks at what the application says.
+/// Requests each path with each header over one connection, and checks what the application sees.
 fn every_header_changes_nothing(program: Program) {
     let server = program.start();
     let gate = Gate::start(&routes(&server));
@@ -113,7 +113,7 @@ fn every_header_changes_nothing(program: Program) {
                 ask(&mut stream, &caller, host, path, &planted);
                 tried += 1;
             }
-            // Many at once.
+            // Many headers at once.
             for some in spellings().chunks(60) {
                 let planted = some
                     .iter()
@@ -127,7 +127,7 @@ fn every_header_changes_nothing(program: Program) {
                 );
             }
         }
-        // Nobody has proved who they are, and nothing changes that.
+        // The request is not authenticated, and no header changes that.
         for name in spellings() {
             let fields = format!("{name}: {}\r\n", value(&name));
             let reply = crate::harness::get(gate.gateway, &format!("http://{host}/admin"), &fields);
@@ -193,7 +193,7 @@ fn puma_takes_no_request_for_another() {
     every_header_changes_nothing(Program::Puma);
 }
 
-/// Without these, the tests above say nothing.
+/// Without these checks, the tests above prove nothing.
 #[test]
 fn servers_do_take_headers_for_variables_where_nobody_removes_them() {
     let told = |server: &Running, path: &str, planted: &str| {
@@ -220,7 +220,7 @@ fn servers_do_take_headers_for_variables_where_nobody_removes_them() {
     );
 }
 
-/// HTTP/2 has its own way of saying a header.
+/// HTTP/2 encodes headers differently.
 #[test]
 fn gunicorn_takes_no_request_of_http2_for_another() {
     let server = Program::Gunicorn.start();

@@ -1,4 +1,4 @@
-//! Servers of applications, each with an application that says what it takes a request for.
+//! Application servers with an application that reports the request it sees.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::harness::port::Port;
 use crate::harness::{PATIENCE, until};
 
-/// A server.
+/// An application server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
     /// With Flask.
@@ -25,7 +25,7 @@ pub(super) enum Program {
     Puma,
 }
 
-/// One that runs and listens on a port and on a Unix socket. Ended when dropped.
+/// A running server on a port and on a Unix socket. Stopped on drop.
 pub(super) struct Running {
     pub(super) address: SocketAddr,
     child: Child,
@@ -56,7 +56,7 @@ impl Program {
                     .arg(tools);
                 command.arg("--chdir").arg(applications);
                 command.args(["--module", "app:app", "--master", "--die-on-term"]);
-                // It ends each connection, and does not say so by itself.
+                // It closes each connection without announcing it.
                 command.args(["--add-header", "Connection: close"]);
                 command.args(["--http-socket", &address.to_string()]);
                 command.args(["--http-socket", &socket.to_string()]);
@@ -110,7 +110,7 @@ impl Running {
         self.folder.path().join("socket")
     }
 
-    /// Returns what it printed.
+    /// Returns its output.
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -118,7 +118,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // SIGTERM first, so that it ends its workers.
+        // SIGTERM first, so that it stops its workers.
         let pid = self.child.id().to_string();
         let _ = Command::new("kill").arg(pid).status();
         let deadline = Instant::now() + PATIENCE;

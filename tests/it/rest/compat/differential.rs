@@ -1,4 +1,4 @@
-//! Random requests, answered by realmgate and by a model of the old server (`model.py`).
+//! Random requests to realmgate, compared with a model of ungleich-otp (`model.py`).
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -9,12 +9,12 @@ use serde_json::json;
 
 use crate::harness::{Caller, Gate, stderr};
 
-/// The old server's ways: its window, seeds in every answer, and nothing that slows guessing down.
+/// The behavior of ungleich-otp: its window, seeds in every response, no throttling.
 const AS_BEFORE: &str = "[totp]\nwindow = 3\n[compat]\nreveal_seeds = true\n\
     [throttle]\nfailures = 1000000\nsource_failures = 1000000\n";
 
-/// How many requests, and where the random numbers begin. `REALMGATE_COMPAT_REQUESTS` and `REALMGATE_COMPAT_SEED`
-/// ask for others.
+/// The number of requests, and the seed of the random numbers. `REALMGATE_COMPAT_REQUESTS` and
+/// `REALMGATE_COMPAT_SEED` override them.
 const REQUESTS: u32 = 4000;
 const SEED: &str = "1";
 
@@ -38,7 +38,7 @@ fn random_requests_are_answered_as_the_model_of_the_old_server_answers_them() {
     assert!(output.status.success(), "{}", stderr(&output));
     let statuses: HashMap<u16, u32> = serde_json::from_slice(&output.stdout).unwrap();
     println!("{statuses:?}");
-    // Each kind of answer has been compared often.
+    // Each kind of response has been compared often.
     for status in [200, 201, 204, 301, 400, 403, 404, 405, 406, 415] {
         let count = statuses.get(&status).copied().unwrap_or_default();
         assert!(count >= 5, "{status}: {statuses:?}");

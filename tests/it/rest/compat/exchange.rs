@@ -1,28 +1,28 @@
-//! The recorded exchanges, as they stand in `transcripts.txt`.
+//! The recorded exchanges in `transcripts.txt`.
 
-/// One request and its answer.
+/// A request and its response.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
-    /// Its heading: number and what it is about.
+    /// The heading: a number and a title.
     pub(super) title: String,
     pub(super) method: String,
     pub(super) path: String,
     pub(super) content_type: Option<String>,
     pub(super) body: String,
     pub(super) status: u16,
-    /// The header fields of the answer.
+    /// The headers of the response.
     pub(super) fields: Vec<(String, String)>,
     pub(super) answer: String,
 }
 
 impl Exchange {
-    /// Returns the value of a field of the answer.
+    /// Returns the value of a response header.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         let found = self.fields.iter().find(|(field, _)| field == name);
         found.map(|(_, value)| &**value)
     }
 
-    /// Returns the header fields that were sent beside `Content-Type`: the record has them in words.
+    /// Returns the request headers beside `Content-Type`, which the record describes in words.
     pub(super) fn sent_fields(&self) -> &'static str {
         match self.number() {
             "F10" | "G56" => "Accept: text/html\r\n",
@@ -33,7 +33,7 @@ impl Exchange {
         }
     }
 
-    /// Returns the section and the number of the exchange in it.
+    /// Returns the section and number of the exchange.
     pub(super) fn number(&self) -> &str {
         self.title.split(' ').next().unwrap()
     }
@@ -45,7 +45,7 @@ impl Exchange {
     }
 }
 
-/// Returns every exchange of the section, such as `A`, in its order; of all sections for none.
+/// Returns every exchange of a section such as `A`, in order; of all sections for `None`.
 pub(super) fn recorded(section: Option<char>) -> Vec<Exchange> {
     let text = include_str!("transcripts.txt");
     let blocks = text.split("\n### ").skip(1);
@@ -102,7 +102,7 @@ fn read(block: &str) -> Exchange {
     }
 }
 
-/// Three long bodies are cut off in the record: `…[903 chars]`. Their titles say what they were.
+/// Three long bodies are truncated in the record: `…[903 chars]`. Their titles describe them.
 fn whole(title: &str, body: &str) -> String {
     let Some((start, length)) = body.split_once("…[") else {
         return body.to_owned();

@@ -1,4 +1,4 @@
-//! The wire of ungleich-otp: what was recorded of the old server is replayed against realmgate.
+//! The protocol of ungleich-otp: recorded exchanges are replayed with realmgate.
 
 mod differential;
 mod exchange;

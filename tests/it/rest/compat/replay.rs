@@ -1,5 +1,5 @@
-//! Every recorded exchange again, with today's tokens. Answers are compared byte for byte, but for seeds
-//! that are made anew; where realmgate differs on purpose, `DIFFERENCES` says what it answers instead.
+//! Replays every recorded exchange with current tokens. Responses are compared byte for byte,
+//! except new seeds. `DIFFERENCES` lists the intended differences.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -9,7 +9,8 @@ use super::exchange::{Exchange, recorded};
 use crate::harness::{Gate, Reply, raw, realmgate, stderr};
 use realmgate::auth::{Parameters, Seed, Totp, UnixTime};
 
-/// Who the old server knew, in the order of their ids, and the token each had when it was recorded.
+/// The identities of the recorded server in the order of their ids, and the token of each at the
+/// time.
 const RESIDENTS: [(&str, &str, &str, &str); 3] = [
     (
         "admin",
@@ -31,8 +32,7 @@ const RESIDENTS: [(&str, &str, &str, &str); 3] = [
     ),
 ];
 
-/// Where realmgate answers something else, on purpose: the exchange, the reason as `docs/compat.md` has it,
-/// status and body.
+/// Intended differences: the exchange, the reason in `docs/compat.md`, status and body.
 const DIFFERENCES: [(&str, &str, u16, &str); 8] = [
     (
         "F2 OPTIONS verify, authenticated (body)",
@@ -86,13 +86,13 @@ const DIFFERENCES: [(&str, &str, u16, &str); 8] = [
 const NO_HTML: &str = "there are no HTML pages";
 const NO_FAULT: &str = "a 500 was a fault";
 
-/// The old server's ways: its window, and seeds in lists.
+/// The behavior of ungleich-otp: its window, and seeds in lists.
 const AS_BEFORE: &str = "[totp]\nwindow = 3\n[compat]\nreveal_seeds = true\n";
 
-/// A realmgate that knows the residents, under their old ids.
+/// A realmgate with the recorded identities under their old ids.
 struct Replay {
     gate: Gate,
-    /// Seeds of the record, and what was made instead.
+    /// Recorded seeds, and the seeds that replaced them.
     seeds: HashMap<String, String>,
 }
 
@@ -112,8 +112,7 @@ impl Replay {
         }
     }
 
-    /// Replays the exchanges; returns how many are as recorded, and fails on one that is neither that
-    /// nor a known difference.
+    /// Replays the exchanges. Returns how many match the record; fails on an unknown difference.
     fn run(&mut self, exchanges: &[Exchange]) -> usize {
         let mut same = 0;
         let mut wrong = String::new();
@@ -149,8 +148,8 @@ impl Replay {
                 exchange.sent_fields(),
             );
             let reply = raw(self.gate.service, request.as_bytes());
-            // At the edge of the window a step that ends meanwhile changes the answer; verifying can
-            // be done again.
+            // At the edge of the window, a step that ends in the meantime changes the response; a
+            // verification can be repeated.
             if exchange.offset().is_none() || step == self::step() {
                 return reply;
             }
@@ -176,7 +175,7 @@ impl Replay {
         }
         let same = match answer.split_once(" …[") {
             Some((start, length)) => {
-                // The cut may fall into a seed, which is not the one of the record then.
+                // The truncation may be inside a seed, which differs from the recorded one.
                 let (start, _) = start.rsplit_once(r#""seed":""#).unwrap();
                 let length: usize = length.strip_suffix(" bytes]").unwrap().parse().unwrap();
                 reply.body.starts_with(start) && reply.body.len() == length
@@ -194,7 +193,7 @@ fn difference(
     all.find(|(title, ..)| *title == exchange.title)
 }
 
-/// Returns the exchange with the answer that realmgate should give.
+/// Returns the exchange with the expected response of realmgate.
 fn expected(exchange: &Exchange) -> Exchange {
     let mut expected = exchange.clone();
     let Some((_, _, status, body)) = difference(exchange) else {
@@ -242,7 +241,7 @@ fn with_tokens_of_today(exchange: &Exchange) -> String {
     }
     for (_, _, seed, recorded) in RESIDENTS {
         let today = token(seed, 0);
-        // As JSON's integer, a leading zero would be no number.
+        // A JSON integer cannot have a leading zero.
         let as_integer = format!("\"auth_token\": {recorded}");
         body = body.replace(
             &as_integer,
@@ -274,7 +273,7 @@ fn seed_in(body: &str) -> Result<String, String> {
     }
 }
 
-/// Prints the account; `make transcripts` shows it.
+/// Prints the result; `make transcripts` shows it.
 #[test]
 fn recorded_exchanges_are_answered_as_before_or_differ_on_purpose() {
     let (mut all, mut same) = (0, 0);
@@ -298,7 +297,7 @@ fn recorded_exchanges_are_answered_as_before_or_differ_on_purpose() {
     let mut other = Replay::start();
     told("F, methods, paths and formats", &mut other, &section('F'));
     let mut administering = Replay::start();
-    // What answered 500 makes an identity now, and would move every id after it.
+    // Requests that returned 500 now create an identity, which would shift every later id.
     let (late, first): (Vec<_>, Vec<_>) = section('G')
         .into_iter()
         .partition(|exchange| exchange.number() == "G22");

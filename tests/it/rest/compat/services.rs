@@ -1,4 +1,4 @@
-//! Services in Python, as they were written for ungleich-otp.
+//! Python services that were written for ungleich-otp.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A copy of the database, and what can be done with it.
+//! Copies of the database, and their use.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -40,7 +40,7 @@ fn copy_made_while_identities_are_written_is_whole_and_serves() {
     assert_eq!(again.status.code(), Some(1));
     assert!(fs::read(&path).unwrap() == before);
 
-    // Restored, as docs/operations.md says.
+    // Restored as docs/operations.md describes.
     let folder = tempfile::tempdir().unwrap();
     fs::copy(&path, folder.path().join("realmgate.db")).unwrap();
     let config = folder.path().join("realmgate.toml");

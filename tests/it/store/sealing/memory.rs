@@ -1,4 +1,4 @@
-//! Seeds in the memory of a running server: there while they count, and gone soon after.
+//! Seeds in the memory of a running server: present while they are needed, and gone soon after.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::harness::{Caller, Gate, Upstream, get, parse, read_message, routes, stderr, until};
 
-/// Many times what docs/operations.md promises, for a busy machine.
+/// Much longer than docs/operations.md promises, for a busy machine.
 const WITHIN: Duration = Duration::from_secs(5);
 
 const PAGE: u64 = 4096;
@@ -43,8 +43,9 @@ impl Scene {
         }
     }
 
-    /// Counts the places in the server's memory that hold a seed: its bytes, those that an HMAC makes of
-    /// them, or its letters. Of each the end: the allocator writes into the beginning of what is freed.
+    /// Counts the occurrences of a seed in the server's memory: its bytes, the HMAC states derived
+    /// from them, or its base32 form. Searches for their ends, because the allocator overwrites the
+    /// beginning of freed memory.
     fn copies(&self, seed: &str) -> usize {
         let bytes = BASE32_NOPAD.decode(seed.as_bytes()).unwrap();
         let end = &bytes[bytes.len() - 8..];
@@ -66,7 +67,7 @@ impl Scene {
             let (start, end) = range.split_once('-').unwrap();
             let [start, end] = [start, end].map(|it| u64::from_str_radix(it, 16).unwrap());
             let mut present = vec![0; usize::try_from((end - start) / PAGE * 8).unwrap()];
-            // It may have been given back meanwhile.
+            // It may have been unmapped.
             if pages.read_exact_at(&mut present, start / PAGE * 8).is_err() {
                 continue;
             }
@@ -90,7 +91,7 @@ impl Scene {
         copies
     }
 
-    /// Lets somebody prove themselves, so that the server has the seed in memory.
+    /// Authenticates a caller, so that the server has the seed in memory.
     fn prove(&self, caller: &Caller) {
         until("the first request", || {
             get(self.gate.gateway, "/x", &caller.fields()).status == 200
@@ -120,7 +121,7 @@ impl Scene {
         assert!(output.status.success(), "{}", stderr(&output));
     }
 
-    /// Asks over a connection that stays open, and returns that too.
+    /// Sends a request over a persistent connection, and returns the connection too.
     fn rest(&self, method: &str, path: &str, body: &str) -> (u16, Value, TcpStream) {
         let mut stream = connect(self.gate.service);
         let request = format!(
@@ -145,7 +146,7 @@ fn seed_is_out_of_memory_soon_after_its_identity_is_deleted_rotated_or_disabled(
     let scene = Scene::start();
     for command in ["delete", "rotate", "disable"] {
         let caller = scene.gate.register(command, "payments");
-        // As a connection would hold what was proved on it.
+        // A connection keeps the permit of its request.
         let mut open = connect(scene.gate.gateway);
         let fields = caller.fields();
         scene.prove(&caller);
@@ -154,7 +155,7 @@ fn seed_is_out_of_memory_soon_after_its_identity_is_deleted_rotated_or_disabled(
         read_message(&mut open).unwrap();
         scene.run(command, &caller);
         scene.assert_gone(command, &caller.seed);
-        // A refused request does not bring it back.
+        // A rejected request does not bring it back.
         for _ in 0..3 {
             let refused = get(scene.gate.gateway, "/x", &caller.fields());
             assert_eq!(refused.status, 401);

@@ -1,4 +1,4 @@
-//! Seeds at rest: where keys come from, other keys, what does not open, and copies.
+//! Encryption of seeds: key sources, wrong keys, broken seeds and copies.
 
 mod backup;
 mod memory;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::harness::{Caller, Gate, configuration, get, realmgate, stderr, stdout, until};
 
-/// Runs a command on the store in a folder, with settings from the environment.
+/// Runs a command on the store in a directory, with environment variables.
 fn run(folder: &Path, environment: &[(&str, &str)], args: &[&str]) -> Output {
     let config = folder.join("realmgate.toml");
     if !config.exists() {
@@ -38,7 +38,7 @@ fn new_key() -> String {
     stdout(&output)
 }
 
-/// Says what `key show` does: id, role and seeds of each key.
+/// Returns the output of `key show`: id, role and number of seeds of each key.
 fn keys(folder: &Path, environment: &[(&str, &str)]) -> Vec<(String, String, u64)> {
     let output = run(folder, environment, &["key", "show", "--json"]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -117,14 +117,14 @@ fn credential_is_used_where_no_key_is_configured() {
     let output = run(folder.path(), &environment, &["init"]);
     assert_eq!(failure(&output), (Some(0), String::new()));
     assert!(!folder.path().join("realmgate.key").exists());
-    // A variable wins over it.
+    // An environment variable overrides it.
     let key = new_key();
     let both = [environment[0], ("REALMGATE_STORE_KEY", &key)];
     let (code, message) = failure(&run(folder.path(), &both, &["key", "show"]));
     assert_eq!(code, Some(2));
     let start = "error: REALMGATE_STORE_KEY: holds key ";
     assert!(message.starts_with(start), "{message}");
-    // It is somebody else's file: none is made in its place.
+    // Another program provides the file, so it is not created.
     let other = tempfile::tempdir().unwrap();
     fs::remove_file(&credential).unwrap();
     let named = [
@@ -140,7 +140,7 @@ fn credential_is_used_where_no_key_is_configured() {
     assert!(!credential.exists());
 }
 
-/// What is in the database and its log.
+/// Returns the content of the database and of its log.
 fn content(folder: &Path) -> [Option<Vec<u8>>; 2] {
     ["realmgate.db", "realmgate.db-wal"].map(|name| fs::read(folder.join(name)).ok())
 }
@@ -149,7 +149,7 @@ fn content(folder: &Path) -> [Option<Vec<u8>>; 2] {
 fn lost_or_wrong_key_is_named_and_nothing_is_touched() {
     let mut gate = Gate::start("");
     gate.register("svc", "r");
-    // Killed, it leaves a log that any other process would tidy up.
+    // SIGKILL leaves a log that any other process would clean up.
     gate.child.kill().unwrap();
     gate.child.wait().unwrap();
     let folder = gate.config().parent().unwrap().to_owned();
@@ -193,7 +193,7 @@ fn lost_or_wrong_key_is_named_and_nothing_is_touched() {
     assert!(run(&folder, &[], &["key", "check"]).status.success());
 }
 
-/// Looks at a copy: a look at the original would tidy up its log.
+/// Reads a copy, because reading the original would clean up its log.
 fn keys_of_copy(folder: &Path) -> Vec<(String, String, u64)> {
     let copy = tempfile::tempdir().unwrap();
     for name in ["realmgate.db", "realmgate.db-wal", "realmgate.key"] {
@@ -219,7 +219,7 @@ fn seeds_that_changed_places_are_denied_and_named() {
     let swap = "UPDATE identity SET seed = CASE name WHEN 'a' THEN ?1 ELSE ?2 END";
     let (of_a, of_b) = (seed("a"), seed("b"));
     assert_eq!(database.execute(swap, (of_b, of_a)).unwrap(), 2);
-    // Neither with their own seed nor with the one that stands there now.
+    // Neither with their own seed nor with the one in their row now.
     for (caller, of) in [(&a, &a), (&b, &b), (&a, &b), (&b, &a)] {
         until("denial", || status(caller, of) == 401);
     }
@@ -246,7 +246,7 @@ fn seeds_that_changed_places_are_denied_and_named() {
         report["broken"][0]["reason"],
         "the encrypted seed is altered, or belongs to another name"
     );
-    // A key that seals such a seed is not let go.
+    // A key that such a seed needs is not retired.
     let rotated = gate.run(&["key", "rotate"]);
     assert_eq!(rotated.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&rotated.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! Another key while the store is served.
+//! Key rotation while the store is in use.
 
 use std::fs;
 use std::process::{Child, Output, Stdio};
@@ -47,7 +47,7 @@ fn no_request_fails_while_every_seed_is_sealed_anew() {
     let callers: Vec<_> = (0..4)
         .map(|n| gate.register(&format!("c{n}"), "r"))
         .collect();
-    // The seed before is sealed too.
+    // The replaced seed is encrypted too.
     let before = gate.register("changing", "r");
     let args = [
         "identity", "rotate", "--grace", "1d", "--name", "changing", "--realm", "r",
@@ -87,7 +87,7 @@ fn no_request_fails_while_every_seed_is_sealed_anew() {
     });
     assert!(asked.load(Ordering::Relaxed) > 100);
     assert!(made.len() > 2);
-    // The server makes identities with the new key too.
+    // The server encrypts new identities with the new key too.
     let admin = gate.register("admin", "ungleich-admin");
     until("creation over REST", || {
         let body = "name=rest&realm=r";
@@ -126,7 +126,7 @@ fn rotation_that_was_killed_goes_on_where_it_was() {
             .lines()
             .count()
     };
-    // Killed before a seed is re-sealed, and before the database knows the key.
+    // Killed before a seed is re-encrypted, and before the database names the key.
     let early = start_rotation(&gate);
     until("the key in the file", || lines() == 2);
     kill(early);
@@ -183,7 +183,7 @@ fn process_that_cannot_get_the_key_stops_the_rotation() {
         realm: "r".to_owned(),
         seed: made["seed"].as_str().unwrap().to_owned(),
     };
-    // Where the keys are not ours to write, a new one has to be there.
+    // If realmgate may not write the keys, a new one must be provided.
     let (code, message) = failure(&run(folder.path(), &one, &["key", "rotate"]));
     assert_eq!(code, Some(2));
     let start = "error: REALMGATE_STORE_KEY: its first key is already the current one, and a new one must be added by hand: insert the output of `realmgate key generate` before it";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::CANARY;
 use crate::harness::{Gate, Reply, get, raw, send, stderr};
 
-/// Somebody whose tokens have 8 digits, which are found nowhere by chance.
+/// An identity with tokens of 8 digits, which do not occur by chance.
 pub(super) struct Holder {
     pub(super) name: String,
     pub(super) realm: String,
@@ -24,7 +24,7 @@ impl Holder {
         assert!(output.status.success(), "{}", stderr(&output));
         let created: Value = serde_json::from_slice(&output.stdout).unwrap();
         let seed = created["seed"].as_str().unwrap();
-        // Shown once, on standard output and nowhere else.
+        // Shown once, on standard output only.
         assert!(!stderr(&output).contains(seed));
         Self {
             name: name.to_owned(),
@@ -54,7 +54,7 @@ impl Holder {
     }
 }
 
-/// Sends tokens to every place that a request can reach, where they belong and where they do not.
+/// Sends tokens to every place that a request can reach, correct or not.
 pub(super) fn call_everything(
     gate: &Gate,
     who: &Holder,
@@ -74,7 +74,7 @@ pub(super) fn call_everything(
         &format!("{fields}{basic}"),
     ] {
         for path in ["/x", "/public/x", "/ops/x", "/a/../x"] {
-            // What is Basic and no token is the application's.
+            // A Basic credential that is not a token belongs to the application.
             let is_theirs = path == "/public/x" && token == CANARY && fields.contains("Basic");
             if !is_theirs {
                 replies.push(get(gate.gateway, path, fields));
@@ -115,7 +115,7 @@ pub(super) fn call_everything(
         let described = format!("{fields}X-Original-Method: GET\r\nX-Original-URL: http://a/x\r\n");
         replies.push(get(gate.service, "/forward-auth/nginx", &described));
     }
-    // Where nobody should write one.
+    // Places where nobody should send a token.
     for path in [
         "/ungleichotp/?token=T",
         "/forward-auth?token=T",
@@ -162,7 +162,7 @@ pub(super) fn call_everything(
     replies
 }
 
-/// Sends what may be answered or not.
+/// Sends bytes that may or may not get a response.
 pub(super) fn try_raw(gate: &Gate, request: &[u8]) -> Vec<Reply> {
     let mut replies = Vec::new();
     for address in [gate.gateway, gate.service] {

@@ -1,4 +1,4 @@
-//! A secret has one way in and none out: seeds and tokens go through everything, and stay in nothing.
+//! Seeds and tokens pass through everything, and appear in no output.
 
 mod calls;
 mod secrets;
@@ -13,7 +13,7 @@ use crate::telemetry::traces::collector;
 use calls::{Holder, call_everything, over_http2};
 use secrets::{Secrets, forms};
 
-/// A token that nobody makes, so that it is found nowhere by chance.
+/// A token that cannot be computed, so it does not occur by chance.
 const CANARY: &str = "CANARY7Zq";
 
 fn configuration(format: &str, upstream: &Upstream, collector: &str, folder: &Path) -> String {
@@ -32,7 +32,7 @@ fn configuration(format: &str, upstream: &Upstream, collector: &str, folder: &Pa
     )
 }
 
-/// Takes the paths of requests out of a log, which are the client's.
+/// Removes request paths, which belong to the client, from a log.
 fn without_paths(log: &str) -> Vec<u8> {
     let lines = log.lines().map(|line| {
         let keys = ["\"path\":\"", " path=\""];
@@ -91,7 +91,7 @@ fn go_through(format: &str) {
             format!("{}\n{}", reply.head, reply.body).as_bytes(),
         );
     }
-    // A path and a query are the client's: those go on as they are.
+    // Path and query belong to the client, and are forwarded unchanged.
     for seen in upstream.seen() {
         let (line, rest) = seen.split_once("\r\n").unwrap();
         secrets.assert_not_in(
@@ -164,7 +164,7 @@ fn go_through(format: &str) {
 
     assert!(collector.spans().len() > 100, "{:?}", collector.spans());
     for mut span in collector.spans() {
-        // The path is the client's, here as in the access log.
+        // The path belongs to the client, here as in the access log.
         span.attributes.retain(|it| it.key != "url.path");
         secrets.assert_not_in("a span", format!("{span:?}").as_bytes());
     }
@@ -172,8 +172,8 @@ fn go_through(format: &str) {
     for word in ["wrong_token", "TRACE"] {
         assert!(log.contains(word), "{word}: {log}");
     }
-    // The log, the database with its journal, the ready file, the audit log. The configuration is the
-    // user's.
+    // The log, the database with its journal, the ready file and the audit log. The configuration
+    // belongs to the user.
     let mut files = Vec::new();
     for folder in [gate.config().parent().unwrap(), audit.path()] {
         for entry in fs::read_dir(folder).unwrap() {
@@ -339,7 +339,7 @@ fn no_mistake_in_a_configuration_shows_a_secret() {
                 .output()
                 .unwrap();
             if output.status.success() {
-                // Whether the key file can be used is seen when it is.
+                // Whether the key file is valid shows only when it is used.
                 continue;
             }
             assert!(!stderr(&output).is_empty());

@@ -1,11 +1,11 @@
-//! What must not be found, in whatever form it could be written.
+//! Secrets that must not appear, in any encoding.
 
 use std::process::Output;
 
 use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 
-/// Every form in which bytes could stand in a text: as they are, in base32, base64, hex, percent
-/// encoding, and as a list of numbers.
+/// Returns every form in which bytes could appear in a text: plain, base32, base64, hex,
+/// percent-encoded, and as a list of numbers.
 pub(super) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     let percent = |hex: String| -> String {
         let pairs = hex.as_bytes().chunks(2);
@@ -22,7 +22,7 @@ pub(super) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
         percent(HEXUPPER.encode(secret)),
         format!("{secret:?}").trim_matches(['[', ']']).to_owned(),
     ];
-    // Wherever it begins in what is encoded.
+    // At any offset in the encoded data.
     for before in 0..3 {
         let shifted = [&vec![0; before][..], secret].concat();
         for encoded in [BASE64.encode(&shifted), BASE64URL.encode(&shifted)] {
@@ -40,10 +40,10 @@ pub(super) fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// What must not be found.
+/// The secrets that must not appear.
 pub(super) struct Secrets {
     pub(super) forms: Vec<Vec<u8>>,
-    /// Tokens are short: they count where no other digit stands beside them.
+    /// Tokens are short: they count only without adjacent digits.
     pub(super) tokens: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Front proxies, and others, that hold the gRPC listener up.
+//! Clients that occupy the gRPC listener.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! One client that asks for all there is: what it gets, and how another address fares meanwhile.
+//! One client that uses as much as it can get, and its effect on another address.
 
 mod grpc;
 
@@ -16,7 +16,7 @@ use crate::harness::frames::{
 use crate::harness::{Gate, PATIENCE, Reply, Upstream, parse, read_message, realmgate, until};
 use crate::harness::{frames, tape};
 
-/// The client, and somebody else. Neither is a trusted proxy.
+/// The client, and another address. Neither is a trusted proxy.
 const CLIENT: &str = "127.0.0.2";
 const OTHER: &str = "127.0.0.3";
 
@@ -46,7 +46,7 @@ fn open_to_all(upstream: SocketAddr, more: &str) -> String {
     )
 }
 
-/// Returns the memory of a process, in KiB.
+/// Returns the memory of a process in KiB.
 fn memory(gate: &Gate) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", gate.pid())).unwrap();
     let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
@@ -108,7 +108,7 @@ fn unfinished_headers_cost_little_more_than_their_bound() {
     }
     assert_eq!(get(OTHER, gate.service, "/healthz").status, 200);
     let grown = memory(&gate).saturating_sub(before);
-    // 60 KiB and what a connection takes besides; 54 MB if the bound did not hold.
+    // 60 KiB and the overhead of a connection; 54 MB without the limit.
     assert!(grown < 60 * 200, "{grown} KiB");
 }
 
@@ -129,7 +129,7 @@ fn header_that_is_whole_in_the_parsers_eyes_needs_no_more_bytes() {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         assert_eq!(parse(&answer).status, status, "{request:?}");
-        // Ten seconds is how long a header may take.
+        // A header may take ten seconds.
         assert!(begun.elapsed() < Duration::from_secs(5), "{request:?}");
     }
 }
@@ -156,7 +156,7 @@ fn requests_of_an_address_are_bounded_over_http1_and_another_address_passes() {
         })
         .collect();
     until("two are under way", || upstream.seen().len() == 2);
-    // Of all listeners together, whatever is asked for.
+    // On all listeners together, for any path.
     for address in [gate.gateway, gate.service] {
         let reply = get(CLIENT, address, "/quick");
         assert_eq!(
@@ -166,7 +166,7 @@ fn requests_of_an_address_are_bounded_over_http1_and_another_address_passes() {
         assert_eq!(reply.field("Retry-After"), Some("1"));
     }
     assert_eq!(get(OTHER, gate.gateway, "/quick").status, 200);
-    // A trusted proxy's clients all have its address.
+    // The clients of a trusted proxy share its address.
     for _ in 0..3 {
         assert_eq!(get("127.0.0.1", gate.gateway, "/quick").status, 200);
     }
@@ -227,7 +227,7 @@ fn address_gets_half_of_an_upstream_and_no_more() {
     assert!(reply.field("X-Request-Id").is_some());
     let mut other = hold(OTHER);
     until("a third is under way", || upstream.seen().len() == 3);
-    // Now there is no room for anybody.
+    // Now all requests are in use.
     assert_eq!(get("127.0.0.4", gate.gateway, "/x").status, 503);
     assert!(
         read_message(&mut other)
@@ -236,7 +236,7 @@ fn address_gets_half_of_an_upstream_and_no_more() {
     );
 }
 
-/// Begins a POST without an end on each of so many streams.
+/// Begins an endless POST on each of `streams` streams.
 fn post_without_end(stream: &mut TcpStream, streams: u32) {
     let mut bytes = Vec::new();
     for id in (0..streams).map(|n| 2 * n + 1) {
@@ -327,7 +327,7 @@ fn body_that_drips_is_cut_over_http1() {
         .set_read_timeout(Some(Duration::from_millis(50)))
         .unwrap();
     let begun = Instant::now();
-    // A byte every 50 ms, which no wait between two bytes would notice.
+    // A byte every 50 ms, which a timeout between bytes would not notice.
     while !answer.ends_with(b"slowly\n") {
         assert!(begun.elapsed() < PATIENCE, "still open");
         let _ = stream.write_all(b"y");
@@ -379,7 +379,7 @@ fn body_that_stops_or_drips_is_cut_over_http2() {
         }
         assert!(begun.elapsed() >= Duration::from_millis(500));
     }
-    // The upstream's read timeout is a minute.
+    // The read timeout of an upstream is a minute.
     until("both are told", || {
         gate.log().matches("body_timeout").count() == 2
     });
@@ -402,7 +402,7 @@ fn cookie_in_many_crumbs_is_one_field() {
     let cookie = crumbs.join("; ");
     let seen = upstream.seen().pop().unwrap();
     assert_eq!(crate::harness::field(&seen, "Cookie"), Some(&*cookie));
-    // Others stay fields of their own.
+    // Other headers are not joined.
     let mut fields = request("GET", "a", "/x").to_vec();
     fields.extend(crumbs.iter().map(|crumb| ("x-crumb", &**crumb)));
     assert_eq!(frames::ask(gate.gateway, &fields, b"", &[]), Some(431));
@@ -419,12 +419,12 @@ fn longest_target_that_can_be_configured_is_taken() {
     for at in [gate.gateway, gate.service] {
         let longest = get(CLIENT, at, &target(65_534)).status;
         assert_eq!(longest, if at == gate.gateway { 200 } else { 404 });
-        // The parser's own bound.
+        // The limit of the HTTP parser.
         assert_eq!(get(CLIENT, at, &target(65_535)).status, 400);
     }
 }
 
-/// Starts it by a shell that has set limits.
+/// Starts realmgate from a shell that has set limits.
 fn with_limits(limits: &str, more: &str) -> Gate {
     let program = realmgate(&[]).get_program().to_owned();
     let mut command = Command::new("sh");
