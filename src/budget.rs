@@ -1,14 +1,15 @@
-//! What strangers can make us write in a second.
+//! Limits the output per second that strangers can cause.
 
 use std::sync::LazyLock;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// How many bytes a line may have, on average. Most have fewer; names can make one ten times as long.
+/// The average size of a line in bytes. Most are shorter; long names can make one ten times as
+/// long.
 const BYTES: usize = 512;
 
-/// What has been written in the present second.
+/// The usage of the current second.
 #[derive(Debug, Default)]
 pub(crate) struct Budget(Mutex<Spent>);
 
@@ -20,12 +21,12 @@ struct Spent {
 }
 
 impl Budget {
-    /// Says whether there is room for another line, where there is room for so many in a second.
+    /// Returns whether another line fits into a limit of `lines` lines per second.
     pub(crate) fn has_room(&self, lines: u32) -> bool {
         Self::has(&self.now(), lines, 0)
     }
 
-    /// Takes the room of a line of so many bytes; says whether there was any.
+    /// Takes the room for a line of `bytes` bytes. Returns whether there was enough.
     pub(crate) fn take(&self, lines: u32, bytes: usize) -> bool {
         let mut spent = self.now();
         let has_room = Self::has(&spent, lines, bytes);
@@ -36,14 +37,14 @@ impl Budget {
         has_room
     }
 
-    /// Adds bytes to the line that room was taken for last.
+    /// Adds bytes to the line for which room was last taken.
     pub(crate) fn add(&self, bytes: usize) {
         self.now().bytes += bytes;
     }
 
     fn has(spent: &Spent, lines: u32, bytes: usize) -> bool {
         let most = (lines as usize).saturating_mul(BYTES);
-        // However long a line is, one fits.
+        // The first line always fits, however long it is.
         spent.lines < lines && (spent.lines == 0 || spent.bytes + bytes <= most)
     }
 
@@ -65,7 +66,7 @@ impl Budget {
 mod tests {
     use super::*;
 
-    /// Takes what there is within one second.
+    /// Takes all room of one second.
     fn taken(lines: u32, bytes: usize) -> (u32, usize) {
         loop {
             let budget = Budget::default();

@@ -1,6 +1,7 @@
 //! PEM files of certificates and keys, and why one cannot be used.
 //!
-//! Operators meet these errors while a service is down, so each names the cause and the command that mends it.
+//! Operators see these errors while a service is down, so each names the cause and the command that
+//! fixes it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,10 +15,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use zeroize::Zeroizing;
 
-/// The longest PEM file, in bytes: longer than the one with all CAs of a system.
+/// The maximum size of a PEM file in bytes: larger than the bundle of all CAs of a system.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The keys that a listener can use, and that clients of it can check.
+/// The keys that a listener and its clients can use.
 const SUPPORTED: &str = "RSA of 2048 to 8192 bits, ECDSA on P-256 or P-384, and Ed25519";
 
 /// Reads the certificates of a file; at least one.
@@ -53,7 +54,7 @@ pub(super) fn private_key(path: &str) -> Result<PrivateKeyDer<'static>, String> 
     })
 }
 
-/// Explains why a certificate and a key do not go together, or cannot be used at all.
+/// Explains why a certificate and a key do not match, or cannot be used.
 pub(super) fn why_unusable(
     chain: &[CertificateDer<'_>],
     key: &PrivateKeyDer<'_>,
@@ -105,7 +106,7 @@ pub(super) fn misplaced(chain: &[CertificateDer<'_>]) -> Option<usize> {
     Some(at + 1)
 }
 
-/// Names the key of a certificate if neither realmgate nor its clients can use it.
+/// Names the type of a certificate's key if realmgate or its clients cannot use it.
 fn unsupported(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let key = certificate.public_key();
@@ -128,14 +129,14 @@ fn unsupported(certificate: &CertificateDer<'_>) -> Option<String> {
     }
 }
 
-/// What a file is read for.
+/// The expected content of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Certificates,
     Key,
 }
 
-/// Reads a file that may hold a key: its memory is zeroed when it is freed.
+/// Reads a file that may contain a key. Its memory is zeroed on drop.
 fn read(path: &str) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     let mut file = File::open(path)?.take(MAX_BYTES + 1);
@@ -148,13 +149,14 @@ fn read(path: &str) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Says whether a key is encrypted: in PKCS #8 (RFC 7468 §11), or as OpenSSL did it before (RFC 1421 §4.6.1.1).
+/// Returns whether a key is encrypted: in PKCS #8 (RFC 7468 §11), or in OpenSSL's older format (RFC
+/// 1421 §4.6.1.1).
 fn is_encrypted(bytes: &[u8]) -> bool {
     find(bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some()
         || find(bytes, b"Proc-Type: 4,ENCRYPTED").is_some()
 }
 
-/// Explains why a file that could be read has nothing of a kind.
+/// Explains why a file does not contain the expected content.
 fn why_empty(path: &str, bytes: &[u8], kind: Kind) -> String {
     if bytes.starts_with(b"\xEF\xBB\xBF") {
         return format!(

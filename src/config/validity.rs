@@ -1,4 +1,4 @@
-//! What is wrong with certificates that can be loaded: their terms and their order.
+//! Warnings about certificates that can be loaded: their validity and their order.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,15 +7,15 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Config;
 
-/// The certificates of a file, as far as warnings depend on them.
+/// The properties of a file's certificates that cause warnings.
 #[derive(Clone, Debug)]
 pub struct Validity {
     /// The dotted path of the key that names the file.
     key: String,
     file: String,
-    /// When each certificate begins and ends to be valid, in seconds since 1970.
+    /// The beginning and end of validity of each certificate, in seconds since 1970.
     terms: Vec<(i64, i64)>,
-    /// The position of the first certificate that did not issue the one before it.
+    /// The index of the first certificate that did not issue the one before it.
     misplaced: Option<usize>,
 }
 
@@ -38,7 +38,7 @@ impl Validity {
         }
     }
 
-    /// Records a chain whose certificate at a position did not issue the one before it.
+    /// Records a chain with a certificate that did not issue the one before it.
     pub(super) fn misplaced(key: &str, file: &str, at: usize) -> Self {
         Self {
             key: key.to_owned(),
@@ -58,7 +58,8 @@ impl Validity {
         ))
     }
 
-    /// Warns of the first certificate that is not valid at a time, and says how many others are not.
+    /// Returns a warning about the first certificate that is not valid at `now`, with the number of
+    /// others.
     fn warning(&self, now: i64) -> Option<String> {
         let is_wrong = |begin: i64, end: i64| now < begin || now > end;
         let terms = self.terms.iter().enumerate();
@@ -85,8 +86,8 @@ impl Validity {
 }
 
 impl Config {
-    /// Returns warnings about the certificates of listeners, upstreams and CAs: those that are not valid at a time,
-    /// one warning a file, and chains in the wrong order.
+    /// Returns warnings about the certificates of listeners, upstreams and CAs: one per file with
+    /// certificates that are not valid at `now`, and one per chain in the wrong order.
     pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);

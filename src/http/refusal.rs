@@ -137,7 +137,7 @@ impl Refusal {
         answer
     }
 
-    /// Logs, counts and notes it.
+    /// Logs, counts and records the rejection.
     pub(crate) fn log_and_count(
         self,
         door: Door,
@@ -161,7 +161,7 @@ impl Refusal {
         );
     }
 
-    /// Logs it where a request has been permitted, and counted, already.
+    /// Logs the rejection of a request that has already been permitted and counted.
     pub(crate) fn log_for_route(
         self,
         route: Option<&Route>,
@@ -180,7 +180,7 @@ impl Refusal {
         );
     }
 
-    /// Logs it where nobody has looked yet for which door the request is.
+    /// Logs a rejection before the door of the request is known.
     pub(crate) fn log(
         self,
         source: Option<IpAddr>,

@@ -1,8 +1,9 @@
 //! The REST door: the ungleich-otp 0.8 API as an axum Router.
 //!
-//! The way of a request: [`call`] finds the [`format`] and reads the body ([`body`]: [`media`], [`json`], [`form`])
-//! → [`caller`] finds out who calls and asks the authority → [`verify`] or [`identities`] does what was
-//! asked → [`response`] writes the answer as the old server did, down to its headers and its spacing.
+//! The steps of a request: [`call`] negotiates the [`format`] and parses the body ([`body`]:
+//! [`media`], [`json`], [`form`]) → [`caller`] authenticates the caller → [`verify`] or
+//! [`identities`] carries out the request → [`response`] renders the response like ungleich-otp,
+//! including headers and spacing.
 
 mod body;
 mod call;
@@ -38,11 +39,12 @@ use axum::routing::any;
 
 pub use state::Api;
 
-/// Makes the router of `/ungleichotp/` and of `/`, which names it. Whatever else is asked for is the old server's 404 page.
+/// Makes the router of `/ungleichotp/` and of `/`, which links to it. Other paths get
+/// ungleich-otp's 404 page.
 ///
-/// A request's body must be complete and bounded when it gets here. The peer's address is read from
-/// the extension [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), if there, and the scheme that the client
-/// spoke from the extension [`Scheme`](http::uri::Scheme), otherwise `http`.
+/// The body of a request must be complete and of limited size. The address of the peer is in the
+/// extension [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), if it is known, and the
+/// scheme of the client's URL in the extension [`Scheme`](http::uri::Scheme), `http` by default.
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/", any(root::root))
@@ -60,8 +62,8 @@ pub fn router(api: Api) -> Router {
         .with_state(Arc::new(api))
 }
 
-/// Answers a path of one segment below `/ungleichotp/`. With a slash at its end it is an identity, and
-/// with a format in its place too; a segment with another dot in it is no path of the old server's.
+/// Serves a path of one segment below `/ungleichotp/`. With a trailing slash, or a format in its
+/// place, it is an identity. Any other segment with a dot is not a path of ungleich-otp.
 async fn member(
     state: State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
@@ -80,7 +82,7 @@ async fn member(
     }
 }
 
-/// Sends the caller to the same path with the slash at its end, whatever the method.
+/// Redirects to the same path with a trailing slash, for any method.
 async fn redirect(request: Request) -> Response {
     let path = request.uri().path();
     let location = match request.uri().query() {
