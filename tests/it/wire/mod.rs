@@ -305,7 +305,7 @@ fn bad_settings_are_told() {
         (format!("[[certificate]]\ncert = '{cert}'\nkey = '{other}'\n"), "3: certificate[0].key".to_owned()),
         ("[tls]\nmin_version = '1.1'\n".to_owned(), "2: tls.min_version = '1.1': expected \"1.2\" or \"1.3\"".to_owned()),
         (format!("[tls]\nclient_ca = '{empty}'\n"), "2: tls.client_ca".to_owned()),
-        (format!("{good}[gateway]\ntls = true\nh2c = true\n"), "6: gateway.h2c = true: expected false where gateway.tls is true".to_owned()),
+        (format!("{good}[gateway]\ntls = true\nh2c = true\n"), "6: gateway.h2c = true: expected false if gateway.tls is true".to_owned()),
         ("[service]\nclient_certificates = 'required'\n".to_owned(), "2: service.client_certificates = 'required': expected service.tls = true as well".to_owned()),
         (format!("{good}[service]\ntls = true\nclient_certificates = 'optional'\n"), "6: service.client_certificates = 'optional': expected tls.client_ca as well".to_owned()),
         ("[service]\nclient_certificates = 'maybe'\n".to_owned(), "2: service.client_certificates = 'maybe': expected \"off\", \"optional\" or \"required\"".to_owned()),
