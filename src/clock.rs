@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_that_no_text_can_say_become_the_nearest_one() {
+    fn times_that_cannot_be_formatted_become_the_nearest_one() {
         let (second, nothing) = (Duration::from_secs(1), Duration::ZERO);
         let last = UNIX_EPOCH + LAST;
         for (time, expected) in [

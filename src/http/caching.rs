@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn proved_answer_is_private_and_keeps_what_else_it_says() {
+    fn authenticated_response_is_private_and_keeps_other_directives() {
         for (values, expected) in [
             (&[][..], Some("private")),
             (&[""], Some("private")),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_single_caches_are_found() {
+    fn cache_specific_headers_are_found() {
         let mut headers = answer(&["private"]);
         for name in [
             "cdn-cache-control",
@@ -194,7 +194,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_is_answered_ends_up_private(values in proptest::collection::vec("[ -~]{0,40}", 0..4)) {
+        fn every_response_becomes_private(values in proptest::collection::vec("[ -~]{0,40}", 0..4)) {
             let values: Vec<&str> = values.iter().map(String::as_str).collect();
             let headers = answer(&values);
             let made = privatize(&headers).map(|value| answer(&[value.to_str().unwrap()]));

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn longest_basic_fits_and_a_longer_one_is_refused() {
+    fn longest_basic_fits_and_a_longer_one_is_rejected() {
         let part = "\u{1F600}".repeat(128);
         let longest = basic(&format!("{part}@{part}:{part}"));
         let expected = Ok(Some([part.clone(), part.clone(), part.clone()]));
@@ -317,7 +317,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_read_is_what_was_sent(who in super::super::tricky(), token in "[0-9a]{1,9}") {
+        fn sent_credential_is_read_unchanged(who in super::super::tricky(), token in "[0-9a]{1,9}") {
             let (name, realm) = who;
             let fields: [(_, &[u8]); 3] = [
                 ("x-auth-name", name.as_bytes()),

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_and_urls_are_told_apart() {
+    fn files_and_urls_are_distinguished() {
         for (text, expected) in [
             ("db.sqlite3", "db.sqlite3"),
             ("/srv/db.sqlite3", "/srv/db.sqlite3"),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn url_of_another_database_is_refused_and_never_shown() {
+    fn url_of_another_database_is_rejected_and_never_shown() {
         for (text, error) in [
             ("mysql://u:secret@h/d", SourceError::Kind),
             ("postgres:u:secret@h/d", SourceError::Kind),

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn route_holds_its_path_and_what_is_below() {
+    fn route_matches_its_path_and_everything_below() {
         for (path, prefix, expected) in [
             ("/api", "/api", true),
             ("/api/", "/api", true),
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn index_finds_what_a_walk_along_the_list_finds() {
+    fn index_finds_the_same_as_a_linear_search() {
         let hosts = [None, Some("a.example"), Some("B.example")];
         let paths = [
             None,

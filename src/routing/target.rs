@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_paths_are_refused() {
+    fn ambiguous_paths_are_rejected() {
         for (path, expected) in [
             ("", Ambiguity::NotAbsolute),
             ("admin", Ambiguity::NotAbsolute),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_are_encoded_twice_are_refused_where_they_hide_something() {
+    fn paths_that_are_encoded_twice_are_rejected_where_they_hide_something() {
         for (path, expected) in [
             ("/a/%252e%252e/b", Ambiguity::DotSegment),
             ("/a/.%252e/b", Ambiguity::DotSegment),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn overlong_and_wide_forms_are_refused_where_they_hide_something() {
+    fn overlong_and_wide_forms_are_rejected_where_they_hide_something() {
         for (path, expected) in [
             ("/a/%c0%ae%c0%ae/b", Ambiguity::Encoding),
             ("/a%c0%afb", Ambiguity::Encoding),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_that_are_sessions_of_asp_net_are_refused() {
+    fn segments_that_are_sessions_of_asp_net_are_rejected() {
         for path in [
             "/(S(x))/admin",
             "/(s(x))/admin",
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_that_are_nothing_but_a_parameter_are_refused() {
+    fn segments_that_are_nothing_but_a_parameter_are_rejected() {
         for path in [
             "/;/admin",
             "/;x/admin",
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_paths_pass_and_slashes_are_noted() {
+    fn plain_paths_pass_and_slashes_are_recorded() {
         for (path, double_slash, encoded_slash) in [
             ("/", false, false),
             ("/a/b.c", false, false),

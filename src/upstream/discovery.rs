@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn name_that_is_not_found_keeps_what_it_had_and_holds_up_no_other() {
+    fn unresolved_name_keeps_its_addresses_and_delays_no_other() {
         let discovery = discovery(&["a:9", "b:9"], None);
         assert!(matches!(
             learn(&discovery, "a:9", &["192.0.2.1:9"]),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_outlives_a_new_configuration() {
+    fn state_of_peers_outlives_a_new_configuration() {
         let old = discovery(&["a:9", "192.0.2.7:9"], None);
         learn(&old, "a:9", &["192.0.2.1:9"]);
         for backend in old.backends() {

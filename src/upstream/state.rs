@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_ejected_where_that_is_off() {
+    fn no_peer_is_ejected_when_ejection_is_off() {
         let state = State::default();
         assert!((0..100).all(|_| !state.failed(&ejection(0))));
     }

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusal_of_the_caller_says_what_may_be_wrong() {
+    fn rejection_of_the_caller_says_what_may_be_wrong() {
         let refused = |clock, retry_after| {
             Refused::Caller {
                 caller: "a@b".into(),

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_address_is_refused() {
+    fn text_that_is_no_address_is_rejected() {
         for text in [
             "",
             "a",

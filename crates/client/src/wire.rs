@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_of_what_was_registered_shows_no_seed() {
+    fn debug_of_a_registered_identity_shows_no_seed() {
         let created = Registered {
             id: Some(1),
             name: "n".into(),

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_nul_and_untrimmed_parts_are_refused() {
+    fn empty_nul_and_untrimmed_parts_are_rejected() {
         assert_eq!(
             Principal::new("", "r", 8),
             Err(PrincipalError::Empty("name"))
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn case_and_composition_tell_names_apart() {
+    fn case_and_composition_distinguish_names() {
         for other in ["Alice", "alicé", "alice\u{301}", "alicé\u{200b}"] {
             assert_ne!(
                 Principal::new("alice", "r", 8),

@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base32_is_refused() {
+    fn text_that_is_not_base32_is_rejected() {
         for text in ["1", "JBSWY3DPEHPK3PX1", "JBSWY3DPÉ", "A", "JBS=WY3D"] {
             assert_eq!(Seed::from_base32(text), Err(SeedError::NotBase32), "{text}");
         }
     }
 
     #[test]
-    fn empty_seed_is_refused() {
+    fn empty_seed_is_rejected() {
         for text in ["", "====", " - "] {
             assert_eq!(Seed::from_base32(text), Err(SeedError::Empty), "{text}");
         }

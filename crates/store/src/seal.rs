@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn any_altered_or_missing_byte_is_refused() {
+    fn any_altered_or_missing_byte_is_rejected() {
         let (key, _, sealed) = sealed();
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
@@ -241,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_stored_opens_as_nothing_but_what_was_sealed(
+        fn stored_bytes_decrypt_only_to_the_encrypted_seed(
             bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..120),
         ) {
             let (key, _, _) = sealed();

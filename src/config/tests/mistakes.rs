@@ -101,7 +101,7 @@ fn key_that_cannot_be_read_is_not_missing_as_well() {
 }
 
 #[test]
-fn value_that_is_refused_makes_no_second_mistake() {
+fn value_that_is_rejected_makes_no_second_mistake() {
     for text in [
         "[service]\nlisten = 'x'\n[gateway]\nlisten = '127.0.0.1:8081'",
         "[realms]\nadmin = ' x'\nauth = 'ungleich-admin'",

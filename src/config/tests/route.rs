@@ -2,7 +2,7 @@ use super::*;
 use crate::auth::Rule;
 
 #[test]
-fn route_means_what_it_says() {
+fn route_is_read_with_all_its_keys() {
     let lines = "host = 'WWW.Example.org'\npath = '/api/'\nmethods = ['GET', 'PURGE', 'GET']\n\
                  allow = [{ realm = 'ops', name = 'alice' }, { realm = 'dev' }]";
     let config = parse(&with_route(lines));
@@ -31,14 +31,14 @@ fn route_means_what_it_says() {
 }
 
 #[test]
-fn words_of_allow_are_policies() {
+fn allow_keywords_are_policies() {
     let policy = |lines| parse(&with_route(lines)).routes.remove(0).policy;
     assert_eq!(policy(""), Policy::Authenticated);
     assert_eq!(policy("allow = 'anyone'"), Policy::Anyone);
 }
 
 #[test]
-fn incomplete_route_is_refused() {
+fn incomplete_route_is_rejected() {
     let web = "[upstream.web]\npeers = ['127.0.0.1:1']\n";
     let head = "[[route]]\nname = 'a'\n";
     let naming = "1 to 64 characters, no control characters, no white space at either end";
@@ -79,7 +79,7 @@ fn incomplete_route_is_refused() {
 }
 
 #[test]
-fn bad_allow_is_refused() {
+fn bad_allow_is_rejected() {
     for allow in ["[]", "'everyone'", "3", "true", "{ realm = 'ops' }"] {
         let expected = format!("2: route[0].allow = {allow}: expected {}", raw::ALLOW);
         assert_route_errors(&[(&format!("allow = {allow}"), &expected)]);
@@ -97,7 +97,7 @@ fn bad_allow_is_refused() {
 }
 
 #[test]
-fn undefined_upstream_is_refused() {
+fn undefined_upstream_is_rejected() {
     assert_route_errors(&[(
         "upstream = 'wbe'",
         "2: route[0].upstream = 'wbe': expected a defined upstream (defined: web)",
@@ -109,7 +109,7 @@ fn undefined_upstream_is_refused() {
 }
 
 #[test]
-fn bad_match_is_refused() {
+fn bad_match_is_rejected() {
     for host in ["", "a:80", "a/b", "*.a", "a.", "é", "[::1", "::1"] {
         assert_route_errors(&[(
             &format!("host = '{host}'"),
@@ -147,7 +147,7 @@ fn bad_match_is_refused() {
 }
 
 #[test]
-fn duplicate_route_is_refused() {
+fn duplicate_route_is_rejected() {
     let second = |name: &str, host: &str, methods: &str| {
         format!(
             "{}[[route]]\nname = '{name}'\nhost = '{host}'\nmethods = {methods}\nallow = 'anyone'\n\
@@ -170,7 +170,7 @@ fn duplicate_route_is_refused() {
 }
 
 #[test]
-fn route_that_realmgate_would_answer_itself_is_refused() {
+fn route_that_realmgate_would_answer_itself_is_rejected() {
     let gateway = "[gateway]\nserve_api = true\n";
     for path in ["/ungleichotp", "/ungleichotp/x", "/forward-auth/"] {
         let text = format!("{gateway}{}", with_route(&format!("path = '{path}'")));
@@ -186,7 +186,7 @@ fn route_that_realmgate_would_answer_itself_is_refused() {
 }
 
 #[test]
-fn route_rewrites_what_it_says() {
+fn rewrites_are_read_with_all_their_keys() {
     let lines = "path = '/api/'\nstrip_prefix = true\nupstream_host = 'App.internal:8080'\n\
                  request_headers = { set = { X-Edge = 'eu west', Authorization = 'Basic YTpi' } }\n\
                  response_headers = { remove = ['Server'], set = {} }";
@@ -203,7 +203,7 @@ fn route_rewrites_what_it_says() {
 }
 
 #[test]
-fn rewriting_what_is_ours_is_refused() {
+fn rewriting_reserved_headers_is_rejected() {
     let expected = "expected a header that concerns neither the identity or the address of the caller, nor the request target, nor the framing of the message";
     for name in [
         "X-Auth-Name",
@@ -324,7 +324,7 @@ fn header_with_a_mark_that_means_something_never_passes() {
 }
 
 #[test]
-fn bad_rewrite_is_refused() {
+fn bad_rewrite_is_rejected() {
     let value = "expected visible ASCII, at most 4096 bytes, no white space at either end";
     let host = "expected a host such as \"app.internal\" or \"app.internal:8080\"";
     let prefix = "expected a path beside it other than \"/\", and no ignore_suffix";

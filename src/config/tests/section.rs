@@ -2,7 +2,7 @@ use super::*;
 use crate::auth::Algorithm;
 
 #[test]
-fn values_mean_what_they_say() {
+fn values_are_read() {
     let config = parse(
         r#"
         cache.ttl = "1m 30s"
@@ -56,7 +56,7 @@ fn unknown_principals_are_remembered_as_long_as_known_ones() {
 }
 
 #[test]
-fn number_out_of_range_is_refused() {
+fn number_out_of_range_is_rejected() {
     for (section, key, least, most) in [
         ("store", "readers", 1, 32),
         ("cache", "capacity", 1, 100_000_000),
@@ -108,7 +108,7 @@ fn number_out_of_range_is_refused() {
 }
 
 #[test]
-fn bad_duration_is_refused() {
+fn bad_duration_is_rejected() {
     let keys = [
         ("store", "timeout"),
         ("cache", "ttl"),
@@ -156,7 +156,7 @@ fn bad_duration_is_refused() {
 }
 
 #[test]
-fn store_other_than_a_file_is_refused_without_showing_its_password() {
+fn store_other_than_a_file_is_rejected_without_showing_its_password() {
     let sqlite =
         "expected \"sqlite:PATH\" with the path of a file, no \"//\" before it and no \"?\" in it";
     assert_errors(&[
@@ -188,7 +188,7 @@ fn store_other_than_a_file_is_refused_without_showing_its_password() {
 }
 
 #[test]
-fn bad_network_is_refused() {
+fn bad_network_is_rejected() {
     let expected = "expected an address or a network such as \"10.0.0.0/8\"";
     for value in ["10.0.0.0/33", "10.0.0/8", "proxy", ""] {
         assert_errors(&[(
@@ -204,7 +204,7 @@ fn bad_network_is_refused() {
 }
 
 #[test]
-fn no_trusted_proxy_is_refused_with_routes_only() {
+fn no_trusted_proxy_is_rejected_with_routes_only() {
     let service = "[service]\ntrusted_proxies = []\n";
     assert_errors(&[(
         &format!("{service}{}", with_route("")),
@@ -217,7 +217,7 @@ fn no_trusted_proxy_is_refused_with_routes_only() {
 }
 
 #[test]
-fn bad_listener_is_refused() {
+fn bad_listener_is_rejected() {
     assert_errors(&[
         (
             "[service]\nlisten = 'localhost:1'",
@@ -240,7 +240,7 @@ fn bad_listener_is_refused() {
 }
 
 #[test]
-fn bad_names_are_refused() {
+fn bad_names_are_rejected() {
     let taken = "expected a header without another meaning";
     assert_errors(&[
         (
@@ -280,7 +280,7 @@ fn bad_names_are_refused() {
 }
 
 #[test]
-fn bad_word_is_refused() {
+fn bad_word_is_rejected() {
     assert_errors(&[
         (
             "[totp]\nalgorithm = 'MD5'",

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStringExt;
 use super::*;
 
 #[test]
-fn unknown_key_is_refused_with_the_known_ones() {
+fn unknown_key_is_rejected_with_the_known_ones() {
     assert_errors(&[
         (
             "\n[totp]\nwindow = 1\nwindwo = 1",
@@ -48,7 +48,7 @@ fn unknown_key_is_refused_with_the_known_ones() {
 }
 
 #[test]
-fn wrong_type_is_refused() {
+fn wrong_type_is_rejected() {
     assert_errors(&[
         (
             "[totp]\nwindow = '1'",
@@ -260,7 +260,7 @@ fn variables_of_others_are_ignored() {
 }
 
 #[test]
-fn variable_that_is_not_text_is_refused() {
+fn variable_that_is_not_text_is_rejected() {
     let value = || OsString::from_vec(vec![0xff]);
     let name = || OsString::from("REALMGATE_LOG_FILTER");
     let error = Config::parse("", "r.toml", [(name(), value())]).unwrap_err();

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn delays_that_do_not_fit_are_refused() {
+fn delays_that_do_not_fit_are_rejected() {
     assert_errors(&[
         (
             "[throttle]\ndelay = '20m'",

@@ -5,7 +5,7 @@ fn peer(address: PeerAddress, weight: usize) -> Peer {
 }
 
 #[test]
-fn upstream_is_refused_where_it_says_too_little_or_too_much() {
+fn upstream_with_missing_or_contradictory_keys_is_rejected() {
     let peers = "[upstream.a]\npeers = ['127.0.0.1:1']\n";
     for (more, expected) in [
         (
@@ -87,7 +87,7 @@ fn name_of_a_peer_is_not_looked_up() {
 }
 
 #[test]
-fn what_cannot_be_the_name_of_a_host_is_refused() {
+fn invalid_host_name_is_rejected() {
     let long = format!("{}.example", "a".repeat(64));
     for name in [
         "a b",
@@ -111,7 +111,7 @@ fn what_cannot_be_the_name_of_a_host_is_refused() {
 }
 
 #[test]
-fn bad_upstream_is_refused() {
+fn bad_upstream_is_rejected() {
     let scheme = "expected HOST:PORT without a scheme; tls = true is for https";
     let peers = "expected at least one address such as \"127.0.0.1:9000\" or \"app.internal:9000\"";
     let port = "expected HOST:PORT with a port from 1 to 65535";

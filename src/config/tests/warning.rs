@@ -36,7 +36,7 @@ fn wider_route_after_a_narrower_one_with_a_longer_path_is_warned_of() {
 }
 
 #[test]
-fn route_that_gets_nothing_or_admits_nobody_else_is_not_warned_of() {
+fn route_that_never_matches_or_admits_no_others_is_not_warned_of() {
     let admin = named("admin", OPS, "path = '/admin'");
     let last = named("web", "'anyone'", "path = '/'");
     for (later, expected) in [
@@ -153,7 +153,7 @@ fn route_that_an_earlier_one_takes_all_of_is_warned_of() {
 }
 
 #[test]
-fn stars_in_paths_and_methods_that_are_refused_are_warned_of() {
+fn stars_in_paths_and_methods_that_are_rejected_are_warned_of() {
     let warned = |more: &str| warnings(&named("web", OPS, more));
     assert_eq!(
         warned("path = '/api/*'"),

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn change_goes_on_after_its_caller_was_told_that_it_may_have_been_made() {
+    async fn change_continues_after_its_caller_got_no_confirmation() {
         let changes = TaskTracker::new();
         let (confirm, confirmed) = oneshot::channel::<()>();
         let is_logged = Arc::new(AtomicBool::new(false));

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_become_what_python_prints() {
+    fn numbers_are_formatted_like_pythons() {
         for (json, expected) in [
             ("5", "5"),
             ("-0", "0"),

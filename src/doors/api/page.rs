@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn link_keeps_what_was_asked() {
+    fn link_keeps_the_selection() {
         let page = Page::read("first=2&realm=a+b&name=%22%3E");
         let link = page.ok().flatten().unwrap().next(IdentityId(7)).unwrap();
         let expected = "</ungleichotp/?first=2&after=7&realm=a+b&name=%22%3E>; rel=\"next\"";

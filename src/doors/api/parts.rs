@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_breaks_off_is_seen_before_an_end_is() {
+    async fn broken_list_is_seen_before_its_end() {
         let written = all(vec![Ok("[1]"), Err(BrokenOff)], 0).await;
         assert_eq!(written[..2], [Some("[1".to_owned()), None]);
     }

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fault_is_told_as_python_tells_it() {
+    fn errors_are_worded_like_pythons() {
         for (body, expected) in [
             ("", "Expecting value: line 1 column 1 (char 0)"),
             ("[", "Expecting value: line 1 column 2 (char 1)"),
@@ -326,7 +326,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whoever_reads_json_finds_a_fault_in_the_same_texts(
+        fn both_json_parsers_reject_the_same_texts(
             text in "[\\[\\]{}:,\"\\\\ u0-9a-f.+enrtl-]{0,24}",
         ) {
             let ours = Scanner::new(&text).scan().is_ok();

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_or_doubled_or_foreign_description_is_refused() {
+    fn incomplete_repeated_or_foreign_description_is_rejected() {
         let method = ("x-original-method", "GET");
         let url = ("x-original-url", "http://a/b");
         let forwarded = [
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn description_that_is_no_url_is_refused() {
+    fn description_that_is_no_url_is_rejected() {
         for (method, url) in [
             ("get", "http://a/b"),
             ("GET", "/b"),
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn trace_and_connect_are_refused_whatever_the_route_says() {
+    fn trace_and_connect_are_rejected_whatever_the_route_says() {
         for (method, refusal) in [("TRACE", Refusal::Trace), ("CONNECT", Refusal::Connect)] {
             assert_eq!(input(method, "a", b"/b").unwrap_err(), refusal);
         }
     }
 
     #[test]
-    fn ambiguous_original_path_is_refused() {
+    fn ambiguous_original_path_is_rejected() {
         for path in ["/a/../b", "/%2e%2e/b", "/a\\b", "/a%00", "/a#b"] {
             let url = format!("http://a{path}");
             let fields = [("x-original-method", "GET"), ("x-original-url", &*url)];

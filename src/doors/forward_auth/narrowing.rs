@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn query_that_says_something_else_is_refused() {
+    fn query_with_other_parameters_is_rejected() {
         let many = "realm=a&".repeat(NARROWED_TO + 1);
         for query in [
             "realms=a",

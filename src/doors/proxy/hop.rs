@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_connection_names_goes_and_nothing_else() {
+    fn headers_that_connection_names_are_removed_and_no_others() {
         let mut answer = answer(
             200,
             &[

@@ -241,7 +241,7 @@ fn rows_that_keep_their_number_go_first() {
 }
 
 #[test]
-fn what_stays_out_is_not_handed_to_the_store() {
+fn skipped_rows_are_not_passed_to_the_store() {
     let rows = [row(1, "n"), row(2, " n"), row(3, ""), row(4, "m")];
     let taken = all(&mut plan(&rows, &[here(4, "m", SEED)]));
     let names: Vec<_> = taken.iter().map(|it| it.principal.name()).collect();
@@ -261,7 +261,7 @@ fn state_and_date_are_taken_over() {
 }
 
 #[test]
-fn seed_below_128_bits_is_told() {
+fn seed_below_128_bits_has_a_note() {
     let mut weak = row(1, "n");
     weak.seed = Zeroizing::new("pzkbpthdgslzbkiz".to_owned());
     let plan = plan(&[weak], &[]);
@@ -270,7 +270,7 @@ fn seed_below_128_bits_is_told() {
 }
 
 #[test]
-fn reserved_realms_are_told() {
+fn reserved_realms_have_a_note() {
     let [mut admin, mut auth] = [row(1, "n"), row(2, "n")];
     admin.realm = Some("ungleich-admin".to_owned());
     auth.realm = Some("ungleich-auth".to_owned());
@@ -302,7 +302,7 @@ fn all(plan: &mut Plan) -> Vec<ImportedIdentity> {
 }
 
 #[test]
-fn row_that_somebody_has_made_meanwhile_stays_as_it_is_there() {
+fn row_that_was_created_meanwhile_is_not_replaced() {
     let mut plan = plan(&[row(1, "n"), row(2, "m"), row(3, "o")], &[]);
     let taken = plan.take(3, NOW);
     assert_eq!(taken.len(), 3);

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_tell_the_source() {
+    fn both_versions_contain_the_source() {
         let source = "203.0.113.7:4711".parse().ok();
         let one = b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\nGET";
         assert_eq!(read_all(one), Some((one.len() - 3, source)));

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_of_a_refusal_is_an_outcome() {
+    fn every_reason_of_a_rejection_is_an_outcome() {
         let delay = None;
         for refusal in [
             Refusal::Unknown,

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_holds_is_gone_and_what_is_held_is_found_again() {
+    fn unused_counters_are_gone_and_used_ones_are_found_again() {
         let named = Named::default();
         let one = named.of("one", || 1);
         drop(named.of("two", || 2));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_nobody_holds_take_no_room_and_the_others_keep_their_order() {
+    fn unused_names_are_dropped_and_the_others_keep_their_order() {
         let named = Named::default();
         let names: Vec<_> = (0..1_000).map(|at| format!("n{at}")).collect();
         let held: Vec<_> = names.iter().map(|name| named.of(name, || 0)).collect();

@@ -90,7 +90,7 @@ fn stranger(n: usize) -> String {
 }
 
 #[test]
-fn what_is_done_to_identities_is_written_with_who_did_it() {
+fn changes_of_identities_are_logged_with_their_actor() {
     let scene = Scene::start("");
     let admin = scene.gate.register("root", "ungleich-admin");
     let uid = fs::metadata("/proc/self").map(|it| std::os::unix::fs::MetadataExt::uid(&it));
@@ -140,7 +140,7 @@ fn what_is_done_to_identities_is_written_with_who_did_it() {
 }
 
 #[test]
-fn changes_at_the_same_time_name_who_it_was_by_then() {
+fn concurrent_changes_name_the_principal_at_that_time() {
     let scene = Scene::start("");
     let admin = scene.gate.register("root", "ungleich-admin");
     for round in 0..10 {
@@ -237,7 +237,7 @@ fn each_denial_has_its_cause_and_no_token_is_in_the_log() {
 }
 
 #[test]
-fn refusals_are_written_with_their_reason() {
+fn rejections_are_written_with_their_reason() {
     let scene = Scene::start("");
     get(scene.gate.gateway, "/a/../b", "");
     get(scene.gate.service, "/forward-auth/nginx", "");
@@ -251,7 +251,7 @@ fn refusals_are_written_with_their_reason() {
 }
 
 #[test]
-fn attack_is_told_once() {
+fn attack_is_logged_once() {
     let scene = Scene::start(
         "repeats_every = \"100ms\"\n[throttle]\ndelay = \"1h\"\nlongest_delay = \"1h\"\n",
     );
@@ -580,7 +580,7 @@ fn rotated_file_is_given_up_at_sighup_and_the_chain_goes_on() {
 }
 
 #[test]
-fn refused_configuration_is_told() {
+fn rejected_configuration_is_logged() {
     let scene = Scene::start("");
     let text = fs::read_to_string(scene.gate.config()).unwrap();
     fs::write(scene.gate.config(), format!("{text}nonsense = 1\n")).unwrap();
@@ -659,7 +659,7 @@ fn end_is_written_after_everything_else() {
 }
 
 #[test]
-fn cut_end_and_altered_line_are_told_by_exit_code_and_place() {
+fn truncation_and_alteration_are_reported_with_exit_code_and_position() {
     let scene = Scene::start("");
     for name in ["a", "b", "c"] {
         scene.gate.register(name, "payments");

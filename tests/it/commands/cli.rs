@@ -126,7 +126,7 @@ fn identity_is_named_by_name_and_realm_in_one_or_in_two_options() {
 }
 
 #[test]
-fn failed_attempts_are_shown_and_told_when_they_are_forgiven() {
+fn failures_are_shown_and_reported_when_they_are_cleared() {
     let upstream = Upstream::start();
     let gate = Gate::start(&routes(upstream.address));
     let caller = gate.register("billing", "payments");
@@ -169,7 +169,7 @@ fn old_seed_is_taken_from_standard_input_and_flagged_weak() {
 }
 
 #[test]
-fn seed_below_40_bits_is_refused_and_below_80_warned_of() {
+fn seed_below_40_bits_is_rejected_and_below_80_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     begin(folder.path());
     let file = folder.path().join("seed");
@@ -220,7 +220,7 @@ fn seed_below_40_bits_is_refused_and_below_80_warned_of() {
 }
 
 #[test]
-fn name_of_128_characters_is_taken_and_129_refused() {
+fn name_of_128_characters_is_taken_and_129_rejected() {
     let folder = tempfile::tempdir().unwrap();
     begin(folder.path());
     let create = |name: &str| {
@@ -260,7 +260,7 @@ fn token_is_printed_alone_on_standard_output() {
 }
 
 #[test]
-fn check_says_what_a_configuration_means() {
+fn check_prints_the_meaning_of_a_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["check"]);
     assert!(output.status.success());

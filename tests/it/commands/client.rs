@@ -192,7 +192,7 @@ fn seed_on_standard_input_is_read() {
 }
 
 #[test]
-fn error_says_whose_credential_was_refused() {
+fn error_names_the_rejected_credential() {
     let gate = Gate::start("");
     let auth = gate.register("auth", "ungleich-auth");
     let user = gate.register("user", "payments");
@@ -226,7 +226,7 @@ fn error_says_whose_credential_was_refused() {
 }
 
 #[test]
-fn what_the_server_does_not_take_is_told_in_its_words() {
+fn rejection_of_the_server_is_reported_in_its_words() {
     let gate = Gate::start("");
     let admin = gate.register("admin", "ungleich-admin");
     let who = ["--name", "admin", "--realm", "ungleich-admin"];
@@ -246,7 +246,7 @@ fn what_the_server_does_not_take_is_told_in_its_words() {
 }
 
 #[test]
-fn options_that_cannot_be_meant_are_refused_before_anything_is_sent() {
+fn contradictory_options_are_rejected_before_anything_is_sent() {
     let nobody = Caller {
         name: "n".into(),
         realm: "r".into(),
@@ -468,7 +468,7 @@ fn identity_that_was_not_asked_for_is_no_success() {
 }
 
 #[test]
-fn server_that_tells_no_numbers_shows_the_seed_of_what_it_has_made() {
+fn server_without_ids_shows_the_seed_of_a_new_identity() {
     let svc = r#"{"name":"svc","realm":"payments"}"#;
     let made = svc.replace('}', &format!(r#","seed":"{SEED}"}}"#));
     let create = [&["create"], &NAMED[..]].concat();
@@ -585,7 +585,7 @@ fn request_that_was_sent_is_never_sent_again() {
 }
 
 #[test]
-fn answer_of_another_kind_of_server_is_told_and_no_redirection_followed() {
+fn response_of_another_server_is_reported_and_no_redirect_followed() {
     for (answer, message) in [
         (
             "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
@@ -611,7 +611,7 @@ fn answer_of_another_kind_of_server_is_told_and_no_redirection_followed() {
 }
 
 #[test]
-fn clock_that_is_far_off_is_named_when_the_caller_is_refused() {
+fn clock_that_is_far_off_is_named_when_the_caller_is_rejected() {
     let server = Canned::start(concat!(
         "HTTP/1.1 403 Forbidden\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
         "Content-Type: application/json\r\nContent-Length: 50\r\n\r\n",

@@ -24,7 +24,7 @@ fn explain(gate: &Gate, args: &[&str]) -> (i32, Value) {
 }
 
 #[test]
-fn it_says_what_both_doors_answer() {
+fn both_doors_are_explained() {
     let (gate, _upstream) = gate("");
     let callers = [
         gate.register("alice", "dev"),
@@ -103,7 +103,7 @@ fn it_says_what_both_doors_answer() {
 }
 
 #[test]
-fn it_says_which_route_and_rule_decide_and_why() {
+fn deciding_route_and_rule_are_explained() {
     let (gate, upstream) = gate("");
     gate.register("alice", "dev");
     let (code, said) = explain(
@@ -252,7 +252,7 @@ fn without_routes_forward_auth_decides_and_a_database_must_be_there_for_a_caller
 }
 
 #[test]
-fn refusals_are_logged_with_their_reason() {
+fn rejections_are_logged_with_their_reason() {
     let (gate, _upstream) = gate("");
     get(gate.gateway, "/a/../b", "");
     get(gate.gateway, "/a//b", "");

@@ -156,7 +156,7 @@ fn every_command_prints_json_where_that_is_asked_for_or_says_that_it_has_none() 
 }
 
 #[test]
-fn no_command_prints_an_escape_code_where_nobody_sees_colours() {
+fn no_command_prints_an_escape_code_without_a_terminal() {
     let (gate, callers) = scene();
     let escaped = |output: &Output| output.stdout.contains(&0x1b) || output.stderr.contains(&0x1b);
     for (command, args) in calls(&gate, &callers) {

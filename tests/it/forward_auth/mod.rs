@@ -112,7 +112,7 @@ fn description_is_read_from_nginx_own_fields_only() {
 }
 
 #[test]
-fn description_from_a_peer_that_is_not_trusted_is_refused() {
+fn description_from_a_peer_that_is_not_trusted_is_rejected() {
     let untrusted = [("REALMGATE_SERVICE_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")];
     let gate = Gate::start_with(&untrusted, "");
     let caller = gate.register("billing", "payments");
@@ -160,7 +160,7 @@ fn unknown_front_proxy_is_no_endpoint() {
 }
 
 #[test]
-fn request_line_without_a_path_is_no_question() {
+fn request_line_without_a_path_is_no_auth_request() {
     let gate = Gate::start("");
     let caller = gate.register("billing", "payments");
     for target in [
@@ -331,7 +331,7 @@ fn answers(gate: &Gate, request: &str) -> Vec<u16> {
 
 /// Two auth requests in one packet; the body of the first looks like a third.
 #[test]
-fn body_of_a_sub_request_is_never_taken_for_a_question() {
+fn body_of_a_sub_request_is_never_read_as_an_auth_request() {
     let gate = Gate::start("");
     let caller = gate.register("billing", "payments");
     let hidden = format!(
@@ -412,7 +412,7 @@ fn configured_header_names_the_client_at_the_endpoint_for_any_front_proxy() {
 }
 
 #[test]
-fn header_of_a_peer_that_is_not_trusted_names_nobody() {
+fn header_of_an_untrusted_peer_names_no_client() {
     let gate = Gate::start_with(
         &[
             ("REALMGATE_SERVICE_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
@@ -463,7 +463,7 @@ fn peer_that_is_not_trusted_is_not_warned_of() {
 }
 
 #[test]
-fn trace_and_connect_are_refused_at_every_endpoint() {
+fn trace_and_connect_are_rejected_at_every_endpoint() {
     let upstream = Upstream::start();
     let gate = Gate::start(&routes(upstream.address));
     for method in ["TRACE", "CONNECT"] {

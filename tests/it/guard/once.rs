@@ -20,7 +20,7 @@ fn token_with_time(caller: &Caller) -> String {
 }
 
 #[test]
-fn token_is_good_once_where_asked_for_and_a_kill_changes_nothing() {
+fn one_time_token_is_accepted_once_even_after_a_kill() {
     let (gate, _upstream) = gate(ONCE);
     let [caller, other] = ["billing", "other"].map(|name| gate.register(name, "payments"));
     let free = gate.register("alice", "dev");
@@ -60,7 +60,7 @@ fn token_is_good_once_where_asked_for_and_a_kill_changes_nothing() {
 }
 
 #[test]
-fn of_twins_at_the_same_time_one_wins() {
+fn of_two_concurrent_uses_one_wins() {
     let (gate, upstream) = gate(ONCE);
     let caller = gate.register("billing", "payments");
     let fields = caller.fields_with(&token_with_time(&caller));
@@ -84,7 +84,7 @@ fn of_twins_at_the_same_time_one_wins() {
 }
 
 #[test]
-fn of_twins_at_two_processes_one_wins() {
+fn of_two_uses_at_two_processes_one_wins() {
     let (one, upstream) = gate(ONCE);
     let database = one.config().with_file_name("realmgate.db");
     let url = format!("sqlite:{}", database.display());
@@ -134,7 +134,7 @@ fn token_as_a_number_is_the_same_token() {
 }
 
 #[test]
-fn one_time_token_is_not_good_while_it_cannot_be_noted() {
+fn one_time_token_is_rejected_while_its_use_cannot_be_recorded() {
     let (gate, upstream) = gate(ONCE);
     let caller = gate.register("billing", "payments");
     // Another process has locked the database.

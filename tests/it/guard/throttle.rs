@@ -40,7 +40,7 @@ fn count(gate: &Gate, sql: &str) -> i64 {
 }
 
 #[test]
-fn failures_count_together_at_every_door_and_are_pardoned() {
+fn failures_count_together_at_every_door_and_can_be_cleared() {
     let (gate, upstream) = gate(LONG);
     let victim = gate.register("billing", "payments");
     let verifier = gate.register("checker", "ungleich-auth");
@@ -135,7 +135,7 @@ fn success_in_between_buys_no_guess_at_any_door() {
 }
 
 #[test]
-fn late_and_early_tokens_are_refused_and_are_no_guesses() {
+fn late_and_early_tokens_are_rejected_and_are_no_guesses() {
     let (gate, upstream) = gate(LONG);
     let victim = gate.register("billing", "payments");
     for turn in 0..30 {
@@ -175,7 +175,7 @@ fn clock_that_is_five_minutes_off_is_found_in_the_log() {
 }
 
 #[test]
-fn answers_to_refusals_wait_for_the_end_of_a_slot() {
+fn rejections_are_sent_at_the_end_of_a_slot() {
     let (gate, _upstream) = gate("");
     let verifier = gate.register("checker", "ungleich-auth");
     let [active, idle] = ["active", "idle"].map(|name| gate.register(name, "payments"));
@@ -348,7 +348,7 @@ fn failures_of_this_very_second_are_forgiven_too() {
 /// White space around a name is trimmed before failures are counted; any other spelling is another
 /// name.
 #[test]
-fn spellings_of_a_name_are_counted_with_it_or_are_somebody_else() {
+fn spellings_of_a_name_count_with_it_or_are_other_names() {
     let (gate, _upstream) = gate(LONG);
     let victim = gate.register("billing", "payments");
     let verifier = gate.register("checker", "ungleich-auth");
@@ -432,7 +432,7 @@ fn attacker_at_full_rate_does_not_lock_out_the_admin() {
 }
 
 #[test]
-fn whoever_cannot_pass_gets_the_same_answers_for_whatever_reason() {
+fn every_denial_gets_the_same_outcomes() {
     let (gate, _upstream) = gate(LONG);
     let [wrong, disabled, expired, early] =
         ["wrong", "disabled", "expired", "early"].map(|name| gate.register(name, "payments"));

@@ -57,7 +57,7 @@ fn library() -> PathBuf {
 const UNUSABLE: [&str; 2] = ["-100y", "+9000y"];
 
 #[test]
-fn clock_that_cannot_be_told_stops_every_command_without_a_panic() {
+fn clock_out_of_range_stops_every_command_without_a_panic() {
     let clock = Clock::new();
     let folder = tempfile::tempdir().unwrap();
     for offset in UNUSABLE {
@@ -134,7 +134,7 @@ fn answered(gate: &Gate, fields: &str) -> Option<u16> {
 
 /// A request may have begun before the clock was set back to 1970.
 #[test]
-fn time_that_is_too_far_away_is_refused_or_told() {
+fn time_that_is_too_far_away_is_rejected_or_shown() {
     let gate = Gate::start("");
     gate.register("billing", "payments");
     let who = ["--name", "billing", "--realm", "payments"];

@@ -390,7 +390,7 @@ fn files_are_not_written_through_a_symbolic_link() {
 
 /// Its temporary file has a predictable name.
 #[test]
-fn link_in_the_place_of_the_draft_of_the_ready_file_is_not_followed() {
+fn link_with_the_name_of_the_temporary_ready_file_is_not_followed() {
     let folder = with_files();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("victim"), "untouched").unwrap();
@@ -453,7 +453,7 @@ fn connections_that_wait_to_be_accepted_at_the_signal_are_answered() {
 }
 
 #[test]
-fn clients_that_connect_during_the_end_are_answered_or_refused_and_never_reset() {
+fn clients_that_connect_during_the_end_are_answered_or_rejected_and_never_reset() {
     let mut gate = Gate::start("");
     let address = gate.service;
     let clients: Vec<_> = (0..8)

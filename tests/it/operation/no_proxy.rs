@@ -84,7 +84,7 @@ fn forward_auth_alone_opens_no_proxy_and_needs_no_upstream() {
 }
 
 #[test]
-fn nobody_asks_an_upstream_that_is_left_over() {
+fn upstream_without_a_route_gets_no_requests() {
     let upstream = Upstream::start();
     let health = "health_check = \"/healthz\"\nhealth_interval = \"20ms\"\n";
     let more = format!("{}{health}", routes(upstream.address));

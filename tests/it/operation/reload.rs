@@ -68,7 +68,7 @@ fn trusted_proxies_and_limits_change_too() {
 }
 
 #[test]
-fn bad_file_leaves_the_old_configuration_in_force_and_is_told() {
+fn bad_file_is_logged_and_leaves_the_old_configuration_in_force() {
     let upstream = Upstream::start();
     let rules = routes(upstream.address);
     let gate = Gate::start(&rules);

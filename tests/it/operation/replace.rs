@@ -369,7 +369,7 @@ impl Manager {
 }
 
 #[test]
-fn service_manager_is_told_of_start_reload_replacement_and_end() {
+fn service_manager_is_notified_of_start_reload_replacement_and_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let mut manager = Manager::new(&path);

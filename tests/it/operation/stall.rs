@@ -229,7 +229,7 @@ fn commands_wait_until_a_slow_disk_has_their_change_and_print_the_seed() {
 }
 
 #[test]
-fn token_for_one_use_whose_answer_was_lost_permits_nothing_later() {
+fn one_time_token_whose_response_was_lost_permits_nothing_later() {
     let more = "[realm.payments]\nreuse = \"once\"\n";
     let scene = Scene::start(more);
     let caller = scene.gate.register("billing", "payments");

@@ -23,7 +23,7 @@ fn post(play: Play, upstream: &str) -> (String, Tape, Gate) {
 }
 
 #[test]
-fn what_came_of_an_answer_that_breaks_off_reaches_the_client() {
+fn part_of_a_broken_response_reaches_the_client() {
     let (answer, ..) = post(
         |connection| {
             connection.read_to(0, b"\r\n\r\nab");

@@ -39,7 +39,7 @@ fn cache_control(reply: &Reply) -> Vec<&str> {
 }
 
 #[test]
-fn answer_to_a_proved_request_is_private_unless_the_route_shares_it() {
+fn authenticated_response_is_private_unless_the_route_shares_it() {
     let (gate, _upstream, caller) = gate();
     for (lines, expected) in [
         (&[][..], "private"),
@@ -68,7 +68,7 @@ fn answer_to_a_proved_request_is_private_unless_the_route_shares_it() {
 }
 
 #[test]
-fn headers_for_single_caches_go_from_the_answer_to_a_proved_request() {
+fn cache_specific_headers_are_removed_from_an_authenticated_response() {
     let (gate, _upstream, caller) = gate();
     let names = [
         "CDN-Cache-Control",
@@ -90,7 +90,7 @@ fn headers_for_single_caches_go_from_the_answer_to_a_proved_request() {
 }
 
 #[test]
-fn cache_before_the_gateway_gives_no_stranger_what_was_proved() {
+fn cache_before_the_gateway_gives_no_stranger_an_authenticated_response() {
     let (gate, upstream, caller) = gate();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|name| format!("{name}_temp_path {name};"));

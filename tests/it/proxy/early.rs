@@ -118,7 +118,7 @@ fn client_hears_at_once_that_nothing_follows_and_is_not_waited_for_long() {
 }
 
 #[test]
-fn body_is_drained_up_to_its_bound_and_no_further() {
+fn body_is_discarded_up_to_its_limit_and_no_further() {
     let tape = Tape::start();
     let limits = "[limits]\ndrain_bytes = 1000000\n[timeouts]\ndrain = \"1h\"\n";
     let gate = Gate::start(&format!("{limits}{}", tape.routes()));

@@ -12,7 +12,7 @@ use crate::harness::{Gate, Upstream, routes};
 
 /// RFC 9113 §8.1.1, RFC 9110 §8.6.
 #[test]
-fn length_that_is_said_twice_is_refused_at_every_listener() {
+fn repeated_length_is_rejected_at_every_listener() {
     let upstream = Upstream::start();
     let more = format!("h2c = true\n{}", routes(upstream.address));
     let gate = Gate::start_with(&[("REALMGATE_SERVICE_H2C", "true")], &more);
@@ -62,7 +62,7 @@ async fn status_of_question(address: SocketAddr, lengths: &[&str]) -> Option<Str
 }
 
 #[test]
-fn length_that_is_said_twice_is_refused_over_grpc() {
+fn repeated_length_is_rejected_over_grpc() {
     let gate = Gate::start("[grpc]\nlisten = \"127.0.0.1:0\"\n");
     let runtime = Runtime::new().unwrap();
     let ask = |lengths| runtime.block_on(status_of_question(gate.grpc.unwrap(), lengths));
@@ -141,7 +141,7 @@ fn trailers_of_a_client_reach_no_upstream_of_http2() {
 }
 
 #[test]
-fn upstream_hears_its_own_scheme_and_the_host_that_was_decided_on() {
+fn upstream_sees_its_own_scheme_and_the_decided_host() {
     let upstream = Listening::start();
     let gate = Gate::start(&format!(
         "h2c = true\n[[route]]\nname = 'stripped'\npath = '/api'\nallow = 'anyone'\nupstream = 'app'\nstrip_prefix = true\n\

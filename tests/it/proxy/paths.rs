@@ -167,7 +167,7 @@ const REFUSED: [&str; 58] = [
 ];
 
 #[test]
-fn path_that_some_server_finds_another_route_for_is_refused_at_every_door() {
+fn path_that_some_server_finds_another_route_for_is_rejected_at_every_door() {
     let (gate, upstream) = gate("");
     for path in REFUSED {
         assert_all(&gate, path, 400);

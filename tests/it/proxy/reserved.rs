@@ -138,7 +138,7 @@ fn address_header_of_a_cdn_passes_on_the_route_that_names_it_only() {
 
 /// An application that was moved from another gateway keeps its header, which realmgate then sets.
 #[test]
-fn identity_header_of_another_gateway_says_what_was_proved_once_it_is_ours() {
+fn identity_header_of_another_gateway_has_the_identity_when_configured() {
     let upstream = Upstream::start();
     let variables = [("REALMGATE_CREDENTIALS_NAME_HEADER", "X-WebAuth-User")];
     let gate = Gate::start_with(&variables, &routes(upstream.address));

@@ -41,7 +41,7 @@ const WAIT: Play = |connection| {
 const UPLOAD: &str = "POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab";
 
 #[test]
-fn client_whose_body_stops_is_told_that_it_came_too_slowly() {
+fn client_whose_body_stops_gets_408() {
     let (gate, _tape) = gate(WAIT, "");
     let mut answer = Vec::new();
     send(&gate, UPLOAD).read_to_end(&mut answer).unwrap();

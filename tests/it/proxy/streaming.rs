@@ -158,7 +158,7 @@ fn body_waits_for_100_where_the_upstream_says_it() {
 }
 
 #[test]
-fn nobody_is_told_to_go_on_who_is_refused() {
+fn rejected_request_gets_no_100() {
     let (gate, tape) = gate(|connection| {
         connection.read_to(0, b"\r\n\r\n");
         connection

@@ -22,7 +22,7 @@ fn route_is_found_by_host_in_any_case_with_port_and_dot() {
 }
 
 #[test]
-fn ambiguous_requests_are_refused_before_any_policy() {
+fn ambiguous_requests_are_rejected_before_any_policy() {
     let (gate, upstream) = gate();
     let caller = gate.register("billing", "payments");
     for path in [

@@ -289,7 +289,7 @@ fn least_busy_peer_is_next() {
 }
 
 #[test]
-fn peer_that_refuses_is_passed_over_and_ejected() {
+fn peer_that_rejects_is_passed_over_and_ejected() {
     let (dead, good) = (Port::reserve(), Upstream::start());
     let gate = gate(&format!(
         "peers = ['{}', '{}']\neject_failures = 2\neject_time = '1h'\n",
@@ -383,7 +383,7 @@ fn fickle() -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn only_what_is_idempotent_is_sent_twice() {
+fn only_idempotent_requests_are_sent_twice() {
     for (method, expected, seen) in [("GET", 200, 3), ("PUT", 200, 3), ("POST", 502, 2)] {
         let (address, count) = fickle();
         let gate = gate(&format!("peers = ['{address}']\n"));

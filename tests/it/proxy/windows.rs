@@ -37,7 +37,7 @@ fn peer(runtime: &Runtime) -> SocketAddr {
 }
 
 #[test]
-fn answers_that_nobody_reads_hold_up_no_other() {
+fn unread_responses_delay_no_other() {
     let runtime = Runtime::new().unwrap();
     let address = peer(&runtime);
     let gate = Gate::start(&format!(
@@ -147,7 +147,7 @@ fn upload_that_a_peer_does_not_read_holds_up_no_other() {
 
 /// A peer that reads a header, and nothing of the body.
 #[test]
-fn client_of_http2_that_leaves_a_body_that_nobody_takes_is_not_counted_any_more() {
+fn http2_client_that_leaves_an_unread_body_is_no_longer_counted() {
     let tape = Tape::playing(|connection| {
         connection.read_to(0, b"\r\n\r\n");
         std::thread::sleep(PATIENCE * 2);

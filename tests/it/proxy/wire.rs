@@ -50,7 +50,7 @@ fn outcome(request: &str) -> (Vec<String>, String) {
 }
 
 #[test]
-fn confusing_request_is_refused_or_has_one_reading() {
+fn confusing_request_is_rejected_or_has_one_reading() {
     for (request, statuses, heard) in CASES {
         let outcome = outcome(request);
         // A rejection may come before or after the header is forwarded, but the body is never

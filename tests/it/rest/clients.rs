@@ -96,7 +96,7 @@ fn expect_100_continue_is_answered_at_once() {
 }
 
 #[test]
-fn commands_of_the_tour_do_what_they_say() {
+fn printed_commands_of_the_tour_work() {
     let mut demo = crate::harness::realmgate(&["demo"])
         .stdout(Stdio::piped())
         .spawn()

@@ -185,7 +185,7 @@ fn link(gate: &Gate, credential: &str, fields: &str) -> String {
 }
 
 #[test]
-fn link_has_the_scheme_that_a_trusted_proxy_names_and_of_nobody_else() {
+fn link_has_the_scheme_that_a_trusted_proxy_names_and_no_other() {
     let gate = Gate::start("");
     let user = gate.register("user", "payments").fields();
     for (fields, scheme) in [
@@ -265,7 +265,7 @@ fn url_in_the_request_line_is_taken_where_it_is_plain_and_a_rest_resource() {
 }
 
 #[test]
-fn body_over_the_limit_is_refused_however_it_is_announced() {
+fn body_over_the_limit_is_rejected_however_it_is_announced() {
     let gate = Gate::start("");
     let body = format!("{{\"x\": \"{}\"}}", "x".repeat(70_000));
     let reply = send(gate.service, "POST", "/ungleichotp/", JSON, &body);
@@ -291,7 +291,7 @@ fn health_and_readiness_answer_anyone() {
 }
 
 #[test]
-fn list_comes_in_parts_for_who_asks_and_whole_for_who_does_not() {
+fn list_is_paged_on_request_and_whole_otherwise() {
     let gate = Gate::start("");
     let admin = gate.register("admin", "ungleich-admin");
     for (name, realm) in [

@@ -355,7 +355,7 @@ fn nobody(folder: &Path, args: &[&str]) -> Command {
 }
 
 #[test]
-fn somebody_elses_database_is_named_with_its_owner_and_who_runs() {
+fn database_of_another_user_is_named_with_its_owner() {
     let folder = folder_of(NOBODY, 0o600);
     chown(folder.path().join("realmgate.key"), Some(NOBODY), None).unwrap();
     for (args, need) in [
@@ -380,7 +380,7 @@ fn somebody_elses_database_is_named_with_its_owner_and_who_runs() {
 }
 
 #[test]
-fn folder_and_companions_of_somebody_else_are_named() {
+fn directory_and_companions_of_another_user_are_named() {
     let folder = folder_of(0, 0o600);
     let (database, log) = (
         folder.path().join("realmgate.db"),
@@ -434,7 +434,7 @@ fn folder_and_companions_of_somebody_else_are_named() {
 }
 
 #[test]
-fn key_file_of_somebody_else_is_named_with_its_owner() {
+fn key_file_of_another_user_is_named_with_its_owner() {
     let folder = folder_of(NOBODY, 0o600);
     chown(folder.path().join("realmgate.db"), Some(NOBODY), None).unwrap();
     let output = nobody(folder.path(), &["serve"]).output().unwrap();
@@ -503,7 +503,7 @@ fn commands_that_read_need_no_permission_to_write() {
 }
 
 #[test]
-fn log_that_cannot_be_read_without_an_index_is_told() {
+fn log_that_cannot_be_read_without_an_index_is_reported() {
     let folder = folder_of(0, 0o644);
     let mut gate = Gate::start_in(folder, realmgate(&[]));
     gate.register("new", "r");
@@ -682,7 +682,7 @@ fn log_that_a_slow_reader_has_let_grow_is_cut() {
 }
 
 #[test]
-fn draft_of_a_killed_backup_is_removed_by_the_next() {
+fn unfinished_file_of_a_killed_backup_is_removed_by_the_next() {
     let folder = folder();
     assert!(run(folder.path(), &["init"]).status.success());
     let other = tempfile::tempdir().unwrap();

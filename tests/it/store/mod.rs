@@ -44,7 +44,7 @@ pub(crate) fn fill(config: &Path, numbers: Range<usize>) {
 }
 
 #[test]
-fn what_the_command_line_writes_counts_while_serving() {
+fn writes_of_the_command_line_count_while_serving() {
     let gate = Gate::start("");
     let who = ["--name", "svc", "--realm", "payments"];
     let caller = gate.register("svc", "payments");

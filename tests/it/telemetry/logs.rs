@@ -28,7 +28,7 @@ fn lines(log: &str) -> Vec<Value> {
 }
 
 #[test]
-fn line_tells_who_went_where_and_how_long_it_took() {
+fn line_has_caller_target_and_duration() {
     let (gate, upstream, caller) = start(&[ALL, JSON]);
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let fields = format!(
@@ -259,7 +259,7 @@ fn long_path_is_logged_up_to_its_bound() {
 }
 
 #[test]
-fn request_refused_before_its_header_is_parsed_has_an_id_too() {
+fn request_rejected_before_its_header_is_parsed_has_an_id_too() {
     let upstream = Upstream::start();
     let limits = "[limits]\nheader_bytes = 4096\n";
     let gate = Gate::start_with(&[JSON], &(limits.to_owned() + &routes(upstream.address)));
@@ -303,7 +303,7 @@ fn name_cannot_forge_a_line_for_people() {
 }
 
 #[test]
-fn one_in_some_is_told_of_and_every_denial() {
+fn one_in_n_is_logged_and_every_denial() {
     let (gate, _upstream, caller) = start(&[ALL, JSON, ("REALMGATE_LOG_ACCESS_ONE_IN", "5")]);
     for _ in 0..10 {
         get(gate.gateway, "/x", &caller.fields());
@@ -320,7 +320,7 @@ fn one_in_some_is_told_of_and_every_denial() {
 }
 
 #[test]
-fn nothing_is_told_unless_asked_for() {
+fn nothing_is_logged_by_default() {
     let (gate, _upstream, caller) = start(&[JSON]);
     get(gate.gateway, "/x", &caller.fields());
     get(gate.gateway, "/x", "");
@@ -351,7 +351,7 @@ fn file_of_its_own_is_opened_anew_at_a_reload() {
 }
 
 #[test]
-fn file_that_cannot_be_opened_stops_the_start_and_refuses_a_reload() {
+fn file_that_cannot_be_opened_stops_the_start_and_rejects_a_reload() {
     let output = crate::harness::realmgate(&["serve"])
         .envs([ALL, ("REALMGATE_LOG_ACCESS_FILE", "/nonexistent/access")])
         .output()

@@ -42,7 +42,7 @@ fn decisions_are_counted_by_door_route_realm_and_reason() {
 }
 
 #[test]
-fn front_proxys_question_counts_for_its_route() {
+fn auth_request_counts_for_its_route() {
     let upstream = Upstream::start();
     let gate = Gate::start(&routes(upstream.address));
     let caller = gate.register("alice", "dev");

@@ -133,7 +133,7 @@ fn good_certificate_lets_in_and_its_subject_goes_on() {
 }
 
 #[test]
-fn no_certificate_and_a_bad_one_are_refused_where_it_is_required() {
+fn no_certificate_and_a_bad_one_are_rejected_where_it_is_required() {
     let (ca, other) = (Ca::new(), Ca::new());
     let (gate, upstream) = start(&ca, "required");
     let stranger = other.issue("client", "/CN=billing", "");

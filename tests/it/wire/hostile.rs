@@ -249,7 +249,7 @@ fn flood_of_continued_header_ends_its_connection() {
 
 /// Each stream is opened and reset at once (CVE-2023-44487).
 #[test]
-fn streams_that_are_taken_back_leave_nothing_behind_and_hold_up_nobody() {
+fn reset_streams_leave_nothing_behind_and_delay_no_other() {
     let (gate, _upstream) = gate();
     let mut stream = connect(gate.gateway, &[]);
     stream.set_write_timeout(Some(PATIENCE)).unwrap();

@@ -100,7 +100,7 @@ fn many_requests_share_a_connection_and_each_is_decided_on() {
 }
 
 #[test]
-fn drain_ends_an_idle_connection_at_once() {
+fn shutdown_closes_an_idle_connection_at_once() {
     let mut gate =
         Gate::start("h2c = true\n[timeouts]\nkeep_alive = '1h'\n[shutdown]\ngrace = '1h'\n");
     let mut stream = connect(gate.gateway);
@@ -153,7 +153,7 @@ fn too_many_malformed_requests_end_a_connection() {
 }
 
 #[test]
-fn upload_that_is_refused_gets_its_answer() {
+fn upload_that_is_rejected_gets_its_answer() {
     let upstream = Upstream::start();
     let gate = Gate::start(&format!("h2c = true\n{}", routes(upstream.address)));
     let folder = tempfile::tempdir().unwrap();

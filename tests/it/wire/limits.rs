@@ -242,7 +242,7 @@ fn header_is_as_long_as_it_may_be_and_no_longer() {
 }
 
 #[test]
-fn header_beyond_what_the_parser_takes_is_refused_too() {
+fn header_beyond_what_the_parser_takes_is_rejected_too() {
     let upstream = Upstream::start();
     let gate = Gate::start(&open_to_all(upstream.address, "", ""));
     for address in [gate.service, gate.gateway] {
@@ -255,7 +255,7 @@ fn header_beyond_what_the_parser_takes_is_refused_too() {
 }
 
 #[test]
-fn header_without_an_end_is_refused_as_soon_as_it_has_too_many_fields() {
+fn header_without_an_end_is_rejected_as_soon_as_it_has_too_many_fields() {
     let upstream = Upstream::start();
     let gate = Gate::start(&open_to_all(upstream.address, "", ""));
     for address in [gate.service, gate.gateway] {

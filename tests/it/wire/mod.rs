@@ -134,7 +134,7 @@ fn certificate_is_chosen_by_name() {
 }
 
 #[test]
-fn upstream_is_told_of_tls_and_of_no_more_than_is_true() {
+fn upstream_sees_the_scheme_of_the_client() {
     let ca = Ca::new();
     let server = ca.issue("a", "/CN=a", "DNS:a.example");
     let upstream = Upstream::start();
@@ -219,7 +219,7 @@ fn certificates_are_swapped_at_a_reload_and_connections_stay() {
 }
 
 #[test]
-fn old_versions_are_refused() {
+fn old_versions_are_rejected() {
     let ca = Ca::new();
     let server = ca.issue("a", "/CN=a", "DNS:a.example");
     let gate = Gate::start(&tls(&[&server], "", "[tls]\nmin_version = '1.3'\n"));
@@ -288,7 +288,7 @@ fn handshake_that_does_not_come_is_cut() {
 }
 
 #[test]
-fn bad_settings_are_told() {
+fn bad_settings_are_reported() {
     let ca = Ca::new();
     let (cert, key) = ca.issue("a", "/CN=a", "DNS:a.example");
     let (_, other) = ca.issue("b", "/CN=b", "DNS:b.example");

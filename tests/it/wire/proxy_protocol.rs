@@ -22,7 +22,7 @@ fn version_2(command: u8, source: [u8; 4]) -> Vec<u8> {
 }
 
 #[test]
-fn client_is_the_one_that_a_load_balancer_tells_of() {
+fn client_is_the_one_that_a_load_balancer_names() {
     let upstream = Upstream::start();
     let gate = Gate::start(&format!("{FROM_HERE}{}", routes(upstream.address)));
     for (header, expected) in [
@@ -101,7 +101,7 @@ fn header_from_anybody_else_is_a_bad_request() {
 }
 
 #[test]
-fn connections_count_for_the_address_that_is_told() {
+fn connections_count_for_the_address_in_the_proxy_header() {
     let gate = Gate::start(&format!(
         "{FROM_HERE}[limits]\nconnections_per_address = 1\n"
     ));

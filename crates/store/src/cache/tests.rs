@@ -50,7 +50,7 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 }
 
 #[tokio::test]
-async fn what_is_written_is_read_back_and_then_remembered() {
+async fn written_identity_is_read_back_and_then_cached() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let alice = new("alice");
@@ -66,7 +66,7 @@ async fn what_is_written_is_read_back_and_then_remembered() {
 }
 
 #[tokio::test]
-async fn taken_name_is_refused_at_creation_and_at_renaming() {
+async fn taken_name_is_rejected_at_creation_and_at_renaming() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     store.create(new("a"), NOW).await.unwrap();
@@ -105,7 +105,7 @@ async fn renamed_identity_keeps_its_seed_and_its_old_name_is_forgotten() {
 }
 
 #[tokio::test]
-async fn what_another_process_writes_is_felt_here() {
+async fn writes_of_another_process_take_effect_here() {
     let dir = tempfile::tempdir().unwrap();
     let here = open(options(dir.path()), Intent::Begin).await.unwrap();
     let there = open(options(dir.path()), Intent::Begin).await.unwrap();
@@ -218,7 +218,7 @@ async fn held(store: &Cached, name: &str) -> Arc<Identity> {
 }
 
 #[tokio::test]
-async fn seeds_leave_memory_with_each_change_whoever_holds_the_record() {
+async fn seeds_leave_memory_with_each_change_even_in_held_records() {
     let dir = tempfile::tempdir().unwrap();
     let here = open(options(dir.path()), Intent::Begin).await.unwrap();
     let there = open(options(dir.path()), Intent::Begin).await.unwrap();
@@ -262,7 +262,7 @@ async fn seeds_leave_memory_with_each_change_whoever_holds_the_record() {
 }
 
 #[tokio::test]
-async fn seeds_leave_memory_when_everything_is_forgotten_and_when_there_is_no_room() {
+async fn seeds_leave_memory_when_the_cache_is_cleared_and_when_it_is_full() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
     options.cache.capacity = 2;
@@ -332,7 +332,7 @@ async fn seed_leaves_memory_when_its_grace_or_its_term_ends() {
 }
 
 #[tokio::test]
-async fn change_and_deletion_return_who_it_was_by_then() {
+async fn change_and_deletion_return_the_principal_at_that_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(options(dir.path()), Intent::Begin).await.unwrap();
     let id = store.create(new("a"), NOW).await.unwrap().id;
@@ -362,7 +362,7 @@ fn destroy(dir: &Path) {
 }
 
 #[tokio::test]
-async fn while_the_database_is_broken_the_remembered_count_and_strangers_do_not() {
+async fn while_the_database_is_broken_only_cached_identities_count() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
     options.cache.stale_if_error = Duration::from_millis(1500);

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn write_whose_caller_goes_away_before_its_commit_does_not_happen() {
+    async fn write_whose_caller_disconnects_before_its_commit_does_not_happen() {
         let folder = tempfile::tempdir().unwrap();
         let pool = table(&folder.path().join("r.db"));
         let gone = timeout(LIMIT, write(&pool, LIMIT, Patience::Outcome, slowly)).await;
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn write_is_committed_or_taken_back_and_never_both() {
+    fn write_is_committed_or_cancelled_and_never_both() {
         let (committed, taken_back) = (Stage::default(), Stage::default());
         assert!(committed.commit() && !committed.give_up() && committed.is_committing());
         assert!(taken_back.give_up() && !taken_back.commit() && !taken_back.is_committing());

@@ -54,7 +54,7 @@ async fn other_paths_are_the_old_page() {
 }
 
 #[tokio::test]
-async fn format_other_than_json_is_refused() {
+async fn format_other_than_json_is_rejected() {
     let door = Door::open().await;
     let body = format!("{{{AUTH},{SUBJECT}}}");
     let headers = [
@@ -78,7 +78,7 @@ async fn format_other_than_json_is_refused() {
 }
 
 #[test]
-fn throttled_caller_is_told_when_to_come_back() {
+fn throttled_caller_gets_retry_after() {
     let denial = Denial::Throttled {
         retry_after: Duration::from_millis(1500),
         whom: Throttled::Principal,
@@ -191,7 +191,7 @@ impl Store for Silent {
 }
 
 #[tokio::test]
-async fn indentation_is_as_deep_as_asked_but_not_in_what_verify_says_of_its_fields() {
+async fn indentation_is_as_requested_except_in_faults_of_verify() {
     let door = Door::open().await;
     let headers = [
         ("content-type", "application/json"),
@@ -227,7 +227,7 @@ async fn indentation_is_as_deep_as_asked_but_not_in_what_verify_says_of_its_fiel
 }
 
 #[tokio::test]
-async fn root_names_the_identities_to_whoever_proves_who_they_are() {
+async fn root_links_to_the_identities_for_authenticated_callers() {
     let door = Door::open().await;
     door.send("GET", "/", "").await.is(403, NOT_AUTHENTICATED);
     let headers = [

@@ -70,7 +70,7 @@ async fn nesting_of_any_depth_overflows_nothing() {
 }
 
 #[tokio::test]
-async fn body_of_another_type_is_refused() {
+async fn body_of_another_type_is_rejected() {
     let door = Door::open().await;
     let body = format!("{{{AUTH},{SUBJECT}}}");
     for given in ["text/plain", "", "multipart/mixed; boundary=x"] {
@@ -89,7 +89,7 @@ async fn body_of_another_type_is_refused() {
 }
 
 #[tokio::test]
-async fn form_in_parts_is_read() {
+async fn multipart_form_is_read() {
     let door = Door::open().await;
     let mut fields = vec![
         ("name=\"auth_name\"", "auth"),
@@ -114,7 +114,7 @@ async fn form_in_parts_is_read() {
 }
 
 #[tokio::test]
-async fn form_in_parts_is_read_as_the_old_server_read_it() {
+async fn multipart_form_is_read_like_in_ungleich_otp() {
     let door = Door::open().await;
     let field = |name: &str, more: &str, text: &str| {
         format!("Content-Disposition: form-data; name=\"{name}\"\r\n{more}\r\n{text}\r\n")
@@ -169,7 +169,7 @@ async fn form_in_parts_is_read_as_the_old_server_read_it() {
 }
 
 #[tokio::test]
-async fn body_is_read_in_its_charset_or_refused() {
+async fn body_is_read_in_its_charset_or_rejected() {
     let door = Door::open().await;
     let json = format!(r#"{{{ADMIN},"name":"caf$","realm":"r"}}"#);
     let form =
@@ -239,7 +239,7 @@ async fn body_is_read_in_its_charset_or_refused() {
 }
 
 #[tokio::test]
-async fn key_that_nobody_knows_may_hold_anything() {
+async fn unknown_field_may_have_any_value() {
     let door = Door::open().await;
     let body = format!(r#"{{"\ud800":1,"\udc00\u0000":{{"\ud800":[]}},{AUTH},{SUBJECT}}}"#);
     door.verify(&body).await.is(200, r#"{"status":"OK"}"#);
@@ -249,7 +249,7 @@ async fn key_that_nobody_knows_may_hold_anything() {
 }
 
 #[tokio::test]
-async fn form_in_parts_that_is_none_is_refused() {
+async fn malformed_multipart_form_is_rejected() {
     let door = Door::open().await;
     for (content_type, body) in [
         ("multipart/form-data", parts(&[])),

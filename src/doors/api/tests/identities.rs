@@ -78,7 +78,7 @@ async fn only_the_admin_realm_reads_and_writes() {
 }
 
 #[tokio::test]
-async fn options_answers_anybody_and_shows_only_what_the_caller_may_do() {
+async fn options_shows_every_caller_only_what_it_may_do() {
     let door = Door::open().await;
     let plain = |name: &str| {
         format!(
@@ -139,7 +139,7 @@ async fn created_identity_shows_its_new_seed_once_and_authenticates_with_it() {
 }
 
 #[tokio::test]
-async fn taken_principal_is_refused() {
+async fn taken_principal_is_rejected() {
     let door = Door::open().await;
     let user = r#","name":"user","realm":"ungleich-intern""#;
     as_admin(&door, "POST", LIST, user).await.is(400, TAKEN);
@@ -265,7 +265,7 @@ async fn number_that_no_identity_has_is_not_found() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused() {
+async fn other_methods_are_rejected() {
     let door = Door::open().await;
     for (method, path) in [("DELETE", LIST), ("PUT", LIST), ("POST", "/ungleichotp/3/")] {
         let sent = as_admin(&door, method, path, "").await;

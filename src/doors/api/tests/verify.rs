@@ -246,7 +246,7 @@ async fn caller_may_stand_in_the_headers() {
 }
 
 #[tokio::test]
-async fn caller_in_headers_and_body_is_nobody() {
+async fn caller_in_headers_and_body_is_not_authenticated() {
     let door = Door::open().await;
     let body = format!("{{{AUTH},{SUBJECT}}}");
     let sent = door.send_with("POST", PATH, &HEADERS, &body).await;
@@ -339,7 +339,7 @@ async fn credential_in_the_query_is_not_read() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused_after_authentication() {
+async fn other_methods_are_rejected_after_authentication() {
     let door = Door::open().await;
     let body = format!("{{{AUTH},{SUBJECT}}}");
     for method in ["GET", "PUT", "PATCH", "DELETE", "TRACE", "PURGE"] {

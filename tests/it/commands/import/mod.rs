@@ -99,7 +99,7 @@ fn imported_identities_keep_their_numbers_and_prove_themselves_at_once() {
 }
 
 #[test]
-fn look_writes_nothing_not_even_a_store() {
+fn dry_run_writes_nothing_not_even_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = django(folder.path(), &[(1, "n", "r", SEED)]);
     let before = std::fs::read(&path).unwrap();
@@ -235,7 +235,7 @@ fn row_of_an_untrimmed_admin_realm_makes_no_admin() {
 }
 
 #[test]
-fn what_is_here_already_is_never_overwritten() {
+fn existing_identity_is_never_overwritten() {
     let gate = Gate::start("");
     let here = gate.register("svc", "r");
     gate.register("other", "r");

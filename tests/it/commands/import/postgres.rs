@@ -93,7 +93,7 @@ fn server_is_reached_through_its_socket() {
 }
 
 #[test]
-fn database_without_the_table_is_told() {
+fn database_without_the_table_is_reported() {
     let postgres = Postgres::start();
     let (code, text) = look(&postgres.url(), &[]);
     assert_eq!(code, 2);
@@ -143,7 +143,7 @@ fn tls_is_used_where_asked_for_with_a_certificate_that_the_system_trusts() {
 }
 
 #[test]
-fn server_without_tls_is_refused_where_it_is_asked_for() {
+fn server_without_tls_is_rejected_where_it_is_asked_for() {
     let postgres = Postgres::start();
     plain(&postgres);
     let (code, text) = look(&format!("{}?sslmode=require", postgres.url()), &[]);

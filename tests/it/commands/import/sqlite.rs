@@ -69,7 +69,7 @@ fn copy_without_its_log_is_read_and_nothing_is_made_beside_it() {
 }
 
 #[test]
-fn journal_that_would_have_to_be_played_back_is_told() {
+fn journal_that_must_be_rolled_back_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = django(folder.path(), &[(1, "n", "r", SEED)]);
     let server = Connection::open(&path).unwrap();
@@ -95,7 +95,7 @@ fn journal_that_would_have_to_be_played_back_is_told() {
 }
 
 #[test]
-fn database_that_is_none_of_ungleich_otp_is_told_exactly() {
+fn database_that_is_not_of_ungleich_otp_is_reported_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     fs::write(
@@ -201,7 +201,7 @@ fn view_that_never_ends_is_left() {
 }
 
 #[test]
-fn pipe_in_the_place_of_the_file_or_beside_it_is_refused_at_once() {
+fn pipe_in_the_place_of_the_file_or_beside_it_is_rejected_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = django(folder.path(), &[(1, "n", "r", SEED)]);
     let pipe = |end: &str| {
@@ -231,7 +231,7 @@ fn pipe_in_the_place_of_the_file_or_beside_it_is_refused_at_once() {
 }
 
 #[test]
-fn more_rows_than_allowed_are_told_and_as_many_are_read() {
+fn more_rows_than_allowed_are_reported_and_as_many_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let rows = [(1, "a", "r", SEED), (2, "b", "r", SEED)];
     let path = django(folder.path(), &rows);

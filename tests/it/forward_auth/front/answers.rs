@@ -11,7 +11,7 @@ use crate::harness::{PATIENCE, Upstream, get};
 const CLAIM: &str = "X-Auth-Name: root\r\nContent-Length: 0\r\n\r\n";
 
 /// realmgate fails, or another program responds at its address.
-pub(super) fn answer_that_is_no_permit_lets_nothing_pass(program: Program) {
+pub(super) fn response_that_is_no_permit_lets_nothing_pass(program: Program) {
     let app = Upstream::start();
     let broken = Broken::start();
     let front = program.start(broken.address, app.address, |text| text);

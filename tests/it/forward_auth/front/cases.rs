@@ -241,7 +241,7 @@ pub(super) fn identity_in_a_trailer_never_arrives(program: Program) {
 }
 
 /// A client's description of the request, in the headers of any front proxy, is ignored.
-pub(super) fn described_request_of_a_client_counts_for_nothing(program: Program) {
+pub(super) fn description_of_a_client_is_ignored(program: Program) {
     let rig = Rig::start(program);
     let described = "X-Original-Method: GET\r\nX-Original-URL: http://app.example/public\r\n\
         X-Forwarded-Method: GET\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: app.example\r\n\
@@ -271,7 +271,7 @@ pub(super) fn front_proxy_that_is_not_trusted_is_believed_nothing(program: Progr
     rig.nothing_passed();
 }
 
-pub(super) fn health_checks_are_asked_about_too(program: Program) {
+pub(super) fn health_checks_are_authorized_too(program: Program) {
     let rig = Rig::start(program);
     for agent in ["GoogleHC/1.0", "kube-probe/1.30", "ELB-HealthChecker/2.0"] {
         let fields = format!("User-Agent: {agent}\r\n");
@@ -543,7 +543,7 @@ pub(super) fn callers_at_once_are_never_mixed_up(program: Program) {
 }
 
 /// Closing the connection after each response would cost most of the throughput.
-pub(super) fn questions_share_connections(program: Program) {
+pub(super) fn auth_requests_share_connections(program: Program) {
     let rig = Rig::start(program);
     for round in 0..50 {
         let (fields, expected) = match round % 2 {
@@ -557,7 +557,7 @@ pub(super) fn questions_share_connections(program: Program) {
 }
 
 /// As the comments in the files describe it.
-pub(super) fn front_proxy_may_narrow_who_passes_to_a_realm(program: Program) {
+pub(super) fn front_proxy_may_restrict_access_to_a_realm(program: Program) {
     let rig = Rig::edited(program, |text| {
         let commented = ["- { key: x-realmgate-narrow", "typed_per_filter_config:"];
         let also = [

@@ -8,7 +8,7 @@ use super::{Program, Rig};
 use crate::harness::{Reply, parse, raw, read_message, send};
 
 /// A permit is for one request, not for the connection.
-pub(super) fn each_request_of_a_connection_is_asked_about(program: Program) {
+pub(super) fn each_request_of_a_connection_is_authorized(program: Program) {
     let rig = Rig::start(program);
     let mut stream = TcpStream::connect(rig.address()).unwrap();
     for (fields, expected) in [
@@ -25,7 +25,7 @@ pub(super) fn each_request_of_a_connection_is_asked_about(program: Program) {
 }
 
 /// Both are in the same packet: the permit of the first must not apply to the second.
-pub(super) fn pipelined_request_is_asked_about_too(program: Program) {
+pub(super) fn pipelined_request_is_authorized_too(program: Program) {
     let rig = Rig::start(program);
     let first = format!(
         "GET /api HTTP/1.1\r\nHost: app.example\r\n{}\r\n",
@@ -86,7 +86,7 @@ pub(super) fn credential_nominated_as_hop_by_hop_never_arrives(program: Program)
 
 /// The auth request has no body, whatever length the original has; otherwise the next one on its
 /// connection would be misread.
-pub(super) fn questions_about_bodies_and_upgrades_share_connections(program: Program) {
+pub(super) fn auth_requests_about_bodies_and_upgrades_share_connections(program: Program) {
     let rig = Rig::start(program);
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

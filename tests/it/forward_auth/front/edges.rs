@@ -52,7 +52,7 @@ pub(super) fn stranger_at_another_address_locks_no_service_out(program: Program)
 
 /// A process that accepts connections but does not respond delays a request for some 5 seconds.
 /// Traefik has no setting for it, and gives up after 30.
-pub(super) fn hung_realmgate_is_given_up_in_time(program: Program) {
+pub(super) fn request_to_a_hung_realmgate_times_out(program: Program) {
     let rig = Rig::start(program);
     let pid = rig.gate.child.id().to_string();
     let stopped = Command::new("kill").args(["-s", "STOP", &pid]).status();

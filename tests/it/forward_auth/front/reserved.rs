@@ -68,7 +68,7 @@ pub(super) fn no_reserved_header_of_a_client_arrives_over_http2(program: Program
 }
 
 /// Some of the removed headers are set again, with the true value.
-pub(super) fn what_the_front_proxy_says_itself_is_true(program: Program) {
+pub(super) fn headers_that_the_front_proxy_sets_are_true(program: Program) {
     let rig = Rig::start(program);
     let planted = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: admin.example\r\n\
         X-Forwarded-Port: 1\r\nX-Real-IP: 6.6.6.6\r\nX-Request-Id: planted-00000001\r\n";
@@ -88,7 +88,7 @@ pub(super) fn what_the_front_proxy_says_itself_is_true(program: Program) {
 }
 
 /// Traefik cannot distinguish these responses: its file shows how to mark all responses.
-pub(super) fn answer_to_a_proved_request_is_kept_out_of_shared_caches(program: Program) {
+pub(super) fn response_to_an_authenticated_request_is_kept_out_of_shared_caches(program: Program) {
     let rig = Rig::edited(program, |text| {
         text.replace("# customResponseHeaders", "customResponseHeaders")
     });
@@ -113,7 +113,7 @@ pub(super) fn answer_to_a_proved_request_is_kept_out_of_shared_caches(program: P
 }
 
 /// nginx and Traefik cannot distinguish these responses, as docs/forward-auth.md says.
-pub(super) fn header_for_single_caches_goes_from_the_answer_to_a_proved_request(program: Program) {
+pub(super) fn cache_specific_header_is_removed_from_an_authenticated_response(program: Program) {
     let rig = Rig::start(program);
     let names = [
         "CDN-Cache-Control",
@@ -142,7 +142,7 @@ pub(super) fn header_for_single_caches_goes_from_the_answer_to_a_proved_request(
 /// nginx looks up its cache after the auth request; a cached response would go to anybody who may
 /// pass.
 #[test]
-fn cache_of_nginx_itself_keeps_nothing_that_was_proved() {
+fn cache_of_nginx_keeps_no_authenticated_response() {
     let rig = Rig::edited(Program::Nginx, |text| {
         let cached = "proxy_cache all; proxy_pass http://app;";
         text.replacen(

@@ -119,7 +119,7 @@ fn interim_answers_reach_http11_and_no_other_version() {
 }
 
 #[test]
-fn switch_that_nobody_asked_for_is_502_with_a_reason() {
+fn unrequested_switch_is_502_with_a_reason() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     let switch =

@@ -6,7 +6,7 @@ use super::{Canned, Upstream2, answer2, ask, ask2, before, status, without};
 use crate::harness::field;
 
 #[test]
-fn length_that_is_said_twice_is_said_once() {
+fn repeated_equal_lengths_become_one() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     for lengths in [

@@ -61,7 +61,7 @@ fn hop_by_hop_headers_of_a_request_stay_here() {
 
 /// RFC 9113 §8.2.2: such requests are malformed, and never reach an upstream.
 #[test]
-fn connection_headers_over_http2_are_refused() {
+fn connection_headers_over_http2_are_rejected() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     upstream.says(OK);
@@ -154,7 +154,7 @@ fn any_other_expectation_is_417_and_goes_nowhere() {
 
 /// The 100 of the peer would not be passed on.
 #[test]
-fn client_that_waits_with_its_body_for_an_upstream_of_http2_is_told_to_go_on() {
+fn client_that_expects_100_gets_it_before_an_http2_upstream() {
     let upstream = Upstream2::start(|respond| answer2(respond, 200, &[], b"ok", &[]));
     let gate = upstream.gate();
     let mut stream = TcpStream::connect(gate.gateway).unwrap();

@@ -195,7 +195,7 @@ fn puma_takes_no_request_for_another() {
 
 /// Without these checks, the tests above prove nothing.
 #[test]
-fn servers_do_take_headers_for_variables_where_nobody_removes_them() {
+fn servers_read_headers_as_variables_without_removal() {
     let told = |server: &Running, path: &str, planted: &str| {
         let fields = format!("Content-Type: text/plain\r\n{planted}");
         let reply = crate::harness::send(server.address, "POST", path, &fields, BODY);

@@ -50,7 +50,7 @@ fn random_requests_are_answered_as_the_model_of_the_old_server_answers_them() {
 }
 
 #[test]
-fn model_answers_what_was_recorded() {
+fn model_matches_the_record() {
     let output = python("recorded.py", b"");
     assert!(output.status.success(), "{}", stderr(&output));
 }

@@ -318,7 +318,7 @@ fn every_difference_is_in_the_documentation() {
 }
 
 #[test]
-fn unless_asked_otherwise_a_token_counts_one_step_and_no_list_shows_a_seed() {
+fn by_default_the_window_is_one_step_and_no_list_shows_a_seed() {
     let replay = Replay::with("");
     for exchange in recorded(None) {
         if let Some(offset) = exchange.offset() {

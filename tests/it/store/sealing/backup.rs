@@ -75,7 +75,7 @@ fn copy_needs_no_key_and_changes_nothing() {
 }
 
 #[test]
-fn copy_of_nothing_is_not_made() {
+fn copy_of_a_missing_database_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.db");
     let output = run(folder.path(), &[], &["backup", copy.to_str().unwrap()]);

@@ -206,7 +206,7 @@ fn no_secret_stays_in_anything_a_server_writes_as_json() {
 }
 
 #[test]
-fn no_command_says_what_it_was_given_in_secret() {
+fn no_command_prints_a_secret() {
     let secret = "CANARYCANARYCANARY7Z";
     let secrets = Secrets {
         forms: forms(secret.as_bytes()),

@@ -12,7 +12,7 @@ fn gate(more: &str) -> (Gate, SocketAddr) {
 }
 
 #[test]
-fn stranger_is_closed_at_once() {
+fn connection_of_a_stranger_is_closed_at_once() {
     let (gate, address) = gate("");
     let mut stream = connect(CLIENT, address);
     assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0);
@@ -33,7 +33,7 @@ fn connection_that_stops_within_the_preface_is_closed() {
 }
 
 #[test]
-fn question_without_an_end_is_ended() {
+fn endless_auth_request_is_ended() {
     let (gate, address) = gate("[timeouts]\nbody = \"500ms\"\n");
     let mut stream = frames::connect(address, &[]);
     let mut fields = request("POST", "a", CHECK).to_vec();

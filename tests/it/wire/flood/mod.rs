@@ -54,7 +54,7 @@ fn memory(gate: &Gate) -> u64 {
 }
 
 #[test]
-fn header_without_an_end_is_refused_as_soon_as_it_is_too_long() {
+fn header_without_an_end_is_rejected_as_soon_as_it_is_too_long() {
     let upstream = Upstream::start();
     let rules = open_to_all(upstream.address, "");
     let gate = Gate::start(&format!("[limits]\nheader_bytes = 8192\n{rules}"));
@@ -289,7 +289,7 @@ fn streams_of_http2_count_as_requests_of_their_address() {
 }
 
 #[test]
-fn requests_count_for_the_address_that_a_load_balancer_tells() {
+fn requests_count_for_the_address_that_a_load_balancer_names() {
     let upstream = Upstream::start_slow(PATIENCE * 2);
     let rules = open_to_all(upstream.address, "");
     let gate = Gate::start(&format!(

@@ -70,7 +70,7 @@ async fn files_are_private_and_hold_no_seed_in_clear() {
 }
 
 #[tokio::test]
-async fn file_of_another_kind_is_refused_and_left_alone() {
+async fn file_of_another_kind_is_rejected_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r.db");
     let text = "these are notes, not a database\n".repeat(100);
@@ -86,7 +86,7 @@ async fn file_of_another_kind_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn database_of_another_program_is_refused() {
+async fn database_of_another_program_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let connection = Connection::open(dir.path().join("r.db")).unwrap();
     connection.execute("CREATE TABLE notes (text)", ()).unwrap();
@@ -94,7 +94,7 @@ async fn database_of_another_program_is_refused() {
 }
 
 #[tokio::test]
-async fn schema_of_a_later_version_is_refused() {
+async fn schema_of_a_later_version_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(options(dir.path()), Intent::Begin).await.unwrap());
     let connection = Connection::open(dir.path().join("r.db")).unwrap();
