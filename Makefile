@@ -40,9 +40,10 @@ bench:
 	scripts/setup bench
 	bench/all
 
-# The binary to deploy: target/release/realmgate.
+# The binary to deploy: target/release/realmgate. It holds no path of the machine that built it.
 release: setup
-	cargo build --locked --release
+	RUSTFLAGS="$${RUSTFLAGS:-} --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
+		cargo build --locked --release
 
 setup:
 	scripts/setup build

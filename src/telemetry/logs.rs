@@ -132,7 +132,14 @@ impl Warnings {
     /// The doors log how each request ends. `pingora_proxy` 0.9.1 would add an error for each client that leaves
     /// before its header is complete.
     fn are_logged(metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn && !metadata.target().starts_with("pingora_proxy")
+        // rustls 0.23 logs a line for each client that sends an illegal server name. The listener counts failed
+        // handshakes, and limits what it logs about them.
+        let is_repeated = |target: &str| {
+            ["pingora_proxy", "rustls"]
+                .iter()
+                .any(|it| target.starts_with(it))
+        };
+        metadata.level() <= Level::Warn && !is_repeated(metadata.target())
     }
 }
 

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use super::{Open, curl, tls};
 use crate::harness::certificate::Ca;
-use crate::harness::{Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout};
+use crate::harness::{
+    Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout, until,
+};
 use crate::operation::clock::Clock;
 
 /// A gateway that requests client certificates, and its upstream.
@@ -191,4 +193,31 @@ fn optional_certificate_must_be_good_if_it_is_given() {
             .success()
     );
     assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn illegal_server_names_log_nothing_and_are_counted() {
+    let ca = Ca::new();
+    let certificate = ca.issue("a", "/CN=a", "DNS:a.example");
+    let gate = Gate::start(&tls(&[&certificate], "", ""));
+    for _ in 0..20 {
+        let output = Command::new("openssl")
+            .args([
+                "s_client",
+                "-servername",
+                "a b",
+                "-connect",
+                &gate.gateway.to_string(),
+            ])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+    }
+    until("the failures are counted", || {
+        let metrics = get(gate.metrics(), "/metrics", "").body;
+        metrics.contains("realmgate_tls_failures_total{reason=\"other\"} 20")
+    });
+    let log = gate.log();
+    assert!(!log.to_lowercase().contains("hostname"), "{log}");
 }
