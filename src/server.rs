@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{self, Authority, Seed, SeedError, Store};
+use crate::auth::{Authority, LocalAuthenticator, Seed, SeedError, Settings, Store};
 use crate::config::Config;
 use crate::doors::api::{self, Api};
 use crate::doors::{self, Addresses, End, Gateway, ListenError, Listeners};
@@ -32,7 +32,8 @@ const READY_MODE: u32 = 0o640;
 /// A running realmgate.
 pub struct Server {
     gateway: Gateway,
-    authority: Arc<Authority>,
+    store: Arc<dyn Store>,
+    authenticator: Arc<LocalAuthenticator>,
     saving: AbortHandle,
     changes: TaskTracker,
     addresses: Addresses,
@@ -53,21 +54,14 @@ impl Server {
         let store = store::open(config.store.clone(), intent).await?;
         metrics().set_store(&store);
         let store: Arc<dyn Store> = store;
-        let settings = auth::Settings {
-            realms: config.realms.clone(),
-            window: config.totp.window,
-            parameters: config.totp.parameters,
-            throttle: config.throttle,
-            once: config.once.clone(),
-        };
-        let decoy = Seed::generate().map_err(StartError::Random)?;
-        let counts = store.counts(0).await.map_err(store::OpenError::Store)?;
-        let authority = Authority::new(Arc::clone(&store), settings, &decoy, &counts);
+        let authenticator = Arc::new(authenticator(&config, &store).await?);
+        let authority = Authority::new(Arc::clone(&authenticator) as _, config.realms.clone());
         let authority = Arc::new(authority);
-        let saving = tokio::spawn(save(Arc::clone(&authority))).abort_handle();
+        let saving = tokio::spawn(save(Arc::clone(&authenticator))).abort_handle();
         let changes = TaskTracker::new();
         let rest = api::router(Api {
             authority: Arc::clone(&authority),
+            identities: Arc::clone(&store) as _,
             changes: changes.clone(),
             credential_headers: config.credential_headers.clone(),
             reveal_seeds: config.compat.reveal_seeds,
@@ -76,7 +70,8 @@ impl Server {
         let gateway = Gateway::open(config.clone(), listeners, &authority, rest).await?;
         Ok(Self {
             gateway,
-            authority,
+            store,
+            authenticator,
             saving,
             changes,
             addresses,
@@ -91,7 +86,7 @@ impl Server {
 
     /// Returns the store, for those in the same process.
     pub fn store(&self) -> &Arc<dyn Store> {
-        self.authority.store()
+        &self.store
     }
 
     /// Writes the address of each listener and the process id as JSON:
@@ -140,7 +135,7 @@ impl Server {
     pub async fn close(self, end: End, hurry: impl Future<Output = ()>) -> usize {
         let grace = self.grace();
         // Whoever comes after reads it.
-        save_last(&self.authority).await;
+        save_last(&self.authenticator).await;
         let cut = self.gateway.close(end, grace, hurry).await;
         self.saving.abort();
         // What callers did not wait for any more goes into the audit log all the same.
@@ -152,32 +147,57 @@ impl Server {
                 "stopped before the outcome of changes was known: they may have been made and are not in the audit log"
             );
         }
-        save_last(&self.authority).await;
-        self.authority.store().checkpoint().await;
+        save_last(&self.authenticator).await;
+        self.store.checkpoint().await;
         cut
     }
 }
 
-/// Saves what decisions note on the side.
-async fn save(authority: Arc<Authority>) {
+/// Makes an authenticator that checks tokens and throttles as the configuration says.
+///
+/// # Errors
+/// [`StartError`]: the failure counts cannot be read, or there are no random bytes.
+pub(crate) async fn authenticator(
+    config: &Config,
+    store: &Arc<dyn Store>,
+) -> Result<LocalAuthenticator, StartError> {
+    let settings = Settings {
+        window: config.totp.window,
+        parameters: config.totp.parameters,
+        throttle: config.throttle,
+        one_time_realms: config.one_time_realms.clone(),
+    };
+    let decoy = Seed::generate().map_err(StartError::Random)?;
+    let counts = store.counts(0).await.map_err(store::OpenError::Store)?;
+    Ok(LocalAuthenticator::new(
+        Arc::clone(store) as _,
+        Arc::clone(store) as _,
+        settings,
+        &decoy,
+        &counts,
+    ))
+}
+
+/// Saves what decisions record, again and again.
+async fn save(authenticator: Arc<LocalAuthenticator>) {
     let mut every = tokio::time::interval(SAVE_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         telemetry::log_dropped_lines();
-        save_once(&authority).await;
+        save_once(&authenticator).await;
     }
 }
 
 /// Saves what there is, unless the disk is too slow to wait for at the end.
-async fn save_last(authority: &Authority) {
-    if timeout(LAST, save_once(authority)).await.is_err() {
+async fn save_last(authenticator: &LocalAuthenticator) {
+    if timeout(LAST, save_once(authenticator)).await.is_err() {
         tracing::error!("cannot save failure counts and last uses in time");
     }
 }
 
-async fn save_once(authority: &Authority) {
-    if let Err(error) = authority.save().await
+async fn save_once(authenticator: &LocalAuthenticator) {
+    if let Err(error) = authenticator.save().await
         && !error.is_lost()
     {
         tracing::error!(%error, "cannot save failure counts and last uses");

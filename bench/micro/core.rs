@@ -12,8 +12,9 @@ use divan::{AllocProfiler, Bencher, black_box};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use realmgate::auth::{
-    Algorithm, Attempt, Authority, Credential, Decision, NewIdentity, Parameters, Policy,
-    Presented, Principal, Rule, Seed, Settings, Source, Store, Terms, Totp, UnixTime,
+    Algorithm, Attempt, Authority, Credential, Decision, LocalAuthenticator, NewIdentity,
+    Parameters, Policy, Presented, Principal, Rule, Seed, Settings, Source, Store, Terms, Totp,
+    UnixTime,
 };
 use realmgate::config::Config;
 use realmgate::doors::lookup;
@@ -250,13 +251,19 @@ mod authority {
                 store.create(new, NOW).await.unwrap();
                 let counts = store.counts(0).await.unwrap();
                 let settings = Settings {
-                    realms: config.realms,
                     window: 1,
                     parameters: config.totp.parameters,
                     throttle: config.throttle,
-                    once: Vec::new(),
+                    one_time_realms: Vec::new(),
                 };
-                Authority::new(store, settings, &Seed::generate().unwrap(), &counts)
+                let authenticator = LocalAuthenticator::new(
+                    Arc::clone(&store) as _,
+                    store as _,
+                    settings,
+                    &Seed::generate().unwrap(),
+                    &counts,
+                );
+                Authority::new(Arc::new(authenticator), config.realms)
             });
             Self {
                 authority,

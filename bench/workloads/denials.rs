@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use realmgate::auth::{
-    Algorithm, Attempt, Authority, Change, Counts, Credential, Decision, NewIdentity, Parameters,
-    Policy, Principal, Realms, Seed, Settings, Source, State, Store, Terms, ThrottleSettings, Totp,
-    UnixTime,
+    Algorithm, Attempt, Authority, Change, Counts, Credential, Decision, LocalAuthenticator,
+    NewIdentity, Parameters, Policy, Principal, Realms, Seed, Settings, Source, State, Store,
+    Terms, ThrottleSettings, Totp, UnixTime,
 };
 use realmgate::store::{CacheOptions, Intent, KeySource, Options, open};
 
@@ -214,7 +214,6 @@ fn parameters(algorithm: Algorithm, digits: u8) -> Parameters {
 
 fn authority(store: &Arc<dyn Store>, failures: u32) -> Arc<Authority> {
     let settings = Settings {
-        realms: Realms::default(),
         window: 1,
         parameters: Parameters::default(),
         throttle: ThrottleSettings {
@@ -223,11 +222,13 @@ fn authority(store: &Arc<dyn Store>, failures: u32) -> Arc<Authority> {
             longest_delay: Duration::from_secs(3600),
             ..ThrottleSettings::default()
         },
-        once: vec![],
+        one_time_realms: vec![],
     };
     let decoy = Seed::from_bytes(b"decoy-decoy-decoy-dec").expect("a seed");
-    let authority = Authority::new(Arc::clone(store), settings, &decoy, &Counts::default());
-    Arc::new(authority)
+    let (identities, counters) = (Arc::clone(store) as _, Arc::clone(store) as _);
+    let counts = Counts::default();
+    let authenticator = LocalAuthenticator::new(identities, counters, settings, &decoy, &counts);
+    Arc::new(Authority::new(Arc::new(authenticator), Realms::default()))
 }
 
 #[cfg_attr(test, allow(dead_code, reason = "a test includes this file for `run`"))]

@@ -18,8 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use realmgate::auth::{
-    Attempt, Authority, Counts, Credential, Decision, Denial, NewIdentity, Parameters, Policy,
-    Principal, Realms, Seed, Settings, Source, Store, Terms, ThrottleSettings, Totp, UnixTime,
+    Attempt, Authority, Counts, Credential, Decision, Denial, LocalAuthenticator, NewIdentity,
+    Parameters, Policy, Principal, Realms, Seed, Settings, Source, Store, Terms, ThrottleSettings,
+    Totp, UnixTime,
 };
 use realmgate::store::{CacheOptions, Intent, KeySource, Options, open};
 
@@ -61,7 +62,8 @@ async fn main() {
 /// guess. Returns the number of evaluated guesses.
 async fn guess(secs: u64, sources: u64, is_active: bool) -> u64 {
     let folder = tempfile::tempdir().expect("a folder");
-    let (authority, totp) = authority(folder.path()).await;
+    let (authenticator, totp) = authenticator(folder.path()).await;
+    let authority = Authority::new(authenticator, Realms::default());
     let mut verdicts = 0;
     for turn in 0..secs * RATE {
         let source = u32::try_from(turn % sources).expect("few sources");
@@ -95,7 +97,9 @@ async fn attempt(
 /// Invents names, each from an address of its own.
 async fn flood(names: u64) {
     let folder = tempfile::tempdir().expect("a folder");
-    let authority = Arc::new(authority(folder.path()).await.0);
+    let (authenticator, _) = authenticator(folder.path()).await;
+    let authority = Authority::new(Arc::clone(&authenticator) as _, Realms::default());
+    let authority = Arc::new(authority);
     let now = UnixTime::from_secs(START);
     println!("{:8} KiB resident before", resident());
     for begun in (0..names).step_by(usize::try_from(AT_A_TIME).unwrap_or(1)) {
@@ -112,7 +116,7 @@ async fn flood(names: u64) {
         }
     }
     println!("{:8} KiB resident after {names} names", resident());
-    authority.save().await.expect("what is saved");
+    authenticator.save().await.expect("a save");
     println!("{:8} KiB once counts are saved", resident());
 }
 
@@ -124,7 +128,7 @@ fn resident() -> u64 {
     number.expect("VmRSS")
 }
 
-async fn authority(folder: &Path) -> (Authority, Totp) {
+async fn authenticator(folder: &Path) -> (Arc<LocalAuthenticator>, Totp) {
     let minutes = Duration::from_secs(300);
     let store: Arc<dyn Store> = open(
         Options {
@@ -155,13 +159,14 @@ async fn authority(folder: &Path) -> (Authority, Totp) {
     let now = UnixTime::from_secs(START);
     store.create(new, now).await.expect("an identity");
     let settings = Settings {
-        realms: Realms::default(),
         window: 1,
         parameters: Parameters::default(),
         throttle: ThrottleSettings::default(),
-        once: vec![],
+        one_time_realms: vec![],
     };
     let decoy = Seed::generate().expect("a seed");
-    let authority = Authority::new(store, settings, &decoy, &Counts::default());
-    (authority, totp)
+    let (identities, counters) = (Arc::clone(&store) as _, store as _);
+    let counts = Counts::default();
+    let authenticator = LocalAuthenticator::new(identities, counters, settings, &decoy, &counts);
+    (Arc::new(authenticator), totp)
 }

@@ -8,14 +8,17 @@ use serde_json::{Value, json};
 
 use super::check;
 use super::error::CliError;
-use super::local_store::{authority, now};
+use super::local_store::now;
 use super::output::{BAD, DIM, GOOD, Output, STRONG};
 use super::setup::{load, runtime};
 use crate::auth::{
     Denial, Foresight, Policy, Principal, PrincipalRef, Refusal, Source, Store, split_user,
 };
 use crate::config::{Config, Route};
-use crate::doors::explain::{Explanation, Inquiry, Misfit, REFUSED_SUB_REQUEST, explain, statuses};
+use crate::doors::explain::{
+    Explanation, Inquiry, Misfit, REFUSED_SUB_REQUEST, Refused, explain, statuses,
+};
+use crate::server::authenticator;
 use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]
@@ -51,23 +54,31 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     crate::telemetry::init(&config.log);
     let who = args.who.as_deref().map(|who| principal(who, &config));
     let who = who.transpose()?;
-    let foresight = match &who {
-        Some(who) => Some(runtime(1)?.block_on(foresee(&config, who.as_ref(), args.from))?),
-        None => None,
-    };
     let (host, target) = parts(&args.url);
     let inquiry = Inquiry {
         method: &args.method,
         host,
         target,
     };
-    let account = Account {
-        asked: format!("{} {}", args.method, args.url.escape_debug()),
-        explanation: explain(&config, &inquiry),
-        who: who.as_ref().map(Principal::as_ref),
-        foresight,
-        config: &config,
-    };
+    let explanation = explain(&config, &inquiry);
+    let who = who.as_ref().map(Principal::as_ref);
+    let account = runtime(1)?.block_on(async {
+        let foresight = foresee(&config, who, args.from).await?;
+        // Without routes the application authorizes.
+        let policy = explanation
+            .route
+            .map_or(&Policy::Authenticated, |route| &route.policy);
+        Ok::<_, CliError>(Account {
+            asked: format!("{} {}", args.method, args.url.escape_debug()),
+            by_route: foresight.denial(policy, &config.realms).await,
+            by_credential: foresight
+                .denial(&Policy::Authenticated, &config.realms)
+                .await,
+            explanation,
+            foresight,
+            config: &config,
+        })
+    })?;
     output.print(&account.json(), || account.text());
     let door = match args.door {
         Some(door) => door,
@@ -107,23 +118,30 @@ fn principal(who: &str, config: &Config) -> Result<Principal, CliError> {
     Ok(Principal::new(name, realm, limit)?)
 }
 
-/// Predicts the decision from the local store.
-async fn foresee(
+/// Predicts the authentication of a principal. Opens the local store for it.
+async fn foresee<'a>(
     config: &Config,
-    who: PrincipalRef<'_>,
+    who: Option<PrincipalRef<'a>>,
     source: Option<IpAddr>,
-) -> Result<Foresight, CliError> {
+) -> Result<Foresight<'a>, CliError> {
+    let Some(who) = who else {
+        return Ok(Foresight::no_credential());
+    };
     let store: Arc<dyn Store> = store::open(config.store.clone(), Intent::Read).await?;
-    let authority = authority(config, &store).await?;
-    Ok(authority.foresee(who, Source::of(source), now()).await?)
+    let authenticator = authenticator(config, &store).await?;
+    let source = Source::of(source);
+    Ok(authenticator.foresee(who, source, now()).await?)
 }
 
 /// The collected explanation.
 struct Account<'a> {
     asked: String,
     explanation: Explanation<'a>,
-    who: Option<PrincipalRef<'a>>,
-    foresight: Option<Foresight>,
+    foresight: Foresight<'a>,
+    /// The denial under the policy of the route.
+    by_route: Option<Denial>,
+    /// The denial where only the credential is checked.
+    by_credential: Option<Denial>,
     config: &'a Config,
 }
 
@@ -137,11 +155,27 @@ struct Fate {
 }
 
 impl Fate {
-    fn passes(status: Option<u16>) -> Self {
+    fn permit(status: Option<u16>) -> Self {
         Self {
             status,
             reason: None,
             detail: None,
+        }
+    }
+
+    fn denial(denial: &Denial, status: u16) -> Self {
+        Self {
+            status: Some(status),
+            reason: Some(denial.reason()),
+            detail: None,
+        }
+    }
+
+    fn refused(refused: &Refused, status: u16) -> Self {
+        Self {
+            status: Some(status),
+            reason: Some(refused.reason),
+            detail: Some(refused.to_string()),
         }
     }
 }
@@ -152,74 +186,36 @@ impl Account<'_> {
         self.explanation.route.map(|route| &route.policy)
     }
 
-    /// Returns the denial that the authority would make for a correct token, if any.
-    fn denial(&self, policy: &Policy) -> Option<Denial> {
-        if *policy == Policy::Anyone {
-            return None;
-        }
-        let (Some(who), Some(foresight)) = (self.who, &self.foresight) else {
-            return Some(Denial::NoCredential);
-        };
-        let is_admitted = policy.admits(who, &self.config.realms);
-        let otherwise = (!is_admitted).then_some(Denial::NotAllowed);
-        foresight.denial().or(otherwise)
-    }
-
-    /// Returns the outcome at the proxy; `None` if the proxy is off.
+    /// Returns the outcome at the proxy, if there is one.
     fn at_proxy(&self) -> Option<Fate> {
         self.config.gateway.listen?;
-        if self.explanation.is_own {
-            return Some(Fate::passes(None));
-        }
-        if let Some(refused) = &self.explanation.refused {
-            return Some(Fate {
-                status: Some(refused.status),
-                reason: Some(refused.reason),
-                detail: Some(refused.to_string()),
-            });
-        }
-        let denial = self.policy().and_then(|policy| self.denial(policy));
-        Some(denial.map_or(Fate::passes(None), |denial| Fate {
-            status: Some(statuses(&denial).0),
-            reason: Some(denial.reason()),
-            detail: None,
-        }))
+        let explanation = &self.explanation;
+        Some(match (&explanation.refused, &self.by_route) {
+            _ if explanation.is_own => Fate::permit(None),
+            (Some(refused), _) => Fate::refused(refused, refused.status),
+            (None, Some(denial)) => Fate::denial(denial, statuses(denial).0),
+            (None, None) => Fate::permit(None),
+        })
     }
 
+    /// Returns the outcome at the forward-auth endpoints that know the original request.
     fn at_forward_auth(&self) -> Fate {
         let has_routes = !self.config.routes.is_empty();
-        let is_refused = self
-            .explanation
-            .refused
-            .as_ref()
-            .filter(|refused| has_routes || refused.reason != "no_route");
-        if let Some(refused) = is_refused {
-            return Fate {
-                status: Some(REFUSED_SUB_REQUEST),
-                reason: Some(refused.reason),
-                detail: Some(refused.to_string()),
-            };
+        match &self.explanation.refused {
+            Some(refused) if has_routes || refused.reason != "no_route" => {
+                Fate::refused(refused, REFUSED_SUB_REQUEST)
+            }
+            _ => sub_request(self.by_route.as_ref()),
         }
-        // Without routes, the application authorizes.
-        self.sub_request(self.policy().unwrap_or(&Policy::Authenticated))
     }
 
-    /// Returns the outcome at `/forward-auth`, which gets no request to match against the routes.
+    /// Returns the outcome at `/forward-auth`, which does not match the request against the routes.
     fn at_any_forward_auth(&self) -> Fate {
-        self.sub_request(&Policy::Authenticated)
-    }
-
-    fn sub_request(&self, policy: &Policy) -> Fate {
-        self.denial(policy)
-            .map_or(Fate::passes(Some(200)), |denial| Fate {
-                status: Some(statuses(&denial).1),
-                reason: Some(denial.reason()),
-                detail: None,
-            })
+        sub_request(self.by_credential.as_ref())
     }
 
     fn rule(&self) -> Option<String> {
-        let rule = self.policy()?.rule_for(self.who?)?;
+        let rule = self.policy()?.rule_for(self.foresight.principal?)?;
         Some(match &rule.name {
             Some(name) => format!("{name}@{}", rule.realm),
             None => format!("realm {}", rule.realm),
@@ -263,8 +259,8 @@ impl Account<'_> {
         if self.config.routes.is_empty() {
             text.push_str("no routes: forward-auth allows every authenticated principal\n");
         }
-        if let (Some(who), Some(foresight)) = (self.who, &self.foresight) {
-            let _ = writeln!(text, "{who:?}: {}", self.standing(who, foresight));
+        if let Some(who) = self.foresight.principal {
+            let _ = writeln!(text, "{who:?}: {}", self.standing(who));
         } else {
             text.push_str("no credential\n");
         }
@@ -288,7 +284,9 @@ impl Account<'_> {
         text
     }
 
-    fn standing(&self, who: PrincipalRef<'_>, foresight: &Foresight) -> String {
+    /// Describes the identity of the principal.
+    fn standing(&self, who: PrincipalRef<'_>) -> String {
+        let foresight = &self.foresight;
         let mut text = match foresight.refusal {
             None => "exists and is enabled".to_owned(),
             Some(refusal) => refusal.reason().replace('_', " "),
@@ -301,7 +299,7 @@ impl Account<'_> {
                 Some(_) => format!("{text}; throttled for {wait}"),
             };
         }
-        if foresight.is_once {
+        if foresight.is_one_time {
             text.push_str("; each token is valid for one request");
         }
         match (self.policy(), self.rule()) {
@@ -333,7 +331,7 @@ impl Account<'_> {
                 "detail": fate.detail,
             })
         };
-        let foresight = self.foresight.as_ref();
+        let foresight = &self.foresight;
         json!({
             "path": explanation.path,
             "other_path": explanation.other.as_ref().map(|(path, _)| path),
@@ -342,11 +340,11 @@ impl Account<'_> {
             "route": explanation.route.map(|route| &route.name),
             "policy": self.policy().map(check::policy),
             "rule": self.rule(),
-            "name": self.who.map(PrincipalRef::name),
-            "realm": self.who.map(PrincipalRef::realm),
-            "refusal": foresight.and_then(|it| it.refusal).map(Refusal::reason),
-            "retry_after": foresight.and_then(|it| it.retry_after).map(|it| it.as_secs()),
-            "once": foresight.is_some_and(|it| it.is_once),
+            "name": foresight.principal.map(PrincipalRef::name),
+            "realm": foresight.principal.map(PrincipalRef::realm),
+            "refusal": foresight.refusal.map(Refusal::reason),
+            "retry_after": foresight.retry_after.map(|it| it.as_secs()),
+            "once": foresight.is_one_time,
             "upstream": self.upstream(),
             "upstream_path": explanation.forwarded,
             "own": explanation.is_own,
@@ -355,6 +353,13 @@ impl Account<'_> {
             "any_forward_auth": door(&self.at_any_forward_auth()),
         })
     }
+}
+
+fn sub_request(denial: Option<&Denial>) -> Fate {
+    denial.map_or_else(
+        || Fate::permit(Some(200)),
+        |denial| Fate::denial(denial, statuses(denial).1),
+    )
 }
 
 fn fate(fate: &Fate, passed: &str) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::error::CliError;
-use super::local_store::{LocalStore, authority, now};
+use super::local_store::{LocalStore, now};
 use super::output::{Output, message};
 use super::secret;
 use super::who::Who;
@@ -16,6 +16,7 @@ use crate::auth::{
 };
 use crate::clock;
 use crate::import::{FEW_BITS, LEAST_BITS};
+use crate::server::authenticator;
 use crate::store::Intent;
 use row::{print, print_forgiven, print_new, print_with};
 use terms::TermsArgs;
@@ -146,12 +147,12 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         }
         Command::Unthrottle(who) => {
             let change = Change {
-                is_pardoned: true,
+                unthrottle: true,
                 ..Change::default()
             };
             let identity = local.find(who.name(), who.realm()).await?;
-            let authority = authority(&local.config, &local.store).await?;
-            let forgiven = authority.failures(&identity, now());
+            let authenticator = authenticator(&local.config, &local.store).await?;
+            let forgiven = authenticator.failures(&identity, now());
             update(local, &who, Kind::IdentityUnthrottled, change, |identity| {
                 print_forgiven(identity, forgiven, output);
             })
@@ -160,8 +161,8 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Command::List { realm } => list(local, realm.as_deref(), output).await,
         Command::Show(who) => {
             let identity = local.find(who.name(), who.realm()).await?;
-            let authority = authority(&local.config, &local.store).await?;
-            print_with(&identity, authority.failures(&identity, now()), output);
+            let authenticator = authenticator(&local.config, &local.store).await?;
+            print_with(&identity, authenticator.failures(&identity, now()), output);
             Ok(())
         }
         Command::Rotate {
@@ -181,7 +182,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             let change = Change {
                 seed: Some(seed.clone()),
                 // Failures against the old seed reveal nothing about the new one.
-                is_pardoned: true,
+                unthrottle: true,
                 grace: grace.map(|grace| clock::after(*grace).into()),
                 ..Change::default()
             };
@@ -244,7 +245,7 @@ async fn set_state(
 ) -> Result<(), CliError> {
     let change = Change {
         state: Some(state),
-        is_pardoned: state == State::Enabled,
+        unthrottle: state == State::Enabled,
         ..Change::default()
     };
     let kind = match state {

@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::error::CliError;
 use super::setup::{load, runtime};
 use crate::audit::{self, Actor, AuditMetrics, Event, Kind, LINE};
-use crate::auth::{
-    Authority, Identity, IdentityId, Principal, Seed, Selection, Settings, Store, UnixTime,
-};
+use crate::auth::{Identity, IdentityId, Principal, Selection, Store, UnixTime};
 use crate::config::Config;
 use crate::store::{self, Intent};
 
@@ -107,23 +105,6 @@ impl LocalStore {
                 realm: realm.to_owned(),
             })
     }
-}
-
-/// Makes an authority with the settings of the server, to predict its decisions.
-pub(super) async fn authority(
-    config: &Config,
-    store: &Arc<dyn Store>,
-) -> Result<Authority, CliError> {
-    let counts = store.counts(0).await?;
-    let settings = Settings {
-        realms: config.realms.clone(),
-        window: config.totp.window,
-        parameters: config.totp.parameters,
-        throttle: config.throttle,
-        once: config.once.clone(),
-    };
-    let decoy = Seed::generate()?;
-    Ok(Authority::new(Arc::clone(store), settings, &decoy, &counts))
 }
 
 pub(super) fn now() -> UnixTime {

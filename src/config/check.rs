@@ -31,7 +31,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let realms = source.realms(&raw.realms.0, &raw.credentials.0, &headers);
     let totp = source.totp(&raw.totp.0);
     let throttle = source.throttle(&raw.throttle.0);
-    let once = source.once(&raw.realm, headers.name_chars);
+    let one_time_realms = source.one_time_realms(&raw.realm, headers.name_chars);
     let limits = source.limits(&raw.limits.0);
     let timeouts = source.timeouts(&raw.timeouts.0);
     let server = source.server(&raw.server.0);
@@ -74,7 +74,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
         realms: realms?,
         totp: totp?,
         throttle,
-        once: once?,
+        one_time_realms: one_time_realms?,
         credential_headers: credential_headers?,
         tls: tls?,
         limits,

@@ -70,7 +70,7 @@ pub struct Config {
     /// `[throttle]`.
     pub throttle: auth::ThrottleSettings,
     /// The realms with `reuse = "once"`, sorted.
-    pub once: Vec<Box<str>>,
+    pub one_time_realms: Vec<Box<str>>,
     /// `[credentials]`: three different headers without another meaning.
     pub credential_headers: CredentialHeaders,
     /// `[tls]` and `[[certificate]]`.

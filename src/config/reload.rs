@@ -28,7 +28,7 @@ impl Config {
             ),
             ("totp", differs(&self.totp, &new.totp)),
             ("throttle", self.throttle != new.throttle),
-            ("realm", self.once != new.once),
+            ("realm", self.one_time_realms != new.one_time_realms),
             ("server", differs(&self.server, &new.server)),
             ("shutdown", differs(&self.shutdown, &new.shutdown)),
             ("audit", differs(&self.audit, &new.audit)),

@@ -79,7 +79,7 @@ impl Source<'_> {
     }
 
     /// Returns the realms whose tokens are accepted only once.
-    pub(super) fn once(
+    pub(super) fn one_time_realms(
         &self,
         raw: &BTreeMap<String, Spanned<raw::Table<raw::Realm>>>,
         limit: usize,
@@ -102,7 +102,7 @@ impl Source<'_> {
             );
             Ok(is_once.then(|| name.as_str().into()))
         };
-        let once = all(raw.iter().map(realm))?;
-        Ok(once.into_iter().flatten().collect())
+        let realms = all(raw.iter().map(realm))?;
+        Ok(realms.into_iter().flatten().collect())
     }
 }

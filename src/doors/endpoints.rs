@@ -123,7 +123,7 @@ impl Endpoints {
         if self.connections.is_draining() {
             return Answer::line(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
         }
-        match self.authority.store().ping().await {
+        match self.authority.ping().await {
             Ok(()) => Answer::line(StatusCode::OK, "ready\n"),
             Err(error) if error.is_lost() => Answer::line(
                 StatusCode::SERVICE_UNAVAILABLE,

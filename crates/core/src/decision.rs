@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::credential::{Flaw, Presented};
 use super::identity::Identity;
-use super::principal::PrincipalRef;
+use super::principal::{Principal, PrincipalRef};
 use super::store::StoreError;
 use super::throttle::{Delay, Source, Throttled};
 use super::totp::Step;
@@ -41,10 +41,35 @@ pub enum Decision {
 /// Only the authority can make one. A door needs it to set identity headers, or to change the store
 /// on behalf of a caller.
 #[derive(Clone, Debug)]
-pub struct Permit {
-    /// Kept for its principal only. A permit exposes nothing else of the identity.
-    principal: Option<Arc<Identity>>,
+pub struct Permit(Option<Authenticated>);
+
+/// An authenticated principal, as an [`Authenticator`](super::Authenticator) returns it. It permits
+/// nothing.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    name: Name,
     proof: Proof,
+}
+
+/// The record that holds the name of an authenticated principal. Sharing it copies nothing.
+#[derive(Clone, Debug)]
+enum Name {
+    Identity(Arc<Identity>),
+    Principal(Arc<Principal>),
+}
+
+impl Authenticated {
+    /// Wraps the principal of a stored identity. Exposes nothing else of the identity.
+    pub const fn identity(identity: Arc<Identity>, proof: Proof) -> Self {
+        let name = Name::Identity(identity);
+        Self { name, proof }
+    }
+
+    /// Wraps a principal whose identity is stored elsewhere.
+    pub const fn principal(principal: Arc<Principal>, proof: Proof) -> Self {
+        let name = Name::Principal(principal);
+        Self { name, proof }
+    }
 }
 
 /// How a principal was authenticated.
@@ -64,27 +89,24 @@ pub enum Proof {
 
 impl Permit {
     pub(super) fn anonymous() -> Self {
-        Self {
-            principal: None,
-            proof: Proof::Nothing,
-        }
+        Self(None)
     }
 
-    pub(super) fn proven(identity: Arc<Identity>, proof: Proof) -> Self {
-        Self {
-            principal: Some(identity),
-            proof,
-        }
+    pub(super) fn proven(authenticated: Authenticated) -> Self {
+        Self(Some(authenticated))
     }
 
     /// Returns the authenticated principal, or `None` if the policy permits anyone.
     pub fn principal(&self) -> Option<PrincipalRef<'_>> {
-        self.principal.as_ref().map(|it| it.principal.as_ref())
+        self.0.as_ref().map(|it| match &it.name {
+            Name::Identity(identity) => identity.principal.as_ref(),
+            Name::Principal(principal) => Principal::as_ref(principal),
+        })
     }
 
     /// Returns how the principal was authenticated.
     pub fn proof(&self) -> Proof {
-        self.proof
+        self.0.as_ref().map_or(Proof::Nothing, |it| it.proof)
     }
 }
 
@@ -136,7 +158,7 @@ pub enum Refusal {
         steps: i64,
     },
     /// The token is correct, but its step was used before (RFC 6238 §5.2).
-    Replayed,
+    AlreadyUsed,
 }
 
 impl Refusal {
@@ -155,7 +177,7 @@ impl Refusal {
             Self::BrokenSeed => "broken_seed",
             Self::WrongToken => "wrong_token",
             Self::OutsideWindow { .. } => "outside_window",
-            Self::Replayed => "replayed",
+            Self::AlreadyUsed => "replayed",
         }
     }
 }

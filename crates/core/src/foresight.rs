@@ -2,49 +2,60 @@
 
 use std::time::Duration;
 
-use super::authority::{Authority, standing};
+use super::authority;
 use super::decision::{Denial, Refusal};
 use super::identity::Identity;
+use super::local::{LocalAuthenticator, in_order};
+use super::policy::Policy;
 use super::principal::PrincipalRef;
+use super::realm::Realms;
 use super::store::StoreError;
-use super::throttle::{Failures, Source, Subject, Throttled};
+use super::throttle::{Failures, Source, Subject, Verdict};
 use super::time::UnixTime;
 
 /// The predicted outcome for a principal that presents a correct token.
 #[derive(Clone, Debug)]
-pub struct Foresight {
+pub struct Foresight<'a> {
+    /// The principal; `None` if the request has no credential.
+    pub principal: Option<PrincipalRef<'a>>,
     /// Why the principal is rejected even with a correct token; `None` if it is not.
     pub refusal: Option<Refusal>,
-    /// The remaining throttling delay after too many failures, during which no token is evaluated.
+    /// The remaining throttling delay, during which no token is evaluated.
     pub retry_after: Option<Duration>,
     /// Whether each token is accepted only once.
-    pub is_once: bool,
+    pub is_one_time: bool,
+    /// The outcome of authentication.
+    proof: Result<(), Denial>,
 }
 
-impl Foresight {
-    /// Returns the predicted denial, or `None` if a correct token authenticates the principal.
-    pub fn denial(&self) -> Option<Denial> {
-        match (self.retry_after, self.refusal) {
-            (Some(retry_after), _) => Some(Denial::Throttled {
-                retry_after,
-                whom: Throttled::Principal,
-            }),
-            (None, Some(refusal)) => Some(Denial::Refused {
-                refusal,
-                delay: None,
-            }),
-            (None, None) => None,
+impl Foresight<'_> {
+    /// Predicts for a request without a credential.
+    pub const fn no_credential() -> Self {
+        Self {
+            principal: None,
+            refusal: None,
+            retry_after: None,
+            is_one_time: false,
+            proof: Err(Denial::NoCredential),
         }
+    }
+
+    /// Returns the denial under a policy, or none for a permit. The checks run in the order in which
+    /// [`Authority::decide`](super::Authority::decide) runs them.
+    pub async fn denial(&self, policy: &Policy, realms: &Realms) -> Option<Denial> {
+        let proof = std::future::ready(self.proof.clone());
+        let decided = authority::in_order(policy, realms, self.principal, proof);
+        decided.await.err()
     }
 }
 
-impl Authority {
+impl LocalAuthenticator {
     /// Returns the failures that count against an identity at `now`.
     pub fn failures(&self, identity: &Identity, now: UnixTime) -> Failures {
         let subject = Subject {
             who: identity.principal.as_ref(),
             is_known: true,
-            pardoned: identity.pardoned,
+            unthrottled: identity.unthrottled,
             source: Source::default(),
         };
         self.throttle.failures(subject, now)
@@ -54,18 +65,26 @@ impl Authority {
     ///
     /// # Errors
     /// [`StoreError`] if the identity cannot be read.
-    pub async fn foresee(
+    pub async fn foresee<'a>(
         &self,
-        who: PrincipalRef<'_>,
+        who: PrincipalRef<'a>,
         source: Source<'_>,
         now: UnixTime,
-    ) -> Result<Foresight, StoreError> {
+    ) -> Result<Foresight<'a>, StoreError> {
         let record = self.find(who).await?;
+        let standing = record.standing(now);
         let subject = record.subject(who, source);
+        // A correct token is not counted.
+        let verdict = self.throttle.settle(subject, true, now);
         Ok(Foresight {
-            refusal: standing(&record, now).err(),
-            retry_after: self.throttle.waits(subject, now),
-            is_once: self.is_once(who.realm()),
+            principal: Some(who),
+            refusal: standing.err(),
+            retry_after: match verdict {
+                Verdict::Delayed { left, .. } => Some(left),
+                Verdict::Pass { .. } | Verdict::Counted { .. } => None,
+            },
+            is_one_time: self.is_one_time(who.realm()),
+            proof: in_order(verdict, standing),
         })
     }
 }

@@ -35,7 +35,7 @@ pub struct Identity {
     /// Validity period and comment; `None` for most identities.
     pub terms: Option<Box<Terms>>,
     /// Failures before this time do not count against the identity.
-    pub pardoned: UnixTime,
+    pub unthrottled: UnixTime,
     /// When and with which clock drift it was last used.
     pub usage: Usage,
     /// When the identity was registered.
@@ -154,7 +154,7 @@ impl Identity {
             parameters: self.parameters,
             state: self.state,
             terms: self.terms.clone(),
-            pardoned: self.pardoned,
+            unthrottled: self.unthrottled,
             usage: self.usage.copy(),
             created: self.created,
             updated: self.updated,

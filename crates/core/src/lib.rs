@@ -3,8 +3,10 @@
 //! The core knows no HTTP, no SQL and no clock. A door passes an [`Attempt`] and the time, and gets
 //! a [`Decision`]. The steps are the same at each door:
 //!
-//! [`Presented`] → [`Authority::decide`] → [`Store`] → [`Totp`] → [`Policy`] → [`Permit`] or
-//! [`Denial`].
+//! [`Presented`] → [`Authority::decide`] → [`Authenticator`] → [`Policy`] → [`Permit`] or [`Denial`].
+//!
+//! [`LocalAuthenticator`] authenticates the [`Identities`] of a store by their tokens ([`Totp`]), and throttles
+//! failures.
 
 mod authority;
 mod clock_offset;
@@ -13,29 +15,31 @@ mod decision;
 mod foresight;
 mod id;
 mod identity;
+mod local;
 mod policy;
 mod principal;
 mod realm;
-mod replay;
+mod record;
 mod seed;
 mod store;
 mod throttle;
 mod time;
 mod totp;
 mod usage;
+mod used_steps;
 
-pub use authority::{Authority, Settings};
+pub use authority::{Authenticator, Authority};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
-pub use decision::{Attempt, Decision, Denial, Permit, Proof, Refusal};
+pub use decision::{Attempt, Authenticated, Decision, Denial, Permit, Proof, Refusal};
 pub use foresight::Foresight;
 pub use id::IdentityId;
 pub use identity::{Identity, Previous, SeedSlot, Seeds, State, Terms};
+pub use local::{LocalAuthenticator, Settings};
 pub use policy::{Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;
 pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};
 pub use realm::{Capability, Realms};
-pub use replay::Spent;
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
     Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Imported,
@@ -47,3 +51,4 @@ pub use throttle::{
 pub use time::UnixTime;
 pub use totp::{Algorithm, Parameters, ParametersError, Step, Totp};
 pub use usage::{Usage, Use};
+pub use used_steps::UsedSteps;

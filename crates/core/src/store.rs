@@ -68,8 +68,8 @@ pub struct Change {
     pub state: Option<State>,
     /// Other terms.
     pub terms: Option<Terms>,
-    /// Whether failures until now shall no longer count.
-    pub is_pardoned: bool,
+    /// Whether failures until now are to be reset.
+    pub unthrottle: bool,
 }
 
 /// What came of a change.
@@ -101,43 +101,48 @@ pub enum Recall {
     Nothing,
 }
 
-/// What a decision reads.
+/// Reads identities for decisions.
 #[async_trait]
 pub trait Identities: Send + Sync {
-    /// Says what memory holds, without waiting and without an allocation.
+    /// Returns what memory holds of a principal, without waiting and without an allocation.
     fn recall(&self, who: PrincipalRef<'_>) -> Recall;
 
-    /// Does for a principal that memory knows the rest of what is done for one that it holds to be unknown,
-    /// so that the time of a refusal does not tell them apart.
+    /// Does the rest of the work of a lookup of an unknown principal, for a principal that memory knows, so that the
+    /// time of a refusal does not tell them apart.
     fn recall_unknown(&self, who: PrincipalRef<'_>);
 
-    /// Returns the identity of a principal, or none. Its seeds may be forgotten meanwhile, if it is changed
-    /// at the same moment.
+    /// Returns the identity of a principal, or none. If the identity changes at the same moment, its seeds may be
+    /// dropped already.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot say: then nobody may pass.
+    /// [`StoreError`]: the store cannot decide, and nobody may pass.
     async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError>;
+
+    /// Resolves if the store responds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// What guards tokens across processes and restarts: one-time use, and counts of failures.
+/// Keeps one-time use and failure counts across processes and restarts.
 #[async_trait]
 pub trait Counters: Send + Sync {
-    /// Spends the step of an identity's token, where one-time use is asked for; says whether it was to be
-    /// had. `window` is how many steps are accepted on each side. Durable before it says yes, and of two at
-    /// the same time one gets it.
+    /// Uses the step of a token for one-time use. Returns false if it was used before. `window` is how many steps are
+    /// accepted on each side. The use is durable when this returns true, and of two concurrent uses one succeeds.
     ///
     /// # Errors
-    /// [`StoreError`]; then nobody may pass.
-    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
+    /// [`StoreError`]: then nobody may pass.
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
 
-    /// Returns the counts of failures that any process has saved after the stamp `after`, and the key that
-    /// they are of; after 0, all of them.
+    /// Returns the failure counts that any process has saved after the stamp `after` (0 for all of them), and the key
+    /// of their tags.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
 
-    /// Saves what has been noted on the side.
+    /// Saves what decisions have recorded.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -205,39 +210,33 @@ pub trait Administration: Send + Sync {
     async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError>;
 }
 
-/// Where identities live. The core asks it; the application implements it.
+/// The whole store of identities.
 ///
-/// Every write is durable when its future resolves, and felt by every other process on the same
-/// database within a second. One that fails did not happen, unless the error is [`StoreError::Unknown`], which
-/// [`Store::spend`] alone returns: the waits of other writes are bounded up to their commit only.
+/// A write is durable when its future resolves, and every other process on the same database sees it within a
+/// second. A write that fails did not happen, unless the error is [`StoreError::Unknown`]. Only
+/// [`Counters::use_step`] returns that: other writes are bounded up to their commit, and wait for its outcome.
 #[async_trait]
 pub trait Store: Identities + Counters + Administration {
-    /// Writes everything into the database file itself, as far as others who use it allow. To be called before
-    /// the process ends.
+    /// Writes everything into the database file itself, as far as other processes allow. Call it before the process
+    /// ends.
     async fn checkpoint(&self);
-
-    /// Resolves if the store answers.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// Counts of failures, as they were saved.
+/// Saved failure counts.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// The key of the hashes that stand for who is counted.
+    /// The key of the hashes that are the tags of records.
     pub key: [u8; 16],
-    /// The counts.
+    /// The records.
     pub records: Vec<ThrottleRecord>,
-    /// The stamp of the last of them.
+    /// The stamp of the last record.
     pub stamp: i64,
 }
 
-/// What is noted beside decisions and saved in batches.
+/// What decisions have recorded, to be saved in one batch.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
-    /// Counts of failures.
+    /// Failure counts.
     pub counts: Vec<ThrottleRecord>,
     /// Uses of identities.
     pub uses: Vec<Use>,

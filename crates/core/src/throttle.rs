@@ -18,6 +18,7 @@
 
 mod debt;
 mod delay;
+mod failures;
 mod saved;
 mod scope;
 mod settings;
@@ -25,7 +26,6 @@ mod source;
 mod table;
 mod trusted;
 mod verdict;
-mod waits;
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -36,6 +36,7 @@ use super::principal::PrincipalRef;
 use super::time::UnixTime;
 use debt::{Debt, Pace};
 pub use delay::{Delay, Throttled};
+pub use failures::Failures;
 pub use saved::ThrottleRecord;
 pub use scope::Scope;
 use settings::Paces;
@@ -44,7 +45,6 @@ pub use source::{Party, Source, network};
 use table::{Locked, Shape, Slot, Table, Tag};
 use verdict::begun;
 pub(crate) use verdict::{Undo, Verdict};
-pub use waits::Failures;
 
 /// Whose attempt it is.
 #[derive(Clone, Copy, Debug)]
@@ -53,15 +53,15 @@ pub(super) struct Subject<'a> {
     /// Whether there is such an identity.
     pub(super) is_known: bool,
     /// Failures before this no longer count.
-    pub(super) pardoned: UnixTime,
+    pub(super) unthrottled: UnixTime,
     pub(super) source: Source<'a>,
 }
 
 impl Subject<'_> {
-    /// Returns when it was pardoned last; 0 if a clock that was ahead says that it will be.
-    fn pardoned_by(&self, now: UnixTime) -> u64 {
-        if self.pardoned <= now {
-            self.pardoned.as_secs()
+    /// Returns when it was unthrottled last; 0 if a clock that was ahead says that it will be.
+    fn unthrottled_by(&self, now: UnixTime) -> u64 {
+        if self.unthrottled <= now {
+            self.unthrottled.as_secs()
         } else {
             0
         }
@@ -82,7 +82,7 @@ struct Tags {
 /// Tables are locked in this order: `pairs`, `trusted`; and `known`, `unknown`, `sources`.
 pub(super) struct Throttle {
     paces: Paces,
-    trust: u64,
+    trusted_for: u64,
     key: [u8; 16],
     known: Table,
     unknown: Table,
@@ -97,7 +97,7 @@ impl Throttle {
         let one = || Table::new(settings.capacity, Shape::ONE);
         Self {
             paces: Paces::new(settings),
-            trust: settings.trust.as_secs(),
+            trusted_for: settings.trust.as_secs(),
             key,
             known: one(),
             unknown: one(),
@@ -112,21 +112,21 @@ impl Throttle {
     /// Counting and deciding are one step: of attempts that come at the same time no more get a verdict
     /// than of those that come one after the other.
     pub(super) fn settle(&self, subject: Subject<'_>, is_right: bool, now: UnixTime) -> Verdict {
-        let pardoned = subject.pardoned_by(now);
+        let unthrottled = subject.unthrottled_by(now);
         let now = now.as_secs();
-        let tags = self.tags(&subject);
+        let tags = self.tags(subject.who, subject.source);
         if let Some(tag) = tags.pair {
             let mut pair = self.pairs.lock(tag);
             if let Some(slot) = pair.find()
                 && self.is_trusted(slot, now)
             {
                 let mut total = self.trusted.lock(tags.principal);
-                return self.settle_trusted(slot, &mut total, is_right, pardoned, now);
+                return self.settle_trusted(slot, &mut total, is_right, unthrottled, now);
             }
         }
         let mut principal = self.principal(subject.is_known, tags.principal);
         let mut source = tags.source.map(|tag| self.sources.lock(tag));
-        let left = self.left(&mut principal, Scope::Known, pardoned, now);
+        let left = self.left(&mut principal, Scope::Known, unthrottled, now);
         let from = |source: &mut Locked<'_>| self.left(source, Scope::Source, 0, now);
         let left_from = source.as_mut().map_or(0, from);
         if left.max(left_from) > 0 {
@@ -164,7 +164,7 @@ impl Throttle {
         now: UnixTime,
     ) {
         let now = now.as_secs();
-        let tags = self.tags(&subject);
+        let tags = self.tags(subject.who, subject.source);
         let take = |locked: &mut Locked<'_>, scope, before| {
             if let Some(slot) = locked.find()
                 && is_no_guess
@@ -198,12 +198,7 @@ impl Throttle {
         source: Source<'_>,
         now: UnixTime,
     ) -> Option<Duration> {
-        let tags = self.tags(&Subject {
-            who,
-            is_known: false,
-            pardoned: UnixTime::from_secs(0),
-            source,
-        });
+        let tags = self.tags(who, source);
         let now = now.as_secs();
         if let Some(tag) = tags.pair {
             let mut pair = self.pairs.lock(tag);
@@ -279,14 +274,15 @@ impl Throttle {
         principal
     }
 
-    fn tags(&self, subject: &Subject<'_>) -> Tags {
-        let principal = self.tag(&subject.who);
-        let source = subject.source.place().map(|place| self.tag(&place));
+    fn tags(&self, who: PrincipalRef<'_>, source: Source<'_>) -> Tags {
+        let principal = self.tag(&who);
+        let has_limit = source.has_limit();
+        let source = source.place().map(|place| self.tag(&place));
         let half = u128::from(u64::MAX);
         Tags {
             principal,
             pair: source.map(|source| (principal & !half) | (source & half)),
-            source: source.filter(|_| subject.source.has_limit()),
+            source: source.filter(|_| has_limit),
         }
     }
 
@@ -297,12 +293,12 @@ impl Throttle {
     }
 
     /// Returns how many seconds of a delay are left.
-    fn left(&self, locked: &mut Locked<'_>, scope: Scope, pardoned: u64, now: u64) -> u64 {
+    fn left(&self, locked: &mut Locked<'_>, scope: Scope, unthrottled: u64, now: u64) -> u64 {
         let Some(slot) = locked.find() else {
             return 0;
         };
         let pace = self.pace(scope);
-        slot.refresh(pace, pardoned, now);
+        slot.refresh(pace, unthrottled, now);
         slot.debt.left(pace, now)
     }
 
@@ -320,8 +316,8 @@ impl Throttle {
 }
 
 impl Slot {
-    fn refresh(&mut self, pace: Pace, pardoned: u64, now: u64) {
-        if self.debt.refresh(pace, pardoned, now) {
+    fn refresh(&mut self, pace: Pace, unthrottled: u64, now: u64) {
+        if self.debt.refresh(pace, unthrottled, now) {
             self.reset();
         }
     }

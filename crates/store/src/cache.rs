@@ -147,12 +147,16 @@ impl Identities for Cached {
     async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
         Inner::flight(&self.inner, who.to_owned()).await
     }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.database.ping().await
+    }
 }
 
 #[async_trait]
 impl Counters for Cached {
-    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
-        self.inner.database.spend(id, step, window).await
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        self.inner.database.use_step(id, step, window).await
     }
 
     async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
@@ -228,10 +232,6 @@ impl Administration for Cached {
 impl Store for Cached {
     async fn checkpoint(&self) {
         self.inner.database.checkpoint().await;
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.database.ping().await
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) trait Database: Send + Sync {
     async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError>;
 
     /// Marks a step as used. Returns `false` if it was used before.
-    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
 
     /// Reads the failure counts that were saved after a stamp, and their key.
     async fn counts(&self, after: i64) -> Result<Counts, StoreError>;

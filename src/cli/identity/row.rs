@@ -71,10 +71,10 @@ impl From<Failures> for Throttle {
     fn from(failures: Failures) -> Self {
         Self {
             failures: failures.elsewhere,
-            waits: failures.elsewhere_waits.as_secs(),
+            waits: failures.elsewhere_delay.as_secs(),
             trusted_sources: failures.trusted_sources,
             trusted_failures: failures.trusted,
-            trusted_waits: failures.trusted_waits.as_secs(),
+            trusted_waits: failures.trusted_delay.as_secs(),
         }
     }
 }

@@ -25,7 +25,7 @@ fn delays_that_do_not_fit_are_rejected() {
 #[test]
 fn realms_say_how_often_a_token_is_good() {
     let config = parse("[realm.b]\nreuse = 'once'\n[realm.a]\nreuse = 'window'\n[realm.c]\n");
-    assert_eq!(config.once, ["b".into()]);
+    assert_eq!(config.one_time_realms, ["b".into()]);
     assert_errors(&[
         (
             "[realm.a]\nreuse = 'twice'",

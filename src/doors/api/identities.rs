@@ -151,8 +151,10 @@ async fn list(api: Arc<Api>) -> Result<Answer, Answer> {
 
 /// Reads the page after an identity as a JSON array. If the page is full, also returns its last id.
 async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId>), Answer> {
-    let store = api.authority.store();
-    let page = store.identities(&Selection::default(), after, PAGE).await;
+    let page = api
+        .identities
+        .identities(&Selection::default(), after, PAGE)
+        .await;
     let page = page.map_err(|error| failed(&error))?;
     let (text, last) = write(api, &page)?;
     Ok((text, last.filter(|_| page.len() == PAGE as usize)))
@@ -160,9 +162,10 @@ async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId
 
 /// Returns the requested part of the list, with a link to the next part.
 async fn part(api: &Api, page: &Page) -> Result<Answer, Answer> {
-    let store = api.authority.store();
     // One more shows whether there is a next part.
-    let found = store.identities(&page.selection, page.after, page.first + 1);
+    let found = api
+        .identities
+        .identities(&page.selection, page.after, page.first + 1);
     let found = found.await.map_err(|error| failed(&error))?;
     let first = page.first as usize;
     let shown = found.get(..first).unwrap_or(&found);
@@ -207,7 +210,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
     };
     let (author, store, now) = (
         Author::new(permit, call),
-        Arc::clone(api.authority.store()),
+        Arc::clone(&api.identities),
         call.now,
     );
     let created = finish(api, call, async move {
@@ -268,7 +271,7 @@ async fn update(
     };
     let (author, store, now) = (
         Author::new(permit, call),
-        Arc::clone(api.authority.store()),
+        Arc::clone(&api.identities),
         call.now,
     );
     let changed = finish(api, call, async move {
@@ -294,7 +297,7 @@ async fn delete(
     permit: &Permit,
 ) -> Result<Answer, Answer> {
     let identity = find(api, id).await?;
-    let (author, store) = (Author::new(permit, call), Arc::clone(api.authority.store()));
+    let (author, store) = (Author::new(permit, call), Arc::clone(&api.identities));
     finish(api, call, async move {
         let deleted = store.delete(identity.id).await;
         let deleted = deleted.map_err(|error| failed(&error))?;
@@ -321,7 +324,7 @@ async fn is_there(api: &Api, id: Option<IdentityId>) -> Result<bool, Answer> {
 
 async fn look_up(api: &Api, id: Option<IdentityId>) -> Result<Option<Arc<Identity>>, Answer> {
     let Some(id) = id else { return Ok(None) };
-    let found = api.authority.store().identity_by_id(id).await;
+    let found = api.identities.identity_by_id(id).await;
     found.map_err(|error| failed(&error))
 }
 

@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authority, Parameters};
+use crate::auth::{Administration, Authority, Parameters};
 use crate::http::CredentialHeaders;
 
 /// The state of the REST door.
 pub struct Api {
-    /// Decides about callers, and owns the store.
+    /// Decides about callers and subjects.
     pub authority: Arc<Authority>,
+    /// The identities that callers read and change.
+    pub identities: Arc<dyn Administration>,
     /// The headers that may carry the caller's credential. Their `name_chars` also limits the
     /// fields of a body.
     pub credential_headers: CredentialHeaders,

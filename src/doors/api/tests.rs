@@ -11,8 +11,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::auth::{
-    Administration, Authority, Counts, NewIdentity, Parameters, Principal, Seed, Settings, Store,
-    Terms, ThrottleSettings, Totp, UnixTime,
+    Administration, Authority, Counts, LocalAuthenticator, NewIdentity, Parameters, Principal,
+    Seed, Settings, Store, Terms, ThrottleSettings, Totp, UnixTime,
 };
 use crate::http::CredentialHeaders;
 use crate::store::{CacheOptions, Intent, KeySource, Options, open};
@@ -162,19 +162,24 @@ fn options(dir: &Path) -> Options {
 
 fn api(store: Arc<dyn Store>) -> Api {
     let settings = Settings {
-        realms: crate::auth::Realms::default(),
         window: 1,
         parameters: Parameters::default(),
         throttle: ThrottleSettings::default(),
-        once: vec![],
+        one_time_realms: vec![],
     };
+    let authenticator = LocalAuthenticator::new(
+        Arc::clone(&store) as _,
+        Arc::clone(&store) as _,
+        settings,
+        &Seed::generate().unwrap(),
+        &Counts::default(),
+    );
     Api {
         authority: Arc::new(Authority::new(
-            store,
-            settings,
-            &Seed::generate().unwrap(),
-            &Counts::default(),
+            Arc::new(authenticator),
+            crate::auth::Realms::default(),
         )),
+        identities: store,
         credential_headers: CredentialHeaders {
             name: HeaderName::from_static("x-auth-name"),
             realm: HeaderName::from_static("x-auth-realm"),

@@ -33,7 +33,7 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         parameters,
         state: State::Enabled,
         terms: None,
-        pardoned: UnixTime::from_secs(0),
+        unthrottled: UnixTime::from_secs(0),
         usage: Usage::default(),
         created: NOW,
         updated: NOW,

@@ -288,7 +288,7 @@ mod tests {
             Refusal::Expired,
             Refusal::BrokenSeed,
             Refusal::WrongToken,
-            Refusal::Replayed,
+            Refusal::AlreadyUsed,
         ] {
             let reason = Denial::Refused { refusal, delay }.reason();
             assert!(OUTCOMES.contains(&reason), "{reason}");

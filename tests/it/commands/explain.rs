@@ -218,7 +218,7 @@ fn identities_that_may_not_authenticate_are_named() {
         reason().as_deref() == Some("throttled")
     });
     // Failures in the current second still count.
-    crate::harness::until("it is pardoned", || {
+    crate::harness::until("it is unthrottled", || {
         run(&["unthrottle"]);
         reason().is_none()
     });

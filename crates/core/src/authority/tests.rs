@@ -1,177 +1,80 @@
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::pending;
 
-use async_trait::async_trait;
+use futures_util::FutureExt;
 
 use super::*;
-use crate::{
-    Administration, Capability, Change, ChangeError, Changed, Counters, Flaw, Identities,
-    IdentityId, NewIdentity, Principal, Rule, Source, Spent, Terms, Usage,
-};
+use crate::{Flaw, Principal, Proof, Rule};
 
-const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
-
-/// A store of a few identities that forgets nothing, or one that cannot say anything.
-pub(super) struct Memory {
-    identities: Vec<Arc<Identity>>,
-    is_failing: bool,
-    spent: Mutex<HashMap<i64, Spent>>,
-    readings: AtomicUsize,
+/// An authenticator without a store, as one is that asks another server.
+struct Remote {
+    /// The token that is right for everybody, from memory.
+    kept: &'static str,
+    /// The outcome for every other token.
+    answer: Answer,
 }
 
-impl Memory {
-    pub(super) fn of(identities: Vec<Arc<Identity>>) -> Self {
-        Self {
-            identities,
-            is_failing: false,
-            spent: Mutex::default(),
-            readings: AtomicUsize::default(),
-        }
-    }
-
-    fn failing() -> Self {
-        Self {
-            is_failing: true,
-            ..Self::of(vec![])
-        }
-    }
+enum Answer {
+    Unavailable,
+    Never,
 }
 
 #[async_trait]
-impl Identities for Memory {
-    fn recall(&self, _: PrincipalRef<'_>) -> Recall {
-        Recall::Nothing
-    }
-
-    fn recall_unknown(&self, _: PrincipalRef<'_>) {}
-
-    async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
-        self.readings.fetch_add(1, Ordering::Relaxed);
-        if self.is_failing {
-            return Err(StoreError::Timeout);
-        }
-        let mut identities = self.identities.iter();
-        Ok(identities.find(|it| it.principal.as_ref() == who).cloned())
-    }
-}
-
-#[async_trait]
-impl Counters for Memory {
-    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
-        Ok(self
-            .spent
-            .lock()
-            .entry(id.0)
-            .or_default()
-            .spend(step, window))
-    }
-
-    async fn counts(&self, _: i64) -> Result<Counts, StoreError> {
-        unreachable!()
-    }
-
-    async fn save(&self, _: Notes) -> Result<(), StoreError> {
-        unreachable!()
-    }
-}
-
-#[async_trait]
-impl Administration for Memory {
-    async fn identity_by_id(&self, _: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
-        unreachable!()
-    }
-
-    async fn identities(
+impl Authenticator for Remote {
+    fn authenticate_now(
         &self,
-        _: &crate::Selection,
-        _: IdentityId,
-        _: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        unreachable!()
-    }
-
-    async fn create(&self, _: NewIdentity, _: UnixTime) -> Result<Arc<Identity>, ChangeError> {
-        unreachable!()
-    }
-
-    async fn import(
-        &self,
-        _: Vec<crate::ImportedIdentity>,
+        credential: &Credential<'_>,
+        _: Source<'_>,
         _: UnixTime,
-    ) -> Result<Vec<crate::Imported>, ChangeError> {
-        unreachable!()
+    ) -> Option<Result<Authenticated, Denial>> {
+        (credential.token().expose() == self.kept).then(|| {
+            let principal = Arc::new(credential.principal().to_owned());
+            Ok(Authenticated::principal(principal, Proof::Nothing))
+        })
     }
 
-    async fn reserve(&self, _: IdentityId) -> Result<(), ChangeError> {
-        unreachable!()
-    }
-
-    async fn update(
+    async fn authenticate(
         &self,
-        _: IdentityId,
-        _: Change,
+        _: &Credential<'_>,
+        _: Source<'_>,
         _: UnixTime,
-    ) -> Result<Option<Changed>, ChangeError> {
-        unreachable!()
+    ) -> Result<Authenticated, Denial> {
+        match self.answer {
+            Answer::Unavailable => Err(Denial::Unavailable(StoreError::Timeout)),
+            Answer::Never => pending().await,
+        }
     }
 
-    async fn delete(&self, _: IdentityId) -> Result<Option<Principal>, StoreError> {
+    fn clock_offset(&self, _: &Credential<'_>, _: UnixTime) -> Option<i64> {
+        Some(7)
+    }
+
+    fn delayed(&self, _: UnixTime) -> [(Scope, usize); 5] {
         unreachable!()
     }
-}
-
-#[async_trait]
-impl Store for Memory {
-    async fn checkpoint(&self) {}
 
     async fn ping(&self) -> Result<(), StoreError> {
         unreachable!()
     }
 }
 
-fn totp() -> Totp {
-    let seed = Seed::from_bytes(b"12345678901234567890").unwrap();
-    Totp::new(&seed, Parameters::default())
+const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
+
+fn authority(answer: Answer) -> Authority {
+    let kept = "123456";
+    Authority::new(Arc::new(Remote { kept, answer }), Realms::default())
 }
 
-fn alice(totp: Option<Totp>, state: State) -> Memory {
-    Memory::of(vec![Arc::new(Identity {
-        id: IdentityId(1),
-        principal: Principal::new("alice", "ops", 128).unwrap(),
-        seeds: Seeds {
-            present: totp,
-            previous: None,
-        }
-        .into(),
-        parameters: Parameters::default(),
-        state,
-        terms: None,
-        pardoned: UnixTime::from_secs(0),
-        usage: Usage::default(),
-        created: NOW,
-        updated: NOW,
-    })])
-}
-
-async fn decide(stub: Memory, presented: Presented<'_>, policy: &Policy) -> Decision {
-    let settings = Settings {
-        realms: Realms::default(),
-        window: 1,
-        parameters: Parameters::default(),
-        throttle: ThrottleSettings::default(),
-        once: vec![],
-    };
-    let decoy = Seed::from_bytes(b"decoy").unwrap();
-    let authority = Authority::new(Arc::new(stub), settings, &decoy, &Counts::default());
-    let attempt = Attempt {
-        presented,
+fn attempt(token: &str) -> Attempt<'_> {
+    Attempt {
+        presented: Credential::new("alice", "ops", token, 128).into(),
         source: Source::default(),
-    };
-    authority.decide(&attempt, policy, NOW).await
+    }
 }
 
-fn present<'a>(name: &'a str, realm: &'a str, token: &'a str) -> Presented<'a> {
-    Credential::new(name, realm, token, 128).into()
+/// Decides without waiting.
+fn decide(authority: &Authority, attempt: &Attempt<'_>, policy: &Policy) -> Decision {
+    let decision = authority.decide(attempt, policy, NOW);
+    decision.now_or_never().unwrap()
 }
 
 fn reason(decision: &Decision) -> &'static str {
@@ -181,270 +84,70 @@ fn reason(decision: &Decision) -> &'static str {
     }
 }
 
-#[tokio::test]
-async fn right_token_permits_as_its_principal() {
-    let token = totp().token(NOW);
-    let decision = decide(
-        alice(Some(totp()), State::Enabled),
-        present("alice", "ops", &token),
-        &Policy::Authenticated,
-    )
-    .await;
-    let Decision::Permit(permit) = decision else {
-        panic!("{decision:?}")
-    };
-    assert_eq!(permit.principal().unwrap().name(), "alice");
-    assert_eq!(permit.principal().unwrap().realm(), "ops");
-    let proof = Proof::Token {
-        step: Step(NOW.as_secs() / 30),
-        offset: 0,
-    };
-    assert_eq!(permit.proof(), proof);
-}
-
-#[tokio::test]
-async fn each_refusal_names_its_cause() {
-    let token = totp().token(NOW);
-    let cases = [
-        (
-            alice(Some(totp()), State::Enabled),
-            "alice",
-            "000000",
-            "wrong_token",
-        ),
-        (
-            alice(Some(totp()), State::Enabled),
-            "bob",
-            &*token,
-            "unknown_principal",
-        ),
-        (
-            alice(Some(totp()), State::Disabled),
-            "alice",
-            &*token,
-            "disabled",
-        ),
-        (
-            alice(Some(totp()), State::Disabled),
-            "alice",
-            "000000",
-            "disabled",
-        ),
-        (alice(None, State::Enabled), "alice", &*token, "broken_seed"),
-        (Memory::failing(), "alice", &*token, "store_unavailable"),
-    ];
-    for (stub, name, token, expected) in cases {
-        let decision = decide(stub, present(name, "ops", token), &Policy::Authenticated).await;
-        assert_eq!(reason(&decision), expected);
-    }
-}
-
-#[tokio::test]
-async fn token_of_the_decoy_proves_nothing() {
-    let decoy = Totp::new(&Seed::from_bytes(b"decoy").unwrap(), Parameters::default());
-    let token = decoy.token(NOW);
-    for (stub, name, expected) in [
-        (
-            alice(Some(totp()), State::Enabled),
-            "bob",
-            "unknown_principal",
-        ),
-        (alice(None, State::Enabled), "alice", "broken_seed"),
-    ] {
-        let decision = decide(stub, present(name, "ops", &token), &Policy::Authenticated).await;
-        assert_eq!(reason(&decision), expected);
-    }
-}
-
-#[tokio::test]
-async fn what_is_no_credential_is_denied_under_every_policy_but_anyone() {
-    let policies = [
-        Policy::Authenticated,
-        Policy::Allow(vec![]),
-        Policy::Capable(Capability::Verify),
-    ];
-    for policy in &policies {
-        let stub = || alice(Some(totp()), State::Enabled);
-        let decision = decide(stub(), Presented::Absent, policy).await;
-        assert_eq!(reason(&decision), "no_credential");
-        let decision = decide(stub(), Presented::Malformed(Flaw::TwoKinds), policy).await;
-        assert_eq!(reason(&decision), "malformed_credential");
-    }
-}
-
-#[tokio::test]
-async fn anyone_passes_unidentified_even_while_the_store_is_down() {
-    let token = totp().token(NOW);
-    let decision = decide(
-        Memory::failing(),
-        present("alice", "ops", &token),
-        &Policy::Anyone,
-    )
-    .await;
-    let Decision::Permit(permit) = decision else {
-        panic!("{decision:?}")
-    };
-    assert_eq!(permit.principal(), None);
-}
-
-#[tokio::test]
-async fn proven_principal_outside_the_policy_is_not_allowed() {
-    let token = totp().token(NOW);
-    let elsewhere = Policy::Allow(vec![Rule {
-        realm: "dev".into(),
+fn allow(realm: &str) -> Policy {
+    Policy::Allow(vec![Rule {
+        realm: realm.into(),
         name: None,
-    }]);
-    let stub = || alice(Some(totp()), State::Enabled);
-    let decision = decide(stub(), present("alice", "ops", &token), &elsewhere).await;
-    assert_eq!(reason(&decision), "not_allowed");
-    // Whether somebody would be allowed is told only to those who proved themselves.
-    let decision = decide(stub(), present("alice", "ops", "000000"), &elsewhere).await;
-    assert_eq!(reason(&decision), "wrong_token");
+    }])
 }
 
-#[tokio::test]
-async fn late_or_early_token_is_refused_and_is_no_guess() {
-    let settings = Settings {
-        realms: Realms::default(),
-        window: 1,
-        parameters: Parameters::default(),
-        throttle: ThrottleSettings::default(),
-        once: vec![],
+#[test]
+fn authenticator_without_a_store_permits_from_memory_at_once() {
+    let authority = authority(Answer::Never);
+    let decision = decide(&authority, &attempt("123456"), &allow("ops"));
+    let Decision::Permit(permit) = decision else {
+        panic!("{decision:?}")
     };
-    let store = Arc::new(alice(Some(totp()), State::Enabled));
-    let decoy = Seed::from_bytes(b"decoy").unwrap();
-    let authority = Authority::new(store, settings, &decoy, &Counts::default());
-    let decide = async |steps: i64| {
-        let made = UnixTime::from_secs(NOW.as_secs().saturating_add_signed(steps * 30));
-        let token = totp().token(made);
-        let attempt = Attempt {
-            presented: present("alice", "ops", &token),
-            source: Source::of("192.0.2.1".parse().ok()),
-        };
-        let decision = authority
-            .decide(&attempt, &Policy::Authenticated, NOW)
-            .await;
-        reason(&decision)
-    };
-    for _ in 0..50 {
-        for steps in [-4, -3, -2, 2, 3, 4] {
-            assert_eq!(decide(steps).await, "outside_window", "{steps}");
-        }
-    }
-    assert_eq!(decide(0).await, "permit");
-    for steps in [-5, 5, 6, 7, 8] {
-        assert_eq!(decide(steps).await, "wrong_token", "{steps}");
-    }
-    // Of a trusted source by now, where five are free as well.
-    assert_eq!(decide(0).await, "throttled");
+    let principal = Principal::new("alice", "ops", 128).unwrap();
+    assert_eq!(permit.principal(), Some(principal.as_ref()));
+    let other = attempt("000000");
+    let decision = authority.decide(&other, &Policy::Authenticated, NOW);
+    assert!(decision.now_or_never().is_none());
 }
 
-#[tokio::test]
-async fn source_that_has_to_wait_makes_nobody_read() {
-    let store = Arc::new(alice(Some(totp()), State::Enabled));
-    let settings = Settings {
-        realms: Realms::default(),
-        window: 1,
-        parameters: Parameters::default(),
-        throttle: ThrottleSettings {
-            source_failures: 1,
-            ..ThrottleSettings::default()
-        },
-        once: vec![],
-    };
-    let decoy = Seed::from_bytes(b"decoy").unwrap();
-    let authority = Authority::new(store.clone(), settings, &decoy, &Counts::default());
-    let decide = async |name, token: &str| {
-        let attempt = Attempt {
-            presented: present(name, "ops", token),
-            source: Source::of("192.0.2.1".parse().ok()),
-        };
-        let decision = authority.decide(&attempt, &Policy::Authenticated, NOW);
-        reason(&decision.await)
-    };
-    assert_eq!(decide("nobody", "000000").await, "unknown_principal");
-    let readings = store.readings.load(Ordering::Relaxed);
-    for (name, token) in [
-        ("alice", &*totp().token(NOW)),
-        ("alice", "000000"),
-        ("bob", "1"),
-    ] {
-        assert_eq!(decide(name, token).await, "throttled");
-    }
-    assert_eq!(store.readings.load(Ordering::Relaxed), readings);
-}
-
-#[tokio::test]
-async fn principal_known_at_a_source_that_has_to_wait_goes_on() {
-    let store = Arc::new(alice(Some(totp()), State::Enabled));
-    let settings = Settings {
-        realms: Realms::default(),
-        window: 1,
-        parameters: Parameters::default(),
-        throttle: ThrottleSettings {
-            source_failures: 1,
-            ..ThrottleSettings::default()
-        },
-        once: vec![],
-    };
-    let decoy = Seed::from_bytes(b"decoy").unwrap();
-    let authority = Authority::new(store, settings, &decoy, &Counts::default());
-    let token = totp().token(NOW);
-    for (name, token, expected) in [
-        ("alice", &*token, "permit"),
-        ("bob", "000000", "unknown_principal"),
-        ("bob", "000000", "throttled"),
-        ("alice", &*token, "permit"),
-    ] {
-        let attempt = Attempt {
-            presented: present(name, "ops", token),
-            source: Source::of("192.0.2.1".parse().ok()),
-        };
-        let decision = authority.decide(&attempt, &Policy::Authenticated, NOW);
-        assert_eq!(reason(&decision.await), expected);
+#[test]
+fn authenticator_that_cannot_decide_permits_nobody() {
+    let authority = authority(Answer::Unavailable);
+    for policy in [Policy::Authenticated, allow("ops"), allow("dev")] {
+        let decision = decide(&authority, &attempt("000000"), &policy);
+        assert_eq!(reason(&decision), "store_unavailable");
     }
 }
 
 #[test]
-fn debug_of_what_holds_a_secret_shows_none() {
-    let canary = b"canary-canary-canary";
-    let seed = Seed::from_bytes(canary).unwrap();
-    let totp = Totp::new(&seed, Parameters::default());
-    let token = totp.token(NOW);
-    let store = alice(Some(totp.clone()), State::Enabled);
-    let credential = Credential::new("n", "r", &token, 128).unwrap();
-    let attempt = Attempt {
-        presented: Presented::Credential(credential),
-        source: Source::default(),
-    };
-    let new = NewIdentity {
-        principal: Principal::new("n", "r", 128).unwrap(),
-        seed: seed.clone(),
-        parameters: Parameters::default(),
-        terms: Terms::default(),
-    };
-    let change = Change {
-        seed: Some(seed.clone()),
-        ..Change::default()
-    };
-    let previous = crate::Previous {
-        totp: totp.clone(),
-        until: NOW,
-    };
-    let identity = store.identities[0].clone();
-    let permit = Permit::proven(identity.clone(), Proof::Nothing);
-    let shown = format!(
-        "{seed:?}{totp:?}{credential:?}{attempt:?}{new:?}{change:?}{previous:?}{identity:?}{permit:?}"
-    );
-    let hex: String = canary.iter().map(|byte| format!("{byte:02x}")).collect();
-    let bytes = format!("{canary:?}");
-    for secret in [
-        "canary",
-        &*token,
-        &**seed.to_base32(),
-        &*hex,
-        bytes.trim_matches(['[', ']']),
+fn authenticator_is_asked_only_about_a_credential_and_where_the_policy_needs_one() {
+    let authority = authority(Answer::Never);
+    let anyone = decide(&authority, &attempt("000000"), &Policy::Anyone);
+    assert_eq!(reason(&anyone), "permit");
+    for (presented, expected) in [
+        (Presented::Absent, "no_credential"),
+        (Presented::Malformed(Flaw::TwoKinds), "malformed_credential"),
     ] {
-        assert!(!shown.contains(secret), "{shown}");
+        let attempt = Attempt {
+            presented,
+            source: Source::default(),
+        };
+        let decision = decide(&authority, &attempt, &Policy::Authenticated);
+        assert_eq!(reason(&decision), expected);
     }
+}
+
+#[test]
+fn policy_is_applied_above_every_authenticator() {
+    let authority = authority(Answer::Never);
+    let decision = decide(&authority, &attempt("123456"), &allow("dev"));
+    assert_eq!(reason(&decision), "not_allowed");
+    let capable = Policy::Capable(Capability::List);
+    let decision = decide(&authority, &attempt("123456"), &capable);
+    assert_eq!(reason(&decision), "not_allowed");
+}
+
+#[test]
+fn clock_offset_is_of_refused_attempts_only() {
+    let authority = authority(Answer::Never);
+    let offset = |denial| authority.clock_offset(&attempt("000000"), &denial, NOW);
+    let refusal = crate::Refusal::WrongToken;
+    let delay = None;
+    assert_eq!(offset(Denial::Refused { refusal, delay }), Some(7));
+    assert_eq!(offset(Denial::NotAllowed), None);
 }

@@ -64,7 +64,7 @@ impl Debt {
 
     /// Drops what no longer counts, and what a clock that was ahead has left behind. Says whether anything
     /// has changed besides the time that went by.
-    pub(super) fn refresh(&mut self, pace: Pace, pardoned: u64, now: u64) -> bool {
+    pub(super) fn refresh(&mut self, pace: Pace, unthrottled: u64, now: u64) -> bool {
         let before = *self;
         // The clock has gone back: a delay must not last until it is there again.
         let ahead = self.failed.saturating_sub(now);
@@ -72,9 +72,9 @@ impl Debt {
         self.paid = self.paid.saturating_sub(ahead);
         let most = pace.most().saturating_add(AT_ONCE);
         self.paid = self.paid.min(now.saturating_add(pace.time_of(most)));
-        // A pardon in the future is of a clock that was ahead, and would pardon what is yet to come.
-        let is_pardoned = self.failed < pardoned && pardoned <= now;
-        if self.paid > now && (is_pardoned || now - self.failed >= pace.forget) {
+        // A time in the future is of a clock that was ahead, and would reset failures yet to come.
+        let is_unthrottled = self.failed < unthrottled && unthrottled <= now;
+        if self.paid > now && (is_unthrottled || now - self.failed >= pace.forget) {
             self.paid = 0;
         }
         *self != before
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn pardon_in_the_future_pardons_nothing() {
+    fn unthrottling_in_the_future_has_no_effect() {
         let mut debt = Debt::default();
         for _ in 0..5 {
             debt.count(PACE, 1000);

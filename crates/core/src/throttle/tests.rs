@@ -11,7 +11,7 @@ fn subject(name: &str, source: &str) -> Subject<'static> {
     Subject {
         who: PrincipalRef::new(name, "ops", 128).unwrap(),
         is_known: true,
-        pardoned: UnixTime::from_secs(0),
+        unthrottled: UnixTime::from_secs(0),
         source: Source::of(Some(source.parse().unwrap())),
     }
 }
@@ -19,7 +19,7 @@ fn subject(name: &str, source: &str) -> Subject<'static> {
 fn settle(throttle: &Throttle, who: Subject<'_>, is_right: bool, at: u64) -> Verdict {
     let verdict = throttle.settle(who, is_right, UnixTime::from_secs(START + at));
     if let Verdict::Pass { is_news: true } = verdict {
-        throttle.proved(who, UnixTime::from_secs(START + at));
+        throttle.trust(who.who, who.source, UnixTime::from_secs(START + at));
     }
     match verdict {
         Verdict::Counted { delay, .. } => counted(delay),
@@ -163,7 +163,7 @@ fn guesser_at_one_trusted_source_locks_the_principal_out_there_alone() {
     let failures = throttle.failures(shared, UnixTime::from_secs(START + 12 * 3600 - 5));
     assert_eq!(failures.trusted_sources, 2);
     assert!((9..=10).contains(&failures.trusted), "{failures:?}");
-    assert!(failures.trusted_waits > Duration::ZERO, "{failures:?}");
+    assert!(failures.trusted_delay > Duration::ZERO, "{failures:?}");
 }
 
 #[test]
@@ -224,13 +224,13 @@ fn name_that_is_made_or_deleted_keeps_its_failures() {
     ));
     assert_eq!(wrong(&throttle, unknown, 1), delayed(2));
     assert_eq!(wrong(&throttle, known, 1), delayed(2));
-    // What was pardoned does not come back.
-    let pardoned = Subject {
-        pardoned: UnixTime::from_secs(START + 2),
+    // What was unthrottled does not come back.
+    let unthrottled = Subject {
+        unthrottled: UnixTime::from_secs(START + 2),
         ..known
     };
     assert!(matches!(
-        settle(&throttle, pardoned, true, 2),
+        settle(&throttle, unthrottled, true, 2),
         Verdict::Pass { .. }
     ));
     let other = subject("ghost", "192.0.2.2");
@@ -479,34 +479,34 @@ fn clock_that_goes_back_holds_nobody_for_longer() {
 }
 
 #[test]
-fn pardon_counts_for_what_was_before() {
+fn unthrottling_resets_earlier_failures() {
     let throttle = throttle();
     let alice = subject("alice", "192.0.2.1");
     for _ in 0..5 {
         wrong(&throttle, alice, 0);
     }
-    let pardoned = Subject {
-        pardoned: UnixTime::from_secs(START + 1),
+    let unthrottled = Subject {
+        unthrottled: UnixTime::from_secs(START + 1),
         ..alice
     };
     assert_eq!(wrong(&throttle, alice, 0), delayed(1));
     assert_eq!(
-        settle(&throttle, pardoned, true, 1),
+        settle(&throttle, unthrottled, true, 1),
         Verdict::Pass { is_news: true }
     );
 }
 
 #[test]
-fn pardon_of_a_clock_that_was_ahead_switches_nothing_off() {
+fn unthrottling_by_a_clock_that_was_ahead_switches_nothing_off() {
     let throttle = throttle();
-    let pardoned = Subject {
-        pardoned: UnixTime::from_secs(START + 365 * 24 * 60 * 60),
+    let unthrottled = Subject {
+        unthrottled: UnixTime::from_secs(START + 365 * 24 * 60 * 60),
         ..subject("alice", "192.0.2.1")
     };
     for at in 0..60 {
-        wrong(&throttle, pardoned, at);
+        wrong(&throttle, unthrottled, at);
     }
-    let verdict = wrong(&throttle, pardoned, 60);
+    let verdict = wrong(&throttle, unthrottled, 60);
     assert!(matches!(verdict, Verdict::Delayed { .. }), "{verdict:?}");
 }
 
@@ -647,7 +647,7 @@ proptest::proptest! {
         let pair = |who, source: u32| {
             let address = std::net::IpAddr::from(source.to_be_bytes());
             let source = Source::of(Some(address));
-            throttle.tags(&Subject { who, source, ..subject("x", "::1") }).pair
+            throttle.tags(who, source).pair
         };
         assert_eq!(pair(one, from) == pair(other, elsewhere), is_same && from == elsewhere);
         assert_eq!(pair(one, from) == pair(other, from), is_same);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::delay::Throttled;
 use super::table::{Locked, Slot};
 use super::verdict::begun;
-use super::{Scope, Subject, Throttle, Undo, Verdict};
+use super::{Scope, Source, Throttle, Undo, Verdict};
+use crate::principal::PrincipalRef;
 use crate::time::UnixTime;
 
 impl Throttle {
@@ -15,24 +16,24 @@ impl Throttle {
         slot: &mut Slot,
         total: &mut Locked<'_>,
         is_right: bool,
-        pardoned: u64,
+        unthrottled: u64,
         now: u64,
     ) -> Verdict {
         let whom = Throttled::TrustedSource;
-        let left = self.left_when_trusted(slot, total, pardoned, now);
+        let left = self.left_when_trusted(slot, total, unthrottled, now);
         if left > 0 {
             let left = Duration::from_secs(left);
             return Verdict::Delayed { left, whom };
         }
         if is_right {
             // Saved now and then, so that most requests write nothing.
-            let is_news = now.saturating_sub(slot.passed) > self.trust / 16;
+            let is_news = now.saturating_sub(slot.passed) > self.trusted_for / 16;
             return Verdict::Pass { is_news };
         }
         let before = slot.debt.failed;
         let mut here = slot.count(self.pace(Scope::Pair), now);
         let (_, before_in_all) = self.count(total, Scope::Trusted, now);
-        here.secs = self.left_when_trusted(slot, total, pardoned, now);
+        here.secs = self.left_when_trusted(slot, total, unthrottled, now);
         let undo = Undo {
             is_trusted: true,
             before: [before, before_in_all],
@@ -45,16 +46,16 @@ impl Throttle {
         &self,
         slot: &mut Slot,
         total: &mut Locked<'_>,
-        pardoned: u64,
+        unthrottled: u64,
         now: u64,
     ) -> u64 {
         let (here, all) = (self.pace(Scope::Pair), self.pace(Scope::Trusted));
-        slot.refresh(here, pardoned, now);
+        slot.refresh(here, unthrottled, now);
         let left = slot.debt.left(here, now);
         let Some(total) = total.find() else {
             return left;
         };
-        total.refresh(all, pardoned, now);
+        total.refresh(all, unthrottled, now);
         let limit = match slot.debt.failures(here, now) {
             0 => self.paces.all,
             _ => self.paces.shared,
@@ -62,9 +63,9 @@ impl Throttle {
         left.max(total.debt.full_for(all, limit, now))
     }
 
-    /// Records that a principal has authenticated at a source, which is trusted from now on.
-    pub(crate) fn proved(&self, subject: Subject<'_>, now: UnixTime) {
-        let Some(tag) = self.tags(&subject).pair else {
+    /// Trusts a source for a principal from now on, because the principal has authenticated there.
+    pub(crate) fn trust(&self, who: PrincipalRef<'_>, source: Source<'_>, now: UnixTime) {
+        let Some(tag) = self.tags(who, source).pair else {
             return;
         };
         let mut pair = self.pairs.lock(tag);
@@ -81,6 +82,6 @@ impl Throttle {
             slot.passed = now;
             slot.reset();
         }
-        slot.passed > 0 && now - slot.passed < self.trust
+        slot.passed > 0 && now - slot.passed < self.trusted_for
     }
 }

@@ -7,7 +7,7 @@ use super::delay::{Begun, Delay, Throttled};
 pub(crate) enum Verdict {
     /// A right one may pass.
     Pass {
-        /// Whether [`super::Throttle::proved`] should be called.
+        /// Whether [`super::Throttle::trust`] should be called.
         is_news: bool,
     },
     /// A wrong one was counted.

@@ -8,7 +8,7 @@ use super::commit::Patience;
 use super::identities::Sqlite;
 use super::rows::{sql_time, unix_time};
 use realmgate_core::{
-    ChangeError, Counts, IdentityId, Notes, Scope, Spent, Step, StoreError, ThrottleRecord,
+    ChangeError, Counts, IdentityId, Notes, Scope, Step, StoreError, ThrottleRecord, UsedSteps,
 };
 
 /// The maximum number of failure counts kept per scope. Those saved longest ago are deleted first.
@@ -22,7 +22,7 @@ const READ: i64 = 20_000;
 
 impl Sqlite {
     /// Marks a step as used. Returns `false` if it was used before.
-    pub(super) async fn spend(
+    pub(super) async fn use_step(
         &self,
         id: IdentityId,
         step: Step,
@@ -37,10 +37,12 @@ impl Sqlite {
                 .query_row((id.0,), |row| row.get(0))
                 .optional()?;
             let mut spent = match bytes {
-                None => Spent::default(),
-                Some(bytes) => Spent::from_bytes(&bytes).ok_or(rusqlite::Error::InvalidQuery)?,
+                None => UsedSteps::default(),
+                Some(bytes) => {
+                    UsedSteps::from_bytes(&bytes).ok_or(rusqlite::Error::InvalidQuery)?
+                }
             };
-            let is_had = spent.spend(step, window);
+            let is_had = spent.use_step(step, window);
             if is_had {
                 transaction
                     .prepare_cached(

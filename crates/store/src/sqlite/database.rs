@@ -83,8 +83,8 @@ impl Database for Sqlite {
         Self::delete(self, id).await
     }
 
-    async fn spend(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
-        Self::spend(self, id, step, window).await
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        Self::use_step(self, id, step, window).await
     }
 
     async fn counts(&self, after: i64) -> Result<Counts, StoreError> {

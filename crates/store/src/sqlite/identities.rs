@@ -169,11 +169,11 @@ impl Sqlite {
                 sealed.transpose().map_err(conversion)
             };
             let terms = change.terms.as_ref().unwrap_or(old.terms());
-            let pardoned = if change.is_pardoned {
+            let unthrottled = if change.unthrottle {
                 // Forgive the failures of the current second too.
                 UnixTime::from_secs(now.as_secs().saturating_add(1))
             } else {
-                old.pardoned
+                old.unthrottled
             };
             transaction
                 .prepare_cached(
@@ -193,7 +193,7 @@ impl Sqlite {
                     terms.not_before.map(sql_time),
                     terms.expires.map(sql_time),
                     &terms.comment,
-                    sql_time(pardoned),
+                    sql_time(unthrottled),
                 ))?;
             if change.seed.is_some() {
                 // The uses of the old seed say nothing about the new one.

@@ -83,7 +83,7 @@ pub(super) fn identity(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Identi
                 .map(String::into_boxed_str),
         }
         .boxed(),
-        pardoned: unix_time(row.get(15)?),
+        unthrottled: unix_time(row.get(15)?),
         usage: Usage::new(
             time(16)?.unwrap_or(never),
             time(17)?.unwrap_or(never),

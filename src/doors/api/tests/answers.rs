@@ -119,11 +119,15 @@ impl Identities for Silent {
     async fn identity(&self, _: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
         Err(StoreError::Timeout)
     }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Err(StoreError::Timeout)
+    }
 }
 
 #[async_trait]
 impl Counters for Silent {
-    async fn spend(&self, _: IdentityId, _: Step, _: u8) -> Result<bool, StoreError> {
+    async fn use_step(&self, _: IdentityId, _: Step, _: u8) -> Result<bool, StoreError> {
         unreachable!()
     }
 
@@ -184,10 +188,6 @@ impl Administration for Silent {
 #[async_trait]
 impl Store for Silent {
     async fn checkpoint(&self) {}
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        Err(StoreError::Timeout)
-    }
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn revealed_seeds_stand_in_list_and_identity() {
 #[tokio::test]
 async fn list_longer_than_a_page_is_whole() {
     let mut store = None;
-    let door = Door::with(|api| store = Some(Arc::clone(api.authority.store()))).await;
+    let door = Door::with(|api| store = Some(Arc::clone(&api.identities))).await;
     for number in 0..1000 {
         let new = NewIdentity {
             principal: Principal::new(&format!("n{number}"), "r", 128).unwrap(),

@@ -146,7 +146,7 @@ async fn integer_token_is_ok_even_with_a_leading_zero() {
 #[tokio::test]
 async fn integer_token_of_8_digits_is_ok_with_any_number_of_leading_zeros() {
     let mut store = None;
-    let door = Door::with(|api| store = Some(Arc::clone(api.authority.store()))).await;
+    let door = Door::with(|api| store = Some(Arc::clone(&api.identities))).await;
     let store = store.unwrap();
     let now = UnixTime::from(SystemTime::now());
     for digits in [6, 7, 8] {

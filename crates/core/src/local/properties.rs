@@ -8,9 +8,11 @@ use futures_util::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::tests::Memory;
+use super::tests::{self, Memory};
 use super::*;
-use crate::{IdentityId, Principal, Source, Spent, Terms, Usage};
+use crate::{
+    Attempt, Authority, Decision, IdentityId, Policy, Principal, State, Terms, Usage, UsedSteps,
+};
 
 const START: u64 = 1_700_000_015;
 const WINDOW: u8 = 1;
@@ -95,7 +97,7 @@ fn identities() -> Vec<Arc<Identity>> {
                     ..Terms::default()
                 }
                 .boxed(),
-                pardoned: UnixTime::from_secs(0),
+                unthrottled: UnixTime::from_secs(0),
                 usage: Usage::default(),
                 created: UnixTime::from_secs(START),
                 updated: UnixTime::from_secs(START),
@@ -107,17 +109,16 @@ fn identities() -> Vec<Arc<Identity>> {
 
 fn authority() -> Authority {
     let settings = Settings {
-        realms: Realms::default(),
         window: WINDOW,
         parameters: Parameters::default(),
         throttle: ThrottleSettings {
             longest_delay: Duration::from_secs(60),
             ..ThrottleSettings::default()
         },
-        once: vec![ONCE.into()],
+        one_time_realms: vec![ONCE.into()],
     };
     let store = Arc::new(Memory::of(identities()));
-    Authority::new(store, settings, &seed(99), &Counts::default())
+    tests::authority(&store, settings, &seed(99))
 }
 
 fn decide(authority: &Authority, it: &Move, token: &str, now: UnixTime) -> Decision {
@@ -243,13 +244,13 @@ proptest! {
         window in 0..=10_u8,
     ) {
         let mut had = HashMap::new();
-        let mut spent = Spent::default();
+        let mut spent = UsedSteps::default();
         for step in steps {
-            if spent.spend(Step(step), window) {
+            if spent.use_step(Step(step), window) {
                 prop_assert_eq!(had.insert(step, ()), None, "{} twice", step);
             }
-            prop_assert!(!spent.spend(Step(step), window));
-            prop_assert_eq!(Spent::from_bytes(&spent.to_bytes()), Some(spent.clone()));
+            prop_assert!(!spent.use_step(Step(step), window));
+            prop_assert_eq!(UsedSteps::from_bytes(&spent.to_bytes()), Some(spent.clone()));
         }
     }
 }

@@ -8,20 +8,20 @@
 use super::totp::Step;
 
 /// The maximum number of ranges. Beyond it, the two nearest ranges are merged.
-const STRETCHES: usize = 64;
+const RANGES: usize = 64;
 
 /// The used steps of an identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct UsedSteps {
     /// First and last step of each range, both inclusive, in ascending order and not adjacent.
-    stretches: Vec<(u64, u64)>,
+    ranges: Vec<(u64, u64)>,
 }
 
-impl Spent {
+impl UsedSteps {
     /// Marks a step as used, and the earlier steps whose tokens could still be accepted. Returns
     /// whether the step was unused. `window` is the number of steps accepted on each side of the
     /// current one.
-    pub fn spend(&mut self, step: Step, window: u8) -> bool {
+    pub fn use_step(&mut self, step: Step, window: u8) -> bool {
         let Step(step) = step;
         if self.holds(step) {
             return false;
@@ -29,16 +29,16 @@ impl Spent {
         // The steps that can be accepted at the same time as this one.
         let reach = 2 * u64::from(window);
         let mut merged = (step.saturating_sub(reach), step);
-        self.stretches.retain(|&(first, last)| {
+        self.ranges.retain(|&(first, last)| {
             let is_near = last.saturating_add(1) >= merged.0 && first <= merged.1;
             if is_near {
                 merged = (merged.0.min(first), merged.1.max(last));
             }
             !is_near
         });
-        let place = self.stretches.partition_point(|it| it.0 < merged.0);
-        self.stretches.insert(place, merged);
-        if self.stretches.len() > STRETCHES {
+        let place = self.ranges.partition_point(|it| it.0 < merged.0);
+        self.ranges.insert(place, merged);
+        if self.ranges.len() > RANGES {
             self.close_smallest_gap();
         }
         true
@@ -47,38 +47,38 @@ impl Spent {
     /// Merges the two nearest ranges. Wide gaps stay open: if a clock was ahead when later steps
     /// were used, the present lies in such a gap.
     fn close_smallest_gap(&mut self) {
-        let gaps = self.stretches.iter().zip(self.stretches.iter().skip(1));
+        let gaps = self.ranges.iter().zip(self.ranges.iter().skip(1));
         let gaps = gaps.map(|(one, next)| next.0.saturating_sub(one.1));
         if let Some((at, _)) = gaps.enumerate().min_by_key(|(_, gap)| *gap) {
-            let next = self.stretches.remove(at + 1);
-            if let Some(one) = self.stretches.get_mut(at) {
+            let next = self.ranges.remove(at + 1);
+            if let Some(one) = self.ranges.get_mut(at) {
                 one.1 = next.1;
             }
         }
     }
 
     fn holds(&self, step: u64) -> bool {
-        let mut stretches = self.stretches.iter();
-        stretches.any(|&(first, last)| (first..=last).contains(&step))
+        let mut ranges = self.ranges.iter();
+        ranges.any(|&(first, last)| (first..=last).contains(&step))
     }
 
     /// Encodes the ranges: two big-endian numbers of eight bytes each.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let numbers = self.stretches.iter().flat_map(|it| [it.0, it.1]);
+        let numbers = self.ranges.iter().flat_map(|it| [it.0, it.1]);
         numbers.flat_map(u64::to_be_bytes).collect()
     }
 
-    /// Decodes the output of [`Spent::to_bytes`]; `None` if the bytes are invalid.
+    /// Decodes the output of [`UsedSteps::to_bytes`]; `None` if the bytes are invalid.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (numbers, rest) = bytes.as_chunks::<8>();
         let (pairs, odd) = numbers.as_chunks::<2>();
-        let stretches = pairs
+        let ranges = pairs
             .iter()
             .map(|&[first, last]| (u64::from_be_bytes(first), u64::from_be_bytes(last)))
             .collect::<Vec<_>>();
-        let is_ordered = stretches.iter().all(|it| it.0 <= it.1)
-            && stretches.is_sorted_by(|one, other| one.1 < other.0);
-        (rest.is_empty() && odd.is_empty() && is_ordered).then_some(Self { stretches })
+        let is_ordered = ranges.iter().all(|it| it.0 <= it.1)
+            && ranges.is_sorted_by(|one, other| one.1 < other.0);
+        (rest.is_empty() && odd.is_empty() && is_ordered).then_some(Self { ranges })
     }
 }
 
@@ -86,96 +86,99 @@ impl Spent {
 mod tests {
     use super::*;
 
-    fn spend(spent: &mut Spent, step: u64) -> bool {
-        let is_had = spent.spend(Step(step), 1);
-        assert_eq!(Spent::from_bytes(&spent.to_bytes()).as_ref(), Some(&*spent));
+    fn use_step(used: &mut UsedSteps, step: u64) -> bool {
+        let is_had = used.use_step(Step(step), 1);
+        assert_eq!(
+            UsedSteps::from_bytes(&used.to_bytes()).as_ref(),
+            Some(&*used)
+        );
         is_had
     }
 
     #[test]
     fn step_is_had_once_and_none_before_it() {
-        let mut spent = Spent::default();
-        assert!(spend(&mut spent, 100));
+        let mut used = UsedSteps::default();
+        assert!(use_step(&mut used, 100));
         // A step whose token has expired need not be recorded.
         for step in [100, 99, 98] {
-            assert!(!spend(&mut spent, step), "{step}");
+            assert!(!use_step(&mut used, step), "{step}");
         }
-        assert!(spend(&mut spent, 101));
-        assert!(spend(&mut spent, 103));
-        assert!(!spend(&mut spent, 102));
+        assert!(use_step(&mut used, 101));
+        assert!(use_step(&mut used, 103));
+        assert!(!use_step(&mut used, 102));
     }
 
     #[test]
     fn clock_that_jumps_forward_and_back_strands_nobody_and_reopens_nothing() {
-        let mut spent = Spent::default();
-        assert!(spend(&mut spent, 100));
+        let mut used = UsedSteps::default();
+        assert!(use_step(&mut used, 100));
         for step in 220..300 {
-            assert!(spend(&mut spent, step));
+            assert!(use_step(&mut used, step));
         }
         // The clock may already be ahead when the identity is first used.
-        let mut first = Spent::default();
-        assert!(spend(&mut first, 220) && spend(&mut first, 101));
+        let mut first = UsedSteps::default();
+        assert!(use_step(&mut first, 220) && use_step(&mut first, 101));
         // When the clock is back, the next step is open, and used steps are not.
-        assert!(spend(&mut spent, 101));
-        assert!(!spend(&mut spent, 101) && !spend(&mut spent, 100));
+        assert!(use_step(&mut used, 101));
+        assert!(!use_step(&mut used, 101) && !use_step(&mut used, 100));
         for step in 102..=217 {
-            assert!(spend(&mut spent, step), "{step}");
+            assert!(use_step(&mut used, step), "{step}");
         }
         for step in 218..300 {
-            assert!(!spend(&mut spent, step), "{step}");
+            assert!(!use_step(&mut used, step), "{step}");
         }
-        assert!(spend(&mut spent, 300));
+        assert!(use_step(&mut used, 300));
     }
 
     #[test]
     fn clock_that_was_a_year_ahead_for_many_uses_strands_nobody() {
         const YEAR: u64 = 365 * 24 * 120;
-        let mut spent = Spent::default();
+        let mut used = UsedSteps::default();
         for step in [100, 103] {
-            assert!(spend(&mut spent, step));
+            assert!(use_step(&mut used, step));
         }
         for use_of_day in 0..300 {
-            assert!(spend(&mut spent, YEAR + use_of_day * 2880));
+            assert!(use_step(&mut used, YEAR + use_of_day * 2880));
         }
         for step in 104..100_000 {
-            assert!(spend(&mut spent, step), "{step}");
+            assert!(use_step(&mut used, step), "{step}");
         }
     }
 
     #[test]
     fn clock_that_jumps_back_reopens_nothing() {
-        let mut spent = Spent::default();
+        let mut used = UsedSteps::default();
         for step in 100..400 {
-            spend(&mut spent, step);
+            use_step(&mut used, step);
         }
-        assert!((98..400).all(|step| !spend(&mut spent, step)));
+        assert!((98..400).all(|step| !use_step(&mut used, step)));
     }
 
     #[test]
     fn pauses_take_bounded_room() {
-        let mut spent = Spent::default();
+        let mut used = UsedSteps::default();
         for pause in 1..10_000 {
-            assert!(spend(&mut spent, pause * 50));
-            assert!(!spend(&mut spent, pause * 50));
+            assert!(use_step(&mut used, pause * 50));
+            assert!(!use_step(&mut used, pause * 50));
         }
-        assert_eq!(spent.to_bytes().len(), STRETCHES * 16);
-        assert!(!spend(&mut spent, 50));
+        assert_eq!(used.to_bytes().len(), RANGES * 16);
+        assert!(!use_step(&mut used, 50));
     }
 
     #[test]
     fn last_steps_of_time_do_not_overflow() {
-        let mut spent = Spent::default();
-        assert!(spend(&mut spent, u64::MAX));
-        assert!(!spend(&mut spent, u64::MAX));
-        assert!(Spent::default().spend(Step(0), 10));
+        let mut used = UsedSteps::default();
+        assert!(use_step(&mut used, u64::MAX));
+        assert!(!use_step(&mut used, u64::MAX));
+        assert!(UsedSteps::default().use_step(Step(0), 10));
     }
 
     #[test]
     fn what_was_not_written_here_is_not_read() {
         for bytes in [&[0; 7][..], &[0; 8], &[0; 15], &[0; 32], &[255; 24]] {
-            assert_eq!(Spent::from_bytes(bytes), None, "{bytes:?}");
+            assert_eq!(UsedSteps::from_bytes(bytes), None, "{bytes:?}");
         }
         let backwards = [1_u64, 0].map(u64::to_be_bytes).concat();
-        assert_eq!(Spent::from_bytes(&backwards), None);
+        assert_eq!(UsedSteps::from_bytes(&backwards), None);
     }
 }

@@ -1,0 +1,423 @@
+//! Authentication by tokens of the identities in a store.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::authority::Authenticator;
+use super::credential::Credential;
+use super::decision::{Authenticated, Denial, Proof, Refusal};
+use super::identity::{Identity, SeedSlot, Seeds};
+use super::principal::PrincipalRef;
+use super::record::Record;
+use super::seed::Seed;
+use super::store::{Counters, Counts, Identities, Notes, Recall, StoreError};
+use super::throttle::{Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict};
+use super::time::UnixTime;
+use super::totp::{Algorithm, Parameters, Step, Totp};
+use super::usage::Use;
+
+/// The most failure counts of each scope that are saved at a time.
+const SAVED: usize = 1000;
+
+/// How many steps beyond the window a token may be late or early without counting as a guess.
+pub(super) const NEAR: u8 = 3;
+
+/// How often an identity is read that loses its seeds to a change each time.
+const READINGS: u8 = 3;
+
+/// How a [`LocalAuthenticator`] checks tokens.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many steps are accepted on each side of the current one.
+    pub window: u8,
+    /// The parameters of most identities: checking an unknown principal does the same work.
+    pub parameters: Parameters,
+    /// How failures are throttled.
+    pub throttle: ThrottleSettings,
+    /// The realms whose tokens are for one-time use.
+    pub one_time_realms: Vec<Box<str>>,
+}
+
+/// Authenticates the identities of a store by their tokens.
+pub struct LocalAuthenticator {
+    pub(super) identities: Arc<dyn Identities>,
+    counters: Arc<dyn Counters>,
+    pub(super) settings: Settings,
+    /// One for each algorithm, in the order of [`Algorithm::ALL`].
+    decoys: [Totp; Algorithm::ALL.len()],
+    pub(super) throttle: Throttle,
+    /// The seeds of an unknown principal, which are loaded like those of an identity.
+    nobody: SeedSlot,
+    uses: Mutex<Vec<Use>>,
+    /// The stamp of the newest failure counts that were read from the store.
+    seen: AtomicI64,
+    /// The second of the last search for a clock offset.
+    pub(super) searched: AtomicU64,
+}
+
+impl LocalAuthenticator {
+    /// Makes an authenticator over the identities and counters of a store, with the failure counts that the store has saved.
+    /// Tokens of unknown principals are compared with those of `decoy`, a random seed.
+    pub fn new(
+        identities: Arc<dyn Identities>,
+        counters: Arc<dyn Counters>,
+        settings: Settings,
+        decoy: &Seed,
+        counts: &Counts,
+    ) -> Self {
+        let throttle = Throttle::new(settings.throttle, counts.key);
+        throttle.merge(&counts.records);
+        Self {
+            decoys: Algorithm::ALL
+                .map(|algorithm| Totp::new(decoy, settings.parameters.with_algorithm(algorithm))),
+            identities,
+            counters,
+            settings,
+            throttle,
+            nobody: Seeds::default().into(),
+            uses: Mutex::default(),
+            seen: AtomicI64::new(counts.stamp),
+            searched: AtomicU64::default(),
+        }
+    }
+
+    /// Saves the failure counts and last uses that decisions have recorded, and reads the failure counts of other
+    /// processes. Call it about once a second, and before the process ends.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then the failure counts are saved by the next call.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        let counts = self.throttle.changed(SAVED);
+        let uses = std::mem::take(&mut *self.uses.lock());
+        if !counts.is_empty() || !uses.is_empty() {
+            let saved = self.counters.save(Notes {
+                counts: counts.clone(),
+                uses,
+            });
+            saved
+                .await
+                .inspect_err(|_| self.throttle.unsaved(&counts))?;
+        }
+        let seen = self.seen.load(Ordering::Relaxed);
+        let news = self.counters.counts(seen).await?;
+        self.throttle.merge(&news.records);
+        self.seen.store(news.stamp, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns whether the tokens of a realm are for one-time use.
+    pub(super) fn is_one_time(&self, realm: &str) -> bool {
+        let mut realms = self.settings.one_time_realms.iter();
+        realms.any(|it| **it == *realm)
+    }
+
+    /// Returns the record of a principal from memory, or none if the store has to be read.
+    pub(super) fn recall(&self, who: PrincipalRef<'_>) -> Option<Record> {
+        match self.identities.recall(who) {
+            Recall::Known(identity) => self.record(Some(identity)),
+            Recall::Unknown => self.record(None),
+            Recall::Nothing => None,
+        }
+    }
+
+    /// Reads the record of a principal from the store.
+    pub(super) async fn find(&self, who: PrincipalRef<'_>) -> Result<Record, StoreError> {
+        for _ in 0..READINGS {
+            if let Some(record) = self.record(self.identities.identity(who).await?) {
+                return Ok(record);
+            }
+        }
+        Err(StoreError::Timeout)
+    }
+
+    /// Loads the seeds of an identity. Returns none if they were dropped because the identity has changed.
+    fn record(&self, identity: Option<Arc<Identity>>) -> Option<Record> {
+        let slot = identity.as_ref().map_or(&self.nobody, |it| &it.seeds);
+        let seeds = slot.load()?;
+        Some(Record { identity, seeds })
+    }
+
+    /// Checks a credential against a record, and counts the outcome.
+    fn check(
+        &self,
+        record: Record,
+        credential: &Credential<'_>,
+        source: Source<'_>,
+        now: UnixTime,
+    ) -> Result<Passed, Denial> {
+        let subject = record.subject(credential.principal(), source);
+        let (checked, verdict) = self.settle(subject, &record, credential, now);
+        let matched = in_order(verdict, checked)?;
+        let identity = record.identity.ok_or(refused(Refusal::Unknown))?;
+        Ok(Passed {
+            identity,
+            matched,
+            is_news: verdict == (Verdict::Pass { is_news: true }),
+        })
+    }
+
+    /// Records a success.
+    fn accept(
+        &self,
+        passed: Passed,
+        who: PrincipalRef<'_>,
+        source: Source<'_>,
+        now: UnixTime,
+    ) -> Authenticated {
+        let Passed {
+            identity,
+            matched,
+            is_news,
+        } = passed;
+        if is_news {
+            self.throttle.trust(who, source, now);
+        }
+        let used = Use {
+            id: identity.id,
+            used: now,
+            drift: matched.offset(),
+            is_of_previous: matched.is_of_previous,
+        };
+        if identity.usage.note(&used) {
+            self.uses.lock().push(used);
+        }
+        let proof = Proof::Token {
+            step: matched.step,
+            offset: matched.offset(),
+        };
+        Authenticated::identity(identity, proof)
+    }
+
+    /// Checks the token, and counts the outcome.
+    ///
+    /// Every refusal looks into memory twice and computes every step of the window and near it twice, so that the
+    /// time it takes does not tell the cause. During a delay every step of the window is computed, for a right
+    /// token too: otherwise the time would reveal the outcome that the response withholds.
+    ///
+    /// A token of a step near the window is refused but does not count as a guess: the client knows the seed.
+    fn settle(
+        &self,
+        subject: Subject<'_>,
+        record: &Record,
+        credential: &Credential<'_>,
+        now: UnixTime,
+    ) -> (Result<Match, Refusal>, Verdict) {
+        let standing = record.standing(now);
+        let mut checks = self.checks(record, credential, now);
+        let found = if standing.is_ok() {
+            checks.find_map(std::hint::black_box)
+        } else {
+            None
+        };
+        let mut verdict = self.throttle.settle(subject, found.is_some(), now);
+        let mut refusal = standing.err().unwrap_or(Refusal::WrongToken);
+        let mut is_right = found.is_some();
+        if !matches!(verdict, Verdict::Pass { .. }) {
+            is_right |= rest(checks);
+            if record.identity.is_some() {
+                self.identities.recall_unknown(subject.who);
+            }
+        }
+        if let Verdict::Counted { delay, undo } = &mut verdict {
+            let near = self.near(record, credential, now);
+            let near = near.filter(|_| standing.is_ok());
+            self.throttle.take_back(subject, *undo, near.is_some(), now);
+            if let Some(steps) = near {
+                refusal = Refusal::OutsideWindow { steps };
+                *delay = None;
+            }
+        }
+        // A client whose identity may not authenticate does not attack it, unless its token is wrong. Without a seed
+        // no token is known to be wrong.
+        let is_guess = !is_right && record.seeds.present.is_some();
+        if refusal.is_of_terms() && !is_guess {
+            verdict.take_back_attack();
+        }
+        (found.ok_or(refusal), verdict)
+    }
+
+    /// Returns at how many steps outside the window a token is right, less than 0 for late, if it is near.
+    fn near(&self, record: &Record, credential: &Credential<'_>, now: UnixTime) -> Option<i64> {
+        let window = self.settings.window;
+        let distances = window.saturating_add(1)..=window.saturating_add(NEAR);
+        let checks = self.checks_within(distances, record, credential, now);
+        checks.fold(None, |found, it| it.map(Match::offset).or(found))
+    }
+
+    /// Compares the token with that of each step of the window, for the current seed and for the previous one. The
+    /// decoy replaces a missing seed.
+    fn checks<'a>(
+        &'a self,
+        record: &'a Record,
+        credential: &Credential<'a>,
+        now: UnixTime,
+    ) -> impl Iterator<Item = Option<Match>> + use<'a> {
+        self.checks_within(0..=self.settings.window, record, credential, now)
+    }
+
+    /// Does the same for the steps at these distances from the current one.
+    pub(super) fn checks_within<'a>(
+        &'a self,
+        distances: RangeInclusive<u8>,
+        record: &'a Record,
+        credential: &Credential<'a>,
+        now: UnixTime,
+    ) -> impl Iterator<Item = Option<Match>> + use<'a> {
+        let parameters = record
+            .identity
+            .as_ref()
+            .map_or(self.settings.parameters, |it| it.parameters);
+        let [sha1, sha256, sha512] = &self.decoys;
+        let decoy = match parameters.algorithm() {
+            Algorithm::Sha1 => sha1,
+            Algorithm::Sha256 => sha256,
+            Algorithm::Sha512 => sha512,
+        };
+        let present = record.seeds.present.as_ref();
+        let previous = record.seeds.previous(now);
+        let token = credential.token();
+        let seeds = [(present, false), (previous, true)];
+        seeds.into_iter().flat_map(move |(seed, is_of_previous)| {
+            let totp = seed.unwrap_or(decoy);
+            totp.steps(now, distances.clone()).map(move |step| {
+                let is_right = std::hint::black_box(totp.is_of(token, step));
+                (is_right && seed.is_some()).then(|| Match {
+                    step,
+                    current: totp.step(now),
+                    is_of_previous,
+                })
+            })
+        })
+    }
+}
+
+#[async_trait]
+impl Authenticator for LocalAuthenticator {
+    fn authenticate_now(
+        &self,
+        credential: &Credential<'_>,
+        source: Source<'_>,
+        now: UnixTime,
+    ) -> Option<Result<Authenticated, Denial>> {
+        let who = credential.principal();
+        if self.is_one_time(who.realm()) {
+            return None;
+        }
+        let record = self.recall(who)?;
+        let checked = self.check(record, credential, source, now);
+        Some(checked.map(|passed| self.accept(passed, who, source, now)))
+    }
+
+    async fn authenticate(
+        &self,
+        credential: &Credential<'_>,
+        source: Source<'_>,
+        now: UnixTime,
+    ) -> Result<Authenticated, Denial> {
+        let who = credential.principal();
+        let is_one_time = self.is_one_time(who.realm());
+        // For other realms, `authenticate_now` has asked memory already.
+        let recalled = if is_one_time { self.recall(who) } else { None };
+        let record = match recalled {
+            Some(record) => record,
+            None => {
+                // A delayed source makes nobody read the store: it must not learn which principals are in memory.
+                if let Some(left) = self.throttle.source_left(who, source, now) {
+                    rest(self.checks(&Record::default(), credential, now));
+                    return Err(Denial::Throttled {
+                        retry_after: left,
+                        whom: Throttled::Source,
+                    });
+                }
+                self.find(who).await.map_err(Denial::Unavailable)?
+            }
+        };
+        let passed = self.check(record, credential, source, now)?;
+        if is_one_time {
+            let (id, step) = (passed.identity.id, passed.matched.step);
+            let used = self.counters.use_step(id, step, self.settings.window);
+            if !used.await.map_err(Denial::Unavailable)? {
+                return Err(refused(Refusal::AlreadyUsed));
+            }
+        }
+        Ok(self.accept(passed, who, source, now))
+    }
+
+    fn clock_offset(&self, credential: &Credential<'_>, now: UnixTime) -> Option<i64> {
+        self.find_clock_offset(credential, now)
+    }
+
+    fn delayed(&self, now: UnixTime) -> [(Scope, usize); 5] {
+        self.throttle.delayed(now)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.identities.ping().await
+    }
+}
+
+/// Puts the checks of a credential in their order: a delay comes before all others and withholds their outcome; then
+/// comes the identity, then the token. Predictions ([`LocalAuthenticator::foresee`]) call it too.
+pub(super) fn in_order<T>(verdict: Verdict, checked: Result<T, Refusal>) -> Result<T, Denial> {
+    let delay = match verdict {
+        Verdict::Delayed { left, whom } => {
+            return Err(Denial::Throttled {
+                retry_after: left,
+                whom,
+            });
+        }
+        Verdict::Counted { delay, .. } => delay,
+        Verdict::Pass { .. } => None,
+    };
+    checked.map_err(|refusal| Denial::Refused { refusal, delay })
+}
+
+fn refused(refusal: Refusal) -> Denial {
+    Denial::Refused {
+        refusal,
+        delay: None,
+    }
+}
+
+/// A credential that passed all checks but the one for one-time use.
+struct Passed {
+    identity: Arc<Identity>,
+    matched: Match,
+    /// Whether the throttle wants to record the success.
+    is_news: bool,
+}
+
+/// Runs the remaining comparisons, and returns whether one of them finds the token right.
+fn rest(mut checks: impl Iterator<Item = Option<Match>>) -> bool {
+    let mut is_right = false;
+    while checks.find_map(std::hint::black_box).is_some() {
+        is_right = true;
+    }
+    is_right
+}
+
+/// A token that is right at a step.
+#[derive(Clone, Copy)]
+pub(super) struct Match {
+    step: Step,
+    /// The current step.
+    current: Step,
+    /// Whether the token is of the previous seed.
+    is_of_previous: bool,
+}
+
+impl Match {
+    /// Returns how many steps the token's is after the current one; less than 0 if before.
+    pub(super) fn offset(self) -> i64 {
+        self.step.0.cast_signed() - self.current.0.cast_signed()
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The record that a decision is about.
+
+use std::sync::Arc;
+
+use super::decision::Refusal;
+use super::identity::{Identity, Seeds, State};
+use super::principal::PrincipalRef;
+use super::throttle::{Source, Subject};
+use super::time::UnixTime;
+
+/// The identity of a principal, with its seeds as they were when it was read. The default is that of an unknown
+/// principal.
+#[derive(Default)]
+pub(super) struct Record {
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) seeds: Arc<Seeds>,
+}
+
+impl Record {
+    /// Returns the subject whose failures count.
+    pub(super) fn subject<'a>(&self, who: PrincipalRef<'a>, source: Source<'a>) -> Subject<'a> {
+        let unthrottled = self.identity.as_ref().map(|it| it.unthrottled);
+        Subject {
+            who,
+            is_known: unthrottled.is_some(),
+            unthrottled: unthrottled.unwrap_or(UnixTime::from_secs(0)),
+            source,
+        }
+    }
+
+    /// Checks whether the identity may authenticate at all.
+    ///
+    /// # Errors
+    /// The refusal, whatever the token is.
+    pub(super) fn standing(&self, now: UnixTime) -> Result<(), Refusal> {
+        let identity = self.identity.as_ref().ok_or(Refusal::Unknown)?;
+        let terms = identity.terms();
+        // The seeds of an identity that may not authenticate are not in memory: they are checked last.
+        if identity.state == State::Disabled {
+            Err(Refusal::Disabled)
+        } else if terms.not_before.is_some_and(|from| now < from) {
+            Err(Refusal::NotYetValid)
+        } else if terms.expires.is_some_and(|until| now >= until) {
+            Err(Refusal::Expired)
+        } else if self.seeds.present.is_none() {
+            Err(Refusal::BrokenSeed)
+        } else {
+            Ok(())
+        }
+    }
+}
