@@ -32,8 +32,8 @@ const PARTING: Duration = Duration::from_secs(2);
 /// work.
 const MOST_MALFORMED: usize = 32;
 
-/// The minimum header list size that is announced to clients. With a lower `limits.header_bytes`, a
-/// cookie would count once for each of its crumbs.
+/// The minimum header list size that is announced to clients, because h2 counts each crumb of a
+/// cookie as a field. `limits.header_bytes` is checked later.
 const LEAST_HEADER_LIST: usize = 16 << 10;
 /// The maximum number of response bytes per request that are buffered while the network accepts no
 /// more.

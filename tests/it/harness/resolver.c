@@ -1,8 +1,8 @@
-/* Answers for names in the place of the system's resolver: preloaded into the binary under test.
+/* Replaces the system resolver; preloaded into the binary under test.
  *
- * The file that FAKE_HOSTS names has a line for each name: the name, and its addresses, or "none" for a name
- * that is not there, or "wait" for a resolver that does not answer until the line says something else. Other
- * names are the system's to find. */
+ * The file named by FAKE_HOSTS has a line per name: the name, and its addresses, or "none" for an unknown name,
+ * or "wait" for a resolver that does not respond until the line changes. Other names are resolved by the
+ * system. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
@@ -13,7 +13,7 @@
 
 typedef int resolve(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
-/* Reads what the file says of a name; 0 if nothing. */
+/* Reads the line of a name; returns 0 if there is none. */
 static int look(const char *name, char *line, size_t size) {
     FILE *file = fopen(getenv("FAKE_HOSTS"), "r");
     int found = 0;

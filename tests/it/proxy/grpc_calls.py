@@ -52,7 +52,7 @@ def call(address, name, realm, token):
         answer, done = channel.unary_unary(ECHO).with_call(large, metadata=who, timeout=20)
         assert answer == large
         assert dict(done.trailing_metadata())["x-seen"] == f"{name} None", done.trailing_metadata()
-        # Each message comes back before the next is sent.
+        # Each message is echoed before the next is sent.
         sent = queue.SimpleQueue()
         answers = channel.stream_stream(CHAT)(iter(sent.get, None), metadata=who, timeout=20)
         for n in range(200):

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 
 async def answer(socket):
-    """Says who it is that calls, then everything back; ends with a reason of its own at the word."""
+    """Sends the name of the caller, then echoes everything; closes with its own reason on request."""
     seen = socket.request.headers
     await socket.send(f"{seen.get('X-Auth-Name')} {seen.get('X-Auth-Token')} {socket.request.path}")
     try:
@@ -26,7 +26,7 @@ async def answer(socket):
 async def run_server():
     async with serve(answer, "127.0.0.1", 0, max_size=None, ping_interval=None) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
-        # Until whoever started it lets go.
+        # Until the parent closes the pipe.
         await asyncio.to_thread(sys.stdin.read)
 
 
@@ -44,11 +44,11 @@ async def call(url, name, realm, token, ca):
         for message in ("hello", "é" * 70_000, b"", b"\x00\xff" * 2_000_000):
             await socket.send(message)
             assert await socket.recv() == message
-        # In fragments, of which nobody knows how many there will be.
+        # In an unknown number of fragments.
         await socket.send(f"{n} " for n in range(1000))
         assert await socket.recv() == "".join(f"{n} " for n in range(1000))
         await asyncio.wait_for(await socket.ping(), 20)
-        # Both sides at once, more than any buffer between them holds.
+        # Both sides at once, more than any buffer in between can hold.
         many = [bytes([n]) * 100_000 for n in range(200)]
         sending = asyncio.create_task(send_all(socket, many))
         assert [await socket.recv() for _ in many] == many

@@ -1,6 +1,6 @@
-"""Checks the files in deploy/ that nothing here can run: compose and Kubernetes, against their schemas.
+"""Validates the files in deploy/ that the tests cannot run, compose and Kubernetes, against their schemas.
 
-Prints as JSON what their programs should read: `traefik`, the Middlewares with the keys of the file
+Prints the configurations of their programs as JSON: `traefik`, the Middlewares with the keys of the file
 provider; `environment`, that of realmgate in compose; `config`, its file in Kubernetes.
 Usage: manifests.py FOLDER-OF-DEPLOY
 """
@@ -14,12 +14,12 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-# Kinds that come with a controller and not with Kubernetes.
+# Kinds that are defined by a controller, not by Kubernetes.
 CUSTOM = {"traefik.io/v1alpha1", "gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"}
 
 
 def known(required=(), **properties):
-    """An object with these keys and no others: one that is misspelt would be dropped, and ask nobody."""
+    """An object with these keys and no others: a misspelled key would be dropped, and disable the auth request."""
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
@@ -27,8 +27,8 @@ def listed(items, most):
     return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
 
 
-# What Gateway API 1.4 and later (experimental channel) knows of what our manifest says. Its definitions come
-# in no package; these are the parts that are used, by hand.
+# The parts of Gateway API 1.4 (experimental channel) that the manifest uses, written by hand because no package
+# contains its definitions.
 NAME = {"type": "string", "pattern": "^[a-z0-9.-]{1,253}$"}
 PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 BACKEND = {"name": NAME, "namespace": NAME, "port": PORT}

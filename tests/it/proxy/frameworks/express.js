@@ -1,4 +1,4 @@
-// Says which page a request runs, in Express.
+// Reports which page Express serves for a request.
 const express = require('express');
 
 const app = express();

@@ -1,4 +1,4 @@
-"""Says which page a request runs, in FastAPI."""
+"""Reports which page FastAPI serves for a request."""
 
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse

@@ -1,4 +1,4 @@
-"""Says which page a request runs, in Django."""
+"""Reports which page Django serves for a request."""
 
 import django
 from django.conf import settings

@@ -1,4 +1,4 @@
-"""Says which page a request runs, in Flask."""
+"""Reports which page Flask serves for a request."""
 
 from flask import Flask
 

@@ -1,4 +1,4 @@
-# Says which page a request runs, by the router of Rails.
+# Reports which page the router of Rails selects for a request.
 
 require "action_controller"
 

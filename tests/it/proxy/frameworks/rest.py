@@ -1,4 +1,4 @@
-"""Says which page a request runs, in Django with the format suffixes of its REST framework."""
+"""Reports which page Django serves for a request, with the format suffixes of its REST framework."""
 
 import django
 from django.conf import settings

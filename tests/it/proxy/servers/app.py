@@ -1,4 +1,4 @@
-"""Says what it takes a request for, in Flask."""
+"""Reports the request that Flask sees."""
 
 from flask import Flask, jsonify, request
 

@@ -1,4 +1,4 @@
-# Says what it takes a request for, in Rack.
+# Reports the request that Rack sees.
 
 require "json"
 

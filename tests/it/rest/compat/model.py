@@ -1,7 +1,7 @@
-"""What an ungleich-otp 0.8 server answers, as docs/compat.md and the recorded exchanges have it.
+"""A model of an ungleich-otp 0.8 server, according to docs/compat.md and the recorded exchanges.
 
-A model of its own, without Django: `Server.answer` takes a request and returns the whole answer. Where realmgate
-differs on purpose, nothing is asked; `random_requests.py` keeps away from it.
+Independent of Django: `Server.answer` takes a request and returns the complete response. `random_requests.py` avoids
+requests whose responses differ intentionally.
 """
 
 import base64
@@ -66,7 +66,7 @@ def token(seed, step):
 
 
 def is_token(seed, code, window=3):
-    """Says whether a code is right now. As in pyotp, digits of other widths are digits."""
+    """Returns whether a code is correct now. As in pyotp, full-width digits are digits."""
     now = int(time.time()) // 30
     right = {token(seed, now + offset) for offset in range(-window, window + 1)}
     return unicodedata.normalize("NFKC", code) in right
@@ -80,7 +80,7 @@ class Server:
         self.next = len(residents) + 1
         self.is_right = is_right or is_token
 
-    # ---- the way of a request
+    # ---- the steps of a request
 
     def answer(self, request):
         view = self.route(request.path)
@@ -122,7 +122,7 @@ class Server:
         return None
 
     def caller(self, request, is_verify):
-        """Returns the data of a request and who asks."""
+        """Returns the data of a request and its caller."""
         data = parsed(request)
         names = [f"auth_{name}" for name in NAMES]
         fields = data if isinstance(data, dict) else {}
@@ -253,7 +253,7 @@ def described(name, about, method):
     return data
 
 
-# ---- how an answer is written
+# ---- writing a response
 
 
 def negotiate(request):
@@ -286,11 +286,11 @@ def shown(request, answer):
     return answer
 
 
-# ---- how a body is read
+# ---- reading a body
 
 
 def read(fields, names):
-    """Returns the texts of the fields, and what is wrong with them."""
+    """Returns the texts of the fields, and their faults."""
     texts, errors = [], {}
     for name in names:
         found = [] if name in fields else ["This field is required."]
@@ -319,7 +319,7 @@ def read(fields, names):
 
 
 def parsed(request):
-    """Returns what a body holds: of a form its last value of each field."""
+    """Returns the fields of a body; of a form, the last value of each."""
     if not request.body:
         return {}
     given = request.content_type or ""
@@ -335,7 +335,7 @@ def parsed(request):
 
 
 def media_type(text):
-    """As Python's cgi.parse_header, which is no more."""
+    """Like cgi.parse_header, which Python has removed."""
     parts = re.findall(r'(?:[^;"]|"(?:\\.|[^"\\])*")+', text)
     parameters = {}
     for part in parts[1:]:
@@ -355,7 +355,7 @@ def from_json(body, charset):
     except json.JSONDecodeError as error:
         message = str(error)
         if error.msg.startswith("Illegal trailing comma"):
-            # Python 3.13 has words of its own, and another place.
+            # Python 3.13 has another message and another position.
             message = trailing_comma(text, error.pos)
         raise detail(400, f"JSON parse error - {message}") from error
     except ValueError as error:
@@ -384,7 +384,7 @@ def from_form(body, charset):
 
 
 class File:
-    """What was sent as a file, and is no text."""
+    """A field that was sent as a file, which is not text."""
 
 
 def from_parts(body, boundary, charset):

@@ -1,8 +1,8 @@
-"""Asks a running realmgate and the model the same, at random, and compares the answers.
+"""Sends the same random requests to a running realmgate and to the model, and compares the responses.
 
 Reads {"address": [host, port], "residents": [[name, realm, seed] …], "seed": …, "requests": …} on standard input.
-The first three residents are an administrator, a verifier and a user. Prints how many answers of which status were
-compared, and ends with 1 at answers that differ.
+The first three residents are an administrator, a verifier and a user. Prints how many responses of each status
+were compared, and exits with 1 if any differ.
 """
 
 import base64
@@ -19,7 +19,7 @@ import urllib.parse
 import model
 
 THREADS = 8
-# Differences that are printed before a thread stops.
+# The number of differences that are printed before a thread stops.
 SHOWN = 5
 REALMS = ["ungleich-admin", "ungleich-auth", "payments", "Payments", "café", "r\u2028s"]
 NAMES = [f"n{number}" for number in range(20)] + [
@@ -43,7 +43,7 @@ FOREIGN = [
 
 
 class Chooser:
-    """Makes requests. One of its kind may change identities, as nobody else sees them meanwhile."""
+    """Generates requests. Only one instance may change identities, so that the others see none change."""
 
     def __init__(self, seed, server, may_change):
         self.random = random.Random(seed)
@@ -63,7 +63,7 @@ class Chooser:
         if self.chance(8):
             fields.insert(0, self.pick([("x", [1, {"y": None}]), ("\ud800", 1), ("seed", "AAAA"), ("Name", "x")]))
         if self.chance(4) and fields:
-            # The last one counts.
+            # The last value counts.
             fields.insert(0, (self.pick(fields)[0], self.pick(ODD)))
         request = model.Request(method, path)
         if self.chance(8):
@@ -90,7 +90,7 @@ class Chooser:
                 ["/ungleichotp/", "/ungleichotp/", "/ungleichotp.json", "/ungleichotp.json/"]
             )
         if not self.may_change and self.chance(30):
-            # The others do not know who is there.
+            # The other instances do not know which identities exist.
             return self.pick(["OPTIONS", "PUT", "DELETE", "PURGE"]), "/ungleichotp/"
         methods = ["GET", "GET", "GET", "HEAD", "OPTIONS", "POST"]
         number = self.pick([1, 2, 3] * 4 + ["0", "999999", "x", "03", "%C3%A9", "9223372036854775807"])
@@ -108,10 +108,10 @@ class Chooser:
         return self.pick(known)
 
     def code(self, seed):
-        """A token that is right, or far from it: what is near the window says nothing."""
+        """A token that is correct, or far outside the window: one near the window proves nothing."""
         step = int(time.time()) // 30
         if self.chance(85):
-            # At the edge the step may end meanwhile.
+            # At the edge of the window, the step may end in the meantime.
             return model.token(seed, step + self.pick([0, 0, 0, -1, 1, -2, 2]))
         near = {model.token(seed, step + offset) for offset in range(-12, 13)}
         codes = [f"{self.random.randrange(10**6):06}", "x", "12345", "\u0661\u0662\u0663\u0661\u0662\u0663"]
@@ -171,7 +171,7 @@ class Chooser:
                 self.write_parts(request, texts)
 
     def charset(self, text):
-        """Mostly UTF-8; else one that has all characters of the text."""
+        """Mostly UTF-8; otherwise an encoding that has all characters of the text."""
         if self.chance(15):
             for charset in self.random.sample(["iso-8859-1", "latin-1", "iso-8859-15", "utf-8"], 4):
                 try:
@@ -238,7 +238,7 @@ def sendable(text):
 
 
 class Asker(threading.Thread):
-    """Asks over a connection of its own."""
+    """Sends requests over a connection of its own."""
 
     def __init__(self, address, chooser, requests):
         super().__init__()
@@ -279,7 +279,7 @@ class Asker(threading.Thread):
         return model.Answer(answer.status, body, fields)
 
     def learn(self, request, expected, found):
-        """A seed that is made anew is only known from the answer."""
+        """A new seed is only known from the response."""
         if expected.status != 201 or found.status != 201:
             return
         made = json.loads(found.body)

@@ -1,6 +1,6 @@
-"""Compares the model with the exchanges that were recorded of a reconstruction of the old server.
+"""Compares the model with the exchanges recorded from a reconstruction of ungleich-otp.
 
-Ends with 1 at an answer that differs, but for those that realmgate and the model give on purpose.
+Exits with 1 at a response that differs, except for intended differences.
 """
 
 import pathlib
@@ -14,9 +14,9 @@ RESIDENTS = [
     ("auth", "ungleich-auth", "PZKBPTHDGSLZBKIZPZKBPTHDGSLZBKIZ"),
     ("user", "ungleich-intern", "CEKXVG3235PO2HDWCEKXVG3235PO2HDW"),
 ]
-# The tokens of the time.
+# The tokens at the time of the recording.
 TOKENS = dict(zip((seed for *_, seed in RESIDENTS), ("124983", "478165", "535318")))
-# The differences of docs/compat.md, and exchanges whose request or answer the record cuts off.
+# The differences in docs/compat.md, and exchanges that are truncated in the record.
 ELSE = {"F2", "F10", "F13", "G22", "G35", "G47", "G49", "G56"}
 FIELDS = {
     "F10": "text/html", "G56": "text/html", "F11": "application/xml", "F14": "application/json; indent=2",

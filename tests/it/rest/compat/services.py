@@ -1,7 +1,7 @@
-"""Services as they were written for ungleich-otp: pyotp makes the tokens, requests or urllib asks.
+"""Services as they were written for ungleich-otp, with pyotp for tokens and requests or urllib for HTTP.
 
-Reads {"url": …, "admin"|"auth"|"user": [name, realm, seed]} on standard input and ends with 1 at the
-first answer that such a service would not understand.
+Reads {"url": …, "admin"|"auth"|"user": [name, realm, seed]} on standard input and exits with 1 at the
+first response that such a service would not understand.
 """
 
 import json
@@ -58,7 +58,7 @@ FORBIDDEN = {"detail": "You do not have permission to perform this action."}
 
 
 def verify(ask, verify_url, auth, user):
-    """Both generations of the fields, in every encoding that the library knows."""
+    """Both generations of fields, in every encoding that the library supports."""
     generations = {"0.8": ("auth_", ""), "0.6": ("", "verify")}
     encodings = ("json", "form", "parts") if ask is with_requests else ("json", "form")
     for generation, (caller, subject) in generations.items():
@@ -77,7 +77,7 @@ def verify(ask, verify_url, auth, user):
 
 
 def administer(ask, url, admin, caller):
-    """Registers, reads, renames and removes a service; 0.6 knew names only for verifying."""
+    """Creates, reads, renames and deletes a service; 0.6 had names only for verification."""
 
     def body(**more):
         return {**fields(caller, admin), **more}

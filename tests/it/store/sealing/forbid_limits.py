@@ -1,4 +1,4 @@
-"""Runs a command that may not set or ask for limits, as under deploy/systemd's SystemCallFilter=.
+"""Runs a command without the system calls for limits, as under deploy/systemd's SystemCallFilter=.
 
     forbid_limits.py on|off COMMAND...    with core dumps on, or off
 """

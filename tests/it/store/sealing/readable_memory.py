@@ -1,5 +1,5 @@
-"""Runs a command that cannot hide its memory from other processes of the same user: the system call by
-which it would is answered with success, and does nothing.
+"""Runs a command that cannot hide its memory from other processes of the same user: the system call for
+it returns success, and does nothing.
 
     readable_memory.py COMMAND...
 """
@@ -14,7 +14,7 @@ PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 4, 3
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, SUCCESS = 0x7FFF0000, 0x00050000
 PRCTL = {"x86_64": 157, "aarch64": 167}[platform.machine()]
-# Where a filter sees the number of the call and its first argument.
+# The offsets at which a filter reads the number of the call and its first argument.
 NUMBER, ARGUMENT = 0, 16
 
 
