@@ -128,10 +128,10 @@ mod tests {
     #[test]
     fn endpoint_for_any_front_proxy_reads_the_configured_header_alone() {
         let name = HeaderName::from_static("x-client");
-        let told = headers("x-client", &["[2001:db8::1]:80"]);
+        let reported = headers("x-client", &["[2001:db8::1]:80"]);
         let expected = Some("2001:db8::1".parse().unwrap());
-        assert_eq!(client(&told, FrontProxy::Any, Some(&name)), expected);
-        assert_eq!(client(&told, FrontProxy::Any, None), None);
+        assert_eq!(client(&reported, FrontProxy::Any, Some(&name)), expected);
+        assert_eq!(client(&reported, FrontProxy::Any, None), None);
         let other = headers("x-forwarded-for", &["192.0.2.7"]);
         assert_eq!(client(&other, FrontProxy::Any, Some(&name)), None);
     }

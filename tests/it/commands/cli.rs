@@ -133,17 +133,17 @@ fn failures_are_shown_and_reported_when_they_are_cleared() {
     assert_eq!(get(gate.gateway, "/x", &caller.fields()).status, 200);
     let wrong = caller.fields_with(&caller.wrong_token());
     assert_eq!(get(gate.gateway, "/x", &wrong).status, 401);
-    let told = |command: &str| {
+    let reported = |command: &str| {
         let output = realmgate(&["identity", command, "billing@payments", "--config"])
             .arg(gate.config())
             .output();
         stdout(&output.unwrap())
     };
     until("the failure is stored", || {
-        told("show").ends_with("failures: 1 at trusted sources (1 known), 0 elsewhere\n")
+        reported("show").ends_with("failures: 1 at trusted sources (1 known), 0 elsewhere\n")
     });
-    let told = told("unthrottle");
-    assert!(told.ends_with("cleared 1 failure\n"), "{told}");
+    let reported = reported("unthrottle");
+    assert!(reported.ends_with("cleared 1 failure\n"), "{reported}");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn seed_below_40_bits_is_rejected_and_below_80_warned_of() {
     begin(folder.path());
     let file = folder.path().join("seed");
     let file = file.to_str().unwrap();
-    for (seed, code, told) in [
+    for (seed, code, reported) in [
         (
             "AA",
             2,
@@ -213,7 +213,7 @@ fn seed_below_40_bits_is_rejected_and_below_80_warned_of() {
         let without_log = message.lines().filter(|line| !line.contains("INFO"));
         let message: String = without_log.collect();
         assert!(
-            message.contains(told) && message.is_empty() == told.is_empty(),
+            message.contains(reported) && message.is_empty() == reported.is_empty(),
             "{message}"
         );
     }

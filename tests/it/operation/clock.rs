@@ -101,14 +101,14 @@ fn clock_that_jumps_out_of_all_years_and_back_ends_nothing_but_connections() {
         for _ in 0..3 {
             assert_eq!(ask(&caller.fields()), None);
         }
-        until("it is told", || {
-            told(&gate.log(), "connections are closed") == round + 1
+        until("it is reported", || {
+            occurrences(&gate.log(), "connections are closed") == round + 1
         });
         clock.set("+0");
         assert_eq!(ask(&caller.fields()), Some(200), "{}", gate.log());
         assert_eq!(ask(""), Some(401));
-        until("it is told", || {
-            told(&gate.log(), "is usable again") == round + 1
+        until("it is reported", || {
+            occurrences(&gate.log(), "is usable again") == round + 1
         });
     }
     // No process has ended in between.
@@ -120,7 +120,7 @@ fn clock_that_jumps_out_of_all_years_and_back_ends_nothing_but_connections() {
     assert!(!gate.log().contains("panicked"), "{}", gate.log());
 }
 
-fn told(log: &str, what: &str) -> usize {
+fn occurrences(log: &str, what: &str) -> usize {
     log.matches(what).count()
 }
 

@@ -164,7 +164,7 @@ fn administrators_go_on_when_strangers_can_write_no_more_lines() {
     let denied = scene.of("denied").len();
     get(scene.gate.gateway, "/x", "");
     until("denials are written", || scene.of("denied").len() > denied);
-    until("the lost ones are told of", || {
+    until("the lost lines are counted", || {
         let lost = scene.of("audit_lost").into_iter();
         let lost: u64 = lost.map(|it| it["lost"].as_u64().unwrap()).sum();
         lost + scene.denials() == 34

@@ -356,7 +356,7 @@ fn files_are_for_their_owner_and_group_whatever_the_umask() {
 
 #[test]
 fn files_are_not_written_through_a_symbolic_link() {
-    for (name, told) in [
+    for (name, reported) in [
         (
             "ready.json",
             "ready.json: cannot be written: is a symbolic link",
@@ -381,7 +381,7 @@ fn files_are_not_written_through_a_symbolic_link() {
             let output = child.wait_with_output().unwrap();
             let error = stderr(&output);
             assert!(!output.status.success(), "{name}: {error}");
-            assert!(error.contains(told), "{name}: {error}");
+            assert!(error.contains(reported), "{name}: {error}");
             assert_eq!(std::fs::read(path("victim")).unwrap(), b"untouched");
             assert!(!path("missing").exists(), "{name}");
         }

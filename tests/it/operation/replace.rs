@@ -208,10 +208,10 @@ fn identities_are_the_same_before_and_after() {
 fn fails(installed: &Installed, expected: &str) {
     let old = installed.gate.pid();
     let count = |what: &str| installed.gate.log().matches(what).count();
-    let told = count("not replaced; this process goes on");
+    let reported = count("not replaced; this process goes on");
     installed.gate.signal("USR2");
-    until("it is told", || {
-        count("not replaced; this process goes on") > told
+    until("it is reported", || {
+        count("not replaced; this process goes on") > reported
     });
     let log = installed.gate.log();
     assert!(log.contains(expected), "{expected}: {log}");
@@ -318,10 +318,10 @@ fn hangup_during_a_replacement_reaches_the_successor() {
         let draft = installed.folder.path().join("draft");
         fs::write(&draft, changed).unwrap();
         fs::rename(draft, gate.config()).unwrap();
-        let told = Command::new("kill")
+        let status = Command::new("kill")
             .args(["-s", "HUP", &old.to_string()])
             .status();
-        assert!(told.unwrap().success(), "round {round}");
+        assert!(status.unwrap().success(), "round {round}");
         let deadline = Instant::now() + PATIENCE;
         while get(gate.gateway, &path, "").status != 200 {
             assert!(Instant::now() < deadline, "round {round}: {}", gate.log());
@@ -339,7 +339,7 @@ fn hangup_during_a_replacement_reaches_the_successor() {
 /// The notifications that the service manager received.
 struct Manager {
     socket: UnixDatagram,
-    told: Vec<String>,
+    reported: Vec<String>,
 }
 
 impl Manager {
@@ -348,7 +348,7 @@ impl Manager {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
             socket,
-            told: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
@@ -357,10 +357,10 @@ impl Manager {
         let mut buffer = [0; 1024];
         loop {
             let Ok(length) = self.socket.recv(&mut buffer) else {
-                panic!("not told {what}: {:?}", self.told);
+                panic!("not reported {what}: {:?}", self.reported);
             };
             let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            self.told.push(message.clone());
+            self.reported.push(message.clone());
             if message.starts_with(what) {
                 return message;
             }
@@ -398,7 +398,7 @@ fn service_manager_is_notified_of_start_reload_replacement_and_end() {
     });
     manager.hears("WATCHDOG");
     // The old process must not send this, or systemd would stop its successor.
-    assert!(!manager.told.iter().any(|it| it.starts_with("STOPPING")));
+    assert!(!manager.reported.iter().any(|it| it.starts_with("STOPPING")));
     gate.signal("TERM");
     assert_eq!(manager.hears("STOPPING"), "STOPPING=1\n");
 }

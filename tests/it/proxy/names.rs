@@ -111,11 +111,11 @@ fn commands_need_no_names_and_check_warns_of_those_that_are_not_found() {
     ] {
         let output = run(line, &["check"]);
         assert!(output.status.success(), "{}", stderr(&output));
-        let told = stderr(&output);
+        let reported = stderr(&output);
         let expected = format!(
             "upstream.app.peers[0] = \"app.test:1\": the name cannot be resolved now {why}"
         );
-        assert!(told.contains(&expected), "{told}");
+        assert!(reported.contains(&expected), "{reported}");
         let output = run(line, &["check", "--json"]);
         assert!(stdout(&output).contains("the name cannot be resolved now"));
     }

@@ -90,7 +90,7 @@ fn every_door_and_every_outcome_has_its_line() {
     get(gate.service, "/ungleichotp/", &caller.fields());
     get(gate.service, "/healthz", "");
     let log = gate.log();
-    let told: Vec<String> = lines(&log)
+    let reported: Vec<String> = lines(&log)
         .iter()
         .map(|line| {
             let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
@@ -99,7 +99,7 @@ fn every_door_and_every_outcome_has_its_line() {
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             "proxy all billing denied wrong_token 401",
             "proxy - - denied ambiguous_path 400",
@@ -357,10 +357,10 @@ fn file_that_cannot_be_opened_stops_the_start_and_rejects_a_reload() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
-    let told = crate::harness::stderr(&output);
+    let reported = crate::harness::stderr(&output);
     assert!(
-        told.contains("log.access_file: cannot be opened: /nonexistent/access: "),
-        "{told}"
+        reported.contains("log.access_file: cannot be opened: /nonexistent/access: "),
+        "{reported}"
     );
     let (gate, _upstream, caller) = start(&[]);
     let text = fs::read_to_string(gate.config()).unwrap();

@@ -164,8 +164,8 @@ fn promtool(args: &[&str], input: &str) {
         .write_all(input.as_bytes())
         .unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let told = stdout(&output) + &stderr(&output);
-    assert!(output.status.success(), "{args:?}: {told}");
+    let reported = stdout(&output) + &stderr(&output);
+    assert!(output.status.success(), "{args:?}: {reported}");
 }
 
 #[test]

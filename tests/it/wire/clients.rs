@@ -162,10 +162,10 @@ fn no_certificate_and_a_bad_one_are_rejected_where_it_is_required() {
     let log = gate.log();
     let metrics = get(gate.metrics(), "/metrics", "").body;
     for (reason, count) in [("unknown_issuer", 2), ("expired", 1), ("no_certificate", 1)] {
-        let told = format!("reason=\"{reason}\"");
-        let lines = log
-            .lines()
-            .filter(|line| line.contains("client certificate rejected") && line.contains(&told));
+        let reported = format!("reason=\"{reason}\"");
+        let lines = log.lines().filter(|line| {
+            line.contains("client certificate rejected") && line.contains(&reported)
+        });
         assert_eq!(lines.count(), 1, "{reason}: {log}");
         let count = format!("realmgate_tls_failures_total{{reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&count), "{metrics}");

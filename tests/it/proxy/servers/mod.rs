@@ -157,8 +157,9 @@ fn ask(stream: &mut TcpStream, caller: &Caller, host: &str, path: &Path, planted
 }
 
 #[track_caller]
-fn assert_taken(told: &str, host: &str, path: &Path, planted: &str) {
-    let told: Value = serde_json::from_str(told).unwrap_or_else(|_| panic!("{told}: {planted}"));
+fn assert_taken(reported: &str, host: &str, path: &Path, planted: &str) {
+    let reported: Value =
+        serde_json::from_str(reported).unwrap_or_else(|_| panic!("{reported}: {planted}"));
     let expected = serde_json::json!({
         "page": path.page,
         "path": path.expected,
@@ -170,7 +171,7 @@ fn assert_taken(told: &str, host: &str, path: &Path, planted: &str) {
         "user": "",
         "body": BODY,
     });
-    assert_eq!(told, expected, "{}: {planted}", path.asked);
+    assert_eq!(reported, expected, "{}: {planted}", path.asked);
 }
 
 #[test]
@@ -196,26 +197,26 @@ fn puma_takes_no_request_for_another() {
 /// Without these checks, the tests above prove nothing.
 #[test]
 fn servers_read_headers_as_variables_without_removal() {
-    let told = |server: &Running, path: &str, planted: &str| {
+    let reported = |server: &Running, path: &str, planted: &str| {
         let fields = format!("Content-Type: text/plain\r\n{planted}");
         let reply = crate::harness::send(server.address, "POST", path, &fields, BODY);
         serde_json::from_str::<Value>(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"))
     };
     let gunicorn = Program::Gunicorn.start();
-    let told_plainly = told(&gunicorn, "/public/admin", "");
+    let plain = reported(&gunicorn, "/public/admin", "");
     assert_eq!(
-        (&told_plainly["page"], &told_plainly["body"]),
+        (&plain["page"], &plain["body"]),
         (&"page".into(), &BODY.into())
     );
     assert_eq!(
-        told(&gunicorn, "/public/admin", "SCRIPT_NAME: /public\r\n")["page"],
+        reported(&gunicorn, "/public/admin", "SCRIPT_NAME: /public\r\n")["page"],
         "admin"
     );
     let uwsgi = Program::Uwsgi.start();
-    assert_eq!(told(&uwsgi, "/x", "")["body"], BODY);
-    assert_eq!(told(&uwsgi, "/x", "Content_Length: 3\r\n")["body"], "");
+    assert_eq!(reported(&uwsgi, "/x", "")["body"], BODY);
+    assert_eq!(reported(&uwsgi, "/x", "Content_Length: 3\r\n")["body"], "");
     assert_eq!(
-        told(&uwsgi, "/x", "Transfer_Encoding: chunked\r\n")["body"],
+        reported(&uwsgi, "/x", "Transfer_Encoding: chunked\r\n")["body"],
         ""
     );
 }
@@ -250,12 +251,12 @@ fn gunicorn_takes_no_request_of_http2_for_another() {
             let answer = answer.await.unwrap();
             assert_eq!(answer.status(), 200, "{name}");
             let mut rest = answer.into_body();
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             while let Some(part) = rest.data().await {
-                told.extend_from_slice(&part.unwrap());
+                reported.extend_from_slice(&part.unwrap());
             }
-            let told = String::from_utf8(told).unwrap();
-            assert_taken(&told, "unix.example", path, &name);
+            let reported = String::from_utf8(reported).unwrap();
+            assert_taken(&reported, "unix.example", path, &name);
         }
     });
 }

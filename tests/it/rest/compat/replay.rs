@@ -277,7 +277,7 @@ fn seed_in(body: &str) -> Result<String, String> {
 #[test]
 fn recorded_exchanges_are_answered_as_before_or_differ_on_purpose() {
     let (mut all, mut same) = (0, 0);
-    let mut told = |name: &str, replay: &mut Replay, exchanges: &[Exchange]| {
+    let mut reported = |name: &str, replay: &mut Replay, exchanges: &[Exchange]| {
         let as_recorded = replay.run(exchanges);
         println!("{name}: {as_recorded} of {} as recorded", exchanges.len());
         for exchange in exchanges {
@@ -291,18 +291,18 @@ fn recorded_exchanges_are_answered_as_before_or_differ_on_purpose() {
     };
     let section = |name| recorded(Some(name));
     let mut verifying = Replay::start();
-    told("A, verifying", &mut verifying, &section('A'));
-    told("B, callers", &mut verifying, &section('B'));
-    told("C, fields", &mut verifying, &section('C'));
+    reported("A, verifying", &mut verifying, &section('A'));
+    reported("B, callers", &mut verifying, &section('B'));
+    reported("C, fields", &mut verifying, &section('C'));
     let mut other = Replay::start();
-    told("F, methods, paths and formats", &mut other, &section('F'));
+    reported("F, methods, paths and formats", &mut other, &section('F'));
     let mut administering = Replay::start();
     // Requests that returned 500 now create an identity, which would shift every later id.
     let (late, first): (Vec<_>, Vec<_>) = section('G')
         .into_iter()
         .partition(|exchange| exchange.number() == "G22");
-    told("G, administering", &mut administering, &first);
-    told("G, what comes last", &mut administering, &late);
+    reported("G, administering", &mut administering, &first);
+    reported("G, what comes last", &mut administering, &late);
     println!("{same} of {all} as recorded");
     assert_eq!((same, all), (168, 176));
 }

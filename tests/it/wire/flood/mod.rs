@@ -295,9 +295,9 @@ fn requests_count_for_the_address_that_a_load_balancer_names() {
     let gate = Gate::start(&format!(
         "proxy_protocol = ['{CLIENT}']\n[limits]\nrequests_per_address = 1\n{rules}"
     ));
-    let ask = |told: &str, path: &str| {
+    let ask = |reported: &str, path: &str| {
         let mut stream = connect(CLIENT, gate.gateway);
-        let header = format!("PROXY TCP4 {told} 192.0.2.1 4711 80\r\n");
+        let header = format!("PROXY TCP4 {reported} 192.0.2.1 4711 80\r\n");
         let request = format!("{header}GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         stream
@@ -380,12 +380,12 @@ fn body_that_stops_or_drips_is_cut_over_http2() {
         assert!(begun.elapsed() >= Duration::from_millis(500));
     }
     // The read timeout of an upstream is a minute.
-    until("both are told", || {
+    until("both are reported", || {
         gate.log().matches("body_timeout").count() == 2
     });
     let log = gate.log();
-    let told = log.lines().filter(|line| line.contains("\"/held\""));
-    assert_eq!(told.count(), 2, "{log}");
+    let reported = log.lines().filter(|line| line.contains("\"/held\""));
+    assert_eq!(reported.count(), 2, "{log}");
 }
 
 #[test]
