@@ -1,4 +1,4 @@
-.PHONY: demo test transcripts lint fuzz bench release setup
+.PHONY: demo test transcripts lint fuzz bench release python setup
 
 # How long each target is fuzzed.
 FUZZ_SECONDS ?= 60
@@ -44,6 +44,13 @@ bench:
 release: setup
 	RUSTFLAGS="$${RUSTFLAGS:-} --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
 		cargo build --locked --release
+
+# The Python client: a wheel and a source archive in target/python.
+python:
+	scripts/setup python
+	rm -rf target/python
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct -- clients/python)} \
+		target/tools/client/bin/python -m build --no-isolation --outdir target/python clients/python
 
 setup:
 	scripts/setup build

@@ -28,13 +28,14 @@ pub fn kubernetes_variables<N: AsRef<OsStr>, V: AsRef<OsStr>>(
 }
 
 /// Returns whether a variable overrides a key. `REALMGATE_CONFIG` and `REALMGATE_SEED` belong to
-/// the command line.
+/// the command line, the other names below to clients.
 pub(super) fn is_ours(name: &OsStr, value: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let Some(rest) = name.strip_prefix(PREFIX) else {
         return false;
     };
-    !matches!(rest, "CONFIG" | "SEED") && !is_of_kubernetes(rest, value)
+    let is_of_clients = matches!(rest, "IDENTITY" | "SEED" | "SEED_FILE" | "URL");
+    rest != "CONFIG" && !is_of_clients && !is_of_kubernetes(rest, value)
 }
 
 /// Returns whether Kubernetes sets such a variable for a service whose name begins with

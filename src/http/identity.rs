@@ -227,4 +227,19 @@ mod tests {
             assert_eq!((one.1, one.2) == (other.1, other.2), is_same);
         }
     }
+
+    #[test]
+    fn identities_are_written_as_in_the_vectors() {
+        let text = include_str!("../../tests/vectors/identities.json");
+        let all: serde_json::Value = serde_json::from_str(text).unwrap();
+        let rows = all["identities"].as_array().unwrap();
+        assert!(rows.len() > 10);
+        for row in rows {
+            let [name, realm] = ["name", "realm"].map(|key| row[key].as_str().unwrap());
+            let who = PrincipalRef::new(name, realm, crate::auth::NAME_CHARS).unwrap();
+            assert_eq!(encode(name), row["x_auth_name"].as_str().unwrap());
+            assert_eq!(encode(realm), row["x_auth_realm"].as_str().unwrap());
+            assert_eq!(user(who), row["x_forwarded_user"].as_str().unwrap());
+        }
+    }
 }

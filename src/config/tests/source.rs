@@ -247,7 +247,10 @@ fn place_in_the_file_stays_right_beside_variables() {
 fn variables_of_others_are_ignored() {
     for name in [
         "REALMGATE_CONFIG",
+        "REALMGATE_IDENTITY",
         "REALMGATE_SEED",
+        "REALMGATE_SEED_FILE",
+        "REALMGATE_URL",
         "REALMGATE_PORT",
         "REALMGATE_PORT_8081_TCP_ADDR",
         "REALMGATE_SERVICE_HOST",

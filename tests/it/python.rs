@@ -1,0 +1,34 @@
+//! The Python client, with its own tests: they run the real binary, and the real requests, httpx, aiohttp, Django,
+//! Flask and FastAPI.
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn python_client_passes_its_tests_with_real_libraries() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let client = project.join("clients/python");
+    let tools = project.join("target/tools/client");
+    let pins = |path: &Path| {
+        std::fs::read_to_string(path)
+            .unwrap_or_else(|error| panic!("{}: {error}; run scripts/setup test", path.display()))
+    };
+    assert_eq!(
+        pins(&tools.join(".pins")),
+        pins(&client.join("requirements.txt")),
+        "other versions are installed than clients/python/requirements.txt names; run scripts/setup test"
+    );
+    let output = Command::new(tools.join("bin/python"))
+        .args(["-m", "pytest", "--quiet"])
+        .current_dir(&client)
+        .env("REALMGATE_BINARY", env!("CARGO_BIN_EXE_realmgate"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap_or_else(|error| panic!("python: {error}; run scripts/setup test"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    // The last line counts them. One that was skipped has tested nothing.
+    let summary = text.lines().last().unwrap();
+    assert!(summary.contains(" passed"), "{text}");
+    assert!(!summary.contains("skipped"), "{text}");
+}
