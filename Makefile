@@ -1,4 +1,4 @@
-.PHONY: demo test transcripts lint fuzz bench release python setup
+.PHONY: demo demo-shop test transcripts lint fuzz bench release python setup
 
 # How long each target is fuzzed.
 FUZZ_SECONDS ?= 60

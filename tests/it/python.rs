@@ -1,5 +1,5 @@
 //! The Python client, with its own tests: they run the real binary, and the real requests, httpx, aiohttp, Django,
-//! Flask and FastAPI.
+//! Flask and FastAPI. And the shop, whose services are in Python and Rust.
 
 use std::path::Path;
 use std::process::Command;
@@ -31,4 +31,26 @@ fn python_client_passes_its_tests_with_real_libraries() {
     let summary = text.lines().last().unwrap();
     assert!(summary.contains(" passed"), "{text}");
     assert!(!summary.contains("skipped"), "{text}");
+}
+
+#[test]
+fn services_of_the_shop_call_each_other_through_realmgate() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let realmgate = Path::new(env!("CARGO_BIN_EXE_realmgate"));
+    // Cargo builds the examples with the tests.
+    let stock = realmgate.with_file_name("examples").join("stock");
+    assert!(
+        stock.exists(),
+        "{} is missing; run `cargo build --examples`",
+        stock.display()
+    );
+    let output = Command::new(project.join("target/tools/client/bin/python"))
+        .arg(project.join("examples/shop/run"))
+        .arg(realmgate)
+        .arg(stock)
+        .output()
+        .unwrap_or_else(|error| panic!("python: {error}; run scripts/setup test"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{output:?}");
+    assert_eq!(text.matches('✓').count(), 10, "{text}");
 }
