@@ -1,6 +1,5 @@
 //! Limits the output per second that strangers can cause.
 
-use std::sync::LazyLock;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -10,8 +9,11 @@ use parking_lot::Mutex;
 const BYTES: usize = 512;
 
 /// The usage of the current second.
-#[derive(Debug, Default)]
-pub(crate) struct Budget(Mutex<Spent>);
+#[derive(Debug)]
+pub(crate) struct Budget {
+    start: Instant,
+    spent: Mutex<Spent>,
+}
 
 #[derive(Debug, Default)]
 struct Spent {
@@ -49,9 +51,8 @@ impl Budget {
     }
 
     fn now(&self) -> parking_lot::MutexGuard<'_, Spent> {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        let second = START.elapsed().as_secs();
-        let mut spent = self.0.lock();
+        let second = self.start.elapsed().as_secs();
+        let mut spent = self.spent.lock();
         if spent.second != second {
             *spent = Spent {
                 second,
@@ -59,6 +60,15 @@ impl Budget {
             };
         }
         spent
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            spent: Mutex::default(),
+        }
     }
 }
 

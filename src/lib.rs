@@ -16,9 +16,9 @@ pub mod doors;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-pub mod histogram;
 pub mod http;
 pub mod import;
+pub mod metrics;
 mod net;
 mod routing;
 pub mod server;

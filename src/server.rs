@@ -1,5 +1,7 @@
 //! Where the parts are put together: configuration → store → authority → doors.
 
+mod store_metrics;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,13 +14,15 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
 use crate::auth::{Authority, LocalAuthenticator, Seed, SeedError, Settings, Store};
 use crate::config::Config;
 use crate::doors::api::{self, Api};
 use crate::doors::{self, Addresses, End, Gateway, ListenError, Listeners};
 use crate::files;
+use crate::metrics::Registry;
 use crate::store::{self, Intent};
-use crate::telemetry::{self, metrics};
+use crate::telemetry::Recorder;
 
 /// How often counts of failures and uses of identities are saved: what may be lost with the process.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +44,28 @@ pub struct Server {
     config: Arc<Config>,
 }
 
+/// The handles that a server records with. They are made once per process, or once per server in tests.
+pub struct Instruments {
+    /// All metrics; the server adds its own.
+    pub registry: Registry,
+    /// Records requests and decisions.
+    pub recorder: Arc<Recorder>,
+    /// Records changes.
+    pub audit: Audit,
+}
+
+impl Instruments {
+    /// Makes handles without access log, traces and audit log.
+    pub fn without_logs() -> Self {
+        let mut registry = Registry::new();
+        Self {
+            recorder: Recorder::without_logs(&mut registry),
+            audit: Audit::default(),
+            registry,
+        }
+    }
+}
+
 impl Server {
     /// Opens the store, as `intent` says, and the doors. Returns once they accept.
     ///
@@ -49,25 +75,42 @@ impl Server {
         config: Config,
         listeners: Listeners,
         intent: Intent,
+        instruments: Instruments,
     ) -> Result<Self, StartError> {
+        let Instruments {
+            mut registry,
+            recorder,
+            audit,
+        } = instruments;
         let addresses = listeners.addresses()?;
         let store = store::open(config.store.clone(), intent).await?;
-        metrics().set_store(&store);
+        store_metrics::register(&store, &mut registry);
         let store: Arc<dyn Store> = store;
         let authenticator = Arc::new(authenticator(&config, &store).await?);
         let authority = Authority::new(Arc::clone(&authenticator) as _, config.realms.clone());
         let authority = Arc::new(authority);
-        let saving = tokio::spawn(save(Arc::clone(&authenticator))).abort_handle();
+        let saving =
+            tokio::spawn(save(Arc::clone(&authenticator), Arc::clone(&recorder))).abort_handle();
         let changes = TaskTracker::new();
         let rest = api::router(Api {
             authority: Arc::clone(&authority),
+            recorder: Arc::clone(&recorder),
+            audit,
             identities: Arc::clone(&store) as _,
             changes: changes.clone(),
             credential_headers: config.credential_headers.clone(),
             reveal_seeds: config.compat.reveal_seeds,
             defaults: config.totp.parameters,
         });
-        let gateway = Gateway::open(config.clone(), listeners, &authority, rest).await?;
+        let gateway = Gateway::open(
+            config.clone(),
+            listeners,
+            &authority,
+            rest,
+            recorder,
+            registry,
+        )
+        .await?;
         Ok(Self {
             gateway,
             store,
@@ -179,12 +222,12 @@ pub(crate) async fn authenticator(
 }
 
 /// Saves what decisions record, again and again.
-async fn save(authenticator: Arc<LocalAuthenticator>) {
+async fn save(authenticator: Arc<LocalAuthenticator>, recorder: Arc<Recorder>) {
     let mut every = tokio::time::interval(SAVE_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        telemetry::log_dropped_lines();
+        recorder.log_dropped_lines();
         save_once(&authenticator).await;
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::entry::Entry;
 use super::event::{Event, Kind};
-use super::file::Entry;
 use super::repeats::{Repeats, Which};
 use crate::budget::Budget;
 use crate::config;

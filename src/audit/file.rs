@@ -3,16 +3,15 @@
 //! The head, `FILE.head`, is the place of the last line that is on disk, and what processes lock. A line is
 //! synced before the head names it. So after a crash there may be lines after the head, and never fewer.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
-
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use std::time::{Duration, Instant};
 
 use super::chain::{Position, read_head, write_head, write_line};
-use super::event::Event;
+use super::disk::{Use, head_path, is_at, is_full, open};
+use super::entry::Entry;
 use super::place::{Known, Left, Place, look};
 use super::reserve::Reserve;
 use crate::files;
@@ -20,22 +19,6 @@ use crate::files;
 /// The longest wait for another process that adds lines, and how often it is looked whether it has ended.
 const LOCK: Duration = Duration::from_secs(5);
 const LOCK_AGAIN: Duration = Duration::from_millis(1);
-
-/// What stands in a line beside its place.
-pub(super) struct Entry {
-    pub(super) time: SystemTime,
-    pub(super) body: String,
-}
-
-impl Entry {
-    /// Makes the entry of an event.
-    pub(super) fn of(event: &Event<'_>, time: SystemTime) -> Self {
-        Self {
-            time,
-            body: event.body(),
-        }
-    }
-}
 
 /// A log that lines can be added to.
 pub(super) struct Log {
@@ -66,13 +49,6 @@ struct Open {
     left: Option<Left>,
     /// Whether nothing has to be said before the next line.
     is_clean: bool,
-}
-
-/// Returns where the head of a log is.
-pub(super) fn head_path(path: &Path) -> PathBuf {
-    let mut head = path.as_os_str().to_owned();
-    head.push(".head");
-    head.into()
 }
 
 impl Log {
@@ -266,86 +242,5 @@ impl Log {
 
     fn write_head(&self, last: Position) -> io::Result<()> {
         self.head.write_all_at(write_head(last).as_bytes(), 0)
-    }
-}
-
-/// What a file is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    /// Lines are added to it.
-    Lines,
-    /// It is written over.
-    Head,
-}
-
-/// Opens a file, and makes it if it is not there. A file that root makes belongs to whom `like` belongs to,
-/// or its folder: root's commands must not lock the service out.
-pub(super) fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .append(of == Use::Lines)
-        .mode(0o600);
-    match files::open(&mut options, path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        opened => return opened,
-    }
-    let file = match files::open(options.create_new(true), path) {
-        // Another process was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return files::open(options.create_new(false), path);
-        }
-        made => made?,
-    };
-    let folder = folder_of(path);
-    if file.metadata()?.uid() == 0 {
-        let owner = match like {
-            Some(like) => like.clone(),
-            None => folder.metadata()?,
-        };
-        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-    }
-    File::open(folder)?.sync_all()?;
-    Ok(file)
-}
-
-/// Returns the folder that a file is in.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
-}
-
-/// Says why this user could not write a log, as far as that shows without opening or making a file.
-pub(super) fn obstacle(path: &Path) -> Option<String> {
-    [path, &head_path(path)].into_iter().find_map(|path| {
-        let (what, wanted) = match path.symlink_metadata() {
-            Ok(there) if there.is_file() => (path, Access::READ_OK | Access::WRITE_OK),
-            Ok(_) => return Some(format!("{}: not a regular file", path.display())),
-            // It will be made.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (folder_of(path), Access::WRITE_OK | Access::EXEC_OK)
-            }
-            Err(error) => return Some(format!("{}: {error}", path.display())),
-        };
-        let error = accessat(CWD, what, wanted, AtFlags::EACCESS).err()?;
-        Some(format!("{}: {}", what.display(), io::Error::from(error)))
-    })
-}
-
-/// Says whether a failure is that of a disk, or a quota, that is full.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
-}
-
-/// Says whether an open file is the one at a path.
-fn is_at(open: &Metadata, path: &Path) -> io::Result<bool> {
-    match path.symlink_metadata() {
-        Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }

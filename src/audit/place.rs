@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::chain::{Hash, LINE, Link, Position};
+use super::entry::Entry;
 use super::event::{Event, Kind};
-use super::file::Entry;
 use super::verify::Reader;
 
 /// The most pieces of torn lines that are passed over in search of a line.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::file::Entry;
+use super::entry::Entry;
 
 /// How often it is written how many events were lost.
 const LOG_LOST: Duration = Duration::from_secs(1);

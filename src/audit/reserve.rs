@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
-use super::file::{Use, folder_of, is_full, open};
+use super::disk::{Use, folder_of, is_full, open};
 
 /// How much is kept, and how much is given up at a time: enough for a change in the database and its line.
 const WHOLE: u64 = 4 << 20;

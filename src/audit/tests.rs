@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::chain::{Position, read_head, write_line};
-use super::file::{Entry, Log, Room, head_path};
+use super::disk::head_path;
+use super::entry::Entry;
+use super::file::{Log, Room};
 use super::*;
 
 /// A folder with a log, and what becomes of it.

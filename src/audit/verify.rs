@@ -8,7 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::chain::{Hash, LINE, Link, Position, Torn, read_head};
-use super::file::head_path;
+use super::disk::head_path;
 
 /// The most findings that are kept. One altered line makes few.
 const FINDINGS: usize = 100;

@@ -10,11 +10,14 @@ use tokio::sync::oneshot;
 
 use super::chain::Position;
 use super::denials::{Denials, Rank};
+use super::disk::is_full as is_full_error;
+use super::entry::Entry;
+use super::error::AuditError;
 use super::event::{Event, Kind};
-use super::file::{self, Entry, Log, Room};
+use super::file::{Log, Room};
+use super::metrics::AuditMetrics;
 use super::positions::MESSAGE;
 use super::queue::{Queue, Waiting};
-use super::{AuditError, AuditMetrics, DURABLE};
 use crate::config;
 
 /// How long denials may wait for others, so that a flood of them is synced a few times a second.
@@ -26,7 +29,11 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The most events that wait for the disk. Then denials are counted instead, and changes refused.
 const WAITING: usize = 16_384;
 
-/// The way to the thread that writes.
+/// How long a caller waits at most for a line to be on disk.
+pub const DURABLE: Duration = Duration::from_secs(10);
+
+/// A handle of the thread that writes.
+#[derive(Clone)]
 pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
@@ -245,7 +252,7 @@ impl Shared {
         let is_full = log.has_room().map_or(was_full, |has_room| !has_room);
         match self.try_to_write(log, batch, is_full) {
             // It is fuller than it looked.
-            Err(error) if !is_full && file::is_full(&error) => self.try_to_write(log, batch, true),
+            Err(error) if !is_full && is_full_error(&error) => self.try_to_write(log, batch, true),
             done => done,
         }
     }

@@ -11,7 +11,7 @@ use super::setup::{load, runtime};
 use crate::audit::obstacle;
 use crate::auth::Policy;
 use crate::config::{Config, Peer, PeerAddress, Route, Wire};
-use crate::doors::{look_up, most_files};
+use crate::doors::{Resolver, most_files};
 
 /// The maximum wait for the resolution of peer names.
 const LOOK: Duration = Duration::from_secs(5);
@@ -65,13 +65,15 @@ fn unwritable(log: &Path) -> Option<String> {
 
 /// Resolves the names of all peers concurrently. Returns a warning for each that is not found.
 fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
+    let resolver = Resolver::default();
     let look = |upstream: &str, at: usize, peer: &Peer| {
         let PeerAddress::Named(name) = &peer.address else {
             return None;
         };
         let (key, name) = (format!("upstream.{upstream}.peers[{at}]"), name.clone());
+        let resolver = resolver.clone();
         Some(async move {
-            let found = tokio::time::timeout(LOOK, look_up(&name)).await;
+            let found = tokio::time::timeout(LOOK, resolver.look_up(&name)).await;
             let why = match found {
                 Ok(Ok(_)) => return None,
                 Ok(Err(error)) => error.to_string(),

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::local_store::LOGGED;
 use super::output::{Output, message};
 use super::setup::{load, runtime};
-use crate::audit::{self, Actor, AuditMetrics, Event, Kind, LINE};
+use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
 
 /// The interval between progress messages.
@@ -45,18 +45,19 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Command::Generate | Command::Show | Command::Check => Intent::Read,
     };
     store::expect(&config.store, intent)?;
-    if intent == Intent::Change {
-        audit::start(&config.audit, AuditMetrics::default())?;
-        let ready = runtime(1)?.block_on(audit::ready(LINE));
-        ready.map_err(CliError::Unloggable)?;
-    }
+    let audit = match intent {
+        Intent::Change => Audit::open(&config.audit, AuditMetrics::default())?,
+        _ => Audit::default(),
+    };
+    let ready = runtime(1)?.block_on(audit.ready(LINE));
+    ready.map_err(CliError::Unloggable)?;
     let mut sealing = Sealing::open(&config.store, intent)?;
     match command {
         Command::Generate => Ok(()),
         Command::Show => show(&sealing, output),
         Command::Check => check(&sealing, output),
-        Command::Rotate => rotate(&mut sealing, output),
-        Command::Retire => retire(&mut sealing, output),
+        Command::Rotate => rotate(&mut sealing, &audit, output),
+        Command::Retire => retire(&mut sealing, &audit, output),
     }
 }
 
@@ -90,7 +91,7 @@ fn check(sealing: &Sealing, output: Output) -> Result<(), CliError> {
     refuse(&broken)
 }
 
-fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
+fn rotate(sealing: &mut Sealing, audit: &Audit, output: Output) -> Result<(), CliError> {
     let mut said = None;
     let before = sealing.current()?;
     let rotated = sealing.rotate(|progress| {
@@ -108,7 +109,7 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
                 && before != Some(now)
             {
                 let detail = "interrupted: some seeds are still encrypted with another key";
-                record(Kind::KeyRotated, &[now.to_string()], Some(detail))?;
+                record(audit, Kind::KeyRotated, &[now.to_string()], Some(detail))?;
             }
             return Err(error.into());
         }
@@ -121,7 +122,7 @@ fn rotate(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
         retired,
         kept,
     } = &rotated;
-    let recorded = record(Kind::KeyRotated, &[key.to_string()], None);
+    let recorded = record(audit, Kind::KeyRotated, &[key.to_string()], None);
     let value = json!({
         "key": key.to_string(),
         "resealed": resealed,
@@ -156,9 +157,9 @@ fn say(Progress { done, total }: Progress, output: Output) {
     }
 }
 
-fn retire(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
+fn retire(sealing: &mut Sealing, audit: &Audit, output: Output) -> Result<(), CliError> {
     let ids: Vec<_> = sealing.retire()?.iter().map(ToString::to_string).collect();
-    let recorded = record(Kind::KeyRetired, &ids, None);
+    let recorded = record(audit, Kind::KeyRetired, &ids, None);
     output.print(&json!({ "retired": ids }), || match ids.as_slice() {
         [] => "all keys are in use; nothing to remove".to_owned(),
         ids => format!("removed: {}", ids.join(", ")),
@@ -167,7 +168,12 @@ fn retire(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
 }
 
 /// Writes a change of keys to the audit log.
-fn record(kind: Kind, keys: &[String], detail: Option<&'static str>) -> Result<(), CliError> {
+fn record(
+    audit: &Audit,
+    kind: Kind,
+    keys: &[String],
+    detail: Option<&'static str>,
+) -> Result<(), CliError> {
     let event = |key| Event {
         key: Some(key),
         actor: Some(Actor::user()),
@@ -175,7 +181,7 @@ fn record(kind: Kind, keys: &[String], detail: Option<&'static str>) -> Result<(
         ..Event::new(kind)
     };
     let events: Vec<_> = keys.iter().map(|key| event(&**key)).collect();
-    let recorded = runtime(1)?.block_on(audit::record(&events, LOGGED));
+    let recorded = runtime(1)?.block_on(audit.record(&events, LOGGED));
     recorded.map_err(CliError::Unaudited)
 }
 

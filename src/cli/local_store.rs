@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::CliError;
 use super::setup::{load, runtime};
-use crate::audit::{self, Actor, AuditMetrics, Event, Kind, LINE};
+use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};
 use crate::auth::{Identity, IdentityId, Principal, Selection, Store, UnixTime};
 use crate::config::Config;
 use crate::store::{self, Intent};
@@ -19,6 +19,7 @@ pub(super) const LOGGED: Duration = Duration::from_secs(20);
 pub(super) struct LocalStore {
     pub(super) config: Config,
     pub(super) store: Arc<dyn Store>,
+    audit: Audit,
 }
 
 impl LocalStore {
@@ -32,18 +33,22 @@ impl LocalStore {
         let config = load(config)?;
         crate::telemetry::init(&config.log);
         store::expect(&config.store, intent)?;
-        if intent != Intent::Read {
+        let audit = match intent {
+            Intent::Read => Audit::default(),
             // Check this before the change.
-            audit::start(&config.audit, AuditMetrics::default())?;
-        }
+            _ => Audit::open(&config.audit, AuditMetrics::default())?,
+        };
         runtime(1)?.block_on(async {
-            if intent != Intent::Read {
-                // Reserve space in the audit log before the change, so that a full disk does not
-                // lose its line.
-                audit::ready(LINE).await.map_err(CliError::Unloggable)?;
-            }
+            // Reserve space in the audit log before the change, so that a full disk does not lose
+            // its line.
+            audit.ready(LINE).await.map_err(CliError::Unloggable)?;
             let store = store::open(config.store.clone(), intent).await?;
-            work(&Self { config, store }).await
+            let local = Self {
+                config,
+                store,
+                audit,
+            };
+            work(&local).await
         })
     }
 
@@ -54,7 +59,7 @@ impl LocalStore {
 
     /// Reserves space in the audit log for this many bytes.
     pub(super) async fn ready(&self, bytes: u64) -> Result<(), CliError> {
-        audit::ready(bytes).await.map_err(CliError::Unloggable)
+        self.audit.ready(bytes).await.map_err(CliError::Unloggable)
     }
 
     /// Writes a change of an identity by this user to the audit log.
@@ -74,7 +79,7 @@ impl LocalStore {
     }
 
     pub(super) async fn record_all(&self, events: &[Event<'_>]) -> Result<(), CliError> {
-        let recorded = audit::record(events, LOGGED).await;
+        let recorded = self.audit.record(events, LOGGED).await;
         recorded.map_err(CliError::Unaudited)
     }
 

@@ -1,4 +1,5 @@
 mod manager;
+mod metrics;
 mod successor;
 
 use std::cell::Cell;
@@ -18,14 +19,16 @@ use super::error::CliError;
 use super::output::describe;
 use super::setup::{load, runtime};
 use super::signals::Early;
-use crate::audit::{self, Event, Kind};
+use crate::audit::{Audit, AuditMetrics, Event, Kind};
 use crate::config::{Config, kubernetes_variables};
 use crate::doors::{Addresses, End, Listeners, raise_file_limit};
 use crate::files;
+use crate::metrics::Registry;
 use crate::net::aside;
-use crate::server::{Server, StartError};
+use crate::server::{Instruments, Server, StartError};
 use crate::store::{self, Intent};
-use crate::telemetry::{Telemetry, metrics};
+use crate::telemetry::Telemetry;
+use metrics::ConfigMetrics;
 use successor::{Program, ReplaceError};
 
 /// How long start and end wait for the audit log.
@@ -56,9 +59,10 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     // Before another file can be in the place of this program's.
     let program = Program::of_this_process().map_err(CliError::Runtime)?;
     let config = load(path)?;
-    let telemetry = Telemetry::start(&config.log).map_err(CliError::Telemetry)?;
+    let mut registry = Registry::new();
+    let telemetry = Telemetry::start(&config.log, &mut registry).map_err(CliError::Telemetry)?;
     store::expect(&config.store, args.intent())?;
-    audit::start(&config.audit, metrics().audit.clone())?;
+    let audit = Audit::open(&config.audit, AuditMetrics::new(&mut registry))?;
     if let Err(error) = raise_file_limit() {
         tracing::warn!(%error, "cannot raise the soft limit of open files");
     }
@@ -67,11 +71,29 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
         let _entered = runtime.enter();
         telemetry.trace(otlp)?;
     }
-    let outcome = runtime.block_on(serve(args, path, config, &program, &telemetry, early));
+    let process = Process {
+        telemetry: &telemetry,
+        audit: &audit,
+        metrics: ConfigMetrics::new(&mut registry),
+    };
+    let instruments = Instruments {
+        recorder: telemetry.recorder(audit.clone(), &mut registry),
+        audit: audit.clone(),
+        registry,
+    };
+    let served = serve(args, path, config, &program, &process, instruments, early);
+    let outcome = runtime.block_on(served);
     telemetry.end_traces();
     // A reading that hangs must not keep the process.
     runtime.shutdown_background();
     outcome
+}
+
+/// What belongs to the process rather than to the server in it.
+struct Process<'a> {
+    telemetry: &'a Telemetry,
+    audit: &'a Audit,
+    metrics: ConfigMetrics,
 }
 
 async fn serve(
@@ -79,7 +101,8 @@ async fn serve(
     path: Option<&Path>,
     config: Config,
     program: &Program,
-    telemetry: &Telemetry,
+    process: &Process<'_>,
+    instruments: Instruments,
     early: Early,
 ) -> Result<(), CliError> {
     // Before anything can be asked of us, so that no signal finds the default in force.
@@ -101,7 +124,7 @@ async fn serve(
     }
     let sockets = listeners.share().map_err(CliError::Runtime)?;
     let mut server = tokio::select! {
-        server = Server::start(config, listeners, args.intent()) => server?,
+        server = Server::start(config, listeners, args.intent(), instruments) => server?,
         () = signals.next() => {
             tracing::info!("stopped before it was ready");
             return Ok(());
@@ -111,7 +134,7 @@ async fn serve(
     if has_predecessor {
         warn_of_other_addresses(asked, addresses);
     }
-    metrics().in_force(&digest);
+    process.metrics.activated(&digest);
     let gateway = addresses.gateway.map(|it| it.to_string());
     let gateway = gateway.as_deref().unwrap_or("off");
     tracing::info!(service = %addresses.service, %gateway, config = digest, "listening");
@@ -128,11 +151,14 @@ async fn serve(
         tracing::debug!(variable, "ignored: Kubernetes describes a service by it");
     }
     let pid = Some(std::process::id());
-    write_down(Event {
-        pid,
-        config: Some(&digest),
-        ..Event::new(Kind::ServeStarted)
-    })
+    write_down(
+        process.audit,
+        Event {
+            pid,
+            config: Some(&digest),
+            ..Event::new(Kind::ServeStarted)
+        },
+    )
     .await;
     if let Some(path) = &args.ready_file
         && let Err(error) = server.write_ready_file(path)
@@ -150,7 +176,7 @@ async fn serve(
             _ = hangups.recv() => {
                 manager::reloading();
                 tokio::select! {
-                    () = reload(&mut server, path, telemetry) => manager::ready(),
+                    () = reload(&mut server, path, process) => manager::ready(),
                     () = signals.next() => break None,
                 }
             }
@@ -189,12 +215,15 @@ async fn serve(
     let ended = async {
         let end = successor.map_or(End::Final, |_| End::Replaced);
         let cut = server.close(end, hurry).await;
-        write_down(Event {
-            pid,
-            detail: Some(format!("connections cut: {cut}").into()),
-            reason: successor.map(|_| "replaced"),
-            ..Event::new(Kind::ServeEnded)
-        })
+        write_down(
+            process.audit,
+            Event {
+                pid,
+                detail: Some(format!("connections cut: {cut}").into()),
+                reason: successor.map(|_| "replaced"),
+                ..Event::new(Kind::ServeEnded)
+            },
+        )
         .await;
         cut
     };
@@ -242,8 +271,8 @@ async fn hand_on(
 
 /// Writes an event into the audit log, and waits for it and what came before. If the log fails, it says so
 /// itself, and nothing is held up for long.
-async fn write_down(event: Event<'_>) {
-    let _ = audit::record(&[event], LINE).await;
+async fn write_down(audit: &Audit, event: Event<'_>) {
+    let _ = audit.record(&[event], LINE).await;
 }
 
 /// Starts the program anew on the same sockets, and returns the id of the process that serves.
@@ -268,27 +297,28 @@ fn restore(server: &Server, args: &Args) {
 /// Reads the configuration again and puts it in force, or says why the old one stays.
 ///
 /// Neither a panic nor being given up half-way does any harm: the old configuration stays.
-async fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry) {
+async fn reload(server: &mut Server, path: Option<&Path>, process: &Process<'_>) {
     let outcome = contained(async {
         let file = path.map(Path::to_owned);
         // Files are read where nobody waits for them.
         let config = aside(move || load(file.as_deref())).await?;
         warn_of_certificates(&config);
         let digest = config.digest();
-        let logs = telemetry
+        let logs = process
+            .telemetry
             .prepare(&config.log)
             .map_err(CliError::Telemetry)?;
         server.reload(config).await?;
-        telemetry.configure(logs);
+        process.telemetry.configure(logs);
         Ok::<_, CliError>(digest)
     });
     let outcome = outcome.await;
-    metrics().reloaded(outcome.is_ok());
+    process.metrics.reloaded(outcome.is_ok());
     match outcome {
         Ok(digest) => {
-            metrics().in_force(&digest);
+            process.metrics.activated(&digest);
             tracing::info!(config = digest, "reloaded");
-            audit::log(&Event {
+            process.audit.log(&Event {
                 config: Some(&digest),
                 ..Event::new(Kind::ConfigReloaded)
             });
@@ -297,7 +327,7 @@ async fn reload(server: &mut Server, path: Option<&Path>, telemetry: &Telemetry)
             let error = describe(&error).replace('\n', "; ");
             tracing::error!(error, "not reloaded; the old configuration stays");
             // Where the file was rotated, this line begins the next one.
-            audit::log(&Event {
+            process.audit.log(&Event {
                 detail: Some(error.into()),
                 ..Event::new(Kind::ConfigRefused)
             });

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::pace;
 use crate::auth::{Attempt, Authority, Decision, Denial, Permit, Policy, UnixTime};
-use crate::telemetry::{self, Door, RequestLine, RequestRecord, Tally};
+use crate::telemetry::{Door, Recorder, RequestLine, RequestRecord, Tally};
 
 /// The input of an authorization.
 pub(crate) struct AuthRequest<'a> {
@@ -27,6 +27,7 @@ pub(crate) struct AuthRequest<'a> {
 /// The denial.
 pub(crate) async fn authorize<'a>(
     authority: &Authority,
+    recorder: &Recorder,
     request: AuthRequest<'_>,
     request_line: impl FnOnce() -> RequestLine<'a>,
     record: &mut RequestRecord,
@@ -43,19 +44,19 @@ pub(crate) async fn authorize<'a>(
     let took = began.elapsed();
     let decided = match decision {
         Decision::Permit(permit) => {
-            telemetry::permitted(door, tally, attempt, &permit, record);
+            recorder.permitted(door, tally, attempt, &permit, record);
             Ok(permit)
         }
         Decision::Denial(denial) => {
-            telemetry::denied(door, tally, attempt, &denial, request_line(), record);
+            recorder.denied(door, tally, attempt, &denial, request_line(), record);
             Err(denial)
         }
     };
-    telemetry::decided(door, took, record);
+    recorder.decided(door, took, record);
     if let Err(denial) = &decided {
         // Within the time slot, so that the response time does not show this search.
         if let Some(steps) = authority.clock_offset(attempt, denial, now) {
-            telemetry::clock_is_off(attempt, steps, record);
+            recorder.clock_is_off(attempt, steps, record);
         }
         pace::even_out(began, denial).await;
     }

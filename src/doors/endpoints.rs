@@ -1,7 +1,6 @@
 //! realmgate's own endpoints, on whichever listener they are served.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -11,13 +10,12 @@ use pingora::{Error, ErrorType, Result};
 
 use super::forward_auth::{ForwardAuth, FrontProxy};
 use super::local::Local;
-use super::snapshot::Live;
 use crate::auth::Authority;
-use crate::auth::UnixTime;
 use crate::http::answer::{Answer, send};
 use crate::http::own_paths;
+use crate::metrics::{Exposition, Registry};
 use crate::net::connection::Connections;
-use crate::telemetry::{Exposition, Present, RequestRecord, metrics};
+use crate::telemetry::RequestRecord;
 
 /// The endpoints that realmgate serves itself.
 pub(crate) struct Endpoints {
@@ -25,7 +23,7 @@ pub(crate) struct Endpoints {
     pub(crate) rest: Local,
     pub(crate) authority: Arc<Authority>,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) snapshot: Live,
+    pub(crate) metrics: Registry,
 }
 
 impl Endpoints {
@@ -101,14 +99,7 @@ impl Endpoints {
             return answer.send(session).await;
         }
         let exposition = exposition(session.req_header().headers.get(ACCEPT));
-        let snapshot = self.snapshot.load_full();
-        let present = Present {
-            connections: self.connections.open(),
-            requests: self.connections.requests(),
-            delayed: self.authority.delayed(UnixTime::from(SystemTime::now())),
-            upstreams: snapshot.upstreams.statuses().collect(),
-        };
-        let text = metrics().text(exposition, &present).map_err(|error| {
+        let text = self.metrics.text(exposition).map_err(|error| {
             Error::because(ErrorType::InternalError, "writing the metrics", error)
         })?;
         let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(3))?;

@@ -101,13 +101,17 @@ impl Authorization for ExtAuthz {
         if lengths.iter().nth(1).is_some() {
             return Err(Status::invalid_argument("content-length twice"));
         }
-        let log = RequestLog::new();
+        let log = RequestLog::new(&self.forward_auth.recorder);
         let client = request.remote_addr();
         let source = client.map(|peer| peer.ip().to_canonical());
         let question = request.into_inner();
         let mut record = log.record.with_same_id();
         let answer = self.answer(source, &question, &mut record).await;
-        RequestLog { record, ..log }.write_for_envoy(client, &question);
+        RequestLog { record, ..log }.write_for_envoy(
+            &self.forward_auth.recorder,
+            client,
+            &question,
+        );
         Ok(Response::new(answer))
     }
 }

@@ -9,6 +9,7 @@ mod forward_auth;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod local;
+mod metrics;
 mod pace;
 mod proxy;
 mod request_log;
@@ -31,13 +32,15 @@ use tokio::task::JoinSet;
 use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
 use local::Local;
+use metrics::Gauges;
 use proxy::Proxy;
 use service::Service;
-use snapshot::{Live, Snapshot};
+use snapshot::{Live, Shared, Snapshot};
 
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::http::IdentityHeaders;
+use crate::metrics::Registry;
 use crate::net::connection::Connections;
 pub use crate::net::descriptors::{most as most_files, raise as raise_file_limit};
 pub use crate::net::listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
@@ -45,11 +48,13 @@ use crate::net::settings::{self, Listening};
 use crate::net::{aside, descriptors};
 #[doc(hidden)]
 pub use crate::routing::route::lookup;
+use crate::telemetry::Recorder;
 use crate::upstream;
-pub(crate) use crate::upstream::look_up;
+pub(crate) use crate::upstream::Resolver;
 
 /// The doors, open.
 pub struct Gateway {
+    shared: Arc<Shared>,
     snapshot: Live,
     settings: settings::Live,
     connections: Arc<Connections>,
@@ -68,9 +73,12 @@ impl Gateway {
         listeners: Listeners,
         authority: &Arc<Authority>,
         rest: Router,
+        recorder: Arc<Recorder>,
+        mut registry: Registry,
     ) -> Result<Self, OpenError> {
         let identity_headers = IdentityHeaders::new(&config.credential_headers);
-        let snapshot = Snapshot::new(&config, None).map_err(OpenError::Snapshot)?;
+        let shared = Arc::new(Shared::new(Arc::clone(&recorder), &mut registry));
+        let snapshot = Snapshot::new(&config, None, &shared).map_err(OpenError::Snapshot)?;
         snapshot.upstreams.watch().await;
         let settings: settings::Live = Arc::new(ArcSwap::new(Arc::clone(&snapshot.net)));
         let snapshot: Live = Arc::new(ArcSwap::from_pointee(snapshot));
@@ -78,19 +86,27 @@ impl Gateway {
         let connections = Arc::new(Connections::new(
             Arc::clone(&settings),
             listeners.is_inherited(),
+            Arc::clone(&recorder),
+            shared.net.clone(),
         ));
+        registry.collect(Gauges {
+            connections: Arc::clone(&connections),
+            authority: Arc::clone(authority),
+            snapshot: Arc::clone(&snapshot),
+        });
         let forward_auth = Arc::new(ForwardAuth::new(
             Arc::clone(authority),
             config.credential_headers.clone(),
             identity_headers.clone(),
             Arc::clone(&snapshot),
+            Arc::clone(&recorder),
         ));
         let endpoints = Arc::new(Endpoints {
             forward_auth: Arc::clone(&forward_auth),
             rest,
             authority: Arc::clone(authority),
             connections: Arc::clone(&connections),
-            snapshot: Arc::clone(&snapshot),
+            metrics: registry,
         });
         let pingora = Arc::new(ServerConf {
             // Pingora 0.9.1 multiplies the size of the pool by its number of threads. Here each thread has a
@@ -110,12 +126,14 @@ impl Gateway {
             authority: Arc::clone(authority),
             credential_headers: config.credential_headers,
             identity_headers,
+            recorder: Arc::clone(&recorder),
             snapshot: Arc::clone(&snapshot),
             connections: Arc::clone(&connections),
             endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
         };
         let service = |listening| Service {
             endpoints: Arc::clone(&endpoints),
+            recorder: Arc::clone(&recorder),
             settings: Arc::clone(&settings),
             connections: Arc::clone(&connections),
             listening,
@@ -156,6 +174,7 @@ impl Gateway {
             ));
         }
         Ok(Self {
+            shared,
             snapshot,
             settings,
             connections,
@@ -173,8 +192,9 @@ impl Gateway {
     /// A peer's address cannot be used; then nothing has changed.
     pub async fn reload(&self, config: &Arc<Config>) -> Result<(), OpenError> {
         let (config, before) = (Arc::clone(config), self.snapshot.load_full());
+        let shared = Arc::clone(&self.shared);
         // Roots of the system are read.
-        let snapshot = aside(move || Snapshot::new(&config, Some(&before))).await;
+        let snapshot = aside(move || Snapshot::new(&config, Some(&before), &shared)).await;
         let snapshot = snapshot.map_err(OpenError::Snapshot)?;
         snapshot.upstreams.watch().await;
         self.settings.store(Arc::clone(&snapshot.net));

@@ -11,7 +11,7 @@ use crate::http::Trace;
 use crate::http::request_id::RequestId;
 use crate::net::peer_of;
 use crate::net::request_line::request_line;
-use crate::telemetry::{self, Forwarded, Request, RequestLine, RequestRecord, Spans};
+use crate::telemetry::{Forwarded, Recorder, Request, RequestLine, RequestRecord, Spans};
 
 /// A request that realmgate serves itself.
 pub(crate) struct RequestLog {
@@ -22,23 +22,36 @@ pub(crate) struct RequestLog {
 }
 
 impl RequestLog {
-    pub(crate) fn new() -> Self {
-        let id = RequestId::next();
+    pub(crate) fn new(recorder: &Recorder) -> Self {
+        let id = recorder.next_id();
         Self {
             id,
             began: Instant::now(),
-            record: RequestRecord::new(id.digits()),
+            record: RequestRecord::new(id),
         }
     }
 
     /// Logs the request.
-    pub(crate) fn write(&self, session: &ServerSession) {
-        log_request(session, self.id, self.began, &self.record, None, None);
+    pub(crate) fn write(&self, recorder: &Recorder, session: &ServerSession) {
+        log_request(
+            recorder,
+            session,
+            self.id,
+            self.began,
+            &self.record,
+            None,
+            None,
+        );
     }
 
     /// Logs a gRPC auth request, with the request line of the original request.
-    pub(crate) fn write_for_envoy(&self, client: Option<SocketAddr>, check: &CheckRequest) {
-        if !telemetry::is_recording() {
+    pub(crate) fn write_for_envoy(
+        &self,
+        recorder: &Recorder,
+        client: Option<SocketAddr>,
+        check: &CheckRequest,
+    ) {
+        if !recorder.is_recording() {
             return;
         }
         let attributes = check.attributes.as_ref();
@@ -58,12 +71,13 @@ impl RequestLog {
             trace: None,
             spans: None,
         };
-        telemetry::answered(&request, &self.record);
+        recorder.completed(&request, &self.record);
     }
 }
 
 /// Logs and traces a request, if enabled. The last step of each request.
 pub(crate) fn log_request(
+    recorder: &Recorder,
     session: &ServerSession,
     id: RequestId,
     began: Instant,
@@ -71,7 +85,7 @@ pub(crate) fn log_request(
     forwarded: Option<Forwarded<'_>>,
     spans: Option<Spans>,
 ) {
-    if !telemetry::is_recording() {
+    if !recorder.is_recording() {
         return;
     }
     let took = began.elapsed();
@@ -89,9 +103,9 @@ pub(crate) fn log_request(
         bytes_out: session.body_bytes_sent() as u64,
         forwarded,
         trace: Trace::read(&header.headers),
-        spans: spans.or_else(|| Spans::begin(&header.headers)),
+        spans: spans.or_else(|| recorder.begin_spans(&header.headers)),
     };
-    telemetry::answered(&request, record);
+    recorder.completed(&request, record);
 }
 
 /// Returns the request line of the original request in Envoy's auth request.

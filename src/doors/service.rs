@@ -23,6 +23,7 @@ use crate::net::request_line::request_line;
 use crate::net::settings::{Listening, Live};
 use crate::net::source_of;
 use crate::routing::target::{Target, host_of};
+use crate::telemetry::Recorder;
 
 /// What answers on the service listener, or on the metrics listener.
 ///
@@ -30,6 +31,7 @@ use crate::routing::target::{Target, host_of};
 /// nothing.
 pub(crate) struct Service {
     pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) settings: Live,
     pub(crate) listening: Listening,
@@ -48,9 +50,9 @@ impl HttpServerApp for Service {
         if !self.connections.prepare(&mut session) {
             return None;
         }
-        let mut log = RequestLog::new();
+        let mut log = RequestLog::new(&self.recorder);
         let answered = self.answer(&mut session, &mut log).await;
-        log.write(&session);
+        log.write(&self.recorder, &session);
         if let Err(error) = answered {
             // Whoever asked did not wait, or what was to be answered broke off, which has been logged.
             tracing::debug!(
@@ -75,7 +77,12 @@ impl Service {
         if let Some(refused) = refused {
             session.set_keepalive(None);
             let request_line = request_line(session.req_header());
-            refused.log(source_of(session), request_line, &log.record);
+            refused.log(
+                &self.recorder,
+                source_of(session),
+                request_line,
+                &log.record,
+            );
             let answer = refused.answer().named(&log.record);
             return answer_early(session, answer, &self.settings.load_full()).await;
         }
@@ -85,7 +92,12 @@ impl Service {
         if header.raw_path().first() != Some(&b'/') && !is_rest_url(header) {
             session.set_keepalive(None);
             let request_line = request_line(session.req_header());
-            Refusal::NoPath.log(source_of(session), request_line, &log.record);
+            Refusal::NoPath.log(
+                &self.recorder,
+                source_of(session),
+                request_line,
+                &log.record,
+            );
             let answer = Refusal::NoPath.answer().named(&log.record);
             return answer.send(session).await;
         }

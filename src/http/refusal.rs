@@ -8,7 +8,9 @@ use super::answer::Answer;
 use crate::routing::input::Unreadable;
 use crate::routing::route::{Route, Unrouted};
 use crate::routing::target::Ambiguity;
-use crate::telemetry::{self, Door, NO_ROUTE, REFUSED, Refused, RequestLine, RequestRecord, Tally};
+use crate::telemetry::{
+    Door, NO_ROUTE, REFUSED, Recorder, Rejection, RequestLine, RequestRecord, Tally,
+};
 
 /// The `Allow` header after TRACE and CONNECT. The upstream may support more methods.
 const METHODS: HeaderValue =
@@ -140,8 +142,9 @@ impl Refusal {
     /// Logs, counts and records the rejection.
     pub(crate) fn log_and_count(
         self,
+        recorder: &Recorder,
         door: Door,
-        tally: &Tally,
+        tally: Option<&Tally>,
         source: Option<IpAddr>,
         request_line: RequestLine<'_>,
         record: &mut RequestRecord,
@@ -150,12 +153,11 @@ impl Refusal {
             Self::NoRoute => NO_ROUTE,
             _ => REFUSED,
         };
-        telemetry::refused(
-            door,
-            tally,
+        recorder.rejected(
+            (door, tally),
             outcome,
             source,
-            &self.refused(),
+            &self.rejection(),
             request_line,
             record,
         );
@@ -164,17 +166,17 @@ impl Refusal {
     /// Logs the rejection of a request that has already been permitted and counted.
     pub(crate) fn log_for_route(
         self,
+        recorder: &Recorder,
         route: Option<&Route>,
         source: Option<IpAddr>,
         request_line: RequestLine<'_>,
         record: &RequestRecord,
     ) {
         let route = route.map(|route| &*route.name);
-        telemetry::log_refused(
-            Some(Door::Proxy),
-            route,
+        recorder.log_rejected(
+            (Some(Door::Proxy), route),
             source,
-            &self.refused(),
+            &self.rejection(),
             request_line,
             record,
         );
@@ -183,15 +185,22 @@ impl Refusal {
     /// Logs a rejection before the door of the request is known.
     pub(crate) fn log(
         self,
+        recorder: &Recorder,
         source: Option<IpAddr>,
         request_line: RequestLine<'_>,
         record: &RequestRecord,
     ) {
-        telemetry::log_refused(None, None, source, &self.refused(), request_line, record);
+        recorder.log_rejected(
+            (None, None),
+            source,
+            &self.rejection(),
+            request_line,
+            record,
+        );
     }
 
-    fn refused(&self) -> Refused<'_> {
-        Refused {
+    fn rejection(&self) -> Rejection<'_> {
+        Rejection {
             reason: self.reason(),
             detail: self,
         }
@@ -210,8 +219,8 @@ impl From<Unreadable> for Refusal {
     }
 }
 
-impl From<Unrouted<'_>> for Refusal {
-    fn from(unrouted: Unrouted<'_>) -> Self {
+impl From<Unrouted> for Refusal {
+    fn from(unrouted: Unrouted) -> Self {
         match unrouted {
             Unrouted::None => Self::NoRoute,
             Unrouted::Slashes(_) => Self::Slashes,

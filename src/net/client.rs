@@ -8,8 +8,7 @@ use super::admission::{Admission, Entered, Share};
 use super::settings::{Listening, Live, Settings};
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
-use crate::http::request_id::RequestId;
-use crate::telemetry::{Door, RequestLine, RequestRecord, metrics};
+use crate::telemetry::{Door, Recorder, RequestLine, RequestRecord};
 
 /// How long requests that are in progress at the beginning of a shutdown still count as in time.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
@@ -18,6 +17,7 @@ pub(super) const LINGER: Duration = Duration::from_millis(250);
 pub(super) struct Client {
     pub(super) settings: Live,
     pub(super) admission: Arc<Admission>,
+    pub(super) recorder: Arc<Recorder>,
     pub(super) listening: Listening,
     /// `None` over a Unix socket.
     pub(super) address: Option<IpAddr>,
@@ -44,14 +44,21 @@ impl Client {
 
     /// Logs and counts a request that is rejected unread, and returns its response.
     pub(super) fn refuse(&self, refusal: Refusal, request_line: RequestLine<'_>) -> Answer {
-        let mut record = RequestRecord::new(RequestId::next().digits());
+        let mut record = RequestRecord::new(self.recorder.next_id());
         match self.listening {
             Listening::Gateway => {
-                let tally = metrics().no_route();
-                refusal.log_and_count(Door::Proxy, tally, self.address, request_line, &mut record);
+                let (door, address) = (Door::Proxy, self.address);
+                refusal.log_and_count(
+                    &self.recorder,
+                    door,
+                    None,
+                    address,
+                    request_line,
+                    &mut record,
+                );
             }
             Listening::Service | Listening::Metrics => {
-                refusal.log(self.address, request_line, &record);
+                refusal.log(&self.recorder, self.address, request_line, &record);
             }
         }
         refusal.answer().named(&record)

@@ -21,14 +21,14 @@ use super::accept::{BadStart, Http, is_still_good};
 use super::admission::{Admission, Admitted, AdmittedFrom, Full, Share};
 use super::backlog;
 use super::client::{Client, LINGER};
+use super::metrics::NetMetrics;
 use super::rejected::{Cause, Rejected};
 use super::settings::{Listening, Live, Settings};
 use super::{peer_of, peer_of_stream};
 use crate::clock;
 use crate::http::refusal::Refusal;
-use crate::http::request_id::RequestId;
 use crate::net::{http1, http2};
-use crate::telemetry::{RequestLine, RequestRecord};
+use crate::telemetry::{Recorder, RequestLine, RequestRecord};
 
 /// The most connections to the metrics listener.
 const MONITORS: usize = 64;
@@ -51,11 +51,17 @@ pub(crate) struct Connections {
     is_clock_off: AtomicBool,
     open: TaskTracker,
     rejected: Rejected,
+    recorder: Arc<Recorder>,
 }
 
 impl Connections {
     /// Makes one for listening sockets of which some are from another process, which may still hold them, or none.
-    pub(crate) fn new(settings: Live, is_inherited: bool) -> Self {
+    pub(crate) fn new(
+        settings: Live,
+        is_inherited: bool,
+        recorder: Arc<Recorder>,
+        metrics: NetMetrics,
+    ) -> Self {
         Self {
             settings,
             admission: Arc::default(),
@@ -65,7 +71,8 @@ impl Connections {
             is_replaced: AtomicBool::new(false),
             is_clock_off: AtomicBool::new(false),
             open: TaskTracker::new(),
-            rejected: Rejected::new(),
+            rejected: Rejected::new(metrics),
+            recorder,
         }
     }
 
@@ -211,6 +218,7 @@ impl Connections {
         let client = Client {
             settings: Arc::clone(&self.settings),
             admission: Arc::clone(&self.admission),
+            recorder: Arc::clone(&self.recorder),
             listening,
             address: peer.map(|peer| peer.ip().to_canonical()),
             share: counted.share(),
@@ -247,8 +255,9 @@ impl Connections {
         }
         let address = peer.ip().to_canonical();
         if !self.settings.load().is_front_proxy(address) {
-            let record = RequestRecord::new(RequestId::next().digits());
-            Refusal::Untrusted.log(Some(address), RequestLine::default(), &record);
+            let record = RequestRecord::new(self.recorder.next_id());
+            let line = RequestLine::default();
+            Refusal::Untrusted.log(&self.recorder, Some(address), line, &record);
             return None;
         }
         match self.count(Some(peer), &self.settings.load()) {

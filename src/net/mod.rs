@@ -13,6 +13,7 @@ mod http1;
 mod http2;
 pub(crate) mod linger;
 pub(crate) mod listeners;
+pub(crate) mod metrics;
 mod rejected;
 pub(crate) mod request_line;
 pub(crate) mod settings;

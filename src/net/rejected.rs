@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::admission::Full;
-use crate::telemetry::metrics;
+use super::metrics::NetMetrics;
 
 /// How long further ones of the same kind are counted after a line.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -54,7 +54,10 @@ impl From<Full> for Cause {
 }
 
 /// Counts closed connections by cause.
-pub(crate) struct Rejected([Mutex<Kind>; Cause::ALL.len()]);
+pub(crate) struct Rejected {
+    kinds: [Mutex<Kind>; Cause::ALL.len()],
+    metrics: NetMetrics,
+}
 
 /// The connections of a kind since its last line.
 #[derive(Default)]
@@ -67,18 +70,21 @@ struct Kind {
 }
 
 impl Rejected {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(metrics: NetMetrics) -> Self {
         for cause in Cause::ALL {
-            metrics().rejected.begin(cause.as_str());
+            metrics.show(cause.as_str());
         }
-        Self(Default::default())
+        Self {
+            kinds: Default::default(),
+            metrics,
+        }
     }
 
     /// Logs a closed connection, or counts it for a later line.
     pub(crate) fn add(&self, cause: Cause, peer: Option<SocketAddr>) {
         let reason = cause.as_str();
-        metrics().rejected.count(reason);
-        let kind = self.0.get(cause as usize);
+        self.metrics.rejected(reason);
+        let kind = self.kinds.get(cause as usize);
         if kind.is_some_and(|kind| kind.lock().has_line(peer, Instant::now())) {
             let peer = peer.map(tracing::field::display);
             tracing::warn!(reason, peer, "connection rejected");
@@ -87,7 +93,7 @@ impl Rejected {
 
     /// Logs the counts that are due, or all of them. Call it about once per second.
     pub(crate) fn log_counts(&self, are_all: bool) {
-        for (cause, kind) in Cause::ALL.iter().zip(&self.0) {
+        for (cause, kind) in Cause::ALL.iter().zip(&self.kinds) {
             let taken = kind.lock().take(Instant::now(), are_all);
             if let Some((connections, peer)) = taken {
                 let (reason, peer) = (cause.as_str(), peer.map(tracing::field::display));

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::accept::Wire;
 use super::descriptors;
+use super::metrics::NetMetrics;
 use crate::config::{self, Config};
 
 /// The settings of connections. A reload replaces them.
@@ -39,7 +40,7 @@ impl Settings {
     ///
     /// # Errors
     /// A certificate is invalid, or the CA of client certificates is missing.
-    pub(crate) fn new(config: &Config) -> std::io::Result<Self> {
+    pub(crate) fn new(config: &Config, metrics: &NetMetrics) -> std::io::Result<Self> {
         let files = descriptors::limit();
         let limits = config.limits.fitted(files, &config.server);
         let needed = config.limits.files(&config.server);
@@ -65,9 +66,9 @@ impl Settings {
             trusted_proxies: config.service.trusted_proxies.as_slice().into(),
             limits,
             timeouts: config.timeouts,
-            service: Wire::new(&config.service.wire, &config.tls)?,
-            gateway: Wire::new(&config.gateway.wire, &config.tls)?,
-            metrics: Wire::new(&config::Wire::default(), &config.tls)?,
+            service: Wire::new(&config.service.wire, &config.tls, metrics)?,
+            gateway: Wire::new(&config.gateway.wire, &config.tls, metrics)?,
+            metrics: Wire::new(&config::Wire::default(), &config.tls, metrics)?,
         })
     }
 

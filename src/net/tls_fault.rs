@@ -1,12 +1,67 @@
 //! Classifies failed TLS handshakes: the certificate of a peer or a client, or another cause.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pingora::{Error, ErrorType};
 
-use crate::telemetry::TlsFault;
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsFault {
+    /// The certificate is not signed by a trusted CA.
+    UnknownIssuer,
+    /// The certificate is for other names.
+    Name,
+    /// The certificate has expired.
+    Expired,
+    /// The certificate is not valid yet.
+    NotYetValid,
+    /// The certificate is that of a CA.
+    CaAsEndEntity,
+    /// A required certificate was not sent.
+    NoCertificate,
+    /// Something else is wrong with the certificate.
+    Certificate,
+    /// The other side ended the handshake.
+    Refused,
+    /// Anything else.
+    Other,
+}
+
+impl TlsFault {
+    /// All faults.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::UnknownIssuer,
+        Self::Name,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::CaAsEndEntity,
+        Self::NoCertificate,
+        Self::Certificate,
+        Self::Refused,
+        Self::Other,
+    ];
+
+    /// Returns a short, stable code, for logs and metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::Name => "name",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::CaAsEndEntity => "ca_as_end_entity",
+            Self::NoCertificate => "no_certificate",
+            Self::Certificate => "certificate",
+            Self::Refused => "refused",
+            Self::Other => "other",
+        }
+    }
+
+    /// Returns whether the fault is about a certificate.
+    pub(crate) const fn is_of_a_certificate(self) -> bool {
+        !matches!(self, Self::Refused | Self::Other)
+    }
+}
 
 /// The maximum length of a logged cause in characters.
 const CAUSE_CHARS: usize = 300;
@@ -62,22 +117,32 @@ pub(crate) fn fault_of(error: &Error) -> Option<(TlsFault, String)> {
 }
 
 /// Allows one line per fault and [`PAUSE`], and counts the others.
-#[derive(Default)]
-pub(crate) struct Seldom([Line; TlsFault::ALL.len()]);
+pub(crate) struct Seldom {
+    start: Instant,
+    lines: [Line; TlsFault::ALL.len()],
+}
 
 #[derive(Default)]
 struct Line {
-    /// When the next line is allowed, in milliseconds of the process; 0 initially.
+    /// When the next line is allowed, in milliseconds since `start`; 0 initially.
     next: AtomicU64,
     withheld: AtomicU64,
+}
+
+impl Default for Seldom {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            lines: Default::default(),
+        }
+    }
 }
 
 impl Seldom {
     /// Returns the number of suppressed lines if another line is allowed.
     pub(crate) fn may_log(&self, fault: TlsFault) -> Option<u64> {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        let line = self.0.get(fault as usize)?;
-        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let line = self.lines.get(fault as usize)?;
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
         let next = line.next.load(Ordering::Relaxed);
         let is_due = now >= next

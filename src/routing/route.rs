@@ -3,15 +3,12 @@
 
 mod index;
 
-use std::sync::Arc;
-
 use http::Method;
 
 use super::input::MatchInput;
 use super::target::{Target, begins_with_encoded_slash};
 use crate::auth::Policy;
 use crate::config;
-use crate::telemetry::{Tally, metrics};
 use index::{Held, Index};
 
 /// A route of the configuration.
@@ -25,8 +22,6 @@ pub(crate) struct Route {
     pub(crate) body_bytes: Option<u64>,
     /// Changes to the forwarded request and response.
     pub(crate) rewrite: config::Rewrite,
-    /// Counters of decisions.
-    pub(crate) tally: Arc<Tally>,
     methods: Option<Box<[Method]>>,
     allow_double_slash: bool,
     allow_encoded_slash: bool,
@@ -40,7 +35,6 @@ impl Route {
             upstream: route.upstream,
             body_bytes: route.body_bytes,
             rewrite: route.rewrite.clone(),
-            tally: metrics().route(&route.name),
             methods: route.methods.as_deref().map(Into::into),
             allow_double_slash: route.allow_double_slash,
             allow_encoded_slash: route.allow_encoded_slash,
@@ -89,11 +83,11 @@ pub(crate) struct Found<'a> {
 
 /// Why no route decides a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Unrouted<'a> {
+pub(crate) enum Unrouted {
     /// No route matches.
     None,
-    /// The matching route does not accept the slashes in the path.
-    Slashes(&'a Route),
+    /// The matching route, by its index, does not accept the slashes in the path.
+    Slashes(usize),
     /// Servers that read the path in another way would find another route.
     Readings,
 }
@@ -122,13 +116,13 @@ impl RouteTable {
     ///
     /// # Errors
     /// [`Unrouted`] if no route matches, or if another one matches a different reading of the path.
-    pub(crate) fn resolve(&self, input: &MatchInput<'_>) -> Result<Found<'_>, Unrouted<'_>> {
+    pub(crate) fn resolve(&self, input: &MatchInput<'_>) -> Result<Found<'_>, Unrouted> {
         let literal = input.target.literal();
         let (first, mut has_methods) = self.first(input, literal);
-        if let Some((_, route)) = first
+        if let Some((place, route)) = first
             && !route.takes(&input.target)
         {
-            return Err(Unrouted::Slashes(route));
+            return Err(Unrouted::Slashes(place));
         }
         for reading in input.target.readings() {
             let (other, also) = self.first(input, reading);

@@ -1,70 +1,40 @@
-//! The access log: a line a request.
+//! The access log: one line per request.
 //!
-//! A line is made when the answer has gone, and handed to a thread that writes it; when that does not keep
-//! up lines are dropped and counted, and nobody waits.
+//! A line is made after the response and queued for a thread that writes it. If the thread does not keep up, lines
+//! are dropped and counted; no request waits.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 
+use super::door::Door;
 use super::file::{self, Appended};
+use super::lines::DroppedLines;
 use super::logs::background;
-use super::metrics::{Door, metrics};
 use super::record::RequestRecord;
-use super::request_line::RequestLine;
-use super::traces::Spans;
+use super::request::Request;
 use crate::auth::PrincipalRef;
 use crate::clock;
 use crate::config::{Access, Log, LogFormat};
-use crate::http::Trace;
 
-/// What an answered request was.
-pub struct Request<'a> {
-    /// Its id.
-    pub id: &'a str,
-    /// When its header was here.
-    pub began: SystemTime,
-    /// How long it took from there to the end of its answer.
-    pub took: Duration,
-    /// Its method, host and path.
-    pub request_line: RequestLine<'a>,
-    /// The answer's; none if there was none.
-    pub status: Option<u16>,
-    /// Where its connection comes from.
-    pub client: Option<SocketAddr>,
-    /// Bytes of its body.
-    pub bytes_in: u64,
-    /// Bytes of the answer's body.
-    pub bytes_out: u64,
-    /// Where it went on to.
-    pub forwarded: Option<Forwarded<'a>>,
-    /// The trace that it came with.
-    pub trace: Option<Trace>,
-    /// Its spans, if it has some.
-    pub spans: Option<Spans>,
+/// The access log: where lines go, and of which requests.
+pub(super) struct AccessLog {
+    /// None while the log is off.
+    settings: ArcSwapOption<Settings>,
+    is_on: AtomicBool,
+    /// The number of permitted requests, of which one in `one_in` is logged.
+    count: AtomicU64,
+    dropped: DroppedLines,
 }
 
-/// Where a request went on to.
-#[derive(Clone, Copy)]
-pub struct Forwarded<'a> {
-    /// The upstream.
-    pub upstream: &'a str,
-    /// One server there.
-    pub peer: &'a dyn Display,
-    /// How long it took to the header of its answer; none if there was none.
-    pub took: Option<Duration>,
-}
-
-/// Where lines go, and which.
 struct Settings {
     format: LogFormat,
     access: Access,
@@ -73,21 +43,17 @@ struct Settings {
     file: Option<Arc<ToFile>>,
 }
 
-/// A file of its own. What waits is written when this is dropped.
+/// A file with a thread that writes it. Waiting lines are written when this is dropped.
 struct ToFile {
     file: Appended,
     out: NonBlocking,
     _writing: WorkerGuard,
 }
 
-static SETTINGS: ArcSwapOption<Settings> = ArcSwapOption::const_empty();
-/// Counts requests that one in some of is written of.
-static COUNT: AtomicU64 = AtomicU64::new(0);
-
-/// Opens the file that lines go to, if there is one.
+/// Opens the file of the access log, if there is one.
 ///
 /// # Errors
-/// It cannot be opened.
+/// The file cannot be opened.
 pub(super) fn open(log: &Log) -> io::Result<Option<File>> {
     match &log.access_file {
         Some(path) if log.access != Access::Off => {
@@ -100,76 +66,98 @@ pub(super) fn open(log: &Log) -> io::Result<Option<File>> {
     }
 }
 
-/// Writes lines as configured from now on: to `file` if there is one, else among `lines`.
-pub(super) fn configure(log: &Log, file: Option<File>, lines: &NonBlocking) {
-    let file = file.map(to_file);
-    let out = file.as_ref().map_or(lines, |file| &file.out).clone();
-    if file.is_some() {
-        metrics().count_lines("access", out.error_counter());
+impl AccessLog {
+    /// Makes an access log that is off.
+    pub(super) fn new(dropped: DroppedLines) -> Self {
+        Self {
+            settings: ArcSwapOption::empty(),
+            is_on: AtomicBool::new(false),
+            count: AtomicU64::new(0),
+            dropped,
+        }
     }
-    SETTINGS.store((log.access != Access::Off).then(|| {
-        Arc::new(Settings {
-            format: log.format,
-            access: log.access,
-            one_in: log.access_one_in,
-            out,
+
+    /// Returns whether requests are logged.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    /// Writes lines as configured from now on: to `file` if there is one, else to `lines`, the main log.
+    pub(super) fn configure(&self, log: &Log, file: Option<File>, lines: &NonBlocking) {
+        let file = file.map(|file| self.to_file(file));
+        let out = file.as_ref().map_or(lines, |file| &file.out).clone();
+        if file.is_some() {
+            self.dropped.set("access", out.error_counter());
+        }
+        let is_on = log.access != Access::Off;
+        self.settings.store(is_on.then(|| {
+            Arc::new(Settings {
+                format: log.format,
+                access: log.access,
+                one_in: log.access_one_in,
+                out,
+                file,
+            })
+        }));
+        self.is_on.store(is_on, Ordering::Relaxed);
+    }
+
+    /// Writes the waiting lines, and no others after that.
+    pub(super) fn end(&self) {
+        self.is_on.store(false, Ordering::Relaxed);
+        self.settings.store(None);
+    }
+
+    /// Switches the thread that writes to another file, or starts one.
+    fn to_file(&self, opened: File) -> Arc<ToFile> {
+        let settings = self.settings.load();
+        if let Some(present) = settings.as_ref().and_then(|it| it.file.as_ref()) {
+            present.file.replace(opened);
+            return Arc::clone(present);
+        }
+        let file = Appended::new(opened);
+        let (out, writing) = background(file.clone());
+        Arc::new(ToFile {
             file,
+            out,
+            _writing: writing,
         })
-    }));
-}
-
-/// Writes what waits, and no more.
-pub(super) fn end() {
-    SETTINGS.store(None);
-}
-
-/// Lets the thread that writes go over to a file, or begins one.
-fn to_file(opened: File) -> Arc<ToFile> {
-    let settings = SETTINGS.load();
-    if let Some(present) = settings.as_ref().and_then(|it| it.file.as_ref()) {
-        present.file.replace(opened);
-        return Arc::clone(present);
     }
-    let file = Appended::new(opened);
-    let (out, writing) = background(file.clone());
-    Arc::new(ToFile {
-        file,
-        out,
-        _writing: writing,
-    })
-}
 
-/// Writes the line of a request, if one is to be written.
-pub(super) fn write(request: &Request<'_>, record: &RequestRecord) {
-    let settings = SETTINGS.load();
-    let Some(settings) = settings.as_ref().filter(|it| it.takes(request, record)) else {
-        return;
-    };
-    let line = Line::new(request, record);
-    let line = match settings.format {
-        LogFormat::Human => Ok(line.for_people().into_bytes()),
-        LogFormat::Json => serde_json::to_vec(&line).map(|mut line| {
-            line.push(b'\n');
-            line
-        }),
-    };
-    if let Ok(line) = line {
-        // It only says how much is waiting.
-        let _ = settings.out.clone().write_all(&line);
+    /// Writes the line of a request, if it is to be logged.
+    pub(super) fn write(&self, request: &Request<'_>, record: &RequestRecord) {
+        let settings = self.settings.load();
+        let Some(settings) = settings.as_ref() else {
+            return;
+        };
+        if !self.takes(settings, request, record) {
+            return;
+        }
+        let line = Line::new(request, record);
+        let line = match settings.format {
+            LogFormat::Human => Ok(line.for_people().into_bytes()),
+            LogFormat::Json => serde_json::to_vec(&line).map(|mut line| {
+                line.push(b'\n');
+                line
+            }),
+        };
+        if let Ok(line) = line {
+            // A full queue drops the line and counts it.
+            let _ = settings.out.clone().write_all(&line);
+        }
     }
-}
 
-impl Settings {
-    /// Says whether a line is written of a request: always if it was denied or failed.
-    fn takes(&self, request: &Request<'_>, record: &RequestRecord) -> bool {
+    /// Returns whether a request is logged: always if it was denied or failed.
+    fn takes(&self, settings: &Settings, request: &Request<'_>, record: &RequestRecord) -> bool {
         let failed = request.status.is_none_or(|status| status >= 500);
         if failed || record.decision() == Some("denied") {
             return true;
         }
-        self.access == Access::All
-            && COUNT
+        settings.access == Access::All
+            && self
+                .count
                 .fetch_add(1, Ordering::Relaxed)
-                .is_multiple_of(self.one_in)
+                .is_multiple_of(settings.one_in)
     }
 }
 
@@ -203,7 +191,7 @@ struct Line<'a> {
     trace: Option<String>,
 }
 
-/// What was decided, of requests that come to a door.
+/// The decision, of requests that reached a door.
 #[derive(Serialize)]
 struct Decided<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,7 +213,7 @@ struct Decided<'a> {
 impl<'a> Line<'a> {
     fn new(request: &'a Request<'a>, record: &'a RequestRecord) -> Self {
         let forwarded = request.forwarded;
-        let who = record.principal();
+        let principal = record.principal();
         Self {
             timestamp: humantime::format_rfc3339_micros(clock::within(request.began)).to_string(),
             target: "access",
@@ -233,8 +221,8 @@ impl<'a> Line<'a> {
             decided: Decided {
                 door: record.door().map(Door::as_str),
                 route: record.route(),
-                name: who.map(PrincipalRef::name),
-                realm: who.map(PrincipalRef::realm),
+                name: principal.map(PrincipalRef::name),
+                realm: principal.map(PrincipalRef::realm),
                 decision: record.decision(),
                 reason: record.reason(),
                 source: record.source(),
@@ -259,7 +247,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Quotes and escapes what clients choose, so that it cannot forge a line.
+    /// Formats the line for people. Quotes and escapes values that clients choose, so that they cannot forge a line.
     fn for_people(&self) -> String {
         use std::fmt::Write;
         let mut line = format!("{} ACCESS", self.timestamp);

@@ -157,6 +157,8 @@ impl log::Log for Warnings {
     fn flush(&self) {}
 }
 
+/// Sets the subscriber of the process. `tracing` and `log` have one global receiver per process, which every
+/// library in it writes to, so the log cannot be a value. A second one is ignored.
 fn set(subscriber: impl Subscriber + Send + Sync + 'static) {
     let _ = set_global_default(subscriber);
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::metrics::{Door, Tally};
+use super::decisions::Tally;
+use super::door::Door;
 use crate::auth::{Attempt, Permit, Principal, PrincipalRef};
+use crate::http::request_id::RequestId;
 
 /// The id of a request and the outcome of its decision. The outcome is kept only while requests are logged or
 /// traced.
@@ -39,9 +41,9 @@ enum Claim {
 
 impl RequestRecord {
     /// Makes the record of a request that has no outcome yet.
-    pub fn new(request: [u8; 32]) -> Self {
+    pub(crate) fn new(request: RequestId) -> Self {
         Self {
-            request: Some(request),
+            request: Some(request.digits()),
             outcome: None,
         }
     }

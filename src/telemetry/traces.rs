@@ -1,12 +1,12 @@
-//! Traces for OpenTelemetry, over OTLP (gRPC): a span for a request, and one each for its decision and its
+//! Traces for OpenTelemetry, over OTLP (gRPC): one span for a request, one for its decision and one for its
 //! upstream.
 //!
-//! Spans are made when the answer has gone, and sent by a thread of its own from a queue with a bound. What
-//! finds it full is dropped, and nobody waits.
+//! Spans are made after the response and queued for a thread that exports them. A full queue drops them; no
+//! request waits.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -21,67 +21,39 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor,
 };
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
-use super::access::Request;
-use super::metrics::{Door, metrics};
+use super::door::Door;
 use super::record::RequestRecord;
+use super::request::Request;
+use super::spans::Spans;
 use crate::config::Otlp;
-use crate::http::Trace;
+use crate::metrics::Registry;
 
-/// The most spans that wait to be sent.
+/// The maximum number of queued spans.
 const WAITING: usize = 8192;
-/// The most spans that are sent at a time.
+/// The maximum number of spans per export.
 const AT_A_TIME: usize = 512;
-/// How often they are sent.
+/// The interval between exports.
 const SEND_EVERY: Duration = Duration::from_secs(1);
-/// How long the last are waited for at the end.
+/// How long a shutdown waits for the last export.
 const LAST: Duration = Duration::from_secs(2);
 
-/// The spans of a request that is told of.
-#[derive(Clone, Copy, Debug)]
-pub struct Spans {
-    trace: Trace,
-    request: [u8; 8],
-    upstream: [u8; 8],
+/// Exports spans. Off until [`Tracer::start`].
+pub(super) struct Tracer {
+    sending: ArcSwapOption<Sending>,
+    is_on: AtomicBool,
+    spans: Family<Outcome, Counter>,
 }
 
-impl Spans {
-    /// Begins the spans of a request, in the trace that it belongs to or in one that begins here; none while
-    /// traces go nowhere.
-    pub fn begin(headers: &HeaderMap) -> Option<Self> {
-        let sending = SENDING.load();
-        let sending = sending.as_ref()?;
-        let mut random = [0; 32];
-        // Without random bytes there is nothing to tell spans apart by.
-        getrandom::fill(&mut random).ok()?;
-        let (id, rest) = random.split_first_chunk()?;
-        let (request, rest) = rest.split_first_chunk()?;
-        let (upstream, _) = rest.split_first_chunk()?;
-        Some(Self {
-            trace: Trace::read(headers).unwrap_or_else(|| Trace {
-                id: *id,
-                parent: None,
-                is_sampled: sending.is_chosen(),
-            }),
-            request: *request,
-            upstream: *upstream,
-        })
-    }
-
-    /// Returns what the upstream is told.
-    pub fn parent_of_upstream(&self) -> http::HeaderValue {
-        self.trace.parent_of(self.upstream)
-    }
-
-    /// Returns the trace.
-    pub fn trace(&self) -> Trace {
-        self.trace
-    }
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
 }
 
-static SENDING: ArcSwapOption<Sending> = ArcSwapOption::const_empty();
-
-/// Where spans go, and which.
+/// The exporter, and which requests are traced.
 struct Sending {
     processor: BatchSpanProcessor,
     scope: InstrumentationScope,
@@ -89,55 +61,98 @@ struct Sending {
     count: AtomicU64,
 }
 
-/// Sends spans from now on. To be called where the event loop is.
-pub(super) fn start(otlp: &Otlp) -> Result<(), ExporterBuildError> {
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(&otlp.endpoint)
-        .with_timeout(otlp.timeout)
-        .build()?;
-    let batches = BatchConfigBuilder::default()
-        .with_max_queue_size(WAITING)
-        .with_max_export_batch_size(AT_A_TIME)
-        .with_scheduled_delay(SEND_EVERY);
-    let mut processor = BatchSpanProcessor::builder(Counting(exporter))
-        .with_batch_config(batches.build())
-        .build();
-    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-    let resource = Resource::builder_empty()
-        .with_service_name("realmgate")
-        .with_attribute(version);
-    processor.set_resource(&resource.build());
-    SENDING.store(Some(Arc::new(Sending {
-        processor,
-        scope: InstrumentationScope::builder("realmgate").build(),
-        one_in: otlp.one_in,
-        count: AtomicU64::new(0),
-    })));
-    Ok(())
-}
-
-/// Sends what waits, and no more. Not to be called from a task.
-pub(super) fn end() {
-    if let Some(sending) = SENDING.swap(None)
-        && let Err(error) = sending.processor.shutdown_with_timeout(LAST)
-    {
-        tracing::warn!(%error, "cannot send the last spans");
+impl Tracer {
+    /// Makes a tracer that is off, and registers its metric.
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let spans = Family::<Outcome, Counter>::default();
+        for outcome in ["sent", "failed"] {
+            drop(spans.get_or_create(&Outcome { outcome }));
+        }
+        Self {
+            sending: ArcSwapOption::empty(),
+            is_on: AtomicBool::new(false),
+            spans: registry.register(
+                "trace_spans",
+                "Spans exported to the trace collector, by outcome",
+                spans,
+            ),
+        }
     }
-}
 
-/// Sends the spans of a request that has been answered, if its trace is recorded.
-pub(super) fn send(request: &Request<'_>, record: &RequestRecord) {
-    let sending = SENDING.load();
-    if let (Some(sending), Some(spans)) = (sending.as_ref(), request.spans)
-        && spans.trace.is_sampled
-    {
-        sending.send(&spans, request, record);
+    /// Returns whether requests are traced.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    /// Exports spans from now on. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// The exporter cannot be made.
+    pub(super) fn start(&self, otlp: &Otlp) -> Result<(), ExporterBuildError> {
+        let exporter = SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(&otlp.endpoint)
+            .with_timeout(otlp.timeout)
+            .build()?;
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(WAITING)
+            .with_max_export_batch_size(AT_A_TIME)
+            .with_scheduled_delay(SEND_EVERY);
+        let counting = Counting {
+            exporter,
+            spans: self.spans.clone(),
+        };
+        let mut processor = BatchSpanProcessor::builder(counting)
+            .with_batch_config(batches.build())
+            .build();
+        let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+        let resource = Resource::builder_empty()
+            .with_service_name("realmgate")
+            .with_attribute(version);
+        processor.set_resource(&resource.build());
+        self.sending.store(Some(Arc::new(Sending {
+            processor,
+            scope: InstrumentationScope::builder("realmgate").build(),
+            one_in: otlp.one_in,
+            count: AtomicU64::new(0),
+        })));
+        self.is_on.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Exports the waiting spans, and no others after that. Must not be called from a task.
+    pub(super) fn end(&self) {
+        self.is_on.store(false, Ordering::Relaxed);
+        if let Some(sending) = self.sending.swap(None)
+            && let Err(error) = sending.processor.shutdown_with_timeout(LAST)
+        {
+            tracing::warn!(%error, "cannot send the last spans");
+        }
+    }
+
+    /// Makes the spans of a request; none while the tracer is off.
+    pub(super) fn begin(&self, headers: &HeaderMap) -> Option<Spans> {
+        if !self.is_on() {
+            return None;
+        }
+        let sending = self.sending.load();
+        let sending = sending.as_ref()?;
+        Spans::new(headers, || sending.is_chosen())
+    }
+
+    /// Exports the spans of a request that has its response, if its trace is recorded.
+    pub(super) fn send(&self, request: &Request<'_>, record: &RequestRecord) {
+        let sending = self.sending.load();
+        if let (Some(sending), Some(spans)) = (sending.as_ref(), request.spans)
+            && spans.trace.is_sampled
+        {
+            sending.send(&spans, request, record);
+        }
     }
 }
 
 impl Sending {
-    /// Says whether a trace that begins here is recorded.
+    /// Returns whether a new trace is recorded.
     fn is_chosen(&self) -> bool {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         count.is_multiple_of(self.one_in)
@@ -260,14 +275,18 @@ fn other(id: [u8; 8]) -> [u8; 8] {
     id.map(|byte| !byte)
 }
 
-/// Counts what is sent.
-struct Counting(SpanExporter);
+/// Counts exported spans.
+struct Counting {
+    exporter: SpanExporter,
+    spans: Family<Outcome, Counter>,
+}
 
 impl opentelemetry_sdk::trace::SpanExporter for Counting {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
-        let sent = self.0.export(batch).await;
-        metrics().sent_spans(spans, sent.is_ok());
+        let sent = self.exporter.export(batch).await;
+        let outcome = if sent.is_ok() { "sent" } else { "failed" };
+        self.spans.get_or_create(&Outcome { outcome }).inc_by(spans);
         if let Err(error) = &sent {
             tracing::debug!(%error, spans, "the collector did not accept spans");
         }
@@ -275,12 +294,12 @@ impl opentelemetry_sdk::trace::SpanExporter for Counting {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.0.set_resource(resource);
+        self.exporter.set_resource(resource);
     }
 }
 
 impl fmt::Debug for Counting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.exporter.fmt(f)
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Upstream;
+use super::metrics::{UpstreamMetrics, UpstreamStatus};
+use super::resolve::Resolver;
 use crate::config;
-use crate::telemetry::UpstreamStatus;
 
 /// How long a start or a reload waits for new names to be resolved.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
@@ -23,11 +24,17 @@ impl Upstreams {
     ///
     /// # Errors
     /// The root certificates cannot be read, or a path is too long for a Unix socket.
-    pub(crate) fn new(settings: &[config::Upstream], before: Option<&Self>) -> io::Result<Self> {
+    pub(crate) fn new(
+        settings: &[config::Upstream],
+        before: Option<&Self>,
+        metrics: &UpstreamMetrics,
+        resolver: &Resolver,
+    ) -> io::Result<Self> {
         let before = before.into_iter().flat_map(|before| &before.0);
         let before: HashMap<_, _> = before.map(|it| (it.name(), it)).collect();
         let upstream = |settings: &config::Upstream| {
-            Upstream::new(settings, before.get(&*settings.name).copied())
+            let before = before.get(&*settings.name).copied();
+            Upstream::new(settings, before, metrics, resolver)
         };
         Ok(Self(
             settings.iter().map(upstream).collect::<Result<_, _>>()?,

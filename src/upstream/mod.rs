@@ -5,6 +5,7 @@ mod discovery;
 mod group;
 mod health;
 mod load;
+pub(crate) mod metrics;
 mod resolve;
 mod state;
 mod template;
@@ -30,13 +31,14 @@ use crate::auth::network;
 use crate::config::{self, Balance};
 use crate::net::admission::Full;
 use crate::net::tls_fault::{Seldom, fault_of};
-use crate::telemetry::{UpstreamEvent, UpstreamStatus, UpstreamTally, metrics};
 pub(crate) use chosen::{Chosen, Next};
 use discovery::{Discovery, Known, Shared};
 pub(crate) use group::Upstreams;
 use load::Load;
 pub(crate) use load::UnderWay;
-pub(crate) use resolve::look_up;
+pub(crate) use metrics::{UpstreamEvent, UpstreamMetrics, encode_statuses};
+use metrics::{UpstreamStatus, UpstreamTally};
+pub(crate) use resolve::Resolver;
 pub(crate) use template::NO_ROOTS;
 use template::Template;
 pub(crate) use template::{SHORT_BODY, set_apart};
@@ -65,6 +67,9 @@ pub(crate) struct Upstream {
     settings: config::Upstream,
     /// Event counters.
     pub(crate) tally: Arc<UpstreamTally>,
+    resolver: Resolver,
+    /// Held while a result of the discovery is applied, so that an older one does not replace a newer one.
+    updating: Mutex<()>,
 }
 
 /// The peers with their balancer.
@@ -79,7 +84,12 @@ impl Upstream {
     ///
     /// # Errors
     /// The root certificates cannot be read, or a path is too long for a Unix socket.
-    fn new(settings: &config::Upstream, before: Option<&Arc<Self>>) -> io::Result<Arc<Self>> {
+    fn new(
+        settings: &config::Upstream,
+        before: Option<&Arc<Self>>,
+        metrics: &UpstreamMetrics,
+        resolver: &Resolver,
+    ) -> io::Result<Arc<Self>> {
         let template = Template::new(settings)?;
         // Equal settings have the same Debug output; `trusts_as` compares the root certificates.
         if let Some(before) = before
@@ -105,10 +115,12 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             is_watched: AtomicBool::new(false),
             logged: Seldom::default(),
-            tally: metrics().upstream(&settings.name),
+            tally: metrics.of(&settings.name),
+            resolver: resolver.clone(),
+            updating: Mutex::new(()),
             settings: settings.clone(),
         };
-        upstream.peers.update();
+        upstream.update();
         Ok(Arc::new(upstream))
     }
 
@@ -140,6 +152,16 @@ impl Upstream {
             peer: Box::new(self.template.peer(chosen.address())),
             chosen,
         })
+    }
+
+    /// Applies the current result of the discovery.
+    fn update(&self) {
+        let _updating = self.updating.lock();
+        // The discovery never waits and never fails.
+        let _ = match &self.peers {
+            Peers::InTurn(balancer) => balancer.update().now_or_never(),
+            Peers::ByHash(balancer) => balancer.update().now_or_never(),
+        };
     }
 
     fn choose(&self, client: Option<IpAddr>, accept: impl Fn(&Backend) -> bool) -> Option<Chosen> {
@@ -278,18 +300,6 @@ impl Peers {
             Self::InTurn(balancer) => balancer.backends(),
             Self::ByHash(balancer) => balancer.backends(),
         }
-    }
-
-    /// Applies the current result of the discovery.
-    fn update(&self) {
-        // One at a time, so that an older result does not replace a newer one.
-        static ONE: Mutex<()> = Mutex::new(());
-        let _one = ONE.lock();
-        // The discovery never waits and never fails.
-        let _ = match self {
-            Self::InTurn(balancer) => balancer.update().now_or_never(),
-            Self::ByHash(balancer) => balancer.update().now_or_never(),
-        };
     }
 }
 

@@ -1,27 +1,32 @@
 //! The state of a peer. It belongs to the peer's address and outlives reloads.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::config::Ejection;
 
 /// The state of a peer.
-#[derive(Default)]
 pub(crate) struct State {
+    created: Instant,
     under_way: AtomicUsize,
     /// Consecutive failures.
     failures: AtomicUsize,
-    /// The end of the ejection, in milliseconds of [`now`].
+    /// The end of the ejection, in milliseconds since `created`; 0 if it never was ejected.
     ejected_until: AtomicU64,
     /// Whether the last health check failed.
     is_unhealthy: AtomicBool,
 }
 
-/// Returns the milliseconds since the first call.
-fn now() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            created: Instant::now(),
+            under_way: AtomicUsize::new(0),
+            failures: AtomicUsize::new(0),
+            ejected_until: AtomicU64::new(0),
+            is_unhealthy: AtomicBool::new(false),
+        }
+    }
 }
 
 impl State {
@@ -40,7 +45,7 @@ impl State {
     pub(crate) fn is_ejected(&self) -> bool {
         match self.ejected_until.load(Ordering::Relaxed) {
             0 => false,
-            until => now() < until,
+            until => self.now() < until,
         }
     }
 
@@ -69,8 +74,13 @@ impl State {
 
     pub(crate) fn eject(&self, ejection: &Ejection) {
         let time = u64::try_from(ejection.time.as_millis()).unwrap_or(u64::MAX);
-        let until = now().saturating_add(time);
+        let until = self.now().saturating_add(time);
         self.ejected_until.store(until, Ordering::Relaxed);
+    }
+
+    /// Returns the milliseconds since `created`.
+    fn now(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -10,7 +10,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::discovery::Known;
 use super::discovery::{Learned, Named};
-use crate::upstream::{Upstream, look_up};
+use super::resolve::Resolver;
+use crate::upstream::Upstream;
 
 /// The maximum number of concurrent health checks of an upstream.
 const CHECKS: usize = 64;
@@ -20,7 +21,12 @@ impl Upstream {
     /// dropped.
     pub(crate) fn watch(self: &Arc<Self>) {
         for named in self.discovery.names() {
-            tokio::spawn(Self::follow(Arc::downgrade(self), Arc::clone(named)));
+            let resolver = self.resolver.clone();
+            tokio::spawn(Self::follow(
+                Arc::downgrade(self),
+                Arc::clone(named),
+                resolver,
+            ));
         }
         let Some(health) = self.settings.health.as_ref() else {
             return;
@@ -39,10 +45,10 @@ impl Upstream {
         });
     }
 
-    async fn follow(upstream: Weak<Self>, named: Arc<Named>) {
+    async fn follow(upstream: Weak<Self>, named: Arc<Named>, resolver: Resolver) {
         loop {
             // A slow resolver delays only this name.
-            let outcome = look_up(&named.name).await;
+            let outcome = resolver.look_up(&named.name).await;
             let Some(this) = upstream.upgrade() else {
                 return;
             };
@@ -74,7 +80,7 @@ impl Upstream {
                 tracing::warn!(upstream, peer_name = name, %error, addresses, "the name of a peer does not resolve: its last addresses stay in use");
             }
         }
-        self.peers.update();
+        self.update();
         named.tried();
     }
 

@@ -15,7 +15,7 @@ use super::serve::Signals;
 use super::setup::runtime;
 use crate::config::Config;
 use crate::doors::{Addresses, End, Listeners};
-use crate::server::{Server, StartError};
+use crate::server::{Instruments, Server, StartError};
 use crate::store::Intent;
 use actor::Actor;
 use echo::LOOPBACK;
@@ -65,7 +65,7 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
         let config = configuration(folder.path(), upstream)?;
         crate::telemetry::init(&config.log);
         let listeners = Listeners::bind(Addresses::of(&config)).map_err(StartError::Listen)?;
-        let server = Server::start(config, listeners, Intent::Create).await?;
+        let server = Server::start(config, listeners, Intent::Create, Instruments::without_logs()).await?;
         let store = server.store().as_ref();
         let addresses = server.addresses();
         let off = || CliError::Demo("the proxy is off".to_owned());

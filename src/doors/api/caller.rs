@@ -10,7 +10,7 @@ use super::state::Api;
 use crate::auth::{Attempt, Credential, Denial, Flaw, Permit, Policy, Presented, Source};
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::http::Scratch;
-use crate::telemetry::{Door, RequestRecord, metrics};
+use crate::telemetry::{Door, RequestRecord};
 
 /// The names of the fields for name, realm and token.
 pub(super) type Names = [&'static str; 3];
@@ -77,13 +77,20 @@ pub(super) async fn decide(
 ) -> Result<Permit, Denial> {
     let request = AuthRequest {
         door: Door::Rest,
-        tally: metrics().no_route(),
+        tally: api.recorder.no_route(),
         attempt,
         policy,
         now: call.now,
         began: Instant::now(),
     };
-    authorize(&api.authority, request, || call.request_line(), record).await
+    authorize(
+        &api.authority,
+        &api.recorder,
+        request,
+        || call.request_line(),
+        record,
+    )
+    .await
 }
 
 /// Returns the response to a denied caller.

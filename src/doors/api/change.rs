@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::call::Call;
 use super::response::Answer;
 use super::state::Api;
-use crate::audit::{self, Actor, DURABLE, Event, Kind, LINE};
+use crate::audit::{Actor, Audit, DURABLE, Event, Kind, LINE};
 use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef};
 use crate::telemetry::RequestRecord;
 
@@ -26,6 +26,7 @@ const UNLOGGED: &str = "The change was made, but could not be written into the a
 pub(super) struct Author {
     permit: Permit,
     source: Option<IpAddr>,
+    audit: Audit,
     /// The record of the request.
     record: RequestRecord,
 }
@@ -46,10 +47,11 @@ impl<'a> Subject<'a> {
 }
 
 impl Author {
-    pub(super) fn new(permit: &Permit, call: &Call) -> Self {
+    pub(super) fn new(api: &Api, permit: &Permit, call: &Call) -> Self {
         Self {
             permit: permit.clone(),
             source: call.source,
+            audit: api.audit.clone(),
             record: call.record.with_same_id(),
         }
     }
@@ -86,7 +88,7 @@ impl Author {
             request: self.record.request_id(),
             ..Event::new(kind)
         };
-        audit::record(&[event], DURABLE).await.map_err(|error| {
+        self.audit.record(&[event], DURABLE).await.map_err(|error| {
             let request_id = self.record.request_id();
             tracing::error!(%error, door = "rest", request_id, "an identity change was made but is not in the audit log yet");
             Answer::not_confirmed(UNLOGGED)
@@ -105,7 +107,7 @@ pub(super) async fn finish<T: Send + 'static>(
     call: &Call,
     work: impl Future<Output = Result<T, Answer>> + Send + 'static,
 ) -> Result<T, Answer> {
-    audit::ready(LINE).await.map_err(|error| {
+    api.audit.ready(LINE).await.map_err(|error| {
         tracing::error!(%error, door = "rest", "an identity change is rejected: the audit log cannot be written");
         Answer::unavailable()
     })?;
@@ -179,7 +181,7 @@ mod tests {
             Ok(())
         };
         let soon = Duration::from_millis(10);
-        let answered = outcome(&changes, soon, RequestRecord::new([b'0'; 32]), work).await;
+        let answered = outcome(&changes, soon, RequestRecord::default(), work).await;
         let answer = answered.unwrap_err().render("DELETE", Format::default());
         assert_eq!(answer.status(), 503);
         let body = axum::body::to_bytes(answer.into_body(), 1000)

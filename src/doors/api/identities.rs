@@ -18,7 +18,7 @@ use super::page::Page;
 use super::parts::BrokenOff;
 use super::response::{Answer, Spacing};
 use super::state::Api;
-use crate::audit;
+use crate::audit::Kind;
 use crate::auth::{
     Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit, Policy,
     Principal, Seed, Selection, StoreError, Terms,
@@ -209,7 +209,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
         terms: Terms::default(),
     };
     let (author, store, now) = (
-        Author::new(permit, call),
+        Author::new(api, permit, call),
         Arc::clone(&api.identities),
         call.now,
     );
@@ -217,7 +217,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
         let created = store.create(new, now).await;
         let identity = created.map_err(|error| refused(&error))?;
         author
-            .record(audit::Kind::IdentityCreated, Subject::of(&identity), None)
+            .record(Kind::IdentityCreated, Subject::of(&identity), None)
             .await?;
         Ok(identity)
     });
@@ -270,7 +270,7 @@ async fn update(
         ..Change::default()
     };
     let (author, store, now) = (
-        Author::new(permit, call),
+        Author::new(api, permit, call),
         Arc::clone(&api.identities),
         call.now,
     );
@@ -282,7 +282,7 @@ async fn update(
         let Changed { was, identity } = changed.ok_or_else(Answer::not_found)?;
         let subject = Subject::of(&identity);
         author
-            .record(audit::Kind::IdentityRenamed, subject, Some(&was))
+            .record(Kind::IdentityRenamed, subject, Some(&was))
             .await?;
         Ok(identity)
     });
@@ -297,7 +297,7 @@ async fn delete(
     permit: &Permit,
 ) -> Result<Answer, Answer> {
     let identity = find(api, id).await?;
-    let (author, store) = (Author::new(permit, call), Arc::clone(&api.identities));
+    let (author, store) = (Author::new(api, permit, call), Arc::clone(&api.identities));
     finish(api, call, async move {
         let deleted = store.delete(identity.id).await;
         let deleted = deleted.map_err(|error| failed(&error))?;
@@ -306,9 +306,7 @@ async fn delete(
             id: identity.id,
             principal,
         };
-        author
-            .record(audit::Kind::IdentityDeleted, subject, None)
-            .await
+        author.record(Kind::IdentityDeleted, subject, None).await
     })
     .await?;
     Ok(Answer::no_content())

@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
 use crate::auth::{Administration, Authority, Parameters};
 use crate::http::CredentialHeaders;
+use crate::telemetry::Recorder;
 
 /// The state of the REST door.
 pub struct Api {
@@ -11,6 +13,10 @@ pub struct Api {
     pub authority: Arc<Authority>,
     /// The identities that callers read and change.
     pub identities: Arc<dyn Administration>,
+    /// Records decisions.
+    pub recorder: Arc<Recorder>,
+    /// The log of changes.
+    pub audit: Audit,
     /// The headers that may carry the caller's credential. Their `name_chars` also limits the
     /// fields of a body.
     pub credential_headers: CredentialHeaders,

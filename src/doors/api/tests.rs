@@ -180,6 +180,8 @@ fn api(store: Arc<dyn Store>) -> Api {
             crate::auth::Realms::default(),
         )),
         identities: store,
+        recorder: crate::telemetry::Recorder::without_logs(&mut crate::metrics::Registry::new()),
+        audit: crate::audit::Audit::default(),
         credential_headers: CredentialHeaders {
             name: HeaderName::from_static("x-auth-name"),
             realm: HeaderName::from_static("x-auth-realm"),

@@ -30,7 +30,7 @@ pub(super) use narrowing::Narrowing;
 use narrowing::narrowing;
 
 use super::authorize::{AuthRequest, authorize};
-use super::snapshot::Live;
+use super::snapshot::{Live, Snapshot};
 use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
 use crate::http::answer::Answer;
 pub(super) use crate::http::refusal::Refusal;
@@ -38,9 +38,8 @@ use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
 use crate::net::peer_of;
 use crate::net::request_line::request_line;
 use crate::routing::input::MatchInput;
-use crate::routing::route::RouteTable;
 use crate::routing::target::Ambiguity;
-use crate::telemetry::{Door, RequestLine, RequestRecord, Tally, metrics};
+use crate::telemetry::{Door, Recorder, RequestLine, RequestRecord, Tally};
 
 /// Envoy's URL ends with the path of the client, so restrictions are in this header instead of the
 /// query.
@@ -54,6 +53,7 @@ pub(crate) struct ForwardAuth {
     credential_headers: CredentialHeaders,
     identity_headers: IdentityHeaders,
     snapshot: Live,
+    pub(super) recorder: Arc<Recorder>,
     warned: Warned,
 }
 
@@ -81,12 +81,14 @@ impl ForwardAuth {
         credential_headers: CredentialHeaders,
         identity_headers: IdentityHeaders,
         snapshot: Live,
+        recorder: Arc<Recorder>,
     ) -> Self {
         Self {
             authority,
             credential_headers,
             identity_headers,
             snapshot,
+            recorder,
             warned: Warned::default(),
         }
     }
@@ -189,7 +191,7 @@ impl ForwardAuth {
         let Asked { policy, tally } = match asked {
             Ok(asked) => asked,
             Err(refusal) => {
-                refusal.log_and_count(door, metrics().no_route(), source, request_line(), record);
+                refusal.log_and_count(&self.recorder, door, None, source, request_line(), record);
                 return Verdict::Refused;
             }
         };
@@ -201,13 +203,21 @@ impl ForwardAuth {
         };
         let request = AuthRequest {
             door,
-            tally: tally.as_ref().unwrap_or(metrics().no_route()),
+            tally: tally.as_ref().unwrap_or(self.recorder.no_route()),
             attempt: &attempt,
             policy: &policy,
             now: UnixTime::from(SystemTime::now()),
             began,
         };
-        match authorize(&self.authority, request, request_line, record).await {
+        match authorize(
+            &self.authority,
+            &self.recorder,
+            request,
+            request_line,
+            record,
+        )
+        .await
+        {
             Ok(permit) => Verdict::Permitted(permit),
             Err(denial) => Verdict::Denied(denial),
         }
@@ -313,7 +323,7 @@ impl ForwardAuth {
     ) -> Result<Asked, Refusal> {
         let snapshot = self.snapshot.load();
         trust(source, &snapshot.net.trusted_proxies)?;
-        let mut asked = of_route(&snapshot.routes, &described?)?;
+        let mut asked = of_route(&snapshot, &described?)?;
         if let Some(narrowed) = narrowed {
             asked.policy = asked.policy.and(narrowed);
         }
@@ -333,17 +343,17 @@ fn has_fragment(session: &ServerSession) -> bool {
     line.is_none_or(|line| line.contains(&b'#'))
 }
 
-fn of_route(routes: &RouteTable, input: &MatchInput<'_>) -> Result<Asked, Refusal> {
-    if routes.is_empty() {
+fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<Asked, Refusal> {
+    if snapshot.routes.is_empty() {
         return Ok(Asked {
             policy: Policy::Authenticated,
             tally: None,
         });
     }
-    let route = routes.resolve(input)?.route;
+    let found = snapshot.routes.resolve(input)?;
     Ok(Asked {
-        policy: route.policy.clone(),
-        tally: Some(Arc::clone(&route.tally)),
+        policy: found.route.policy.clone(),
+        tally: snapshot.tally(found.place).map(Arc::clone),
     })
 }
 

@@ -17,7 +17,7 @@ use crate::net::body_clock::BodyClock;
 use crate::net::peer_of;
 use crate::net::request_line::request_line;
 use crate::routing::route::Route;
-use crate::telemetry::{self, Forwarded, Request, RequestLine, RequestRecord, Spans};
+use crate::telemetry::{Forwarded, Recorder, Request, RequestLine, RequestRecord, Spans};
 use crate::upstream::{Chosen, Gate, UnderWay, Upstream};
 
 /// The state of a request on its way through the proxy.
@@ -63,13 +63,14 @@ pub(super) struct Stopped {
     host: Vec<u8>,
     path: Vec<u8>,
     client: Option<SocketAddr>,
+    recorder: Arc<Recorder>,
 }
 
 impl Stopped {
     /// Keeps the data to log; `None` if logging is off.
-    pub(super) fn may_be(session: &Session) -> Option<Box<Self>> {
+    pub(super) fn may_be(recorder: &Arc<Recorder>, session: &Session) -> Option<Box<Self>> {
         let header = session.req_header();
-        let is_kept = header.version == Version::HTTP_2 && telemetry::is_recording();
+        let is_kept = header.version == Version::HTTP_2 && recorder.is_recording();
         let request_line = request_line(header);
         is_kept.then(|| {
             Box::new(Self {
@@ -77,6 +78,7 @@ impl Stopped {
                 host: request_line.host.to_vec(),
                 path: request_line.path.to_vec(),
                 client: peer_of(session),
+                recorder: Arc::clone(recorder),
             })
         })
     }
@@ -105,7 +107,7 @@ impl Drop for Context {
             trace: None,
             spans: None,
         };
-        telemetry::answered(&request, &self.record);
+        stopped.recorder.completed(&request, &self.record);
     }
 }
 
@@ -146,9 +148,9 @@ impl Context {
     }
 
     /// Logs the request.
-    pub(super) fn log(&mut self, session: &Session) {
+    pub(super) fn log(&mut self, recorder: &Recorder, session: &Session) {
         self.stopped = None;
-        let Some(began) = self.began.filter(|_| telemetry::is_recording()) else {
+        let Some(began) = self.began.filter(|_| recorder.is_recording()) else {
             return;
         };
         let upstream = self.admitted.as_ref().and_then(Admitted::upstream);
@@ -158,7 +160,15 @@ impl Context {
             peer: chosen.address(),
             took: self.upstream_took,
         });
-        log_request(session, self.id, began, &self.record, forwarded, self.spans);
+        log_request(
+            recorder,
+            session,
+            self.id,
+            began,
+            &self.record,
+            forwarded,
+            self.spans,
+        );
     }
 }
 

@@ -30,16 +30,14 @@ use super::snapshot::Live;
 use crate::auth::Authority;
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
-use crate::http::request_id::RequestId;
 use crate::http::{CredentialHeaders, IdentityHeaders};
 use crate::net::body_clock::BodyClock;
 use crate::net::bounds;
 use crate::net::connection::Connections;
 use crate::net::linger::answer_early;
-use crate::net::request_line::request_line;
-use crate::net::{peer_of, source_of};
-use crate::telemetry::{Door, RequestRecord, Spans, UpstreamEvent, metrics};
-use crate::upstream::{Gate, Next, set_apart};
+use crate::net::peer_of;
+use crate::telemetry::{Recorder, RequestRecord};
+use crate::upstream::{Gate, Next, UpstreamEvent, set_apart};
 use asked::{announced, is_upgrade, is_upload};
 use context::{Admitted, Context, Onward, Stopped};
 use failure::{NO_PEER, Progress};
@@ -52,6 +50,7 @@ pub(crate) struct Proxy {
     pub(crate) authority: Arc<Authority>,
     pub(crate) credential_headers: CredentialHeaders,
     pub(crate) identity_headers: IdentityHeaders,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) snapshot: Live,
     pub(crate) connections: Arc<Connections>,
     /// realmgate's own endpoints, if `gateway.serve_api` is set.
@@ -63,10 +62,10 @@ impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        let id = RequestId::next();
+        let id = self.recorder.next_id();
         let mut context = Context::default();
         context.id = id;
-        context.record = RequestRecord::new(id.digits());
+        context.record = RequestRecord::new(id);
         context.began = Some(Instant::now());
         context
     }
@@ -86,16 +85,7 @@ impl ProxyHttp for Proxy {
         let snapshot = self.snapshot.load_full();
         if let Some(refused) = bounds::refuse(session, &snapshot.net.limits) {
             session.set_keepalive(None);
-            let source = source_of(session);
-            let request_line = request_line(session.req_header());
-            let tally = metrics().no_route();
-            refused.log_and_count(
-                Door::Proxy,
-                tally,
-                source,
-                request_line,
-                &mut context.record,
-            );
+            self.log_rejected(refused, session, &mut context.record);
             let answer = refused.answer().named(&context.record);
             answer_early(session, answer, &snapshot.net).await?;
             return Ok(true);
@@ -116,16 +106,14 @@ impl ProxyHttp for Proxy {
             Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
                 session.set_keepalive(None);
                 let refused = Refusal::BodyLength;
-                let source = source_of(session);
-                let request_line = request_line(session.req_header());
-                refused.log_for_route(admitted.route(), source, request_line, &context.record);
+                self.log_refused_body(refused, &admitted, session, &context.record);
                 let answer = refused.answer().named(&context.record);
                 answer_early(session, answer, &admitted.snapshot.net).await?;
                 Ok(true)
             }
             Ok(admitted) => {
                 if !session.is_body_done() {
-                    context.stopped = Stopped::may_be(session);
+                    context.stopped = Stopped::may_be(&self.recorder, session);
                     context.clock = Some(BodyClock::begin(&admitted.snapshot.net.timeouts));
                 }
                 context.admitted = Some(admitted);
@@ -193,7 +181,7 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> Result<()> {
         if context.spans.is_none() {
-            context.spans = Spans::begin(&session.req_header().headers);
+            context.spans = self.recorder.begin_spans(&session.req_header().headers);
         }
         // No request gets here without a permit; if one did, it would end here.
         let admitted = context.admitted.as_ref().ok_or_else(|| {
@@ -379,7 +367,7 @@ impl ProxyHttp for Proxy {
         if let (None, Some(chosen)) = (error, &context.chosen) {
             chosen.answered();
         }
-        context.log(session);
+        context.log(&self.recorder, session);
     }
 
     /// Used in Pingora's error logs. Without path and query, which could contain a secret.

@@ -24,7 +24,7 @@ use crate::net::request_line::request_line;
 use crate::net::source_of;
 use crate::routing::input::MatchInput;
 use crate::routing::route::Unrouted;
-use crate::telemetry::{self, Door, RequestRecord, Tally, metrics};
+use crate::telemetry::{Door, RequestRecord, Tally};
 
 impl Proxy {
     /// Decides about a request: returns its permit and route, or the response to send instead.
@@ -39,20 +39,20 @@ impl Proxy {
         let door = Door::Proxy;
         let source = source_of(session);
         let request_line = request_line(header);
-        let mut refuse = |refusal: Refusal, tally: &Tally| {
-            refusal.log_and_count(door, tally, source, request_line, record);
-            telemetry::decided(door, began.elapsed(), record);
+        let mut refuse = |refusal: Refusal, tally: Option<&Tally>| {
+            refusal.log_and_count(&self.recorder, door, tally, source, request_line, record);
+            self.recorder.decided(door, began.elapsed(), record);
             refusal.answer()
         };
         let input = host(header).and_then(|host| {
             let path = path_of(header);
             MatchInput::read(host, &header.method, path).map_err(Refusal::from)
         });
-        let input = input.map_err(|refusal| refuse(refusal, metrics().no_route()))?;
+        let input = input.map_err(|refusal| refuse(refusal, None))?;
         let found = snapshot.routes.resolve(&input).map_err(|unrouted| {
             let tally = match unrouted {
-                Unrouted::Slashes(route) => &route.tally,
-                Unrouted::None | Unrouted::Readings => metrics().no_route(),
+                Unrouted::Slashes(route) => snapshot.tally(route).map(|tally| &**tally),
+                Unrouted::None | Unrouted::Readings => None,
             };
             refuse(unrouted.into(), tally)
         })?;
@@ -69,13 +69,22 @@ impl Proxy {
         };
         let request = AuthRequest {
             door,
-            tally: &route.tally,
+            tally: snapshot
+                .tally(found.place)
+                .unwrap_or(self.recorder.no_route()),
             attempt: &attempt,
             policy: &route.policy,
             now: UnixTime::from(SystemTime::now()),
             began,
         };
-        let decided = authorize(&self.authority, request, || request_line, record).await;
+        let decided = authorize(
+            &self.authority,
+            &self.recorder,
+            request,
+            || request_line,
+            record,
+        )
+        .await;
         let permit = decided.map_err(|denial| Answer::denied(&denial))?;
         let upstream = route.upstream.and_then(|it| snapshot.upstreams.get(it));
         let counted = source.filter(|source| !snapshot.net.is_front_proxy(*source));
@@ -86,7 +95,7 @@ impl Proxy {
         let under_way = entered.map_err(|full| match full {
             Full::OfAddress => {
                 let refusal = Refusal::AddressBusy;
-                refusal.log_for_route(Some(route), source, request_line, record);
+                refusal.log_for_route(&self.recorder, Some(route), source, request_line, record);
                 refusal.answer()
             }
             Full::InAll => {
@@ -102,6 +111,29 @@ impl Proxy {
             has_methods: found.has_methods,
             snapshot: Arc::clone(&snapshot),
         })
+    }
+
+    /// Logs and counts a request that is rejected before its route is known.
+    pub(super) fn log_rejected(
+        &self,
+        refusal: Refusal,
+        session: &Session,
+        record: &mut RequestRecord,
+    ) {
+        let (source, line) = (source_of(session), request_line(session.req_header()));
+        refusal.log_and_count(&self.recorder, Door::Proxy, None, source, line, record);
+    }
+
+    /// Logs a permitted request whose body is rejected.
+    pub(super) fn log_refused_body(
+        &self,
+        refusal: Refusal,
+        admitted: &Admitted,
+        session: &Session,
+        record: &RequestRecord,
+    ) {
+        let (source, line) = (source_of(session), request_line(session.req_header()));
+        refusal.log_for_route(&self.recorder, admitted.route(), source, line, record);
     }
 }
 

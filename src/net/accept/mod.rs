@@ -11,11 +11,13 @@ mod subject;
 mod tls;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use pingora::protocols::l4::stream::Stream as Plain;
 use pingora::protocols::{ALPN, Ssl, Stream};
 
+use super::metrics::NetMetrics;
 use super::peer_of_stream;
 use crate::config;
 #[cfg(any(test, fuzzing))]
@@ -40,10 +42,18 @@ impl Wire {
     ///
     /// # Errors
     /// Client certificates are requested, but no CA is configured.
-    pub(crate) fn new(wire: &config::Wire, tls: &config::Tls) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        wire: &config::Wire,
+        tls: &config::Tls,
+        metrics: &NetMetrics,
+    ) -> std::io::Result<Self> {
         Ok(Self {
             tls: match wire.tls {
-                true => Some(Tls::new(tls, wire.client_certificates)?),
+                true => Some(Tls::new(
+                    tls,
+                    wire.client_certificates,
+                    Arc::clone(&metrics.tls),
+                )?),
                 false => None,
             },
             h2c: wire.h2c,

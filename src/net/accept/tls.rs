@@ -26,17 +26,22 @@ use super::buffered::Buffered;
 use super::subject;
 use crate::auth::UnixTime;
 use crate::config::{self, ClientCertificates, TlsVersion};
+use crate::net::metrics::TlsFaults;
 use crate::net::tls_fault::{Seldom, fault_of};
-use crate::telemetry::metrics;
 
 /// TLS settings of a listener.
 pub(super) struct Tls {
     acceptor: Acceptor,
     logged: Seldom,
+    faults: Arc<TlsFaults>,
 }
 
 impl Tls {
-    pub(super) fn new(tls: &config::Tls, clients: ClientCertificates) -> io::Result<Self> {
+    pub(super) fn new(
+        tls: &config::Tls,
+        clients: ClientCertificates,
+        faults: Arc<TlsFaults>,
+    ) -> io::Result<Self> {
         let provider = Arc::new(ring::default_provider());
         let versions: &[_] = match tls.min_version {
             TlsVersion::V1_2 => &[&TLS13, &TLS12],
@@ -72,6 +77,7 @@ impl Tls {
         Ok(Self {
             acceptor: Acceptor::from_server_config(Arc::new(config)),
             logged: Seldom::default(),
+            faults,
         })
     }
 
@@ -87,7 +93,7 @@ impl Tls {
         let Some((fault, cause)) = fault_of(error) else {
             return;
         };
-        metrics().count_tls(fault);
+        self.faults.count(fault);
         if !fault.is_of_a_certificate() {
             return;
         }

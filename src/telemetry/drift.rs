@@ -1,11 +1,11 @@
-//! How far the clocks of callers are off, over all of them.
+//! The clock offset of callers, as a distribution over all accepted tokens.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::auth::{Permit, Proof};
 
-/// The largest window there is: `totp.window`.
+/// The maximum of `totp.window`.
 const MOST: i64 = 10;
 
 /// Accepted tokens, by time step relative to the current one.
@@ -13,7 +13,7 @@ const MOST: i64 = 10;
 pub(super) struct Drift([AtomicU64; 2 * MOST as usize + 1]);
 
 impl Drift {
-    /// Counts a permit that was given for a token.
+    /// Counts the token of a permit.
     pub(super) fn count(&self, permit: &Permit) {
         if let Proof::Token { offset, .. } = permit.proof() {
             self.count_steps(offset);

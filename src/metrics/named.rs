@@ -1,4 +1,4 @@
-//! What is kept under a configured name for as long as the configuration has it.
+//! Values under configured names, kept as long as somebody holds them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,17 +6,17 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-/// The fewest names after which those that nobody holds any more are looked for.
+/// The minimum number of names at which those that nobody holds are removed.
 const SWEPT: usize = 64;
 
-/// Things with names, each held by whoever counts in it.
-pub(super) struct Named<T>(Mutex<Known<T>>);
+/// Values with names. The registry holds them weakly; their users keep them alive.
+pub(crate) struct Named<T>(Mutex<Known<T>>);
 
 struct Known<T> {
-    /// By name, each with its place in the order in which they were made.
+    /// By name, with the number that orders them by creation.
     all: HashMap<Box<str>, (u64, Weak<T>)>,
     made: u64,
-    /// How many there may be before those that nobody holds are taken out.
+    /// The number of names at which those that nobody holds are removed.
     room: usize,
 }
 
@@ -31,9 +31,9 @@ impl<T> Default for Named<T> {
 }
 
 impl<T> Named<T> {
-    /// Returns what is called so, or makes it. A configuration that is read again goes on with what the
-    /// one before has counted.
-    pub(super) fn of(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
+    /// Returns the value of a name, or makes it. So a reloaded configuration continues the counters of the one
+    /// before.
+    pub(crate) fn of(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
         let mut known = self.0.lock();
         let found = known.all.get(name);
         if let Some(found) = found.and_then(|(_, weak)| weak.upgrade()) {
@@ -52,8 +52,8 @@ impl<T> Named<T> {
         made
     }
 
-    /// Returns all that somebody holds, with their names, in the order in which they were made.
-    pub(super) fn all(&self) -> Vec<(Box<str>, Arc<T>)> {
+    /// Returns all values that somebody holds, with their names, in the order of their creation.
+    pub(crate) fn all(&self) -> Vec<(Box<str>, Arc<T>)> {
         let known = self.0.lock();
         let held = known.all.iter();
         let held = held.filter_map(|(name, (place, weak))| Some((*place, name, weak.upgrade()?)));

@@ -1,4 +1,4 @@
-//! How upstreams are doing.
+//! The metrics of upstreams.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,43 +10,43 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::named::Named;
-use super::tls::{TlsFault, TlsFaults};
-use crate::histogram::{Histogram, SLOW};
+use crate::metrics::{Histogram, Named, Registry, SLOW, gauge};
+use crate::net::metrics::TlsFaults;
+use crate::net::tls_fault::TlsFault;
 
-/// How an upstream is doing.
+/// The state of an upstream at a scrape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UpstreamStatus {
-    /// Requests under way.
-    pub requests: usize,
-    /// Peers that get requests.
-    pub healthy: usize,
-    /// Peers that fail their health check.
-    pub unhealthy: usize,
-    /// Peers that get none for a while, since requests failed.
-    pub ejected: usize,
-    /// Peers that are named and have no address, since their names were never found.
-    pub unknown: usize,
+pub(crate) struct UpstreamStatus {
+    /// The requests in progress.
+    pub(crate) requests: usize,
+    /// The peers that get requests.
+    pub(crate) healthy: usize,
+    /// The peers whose health check fails.
+    pub(crate) unhealthy: usize,
+    /// The peers that get no requests for a while because requests failed.
+    pub(crate) ejected: usize,
+    /// The names of peers that have never been resolved.
+    pub(crate) unknown: usize,
 }
 
-/// What happens to an upstream.
+/// An event of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamEvent {
-    /// A connection was not made.
+pub(crate) enum UpstreamEvent {
+    /// A connection failed.
     ConnectFailed,
-    /// A request failed at a peer, not by what it answered.
+    /// A request failed at a peer without a response.
     RequestFailed,
-    /// A request was tried again.
+    /// A request was retried.
     Retried,
     /// A peer was ejected.
     Ejected,
-    /// A connection was made for a request.
+    /// A request got a new connection.
     Connected,
-    /// A connection that was kept open was taken for a request.
+    /// A request got a connection from the pool.
     Reused,
 }
 
-/// The events that are counters of their own, with name and help.
+/// The events with a metric of their own: its name and help text.
 const EVENTS: [(UpstreamEvent, &str, &str); 4] = [
     (
         UpstreamEvent::ConnectFailed,
@@ -70,17 +70,17 @@ const EVENTS: [(UpstreamEvent, &str, &str); 4] = [
     ),
 ];
 
-/// What has happened to one upstream.
+/// The counters of one upstream.
 #[derive(Debug)]
-pub struct UpstreamTally {
+pub(crate) struct UpstreamTally {
     events: [AtomicU64; 6],
     tls: TlsFaults,
     answered: Histogram,
-    /// Answers, by the first digit of their status; what has none of those is first.
+    /// Responses by the first digit of their status; others come first.
     classes: [AtomicU64; CLASSES.len()],
 }
 
-/// The classes of statuses, as labels (RFC 9110 §15).
+/// The status classes, as labels (RFC 9110 §15).
 const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl UpstreamTally {
@@ -94,19 +94,19 @@ impl UpstreamTally {
     }
 
     /// Counts an event.
-    pub fn count(&self, event: UpstreamEvent) {
+    pub(crate) fn count(&self, event: UpstreamEvent) {
         if let Some(count) = self.events.get(event as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Counts a connection on which TLS was not agreed on.
-    pub fn count_tls(&self, fault: TlsFault) {
+    /// Counts a failed TLS handshake.
+    pub(crate) fn count_tls(&self, fault: TlsFault) {
         self.tls.count(fault);
     }
 
-    /// Counts an answer, by the time from the permit to its header and by its status.
-    pub fn answered(&self, after: Duration, status: StatusCode) {
+    /// Counts a response by its status and by the time from the decision to its header.
+    pub(crate) fn answered(&self, after: Duration, status: StatusCode) {
         self.answered.observe(after);
         let class = usize::from(status.as_u16() / 100);
         let count = self.classes.get(class).or(self.classes.first());
@@ -121,17 +121,65 @@ impl UpstreamTally {
     }
 }
 
-/// All upstreams.
-#[derive(Debug, Default)]
-pub(super) struct Upstreams(Named<UpstreamTally>);
+/// The counters of all upstreams. All clones share their values.
+#[derive(Clone, Debug)]
+pub(crate) struct UpstreamMetrics(Arc<Named<UpstreamTally>>);
 
-impl Upstreams {
+impl UpstreamMetrics {
+    /// Registers the metrics.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self(Arc::default());
+        registry.collect(metrics.clone());
+        metrics
+    }
+
+    /// Returns the counters of an upstream. They stay the same as long as the upstream stays in the configuration.
     pub(super) fn of(&self, name: &str) -> Arc<UpstreamTally> {
         self.0.of(name, UpstreamTally::new)
     }
 }
 
-impl Collector for Upstreams {
+/// Writes the gauges of upstreams.
+///
+/// # Errors
+/// The encoder fails.
+pub(crate) fn encode_statuses(
+    encoder: &mut DescriptorEncoder<'_>,
+    statuses: &[(&str, UpstreamStatus)],
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "upstream_requests_in_flight",
+        "Requests in progress to an upstream",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (upstream, status) in statuses {
+        let labels = [("upstream", *upstream)];
+        family
+            .encode_family(&labels)?
+            .encode_gauge(&gauge(status.requests))?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "upstream_peers",
+        "Peers of an upstream, by state",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (upstream, status) in statuses {
+        for (state, peers) in [
+            ("healthy", status.healthy),
+            ("unhealthy", status.unhealthy),
+            ("ejected", status.ejected),
+            ("unresolved", status.unknown),
+        ] {
+            let labels = [("upstream", *upstream), ("state", state)];
+            family.encode_family(&labels)?.encode_gauge(&gauge(peers))?;
+        }
+    }
+    Ok(())
+}
+
+impl Collector for UpstreamMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.0.all();
         for (event, name, help) in EVENTS {

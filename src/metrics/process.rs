@@ -1,4 +1,4 @@
-//! The process, as the kernel sees it: `/proc/self`, proc(5).
+//! The metrics of the process, from `/proc/self` (proc(5)).
 
 use std::fmt;
 use std::fs;
@@ -8,10 +8,10 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::metrics::MetricType;
 
-/// Ticks of a processor's time a second, as Linux shows them to programs on every machine.
+/// Clock ticks per second in `/proc`, the same on every Linux machine.
 const TICKS: f64 = 100.0;
 
-/// Metrics of the process, under the names that every exporter gives them.
+/// The metrics of the process, under their usual names.
 #[derive(Debug)]
 pub(super) struct Process;
 
@@ -35,7 +35,7 @@ impl Collector for Process {
             .find_map(|it| number(it.strip_prefix("btime ")?));
         let kib = |key| Some(1024.0 * of_status(&status, key)?);
         let open = fs::read_dir("/proc/self/fd").ok();
-        // Reading the folder takes one itself.
+        // Reading the folder opens a descriptor.
         let open = open.map(|open| count(open).max(1.0) - 1.0);
         for (name, help, value) in [
             (
@@ -85,7 +85,7 @@ fn field(stat: &str, at: usize) -> Option<f64> {
     number(rest.split_ascii_whitespace().nth(at.checked_sub(2)?)?)
 }
 
-/// In user and in kernel mode.
+/// Returns the clock ticks in user and kernel mode.
 fn cpu_ticks(stat: &str) -> Option<f64> {
     Some(field(stat, 13)? + field(stat, 14)?)
 }

@@ -1,7 +1,7 @@
-//! What was decided, by door, route, realm and outcome.
+//! The number of decisions, by door, route, realm and outcome.
 //!
-//! A route holds its own counts. A realm becomes a label once an identity of it was seen, and only the first
-//! hundred realms do.
+//! Each route holds its own counters. A realm becomes a label once a request named an existing identity of it, and
+//! only the first hundred realms do.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,11 +13,11 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::Door;
-use super::named::Named;
+use super::door::Door;
 use crate::auth::{Attempt, Denial, Permit, PrincipalRef, Refusal};
+use crate::metrics::Named;
 
-/// What comes of a request: a permit, the reasons of denials, and refusals before anything was decided.
+/// The outcomes: a permit, the reasons of denials, and rejections before the credential is read.
 const OUTCOMES: [&str; 17] = [
     "permitted",
     "no_credential",
@@ -38,34 +38,34 @@ const OUTCOMES: [&str; 17] = [
     REST,
 ];
 
-/// No route fits.
+/// The outcome if no route matches.
 pub const NO_ROUTE: &str = "no_route";
-/// The request, or its description, can be read in two ways, or comes from somebody not trusted.
+/// The outcome of a request that is ambiguous, over a limit, or from a front proxy that is not trusted.
 pub const REFUSED: &str = "refused";
 
-/// How many realms are told apart.
+/// The maximum number of realms with labels of their own.
 const REALMS: usize = 100;
-/// The number of none.
+/// The number for no realm.
 const NONE: u8 = 0;
-/// The number of all beyond those that are told apart.
+/// The number for all further realms.
 const OTHER: u8 = 1;
 const FIRST: u8 = 2;
 
-/// How many numbers of realms there are.
+/// The count of realm numbers.
 const NUMBERS: usize = REALMS + FIRST as usize;
 
-/// The label of what there is none of.
+/// The label for no route or no realm.
 const ABSENT: &str = "-";
-/// The label of all beyond those that are told apart.
+/// The label for all further realms, and for unknown outcomes.
 const REST: &str = "other";
 
 type Outcomes = [AtomicU64; OUTCOMES.len()];
 
-/// The counts of one route.
+/// The counters of one route.
 pub struct Tally {
     route: Option<Box<str>>,
     realms: Arc<Realms>,
-    /// By door and number of realm; made when something is counted.
+    /// By door and number of the realm; allocated when first used.
     counts: Box<[OnceLock<Box<Outcomes>>]>,
 }
 
@@ -80,7 +80,7 @@ impl Tally {
         }
     }
 
-    /// Returns the name of the route; none where there is none.
+    /// Returns the name of the route, if there is one.
     pub fn route(&self) -> Option<&str> {
         self.route.as_deref()
     }
@@ -93,10 +93,10 @@ impl Tally {
     }
 
     /// Counts a denial, by its reason.
-    pub(in crate::telemetry) fn denied(&self, door: Door, attempt: &Attempt<'_>, denial: &Denial) {
+    pub(super) fn denied(&self, door: Door, attempt: &Attempt<'_>, denial: &Denial) {
         let realm = attempt.principal().map(PrincipalRef::realm);
         let realm = realm.map_or(NONE, |realm| match denial {
-            // There is an identity of that realm.
+            // An identity of the realm exists.
             Denial::NotAllowed => self.realms.number(realm),
             Denial::Refused { refusal, .. } if *refusal != Refusal::Unknown => {
                 self.realms.number(realm)
@@ -106,7 +106,7 @@ impl Tally {
         self.count(door, realm, outcome(denial.reason()));
     }
 
-    /// Counts a request that was answered before anything was decided.
+    /// Counts a request that was rejected before the credential was read.
     pub fn refused(&self, door: Door, reason: &'static str) {
         self.count(door, NONE, outcome(reason));
     }
@@ -120,7 +120,7 @@ impl Tally {
         }
     }
 
-    /// Visits all that have been counted, with door, number of the realm and outcome.
+    /// Visits all counters above zero, with door, number of the realm and outcome.
     fn each(
         &self,
         mut visit: impl FnMut(Door, usize, &'static str, u64) -> fmt::Result,
@@ -151,9 +151,7 @@ fn outcome(reason: &str) -> usize {
     found.unwrap_or(OUTCOMES.len() - 1)
 }
 
-/// The realms that are told apart, with their numbers.
-///
-/// Every permit looks one up, so reading takes no lock.
+/// The realms with labels, and their numbers. Reading takes no lock, because every permit reads.
 #[derive(Debug, Default)]
 struct Realms(ArcSwap<HashMap<Box<str>, u8>>);
 
@@ -162,7 +160,7 @@ impl Realms {
         self.0.load().get(realm).copied()
     }
 
-    /// Returns the number of a realm, which gets one if one is left.
+    /// Returns the number of a realm. Assigns one if there is one left.
     fn number(&self, realm: &str) -> u8 {
         let realms = self.0.load();
         if let Some(number) = realms.get(realm) {
@@ -200,12 +198,12 @@ fn set(labels: &mut [Box<str>], name: &str, number: u8) {
     }
 }
 
-/// The counts of all routes.
+/// The counters of all routes.
 #[derive(Debug)]
 pub(super) struct Decisions {
     realms: Arc<Realms>,
     routes: Named<Tally>,
-    /// Of what falls under no route.
+    /// The counters of requests without a route.
     rest: Arc<Tally>,
 }
 

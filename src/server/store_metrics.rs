@@ -1,54 +1,47 @@
-//! The store and its cache.
+//! The metrics of the store and its cache.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use crate::histogram::{Histogram, QUICK};
+use crate::metrics::{Histogram, QUICK, Registry};
 use crate::store::{Cached, Operation};
 
-/// The store in use, if there is one yet.
-pub(super) struct InUse {
-    store: Mutex<Weak<Cached>>,
-    took: Arc<[Histogram; 2]>,
+/// Reads the metrics of a store, as long as it is open.
+struct StoreMetrics {
+    store: Weak<Cached>,
+    durations: Arc<[Histogram; 2]>,
 }
 
-impl Default for InUse {
-    fn default() -> Self {
-        Self {
-            store: Mutex::default(),
-            took: Arc::new([Histogram::new(QUICK), Histogram::new(QUICK)]),
+/// Registers the metrics of a store.
+pub(super) fn register(store: &Arc<Cached>, registry: &mut Registry) {
+    let durations = Arc::new([Histogram::new(QUICK), Histogram::new(QUICK)]);
+    let observed = Arc::clone(&durations);
+    store.observe(Box::new(move |operation, duration| {
+        let [reading, writing] = &*observed;
+        match operation {
+            Operation::Read => reading.observe(duration),
+            Operation::Write => writing.observe(duration),
         }
-    }
+    }));
+    registry.collect(StoreMetrics {
+        store: Arc::downgrade(store),
+        durations,
+    });
 }
 
-impl InUse {
-    pub(super) fn set(&self, store: &Arc<Cached>) {
-        let took = Arc::clone(&self.took);
-        store.observe(Box::new(move |operation, duration| {
-            let [reading, writing] = &*took;
-            match operation {
-                Operation::Read => reading.observe(duration),
-                Operation::Write => writing.observe(duration),
-            }
-        }));
-        *self.store.lock() = Arc::downgrade(store);
-    }
-}
-
-impl fmt::Debug for InUse {
+impl fmt::Debug for StoreMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InUse").finish_non_exhaustive()
+        f.debug_struct("StoreMetrics").finish_non_exhaustive()
     }
 }
 
-impl Collector for InUse {
+impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(store) = self.store.lock().upgrade() else {
+        let Some(store) = self.store.upgrade() else {
             return Ok(());
         };
         let metrics = store.metrics();
@@ -89,7 +82,7 @@ impl Collector for InUse {
             None,
             MetricType::Histogram,
         )?;
-        let [reading, writing] = &*self.took;
+        let [reading, writing] = &*self.durations;
         for (operation, histogram) in [("read", reading), ("write", writing)] {
             let labels = [("operation", operation)];
             histogram.write(&mut family.encode_family(&labels)?)?;

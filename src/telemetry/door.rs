@@ -1,0 +1,24 @@
+/// Where a request comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The transparent proxy.
+    Proxy,
+    /// Auth requests of a front proxy.
+    ForwardAuth,
+    /// REST.
+    Rest,
+}
+
+impl Door {
+    /// All doors.
+    pub const ALL: [Self; 3] = [Self::Proxy, Self::ForwardAuth, Self::Rest];
+
+    /// Returns the name in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::ForwardAuth => "forward-auth",
+            Self::Rest => "rest",
+        }
+    }
+}
