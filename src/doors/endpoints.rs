@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::{Method, StatusCode};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
-use pingora::{Error, ErrorType, Result};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
 
 use super::forward_auth::{ForwardAuth, FrontProxy};
 use super::local::Local;
 use crate::auth::Authority;
-use crate::http::answer::{Answer, send};
+use crate::http::answer::Answer;
 use crate::http::own_paths;
 use crate::metrics::{Exposition, Registry};
 use crate::net::connection::Connections;
+use crate::net::face::{Asked, Reply};
 use crate::telemetry::RequestRecord;
 
 /// The endpoints that realmgate serves itself.
@@ -29,84 +28,60 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     /// Serves any request. Paths without an endpoint go to the REST router. Fills `record` with the
     /// decision.
-    ///
-    /// # Errors
-    /// The client has disconnected.
     pub(crate) async fn answer(
         &self,
-        session: &mut ServerSession,
+        asked: &mut Asked,
         record: &mut RequestRecord,
-    ) -> Result<()> {
-        let path = session.req_header().uri.path();
+    ) -> Response<Reply> {
+        let path = asked.parts.uri.path();
         if let Some(proxy) = FrontProxy::of(path) {
-            return self.forward_auth.answer(session, proxy, record).await;
+            return self.forward_auth.answer(asked, proxy, record).await;
         }
         match path {
-            "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
-            "/readyz" => self.readiness().await.send(session).await,
-            _ => self.rest.answer(session, record).await,
+            "/healthz" => Answer::line(StatusCode::OK, "ok\n").into(),
+            "/readyz" => self.readiness().await.into(),
+            _ => self.rest.answer(asked, record).await,
         }
     }
 
     /// Serves a request on the metrics listener: metrics and health, and 404 for everything else.
-    ///
-    /// # Errors
-    /// The client has disconnected.
-    pub(crate) async fn answer_monitor(&self, session: &mut ServerSession) -> Result<()> {
-        match session.req_header().uri.path() {
-            "/metrics" => self.metrics(session).await,
-            "/healthz" => Answer::line(StatusCode::OK, "ok\n").send(session).await,
-            "/readyz" => self.readiness().await.send(session).await,
+    pub(crate) async fn answer_monitor(&self, asked: &Asked) -> Response<Reply> {
+        match asked.parts.uri.path() {
+            "/metrics" => self.metrics(&asked.parts),
+            "/healthz" => Answer::line(StatusCode::OK, "ok\n").into(),
+            "/readyz" => self.readiness().await.into(),
             _ => {
                 let line = "only /metrics, /healthz and /readyz\n";
-                Answer::line(StatusCode::NOT_FOUND, line)
-                    .send(session)
-                    .await
+                Answer::line(StatusCode::NOT_FOUND, line).into()
             }
         }
     }
 
-    /// Serves a request on the proxy's listener if its path is below `/ungleichotp/` or
-    /// `/forward-auth`. Returns whether it was.
-    ///
-    /// # Errors
-    /// The client has disconnected.
-    pub(crate) async fn answer_public(
-        &self,
-        session: &mut ServerSession,
-        record: &mut RequestRecord,
-    ) -> Result<bool> {
-        let path = session.req_header().uri.path();
-        if let Some(proxy) = FrontProxy::of(path) {
-            self.forward_auth.answer(session, proxy, record).await?;
-            return Ok(true);
-        }
-        let is_rest = is_rest(path);
-        if is_rest {
-            self.rest.answer(session, record).await?;
-        }
-        Ok(is_rest)
-    }
-
     /// Responds with the metrics of this process.
-    async fn metrics(&self, session: &mut ServerSession) -> Result<()> {
-        let method = &session.req_header().method;
-        if method != Method::GET && method != Method::HEAD {
+    fn metrics(&self, parts: &Parts) -> Response<Reply> {
+        if parts.method != Method::GET && parts.method != Method::HEAD {
             let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer
                 .fields
                 .push((ALLOW, HeaderValue::from_static("GET, HEAD")));
-            return answer.send(session).await;
+            return answer.into();
         }
-        let exposition = exposition(session.req_header().headers.get(ACCEPT));
-        let text = self.metrics.text(exposition).map_err(|error| {
-            Error::because(ErrorType::InternalError, "writing the metrics", error)
-        })?;
-        let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(3))?;
-        header.insert_header(CONTENT_TYPE, exposition.media_type())?;
-        header.insert_header(CONTENT_LENGTH, text.len())?;
-        header.insert_header(CACHE_CONTROL, "no-store")?;
-        send(session, header, text.into()).await
+        let exposition = exposition(parts.headers.get(ACCEPT));
+        let text = match self.metrics.text(exposition) {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(%error, "cannot write the metrics");
+                return Answer::empty(StatusCode::INTERNAL_SERVER_ERROR).into();
+            }
+        };
+        let length = text.len();
+        let mut response = Response::new(Reply::whole(text));
+        let headers = response.headers_mut();
+        let media_type = HeaderValue::from_static(exposition.media_type());
+        headers.insert(CONTENT_TYPE, media_type);
+        headers.insert(CONTENT_LENGTH, length.into());
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
     }
 
     /// Responds with 200 while the store responds and the process is not shutting down.

@@ -45,6 +45,7 @@ use crate::net::connection::Connections;
 pub use crate::net::descriptors::{most as most_files, raise as raise_file_limit};
 pub use crate::net::listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
 use crate::net::settings::{self, Listening};
+use crate::net::speaker::{Hyper, Pingora};
 use crate::net::{aside, descriptors};
 #[doc(hidden)]
 pub use crate::routing::route::lookup;
@@ -131,12 +132,12 @@ impl Gateway {
             connections: Arc::clone(&connections),
             endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
         };
-        let service = |listening| Service {
-            endpoints: Arc::clone(&endpoints),
-            recorder: Arc::clone(&recorder),
-            settings: Arc::clone(&settings),
-            connections: Arc::clone(&connections),
-            listening,
+        let service = |listening| {
+            Arc::new(Hyper(Arc::new(Service {
+                endpoints: Arc::clone(&endpoints),
+                recorder: Arc::clone(&recorder),
+                listening,
+            })))
         };
         let (shutdown, watch) = watch::channel(false);
         let mut accepting = JoinSet::new();
@@ -144,14 +145,14 @@ impl Gateway {
         accepting.spawn(Arc::clone(&connections).accept(
             listener(listeners.service)?,
             Listening::Service,
-            Arc::new(service(Listening::Service)),
+            service(Listening::Service),
             watch.clone(),
         ));
         if let Some(metrics) = listeners.metrics {
             accepting.spawn(Arc::clone(&connections).accept(
                 listener(metrics)?,
                 Listening::Metrics,
-                Arc::new(service(Listening::Metrics)),
+                service(Listening::Metrics),
                 watch.clone(),
             ));
         }
@@ -159,7 +160,7 @@ impl Gateway {
             accepting.spawn(Arc::clone(&connections).accept(
                 listener(gateway)?,
                 Listening::Gateway,
-                Arc::new(http_proxy(&pingora, proxy)),
+                Arc::new(Pingora(Arc::new(http_proxy(&pingora, proxy)))),
                 watch.clone(),
             ));
         }

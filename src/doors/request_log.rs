@@ -5,12 +5,15 @@ use std::time::{Instant, SystemTime};
 
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
+use http::request::Parts;
+use http::{Method, StatusCode};
 use pingora::protocols::http::ServerSession;
 
 use crate::http::Trace;
 use crate::http::request_id::RequestId;
+use crate::net::face::Peer;
 use crate::net::peer_of;
-use crate::net::request_line::request_line;
+use crate::net::request_line::{request_line, request_line_of};
 use crate::telemetry::{Forwarded, Recorder, Request, RequestLine, RequestRecord, Spans};
 
 /// A request that realmgate serves itself.
@@ -31,17 +34,33 @@ impl RequestLog {
         }
     }
 
-    /// Logs the request.
-    pub(crate) fn write(&self, recorder: &Recorder, session: &ServerSession) {
-        log_request(
-            recorder,
-            session,
-            self.id,
-            self.began,
-            &self.record,
-            None,
-            None,
-        );
+    /// Logs and traces the request, which was responded to by `status` and so many bytes of a body.
+    pub(crate) fn write(
+        &self,
+        recorder: &Recorder,
+        received: &Received,
+        status: StatusCode,
+        bytes_out: u64,
+    ) {
+        let took = self.began.elapsed();
+        let request = Request {
+            id: &self.id.to_string(),
+            began: SystemTime::now() - took,
+            took,
+            request_line: RequestLine {
+                method: received.method.as_str().as_bytes(),
+                host: &received.host,
+                path: &received.path,
+            },
+            status: Some(status.as_u16()),
+            client: received.client,
+            bytes_in: received.bytes,
+            bytes_out,
+            forwarded: None,
+            trace: received.trace,
+            spans: received.spans,
+        };
+        recorder.completed(&request, &self.record);
     }
 
     /// Logs a gRPC auth request, with the request line of the original request.
@@ -72,6 +91,37 @@ impl RequestLog {
             spans: None,
         };
         recorder.completed(&request, &self.record);
+    }
+}
+
+/// What is logged of a request.
+pub(crate) struct Received {
+    method: Method,
+    host: Vec<u8>,
+    path: Vec<u8>,
+    client: Option<SocketAddr>,
+    trace: Option<Trace>,
+    spans: Option<Spans>,
+    /// The bytes of its body.
+    pub(crate) bytes: u64,
+}
+
+impl Received {
+    /// Keeps what is logged of a request. Returns none if requests are neither logged nor traced.
+    pub(crate) fn of(recorder: &Recorder, parts: &Parts, peer: &Peer) -> Option<Box<Self>> {
+        if !recorder.is_recording() {
+            return None;
+        }
+        let line = request_line_of(parts);
+        Some(Box::new(Self {
+            method: parts.method.clone(),
+            host: line.host.to_vec(),
+            path: line.path.to_vec(),
+            client: peer.address,
+            trace: Trace::read(&parts.headers),
+            spans: recorder.begin_spans(&parts.headers),
+            bytes: 0,
+        }))
     }
 }
 

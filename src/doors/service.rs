@@ -3,124 +3,108 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use http::Method;
-use http::header::HOST;
-use http::uri::{Scheme, Uri};
-use pingora::ErrorType;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
-use pingora::server::ShutdownWatch;
+use http::header::{CONNECTION, HOST, HeaderValue};
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{Response, Version};
 
 use super::endpoints::{Endpoints, is_rest};
-use super::request_log::RequestLog;
+use super::request_log::{Received, RequestLog};
+use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
-use crate::net::bounds;
-use crate::net::connection::Connections;
-use crate::net::linger::answer_early;
-use crate::net::request_line::request_line;
-use crate::net::settings::{Listening, Live};
-use crate::net::source_of;
+use crate::net::face::{Abort, App, Asked, Peer, Reply};
+use crate::net::request_line::request_line_of;
+use crate::net::settings::Listening;
 use crate::routing::target::{Target, host_of};
-use crate::telemetry::Recorder;
+use crate::telemetry::{Recorder, RequestRecord};
 
 /// What answers on the service listener, or on the metrics listener.
-///
-/// It stands on Pingora's HTTP sessions as its proxy does, and not on the proxy, of which it would use
-/// nothing.
 pub(crate) struct Service {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) settings: Live,
     pub(crate) listening: Listening,
 }
 
-#[async_trait]
-impl HttpServerApp for Service {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        _: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        if !read(&mut session).await {
-            return None;
-        }
-        if !self.connections.prepare(&mut session) {
-            return None;
-        }
+impl App for Service {
+    const ENDS_WITH_CLIENT: bool = false;
+    const WRITES_MUCH: bool = false;
+
+    async fn answer(&self, mut asked: Asked) -> Result<Response<Reply>, Abort> {
+        let entered = asked.entered.take();
         let mut log = RequestLog::new(&self.recorder);
-        let answered = self.answer(&mut session, &mut log).await;
-        log.write(&self.recorder, &session);
-        if let Err(error) = answered {
-            // Whoever asked did not wait, or what was to be answered broke off, which has been logged.
-            tracing::debug!(
-                error = error.etype().as_str(),
-                "the response was not sent in full"
+        let received = Received::of(&self.recorder, &asked.parts, &asked.peer);
+        let response = self.respond(&mut asked, &mut log.record).await;
+        let status = response.status();
+        Ok(response.map(|reply| {
+            let reply = reply.counting(entered);
+            match received {
+                Some(mut received) => {
+                    received.bytes = asked.body.bytes_read();
+                    let recorder = Arc::clone(&self.recorder);
+                    reply.on_end(move |sent| log.write(&recorder, &received, status, sent))
+                }
+                None => reply,
+            }
+        }))
+    }
+
+    fn refuse(&self, refusal: Refusal, parts: &Parts, peer: &Peer) -> Answer {
+        let log = RequestLog::new(&self.recorder);
+        refusal.log(
+            &self.recorder,
+            peer.source(),
+            request_line_of(parts),
+            &log.record,
+        );
+        let answer = refusal.answer().named(&log.record);
+        if let Some(received) = Received::of(&self.recorder, parts, peer) {
+            log.write(
+                &self.recorder,
+                &received,
+                answer.status,
+                answer.line.len() as u64,
             );
-            return None;
         }
-        let settings = HttpPersistentSettings::for_session(&session);
-        let stream = session.finish().await.ok().flatten()?;
-        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+        answer
     }
 }
 
 impl Service {
-    async fn answer(
-        &self,
-        session: &mut ServerSession,
-        log: &mut RequestLog,
-    ) -> pingora::Result<()> {
-        let refused = bounds::refuse(session, &self.settings.load().limits);
-        if let Some(refused) = refused {
-            session.set_keepalive(None);
-            let request_line = request_line(session.req_header());
-            refused.log(
-                &self.recorder,
-                source_of(session),
-                request_line,
-                &log.record,
-            );
-            let answer = refused.answer().named(&log.record);
-            return answer_early(session, answer, &self.settings.load_full()).await;
-        }
+    async fn respond(&self, asked: &mut Asked, record: &mut RequestRecord) -> Response<Reply> {
         // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
         // line hands that on to us, and would take our 200 for a permit.
-        let header = session.req_header();
-        if header.raw_path().first() != Some(&b'/') && !is_rest_url(header) {
-            session.set_keepalive(None);
-            let request_line = request_line(session.req_header());
-            Refusal::NoPath.log(
-                &self.recorder,
-                source_of(session),
-                request_line,
-                &log.record,
-            );
-            let answer = Refusal::NoPath.answer().named(&log.record);
-            return answer.send(session).await;
+        if !asked_for_path(asked) && !is_rest_url(&asked.parts) {
+            let request_line = request_line_of(&asked.parts);
+            Refusal::NoPath.log(&self.recorder, asked.peer.source(), request_line, record);
+            let mut response = Response::from(Refusal::NoPath.answer().named(record));
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            return response;
         }
         match self.listening {
-            Listening::Metrics => self.endpoints.answer_monitor(session).await,
-            Listening::Service | Listening::Gateway => {
-                self.endpoints.answer(session, &mut log.record).await
-            }
+            Listening::Metrics => self.endpoints.answer_monitor(asked).await,
+            Listening::Service | Listening::Gateway => self.endpoints.answer(asked, record).await,
         }
+    }
+}
+
+/// Says whether the request target begins with the path.
+fn asked_for_path(asked: &Asked) -> bool {
+    match (&asked.target, asked.parts.version) {
+        (Some(target), _) => target.first() == Some(&b'/'),
+        (None, Version::HTTP_2) => asked.parts.uri.path().starts_with('/'),
+        (None, _) => true,
     }
 }
 
 /// Says whether a request target is the URL of a REST resource (RFC 9112 §3.2.2) under the host that `Host`
 /// names too, with a path that every server reads alike.
-fn is_rest_url(header: &RequestHeader) -> bool {
-    // The URI of the header has only the path.
-    let Ok(url) = Uri::try_from(header.raw_path()) else {
-        return false;
-    };
+fn is_rest_url(parts: &Parts) -> bool {
+    let url = &parts.uri;
     let is_http = [Scheme::HTTP, Scheme::HTTPS]
         .iter()
         .any(|it| url.scheme() == Some(it));
-    let mut hosts = header.headers.get_all(HOST).iter();
+    let mut hosts = parts.headers.get_all(HOST).iter();
     let is_same_host = match (url.authority(), hosts.next(), hosts.next()) {
         (Some(authority), Some(host), None) => {
             let authority = authority.as_str();
@@ -133,25 +117,5 @@ fn is_rest_url(header: &RequestHeader) -> bool {
         let has_slashes = target.double_slash || target.encoded_slash;
         !has_slashes && target.plain() == path.as_bytes()
     });
-    is_http && is_same_host && is_plain && path == header.uri.path() && is_rest(path)
-}
-
-/// Reads the header of a request, and says whether there is one to be answered: what is none gets its 400
-/// here, and CONNECT, which changes what follows, its 405.
-async fn read(session: &mut ServerSession) -> bool {
-    let status = match session.read_request().await {
-        Ok(true) if session.req_header().method == Method::CONNECT => 405,
-        Ok(is_read) => return is_read,
-        Err(error) if *error.etype() == ErrorType::InvalidHTTPHeader => 400,
-        Err(error) => {
-            tracing::debug!(error = error.etype().as_str(), "no request could be read");
-            session.shutdown().await;
-            return false;
-        }
-    };
-    if let Err(error) = session.respond_error(status).await {
-        tracing::debug!(error = error.etype().as_str(), "the client disconnected");
-    }
-    session.shutdown().await;
-    false
+    is_http && is_same_host && is_plain && is_rest(path)
 }

@@ -99,6 +99,12 @@ impl Answer {
         send(session, header, Bytes::from_static(line.as_bytes())).await
     }
 
+    /// Returns the response.
+    pub(crate) fn response(self) -> Response<&'static [u8]> {
+        let line = self.line.as_bytes();
+        Response::from_parts(self.parts(), line)
+    }
+
     /// Returns the response header, for a response without a body.
     pub(crate) fn head(mut self) -> ResponseHeader {
         self.line = "";

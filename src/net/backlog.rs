@@ -4,12 +4,11 @@
 //! into it, when the listener is closed.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use pingora::protocols::l4::listener::Listener;
-use pingora::protocols::l4::stream::Stream;
 use socket2::{SockFilter, SockRef};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// How long those are waited for who have begun to connect.
@@ -19,7 +18,11 @@ const QUEUED: usize = 65_536;
 
 /// Passes on the connections that were made before a listener is closed. Where another process may hold the socket
 /// as well, as systemd does, nobody is kept from connecting.
-pub(super) async fn take_last(listener: &Listener, is_inherited: bool, begin: impl Fn(Stream)) {
+pub(super) async fn take_last(
+    listener: &TcpListener,
+    is_inherited: bool,
+    begin: impl Fn((TcpStream, SocketAddr)),
+) {
     if !is_inherited {
         match drop_new(listener) {
             Ok(()) => {
@@ -46,7 +49,7 @@ pub(super) async fn take_last(listener: &Listener, is_inherited: bool, begin: im
 ///
 /// # Errors
 /// The system does not allow it.
-fn drop_new(listener: &Listener) -> io::Result<()> {
+fn drop_new(listener: &TcpListener) -> io::Result<()> {
     // Of a classic filter: a byte is loaded, masked, compared, and how much of the packet stays is returned. What
     // a TCP socket filters begins with the TCP header, whose flags are in byte 13 (RFC 9293 section 3.1).
     const SYN: u32 = 0x02;
@@ -58,22 +61,17 @@ fn drop_new(listener: &Listener) -> io::Result<()> {
         SockFilter::new(0x06, 0, 0, 0),
         SockFilter::new(0x06, 0, 0, u32::MAX),
     ];
-    match listener {
-        Listener::Tcp(listener) => SockRef::from(listener).attach_filter(&filter),
-        Listener::Unix(_) => Ok(()),
-    }
+    SockRef::from(listener).attach_filter(&filter)
 }
 
 /// Takes what is in the queue now.
 ///
 /// Not by Tokio's `accept`: it says that nothing is there until the event loop has heard of something.
-fn queued(listener: &Listener) -> impl Iterator<Item = Stream> {
+fn queued(listener: &TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     std::iter::from_fn(move || {
-        let stream: std::net::TcpStream = match listener {
-            Listener::Tcp(listener) => SockRef::from(listener).accept().ok()?.0.into(),
-            Listener::Unix(_) => return None,
-        };
+        let (stream, peer) = SockRef::from(listener).accept().ok()?;
+        let stream: std::net::TcpStream = stream.into();
         stream.set_nonblocking(true).ok()?;
-        TcpStream::from_std(stream).ok().map(Stream::from)
+        Some((TcpStream::from_std(stream).ok()?, peer.as_socket()?))
     })
 }

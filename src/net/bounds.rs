@@ -1,9 +1,9 @@
 //! Checks the header of a request against limits, before it is interpreted.
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 use memchr::memchr_iter;
-use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
 use crate::config::Limits;
@@ -33,7 +33,7 @@ pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal
             sum + name.as_str().len() + value.len() + FIELD
         }),
     };
-    let more = more_crumbs(header);
+    let more = more_crumbs(header.version, &header.headers);
     let bytes = bytes.saturating_sub(more * (COOKIE.as_str().len() + FIELD - CRUMB));
     if is_framed_in_doubt {
         Some(Refusal::Framing)
@@ -43,33 +43,69 @@ pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal
         Some(Refusal::FieldCount)
     } else if bytes > limits.header_bytes {
         Some(Refusal::HeaderLength)
-    } else if expects_the_unknown(header) {
+    } else if expects_the_unknown(header.version, &header.headers) {
         Some(Refusal::Expect)
     } else {
         None
     }
 }
 
+/// Checks what is not checked as a header of HTTP/1 is read.
+///
+/// # Errors
+/// Why the request is rejected.
+pub(crate) fn refuse_one(parts: &Parts) -> Result<(), Refusal> {
+    match expects_the_unknown(parts.version, &parts.headers) {
+        true => Err(Refusal::Expect),
+        false => Ok(()),
+    }
+}
+
+/// Checks a header of HTTP/2.
+///
+/// # Errors
+/// Why the request is rejected.
+pub(crate) fn refuse_two(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
+    let headers = &parts.headers;
+    let bytes = headers.iter().fold(0, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + FIELD
+    });
+    let more = more_crumbs(parts.version, headers);
+    let bytes = bytes.saturating_sub(more * (COOKIE.as_str().len() + FIELD - CRUMB));
+    let target = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
+    if is_framed_in_doubt(headers) {
+        Err(Refusal::Framing)
+    } else if target > limits.target_bytes {
+        Err(Refusal::TargetLength)
+    } else if headers.len() - more > limits.header_fields {
+        Err(Refusal::FieldCount)
+    } else if bytes > limits.header_bytes {
+        Err(Refusal::HeaderLength)
+    } else {
+        refuse_one(parts)
+    }
+}
+
 /// Returns the number of HTTP/2 fields that are further crumbs of a cookie. All crumbs are one
 /// field (RFC 9113 §8.2.3).
-fn more_crumbs(header: &RequestHeader) -> usize {
-    if header.version != Version::HTTP_2 {
+fn more_crumbs(version: Version, headers: &HeaderMap) -> usize {
+    if version != Version::HTTP_2 {
         return 0;
     }
-    let crumbs = header.headers.get_all(COOKIE).iter().count();
+    let crumbs = headers.get_all(COOKIE).iter().count();
     crumbs.saturating_sub(1)
 }
 
 /// Returns whether a request expects anything but `100-continue`. Such requests may be rejected
 /// (RFC 9110 §10.1.1): servers differ in how they read the value, and then in where the next
 /// request begins. HTTP/1.0 has no expectations.
-fn expects_the_unknown(header: &RequestHeader) -> bool {
-    let mut expected = header.headers.get_all(EXPECT).iter();
+fn expects_the_unknown(version: Version, headers: &HeaderMap) -> bool {
+    let mut expected = headers.get_all(EXPECT).iter();
     let Some(first) = expected.next() else {
         return false;
     };
     let is_known = first.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    header.version != Version::HTTP_10 && !(is_known && expected.next().is_none())
+    version != Version::HTTP_10 && !(is_known && expected.next().is_none())
 }
 
 /// Returns whether servers could disagree about the length of the body: it is given twice, equal or

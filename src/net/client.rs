@@ -14,7 +14,7 @@ use crate::telemetry::{Door, Recorder, RequestLine, RequestRecord};
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
 /// The client of a connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     pub(super) settings: Live,
     pub(super) admission: Arc<Admission>,
     pub(super) recorder: Arc<Recorder>,

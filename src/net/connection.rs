@@ -7,27 +7,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::Version;
-use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::l4::listener::Listener;
-use pingora::protocols::l4::stream::Stream;
 use pingora::server::ShutdownWatch;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::accept::{BadStart, Http, is_still_good};
+use super::accept::{BadStart, is_still_good};
 use super::admission::{Admission, Admitted, AdmittedFrom, Full, Share};
 use super::backlog;
 use super::client::{Client, LINGER};
 use super::metrics::NetMetrics;
+use super::peer_of;
+use super::process::Process;
 use super::rejected::{Cause, Rejected};
 use super::settings::{Listening, Live, Settings};
-use super::{peer_of, peer_of_stream};
-use crate::clock;
+use super::speaker::Speaker;
 use crate::http::refusal::Refusal;
-use crate::net::{http1, http2};
 use crate::telemetry::{Recorder, RequestLine, RequestRecord};
 
 /// The most connections to the metrics listener.
@@ -43,12 +40,11 @@ pub(crate) struct Connections {
     admission: Arc<Admission>,
     /// Counts the connections of the metrics listener, so that clients cannot take them.
     monitors: Arc<Admission>,
-    draining: AtomicBool,
+    process: Arc<Process>,
     /// Whether another process may hold the listening sockets as well.
     is_inherited: bool,
     /// Whether another process serves them from now on.
     is_replaced: AtomicBool,
-    is_clock_off: AtomicBool,
     open: TaskTracker,
     rejected: Rejected,
     recorder: Arc<Recorder>,
@@ -66,10 +62,9 @@ impl Connections {
             settings,
             admission: Arc::default(),
             monitors: Arc::default(),
-            draining: AtomicBool::new(false),
+            process: Arc::default(),
             is_inherited,
             is_replaced: AtomicBool::new(false),
-            is_clock_off: AtomicBool::new(false),
             open: TaskTracker::new(),
             rejected: Rejected::new(metrics),
             recorder,
@@ -93,7 +88,7 @@ impl Connections {
 
     /// Says whether the process is about to end.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.process.is_draining()
     }
 
     /// Sets a request's deadlines: Pingora 0.9.1 has none once a connection is reused (`v1/server.rs`). Returns
@@ -101,7 +96,7 @@ impl Connections {
     /// client has expired since the connection began.
     pub(crate) fn prepare(&self, session: &mut ServerSession) -> bool {
         let now = SystemTime::now();
-        if !self.is_told(now) {
+        if !self.process.is_clock_usable(now) {
             return false;
         }
         if !is_still_good(session, now) {
@@ -126,44 +121,24 @@ impl Connections {
         true
     }
 
-    /// Says whether the clock is of use. Under another one Pingora and the gRPC listener would panic at each
-    /// answer, which has a date.
-    fn is_told(&self, now: SystemTime) -> bool {
-        let is_usable = clock::is_usable(now);
-        if self.is_clock_off.load(Ordering::Relaxed) == is_usable {
-            self.is_clock_off.store(!is_usable, Ordering::Relaxed);
-            if is_usable {
-                tracing::info!("the clock is usable again");
-            } else {
-                tracing::error!(
-                    "the clock is set before 1970 or after 9999: connections are closed"
-                );
-            }
-        }
-        is_usable
-    }
-
     /// Accepts connections until `shutdown`, then lets go of the idle ones.
     ///
     /// What was being read when it begins still gets its answer: connections without a request end
     /// only after [`LINGER`].
-    pub(crate) async fn accept<A>(
+    pub(crate) async fn accept<S: Speaker>(
         self: Arc<Self>,
         listener: TcpListener,
         listening: Listening,
-        app: Arc<A>,
+        app: Arc<S>,
         mut shutdown: ShutdownWatch,
-    ) where
-        A: HttpServerApp + Send + Sync + 'static,
-    {
-        let listener = Listener::from(listener);
+    ) {
         let watch = shutdown.clone();
         let draining = async move { drop(shutdown.wait_for(|&draining| draining).await) };
         tokio::pin!(draining);
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok(stream) => self.begin(stream, listening, &app, &watch),
+                    Ok((stream, peer)) => self.begin((stream, peer), listening, &app, &watch),
                     Err(error) => {
                         tracing::warn!(%error, "accepting a connection failed");
                         if !is_of_one_connection(&error) {
@@ -174,33 +149,30 @@ impl Connections {
                 () = &mut draining => break,
             }
         }
-        self.draining.store(true, Ordering::Relaxed);
+        self.process.drain();
         if !self.is_replaced.load(Ordering::Relaxed) {
             let begin = |stream| self.begin(stream, listening, &app, &watch);
             backlog::take_last(&listener, self.is_inherited, begin).await;
         }
         drop(listener);
         tokio::time::sleep(LINGER).await;
-        app.http_cleanup().await;
+        app.clean_up().await;
     }
 
     /// Lets a connection go its own way, if it may be. One over a Unix socket is of no address.
-    fn begin<A>(
+    fn begin<S: Speaker>(
         self: &Arc<Self>,
-        mut stream: Stream,
+        (stream, peer): (TcpStream, SocketAddr),
         listening: Listening,
-        app: &Arc<A>,
+        app: &Arc<S>,
         shutdown: &ShutdownWatch,
-    ) where
-        A: HttpServerApp + Send + Sync + 'static,
-    {
-        if !self.is_told(SystemTime::now()) {
+    ) {
+        if !self.process.is_clock_usable(SystemTime::now()) {
             return;
         }
         let settings = self.settings.load_full();
-        let peer = peer_of_stream(&stream);
         // Of a load balancer's connections it is known later whose they are.
-        let of = peer.filter(|peer| !settings.wire(listening).is_load_balancer(*peer));
+        let of = (!settings.wire(listening).is_load_balancer(peer)).then_some(peer);
         let counted = match listening {
             Listening::Metrics => self.count_monitor().map_err(|_| Cause::OfMetrics),
             Listening::Service | Listening::Gateway => {
@@ -209,9 +181,9 @@ impl Connections {
         };
         let counted = match counted {
             Ok(counted) => counted,
-            Err(cause) => return self.rejected.add(cause, peer),
+            Err(cause) => return self.rejected.add(cause, Some(peer)),
         };
-        if let Err(error) = stream.set_nodelay() {
+        if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "the client closed the connection at once");
             return;
         }
@@ -220,11 +192,16 @@ impl Connections {
             admission: Arc::clone(&self.admission),
             recorder: Arc::clone(&self.recorder),
             listening,
-            address: peer.map(|peer| peer.ip().to_canonical()),
+            address: Some(peer.ip().to_canonical()),
             share: counted.share(),
         };
-        let served =
-            Arc::clone(self).serve(client, Arc::clone(app), stream, shutdown.clone(), settings);
+        let served = Arc::clone(self).serve(
+            client,
+            Arc::clone(app),
+            (stream, peer),
+            shutdown.clone(),
+            settings,
+        );
         self.open.spawn(async move {
             served.await;
             drop(counted);
@@ -250,7 +227,7 @@ impl Connections {
     /// Counts a connection of a listener that is for front proxies and not served here, as long as what this
     /// returns lives; none if it cannot stay.
     pub(crate) fn admit_front_proxy(&self, peer: SocketAddr) -> Option<Counted> {
-        if !self.is_told(SystemTime::now()) {
+        if !self.process.is_clock_usable(SystemTime::now()) {
             return None;
         }
         let address = peer.ip().to_canonical();
@@ -310,21 +287,20 @@ impl Connections {
 
     /// Serves the requests of a connection. A beginning or a header that is not whole in time ends it,
     /// however steadily it drips.
-    async fn serve<A: HttpServerApp + Send + Sync + 'static>(
+    async fn serve<S: Speaker>(
         self: Arc<Self>,
         mut client: Client,
-        app: Arc<A>,
-        stream: Stream,
+        app: Arc<S>,
+        (stream, from): (TcpStream, SocketAddr),
         shutdown: ShutdownWatch,
         settings: Arc<Settings>,
     ) {
         let deadline = Instant::now() + settings.timeouts.header;
-        let from = peer_of_stream(&stream);
-        let begun = settings.wire(client.listening).begin(stream);
-        let (stream, http) = match timeout_at(deadline, begun).await {
+        let begun = S::begin(settings.wire(client.listening), stream, from);
+        let begun = match timeout_at(deadline, begun).await {
             Ok(Ok(begun)) => begun,
             Ok(Err(BadStart::NoProxyHeader)) => {
-                return self.rejected.add(Cause::ProxyHeader, from);
+                return self.rejected.add(Cause::ProxyHeader, Some(from));
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a connection failed before HTTP began");
@@ -335,7 +311,7 @@ impl Connections {
                 return;
             }
         };
-        let told = peer_of_stream(&*stream).filter(|told| Some(*told) != from);
+        let told = S::address(&begun).filter(|told| *told != from);
         let admitted = told.map(|peer| self.admit_from(peer, &settings));
         let admitted = match admitted.transpose() {
             Ok(admitted) => admitted.flatten(),
@@ -347,10 +323,9 @@ impl Connections {
         }
         // A long connection must not keep old settings.
         drop(settings);
-        match http {
-            Http::One => http1::serve(&app, stream, &shutdown, deadline, &client).await,
-            Http::Two => http2::serve(&app, stream, shutdown, deadline, &client).await,
-        }
+        let process = Arc::clone(&self.process);
+        app.serve(begun, client, process, (shutdown, deadline))
+            .await;
         drop(admitted);
     }
 

@@ -24,8 +24,14 @@ pub(crate) async fn answer_early(
     // The date of a response that this one replaces must not be kept.
     keep_date(session, None);
     answer.send(session).await?;
+    end_early(session, settings).await;
+    Ok(())
+}
+
+/// Takes in what a client is still sending that has its answer already, as [`answer_early`] does.
+pub(crate) async fn end_early(session: &mut ServerSession, settings: &Settings) {
     if session.is_body_done() {
-        return Ok(());
+        return;
     }
     if !session.is_http2() {
         session.shutdown().await;
@@ -37,7 +43,6 @@ pub(crate) async fn answer_early(
     if taken.await != Ok(true) {
         tracing::debug!("the request body went on after the response");
     }
-    Ok(())
 }
 
 /// Sends the response to an unread request, and discards its body like [`answer_early`].

@@ -9,14 +9,18 @@ mod client;
 pub(crate) mod connection;
 pub(crate) mod delegate;
 pub(crate) mod descriptors;
+pub(crate) mod face;
 mod http1;
 mod http2;
 pub(crate) mod linger;
 pub(crate) mod listeners;
 pub(crate) mod metrics;
+mod process;
 mod rejected;
 pub(crate) mod request_line;
 pub(crate) mod settings;
+pub(crate) mod speaker;
+mod stream;
 pub(crate) mod tls_fault;
 
 use std::net::SocketAddr;

@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use http::header::HOST;
+use http::request::Parts;
 use pingora::http::RequestHeader;
 
 use super::path_of;
@@ -16,6 +17,18 @@ pub(crate) fn request_line(header: &RequestHeader) -> RequestLine<'_> {
             .or(authority)
             .unwrap_or_default(),
         path: path_of(header),
+    }
+}
+
+/// Returns what is shown of a request.
+pub(crate) fn request_line_of(parts: &Parts) -> RequestLine<'_> {
+    let authority = parts.uri.authority().map(|it| it.as_str().as_bytes());
+    RequestLine {
+        method: parts.method.as_str().as_bytes(),
+        host: first(&parts.headers, HOST.as_str())
+            .or(authority)
+            .unwrap_or_default(),
+        path: parts.uri.path().as_bytes(),
     }
 }
 

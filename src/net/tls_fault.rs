@@ -103,17 +103,21 @@ pub(crate) fn fault_of(error: &Error) -> Option<(TlsFault, String)> {
     ) {
         return None;
     }
-    let text = error.to_string();
+    Some(fault_in(&error.to_string()))
+}
+
+/// Returns the fault that the text of an error is about, and what is logged of it.
+pub(crate) fn fault_in(text: &str) -> (TlsFault, String) {
     // Pingora adds text around the error of rustls.
     let begins = BEGINNINGS.iter().filter_map(|words| text.find(words)).min();
-    let cause = begins.and_then(|at| text.get(at..)).unwrap_or(&text);
+    let cause = begins.and_then(|at| text.get(at..)).unwrap_or(text);
     let cause = cause
         .rsplit_once(", SNI: ")
         .map_or(cause, |(cause, _)| cause);
     let mut meant = WORDS.iter().filter(|(words, _)| cause.contains(words));
     let fault = meant.next().map_or(TlsFault::Other, |(_, fault)| *fault);
     let cause = cause.trim().chars().take(CAUSE_CHARS).collect();
-    Some((fault, cause))
+    (fault, cause)
 }
 
 /// Allows one line per fault and [`PAUSE`], and counts the others.

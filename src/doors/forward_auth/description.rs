@@ -2,13 +2,13 @@
 //! proxy, each exactly once.
 
 use http::header::HOST;
+use http::request::Parts;
 use http::{HeaderMap, Method};
 use memchr::{memchr, memmem};
-use pingora::http::RequestHeader;
 
 use super::front_proxy::{ENVOY, FrontProxy};
 use crate::http::refusal::Refusal;
-use crate::net::request_line::{first, request_line as requested};
+use crate::net::request_line::{first, request_line_of as requested};
 use crate::routing::input::{MatchInput, Unreadable};
 use crate::telemetry::RequestLine;
 
@@ -34,8 +34,8 @@ pub(crate) fn input<'a>(
 
 /// Returns the description of the original request for the log, valid or not, if it has all three
 /// parts.
-pub(super) fn request_line(header: &RequestHeader, proxy: FrontProxy) -> Option<RequestLine<'_>> {
-    let named = |name| first(&header.headers, name);
+pub(super) fn request_line(parts: &Parts, proxy: FrontProxy) -> Option<RequestLine<'_>> {
+    let named = |name| first(&parts.headers, name);
     match proxy {
         FrontProxy::Any => None,
         FrontProxy::Nginx => {
@@ -55,7 +55,7 @@ pub(super) fn request_line(header: &RequestHeader, proxy: FrontProxy) -> Option<
             path: named("x-forwarded-uri")?,
         }),
         FrontProxy::Envoy => {
-            let request_line = requested(header);
+            let request_line = requested(parts);
             let path = request_line.path.strip_prefix(ENVOY.as_bytes())?;
             Some(RequestLine {
                 path,

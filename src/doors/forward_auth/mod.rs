@@ -15,11 +15,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Response, StatusCode};
 use ipnet::IpNet;
-use pingora::Result;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
 
 use client::Warned;
 pub(super) use client::{GRPC, address};
@@ -35,8 +34,8 @@ use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
 use crate::http::answer::Answer;
 pub(super) use crate::http::refusal::Refusal;
 use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
-use crate::net::peer_of;
-use crate::net::request_line::request_line;
+use crate::net::face::{self, Reply};
+use crate::net::request_line::request_line_of;
 use crate::routing::input::MatchInput;
 use crate::routing::target::Ambiguity;
 use crate::telemetry::{Door, Recorder, RequestLine, RequestRecord, Tally};
@@ -94,46 +93,41 @@ impl ForwardAuth {
     }
 
     /// Responds to a sub-request with 200, 401, 403 or 503, and never with a body.
-    ///
-    /// # Errors
-    /// The front proxy has disconnected.
     pub(crate) async fn answer(
         &self,
-        session: &mut ServerSession,
+        asked: &face::Asked,
         proxy: FrontProxy,
         record: &mut RequestRecord,
-    ) -> Result<()> {
-        let answer = self.decide(session, proxy, record).await;
-        answer.send(session).await
+    ) -> Response<Reply> {
+        self.decide(asked, proxy, record).await.into()
     }
 
     async fn decide(
         &self,
-        session: &ServerSession,
+        face::Asked {
+            parts,
+            target,
+            peer,
+            ..
+        }: &face::Asked,
         proxy: FrontProxy,
         record: &mut RequestRecord,
     ) -> Answer {
         let began = Instant::now();
-        let peer = peer_of(session).map(|peer| peer.ip().to_canonical());
-        let header = session.req_header();
+        let peer = peer.source();
+        let headers = &parts.headers;
         let asked = match proxy {
-            FrontProxy::Envoy if has_fragment(session) => Err(Ambiguity::Character.into()),
-            _ => self.asked(header, peer, proxy),
+            FrontProxy::Envoy if has_fragment(target.as_deref()) => {
+                Err(Ambiguity::Character.into())
+            }
+            _ => self.asked(parts, peer, proxy),
         };
         let snapshot = self.snapshot.load();
         let any = snapshot.client_address_header.as_ref();
-        let source = self.client(peer, proxy.name(), || {
-            client::client(&header.headers, proxy, any)
-        });
+        let source = self.client(peer, proxy.name(), || client::client(headers, proxy, any));
         drop(snapshot);
-        let request_line = || self.request_line(header, peer, proxy);
-        let verdict = self.judge(
-            source,
-            &header.headers,
-            asked,
-            (began, request_line),
-            record,
-        );
+        let request_line = || self.request_line(parts, peer, proxy);
+        let verdict = self.judge(source, headers, asked, (began, request_line), record);
         match verdict.await {
             Verdict::Permitted(permit) => self.permitted(&permit, proxy),
             Verdict::Denied(denial) => Answer::sub_request_denied(&denial).named(record),
@@ -145,13 +139,15 @@ impl ForwardAuth {
     /// request, if a trusted front proxy describes it.
     fn request_line<'a>(
         &self,
-        header: &'a RequestHeader,
+        parts: &'a Parts,
         peer: Option<IpAddr>,
         proxy: FrontProxy,
     ) -> RequestLine<'a> {
         let is_trusted = self.is_trusted(peer);
-        let described = is_trusted.then(|| description::request_line(header, proxy));
-        described.flatten().unwrap_or_else(|| request_line(header))
+        let described = is_trusted.then(|| description::request_line(parts, proxy));
+        described
+            .flatten()
+            .unwrap_or_else(|| request_line_of(parts))
     }
 
     /// Returns whether a peer may describe original requests.
@@ -279,13 +275,13 @@ impl ForwardAuth {
     /// Returns the policy for a sub-request: that of the route, narrowed by the front proxy's URL.
     fn asked(
         &self,
-        header: &RequestHeader,
+        parts: &Parts,
         source: Option<IpAddr>,
         proxy: FrontProxy,
     ) -> Result<Asked, Refusal> {
-        let headers = &header.headers;
+        let headers = &parts.headers;
         if proxy == FrontProxy::Any {
-            let narrowed = narrowing(header.uri.query().unwrap_or_default())?;
+            let narrowed = narrowing(parts.uri.query().unwrap_or_default())?;
             return Ok(Asked {
                 policy: narrowed.unwrap_or(Policy::Authenticated),
                 tally: None,
@@ -294,15 +290,16 @@ impl ForwardAuth {
         let narrowed = match proxy {
             FrontProxy::Envoy if !headers.contains_key(X_REALMGATE_NARROW) => "",
             FrontProxy::Envoy => description::once(headers, X_REALMGATE_NARROW)?,
-            _ => header.uri.query().unwrap_or_default(),
+            _ => parts.uri.query().unwrap_or_default(),
         };
         let narrowed = narrowing(narrowed)?;
         let described = match proxy {
             FrontProxy::Envoy => {
-                let authority = header.uri.authority().map(http::uri::Authority::as_str);
-                let target = header.raw_path().strip_prefix(ENVOY.as_bytes());
+                let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+                let target = parts.uri.path_and_query().map(PathAndQuery::as_str);
+                let target = target.and_then(|it| it.as_bytes().strip_prefix(ENVOY.as_bytes()));
                 description::envoy(
-                    &header.method,
+                    &parts.method,
                     headers,
                     authority,
                     target.unwrap_or_default(),
@@ -331,16 +328,11 @@ impl ForwardAuth {
     }
 }
 
-/// Returns whether the request line contains `#`. Pingora 0.9.1 drops the rest of the path there,
-/// but an application behind Envoy may still receive it. Only HTTP/1 keeps the line; over HTTP/2,
-/// Envoy rejects such paths by default since 1.19.1.
-fn has_fragment(session: &ServerSession) -> bool {
-    let Some(http1) = session.as_http1() else {
-        return false;
-    };
-    let head = http1.get_headers_raw_bytes();
-    let line = head.split(|&byte| byte == b'\n').next();
-    line.is_none_or(|line| line.contains(&b'#'))
+/// Returns whether an HTTP/1 target contains `#`. hyper drops the rest of the path there, but an
+/// application behind Envoy may still receive it. Over HTTP/2, Envoy rejects such paths by default
+/// since 1.19.1.
+fn has_fragment(target: Option<&[u8]>) -> bool {
+    target.is_some_and(|target| target.contains(&b'#'))
 }
 
 fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<Asked, Refusal> {

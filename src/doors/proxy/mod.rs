@@ -8,6 +8,7 @@ mod expected;
 mod failure;
 mod forwarded;
 mod hop;
+mod own;
 mod question;
 mod trace;
 
@@ -91,9 +92,7 @@ impl ProxyHttp for Proxy {
             return Ok(true);
         }
         if let Some(endpoints) = &self.endpoints
-            && endpoints
-                .answer_public(session, &mut context.record)
-                .await?
+            && own::answer(endpoints, session, &snapshot.net, &mut context.record).await?
         {
             return Ok(true);
         }

@@ -1,7 +1,7 @@
 //! Detects HTTP/2 with prior knowledge (RFC 9113 §3.3) by its first bytes.
 
 use pingora::protocols::l4::stream::Stream;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::start::{BadStart, Http};
 
@@ -11,6 +11,15 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Detects the HTTP version, and puts the bytes back. Reads only as many bytes as are needed,
 /// because a short HTTP/1 request has fewer than the preface.
 pub(super) async fn http_of(stream: &mut Stream) -> Result<Http, BadStart> {
+    let (http, read) = begin(stream).await?;
+    stream.rewind(&read);
+    Ok(http)
+}
+
+/// Finds out what is spoken. Returns what it has read for that too.
+pub(super) async fn begin<S: AsyncRead + Unpin>(
+    stream: &mut S,
+) -> Result<(Http, Vec<u8>), BadStart> {
     let mut bytes = [0; PREFACE.len()];
     let mut read = 0;
     let http = loop {
@@ -25,6 +34,5 @@ pub(super) async fn http_of(stream: &mut Stream) -> Result<Http, BadStart> {
             break Http::One;
         }
     };
-    stream.rewind(bytes.get(..read).unwrap_or_default());
-    Ok(http)
+    Ok((http, bytes.get(..read).unwrap_or_default().to_vec()))
 }

@@ -15,10 +15,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use pingora::protocols::l4::stream::Stream as Plain;
-use pingora::protocols::{ALPN, Ssl, Stream};
+use pingora::protocols::{ALPN, Ssl, Stream as PingoraStream};
+use tokio::net::TcpStream;
 
 use super::metrics::NetMetrics;
 use super::peer_of_stream;
+use super::stream::{Rewound, Stream, Transport};
 use crate::config;
 #[cfg(any(test, fuzzing))]
 pub use ahead::fuzz as fuzz_header;
@@ -28,7 +30,7 @@ use dated::Dated;
 pub(crate) use dated::keep_date;
 pub(crate) use start::{BadStart, Http};
 use tls::Tls;
-pub(crate) use tls::{is_still_good, scheme_of, subject_of};
+pub(crate) use tls::{ClientCertificate, is_still_good, scheme_of, subject_of};
 
 /// How the connections of a listener begin.
 pub(crate) struct Wire {
@@ -70,11 +72,58 @@ impl Wire {
             .any(|network| network.contains(&address))
     }
 
-    /// Reads everything before HTTP. The caller limits the time.
+    /// Reads everything before HTTP on a connection from `address`. The caller limits the time.
     ///
     /// # Errors
     /// [`BadStart`] if the connection cannot begin.
-    pub(crate) async fn begin(&self, mut stream: Plain) -> Result<(Stream, Http), BadStart> {
+    pub(crate) async fn begin(
+        &self,
+        mut stream: TcpStream,
+        mut address: SocketAddr,
+    ) -> Result<Begun, BadStart> {
+        let mut unread = Vec::new();
+        let peer = address;
+        if self.is_load_balancer(address) {
+            let (rest, source) = proxy_protocol::take(&mut stream).await?;
+            (unread, address) = (rest, source.unwrap_or(address));
+        }
+        let begun = |stream, http, tls: Option<Option<ClientCertificate>>| Begun {
+            stream,
+            http,
+            address,
+            is_tls: tls.is_some(),
+            certificate: tls.flatten(),
+        };
+        if let Some(tls) = &self.tls {
+            let stream = Rewound::with(unread.into(), stream);
+            let (stream, certificate) = tls.negotiate(stream, Some(peer)).await?;
+            let http = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Http::Two,
+                _ => Http::One,
+            };
+            let stream = Rewound::new(Transport::Tls(Box::new(stream)));
+            return Ok(begun(stream, http, Some(certificate)));
+        }
+        let mut stream = Rewound::with(unread.into(), Transport::Plain(stream));
+        let http = match self.h2c {
+            true => {
+                let (http, read) = cleartext::begin(&mut stream).await?;
+                stream.rewind(read.into());
+                http
+            }
+            false => Http::One,
+        };
+        Ok(begun(stream, http, None))
+    }
+
+    /// Reads everything before HTTP on one of Pingora's streams. The caller limits the time.
+    ///
+    /// # Errors
+    /// [`BadStart`] if the connection cannot begin.
+    pub(crate) async fn begin_pingora(
+        &self,
+        mut stream: Plain,
+    ) -> Result<(PingoraStream, Http), BadStart> {
         let peer = peer_of_stream(&stream);
         if peer.is_some_and(|peer| self.is_load_balancer(peer)) {
             proxy_protocol::read(&mut stream).await?;
@@ -82,7 +131,7 @@ impl Wire {
         if let Some(tls) = &self.tls {
             let stream = tls.accept(Buffered::new(stream)).await.map_err(|error| {
                 tls.failed(peer, &error);
-                BadStart::Tls(error)
+                BadStart::Tls(error.to_string())
             })?;
             let http = match stream.selected_alpn_proto() {
                 Some(ALPN::H2) => Http::Two,
@@ -98,8 +147,19 @@ impl Wire {
     }
 }
 
+/// A connection on which HTTP begins.
+pub(crate) struct Begun {
+    pub(crate) stream: Stream,
+    pub(crate) http: Http,
+    /// Where it comes from, as its PROXY header says, or the socket.
+    pub(crate) address: SocketAddr,
+    pub(crate) is_tls: bool,
+    /// By which the client has proved itself.
+    pub(crate) certificate: Option<ClientCertificate>,
+}
+
 /// Wraps the stream for a version of HTTP.
-fn face(stream: Stream, http: Http) -> Stream {
+fn face(stream: PingoraStream, http: Http) -> PingoraStream {
     match http {
         Http::One => Box::new(Dated::new(stream)),
         Http::Two => stream,

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::{GetSocketDigest, SocketDigest};
 use ppp::{HeaderResult, PartialResult, v1, v2};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::start::BadStart;
 
@@ -18,18 +18,8 @@ const LONGEST_LINE: usize = 107;
 /// Reads the header from a stream, and sets the address of the connection. For a connection of the
 /// load balancer itself (`LOCAL`, `UNKNOWN`), the address stays.
 pub(super) async fn read(stream: &mut Stream) -> Result<(), BadStart> {
-    let mut bytes = Vec::new();
-    let (length, source) = loop {
-        let mut more = [0; 256];
-        match stream.read(&mut more).await {
-            Ok(read @ 1..) => bytes.extend_from_slice(more.get(..read).unwrap_or_default()),
-            _ => return Err(BadStart::Gone),
-        }
-        if is_whole(&bytes)? {
-            break told(&HeaderResult::parse(&bytes)).ok_or(BadStart::NoProxyHeader)?;
-        }
-    };
-    stream.rewind(bytes.get(length..).unwrap_or_default());
+    let (rest, source) = take(stream).await?;
+    stream.rewind(&rest);
     if let Some(source) = source {
         let own = stream.get_socket_digest();
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
@@ -41,6 +31,25 @@ pub(super) async fn read(stream: &mut Stream) -> Result<(), BadStart> {
         stream.set_socket_digest(digest);
     }
     Ok(())
+}
+
+/// Takes the header off a stream. Returns what has been read behind it, and the address that it names.
+pub(super) async fn take<S: AsyncRead + Unpin>(
+    stream: &mut S,
+) -> Result<(Vec<u8>, Option<SocketAddr>), BadStart> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut more = [0; 256];
+        match stream.read(&mut more).await {
+            Ok(read @ 1..) => bytes.extend_from_slice(more.get(..read).unwrap_or_default()),
+            _ => return Err(BadStart::Gone),
+        }
+        if is_whole(&bytes)? {
+            let header = HeaderResult::parse(&bytes);
+            let (length, source) = told(&header).ok_or(BadStart::NoProxyHeader)?;
+            return Ok((bytes.split_off(length), source));
+        }
+    }
 }
 
 /// Returns whether the header is complete; an error if the bytes cannot be a header.

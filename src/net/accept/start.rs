@@ -22,5 +22,5 @@ pub(crate) enum BadStart {
     Gone,
     /// The TLS handshake failed.
     #[error("no TLS: {0}")]
-    Tls(Box<pingora::Error>),
+    Tls(String),
 }

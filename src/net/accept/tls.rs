@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use http::HeaderValue;
@@ -21,17 +21,28 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::buffered::Buffered;
+use super::start::BadStart;
 use super::subject;
 use crate::auth::UnixTime;
 use crate::config::{self, ClientCertificates, TlsVersion};
 use crate::net::metrics::TlsFaults;
-use crate::net::tls_fault::{Seldom, fault_of};
+use crate::net::stream::Rewound;
+use crate::net::tls_fault::{Seldom, TlsFault, fault_in, fault_of};
+
+/// How long a client is waited for that has been sent an alert, and how often it is read from.
+const PARTING: Duration = Duration::from_secs(1);
+const PARTING_READS: usize = 64;
 
 /// TLS settings of a listener.
 pub(super) struct Tls {
     acceptor: Acceptor,
+    config: Arc<ServerConfig>,
     logged: Seldom,
     faults: Arc<TlsFaults>,
 }
@@ -74,8 +85,10 @@ impl Tls {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
+        let config = Arc::new(config);
         Ok(Self {
-            acceptor: Acceptor::from_server_config(Arc::new(config)),
+            acceptor: Acceptor::from_server_config(Arc::clone(&config)),
+            config,
             logged: Seldom::default(),
             faults,
         })
@@ -90,9 +103,41 @@ impl Tls {
     /// Counts a failed handshake. Logs faults of client certificates at a limited rate; other
     /// failures are mostly noise.
     pub(super) fn failed(&self, peer: Option<SocketAddr>, error: &pingora::Error) {
-        let Some((fault, cause)) = fault_of(error) else {
-            return;
-        };
+        if let Some((fault, cause)) = fault_of(error) {
+            self.rejected(peer, fault, &cause);
+        }
+    }
+
+    /// Negotiates TLS. When that fails the client gets an alert that names the cause.
+    pub(super) async fn negotiate(
+        &self,
+        stream: Rewound<TcpStream>,
+        peer: Option<SocketAddr>,
+    ) -> Result<
+        (
+            tokio_rustls::server::TlsStream<Rewound<TcpStream>>,
+            Option<ClientCertificate>,
+        ),
+        BadStart,
+    > {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
+        match acceptor.accept(stream).into_fallible().await {
+            Ok(stream) => {
+                let chain = stream.get_ref().1.peer_certificates();
+                let certificate = chain.map(ClientCertificate::of);
+                Ok((stream, certificate))
+            }
+            Err((error, stream)) => {
+                let text = error.to_string();
+                let (fault, cause) = fault_in(&text);
+                self.rejected(peer, fault, &cause);
+                part(stream).await;
+                Err(BadStart::Tls(text))
+            }
+        }
+    }
+
+    fn rejected(&self, peer: Option<SocketAddr>, fault: TlsFault, cause: &str) {
         self.faults.count(fault);
         if !fault.is_of_a_certificate() {
             return;
@@ -158,12 +203,56 @@ impl ResolvesServerCert for ByName {
 }
 
 /// The client certificate of a connection.
-struct ClientCertificate {
+pub(crate) struct ClientCertificate {
     /// `None` if our parser rejects a certificate that the handshake accepted.
     subject: Option<HeaderValue>,
     /// The earliest end of validity in its chain, among those valid at the handshake, in seconds
     /// since 1970.
     not_after: i64,
+}
+
+impl ClientCertificate {
+    /// Reads a chain of certificates, which are good now.
+    fn of(chain: &[impl AsRef<[u8]>]) -> Self {
+        let now = seconds(SystemTime::now());
+        // Expired certificates in the chain were not used to verify the client.
+        let ends = chain
+            .iter()
+            .filter_map(|it| subject::not_after(it.as_ref()))
+            .filter(|&end| end >= now);
+        let first = chain.first();
+        Self {
+            subject: first.and_then(|first| subject::of(first.as_ref())),
+            not_after: ends.min().unwrap_or(0),
+        }
+    }
+
+    /// Returns the subject.
+    pub(crate) fn subject(&self) -> Option<&HeaderValue> {
+        self.subject.as_ref()
+    }
+
+    /// Says whether the client may still go by it.
+    pub(crate) fn is_still_good(&self, now: SystemTime) -> bool {
+        self.subject.is_some() && seconds(now) <= self.not_after
+    }
+}
+
+/// Ends a connection whose client has been sent an alert. The client may still be sending: closed at once, the
+/// connection would be reset, and the alert lost with it.
+async fn part(mut stream: Rewound<TcpStream>) {
+    let ended = async {
+        stream.shutdown().await?;
+        let mut rest = [0; 512];
+        for _ in 0..PARTING_READS {
+            if stream.read(&mut rest).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    // It ends with the time, or the client does.
+    let _ = timeout(PARTING, ended).await;
 }
 
 /// Reads the client certificate after the handshake.
@@ -176,22 +265,13 @@ impl TlsAccept for ReadCertificate {
         tls: &TlsRef,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         let chain = tls.peer_cert_chain_der()?;
-        let now = seconds(SystemTime::now());
-        // Expired certificates in the chain were not used to verify the client.
-        let ends = chain
-            .iter()
-            .filter_map(|it| subject::not_after(it))
-            .filter(|&end| end >= now);
-        Some(Arc::new(ClientCertificate {
-            subject: chain.first().and_then(|first| subject::of(first)),
-            not_after: ends.min().unwrap_or(0),
-        }))
+        Some(Arc::new(ClientCertificate::of(chain)))
     }
 }
 
 /// Returns whether the client certificate of a connection, if there is one, is still valid.
 pub(crate) fn is_still_good(session: &ServerSession, now: SystemTime) -> bool {
-    certificate_of(session).is_none_or(|it| it.subject.is_some() && seconds(now) <= it.not_after)
+    certificate_of(session).is_none_or(|it| it.is_still_good(now))
 }
 
 fn certificate_of(session: &ServerSession) -> Option<&ClientCertificate> {
@@ -211,5 +291,5 @@ pub(crate) fn scheme_of(session: &ServerSession) -> HeaderValue {
 
 /// Returns the subject of the client certificate.
 pub(crate) fn subject_of(session: &ServerSession) -> Option<&HeaderValue> {
-    certificate_of(session)?.subject.as_ref()
+    certificate_of(session)?.subject()
 }

@@ -161,7 +161,11 @@ fn libraries_are_used_only_where_the_table_allows() {
                     continue;
                 };
                 let identifiers = read.identifiers(module);
-                let named = libraries.iter().any(|it| identifiers.contains(it.as_str()));
+                let paths: Vec<_> = read.paths(module).collect();
+                let named = libraries.iter().any(|it| {
+                    let is_first = |path: &String| path.split("::").next() == Some(it);
+                    identifiers.contains(it.as_str()) || paths.iter().any(is_first)
+                });
                 is_used |= named;
                 if named && !rooms.contains(&room.as_str()) {
                     wrong.push(format!("{} uses {libraries:?}", path.display()));

@@ -1,6 +1,5 @@
 //! Changes by one process take effect in others.
 
-mod conformance;
 mod database_files;
 mod sealing;
 

@@ -1,10 +1,11 @@
 //! The purpose of opening a store, and what it may create.
 
+use std::path::Path;
+
+use super::error::OpenError;
 use crate::access::Need;
 use crate::key_file::Keys;
 use crate::key_ring::KeySource;
-use crate::location::Location;
-use crate::open_error::OpenError;
 
 /// The purpose of opening a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum Intent {
 
 impl Intent {
     /// Returns the access that the files need.
-    pub(crate) const fn need(self) -> Need {
+    pub(super) const fn need(self) -> Need {
         match self {
             Self::Read => Need::Read,
             Self::Change | Self::Begin | Self::Create => Need::Write,
@@ -30,8 +31,8 @@ impl Intent {
 }
 
 /// Fails if `intent` does not allow creating a missing database.
-pub(crate) fn may_make(
-    location: Location,
+pub(super) fn may_make(
+    path: &Path,
     key: &KeySource,
     keys: Option<&Keys>,
     intent: Intent,
@@ -39,13 +40,11 @@ pub(crate) fn may_make(
     match intent {
         Intent::Read | Intent::Change => {
             // A relative path does not help somebody who is in the wrong directory.
-            Err(OpenError::Missing(match location {
-                Location::File(path) => std::path::absolute(&path).unwrap_or(path).into(),
-                url @ Location::Url(_) => url,
-            }))
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+            Err(OpenError::Missing(path))
         }
         Intent::Begin if keys.is_some() => Err(OpenError::MissingBesideKey {
-            path: location,
+            path: path.into(),
             key: key.clone(),
         }),
         Intent::Begin | Intent::Create => Ok(()),

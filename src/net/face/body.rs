@@ -1,0 +1,209 @@
+//! The body of a request, with its deadlines.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use thiserror::Error;
+use tokio::time::{Sleep, sleep};
+
+use super::checked::Shared;
+use crate::config::{Limits, Timeouts};
+
+/// Why a body was not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum BodyError {
+    /// It stopped for longer than `timeouts.read`, or is slower than `limits.body_rate`.
+    #[error("the request body came too slowly")]
+    Slow,
+    /// It is malformed, or the client is gone.
+    #[error("the request body is broken")]
+    Broken,
+}
+
+/// The body of a request. It is read as it is polled.
+pub(crate) struct Body {
+    content: Content,
+    /// Its connection over HTTP/1, which takes in what nobody reads.
+    shared: Option<Arc<Shared>>,
+    is_polled: bool,
+    /// It may be silent.
+    is_lifted: AtomicBool,
+    read: u64,
+    read_timeout: Duration,
+    /// Bytes in `read_timeout`, at least.
+    least: u64,
+    /// When the span began in which `least` bytes have to come, and how many have.
+    span: Option<(Instant, u64)>,
+    /// Boxed and made when something is waited for: most bodies are here at once.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+enum Content {
+    None,
+    Whole(Bytes),
+    Failed(BodyError),
+    Incoming(Incoming),
+}
+
+impl Body {
+    /// Makes the body of a request that hyper has read the header of.
+    pub(super) fn incoming(
+        incoming: Incoming,
+        shared: Option<Arc<Shared>>,
+        (limits, timeouts): (&Limits, &Timeouts),
+    ) -> Self {
+        let content = match incoming.is_end_stream() {
+            true => Content::None,
+            false => Content::Incoming(incoming),
+        };
+        let least = u128::from(limits.body_rate) * timeouts.read.as_millis() / 1000;
+        let mut body = Self::of(content);
+        body.shared = shared;
+        body.read_timeout = timeouts.read;
+        body.least = u64::try_from(least).unwrap_or(u64::MAX);
+        body
+    }
+
+    /// Makes a body that is here.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self::of(match bytes.is_empty() {
+            true => Content::None,
+            false => Content::Whole(bytes),
+        })
+    }
+
+    /// Makes a body that could not be read.
+    pub(crate) fn failed(error: BodyError) -> Self {
+        Self::of(Content::Failed(error))
+    }
+
+    fn of(content: Content) -> Self {
+        Self {
+            content,
+            shared: None,
+            is_polled: false,
+            is_lifted: AtomicBool::new(false),
+            read: 0,
+            read_timeout: Duration::MAX,
+            least: 0,
+            span: None,
+            sleep: None,
+        }
+    }
+
+    /// Returns how many bytes have been read.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    /// Lifts the deadlines: the response has begun, and the client may wait for more of it.
+    pub(crate) fn lift(&self) {
+        self.is_lifted.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a part has come. Says whether the body is fast enough.
+    fn came(&mut self, bytes: u64) -> bool {
+        self.read += bytes;
+        self.sleep = None;
+        let now = Instant::now();
+        let (began, before) = self.span.unwrap_or((now, 0));
+        let came = before + bytes;
+        if came >= self.least {
+            self.span = Some((now, 0));
+            return true;
+        }
+        self.span = Some((began, came));
+        now.duration_since(began) <= self.read_timeout || *self.is_lifted.get_mut()
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        this.is_polled = true;
+        let incoming = match &mut this.content {
+            Content::None => return Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.content = Content::None;
+                this.read = bytes.len() as u64;
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Content::Failed(error) => return Poll::Ready(Some(Err(*error))),
+            Content::Incoming(incoming) => incoming,
+        };
+        match Pin::new(incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                if this.came(length as u64) {
+                    Poll::Ready(Some(Ok(frame)))
+                } else {
+                    Poll::Ready(Some(Err(BodyError::Slow)))
+                }
+            }
+            Poll::Ready(Some(Err(_))) => {
+                this.content = Content::None;
+                Poll::Ready(Some(Err(BodyError::Broken)))
+            }
+            Poll::Ready(None) => {
+                this.content = Content::None;
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                this.span.get_or_insert_with(|| (Instant::now(), 0));
+                let timeout = this.read_timeout;
+                let wait = this.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
+                ready!(wait.as_mut().poll(context));
+                if *this.is_lifted.get_mut() {
+                    this.sleep = None;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Err(BodyError::Slow)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::None => true,
+            Content::Whole(_) | Content::Failed(_) => false,
+            Content::Incoming(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::None => SizeHint::with_exact(0),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Failed(_) => SizeHint::default(),
+            Content::Incoming(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.take() else {
+            return;
+        };
+        if let Content::Incoming(incoming) = std::mem::replace(&mut self.content, Content::None)
+            && !incoming.is_end_stream()
+        {
+            let mut state = shared.lock();
+            state.leftover = Some(incoming);
+            state.is_unasked = !self.is_polled;
+        }
+    }
+}

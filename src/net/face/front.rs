@@ -1,0 +1,217 @@
+//! What is the same for a request of either version of HTTP: its bounds, its count, and what ends with its response.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use thiserror::Error;
+
+use super::app::{App, Asked};
+use super::body::Body;
+use super::checked::Shared;
+use super::interim::Interim;
+use super::peer::Peer;
+use super::reply::{Abort, Reply};
+use super::stall;
+use super::streams::Open;
+use crate::config::Limits;
+use crate::http::refusal::Refusal;
+use crate::net::bounds;
+use crate::net::client::Client;
+use crate::net::process::Process;
+
+/// What answers the requests of a connection.
+pub(super) struct Front<A> {
+    pub(super) app: Arc<A>,
+    pub(super) client: Client,
+    pub(super) peer: Arc<Peer>,
+    pub(super) process: Arc<Process>,
+}
+
+/// A request that gets no answer: its connection ends, or its stream is reset.
+#[derive(Debug, Error)]
+#[error("the request is not to be answered")]
+pub(super) struct Dropped;
+
+/// What carries a request.
+pub(super) enum Carrier {
+    One(Arc<Shared>),
+    /// Counts the stream until this is dropped.
+    Two(Open),
+}
+
+impl<A: App> Front<A> {
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        carrier: Carrier,
+    ) -> Result<Response<Sending>, Dropped> {
+        let now = SystemTime::now();
+        if !self.process.is_clock_usable(now) {
+            return Err(Dropped);
+        }
+        if !self.peer.is_still_good(now) {
+            let peer = self.peer.address.map(tracing::field::display);
+            tracing::info!(
+                peer,
+                "client certificate expired or not readable: the connection is closed"
+            );
+            return Err(Dropped);
+        }
+        let (parts, incoming) = request.into_parts();
+        let is_head = parts.method == Method::HEAD;
+        let shared = match &carrier {
+            Carrier::One(shared) => Some(shared),
+            Carrier::Two(_) => None,
+        };
+        let expects = parts.headers.contains_key(EXPECT) && parts.version == Version::HTTP_11;
+        let (body, refusal) = {
+            let settings = self.client.settings.load();
+            let (limits, timeouts) = (&settings.limits, &settings.timeouts);
+            let refusal = refuse(&parts, limits).err();
+            let body = Body::incoming(incoming, shared.cloned(), (limits, timeouts));
+            (body, refusal)
+        };
+        let target = shared.and_then(|shared| {
+            let mut state = shared.lock();
+            if parts.version == Version::HTTP_10 {
+                state.version = b"HTTP/1.1 ";
+            }
+            state.target.take()
+        });
+        let entered = match refusal {
+            Some(refusal) => Err(refusal),
+            None => self.client.enter(),
+        };
+        let response = match entered {
+            Ok(_) if parts.method == Method::CONNECT => {
+                drop(body);
+                closing(StatusCode::METHOD_NOT_ALLOWED)
+            }
+            Ok(entered) => {
+                let asked = Asked {
+                    interim: Interim::new(shared.filter(|_| parts.version == Version::HTTP_11)),
+                    parts,
+                    target,
+                    body,
+                    peer: Arc::clone(&self.peer),
+                    entered,
+                };
+                self.app.answer(asked).await.map_err(|Abort| Dropped)?
+            }
+            Err(refusal) => {
+                drop(body);
+                let answer = self.app.refuse(refusal, &parts, &self.peer);
+                let mut response = Response::from(answer);
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+                response
+            }
+        };
+        let (mut parts, mut reply) = response.into_parts();
+        if is_head {
+            if !parts.headers.contains_key(CONTENT_LENGTH)
+                && let Some(length) = reply.size_hint().exact()
+                && length > 0
+            {
+                parts.headers.insert(CONTENT_LENGTH, length.into());
+            }
+            reply.clear();
+        }
+        match &carrier {
+            Carrier::One(shared) => self.settle(shared, &mut parts.headers, &mut reply, expects),
+            Carrier::Two(_) => {
+                parts.headers.remove(CONNECTION);
+            }
+        }
+        Ok(Response::from_parts(parts, Sending { reply, carrier }))
+    }
+
+    /// Settles whether the connection of HTTP/1 stays, and what becomes of a body that was not read.
+    fn settle(
+        &self,
+        shared: &Shared,
+        headers: &mut http::HeaderMap,
+        reply: &mut Reply,
+        expects: bool,
+    ) {
+        let mut state = shared.lock();
+        let closes = headers.get(CONNECTION).is_some_and(|it| it == "close")
+            || self.process.is_draining()
+            // Whether the client sends its body now is up to it.
+            || expects && state.leftover.is_some() && state.is_unasked;
+        if closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let leftover = state.leftover.take_if(|_| closes);
+        state.tunnel = reply.take_tunnel();
+        drop(state);
+        drop(leftover);
+    }
+}
+
+/// Returns an empty response after which the connection ends.
+fn closing(status: StatusCode) -> Response<Reply> {
+    let mut response = Response::new(Reply::empty());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Checks what is not checked as the header is read.
+///
+/// # Errors
+/// Why the request is rejected.
+fn refuse(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
+    match parts.version {
+        Version::HTTP_2 => bounds::refuse_two(parts, limits),
+        _ => bounds::refuse_one(parts),
+    }
+}
+
+/// The body of a response on its way.
+pub(super) struct Sending {
+    reply: Reply,
+    carrier: Carrier,
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.reply).poll_frame(context);
+        if let Carrier::Two(_) = &this.carrier {
+            stall::passed(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reply.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reply.size_hint()
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Carrier::One(shared) = &self.carrier {
+            shared.lock().is_answering = false;
+        }
+    }
+}

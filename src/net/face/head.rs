@@ -1,0 +1,202 @@
+//! The header of an HTTP/1 request as it came, before hyper parses it.
+//!
+//! hyper accepts lines that end in LF alone, drops a second equal `Content-Length` and cuts a target at `#`. Here
+//! each line is read once, as it comes, so that what servers read in different ways is rejected.
+
+use bytes::Bytes;
+use memchr::memchr;
+
+use super::chunks::{Chunks, is_of_token};
+use crate::config::Limits;
+use crate::http::refusal::Refusal;
+
+/// How the end of a request body is found.
+#[derive(Debug)]
+pub(super) enum Framing {
+    /// So many bytes are left.
+    Length(u64),
+    /// It comes in chunks.
+    Chunked(Chunks),
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self::Length(0)
+    }
+}
+
+impl Framing {
+    /// Says whether nothing is left of the body.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(chunks) => chunks.is_at_end(),
+        }
+    }
+
+    /// Reads on, and returns how many of the bytes belong to the body; none if it is malformed.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Length(left) => {
+                let used = bytes
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= used as u64;
+                Some(used)
+            }
+            Self::Chunked(chunks) => chunks.advance(bytes).ok(),
+        }
+    }
+}
+
+/// Where a header ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Not in what has come.
+    Nowhere,
+    /// After so many bytes.
+    At(usize),
+    /// It is no header of HTTP: hyper answers it.
+    NoHeader,
+}
+
+/// How far a header has been read.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Where the request line begins, after empty lines (RFC 9112 §2.2).
+    start: usize,
+    /// Where the line begins that is read.
+    line: usize,
+    /// How much of it holds no line feed.
+    searched: usize,
+    /// Where the request line ends; 0 until it does.
+    request_line: usize,
+    fields: usize,
+    lengths: usize,
+    length: u64,
+    codings: usize,
+    is_framed_in_doubt: bool,
+    has_bare_line_feed: bool,
+}
+
+impl Scan {
+    /// Reads on. `bytes` are those of the last call and perhaps more.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Found {
+        if self.request_line == 0 && self.searched <= self.start {
+            let rest = bytes.get(self.start..).unwrap_or_default();
+            let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+            self.start += blank.count();
+            (self.line, self.searched) = (self.start, self.start);
+            match bytes.get(self.start) {
+                None => return Found::Nowhere,
+                Some(&first) if !is_of_token(first) => return Found::NoHeader,
+                Some(_) => {}
+            }
+        }
+        loop {
+            let rest = bytes.get(self.searched..).unwrap_or_default();
+            let Some(feed) = memchr(b'\n', rest) else {
+                self.searched = bytes.len();
+                return Found::Nowhere;
+            };
+            let end = self.searched + feed;
+            let line = bytes.get(self.line..end).unwrap_or_default();
+            let whole = line.strip_suffix(b"\r");
+            self.has_bare_line_feed |= whole.is_none();
+            let line = whole.unwrap_or(line);
+            (self.line, self.searched) = (end + 1, end + 1);
+            if self.request_line == 0 {
+                self.request_line = self.start + line.len();
+            } else if line.is_empty() {
+                return Found::At(end + 1);
+            } else {
+                self.fields += 1;
+                self.field(line);
+            }
+        }
+    }
+
+    /// Reads a field that says how long the body is.
+    fn field(&mut self, line: &[u8]) {
+        let value = |name: &[u8]| {
+            let (start, value) = line.split_at_checked(name.len())?;
+            start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+        };
+        match line.first() {
+            Some(b'c' | b'C') => {
+                if let Some(length) = value(b"content-length:") {
+                    self.lengths += 1;
+                    match digits(length) {
+                        Some(length) => self.length = length,
+                        None => self.is_framed_in_doubt = true,
+                    }
+                }
+            }
+            Some(b't' | b'T') => {
+                if let Some(coding) = value(b"transfer-encoding:") {
+                    self.codings += 1;
+                    self.is_framed_in_doubt |= !coding.eq_ignore_ascii_case(b"chunked");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns why a header is rejected of which `length` bytes have come, if it is. `is_whole` says whether these are
+    /// all.
+    pub(super) fn refusal(
+        &self,
+        bytes: &[u8],
+        (length, is_whole): (usize, bool),
+        limits: &Limits,
+    ) -> Option<Refusal> {
+        if is_whole {
+            let before = bytes.get(..self.start).unwrap_or_default();
+            if self.has_bare_line_feed || before.chunks(2).any(|line| line != b"\r\n") {
+                return Some(Refusal::LineEnding);
+            }
+            if self.is_framed_in_doubt || self.lengths > 1 || self.codings > 1 {
+                return Some(Refusal::Framing);
+            }
+            if self.target(bytes).len() > limits.target_bytes {
+                return Some(Refusal::TargetLength);
+            }
+        }
+        if self.fields > limits.header_fields {
+            Some(Refusal::FieldCount)
+        } else if length > limits.header_bytes {
+            Some(Refusal::HeaderLength)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the target of a request whose header is whole, unless it is a path that hyper passes on as it is, and how
+    /// its body ends.
+    pub(super) fn facts(&self, bytes: &[u8]) -> (Option<Bytes>, Framing) {
+        let target = self.target(bytes);
+        let is_plain = target.starts_with(b"/") && memchr(b'#', target).is_none();
+        let framing = match self.codings {
+            0 => Framing::Length(self.length),
+            _ => Framing::Chunked(Chunks::default()),
+        };
+        ((!is_plain).then(|| Bytes::copy_from_slice(target)), framing)
+    }
+
+    /// Returns the request target.
+    fn target<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let line = bytes.get(self.start..self.request_line).unwrap_or_default();
+        let after = memchr(b' ', line).map_or(line.len(), |at| at + 1);
+        let rest = line.get(after..).unwrap_or_default();
+        let end = memchr(b' ', rest).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    }
+}
+
+/// Reads a number of digits and nothing else.
+fn digits(text: &[u8]) -> Option<u64> {
+    let is_number = text.iter().all(u8::is_ascii_digit);
+    is_number
+        .then(|| str::from_utf8(text).ok()?.parse().ok())
+        .flatten()
+}

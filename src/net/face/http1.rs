@@ -1,0 +1,240 @@
+//! A connection of HTTP/1.
+//!
+//! hyper has it while requests come. Its buffers take 16 KiB, so a connection that has been idle for a while waits
+//! without hyper.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::request::{Parts, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::app::App;
+use super::checked::{Checked, Shared};
+use super::front::{Carrier, Front};
+use super::watch::{End, PARK, Watch};
+use crate::config::Timeouts;
+use crate::http::refusal::Refusal;
+use crate::net::client::LINGER;
+use crate::net::stream::{Stream, poll_more};
+
+/// How many fields hyper has room for without an allocation.
+const FIELDS: usize = 100;
+/// How much is read at a time, in bytes.
+const PART: usize = 4096;
+/// The most fields that are read of a header that is rejected.
+const MOST_FIELDS: usize = 256;
+
+/// Serves a connection until its client ends it, or a request is not whole in time: the first by `deadline`.
+pub(super) async fn serve<A: App>(
+    front: Arc<Front<A>>,
+    mut stream: Stream,
+    shutdown: &ShutdownWatch,
+    deadline: Instant,
+) {
+    let mut first = Some(deadline);
+    loop {
+        let until = match first {
+            Some(deadline) => deadline,
+            None => Instant::now() + timeouts(&front).keep_alive.saturating_sub(PARK),
+        };
+        let begun = tokio::select! {
+            biased;
+            begun = timeout_at(until, begun(&mut stream)) => begun,
+            // Nothing was asked for yet.
+            () = ended(shutdown) => Ok(false),
+        };
+        if begun != Ok(true) {
+            return close(stream, &timeouts(&front)).await;
+        }
+        let shared = Arc::new(Shared::default());
+        let settings = Arc::clone(&front.client.settings);
+        let checked = Checked::new(stream, Arc::clone(&shared), settings);
+        let (end, checked, read) = serve_some(&front, checked, &shared, first.take()).await;
+        let (mut taken, unread) = checked.into_parts();
+        let tunnel = shared.lock().tunnel.take();
+        match (end, tunnel) {
+            (End::Closed, Some(tunnel)) => {
+                taken.rewind([&read[..], &unread[..]].concat().into());
+                return tunnel.run(taken).await;
+            }
+            (End::Broken, _) => return,
+            (End::Unparsed, _) => return linger(taken, &front).await,
+            (End::Idle, _) => {
+                taken.rewind(unread.into());
+                stream = taken;
+            }
+            (End::Closed, None) => {
+                let is_read = unread.is_empty() && !shared.lock().is_in_body;
+                return match is_read {
+                    true => close(taken, &timeouts(&front)).await,
+                    false => linger(taken, &front).await,
+                };
+            }
+            (End::Refused, _) => {
+                let refusal = shared.lock().refused.take();
+                if let Some(refusal) = refusal {
+                    refuse(taken, &front, refusal, &unread).await;
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn timeouts<A>(front: &Front<A>) -> Timeouts {
+    front.client.settings.load().timeouts
+}
+
+/// Waits for the first byte of a request, and leaves it unread. Says whether there is one.
+async fn begun(stream: &mut Stream) -> bool {
+    let mut bytes = Bytes::new();
+    let read = std::future::poll_fn(|context| {
+        poll_more(stream, context, PART, |part| {
+            bytes = Bytes::copy_from_slice(part);
+        })
+    });
+    let is_begun = matches!(read.await, Ok(1..));
+    stream.rewind(bytes);
+    is_begun
+}
+
+/// Resolves when connections that wait for a request are let go.
+async fn ended(shutdown: &ShutdownWatch) {
+    let mut shutdown = shutdown.clone();
+    // The sender that is gone was that of a process at its end.
+    let _ = shutdown.wait_for(|&draining| draining).await;
+    sleep(LINGER).await;
+}
+
+/// Lets hyper serve requests until none has come for a while. `deadline` is that of the first header.
+async fn serve_some<A: App>(
+    front: &Arc<Front<A>>,
+    checked: Checked,
+    shared: &Arc<Shared>,
+    deadline: Option<Instant>,
+) -> (End, Checked, Bytes) {
+    let (serving, own) = (Arc::clone(front), Arc::clone(shared));
+    let service = service_fn(move |request: Request<Incoming>| {
+        own.lock().is_answering = true;
+        Arc::clone(&serving).answer(request, Carrier::One(Arc::clone(&own)))
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .half_close(!A::ENDS_WITH_CLIENT)
+        .keep_alive(true)
+        // `Watch` has deadlines.
+        .header_read_timeout(None)
+        .writev(A::WRITES_MUCH);
+    let fields = front.client.settings.load().limits.header_fields;
+    if fields > FIELDS {
+        builder.max_headers(fields);
+    }
+    let mut connection = Box::new(builder.serve_connection(TokioIo::new(checked), service));
+    let now = Instant::now();
+    let sleep = sleep_until(now + PARK);
+    tokio::pin!(sleep);
+    let (timeouts, drain_bytes) = {
+        let settings = front.client.settings.load();
+        (settings.timeouts, settings.limits.drain_bytes)
+    };
+    let mut watch = Watch::new(shared, (timeouts, drain_bytes), deadline, now);
+    let end = std::future::poll_fn(|context| {
+        loop {
+            match Pin::new(&mut *connection).poll(context) {
+                Poll::Ready(Ok(())) => return Poll::Ready(End::Closed),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "an HTTP/1 connection failed");
+                    return Poll::Ready(match error.is_parse() {
+                        // hyper has answered.
+                        true => End::Unparsed,
+                        false => End::Broken,
+                    });
+                }
+                Poll::Pending => {}
+            }
+            match watch.poll(context, sleep.as_mut()) {
+                Poll::Ready(Some(end)) => return Poll::Ready(end),
+                Poll::Ready(None) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    });
+    let end = end.await;
+    let parts = connection.into_parts();
+    (end, parts.io.into_inner(), parts.read_buf)
+}
+
+/// Ends a connection on which everything has been read.
+async fn close(mut stream: Stream, timeouts: &Timeouts) {
+    match timeout(timeouts.write, stream.shutdown()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the client closed the connection first"),
+        Err(_) => tracing::debug!("the client takes nothing"),
+    }
+}
+
+/// Ends a connection on which the client may still be sending. A socket that is closed with bytes unread resets its
+/// connection, and the response may be lost with it (RFC 9112 §9.6).
+async fn linger<A: App>(mut stream: Stream, front: &Front<A>) {
+    let (timeouts, most) = {
+        let settings = front.client.settings.load();
+        (settings.timeouts, settings.limits.drain_bytes)
+    };
+    if !matches!(timeout(timeouts.write, stream.shutdown()).await, Ok(Ok(()))) {
+        tracing::debug!("the client disconnected");
+        return;
+    }
+    let discard = async {
+        let mut discarded = 0;
+        while discarded <= most {
+            let more =
+                std::future::poll_fn(|context| poll_more(&mut stream, context, PART, |_| {}));
+            match more.await {
+                Ok(more @ 1..) => discarded += more,
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    let _ = timeout(timeouts.drain, discard).await;
+}
+
+/// Answers a request whose header hyper does not get to see.
+async fn refuse<A: App>(mut stream: Stream, front: &Front<A>, refusal: Refusal, header: &[u8]) {
+    let answer = front.app.refuse(refusal, &parts_of(header), &front.peer);
+    let answer = answer.last_bytes();
+    let write = timeouts(front).write;
+    if matches!(timeout(write, stream.write_all(&answer)).await, Ok(Ok(()))) {
+        linger(stream, front).await;
+    }
+}
+
+/// Reads what can be read of a header that is rejected, for the log.
+fn parts_of(header: &[u8]) -> Parts {
+    let mut parts = Request::new(()).into_parts().0;
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    // What it has read by then stays where the rest cannot be read.
+    let _ = request.parse(header);
+    let method = request.method.and_then(|it| it.parse().ok());
+    parts.method = method.unwrap_or_default();
+    let uri = request.path.and_then(|it| it.parse().ok());
+    parts.uri = uri.unwrap_or_default();
+    let host = request.headers.iter();
+    let host = host.filter(|it| it.name.eq_ignore_ascii_case(HOST.as_str()));
+    for field in host {
+        if let Ok(value) = HeaderValue::from_bytes(field.value) {
+            parts.headers.append(HOST, value);
+        }
+    }
+    parts
+}

@@ -1,0 +1,200 @@
+//! A connection of HTTP/2.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::app::App;
+use super::front::{Carrier, Front};
+use super::stall;
+use super::streams::{Open, Streams};
+use crate::config::Limits;
+use crate::net::delegate::delegate_write;
+use crate::net::stream::Stream;
+
+/// How long a connection stays that has been told to end and has nothing under way.
+const PARTING: Duration = Duration::from_secs(2);
+/// How many malformed requests a connection may bring: each is refused for itself, and costs work. How many streams a
+/// client may reset before they were served.
+const MOST_RESETS: usize = 32;
+/// The longest header list that is announced to a client whose `limits.header_bytes` is shorter: there a cookie
+/// counts once for each of its crumbs.
+const LEAST_HEADER_LIST: usize = 16 << 10;
+/// How much of a response is kept at most that the network does not take yet, in bytes a request.
+const SEND_BUFFER: usize = 64 << 10;
+/// How much of request bodies a client may send unread: of one, and of all on a connection.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The largest frame, in bytes: the least that RFC 9113 §6.5.2 allows.
+const FRAME: u32 = 16 << 10;
+/// How many bytes show that a client speaks HTTP/2: its preface and the header of a frame (RFC 9113 §3.4, §4.1).
+const BEGUN: usize = 24 + 9;
+
+/// Serves a connection until its client ends it, nothing has been asked for as long as it may be idle, or `shutdown`
+/// comes and what had begun by then is done. The client must have shown by `deadline` that it speaks HTTP/2.
+pub(super) async fn serve<A: App>(
+    front: Arc<Front<A>>,
+    stream: Stream,
+    mut shutdown: ShutdownWatch,
+    deadline: Instant,
+) {
+    let (limits, timeouts) = {
+        let settings = front.client.settings.load();
+        (settings.limits, settings.timeouts)
+    };
+    let streams = Arc::new(Streams::default());
+    let tasks = Tasks {
+        running: Arc::default(),
+        write: timeouts.write,
+    };
+    let stream = Counted {
+        stream,
+        read: 0,
+        streams: Arc::clone(&streams),
+    };
+    let (serving, counting) = (Arc::clone(&front), Arc::clone(&streams));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let open = Open::new(&counting);
+        Arc::clone(&serving).answer(request, Carrier::Two(open))
+    });
+    let builder = builder(&limits, tasks.clone());
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let begun = async {
+        while streams.begun.load(Ordering::Relaxed) == 0 {
+            streams.changed.notified().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        begun = tokio::time::timeout_at(deadline, begun) => if begun.is_err() {
+            tracing::debug!("the HTTP/2 handshake timed out");
+            return;
+        },
+    }
+    let mut is_ending = false;
+    loop {
+        let idle = async {
+            while streams.open.load(Ordering::Relaxed) > 0 {
+                streams.changed.notified().await;
+            }
+            sleep(if is_ending {
+                PARTING
+            } else {
+                timeouts.keep_alive
+            })
+            .await;
+        };
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "an HTTP/2 connection failed");
+                }
+                break;
+            }
+            _ = shutdown.wait_for(|&draining| draining), if !is_ending => {
+                connection.as_mut().graceful_shutdown();
+                is_ending = true;
+            }
+            () = idle => {
+                if is_ending {
+                    break;
+                }
+                connection.as_mut().graceful_shutdown();
+                is_ending = true;
+            }
+            () = streams.changed.notified() => {}
+        }
+    }
+    // What runs finds out by itself that nobody listens any more, and logs how it ended. A body that its peer does
+    // not take would not let it: it is dropped.
+    let running = std::mem::take(&mut *tasks.running.lock());
+    if timeout(PARTING, running.join_all()).await.is_err() {
+        tracing::debug!("requests are dropped whose client is gone");
+    }
+}
+
+fn builder(limits: &Limits, tasks: Tasks) -> http2::Builder<Tasks> {
+    let list = limits.header_bytes.max(LEAST_HEADER_LIST);
+    let mut builder = http2::Builder::new(tasks);
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.streams)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_frame_size(FRAME)
+        .adaptive_window(false)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(MOST_RESETS)
+        .max_local_error_reset_streams(MOST_RESETS)
+        // A client that is gone is noticed by `timeouts.write` and `timeouts.keep_alive`.
+        .keep_alive_interval(None);
+    builder
+}
+
+/// Runs what hyper does for each stream.
+#[derive(Clone)]
+struct Tasks {
+    running: Arc<Mutex<JoinSet<()>>>,
+    write: Duration,
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, sending: F) {
+        let mut running = self.running.lock();
+        while running.try_join_next().is_some() {}
+        running.spawn(stall::watch(sending, self.write));
+    }
+}
+
+/// The connection, as hyper sees it.
+struct Counted {
+    stream: Stream,
+    /// How many bytes have come, up to [`BEGUN`].
+    read: usize,
+    streams: Arc<Streams>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if self.read < BEGUN {
+            self.read += buffer.filled().len() - before;
+            if self.read >= BEGUN {
+                self.streams.begun.store(1, Ordering::Relaxed);
+                self.streams.changed.notify_one();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Counted {
+    delegate_write!(stream);
+}

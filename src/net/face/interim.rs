@@ -1,0 +1,47 @@
+//! Interim responses over HTTP/1.1 (RFC 9110 §15.2).
+
+use std::sync::Arc;
+
+use bytes::BufMut;
+use http::{HeaderMap, StatusCode};
+
+use super::checked::Shared;
+
+/// Where interim responses to a request go. They are dropped where the client cannot get any: over HTTP/1.0, which
+/// knows none, and over HTTP/2, where hyper 1.12 cannot send them.
+pub(crate) struct Interim(Option<Arc<Shared>>);
+
+impl Interim {
+    pub(super) fn new(shared: Option<&Arc<Shared>>) -> Self {
+        Self(shared.cloned())
+    }
+
+    /// Makes one that leads nowhere.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Sends one. To be called while the request is being answered, by the future that answers it.
+    pub(crate) fn send(&self, status: StatusCode, headers: &HeaderMap) {
+        let Some(shared) = &self.0 else {
+            return;
+        };
+        let mut state = shared.lock();
+        if !state.is_answering || !status.is_informational() {
+            return;
+        }
+        let bytes = &mut state.interim;
+        bytes.put_slice(b"HTTP/1.1 ");
+        bytes.put_slice(status.as_str().as_bytes());
+        bytes.put_slice(b" ");
+        bytes.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        bytes.put_slice(b"\r\n");
+        for (name, value) in headers {
+            bytes.put_slice(name.as_str().as_bytes());
+            bytes.put_slice(b": ");
+            bytes.put_slice(value.as_bytes());
+            bytes.put_slice(b"\r\n");
+        }
+        bytes.put_slice(b"\r\n");
+    }
+}

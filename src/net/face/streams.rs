@@ -1,0 +1,33 @@
+//! How many streams a connection of HTTP/2 has open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// The streams of a connection.
+#[derive(Default)]
+pub(super) struct Streams {
+    pub(super) open: AtomicUsize,
+    /// 1 once the client has shown that it speaks HTTP/2.
+    pub(super) begun: AtomicUsize,
+    pub(super) changed: Notify,
+}
+
+/// A stream that is open until this is dropped.
+pub(super) struct Open(Arc<Streams>);
+
+impl Open {
+    pub(super) fn new(streams: &Arc<Streams>) -> Self {
+        streams.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(streams))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.changed.notify_one();
+        }
+    }
+}

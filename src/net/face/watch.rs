@@ -1,0 +1,187 @@
+//! The deadlines of a connection of HTTP/1.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use tokio::time::{Instant, Sleep};
+
+use super::checked::Shared;
+use crate::config::Timeouts;
+
+/// How long a connection that is idle stays with hyper.
+pub(super) const PARK: Duration = Duration::from_millis(100);
+
+/// How hyper's part ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The connection is to end.
+    Closed,
+    /// It broke off, or a response did.
+    Broken,
+    /// hyper could not parse a header, and has answered it.
+    Unparsed,
+    /// Nothing is asked for.
+    Idle,
+    /// The header that has come is rejected.
+    Refused,
+}
+
+/// What the connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Answering,
+    /// For the client to take something of a response, after so many writes.
+    Writing(u64),
+    /// For the rest of a body that nobody reads.
+    Draining,
+    /// For the rest of a header.
+    Beginning,
+    /// For a request, after so many writes.
+    Waiting(u64),
+}
+
+/// The deadlines of a connection, with one timer for all.
+///
+/// The timer is not set anew for each request: once it fires, it is set to what is due by then.
+pub(super) struct Watch<'a> {
+    shared: &'a Shared,
+    timeouts: Timeouts,
+    drain_bytes: usize,
+    /// Of the first header.
+    deadline: Option<Instant>,
+    /// When the timer fires; none if it is not set.
+    armed: Option<Instant>,
+    doing: Doing,
+    since: Instant,
+    drained: usize,
+}
+
+impl<'a> Watch<'a> {
+    /// Begins to watch a connection.
+    pub(super) fn new(
+        shared: &'a Shared,
+        (timeouts, drain_bytes): (Timeouts, usize),
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            shared,
+            timeouts,
+            drain_bytes,
+            deadline,
+            armed: None,
+            doing: Doing::Answering,
+            since: now,
+            drained: 0,
+        }
+    }
+
+    /// Finds out what the connection waits for once hyper can do no more. Returns how it ends, or nothing if hyper can
+    /// go on.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        mut sleep: Pin<&mut Sleep>,
+    ) -> Poll<Option<End>> {
+        let doing = match self.poll_doing(context) {
+            Ok(doing) => doing,
+            Err(end) => return Poll::Ready(end),
+        };
+        let mut now = Instant::now();
+        if doing != self.doing {
+            (self.doing, self.since) = (doing, now);
+        }
+        let due = match doing {
+            Doing::Answering => None,
+            Doing::Writing(_) => Some(self.since + self.timeouts.write),
+            Doing::Draining => Some(self.since + self.timeouts.drain),
+            Doing::Beginning => match self.deadline {
+                Some(deadline) => Some(deadline),
+                None => Some(self.since + self.timeouts.header),
+            },
+            Doing::Waiting(_) => Some(self.since + PARK),
+        };
+        loop {
+            if let Some(due) = due {
+                if due <= now {
+                    return Poll::Ready(Some(end_of(doing)));
+                }
+                if self.armed.is_none_or(|armed| due < armed) {
+                    sleep.as_mut().reset(due);
+                    self.armed = Some(due);
+                    // For the timer to know whom to wake.
+                    if sleep.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+            match self.armed {
+                Some(armed) if armed <= now => {
+                    self.armed = None;
+                    if due.is_none() {
+                        return Poll::Pending;
+                    }
+                }
+                _ => return Poll::Pending,
+            }
+            now = Instant::now();
+        }
+    }
+
+    fn poll_doing(&mut self, context: &mut Context<'_>) -> Result<Doing, Option<End>> {
+        let mut state = self.shared.lock();
+        if state.take_held() {
+            return Err(None);
+        }
+        let is_idle = state.is_idle();
+        if state.refused.is_some() && is_idle {
+            return Err(Some(End::Refused));
+        }
+        if let Some(body) = &mut state.leftover {
+            let polled = Pin::new(body).poll_frame(context);
+            if let Poll::Ready(frame) = polled {
+                let part = frame.and_then(Result::ok);
+                let length = part.map(|part| part.data_ref().map_or(0, Bytes::len));
+                self.drained += length.unwrap_or(0);
+                if length.is_none() || self.drained > self.drain_bytes {
+                    // It has ended; or hyper ends the connection with the response.
+                    self.drained = 0;
+                    state.leftover = None;
+                }
+                return Err(None);
+            }
+        }
+        if state.writes > 0 {
+            self.deadline = None;
+        }
+        Ok(if state.is_blocked {
+            Doing::Writing(state.writes)
+        } else if state.leftover.is_some() {
+            Doing::Draining
+        } else if !is_idle {
+            Doing::Answering
+        } else if state.has_begun {
+            Doing::Beginning
+        } else {
+            Doing::Waiting(state.writes)
+        })
+    }
+}
+
+/// Returns how a connection ends that has waited for too long.
+fn end_of(doing: Doing) -> End {
+    match doing {
+        Doing::Waiting(_) => End::Idle,
+        Doing::Beginning => {
+            tracing::debug!("the request header came too slowly");
+            End::Closed
+        }
+        Doing::Answering | Doing::Writing(_) | Doing::Draining => {
+            tracing::debug!("the connection timed out");
+            End::Broken
+        }
+    }
+}

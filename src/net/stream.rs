@@ -1,0 +1,149 @@
+//! The stream of a connection once HTTP can begin: TCP, or TLS over it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::net::delegate::delegate_write;
+
+/// A stream of which some bytes have been read already. They come again.
+#[derive(Debug)]
+pub(crate) struct Rewound<S> {
+    unread: Bytes,
+    stream: S,
+}
+
+/// A connection as HTTP is spoken on it.
+pub(crate) type Stream = Rewound<Transport>;
+
+/// What carries HTTP.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    /// TCP.
+    Plain(TcpStream),
+    /// TLS. Boxed, since it is large.
+    Tls(Box<TlsStream<Rewound<TcpStream>>>),
+}
+
+impl<S> Rewound<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self::with(Bytes::new(), stream)
+    }
+
+    /// Makes a stream that begins with bytes which have been read.
+    pub(crate) fn with(unread: Bytes, stream: S) -> Self {
+        Self { unread, stream }
+    }
+
+    /// Puts bytes that have been read before all that has not.
+    pub(crate) fn rewind(&mut self, bytes: Bytes) {
+        self.unread = match self.unread.is_empty() {
+            true => bytes,
+            false => [&bytes[..], &self.unread[..]].concat().into(),
+        };
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(self.unread.get(..length).unwrap_or_default());
+        self.unread.advance(length);
+        if self.unread.is_empty() {
+            // Frees what they were in.
+            self.unread = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    delegate_write!(stream);
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+/// Reads what comes next into a buffer of its own, at most `room` bytes. Returns how many came; 0 at the end.
+pub(crate) fn poll_more<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    context: &mut Context<'_>,
+    room: usize,
+    take: impl FnOnce(&[u8]),
+) -> Poll<io::Result<usize>> {
+    /// How much is read at a time, in bytes.
+    const PART: usize = 4096;
+    // Not in a future, where a connection that waits would hold it.
+    let mut space = [std::mem::MaybeUninit::uninit(); PART];
+    let mut buffer = ReadBuf::uninit(space.get_mut(..room.min(PART)).unwrap_or_default());
+    ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+    take(buffer.filled());
+    Poll::Ready(Ok(buffer.filled().len()))
+}
