@@ -11,6 +11,7 @@ demo: setup
 test:
 	scripts/setup test
 	cargo test --locked --workspace --no-fail-fast
+	scripts/test-postgres
 
 # Replays recorded exchanges with ungleich-otp, and shows which responses differ and why.
 transcripts: setup

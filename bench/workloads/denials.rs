@@ -13,7 +13,7 @@ use realmgate::auth::{
     NewIdentity, Parameters, Policy, Principal, Realms, Seed, Settings, Source, State, Store,
     Terms, ThrottleSettings, Totp, UnixTime,
 };
-use realmgate::store::{CacheOptions, Intent, KeySource, Options, open};
+use realmgate::store::{Backend, CacheOptions, Intent, KeySource, Options, open};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
 /// The number of decisions per call of a function in [`kinds`].
@@ -95,9 +95,11 @@ pub(crate) fn run() {
 async fn cases(folder: &Path) -> Vec<Case> {
     let hour = Duration::from_secs(3600);
     let options = Options {
-        path: folder.join("r.db"),
+        database: Backend::Sqlite {
+            path: folder.join("r.db"),
+            readers: 1,
+        },
         key: KeySource::File(folder.join("r.key")),
-        readers: 1,
         timeout: hour,
         cache: CacheOptions {
             capacity: 1000,
@@ -107,7 +109,7 @@ async fn cases(folder: &Path) -> Vec<Case> {
             stale_if_error: hour,
         },
     };
-    let path = options.path.clone();
+    let path = folder.join("r.db");
     let store: Arc<dyn Store> = open(options, Intent::Create).await.expect("a store");
     let seed = Seed::from_bytes(b"12345678901234567890").expect("a seed");
     let right = Totp::new(&seed, Parameters::default()).token(NOW);

@@ -22,7 +22,7 @@ use realmgate::auth::{
     Parameters, Policy, Principal, Realms, Seed, Settings, Source, Store, Terms, ThrottleSettings,
     Totp, UnixTime,
 };
-use realmgate::store::{CacheOptions, Intent, KeySource, Options, open};
+use realmgate::store::{Backend, CacheOptions, Intent, KeySource, Options, open};
 
 const START: u64 = 1_700_000_000;
 /// Attempts per second at one principal.
@@ -132,9 +132,11 @@ async fn authenticator(folder: &Path) -> (Arc<LocalAuthenticator>, Totp) {
     let minutes = Duration::from_secs(300);
     let store: Arc<dyn Store> = open(
         Options {
-            path: folder.join("r.db"),
+            database: Backend::Sqlite {
+                path: folder.join("r.db"),
+                readers: 2,
+            },
             key: KeySource::File(folder.join("r.key")),
-            readers: 2,
             timeout: Duration::from_secs(60),
             cache: CacheOptions {
                 capacity: 100_000,

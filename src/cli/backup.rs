@@ -17,7 +17,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let config = load(config)?;
     store::expect(&config.store, Intent::Read)?;
-    let made = store::backup(&config.store.path, config.store.timeout, &args.to)?;
+    let Some(path) = config.store.database.path() else {
+        return Err(CliError::NoBackup(config.store.database.location()));
+    };
+    let made = store::backup(path, config.store.timeout, &args.to)?;
     let keys: Vec<_> = made.keys.iter().map(ToString::to_string).collect();
     let value = json!({
         "path": args.to, "bytes": made.bytes, "identities": made.identities, "keys": keys,

@@ -149,7 +149,7 @@ fn text(config: &Config, from: &str) -> String {
     let _ = writeln!(
         text,
         "store:    {}, encrypted with {}",
-        config.store.path.display(),
+        config.store.database.location(),
         config.store.key
     );
     let proxies: Vec<_> = config
@@ -219,7 +219,7 @@ fn json(config: &Config, warnings: &[String]) -> serde_json::Value {
         "serve_api": config.gateway.serve_api,
         "grpc": config.grpc,
         "metrics": config.metrics,
-        "store": config.store.path,
+        "store": config.store.database.location().to_string(),
         "key": config.store.key.to_string(),
         "key_file": config.store.key.path(),
         "window": config.totp.window,

@@ -33,6 +33,10 @@ pub(super) enum CliError {
     Sealing(#[from] store::SealingError),
     #[error(transparent)]
     Backup(#[from] store::BackupError),
+    #[error(
+        "database {0}: is not a file; copy it with `pg_dump --format=custom`, and keep the key file apart from the copy"
+    )]
+    NoBackup(store::Location),
     #[error("{0} seeds cannot be decrypted")]
     Broken(usize),
     #[error("cannot disable core dumps, which would contain seeds")]
@@ -171,6 +175,7 @@ impl CliError {
             | Self::Noted(_)
             | Self::NotAPrincipal
             | Self::NoProxy
+            | Self::NoBackup(_)
             | Self::NoData(_)
             | Self::Warned(_)
             | Self::Read(..) => 2,

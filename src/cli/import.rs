@@ -77,7 +77,7 @@ pub(super) fn run(
         builder.add(&row);
     })?;
     let mut plan = builder.finish();
-    if !args.apply && !loaded.store.path.exists() {
+    if !args.apply && loaded.store.database.path().is_some_and(|it| !it.exists()) {
         // A dry run creates no store.
         progress.end();
         report(&plan, args, output);

@@ -54,14 +54,14 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
     let mut sealing = Sealing::open(&config.store, intent)?;
     match command {
         Command::Generate => Ok(()),
-        Command::Show => show(&sealing, output),
-        Command::Check => check(&sealing, output),
+        Command::Show => show(&mut sealing, output),
+        Command::Check => check(&mut sealing, output),
         Command::Rotate => rotate(&mut sealing, &audit, output),
         Command::Retire => retire(&mut sealing, &audit, output),
     }
 }
 
-fn show(sealing: &Sealing, output: Output) -> Result<(), CliError> {
+fn show(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     for key in sealing.keys()? {
         let (id, role) = (key.id.to_string(), key.role.as_str());
         let value = json!({ "id": id, "role": role, "seeds": key.seeds, "held": key.is_held });
@@ -77,7 +77,7 @@ fn show(sealing: &Sealing, output: Output) -> Result<(), CliError> {
     Ok(())
 }
 
-fn check(sealing: &Sealing, output: Output) -> Result<(), CliError> {
+fn check(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     let (good, broken) = sealing.check()?;
     let value = json!({
         "good": good,

@@ -18,7 +18,9 @@ use crate::http::reserved::folded;
 
 /// Checks all sections, and records every mistake.
 pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
-    let store = source.store(&raw.store.0, &raw.cache.0);
+    let node = source.node(&raw.server.0);
+    let known_node = node.clone().unwrap_or_default();
+    let store = source.store(&raw.store.0, &raw.cache.0, known_node);
     let tls = source.tls(raw);
     let known_tls = tls.as_ref().ok();
     let listens = source.listens(raw);
@@ -34,7 +36,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let one_time_realms = source.one_time_realms(&raw.realm, headers.name_chars);
     let limits = source.limits(&raw.limits.0);
     let timeouts = source.timeouts(&raw.timeouts.0);
-    let server = source.server(&raw.server.0);
+    let server = node.map(|node| source.server(&raw.server.0, node));
     let shutdown = Shutdown {
         grace: source.duration("shutdown.grace", raw.shutdown.0.grace.as_ref(), 30_000),
     };
@@ -79,7 +81,7 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
         tls: tls?,
         limits,
         timeouts,
-        server,
+        server: server?,
         shutdown,
         log,
         audit: audit?,
@@ -230,12 +232,36 @@ impl Source<'_> {
         }
     }
 
-    fn server(&self, raw: &raw::Server) -> Server {
+    /// Returns the name of this node: the configured one, or the name of the host.
+    fn node(&self, raw: &raw::Server) -> Checked<Box<str>> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_node = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(is_plain);
+        match &raw.node {
+            Some(node) if !is_node(node.get_ref()) => Err(self.refuse(
+                "server.node",
+                node,
+                "1 to 64 letters, digits, dots, hyphens and underscores",
+            )),
+            Some(node) => Ok(node.get_ref().as_str().into()),
+            None => {
+                let host = rustix::system::uname();
+                let host = host.nodename().to_string_lossy();
+                let host: String = host.chars().filter(|c| is_plain(*c)).take(64).collect();
+                Ok(match host.is_empty() {
+                    true => "node".into(),
+                    false => host.into(),
+                })
+            }
+        }
+    }
+
+    fn server(&self, raw: &raw::Server, node: Box<str>) -> Server {
         let threads = match self.number("server.threads", raw.threads.as_ref(), 0, 0..=1024) {
             0 => thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads,
         };
         Server {
+            node,
             threads,
             upstream_idle_connections: self.number(
                 "server.upstream_idle_connections",

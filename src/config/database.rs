@@ -6,46 +6,69 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::Audit;
+use super::postgres::is_postgres;
 use super::raw;
 use super::source::{Checked, Source};
-use crate::store::{CacheOptions, KeySource, Keys, Options};
+use crate::store::{Backend, CacheOptions, KeySource, Keys, Options};
 
 impl Source<'_> {
-    pub(super) fn store(&self, raw: &raw::Store, cache: &raw::Cache) -> Checked<Options> {
-        let readers = self.number("store.readers", raw.readers.as_ref(), 2, 1..=32);
+    pub(super) fn store(
+        &self,
+        raw: &raw::Store,
+        cache: &raw::Cache,
+        node: Box<str>,
+    ) -> Checked<Options> {
         let timeout = self.duration("store.timeout", raw.timeout.as_ref(), 2_000);
         let cache = self.cache(cache);
+        let (database, key) = match &raw.url {
+            Some(url) if is_postgres(url.get_ref()) => {
+                let database = self.postgres(raw, url, node);
+                let key = self.key(raw, None).and_then(|key| {
+                    // The nodes share the keys, so there is no default that would be right.
+                    key.ok_or_else(|| {
+                        let expected = "the path of a file with the keys, the same on every node";
+                        self.missing("store.key_file".to_owned(), url.span(), expected)
+                    })
+                });
+                (database, key)
+            }
+            _ => self.sqlite(raw),
+        };
+        Ok(Options {
+            database: database?,
+            key: key?,
+            timeout,
+            cache,
+        })
+    }
+
+    fn sqlite(&self, raw: &raw::Store) -> (Checked<Backend>, Checked<KeySource>) {
+        let readers = self.number("store.readers", raw.readers.as_ref(), 2, 1..=32);
+        let refused = self.refuse_keys_of_servers(raw);
         let path = match &raw.url {
             Some(url) => self.database(url),
             None => Ok(PathBuf::from("realmgate.db")),
         };
         // For any database.
         let beside = path.as_deref().unwrap_or(Path::new("realmgate.db"));
-        let key = self.key(raw, beside);
-        let (path, key) = (path?, key?);
-        if key.path() == Some(&path)
+        let beside = beside.with_extension("key");
+        let key = self.key(raw, Some(beside));
+        let key = key.map(|key| key.unwrap_or(KeySource::File("realmgate.key".into())));
+        if let (Ok(path), Ok(key)) = (&path, &key)
+            && key.path() == Some(path)
             && let Some(set) = raw.key_file.as_ref().or(raw.url.as_ref())
         {
             let shown = format!("{:?}", path.display().to_string());
-            return Err(self.refuse_as(
-                "store.key_file",
-                shown,
-                set.span(),
-                "another file than the database",
-            ));
+            let expected = "another file than the database";
+            let refused = self.refuse_as("store.key_file", shown, set.span(), expected);
+            return (Err(refused), Err(refused));
         }
-        Ok(Options {
-            path,
-            key,
-            readers,
-            timeout,
-            cache,
-        })
+        let database = refused.and(path);
+        (database.map(|path| Backend::Sqlite { path, readers }), key)
     }
 
-    /// Returns the source of the keys: the configured one, else an existing credential, else the
-    /// file beside the database.
-    fn key(&self, raw: &raw::Store, database: &Path) -> Checked<KeySource> {
+    /// Returns the source of the keys: the configured file, else a credential that exists, else `default`.
+    fn key(&self, raw: &raw::Store, default: Option<PathBuf>) -> Checked<Option<KeySource>> {
         let refuse =
             |file, expected: &str| Err(self.refuse("store.key_file", file, expected.to_owned()));
         match (&raw.key_file, self.keys()) {
@@ -59,16 +82,16 @@ impl Source<'_> {
                 let is_credential = self
                     .credentials_folder()
                     .is_some_and(|it| path.starts_with(it));
-                Ok(if is_credential {
+                Ok(Some(if is_credential {
                     KeySource::Credential(path)
                 } else {
                     KeySource::File(path)
-                })
+                }))
             }
             (None, Some(text)) => std::str::from_utf8(text)
                 .ok()
                 .and_then(Keys::parse)
-                .map(KeySource::Environment)
+                .map(|keys| Some(KeySource::Environment(keys)))
                 .ok_or_else(|| self.no_key()),
             (None, None) => {
                 let credential = self
@@ -78,8 +101,8 @@ impl Source<'_> {
                 // key.
                 let credential = credential.filter(|it| it.try_exists().unwrap_or(true));
                 Ok(match credential {
-                    Some(path) => KeySource::Credential(path),
-                    None => KeySource::File(database.with_extension("key")),
+                    Some(path) => Some(KeySource::Credential(path)),
+                    None => default.map(KeySource::File),
                 })
             }
         }
@@ -105,14 +128,20 @@ impl Source<'_> {
             "" => r#""…""#.to_owned(),
             scheme => format!("\"{}:…\"", scheme.escape_debug()),
         };
-        Err(self.refuse_as("store.url", shown, url.span(), r#""sqlite:PATH""#))
+        Err(self.refuse_as(
+            "store.url",
+            shown,
+            url.span(),
+            r#""sqlite:PATH" or "postgres://USER@HOST/DATABASE""#,
+        ))
     }
 
     pub(super) fn audit(&self, raw: &raw::Audit, store: Option<&Options>) -> Checked<Audit> {
         let is_taken = |file: &str| {
             let path = Path::new(file);
             store.is_some_and(|store| {
-                path == store.path || matches!(&store.key, KeySource::File(key) if key == path)
+                store.database.path() == Some(path)
+                    || matches!(&store.key, KeySource::File(key) if key == path)
             })
         };
         let file = match &raw.file {

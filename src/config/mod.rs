@@ -14,6 +14,7 @@ mod log;
 mod names;
 mod peer;
 mod pem;
+mod postgres;
 mod raw;
 mod reading;
 mod reload;
@@ -193,8 +194,10 @@ pub struct Timeouts {
 }
 
 /// `[server]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Server {
+    /// The name of this node, for the audit log and the database; by default that of the host.
+    pub node: Box<str>,
     /// The number of threads that serve requests, at least 1; one per core by default.
     pub threads: usize,
     /// The maximum number of idle connections to upstreams, 1 to 1,000,000; 1,024 by default.

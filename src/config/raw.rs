@@ -76,7 +76,15 @@ macro_rules! tables {
 }
 
 tables! {
-    Store { url: String, key_file: String, readers: i64, timeout: Time }
+    Store {
+        url: String,
+        key_file: String,
+        password_file: String,
+        schema: String,
+        connections: i64,
+        readers: i64,
+        timeout: Time,
+    }
     Cache {
         capacity: i64,
         unknown_capacity: i64,
@@ -134,7 +142,7 @@ tables! {
         streams: i64,
     }
     Timeouts { keep_alive: Time, header: Time, read: Time, write: Time, body: Time, drain: Time }
-    Server { threads: i64, upstream_idle_connections: i64 }
+    Server { node: String, threads: i64, upstream_idle_connections: i64 }
     Shutdown { grace: Time }
     Log { format: String, filter: String, access: String, access_one_in: i64, access_file: String, lines_per_second: i64 }
     Otlp { endpoint: String, one_in: i64, timeout: Time }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::environment::{self, is_ours};
 use super::error::{Mistake, Mistakes, Place};
 use super::validity::Validity;
-use crate::store::KeySource;
+use crate::store::{KeySource, Password};
 
 /// The maximum number of characters of a value in a message.
 const SHOWN: usize = 60;
@@ -25,6 +25,8 @@ pub(super) struct Source<'a> {
     file_len: usize,
     variables: Vec<Variable>,
     keys: Option<Zeroizing<Vec<u8>>>,
+    /// The password of the database.
+    password: Option<Zeroizing<Vec<u8>>>,
     credentials: Option<PathBuf>,
     /// The recorded mistakes, each with its position in the text.
     mistakes: RefCell<Vec<(usize, Mistake)>>,
@@ -75,10 +77,12 @@ impl<'a> Source<'a> {
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Self {
         let mut found = Vec::new();
-        let (mut keys, mut credentials) = (None, None);
+        let (mut keys, mut password, mut credentials) = (None, None, None);
         for (name, value) in env {
             if name == KeySource::VARIABLE {
                 keys = Some(Zeroizing::new(value.into_encoded_bytes()));
+            } else if name == Password::VARIABLE && !value.is_empty() {
+                password = Some(Zeroizing::new(value.into_encoded_bytes()));
             } else if name == "CREDENTIALS_DIRECTORY" {
                 credentials = Some(PathBuf::from(value));
             } else if is_ours(&name, &value) {
@@ -92,6 +96,7 @@ impl<'a> Source<'a> {
             file_len: text.len(),
             variables: Vec::new(),
             keys,
+            password,
             credentials,
             mistakes: RefCell::default(),
             left_out: RefCell::default(),
@@ -144,6 +149,11 @@ impl<'a> Source<'a> {
     /// Returns the value of [`KeySource::VARIABLE`].
     pub(super) fn keys(&self) -> Option<&[u8]> {
         self.keys.as_ref().map(|keys| keys.as_slice())
+    }
+
+    /// Returns the value of [`Password::VARIABLE`].
+    pub(super) fn database_password(&self) -> Option<&[u8]> {
+        self.password.as_ref().map(|password| password.as_slice())
     }
 
     /// Returns the directory in which a service manager provides credentials.

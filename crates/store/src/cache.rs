@@ -41,6 +41,9 @@ use seeds::{Deadlines, forgetting};
 /// The interval at which the change log is polled.
 const TAIL_EVERY: Duration = Duration::from_millis(200);
 
+/// How long the change log may be unreadable before the store is not ready.
+const UNREAD: Duration = Duration::from_secs(5);
+
 /// The time after a failed read during which a cached principal is not read again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -76,6 +79,7 @@ impl Cached {
             started: Instant::now(),
             reading_fails_since: Outage::default(),
             tail_fails_since: Outage::default(),
+            log_read: AtomicU64::default(),
         });
         let tail = tokio::spawn(Inner::follow(Arc::clone(&inner), tail)).abort_handle();
         Ok(Arc::new(Self { inner, tail }))
@@ -108,6 +112,8 @@ impl Cached {
             },
             misses: of(&inner.counts.misses),
             failures: of(&database.failures),
+            log_age: inner.age_of_log(),
+            pool: inner.database.pool(),
         }
     }
 }
@@ -149,7 +155,11 @@ impl Identities for Cached {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.database.ping().await
+        let inner = &self.inner;
+        if inner.tail_fails_since.is_longer(inner.started, UNREAD) {
+            return Err(StoreError::Database("the change log cannot be read".into()));
+        }
+        inner.database.ping().await
     }
 }
 
@@ -252,12 +262,20 @@ struct Inner {
     started: Instant,
     reading_fails_since: Outage,
     tail_fails_since: Outage,
+    /// When the change log was last read, in nanoseconds after `started`.
+    log_read: AtomicU64,
 }
 
 impl Inner {
     /// Returns the time since `started` in nanoseconds.
     fn moment(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the time since the change log was last read.
+    fn age_of_log(&self) -> Duration {
+        let read = self.log_read.load(Ordering::Relaxed);
+        Duration::from_nanos(self.moment().saturating_sub(read))
     }
 
     fn age<T>(&self, entry: &Entry<T>) -> Duration {
@@ -323,6 +341,7 @@ impl Inner {
             match tail.news(seen).await {
                 Ok(news) => {
                     this.tail_fails_since.end();
+                    this.log_read.store(this.moment(), Ordering::Relaxed);
                     this.apply(news.changes);
                     this.database.object(news.missing).await;
                 }

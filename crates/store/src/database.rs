@@ -1,4 +1,4 @@
-//! The trait of a database under the cache. The module `sqlite` implements it.
+//! The trait of a database under the cache. The modules `sqlite` and `postgres` implement it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use realmgate_core::{
     NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
 };
 
-use super::metrics::DatabaseCounts;
+use super::metrics::{DatabaseCounts, PoolMetrics};
 use super::seal::KeyId;
 
 /// A database of identities with a change log of all processes.
@@ -18,6 +18,11 @@ use super::seal::KeyId;
 pub(super) trait Database: Send + Sync {
     /// Returns the counters of operations.
     fn metrics(&self) -> &DatabaseCounts;
+
+    /// Returns the metrics of the connections; `None` if there is no server.
+    fn pool(&self) -> Option<PoolMetrics> {
+        None
+    }
 
     /// Begins to follow the change log. Returns the follower and the current position.
     async fn follow(&self) -> Result<(Box<dyn Tail>, Seq), StoreError>;

@@ -1,28 +1,45 @@
-//! Stores identities: a database (trait in [`database`], implementation in [`sqlite`]) behind a
-//! cache ([`cache`]). Seeds are encrypted ([`seal`]) with keys from a file ([`key_file`],
-//! [`key_ring`]).
+//! Stores identities: a database (trait in [`database`], implementations in [`sqlite`] and
+//! [`postgres`]) behind a cache ([`cache`]). Seeds are encrypted ([`seal`]) with keys from a file
+//! ([`key_file`], [`key_ring`]).
 
 mod access;
 mod atomic_file;
 mod cache;
 mod database;
+mod folder;
+mod intent;
 mod key_file;
 mod key_ring;
+mod key_tables;
+mod location;
 mod metrics;
+mod open;
+mod open_error;
+mod options;
 mod outage;
+mod postgres;
+mod record;
+mod rotation;
 mod seal;
+mod sealing;
 mod sqlite;
 
 pub use access::Need;
 pub use cache::{CacheOptions, Cached};
+pub use intent::Intent;
 pub use key_file::{KeyFileError, Keys};
 pub use key_ring::KeySource;
-pub use metrics::{CacheMetrics, Observer, Operation, StoreMetrics};
+pub use key_tables::{Broken, KeyRole, KeyUse, List, SealingError};
+pub use location::Location;
+pub use metrics::{CacheMetrics, Observer, Operation, PoolMetrics, StoreMetrics};
+pub use open::{expect, open};
+pub use open_error::OpenError;
+pub use options::{Backend, Options};
+pub use postgres::{Password, Server, UrlError};
+pub use rotation::{Progress, Rotated};
 pub use seal::{KeyId, SealError};
-pub use sqlite::{
-    Backup, BackupError, Broken, Intent, KeyRole, KeyUse, List, OpenError, Options, Progress,
-    Rotated, Sealing, SealingError, backup, expect, open,
-};
+pub use sealing::Sealing;
+pub use sqlite::{Backup, BackupError, backup};
 
 /// Names and realms that are easily confused.
 #[cfg(test)]

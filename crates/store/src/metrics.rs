@@ -18,6 +18,25 @@ pub struct StoreMetrics {
     pub misses: u64,
     /// Failed database operations.
     pub failures: u64,
+    /// The time since the change log was last read.
+    pub log_age: Duration,
+    /// The connections to a server; `None` for a file.
+    pub pool: Option<PoolMetrics>,
+}
+
+/// Metrics of the connections to a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PoolMetrics {
+    /// Connections in use.
+    pub used: u64,
+    /// Open connections.
+    pub open: u64,
+    /// Requests that wait for a connection.
+    pub waiting: u64,
+    /// How often all connections were replaced.
+    pub generation: u64,
+    /// Failovers of the database.
+    pub failovers: u64,
 }
 
 /// Metrics of one cache.

@@ -21,7 +21,10 @@ fn values_are_read() {
         format = "json"
         "#,
     );
-    assert_eq!(config.store.path, Path::new("/var/lib/r/r.db"));
+    assert_eq!(
+        config.store.database.path(),
+        Some(Path::new("/var/lib/r/r.db"))
+    );
     assert_eq!(config.store.key.path(), Some(Path::new("/var/lib/r/r.key")));
     assert_eq!(config.store.cache.ttl, Duration::from_secs(90));
     let networks: Vec<_> = config.service.trusted_proxies;
@@ -161,16 +164,16 @@ fn store_other_than_a_file_is_rejected_without_showing_its_password() {
         "expected \"sqlite:PATH\" with the path of a file, no \"//\" before it and no \"?\" in it";
     assert_errors(&[
         (
-            "[store]\nurl = 'postgres://r:secret@db/r'",
-            "2: store.url = \"postgres:…\": expected \"sqlite:PATH\"",
+            "[store]\nurl = 'postgres://r:secret@db/r'\nkey_file = 'k'",
+            "2: store.url = \"postgres:…\": expected a URL without a password: put it into store.password_file",
         ),
         (
             "[store]\nurl = 'r.db'",
-            "2: store.url = \"…\": expected \"sqlite:PATH\"",
+            "2: store.url = \"…\": expected \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"",
         ),
         (
             "[store]\nurl = ''",
-            "2: store.url = \"…\": expected \"sqlite:PATH\"",
+            "2: store.url = \"…\": expected \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"",
         ),
         (
             "[store]\nurl = 'sqlite:r.key'",

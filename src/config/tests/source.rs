@@ -168,7 +168,7 @@ fn variable_wins_over_the_file() {
     let config = parse_with(text, &env).unwrap();
     assert_eq!(config.totp.window, 3);
     assert_eq!(config.totp.parameters.digits(), 7);
-    assert_eq!(config.store.path, Path::new("/r.db"));
+    assert_eq!(config.store.database.path(), Some(Path::new("/r.db")));
     assert_eq!(config.log.filter, "debug");
     assert!(config.gateway.serve_api);
     let networks = config.service.trusted_proxies;

@@ -19,7 +19,8 @@ use crate::telemetry::RequestRecord;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The response if the outcome is not known.
-const UNKNOWN: &str = "The change may have been made: the store has not confirmed it yet.";
+pub(super) const UNKNOWN: &str =
+    "The change may have been made: the store has not confirmed it yet.";
 const UNLOGGED: &str = "The change was made, but could not be written into the audit log yet.";
 
 /// The principal on whose behalf something is changed.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::call::{self, Call};
 use super::caller::{Resource, admit};
-use super::change::{Author, Subject, finish};
+use super::change::{Author, Subject, UNKNOWN, finish};
 use super::encode::escaped;
 use super::errors::Errors;
 use super::metadata;
@@ -371,5 +371,8 @@ fn refused(error: &ChangeError) -> Answer {
 
 fn failed(error: &StoreError) -> Answer {
     tracing::error!(%error, door = "rest", "the database operation failed");
-    Answer::unavailable()
+    match error {
+        StoreError::Unknown => Answer::not_confirmed(UNKNOWN),
+        _ => Answer::unavailable(),
+    }
 }

@@ -15,7 +15,7 @@ use crate::auth::{
     Seed, Settings, Store, Terms, ThrottleSettings, Totp, UnixTime,
 };
 use crate::http::CredentialHeaders;
-use crate::store::{CacheOptions, Intent, KeySource, Options, open};
+use crate::store::{Backend, CacheOptions, Intent, KeySource, Options, open};
 
 mod answers;
 mod bodies;
@@ -146,9 +146,11 @@ impl Door {
 fn options(dir: &Path) -> Options {
     let hour = Duration::from_secs(3600);
     Options {
-        path: dir.join("r.db"),
+        database: Backend::Sqlite {
+            path: dir.join("r.db"),
+            readers: 1,
+        },
         key: KeySource::File(dir.join("r.key")),
-        readers: 1,
         timeout: Duration::from_secs(5),
         cache: CacheOptions {
             capacity: 100,

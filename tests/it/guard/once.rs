@@ -5,7 +5,7 @@ use std::thread;
 use rusqlite::Connection;
 
 use super::{gate, verify};
-use crate::harness::{Caller, Gate, get, routes, send, until};
+use crate::harness::{Caller, get, routes, send, until};
 
 const ONCE: &str = "[realm.payments]\nreuse = \"once\"\n";
 
@@ -86,10 +86,8 @@ fn of_two_concurrent_uses_one_wins() {
 #[test]
 fn of_two_uses_at_two_processes_one_wins() {
     let (one, upstream) = gate(ONCE);
-    let database = one.config().with_file_name("realmgate.db");
-    let url = format!("sqlite:{}", database.display());
     let more = format!("{ONCE}\n{}", routes(upstream.address));
-    let other = Gate::start_with(&[("REALMGATE_STORE_URL", &url)], &more);
+    let other = one.start_beside(&more);
     let caller = one.register("billing", "payments");
     let fields = caller.fields_with(&token_with_time(&caller));
     let statuses: Vec<_> = thread::scope(|scope| {

@@ -9,7 +9,6 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use prost::Message;
-use rusqlite::Connection;
 use serde_json::json;
 
 use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send, stderr};
@@ -291,11 +290,9 @@ fn every_denial_looks_the_same_at_every_door() {
     gate.expire(&expired);
     change(&["set", "--not-before", "30d"], &early);
     // No name is cached yet, so this is the first one read.
-    let database = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
     let sql = "UPDATE identity SET seed = (SELECT seed FROM identity WHERE name = 'wrong')
-        WHERE name = 'broken'";
-    assert_eq!(database.execute(sql, ()).unwrap(), 1);
-    drop(database);
+        WHERE name = 'broken' RETURNING 1";
+    assert_eq!(gate.number(sql), 1);
     let unknown = Caller {
         name: "unknown".into(),
         ..wrong.clone()

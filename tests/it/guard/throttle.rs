@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{gate, identity, verify};
@@ -30,13 +29,8 @@ fn get_from(source: &str, gate: &Gate, fields: &str) -> Reply {
     parse(&bytes)
 }
 
-fn database(gate: &Gate) -> Connection {
-    let path = gate.config().with_file_name("realmgate.db");
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
-}
-
 fn count(gate: &Gate, sql: &str) -> i64 {
-    database(gate).query_row(sql, (), |row| row.get(0)).unwrap()
+    gate.number(sql)
 }
 
 #[test]
@@ -299,10 +293,8 @@ fn rest_behind_a_trusted_proxy_takes_the_address_that_it_names() {
 #[test]
 fn processes_on_one_database_share_a_budget() {
     let (one, upstream) = gate(LONG);
-    let database = one.config().with_file_name("realmgate.db");
-    let url = format!("sqlite:{}", database.display());
     let more = format!("{LONG}\n{}", routes(upstream.address));
-    let other = Gate::start_with(&[("REALMGATE_STORE_URL", &url)], &more);
+    let other = one.start_beside(&more);
     let [victim, home] = ["victim", "home"].map(|name| one.register(name, "payments"));
     let wrong = victim.fields_with(&victim.wrong_token());
     for _ in 0..5 {

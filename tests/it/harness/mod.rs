@@ -272,10 +272,36 @@ impl Gate {
 
     /// Makes an identity expired.
     pub(crate) fn expire(&self, who: &Caller) {
+        let Caller { name, realm, .. } = who;
+        let sql = format!(
+            "UPDATE identity SET expires = 1577836800 WHERE name = '{name}' AND realm = '{realm}' RETURNING 1"
+        );
+        assert_eq!(self.number(&sql), 1);
+    }
+
+    /// Runs a statement in its database, whichever that is, and returns the number that it yields.
+    pub(crate) fn number(&self, sql: &str) -> i64 {
+        if postgres::is_store() {
+            let printed = postgres::sql_in(&self.config(), sql);
+            return printed.trim().parse().unwrap();
+        }
         let database = self.folder.path().join("realmgate.db");
         let database = rusqlite::Connection::open(database).unwrap();
-        let sql = "UPDATE identity SET expires = 1577836800 WHERE name = ?1 AND realm = ?2";
-        assert_eq!(database.execute(sql, (&who.name, &who.realm)).unwrap(), 1);
+        database.query_row(sql, (), |row| row.get(0)).unwrap()
+    }
+
+    /// Starts another process on the same database and keys.
+    pub(crate) fn start_beside(&self, more: &str) -> Self {
+        let text = fs::read_to_string(self.config()).unwrap();
+        let store: toml::Table = toml::from_str(&text).unwrap();
+        let store = store["store"].as_table().unwrap();
+        let environment: Vec<_> = ["url", "schema", "key_file"]
+            .into_iter()
+            .filter_map(|key| Some((key.to_uppercase(), store.get(key)?.as_str()?)))
+            .map(|(key, value)| (format!("REALMGATE_STORE_{key}"), value))
+            .collect();
+        let environment: Vec<_> = environment.iter().map(|it| (&*it.0, it.1)).collect();
+        Self::start_with(&environment, more)
     }
 
     /// Returns the id of the process that serves. It changes when the process is replaced.
@@ -312,11 +338,19 @@ pub(crate) fn configuration(folder: &Path, more: &str) -> String {
         true => "",
         false => "[limits]\nconnections = 4000\nrequests = 4000\n",
     };
+    let store = match postgres::is_store() {
+        true => {
+            let (url, schema) = postgres::new_schema();
+            let key = folder.join("realmgate.key");
+            let key = key.display();
+            format!("url = \"{url}\"\nschema = \"{schema}\"\nkey_file = \"{key}\"")
+        }
+        false => format!("url = \"sqlite:{}\"", folder.join("realmgate.db").display()),
+    };
     format!(
-        "[store]\nurl = \"sqlite:{}\"\n{limits}[service]\nlisten = \"127.0.0.1:0\"\n\
+        "[store]\n{store}\n{limits}[service]\nlisten = \"127.0.0.1:0\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n\
-         [gateway]\nlisten = \"127.0.0.1:0\"\n{more}",
-        folder.join("realmgate.db").display()
+         [gateway]\nlisten = \"127.0.0.1:0\"\n{more}"
     )
 }
 

@@ -4,12 +4,14 @@ use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
 use crate::harness::port::Port;
-use crate::harness::{stderr, until};
+use crate::harness::{stderr, stdout, until};
 
 /// The users that the server accepts: `django` without a password, `otp` over TCP only with one.
 const ACCESS: &str = "local all all trust
@@ -17,7 +19,37 @@ host all otp 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 ";
 
-/// A running server. Stopped on drop.
+/// Ends a server, and removes its folder, once nobody holds the other end of its standard input any more: also when
+/// the test process is killed.
+const SUPERVISOR: &str =
+    r#"folder=$1; shift; "$@" & read -r _; kill -INT $!; wait $!; rm -rf "$folder""#;
+
+/// The server of tests that need a schema each.
+static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+
+/// Returns whether identities of the tests are on PostgreSQL, as `make test` does with them after SQLite.
+pub(crate) fn is_store() -> bool {
+    std::env::var_os("TEST_STORE").is_some_and(|it| it == "postgres")
+}
+
+/// Returns the URL of a server that tests share, and the name of a schema that nobody else has.
+pub(crate) fn new_schema() -> (String, String) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    (SHARED.url(), format!("r{number}"))
+}
+
+/// Runs a statement in the schema of a configuration that [`new_schema`] is in; returns what it prints.
+pub(crate) fn sql_in(config: &Path, sql: &str) -> String {
+    let text = fs::read_to_string(config).unwrap();
+    let schema = text.split("schema = \"").nth(1).unwrap();
+    let schema = schema.split('"').next().unwrap();
+    let output = SHARED.psql(&format!("SET search_path TO {schema}; {sql}"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    stdout(&output)
+}
+
+/// A running server. Ended when dropped, or with the test process.
 pub(crate) struct Postgres {
     port: u16,
     child: Child,
@@ -69,14 +101,28 @@ impl Postgres {
         }
         let reserved = Port::reserve();
         let port = reserved.address.port();
-        let child = program("postgres")
+        let postgres = program("postgres");
+        let child = Command::new("sh")
+            .args(["-c", SUPERVISOR, "sh"])
+            .arg(folder.path())
+            .arg(postgres.get_program())
+            .args(postgres.get_args())
             .arg("-D")
             .arg(&data)
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-p"])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+            .args([
+                "-c",
+                "max_connections=500",
+                "-c",
+                "shared_buffers=64MB",
+                "-p",
+            ])
             .arg(port.to_string())
             .arg("-k")
             .arg(folder.path())
             .args(["-c", if tls.is_some() { "ssl=on" } else { "ssl=off" }])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -113,11 +159,13 @@ impl Postgres {
         assert!(output.status.success(), "{}", stderr(&output));
     }
 
-    fn psql(&self, sql: &str) -> std::process::Output {
+    fn psql(&self, sql: &str) -> Output {
         program("psql")
             .args([
                 "--no-psqlrc",
                 "--quiet",
+                "--tuples-only",
+                "--no-align",
                 "--set=ON_ERROR_STOP=1",
                 "--dbname",
                 &self.url(),
@@ -131,9 +179,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // SIGINT: disconnects the clients and stops.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-s", "INT", &pid]).status();
+        drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::database::Loaded;
-use crate::{Intent, KeySource, Options, open};
+use crate::{Backend, Intent, KeySource, Options, open};
 use realmgate_core::{Parameters, Seed, State, Terms};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
@@ -11,9 +11,11 @@ const FELT_WITHIN: Duration = Duration::from_secs(5);
 
 fn options(dir: &Path) -> Options {
     Options {
-        path: dir.join("r.db"),
+        database: Backend::Sqlite {
+            path: dir.join("r.db"),
+            readers: 2,
+        },
         key: KeySource::File(dir.join("r.key")),
-        readers: 2,
         timeout: Duration::from_secs(2),
         cache: CacheOptions {
             capacity: 100,

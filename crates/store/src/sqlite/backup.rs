@@ -7,10 +7,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 use thiserror::Error;
 
-use super::open::{OpenError, named_keys, open_existing};
+use super::open::{named_keys, open_existing};
 use super::rows::count;
 use crate::access::{Need, Way};
 use crate::atomic_file::AtomicFile;
+use crate::open_error::OpenError;
 use crate::seal::KeyId;
 
 /// The contents of a copy.

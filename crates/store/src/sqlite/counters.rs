@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::commit::Patience;
 use super::identities::Sqlite;
-use super::rows::{sql_time, unix_time};
+use crate::record::{sql_time, unix_time};
 use realmgate_core::{
     ChangeError, Counts, IdentityId, Notes, Scope, Step, StoreError, ThrottleRecord, UsedSteps,
 };

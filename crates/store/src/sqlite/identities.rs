@@ -12,21 +12,20 @@ use super::changes::last_seq;
 use super::commit::{self, Patience};
 use super::pool::{Access, database, interact, pool, pool_error};
 use super::rows::{
-    COLUMNS, TABLES, conversion, current_key, find, find_by_id, identity, principal, sql_time,
-    state_text,
+    COLUMNS, TABLES, conversion, current_key, find, find_by_id, identity, principal,
 };
 use super::watch::Watch;
 use crate::access::Way;
 use crate::database::{Loaded, Seq};
 use crate::key_ring::{KeyRing, KeySource};
 use crate::metrics::{DatabaseCounts, Operation};
+use crate::record::{Revision, sql_time};
 use realmgate_core::{
-    Change, ChangeError, Changed, Identity, IdentityId, Principal, Seed, Selection, StoreError,
-    UnixTime,
+    Change, ChangeError, Changed, Identity, IdentityId, Principal, Selection, StoreError, UnixTime,
 };
 
 /// An open database with the current schema.
-pub(super) struct Sqlite {
+pub(crate) struct Sqlite {
     readers: Pool,
     pub(super) writer: Pool,
     pub(super) ring: Arc<KeyRing>,
@@ -145,36 +144,8 @@ impl Sqlite {
             let Some(old) = find_by_id(transaction, &ring, id)? else {
                 return Ok(None);
             };
-            let principal = &principal(
-                change.name.as_deref().unwrap_or(old.principal.name()),
-                change.realm.as_deref().unwrap_or(old.principal.realm()),
-            )?;
-            // The encryption is bound to the principal, so a new name needs a new ciphertext. The
-            // row was just read, so its seeds are in memory.
-            let of_old = old.seeds().unwrap_or_default();
-            let seed = match (&change.seed, &of_old.present) {
-                (Some(seed), _) => Some(seed.clone()),
-                (None, Some(totp)) if *principal != old.principal => Some(totp.seed()),
-                _ => None,
-            };
-            // A new seed ends the overlap of the replaced one, unless a new overlap is given.
-            let (previous, until) = match (&change.seed, change.grace, &of_old.present, &of_old.previous) {
-                (Some(_), Some(until), Some(totp), _) => (Some(totp.seed()), Some(until)),
-                (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
-                _ => (None, None),
-            };
             let key = current_key(&ring, transaction)?;
-            let seal = |seed: Option<Seed>| {
-                let sealed = seed.map(|seed| key.seal(&seed, principal.as_ref()));
-                sealed.transpose().map_err(conversion)
-            };
-            let terms = change.terms.as_ref().unwrap_or(old.terms());
-            let unthrottled = if change.unthrottle {
-                // Forgive the failures of the current second too.
-                UnixTime::from_secs(now.as_secs().saturating_add(1))
-            } else {
-                old.unthrottled
-            };
+            let new = Revision::of(&old, &change, &key, now).map_err(conversion)?;
             transaction
                 .prepare_cached(
                     "UPDATE identity SET name = ?2, realm = ?3, seed = coalesce(?4, seed),
@@ -183,26 +154,26 @@ impl Sqlite {
                 )?
                 .execute((
                     id.0,
-                    principal.name(),
-                    principal.realm(),
-                    seal(seed)?,
-                    state_text(change.state.unwrap_or(old.state)),
+                    new.principal.name(),
+                    new.principal.realm(),
+                    &new.seed,
+                    new.state,
                     sql_time(now),
-                    seal(previous)?,
-                    until.map(sql_time),
-                    terms.not_before.map(sql_time),
-                    terms.expires.map(sql_time),
-                    &terms.comment,
-                    sql_time(unthrottled),
+                    &new.previous_seed,
+                    new.previous_until,
+                    new.terms.not_before.map(sql_time),
+                    new.terms.expires.map(sql_time),
+                    &new.terms.comment,
+                    new.pardoned,
                 ))?;
-            if change.seed.is_some() {
+            if new.has_new_seed {
                 // The uses of the old seed say nothing about the new one.
                 transaction
                     .prepare_cached(
                         "UPDATE identity_use SET used = 0, drift = 0,
                             previous_used = CASE WHEN ?2 THEN used ELSE 0 END WHERE identity = ?1",
                     )?
-                    .execute((id.0, change.grace.is_some()))?;
+                    .execute((id.0, new.has_grace))?;
             }
             let new = find_by_id(transaction, &ring, id)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rusqlite::Transaction;
 
 use super::identities::Sqlite;
-use super::rows::{conversion, current_key, find, find_by_id, sql_time, state_text};
+use super::rows::{conversion, current_key, find, find_by_id};
+use crate::record::{sql_time, state_text};
 use crate::seal::SealingKey;
 use realmgate_core::{
     ChangeError, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, State, UnixTime,

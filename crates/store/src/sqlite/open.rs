@@ -1,30 +1,26 @@
 //! Opens a database file. Checks it before changing it; creates and migrates it where needed.
 
-mod error;
-mod intent;
-
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
-use super::folder::lock_folder;
 use super::identities::Sqlite;
+use super::keys::SqliteKeys;
 use super::pool::configure;
 use crate::access::Way;
 use crate::atomic_file::{folder_of, sweep};
-use crate::cache::{CacheOptions, Cached};
+use crate::folder::lock_folder;
+use crate::intent::{Intent, may_make};
 use crate::key_file::{self, Keys};
 use crate::key_ring::{KeyRing, KeySource};
+use crate::open_error::OpenError;
 use crate::seal::KeyId;
-pub use error::OpenError;
-pub use intent::Intent;
-use intent::may_make;
 use realmgate_core::StoreError;
 
 /// `rlmg` in ASCII, SQLite's `application_id` of realmgate's databases.
@@ -41,36 +37,13 @@ static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
     ])
 });
 
-/// Options for opening the store.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// The source of the encryption keys.
-    pub key: KeySource,
-    /// The number of connections that read concurrently.
-    pub readers: usize,
-    /// The maximum wait for a connection, and for a lock.
-    pub timeout: Duration,
-    /// The options of the cache.
-    pub cache: CacheOptions,
-}
-
-/// Opens the database. Creates it and the key file if `intent` allows it.
-///
-/// Never changes a file of another program, or one that is encrypted with a key that is not
-/// available.
-///
-/// # Errors
-/// [`OpenError`] if the database cannot be opened or created.
-pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenError> {
-    let Options {
-        path,
-        key,
-        readers,
-        timeout,
-        cache,
-    } = options;
+/// Opens the file. Creates it and the key file if `intent` allows it.
+pub(crate) async fn open(
+    path: PathBuf,
+    key: KeySource,
+    (readers, timeout): (usize, Duration),
+    intent: Intent,
+) -> Result<Sqlite, OpenError> {
     let prepared = {
         let path = path.clone();
         tokio::task::spawn_blocking(move || prepare(&path, key, timeout, intent)).await
@@ -82,22 +55,29 @@ pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenE
         way,
     } = prepared;
     drop(connection);
-    let sqlite = Sqlite::new(&path, readers, timeout, (ring, way))?;
-    Ok(Cached::start(Box::new(sqlite), cache).await?)
+    Ok(Sqlite::new(&path, readers, timeout, (ring, way))?)
 }
 
-/// Fails if there is no database and `intent` would not create one. Changes nothing.
-///
-/// # Errors
-/// [`OpenError`] if there is no database.
-pub fn expect(options: &Options, intent: Intent) -> Result<(), OpenError> {
-    let path = &options.path;
-    let is_there = path.try_exists();
-    let unreachable = |error| OpenError::File(path.clone(), error).explained(path, intent.need());
-    match is_there.map_err(unreachable)? {
+/// Fails if there is no file and `intent` would not create one. Changes nothing.
+pub(crate) fn expect(path: &Path, key: &KeySource, intent: Intent) -> Result<(), OpenError> {
+    let unreachable = |error| OpenError::File(path.into(), error).explained(path, intent.need());
+    match path.try_exists().map_err(unreachable)? {
         true => Ok(()),
-        false => may_make(path, &options.key, options.key.read()?.as_ref(), intent),
+        false => may_make(path.into(), key, key.read()?.as_ref(), intent),
     }
+}
+
+/// Opens an existing file to maintain its keys.
+pub(crate) fn open_keys(
+    path: &Path,
+    source: KeySource,
+    timeout: Duration,
+    intent: Intent,
+) -> Result<(SqliteKeys, KeyRing), OpenError> {
+    let Prepared {
+        connection, ring, ..
+    } = prepare(path, source, timeout, intent)?;
+    Ok((SqliteKeys(connection), ring))
 }
 
 /// A database that is ready for use.
@@ -131,7 +111,7 @@ fn prepare_or_fail(
         _ => OpenError::Sqlite(path.into(), error),
     };
     if !path.try_exists().map_err(unreachable)? {
-        may_make(path, &source, source.read()?.as_ref(), intent)?;
+        may_make(path.into(), &source, source.read()?.as_ref(), intent)?;
     }
     if intent == Intent::Read
         && let Some(prepared) = prepare_to_read(path, &source, timeout, fail)?
@@ -149,7 +129,7 @@ fn prepare_or_fail(
         false => true,
     };
     if is_new {
-        may_make(path, &source, keys.as_ref(), intent)?;
+        may_make(path.into(), &source, keys.as_ref(), intent)?;
         make_private(path).map_err(unreachable)?;
     }
     let way = Way::Shared;

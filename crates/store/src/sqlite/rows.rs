@@ -5,11 +5,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::key_ring::KeyRing;
-use crate::seal::{KeyId, SealError, SealingKey};
-use realmgate_core::{
-    Identity, IdentityId, Parameters, Previous, Principal, PrincipalRef, Seeds, State, Terms, Totp,
-    UnixTime, Usage,
-};
+use crate::record::{self, Record, key_to_seal};
+use crate::seal::{KeyId, SealingKey};
+use realmgate_core::{Identity, IdentityId, Principal, PrincipalRef};
 
 /// The columns that [`identity`] reads, in its order.
 pub(super) const COLUMNS: &str =
@@ -45,80 +43,34 @@ pub(super) fn find_by_id(
 }
 
 /// Reads a row in the order of [`COLUMNS`].
-///
-/// A seed that does not decrypt is logged and left out: the identity exists, but every token is
-/// rejected.
 pub(super) fn identity(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Identity> {
-    let principal = principal(&row.get::<_, String>(1)?, &row.get::<_, String>(2)?)?;
-    let parameters = Parameters::new(
-        row.get::<_, String>(4)?.parse().map_err(conversion)?,
-        row.get(5)?,
-        row.get(6)?,
-    )
-    .map_err(conversion)?;
-    let totp = |sealed: &[u8]| match ring.open(sealed, principal.as_ref()) {
-        Ok(seed) => Some(Totp::new(&seed, parameters)),
-        Err(error) => {
-            tracing::error!(name = principal.name(), realm = principal.realm(), %error, "cannot decrypt a seed");
-            None
-        }
+    let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
+    let record = Record {
+        id: row.get(0)?,
+        name: text(1)?,
+        realm: text(2)?,
+        seed: row.get_ref(3)?.as_blob()?,
+        algorithm: text(4)?,
+        digits: row.get(5)?,
+        period: row.get(6)?,
+        state: text(7)?,
+        created: row.get(8)?,
+        updated: row.get(9)?,
+        previous_seed: row.get_ref(10)?.as_blob_or_null()?,
+        previous_until: row.get(11)?,
+        not_before: row.get(12)?,
+        expires: row.get(13)?,
+        comment: row.get_ref(14)?.as_str_or_null()?,
+        pardoned: row.get(15)?,
+        used: row.get(16)?,
+        previous_used: row.get(17)?,
+        drift: row.get(18)?,
     };
-    let present = totp(row.get_ref(3)?.as_blob()?);
-    let previous = row.get_ref(10)?.as_blob_or_null()?.and_then(totp);
-    let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(unix_time));
-    let never = UnixTime::from_secs(0);
-    let until = time(11)?.unwrap_or(never);
-    Ok(Identity {
-        id: IdentityId(row.get(0)?),
-        seeds: Seeds {
-            present,
-            previous: previous.map(|totp| Previous { totp, until }),
-        }
-        .into(),
-        terms: Terms {
-            not_before: time(12)?,
-            expires: time(13)?,
-            comment: row
-                .get::<_, Option<String>>(14)?
-                .map(String::into_boxed_str),
-        }
-        .boxed(),
-        unthrottled: unix_time(row.get(15)?),
-        usage: Usage::new(
-            time(16)?.unwrap_or(never),
-            time(17)?.unwrap_or(never),
-            row.get::<_, Option<i64>>(18)?.unwrap_or_default(),
-        ),
-        parameters,
-        principal,
-        state: match row.get_ref(7)?.as_str()? {
-            "enabled" => State::Enabled,
-            _ => State::Disabled,
-        },
-        created: unix_time(row.get(8)?),
-        updated: unix_time(row.get(9)?),
-    })
+    record.open(ring).map_err(conversion)
 }
 
-/// Makes a principal of stored values. Their length was checked when they were written, against a
-/// limit that may have changed since.
 pub(super) fn principal(name: &str, realm: &str) -> rusqlite::Result<Principal> {
-    Principal::new(name, realm, usize::MAX).map_err(conversion)
-}
-
-pub(super) const fn state_text(state: State) -> &'static str {
-    match state {
-        State::Enabled => "enabled",
-        State::Disabled => "disabled",
-    }
-}
-
-pub(super) fn sql_time(time: UnixTime) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
-}
-
-pub(super) fn unix_time(secs: i64) -> UnixTime {
-    UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
+    record::principal(name, realm).map_err(conversion)
 }
 
 /// Reads a row count.
@@ -138,6 +90,5 @@ pub(super) fn current_key(
     let id = transaction
         .prepare_cached("SELECT id FROM sealing_key WHERE state = 'current'")?
         .query_row((), |row| row.get(0).map(KeyId))?;
-    ring.find(id)
-        .ok_or_else(|| conversion(SealError::NotHeld(id)))
+    key_to_seal(ring, id).map_err(conversion)
 }

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::{Backend, CacheOptions, Cached, Options, open};
 use realmgate_core::{
     Administration, Identities, NewIdentity, Parameters, Principal, Seed, Terms, UnixTime,
 };
@@ -10,9 +11,11 @@ const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
 fn options(dir: &Path) -> Options {
     Options {
-        path: dir.join("r.db"),
+        database: Backend::Sqlite {
+            path: dir.join("r.db"),
+            readers: 1,
+        },
         key: KeySource::File(dir.join("r.key")),
-        readers: 1,
         timeout: Duration::from_secs(2),
         cache: CacheOptions {
             capacity: 10,

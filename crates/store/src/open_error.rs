@@ -1,5 +1,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 use thiserror::Error;
@@ -7,6 +8,7 @@ use thiserror::Error;
 use crate::access::{Need, obstacle};
 use crate::key_file::{KeyFileError, Keys};
 use crate::key_ring::KeySource;
+use crate::location::Location;
 use crate::seal::KeyId;
 use realmgate_core::StoreError;
 
@@ -17,14 +19,14 @@ pub enum OpenError {
     #[error(
         "database {0}: does not exist. Pass the right configuration with --config FILE or REALMGATE_CONFIG, or create it with `realmgate init`"
     )]
-    Missing(PathBuf),
+    Missing(Location),
     /// There is no database but a key, so the database may have been moved or deleted.
     #[error(
         "database {path}: does not exist, but {key} does, so it may have been moved or deleted; restore it, or start with an empty one (serve --init or `realmgate init`)"
     )]
     MissingBesideKey {
-        /// The expected path of the database.
-        path: PathBuf,
+        /// The expected database.
+        path: Location,
         /// The source of the keys.
         key: KeySource,
     },
@@ -40,9 +42,9 @@ pub enum OpenError {
     /// The schema is of a later version.
     #[error("database {path}: has schema {found}, this version knows up to {known}")]
     TooNew {
-        /// The file.
-        path: PathBuf,
-        /// The schema of the file.
+        /// The database.
+        path: Location,
+        /// Its schema.
         found: i64,
         /// The latest schema that this version supports.
         known: i64,
@@ -70,7 +72,7 @@ pub enum OpenError {
         /// The source that has no keys.
         key: KeySource,
         /// The database.
-        path: PathBuf,
+        path: Location,
         /// A key that it needs.
         expected: KeyId,
     },
@@ -84,7 +86,7 @@ pub enum OpenError {
         /// The available keys.
         found: Keys,
         /// The database.
-        path: PathBuf,
+        path: Location,
         /// A key that the database needs.
         expected: KeyId,
     },
@@ -100,6 +102,15 @@ pub enum OpenError {
     /// The schema cannot be migrated.
     #[error("database {0}: cannot be migrated")]
     Migration(PathBuf, #[source] rusqlite_migration::Error),
+    /// The server cannot be reached, or rejects the connection.
+    #[error("database {0}: cannot connect: {1}")]
+    Connect(Location, Arc<str>),
+    /// The server failed, or sent an unexpected response.
+    #[error("database {0}: {1}")]
+    Server(Location, Arc<str>),
+    /// The server or its database does not meet the requirements.
+    #[error("database {0}: {1}")]
+    Unfit(Location, Arc<str>),
     /// The store failed after it was opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -135,6 +146,7 @@ impl OpenError {
         match self {
             Self::NotSqlite(_)
             | Self::NotOurs(_)
+            | Self::Unfit(..)
             | Self::TooNew { .. }
             | Self::KeyMissing { .. }
             | Self::KeyMismatch { .. }
@@ -148,6 +160,8 @@ impl OpenError {
             | Self::KeyFile(_)
             | Self::Sqlite(..)
             | Self::Migration(..)
+            | Self::Connect(..)
+            | Self::Server(..)
             | Self::Store(_) => false,
         }
     }

@@ -1,11 +1,10 @@
 //! The purpose of opening a store, and what it may create.
 
-use std::path::Path;
-
-use super::error::OpenError;
 use crate::access::Need;
 use crate::key_file::Keys;
 use crate::key_ring::KeySource;
+use crate::location::Location;
+use crate::open_error::OpenError;
 
 /// The purpose of opening a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub enum Intent {
 
 impl Intent {
     /// Returns the access that the files need.
-    pub(super) const fn need(self) -> Need {
+    pub(crate) const fn need(self) -> Need {
         match self {
             Self::Read => Need::Read,
             Self::Change | Self::Begin | Self::Create => Need::Write,
@@ -31,8 +30,8 @@ impl Intent {
 }
 
 /// Fails if `intent` does not allow creating a missing database.
-pub(super) fn may_make(
-    path: &Path,
+pub(crate) fn may_make(
+    location: Location,
     key: &KeySource,
     keys: Option<&Keys>,
     intent: Intent,
@@ -40,11 +39,13 @@ pub(super) fn may_make(
     match intent {
         Intent::Read | Intent::Change => {
             // A relative path does not help somebody who is in the wrong directory.
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-            Err(OpenError::Missing(path))
+            Err(OpenError::Missing(match location {
+                Location::File(path) => std::path::absolute(&path).unwrap_or(path).into(),
+                url @ Location::Url(_) => url,
+            }))
         }
         Intent::Begin if keys.is_some() => Err(OpenError::MissingBesideKey {
-            path: path.into(),
+            path: location,
             key: key.clone(),
         }),
         Intent::Begin | Intent::Create => Ok(()),

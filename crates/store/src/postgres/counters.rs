@@ -1,0 +1,329 @@
+//! What guards tokens: spent steps, counts of failures, and when identities were used.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::fault::Fault;
+use super::identities::no_change;
+use super::pool::Purpose;
+use super::query::{Postgres, query};
+use super::timeline::TIMELINE;
+use super::transaction::{DURABLE, Lock, Writing};
+use crate::record::{RecordError, sql_time, unix_time};
+use realmgate_core::{
+    Counts, IdentityId, Notes, Scope, Step, StoreError, ThrottleRecord, Use, UsedSteps,
+};
+
+/// The most records of failures that are kept of each scope. Those that were saved longest ago go first.
+const KEPT: i64 = 125_000;
+
+/// After how many saved records it is looked whether there are too many.
+const SWEEP_AFTER: usize = 10_000;
+
+/// The most records that are read at a time.
+const READ: i64 = 20_000;
+
+/// How often a step is tried to be spent while others spend steps of the same identity.
+const TRIES: u8 = 16;
+
+impl Postgres {
+    /// Spends a step with one conditional statement; says whether it was to be had.
+    pub(super) async fn use_step(
+        &self,
+        id: IdentityId,
+        step: Step,
+        window: u8,
+    ) -> Result<bool, StoreError> {
+        let work = async {
+            for _ in 0..TRIES {
+                if let Some(is_had) = self.try_to_use(id, step, window).await? {
+                    return Ok(is_had);
+                }
+            }
+            Err(Fault::Timeout)
+        };
+        self.written(work).await.map_err(no_change)
+    }
+
+    /// None if somebody else has spent another one meanwhile.
+    async fn try_to_use(
+        &self,
+        id: IdentityId,
+        step: Step,
+        window: u8,
+    ) -> Result<Option<bool>, Fault> {
+        let sql = format!(
+            "SELECT s.steps, i.period, t.since, {TIMELINE} FROM @.identity i
+                LEFT JOIN @.spent s ON s.identity = i.id
+                LEFT JOIN @.timeline t ON t.id = {TIMELINE} WHERE i.id = $1"
+        );
+        let sql = self.schema.sql(&sql);
+        let pools = &self.pools;
+        let rows = query(pools, Purpose::Request, &sql, &[(&id.0, Type::INT8)]).await?;
+        let Some(row) = rows.first() else {
+            // Deleted meanwhile.
+            return Ok(Some(false));
+        };
+        let old: Option<&[u8]> = row.try_get(0)?;
+        let timeline: &str = row.try_get(3)?;
+        self.timelines.see(timeline, pools);
+        let since = match row.try_get(2)? {
+            Some(since) => since,
+            None => self.begin_timeline(timeline).await?,
+        };
+        let period = u64::from(row.try_get::<_, i32>(1)?.unsigned_abs().max(1));
+        if is_doubtful(step, window, period, since) {
+            tracing::info!(
+                id = id.0,
+                "a one-time token is refused: it may have been used before the failover of the database"
+            );
+            return Ok(Some(false));
+        }
+        let mut spent = match old {
+            None => UsedSteps::default(),
+            Some(bytes) => UsedSteps::from_bytes(bytes).ok_or(RecordError::Number)?,
+        };
+        if !spent.use_step(step, window) {
+            return Ok(Some(false));
+        }
+        let sql = format!(
+            "WITH durable AS (SELECT {DURABLE})
+            INSERT INTO @.spent (identity, steps)
+                SELECT $1, $2 FROM durable WHERE {TIMELINE} = $4
+                ON CONFLICT (identity) DO UPDATE SET steps = excluded.steps WHERE spent.steps = $3"
+        );
+        let new = spent.to_bytes();
+        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&id.0, Type::INT8),
+            (&new, Type::BYTEA),
+            (&old, Type::BYTEA),
+            (&timeline, Type::TEXT),
+        ];
+        let sql = self.schema.sql(&sql);
+        self.spend_with(&sql, &parameters).await
+    }
+
+    /// Runs the statement that spends. It is not tried again by itself: if no answer comes it may have been done.
+    async fn spend_with(
+        &self,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Option<bool>, Fault> {
+        let lease = self.pools.lease(Purpose::Request).await?;
+        let work = async { Ok::<_, Fault>(lease.client()?.execute_typed(sql, parameters).await?) };
+        match tokio::time::timeout(self.pools.timeout() * 2, work).await {
+            Ok(Ok(written)) => {
+                lease.put_back();
+                Ok((written > 0).then_some(true))
+            }
+            Ok(Err(fault)) if fault.is_of_connection() => {
+                self.pools.renew(lease.generation(), &fault);
+                Err(Fault::Unknown)
+            }
+            Ok(Err(fault)) => Err(fault),
+            Err(_) => Err(Fault::Unknown),
+        }
+    }
+
+    /// Records since when a timeline is known, by the clock of the database; whoever comes first does.
+    async fn begin_timeline(&self, timeline: &str) -> Result<i64, Fault> {
+        let writing = self.begin(Lock::None).await?;
+        let sql =
+            "INSERT INTO @.timeline VALUES ($1, extract(epoch FROM clock_timestamp())::bigint)
+            ON CONFLICT (id) DO NOTHING";
+        writing.execute(sql, &[(&timeline, Type::TEXT)]).await?;
+        let sql = "SELECT since FROM @.timeline WHERE id = $1";
+        let row = writing.first(sql, &[(&timeline, Type::TEXT)]).await?;
+        let since = row.ok_or(Fault::Closed)?.try_get(0)?;
+        writing.commit().await?;
+        Ok(since)
+    }
+
+    /// Reads the counts that were saved after a stamp, and their key.
+    pub(super) async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        let sql = "SELECT k.key, s.stamp FROM @.throttle_key k, @.failure_stamp s";
+        let rows = self.read(sql, &[]).await?;
+        let head = || {
+            let row = rows.first().ok_or(Fault::Closed)?;
+            let key: &[u8] = row.try_get(0)?;
+            Ok::<_, Fault>(Counts {
+                key: key.try_into().map_err(|_| RecordError::Number)?,
+                records: Vec::new(),
+                stamp: row.try_get(1)?,
+            })
+        };
+        let mut counts = head()?;
+        if counts.stamp == after {
+            return Ok(counts);
+        }
+        // After a failover that lost saves, all of them.
+        let after = if counts.stamp < after { 0 } else { after };
+        // At the start all of them; later, whoever fell behind by more has newer ones soon.
+        let limit = if after == 0 { i64::MAX } else { READ };
+        let scopes = Scope::ALL.map(Scope::as_str).to_vec();
+        let sql = "SELECT f.scope, f.tag, f.paid, f.failed, f.passed FROM unnest($1) AS s(scope)
+            CROSS JOIN LATERAL (SELECT * FROM @.failure f WHERE f.scope = s.scope AND f.stamp > $2
+                ORDER BY f.stamp DESC LIMIT $3) f";
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&scopes, Type::TEXT_ARRAY),
+            (&after, Type::INT8),
+            (&limit, Type::INT8),
+        ];
+        let rows = self.read(sql, &parameters).await?;
+        let records: Result<_, Fault> = rows.iter().map(record).collect();
+        counts.records = records?;
+        Ok(counts)
+    }
+
+    /// Writes counts and uses.
+    pub(super) async fn save(&self, notes: Notes) -> Result<(), StoreError> {
+        let before = self
+            .unswept
+            .fetch_add(notes.counts.len(), Ordering::Relaxed);
+        let is_due = before + notes.counts.len() >= SWEEP_AFTER;
+        if is_due {
+            self.unswept.store(0, Ordering::Relaxed);
+        }
+        let work = async {
+            let writing = self.begin(Lock::None).await?;
+            if !notes.counts.is_empty() {
+                save_counts(&writing, &notes.counts).await?;
+            }
+            for is_of_previous in [false, true] {
+                save_uses(&writing, &notes.uses, is_of_previous).await?;
+            }
+            if is_due {
+                sweep(&writing).await?;
+            }
+            writing.commit().await
+        };
+        self.written(work).await.map_err(no_change)
+    }
+}
+
+/// Says whether a token may have been used in a transaction that a failover has lost: whether it was valid then.
+fn is_doubtful(step: Step, window: u8, period: u64, since: i64) -> bool {
+    let since = u64::try_from(since).unwrap_or(0);
+    since > 0 && step.0 <= since / period + u64::from(window)
+}
+
+/// Failures that several processes have counted since they last looked add up.
+async fn save_counts(writing: &Writing, counts: &[ThrottleRecord]) -> Result<(), Fault> {
+    // One writer at a time, until its commit: so a stamp is seen with all that was saved under it.
+    let sql = "UPDATE @.failure_stamp SET stamp = stamp + 1 RETURNING stamp";
+    let row = writing.first(sql, &[]).await?.ok_or(Fault::Closed)?;
+    let stamp: i64 = row.try_get(0)?;
+    // The last one of each, since a row cannot be written twice by a statement.
+    let last: HashMap<_, _> = counts
+        .iter()
+        .map(|it| ((it.scope.as_str(), it.tag), it))
+        .collect();
+    let scopes: Vec<&str> = last.keys().map(|(scope, _)| *scope).collect();
+    let tags: Vec<&[u8]> = last.values().map(|it| it.tag.as_slice()).collect();
+    let of = |time: fn(&ThrottleRecord) -> i64| last.values().map(|it| time(it)).collect();
+    let paid: Vec<i64> = of(|it| sql_time(it.paid));
+    let failed: Vec<i64> = of(|it| sql_time(it.failed));
+    let passed: Vec<i64> = of(|it| sql_time(it.passed));
+    let added: Vec<Option<i64>> = last.values().map(|it| it.added).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+        (&stamp, Type::INT8),
+        (&scopes, Type::TEXT_ARRAY),
+        (&tags, Type::BYTEA_ARRAY),
+        (&paid, Type::INT8_ARRAY),
+        (&failed, Type::INT8_ARRAY),
+        (&passed, Type::INT8_ARRAY),
+        (&added, Type::INT8_ARRAY),
+    ];
+    const NEW: &str =
+        "unnest($2, $3, $4, $5, $6, $7) AS n(scope, tag, paid, failed, passed, added)";
+    let sql = format!(
+        "UPDATE @.failure f SET
+            paid = CASE WHEN n.added IS NULL THEN n.paid WHEN n.added = 0 THEN f.paid
+                ELSE greatest(greatest(f.paid, n.failed) + n.added, 0) END,
+            failed = CASE WHEN n.added IS NULL THEN n.failed ELSE greatest(f.failed, n.failed) END,
+            passed = CASE WHEN n.added IS NULL THEN n.passed ELSE greatest(f.passed, n.passed) END,
+            stamp = $1
+        FROM {NEW} WHERE f.scope = n.scope AND f.tag = n.tag"
+    );
+    writing.execute(&sql, &parameters).await?;
+    let sql = format!(
+        "INSERT INTO @.failure (scope, tag, paid, failed, passed, stamp)
+            SELECT n.scope, n.tag, n.paid, n.failed, n.passed, $1 FROM {NEW} ON CONFLICT DO NOTHING"
+    );
+    writing.execute(&sql, &parameters).await?;
+    Ok(())
+}
+
+async fn save_uses(writing: &Writing, uses: &[Use], is_of_previous: bool) -> Result<(), Fault> {
+    let of_it = uses.iter().filter(|it| it.is_of_previous == is_of_previous);
+    let last: HashMap<i64, &Use> = of_it.map(|it| (it.id.0, it)).collect();
+    if last.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = last.keys().copied().collect();
+    let used: Vec<i64> = last.values().map(|it| sql_time(it.used)).collect();
+    let drift: Vec<i64> = last.values().map(|it| it.drift).collect();
+    let column = if is_of_previous {
+        "previous_used"
+    } else {
+        "used"
+    };
+    // In one order everywhere, so that two processes never wait for each other.
+    let sql = format!(
+        "INSERT INTO @.identity_use AS u (identity, {column}, drift)
+            SELECT i.id, n.used, n.drift FROM unnest($1, $2, $3) AS n(id, used, drift)
+                JOIN @.identity i ON i.id = n.id ORDER BY i.id
+            ON CONFLICT (identity) DO UPDATE SET
+                {column} = greatest(u.{column}, excluded.{column}), drift = excluded.drift"
+    );
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&ids, Type::INT8_ARRAY),
+        (&used, Type::INT8_ARRAY),
+        (&drift, Type::INT8_ARRAY),
+    ];
+    writing.execute(&sql, &parameters).await?;
+    Ok(())
+}
+
+/// Deletes the oldest records of each scope that has more than [`KEPT`].
+async fn sweep(writing: &Writing) -> Result<(), Fault> {
+    let sql = "DELETE FROM @.failure WHERE scope = $1 AND stamp < (
+        SELECT stamp FROM @.failure WHERE scope = $1 ORDER BY stamp DESC LIMIT 1 OFFSET $2)";
+    for scope in Scope::ALL {
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&scope.as_str(), Type::TEXT), (&KEPT, Type::INT8)];
+        writing.execute(sql, &parameters).await?;
+    }
+    Ok(())
+}
+
+fn record(row: &Row) -> Result<ThrottleRecord, Fault> {
+    let name: &str = row.try_get(0)?;
+    let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
+    let tag: &[u8] = row.try_get(1)?;
+    Ok(ThrottleRecord {
+        scope: scope.ok_or(RecordError::Number)?,
+        tag: tag.try_into().map_err(|_| RecordError::Number)?,
+        paid: unix_time(row.try_get(2)?),
+        added: Some(0),
+        failed: unix_time(row.try_get(3)?),
+        passed: unix_time(row.try_get(4)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_is_doubtful_while_it_could_have_been_used_before_the_failover() {
+        // The failover was in step 100.
+        let is_doubtful = |step| is_doubtful(Step(step), 1, 30, 3015);
+        assert!(is_doubtful(99) && is_doubtful(100) && is_doubtful(101));
+        assert!(!is_doubtful(102));
+        assert!(!super::is_doubtful(Step(0), 1, 30, 0));
+    }
+}

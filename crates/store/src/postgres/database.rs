@@ -1,0 +1,172 @@
+//! PostgreSQL as the database under the cache.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use realmgate_core::{
+    Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
+    NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
+};
+use tokio_postgres::types::{ToSql, Type};
+
+use super::fault::Fault;
+use super::identities::no_change;
+use super::query::Postgres;
+use super::tail::PostgresTail;
+use super::transaction::Lock;
+use crate::database::{Database, Loaded, Seq, Tail};
+use crate::metrics::{DatabaseCounts, PoolMetrics};
+use crate::seal::KeyId;
+
+#[async_trait]
+impl Database for Postgres {
+    fn metrics(&self) -> &DatabaseCounts {
+        &self.counts
+    }
+
+    fn pool(&self) -> Option<PoolMetrics> {
+        Some(self.pools.metrics())
+    }
+
+    async fn follow(&self) -> Result<(Box<dyn Tail>, Seq), StoreError> {
+        let mut tail = PostgresTail::new(
+            Arc::clone(&self.pools),
+            self.schema.clone(),
+            Arc::clone(&self.ring),
+            Arc::clone(&self.timelines),
+        );
+        let seen = tail.begin().await?;
+        Ok((Box::new(tail), seen))
+    }
+
+    async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
+        Self::load(self, who).await
+    }
+
+    async fn load_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
+        Self::load_by_id(self, id).await
+    }
+
+    async fn page(
+        &self,
+        selection: &Selection,
+        after: IdentityId,
+        limit: u32,
+    ) -> Result<Vec<Arc<Identity>>, StoreError> {
+        Self::page(self, selection, after, limit).await
+    }
+
+    async fn insert(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
+        Self::insert(self, new, now).await
+    }
+
+    async fn import(
+        &self,
+        identities: Vec<ImportedIdentity>,
+        now: UnixTime,
+    ) -> Result<Vec<Imported>, ChangeError> {
+        Self::import(self, identities, now).await
+    }
+
+    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
+        Self::reserve(self, last).await
+    }
+
+    async fn update(
+        &self,
+        id: IdentityId,
+        change: Change,
+        now: UnixTime,
+    ) -> Result<Option<Changed>, ChangeError> {
+        Self::update(self, id, change, now).await
+    }
+
+    async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError> {
+        Self::delete(self, id).await
+    }
+
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        Self::use_step(self, id, step, window).await
+    }
+
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        Self::counts(self, after).await
+    }
+
+    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
+        Self::save(self, notes).await
+    }
+
+    /// Says, for a rotation to hear, that keys which the database names are not to be had here.
+    async fn object(&self, missing: Vec<KeyId>) {
+        if missing.is_empty() {
+            return;
+        }
+        match self.written(self.try_to_object(&missing)).await {
+            Ok(new) => {
+                for key in new {
+                    tracing::error!(%key, key_source = %self.ring.source(), "key rotation needs a key that is missing here");
+                }
+            }
+            Err(error) => {
+                let error = no_change(error);
+                tracing::error!(%error, "cannot record that a key is missing");
+            }
+        }
+    }
+
+    /// The server keeps what it has confirmed.
+    async fn checkpoint(&self) {}
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let sql = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+            (SELECT count(*) FROM (SELECT 1 FROM @.identity LIMIT 1) i),
+            (SELECT count(*) FROM (SELECT 1 FROM @.spent LIMIT 1) s),
+            (SELECT count(*) FROM (SELECT 1 FROM @.failure LIMIT 1) f),
+            (SELECT count(*) FROM @.sealing_key)";
+        let rows = self.read(sql, &[]).await?;
+        let is_read_only = || {
+            rows.first()
+                .ok_or(Fault::Closed)?
+                .try_get(0)
+                .map_err(Fault::from)
+        };
+        if is_read_only()? {
+            return Err(StoreError::Database("the server accepts no writes".into()));
+        }
+        if !self.writes_fail.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let work = async {
+            let writing = self.begin(Lock::None).await?;
+            let sql = "UPDATE @.throttle_key SET key = key";
+            writing.execute(sql, &[]).await?;
+            writing.commit().await
+        };
+        self.written(work).await.map_err(no_change)
+    }
+}
+
+impl Postgres {
+    async fn try_to_object(&self, missing: &[KeyId]) -> Result<Vec<KeyId>, Fault> {
+        let node = &*self.pools.connector().server().node;
+        let process = i64::from(std::process::id());
+        let writing = self.begin(Lock::None).await?;
+        let mut new = Vec::new();
+        for id in missing {
+            let sql = "INSERT INTO @.key_missing (key, node, process) VALUES ($1, $2, $3)
+                ON CONFLICT DO NOTHING";
+            let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+                (&id.0.as_slice(), Type::BYTEA),
+                (&node, Type::TEXT),
+                (&process, Type::INT8),
+            ];
+            if writing.execute(sql, &parameters).await? > 0 {
+                new.push(*id);
+            }
+        }
+        writing.commit().await?;
+        Ok(new)
+    }
+}

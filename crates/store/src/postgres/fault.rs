@@ -1,0 +1,142 @@
+//! What can go wrong at the server, and what follows from it.
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::record::RecordError;
+use realmgate_core::{ChangeError, PrincipalError, StoreError};
+
+/// The constraint that keeps principals apart.
+const PRINCIPAL: &str = "identity_principal";
+
+/// Why a statement was not done.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// Another identity has that name in that realm.
+    Taken,
+    /// The server is away, ends, or accepts no writes: another connection may do better.
+    Connection(Arc<str>),
+    /// The server refused.
+    Refused(Arc<str>),
+    /// No connection was free, or no answer came, in time.
+    Timeout,
+    /// The transaction may have been committed.
+    Unknown,
+    /// A row or a seed cannot be read or written.
+    Record(RecordError),
+    /// The store is closed.
+    Closed,
+}
+
+impl Fault {
+    /// Says whether the pool is to be made anew.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(self, Self::Connection(_))
+    }
+
+    pub(super) fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Refused(text.into())
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let text = describe(&error).into();
+        match error.as_db_error() {
+            Some(cause) if is_taken(cause) => Self::Taken,
+            Some(cause) if is_of_connection(cause.code()) => Self::Connection(text),
+            // The server cancelled it, or ended a wait for a lock.
+            Some(cause) if is_timeout(cause.code()) => Self::Timeout,
+            Some(_) => Self::Refused(text),
+            // The connection has ended, or never began.
+            None => Self::Connection(text),
+        }
+    }
+}
+
+impl From<PoolError> for Fault {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Timeout(_) => Self::Timeout,
+            PoolError::Backend(error) => error.into(),
+            PoolError::Closed => Self::Closed,
+            other => Self::text(other.to_string()),
+        }
+    }
+}
+
+impl From<RecordError> for Fault {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl From<PrincipalError> for Fault {
+    fn from(error: PrincipalError) -> Self {
+        Self::Record(error.into())
+    }
+}
+
+impl From<Fault> for ChangeError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Taken => Self::Taken,
+            other => Self::Store(other.into()),
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Taken => Self::Database("a row could not be written".into()),
+            Fault::Connection(text) | Fault::Refused(text) => Self::Database(text),
+            Fault::Timeout => Self::Timeout,
+            Fault::Unknown => Self::Unknown,
+            Fault::Record(RecordError::Seal(error)) => Self::Seal(error.to_string().into()),
+            Fault::Record(error) => Self::Database(error.to_string().into()),
+            Fault::Closed => Self::Closed,
+        }
+    }
+}
+
+fn is_taken(cause: &DbError) -> bool {
+    *cause.code() == SqlState::UNIQUE_VIOLATION && cause.constraint() == Some(PRINCIPAL)
+}
+
+fn is_timeout(code: &SqlState) -> bool {
+    [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(code)
+}
+
+/// Says whether another connection may lead to a server that can do it: this one ends, starts, recovers, or
+/// accepts no writes.
+fn is_of_connection(code: &SqlState) -> bool {
+    let codes = [
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+        // "recovery is in progress", of functions that only a primary has.
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+    ];
+    codes.contains(code) || code.code().starts_with("08")
+}
+
+/// Returns what happened. The details of an error of the server are left out, since they hold values of rows.
+pub(super) fn describe(error: &Error) -> String {
+    if let Some(cause) = error.as_db_error() {
+        return format!("{} ({})", cause.message(), cause.code().code());
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,171 @@
+//! Opening a database of a server: checked before it is touched, made and migrated where needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+use super::connect::Connector;
+use super::fault::Fault;
+use super::pool::Pools;
+use super::query::{Postgres, Schema};
+use super::schema::{Found, KNOWN, Migration, about, look};
+use super::server::Server;
+use super::timeline::Timelines;
+use crate::atomic_file::{folder_of, sweep};
+use crate::intent::{Intent, may_make};
+use crate::key_file::{self, Keys};
+use crate::key_ring::{KeyRing, KeySource};
+use crate::location::Location;
+use crate::metrics::DatabaseCounts;
+use crate::open_error::OpenError;
+use crate::seal::KeyId;
+use realmgate_core::StoreError;
+
+/// The first version that has everything.
+const OLDEST: i32 = 130_000;
+
+/// Opens the database, and makes its tables and the key file where `intent` says so.
+pub(crate) async fn open(
+    server: Server,
+    source: KeySource,
+    timeout: Duration,
+    intent: Intent,
+) -> Result<Postgres, OpenError> {
+    let location = server.location();
+    let fail = |fault: Fault| failed(&location, fault);
+    let connector = Connector::new(server);
+    let connector =
+        connector.map_err(|error| OpenError::Unfit(location.clone(), error.to_string().into()))?;
+    let configured = connector.server().schema.clone();
+    let pools = Arc::new(Pools::new(connector, timeout).map_err(fail)?);
+    let about = about(&pools).await.map_err(fail)?;
+    let unfit = |text: String| Err(OpenError::Unfit(location.clone(), text.into()));
+    if about.version < OLDEST {
+        return unfit(format!(
+            "the server is version {}, expected 13 or later",
+            about.version / 10_000
+        ));
+    }
+    if about.encoding != "UTF8" {
+        return unfit(format!("its encoding is {}, expected UTF8", about.encoding));
+    }
+    let schema = match (configured, about.schema) {
+        (Some(schema), _) => schema,
+        (None, Some(schema)) => schema.into(),
+        (None, None) => {
+            return unfit("no schema of the search path exists; set store.schema".to_owned());
+        }
+    };
+    if !Server::is_schema(&schema) {
+        return unfit(format!(
+            "schema {schema:?} is not of lower-case letters, digits and underscores; set store.schema"
+        ));
+    }
+    let schema = Schema(schema.as_ref().into());
+    let found = look(&pools, &schema).await.map_err(fail)?;
+    let Some(found) = found else {
+        return unfit(format!(
+            "schema {} holds a table of another program; set store.schema",
+            schema.0
+        ));
+    };
+    let keys = agree(&pools, &schema, &location, (&source, found), intent).await?;
+    Ok(Postgres {
+        pools,
+        schema,
+        ring: Arc::new(KeyRing::new(source, keys)),
+        counts: DatabaseCounts::default(),
+        timelines: Arc::new(Timelines::default()),
+        writes_fail: AtomicBool::default(),
+        unswept: AtomicUsize::default(),
+    })
+}
+
+/// Brings the schema up to date, and sees to it that the keys are those that the database names.
+async fn agree(
+    pools: &Arc<Pools>,
+    schema: &Schema,
+    location: &Location,
+    (source, found): (&KeySource, Found),
+    intent: Intent,
+) -> Result<Keys, OpenError> {
+    let fail = |fault: Fault| failed(location, fault);
+    if let KeySource::File(file) = source {
+        sweep(folder_of(file));
+    }
+    let keys = source.read()?;
+    if found.version > KNOWN {
+        return Err(OpenError::TooNew {
+            path: location.clone(),
+            found: found.version,
+            known: KNOWN,
+        });
+    }
+    if found.version == 0 {
+        may_make(location.clone(), source, keys.as_ref(), intent)?;
+    }
+    hold(&found.keys, location, source, keys.as_ref())?;
+    if found.version == KNOWN
+        && !found.keys.is_empty()
+        && let Some(keys) = keys
+    {
+        return Ok(keys);
+    }
+    let migration = Migration::run(pools, schema).await.map_err(fail)?;
+    // Another process may have made it meanwhile.
+    let named = migration.keys().await.map_err(fail)?;
+    let keys = source.read()?;
+    hold(&named, location, source, keys.as_ref())?;
+    let keys = match (keys, source) {
+        (Some(keys), _) => keys,
+        (None, KeySource::File(file)) => {
+            let keys = key_file::create(file)?;
+            tracing::info!(path = %file.display(), %keys, "created an encryption key; back it up");
+            keys
+        }
+        (None, source) => return Err(OpenError::NoCredential(source.clone())),
+    };
+    if named.is_empty()
+        && let Some(first) = keys.ids().next()
+    {
+        migration.name_key(first).await.map_err(fail)?;
+    }
+    migration.commit().await.map_err(fail)?;
+    Ok(keys)
+}
+
+/// Fails unless all keys are there that the database names.
+fn hold(
+    named: &[KeyId],
+    location: &Location,
+    source: &KeySource,
+    keys: Option<&Keys>,
+) -> Result<(), OpenError> {
+    let is_missing = |id: &&KeyId| keys.is_none_or(|keys| keys.find(**id).is_none());
+    let Some(&expected) = named.iter().find(is_missing) else {
+        return Ok(());
+    };
+    let (key, path) = (source.clone(), location.clone());
+    Err(match keys.cloned() {
+        Some(found) => OpenError::KeyMismatch {
+            key,
+            found,
+            path,
+            expected,
+        },
+        None => OpenError::KeyMissing {
+            key,
+            path,
+            expected,
+        },
+    })
+}
+
+fn failed(location: &Location, fault: Fault) -> OpenError {
+    let location = location.clone();
+    match fault {
+        Fault::Connection(text) => OpenError::Connect(location, text),
+        Fault::Timeout => OpenError::Connect(location, "no answer in time".into()),
+        other => OpenError::Server(location, StoreError::from(other).to_string().into()),
+    }
+}

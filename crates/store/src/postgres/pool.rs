@@ -1,0 +1,182 @@
+//! The connections. After a failover they are given up together, and new ones are made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use parking_lot::Mutex;
+use tokio_postgres::Client;
+
+use super::connect::Connector;
+use super::fault::Fault;
+use crate::metrics::PoolMetrics;
+
+/// The connections of a process: those of requests, and one that follows the change log.
+pub(super) struct Pools {
+    connector: Connector,
+    timeout: Duration,
+    current: ArcSwap<Generation>,
+    renewing: Mutex<()>,
+    /// How often the timeline of the server was another one.
+    failovers: AtomicU64,
+}
+
+/// The connections that were made since the last failover.
+struct Generation {
+    number: u64,
+    pool: Pool,
+    /// Of one connection, so that requests never hold up what follows the change log.
+    tail: Pool,
+}
+
+/// For what a connection is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Request,
+    Tail,
+}
+
+impl Pools {
+    pub(super) fn new(connector: Connector, timeout: Duration) -> Result<Self, Fault> {
+        let first = Generation::new(&connector, timeout, 0)?;
+        Ok(Self {
+            connector,
+            timeout,
+            current: ArcSwap::from_pointee(first),
+            renewing: Mutex::default(),
+            failovers: AtomicU64::default(),
+        })
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// Returns the number of the present generation.
+    pub(super) fn generation(&self) -> u64 {
+        self.current.load().number
+    }
+
+    /// Returns the longest wait for an answer.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) async fn lease(&self, purpose: Purpose) -> Result<Lease, Fault> {
+        let generation = self.current.load_full();
+        let pool = match purpose {
+            Purpose::Request => &generation.pool,
+            Purpose::Tail => &generation.tail,
+        };
+        Ok(Lease {
+            object: Some(pool.get().await?),
+            generation: generation.number,
+        })
+    }
+
+    /// Gives up the connections of a generation, if that was not done yet.
+    pub(super) fn renew(&self, generation: u64, why: &Fault) {
+        let _alone = self.renewing.lock();
+        let current = self.current.load_full();
+        if current.number != generation {
+            return;
+        }
+        match Generation::new(&self.connector, self.timeout, generation + 1) {
+            Ok(next) => {
+                self.current.store(Arc::new(next));
+                current.pool.close();
+                current.tail.close();
+                let error = realmgate_core::StoreError::from(why.clone());
+                tracing::warn!(
+                    %error,
+                    generation = generation + 1,
+                    "the connections to the database are given up; connecting again"
+                );
+            }
+            Err(fault) => {
+                let error = realmgate_core::StoreError::from(fault);
+                tracing::error!(%error, "cannot make a connection pool");
+            }
+        }
+    }
+
+    /// Counts that another server is the primary.
+    pub(super) fn count_failover(&self) {
+        self.failovers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn metrics(&self) -> PoolMetrics {
+        let current = self.current.load();
+        let status = current.pool.status();
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        PoolMetrics {
+            used: number(status.size.saturating_sub(status.available)),
+            open: number(status.size),
+            waiting: number(status.waiting),
+            generation: current.number,
+            failovers: self.failovers.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Generation {
+    fn new(connector: &Connector, timeout: Duration, number: u64) -> Result<Self, Fault> {
+        let pool = |size| {
+            let fast = ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            };
+            // The configuration is the connector's.
+            let unused = tokio_postgres::Config::new();
+            let manager = Manager::from_connect(unused, connector.clone(), fast);
+            Pool::builder(manager)
+                .runtime(Runtime::Tokio1)
+                .max_size(size)
+                .timeouts(Timeouts {
+                    wait: Some(timeout),
+                    create: Some(Connector::longest()),
+                    recycle: Some(timeout),
+                })
+                .build()
+                .map_err(|error| Fault::text(error.to_string()))
+        };
+        Ok(Self {
+            number,
+            pool: pool(connector.server().connections)?,
+            tail: pool(1)?,
+        })
+    }
+}
+
+/// A connection in use. It goes back into the pool only if [`Lease::put_back`] says that nothing is under way on
+/// it; otherwise it is closed, with which the server rolls back what was not committed.
+pub(super) struct Lease {
+    object: Option<Object>,
+    generation: u64,
+}
+
+impl Lease {
+    pub(super) fn client(&self) -> Result<&Client, Fault> {
+        self.object
+            .as_ref()
+            .map(|object| &***object)
+            .ok_or(Fault::Closed)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn put_back(mut self) {
+        drop(self.object.take());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            drop(Object::take(object));
+        }
+    }
+}

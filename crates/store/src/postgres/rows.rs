@@ -1,0 +1,74 @@
+//! Rows of identities.
+
+use std::sync::Arc;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::fault::Fault;
+use super::transaction::Writing;
+use crate::key_ring::KeyRing;
+use crate::record::{Record, RecordError, key_to_seal};
+use crate::seal::{KeyId, SealingKey};
+use realmgate_core::{Identity, IdentityId};
+
+/// The columns that [`identity`] reads, in its order.
+pub(super) const COLUMNS: &str =
+    "i.id, i.name, i.realm, i.seed, i.algorithm, i.digits, i.period, i.state, i.created, i.updated,
+    i.previous_seed, i.previous_until, i.not_before, i.expires, i.comment, i.pardoned, u.used,
+    u.previous_used, u.drift";
+
+/// Where they are.
+pub(super) const TABLES: &str = "@.identity i LEFT JOIN @.identity_use u ON u.identity = i.id";
+
+/// Reads a row in the order of [`COLUMNS`].
+pub(super) fn identity(row: &Row, ring: &KeyRing) -> Result<Identity, Fault> {
+    let record = Record {
+        id: row.try_get(0)?,
+        name: row.try_get(1)?,
+        realm: row.try_get(2)?,
+        seed: row.try_get(3)?,
+        algorithm: row.try_get(4)?,
+        digits: row.try_get::<_, i32>(5)?.into(),
+        period: row.try_get::<_, i32>(6)?.into(),
+        state: row.try_get(7)?,
+        created: row.try_get(8)?,
+        updated: row.try_get(9)?,
+        previous_seed: row.try_get(10)?,
+        previous_until: row.try_get(11)?,
+        not_before: row.try_get(12)?,
+        expires: row.try_get(13)?,
+        comment: row.try_get(14)?,
+        pardoned: row.try_get(15)?,
+        used: row.try_get(16)?,
+        previous_used: row.try_get(17)?,
+        drift: row.try_get(18)?,
+    };
+    Ok(record.open(ring)?)
+}
+
+pub(super) async fn find_by_id(
+    writing: &Writing,
+    ring: &KeyRing,
+    id: IdentityId,
+) -> Result<Option<Identity>, Fault> {
+    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE i.id = $1");
+    let row = writing.first(&sql, &[(&id.0, Type::INT8)]).await?;
+    row.map(|row| identity(&row, ring)).transpose()
+}
+
+/// Returns the key to seal with, in the transaction that writes.
+pub(super) async fn current_key(
+    writing: &Writing,
+    ring: &KeyRing,
+) -> Result<Arc<SealingKey>, Fault> {
+    let sql = "SELECT id FROM @.sealing_key WHERE state = 'current'";
+    let row = writing.first(sql, &[]).await?;
+    let row = row.ok_or_else(|| Fault::text("the database names no key"))?;
+    Ok(key_to_seal(ring, key_id(row.try_get(0)?)?)?)
+}
+
+pub(super) fn key_id(bytes: &[u8]) -> Result<KeyId, Fault> {
+    let bytes = bytes.try_into();
+    bytes.map(KeyId).map_err(|_| RecordError::Number.into())
+}

@@ -1,0 +1,334 @@
+//! Which server, as a URL says it.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+use thiserror::Error;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+
+use super::password::Password;
+use super::ssl_mode::TlsMode;
+use crate::location::Location;
+
+/// The port of a host whose port is not given.
+const PORT: u16 = 5432;
+
+/// The most hosts of a URL.
+const HOSTS: usize = 16;
+
+/// The longest name of a schema. PostgreSQL cuts longer ones.
+const SCHEMA_BYTES: usize = 63;
+
+/// A PostgreSQL server, or several of which one accepts writes. It holds no password.
+#[derive(Clone)]
+pub struct Server {
+    pub(super) config: Config,
+    pub(super) tls: TlsMode,
+    pub(super) root_certificate: Option<PathBuf>,
+    /// The files of a certificate and its key.
+    pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
+    /// Where the password is.
+    pub password: Password,
+    /// The schema of the tables; none for the first of the search path.
+    pub schema: Option<Box<str>>,
+    /// How many connections at most, besides the one that follows the change log.
+    pub connections: usize,
+    /// The name of this node, for what it writes into the database.
+    pub node: Box<str>,
+}
+
+/// Why a URL names no server. Never holds a password.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum UrlError {
+    /// A password in the URL.
+    #[error("a URL without a password: put it into store.password_file")]
+    Password,
+    /// A parameter that is not known.
+    #[error(
+        "only the parameters host, hostaddr, port, user, dbname, options, sslmode, sslrootcert, sslcert and sslkey, each once"
+    )]
+    Parameter,
+    /// An unknown value of `sslmode`.
+    #[error("sslmode disable, require, verify-ca or verify-full")]
+    SslMode,
+    /// Half of a client certificate.
+    #[error("sslcert and sslkey together, or neither")]
+    ClientCertificate,
+    /// Options of TLS without TLS.
+    #[error("no sslrootcert, sslcert or sslkey with sslmode=disable")]
+    NoTls,
+    /// Too many hosts, or none.
+    #[error("1 to 16 hosts")]
+    Hosts,
+    /// Something else.
+    #[error(
+        "postgres://USER@HOST[:PORT][,HOST…]/DATABASE[?sslmode=…], with other characters than letters and digits percent-encoded"
+    )]
+    Form,
+}
+
+impl Server {
+    /// Reads a URL that begins with `postgres://` or `postgresql://`.
+    ///
+    /// # Errors
+    /// [`UrlError`].
+    pub fn parse(url: &str) -> Result<Self, UrlError> {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let (mut kept, mut ours) = (Vec::new(), Tls::default());
+        let mut seen: Vec<&str> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').ok_or(UrlError::Form)?;
+            if seen.contains(&name) {
+                return Err(UrlError::Parameter);
+            }
+            seen.push(name);
+            let decoded = || {
+                let decoded = percent_decode_str(value).decode_utf8();
+                decoded.map(Cow::into_owned).map_err(|_| UrlError::Form)
+            };
+            match name {
+                "sslmode" => {
+                    let mode = decoded()?.parse();
+                    ours.mode = Some(mode.map_err(|_| UrlError::SslMode)?);
+                }
+                "sslrootcert" => ours.root = Some(decoded()?.into()),
+                "sslcert" => ours.cert = Some(decoded()?.into()),
+                "sslkey" => ours.key = Some(decoded()?.into()),
+                "host" | "hostaddr" | "port" | "user" | "dbname" | "options" => kept.push(pair),
+                "password" => return Err(UrlError::Password),
+                _ => return Err(UrlError::Parameter),
+            }
+        }
+        let url = match kept.is_empty() {
+            true => base.to_owned(),
+            false => format!("{base}?{}", kept.join("&")),
+        };
+        let mut config: Config = url.parse().map_err(|_| UrlError::Form)?;
+        if config.get_password().is_some() {
+            return Err(UrlError::Password);
+        }
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+        let ports = config.get_ports().len();
+        if !(1..=HOSTS).contains(&hosts) || (ports > 1 && ports != hosts) {
+            return Err(UrlError::Hosts);
+        }
+        config.application_name("realmgate");
+        let is_local = is_local(&config);
+        let tls = ours.mode.unwrap_or(match is_local {
+            true => TlsMode::Disable,
+            false => TlsMode::VerifyFull,
+        });
+        let client_certificate = match (ours.cert, ours.key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => return Err(UrlError::ClientCertificate),
+        };
+        if tls == TlsMode::Disable && (ours.root.is_some() || client_certificate.is_some()) {
+            return Err(UrlError::NoTls);
+        }
+        Ok(Self {
+            config,
+            tls,
+            root_certificate: ours.root,
+            client_certificate,
+            password: Password::None,
+            schema: None,
+            connections: 8,
+            node: "".into(),
+        })
+    }
+
+    /// Says whether a text can be the name of a schema: lower-case letters, digits and underscores.
+    pub fn is_schema(name: &str) -> bool {
+        let is_first = |c: u8| c == b'_' || c.is_ascii_lowercase();
+        let mut bytes = name.bytes();
+        name.len() <= SCHEMA_BYTES
+            && !name.starts_with("pg_")
+            && bytes.next().is_some_and(is_first)
+            && bytes.all(|c| is_first(c) || c.is_ascii_digit())
+    }
+
+    /// Returns the server for messages: without a password and without parameters.
+    pub fn location(&self) -> Location {
+        Location::Url(self.to_string().into())
+    }
+
+    /// Returns how many hosts there are.
+    pub(super) fn hosts(&self) -> usize {
+        let config = &self.config;
+        config.get_hosts().len().max(config.get_hostaddrs().len())
+    }
+}
+
+#[derive(Default)]
+struct Tls {
+    mode: Option<TlsMode>,
+    root: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// Says whether all servers are on this machine. An address (`hostaddr`) is what is connected to, whatever the
+/// host beside it is called.
+fn is_local(config: &Config) -> bool {
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() {
+        return addresses.iter().all(IpAddr::is_loopback);
+    }
+    config.get_hosts().iter().all(|host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        }
+    })
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgres://")?;
+        if let Some(user) = self.config.get_user() {
+            write!(f, "{user}@")?;
+        }
+        let ports = self.config.get_ports();
+        let addresses = self.config.get_hostaddrs();
+        let hosts = self.config.get_hosts();
+        for at in 0..self.hosts() {
+            if at > 0 {
+                f.write_char(',')?;
+            }
+            match (hosts.get(at), addresses.get(at)) {
+                (Some(Host::Tcp(name)), _) => f.write_str(name)?,
+                (Some(Host::Unix(path)), _) => path.display().fmt(f)?,
+                (None, Some(address)) => address.fmt(f)?,
+                (None, None) => {}
+            }
+            match ports.get(at).or(ports.first()) {
+                Some(&port) if port != PORT => write!(f, ":{port}")?,
+                _ => {}
+            }
+        }
+        write!(f, "/{}", self.config.get_dbname().unwrap_or_default())
+    }
+}
+
+/// Whatever of it could differ, and no password.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("url", &self.to_string())
+            .field("hostaddr", &self.config.get_hostaddrs())
+            .field("options", &self.config.get_options())
+            .field("tls", &self.tls)
+            .field("root_certificate", &self.root_certificate)
+            .field("client_certificate", &self.client_certificate)
+            .field("password", &self.password)
+            .field("schema", &self.schema)
+            .field("connections", &self.connections)
+            .field("node", &self.node)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Server {
+        Server::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    #[test]
+    fn tls_is_verified_in_full_unless_the_server_is_on_this_machine() {
+        for (url, mode) in [
+            ("postgres://u@db.example.org/d", TlsMode::VerifyFull),
+            (
+                "postgres://u@localhost,db.example.org/d",
+                TlsMode::VerifyFull,
+            ),
+            (
+                "postgres://u@localhost/d?hostaddr=192.0.2.1",
+                TlsMode::VerifyFull,
+            ),
+            ("postgres://u@localhost/d", TlsMode::Disable),
+            ("postgres://u@127.0.0.1,[::1]:5433/d", TlsMode::Disable),
+            ("postgres://u@%2Frun%2Fpostgresql/d", TlsMode::Disable),
+            (
+                "postgres://u@localhost/d?sslmode=verify-ca",
+                TlsMode::VerifyCa,
+            ),
+            ("postgresql://u@db/d?sslmode=require", TlsMode::Require),
+            ("postgres://u@db/d?sslmode=disable", TlsMode::Disable),
+        ] {
+            assert_eq!(parse(url).tls, mode, "{url}");
+        }
+    }
+
+    #[test]
+    fn url_is_shown_without_its_parameters() {
+        for (url, shown) in [
+            (
+                "postgres://u@a,b:5433/d?sslmode=require&options=-csearch_path%3Dx",
+                "postgres://u@a,b:5433/d",
+            ),
+            (
+                "postgres://u@%2Frun%2Fpg:6432/d",
+                "postgres://u@/run/pg:6432/d",
+            ),
+        ] {
+            assert_eq!(parse(url).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn url_that_cannot_be_used_is_refused_without_showing_it() {
+        for (url, error) in [
+            ("postgres://u:secret@h/d", UrlError::Password),
+            ("postgres://u@h/d?password=secret", UrlError::Password),
+            ("postgres://u@h/d?sslmode=prefer", UrlError::SslMode),
+            ("postgres://u@h/d?sslmode=verify", UrlError::SslMode),
+            (
+                "postgres://u@h/d?target_session_attrs=any",
+                UrlError::Parameter,
+            ),
+            ("postgres://u@h/d?user=a&user=b", UrlError::Parameter),
+            ("postgres://u@h/d?sslcert=%2Fc", UrlError::ClientCertificate),
+            ("postgres://u@localhost/d?sslrootcert=%2Fc", UrlError::NoTls),
+            ("postgres://u@h:secret/d", UrlError::Form),
+            ("postgres://u@a:1,b:2,c/d?port=1,2", UrlError::Form),
+            ("postgres:///d", UrlError::Hosts),
+        ] {
+            match Server::parse(url) {
+                Err(found) => {
+                    assert!(!found.to_string().contains("secret"));
+                    if url != "postgres://u@a:1,b:2,c/d?port=1,2" {
+                        assert_eq!(found, error, "{url}");
+                    }
+                }
+                Ok(server) => panic!("{url}: {server:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn schema_is_a_plain_name() {
+        let long = "a".repeat(64);
+        for (name, is_one) in [
+            ("realmgate", true),
+            ("_r2", true),
+            (&*"a".repeat(63), true),
+            (&*long, false),
+            ("", false),
+            ("2r", false),
+            ("pg_temp", false),
+            ("Realm", false),
+            ("a-b", false),
+            ("a\"", false),
+        ] {
+            assert_eq!(Server::is_schema(name), is_one, "{name}");
+        }
+    }
+}

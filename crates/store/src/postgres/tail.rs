@@ -1,0 +1,163 @@
+//! The change log: what any process of any node has committed since.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::fault::Fault;
+use super::identities::LAST;
+use super::pool::{Pools, Purpose};
+use super::query::{Schema, query};
+use super::rows::key_id;
+use super::timeline::{TIMELINE, Timelines};
+use crate::database::{Changes, News, Seq, Tail};
+use crate::key_ring::KeyRing;
+use crate::record::principal;
+use crate::seal::KeyId;
+use realmgate_core::StoreError;
+
+/// The most changes that are read at a time. Whoever has missed more drops the whole cache.
+const CHANGES: i64 = 20_000;
+
+/// After how many looks a missing key is reported again. A rotation waits for several of these.
+const REPORT_EVERY: u32 = 5;
+
+/// Asks every time, over a connection of its own.
+pub(super) struct PostgresTail {
+    pools: Arc<Pools>,
+    schema: Schema,
+    ring: Arc<KeyRing>,
+    timelines: Arc<Timelines>,
+    origin: Option<Origin>,
+    keys: Vec<KeyId>,
+    looks: u32,
+}
+
+/// Which history the change log is of. In another one its positions mean something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Origin {
+    timeline: String,
+    /// The table of identities, which is another one after a restore.
+    table: i64,
+}
+
+/// What a look finds.
+struct Look {
+    last: Seq,
+    first: Option<i64>,
+    origin: Origin,
+    keys: Vec<KeyId>,
+}
+
+impl PostgresTail {
+    pub(super) fn new(
+        pools: Arc<Pools>,
+        schema: Schema,
+        ring: Arc<KeyRing>,
+        timelines: Arc<Timelines>,
+    ) -> Self {
+        Self {
+            pools,
+            schema,
+            ring,
+            timelines,
+            origin: None,
+            keys: Vec::new(),
+            looks: 0,
+        }
+    }
+
+    /// Begins at the last position of the change log, which it returns.
+    pub(super) async fn begin(&mut self) -> Result<Seq, StoreError> {
+        let look = self.look().await?;
+        self.origin = Some(look.origin);
+        Ok(look.last)
+    }
+
+    async fn look(&self) -> Result<Look, Fault> {
+        let sql = format!(
+            "SELECT {LAST}, (SELECT min(seq) FROM @.change), {TIMELINE},
+                '@.identity'::regclass::oid::bigint,
+                (SELECT coalesce(array_agg(id ORDER BY id), '{{}}') FROM @.sealing_key)"
+        );
+        let sql = self.schema.sql(&sql);
+        let looked = query(&self.pools, Purpose::Tail, &sql, &[]).await;
+        let rows = looked.inspect_err(|fault| {
+            // The other connections go the same way. They are given up before requests wait for them.
+            if matches!(fault, Fault::Timeout) {
+                self.pools.renew(self.pools.generation(), fault);
+            }
+        })?;
+        let row = rows.first().ok_or(Fault::Closed)?;
+        let keys: Vec<&[u8]> = row.try_get(4)?;
+        let timeline: &str = row.try_get(2)?;
+        self.timelines.see(timeline, &self.pools);
+        Ok(Look {
+            last: Seq(row.try_get(0)?),
+            first: row.try_get(1)?,
+            origin: Origin {
+                timeline: timeline.to_owned(),
+                table: row.try_get(3)?,
+            },
+            keys: keys.into_iter().map(key_id).collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn changes(&self, seen: Seq, look: &Look) -> Result<Changes, Fault> {
+        if Some(&look.origin) != self.origin.as_ref() {
+            return Ok(Changes::Unknown(look.last));
+        }
+        if look.last == seen {
+            return Ok(Changes::None);
+        }
+        // Behind the log's start, or ahead of its end, as after a restored backup. A number may be left out, where
+        // a transaction was rolled back.
+        if look.last < seen || look.first.is_none_or(|first| first > seen.0 + 1) {
+            return Ok(Changes::Unknown(look.last));
+        }
+        let sql = "SELECT name, realm, seq FROM @.change WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let sql = self.schema.sql(sql);
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&seen.0, Type::INT8), (&(CHANGES + 1), Type::INT8)];
+        let rows = query(&self.pools, Purpose::Tail, &sql, &parameters).await?;
+        if i64::try_from(rows.len()).unwrap_or(i64::MAX) > CHANGES {
+            return Ok(Changes::Unknown(look.last));
+        }
+        let read = |row: &Row| {
+            let who = principal(row.try_get(0)?, row.try_get(1)?)?;
+            Ok::<_, Fault>((who, Seq(row.try_get(2)?)))
+        };
+        let changed: Vec<_> = rows.iter().map(read).collect::<Result<_, _>>()?;
+        // What was committed after the look is among them.
+        let last = changed.last().map_or(look.last, |(_, seq)| *seq);
+        Ok(Changes::Some(changed, last.max(look.last)))
+    }
+
+    /// Looks for the keys that the database names, and returns those that are not to be had.
+    fn missing(&mut self, keys: Vec<KeyId>) -> Vec<KeyId> {
+        self.ring.refresh(&keys);
+        self.looks = self.looks.wrapping_add(1);
+        let is_due = keys != self.keys || self.looks.is_multiple_of(REPORT_EVERY);
+        self.keys = keys;
+        let is_missing = |id: &&KeyId| self.ring.find(**id).is_none();
+        match is_due {
+            true => self.keys.iter().filter(is_missing).copied().collect(),
+            false => Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Tail for PostgresTail {
+    async fn news(&mut self, seen: Seq) -> Result<News, StoreError> {
+        let look = self.look().await?;
+        let changes = self.changes(seen, &look).await?;
+        self.origin = Some(look.origin);
+        Ok(News {
+            changes,
+            missing: self.missing(look.keys),
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! A row of an identity, whatever database it is from, and what a change makes of it.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::key_ring::KeyRing;
+use crate::seal::{SealError, SealingKey};
+use realmgate_core::{
+    Change, Identity, IdentityId, Parameters, ParametersError, Previous, Principal, PrincipalError,
+    Seed, Seeds, State, Terms, Totp, UnixTime, Usage,
+};
+
+/// The columns of an identity. Times are seconds since 1970.
+pub(super) struct Record<'a> {
+    pub(super) id: i64,
+    pub(super) name: &'a str,
+    pub(super) realm: &'a str,
+    pub(super) seed: &'a [u8],
+    pub(super) algorithm: &'a str,
+    pub(super) digits: i64,
+    pub(super) period: i64,
+    pub(super) state: &'a str,
+    pub(super) created: i64,
+    pub(super) updated: i64,
+    pub(super) previous_seed: Option<&'a [u8]>,
+    pub(super) previous_until: Option<i64>,
+    pub(super) not_before: Option<i64>,
+    pub(super) expires: Option<i64>,
+    pub(super) comment: Option<&'a str>,
+    pub(super) pardoned: i64,
+    pub(super) used: Option<i64>,
+    pub(super) previous_used: Option<i64>,
+    pub(super) drift: Option<i64>,
+}
+
+impl Record<'_> {
+    /// Decrypts the seeds.
+    ///
+    /// A seed that cannot be decrypted is logged and left out: the identity exists, and no token proves it.
+    pub(super) fn open(self, ring: &KeyRing) -> Result<Identity, RecordError> {
+        let principal = principal(self.name, self.realm)?;
+        let parameters = Parameters::new(
+            self.algorithm.parse()?,
+            self.digits.try_into().map_err(|_| RecordError::Number)?,
+            self.period.try_into().map_err(|_| RecordError::Number)?,
+        )?;
+        let totp = |sealed: &[u8]| match ring.open(sealed, principal.as_ref()) {
+            Ok(seed) => Some(Totp::new(&seed, parameters)),
+            Err(error) => {
+                tracing::error!(name = principal.name(), realm = principal.realm(), %error, "cannot decrypt a seed");
+                None
+            }
+        };
+        let present = totp(self.seed);
+        let previous = self.previous_seed.and_then(totp);
+        let never = UnixTime::from_secs(0);
+        let time = |secs: Option<i64>| secs.map(unix_time);
+        let until = time(self.previous_until).unwrap_or(never);
+        Ok(Identity {
+            id: IdentityId(self.id),
+            seeds: Seeds {
+                present,
+                previous: previous.map(|totp| Previous { totp, until }),
+            }
+            .into(),
+            terms: Terms {
+                not_before: time(self.not_before),
+                expires: time(self.expires),
+                comment: self.comment.map(Into::into),
+            }
+            .boxed(),
+            unthrottled: unix_time(self.pardoned),
+            usage: Usage::new(
+                time(self.used).unwrap_or(never),
+                time(self.previous_used).unwrap_or(never),
+                self.drift.unwrap_or_default(),
+            ),
+            parameters,
+            principal,
+            state: match self.state {
+                "enabled" => State::Enabled,
+                _ => State::Disabled,
+            },
+            created: unix_time(self.created),
+            updated: unix_time(self.updated),
+        })
+    }
+}
+
+/// The columns that a change writes.
+pub(super) struct Revision {
+    pub(super) principal: Principal,
+    /// None leaves the column as it is.
+    pub(super) seed: Option<Vec<u8>>,
+    pub(super) previous_seed: Option<Vec<u8>>,
+    pub(super) previous_until: Option<i64>,
+    pub(super) state: &'static str,
+    pub(super) terms: Terms,
+    pub(super) pardoned: i64,
+    /// Whether the seed is another one, so that uses of the old one say nothing of it.
+    pub(super) has_new_seed: bool,
+    /// Whether the old seed stays valid for some time.
+    pub(super) has_grace: bool,
+}
+
+impl Revision {
+    /// Works out what a change makes of an identity, and seals its seeds with `key`.
+    pub(super) fn of(
+        old: &Identity,
+        change: &Change,
+        key: &SealingKey,
+        now: UnixTime,
+    ) -> Result<Self, RecordError> {
+        let principal = principal(
+            change.name.as_deref().unwrap_or(old.principal.name()),
+            change.realm.as_deref().unwrap_or(old.principal.realm()),
+        )?;
+        // The seal names the principal: another name needs another seal.
+        // A row that was just read has its seeds.
+        let of_old = old.seeds().unwrap_or_default();
+        let seed = match (&change.seed, &of_old.present) {
+            (Some(seed), _) => Some(seed.clone()),
+            (None, Some(totp)) if principal != old.principal => Some(totp.seed()),
+            _ => None,
+        };
+        // The one before it ends at once with another one, unless that says otherwise.
+        let (previous, until) = match (
+            &change.seed,
+            change.grace,
+            &of_old.present,
+            &of_old.previous,
+        ) {
+            (Some(_), Some(until), Some(totp), _) => (Some(totp.seed()), Some(until)),
+            (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
+            _ => (None, None),
+        };
+        let seal = |seed: Option<Seed>| {
+            let sealed = seed.map(|seed| key.seal(&seed, principal.as_ref()));
+            sealed.transpose()
+        };
+        let (seed, previous_seed) = (seal(seed)?, seal(previous)?);
+        let pardoned = if change.unthrottle {
+            // Of failures of this second too.
+            UnixTime::from_secs(now.as_secs().saturating_add(1))
+        } else {
+            old.unthrottled
+        };
+        Ok(Self {
+            seed,
+            previous_seed,
+            previous_until: until.map(sql_time),
+            state: state_text(change.state.unwrap_or(old.state)),
+            terms: change.terms.as_ref().unwrap_or(old.terms()).clone(),
+            pardoned: sql_time(pardoned),
+            has_new_seed: change.seed.is_some(),
+            has_grace: change.grace.is_some(),
+            principal,
+        })
+    }
+}
+
+/// Makes a principal of a name and a realm in the database. Their length was checked when they were written,
+/// against a limit that may have changed since.
+pub(super) fn principal(name: &str, realm: &str) -> Result<Principal, PrincipalError> {
+    Principal::new(name, realm, usize::MAX)
+}
+
+pub(super) const fn state_text(state: State) -> &'static str {
+    match state {
+        State::Enabled => "enabled",
+        State::Disabled => "disabled",
+    }
+}
+
+pub(super) fn sql_time(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unix_time(secs: i64) -> UnixTime {
+    UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
+}
+
+/// Why a row cannot be read or written. Never holds a seed.
+#[derive(Clone, Debug, Error)]
+pub(super) enum RecordError {
+    #[error(transparent)]
+    Principal(#[from] PrincipalError),
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+    #[error("a number is out of range")]
+    Number,
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// Returns the key to seal with, by the id that the database names.
+pub(super) fn key_to_seal(
+    ring: &KeyRing,
+    id: crate::seal::KeyId,
+) -> Result<Arc<SealingKey>, RecordError> {
+    ring.find(id)
+        .ok_or(RecordError::Seal(SealError::NotHeld(id)))
+}

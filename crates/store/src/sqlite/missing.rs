@@ -1,0 +1,36 @@
+//! What this process says of keys that it cannot get.
+
+use std::time::Duration;
+
+use super::commit::Patience;
+use super::identities::Sqlite;
+use crate::seal::KeyId;
+
+impl Sqlite {
+    /// Says, for a rotation to hear, that keys which the database names are not to be had here.
+    pub(super) async fn object(&self, missing: Vec<KeyId>) {
+        if missing.is_empty() {
+            return;
+        }
+        // The change log is read by the same task: it must not wait for a slow disk. What is said twice counts once.
+        let patience = Patience::AtMost(Duration::ZERO);
+        let said = self.write_within(self.timeout, patience, move |transaction| {
+            let mut new = Vec::new();
+            for id in missing {
+                let sql = "INSERT OR IGNORE INTO key_missing (key, process) VALUES (?1, ?2)";
+                if transaction.execute(sql, (id.0, std::process::id()))? > 0 {
+                    new.push(id);
+                }
+            }
+            Ok(new)
+        });
+        match said.await {
+            Ok(new) => {
+                for key in new {
+                    tracing::error!(%key, key_source = %self.source(), "key rotation needs a key that is missing here");
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot record that a key is missing"),
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! What the trait of the store promises, asked of each database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use realmgate::auth::{
+    Administration, Change, ChangeError, Counters, Identities, Identity, IdentityId, Imported,
+    ImportedIdentity, NewIdentity, Notes, Parameters, Principal, Recall, Scope, Seed, Selection,
+    State, Step, Terms, ThrottleRecord, UnixTime, Use,
+};
+use realmgate::store::{Backend, CacheOptions, Cached, Intent, KeySource, Options, Server, open};
+use tempfile::TempDir;
+
+use crate::harness::postgres::new_schema;
+
+const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+/// How soon a change is felt, and some for a busy machine.
+const FELT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A database that stores open, each as a process would.
+struct Scene {
+    folder: TempDir,
+    database: Backend,
+}
+
+impl Scene {
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.db");
+        let database = Backend::Sqlite { path, readers: 2 };
+        Self { folder, database }
+    }
+
+    fn postgres() -> Self {
+        let (url, schema) = new_schema();
+        let mut server = Server::parse(&url).unwrap();
+        server.schema = Some(schema.into());
+        server.node = "here".into();
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            database: Backend::Postgres(Box::new(server)),
+        }
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("r.key")
+    }
+
+    fn options(&self) -> Options {
+        let hour = Duration::from_secs(3600);
+        Options {
+            database: self.database.clone(),
+            key: KeySource::File(self.key()),
+            timeout: Duration::from_secs(5),
+            cache: CacheOptions {
+                capacity: 1000,
+                unknown_capacity: 1000,
+                ttl: hour,
+                unknown_ttl: hour,
+                stale_if_error: hour,
+            },
+        }
+    }
+
+    async fn open(&self) -> Arc<Cached> {
+        open(self.options(), Intent::Begin).await.unwrap()
+    }
+}
+
+/// Defines each test for each database.
+macro_rules! on_each {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(&super::Scene::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(&super::Scene::postgres()).await;
+            })+
+        }
+    };
+}
+
+on_each! {
+    created_identity_is_read_back,
+    taken_principal_is_rejected_and_changes_nothing,
+    change_is_felt_by_another_process,
+    rename_keeps_the_seed,
+    grace_keeps_the_old_seed_until_it_ends,
+    deleted_identity_is_gone,
+    pages_are_in_order_and_selected_by_bytes,
+    numbers_rise_and_reserved_ones_are_left_out,
+    import_keeps_numbers_and_leaves_who_is_there,
+    step_is_spent_once_by_whoever_asks,
+    failures_of_processes_add_up,
+    replaced_failures_do_not_add_up,
+    uses_are_saved,
+    first_starts_at_once_make_one_database,
+    database_that_is_missing_is_not_made_by_reading,
+    key_that_does_not_fit_stops_the_start,
+}
+
+fn principal(name: &str) -> Principal {
+    Principal::new(name, "r", 128).unwrap()
+}
+
+fn new(name: &str) -> NewIdentity {
+    NewIdentity {
+        principal: principal(name),
+        seed: Seed::generate().unwrap(),
+        parameters: Parameters::default(),
+        terms: Terms::default(),
+    }
+}
+
+fn imported(name: &str, id: Option<i64>) -> ImportedIdentity {
+    ImportedIdentity {
+        id: id.map(IdentityId),
+        principal: principal(name),
+        seed: Seed::generate().unwrap(),
+        parameters: Parameters::default(),
+        state: State::Enabled,
+        terms: Terms::default(),
+        created: NOW,
+    }
+}
+
+async fn read(store: &Cached, name: &str) -> Option<Arc<Identity>> {
+    store.identity(principal(name).as_ref()).await.unwrap()
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + FELT_WITHIN;
+    while !condition().await {
+        assert!(
+            Instant::now() < deadline,
+            "not within {FELT_WITHIN:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn created_identity_is_read_back(scene: &Scene) {
+    let store = scene.open().await;
+    let mut alice = new("alice@\u{e9}\u{1}");
+    alice.terms = Terms {
+        not_before: Some(UnixTime::from_secs(1)),
+        expires: Some(UnixTime::from_secs(4_000_000_000)),
+        comment: Some("a 'comment' with \\ and \u{1F600}".into()),
+    };
+    let (seed, terms) = (alice.seed.clone(), alice.terms.clone());
+    let created = store.create(alice, NOW).await.unwrap();
+    let who = created.principal.as_ref();
+    let read = store.identity(who).await.unwrap().unwrap();
+    assert_eq!((read.id, read.seed()), (created.id, Some(seed)));
+    assert_eq!(*read.terms(), terms);
+    assert_eq!(
+        (read.created, read.updated, read.state),
+        (NOW, NOW, State::Enabled)
+    );
+    assert!(matches!(store.recall(who), Recall::Known(_)));
+    let by_id = store.identity_by_id(created.id).await.unwrap().unwrap();
+    assert_eq!(by_id.principal, created.principal);
+    let none = store.identity_by_id(IdentityId(created.id.0 + 1)).await;
+    assert!(none.unwrap().is_none());
+    store.ping().await.unwrap();
+}
+
+async fn taken_principal_is_rejected_and_changes_nothing(scene: &Scene) {
+    let store = scene.open().await;
+    let seed = store.create(new("a"), NOW).await.unwrap().seed();
+    let b = store.create(new("b"), NOW).await.unwrap();
+    let taken = store.create(new("a"), NOW).await;
+    assert!(matches!(taken, Err(ChangeError::Taken)));
+    let change = Change {
+        name: Some("a".into()),
+        state: Some(State::Disabled),
+        ..Change::default()
+    };
+    let taken = store.update(b.id, change, NOW).await;
+    assert!(matches!(taken, Err(ChangeError::Taken)));
+    assert_eq!(read(&store, "a").await.unwrap().seed(), seed);
+    assert_eq!(read(&store, "b").await.unwrap().state, State::Enabled);
+    // Case and composition count.
+    store.create(new("A"), NOW).await.unwrap();
+    store.create(new("e\u{301}"), NOW).await.unwrap();
+    store.create(new("\u{e9}"), NOW).await.unwrap();
+}
+
+async fn change_is_felt_by_another_process(scene: &Scene) {
+    let (here, there) = (scene.open().await, scene.open().await);
+    let who = principal("a");
+    let who = who.as_ref();
+    assert!(here.identity(who).await.unwrap().is_none());
+    assert!(matches!(here.recall(who), Recall::Unknown));
+    let id = there.create(new("a"), NOW).await.unwrap().id;
+    until("creation", async || {
+        here.identity(who).await.unwrap().is_some()
+    })
+    .await;
+    until("memory", async || {
+        here.identity(who).await.unwrap();
+        matches!(here.recall(who), Recall::Known(_))
+    })
+    .await;
+    let change = Change {
+        state: Some(State::Disabled),
+        ..Change::default()
+    };
+    there.update(id, change, NOW).await.unwrap();
+    until("disabling", async || {
+        let read = here.identity(who).await.unwrap();
+        read.is_some_and(|it| it.state == State::Disabled)
+    })
+    .await;
+    until("disabling in memory", async || match here.recall(who) {
+        Recall::Known(identity) => identity.state == State::Disabled,
+        _ => true,
+    })
+    .await;
+    there.delete(id).await.unwrap();
+    until("deletion", async || {
+        !matches!(here.recall(who), Recall::Known(_))
+    })
+    .await;
+    assert!(here.identity(who).await.unwrap().is_none());
+}
+
+async fn rename_keeps_the_seed(scene: &Scene) {
+    let store = scene.open().await;
+    let new = new("a");
+    let seed = new.seed.clone();
+    let id = store.create(new, NOW).await.unwrap().id;
+    let change = Change {
+        name: Some("b".into()),
+        realm: Some("other".into()),
+        ..Change::default()
+    };
+    let later = UnixTime::from_secs(NOW.as_secs() + 5);
+    let changed = store.update(id, change, later).await.unwrap().unwrap();
+    assert_eq!(changed.was, principal("a"));
+    assert_eq!(changed.identity.seed(), Some(seed));
+    assert_eq!(
+        (changed.identity.created, changed.identity.updated),
+        (NOW, later)
+    );
+    assert!(read(&store, "a").await.is_none());
+    let renamed = Principal::new("b", "other", 128).unwrap();
+    assert_eq!(
+        store.identity(renamed.as_ref()).await.unwrap().unwrap().id,
+        id
+    );
+    assert!(
+        store
+            .update(IdentityId(99), Change::default(), NOW)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+async fn grace_keeps_the_old_seed_until_it_ends(scene: &Scene) {
+    let store = scene.open().await;
+    let new = new("a");
+    let first = new.seed.clone();
+    let id = store.create(new, NOW).await.unwrap().id;
+    let rotate = |grace| Change {
+        seed: Some(Seed::generate().unwrap()),
+        grace,
+        ..Change::default()
+    };
+    let until = UnixTime::from_secs(NOW.as_secs() + 60);
+    let changed = store
+        .update(id, rotate(Some(until)), NOW)
+        .await
+        .unwrap()
+        .unwrap();
+    let seeds = changed.identity.seeds().unwrap();
+    let previous = seeds.previous.as_ref().unwrap();
+    assert_eq!((previous.totp.seed(), previous.until), (first, until));
+    let changed = store.update(id, rotate(None), NOW).await.unwrap().unwrap();
+    assert!(changed.identity.seeds().unwrap().previous.is_none());
+}
+
+async fn deleted_identity_is_gone(scene: &Scene) {
+    let store = scene.open().await;
+    let id = store.create(new("a"), NOW).await.unwrap().id;
+    assert!(store.use_step(id, Step(7), 1).await.unwrap());
+    assert_eq!(store.delete(id).await.unwrap(), Some(principal("a")));
+    assert_eq!(store.delete(id).await.unwrap(), None);
+    let again = store.create(new("a"), NOW).await.unwrap();
+    assert!(again.id > id);
+    // The steps of the one before are no longer spent.
+    assert!(store.use_step(again.id, Step(7), 1).await.unwrap());
+}
+
+async fn pages_are_in_order_and_selected_by_bytes(scene: &Scene) {
+    let store = scene.open().await;
+    for name in [
+        "b",
+        "a",
+        "ab",
+        "aB",
+        "a\u{e9}",
+        "a%",
+        "a_b",
+        "A",
+        "a\u{10ffff}",
+    ] {
+        store.create(new(name), NOW).await.unwrap();
+    }
+    let names = async |realm: Option<&str>, name: Option<&str>, after: i64, limit| {
+        let selection = Selection {
+            realm: realm.map(Into::into),
+            name: name.map(Into::into),
+        };
+        let page = store.identities(&selection, IdentityId(after), limit).await;
+        let page = page.unwrap();
+        assert!(page.is_sorted_by_key(|it| it.id));
+        page.iter()
+            .map(|it| it.principal.name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(None, None, i64::MIN, 3).await, ["b", "a", "ab"]);
+    let all = ["a", "ab", "aB", "a\u{e9}", "a%", "a_b", "a\u{10ffff}"];
+    let found = names(Some("r"), Some("a"), i64::MIN, 100).await;
+    assert!(
+        all.iter()
+            .take(6)
+            .all(|it| found.iter().any(|found| found == it)),
+        "{found:?}"
+    );
+    assert!(!found.iter().any(|it| it == "A" || it == "b"));
+    assert_eq!(names(None, Some("a%"), i64::MIN, 100).await, ["a%"]);
+    assert_eq!(names(None, Some("a_"), i64::MIN, 100).await, ["a_b"]);
+    assert_eq!(names(Some("x"), None, i64::MIN, 100).await, [""; 0]);
+    let first = store
+        .identities(&Selection::default(), IdentityId(i64::MIN), 1)
+        .await
+        .unwrap();
+    let first = first[0].id.0;
+    assert_eq!(names(Some("r"), None, first, 2).await, ["a", "ab"]);
+}
+
+async fn numbers_rise_and_reserved_ones_are_left_out(scene: &Scene) {
+    let store = scene.open().await;
+    let first = store.create(new("a"), NOW).await.unwrap().id;
+    store.reserve(IdentityId(100)).await.unwrap();
+    let second = store.create(new("b"), NOW).await.unwrap().id;
+    assert_eq!(second, IdentityId(101));
+    // Nothing goes back.
+    store.reserve(IdentityId(50)).await.unwrap();
+    let third = store.create(new("c"), NOW).await.unwrap().id;
+    assert!(first < second && second < third);
+}
+
+async fn import_keeps_numbers_and_leaves_who_is_there(scene: &Scene) {
+    let store = scene.open().await;
+    let here = store.create(new("here"), NOW).await.unwrap();
+    let batch = vec![
+        imported("seven", Some(70)),
+        imported("here", Some(71)),
+        imported("no-number", None),
+        imported("number-of-another", Some(here.id.0)),
+    ];
+    let seed = batch[0].seed.clone();
+    let outcomes = store.import(batch, NOW).await.unwrap();
+    let [
+        Imported::Under(IdentityId(70)),
+        Imported::Taken(taken),
+        Imported::Under(third),
+        Imported::Under(fourth),
+    ] = &outcomes[..]
+    else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(taken.id, here.id);
+    assert!(*third > IdentityId(70) && *fourth > *third);
+    assert_eq!(read(&store, "seven").await.unwrap().seed(), Some(seed));
+    assert_eq!(read(&store, "here").await.unwrap().seed(), here.seed());
+    let later = store.create(new("later"), NOW).await.unwrap();
+    assert!(later.id > *fourth);
+}
+
+async fn step_is_spent_once_by_whoever_asks(scene: &Scene) {
+    let (here, there) = (scene.open().await, scene.open().await);
+    let id = here.create(new("a"), NOW).await.unwrap().id;
+    for step in [100, 101, 200] {
+        let tries: Vec<_> = (0..20)
+            .map(|n| {
+                let store = Arc::clone(if n % 2 == 0 { &here } else { &there });
+                tokio::spawn(async move { store.use_step(id, Step(step), 1).await.unwrap() })
+            })
+            .collect();
+        let mut had = 0;
+        for one in tries {
+            had += usize::from(one.await.unwrap());
+        }
+        assert_eq!(had, 1, "step {step}");
+    }
+    assert!(!there.use_step(id, Step(100), 1).await.unwrap());
+    assert!(there.use_step(id, Step(150), 1).await.unwrap());
+}
+
+fn failure(tag: u8, paid: u64, added: Option<i64>) -> ThrottleRecord {
+    ThrottleRecord {
+        scope: Scope::Known,
+        tag: [tag; 16],
+        paid: UnixTime::from_secs(paid),
+        added,
+        failed: UnixTime::from_secs(1000),
+        passed: UnixTime::from_secs(0),
+    }
+}
+
+fn counts(counts: Vec<ThrottleRecord>) -> Notes {
+    Notes {
+        counts,
+        uses: Vec::new(),
+    }
+}
+
+async fn failures_of_processes_add_up(scene: &Scene) {
+    let (here, there) = (scene.open().await, scene.open().await);
+    let before = here.counts(0).await.unwrap();
+    assert_eq!(before.key, there.counts(0).await.unwrap().key);
+    here.save(counts(vec![
+        failure(1, 1900, Some(900)),
+        failure(2, 1900, Some(900)),
+    ]))
+    .await
+    .unwrap();
+    there
+        .save(counts(vec![failure(1, 1900, Some(900))]))
+        .await
+        .unwrap();
+    let after = here.counts(before.stamp).await.unwrap();
+    let paid = |counts: &realmgate::auth::Counts, tag: u8| {
+        let found = counts.records.iter().find(|it| it.tag == [tag; 16]);
+        found.map(|it| it.paid.as_secs())
+    };
+    assert_eq!((paid(&after, 1), paid(&after, 2)), (Some(2800), Some(1900)));
+    let nothing = here.counts(after.stamp).await.unwrap();
+    assert!(nothing.records.is_empty() && nothing.stamp == after.stamp);
+    there
+        .save(counts(vec![failure(2, 2800, Some(900))]))
+        .await
+        .unwrap();
+    let only = here.counts(after.stamp).await.unwrap();
+    assert_eq!((paid(&only, 1), paid(&only, 2)), (None, Some(2800)));
+}
+
+async fn replaced_failures_do_not_add_up(scene: &Scene) {
+    let store = scene.open().await;
+    store
+        .save(counts(vec![failure(1, 5000, Some(900))]))
+        .await
+        .unwrap();
+    store.save(counts(vec![failure(1, 0, None)])).await.unwrap();
+    let read = store.counts(0).await.unwrap();
+    assert_eq!(read.records[0].paid, UnixTime::from_secs(0));
+}
+
+async fn uses_are_saved(scene: &Scene) {
+    let store = scene.open().await;
+    let id = store.create(new("a"), NOW).await.unwrap().id;
+    let of = |id, is_of_previous| Use {
+        id,
+        used: NOW,
+        drift: -1,
+        is_of_previous,
+    };
+    // Of one that is gone nothing is saved, and nothing fails.
+    let uses = vec![of(id, false), of(IdentityId(99), false), of(id, true)];
+    let notes = Notes {
+        counts: Vec::new(),
+        uses,
+    };
+    store.save(notes).await.unwrap();
+    let read = store.identity_by_id(id).await.unwrap().unwrap();
+    assert_eq!(
+        (read.usage.used(), read.usage.previous_used()),
+        (Some(NOW), Some(NOW))
+    );
+    assert_eq!(read.usage.drift(), -1);
+}
+
+async fn first_starts_at_once_make_one_database(scene: &Scene) {
+    let opened = (0..10).map(|_| open(scene.options(), Intent::Create));
+    let opened: Vec<_> = opened.map(tokio::spawn).collect();
+    let mut stores = Vec::new();
+    for store in opened {
+        stores.push(store.await.unwrap().unwrap());
+    }
+    let id = stores[0].create(new("a"), NOW).await.unwrap().id;
+    for store in &stores {
+        assert_eq!(read(store, "a").await.unwrap().id, id);
+    }
+}
+
+async fn database_that_is_missing_is_not_made_by_reading(scene: &Scene) {
+    for intent in [Intent::Read, Intent::Change] {
+        let Err(error) = open(scene.options(), intent).await else {
+            panic!("it opened");
+        };
+        assert!(error.to_string().contains("does not exist"), "{error}");
+        assert!(!scene.key().exists());
+    }
+    scene.open().await.create(new("a"), NOW).await.unwrap();
+    let store = open(scene.options(), Intent::Read).await.unwrap();
+    assert!(read(&store, "a").await.is_some());
+}
+
+async fn key_that_does_not_fit_stops_the_start(scene: &Scene) {
+    drop(scene.open().await);
+    std::fs::remove_file(scene.key()).unwrap();
+    let refused = open(scene.options(), Intent::Begin).await;
+    assert!(refused.is_err_and(|it| it.is_configuration()));
+    assert!(!scene.key().exists());
+    let other = realmgate::store::Keys::generate().unwrap();
+    std::fs::write(scene.key(), other.to_text().as_bytes()).unwrap();
+    let refused = open(scene.options(), Intent::Begin).await;
+    assert!(refused.is_err_and(|it| it.to_string().contains("are encrypted with key")));
+}
