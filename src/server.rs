@@ -274,3 +274,6 @@ pub enum ReloadError {
     #[error(transparent)]
     Gateway(#[from] doors::OpenError),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
-//! The chain: each line holds the hash of the line before and its own.
+//! The hash chain: each line contains its own hash and that of the line before.
 //!
 //! A line is an ASCII JSON object that begins with `time` and `seq` and ends with `prev` and `hash`. `hash`
-//! is the SHA-256 of everything that stands before `,"hash":`.
+//! is the SHA-256 of everything before `,"hash":`.
 
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock;
 
-/// The most bytes of a line, its end included. A name of 128 characters has at most 1536 when escaped.
+/// The maximum length of a line in bytes, with its newline. A name of 128 characters takes at most 1536 when escaped.
 pub(super) const LINE: usize = 32 * 1024;
 /// The bytes of `,"hash":"…"}`.
 const SEAL: usize = 9 + 64 + 2;
@@ -57,7 +57,7 @@ impl TryFrom<String> for Hash {
     }
 }
 
-/// A place in the chain: the number of a line and its hash. Written `SEQ:HASH`.
+/// A position in the chain: the number of a line and its hash, as text `SEQ:HASH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     pub(super) seq: u64,
@@ -65,7 +65,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Before the first line.
+    /// The position before the first line.
     pub(super) const START: Self = Self {
         seq: 0,
         hash: Hash([0; 32]),
@@ -90,13 +90,13 @@ impl FromStr for Position {
     }
 }
 
-/// Not the number of a line, a colon and 64 hexadecimal digits.
+/// The text is not a line number, a colon and 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected SEQ:HASH as `realmgate audit verify` prints it")]
 pub struct NotAPosition;
 
-/// Appends the line after `last` to `text` and returns its place. `body` is the members of an object,
-/// without its braces.
+/// Appends the line after `last` to `text` and returns its position. `body` has the members of a JSON object,
+/// without the braces.
 pub(super) fn write_line(
     text: &mut String,
     last: Position,
@@ -106,7 +106,7 @@ pub(super) fn write_line(
     let start = text.len();
     let time = humantime::format_rfc3339_millis(clock::within(time));
     let (seq, prev) = (last.seq + 1, last.hash);
-    // Writing to a string does not fail.
+    // Writing to a `String` does not fail.
     let _ = write!(
         text,
         r#"{{"time":"{time}","seq":{seq},{body},"prev":"{prev}""#
@@ -116,25 +116,25 @@ pub(super) fn write_line(
     Position { seq, hash }
 }
 
-/// What a line says of the chain.
+/// The chain data of a line.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) seq: u64,
     pub(super) prev: Hash,
     pub(super) hash: Hash,
-    /// Whether the hash is that of the line.
+    /// Whether the hash matches the line.
     pub(super) is_whole: bool,
-    /// What happened.
+    /// The name of the event.
     pub(super) event: String,
-    /// Why, if it says so.
+    /// The reason, if the line has one.
     pub(super) reason: Option<String>,
-    /// The bytes of the torn line before, and their hash.
+    /// The length of the incomplete line before, and its hash.
     pub(super) torn: Option<Torn>,
-    /// How many lines before were not named by the head.
+    /// The number of lines before that were after the head.
     pub(super) after_head: u64,
 }
 
-/// The beginning of a line that was never finished.
+/// An incomplete line, as left by a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Torn {
     pub(super) bytes: usize,
@@ -142,7 +142,7 @@ pub(super) struct Torn {
 }
 
 impl Link {
-    /// Reads a line without its end; none if it is none.
+    /// Reads a line without its newline; none if it is not a line of the log.
     pub(super) fn read(line: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Members {
@@ -189,13 +189,13 @@ impl Link {
     }
 }
 
-/// Writes the head: the place of the last line that is on disk. Every head has the same length, so that it
-/// is written over in one piece.
+/// Formats the head: the position of the last line on disk. All heads have the same length, so that one write
+/// replaces the old one.
 pub(super) fn write_head(at: Position) -> String {
     format!("{{\"seq\":{:<20},\"hash\":\"{}\"}}\n", at.seq, at.hash)
 }
 
-/// Reads a head.
+/// Parses a head.
 pub(super) fn read_head(text: &[u8]) -> Option<Position> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

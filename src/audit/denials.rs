@@ -1,4 +1,4 @@
-//! Which of the lines that strangers cause are written: not those that repeat, and so many in a second.
+//! Limits the lines that clients cause: repeats are counted, and the rest has a limit per second.
 
 use std::time::{Instant, SystemTime};
 
@@ -10,19 +10,19 @@ use super::repeats::{Repeats, Which};
 use crate::budget::Budget;
 use crate::config;
 
-/// The bytes of a line around what happened.
+/// The length of a line without its content, in bytes.
 const AROUND: usize = 256;
 
-/// How much an event matters that strangers cause.
+/// The importance of an event that clients cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// As any other.
+    /// A denial.
     Common,
-    /// It is logged where others leave no room: a fourth of it is kept for these and for counts.
+    /// An attack, or a count of denials. A fourth of the limit is reserved for these.
     Attack,
 }
 
-/// The bounds of the lines that strangers cause.
+/// The limits of the lines that clients cause.
 pub(super) struct Denials {
     repeats: Mutex<Repeats>,
     budget: Budget,
@@ -38,8 +38,8 @@ impl Denials {
         }
     }
 
-    /// Passes the entry of an event to `leave`, unless it repeats one that has a line, which is counted. Says
-    /// whether it is neither in a line nor counted, since there are too many. `leave` says whether it was kept.
+    /// Passes the entry of an event to `leave`, or counts it as a repeat. Returns whether it was dropped because
+    /// there are too many. `leave` returns whether it accepted the entry.
     pub(super) fn add(
         &self,
         event: &Event<'_>,
@@ -56,7 +56,7 @@ impl Denials {
         if tag.is_some_and(|tag| repeats.count(tag, now)) {
             return false;
         }
-        // Before it is put into words, which is most of the work.
+        // Checked before formatting, which is most of the work.
         if self.budget.has_room(lines) {
             let entry = Entry::of(event, now);
             if self.budget.take(lines, entry.body.len() + AROUND) {
@@ -71,14 +71,14 @@ impl Denials {
         true
     }
 
-    /// Passes the counts to `leave` whose interval has ended, as far as there is room, each with the number of
-    /// denials that it stands for.
+    /// Passes the counts whose interval has ended to `leave`, as far as there is room, each with its number of
+    /// denials.
     pub(super) fn take_due(&self, leave: impl FnMut(Entry, u64)) {
         self.take(Which::Due, false, leave);
     }
 
-    /// The same of the counts of denials before an event that is none: those of the identity that it is about, or
-    /// all. The last event of a process waits for no room.
+    /// Passes the counts to `leave` that belong before an event other than a denial: those of its identity, or
+    /// all. The last event of a process ignores the limit.
     pub(super) fn take_before(&self, event: &Event<'_>, mut leave: impl FnMut(Entry, u64)) {
         let is_last = event.kind == Kind::ServeEnded;
         let Some(subject) = event.subject else {
@@ -90,7 +90,7 @@ impl Denials {
         }
     }
 
-    /// Returns when the next interval ends.
+    /// Returns the end of the next interval.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.repeats.lock().next_due()
     }

@@ -16,17 +16,17 @@ pub(super) fn head_path(path: &Path) -> PathBuf {
     head.into()
 }
 
-/// What a file is for.
+/// The use of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Lines are added to it.
+    /// Lines are appended.
     Lines,
-    /// It is written over.
+    /// It is overwritten.
     Head,
 }
 
-/// Opens a file, and makes it if it is not there. A file that root makes belongs to whom `like` belongs to,
-/// or its folder: root's commands must not lock the service out.
+/// Opens a file; creates it if it is missing. A file that root creates gets the owner of `like`, or of its folder,
+/// so that commands of root do not lock the service out.
 pub(super) fn open(path: &Path, of: Use, like: Option<&Metadata>) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options
@@ -63,13 +63,13 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     folder.unwrap_or(Path::new("."))
 }
 
-/// Says why this user could not write a log, as far as that shows without opening or making a file.
+/// Returns why this user could not write a log, as far as that shows without opening or creating a file.
 pub(super) fn obstacle(path: &Path) -> Option<String> {
     [path, &head_path(path)].into_iter().find_map(|path| {
         let (what, wanted) = match path.symlink_metadata() {
             Ok(there) if there.is_file() => (path, Access::READ_OK | Access::WRITE_OK),
             Ok(_) => return Some(format!("{}: not a regular file", path.display())),
-            // It will be made.
+            // It will be created.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 (folder_of(path), Access::WRITE_OK | Access::EXEC_OK)
             }
@@ -80,7 +80,7 @@ pub(super) fn obstacle(path: &Path) -> Option<String> {
     })
 }
 
-/// Says whether a failure is that of a disk, or a quota, that is full.
+/// Returns whether an error means that the disk or a quota is full.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -88,7 +88,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// Says whether an open file is the one at a path.
+/// Returns whether an open file is the one at a path.
 pub(super) fn is_at(open: &Metadata, path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),

@@ -1,4 +1,4 @@
-//! What a line says beside its place in the chain.
+//! The content of a line: the event.
 
 use std::borrow::Cow;
 use std::fs;
@@ -10,23 +10,23 @@ use serde_json::ser::Formatter;
 
 use crate::auth::{IdentityId, PrincipalRef};
 
-/// The most characters of a text that is not ours.
+/// The maximum length of a text from elsewhere, in characters.
 const DETAIL_CHARS: usize = 512;
 
-/// Defines what can happen, each under a stable name.
+/// Defines the kinds of events with their stable names.
 macro_rules! kinds {
     ($($(#[$doc:meta])+ $kind:ident = $name:literal,)+) => {
-        /// What happened, under a stable name.
+        /// The kind of an event.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
             $($(#[$doc])+ $kind,)+
         }
 
         impl Kind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$kind,)+];
 
-            /// Returns the name.
+            /// Returns the stable name.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$kind => $name,)+
@@ -37,55 +37,55 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// An identity was registered.
+    /// An identity was created.
     IdentityCreated = "identity_created",
-    /// When an identity may authenticate was changed, or its comment.
+    /// The validity or the comment of an identity was changed.
     IdentityChanged = "identity_changed",
-    /// An identity has another name or realm.
+    /// An identity got another name or realm.
     IdentityRenamed = "identity_renamed",
-    /// An identity has another seed.
+    /// An identity got a new seed.
     IdentityRotated = "identity_rotated",
-    /// An identity may not authenticate.
+    /// An identity was disabled.
     IdentityDisabled = "identity_disabled",
-    /// An identity may authenticate again.
+    /// An identity was enabled again.
     IdentityEnabled = "identity_enabled",
-    /// Failures no longer count against an identity.
+    /// The failures of an identity were cleared.
     IdentityUnthrottled = "identity_unthrottled",
-    /// An identity was removed.
+    /// An identity was deleted.
     IdentityDeleted = "identity_deleted",
-    /// An identity of another system was taken over.
+    /// An identity was imported from another system.
     IdentityImported = "identity_imported",
-    /// Seeds are sealed with another key.
+    /// Seeds are encrypted with a new key.
     KeyRotated = "key_rotated",
-    /// A sealing key was taken out of the key file.
+    /// A key was removed from the key file.
     KeyRetired = "key_retired",
-    /// Another configuration is in force.
+    /// A new configuration is active.
     ConfigReloaded = "config_reloaded",
-    /// Another configuration was refused.
+    /// A new configuration was rejected.
     ConfigRefused = "config_refused",
-    /// A process serves.
+    /// A process started to serve.
     ServeStarted = "serve_started",
-    /// A process has ended as it was asked to.
+    /// A process shut down.
     ServeEnded = "serve_ended",
     /// An attempt was denied.
     Denied = "denied",
-    /// A request was refused before its credential was looked at.
+    /// A request was rejected before its credential was read.
     Refused = "refused",
-    /// Failures of a principal have begun to delay its attempts.
+    /// A principal is throttled because of failures.
     PrincipalAttacked = "principal_attacked",
-    /// Failures of a source have begun to delay its attempts.
+    /// A source is throttled because of failures.
     SourceSlowed = "source_slowed",
-    /// Failures of a principal at a source where it has authenticated have begun to delay its attempts there.
+    /// A principal is throttled at a source where it has authenticated before.
     TrustedSourceThrottled = "trusted_source_throttled",
-    /// Denials were not written, since there were too many.
+    /// Denials were not written because there were too many.
     AuditLost = "audit_lost",
-    /// A file begins; the lines before are in another.
+    /// A new file begins; the lines before are in another file.
     AuditContinued = "audit_continued",
-    /// A crash has left a line that was never finished, or lines that the head does not name.
+    /// A crash left an incomplete line, or lines after the head.
     AuditRecovered = "audit_recovered",
-    /// The disk is so full that lines which strangers cause are not written.
+    /// The disk is so full that denials are not written.
     AuditFull = "audit_full",
-    /// The file did not end as it was left.
+    /// The file was altered by another process.
     AuditBroken = "audit_broken",
 }
 
@@ -95,91 +95,91 @@ impl Serialize for Kind {
     }
 }
 
-/// One event. What is none is left out of the line.
+/// An event. The line omits fields that are none.
 #[derive(Debug, Serialize)]
 pub struct Event<'a> {
-    /// What happened.
+    /// The kind.
     #[serde(rename = "event")]
     pub kind: Kind,
-    /// Where the request came in.
+    /// The door of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub door: Option<&'static str>,
     /// The route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'a str>,
-    /// Whom it is about.
+    /// The principal that the event is about.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "principal")]
     pub subject: Option<PrincipalRef<'a>>,
-    /// The number of the identity that it is about.
+    /// The id of its identity.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "number")]
     pub id: Option<IdentityId>,
-    /// Whom that was before.
+    /// Its name and realm before a rename.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "principal")]
     pub was: Option<PrincipalRef<'a>>,
-    /// Who did it.
+    /// The author of the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor<'a>>,
-    /// The address it came from.
+    /// The source address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
     /// The id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<&'a str>,
-    /// Why, as a stable code.
+    /// The reason, as a stable code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
-    /// Why or what in words, for people.
+    /// The reason or details in words.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "bounded")]
     pub detail: Option<Cow<'a, str>>,
-    /// Seconds that nobody gets a verdict now.
+    /// The delay in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<u64>,
-    /// The id of a sealing key.
+    /// The id of an encryption key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
     /// The digest of the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<&'a str>,
-    /// The process.
+    /// The process id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// How many denials the line stands for, if they repeat one that has a line.
+    /// The number of repeated denials that the line stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// When the first of them was.
+    /// The time of the first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<String>,
-    /// When the last of them was.
+    /// The time of the last of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
-    /// How many lines are not there.
+    /// The number of denials that were not written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
     /// The hash of the last line of the file before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues: Option<String>,
-    /// The bytes of a line that was never finished.
+    /// The length of an incomplete line in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub torn_bytes: Option<usize>,
-    /// Their SHA-256.
+    /// The SHA-256 of these bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub torn_hash: Option<String>,
-    /// How many lines before were not named by the head.
+    /// The number of lines before that were after the head.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_head: Option<u64>,
 }
 
-/// Who did something.
+/// The author of a change.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Actor<'a> {
-    /// A principal that has proved itself.
+    /// An authenticated principal.
     Principal(#[serde(serialize_with = "who")] PrincipalRef<'a>),
-    /// A user of this machine, at the command line.
+    /// A user of this machine, on the command line.
     User {
         /// The user of the process.
         uid: u32,
-        /// Who logged in, whoever they became since (`/proc/self/loginuid`); none outside a session.
+        /// The user that logged in (`/proc/self/loginuid`); none outside a session.
         #[serde(skip_serializing_if = "Option::is_none")]
         login_uid: Option<u32>,
     },
@@ -198,7 +198,7 @@ impl Actor<'static> {
 }
 
 impl Event<'_> {
-    /// Makes an event without anything about it.
+    /// Makes an event of a kind, without other fields.
     pub const fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -227,11 +227,11 @@ impl Event<'_> {
         }
     }
 
-    /// Returns the members of a JSON object, without its braces, in ASCII without control characters.
+    /// Returns the members of the JSON object without the braces, in ASCII without control characters.
     pub(super) fn body(&self) -> String {
         let mut bytes = Vec::with_capacity(256);
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
-        // There is no map with keys that are no text, and a vector takes everything.
+        // Serialization fails only for maps with other keys than strings, or if the writer fails.
         let _ = self.serialize(&mut serializer);
         let text = String::from_utf8(bytes).unwrap_or_default();
         let members = text.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
@@ -275,8 +275,8 @@ fn bounded<S: Serializer>(it: &Option<Cow<'_, str>>, to: S) -> Result<S::Ok, S::
     }
 }
 
-/// JSON in which everything but visible ASCII is escaped, so that no name can draw on a terminal or
-/// reorder what stands beside it.
+/// Formats JSON with everything but visible ASCII escaped, so that a name cannot control a terminal or reorder the
+/// text beside it.
 struct Ascii;
 
 impl Formatter for Ascii {

@@ -1,7 +1,7 @@
-//! The file and its head, shared with other processes and taken away by whoever rotates logs.
+//! The log file and its head. Other processes write them, too, and log rotation may move the file.
 //!
-//! The head, `FILE.head`, is the place of the last line that is on disk, and what processes lock. A line is
-//! synced before the head names it. So after a crash there may be lines after the head, and never fewer.
+//! The head, `FILE.head`, holds the position of the last line on disk, and is the file that processes lock. A line
+//! is synced before the head names it. So after a crash there may be lines after the head, but none are missing.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use super::place::{Known, Left, Place, look};
 use super::reserve::Reserve;
 use crate::files;
 
-/// The longest wait for another process that adds lines, and how often it is looked whether it has ended.
+/// The maximum wait for the lock of another process, and the interval between attempts.
 const LOCK: Duration = Duration::from_secs(5);
 const LOCK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -27,35 +27,35 @@ pub(super) struct Log {
     head: File,
     reserve: Reserve,
     open: Option<Open>,
-    /// The last line that this process knows, in whichever file.
+    /// The last line that this process wrote, in this or an earlier file.
     own: Option<Position>,
 }
 
-/// Whether the last room on the disk may be taken.
+/// Which space on the disk may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// What there is.
+    /// Free space only.
     Common,
-    /// What is kept for changes as well.
+    /// Also the reserve for changes.
     Reserved,
 }
 
-/// The file as it was left.
+/// The open file.
 struct Open {
     file: File,
     end: u64,
     last: Position,
-    /// As this process left it last.
+    /// Its end after the last write of this process.
     left: Option<Left>,
-    /// Whether nothing has to be said before the next line.
+    /// Whether the next line needs no line before it that explains a gap.
     is_clean: bool,
 }
 
 impl Log {
-    /// Opens a log, and makes its files if they are not there, with mode 0600.
+    /// Opens a log. Creates missing files with mode 0600.
     ///
     /// # Errors
-    /// They cannot be read and written.
+    /// A file cannot be opened for reading and writing.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let head_path = head_path(path);
         let mut log = Self {
@@ -70,16 +70,16 @@ impl Log {
         Ok(log)
     }
 
-    /// Returns the place of the last line.
+    /// Returns the position of the last line.
     pub(super) fn last(&self) -> Position {
         self.open.as_ref().map_or(Position::START, |open| open.last)
     }
 
-    /// Adds lines, and before them what has to be said of the file. They are on disk when it returns. Returns
-    /// what somebody has done to the file.
+    /// Appends lines, after lines that explain a gap if there is one. They are on disk when this returns. Returns
+    /// how the file was altered, if it was.
     ///
     /// # Errors
-    /// They are not in the log.
+    /// The lines are not in the log.
     pub(super) fn append(
         &mut self,
         entries: &[&Entry],
@@ -102,18 +102,18 @@ impl Log {
         })
     }
 
-    /// Says whether there is room for lines that strangers cause. Fills the reserve up, if there is.
+    /// Returns whether the disk has room for denials. If so, fills the reserve.
     ///
     /// # Errors
-    /// It cannot be found out.
+    /// The free space cannot be read.
     pub(super) fn has_room(&mut self) -> io::Result<bool> {
         self.locked(|log| log.reserve.fill(&log.head.metadata()?))
     }
 
-    /// Makes room for a change, of what is kept for that, and for so many bytes of lines.
+    /// Makes room for a change and for `bytes` of lines, from the reserve if necessary.
     ///
     /// # Errors
-    /// There is none, or the file cannot be written.
+    /// There is no room, or the file cannot be written.
     pub(super) fn make_room(&mut self, bytes: u64) -> io::Result<()> {
         self.locked(|log| {
             log.reserve.make_room()?;
@@ -132,7 +132,7 @@ impl Log {
         })
     }
 
-    /// Does something while no other process adds lines.
+    /// Calls `work` under the lock that all processes share.
     fn locked<T>(&mut self, work: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
         let deadline = Instant::now() + LOCK;
         loop {
@@ -150,7 +150,7 @@ impl Log {
                     continue;
                 }
             }
-            // Somebody may have put another file in its place, which others lock.
+            // The head may have been replaced; other processes then lock the new one.
             if is_at(&self.head.metadata()?, &self.head_path)? {
                 break;
             }
@@ -161,7 +161,7 @@ impl Log {
         outcome
     }
 
-    /// Finds out where the next line goes, whatever has become of the file since.
+    /// Finds where the next line goes, even if the file was altered.
     fn catch_up(&mut self) -> io::Result<Place> {
         let mut text = [0; 256];
         let length = self.head.read_at(&mut text, 0)?;
@@ -220,7 +220,7 @@ impl Log {
         }
         let written = (&open.file).write_all(text.as_bytes());
         if let Err(error) = written.and_then(|()| open.file.sync_data()) {
-            // What is there of it says nothing. If it stays, it is a torn line.
+            // Removes a partial write. If that fails, it remains as an incomplete line.
             let _ = open.file.set_len(open.end);
             return Err(error);
         }
@@ -232,7 +232,7 @@ impl Log {
             last,
         };
         self.write_head(last)?;
-        // Had that failed, the head would be behind.
+        // Only after the head was written, because otherwise it is behind.
         self.own = Some(last);
         if let Some(open) = &mut self.open {
             open.left = Some(left);

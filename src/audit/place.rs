@@ -1,7 +1,7 @@
-//! Where the next line goes, whatever has become of the file since.
+//! Finds where the next line goes, even if the file was altered.
 //!
-//! The head decides what the last line was, and what this process has written itself: whoever can write the
-//! file can make a chain of their own, and has neither.
+//! The head and the last line that this process wrote decide which line is the last one. An intruder who can write
+//! the file can make a valid chain, but has neither.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -14,17 +14,17 @@ use super::entry::Entry;
 use super::event::{Event, Kind};
 use super::verify::Reader;
 
-/// The most pieces of torn lines that are passed over in search of a line.
+/// The maximum number of incomplete lines that a search skips.
 const TORN: u32 = 64;
 
 /// Where the next line goes.
 pub(super) struct Place {
     pub(super) last: Position,
-    /// What has to be said before it.
+    /// The lines to write before it.
     pub(super) notes: Vec<Entry>,
-    /// Whether the last line has no end.
+    /// Whether the last line has no newline.
     pub(super) is_torn: bool,
-    /// What somebody has done to the file.
+    /// How the file was altered; none if it was not.
     pub(super) broken: Option<&'static str>,
 }
 
@@ -39,24 +39,24 @@ impl Place {
     }
 }
 
-/// The end of a file as this process left it.
+/// The end of the file after the last write of this process.
 #[derive(Clone, Copy)]
 pub(super) struct Left {
     pub(super) end: u64,
     pub(super) last: Position,
 }
 
-/// What is there to go by.
+/// What is known about the last line.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
-    /// The place of the last line, as the head has it; none if that is no head.
+    /// The position in the head; none if the head is invalid.
     pub(super) head: Option<Position>,
-    /// The last line that this process knows, and where it ended, if that was in this file.
+    /// The last line that this process wrote, and where it ended, if that was in this file.
     pub(super) own: Option<Position>,
     pub(super) left: Option<Left>,
 }
 
-/// Looks at the end of a file. What is not there although it was stays a gap.
+/// Examines the end of the file. Missing lines remain a gap in the chain.
 pub(super) fn look(file: &File, end: u64, known: Known) -> io::Result<Place> {
     let mut tail = vec![0; usize::try_from(end).unwrap_or(usize::MAX).min(2 * LINE)];
     let start = end - tail.len() as u64;
@@ -67,7 +67,7 @@ pub(super) fn look(file: &File, end: u64, known: Known) -> io::Result<Place> {
     let whole = lines.strip_suffix(b"\n");
     let line = whole.and_then(|whole| whole.rsplit(|&byte| byte == b'\n').next());
     let read = |line| Link::read(line).filter(|link| link.is_whole);
-    // Of a line that lacks its end alone nothing is lost.
+    // A line that lacks only its newline is complete.
     let unended = read(torn);
     let found = unended.as_ref().map(Some);
     let last = line.map(read);
@@ -120,7 +120,7 @@ pub(super) fn look(file: &File, end: u64, known: Known) -> io::Result<Place> {
         (Some(None) | None, _) => place.broken = Some("altered"),
     }
     if let Some(own) = known.own {
-        // The head may have been put back, too.
+        // The head may have been replaced, too.
         let is_behind = known
             .head
             .is_none_or(|head| head.seq < own.seq || head.seq == own.seq && head.hash != own.hash);
@@ -150,8 +150,8 @@ pub(super) fn look(file: &File, end: u64, known: Known) -> io::Result<Place> {
     Ok(place)
 }
 
-/// Says whether what is left of a line is the beginning of the one after `head`. Before the first line nothing
-/// can have been lost.
+/// Returns whether an incomplete line is the beginning of the line after `head`. Nothing can be missing before the
+/// first line.
 fn is_beginning(torn: &[u8], head: Position) -> bool {
     if head == Position::START {
         return true;
@@ -164,7 +164,7 @@ fn is_beginning(torn: &[u8], head: Position) -> bool {
     seq.and_then(|(seq, _)| seq.parse().ok()) == head.seq.checked_add(1)
 }
 
-/// Says whether a line still ends where it was left.
+/// Returns whether the last line of this process is still where it was written.
 fn is_there(file: &File, end: u64, left: Left) -> io::Result<bool> {
     if left.end > end || left.last == Position::START {
         return Ok(left.last == Position::START);
@@ -178,7 +178,7 @@ fn is_there(file: &File, end: u64, left: Left) -> io::Result<bool> {
     Ok(link.is_some_and(|link| link.is_whole && link.position() == left.last))
 }
 
-/// Says whether a file that was emptied begins after a line, as another process has gone on with it.
+/// Returns whether a truncated file continues after `last`, as another process does.
 fn begins_after(file: &File, end: u64, last: Position) -> io::Result<bool> {
     let Some((first, _)) = next(file, 0, end)? else {
         return Ok(false);
@@ -188,7 +188,7 @@ fn begins_after(file: &File, end: u64, last: Position) -> io::Result<bool> {
     Ok(follows || is_later)
 }
 
-/// Says whether the lines after the head are those that follow it, as a crash leaves them.
+/// Returns whether the lines after the head continue the chain, as after a crash.
 fn follow(file: &File, end: u64, head: Position) -> io::Result<bool> {
     let Some(at) = after(file, end, head)? else {
         return Ok(false);
@@ -200,8 +200,8 @@ fn follow(file: &File, end: u64, head: Position) -> io::Result<bool> {
     Ok(reader.is_fine())
 }
 
-/// Returns where the line of the head ends, or 0 if the file begins after it; none if it is not there. Numbers
-/// only grow, so half of what is left is ruled out each time.
+/// Returns where the line of the head ends, or 0 if the file begins after it; none if it is missing. A binary
+/// search, because the numbers ascend.
 fn after(file: &File, end: u64, head: Position) -> io::Result<Option<u64>> {
     let (mut low, mut high) = (0, end);
     while low < high {
@@ -218,7 +218,7 @@ fn after(file: &File, end: u64, head: Position) -> io::Result<Option<u64>> {
     Ok(first.filter(|(link, _)| is_next(link)).map(|_| 0))
 }
 
-/// Returns the first line that begins at a place or after it and before another, and where it ends.
+/// Returns the first line that begins at `at` or later and before `before`, and where it ends.
 fn next(file: &File, at: u64, before: u64) -> io::Result<Option<(Link, u64)>> {
     let mut lines = BufReader::new(file);
     let mut place = at.saturating_sub(1);

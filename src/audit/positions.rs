@@ -1,4 +1,4 @@
-//! Places of lines that were written to the log, which whoever can write the audit log need not be able to write.
+//! Reads positions of the audit log from the main log, which an intruder may not be able to write.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -10,24 +10,23 @@ use thiserror::Error;
 
 use super::chain::Position;
 
-/// What such a line says.
+/// The message of a line with a position.
 pub(super) const MESSAGE: &str = "audit log";
-/// The most bytes of a line.
+/// The maximum length of a line in bytes.
 const LINE: u64 = 64 * 1024;
 
-/// Why places cannot be read.
+/// Why positions cannot be read.
 #[derive(Debug, Error)]
 pub enum PositionsError {
     /// The file cannot be read.
     #[error("{0}: cannot be read")]
     Read(PathBuf, #[source] io::Error),
-    /// There is none.
+    /// The file has no position.
     #[error("{0}: has no line of realmgate that says `audit log` and a place")]
     None(PathBuf),
 }
 
-/// Returns the places that a log names, in either format, whatever stands before each line; `-` is standard
-/// input.
+/// Returns the positions in a log of either format. Lines may have a prefix; `-` is standard input.
 ///
 /// # Errors
 /// [`PositionsError`].
@@ -47,7 +46,7 @@ pub fn read_positions(path: &Path) -> Result<Vec<Position>, PositionsError> {
         }
         places.extend(str::from_utf8(&line).ok().and_then(place));
     }
-    // As a line says twice whatever has not moved.
+    // The log repeats a position that has not moved.
     places.dedup();
     match places.is_empty() {
         true => Err(PositionsError::None(path.into())),
@@ -55,10 +54,10 @@ pub fn read_positions(path: &Path) -> Result<Vec<Position>, PositionsError> {
     }
 }
 
-/// Reads the place that a line of the log names. What strangers send stands after the module that a line is
-/// from, or within a string, so that nobody can name one.
+/// Returns the position in a line of the log. Values that clients choose come after the module of a line, or within
+/// a string, so that no client can forge a position.
 fn place(line: &str) -> Option<Position> {
-    /// What 0.1.0 wrote is read, too.
+    /// The second is that of version 0.1.0.
     const MODULES: [&str; 2] = ["realmgate::audit", "realmgate::telemetry::audit"];
 
     #[derive(Deserialize)]

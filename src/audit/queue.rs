@@ -1,4 +1,4 @@
-//! What waits for the thread that writes.
+//! The queue of the thread that writes.
 
 use std::io;
 use std::sync::Arc;
@@ -8,36 +8,36 @@ use tokio::sync::oneshot;
 
 use super::entry::Entry;
 
-/// How often it is written how many events were lost.
+/// The minimum interval between lines with the number of lost denials.
 const LOG_LOST: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) waiting: Vec<Waiting>,
-    /// Whether one of them is waited for.
+    /// Whether a caller waits for one of the entries.
     pub(super) is_urgent: bool,
-    /// Events that were not kept.
+    /// The denials that were dropped since the last line about them.
     pub(super) lost: u64,
-    /// When it was written last how many those were.
+    /// The time of that line.
     pub(super) logged: Option<Instant>,
-    /// Whether lines could not be written of late.
+    /// Whether the last write failed.
     pub(super) is_failing: bool,
-    /// Whether there is no room on the disk for what strangers cause.
+    /// Whether the disk has no room for denials.
     pub(super) is_full: bool,
 }
 
 pub(super) struct Waiting {
     pub(super) entries: Vec<Entry>,
-    /// How many bytes of room are wanted for what comes.
+    /// The room to reserve for later lines, in bytes.
     pub(super) room: u64,
-    /// Who waits for it to be on disk; none for what may be lost.
+    /// Notifies the caller when the entries are on disk; none if no caller waits.
     pub(super) done: Option<oneshot::Sender<Result<(), Arc<io::Error>>>>,
-    /// For how many denials it stands; 0 for what must be written.
+    /// The number of denials that the entry stands for; 0 for entries that must not be lost.
     pub(super) denials: u64,
 }
 
 impl Waiting {
-    /// An entry that nobody waits for.
+    /// Makes an entry that no caller waits for.
     pub(super) fn nobody(entry: Entry, denials: u64) -> Self {
         Self {
             entries: vec![entry],
@@ -49,7 +49,7 @@ impl Waiting {
 }
 
 impl Queue {
-    /// Says whether it is to be written now how many events were lost.
+    /// Returns whether a line about dropped denials is due.
     pub(super) fn is_due(&self) -> bool {
         let is_early = self
             .logged

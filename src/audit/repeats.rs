@@ -1,5 +1,5 @@
-//! Denials that repeat. The first of a kind has a line of its own, at once. Those that follow are counted, and
-//! a line for each interval says how many there were.
+//! Repeated denials. The first of a kind is written at once. Further ones are counted, and one line per interval
+//! has their number.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,22 +12,22 @@ use super::event::{Event, Kind};
 use crate::auth::{Principal, PrincipalRef};
 use crate::clock;
 
-/// The most kinds of denials that are remembered at a time.
+/// The maximum number of kinds of denials in memory.
 const MOST: usize = 4096;
-/// How long a line waits that there was no room for.
+/// How long a line waits if there was no room.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The denials of late, by what they have in common. Tags are keyed, so that nobody can choose two that
+/// Recent denials by tag, a keyed hash of the fields that they share. Without the key, nobody can choose two that
 /// collide.
 pub(super) struct Repeats {
     interval: Duration,
     key: [u8; 16],
     all: HashMap<u128, Repeat>,
-    /// When those without repeats may be dropped again to make room.
+    /// The next time at which kinds without repeats may be removed to make room.
     swept: Option<Instant>,
 }
 
-/// What denials have in common, and how often it came again.
+/// The shared fields of a kind, and the number of its repeats.
 struct Repeat {
     kind: Kind,
     door: Option<&'static str>,
@@ -35,30 +35,30 @@ struct Repeat {
     subject: Option<Principal>,
     source: Option<IpAddr>,
     reason: Option<Box<str>>,
-    /// How many have no line yet.
+    /// The repeats without a line yet.
     count: u64,
     first: SystemTime,
     last: SystemTime,
-    /// When the interval ends.
+    /// The end of the interval.
     due: Instant,
 }
 
 /// Which counts are to be written.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Which<'a> {
-    /// Those whose interval has ended.
+    /// The counts whose interval has ended.
     Due,
-    /// Those of a principal.
+    /// The counts of a principal.
     Of(PrincipalRef<'a>),
-    /// All.
+    /// All counts.
     All,
 }
 
 impl Repeats {
-    /// Makes one without denials.
+    /// Makes an empty collection.
     pub(super) fn new(interval: Duration) -> Self {
         let mut key = [0; 16];
-        // Without random bytes names could be chosen that collide, which is no reason to stop.
+        // Without random bytes, clients could choose names that collide. That is no reason to stop.
         let _ = getrandom::fill(&mut key);
         Self {
             interval,
@@ -68,7 +68,7 @@ impl Repeats {
         }
     }
 
-    /// Returns a tag of what an event has in common with others; none if it is to have a line of its own.
+    /// Returns the tag of an event; none if it always gets a line of its own.
     pub(super) fn tag(&self, event: &Event<'_>) -> Option<u128> {
         let is_plain = matches!(event.kind, Kind::Denied | Kind::Refused) && event.delay.is_none();
         if !is_plain {
@@ -82,7 +82,7 @@ impl Repeats {
         Some(hasher.finish128().as_u128())
     }
 
-    /// Counts an event that is like one that has a line; says whether there is one.
+    /// Counts a repeat. Returns whether the event is one.
     pub(super) fn count(&mut self, tag: u128, now: SystemTime) -> bool {
         let Some(repeat) = self.all.get_mut(&tag) else {
             return false;
@@ -95,7 +95,7 @@ impl Repeats {
         true
     }
 
-    /// Remembers an event that has a line. Where there is no room, the next one has a line too.
+    /// Adds an event that has a line. If there is no room, the next one gets a line, too.
     pub(super) fn begin(&mut self, tag: u128, event: &Event<'_>, now: Instant) {
         if self.all.len() >= MOST && self.swept.is_none_or(|swept| now >= swept + AGAIN) {
             self.swept = Some(now);
@@ -119,13 +119,13 @@ impl Repeats {
         self.all.insert(tag, repeat);
     }
 
-    /// Returns when the next interval ends.
+    /// Returns the end of the next interval.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.all.values().map(|repeat| repeat.due).min()
     }
 
-    /// Hands out counts to be written, with how many denials each stands for. `write` says whether there was
-    /// room; if not, the count stays. What did not repeat within its interval is forgotten.
+    /// Passes counts to `write` with the number of denials that each stands for. `write` returns whether there was
+    /// room; if not, the count stays. Kinds that did not repeat within their interval are removed.
     pub(super) fn take(
         &mut self,
         which: Which<'_>,

@@ -1,5 +1,4 @@
-//! Room on the disk that is kept for changes by administrators, and given up step by step once there is no
-//! other.
+//! A reserve on the disk for changes by administrators. When the disk is full, it is released step by step.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
@@ -10,15 +9,15 @@ use rustix::io::Errno;
 
 use super::disk::{Use, folder_of, is_full, open};
 
-/// How much is kept, and how much is given up at a time: enough for a change in the database and its line.
+/// The size of the reserve and of a step, in bytes. A step is enough for a change in the database and its line.
 const WHOLE: u64 = 4 << 20;
 const STEP: u64 = 256 << 10;
-/// Where less is free, strangers cause no lines.
+/// The free space below which denials are not written, in bytes.
 const LOW: u64 = 16 << 20;
-/// What a line takes at most, and its file.
+/// The maximum space that a line needs, in bytes.
 const LEAST: u64 = 64 << 10;
 
-/// A file beside the log that has nothing in it but room.
+/// A file beside the log that only occupies space.
 pub(super) struct Reserve {
     path: PathBuf,
     folder: PathBuf,
@@ -34,11 +33,11 @@ impl Reserve {
         }
     }
 
-    /// Takes room if there is enough besides; says whether the reserve is whole and the disk is not low.
-    /// A new file belongs to whom `like` belongs to.
+    /// Fills the reserve if there is enough free space. Returns whether the reserve is complete and the disk is not
+    /// low. A new file gets the owner of `like`.
     ///
     /// # Errors
-    /// The file cannot be had.
+    /// The file cannot be opened or written.
     pub(super) fn fill(&self, like: &Metadata) -> io::Result<bool> {
         let free = self.free()?;
         let length = self.length()?;
@@ -53,7 +52,7 @@ impl Reserve {
             Ok(()) => Ok(true),
             Err(error) => {
                 let _ = file.set_len(length);
-                // As with a quota, which does not show in what is free.
+                // A quota does not show in the free space.
                 if is_full(&error) {
                     Ok(false)
                 } else {
@@ -63,10 +62,10 @@ impl Reserve {
         }
     }
 
-    /// Gives up a step; says whether there was one.
+    /// Releases a step. Returns whether there was one.
     ///
     /// # Errors
-    /// The file cannot be cut.
+    /// The file cannot be truncated.
     pub(super) fn give_up(&self) -> io::Result<bool> {
         let length = self.length()?;
         if length == 0 {
@@ -78,10 +77,10 @@ impl Reserve {
         Ok(true)
     }
 
-    /// Gives up a step if less than that is free.
+    /// Releases a step if less than a step is free.
     ///
     /// # Errors
-    /// Nothing is left.
+    /// The disk is full and the reserve is empty.
     pub(super) fn make_room(&self) -> io::Result<()> {
         if self.free()? < STEP && !self.give_up()? && self.free()? < LEAST {
             return Err(io::ErrorKind::StorageFull.into());
@@ -97,7 +96,7 @@ impl Reserve {
         }
     }
 
-    /// Returns how many bytes of the disk this user may still take.
+    /// Returns the free space for this user in bytes.
     fn free(&self) -> io::Result<u64> {
         let disk = statvfs(&self.folder)?;
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -106,7 +105,7 @@ impl Reserve {
 
 fn take_room(file: &File) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, WHOLE) {
-        // Not every file system can do it, such as those of networks.
+        // Some file systems, such as network file systems, do not support it.
         Err(Errno::OPNOTSUPP) => {
             let zeros = vec![0; usize::try_from(STEP).unwrap_or(0)];
             let mut file = file;

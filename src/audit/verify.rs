@@ -1,4 +1,4 @@
-//! Holding files against the chain, and against the head that says how far it went.
+//! Verifies log files against the chain and the head.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,52 +10,52 @@ use thiserror::Error;
 use super::chain::{Hash, LINE, Link, Position, Torn, read_head};
 use super::disk::head_path;
 
-/// The most findings that are kept. One altered line makes few.
+/// The maximum number of findings. One altered line causes a few.
 const FINDINGS: usize = 100;
 
-/// What verifying has found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many lines there are.
+    /// The number of lines.
     pub lines: u64,
-    /// The first.
+    /// The position of the first line.
     pub first: Option<Position>,
-    /// The last.
+    /// The position of the last line.
     pub last: Option<Position>,
-    /// What is wrong, at most 100.
+    /// Errors, at most 100.
     pub breaks: Vec<Finding>,
-    /// What one should know, at most 100.
+    /// Notes, at most 100.
     pub notes: Vec<Finding>,
 }
 
-/// Something that was found.
+/// An error or a note.
 #[derive(Debug, Serialize)]
 pub struct Finding {
     /// The file.
     pub file: PathBuf,
-    /// The number of the line in it, counted from 1; none if it is about the file.
+    /// The line number, from 1; none if the finding is about the file.
     pub line: Option<u64>,
-    /// What, as a stable code.
+    /// A stable code.
     pub code: &'static str,
-    /// The same for people.
+    /// The message for people.
     pub message: String,
 }
 
-/// Why nothing was found out.
+/// Why a verification is not possible.
 #[derive(Debug, Error)]
 pub enum VerifyError {
     /// A file cannot be read.
     #[error("{0}: cannot be read")]
     Read(PathBuf, #[source] io::Error),
-    /// The head is not there.
+    /// The head is missing.
     #[error(
         "{0}: does not exist, so truncation cannot be detected; use --no-head to verify without it"
     )]
     NoHead(PathBuf),
 }
 
-/// Holds files, oldest first, against the chain, against the head beside the last one unless it is left out,
-/// and against places that were noted elsewhere. `is_whole` says that the first line must be there.
+/// Verifies files, oldest first, against the chain, the head of the last one if `has_head`, and positions from
+/// another log. If `is_whole`, the first line must exist.
 ///
 /// # Errors
 /// [`VerifyError`].
@@ -69,7 +69,7 @@ pub fn verify(
         is_whole,
         ..Reader::default()
     };
-    // Before the lines: whoever adds some meanwhile writes the head after them.
+    // Read before the lines, because a process that appends lines writes the head after them.
     if let (Some(last), true) = (files.last(), has_head) {
         let path = head_path(last);
         let text = fs::read(&path).map_err(|error| match error.kind() {
@@ -96,30 +96,30 @@ pub fn verify(
     Ok(reader.report)
 }
 
-/// Holds lines against the chain.
+/// Verifies lines against the chain.
 #[derive(Default)]
 pub(super) struct Reader {
     report: Report,
-    /// Whether the first line must be there.
+    /// Whether the first line must exist.
     is_whole: bool,
-    /// The head, where it is from, and whether its line was there.
+    /// The file and position of the head, and whether its line was found.
     head: Option<(PathBuf, Position, bool)>,
     noted: Vec<(Position, bool)>,
-    /// What the first line stands after.
+    /// The previous hash in the first line.
     before_first: Option<Hash>,
-    /// What is no line, until the next one says that it was torn.
+    /// An invalid line, until the next one explains it as incomplete.
     unread: Option<(PathBuf, u64, Torn)>,
 }
 
 impl Reader {
-    /// Makes one that goes on after a line.
+    /// Makes a reader that continues after a line.
     pub(super) fn after(last: Position) -> Self {
         let mut reader = Self::default();
         reader.report.last = Some(last);
         reader
     }
 
-    /// Says whether nothing was found to be wrong so far. What may be a torn line at the end is not.
+    /// Returns whether there is no error so far. An incomplete last line is no error.
     pub(super) fn is_fine(&self) -> bool {
         self.report.breaks.is_empty()
     }
@@ -245,7 +245,7 @@ impl Reader {
         self.report.lines += 1;
     }
 
-    /// Gives up on what is no line.
+    /// Reports an invalid line that the next line did not explain.
     fn settle(&mut self) {
         if let Some((file, line, _)) = self.unread.take() {
             let message = "not a line of an audit log".to_owned();

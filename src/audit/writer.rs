@@ -1,4 +1,4 @@
-//! Writing off the hot path: doors leave events in a queue, a thread of its own takes them to disk in batches.
+//! Writes the log in the background: doors add events to a queue, and a thread writes them in batches.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use super::positions::MESSAGE;
 use super::queue::{Queue, Waiting};
 use crate::config;
 
-/// How long denials may wait for others, so that a flood of them is synced a few times a second.
+/// How long denials wait for others, so that a flood is synced a few times per second only.
 const GATHER: Duration = Duration::from_millis(100);
-/// How long after a failure it is tried again.
+/// The pause after a failed write.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often it is looked whether a disk is still full.
+/// The interval at which a full disk is checked.
 const LOOK: Duration = Duration::from_secs(2);
-/// The most events that wait for the disk. Then denials are counted instead, and changes refused.
+/// The maximum length of the queue. Then denials are dropped and counted, and changes are rejected.
 const WAITING: usize = 16_384;
 
 /// How long a caller waits at most for a line to be on disk.
@@ -50,7 +50,7 @@ impl Writer {
     /// Starts the thread. It ends with the process.
     ///
     /// # Errors
-    /// There can be no thread.
+    /// The thread cannot be started.
     pub(super) fn start(
         mut log: Log,
         path: &Path,
@@ -80,8 +80,7 @@ impl Writer {
         Ok(Self(kept))
     }
 
-    /// Leaves an event that strangers cause. It is counted instead if it repeats one that has a line, or where
-    /// there are too many.
+    /// Adds an event that clients cause, or counts it if it is a repeat or if there are too many.
     pub(super) fn deny(&self, event: &Event<'_>, rank: Rank) {
         let shared = &*self.0;
         let leave = |entry| shared.leave(Waiting::nobody(entry, 1));
@@ -97,17 +96,17 @@ impl Writer {
         }
     }
 
-    /// Leaves an event that nobody waits for.
+    /// Adds an event without waiting for the disk.
     pub(super) fn log(&self, event: &Event<'_>) {
         self.0.leave_repeats(Some(event));
         let event = Entry::of(event, SystemTime::now());
         self.0.leave(Waiting::nobody(event, 0));
     }
 
-    /// Resolves when events are on disk.
+    /// Resolves when the events are on disk.
     ///
     /// # Errors
-    /// They are not within `longest`. They stay in the queue, if there is room.
+    /// They are not on disk after `longest`. They stay in the queue, if there is room.
     pub(super) async fn write(
         &self,
         events: &[Event<'_>],
@@ -124,10 +123,10 @@ impl Writer {
         self.wait_for(entries, 0, longest).await
     }
 
-    /// Resolves when a change may be made, with room for it and so many bytes of lines.
+    /// Resolves when there is room for a change and `bytes` of lines.
     ///
     /// # Errors
-    /// Its lines could not be written.
+    /// The lines could not be written.
     pub(super) async fn ready(&self, bytes: u64) -> Result<(), AuditError> {
         self.wait_for(Vec::new(), bytes.max(1), DURABLE).await
     }
@@ -156,7 +155,7 @@ impl Writer {
 }
 
 impl Shared {
-    /// Keeps entries; says whether there was room.
+    /// Adds entries to the queue. Returns whether there was room.
     fn leave(&self, waiting: Waiting) -> bool {
         let mut queue = self.queue.lock();
         if queue.waiting.len() >= WAITING {
@@ -170,14 +169,14 @@ impl Shared {
         true
     }
 
-    /// Leaves the counts of denials that came before an event which is no denial, or whose interval has ended.
+    /// Adds the counts of denials that belong before an event, or whose interval has ended.
     fn leave_repeats(&self, before: Option<&Event<'_>>) {
         let is_last = before.is_some_and(|event| event.kind == Kind::ServeEnded);
         if self.holds_repeats() && !is_last {
             return;
         }
         let leave = |entry, count| {
-            // Where there is no room, it has been counted.
+            // If there is no room, `leave` has counted the denials.
             let _ = self.leave(Waiting::nobody(entry, count));
         };
         match before {
@@ -186,13 +185,13 @@ impl Shared {
         }
     }
 
-    /// Says whether counts stay where they are, since lines cannot be written now.
+    /// Returns whether counts have to wait because lines cannot be written.
     fn holds_repeats(&self) -> bool {
         let queue = self.queue.lock();
         queue.is_full || queue.is_failing
     }
 
-    /// Returns when there is something to do, if nothing comes.
+    /// Returns the time until which the thread may sleep without new entries.
     fn end_of_rest(&self, noted: Instant) -> Instant {
         let end = noted + self.note_every;
         let due = match self.holds_repeats() {
@@ -211,7 +210,7 @@ impl Shared {
                 self.failed(batch, error);
             }
             if noted.0.elapsed() >= self.note_every {
-                // Other processes add lines, too, and somebody may have changed some.
+                // Other processes append lines, too, and the file may have been altered.
                 if let Ok(broken) = log.append(&[], Room::Reserved) {
                     self.log_altered(broken);
                     if log.last() != noted.1 {
@@ -224,7 +223,7 @@ impl Shared {
         }
     }
 
-    /// Waits for something to write, or for a time.
+    /// Waits for entries, at most until `end`.
     fn take(&self, end: Instant) -> Vec<Waiting> {
         let mut queue = self.queue.lock();
         while queue.waiting.is_empty() && !queue.is_due() {
@@ -245,13 +244,13 @@ impl Shared {
         std::mem::take(&mut queue.waiting)
     }
 
-    /// Writes a batch; leaves what is to be tried again.
+    /// Writes a batch. On failure, keeps the entries to retry.
     fn write(&self, log: &mut Log, batch: &mut Vec<Waiting>) -> io::Result<()> {
         let was_full = self.queue.lock().is_full;
-        // What cannot be found out stays as it was.
+        // If the free space cannot be read, assume that it has not changed.
         let is_full = log.has_room().map_or(was_full, |has_room| !has_room);
         match self.try_to_write(log, batch, is_full) {
-            // It is fuller than it looked.
+            // The disk is fuller than it seemed.
             Err(error) if !is_full && is_full_error(&error) => self.try_to_write(log, batch, true),
             done => done,
         }
@@ -270,12 +269,12 @@ impl Shared {
         let is_waited_for = batch.iter().any(|it| it.done.is_some());
         let (lost, was_full, was_failing) = {
             let queue = self.queue.lock();
-            let is_told = queue.is_due() || is_waited_for;
-            let lost = queue.lost * u64::from(is_told);
+            let is_due = queue.is_due() || is_waited_for;
+            let lost = queue.lost * u64::from(is_due);
             (lost, queue.is_full, queue.is_failing)
         };
         let now = SystemTime::now();
-        // Where lines fail on a full disk, this one shows whether they still do.
+        // If lines failed on a full disk, this line shows whether they still do.
         let full = (is_full && (!was_full || was_failing))
             .then(|| Entry::of(&Event::new(Kind::AuditFull), now));
         let summary = (lost > 0).then(|| {
@@ -324,7 +323,7 @@ impl Shared {
             tracing::info!("the audit log can be written again");
         }
         for done in batch.into_iter().filter_map(|it| it.done) {
-            // Who does not wait any more has been told that it failed.
+            // A caller that no longer waits already got an error.
             let _ = done.send(Ok(()));
         }
     }
@@ -335,7 +334,7 @@ impl Shared {
         self.queue.lock().lost += denials;
     }
 
-    /// Keeps what must not be lost, tells who wants room that there is none, and waits.
+    /// Keeps the entries that must not be lost, fails those that wait for room, and pauses.
     fn failed(&self, mut batch: Vec<Waiting>, error: io::Error) {
         let error = Arc::new(error);
         self.drop_denials(&mut batch);
@@ -356,7 +355,7 @@ impl Shared {
         std::thread::sleep(AGAIN);
     }
 
-    /// Writes down where the log is in another one, which a forger of this one may not be able to write.
+    /// Logs the position of the last line to the main log, which an intruder may not be able to write.
     fn log_position(&self, at: Position) {
         if at != Position::START {
             tracing::info!(file = %self.path.display(), %at, "{MESSAGE}");

@@ -26,12 +26,12 @@ impl Collector for Gauges {
         for (name, help, value) in [
             (
                 "connections",
-                "Open client connections",
+                "Open client connections.",
                 self.connections.open(),
             ),
             (
                 "requests_in_flight",
-                "Requests in progress on all listeners except metrics",
+                "Requests in progress on all listeners except metrics.",
                 self.connections.requests(),
             ),
         ] {
@@ -41,7 +41,7 @@ impl Collector for Gauges {
         }
         let mut family = encoder.encode_descriptor(
             "throttle_delayed",
-            "Principals, unknown names, sources, and principals at trusted sources that are throttled now",
+            "Principals, unknown names, sources, and principals at trusted sources that are throttled now.",
             None,
             MetricType::Gauge,
         )?;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use crate::config::{Limits, Timeouts};
 
 tokio::task_local! {
-    /// The body of the request that a task serves over HTTP/2.
+    /// The body of the request that a task serves over HTTP/2. Pingora 0.9.1 has no place to pass it from the
+    /// HTTP/2 loop to the filters of the proxy. It belongs to the request, not to a thread.
     static BODY: Arc<BodyClock>;
 }
 

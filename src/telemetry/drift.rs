@@ -27,8 +27,8 @@ impl Drift {
         }
     }
 
-    /// Writes a histogram. With bounds below zero it can have no sum, since that would not only grow
-    /// (OpenMetrics 1.0, "Histogram"), and prometheus-client writes none without one.
+    /// Writes the histogram as text. Its bounds below zero rule out a sum, which could decrease (OpenMetrics 1.0,
+    /// "Histogram"), and prometheus-client cannot write one without a sum.
     pub(super) fn write(&self, text: &mut String) -> fmt::Result {
         let name = "realmgate_totp_step_offset";
         writeln!(

@@ -1,4 +1,4 @@
-//! A file that lines are added to, and that somebody may move away.
+//! A file that lines are appended to, and that log rotation may move.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::files;
 
-/// Where lines go: to the file that was put in last.
+/// Appends to a file that can be replaced.
 #[derive(Clone, Debug)]
 pub(super) struct Appended(Arc<Mutex<File>>);
 
@@ -19,13 +19,13 @@ impl Appended {
         Self(Arc::new(Mutex::new(file)))
     }
 
-    /// Writes to another file from now on.
+    /// Replaces the file.
     pub(super) fn replace(&self, file: File) {
         *self.0.lock() = file;
     }
 }
 
-/// Only the thread that writes holds the lock, or whoever replaces the file.
+/// Only the thread that writes takes the lock, and a reload that replaces the file.
 impl Write for Appended {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().write(bytes)
@@ -36,7 +36,7 @@ impl Write for Appended {
     }
 }
 
-/// Opens a file to add lines to; made, for its owner and group, if missing.
+/// Opens a file to append lines. Creates it with mode 0640 if it is missing.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     files::open(options.append(true).create(true).mode(0o640), path)

@@ -1,4 +1,4 @@
-//! The log, on standard error, for people or one JSON object a line.
+//! The log on standard error, for people or with one JSON object per line.
 
 use std::io::{self, stderr};
 use std::sync::Arc;
@@ -17,11 +17,10 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 use super::quota::{Limited, Quota, Weighed};
 use crate::config::{Log, LogFormat};
 
-/// The most lines that wait to be written. What comes when there are as many is dropped, and counted.
+/// The maximum number of queued lines. Further ones are dropped and counted.
 const WAITING: usize = 16_384;
 
-/// The log of a process that serves: a thread of its own writes it. What waits is written when this is
-/// dropped.
+/// The log of a process that serves, written by a thread. Queued lines are written when this is dropped.
 pub(super) struct Logs {
     filter: reload::Handle<EnvFilter, Registry>,
     lines: NonBlocking,
@@ -30,7 +29,7 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// Starts logging. A second call changes nothing.
+    /// Starts the log. A second call in a process has no effect.
     pub(super) fn start(log: &Log) -> Self {
         let (lines, writing) = background(stderr());
         let quota = Quota::new(log.lines_per_second);
@@ -43,9 +42,9 @@ impl Logs {
         }
     }
 
-    /// Lets other lines through from now on.
+    /// Applies another filter and quota.
     pub(super) fn configure(&self, log: &Log) {
-        // The handle is of a subscriber that lives as long as the process.
+        // This fails only if the subscriber is gone, which lives as long as the process.
         let _ = self.filter.reload(filter(&log.filter));
         set_max_level(LevelFilter::Warn);
         self.quota.set(log.lines_per_second);
@@ -56,23 +55,23 @@ impl Logs {
         &self.quota
     }
 
-    /// Returns where else lines may go that shall stand among these.
+    /// Returns the writer, for other lines in the same output.
     pub(super) fn lines(&self) -> &NonBlocking {
         &self.lines
     }
 
-    /// Returns the count of lines that were dropped.
+    /// Returns the counter of dropped lines.
     pub(super) fn dropped(&self) -> ErrorCounter {
         self.lines.error_counter()
     }
 }
 
-/// Starts logging in a command that ends soon. A second call changes nothing.
+/// Starts the log of a command that does not serve. A second call in a process has no effect.
 pub fn init(log: &Log) {
     start(log, stderr, &Quota::new(log.lines_per_second));
 }
 
-/// Hands what is written to a thread that writes it.
+/// Returns a writer that queues lines for a thread.
 pub(super) fn background(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default()
         .lossy(true)
@@ -109,28 +108,28 @@ where
     handle
 }
 
-/// Says whether lines are coloured: on a terminal that takes colours, unless `NO_COLOR` is set.
+/// Returns whether lines are coloured: on a terminal with colours, unless `NO_COLOR` is set.
 fn is_coloured() -> bool {
     anstream::AutoStream::choice(&stderr()) != anstream::ColorChoice::Never
 }
 
-/// Says whether a line may be written, whatever the filter is: of libraries warnings alone, since what they say
-/// below can quote a request. h2, for instance, says the value of `TE`.
+/// Returns whether a line may be written, whatever the filter says. Libraries may log warnings and errors only,
+/// because their other lines can quote requests; h2, for instance, logs the value of `TE`.
 fn is_logged(metadata: &tracing::Metadata<'_>) -> bool {
     let target = metadata.target();
     let own = target.strip_prefix("realmgate");
     *metadata.level() <= tracing::Level::WARN
-        // The crates of the workspace are `realmgate_…`.
+        // The crates of the workspace are named `realmgate_…`.
         || own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with('_'))
 }
 
-/// What comes through the `log` crate: Pingora. What it says below a warning can quote a request with its
-/// token, so no filter may turn that on. A filter that is replaced sets `log`'s own level: it is not enough.
+/// Passes on lines of the `log` crate, that is, of Pingora: warnings and errors only, because other lines can quote a
+/// request with its token. The level of `log` alone is not enough, because a new filter changes it.
 struct Warnings(LogTracer);
 
 impl Warnings {
-    /// The doors log how each request ends. `pingora_proxy` 0.9.1 would add an error for each client that leaves
-    /// before its header is complete.
+    /// Returns whether lines are logged. Those of `pingora_proxy` 0.9.1 are not: the doors log how each request
+    /// ends, and it would add an error for each client that disconnects before its header is complete.
     fn are_logged(metadata: &Metadata<'_>) -> bool {
         // rustls 0.23 logs a line for each client that sends an illegal server name. The listener counts failed
         // handshakes, and limits what it logs about them.

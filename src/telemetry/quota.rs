@@ -1,4 +1,4 @@
-//! How much each part of the program may write into the log: strangers can cause a line with each request.
+//! Limits the log lines of each part of the program, because clients can cause a line with each request.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,8 +12,8 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use crate::budget::Budget;
 
-/// A budget for each module that lines come from, so that a flood of denials hides nothing else. What people
-/// have asked for by a filter of `debug` or `trace` has no bound.
+/// A budget per module, so that a flood of denials does not hide other lines. The levels `debug` and `trace` have no
+/// limit.
 #[derive(Debug)]
 pub(super) struct Quota {
     lines_per_second: AtomicU32,
@@ -23,7 +23,7 @@ pub(super) struct Quota {
 #[derive(Debug, Default)]
 struct Part {
     budget: Budget,
-    /// Lines that were not written.
+    /// The lines that were not written.
     dropped: AtomicU64,
 }
 
@@ -40,7 +40,7 @@ impl Quota {
             .store(lines_per_second, Ordering::Relaxed);
     }
 
-    /// Returns how many lines of which parts were not written since the last call.
+    /// Returns the modules whose lines were not written since the last call, with the number of lines.
     pub(super) fn take_dropped(&self) -> Vec<(Box<str>, u64)> {
         let parts = self.parts.read();
         let dropped = parts.iter().map(|(name, part)| {
@@ -58,7 +58,7 @@ impl Quota {
         if let Some(part) = self.parts.read().get(target) {
             return Some(Arc::clone(part));
         }
-        // As many as there are modules.
+        // The number of modules is the limit.
         let mut parts = self.parts.write();
         Some(Arc::clone(parts.entry(target.into()).or_default()))
     }
@@ -77,7 +77,7 @@ impl Quota {
     }
 }
 
-/// Which lines may be written: those of libraries as `is_logged` says, and as many as the quota allows.
+/// Filters lines: by `is_logged`, then by the quota.
 pub(super) struct Limited {
     pub(super) is_logged: fn(&Metadata<'_>) -> bool,
     pub(super) quota: Arc<Quota>,
@@ -93,13 +93,13 @@ impl<S> Filter<S> for Limited {
     }
 }
 
-/// Writes lines, and takes what they weigh from the budget of whom they come from.
+/// Writes lines, and takes their length from the budget of their module.
 pub(super) struct Weighed<W> {
     pub(super) to: W,
     pub(super) quota: Arc<Quota>,
 }
 
-/// A line on its way.
+/// The writer of one line.
 pub(super) struct Line<W> {
     to: W,
     part: Option<Arc<Part>>,

@@ -1,26 +1,26 @@
-//! The request line and host of a request, as log lines show them.
+//! Method, host and path of a request, as log lines show them.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 use percent_encoding::{CONTROLS, percent_encode};
 
-/// The longest part of a path that is shown, in bytes of the request.
+/// The maximum length of a path in a line, in bytes of the request.
 const PATH: usize = 512;
-/// The longest part of a host: that of a DNS name, and a port.
+/// The maximum length of a host: a DNS name and a port.
 const HOST: usize = 261;
-/// The longest part of a method.
+/// The maximum length of a method.
 const METHOD: usize = 32;
 
-/// Method, host and path of a request as they came. Clients choose them, so log lines show a bounded part of
-/// each, in visible ASCII, and never a query or userinfo: they may hold secrets. Empty where a part is unknown.
+/// Method, host and path of a request as received. Clients choose them, so log lines show a limited part of each in
+/// visible ASCII, and never a query or userinfo, which may contain secrets. An unknown part is empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestLine<'a> {
     /// The method.
     pub method: &'a [u8],
-    /// The host, perhaps with a port.
+    /// The host, with a port if there is one.
     pub host: &'a [u8],
-    /// The path. A query or a fragment after it is not shown.
+    /// The path. Log lines omit a query or fragment after it.
     pub path: &'a [u8],
 }
 
@@ -35,14 +35,14 @@ impl<'a> RequestLine<'a> {
         shown(self.host.rsplit(|&byte| byte == b'@').next()?, HOST)
     }
 
-    /// Returns the path, of a URL the part after its authority; none if it is unknown.
+    /// Returns the path, or that of a URL; none if it is unknown.
     pub(super) fn path(&self) -> Option<Cow<'a, str>> {
         let is_end = |byte: &u8| matches!(byte, b'?' | b'#');
         shown(below_authority(self.path.split(is_end).next()?), PATH)
     }
 }
 
-/// Returns a path as it is, and of a URL the path: its authority may hold a password.
+/// Returns a path unchanged, or the path of a URL, because its authority may contain a password.
 fn below_authority(path: &[u8]) -> &[u8] {
     let rest = match memmem::find(path, b"://") {
         Some(at) if !path.starts_with(b"/") => path.get(at + 3..).unwrap_or_default(),
@@ -52,7 +52,7 @@ fn below_authority(path: &[u8]) -> &[u8] {
     rest.get(slash..).unwrap_or_default()
 }
 
-/// Returns the beginning of a text in visible ASCII and spaces: other bytes are percent-encoded.
+/// Returns the first `most` bytes of a text as visible ASCII and spaces; other bytes are percent-encoded.
 fn shown(bytes: &[u8], most: usize) -> Option<Cow<'_, str>> {
     let bytes = bytes.get(..most).unwrap_or(bytes);
     (!bytes.is_empty()).then(|| percent_encode(bytes, CONTROLS).into())

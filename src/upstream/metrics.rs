@@ -149,7 +149,7 @@ pub(crate) fn encode_statuses(
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(
         "upstream_requests_in_flight",
-        "Requests in progress to an upstream",
+        "Requests in progress to an upstream.",
         None,
         MetricType::Gauge,
     )?;
@@ -161,7 +161,7 @@ pub(crate) fn encode_statuses(
     }
     let mut family = encoder.encode_descriptor(
         "upstream_peers",
-        "Peers of an upstream, by state",
+        "Peers of an upstream, by state.",
         None,
         MetricType::Gauge,
     )?;

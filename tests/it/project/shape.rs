@@ -204,6 +204,65 @@ fn core_reads_no_clock_and_depends_on_no_protocol() {
     }
 }
 
+/// Returns whether a line begins a global value that can change.
+fn is_mutable_global(line: &str) -> bool {
+    let line = line.trim_start();
+    let line = line.strip_prefix("pub").map_or(line, |rest| {
+        let rest = rest.trim_start();
+        let visibility = rest.strip_prefix('(').and_then(|it| it.split_once(')'));
+        visibility.map_or(rest, |(_, rest)| rest).trim_start()
+    });
+    if line.contains("thread_local!") {
+        return true;
+    }
+    let Some((_, declared)) = line
+        .strip_prefix("static ")
+        .and_then(|it| it.split_once(':'))
+    else {
+        return false;
+    };
+    let changing = [
+        "mut ",
+        "Atomic",
+        "ArcSwap",
+        "Cell",
+        "Condvar",
+        "Mutex",
+        "Notify",
+        "Once",
+        "RwLock",
+        "Semaphore",
+    ];
+    changing.iter().any(|it| declared.contains(it)) || line.starts_with("static mut ")
+}
+
+/// Values are made in one place and passed on, so that two servers in one process share nothing. A
+/// task-local belongs to one request, so it is allowed.
+#[test]
+fn no_global_state_changes() {
+    assert!(is_mutable_global(
+        "    static PLACES: Semaphore = Semaphore::const_new(1);"
+    ));
+    assert!(is_mutable_global(
+        "pub(crate) static A: LazyLock<Mutex<u8>> = LazyLock::new(Mutex::default);"
+    ));
+    assert!(!is_mutable_global("static LISTED: [u64; 256] = {"));
+    let mut files: Vec<PathBuf> = Vec::new();
+    for tree in ["src", "crates"] {
+        sources(&root().join(tree), &mut files);
+    }
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let mut is_task_local = false;
+        let found = code.lines().find(|line| {
+            is_task_local = line.contains("task_local!") || is_task_local && !line.starts_with('}');
+            !is_task_local && is_mutable_global(line)
+        });
+        assert_eq!(found, None, "{}", file.display());
+    }
+}
+
 #[test]
 fn files_are_about_one_concept() {
     let mut files: Vec<PathBuf> = Vec::new();
