@@ -1,7 +1,8 @@
 //! Stock: knows prices, and what is left. Orders more at billing before it runs out.
 //!
 //! ```sh
-//! GATEWAY=http://127.0.0.1:8080 REALMGATE_SEED_FILE=seed.txt cargo run --example stock -- 127.0.0.1:9000
+//! export GATEWAY=http://127.0.0.1:8080 REALMGATE_IDENTITY=stock@warehouse REALMGATE_SEED_FILE=seed.txt
+//! cargo run --example stock -- 127.0.0.1:9000
 //! ```
 //!
 //! It is one of the three services of `examples/shop`, where `run` starts it.
@@ -14,15 +15,16 @@ use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderValue, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use realmgate_client::{Caller, Proof};
+use realmgate_client::{Auth, AuthLayer, Credential};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tower::{Layer, ServiceExt};
 
 /// The most bytes of a response of another service.
 const MOST: usize = 64 << 10;
@@ -56,7 +58,7 @@ impl<S: Sync> FromRequestParts<S> for Service {
 struct Stock {
     apples: Mutex<u32>,
     gateway: String,
-    caller: Caller,
+    others: Auth<Client<HttpConnector, Empty<Bytes>>>,
 }
 
 async fn price(_: Service, Path(item): Path<String>) -> Result<Json<Value>, StatusCode> {
@@ -91,15 +93,9 @@ async fn reserve(
 impl Stock {
     /// Orders more at billing, through realmgate, and returns how many.
     async fn buy(&self, item: &str) -> Option<u32> {
-        let mut credential = HeaderValue::from_str(&self.caller.basic()).ok()?;
-        credential.set_sensitive(true);
-        let request = Request::post(format!("{}/billing/purchases/{item}", self.gateway))
-            .header(AUTHORIZATION, credential)
-            .body(Empty::<Bytes>::new())
-            .ok()?;
-        // This client follows no redirects, so it sends the credential nowhere else.
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request).await.ok()?;
+        let uri = format!("{}/billing/purchases/{item}", self.gateway);
+        let request = Request::post(uri).body(Empty::new()).ok()?;
+        let response = self.others.clone().oneshot(request).await.ok()?;
         if response.status() != StatusCode::OK {
             return None;
         }
@@ -115,12 +111,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .nth(1)
         .ok_or("usage: stock ADDRESS")?
         .parse()?;
-    let seed = std::fs::read_to_string(std::env::var("REALMGATE_SEED_FILE")?)?;
-    let seed: Proof = seed.trim().parse()?;
+    let gateway = std::env::var("GATEWAY")?;
+    // The credential goes to realmgate only, whatever this client requests. It follows no redirects.
+    let layer = AuthLayer::new(Credential::from_environment()?, &gateway)?;
+    let others = layer.layer(Client::builder(TokioExecutor::new()).build_http());
     let stock = Arc::new(Stock {
         apples: Mutex::new(3),
-        gateway: std::env::var("GATEWAY")?,
-        caller: Caller::new("stock", "warehouse", seed),
+        gateway,
+        others,
     });
     let router = Router::new()
         .route("/stock/prices/{item}", get(price))

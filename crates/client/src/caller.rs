@@ -7,6 +7,8 @@ use zeroize::Zeroizing;
 
 use realmgate_core::{Parameters, Seed, SeedError, Totp, UnixTime};
 
+use super::credential::Credential;
+
 /// The principal on whose behalf requests are made.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -25,6 +27,7 @@ pub struct Proof(Kind);
 enum Kind {
     Seed(Totp),
     Token(Zeroizing<String>),
+    Credential(Credential),
 }
 
 impl Caller {
@@ -64,6 +67,17 @@ impl Caller {
     }
 }
 
+impl From<Credential> for Caller {
+    fn from(credential: Credential) -> Self {
+        let (name, realm) = (credential.name().to_owned(), credential.realm().to_owned());
+        Self {
+            name,
+            realm,
+            proof: Proof(Kind::Credential(credential)),
+        }
+    }
+}
+
 /// Writes `name@realm`.
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +101,7 @@ impl Proof {
         match &self.0 {
             Kind::Seed(totp) => Zeroizing::new(totp.token(UnixTime::from(SystemTime::now()))),
             Kind::Token(token) => token.clone(),
+            Kind::Credential(credential) => credential.token(),
         }
     }
 }

@@ -1,13 +1,15 @@
-//! A client for the REST API of realmgate and of ungleich-otp 0.8: registers, lists, renames,
-//! deletes and verifies identities.
+//! For programs that call a service behind realmgate: [`Credential`] computes tokens, and with the feature `tower`,
+//! `AuthLayer` adds them to requests.
+//!
+//! [`Client`] calls the REST API of realmgate and of ungleich-otp 0.8: it registers, lists, renames, deletes and
+//! verifies identities.
 //!
 //! ```no_run
-//! use realmgate_client::{Client, Caller, Proof};
+//! use realmgate_client::{Client, Credential, Proof};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let seed = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".parse::<Proof>()?;
-//! let caller = Caller::new("auth", "ungleich-auth", seed);
-//! let client = Client::new("https://otp.example.org", caller)?;
+//! let verifier = Credential::from_seed_file("auth", "ungleich-auth", "seed.txt")?;
+//! let client = Client::new("https://otp.example.org", verifier)?;
 //! client.verify("billing", "payments", &Proof::token("492039")).await?;
 //! # Ok(())
 //! # }
@@ -17,14 +19,30 @@
 //! request is ever sent again. Redirects are not followed.
 
 mod caller;
+mod credential;
+mod credential_error;
 mod error;
+#[cfg(feature = "tower")]
+mod layer;
+#[cfg(feature = "tower")]
+mod origin;
+mod otpauth;
+mod seed_file;
 mod server;
 mod tls;
 mod transport;
 mod wire;
 
 pub use caller::{Caller, Proof};
+pub use credential::Credential;
+pub use credential_error::CredentialError;
 pub use error::{Error, Refused};
+#[cfg(feature = "tower")]
+pub use layer::{Auth, AuthLayer};
+#[cfg(feature = "tower")]
+pub use origin::OriginError;
+pub use otpauth::OtpauthError;
+pub use realmgate_core::{Algorithm, Parameters, ParametersError};
 pub use server::ServerUrlError;
 pub use tls::to_servers;
 pub use wire::Registered;
@@ -57,10 +75,10 @@ impl Client {
     ///
     /// # Errors
     /// [`ServerUrlError`] if the URL is invalid.
-    pub fn new(url: &str, caller: Caller) -> Result<Self, ServerUrlError> {
+    pub fn new(url: &str, caller: impl Into<Caller>) -> Result<Self, ServerUrlError> {
         Ok(Self {
             server: url.parse()?,
-            caller,
+            caller: caller.into(),
             transport: Transport::new(Self::TIMEOUT),
         })
     }

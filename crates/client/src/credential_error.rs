@@ -1,0 +1,38 @@
+use std::path::PathBuf;
+
+use realmgate_core::{PrincipalError, SeedError};
+use thiserror::Error;
+
+use super::otpauth::OtpauthError;
+
+/// Why there is no credential. Never contains a seed.
+#[derive(Debug, Error)]
+pub enum CredentialError {
+    /// A text that is no name or no realm.
+    #[error(transparent)]
+    Principal(#[from] PrincipalError),
+    /// A text that is no seed.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// A text that is no `otpauth://` URL.
+    #[error(transparent)]
+    Otpauth(#[from] OtpauthError),
+    /// The label of an `otpauth://` URL is not `name@realm`.
+    #[error("the label of the otpauth URL is not name@realm")]
+    Label,
+    /// The seed file cannot be read, or has more than 4096 bytes.
+    #[error("the seed file {0} cannot be read")]
+    File(PathBuf, #[source] std::io::Error),
+    /// An environment variable is missing.
+    #[error("the environment variable {0} is not set")]
+    Variable(&'static str),
+    /// `REALMGATE_IDENTITY` is not `name@realm`.
+    #[error("REALMGATE_IDENTITY is not name@realm")]
+    Identity,
+    /// Both variables of a seed are set.
+    #[error("set either REALMGATE_SEED_FILE or REALMGATE_SEED")]
+    TwoSeeds,
+    /// RFC 7617 §2: the user of HTTP Basic ends at its first colon.
+    #[error("a name or realm with a colon cannot be sent with Basic")]
+    Colon,
+}
