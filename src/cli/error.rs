@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -117,6 +118,16 @@ pub(super) enum CliError {
     NoProxy,
     #[error("--json is not supported by `realmgate {0}`")]
     NoData(&'static str),
+    #[error("metrics.listen = \"off\": no listener can be asked for the health of the server")]
+    NoMetrics,
+    #[error("{0} does not respond")]
+    NoHealth(SocketAddr, #[source] io::Error),
+    #[error("not healthy: {0} {1}")]
+    Unhealthy(u16, String),
+    #[error("process {0} is not a realmgate; name the ready file of the server with --ready-file")]
+    NoServer(i32),
+    #[error("process {0} cannot be signalled")]
+    Signal(i32, #[source] io::Error),
     #[error("terminated by a second signal")]
     CutShort,
     #[error("{0} responses of the tour were not as expected")]
@@ -140,6 +151,7 @@ impl CliError {
             | Self::Backup(store::BackupError::Exists(_))
             | Self::Overtaken
             | Self::Broken(_)
+            | Self::Unhealthy(..)
             | Self::Tour(_) => 1,
             Self::Client(error) => match error {
                 client::Error::Refused(_)
@@ -176,6 +188,7 @@ impl CliError {
             | Self::NotAPrincipal
             | Self::NoProxy
             | Self::NoBackup(_)
+            | Self::NoMetrics
             | Self::NoData(_)
             | Self::Warned(_)
             | Self::Read(..) => 2,
@@ -210,6 +223,9 @@ impl CliError {
             | Self::Telemetry(_)
             | Self::Traces(_)
             | Self::Write(..)
+            | Self::NoHealth(..)
+            | Self::NoServer(_)
+            | Self::Signal(..)
             | Self::Demo(_) => 3,
         }
     }

@@ -4,16 +4,21 @@ mod audit;
 mod backup;
 mod check;
 mod client;
+mod completions;
 mod demo;
 mod error;
 mod explain;
+mod healthcheck;
 mod identity;
 mod import;
 mod init;
 mod key;
 mod local_store;
+mod man;
 mod memory;
 mod output;
+mod ready_file;
+mod reload;
 mod secret;
 mod serve;
 mod setup;
@@ -55,6 +60,13 @@ enum Command {
     Demo(demo::Args),
     /// Run the server
     Serve(serve::Args),
+    /// Make a running server read its configuration again
+    ///
+    /// Validates the configuration first, and sends nothing if it is wrong. Exit codes: 0 sent; 2 wrong usage or
+    /// configuration; 3 no such server.
+    Reload(reload::Args),
+    /// Check whether a running server is ready: exit code 0 if it is, 1 if not, 3 if it does not respond
+    Healthcheck(healthcheck::Args),
     /// Validate the configuration and print what it means
     Check(check::Args),
     /// Show which route and rule would decide a request, and why, without sending it
@@ -82,6 +94,10 @@ enum Command {
     Client(client::Args),
     /// Print the current token of a seed; how long it remains valid goes to standard error
     Token(token::Args),
+    /// Print the completions for a shell
+    Completions(completions::Args),
+    /// Write the manual pages into a directory
+    Man(man::Args),
 }
 
 impl Command {
@@ -90,8 +106,11 @@ impl Command {
         match self {
             Self::Demo(_) => Some("demo"),
             Self::Serve(_) => Some("serve"),
+            Self::Completions(_) => Some("completions"),
+            Self::Man(_) => Some("man"),
             Self::Check(_)
             | Self::Explain(_)
+            | Self::Healthcheck(_)
             | Self::Init(_)
             | Self::Identity(_)
             | Self::Key(_)
@@ -99,6 +118,7 @@ impl Command {
             | Self::Audit(_)
             | Self::Import(_)
             | Self::Client(_)
+            | Self::Reload(_)
             | Self::Token(_) => None,
         }
     }
@@ -143,6 +163,8 @@ fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliErro
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(&args, config, early),
+        Command::Reload(args) => reload::run(&args, config, output),
+        Command::Healthcheck(args) => healthcheck::run(&args, config, output),
         Command::Check(args) => check::run(&args, config, output),
         Command::Explain(args) => explain::run(&args, config, output),
         Command::Init(args) => init::run(&args, config, output),
@@ -153,5 +175,10 @@ fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliErro
         Command::Import(command) => import::run(&command, config, output),
         Command::Client(args) => client::run(&args, output),
         Command::Token(args) => token::run(&args, output),
+        Command::Completions(args) => {
+            completions::run(&args, command());
+            Ok(())
+        }
+        Command::Man(args) => man::run(&args, command()),
     }
 }

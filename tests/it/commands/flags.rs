@@ -47,6 +47,16 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
     vec![
         ("demo", None),
         ("serve", None),
+        (
+            "reload",
+            words(&format!("--ready-file {}", file("ready.json"))),
+        ),
+        (
+            "healthcheck",
+            words(&format!("--ready-file {}", file("ready.json"))),
+        ),
+        ("completions", None),
+        ("man", None),
         ("check", words("")),
         ("explain", words("GET /")),
         ("init", words("--name first")),
@@ -129,7 +139,12 @@ fn every_command_prints_json_where_that_is_asked_for_or_says_that_it_has_none() 
     }
     for (command, args) in calls {
         let Some(args) = args else {
-            let output = run(&gate, command, &[], &["--json"]);
+            let required = match command {
+                "completions" => vec!["bash".to_owned()],
+                "man" => vec![gate.config().with_file_name("man").display().to_string()],
+                _ => vec![],
+            };
+            let output = run(&gate, command, &required, &["--json"]);
             assert_eq!(output.status.code(), Some(2), "{command}");
             assert_eq!(stdout(&output), "", "{command}");
             let said: Value = serde_json::from_slice(&output.stderr).unwrap();

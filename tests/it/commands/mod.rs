@@ -3,6 +3,7 @@
 mod certificates;
 mod cli;
 mod client;
+mod completions;
 mod config;
 mod explain;
 mod flags;

@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 mod full_disk;
+mod health;
 mod lifecycle;
 mod no_proxy;
 mod reload;

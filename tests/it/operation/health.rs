@@ -1,0 +1,168 @@
+//! `realmgate healthcheck` and `realmgate reload`, for containers that have neither curl nor kill.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+use std::thread;
+use std::time::Instant;
+
+use crate::harness::{
+    Gate, NOWHERE, Upstream, configuration, get, realmgate, routes, stderr, stdout, until,
+};
+
+fn ready_file(gate: &Gate) -> String {
+    let path = gate.config().with_file_name("ready.json");
+    path.display().to_string()
+}
+
+fn run(gate: &Gate, args: &[&str]) -> Output {
+    let mut command = realmgate(args);
+    command.arg("--config").arg(gate.config());
+    command.output().unwrap()
+}
+
+#[test]
+fn server_that_is_ready_is_healthy() {
+    let gate = Gate::start("");
+    let path = ready_file(&gate);
+    for more in [&[][..], &["--alive"], &["--json"]] {
+        let args = [&["healthcheck", "--ready-file", &path], more].concat();
+        let output = run(&gate, &args);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains("ok"));
+    }
+    // The configuration names the listener too, if its port is not 0.
+    let port = gate.metrics().port();
+    let text = fs::read_to_string(gate.config()).unwrap();
+    let listen = "[metrics]\nlisten = \"127.0.0.1:0\"";
+    assert!(text.contains(listen));
+    let on_all = format!("[metrics]\nlisten = \"0.0.0.0:{port}\"");
+    fs::write(gate.config(), text.replace(listen, &on_all)).unwrap();
+    assert!(run(&gate, &["healthcheck"]).status.success());
+}
+
+#[test]
+fn server_without_its_database_is_alive_and_not_ready() {
+    let gate = Gate::start("");
+    fs::remove_file(gate.config().with_file_name("realmgate.db")).unwrap();
+    until("not ready", || {
+        get(gate.metrics(), "/readyz", "").status == 503
+    });
+    let path = ready_file(&gate);
+    let output = run(&gate, &["healthcheck", "--ready-file", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(
+        message.contains("not healthy: 503 a file of the database"),
+        "{message}"
+    );
+    let alive = run(&gate, &["healthcheck", "--alive", "--ready-file", &path]);
+    assert!(alive.status.success());
+}
+
+#[test]
+fn nobody_and_anybody_else_at_the_address_are_unhealthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    let check = |address: &str| {
+        let text = configuration(folder.path(), "");
+        let listen = format!("[metrics]\nlisten = \"{address}\"");
+        let text = text.replace("[metrics]\nlisten = \"127.0.0.1:0\"", &listen);
+        fs::write(&config, text).unwrap();
+        let mut command = realmgate(&["healthcheck", "--timeout", "1", "--config"]);
+        let output = command.arg(&config).output().unwrap();
+        (output.status.code().unwrap(), stderr(&output))
+    };
+    let (code, message) = check(&NOWHERE.to_string());
+    assert_eq!(code, 3, "{message}");
+    let (code, message) = check("off");
+    assert_eq!(code, 2);
+    assert!(message.contains("metrics.listen = \"off\""), "{message}");
+    for reply in [
+        &b"SSH-2.0-OpenSSH\r\n\r\n"[..],
+        b"",
+        b"HTTP/1.1 2",
+        &[b'x'; 100_000],
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.write_all(reply);
+        });
+        let (code, message) = check(&address);
+        assert_eq!(code, 3, "{message}");
+        serving.join().unwrap();
+    }
+    // One that accepts and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let started = Instant::now();
+    let (code, _) = check(&listener.local_addr().unwrap().to_string());
+    assert_eq!(code, 3);
+    assert!(started.elapsed().as_secs() < 10);
+}
+
+#[test]
+fn reload_makes_the_server_read_its_configuration() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let caller = gate.register("billing", "payments");
+    assert_eq!(get(gate.gateway, "/ops/x", &caller.fields()).status, 403);
+    let text = fs::read_to_string(gate.config()).unwrap();
+    let changed = text.replace("{ realm = \"ops\" }", "{ realm = \"payments\" }");
+    fs::write(gate.config(), changed).unwrap();
+    let output = run(&gate, &["reload", "--ready-file", &ready_file(&gate)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains(&gate.pid().to_string()));
+    until("reloaded", || gate.log().contains("reloaded"));
+    assert_eq!(get(gate.gateway, "/ops/x", &caller.fields()).status, 200);
+}
+
+#[test]
+fn wrong_configuration_is_reported_and_not_sent() {
+    let gate = Gate::start("");
+    let text = fs::read_to_string(gate.config()).unwrap();
+    fs::write(gate.config(), text + "[nonsense]\n").unwrap();
+    let output = run(&gate, &["reload", "--ready-file", &ready_file(&gate)]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("nonsense"));
+    assert!(!gate.log().contains("reload"), "{}", gate.log());
+}
+
+#[test]
+fn process_that_is_no_realmgate_gets_no_signal() {
+    let gate = Gate::start("");
+    let path = gate.config().with_file_name("other.json");
+    let reload = |pid: &str| {
+        fs::write(&path, format!("{{\"pid\":{pid}}}")).unwrap();
+        run(&gate, &["reload", "--ready-file", path.to_str().unwrap()])
+    };
+    // SIGHUP would end it.
+    let mut other = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap();
+    for pid in [
+        other.id().to_string(),
+        "4194303".into(),
+        "0".into(),
+        "-1".into(),
+    ] {
+        let output = reload(&pid);
+        assert_eq!(output.status.code(), Some(3), "{pid}");
+        assert!(stderr(&output).contains("is not a realmgate"));
+    }
+    assert!(other.try_wait().unwrap().is_none());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    for broken in ["\"x\"", "99999999999"] {
+        assert_eq!(reload(broken).status.code(), Some(2), "{broken}");
+    }
+    let missing = Path::new("/nonexistent/ready.json").to_str().unwrap();
+    let output = run(&gate, &["reload", "--ready-file", missing]);
+    assert_eq!(output.status.code(), Some(2));
+    // In this machine, process 1 is something else.
+    assert_eq!(run(&gate, &["reload"]).status.code(), Some(3));
+}
