@@ -1,4 +1,4 @@
-.PHONY: demo demo-shop test transcripts lint fuzz bench release python setup
+.PHONY: demo demo-shop test transcripts lint fuzz bench release deb python setup
 
 # How long each target is fuzzed.
 FUZZ_SECONDS ?= 60
@@ -45,6 +45,15 @@ bench:
 release: setup
 	RUSTFLAGS="$${RUSTFLAGS:-} --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
 		cargo build --locked --release
+
+# The Debian package of the release: target/deb/realmgate_VERSION_ARCH.deb, checked by lintian, with its SHA-256.
+deb: release
+	scripts/setup deb
+	rm -rf target/deb
+	mkdir -p target/deb
+	scripts/deb target/release/realmgate target/deb
+	lintian --fail-on error,warning target/deb/*.deb
+	cd target/deb && sha256sum *.deb > SHA256SUMS
 
 # The Python client: a wheel and a source archive in target/python.
 python:

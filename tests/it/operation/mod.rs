@@ -5,6 +5,7 @@ mod full_disk;
 mod health;
 mod lifecycle;
 mod no_proxy;
+mod package;
 mod reload;
 mod replace;
 mod stall;
