@@ -26,8 +26,8 @@ use super::origin::{Origin, OriginError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct AuthLayer {
-    credential: Credential,
-    origin: Origin,
+    pub(super) credential: Credential,
+    pub(super) origin: Origin,
 }
 
 impl AuthLayer {
@@ -55,8 +55,8 @@ impl<S> Layer<S> for AuthLayer {
 /// A client with the [`AuthLayer`].
 #[derive(Clone, Debug)]
 pub struct Auth<S> {
-    inner: S,
-    layer: AuthLayer,
+    pub(super) inner: S,
+    pub(super) layer: AuthLayer,
 }
 
 impl<S, B> Service<Request<B>> for Auth<S>

@@ -32,6 +32,8 @@ mod server;
 mod tls;
 mod transport;
 mod wire;
+#[cfg(feature = "reqwest")]
+mod with_reqwest;
 
 pub use caller::{Caller, Proof};
 pub use credential::Credential;
@@ -46,6 +48,8 @@ pub use realmgate_core::{Algorithm, Parameters, ParametersError};
 pub use server::ServerUrlError;
 pub use tls::to_servers;
 pub use wire::Registered;
+#[cfg(feature = "reqwest")]
+pub use with_reqwest::redirects_within_origin;
 
 use std::time::Duration;
 
