@@ -13,13 +13,14 @@ use super::store::StoreError;
 use super::throttle::{Scope, Source};
 use super::time::UnixTime;
 
-/// Authenticates principals: says whether a credential is theirs.
+/// Authenticates principals: checks that a credential belongs to the principal it names.
 ///
-/// An authenticator knows no policy, and an [`Authenticated`] is no permit: only [`Authority::decide`] makes one.
+/// An authenticator knows no policy, and an [`Authenticated`] is not a permit: only
+/// [`Authority::decide`] makes one.
 #[async_trait]
 pub trait Authenticator: Send + Sync {
-    /// Authenticates from memory, without waiting and without an allocation. Returns none, and has counted
-    /// nothing, if memory does not suffice.
+    /// Authenticates from memory, without waiting or allocating. Returns `None`, with nothing
+    /// counted, if memory does not suffice.
     fn authenticate_now(
         &self,
         credential: &Credential<'_>,
@@ -27,7 +28,8 @@ pub trait Authenticator: Send + Sync {
         now: UnixTime,
     ) -> Option<Result<Authenticated, Denial>>;
 
-    /// Authenticates where [`Authenticator::authenticate_now`] has returned none.
+    /// Authenticates a credential for which [`Authenticator::authenticate_now`] has returned
+    /// `None`.
     ///
     /// # Errors
     /// The denial. An authenticator that cannot decide returns [`Denial::Unavailable`].
@@ -38,21 +40,22 @@ pub trait Authenticator: Send + Sync {
         now: UnixTime,
     ) -> Result<Authenticated, Denial>;
 
-    /// Returns by how many steps a wrong token is off, less than 0 for late, if the authenticator has the seed
-    /// and the token is right at another step. For the log only.
+    /// Returns how many steps a wrong token is off, negative for late, if the authenticator has the
+    /// seed and the token is right at another step. For the log only.
     fn clock_offset(&self, credential: &Credential<'_>, now: UnixTime) -> Option<i64>;
 
-    /// Returns how many principals and sources are delayed, by scope.
+    /// Returns the number of delayed principals and sources, by scope.
     fn delayed(&self, now: UnixTime) -> [(Scope, usize); 5];
 
-    /// Resolves if the authenticator can decide about principals that are not in memory.
+    /// Returns once the authenticator is known to be able to decide on principals that are not in
+    /// memory.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// Decides about attempts at every door. Only the authority makes a [`Permit`].
+/// Decides on attempts of all listeners. Only the authority makes a [`Permit`].
 pub struct Authority {
     authenticator: Arc<dyn Authenticator>,
     realms: Realms,
@@ -67,10 +70,10 @@ impl Authority {
         }
     }
 
-    /// Decides whether an attempt passes under a policy at the time `now`.
+    /// Decides whether an attempt passes under a policy at time `now`.
     ///
-    /// Never permits on failure: an authenticator that cannot decide is [`Denial::Unavailable`]. If memory
-    /// suffices to decide, this neither waits nor allocates.
+    /// Never permits on failure: an authenticator that cannot decide yields
+    /// [`Denial::Unavailable`]. Neither waits nor allocates if memory suffices.
     pub async fn decide(&self, attempt: &Attempt<'_>, policy: &Policy, now: UnixTime) -> Decision {
         let proof = self.authenticate(attempt, now);
         match in_order(policy, &self.realms, attempt.principal(), proof).await {
@@ -86,7 +89,8 @@ impl Authority {
         principal.is_some_and(|it| self.realms.grant(it.realm(), capability))
     }
 
-    /// Returns by how many steps the token of a refused attempt is off, less than 0 for late. For the log only.
+    /// Returns how many steps the token of a rejected attempt is off, negative for late. For the
+    /// log only.
     pub fn clock_offset(
         &self,
         attempt: &Attempt<'_>,
@@ -101,12 +105,13 @@ impl Authority {
         }
     }
 
-    /// Returns how many principals and sources are delayed, by scope.
+    /// Returns the number of delayed principals and sources, by scope.
     pub fn delayed(&self, now: UnixTime) -> [(Scope, usize); 5] {
         self.authenticator.delayed(now)
     }
 
-    /// Resolves if the authority can decide about principals that are not in memory.
+    /// Returns once the authority is known to be able to decide on principals that are not in
+    /// memory.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -133,12 +138,13 @@ impl Authority {
     }
 }
 
-/// Runs the checks of a decision in their order: whether the policy asks for a proof at all, the proof, the
-/// rules of the policy. The rules come last, so that only a principal that has proved itself learns whether it is
-/// allowed. Returns none if no proof is asked for; then `proof` is not polled.
+/// Runs the checks of a decision in order: whether the policy requires authentication, the
+/// authentication, the rules of the policy. The rules come last, so that only an authenticated
+/// principal learns whether it is allowed. Returns `None` if no authentication is required; `proof`
+/// is then not polled.
 ///
-/// [`Authority::decide`] runs it with an authentication as its `proof`, [`Foresight::denial`](super::Foresight::denial)
-/// with a prediction.
+/// [`Authority::decide`] passes an authentication as `proof`,
+/// [`Foresight::denial`](super::Foresight::denial) a prediction.
 pub(super) async fn in_order<P>(
     policy: &Policy,
     realms: &Realms,

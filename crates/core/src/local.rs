@@ -1,4 +1,4 @@
-//! Authentication by tokens of the identities in a store.
+//! Authentication by tokens, against the identities of a store.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -20,25 +20,25 @@ use super::time::UnixTime;
 use super::totp::{Algorithm, Parameters, Step, Totp};
 use super::usage::Use;
 
-/// The most failure counts of each scope that are saved at a time.
+/// The maximum number of failure counts of each scope saved in one call.
 const SAVED: usize = 1000;
 
-/// How many steps beyond the window a token may be late or early without counting as a guess.
+/// The number of steps beyond the window within which a wrong token does not count as a guess.
 pub(super) const NEAR: u8 = 3;
 
-/// How often an identity is read that loses its seeds to a change each time.
+/// How often an identity is read again if a concurrent change drops its seeds each time.
 const READINGS: u8 = 3;
 
 /// How a [`LocalAuthenticator`] checks tokens.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many steps are accepted on each side of the current one.
+    /// The number of steps accepted on each side of the current one.
     pub window: u8,
-    /// The parameters of most identities: checking an unknown principal does the same work.
+    /// The parameters most identities have. Checking an unknown principal does the same work.
     pub parameters: Parameters,
     /// How failures are throttled.
     pub throttle: ThrottleSettings,
-    /// The realms whose tokens are for one-time use.
+    /// The realms with one-time tokens.
     pub one_time_realms: Vec<Box<str>>,
 }
 
@@ -47,21 +47,21 @@ pub struct LocalAuthenticator {
     pub(super) identities: Arc<dyn Identities>,
     counters: Arc<dyn Counters>,
     pub(super) settings: Settings,
-    /// One for each algorithm, in the order of [`Algorithm::ALL`].
+    /// One per algorithm, in the order of [`Algorithm::ALL`].
     decoys: [Totp; Algorithm::ALL.len()],
     pub(super) throttle: Throttle,
-    /// The seeds of an unknown principal, which are loaded like those of an identity.
+    /// The seeds of an unknown principal, loaded like those of an identity.
     nobody: SeedSlot,
     uses: Mutex<Vec<Use>>,
-    /// The stamp of the newest failure counts that were read from the store.
+    /// The stamp of the newest failure counts read from the store.
     seen: AtomicI64,
     /// The second of the last search for a clock offset.
     pub(super) searched: AtomicU64,
 }
 
 impl LocalAuthenticator {
-    /// Makes an authenticator over the identities and counters of a store, with the failure counts that the store has saved.
-    /// Tokens of unknown principals are compared with those of `decoy`, a random seed.
+    /// Makes an authenticator over the identities and counters of a store, with the saved failure
+    /// counts. Tokens of unknown principals are compared with those of `decoy`, a random seed.
     pub fn new(
         identities: Arc<dyn Identities>,
         counters: Arc<dyn Counters>,
@@ -85,11 +85,11 @@ impl LocalAuthenticator {
         }
     }
 
-    /// Saves the failure counts and last uses that decisions have recorded, and reads the failure counts of other
-    /// processes. Call it about once a second, and before the process ends.
+    /// Saves the failure counts and last uses that decisions have recorded, and reads the failure
+    /// counts of other processes. Must be called about once a second, and before the process ends.
     ///
     /// # Errors
-    /// [`StoreError`]; then the failure counts are saved by the next call.
+    /// [`StoreError`]; the next call then saves the failure counts.
     pub async fn save(&self) -> Result<(), StoreError> {
         let counts = self.throttle.changed(SAVED);
         let uses = std::mem::take(&mut *self.uses.lock());
@@ -109,13 +109,13 @@ impl LocalAuthenticator {
         Ok(())
     }
 
-    /// Returns whether the tokens of a realm are for one-time use.
+    /// Returns whether the tokens of a realm are one-time.
     pub(super) fn is_one_time(&self, realm: &str) -> bool {
         let mut realms = self.settings.one_time_realms.iter();
         realms.any(|it| **it == *realm)
     }
 
-    /// Returns the record of a principal from memory, or none if the store has to be read.
+    /// Returns the record of a principal from memory, or `None` if the store must be read.
     pub(super) fn recall(&self, who: PrincipalRef<'_>) -> Option<Record> {
         match self.identities.recall(who) {
             Recall::Known(identity) => self.record(Some(identity)),
@@ -134,7 +134,8 @@ impl LocalAuthenticator {
         Err(StoreError::Timeout)
     }
 
-    /// Loads the seeds of an identity. Returns none if they were dropped because the identity has changed.
+    /// Loads the seeds of an identity. Returns `None` if they were dropped because the identity has
+    /// changed.
     fn record(&self, identity: Option<Arc<Identity>>) -> Option<Record> {
         let slot = identity.as_ref().map_or(&self.nobody, |it| &it.seeds);
         let seeds = slot.load()?;
@@ -194,11 +195,13 @@ impl LocalAuthenticator {
 
     /// Checks the token, and counts the outcome.
     ///
-    /// Every refusal looks into memory twice and computes every step of the window and near it twice, so that the
-    /// time it takes does not tell the cause. During a delay every step of the window is computed, for a right
-    /// token too: otherwise the time would reveal the outcome that the response withholds.
+    /// Every rejection looks into memory twice and computes each step of the window and near it
+    /// twice, so that its duration does not reveal the cause. During a delay every step of the
+    /// window is computed, for a right token too: otherwise the duration would reveal the outcome
+    /// that the response withholds.
     ///
-    /// A token of a step near the window is refused but does not count as a guess: the client knows the seed.
+    /// A token of a step near the window is rejected but does not count as a guess: the client has
+    /// the seed.
     fn settle(
         &self,
         subject: Subject<'_>,
@@ -231,8 +234,8 @@ impl LocalAuthenticator {
                 *delay = None;
             }
         }
-        // A client whose identity may not authenticate does not attack it, unless its token is wrong. Without a seed
-        // no token is known to be wrong.
+        // A client whose identity may not authenticate is not attacking it, unless its token is
+        // wrong. Without a seed, no token is known to be wrong.
         let is_guess = !is_right && record.seeds.present.is_some();
         if refusal.is_of_terms() && !is_guess {
             verdict.take_back_attack();
@@ -240,7 +243,8 @@ impl LocalAuthenticator {
         (found.ok_or(refusal), verdict)
     }
 
-    /// Returns at how many steps outside the window a token is right, less than 0 for late, if it is near.
+    /// Returns the offset in steps of a token that is right near the window but outside it,
+    /// negative for late.
     fn near(&self, record: &Record, credential: &Credential<'_>, now: UnixTime) -> Option<i64> {
         let window = self.settings.window;
         let distances = window.saturating_add(1)..=window.saturating_add(NEAR);
@@ -248,8 +252,8 @@ impl LocalAuthenticator {
         checks.fold(None, |found, it| it.map(Match::offset).or(found))
     }
 
-    /// Compares the token with that of each step of the window, for the current seed and for the previous one. The
-    /// decoy replaces a missing seed.
+    /// Compares the token with that of each step of the window, for the current and the previous
+    /// seed. The decoy replaces a missing seed.
     fn checks<'a>(
         &'a self,
         record: &'a Record,
@@ -259,7 +263,7 @@ impl LocalAuthenticator {
         self.checks_within(0..=self.settings.window, record, credential, now)
     }
 
-    /// Does the same for the steps at these distances from the current one.
+    /// Like [`Self::checks`], for the steps at these distances from the current one.
     pub(super) fn checks_within<'a>(
         &'a self,
         distances: RangeInclusive<u8>,
@@ -320,12 +324,13 @@ impl Authenticator for LocalAuthenticator {
     ) -> Result<Authenticated, Denial> {
         let who = credential.principal();
         let is_one_time = self.is_one_time(who.realm());
-        // For other realms, `authenticate_now` has asked memory already.
+        // For other realms, `authenticate_now` has consulted memory already.
         let recalled = if is_one_time { self.recall(who) } else { None };
         let record = match recalled {
             Some(record) => record,
             None => {
-                // A delayed source makes nobody read the store: it must not learn which principals are in memory.
+                // An attempt of a delayed source never reads the store: its duration must not
+                // reveal which principals are in memory.
                 if let Some(left) = self.throttle.source_left(who, source, now) {
                     rest(self.checks(&Record::default(), credential, now));
                     return Err(Denial::Throttled {
@@ -360,8 +365,9 @@ impl Authenticator for LocalAuthenticator {
     }
 }
 
-/// Puts the checks of a credential in their order: a delay comes before all others and withholds their outcome; then
-/// comes the identity, then the token. Predictions ([`LocalAuthenticator::foresee`]) call it too.
+/// Applies the checks of a credential in order: a delay comes before all others and withholds their
+/// outcome; then the identity, then the token. Predictions ([`LocalAuthenticator::foresee`]) call
+/// it too.
 pub(super) fn in_order<T>(verdict: Verdict, checked: Result<T, Refusal>) -> Result<T, Denial> {
     let delay = match verdict {
         Verdict::Delayed { left, whom } => {
@@ -383,15 +389,15 @@ fn refused(refusal: Refusal) -> Denial {
     }
 }
 
-/// A credential that passed all checks but the one for one-time use.
+/// A credential that passed all checks except that for one-time use.
 struct Passed {
     identity: Arc<Identity>,
     matched: Match,
-    /// Whether the throttle wants to record the success.
+    /// Whether [`Throttle::trust`] must record the success.
     is_news: bool,
 }
 
-/// Runs the remaining comparisons, and returns whether one of them finds the token right.
+/// Runs the remaining comparisons and returns whether one of them succeeds.
 fn rest(mut checks: impl Iterator<Item = Option<Match>>) -> bool {
     let mut is_right = false;
     while checks.find_map(std::hint::black_box).is_some() {
@@ -400,18 +406,18 @@ fn rest(mut checks: impl Iterator<Item = Option<Match>>) -> bool {
     is_right
 }
 
-/// A token that is right at a step.
+/// The step at which a token is right.
 #[derive(Clone, Copy)]
 pub(super) struct Match {
     step: Step,
     /// The current step.
     current: Step,
-    /// Whether the token is of the previous seed.
+    /// Whether the previous seed made the token.
     is_of_previous: bool,
 }
 
 impl Match {
-    /// Returns how many steps the token's is after the current one; less than 0 if before.
+    /// Returns how many steps the token is ahead of the current one, negative for late.
     pub(super) fn offset(self) -> i64 {
         self.step.0.cast_signed() - self.current.0.cast_signed()
     }

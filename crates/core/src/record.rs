@@ -8,8 +8,8 @@ use super::principal::PrincipalRef;
 use super::throttle::{Source, Subject};
 use super::time::UnixTime;
 
-/// The identity of a principal, with its seeds as they were when it was read. The default is that of an unknown
-/// principal.
+/// The identity of a principal, with its seeds as they were when it was read. The default is the
+/// record of an unknown principal.
 #[derive(Default)]
 pub(super) struct Record {
     pub(super) identity: Option<Arc<Identity>>,
@@ -17,7 +17,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Returns the subject whose failures count.
+    /// Returns the subject against which failures count.
     pub(super) fn subject<'a>(&self, who: PrincipalRef<'a>, source: Source<'a>) -> Subject<'a> {
         let unthrottled = self.identity.as_ref().map(|it| it.unthrottled);
         Subject {
@@ -28,14 +28,14 @@ impl Record {
         }
     }
 
-    /// Checks whether the identity may authenticate at all.
+    /// Checks whether the identity may authenticate.
     ///
     /// # Errors
-    /// The refusal, whatever the token is.
+    /// The rejection, regardless of the token.
     pub(super) fn standing(&self, now: UnixTime) -> Result<(), Refusal> {
         let identity = self.identity.as_ref().ok_or(Refusal::Unknown)?;
         let terms = identity.terms();
-        // The seeds of an identity that may not authenticate are not in memory: they are checked last.
+        // An identity that may not authenticate has no seeds in memory, so they are checked last.
         if identity.state == State::Disabled {
             Err(Refusal::Disabled)
         } else if terms.not_before.is_some_and(|from| now < from) {

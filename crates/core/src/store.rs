@@ -15,110 +15,110 @@ use super::usage::Use;
 /// An identity to register.
 #[derive(Debug)]
 pub struct NewIdentity {
-    /// Who it is.
+    /// The name and realm.
     pub principal: Principal,
-    /// Its seed.
+    /// The seed.
     pub seed: Seed,
-    /// How it makes tokens.
+    /// The TOTP parameters.
     pub parameters: Parameters,
-    /// When it may authenticate.
+    /// The validity period.
     pub terms: Terms,
 }
 
-/// An identity of another system, to be taken over.
+/// An identity to import from another system.
 #[derive(Debug)]
 pub struct ImportedIdentity {
-    /// The number it keeps; none for a new one.
+    /// The ID to keep; `None` for a new one.
     pub id: Option<IdentityId>,
-    /// Who it is.
+    /// The name and realm.
     pub principal: Principal,
-    /// Its seed.
+    /// The seed.
     pub seed: Seed,
-    /// How it makes tokens.
+    /// The TOTP parameters.
     pub parameters: Parameters,
-    /// Whether it may authenticate.
+    /// The state.
     pub state: State,
-    /// When it may authenticate, besides.
+    /// The validity period.
     pub terms: Terms,
-    /// When it was registered there.
+    /// When it was registered in the other system.
     pub created: UnixTime,
 }
 
-/// What came of an identity that was to be taken over.
+/// The outcome of importing one identity.
 #[derive(Clone, Debug)]
 pub enum Imported {
-    /// It is here, under this number.
+    /// It was imported under this ID.
     Under(IdentityId),
-    /// This one is here already and has its name.
+    /// This existing identity has its name and realm.
     Taken(Arc<Identity>),
 }
 
-/// What to change of an identity; what is none stays.
+/// The changes to an identity; `None` leaves a value as it is.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// Another name: one that [`Principal::new`] takes.
+    /// The new name, one that [`Principal::new`] accepts.
     pub name: Option<Box<str>>,
-    /// Another realm, likewise.
+    /// The new realm, likewise.
     pub realm: Option<Box<str>>,
-    /// Another seed.
+    /// The new seed.
     pub seed: Option<Seed>,
-    /// With another seed: until when the present one goes on counting besides.
+    /// With a new seed: until when tokens of the current one are accepted too.
     pub grace: Option<UnixTime>,
-    /// Another state.
+    /// The new state.
     pub state: Option<State>,
-    /// Other terms.
+    /// The new validity period.
     pub terms: Option<Terms>,
-    /// Whether failures until now are to be reset.
+    /// Whether earlier failures are reset.
     pub unthrottle: bool,
 }
 
-/// What came of a change.
+/// The outcome of a change.
 #[derive(Clone, Debug)]
 pub struct Changed {
-    /// Who the identity was right before.
+    /// The name and realm right before.
     pub was: Principal,
-    /// What it is now.
+    /// The identity after the change.
     pub identity: Arc<Identity>,
 }
 
-/// Which identities are meant; what is none does not matter.
+/// Which identities to list; `None` matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Those in this realm.
+    /// Only those of this realm.
     pub realm: Option<Box<str>>,
-    /// Those whose names begin with this.
+    /// Only those whose names begin with this.
     pub name: Option<Box<str>>,
 }
 
-/// What memory says of a principal, without asking the database.
+/// The memory lookup of a principal.
 #[derive(Clone, Debug)]
 pub enum Recall {
-    /// This identity.
+    /// The identity is in memory.
     Known(Arc<Identity>),
-    /// No such identity.
+    /// It is known that no such identity exists.
     Unknown,
-    /// Nothing: ask [`Identities::identity`].
+    /// Not in memory: call [`Identities::identity`].
     Nothing,
 }
 
 /// Reads identities for decisions.
 #[async_trait]
 pub trait Identities: Send + Sync {
-    /// Returns what memory holds of a principal, without waiting and without an allocation.
+    /// Looks a principal up in memory, without waiting or allocating.
     fn recall(&self, who: PrincipalRef<'_>) -> Recall;
 
-    /// Does the rest of the work of a lookup of an unknown principal, for a principal that memory knows, so that the
-    /// time of a refusal does not tell them apart.
+    /// Does the remaining work of looking up an unknown principal, for one that is in memory, so
+    /// that the duration of a rejection does not tell them apart.
     fn recall_unknown(&self, who: PrincipalRef<'_>);
 
-    /// Returns the identity of a principal, or none. If the identity changes at the same moment, its seeds may be
-    /// dropped already.
+    /// Returns the identity of a principal, or `None`. If the identity changes at the same moment,
+    /// its seeds may already be dropped.
     ///
     /// # Errors
-    /// [`StoreError`]: the store cannot decide, and nobody may pass.
+    /// [`StoreError`]: the store cannot decide, and no attempt may pass.
     async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError>;
 
-    /// Resolves if the store responds.
+    /// Returns once the store has responded.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -128,21 +128,22 @@ pub trait Identities: Send + Sync {
 /// Keeps one-time use and failure counts across processes and restarts.
 #[async_trait]
 pub trait Counters: Send + Sync {
-    /// Uses the step of a token for one-time use. Returns false if it was used before. `window` is how many steps are
-    /// accepted on each side. The use is durable when this returns true, and of two concurrent uses one succeeds.
+    /// Uses the step of a one-time token. Returns `false` if it was used before. `window` is the
+    /// number of steps accepted on each side. The use is durable when this returns `true`, and of
+    /// two concurrent uses one succeeds.
     ///
     /// # Errors
-    /// [`StoreError`]: then nobody may pass.
+    /// [`StoreError`]: the attempt may not pass.
     async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
 
-    /// Returns the failure counts that any process has saved after the stamp `after` (0 for all of them), and the key
-    /// of their tags.
+    /// Returns the failure counts that any process has saved after the stamp `after` (0 for all),
+    /// and the key of their tags.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
 
-    /// Saves what decisions have recorded.
+    /// Saves the failure counts and uses that decisions have recorded.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -152,13 +153,14 @@ pub trait Counters: Send + Sync {
 /// Administration of identities.
 #[async_trait]
 pub trait Administration: Send + Sync {
-    /// Returns the identity of a number, or none.
+    /// Returns the identity with an ID, or `None`.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError>;
 
-    /// Returns of the selected identities those with the lowest numbers above `after`, at most `limit`, in order.
+    /// Returns the selected identities with the lowest IDs above `after`, at most `limit`, in
+    /// ascending order.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -175,14 +177,14 @@ pub trait Administration: Send + Sync {
     /// [`ChangeError`]: the principal is taken, or the store failed.
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError>;
 
-    /// Keeps the numbers up to this one from identities that are created later, for those that are taken over.
+    /// Reserves the IDs up to and including `last` for imported identities.
     ///
     /// # Errors
     /// [`ChangeError`].
     async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError>;
 
-    /// Takes over identities of another system, and returns in their order what came of each: all in one
-    /// transaction, or none. One whose number is taken gets a new one.
+    /// Imports identities of another system, all in one transaction or none, and returns the
+    /// outcome of each in their order. An identity whose ID is taken gets a new one.
     ///
     /// # Errors
     /// [`ChangeError`].
@@ -192,7 +194,7 @@ pub trait Administration: Send + Sync {
         now: UnixTime,
     ) -> Result<Vec<Imported>, ChangeError>;
 
-    /// Changes an identity, or returns none if there is no such number.
+    /// Changes an identity. Returns `None` if there is none with this ID.
     ///
     /// # Errors
     /// [`ChangeError`]: the new principal is taken, or the store failed.
@@ -203,29 +205,30 @@ pub trait Administration: Send + Sync {
         now: UnixTime,
     ) -> Result<Option<Changed>, ChangeError>;
 
-    /// Removes an identity and returns who it was, or none if there is no such number.
+    /// Deletes an identity and returns its principal, or `None` if there is none with this ID.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError>;
 }
 
-/// The whole store of identities.
+/// A complete identity store.
 ///
-/// A write is durable when its future resolves, and every other process on the same database sees it within a
-/// second. A write that fails did not happen, unless the error is [`StoreError::Unknown`]. Only
-/// [`Counters::use_step`] returns that: other writes are bounded up to their commit, and wait for its outcome.
+/// A write is durable when its future resolves, and every other process on the same database sees
+/// it within a second. A failed write has no effect, unless the error is [`StoreError::Unknown`].
+/// Only [`Counters::use_step`] returns that: other writes are bounded up to their commit, and wait
+/// for its outcome.
 #[async_trait]
 pub trait Store: Identities + Counters + Administration {
-    /// Writes everything into the database file itself, as far as other processes allow. Call it before the process
-    /// ends.
+    /// Writes the log of the database back into its file, as far as other processes allow. Must be
+    /// called before the process ends.
     async fn checkpoint(&self);
 }
 
 /// Saved failure counts.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// The key of the hashes that are the tags of records.
+    /// The key of the hashes in record tags.
     pub key: [u8; 16],
     /// The records.
     pub records: Vec<ThrottleRecord>,
@@ -233,7 +236,7 @@ pub struct Counts {
     pub stamp: i64,
 }
 
-/// What decisions have recorded, to be saved in one batch.
+/// Failure counts and uses recorded by decisions, saved as one batch.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     /// Failure counts.
@@ -242,22 +245,25 @@ pub struct Notes {
     pub uses: Vec<Use>,
 }
 
-/// Why the store cannot say or do something. Never holds a seed or a token.
+/// Why a store operation failed. Never contains a seed or a token.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
-    /// No connection was free, or no answer came, within the configured time. A write did not happen.
-    #[error("the store did not answer in time")]
+    /// No connection was free, or no response came, within the configured time. A write had no
+    /// effect.
+    #[error("the store did not respond in time")]
     Timeout,
-    /// It was too late to take a write back, and its outcome was not known within the longest wait.
-    #[error("the store has not confirmed in time that it was done; it may have been")]
+    /// The write could no longer be rolled back, and its outcome was not known within the maximum
+    /// wait.
+    #[error("the store did not confirm the write in time; it may have been committed")]
     Unknown,
-    /// The database refused or failed.
+    /// The database returned an error.
     #[error("the store failed: {0}")]
     Database(Arc<str>),
-    /// A seed could not be sealed or a random number not be had.
-    #[error("the seed could not be made or sealed: {0}")]
+    /// A seed could not be sealed, or no random number was available.
+    #[error("cannot make or seal the seed: {0}")]
     Seal(Arc<str>),
-    /// A file of the database was deleted or replaced; which, and how. Nothing is read or written until a restart.
+    /// A file of the database was deleted or replaced; the text names the file and what happened.
+    /// Nothing is read or written until a restart.
     #[error("{0} while it was in use")]
     Lost(Arc<str>),
     /// The store is closed.
@@ -266,13 +272,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Says whether a file of the database was deleted or replaced. That is logged once, and stays so.
+    /// Returns whether a file of the database was deleted or replaced. This is permanent, and
+    /// logged once.
     pub const fn is_lost(&self) -> bool {
         matches!(self, Self::Lost(_))
     }
 }
 
-/// Why a write was not done.
+/// Why a change failed.
 #[derive(Clone, Debug, Error)]
 pub enum ChangeError {
     /// Another identity has that name in that realm.

@@ -1,20 +1,20 @@
 //! Slows down guessing (RFC 4226 §7.3).
 //!
-//! Wrong tokens are counted as failures, and forgiven one by one as time goes by. A right token forgives
-//! nothing: whoever guesses beside an active principal gains nothing by its successes.
+//! Wrong tokens are counted as failures, which are forgiven one by one over time. A right token
+//! forgives nothing, so that an attacker gains nothing from the successes of an active principal.
 //!
-//! A source is trusted for a principal that has authenticated there lately. Everywhere else, failures count
-//! against the principal and against the source. Beyond some free ones, each failure begins a delay, twice as
-//! long as the one before, up to a bound. During a delay no attempt gets a verdict, right or wrong, and none
-//! prolongs it. Delays end by themselves.
+//! A source is trusted for a principal that has recently authenticated there. Elsewhere, failures
+//! count against the principal and against the source. Beyond a free allowance, each failure begins
+//! a delay, twice as long as the one before, up to a bound. During a delay no attempt is evaluated,
+//! right or wrong, and none prolongs the delay. Delays end by themselves.
 //!
-//! At a trusted source, failures count against the principal there, and against the principal at all its
-//! trusted sources. So guessing elsewhere does not lock a principal out where it is trusted, and guessing at
-//! one trusted source does not lock it out at the others. Where a guesser and a principal share a trusted
-//! source, the limit wins over availability.
+//! At a trusted source, failures count against the principal there, and against the principal at
+//! all its trusted sources. So guessing elsewhere does not lock a principal out where it is
+//! trusted, and guessing at one trusted source does not lock it out at the others. Where an
+//! attacker and a principal share a trusted source, the limit takes precedence over availability.
 //!
-//! Unknown names are counted in a table of their own in the same way, so that invented names push out
-//! nothing that is known of real ones, and no answer tells the two apart.
+//! Unknown names are counted in the same way, in a table of their own, so that invented names evict
+//! nothing that belongs to real ones, and no response tells the two apart.
 
 mod debt;
 mod delay;
@@ -46,11 +46,11 @@ use table::{Locked, Shape, Slot, Table, Tag};
 use verdict::begun;
 pub(crate) use verdict::{Undo, Verdict};
 
-/// Whose attempt it is.
+/// The principal and source of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
     pub(super) who: PrincipalRef<'a>,
-    /// Whether there is such an identity.
+    /// Whether the identity exists.
     pub(super) is_known: bool,
     /// Failures before this no longer count.
     pub(super) unthrottled: UnixTime,
@@ -58,7 +58,8 @@ pub(super) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Returns when it was unthrottled last; 0 if a clock that was ahead says that it will be.
+    /// Returns when it was last unthrottled; 0 if that lies in the future, by a clock that was
+    /// ahead.
     fn unthrottled_by(&self, now: UnixTime) -> u64 {
         if self.unthrottled <= now {
             self.unthrottled.as_secs()
@@ -68,18 +69,18 @@ impl Subject<'_> {
     }
 }
 
-/// The names of the slots that an attempt counts in.
+/// The tags of the slots an attempt counts in.
 struct Tags {
     principal: Tag,
-    /// None where the source is exempt from a limit of its own.
+    /// `None` if the source has no limit of its own.
     source: Option<Tag>,
-    /// None where there is no source to trust.
+    /// `None` if there is no source to trust.
     pair: Option<Tag>,
 }
 
-/// The failures, by where they are counted.
+/// Failure counts, by scope.
 ///
-/// Tables are locked in this order: `pairs`, `trusted`; and `known`, `unknown`, `sources`.
+/// Lock order: `pairs`, `trusted`; and `known`, `unknown`, `sources`.
 pub(super) struct Throttle {
     paces: Paces,
     trusted_for: u64,
@@ -92,7 +93,7 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// Makes one without failures. Saved ones are of the same key.
+    /// Makes a throttle without failures. Saved failures must have the same key.
     pub(super) fn new(settings: ThrottleSettings, key: [u8; 16]) -> Self {
         let one = || Table::new(settings.capacity, Shape::ONE);
         Self {
@@ -107,10 +108,10 @@ impl Throttle {
         }
     }
 
-    /// Decides what becomes of an attempt whose token is right or not, and counts it.
+    /// Counts an attempt whose token is right or wrong, and returns its verdict.
     ///
-    /// Counting and deciding are one step: of attempts that come at the same time no more get a verdict
-    /// than of those that come one after the other.
+    /// This is one atomic step: of concurrent attempts no more are evaluated than of successive
+    /// ones.
     pub(super) fn settle(&self, subject: Subject<'_>, is_right: bool, now: UnixTime) -> Verdict {
         let unthrottled = subject.unthrottled_by(now);
         let now = now.as_secs();
@@ -154,8 +155,8 @@ impl Throttle {
         begun([of_principal, of_source], whom, undo)
     }
 
-    /// Takes back the failure that `settle` has counted at the same time, if `is_no_guess`. The work is the
-    /// same if not.
+    /// Takes back the failure that `settle` has counted at the same time, if `is_no_guess`. The
+    /// work is the same if not.
     pub(super) fn take_back(
         &self,
         subject: Subject<'_>,
@@ -191,7 +192,8 @@ impl Throttle {
         }
     }
 
-    /// Returns how long a source still has to wait, unless it is trusted for the principal.
+    /// Returns the rest of the delay of a source, or `None` if there is no delay or the source is
+    /// trusted for the principal.
     pub(super) fn source_left(
         &self,
         who: PrincipalRef<'_>,
@@ -210,7 +212,7 @@ impl Throttle {
         (left > 0).then(|| Duration::from_secs(left))
     }
 
-    /// Counts who has to wait at the time `now`.
+    /// Returns the number of delayed slots of each scope.
     pub(super) fn delayed(&self, now: UnixTime) -> [(Scope, usize); 5] {
         let now = now.as_secs();
         Scope::ALL.map(|scope| {
@@ -251,9 +253,9 @@ impl Throttle {
         if is_known { &self.known } else { &self.unknown }
     }
 
-    /// Locks the bucket of a principal, or of an unknown name. Failures of a name that was unknown, or known,
-    /// when it last failed go on to count: otherwise they would end when an identity is made or deleted, and
-    /// that would show.
+    /// Locks the bucket of a principal or unknown name. The failures of a name survive its change
+    /// from unknown to known and back: otherwise creating or deleting an identity would end them,
+    /// which would reveal it.
     fn principal(&self, is_known: bool, tag: Tag) -> Locked<'_> {
         let (known, unknown) = (self.known.lock(tag), self.unknown.lock(tag));
         let (mut principal, mut other) = if is_known {
@@ -292,7 +294,7 @@ impl Throttle {
         hasher.finish128().as_u128()
     }
 
-    /// Returns how many seconds of a delay are left.
+    /// Returns the rest of a delay, in seconds.
     fn left(&self, locked: &mut Locked<'_>, scope: Scope, unthrottled: u64, now: u64) -> u64 {
         let Some(slot) = locked.find() else {
             return 0;
@@ -302,7 +304,7 @@ impl Throttle {
         slot.debt.left(pace, now)
     }
 
-    /// Counts a failure; returns what it begins, and when the one before was.
+    /// Counts a failure. Returns the delay it begins, and the time of the failure before.
     fn count(&self, locked: &mut Locked<'_>, scope: Scope, now: u64) -> (delay::Begun, u64) {
         let pace = self.pace(scope);
         match locked.claim(|slot| slot.debt.paid) {

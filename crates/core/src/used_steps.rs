@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn step_is_had_once_and_none_before_it() {
+    fn step_is_used_once_and_none_before_it() {
         let mut used = UsedSteps::default();
         assert!(use_step(&mut used, 100));
         // A step whose token has expired need not be recorded.
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_jumps_forward_and_back_strands_nobody_and_reopens_nothing() {
+    fn clock_set_forward_and_back_locks_nobody_out_and_makes_no_used_step_usable() {
         let mut used = UsedSteps::default();
         assert!(use_step(&mut used, 100));
         for step in 220..300 {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_was_a_year_ahead_for_many_uses_strands_nobody() {
+    fn clock_a_year_ahead_for_many_uses_locks_nobody_out() {
         const YEAR: u64 = 365 * 24 * 120;
         let mut used = UsedSteps::default();
         for step in [100, 103] {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_jumps_back_reopens_nothing() {
+    fn clock_set_back_makes_no_used_step_usable() {
         let mut used = UsedSteps::default();
         for step in 100..400 {
             use_step(&mut used, step);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_take_bounded_room() {
+    fn pauses_take_bounded_memory() {
         let mut used = UsedSteps::default();
         for pause in 1..10_000 {
             assert!(use_step(&mut used, pause * 50));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_written_here_is_not_read() {
+    fn invalid_bytes_are_not_parsed() {
         for bytes in [&[0; 7][..], &[0; 8], &[0; 15], &[0; 32], &[255; 24]] {
             assert_eq!(UsedSteps::from_bytes(bytes), None, "{bytes:?}");
         }

@@ -5,11 +5,11 @@ use futures_util::FutureExt;
 use super::*;
 use crate::{Flaw, Principal, Proof, Rule};
 
-/// An authenticator without a store, as one is that asks another server.
+/// An authenticator without a store, like one that calls another server.
 struct Remote {
-    /// The token that is right for everybody, from memory.
+    /// A token that is right for every principal, from memory.
     kept: &'static str,
-    /// The outcome for every other token.
+    /// The outcome for all other tokens.
     answer: Answer,
 }
 
@@ -106,7 +106,7 @@ fn authenticator_without_a_store_permits_from_memory_at_once() {
 }
 
 #[test]
-fn authenticator_that_cannot_decide_permits_nobody() {
+fn failing_authenticator_permits_nobody() {
     let authority = authority(Answer::Unavailable);
     for policy in [Policy::Authenticated, allow("ops"), allow("dev")] {
         let decision = decide(&authority, &attempt("000000"), &policy);
@@ -115,7 +115,7 @@ fn authenticator_that_cannot_decide_permits_nobody() {
 }
 
 #[test]
-fn authenticator_is_asked_only_about_a_credential_and_where_the_policy_needs_one() {
+fn authenticator_is_called_only_with_a_credential_that_the_policy_requires() {
     let authority = authority(Answer::Never);
     let anyone = decide(&authority, &attempt("000000"), &Policy::Anyone);
     assert_eq!(reason(&anyone), "permit");
@@ -143,7 +143,7 @@ fn policy_is_applied_above_every_authenticator() {
 }
 
 #[test]
-fn clock_offset_is_of_refused_attempts_only() {
+fn clock_offset_is_computed_for_rejected_attempts_only() {
     let authority = authority(Answer::Never);
     let offset = |denial| authority.clock_offset(&attempt("000000"), &denial, NOW);
     let refusal = crate::Refusal::WrongToken;

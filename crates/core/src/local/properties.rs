@@ -1,4 +1,4 @@
-//! What holds after any sequence of attempts.
+//! Invariants that hold after any sequence of attempts.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,25 +16,25 @@ use crate::{
 
 const START: u64 = 1_700_000_015;
 const WINDOW: u8 = 1;
-/// Its tokens are good for one use.
+/// A realm with one-time tokens.
 const ONCE: &str = "once";
 
 fn seed(number: u8) -> Seed {
     Seed::from_bytes(&[number; 20]).unwrap()
 }
 
-/// A token, as whoever tries may choose it.
+/// A token as an attacker may choose it.
 #[derive(Clone, Debug)]
 enum Presents {
-    /// That of a seed, so many steps from now.
+    /// That of a seed, `offset` steps from now.
     Of { seed: u8, offset: i64 },
     /// Six digits.
     Digits(u32),
-    /// Anything.
+    /// Any text.
     Text(String),
 }
 
-/// One move of whoever tries, or of time.
+/// One attempt, after some time.
 #[derive(Clone, Debug)]
 struct Move {
     after: i64,
@@ -69,7 +69,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     vec(one, 1..120)
 }
 
-/// Two who may, in either realm, and one who may not, each with a seed of its own.
+/// Two enabled identities and a disabled one in each realm, each with a seed of its own.
 fn identities() -> Vec<Arc<Identity>> {
     let mut identities = Vec::new();
     for (number, realm) in (0_u8..).zip(REALMS) {
@@ -143,7 +143,7 @@ fn text(presents: &Presents, now: UnixTime) -> String {
     }
 }
 
-/// Returns the steps near `now` that a token is right for, by making the token of each.
+/// Returns the steps near `now` at which a token is right, by making the token of each.
 fn right_for(identity: &Identity, token: &str, now: UnixTime) -> HashSet<u64> {
     let current = now.as_secs() / 30;
     let window = u64::from(WINDOW);
@@ -160,7 +160,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn no_sequence_of_attempts_ends_in_a_permit_without_a_right_token(moves in moves()) {
+    fn no_sequence_of_attempts_yields_a_permit_without_a_right_token(moves in moves()) {
         let authority = authority();
         let identities = identities();
         let mut spent = HashSet::new();
@@ -189,13 +189,14 @@ proptest! {
     }
 
     #[test]
-    fn whoever_has_to_wait_learns_nothing_about_the_token(moves in moves(), last in presents()) {
+    fn delayed_client_learns_nothing_about_the_token(moves in moves(), last in presents()) {
         let (one, other) = (authority(), authority());
         let mut now = START;
         for it in &moves {
             now = now.saturating_add_signed(it.after);
             let at = UnixTime::from_secs(now);
-            // Twins until here, so each is at the same delay; then one presents something else.
+            // Both are in the same state until here, and so have the same delays; then one presents
+            // something else.
             let token = text(&it.presents, at);
             decide(&one, it, &token, at);
             decide(&other, it, &token, at);
@@ -212,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn names_that_are_nobodys_are_delayed_like_those_that_are_somebodys(
+    fn unknown_names_are_delayed_like_known_ones(
         waits in vec(0..30_u64, 1..60),
         sources in vec(0..3_u8, 60),
     ) {
@@ -225,7 +226,7 @@ proptest! {
                 after: 0,
                 name,
                 realm: 1,
-                // Apart, so that the delay of the source is the same for both.
+                // Distinct, so that the delay of the source is the same for both.
                 source: source + if name == 0 { 0 } else { 100 },
                 presents: Presents::Digits(0),
             };
@@ -239,7 +240,7 @@ proptest! {
     }
 
     #[test]
-    fn step_is_spent_at_most_once_in_whatever_order_steps_come(
+    fn step_is_used_at_most_once_in_any_order(
         steps in vec(prop_oneof![0..60_u64, 1_000..1_060_u64, any::<u64>()], 0..200),
         window in 0..=10_u8,
     ) {

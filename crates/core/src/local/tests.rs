@@ -11,7 +11,7 @@ use crate::{
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
 
-/// A store of a few identities that forgets nothing, or one that cannot say anything.
+/// A store of fixed identities, or one that fails every read.
 pub(super) struct Memory {
     identities: Vec<Arc<Identity>>,
     is_failing: bool,
@@ -168,7 +168,7 @@ async fn right_token_permits_as_its_principal() {
 }
 
 #[tokio::test]
-async fn each_refusal_names_its_cause() {
+async fn each_rejection_has_its_reason() {
     let token = totp().token(NOW);
     let cases = [
         (
@@ -205,7 +205,7 @@ async fn each_refusal_names_its_cause() {
 }
 
 #[tokio::test]
-async fn token_of_the_decoy_proves_nothing() {
+async fn token_of_the_decoy_is_rejected() {
     let decoy = Totp::new(&Seed::from_bytes(b"decoy").unwrap(), Parameters::default());
     let token = decoy.token(NOW);
     for (stub, name, expected) in [
@@ -222,7 +222,7 @@ async fn token_of_the_decoy_proves_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_credential_is_denied_under_every_policy_but_anyone() {
+async fn invalid_credential_is_denied_by_every_policy_but_anyone() {
     let policies = [
         Policy::Authenticated,
         Policy::Allow(vec![]),
@@ -253,7 +253,7 @@ async fn anyone_passes_unidentified_even_while_the_store_is_down() {
 }
 
 #[tokio::test]
-async fn proven_principal_outside_the_policy_is_not_allowed() {
+async fn authenticated_principal_outside_the_policy_is_not_allowed() {
     let token = totp().token(NOW);
     let elsewhere = Policy::Allow(vec![Rule {
         realm: "dev".into(),
@@ -262,13 +262,13 @@ async fn proven_principal_outside_the_policy_is_not_allowed() {
     let stub = || alice(Some(totp()), State::Enabled);
     let decision = decide(stub(), present("alice", "ops", &token), &elsewhere).await;
     assert_eq!(reason(&decision), "not_allowed");
-    // Whether somebody would be allowed is told only to those who proved themselves.
+    // Only an authenticated principal learns whether it is allowed.
     let decision = decide(stub(), present("alice", "ops", "000000"), &elsewhere).await;
     assert_eq!(reason(&decision), "wrong_token");
 }
 
 #[tokio::test]
-async fn late_or_early_token_is_refused_and_is_no_guess() {
+async fn late_or_early_token_is_rejected_but_is_no_guess() {
     let settings = settings();
     let store = Arc::new(alice(Some(totp()), State::Enabled));
     let decoy = Seed::from_bytes(b"decoy").unwrap();
@@ -294,12 +294,12 @@ async fn late_or_early_token_is_refused_and_is_no_guess() {
     for steps in [-5, 5, 6, 7, 8] {
         assert_eq!(decide(steps).await, "wrong_token", "{steps}");
     }
-    // Of a trusted source by now, where five are free as well.
+    // The source is trusted by now, and has five free failures as well.
     assert_eq!(decide(0).await, "throttled");
 }
 
 #[tokio::test]
-async fn source_that_has_to_wait_makes_nobody_read() {
+async fn delayed_source_causes_no_store_read() {
     let store = Arc::new(alice(Some(totp()), State::Enabled));
     let mut settings = settings();
     settings.throttle.source_failures = 1;
@@ -326,7 +326,7 @@ async fn source_that_has_to_wait_makes_nobody_read() {
 }
 
 #[tokio::test]
-async fn principal_known_at_a_source_that_has_to_wait_goes_on() {
+async fn principal_trusted_at_a_delayed_source_is_not_delayed() {
     let store = Arc::new(alice(Some(totp()), State::Enabled));
     let mut settings = settings();
     settings.throttle.source_failures = 1;
@@ -349,7 +349,7 @@ async fn principal_known_at_a_source_that_has_to_wait_goes_on() {
 }
 
 #[test]
-fn debug_of_what_holds_a_secret_shows_none() {
+fn debug_output_shows_no_secret() {
     let canary = b"canary-canary-canary";
     let seed = Seed::from_bytes(canary).unwrap();
     let totp = Totp::new(&seed, Parameters::default());

@@ -1,32 +1,32 @@
-//! Failures that are forgiven one by one: a leaky bucket.
+//! A leaky bucket of failures, forgiven one by one.
 
 use super::delay::Begun;
 
-/// How failures of one kind are counted and forgiven. Times are seconds.
+/// How failures of one scope are counted and forgiven. Times are in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// The failures without a delay.
+    /// The number of failures without a delay.
     pub(super) free: u32,
     /// The first delay; each further failure doubles it.
     pub(super) delay: u64,
     /// The longest delay.
     pub(super) longest: u64,
-    /// One failure is forgiven each time this has passed.
+    /// The time after which one failure is forgiven.
     pub(super) forgive: u64,
-    /// How long after the last failure all are forgiven.
+    /// The time after the last failure when all are forgiven.
     pub(super) forget: u64,
 }
 
 impl Pace {
-    /// Returns the most failures that count before one more gets a verdict: those after which the delay no
-    /// longer grows. So however many processes give verdicts at the same time, in the long run they give
-    /// together one for each failure that is forgiven.
+    /// Returns the maximum number of failures that count before another attempt is evaluated: those
+    /// after which the delay no longer grows. So all processes together, however many evaluate
+    /// attempts at the same time, in the long run evaluate one attempt for each failure forgiven.
     pub(super) fn most(self) -> u32 {
         let doublings = u64::BITS - self.longest.div_ceil(self.delay.max(1)).leading_zeros();
         self.free.saturating_add(doublings + 1)
     }
 
-    /// Returns the delay after `failures`, in seconds; 0 while they are free.
+    /// Returns the delay after `failures`, in seconds; 0 within the free allowance.
     fn delay_after(self, failures: u32) -> u64 {
         let Some(more) = failures.checked_sub(self.free) else {
             return 0;
@@ -37,16 +37,17 @@ impl Pace {
         doubled.unwrap_or(longest).min(longest)
     }
 
-    /// Returns how long it takes to forgive so many failures.
+    /// Returns the time it takes to forgive a number of failures, in seconds.
     fn time_of(self, failures: u32) -> u64 {
         u64::from(failures).saturating_mul(self.forgive)
     }
 }
 
-/// How many verdicts processes may give at the same time before they hear of each other's.
+/// The number of attempts processes may evaluate at the same time before they see each other's
+/// failures.
 const AT_ONCE: u32 = 64;
 
-/// What is owed for failures. Times are seconds since 1970.
+/// The failures of one slot. Times are in seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Debt {
     /// When all failures will have been forgiven.
@@ -56,23 +57,23 @@ pub(super) struct Debt {
 }
 
 impl Debt {
-    /// Returns how many failures count at a time.
+    /// Returns the number of failures that count at a time.
     pub(super) fn failures(self, pace: Pace, at: u64) -> u32 {
         let owed = self.paid.saturating_sub(at).div_ceil(pace.forgive.max(1));
         u32::try_from(owed).unwrap_or(u32::MAX)
     }
 
-    /// Drops what no longer counts, and what a clock that was ahead has left behind. Says whether anything
-    /// has changed besides the time that went by.
+    /// Drops failures that no longer count, and those dated by a clock that was ahead. Returns
+    /// whether anything has changed beyond the passage of time.
     pub(super) fn refresh(&mut self, pace: Pace, unthrottled: u64, now: u64) -> bool {
         let before = *self;
-        // The clock has gone back: a delay must not last until it is there again.
+        // The clock was set back: a delay must not last until it catches up.
         let ahead = self.failed.saturating_sub(now);
         self.failed -= ahead;
         self.paid = self.paid.saturating_sub(ahead);
         let most = pace.most().saturating_add(AT_ONCE);
         self.paid = self.paid.min(now.saturating_add(pace.time_of(most)));
-        // A time in the future is of a clock that was ahead, and would reset failures yet to come.
+        // A time in the future is by a clock that was ahead, and would reset failures yet to come.
         let is_unthrottled = self.failed < unthrottled && unthrottled <= now;
         if self.paid > now && (is_unthrottled || now - self.failed >= pace.forget) {
             self.paid = 0;
@@ -80,7 +81,7 @@ impl Debt {
         *self != before
     }
 
-    /// Returns when the delay ends that the last failure has begun; 0 if it has begun none.
+    /// Returns the end of the delay begun by the last failure; 0 if it began none.
     pub(super) fn until(self, pace: Pace) -> u64 {
         match pace.delay_after(self.failures(pace, self.failed)) {
             0 => 0,
@@ -91,18 +92,18 @@ impl Debt {
         }
     }
 
-    /// Returns how many seconds of the delay are left.
+    /// Returns the rest of the delay, in seconds.
     pub(super) fn left(self, pace: Pace, now: u64) -> u64 {
         self.until(pace).saturating_sub(now)
     }
 
-    /// Returns for how many seconds there is no room for one failure more within `limit`.
+    /// Returns in how many seconds there is room for another failure within `limit`.
     pub(super) fn full_for(self, pace: Pace, limit: u32, now: u64) -> u64 {
         let below = pace.time_of(limit.saturating_sub(1));
         self.paid.saturating_sub(below).saturating_sub(now)
     }
 
-    /// Counts a failure; returns what it begins.
+    /// Counts a failure and returns the delay it begins.
     pub(super) fn count(&mut self, pace: Pace, now: u64) -> Begun {
         self.paid = self.paid.max(now).saturating_add(pace.forgive);
         self.failed = now;
@@ -112,7 +113,7 @@ impl Debt {
         }
     }
 
-    /// Takes back a failure that was counted at `now`, when the one before it was at `before`.
+    /// Takes back a failure counted at `now`, where `before` is the time of the previous one.
     pub(super) fn take_back(&mut self, pace: Pace, before: u64, now: u64) {
         self.paid = self.paid.saturating_sub(pace.forgive);
         if self.failed == now {
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_that_is_taken_back_leaves_no_trace() {
+    fn failure_taken_back_leaves_no_trace() {
         let mut debt = Debt::default();
         for at in [0, 0, 0, 0, 0, 1, 3] {
             debt.count(PACE, 1000 + at);
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn delay_no_longer_grows_at_the_most_failures() {
+    fn delay_stops_growing_at_the_maximum_number_of_failures() {
         assert_eq!(PACE.delay_after(4), 0);
         assert_eq!(PACE.delay_after(5), 1);
         assert_eq!(PACE.delay_after(PACE.most() - 1), 900);
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn room_within_a_limit_comes_back_with_time() {
+    fn limit_frees_up_over_time() {
         let mut debt = Debt::default();
         for _ in 0..9 {
             debt.count(PACE, 1000);

@@ -1,23 +1,25 @@
 use std::time::Duration;
 
-/// A delay that a failure has begun: nobody gets a verdict while it lasts.
+/// A delay begun by a failure. No attempt is evaluated while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
     /// How long it lasts.
     pub lasts: Duration,
-    /// Who is throttled from now on, if nobody was before; later delays say that an attack goes on.
+    /// Set if nobody was throttled before: who is throttled now. Later delays are part of the same
+    /// attack.
     pub first_of: Option<Throttled>,
 }
 
-/// Who is throttled.
+/// The party that is throttled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Throttled {
-    /// A principal, at sources where it has not authenticated lately: somebody guesses its tokens.
+    /// A principal, at sources where it has not recently authenticated: its tokens are being
+    /// guessed.
     Principal,
-    /// A source: it guesses tokens of many principals.
+    /// A source: it is guessing the tokens of many principals.
     Source,
-    /// A principal at a source where it has authenticated lately: somebody who shares the source guesses
-    /// its tokens, and it is locked out with them.
+    /// A principal at a source where it has recently authenticated: another client of that source
+    /// is guessing its tokens, and both are locked out.
     TrustedSource,
 }
 
@@ -25,7 +27,7 @@ impl Throttled {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Principal, Self::Source, Self::TrustedSource];
 
-    /// Returns what logs and metrics call it.
+    /// Returns its name in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Principal => "principal",
@@ -35,7 +37,7 @@ impl Throttled {
     }
 }
 
-/// What a failure begins in one place; no seconds for nothing.
+/// The delay a failure begins in one slot; 0 s for none.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Begun {
     pub(super) secs: u64,

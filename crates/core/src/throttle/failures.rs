@@ -3,16 +3,16 @@ use std::time::Duration;
 use super::{Scope, Subject, Throttle};
 use crate::time::UnixTime;
 
-/// The failures that count against a principal, and the delays that they have begun.
+/// The failures that count against a principal, and the delays they have begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
-    /// Failures at sources that are not trusted for the principal.
+    /// The failures at sources that are not trusted for the principal.
     pub elsewhere: u32,
     /// The rest of the delay there.
     pub elsewhere_delay: Duration,
     /// The number of trusted sources.
     pub trusted_sources: usize,
-    /// Failures at all trusted sources.
+    /// The failures at all trusted sources.
     pub trusted: u32,
     /// The rest of the longest delay at a trusted source.
     pub trusted_delay: Duration,

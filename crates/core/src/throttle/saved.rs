@@ -1,30 +1,30 @@
-//! What is saved of the failures, and shared with other processes on the same store.
+//! Saves failure counts, and shares them with other processes on the same store.
 
 use super::debt::Debt;
 use super::table::{Locked, Slot};
 use super::{Scope, Throttle};
 use crate::time::UnixTime;
 
-/// The failures of one place as they are saved. Whose they are cannot be told from it.
+/// The saved failures of one slot. They do not reveal the principal or source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThrottleRecord {
-    /// Where they are counted.
+    /// The scope in which they are counted.
     pub scope: Scope,
-    /// A keyed hash of whose they are.
+    /// A keyed hash of the principal, source or both.
     pub tag: [u8; 16],
     /// When all of them will have been forgiven.
     pub paid: UnixTime,
-    /// By how many seconds this process has put that off since it last saved or read the record; less than 0
-    /// if it has brought it nearer. None: what is saved is replaced.
+    /// The number of seconds by which this process has moved `paid` since it last saved or read the
+    /// record, negative if backward. `None`: the saved record is replaced.
     pub added: Option<i64>,
     /// When the last failure was.
     pub failed: UnixTime,
-    /// When a token was right last; the epoch for never.
+    /// When a token was last right; the epoch for never.
     pub passed: UnixTime,
 }
 
 impl Throttle {
-    /// Takes over what was saved, here or by another process.
+    /// Merges records saved by this or another process.
     pub(crate) fn merge(&self, records: &[ThrottleRecord]) {
         for record in records {
             let mut locked = self.slot_of(record);
@@ -44,15 +44,15 @@ impl Throttle {
         }
     }
 
-    /// Returns what has changed since the last call and is worth saving, at most `limit` records of each
-    /// scope.
+    /// Returns the records that have changed since the last call and are worth saving, at most
+    /// `limit` per scope.
     pub(crate) fn changed(&self, limit: usize) -> Vec<ThrottleRecord> {
         let mut records = Vec::new();
         for scope in Scope::ALL {
             let end = records.len() + limit;
             let pace = self.pace(scope);
             self.table(scope).each(|slot| {
-                // Sources alone have so many free failures that few are worth it.
+                // A source has so many free failures that few of its counts are worth saving.
                 let is_worth_it = scope != Scope::Source
                     || slot.is_reset
                     || slot.debt.failures(pace, slot.debt.failed) >= pace.free / 2;
@@ -74,7 +74,7 @@ impl Throttle {
         records
     }
 
-    /// Takes back that records were saved.
+    /// Marks records as unsaved again, after saving them has failed.
     pub(crate) fn unsaved(&self, records: &[ThrottleRecord]) {
         for record in records {
             if let Some(slot) = self.slot_of(record).find() {
@@ -96,7 +96,7 @@ impl Throttle {
             .lock(u128::from_be_bytes(record.tag))
     }
 
-    /// Returns the seconds that it takes to forgive so many failures.
+    /// Returns the time it takes to forgive a number of failures, in seconds.
     fn added(&self, scope: Scope, failures: i32) -> i64 {
         let forgive = i64::try_from(self.pace(scope).forgive).unwrap_or(i64::MAX);
         forgive.saturating_mul(failures.into())

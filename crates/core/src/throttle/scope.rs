@@ -1,4 +1,4 @@
-/// Where failures are counted.
+/// What a failure count is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Principals that exist, at sources where they are not trusted.

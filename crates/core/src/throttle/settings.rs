@@ -2,25 +2,26 @@ use std::time::Duration;
 
 use super::debt::Pace;
 
-/// How guessing is slowed down.
+/// The settings of throttling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThrottleSettings {
-    /// The failures of a principal without a delay, at least 1.
+    /// The number of failures of a principal without a delay, at least 1.
     pub failures: u32,
-    /// The failures of a source without a delay, at least 1.
+    /// The number of failures of a source without a delay, at least 1.
     pub source_failures: u32,
     /// The first delay, in whole seconds. Each further failure doubles it.
     pub delay: Duration,
     /// The longest delay.
     pub longest_delay: Duration,
-    /// One failure is forgiven each time this has passed, at least 1 s. At sources where the principal is
-    /// trusted it takes four times as long.
+    /// The time after which one failure is forgiven, at least 1 s. Four times as long at sources
+    /// where the principal is trusted.
     pub forgive: Duration,
-    /// How long after the last failure all are forgiven.
+    /// The time after the last failure when all are forgiven.
     pub forget: Duration,
     /// How long a source is trusted after a principal has authenticated there.
     pub trust: Duration,
-    /// The most principals, unknown names, sources, and trusted sources of principals that are counted, each.
+    /// The maximum number of principals, of unknown names, of sources, and of trusted sources of
+    /// principals counted.
     pub capacity: usize,
 }
 
@@ -39,7 +40,7 @@ impl Default for ThrottleSettings {
     }
 }
 
-/// How failures are counted, by where they are.
+/// How failures are counted, by scope.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paces {
     /// Of a principal at sources where it is not trusted.
@@ -48,7 +49,8 @@ pub(super) struct Paces {
     pub(super) source: Pace,
     /// Of a principal at one source where it is trusted, and at all of them.
     pub(super) trusted: Pace,
-    /// The failures at all trusted sources beyond which a trusted source that has some of its own is closed.
+    /// The failures at all trusted sources beyond which a trusted source with failures of its own
+    /// is closed.
     pub(super) shared: u32,
     /// The failures at all trusted sources beyond which all of them are closed.
     pub(super) all: u32,

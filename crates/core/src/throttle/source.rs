@@ -3,29 +3,29 @@ use std::net::IpAddr;
 
 use crate::principal::PrincipalRef;
 
-/// Where an attempt comes from: by this it is decided whose failures are whose.
+/// The origin of an attempt, against which failures count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Source<'a> {
-    /// The address of the client; none over a Unix socket.
+    /// The address of the client; `None` over a Unix socket.
     pub address: Option<IpAddr>,
-    /// What tells clients apart better than the address does.
+    /// An identity of the client more specific than its address.
     pub party: Option<Party<'a>>,
 }
 
-/// What tells clients apart better than an address.
+/// An identity of a client more specific than its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party<'a> {
-    /// The subject of the certificate that the client has shown, which replaces the address.
+    /// The subject of the client certificate. It replaces the address.
     Certificate(&'a str),
-    /// The token is verified for somebody else, of whom nothing is known but who verifies it. The address
-    /// is that of the verifier and does not count.
+    /// A principal that verifies the token of an end user of whom nothing is known. The address is
+    /// that of the verifier and does not count.
     Verifier(PrincipalRef<'a>),
-    /// The token is verified for a client whose address the verifier has named.
+    /// A principal that verifies the token of an end user whose address it has given.
     ClientOf(PrincipalRef<'a>),
 }
 
 impl<'a> Source<'a> {
-    /// Returns the source that is an address and nothing more.
+    /// Returns the source that consists of an address only.
     pub const fn of(address: Option<IpAddr>) -> Self {
         Self {
             address,
@@ -33,7 +33,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Returns what is counted as one source; none if nothing is known.
+    /// Returns the key under which failures count, or `None` if nothing is known.
     pub(super) fn place(self) -> Option<Place<'a>> {
         let address = match self.party {
             None => Some(self.address?),
@@ -46,14 +46,14 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Says whether failures count against the source as a whole. A verifier is not a guesser because those
-    /// it asks for are.
+    /// Returns whether failures count against the source as a whole. A verifier is not an attacker
+    /// because its end users are.
     pub(super) fn has_limit(self) -> bool {
         !matches!(self.party, Some(Party::Verifier(_)))
     }
 }
 
-/// What is counted as one source.
+/// The key under which the failures of a source count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place<'a> {
     party: Option<Party<'a>>,
@@ -72,8 +72,8 @@ impl Hash for Place<'_> {
     }
 }
 
-/// Returns what counts as one address: all of IPv4, the /64 of IPv6, of which a host has every address (RFC 4291
-/// §2.5.4).
+/// Returns the network that counts as one address: the address itself for IPv4, its /64 for IPv6,
+/// of which a host has every address (RFC 4291 §2.5.4).
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

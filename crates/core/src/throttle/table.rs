@@ -1,37 +1,38 @@
-//! A table of a bounded size: what is least worth keeping makes room for what is new.
+//! A hash table of bounded size, whose least valuable entries make room for new ones.
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::debt::Debt;
 
-/// The slots of a bucket, on average.
+/// The average number of slots in a bucket.
 const AVERAGE: usize = 8;
 
-/// The name of a slot: a keyed hash, so that nobody can choose two that collide. The higher half says in
-/// which bucket it is, and whose it is.
+/// The key of a slot: a keyed hash, so that collisions cannot be chosen. The higher half selects
+/// the bucket and identifies the owner.
 pub(super) type Tag = u128;
 
-/// What is known under a tag. Times are seconds since 1970.
+/// The failures and trust recorded under a tag. Times are in seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) tag: Tag,
     pub(super) debt: Debt,
-    /// When a token was right last; 0 for never.
+    /// When a token was last right; 0 for never.
     pub(super) passed: u64,
-    /// How many failures have been counted since it was saved; less than 0 if some were taken back.
+    /// The number of failures counted since it was saved, negative if some were taken back.
     pub(super) unsaved: i32,
-    /// Whether this has changed since it was saved.
+    /// Whether it has changed since it was saved.
     pub(super) is_dirty: bool,
-    /// Whether it has changed by something else than failures, so that what is saved must be replaced.
+    /// Whether it has changed other than by failures, so that the saved record must be replaced.
     pub(super) is_reset: bool,
 }
 
-/// How slots share a bucket.
+/// The bounds of a bucket.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
-    /// The most slots of a bucket. All but those least worth keeping survive a flood of other tags.
+    /// The maximum number of slots in a bucket. All but the least valuable survive a flood of other
+    /// tags.
     most: usize,
-    /// The most slots of a bucket with the same higher half of the tag.
+    /// The maximum number of slots in a bucket with the same higher half of the tag.
     most_of_one: usize,
 }
 
@@ -41,7 +42,7 @@ impl Shape {
         most: AVERAGE,
         most_of_one: 1,
     };
-    /// Each owner has up to 32 slots, and takes none from others as long as there is room.
+    /// Each owner has up to 32 slots, and takes none from others while there is room.
     pub(super) const MANY: Self = Self {
         most: 64,
         most_of_one: 32,
@@ -55,7 +56,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Makes a table of about `capacity` slots. They take memory once they are used.
+    /// Makes a table of about `capacity` slots, which take memory once they are used.
     pub(super) fn new(capacity: usize, shape: Shape) -> Self {
         let buckets = capacity.div_ceil(AVERAGE).next_power_of_two();
         Self {
@@ -85,7 +86,7 @@ impl Table {
     }
 }
 
-/// The bucket of a tag, for as long as nobody else may look at it.
+/// The bucket of a tag, locked.
 pub(super) struct Locked<'a> {
     bucket: Option<MutexGuard<'a, Vec<Slot>>>,
     shape: Shape,
@@ -93,7 +94,7 @@ pub(super) struct Locked<'a> {
 }
 
 impl Locked<'_> {
-    /// Returns the tag's slot, if it has one.
+    /// Returns the slot of the tag, if it has one.
     pub(super) fn find(&mut self) -> Option<&mut Slot> {
         let slots = self.bucket.as_mut()?;
         slots.iter_mut().find(|slot| slot.tag == self.tag)
@@ -108,7 +109,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Returns the tag's slot, or gives it the one that `worth` says is worth least.
+    /// Returns the slot of the tag, or replaces the one with the lowest `worth`.
     pub(super) fn claim(&mut self, worth: impl Fn(&Slot) -> u64) -> Option<&mut Slot> {
         let (tag, shape) = (self.tag, self.shape);
         let slots = self.bucket.as_mut()?;
@@ -125,7 +126,7 @@ impl Locked<'_> {
             slots.push(new);
             return slots.last_mut();
         }
-        // Who has the most gives one up: its own many slots push out nobody who has few.
+        // The owner with the most slots gives one up, so that nobody with few loses one to it.
         let loser = if own >= shape.most_of_one {
             tag >> 64
         } else {
@@ -142,7 +143,7 @@ impl Locked<'_> {
     }
 }
 
-/// Returns the higher half of the tags of which there are the most.
+/// Returns the higher half of the tag that occurs most often.
 fn owner_of_most(slots: &[Slot]) -> u128 {
     let count = |owner: u128| slots.iter().filter(|slot| slot.tag >> 64 == owner).count();
     let owners = slots.iter().map(|slot| slot.tag >> 64);
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn flood_of_worthless_tags_leaves_what_is_worth_more() {
+    fn flood_of_tags_evicts_no_slot_of_higher_worth() {
         let table = Table::new(64, Shape::ONE);
         for n in 0..8 {
             let mut locked = table.lock(tag(n));
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_of_many_push_out_nobody_who_has_few() {
+    fn owners_of_many_slots_evict_nobody_with_few() {
         let table = Table::new(64, Shape::MANY);
         for n in 0..200 {
             table.lock(tag(n)).claim(|slot| slot.passed).unwrap().passed = 1;
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_of_many_pushes_out_its_own_and_nobody_elses() {
+    fn owner_of_many_slots_evicts_only_its_own() {
         let table = Table::new(64, Shape::MANY);
         for n in 0..64 {
             table.lock(tag(n)).claim(|slot| slot.passed).unwrap().passed = 1;

@@ -49,7 +49,7 @@ fn delayed_as(whom: Throttled, secs: u64) -> Verdict {
     }
 }
 
-/// Attempts at full rate for so many seconds; says how many got a verdict.
+/// Attempts at full rate for a number of seconds; returns the number evaluated.
 fn verdicts(
     throttle: &Throttle,
     from: u64,
@@ -74,15 +74,16 @@ fn delays_double_and_end_by_themselves() {
         assert_eq!(wrong(&throttle, alice, 0), counted(None));
     }
     let mut at = 0;
-    // One failure is forgiven before the delay of 512 s is over.
+    // One failure is forgiven before the delay of 512 s ends.
     for secs in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 512, 900, 900] {
         let delay = Some(Delay {
             lasts: Duration::from_secs(secs),
-            // One attack, however many failures.
+            // One attack, regardless of the number of failures.
             first_of: (secs == 1).then_some(Throttled::Principal),
         });
         assert_eq!(wrong(&throttle, alice, at), counted(delay));
-        // Neither evaluated nor prolonging: the right token waits too, and waiting does not begin anew.
+        // Neither evaluated nor prolonging: the right token waits too, and waiting does not begin
+        // anew.
         for is_right in [true, false] {
             assert_eq!(settle(&throttle, alice, is_right, at), delayed(secs));
             let last = settle(&throttle, alice, is_right, at + secs - 1);
@@ -97,7 +98,7 @@ fn delays_double_and_end_by_themselves() {
 }
 
 #[test]
-fn nobody_elsewhere_locks_out_who_is_known_at_its_own_address() {
+fn principal_cannot_be_locked_out_of_its_trusted_source_from_elsewhere() {
     let throttle = throttle();
     let home = subject("admin", "192.0.2.1");
     assert!(matches!(
@@ -114,7 +115,7 @@ fn nobody_elsewhere_locks_out_who_is_known_at_its_own_address() {
         let verdict = settle(&throttle, home, true, at);
         assert!(matches!(verdict, Verdict::Pass { .. }), "{at}: {verdict:?}");
     }
-    // At another address it has to wait like anybody.
+    // At another address it is delayed like any client.
     let away = settle(&throttle, subject("admin", "192.0.2.2"), true, 3599);
     assert!(matches!(away, Verdict::Delayed { .. }));
 }
@@ -136,7 +137,7 @@ fn success_forgives_nothing() {
         settle(&throttle, home, true, 2),
         Verdict::Pass { is_news: false }
     );
-    // What went before still counts.
+    // Earlier failures still count.
     let delay = Some(Delay {
         lasts: Duration::from_secs(2),
         first_of: None,
@@ -145,7 +146,7 @@ fn success_forgives_nothing() {
 }
 
 #[test]
-fn guesser_at_one_trusted_source_locks_the_principal_out_there_alone() {
+fn guessing_at_one_trusted_source_locks_the_principal_out_there_only() {
     let throttle = throttle();
     let [shared, other] = ["192.0.2.1", "192.0.2.2"].map(|source| subject("admin", source));
     settle(&throttle, shared, true, 0);
@@ -167,7 +168,7 @@ fn guesser_at_one_trusted_source_locks_the_principal_out_there_alone() {
 }
 
 #[test]
-fn guesses_of_a_day_are_few_whatever_succeeds_in_between() {
+fn guesses_of_a_day_are_few_despite_successes_in_between() {
     const DAY: u64 = 24 * 60 * 60;
     for sources in [1, 40, 10_000] {
         let throttle = throttle();
@@ -175,7 +176,7 @@ fn guesses_of_a_day_are_few_whatever_succeeds_in_between() {
         let mut verdicts = 0;
         let mut turn = 0;
         for at in (0..DAY).step_by(9) {
-            // The principal authenticates everywhere, and wherever it does there is a guesser.
+            // The principal authenticates everywhere, and is attacked wherever it does.
             for _ in 0..3 {
                 turn += 1;
                 let who = subject("admin", &source(turn % sources));
@@ -189,7 +190,7 @@ fn guesses_of_a_day_are_few_whatever_succeeds_in_between() {
 }
 
 #[test]
-fn failure_that_is_taken_back_counts_nowhere() {
+fn failure_taken_back_counts_in_no_scope() {
     let throttle = throttle();
     let [home, away] = ["192.0.2.1", "192.0.2.2"].map(|source| subject("admin", source));
     settle(&throttle, home, true, 0);
@@ -207,7 +208,7 @@ fn failure_that_is_taken_back_counts_nowhere() {
 }
 
 #[test]
-fn name_that_is_made_or_deleted_keeps_its_failures() {
+fn created_or_deleted_name_keeps_its_failures() {
     let throttle = throttle();
     let known = subject("ghost", "192.0.2.1");
     let unknown = Subject {
@@ -224,7 +225,7 @@ fn name_that_is_made_or_deleted_keeps_its_failures() {
     ));
     assert_eq!(wrong(&throttle, unknown, 1), delayed(2));
     assert_eq!(wrong(&throttle, known, 1), delayed(2));
-    // What was unthrottled does not come back.
+    // Unthrottled failures do not come back.
     let unthrottled = Subject {
         unthrottled: UnixTime::from_secs(START + 2),
         ..known
@@ -262,7 +263,7 @@ fn clients_of_a_verifier_do_not_throttle_each_other() {
         settle(&throttle, alice, true, 0),
         Verdict::Pass { .. }
     ));
-    // It is trusted there now, so nobody elsewhere locks it out.
+    // It is trusted there now, so it cannot be locked out from elsewhere.
     for n in 0..100 {
         wrong(&throttle, subject("alice", &format!("198.51.100.{n}")), 1);
     }
@@ -270,7 +271,7 @@ fn clients_of_a_verifier_do_not_throttle_each_other() {
         settle(&throttle, alice, true, 1),
         Verdict::Pass { .. }
     ));
-    // A client whose address the verifier names has a limit as any source has.
+    // A client whose address the verifier gives has a limit, like any source.
     for n in 0..50 {
         let who = of(&format!("m{n}"), Party::ClientOf(verifier));
         assert!(
@@ -283,7 +284,7 @@ fn clients_of_a_verifier_do_not_throttle_each_other() {
 }
 
 #[test]
-fn client_certificates_tell_clients_at_one_address_apart() {
+fn client_certificates_separate_clients_at_one_address() {
     let throttle = throttle();
     let with = |subject_of: &'static str| Subject {
         source: Source {
@@ -302,7 +303,7 @@ fn client_certificates_tell_clients_at_one_address_apart() {
 }
 
 #[test]
-fn principal_that_authenticates_everywhere_takes_trust_from_nobody() {
+fn principal_that_authenticates_everywhere_evicts_nobodys_trust() {
     let throttle = Throttle::new(
         ThrottleSettings {
             capacity: 1024,
@@ -344,7 +345,7 @@ fn guesses_of_a_day_are_few() {
     let alice = subject("alice", "192.0.2.1");
     let day = 24 * 60 * 60;
     let first = verdicts(&throttle, 0, day, |_| alice);
-    // Some 17 minutes until the longest delay, then one in 15 minutes.
+    // About 17 minutes until the longest delay, then one in 15 minutes.
     assert!((100..=112).contains(&first), "{first}");
     let next = verdicts(&throttle, day, day, |_| alice);
     assert!((95..=97).contains(&next), "{next}");
@@ -359,7 +360,7 @@ fn source_that_tries_many_principals_is_delayed_as_a_whole() {
         subject(&format!("n{turn}"), "192.0.2.1")
     });
     assert!(verdicts <= 50 + 10 + 4, "{verdicts}");
-    // A principal that is known there goes on.
+    // A principal that is trusted there is not delayed.
     let home = subject("home", "192.0.2.9");
     settle(&throttle, home, true, 0);
     for n in 0..100 {
@@ -389,7 +390,7 @@ fn addresses_of_one_ipv6_network_are_one_source() {
 }
 
 #[test]
-fn unknown_names_are_delayed_alike_and_push_out_nothing_that_matters() {
+fn unknown_names_are_delayed_alike_and_evict_no_known_one() {
     let throttle = throttle();
     let unknown = |name: &str, source: &str| Subject {
         is_known: false,
@@ -424,7 +425,7 @@ fn unknown_names_are_delayed_alike_and_push_out_nothing_that_matters() {
 }
 
 #[test]
-fn parallel_guesses_get_no_more_verdicts() {
+fn concurrent_guesses_are_not_evaluated_more_often() {
     let throttle = throttle();
     let verdicts = std::sync::atomic::AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -464,13 +465,13 @@ fn counts_survive_being_saved() {
 }
 
 #[test]
-fn clock_that_goes_back_holds_nobody_for_longer() {
+fn clock_set_back_prolongs_no_delay() {
     let throttle = throttle();
     let alice = subject("alice", "192.0.2.1");
     for at in [0, 0, 0, 0, 0, 1, 3, 7] {
         wrong(&throttle, alice, 100_000 + at);
     }
-    // The delay runs on from the time that it is now.
+    // The delay continues from the current time.
     assert_eq!(wrong(&throttle, alice, 0), delayed(8));
     assert_eq!(
         settle(&throttle, alice, true, 8),
@@ -497,7 +498,7 @@ fn unthrottling_resets_earlier_failures() {
 }
 
 #[test]
-fn unthrottling_by_a_clock_that_was_ahead_switches_nothing_off() {
+fn unthrottling_by_a_clock_that_was_ahead_does_not_disable_throttling() {
     let throttle = throttle();
     let unthrottled = Subject {
         unthrottled: UnixTime::from_secs(START + 365 * 24 * 60 * 60),
@@ -522,7 +523,7 @@ fn trust_of_a_clock_that_was_ahead_does_not_last_longer() {
 }
 
 #[test]
-fn failures_are_forgiven_one_in_a_quarter_of_an_hour() {
+fn one_failure_is_forgiven_every_15_minutes() {
     let throttle = throttle();
     let alice = subject("alice", "192.0.2.1");
     for _ in 0..5 {
@@ -536,7 +537,7 @@ fn failures_are_forgiven_one_in_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn source_that_errs_now_and_then_is_never_delayed() {
+fn source_with_occasional_failures_is_never_delayed() {
     let throttle = throttle();
     for n in 0..500 {
         let who = subject(&format!("n{n}"), "192.0.2.1");
@@ -545,7 +546,7 @@ fn source_that_errs_now_and_then_is_never_delayed() {
 }
 
 #[test]
-fn two_processes_give_no_more_verdicts_than_one() {
+fn two_processes_evaluate_no_more_than_one() {
     let (one, other) = (throttle(), throttle());
     let mut saved: std::collections::HashMap<_, ThrottleRecord> = Default::default();
     let mut verdicts = 0;
@@ -557,7 +558,7 @@ fn two_processes_give_no_more_verdicts_than_one() {
                 verdicts += u32::from(matches!(verdict, Verdict::Counted { .. }));
             }
         }
-        // As the store does, once a second.
+        // As the server does once a second.
         for it in [&one, &other] {
             let mut news = Vec::new();
             for record in it.changed(100) {
@@ -578,11 +579,11 @@ fn two_processes_give_no_more_verdicts_than_one() {
             other.merge(&news);
         }
     }
-    // Each may give as many as are free before it hears of the other's.
+    // Each may evaluate the free allowance before it sees the failures of the other.
     assert!(verdicts <= 111 + 10, "{verdicts}");
 }
 
-/// Attempts of one kind, one after the other at the same time.
+/// Attempts of one kind, in succession at the same time.
 #[derive(Clone, Debug)]
 struct Burst {
     after: u64,
@@ -609,7 +610,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(20))]
 
     #[test]
-    fn wrong_verdicts_of_any_day_are_few_however_right_and_wrong_tokens_alternate(bursts in bursts()) {
+    fn guesses_of_any_day_are_few_however_right_and_wrong_tokens_alternate(bursts in bursts()) {
         const DAY: u64 = 24 * 60 * 60;
         let throttle = throttle();
         let mut verdicts = std::collections::VecDeque::new();

@@ -1,4 +1,4 @@
-//! Sources where a principal has authenticated lately.
+//! Sources where a principal has recently authenticated.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::principal::PrincipalRef;
 use crate::time::UnixTime;
 
 impl Throttle {
-    /// Settles an attempt of a principal at a source where it is trusted.
+    /// Counts an attempt of a principal at a source where it is trusted, and returns its verdict.
     pub(super) fn settle_trusted(
         &self,
         slot: &mut Slot,
@@ -26,7 +26,7 @@ impl Throttle {
             return Verdict::Delayed { left, whom };
         }
         if is_right {
-            // Saved now and then, so that most requests write nothing.
+            // Saved only occasionally, so that most requests write nothing.
             let is_news = now.saturating_sub(slot.passed) > self.trusted_for / 16;
             return Verdict::Pass { is_news };
         }
@@ -41,7 +41,7 @@ impl Throttle {
         begun([here, Default::default()], [whom, whom], undo)
     }
 
-    /// Returns how many seconds a principal has to wait at a source where it is trusted.
+    /// Returns the rest of the delay of a principal at a source where it is trusted, in seconds.
     pub(super) fn left_when_trusted(
         &self,
         slot: &mut Slot,
@@ -63,7 +63,7 @@ impl Throttle {
         left.max(total.debt.full_for(all, limit, now))
     }
 
-    /// Trusts a source for a principal from now on, because the principal has authenticated there.
+    /// Trusts a source for a principal that has just authenticated there.
     pub(crate) fn trust(&self, who: PrincipalRef<'_>, source: Source<'_>, now: UnixTime) {
         let Some(tag) = self.tags(who, source).pair else {
             return;
@@ -75,10 +75,10 @@ impl Throttle {
         }
     }
 
-    /// Says whether a source is trusted for a principal.
+    /// Returns whether a source is trusted for a principal.
     pub(super) fn is_trusted(&self, slot: &mut Slot, now: u64) -> bool {
         if slot.passed > now {
-            // Of a clock that was ahead. It is as good as a success now, and not for longer.
+            // By a clock that was ahead. It counts as a success now, and no longer than that.
             slot.passed = now;
             slot.reset();
         }

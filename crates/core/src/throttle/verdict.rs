@@ -2,32 +2,32 @@ use std::time::Duration;
 
 use super::delay::{Begun, Delay, Throttled};
 
-/// What becomes of an attempt whose token has been checked.
+/// The verdict on an attempt whose token has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// A right one may pass.
+    /// A right token, which may pass.
     Pass {
-        /// Whether [`super::Throttle::trust`] should be called.
+        /// Whether [`super::Throttle::trust`] must be called.
         is_news: bool,
     },
-    /// A wrong one was counted.
+    /// A wrong token, which was counted.
     Counted {
-        /// The delay that it begins, if it begins one.
+        /// The delay it begins, if any.
         delay: Option<Delay>,
-        /// What [`super::Throttle::take_back`] needs.
+        /// The argument of [`super::Throttle::take_back`].
         undo: Undo,
     },
-    /// It gets no verdict, whatever it was.
+    /// The attempt is not evaluated, whatever its token.
     Delayed {
-        /// For how long still.
+        /// The rest of the delay.
         left: Duration,
-        /// Who is throttled.
+        /// The party that is throttled.
         whom: Throttled,
     },
 }
 
 impl Verdict {
-    /// Makes it say nothing of an attack on the principal. What becomes of the attempt stays as it is.
+    /// Removes the report of an attack on the principal. The outcome of the attempt is unchanged.
     pub(crate) fn take_back_attack(&mut self) {
         match self {
             Self::Counted {
@@ -41,14 +41,14 @@ impl Verdict {
     }
 }
 
-/// When the failures before a failure were, in the two places where it was counted.
+/// The times of the previous failures in the two slots where a failure was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Undo {
     pub(super) is_trusted: bool,
     pub(super) before: [u64; 2],
 }
 
-/// Returns the verdict on a failure that counts in two places; `whom` says which two.
+/// Returns the verdict on a failure that counts in two slots, of the parties `whom`.
 pub(super) fn begun([one, other]: [Begun; 2], whom: [Throttled; 2], undo: Undo) -> Verdict {
     let secs = one.secs.max(other.secs);
     let [of_one, of_other] = whom;
