@@ -6,6 +6,7 @@ mod hostile;
 mod http2;
 mod limits;
 mod proxy_protocol;
+mod service;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
