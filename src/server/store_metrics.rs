@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::metrics::{Histogram, QUICK, Registry};
-use crate::store::{Cached, Operation};
+use crate::store::{Cached, Operation, PoolMetrics};
 
 /// Reads the metrics of a store, as long as it is open.
 struct StoreMetrics {
@@ -90,6 +90,38 @@ impl Collector for StoreMetrics {
         let help = "Database operations that failed or timed out";
         encoder
             .encode_descriptor("store_failures", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, f64>(&metrics.failures, None)
+            .encode_counter::<NoLabelSet, _, f64>(&metrics.failures, None)?;
+        let help = "Time since the change log of the database was last read";
+        encoder
+            .encode_descriptor("store_log_age_seconds", help, None, MetricType::Gauge)?
+            .encode_gauge(&metrics.log_age.as_secs_f64())?;
+        match &metrics.pool {
+            Some(pool) => encode_pool(&mut encoder, pool),
+            None => Ok(()),
+        }
     }
+}
+
+/// Writes the metrics that only a server has.
+fn encode_pool(encoder: &mut DescriptorEncoder<'_>, pool: &PoolMetrics) -> fmt::Result {
+    let help = "Connections to the database";
+    let mut family =
+        encoder.encode_descriptor("store_connections", help, None, MetricType::Gauge)?;
+    let idle = pool.open.saturating_sub(pool.used);
+    for (state, connections) in [("used", pool.used), ("idle", idle)] {
+        let labels = [("state", state)];
+        family.encode_family(&labels)?.encode_gauge(&connections)?;
+    }
+    let help = "Requests that wait for a connection to the database";
+    encoder
+        .encode_descriptor("store_connection_waits", help, None, MetricType::Gauge)?
+        .encode_gauge(&pool.waiting)?;
+    let help = "How often all connections to the database were replaced";
+    encoder
+        .encode_descriptor("store_reconnections", help, None, MetricType::Counter)?
+        .encode_counter::<NoLabelSet, _, f64>(&pool.generation, None)?;
+    let help = "Failovers of the database";
+    encoder
+        .encode_descriptor("store_failovers", help, None, MetricType::Counter)?
+        .encode_counter::<NoLabelSet, _, f64>(&pool.failovers, None)
 }

@@ -6,6 +6,7 @@ mod http;
 pub(crate) mod nginx;
 pub(crate) mod port;
 pub(crate) mod postgres;
+pub(crate) mod relay;
 mod resolver;
 pub(crate) mod tape;
 mod upstream;
@@ -279,6 +280,21 @@ impl Gate {
         assert_eq!(self.number(&sql), 1);
     }
 
+    /// Starts it with the identities on PostgreSQL.
+    pub(crate) fn start_on_postgres(more: &str) -> Self {
+        let (url, schema) = postgres::new_schema();
+        Self::start_on(&format!("url = \"{url}\"\nschema = \"{schema}\""), more)
+    }
+
+    /// The same, with these keys of the store.
+    pub(crate) fn start_on(server: &str, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("realmgate.toml");
+        let store = on_server(folder.path(), server);
+        fs::write(&config, configuration_with(&store, more)).unwrap();
+        Self::start_in(folder, realmgate(&[]))
+    }
+
     /// Runs a statement in its database, whichever that is, and returns the number that it yields.
     pub(crate) fn number(&self, sql: &str) -> i64 {
         if postgres::is_store() {
@@ -333,19 +349,28 @@ impl Drop for Gate {
 }
 
 pub(crate) fn configuration(folder: &Path, more: &str) -> String {
-    // The machine may allow few open files, so that the default limits would cause a warning.
-    let limits = match more.contains("[limits]") {
-        true => "",
-        false => "[limits]\nconnections = 4000\nrequests = 4000\n",
-    };
     let store = match postgres::is_store() {
         true => {
             let (url, schema) = postgres::new_schema();
-            let key = folder.join("realmgate.key");
-            let key = key.display();
-            format!("url = \"{url}\"\nschema = \"{schema}\"\nkey_file = \"{key}\"")
+            on_server(folder, &format!("url = \"{url}\"\nschema = \"{schema}\""))
         }
         false => format!("url = \"sqlite:{}\"", folder.join("realmgate.db").display()),
+    };
+    configuration_with(&store, more)
+}
+
+/// Returns the keys of the store for a server, with the key file in a folder.
+pub(crate) fn on_server(folder: &Path, server: &str) -> String {
+    let key = folder.join("realmgate.key");
+    format!("{server}\nkey_file = \"{}\"", key.display())
+}
+
+/// Returns a configuration with these keys of the store.
+pub(crate) fn configuration_with(store: &str, more: &str) -> String {
+    // The machine may allow few open files, and the default limits would cause a warning.
+    let limits = match more.contains("[limits]") {
+        true => "",
+        false => "[limits]\nconnections = 4000\nrequests = 4000\n",
     };
     format!(
         "[store]\n{store}\n{limits}[service]\nlisten = \"127.0.0.1:0\"\n\

@@ -1,7 +1,7 @@
 //! A real PostgreSQL in a directory of its own.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -17,6 +17,7 @@ use crate::harness::{stderr, stdout, until};
 const ACCESS: &str = "local all all trust
 host all otp 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
+host replication all 127.0.0.1/32 trust
 ";
 
 /// Ends a server, and removes its folder, once nobody holds the other end of its standard input any more: also when
@@ -68,15 +69,8 @@ impl Postgres {
     }
 
     fn start_with(tls: Option<(&str, &str)>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = new_folder();
         let data = folder.path().join("data");
-        fs::create_dir(&data).unwrap();
-        if is_root() {
-            // PostgreSQL refuses to run as root.
-            let (user, group) = nobody();
-            chown(folder.path(), Some(user), Some(group)).unwrap();
-            chown(&data, Some(user), Some(group)).unwrap();
-        }
         let output = program("initdb")
             .args([
                 "--auth=trust",
@@ -99,6 +93,33 @@ impl Postgres {
                 chown(data.join("server.key"), Some(user), Some(group)).unwrap();
             }
         }
+        let server = Self::run(folder, tls.is_some());
+        until("PostgreSQL answers", || {
+            TcpStream::connect(("127.0.0.1", server.port)).is_ok()
+                && server.psql("SELECT 1").status.success()
+        });
+        server
+    }
+
+    /// Starts a standby that follows this server.
+    pub(crate) fn standby(&self) -> Self {
+        let folder = new_folder();
+        let output = program("pg_basebackup")
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .args(["--wal-method=stream", "-d", &self.url(), "-D"])
+            .arg(folder.path().join("data"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let standby = Self::run(folder, false);
+        until("the standby answers", || {
+            let asked = standby.psql("SELECT pg_is_in_recovery()");
+            stdout(&asked).trim() == "t"
+        });
+        standby
+    }
+
+    fn run(folder: TempDir, has_tls: bool) -> Self {
         let reserved = Port::reserve();
         let port = reserved.address.port();
         let postgres = program("postgres");
@@ -108,35 +129,47 @@ impl Postgres {
             .arg(postgres.get_program())
             .args(postgres.get_args())
             .arg("-D")
-            .arg(&data)
+            .arg(folder.path().join("data"))
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
-            .args([
-                "-c",
-                "max_connections=500",
-                "-c",
-                "shared_buffers=64MB",
-                "-p",
-            ])
+            .args(["-c", "max_connections=500", "-c", "shared_buffers=64MB"])
+            .args(["-c", if has_tls { "ssl=on" } else { "ssl=off" }, "-p"])
             .arg(port.to_string())
             .arg("-k")
             .arg(folder.path())
-            .args(["-c", if tls.is_some() { "ssl=on" } else { "ssl=off" }])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self {
+        Self {
             port,
             child,
             folder,
             _reserved: reserved,
-        };
-        until("PostgreSQL answers", || {
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-                && server.psql("SELECT 1").status.success()
-        });
-        server
+        }
+    }
+
+    /// Kills it, without a chance to say anything.
+    pub(crate) fn kill(&self) {
+        let pid = fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap();
+        let killed = Command::new("kill").args(["-s", "KILL", pid]).status();
+        assert!(killed.unwrap().success());
+    }
+
+    pub(crate) fn answers(&self) -> bool {
+        self.psql("SELECT 1").status.success()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Runs a statement; returns what it yields.
+    pub(crate) fn query(&self, sql: &str) -> String {
+        let output = self.psql(sql);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output).trim().to_owned()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -182,6 +215,17 @@ impl Drop for Postgres {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
+}
+
+/// Makes a folder that the server may write.
+fn new_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    if is_root() {
+        // PostgreSQL refuses to run as root.
+        let (user, group) = nobody();
+        chown(folder.path(), Some(user), Some(group)).unwrap();
+    }
+    folder
 }
 
 /// Returns a program of the newest PostgreSQL of Debian. As root, it runs as nobody.

@@ -1,5 +1,6 @@
 //! Changes by one process take effect in others.
 
+mod cluster;
 mod conformance;
 mod database_files;
 mod sealing;

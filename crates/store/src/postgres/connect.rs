@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, select_ok};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::{CancelToken, Client, Config, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
 
@@ -82,6 +82,17 @@ impl Connector {
     pub(super) const fn longest() -> Duration {
         // The second is for TLS and authentication.
         CONNECT.saturating_add(Duration::from_secs(1))
+    }
+
+    /// Cancels the statement that runs on a connection, if one does.
+    pub(super) async fn cancel(self, statement: CancelToken) {
+        let cancelled = match &self.inner.tls {
+            Some(tls) => timeout(CONNECT, statement.cancel_query(tls.clone())).await,
+            None => timeout(CONNECT, statement.cancel_query(NoTls)).await,
+        };
+        if let Ok(Err(error)) = cancelled {
+            tracing::debug!(error = describe(&error), "cannot cancel a statement");
+        }
     }
 
     async fn connect_anywhere(self) -> Connected {

@@ -73,6 +73,7 @@ impl Pools {
         Ok(Lease {
             object: Some(pool.get().await?),
             generation: generation.number,
+            connector: self.connector.clone(),
         })
     }
 
@@ -150,10 +151,11 @@ impl Generation {
 }
 
 /// A connection in use. It goes back into the pool only if [`Lease::put_back`] says that nothing is under way on
-/// it; otherwise it is closed, with which the server rolls back what was not committed.
+/// it; otherwise its statement is cancelled and it is closed, with which the server rolls back what was not committed.
 pub(super) struct Lease {
     object: Option<Object>,
     generation: u64,
+    connector: Connector,
 }
 
 impl Lease {
@@ -175,8 +177,15 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take() {
-            drop(Object::take(object));
+        let Some(object) = self.object.take() else {
+            return;
+        };
+        let client = Object::take(object);
+        if !client.is_closed()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            // The server would go on with a statement whose client is gone, and wait for a lock without end.
+            runtime.spawn(self.connector.clone().cancel(client.cancel_token()));
         }
     }
 }

@@ -69,7 +69,7 @@ async fn begin_on(
     // What is confirmed is on the disk of the server, whatever its default. A server whose process here is gone
     // must not hold locks for long.
     let sql = format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+        "BEGIN ISOLATION LEVEL READ COMMITTED;
          SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis};
          SET LOCAL idle_in_transaction_session_timeout = {}",
         millis * 2

@@ -1,0 +1,62 @@
+//! A TCP relay that can stop passing bytes, as a network does whose packets are lost.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// A running relay. Its threads end with the test process.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl Relay {
+    pub(crate) fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&is_stopped);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(to) else {
+                    continue;
+                };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let stopped = Arc::clone(&stopped);
+                    thread::spawn(move || pass(from, to, &stopped));
+                }
+            }
+        });
+        Self {
+            address,
+            is_stopped,
+        }
+    }
+
+    /// Passes no bytes from now on, and ends no connection.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Release);
+    }
+
+    /// Passes bytes again, those that were held back too.
+    pub(crate) fn go_on(&self) {
+        self.is_stopped.store(false, Ordering::Release);
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, is_stopped: &AtomicBool) {
+    let mut bytes = [0; 16 << 10];
+    while let Ok(read @ 1..) = from.read(&mut bytes) {
+        while is_stopped.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        if to.write_all(&bytes[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}

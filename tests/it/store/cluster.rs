@@ -1,0 +1,217 @@
+//! Several nodes on one PostgreSQL server, and what they do when it fails.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::postgres::Postgres;
+use crate::harness::relay::Relay;
+use crate::harness::{Caller, Gate, get, stderr, until};
+
+const ONCE: &str = "[realm.once]\nreuse = \"once\"\n";
+
+fn status(gate: &Gate, caller: &Caller) -> u16 {
+    get(gate.service, "/forward-auth", &caller.fields()).status
+}
+
+fn readiness(gate: &Gate) -> u16 {
+    get(gate.metrics(), "/readyz", "").status
+}
+
+fn on(address: impl std::fmt::Display) -> String {
+    format!("url = \"postgres://django@{address}/postgres\"")
+}
+
+#[test]
+fn change_with_psql_is_felt_by_every_node_within_a_second() {
+    // The test asks often while the identity is disabled.
+    let patient = "[throttle]\nfailures = 100000\n";
+    let one = Gate::start_on_postgres(patient);
+    let nodes = [one.start_beside(patient), one.start_beside(patient)];
+    let caller = one.register("svc", "payments");
+    let nodes = [&one, &nodes[0], &nodes[1]];
+    for node in nodes {
+        until("cached", || status(node, &caller) == 200);
+    }
+    for (state, expected) in [("disabled", 401), ("enabled", 200)] {
+        let sql = format!("UPDATE identity SET state = '{state}' WHERE name = 'svc' RETURNING 1");
+        let config = one.config();
+        assert_eq!(crate::harness::postgres::sql_in(&config, &sql).trim(), "1");
+        let changed = Instant::now();
+        for node in nodes {
+            until(state, || status(node, &caller) == expected);
+        }
+        // The promise is one second; the rest is for a busy machine.
+        assert!(changed.elapsed() < Duration::from_secs(5), "{state}");
+    }
+}
+
+#[test]
+fn one_time_token_passes_once_over_three_nodes() {
+    let one = Gate::start_on_postgres(ONCE);
+    let others = [one.start_beside(ONCE), one.start_beside(ONCE)];
+    let caller = one.register("svc", "once");
+    let nodes = [one.service, others[0].service, others[1].service];
+    let fields = caller.fields();
+    let passed: usize = thread::scope(|scope| {
+        let tries: Vec<_> = (0..12)
+            .flat_map(|_| nodes)
+            .map(|node| {
+                let fields = &fields;
+                scope.spawn(move || get(node, "/forward-auth", fields).status)
+            })
+            .collect();
+        let tries = tries.into_iter().map(|it| it.join().unwrap());
+        tries.filter(|it| *it == 200).count()
+    });
+    assert_eq!(passed, 1);
+}
+
+#[test]
+fn cached_callers_pass_through_a_failover_and_others_after_it() {
+    let primary = Postgres::start();
+    let standby = primary.standby();
+    let hosts = format!("{},{}", primary.address(), standby.address());
+    let one = Gate::start_on(&on(hosts), ONCE);
+    let other = one.start_beside(ONCE);
+    let known = one.register("known", "payments");
+    let stranger = one.register("stranger", "payments");
+    let once = one.register("svc", "once");
+    for node in [&one, &other] {
+        until("cached", || status(node, &known) == 200);
+    }
+    until("replicated", || {
+        standby.query("SELECT count(*) FROM identity") == "3"
+    });
+
+    primary.kill();
+    // Its processes end a moment later.
+    until("the primary is dead", || !primary.answers());
+    assert_eq!(status(&one, &stranger), 503);
+    for node in [&one, &other] {
+        until("not ready", || {
+            assert_eq!(status(node, &known), 200);
+            readiness(node) == 503
+        });
+    }
+    assert_eq!(standby.query("SELECT pg_promote()"), "t");
+    let promoted = Instant::now();
+    for node in [&one, &other] {
+        until("strangers pass", || {
+            assert_eq!(status(node, &known), 200);
+            status(node, &stranger) == 200
+        });
+    }
+    assert!(
+        promoted.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        promoted.elapsed()
+    );
+    // It may have been used in a transaction that is lost.
+    assert_eq!(status(&other, &once), 401);
+    until("log", || {
+        other
+            .log()
+            .contains("it may have been used before the failover")
+    });
+    for node in [&one, &other] {
+        until("ready", || readiness(node) == 200);
+        until("the failover is counted", || {
+            let metrics = get(node.metrics(), "/metrics", "").body;
+            metrics.contains("realmgate_store_failovers_total 1\n")
+        });
+    }
+    let late = one.register("late", "payments");
+    until("a change after the failover", || {
+        status(&other, &late) == 200
+    });
+}
+
+#[test]
+fn network_that_loses_all_packets_keeps_out_strangers_only() {
+    let server = Postgres::start();
+    let relay = Relay::start(server.address());
+    let gate = Gate::start_on(&on(relay.address), "");
+    let known = gate.register("known", "payments");
+    let stranger = gate.register("stranger", "payments");
+    until("cached", || status(&gate, &known) == 200);
+    relay.stop();
+    let asked = Instant::now();
+    assert_eq!(status(&gate, &stranger), 503);
+    assert!(
+        asked.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        asked.elapsed()
+    );
+    until("not ready", || {
+        assert_eq!(status(&gate, &known), 200);
+        readiness(&gate) == 503
+    });
+    relay.go_on();
+    until("strangers pass", || status(&gate, &stranger) == 200);
+    until("ready", || readiness(&gate) == 200);
+}
+
+#[test]
+fn table_that_is_locked_holds_up_no_cached_caller_and_leaves_no_connections_behind() {
+    let server = Postgres::start();
+    let gate = Gate::start_on(&format!("{}\nconnections = 2", on(server.address())), "");
+    let known = gate.register("known", "payments");
+    let stranger = gate.register("stranger", "payments");
+    until("cached", || status(&gate, &known) == 200);
+    let mut lock = Command::new("psql")
+        .args(["--quiet", "--dbname", &server.url(), "--command"])
+        .arg("BEGIN; LOCK TABLE identity; SELECT pg_sleep(60)")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("locked", || {
+        let sql = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted
+            AND relation = 'identity'::regclass";
+        server.query(sql) == "1"
+    });
+    thread::scope(|scope| {
+        let strangers: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| status(&gate, &stranger)))
+            .collect();
+        assert_eq!(status(&gate, &known), 200);
+        for one in strangers {
+            assert_eq!(one.join().unwrap(), 503);
+        }
+    });
+    let connections = || -> u32 {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'realmgate'";
+        server.query(sql).parse().unwrap()
+    };
+    until("cancelled", || connections() <= 3);
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()";
+    assert_eq!(server.query(sql), "1");
+    lock.wait().unwrap();
+    until("strangers pass", || status(&gate, &stranger) == 200);
+}
+
+#[test]
+fn database_that_accepts_no_writes_is_not_ready_and_comes_back() {
+    let server = Postgres::start();
+    let gate = Gate::start_on(&on(server.address()), "");
+    let known = gate.register("known", "payments");
+    until("cached", || status(&gate, &known) == 200);
+    server.sql("ALTER SYSTEM SET default_transaction_read_only = on");
+    server.sql("SELECT pg_reload_conf()");
+    until("not ready", || {
+        assert_eq!(status(&gate, &known), 200);
+        readiness(&gate) == 503
+    });
+    let create = [
+        "identity", "create", "--name", "late", "--realm", "payments",
+    ];
+    let refused = gate.run(&create);
+    assert_eq!(refused.status.code(), Some(3), "{}", stderr(&refused));
+    server.sql("ALTER SYSTEM RESET default_transaction_read_only");
+    server.sql("SELECT pg_reload_conf()");
+    until("ready", || readiness(&gate) == 200);
+    let late = gate.register("late", "payments");
+    until("a change", || status(&gate, &late) == 200);
+}
