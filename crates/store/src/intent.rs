@@ -38,7 +38,7 @@ pub(crate) fn may_make(
 ) -> Result<(), OpenError> {
     match intent {
         Intent::Read | Intent::Change => {
-            // A relative path does not help somebody who is in the wrong directory.
+            // A user in the wrong directory needs the absolute path.
             Err(OpenError::Missing(match location {
                 Location::File(path) => std::path::absolute(&path).unwrap_or(path).into(),
                 url @ Location::Url(_) => url,

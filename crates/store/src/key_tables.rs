@@ -1,4 +1,5 @@
-//! What the keys of a database are for, and what a database must do so that they can be changed.
+//! The keys that a database names and their roles, and the operations on them that key management
+//! needs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,40 +13,40 @@ use crate::key_ring::{KeyRing, KeySource};
 use crate::seal::{KeyId, SealError};
 use realmgate_core::{PrincipalError, PrincipalRef, StoreError};
 
-/// The keys that a database names, with what each is for.
+/// The keys that a database names, with their roles.
 pub(super) type Named = Vec<(KeyId, KeyRole)>;
 
-/// How many seeds are sealed with each key.
+/// The number of seeds encrypted with each key.
 pub(super) type Sealed = BTreeMap<KeyId, u64>;
 
-/// A database of which the keys are looked after, while it is served.
+/// A database whose keys are managed while it is being served.
 pub(super) trait KeyTables {
     /// Returns the keys that the database names.
     fn named(&mut self) -> Result<Named, SealingError>;
 
-    /// Counts the seeds under each key.
+    /// Counts the seeds encrypted with each key.
     fn seeds(&mut self) -> Result<Sealed, SealingError>;
 
-    /// Visits every row in the order of the numbers.
+    /// Visits every row, ordered by number.
     fn each(&mut self, visit: &mut dyn FnMut(&SealedRow)) -> Result<(), SealingError>;
 
-    /// Names a key that is not the current one yet, and forgets what was said about keys.
+    /// Announces a key that is not the current one yet, and clears earlier objections.
     fn announce(&mut self, id: KeyId) -> Result<(), SealingError>;
 
-    /// Takes the announcement of a key back.
+    /// Withdraws the announcement of a key.
     fn withdraw(&mut self, id: KeyId) -> Result<(), SealingError>;
 
-    /// Fails if a process has said that it cannot get the key.
+    /// Fails if a process has objected because it lacks the key.
     fn heed(&mut self, id: KeyId) -> Result<(), SealingError>;
 
-    /// Makes a key the current one, unless a process cannot get it.
+    /// Makes a key the current one. Fails if a process has objected to it.
     fn switch(&mut self, id: KeyId) -> Result<(), SealingError>;
 
-    /// Counts the rows that another key than this one seals.
+    /// Counts the rows with seeds encrypted with another key.
     fn pending(&mut self, id: KeyId) -> Result<u64, SealingError>;
 
-    /// Re-seals the next rows above the number `after` that another key seals, in one transaction, unless a process
-    /// cannot get the key.
+    /// Re-encrypts the next rows above the number `after` with seeds encrypted with another key, in
+    /// one transaction. Fails if a process has objected to the key.
     fn reseal(
         &mut self,
         id: KeyId,
@@ -53,31 +54,32 @@ pub(super) trait KeyTables {
         renew: &mut dyn FnMut(&SealedRow) -> Result<Option<Renewed>, SealingError>,
     ) -> Result<Batch, SealingError>;
 
-    /// Takes out the retiring keys under which no seed is; returns them and the others.
+    /// Removes the retiring keys that no seed uses. Returns them and the remaining ones.
     fn settle(&mut self) -> Result<(Vec<KeyId>, Vec<KeyId>), SealingError>;
 
-    /// Runs `work` while nobody else changes identities or keys, and makes every process read the keys again.
+    /// Runs `work` while no other process changes identities or keys, then makes every process read
+    /// the keys again.
     fn alone(
         &mut self,
         work: &mut dyn FnMut(Named, Sealed) -> Result<(), SealingError>,
     ) -> Result<(), SealingError>;
 }
 
-/// The seals of a row, those of them that change.
+/// The sealed seeds of a row that change.
 #[derive(Default)]
 pub(super) struct Renewed {
     pub(super) seed: Option<Vec<u8>>,
     pub(super) previous: Option<Vec<u8>>,
 }
 
-/// What came of some rows.
+/// The result of processing some rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Batch {
-    /// How many there were.
+    /// The number of rows.
     pub(super) rows: u64,
-    /// How many were re-sealed.
+    /// The number of rows that were re-encrypted.
     pub(super) resealed: u64,
-    /// The number of the last one.
+    /// The number of the last row.
     pub(super) last: Option<i64>,
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where a database is, for messages. It holds no password.
+/// The location of a database, for messages. Contains no password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A file.

@@ -1,4 +1,4 @@
-//! Opening the store, whatever its database is.
+//! Opens the store, for any kind of database.
 
 use std::sync::Arc;
 
@@ -8,9 +8,10 @@ use crate::open_error::OpenError;
 use crate::options::{Backend, Options};
 use crate::{postgres, sqlite};
 
-/// Opens the database, and makes it and the key file where `intent` says so.
+/// Opens the database. Creates it and the key file if `intent` allows it.
 ///
-/// Nothing is changed in a database that is not realmgate's, or that is sealed with a key that is not there.
+/// Changes nothing in a database that belongs to another program, or that is encrypted with a key
+/// that is not available.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -30,8 +31,8 @@ pub async fn open(options: Options, intent: Intent) -> Result<Arc<Cached>, OpenE
     Ok(Cached::start(database, cache).await?)
 }
 
-/// Fails if there is no database file and `intent` would not make one. It touches nothing. Whether a server
-/// holds a database is seen when it is opened.
+/// Fails if the database file does not exist and `intent` does not allow creating it. Has no side
+/// effects. For a server, existence is checked when it is opened.
 ///
 /// # Errors
 /// [`OpenError`].

@@ -11,24 +11,24 @@ use crate::postgres::Server;
 /// How to open the store.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which database.
+    /// The database.
     pub database: Backend,
-    /// Where the keys are that seal the seeds.
+    /// The source of the keys that encrypt the seeds.
     pub key: KeySource,
-    /// The longest wait for a connection, for a lock, and for a statement.
+    /// The maximum wait for a connection, for a lock, and for a statement.
     pub timeout: Duration,
-    /// How the cache in front behaves.
+    /// The settings of the cache.
     pub cache: CacheOptions,
 }
 
-/// The database that holds identities.
+/// A database of identities.
 #[derive(Clone, Debug)]
 pub enum Backend {
-    /// A file of SQLite.
+    /// An SQLite file.
     Sqlite {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// How many connections read at the same time.
+        /// The number of connections that read concurrently.
         readers: usize,
     },
     /// A PostgreSQL server.
@@ -36,7 +36,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Returns the file, if it is one.
+    /// Returns the path of the file; `None` for a server.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Sqlite { path, .. } => Some(path),
@@ -44,7 +44,7 @@ impl Backend {
         }
     }
 
-    /// Returns its name for messages.
+    /// Returns the name of the database in messages.
     pub fn location(&self) -> Location {
         match self {
             Self::Sqlite { path, .. } => Location::File(path.clone()),

@@ -1,4 +1,4 @@
-//! A row of an identity, whatever database it is from, and what a change makes of it.
+//! Rows of identities, independent of the database, and the effect of a change on them.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) struct Record<'a> {
     pub(super) not_before: Option<i64>,
     pub(super) expires: Option<i64>,
     pub(super) comment: Option<&'a str>,
-    pub(super) pardoned: i64,
+    pub(super) unthrottled: i64,
     pub(super) used: Option<i64>,
     pub(super) previous_used: Option<i64>,
     pub(super) drift: Option<i64>,
@@ -37,7 +37,8 @@ pub(super) struct Record<'a> {
 impl Record<'_> {
     /// Decrypts the seeds.
     ///
-    /// A seed that cannot be decrypted is logged and left out: the identity exists, and no token proves it.
+    /// A seed that does not decrypt is logged and left out: the identity exists, but no token is
+    /// valid for it.
     pub(super) fn open(self, ring: &KeyRing) -> Result<Identity, RecordError> {
         let principal = principal(self.name, self.realm)?;
         let parameters = Parameters::new(
@@ -70,7 +71,7 @@ impl Record<'_> {
                 comment: self.comment.map(Into::into),
             }
             .boxed(),
-            unthrottled: unix_time(self.pardoned),
+            unthrottled: unix_time(self.unthrottled),
             usage: Usage::new(
                 time(self.used).unwrap_or(never),
                 time(self.previous_used).unwrap_or(never),
@@ -91,21 +92,21 @@ impl Record<'_> {
 /// The columns that a change writes.
 pub(super) struct Revision {
     pub(super) principal: Principal,
-    /// None leaves the column as it is.
+    /// `None` leaves the column as it is.
     pub(super) seed: Option<Vec<u8>>,
     pub(super) previous_seed: Option<Vec<u8>>,
     pub(super) previous_until: Option<i64>,
     pub(super) state: &'static str,
     pub(super) terms: Terms,
-    pub(super) pardoned: i64,
-    /// Whether the seed is another one, so that uses of the old one say nothing of it.
+    pub(super) unthrottled: i64,
+    /// Whether the seed is replaced, so that the last use of the old one is cleared.
     pub(super) has_new_seed: bool,
-    /// Whether the old seed stays valid for some time.
+    /// Whether the old seed stays valid for a while.
     pub(super) has_grace: bool,
 }
 
 impl Revision {
-    /// Works out what a change makes of an identity, and seals its seeds with `key`.
+    /// Computes the columns that a change writes, and encrypts the seeds with `key`.
     pub(super) fn of(
         old: &Identity,
         change: &Change,
@@ -116,7 +117,7 @@ impl Revision {
             change.name.as_deref().unwrap_or(old.principal.name()),
             change.realm.as_deref().unwrap_or(old.principal.realm()),
         )?;
-        // The seal names the principal: another name needs another seal.
+        // A sealed seed is bound to its principal: another name requires sealing it again.
         // A row that was just read has its seeds.
         let of_old = old.seeds().unwrap_or_default();
         let seed = match (&change.seed, &of_old.present) {
@@ -124,7 +125,8 @@ impl Revision {
             (None, Some(totp)) if principal != old.principal => Some(totp.seed()),
             _ => None,
         };
-        // The one before it ends at once with another one, unless that says otherwise.
+        // With a grace period, a replaced seed becomes the previous one. Otherwise it ends at once,
+        // as the one before it does in either case.
         let (previous, until) = match (
             &change.seed,
             change.grace,
@@ -140,8 +142,8 @@ impl Revision {
             sealed.transpose()
         };
         let (seed, previous_seed) = (seal(seed)?, seal(previous)?);
-        let pardoned = if change.unthrottle {
-            // Of failures of this second too.
+        let unthrottled = if change.unthrottle {
+            // Also covers failures of the current second.
             UnixTime::from_secs(now.as_secs().saturating_add(1))
         } else {
             old.unthrottled
@@ -152,7 +154,7 @@ impl Revision {
             previous_until: until.map(sql_time),
             state: state_text(change.state.unwrap_or(old.state)),
             terms: change.terms.as_ref().unwrap_or(old.terms()).clone(),
-            pardoned: sql_time(pardoned),
+            unthrottled: sql_time(unthrottled),
             has_new_seed: change.seed.is_some(),
             has_grace: change.grace.is_some(),
             principal,
@@ -160,8 +162,8 @@ impl Revision {
     }
 }
 
-/// Makes a principal of a name and a realm in the database. Their length was checked when they were written,
-/// against a limit that may have changed since.
+/// Makes a principal of a name and a realm in the database. Their length was checked when they were
+/// written, against a limit that may have changed since.
 pub(super) fn principal(name: &str, realm: &str) -> Result<Principal, PrincipalError> {
     Principal::new(name, realm, usize::MAX)
 }
@@ -181,7 +183,7 @@ pub(super) fn unix_time(secs: i64) -> UnixTime {
     UnixTime::from_secs(u64::try_from(secs).unwrap_or(0))
 }
 
-/// Why a row cannot be read or written. Never holds a seed.
+/// Why a row cannot be read or written. Never contains a seed.
 #[derive(Clone, Debug, Error)]
 pub(super) enum RecordError {
     #[error(transparent)]
@@ -194,7 +196,7 @@ pub(super) enum RecordError {
     Seal(#[from] SealError),
 }
 
-/// Returns the key to seal with, by the id that the database names.
+/// Returns the key to encrypt with, by its ID in the database.
 pub(super) fn key_to_seal(
     ring: &KeyRing,
     id: crate::seal::KeyId,

@@ -1,4 +1,4 @@
-//! What there is to know of the keys of a database, for whoever looks after it.
+//! Inspects and changes the keys of a database.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -15,40 +15,40 @@ use crate::postgres::PostgresKeys;
 use crate::seal::KeyId;
 use crate::sqlite::open_keys;
 
-/// A database and its keys, opened to look after them, while it is served too.
+/// A database and its keys, opened for key management while other processes may be serving it.
 pub struct Sealing {
     pub(super) tables: Box<dyn KeyTables>,
     pub(super) ring: Arc<KeyRing>,
-    /// In its folder, one process at a time changes keys.
-    beside: Option<PathBuf>,
+    /// Locked while keys are changed, by one process at a time.
+    lock_path: Option<PathBuf>,
 }
 
 impl Sealing {
-    /// Opens a database that is there. Not to be called on an event loop.
+    /// Opens an existing database. Blocks, so it must not be called on an event loop.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(options: &Options, intent: Intent) -> Result<Self, OpenError> {
         let (key, timeout) = (options.key.clone(), options.timeout);
-        let (tables, ring, beside): (Box<dyn KeyTables>, _, _) = match &options.database {
+        let (tables, ring, lock_path): (Box<dyn KeyTables>, _, _) = match &options.database {
             Backend::Sqlite { path, .. } => {
                 let (tables, ring) = open_keys(path, key, timeout, intent)?;
                 (Box::new(tables), Arc::new(ring), Some(path.clone()))
             }
             Backend::Postgres(server) => {
-                let beside = key.path().map(PathBuf::from);
+                let lock_path = key.path().map(PathBuf::from);
                 let (tables, ring) = PostgresKeys::open((**server).clone(), key, timeout, intent)?;
-                (Box::new(tables), ring, beside)
+                (Box::new(tables), ring, lock_path)
             }
         };
         Ok(Self {
             tables,
             ring,
-            beside,
+            lock_path,
         })
     }
 
-    /// Returns the keys that are held, named by the database or that seeds are sealed with.
+    /// Returns all keys that are available, named by the database, or used by seeds.
     ///
     /// # Errors
     /// [`SealingError::Database`].
@@ -81,7 +81,7 @@ impl Sealing {
         Ok(ids.into_iter().map(key).collect())
     }
 
-    /// Returns the key that seals.
+    /// Returns the current key.
     ///
     /// # Errors
     /// [`SealingError::Database`].
@@ -90,7 +90,7 @@ impl Sealing {
         Ok(named.find(|it| it.1 == KeyRole::Current).map(|it| it.0))
     }
 
-    /// Opens every seed; returns how many do, and those that do not.
+    /// Decrypts every seed. Returns the number of those that decrypt, and those that do not.
     ///
     /// # Errors
     /// [`SealingError::Database`].
@@ -108,11 +108,12 @@ impl Sealing {
         Ok((good, broken))
     }
 
-    /// Takes keys out of the key file that come after the current one and that nothing needs; returns
+    /// Removes the keys after the current one that no seed needs from the key file, and returns
     /// them.
     ///
     /// # Errors
-    /// [`SealingError`]; of keys that are not from a file, [`SealingError::ByHand`] if there are some.
+    /// [`SealingError`]; [`SealingError::ByHand`] if there are such keys and they are not from a
+    /// file.
     pub fn retire(&mut self) -> Result<Vec<KeyId>, SealingError> {
         let _alone = self.lock()?;
         let keys = self.read_keys()?;
@@ -146,7 +147,7 @@ impl Sealing {
         let lock = |path: &PathBuf| {
             lock_folder(path).map_err(|error| SealingError::Folder(path.clone(), error))
         };
-        self.beside.as_ref().map(lock).transpose()
+        self.lock_path.as_ref().map(lock).transpose()
     }
 
     pub(super) fn read_keys(&self) -> Result<Keys, SealingError> {

@@ -1,4 +1,4 @@
-//! New connections: to the first of the hosts that accepts writes.
+//! Makes connections: to the first host that accepts writes.
 
 use std::io;
 use std::sync::Arc;
@@ -20,22 +20,23 @@ use super::fault::describe;
 use super::server::Server;
 use super::tls::client_config;
 
-/// How long a host may take to accept a connection.
+/// The maximum time for a host to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long the host that was right last is waited for alone.
+/// The time for which only the last successful host is tried.
 const ALONE: Duration = Duration::from_millis(250);
 
-/// When a connection without traffic is probed, how often again, and how many probes are lost at most.
+/// Keepalive: the idle time before the first probe, the interval of probes, and the number of lost
+/// probes.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
 
-/// How long sent bytes may go unacknowledged.
+/// The maximum time for which sent bytes may stay unacknowledged.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
 
 type Connected = Result<(Client, JoinHandle<()>), Error>;
 
-/// Connects to a server. Of several hosts, the one that was right last is tried first, and soon all the others
-/// beside it, so that a host that is gone without a trace holds up nobody.
+/// Connects to a server. Of several hosts, the last successful one is tried first and the others
+/// soon after, in parallel, so that a host that does not respond delays nobody.
 #[derive(Clone)]
 pub(super) struct Connector {
     inner: Arc<Inner>,
@@ -45,9 +46,9 @@ struct Inner {
     server: Server,
     hosts: Vec<Config>,
     tls: Option<MakeRustlsConnect>,
-    /// Which host accepted writes last.
+    /// The last host that accepted writes.
     last: AtomicUsize,
-    /// The password that was read last.
+    /// The last password that was read.
     password: ArcSwapOption<Zeroizing<Vec<u8>>>,
 }
 
@@ -78,9 +79,9 @@ impl Connector {
         &self.inner.server
     }
 
-    /// Returns the time within which a connection is made, or is not.
+    /// Returns the maximum time to connect.
     pub(super) const fn longest() -> Duration {
-        // The second is for TLS and authentication.
+        // The additional second is for TLS and authentication.
         CONNECT.saturating_add(Duration::from_secs(1))
     }
 
@@ -118,7 +119,7 @@ impl Connector {
 
     async fn connect_to(self, at: usize) -> Connected {
         let inner = &*self.inner;
-        // The host that was right last, if there is no such one.
+        // Out of range only without hosts; the base configuration then fails to connect.
         let mut config = inner.hosts.get(at).unwrap_or(&inner.server.config).clone();
         if let Some(password) = &*inner.password.load() {
             config.password(password.as_slice());
@@ -148,7 +149,7 @@ impl Connect for Connector {
 }
 
 impl Inner {
-    /// Reads the password again. If that fails, the one that was read last is used.
+    /// Reads the password again. Falls back to the last one that was read.
     fn refresh_password(&self) {
         match self.server.password.read() {
             Ok(password) => self.password.store(password.map(Arc::new)),
@@ -157,7 +158,7 @@ impl Inner {
     }
 }
 
-/// Runs a connection until it ends. Whoever uses it learns why.
+/// Runs a connection until it ends. Its user gets the error.
 async fn run<S, T>(connection: tokio_postgres::Connection<S, T>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -171,7 +172,7 @@ where
     }
 }
 
-/// Returns the configuration for one of the hosts.
+/// Returns the configuration for one host.
 fn host_config(all: &Config, at: usize, has_tls: bool) -> Config {
     let mut one = Config::new();
     if let Some(user) = all.get_user() {

@@ -1,4 +1,4 @@
-//! What guards tokens: spent steps, counts of failures, and when identities were used.
+//! One-time use, failure counts, and last uses.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -17,20 +17,21 @@ use realmgate_core::{
     Counts, IdentityId, Notes, Scope, Step, StoreError, ThrottleRecord, Use, UsedSteps,
 };
 
-/// The most records of failures that are kept of each scope. Those that were saved longest ago go first.
+/// The maximum number of failure records kept per scope. The records saved longest ago are deleted
+/// first.
 const KEPT: i64 = 125_000;
 
-/// After how many saved records it is looked whether there are too many.
+/// The number of saved records after which the excess is deleted.
 const SWEEP_AFTER: usize = 10_000;
 
-/// The most records that are read at a time.
+/// The maximum number of records read at once.
 const READ: i64 = 20_000;
 
-/// How often a step is tried to be spent while others spend steps of the same identity.
+/// The number of attempts to use a step while others use steps of the same identity.
 const TRIES: u8 = 16;
 
 impl Postgres {
-    /// Spends a step with one conditional statement; says whether it was to be had.
+    /// Uses a step with one conditional statement. Returns `false` if it was used before.
     pub(super) async fn use_step(
         &self,
         id: IdentityId,
@@ -48,7 +49,7 @@ impl Postgres {
         self.written(work).await.map_err(no_change)
     }
 
-    /// None if somebody else has spent another one meanwhile.
+    /// Returns `None` if another process has used a step of this identity in the meantime.
     async fn try_to_use(
         &self,
         id: IdentityId,
@@ -64,7 +65,7 @@ impl Postgres {
         let pools = &self.pools;
         let rows = query(pools, Purpose::Request, &sql, &[(&id.0, Type::INT8)]).await?;
         let Some(row) = rows.first() else {
-            // Deleted meanwhile.
+            // Deleted in the meantime.
             return Ok(Some(false));
         };
         let old: Option<&[u8]> = row.try_get(0)?;
@@ -106,7 +107,8 @@ impl Postgres {
         self.spend_with(&sql, &parameters).await
     }
 
-    /// Runs the statement that spends. It is not tried again by itself: if no answer comes it may have been done.
+    /// Runs the statement that uses a step. It is not retried: without a response it may have been
+    /// executed.
     async fn spend_with(
         &self,
         sql: &str,
@@ -128,7 +130,7 @@ impl Postgres {
         }
     }
 
-    /// Records since when a timeline is known, by the clock of the database; whoever comes first does.
+    /// Records the start of a timeline, by the clock of the database. Only the first record counts.
     async fn begin_timeline(&self, timeline: &str) -> Result<i64, Fault> {
         let writing = self.begin(Lock::None).await?;
         let sql =
@@ -142,7 +144,7 @@ impl Postgres {
         Ok(since)
     }
 
-    /// Reads the counts that were saved after a stamp, and their key.
+    /// Reads the counts saved after a stamp, and their key.
     pub(super) async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
         let sql = "SELECT k.key, s.stamp FROM @.throttle_key k, @.failure_stamp s";
         let rows = self.read(sql, &[]).await?;
@@ -159,9 +161,10 @@ impl Postgres {
         if counts.stamp == after {
             return Ok(counts);
         }
-        // After a failover that lost saves, all of them.
+        // All of them after a failover that lost saved counts.
         let after = if counts.stamp < after { 0 } else { after };
-        // At the start all of them; later, whoever fell behind by more has newer ones soon.
+        // All of them at the start. Later, a process that falls further behind soon gets newer
+        // ones.
         let limit = if after == 0 { i64::MAX } else { READ };
         let scopes = Scope::ALL.map(Scope::as_str).to_vec();
         let sql = "SELECT f.scope, f.tag, f.paid, f.failed, f.passed FROM unnest($1) AS s(scope)
@@ -178,7 +181,7 @@ impl Postgres {
         Ok(counts)
     }
 
-    /// Writes counts and uses.
+    /// Saves counts and uses.
     pub(super) async fn save(&self, notes: Notes) -> Result<(), StoreError> {
         let before = self
             .unswept
@@ -204,19 +207,21 @@ impl Postgres {
     }
 }
 
-/// Says whether a token may have been used in a transaction that a failover has lost: whether it was valid then.
+/// Returns whether a token may have been used in a transaction lost in a failover, that is, whether
+/// it was valid then.
 fn is_doubtful(step: Step, window: u8, period: u64, since: i64) -> bool {
     let since = u64::try_from(since).unwrap_or(0);
     since > 0 && step.0 <= since / period + u64::from(window)
 }
 
-/// Failures that several processes have counted since they last looked add up.
+/// Adds up failures that several processes have counted since they last read the counts.
 async fn save_counts(writing: &Writing, counts: &[ThrottleRecord]) -> Result<(), Fault> {
-    // One writer at a time, until its commit: so a stamp is seen with all that was saved under it.
+    // One writer at a time until its commit, so that a visible stamp covers everything saved under
+    // it.
     let sql = "UPDATE @.failure_stamp SET stamp = stamp + 1 RETURNING stamp";
     let row = writing.first(sql, &[]).await?.ok_or(Fault::Closed)?;
     let stamp: i64 = row.try_get(0)?;
-    // The last one of each, since a row cannot be written twice by a statement.
+    // Only the last record of each tag, because one statement cannot write a row twice.
     let last: HashMap<_, _> = counts
         .iter()
         .map(|it| ((it.scope.as_str(), it.tag), it))
@@ -271,7 +276,7 @@ async fn save_uses(writing: &Writing, uses: &[Use], is_of_previous: bool) -> Res
     } else {
         "used"
     };
-    // In one order everywhere, so that two processes never wait for each other.
+    // In the same order everywhere, so that two processes do not deadlock.
     let sql = format!(
         "INSERT INTO @.identity_use AS u (identity, {column}, drift)
             SELECT i.id, n.used, n.drift FROM unnest($1, $2, $3) AS n(id, used, drift)
@@ -288,7 +293,7 @@ async fn save_uses(writing: &Writing, uses: &[Use], is_of_previous: bool) -> Res
     Ok(())
 }
 
-/// Deletes the oldest records of each scope that has more than [`KEPT`].
+/// Deletes the oldest records of each scope with more than [`KEPT`].
 async fn sweep(writing: &Writing) -> Result<(), Fault> {
     let sql = "DELETE FROM @.failure WHERE scope = $1 AND stamp < (
         SELECT stamp FROM @.failure WHERE scope = $1 ORDER BY stamp DESC LIMIT 1 OFFSET $2)";

@@ -98,7 +98,7 @@ impl Database for Postgres {
         Self::save(self, notes).await
     }
 
-    /// Says, for a rotation to hear, that keys which the database names are not to be had here.
+    /// Objects to keys that this process does not have, so that a rotation does not switch to them.
     async fn object(&self, missing: Vec<KeyId>) {
         if missing.is_empty() {
             return;
@@ -116,7 +116,7 @@ impl Database for Postgres {
         }
     }
 
-    /// The server keeps what it has confirmed.
+    /// Nothing to do: the server keeps what it has confirmed.
     async fn checkpoint(&self) {}
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! What can go wrong at the server, and what follows from it.
+//! Errors of the server and their consequences.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::record::RecordError;
 use realmgate_core::{ChangeError, PrincipalError, StoreError};
 
-/// The constraint that keeps principals apart.
+/// The constraint that makes principals unique.
 const PRINCIPAL: &str = "identity_principal";
 
-/// Why a statement was not done.
+/// Why a statement failed.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
-    /// Another identity has that name in that realm.
+    /// Another identity has this name in this realm.
     Taken,
-    /// The server is away, ends, or accepts no writes: another connection may do better.
+    /// The server is unreachable, is shutting down, or accepts no writes: another connection may
+    /// succeed.
     Connection(Arc<str>),
-    /// The server refused.
+    /// The server reported an error.
     Refused(Arc<str>),
-    /// No connection was free, or no answer came, in time.
+    /// No connection was free, or no response came, in time.
     Timeout,
     /// The transaction may have been committed.
     Unknown,
@@ -33,7 +34,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Says whether the pool is to be made anew.
+    /// Returns whether the pool must be replaced.
     pub(super) fn is_of_connection(&self) -> bool {
         matches!(self, Self::Connection(_))
     }
@@ -49,10 +50,10 @@ impl From<Error> for Fault {
         match error.as_db_error() {
             Some(cause) if is_taken(cause) => Self::Taken,
             Some(cause) if is_of_connection(cause.code()) => Self::Connection(text),
-            // The server cancelled it, or ended a wait for a lock.
+            // The server cancelled the statement, or its wait for a lock.
             Some(cause) if is_timeout(cause.code()) => Self::Timeout,
             Some(_) => Self::Refused(text),
-            // The connection has ended, or never began.
+            // The connection ended, or could not be made.
             None => Self::Connection(text),
         }
     }
@@ -112,21 +113,22 @@ fn is_timeout(code: &SqlState) -> bool {
     [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(code)
 }
 
-/// Says whether another connection may lead to a server that can do it: this one ends, starts, recovers, or
-/// accepts no writes.
+/// Returns whether another connection may lead to a server that can run the statement: this one is
+/// shutting down, starting, recovering, or accepts no writes.
 fn is_of_connection(code: &SqlState) -> bool {
     let codes = [
         SqlState::READ_ONLY_SQL_TRANSACTION,
         SqlState::ADMIN_SHUTDOWN,
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
-        // "recovery is in progress", of functions that only a primary has.
+        // "recovery is in progress", from functions that only a primary has.
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
     ];
     codes.contains(code) || code.code().starts_with("08")
 }
 
-/// Returns what happened. The details of an error of the server are left out, since they hold values of rows.
+/// Describes an error. Omits the details in errors of the server, because they contain values of
+/// rows.
 pub(super) fn describe(error: &Error) -> String {
     if let Some(cause) = error.as_db_error() {
         return format!("{} ({})", cause.message(), cause.code().code());

@@ -1,4 +1,4 @@
-//! Identities: read, changed and deleted.
+//! Reads, changes and deletes identities.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use realmgate_core::{
     Change, ChangeError, Changed, Identity, IdentityId, Principal, Selection, StoreError, UnixTime,
 };
 
-/// How many entries of the change log are kept: more than a process can fall behind by while it still answers; one
-/// that did drops its whole cache.
+/// The number of entries of the change log that are kept: more than a process falls behind while it
+/// still responds. One that does drops its whole cache.
 const CHANGES_KEPT: i64 = 100_000;
 
 /// The last position of the change log.
@@ -23,7 +23,8 @@ pub(super) const LAST: &str = "(SELECT coalesce(max(seq), 0) FROM @.change)";
 
 impl Postgres {
     pub(super) async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
-        // One statement: the row and the position are of the same moment. A standby would be behind.
+        // One statement, so that the row and the position are of the same moment. A standby would
+        // lag behind.
         let sql = format!(
             "SELECT {COLUMNS}, {LAST}, pg_is_in_recovery() FROM (SELECT 1) one
                 LEFT JOIN ({TABLES}) ON i.realm = $1 AND i.name = $2"
@@ -64,13 +65,13 @@ impl Postgres {
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
         let Selection { realm, name } = selection;
-        // No name goes on with the last of all characters.
+        // An upper bound: no name continues with the last of all characters.
         let end = name.as_ref().map(|name| format!("{name}\u{10ffff}"));
         let limit = i64::from(limit);
         let (realm, name) = (realm.as_deref(), name.as_deref());
         let mut values: Vec<(&(dyn ToSql + Sync), Type)> =
             vec![(&after.0, Type::INT8), (&limit, Type::INT8)];
-        // The zero keeps the planner from walking along the numbers until enough of them fit.
+        // The zero keeps the planner from scanning the numbers until enough rows match.
         let which = match (&realm, &name, &end) {
             (Some(realm), Some(name), Some(end)) => {
                 values.extend([
@@ -176,7 +177,7 @@ async fn revise(
         )
         .await?;
     if new.has_new_seed {
-        // When the seed of before was used says nothing of this one.
+        // The last use of the old seed does not apply to the new one.
         let sql = "UPDATE @.identity_use SET used = 0, drift = 0,
             previous_used = CASE WHEN $2 THEN used ELSE 0 END WHERE identity = $1";
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
@@ -186,14 +187,14 @@ async fn revise(
     Ok(())
 }
 
-/// Deletes what is older than [`CHANGES_KEPT`].
+/// Deletes the entries older than [`CHANGES_KEPT`].
 pub(super) async fn trim(writing: &Writing) -> Result<(), Fault> {
     let sql = "DELETE FROM @.change WHERE seq <= (SELECT max(seq) FROM @.change) - $1";
     writing.execute(sql, &[(&CHANGES_KEPT, Type::INT8)]).await?;
     Ok(())
 }
 
-/// Some writes cannot meet a principal that is taken.
+/// Converts the error of a write that cannot violate the uniqueness of principals.
 pub(super) fn no_change(error: ChangeError) -> StoreError {
     match error {
         ChangeError::Store(error) => error,

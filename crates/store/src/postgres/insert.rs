@@ -1,4 +1,4 @@
-//! New rows, and those of another system.
+//! Inserts new and imported identities.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use realmgate_core::{
     ChangeError, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, State, UnixTime,
 };
 
-/// Gives no number up to `$1` to a new row.
+/// Excludes the numbers up to `$1` from assignment to new rows.
 const RESERVE: &str = "SELECT setval('@.identity_number', $1) FROM @.identity_number
     WHERE last_value < $1 OR (last_value = $1 AND NOT is_called)";
 
@@ -36,7 +36,7 @@ impl Postgres {
         };
         let work = async {
             let writing = self.begin(Lock::Identities).await?;
-            // A rejected identity uses up no number.
+            // A rejected identity must not use up a number.
             let sql = "SELECT 1 FROM @.identity WHERE realm = $1 AND name = $2";
             let (realm, name) = (new.principal.realm(), new.principal.name());
             let parameters: [(&(dyn ToSql + Sync), Type); 2] =
@@ -109,7 +109,7 @@ impl Postgres {
     }
 }
 
-/// Adds a row and returns its number.
+/// Inserts a row and returns its number.
 async fn add(
     writing: &Writing,
     key: &SealingKey,
@@ -152,7 +152,7 @@ async fn add(
         .await?;
     let row = row.ok_or(Fault::Closed)?;
     if let Some(id) = id.filter(|id| *id > 0) {
-        // No later row gets a number below, as in SQLite.
+        // No later row gets a lower number, as in SQLite.
         writing.query(RESERVE, &[(&id, Type::INT8)]).await?;
     }
     Ok(IdentityId(row.try_get(0)?))

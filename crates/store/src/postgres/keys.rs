@@ -1,4 +1,4 @@
-//! The keys of a database of a server, for whoever looks after them.
+//! Key management for a PostgreSQL database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,21 +23,21 @@ use crate::open_error::OpenError;
 use crate::seal::KeyId;
 use realmgate_core::StoreError;
 
-/// Rows in a transaction, and in a reading.
+/// The number of rows per transaction and per read.
 const BATCH: i64 = 64;
 const PAGE: i64 = 1000;
 
-/// The rows whose seeds another key than the first parameter seals.
+/// The rows with seeds encrypted with another key than the first parameter.
 const PENDING: &str = "(substr(seed, 2, 8) <> $1 OR substr(previous_seed, 2, 8) <> $1)";
 
-/// A database of a server, with an event loop of its own.
+/// A database on a server, with an event loop of its own.
 pub(crate) struct PostgresKeys {
     runtime: Runtime,
     database: Postgres,
 }
 
 impl PostgresKeys {
-    /// Opens a database that is there.
+    /// Opens an existing database.
     pub(crate) fn open(
         server: Server,
         key: KeySource,
@@ -59,7 +59,7 @@ impl PostgresKeys {
         outcome.map_err(|fault| StoreError::from(fault).into())
     }
 
-    /// Runs one transaction. Nobody else changes identities or keys meanwhile.
+    /// Runs one transaction, during which no other process changes identities or keys.
     fn write<T>(
         &self,
         work: impl AsyncFnOnce(&Writing) -> Result<T, Failure>,
@@ -77,7 +77,7 @@ impl PostgresKeys {
     }
 }
 
-/// Why a transaction was not done.
+/// Why a transaction failed.
 enum Failure {
     Fault(Fault),
     Sealing(SealingError),
@@ -244,7 +244,7 @@ impl KeyTables for PostgresKeys {
         &mut self,
         work: &mut dyn FnMut(Named, Sealed) -> Result<(), SealingError>,
     ) -> Result<(), SealingError> {
-        // Every process looks at its keys all the time.
+        // No notification is needed: every process polls the keys.
         self.write(async |writing| {
             let named = named(&writing.query(NAMED, &[]).await?)?;
             let seeds = seeds(&writing.query(SEEDS, &[]).await?)?;
@@ -255,7 +255,7 @@ impl KeyTables for PostgresKeys {
 
 const NAMED: &str = "SELECT id, state FROM @.sealing_key ORDER BY state, id";
 
-// What is too short to name a key was sealed with none.
+// A value too short for a key ID counts as not encrypted.
 const SEEDS: &str = "SELECT count(*), key FROM (
         SELECT substr(seed, 2, 8) AS key FROM @.identity
         UNION ALL SELECT substr(previous_seed, 2, 8) FROM @.identity) k
@@ -292,7 +292,7 @@ fn sealed_row(row: &Row) -> Result<SealedRow, Fault> {
     })
 }
 
-/// Fails if a process has said that it cannot get the key.
+/// Fails if a process has objected because it lacks the key.
 async fn heed(writing: &Writing, key: KeyId) -> Result<(), Failure> {
     let sql = "SELECT node, process FROM @.key_missing WHERE key = $1";
     let said = writing

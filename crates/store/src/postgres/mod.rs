@@ -1,7 +1,7 @@
-//! Identities in PostgreSQL, which several processes on several machines share.
+//! Identities in PostgreSQL, shared by several processes on several machines.
 //!
-//! Every statement is unnamed and typed, and no state is kept in a session, so that all of it works through
-//! PgBouncer in transaction mode.
+//! All statements are unnamed and typed, and no session state is kept, so that everything works
+//! through PgBouncer in transaction mode.
 
 mod connect;
 mod counters;

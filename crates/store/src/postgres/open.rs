@@ -1,4 +1,5 @@
-//! Opening a database of a server: checked before it is touched, made and migrated where needed.
+//! Opens a database on a server: checks it before changing anything, then creates or migrates its
+//! schema if necessary.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -21,10 +22,10 @@ use crate::open_error::OpenError;
 use crate::seal::KeyId;
 use realmgate_core::StoreError;
 
-/// The first version that has everything.
+/// The first version that has all required features.
 const OLDEST: i32 = 130_000;
 
-/// Opens the database, and makes its tables and the key file where `intent` says so.
+/// Opens the database. Creates its tables and the key file if `intent` allows it.
 pub(crate) async fn open(
     server: Server,
     source: KeySource,
@@ -81,7 +82,7 @@ pub(crate) async fn open(
     })
 }
 
-/// Brings the schema up to date, and sees to it that the keys are those that the database names.
+/// Migrates the schema, and checks that the keys that the database names are available.
 async fn agree(
     pools: &Arc<Pools>,
     schema: &Schema,
@@ -112,7 +113,7 @@ async fn agree(
         return Ok(keys);
     }
     let migration = Migration::run(pools, schema).await.map_err(fail)?;
-    // Another process may have made it meanwhile.
+    // Another process may have created it in the meantime.
     let named = migration.keys().await.map_err(fail)?;
     let keys = source.read()?;
     hold(&named, location, source, keys.as_ref())?;
@@ -134,7 +135,7 @@ async fn agree(
     Ok(keys)
 }
 
-/// Fails unless all keys are there that the database names.
+/// Fails unless all keys that the database names are available.
 fn hold(
     named: &[KeyId],
     location: &Location,

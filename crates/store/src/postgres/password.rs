@@ -1,4 +1,4 @@
-//! Where the password of the database is.
+//! The password of the database.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// The longest password file.
+/// The maximum length of a password file.
 const MOST_BYTES: u64 = 4096;
 
-/// Where the password of the database is. `Debug` does not show it.
+/// The source of the database password. `Debug` does not print it.
 #[derive(Clone, Default)]
 pub enum Password {
-    /// There is none.
+    /// No password.
     #[default]
     None,
-    /// In a file. It is read for each connection, so that it can be changed at any time.
+    /// A file, read for each connection so that it can be changed at any time.
     File(PathBuf),
-    /// In the environment.
+    /// An environment variable.
     Environment(Zeroizing<Vec<u8>>),
 }
 
@@ -46,7 +46,7 @@ impl Password {
         }
     }
 
-    /// Warns if others can read the file.
+    /// Logs a warning if other users can read the file.
     pub(super) fn warn_if_exposed(&self) {
         let Self::File(path) = self else { return };
         let mode = fs::metadata(path).map_or(0, |it| it.mode() & 0o777);
@@ -60,9 +60,9 @@ impl Password {
     }
 }
 
-/// Reads a file without the end of its line.
+/// Reads a file without its trailing newline.
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Of its full size from the start: one that grows leaves copies behind.
+    // Allocated at full size: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * 4096));
     File::open(path)?
         .take(MOST_BYTES + 1)

@@ -1,4 +1,4 @@
-//! The connections. After a failover they are given up together, and new ones are made.
+//! Pools of connections. After a failover all connections are replaced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,25 +13,25 @@ use super::connect::Connector;
 use super::fault::Fault;
 use crate::metrics::PoolMetrics;
 
-/// The connections of a process: those of requests, and one that follows the change log.
+/// The connections of a process: those for requests, and one that follows the change log.
 pub(super) struct Pools {
     connector: Connector,
     timeout: Duration,
     current: ArcSwap<Generation>,
     renewing: Mutex<()>,
-    /// How often the timeline of the server was another one.
+    /// The number of timeline changes.
     failovers: AtomicU64,
 }
 
-/// The connections that were made since the last failover.
+/// The connections made since the last failover.
 struct Generation {
     number: u64,
     pool: Pool,
-    /// Of one connection, so that requests never hold up what follows the change log.
+    /// A pool of one connection, so that requests never delay the change log.
     tail: Pool,
 }
 
-/// For what a connection is used.
+/// The use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Request,
@@ -54,12 +54,12 @@ impl Pools {
         &self.connector
     }
 
-    /// Returns the number of the present generation.
+    /// Returns the number of the current generation.
     pub(super) fn generation(&self) -> u64 {
         self.current.load().number
     }
 
-    /// Returns the longest wait for an answer.
+    /// Returns the maximum wait for a response.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -77,7 +77,7 @@ impl Pools {
         })
     }
 
-    /// Gives up the connections of a generation, if that was not done yet.
+    /// Replaces the connections of a generation, unless already done.
     pub(super) fn renew(&self, generation: u64, why: &Fault) {
         let _alone = self.renewing.lock();
         let current = self.current.load_full();
@@ -128,7 +128,7 @@ impl Generation {
             let fast = ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             };
-            // The configuration is the connector's.
+            // The connector has the configuration.
             let unused = tokio_postgres::Config::new();
             let manager = Manager::from_connect(unused, connector.clone(), fast);
             Pool::builder(manager)

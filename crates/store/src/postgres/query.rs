@@ -14,7 +14,8 @@ use crate::key_ring::KeyRing;
 use crate::metrics::{DatabaseCounts, Operation};
 use realmgate_core::{ChangeError, StoreError};
 
-/// Values and types of the parameters of a statement. With the types given, the server is asked once.
+/// The values and types of the parameters of a statement. With the types given, a statement takes
+/// one round trip.
 pub(super) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// The database, open and migrated.
@@ -27,7 +28,7 @@ pub(crate) struct Postgres {
     pub(super) timelines: Arc<Timelines>,
     /// Whether the last write has failed.
     pub(super) writes_fail: AtomicBool,
-    /// How many records of failures have been saved since it was looked whether there are too many.
+    /// The number of failure records saved since the excess was last deleted.
     pub(super) unswept: AtomicUsize,
 }
 
@@ -36,16 +37,16 @@ pub(crate) struct Postgres {
 pub(super) struct Schema(pub(super) Arc<str>);
 
 impl Schema {
-    /// Puts the name of the schema in the place of each `@`.
+    /// Replaces each `@` by the name of the schema.
     ///
-    /// Statements name the schema of each table, since the search path is a state of the session.
+    /// Statements name the schema of each table, because the search path is session state.
     pub(super) fn sql<'a>(&self, sql: &'a str) -> Cow<'a, str> {
         sql.replace('@', &self.0).into()
     }
 }
 
 impl Postgres {
-    /// Runs a statement that reads. It is tried again once, if the connection turns out to be dead.
+    /// Runs a statement that reads. Retries once if the connection turns out to be dead.
     pub(super) async fn read(
         &self,
         sql: &str,
@@ -58,7 +59,7 @@ impl Postgres {
         Ok(rows?)
     }
 
-    /// Counts a write, and whether it has failed.
+    /// Counts a write, and records whether it failed.
     pub(super) async fn written<T>(
         &self,
         work: impl Future<Output = Result<T, Fault>>,
@@ -73,7 +74,7 @@ impl Postgres {
     }
 }
 
-/// Runs one statement on a connection of the pools, and once more on another one if the first is dead.
+/// Runs a statement on a pooled connection, and once more on another one if the first is dead.
 pub(super) async fn query(
     pools: &Pools,
     purpose: Purpose,

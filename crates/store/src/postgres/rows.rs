@@ -18,7 +18,7 @@ pub(super) const COLUMNS: &str =
     i.previous_seed, i.previous_until, i.not_before, i.expires, i.comment, i.pardoned, u.used,
     u.previous_used, u.drift";
 
-/// Where they are.
+/// The tables that contain them.
 pub(super) const TABLES: &str = "@.identity i LEFT JOIN @.identity_use u ON u.identity = i.id";
 
 /// Reads a row in the order of [`COLUMNS`].
@@ -57,7 +57,7 @@ pub(super) async fn find_by_id(
     row.map(|row| identity(&row, ring)).transpose()
 }
 
-/// Returns the key to seal with, in the transaction that writes.
+/// Returns the current key, read in the transaction that writes.
 pub(super) async fn current_key(
     writing: &Writing,
     ring: &KeyRing,

@@ -1,4 +1,5 @@
-//! The schema: looked at before anything is written, and made or migrated by one process at a time.
+//! The schema: inspected before anything is written, and created or migrated by one process at a
+//! time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,28 +14,28 @@ use super::rows::key_id;
 use super::transaction::DURABLE;
 use crate::seal::KeyId;
 
-/// What makes each schema of the one before.
+/// The migrations, each from the schema before it.
 const MIGRATIONS: [&str; 1] = [include_str!("schema/001_identity.sql")];
 
-/// The number of the last schema.
+/// The number of the latest schema.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 
-/// How long a process may wait for others that migrate, and migrate.
+/// The maximum duration of a migration, including the wait for others.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The lock of who migrates. No table has the number 0.
+/// The lock of migrations. No table has the OID 0.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1919774055::bigint << 32)";
 
-/// What is in a schema.
+/// The contents of a schema.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Its number; 0 if there is nothing of ours in it.
+    /// The schema version; 0 if none of our tables exist.
     pub(super) version: i64,
-    /// The keys that seeds are sealed with, or are about to be.
+    /// The keys with which seeds are encrypted, or are about to be.
     pub(super) keys: Vec<KeyId>,
 }
 
-/// What the server says of itself.
+/// Properties of the server.
 pub(super) struct About {
     pub(super) version: i32,
     pub(super) encoding: String,
@@ -54,7 +55,7 @@ pub(super) async fn about(pools: &Pools) -> Result<About, Fault> {
     })
 }
 
-/// Looks what is in a schema; none if tables of another program have our names.
+/// Inspects a schema. Returns `None` if tables of another program have our names.
 pub(super) async fn look(pools: &Pools, schema: &Schema) -> Result<Option<Found>, Fault> {
     let sql = "SELECT to_regclass($1 || '.realmgate_schema') IS NOT NULL,
         to_regclass($1 || '.identity') IS NOT NULL";
@@ -75,7 +76,7 @@ pub(super) async fn look(pools: &Pools, schema: &Schema) -> Result<Option<Found>
     let rows = query(pools, Purpose::Request, &sql, &[]).await?;
     let version: Option<i64> = rows.first().ok_or(Fault::Closed)?.try_get(0)?;
     let version = version.unwrap_or(0);
-    // What is only announced has sealed nothing.
+    // An announced key has not encrypted anything yet.
     let sql = schema.sql("SELECT id FROM @.sealing_key WHERE state <> 'announced' ORDER BY id");
     let keys = match version {
         1..=KNOWN => {
@@ -88,14 +89,14 @@ pub(super) async fn look(pools: &Pools, schema: &Schema) -> Result<Option<Found>
     Ok(Some(Found { version, keys }))
 }
 
-/// A transaction in which this process alone migrates, and agrees on the first key.
+/// A transaction in which only this process migrates, and the first key is chosen.
 pub(super) struct Migration {
     lease: Lease,
     schema: Schema,
 }
 
 impl Migration {
-    /// Waits for others, and brings the schema up to date.
+    /// Waits for other processes, then migrates the schema.
     pub(super) async fn run(pools: &Arc<Pools>, schema: &Schema) -> Result<Self, Fault> {
         let lease = pools.lease(Purpose::Request).await?;
         let this = Self {
@@ -146,7 +147,7 @@ impl Migration {
         rows.iter().map(|row| key_id(row.try_get(0)?)).collect()
     }
 
-    /// Names the first key.
+    /// Records the first key.
     pub(super) async fn name_key(&self, key: KeyId) -> Result<(), Fault> {
         let sql = "INSERT INTO @.sealing_key (id) VALUES ($1)";
         let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key.0.as_slice(), Type::BYTEA)];

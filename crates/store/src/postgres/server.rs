@@ -1,4 +1,4 @@
-//! Which server, as a URL says it.
+//! Parses the URL of a server.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -14,16 +14,16 @@ use super::password::Password;
 use super::ssl_mode::TlsMode;
 use crate::location::Location;
 
-/// The port of a host whose port is not given.
+/// The default port.
 const PORT: u16 = 5432;
 
-/// The most hosts of a URL.
+/// The maximum number of hosts in a URL.
 const HOSTS: usize = 16;
 
-/// The longest name of a schema. PostgreSQL cuts longer ones.
+/// The maximum length of a schema name in bytes. PostgreSQL truncates longer ones.
 const SCHEMA_BYTES: usize = 63;
 
-/// A PostgreSQL server, or several of which one accepts writes. It holds no password.
+/// A PostgreSQL server, or several of which one accepts writes. Contains no password.
 #[derive(Clone)]
 pub struct Server {
     pub(super) config: Config,
@@ -31,23 +31,23 @@ pub struct Server {
     pub(super) root_certificate: Option<PathBuf>,
     /// The files of a certificate and its key.
     pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
-    /// Where the password is.
+    /// The source of the password.
     pub password: Password,
-    /// The schema of the tables; none for the first of the search path.
+    /// The schema of the tables; `None` for the first of the search path.
     pub schema: Option<Box<str>>,
-    /// How many connections at most, besides the one that follows the change log.
+    /// The maximum number of connections, not counting the one that follows the change log.
     pub connections: usize,
-    /// The name of this node, for what it writes into the database.
+    /// The name of this node in the database.
     pub node: Box<str>,
 }
 
-/// Why a URL names no server. Never holds a password.
+/// Why a URL is invalid. Never contains a password.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UrlError {
-    /// A password in the URL.
+    /// The URL contains a password.
     #[error("a URL without a password: put it into store.password_file")]
     Password,
-    /// A parameter that is not known.
+    /// An unknown parameter.
     #[error(
         "only the parameters host, hostaddr, port, user, dbname, options, sslmode, sslrootcert, sslcert and sslkey, each once"
     )]
@@ -55,16 +55,16 @@ pub enum UrlError {
     /// An unknown value of `sslmode`.
     #[error("sslmode disable, require, verify-ca or verify-full")]
     SslMode,
-    /// Half of a client certificate.
+    /// Only one half of a client certificate.
     #[error("sslcert and sslkey together, or neither")]
     ClientCertificate,
-    /// Options of TLS without TLS.
+    /// TLS options without TLS.
     #[error("no sslrootcert, sslcert or sslkey with sslmode=disable")]
     NoTls,
-    /// Too many hosts, or none.
+    /// No host, or too many.
     #[error("1 to 16 hosts")]
     Hosts,
-    /// Something else.
+    /// Any other syntax error.
     #[error(
         "postgres://USER@HOST[:PORT][,HOST…]/DATABASE[?sslmode=…], with other characters than letters and digits percent-encoded"
     )]
@@ -72,7 +72,7 @@ pub enum UrlError {
 }
 
 impl Server {
-    /// Reads a URL that begins with `postgres://` or `postgresql://`.
+    /// Parses a URL that begins with `postgres://` or `postgresql://`.
     ///
     /// # Errors
     /// [`UrlError`].
@@ -142,7 +142,7 @@ impl Server {
         })
     }
 
-    /// Says whether a text can be the name of a schema: lower-case letters, digits and underscores.
+    /// Returns whether a text is a valid schema name: lower-case letters, digits and underscores.
     pub fn is_schema(name: &str) -> bool {
         let is_first = |c: u8| c == b'_' || c.is_ascii_lowercase();
         let mut bytes = name.bytes();
@@ -152,12 +152,12 @@ impl Server {
             && bytes.all(|c| is_first(c) || c.is_ascii_digit())
     }
 
-    /// Returns the server for messages: without a password and without parameters.
+    /// Returns the server for messages, without password and parameters.
     pub fn location(&self) -> Location {
         Location::Url(self.to_string().into())
     }
 
-    /// Returns how many hosts there are.
+    /// Returns the number of hosts.
     pub(super) fn hosts(&self) -> usize {
         let config = &self.config;
         config.get_hosts().len().max(config.get_hostaddrs().len())
@@ -172,8 +172,8 @@ struct Tls {
     key: Option<PathBuf>,
 }
 
-/// Says whether all servers are on this machine. An address (`hostaddr`) is what is connected to, whatever the
-/// host beside it is called.
+/// Returns whether all servers are on this machine. An address (`hostaddr`) takes precedence over
+/// the name of the host beside it.
 fn is_local(config: &Config) -> bool {
     let addresses = config.get_hostaddrs();
     if !addresses.is_empty() {

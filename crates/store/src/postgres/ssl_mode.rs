@@ -1,17 +1,18 @@
-//! What TLS must prove.
+//! The TLS verification mode.
 
 use std::str::FromStr;
 
-/// What TLS must prove, as libpq's `sslmode` has it. `allow` and `prefer`, which prove nothing, are left out.
+/// The TLS verification mode, as in the `sslmode` of libpq. `allow` and `prefer` are not supported,
+/// because they verify nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TlsMode {
     /// No TLS.
     Disable,
-    /// Encryption; with `sslrootcert` as `VerifyCa`.
+    /// Encryption; with `sslrootcert`, the same as `VerifyCa`.
     Require,
-    /// A certificate of a trusted authority, for any name.
+    /// A certificate of a trusted CA, for any name.
     VerifyCa,
-    /// A certificate of a trusted authority for the host.
+    /// A certificate of a trusted CA for the host.
     VerifyFull,
 }
 
@@ -29,6 +30,6 @@ impl FromStr for TlsMode {
     }
 }
 
-/// A value of `sslmode` that is not one of ours.
+/// An unsupported value of `sslmode`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnknownMode;

@@ -1,4 +1,4 @@
-//! The change log: what any process of any node has committed since.
+//! The change log: the commits of all processes on all nodes.
 
 use std::sync::Arc;
 
@@ -18,13 +18,15 @@ use crate::record::principal;
 use crate::seal::KeyId;
 use realmgate_core::StoreError;
 
-/// The most changes that are read at a time. Whoever has missed more drops the whole cache.
+/// The maximum number of changes read at once. A process that has missed more drops its whole
+/// cache.
 const CHANGES: i64 = 20_000;
 
-/// After how many looks a missing key is reported again. A rotation waits for several of these.
+/// The number of polls after which a missing key is reported again. A rotation waits for several of
+/// these.
 const REPORT_EVERY: u32 = 5;
 
-/// Asks every time, over a connection of its own.
+/// Polls the change log, over a connection of its own.
 pub(super) struct PostgresTail {
     pools: Arc<Pools>,
     schema: Schema,
@@ -35,15 +37,15 @@ pub(super) struct PostgresTail {
     looks: u32,
 }
 
-/// Which history the change log is of. In another one its positions mean something else.
+/// The timeline of the change log. In another one, its positions have another meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin {
     timeline: String,
-    /// The table of identities, which is another one after a restore.
+    /// The OID of the identity table, which differs after a restore.
     table: i64,
 }
 
-/// What a look finds.
+/// The result of a poll.
 struct Look {
     last: Seq,
     first: Option<i64>,
@@ -69,7 +71,7 @@ impl PostgresTail {
         }
     }
 
-    /// Begins at the last position of the change log, which it returns.
+    /// Starts at the last position of the change log, and returns it.
     pub(super) async fn begin(&mut self) -> Result<Seq, StoreError> {
         let look = self.look().await?;
         self.origin = Some(look.origin);
@@ -85,7 +87,8 @@ impl PostgresTail {
         let sql = self.schema.sql(&sql);
         let looked = query(&self.pools, Purpose::Tail, &sql, &[]).await;
         let rows = looked.inspect_err(|fault| {
-            // The other connections go the same way. They are given up before requests wait for them.
+            // The other connections lead to the same server. They are closed before requests wait
+            // for them.
             if matches!(fault, Fault::Timeout) {
                 self.pools.renew(self.pools.generation(), fault);
             }
@@ -112,8 +115,8 @@ impl PostgresTail {
         if look.last == seen {
             return Ok(Changes::None);
         }
-        // Behind the log's start, or ahead of its end, as after a restored backup. A number may be left out, where
-        // a transaction was rolled back.
+        // Behind the start of the log, or ahead of its end, as after restoring a backup. Positions
+        // may have gaps where a transaction was rolled back.
         if look.last < seen || look.first.is_none_or(|first| first > seen.0 + 1) {
             return Ok(Changes::Unknown(look.last));
         }
@@ -130,12 +133,12 @@ impl PostgresTail {
             Ok::<_, Fault>((who, Seq(row.try_get(2)?)))
         };
         let changed: Vec<_> = rows.iter().map(read).collect::<Result<_, _>>()?;
-        // What was committed after the look is among them.
+        // Includes commits made after the poll.
         let last = changed.last().map_or(look.last, |(_, seq)| *seq);
         Ok(Changes::Some(changed, last.max(look.last)))
     }
 
-    /// Looks for the keys that the database names, and returns those that are not to be had.
+    /// Returns the keys that the database names and that are not available here.
     fn missing(&mut self, keys: Vec<KeyId>) -> Vec<KeyId> {
         self.ring.refresh(&keys);
         self.looks = self.looks.wrapping_add(1);

@@ -1,4 +1,4 @@
-//! TLS to the server, as `sslmode` says.
+//! TLS to the server, according to `sslmode`.
 
 use std::io;
 use std::path::Path;
@@ -16,10 +16,10 @@ use rustls::{
 use super::server::Server;
 use super::ssl_mode::TlsMode;
 
-/// Makes the configuration of TLS; none without TLS.
+/// Makes the TLS configuration; `None` without TLS.
 ///
 /// # Errors
-/// A file cannot be read, or holds something else.
+/// A file cannot be read, or is invalid.
 pub(super) fn client_config(server: &Server) -> io::Result<Option<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
@@ -62,7 +62,7 @@ pub(super) fn client_config(server: &Server) -> io::Result<Option<ClientConfig>>
     Ok(Some(config))
 }
 
-/// Returns the authorities in a file, or those of the system.
+/// Returns the CAs in a file, or those of the system.
 fn roots(file: Option<&Path>) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match file {
@@ -95,7 +95,7 @@ fn named(file: &Path, error: impl std::fmt::Display) -> io::Error {
     io::Error::other(format!("{}: {error}", file.display()))
 }
 
-/// Trusts the authorities, and accepts any name (`sslmode=verify-ca`).
+/// Verifies the chain, and accepts any name (`sslmode=verify-ca`).
 #[derive(Debug)]
 struct AnyName {
     inner: Arc<WebPkiServerVerifier>,
@@ -110,7 +110,7 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // The name is compared last, once the chain is known to be good.
+        // The name is checked last, when the chain is known to be valid.
         match self
             .inner
             .verify_server_cert(end_entity, intermediates, name, ocsp, now)

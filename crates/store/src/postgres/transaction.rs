@@ -1,4 +1,4 @@
-//! Transactions that write, whose outcome is known where that is possible.
+//! Write transactions, whose outcome is known where possible.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,24 +12,24 @@ use super::pool::{Lease, Pools, Purpose};
 use super::query::{Parameters, Postgres, Schema, query};
 use super::timeline::TIMELINE;
 
-/// How often it is asked what became of a commit, and for how long.
+/// The interval between queries for the outcome of a commit, and the maximum time to repeat them.
 const ASK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// What a transaction keeps from others.
+/// What a transaction locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
     /// Nothing.
     None,
-    /// Every change of identities and keys: they are made one after the other, as the change log has them.
+    /// All changes of identities and keys, so that they happen in the order of the change log.
     Identities,
 }
 
-/// A transaction. Dropped before [`Writing::commit`], it is rolled back.
+/// A transaction. Dropping it before [`Writing::commit`] rolls it back.
 pub(super) struct Writing {
     lease: Lease,
     pools: Arc<Pools>,
     schema: Schema,
-    /// The number of the transaction, and the timeline on which it has that number.
+    /// The transaction ID, and the timeline on which it is valid.
     id: String,
     timeline: String,
 }
@@ -86,7 +86,7 @@ async fn begin_on(
         let row = client.query_typed_one(&first, &[]).await?;
         Ok::<_, Fault>((row.try_get(2)?, row.try_get(3)?))
     };
-    // The server ends a wait for a lock first, and says so.
+    // The lock timeout of the server fires first and gives the better error.
     let (id, timeline) = timeout(limit * 2, work)
         .await
         .map_err(|_| Fault::Timeout)??;
@@ -99,7 +99,7 @@ async fn begin_on(
     })
 }
 
-/// Makes a transaction wait for the disk at its end, unless it waits for more.
+/// Makes the commit wait for the disk, unless the server is configured to wait for more.
 pub(super) const DURABLE: &str =
     "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
     THEN set_config('synchronous_commit', 'on', true) END";
@@ -116,7 +116,7 @@ impl Writing {
         timeout(limit, work).await.map_err(|_| Fault::Timeout)?
     }
 
-    /// Returns the first row, if there is one.
+    /// Returns the first row, or `None`.
     pub(super) async fn first(
         &self,
         sql: &str,
@@ -125,7 +125,7 @@ impl Writing {
         Ok(self.query(sql, parameters).await?.into_iter().next())
     }
 
-    /// Returns how many rows were written.
+    /// Returns the number of rows written.
     pub(super) async fn execute(
         &self,
         sql: &str,
@@ -137,10 +137,10 @@ impl Writing {
         timeout(limit, work).await.map_err(|_| Fault::Timeout)?
     }
 
-    /// Commits. If the connection is lost at this moment, the server is asked what became of the transaction.
+    /// Commits. If the connection is lost at this moment, queries the outcome from the server.
     ///
     /// # Errors
-    /// [`Fault::Unknown`] if the server cannot say; otherwise nothing was done.
+    /// [`Fault::Unknown`] if the server cannot tell; otherwise the transaction had no effect.
     pub(super) async fn commit(self) -> Result<(), Fault> {
         let limit = self.pools.timeout() * 2;
         let work = async { Ok::<_, Fault>(self.lease.client()?.batch_execute("COMMIT").await?) };
@@ -149,7 +149,7 @@ impl Writing {
                 self.lease.put_back();
                 return Ok(());
             }
-            // Refused, as by a constraint: it is rolled back.
+            // Rejected, for example by a constraint: it is rolled back.
             Ok(Err(fault)) if !fault.is_of_connection() => return Err(fault),
             Ok(Err(fault)) => fault,
             Err(_) => Fault::Timeout,
@@ -169,7 +169,7 @@ impl Writing {
     }
 }
 
-/// Asks what became of a transaction; none if it was rolled back.
+/// Queries the outcome of a transaction. Returns `None` if it was rolled back.
 async fn resolve(pools: &Pools, id: &str, timeline: &str) -> Option<Result<(), Fault>> {
     tracing::warn!("a commit was not confirmed: asking the database whether it was done");
     let began = Instant::now();
@@ -185,7 +185,7 @@ async fn resolve(pools: &Pools, id: &str, timeline: &str) -> Option<Result<(), F
             continue;
         };
         if now != timeline {
-            // Another transaction may have that number there.
+            // Another transaction may have this ID there.
             break;
         }
         match status {

@@ -1,4 +1,4 @@
-//! The keys of an SQLite file, for whoever looks after them.
+//! Key management for an SQLite file.
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
@@ -9,10 +9,10 @@ use crate::key_tables::{
 };
 use crate::seal::KeyId;
 
-/// Rows in a transaction.
+/// The number of rows per transaction.
 const BATCH: u32 = 64;
 
-/// The rows whose seeds another key than the first parameter seals.
+/// The rows with seeds encrypted with another key than the first parameter.
 const PENDING: &str = "(substr(seed, 2, 8) <> ?1 OR substr(previous_seed, 2, 8) <> ?1)";
 
 /// A connection of its own.
@@ -140,7 +140,7 @@ impl KeyTables for SqliteKeys {
     ) -> Result<(), SealingError> {
         let transaction = self.begin()?;
         work(named(&transaction)?, seeds(&transaction)?)?;
-        // A commit, for which every process looks at the keys again.
+        // A commit makes every process check its keys.
         transaction.execute("UPDATE sealing_key SET state = state", ())?;
         Ok(transaction.commit()?)
     }
@@ -172,7 +172,7 @@ fn pending(
         .collect()
 }
 
-/// Fails if a process has said that it cannot get the key.
+/// Fails if a process has objected because it lacks the key.
 fn heed(connection: &Connection, key: KeyId) -> Result<(), SealingError> {
     let mut said = connection.prepare_cached("SELECT process FROM key_missing WHERE key = ?1")?;
     match said.query_map((key.0,), |row| row.get(0))?.next() {
@@ -200,9 +200,9 @@ fn named(connection: &Connection) -> rusqlite::Result<Named> {
         .collect()
 }
 
-/// Counts the seeds under each key.
+/// Counts the seeds encrypted with each key.
 fn seeds(connection: &Connection) -> rusqlite::Result<Sealed> {
-    // What is too short to name a key was sealed with none.
+    // A value too short for a key ID counts as not encrypted.
     connection
         .prepare(
             "SELECT count(*), key FROM (

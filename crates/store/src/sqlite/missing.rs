@@ -1,4 +1,4 @@
-//! What this process says of keys that it cannot get.
+//! Objects to keys that this process does not have.
 
 use std::time::Duration;
 
@@ -7,12 +7,14 @@ use super::identities::Sqlite;
 use crate::seal::KeyId;
 
 impl Sqlite {
-    /// Says, for a rotation to hear, that keys which the database names are not to be had here.
+    /// Objects to keys that the database names and this process does not have, so that a rotation
+    /// does not switch to them.
     pub(super) async fn object(&self, missing: Vec<KeyId>) {
         if missing.is_empty() {
             return;
         }
-        // The change log is read by the same task: it must not wait for a slow disk. What is said twice counts once.
+        // The task that reads the change log must not wait for a slow disk. A repeated objection
+        // counts once.
         let patience = Patience::AtMost(Duration::ZERO);
         let said = self.write_within(self.timeout, patience, move |transaction| {
             let mut new = Vec::new();

@@ -1,9 +1,9 @@
--- Everything that realmgate keeps in PostgreSQL. An @ stands for the schema.
+-- All data of realmgate in PostgreSQL. An @ stands for the schema.
 CREATE TABLE @.realmgate_schema (
     version integer NOT NULL
 );
 
--- Identities. The seed is sealed: see `seal.rs` for its layout. Times are seconds since 1970.
+-- Identities. Seeds are encrypted, in the format of `seal.rs`. Times are in seconds since 1970.
 CREATE SEQUENCE @.identity_number;
 CREATE TABLE @.identity (
     id             bigint  PRIMARY KEY DEFAULT nextval('@.identity_number'),
@@ -28,7 +28,8 @@ CREATE TABLE @.identity (
 CREATE INDEX identity_by_name ON @.identity (name);
 CREATE INDEX identity_by_realm ON @.identity (realm, id);
 
--- When identities were used last. Apart, so that a use is no change that caches must hear of.
+-- The last uses of identities. A separate table, so that a use is not a change that caches must
+-- process.
 CREATE TABLE @.identity_use (
     identity      bigint PRIMARY KEY REFERENCES @.identity ON DELETE CASCADE,
     used          bigint NOT NULL DEFAULT 0,
@@ -36,20 +37,20 @@ CREATE TABLE @.identity_use (
     drift         bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 70);
 
--- The spent steps of identities whose tokens are good for one use.
+-- The used steps of identities with one-time tokens.
 CREATE TABLE @.spent (
     identity bigint PRIMARY KEY REFERENCES @.identity ON DELETE CASCADE,
     steps    bytea  NOT NULL
 ) WITH (fillfactor = 70);
 
--- The timelines of the server, and since when each is known to realmgate: it begins with a failover.
+-- The timelines of the server, and when each was first seen: one begins with each failover.
 CREATE TABLE @.timeline (
     id    text   PRIMARY KEY,
     since bigint NOT NULL
 );
 INSERT INTO @.timeline VALUES (left(pg_walfile_name(pg_current_wal_lsn()), 8), 0);
 
--- The change log: which principals are no longer what a cache remembers. Every process reads it.
+-- The change log: the principals whose cache entries are outdated. Every process reads it.
 CREATE SEQUENCE @.change_seq;
 CREATE TABLE @.change (
     seq   bigint PRIMARY KEY,
@@ -57,14 +58,14 @@ CREATE TABLE @.change (
     realm text   COLLATE "C" NOT NULL
 );
 
--- Lets one transaction at a time change identities or keys. So the positions of the change log are in the order
--- of the commits, and nobody who reads it up to a position misses one before it.
+-- Serializes changes of identities and keys. So the positions of the change log are in the order of
+-- the commits, and a reader that is at a position has missed none before it.
 CREATE FUNCTION @.begin_change() RETURNS void LANGUAGE sql AS $$
     SELECT pg_catalog.pg_advisory_xact_lock(
         (1919774055::bigint << 32) | '@.identity'::regclass::oid::bigint)
 $$;
 
--- Triggers write the change log, so that no writer can forget to, not even psql.
+-- Triggers write the change log, so that no writer can bypass it, not even psql.
 CREATE FUNCTION @.identity_begins() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM @.begin_change();
@@ -93,15 +94,15 @@ END $$;
 CREATE TRIGGER identity_truncated BEFORE TRUNCATE ON @.identity
     FOR EACH STATEMENT EXECUTE FUNCTION @.identity_truncated();
 
--- Which keys the seeds are sealed with, by their id, and what each is for: one seals, one that is announced is
--- about to, seeds under a retiring one are re-sealed. Never a key.
+-- The IDs of the encryption keys and their roles: the current one encrypts, an announced one is
+-- about to, and the seeds of a retiring one are being re-encrypted. Never contains a key.
 CREATE TABLE @.sealing_key (
     id    bytea PRIMARY KEY CHECK (length(id) = 8),
     state text  NOT NULL DEFAULT 'current' CHECK (state IN ('announced', 'current', 'retiring'))
 );
 CREATE UNIQUE INDEX sealing_key_current ON @.sealing_key (state) WHERE state = 'current';
 
--- Processes that cannot get a key which stands above.
+-- Processes that do not have one of these keys.
 CREATE TABLE @.key_missing (
     key     bytea  NOT NULL CHECK (length(key) = 8),
     node    text   NOT NULL,
@@ -109,7 +110,7 @@ CREATE TABLE @.key_missing (
     PRIMARY KEY (key, node, process)
 );
 
--- No writer, of whichever version, seals with another key than the current one.
+-- No writer, of any version, may encrypt with another key than the current one.
 CREATE FUNCTION @.identity_sealed() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     current_key bytea := (SELECT id FROM @.sealing_key WHERE state = 'current');
@@ -128,15 +129,15 @@ END $$;
 CREATE TRIGGER identity_sealed BEFORE INSERT OR UPDATE OF seed, previous_seed ON @.identity
     FOR EACH ROW EXECUTE FUNCTION @.identity_sealed();
 
--- Failures that are forgiven one by one, under keyed hashes of whose they are.
+-- Failures, forgiven one by one, under keyed hashes of principals and sources.
 CREATE TABLE @.failure (
     scope  text   NOT NULL CHECK (scope IN ('known', 'unknown', 'source', 'pair', 'trusted')),
     tag    bytea  NOT NULL CHECK (length(tag) = 16),
-    -- When all of them will have been forgiven.
+    -- The time at which all of them will have been forgiven.
     paid   bigint NOT NULL,
     failed bigint NOT NULL,
     passed bigint NOT NULL,
-    -- Which save wrote it last.
+    -- The save that wrote it last.
     stamp  bigint NOT NULL,
     PRIMARY KEY (scope, tag)
 );
@@ -146,7 +147,7 @@ CREATE TABLE @.throttle_key (
 );
 INSERT INTO @.throttle_key VALUES (
     substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16));
--- The number of the last save, by which other processes find what is new.
+-- The number of the last save, by which other processes find new records.
 CREATE TABLE @.failure_stamp (
     stamp bigint NOT NULL
 );
