@@ -1,4 +1,4 @@
-//! Where the parts are put together: configuration → store → authority → doors.
+//! Assembles the server: configuration → store → authority → doors.
 
 mod store_metrics;
 
@@ -24,13 +24,14 @@ use crate::metrics::Registry;
 use crate::store::{self, Intent};
 use crate::telemetry::Recorder;
 
-/// How often counts of failures and uses of identities are saved: what may be lost with the process.
+/// The interval at which failure counts and last uses are saved. If the process is killed, those
+/// since the last save are lost.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the end waits for the last counts to be saved, and for changes whose outcome is not known yet.
+/// The maximum wait at shutdown for the last save, and for changes whose outcome is unknown.
 const LAST: Duration = Duration::from_secs(5);
 
-/// The mode of the ready file: others believe what is in it.
+/// The mode of the ready file: not writable by others, who rely on its contents.
 const READY_MODE: u32 = 0o640;
 
 /// A running realmgate.
@@ -44,7 +45,7 @@ pub struct Server {
     config: Arc<Config>,
 }
 
-/// The handles that a server records with. They are made once per process, or once per server in tests.
+/// The handles that a server records with. Made once per process, or once per server in tests.
 pub struct Instruments {
     /// All metrics; the server adds its own.
     pub registry: Registry,
@@ -67,7 +68,7 @@ impl Instruments {
 }
 
 impl Server {
-    /// Opens the store, as `intent` says, and the doors. Returns once they accept.
+    /// Opens the store with `intent`, then the doors. Returns once they accept connections.
     ///
     /// # Errors
     /// [`StartError`].
@@ -122,12 +123,12 @@ impl Server {
         })
     }
 
-    /// Returns where the listeners are.
+    /// Returns the addresses of the listeners.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// Returns the store, for those in the same process.
+    /// Returns the store, for use in the same process.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
@@ -135,7 +136,7 @@ impl Server {
     /// Writes the address of each listener and the process id as JSON:
     /// `{"gateway":"127.0.0.1:1","metrics":"127.0.0.1:2","service":"127.0.0.1:3","pid":4}`.
     ///
-    /// The file appears whole: whoever waits for it never reads half of it.
+    /// The file is replaced atomically, so that a reader never sees part of it.
     ///
     /// # Errors
     /// The file cannot be written, or the path is a symbolic link.
@@ -153,11 +154,11 @@ impl Server {
         files::replace(path, READY_MODE, &ready)
     }
 
-    /// Puts another configuration in force: as a whole, or not at all. If it is given up before it
-    /// returns, the old one stays.
+    /// Applies a new configuration, completely or not at all. If the future is dropped before it
+    /// completes, the old one stays active.
     ///
     /// # Errors
-    /// [`ReloadError`]; then the old one stays.
+    /// [`ReloadError`]; the old configuration then stays active.
     pub async fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
         if let Some(section) = self.config.needs_restart(&config) {
             return Err(ReloadError::Restart(section));
@@ -168,20 +169,20 @@ impl Server {
         Ok(())
     }
 
-    /// Returns the configured grace.
+    /// Returns the configured grace period.
     pub fn grace(&self) -> Duration {
         self.config.shutdown.grace
     }
 
-    /// Stops accepting, finishes what runs within the configured grace or until `hurry` resolves, and
-    /// says how many connections were cut.
-    pub async fn close(self, end: End, hurry: impl Future<Output = ()>) -> usize {
+    /// Stops accepting, waits for requests in progress until the grace period ends or `abort`
+    /// resolves, and returns the number of connections that were closed with requests in progress.
+    pub async fn close(self, end: End, abort: impl Future<Output = ()>) -> usize {
         let grace = self.grace();
-        // Whoever comes after reads it.
+        // A successor that starts meanwhile reads these counts.
         save_last(&self.authenticator).await;
-        let cut = self.gateway.close(end, grace, hurry).await;
+        let cut = self.gateway.close(end, grace, abort).await;
         self.saving.abort();
-        // What callers did not wait for any more goes into the audit log all the same.
+        // Changes whose callers have given up are still recorded in the audit log.
         self.changes.close();
         if timeout(LAST, self.changes.wait()).await.is_err() {
             let changes = self.changes.len();
@@ -196,7 +197,7 @@ impl Server {
     }
 }
 
-/// Makes an authenticator that checks tokens and throttles as the configuration says.
+/// Makes an authenticator that checks and throttles tokens as configured.
 ///
 /// # Errors
 /// [`StartError`]: the failure counts cannot be read, or there are no random bytes.
@@ -221,7 +222,7 @@ pub(crate) async fn authenticator(
     ))
 }
 
-/// Saves what decisions record, again and again.
+/// Saves failure counts and last uses once per interval.
 async fn save(authenticator: Arc<LocalAuthenticator>, recorder: Arc<Recorder>) {
     let mut every = tokio::time::interval(SAVE_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -232,7 +233,7 @@ async fn save(authenticator: Arc<LocalAuthenticator>, recorder: Arc<Recorder>) {
     }
 }
 
-/// Saves what there is, unless the disk is too slow to wait for at the end.
+/// Saves failure counts and last uses at shutdown, unless the disk is too slow.
 async fn save_last(authenticator: &LocalAuthenticator) {
     if timeout(LAST, save_once(authenticator)).await.is_err() {
         tracing::error!("cannot save failure counts and last uses in time");
@@ -247,30 +248,30 @@ async fn save_once(authenticator: &LocalAuthenticator) {
     }
 }
 
-/// Why it does not start.
+/// Why the server cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A listening address cannot be had.
+    /// An address cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The store does not open.
+    /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::OpenError),
-    /// The doors do not open.
+    /// The doors cannot be opened.
     #[error(transparent)]
     Gateway(#[from] doors::OpenError),
-    /// No random bytes.
+    /// No random bytes are available.
     #[error(transparent)]
     Random(SeedError),
 }
 
-/// Why another configuration is not in force.
+/// Why a configuration cannot be applied.
 #[derive(Debug, Error)]
 pub enum ReloadError {
-    /// It changes what cannot be changed while realmgate runs.
+    /// It changes settings that require a restart.
     #[error("{0} changed; restart required")]
     Restart(&'static str),
-    /// Its rules cannot be used.
+    /// Its rules are invalid.
     #[error(transparent)]
     Gateway(#[from] doors::OpenError),
 }

@@ -11,13 +11,13 @@ use super::entry::Entry;
 use super::file::{Log, Room};
 use super::*;
 
-/// A folder with a log, and what becomes of it.
+/// A folder with a log.
 struct Scene {
     folder: TempDir,
 }
 
 impl Scene {
-    /// Makes one with so many lines.
+    /// Makes a log with a number of lines.
     fn with(lines: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let scene = Self { folder };
@@ -29,7 +29,7 @@ impl Scene {
         self.folder.path().join("audit.jsonl")
     }
 
-    /// Opens the log as another process, and adds lines one by one.
+    /// Appends lines one by one, like another process.
     fn add(&self, lines: usize) {
         let mut log = Log::open(&self.path()).unwrap();
         for _ in 0..lines {
@@ -54,7 +54,7 @@ impl Scene {
         verify(&[self.path()], true, false, &[]).unwrap()
     }
 
-    /// Asserts what is wrong: the line and the code of each.
+    /// Asserts the errors: the line and code of each.
     #[track_caller]
     fn assert_breaks(&self, expected: &[(Option<u64>, &str)]) {
         assert_eq!(breaks(&self.report()), expected);
@@ -160,7 +160,7 @@ fn cut_end_shows_and_goes_on_showing() {
     let lines = scene.lines();
     scene.put(&lines[..3]);
     scene.assert_breaks(&[(None, "cut")]);
-    // In the middle of a line, which looks like a crash but for the head.
+    // In the middle of a line, which would look like a crash without the head.
     let half = lines[3].get(..40).unwrap().to_owned();
     scene.put(&[&lines[..3], &[half]].concat());
     scene.assert_breaks(&[(None, "cut")]);
@@ -181,7 +181,7 @@ fn line_that_a_crash_has_torn_is_no_break() {
         let after = if cut == 1 { "after_head" } else { "torn" };
         assert_eq!(scene.report().notes[0].code, after);
         scene.add(2);
-        // What lacks nothing but its end is a line, though the head does not name it.
+        // A line that lacks only its newline counts, although the head does not name it.
         let (notes, last) = match cut {
             1 => ([(Some(5), "after_head")], 7),
             _ => ([(Some(4), "torn")], 6),
@@ -216,7 +216,7 @@ fn lines_after_the_head_are_those_of_a_crash() {
     fs::write(head_path(&scene.path()), head).unwrap();
     scene.assert_notes(&[(None, "after_head")]);
     scene.add(1);
-    // It stays known that the head did not name them.
+    // It stays on record that the head did not name them.
     scene.assert_notes(&[(Some(6), "after_head")]);
     assert!(scene.lines()[5].contains(r#""after_head":2"#));
     assert_eq!(scene.head().seq, 7);
@@ -238,10 +238,10 @@ fn first_lines_of_a_process_that_died_before_the_head_count() {
     scene.assert_notes(&[(Some(2), "after_head")]);
 }
 
-/// Makes a chain of one's own, as anybody can.
+/// Makes a chain, as an intruder can.
 fn forged(lines: usize, after: Position) -> Vec<String> {
     let mut last = after;
-    // Within the same millisecond it would be the line that it shall replace.
+    // Within the same millisecond it would equal the line that it replaces.
     let now = SystemTime::now() + Duration::from_secs(1);
     (0..lines)
         .map(|_| {
@@ -258,7 +258,7 @@ fn chain_that_was_made_anew_and_goes_beyond_the_head_is_broken() {
         let scene = Scene::with(5);
         scene.put(&forged(5 + more, Position::START));
         scene.assert_breaks(&[(None, "other_head")]);
-        // The next line does not make it good.
+        // The next line does not repair it.
         scene.add(1);
         let text = scene.lines().concat();
         assert!(text.contains(r#""reason":"other_head""#), "{text}");
@@ -275,7 +275,8 @@ fn lines_taken_out_before_the_head_are_broken_though_the_last_ones_stay() {
     let scene = Scene::with(9);
     let lines = scene.lines();
     let head = scene.head();
-    // Those up to the head stay as they were, and what follows fits; but not what stands between.
+    // The lines up to the head are unchanged, and the next ones continue the chain; but lines in
+    // between are missing.
     let after = forged(3, head);
     for without in [&lines[..8], &lines[1..], &lines[..0]] {
         scene.put(&[without, &after[..]].concat());
@@ -284,7 +285,7 @@ fn lines_taken_out_before_the_head_are_broken_though_the_last_ones_stay() {
         let text = scene.lines().concat();
         let is_told = text.contains(r#""event":"audit_broken""#);
         assert_eq!(is_told, !is_whole, "{text}");
-        // That the beginning is gone shows all the same.
+        // The missing beginning is still reported.
         let report = verify(&[scene.path()], true, true, &[]).unwrap();
         assert_ne!(breaks(&report), []);
         fs::write(head_path(&scene.path()), chain::write_head(head)).unwrap();
@@ -309,7 +310,7 @@ fn head_is_found_among_many_lines_and_pieces_of_torn_ones() {
         let mut lines = forged(before + after, Position::START);
         let head = chain::Link::read(lines[before - 1].trim_end().as_bytes());
         let head = chain::write_head(head.unwrap().position());
-        // A crash in the middle of what the head does not name, which the next process has told of.
+        // A crash in the middle of lines after the head, which the next process has recorded.
         let torn = "{\"time\":\"20\n".to_owned();
         let mut recovered = String::new();
         let event = Event {
@@ -359,7 +360,7 @@ fn first_line_of_a_file_that_a_crash_has_torn_is_no_break() {
     let report = verify(&[oldest, scene.path()], true, true, &[]).unwrap();
     assert_eq!(breaks(&report), []);
     assert!(scene.lines()[2].contains("audit_continued"));
-    // So is the very first one.
+    // The very first line, too.
     let scene = Scene::with(0);
     scene.put(&["{".to_owned()]);
     scene.add(1);
@@ -371,7 +372,7 @@ fn process_knows_its_last_line_though_file_and_head_were_made_anew() {
     let scene = Scene::with(3);
     let mut log = Log::open(&scene.path()).unwrap();
     log.append(&[&denied()], Room::Common).unwrap();
-    // With the head, nobody else could tell.
+    // With a matching head, no other process could tell.
     let forge = |lines: usize| {
         let forged = forged(lines, Position::START);
         let last = chain::Link::read(forged[lines - 1].trim_end().as_bytes());
@@ -385,7 +386,7 @@ fn process_knows_its_last_line_though_file_and_head_were_made_anew() {
         let broken = log.append(&[], Room::Common).unwrap();
         assert_eq!(broken, Some("rewritten"), "{lines}");
         assert_ne!(breaks(&scene.report()), []);
-        // It is told once.
+        // It is reported once.
         assert_eq!(log.append(&[&denied()], Room::Common).unwrap(), None);
     }
 }
@@ -413,7 +414,7 @@ fn file_that_was_emptied_says_so() {
     let mut log = Log::open(&scene.path()).unwrap();
     log.append(&[&denied()], Room::Common).unwrap();
     fs::write(scene.path(), "").unwrap();
-    // Another process may be the first to go on.
+    // Another process may be the first to continue.
     scene.add(1);
     assert_eq!(log.append(&[&denied()], Room::Common).unwrap(), None);
     scene.assert_notes(&[(Some(1), "begins_later")]);
@@ -432,7 +433,7 @@ fn rotated_files_are_one_chain() {
     log.append(&[&denied()], Room::Common).unwrap();
     assert!(scene.lines()[0].contains(r#""event":"audit_continued""#));
     let older = scene.rotate("audit.jsonl.1");
-    // An empty file, as logrotate can make it.
+    // An empty file, as created by logrotate.
     fs::write(scene.path(), "").unwrap();
     log.append(&[&denied()], Room::Common).unwrap();
     let files = [oldest, older, scene.path()];
@@ -454,7 +455,7 @@ fn rotated_files_are_one_chain() {
     ));
     assert_eq!(breaks(&verify(&files[..2], false, false, &[]).unwrap()), []);
     scene.assert_notes(&[(Some(1), "begins_later")]);
-    // The end of a rotated file is held by the next one.
+    // The next file contains the hash at the end of a rotated one.
     let text = fs::read_to_string(&files[1]).unwrap();
     fs::write(&files[1], text.lines().next().unwrap()).unwrap();
     assert_eq!(
@@ -521,7 +522,7 @@ fn place_that_was_noted_elsewhere_must_be_there() {
     scene.add(2);
     let hold = |noted| breaks(&verify(&[scene.path()], true, false, &[noted]).unwrap());
     assert_eq!(hold(noted), []);
-    // A whole forgery, with a head that fits.
+    // A complete forgery, with a matching head.
     fs::remove_file(scene.path()).unwrap();
     fs::remove_file(head_path(&scene.path())).unwrap();
     scene.add(5);
@@ -556,7 +557,7 @@ fn files_are_for_their_owner_only() {
     }
 }
 
-/// A disk that is full, as far as writing goes.
+/// A full disk, as far as writes are concerned.
 #[test]
 fn failed_write_leaves_nothing_behind_and_is_made_up_for() {
     let scene = Scene::with(2);
@@ -581,7 +582,7 @@ fn page_lists_every_event_and_every_code() {
         let name = format!("`{}`", kind.as_str());
         assert!(page.contains(&name), "{name}");
     }
-    // Each place that finds something names its code.
+    // Each place that reports a finding names its code.
     let source = include_str!("verify.rs").replace(char::is_whitespace, "");
     let mut codes: Vec<_> = source
         .split("self.found(")

@@ -31,7 +31,7 @@ use crate::telemetry::Telemetry;
 use metrics::ConfigMetrics;
 use successor::{Program, ReplaceError};
 
-/// How long start and end wait for the audit log.
+/// The maximum wait for the audit log at start and shutdown.
 const LINE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ impl Args {
 pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Result<(), CliError> {
     let early = early.map_or_else(Early::listen, Ok);
     let early = early.map_err(CliError::Runtime)?;
-    // Before another file can be in the place of this program's.
+    // Before the program file can be replaced.
     let program = Program::of_this_process().map_err(CliError::Runtime)?;
     let config = load(path)?;
     let mut registry = Registry::new();
@@ -84,12 +84,12 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     let served = serve(args, path, config, &program, &process, instruments, early);
     let outcome = runtime.block_on(served);
     telemetry.end_traces();
-    // A reading that hangs must not keep the process.
+    // A read of the configuration that hangs must not keep the process alive.
     runtime.shutdown_background();
     outcome
 }
 
-/// What belongs to the process rather than to the server in it.
+/// The parts that belong to the process, not to the server in it.
 struct Process<'a> {
     telemetry: &'a Telemetry,
     audit: &'a Audit,
@@ -105,7 +105,7 @@ async fn serve(
     instruments: Instruments,
     early: Early,
 ) -> Result<(), CliError> {
-    // Before anything can be asked of us, so that no signal finds the default in force.
+    // As early as possible, so that no signal meets its default action.
     let mut signals = Signals::listen()?;
     let Early {
         mut hangups,
@@ -151,7 +151,7 @@ async fn serve(
         tracing::debug!(variable, "ignored: Kubernetes describes a service by it");
     }
     let pid = Some(std::process::id());
-    write_down(
+    record(
         process.audit,
         Event {
             pid,
@@ -167,7 +167,7 @@ async fn serve(
         server.close(End::Final, signals.next()).await;
         return Err(CliError::Write(path.clone(), error));
     }
-    successor::tell(predecessor);
+    successor::notify(predecessor);
     manager::ready();
     let watchdog = manager::watch();
     let successor = loop {
@@ -205,17 +205,17 @@ async fn serve(
             tracing::info!("shutting down");
         }
     }
-    // With these open, clients would still connect and wait for nobody.
+    // With the sockets open, clients would still connect, and no process would accept.
     drop(sockets);
-    let hurried = Cell::new(false);
-    let hurry = async {
+    let aborted = Cell::new(false);
+    let abort = async {
         signals.next().await;
-        hurried.set(true);
+        aborted.set(true);
     };
     let ended = async {
         let end = successor.map_or(End::Final, |_| End::Replaced);
-        let cut = server.close(end, hurry).await;
-        write_down(
+        let cut = server.close(end, abort).await;
+        record(
             process.audit,
             Event {
                 pid,
@@ -229,10 +229,10 @@ async fn serve(
     };
     let cut = tokio::select! {
         biased;
-        never = hand_on(successor, &mut hangups, &mut replacements) => match never {},
+        never = forward_signals(successor, &mut hangups, &mut replacements) => match never {},
         cut = ended => cut,
     };
-    if hurried.get() {
+    if aborted.get() {
         tracing::warn!(connections = cut, "terminated by a second signal");
         return Err(CliError::CutShort);
     }
@@ -243,9 +243,10 @@ async fn serve(
     Ok(())
 }
 
-/// Hands signals on to the process that has taken the place of this one, until this one ends: those that came
-/// while it was being replaced, too. The successor may have read the configuration before it was changed.
-async fn hand_on(
+/// Passes signals to the process that has replaced this one, until this one ends, including those
+/// that arrived during the replacement. The new process may have read the configuration before it
+/// was changed.
+async fn forward_signals(
     successor: Option<u32>,
     hangups: &mut Signal,
     replacements: &mut Signal,
@@ -269,13 +270,14 @@ async fn hand_on(
     }
 }
 
-/// Writes an event into the audit log, and waits for it and what came before. If the log fails, it says so
-/// itself, and nothing is held up for long.
-async fn write_down(audit: &Audit, event: Event<'_>) {
+/// Records an event in the audit log, and waits for it and the events before it. The log reports
+/// its own failures, and the wait is bounded.
+async fn record(audit: &Audit, event: Event<'_>) {
     let _ = audit.record(&[event], LINE).await;
 }
 
-/// Starts the program anew on the same sockets, and returns the id of the process that serves.
+/// Starts the program again on the same sockets, and returns the ID of the new process once it
+/// serves.
 async fn replace(
     program: &Program,
     sockets: &[(&'static str, OwnedFd)],
@@ -285,7 +287,7 @@ async fn replace(
     program.start(sockets)?.serving(within).await
 }
 
-/// Writes the ready file again: a replacement that failed late has written its own.
+/// Writes the ready file again, because a replacement that failed late has written its own.
 fn restore(server: &Server, args: &Args) {
     if let Some(path) = &args.ready_file
         && let Err(error) = server.write_ready_file(path)
@@ -294,13 +296,13 @@ fn restore(server: &Server, args: &Args) {
     }
 }
 
-/// Reads the configuration again and puts it in force, or says why the old one stays.
+/// Reloads the configuration, or logs why the old one stays active.
 ///
-/// Neither a panic nor being given up half-way does any harm: the old configuration stays.
+/// Neither a panic nor cancellation does any harm: the old configuration stays active.
 async fn reload(server: &mut Server, path: Option<&Path>, process: &Process<'_>) {
     let outcome = contained(async {
         let file = path.map(Path::to_owned);
-        // Files are read where nobody waits for them.
+        // Blocking file reads must not run on the event loop.
         let config = aside(move || load(file.as_deref())).await?;
         warn_of_certificates(&config);
         let digest = config.digest();
@@ -326,7 +328,7 @@ async fn reload(server: &mut Server, path: Option<&Path>, process: &Process<'_>)
         Err(error) => {
             let error = describe(&error).replace('\n', "; ");
             tracing::error!(error, "not reloaded; the old configuration stays");
-            // Where the file was rotated, this line begins the next one.
+            // If the audit log was rotated, this line begins the new file.
             process.audit.log(&Event {
                 detail: Some(error.into()),
                 ..Event::new(Kind::ConfigRefused)
@@ -335,14 +337,14 @@ async fn reload(server: &mut Server, path: Option<&Path>, process: &Process<'_>)
     }
 }
 
-/// Logs which certificates are not valid now.
+/// Logs a warning for each certificate that is not valid now.
 fn warn_of_certificates(config: &Config) {
     for warning in config.certificate_warnings(SystemTime::now()) {
         tracing::warn!("{warning}");
     }
 }
 
-/// Makes an error of a panic. What panicked must leave nothing half done.
+/// Turns a panic into an error. The work must leave nothing half done when it panics.
 async fn contained<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
     outcome.unwrap_or_else(|panic| {
@@ -352,7 +354,7 @@ async fn contained<T>(work: impl Future<Output = Result<T, CliError>>) -> Result
     })
 }
 
-/// Says where the sockets of the process before this one have other addresses than the configuration.
+/// Logs a warning for each inherited socket whose address differs from the configuration.
 fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
     let asked: HashMap<_, _> = asked.named().collect();
     for (listener, have) in have.named() {
@@ -364,13 +366,14 @@ fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
     }
 }
 
-/// Removes the ready file of an earlier run, so that nobody takes its addresses for ours.
+/// Removes the ready file of an earlier run, so that its addresses are not mistaken for current
+/// ones.
 fn remove_stale(ready_file: &Path) -> std::io::Result<()> {
     files::refuse_link(ready_file)?;
     files::remove(ready_file)
 }
 
-/// What asks a process to end.
+/// The signals that end the process.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,4 +1,4 @@
-//! The REST router, with the limits of the bodies that it gets.
+//! The REST router, with the limits of its request bodies.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,13 +21,13 @@ use crate::net::face::{self, Abort, Asked, BodyError, Peer, Reply};
 use crate::net::settings::Live;
 use crate::telemetry::{RecordSlot, RequestRecord};
 
-/// The router with the bounds of what it may be handed.
+/// The router, with the limits of its request bodies.
 pub(crate) struct Local {
     router: Router,
     settings: Live,
 }
 
-/// Why a body was not read to its end.
+/// Why a body was not read completely.
 enum Unread {
     TooLarge,
     Broken,
@@ -39,7 +39,7 @@ impl Local {
         Self { router, settings }
     }
 
-    /// Answers a request.
+    /// Responds to a request.
     pub(crate) async fn answer(
         &self,
         asked: &mut Asked,
@@ -66,7 +66,7 @@ impl Local {
         let empty = Request::new(()).into_parts().0;
         let mut parts = std::mem::replace(&mut asked.parts, empty);
         let is_head = parts.method == Method::HEAD;
-        // What is about the connection is not about the request.
+        // The state of the connection does not concern the request.
         for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
             parts.headers.remove(name);
         }
@@ -94,14 +94,15 @@ impl Local {
         if parts.status == StatusCode::NO_CONTENT {
             parts.headers.remove(CONTENT_LENGTH);
         } else if !is_head {
-            // To HEAD the router has said how long the answer to GET is, if it knows, and dropped the answer.
+            // To HEAD, the router sets the length of the GET response, if known, and drops its
+            // body.
             parts.headers.insert(CONTENT_LENGTH, body.len().into());
         }
         Response::from_parts(parts, Reply::whole(body))
     }
 
-    /// Returns the address that a request comes from, and the scheme of the URL that its client asked for:
-    /// what a trusted proxy says of them, or those of the connection.
+    /// Returns the client address and the URL scheme of a request: those given by a trusted proxy,
+    /// or those of the connection.
     fn origin(&self, headers: &HeaderMap, peer: &Peer) -> (Option<SocketAddr>, Scheme) {
         let trusted = &self.settings.load().trusted_proxies;
         let is_trusted = peer
@@ -152,7 +153,7 @@ async fn read_body(
     })
 }
 
-/// Returns the response to a request whose body stays unread: the connection ends with it.
+/// Returns the response to a request whose body is not read. It closes the connection.
 fn refuse(status: StatusCode, line: &'static str) -> Response<Reply> {
     let mut response = Response::from(Answer::line(status, line));
     let close = HeaderValue::from_static("close");
@@ -160,8 +161,8 @@ fn refuse(status: StatusCode, line: &'static str) -> Response<Reply> {
     response
 }
 
-/// Returns the address of the client of a chain of trusted proxies: the last one in `X-Forwarded-For` that is
-/// not itself trusted. None where there is none, or it cannot be read.
+/// Returns the client address behind a chain of trusted proxies: the last one in `X-Forwarded-For`
+/// that is not itself trusted. `None` if there is none, or it cannot be parsed.
 fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut client = None;
     for line in headers.get_all("x-forwarded-for").iter().rev() {
@@ -176,8 +177,8 @@ fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     client
 }
 
-/// Returns the scheme that the client of a chain of proxies spoke: the first one in `X-Forwarded-Proto`. None
-/// where there is none, or it is neither `http` nor `https`.
+/// Returns the URL scheme the client used with a chain of proxies: the first one in
+/// `X-Forwarded-Proto`. `None` if there is none, or it is neither `http` nor `https`.
 fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
     let line = headers.get(X_FORWARDED_PROTO)?.to_str().ok()?;
     let first = line.split(',').next()?.trim();

@@ -1,4 +1,4 @@
-//! Values under configured names, kept as long as somebody holds them.
+//! Values under configured names, kept while they are in use.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-/// The minimum number of names at which those that nobody holds are removed.
+/// The minimum number of names at which unused ones are removed.
 const SWEPT: usize = 64;
 
 /// Values with names. The registry holds them weakly; their users keep them alive.
@@ -16,7 +16,7 @@ struct Known<T> {
     /// By name, with the number that orders them by creation.
     all: HashMap<Box<str>, (u64, Weak<T>)>,
     made: u64,
-    /// The number of names at which those that nobody holds are removed.
+    /// The number of names at which unused ones are removed.
     room: usize,
 }
 
@@ -31,8 +31,8 @@ impl<T> Default for Named<T> {
 }
 
 impl<T> Named<T> {
-    /// Returns the value of a name, or makes it. So a reloaded configuration continues the counters of the one
-    /// before.
+    /// Returns the value of a name, making it if necessary. So a reloaded configuration continues
+    /// the counters of the one before.
     pub(crate) fn of(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
         let mut known = self.0.lock();
         let found = known.all.get(name);
@@ -52,7 +52,7 @@ impl<T> Named<T> {
         made
     }
 
-    /// Returns all values that somebody holds, with their names, in the order of their creation.
+    /// Returns all values in use with their names, in the order of their creation.
     pub(crate) fn all(&self) -> Vec<(Box<str>, Arc<T>)> {
         let known = self.0.lock();
         let held = known.all.iter();

@@ -1,5 +1,4 @@
-//! Another process that takes the place of this one: the program, perhaps a newer one, on the same
-//! sockets.
+//! Replaces this process by a new one: the program, perhaps a newer version, on the same sockets.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -15,26 +14,27 @@ use tokio::io::AsyncReadExt;
 
 use crate::doors::PREDECESSOR;
 
-/// What a successor says once it serves.
+/// The message of a successor that serves.
 const READY: &[u8] = b"ready\n";
-/// The first descriptor that is handed over (`SD_LISTEN_FDS_START` of sd_listen_fds(3)).
+/// The first inherited descriptor (`SD_LISTEN_FDS_START` of sd_listen_fds(3)).
 const FIRST: i32 = 3;
-/// How often it is looked whether a successor that is silent has ended.
+/// The interval at which a successor that has sent nothing is checked for its exit.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How this process was started, and how another is.
+/// The command line of this process, with which to start another.
 pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
 }
 
 impl Program {
-    /// Notes it. To be called at the start: later another file may be at the path of this one.
+    /// Returns that of this process. Must be called at startup: later, the path may belong to
+    /// another file.
     ///
-    /// A symbolic link stays one, so that it can be turned to a newer release.
+    /// A symbolic link is not resolved, so that it can be pointed at a newer release.
     ///
     /// # Errors
-    /// The path is not to be found out.
+    /// The path cannot be determined.
     pub(super) fn of_this_process() -> io::Result<Self> {
         let mut arguments = std::env::args_os();
         let path = match arguments.next().map(PathBuf::from) {
@@ -48,7 +48,7 @@ impl Program {
         })
     }
 
-    /// Starts the program that is at the path now, with the arguments and the environment of this
+    /// Starts the program that is now at the path, with the arguments and environment of this
     /// process, on `sockets`.
     pub(super) fn start(
         &self,
@@ -57,7 +57,7 @@ impl Program {
         let failed = |error| ReplaceError::Start(self.path.clone(), error);
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         ours.set_nonblocking(true).map_err(failed)?;
-        let heard = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
+        let socket = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
         let mut names = Vec::new();
         let mut mappings = Vec::new();
         let predecessor = (PREDECESSOR, OwnedFd::from(theirs));
@@ -73,8 +73,8 @@ impl Program {
             .args(&self.arguments)
             .env("LISTEN_FDS", names.len().to_string())
             .env("LISTEN_FDNAMES", names.join(":"))
-            // Whose id is not known before it runs. Without the variable the sockets are for whoever
-            // finds them.
+            // Its ID is not known before it runs. Without this variable, any process that finds the
+            // sockets accepts them.
             .env_remove("LISTEN_PID")
             .env_remove("LISTEN_FDS_FIRST_FD")
             .env_remove("WATCHDOG_PID")
@@ -83,12 +83,12 @@ impl Program {
         let child = command.spawn().map_err(failed)?;
         Ok(Successor {
             child: Some(child),
-            heard,
+            socket,
         })
     }
 }
 
-/// Looks for a program where a shell would.
+/// Searches `PATH`, like a shell.
 fn on_path(name: &Path) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&folders).map(|folder| folder.join(name));
@@ -97,19 +97,19 @@ fn on_path(name: &Path) -> Option<PathBuf> {
         .find_map(|path| std::path::absolute(path).ok())
 }
 
-/// A process that has been started and does not serve yet. Killed when dropped before it does.
+/// A process that does not serve yet. Dropping it kills the process.
 pub(super) struct Successor {
     child: Option<Child>,
-    heard: tokio::net::UnixStream,
+    socket: tokio::net::UnixStream,
 }
 
 impl Successor {
     /// Waits until it serves, and returns its id.
     ///
     /// # Errors
-    /// It ends instead, or does not serve `within` that time; then it is no more.
+    /// The process ended, or did not serve `within` that time. It no longer runs.
     pub(super) async fn serving(mut self, within: Duration) -> Result<u32, ReplaceError> {
-        match tokio::time::timeout(within, self.speaks()).await {
+        match tokio::time::timeout(within, self.ready()).await {
             Ok(Ok(())) => {}
             Ok(Err(ended)) => return Err(ended),
             Err(_) => return Err(ReplaceError::Late(within)),
@@ -118,12 +118,12 @@ impl Successor {
         Ok(child.map_or(0, |child| child.id()))
     }
 
-    async fn speaks(&mut self) -> Result<(), ReplaceError> {
-        let mut said = [0; READY.len()];
-        if self.heard.read_exact(&mut said).await.is_ok() && said == READY {
+    async fn ready(&mut self) -> Result<(), ReplaceError> {
+        let mut message = [0; READY.len()];
+        if self.socket.read_exact(&mut message).await.is_ok() && message == READY {
             return Ok(());
         }
-        // It is about to end, having closed its side, or it is another program.
+        // It has closed its side and is about to end, or is another program.
         while let Some(child) = &mut self.child {
             if let Some(status) = child.try_wait().map_err(ReplaceError::Wait)? {
                 return Err(ReplaceError::Ended(status));
@@ -137,15 +137,15 @@ impl Successor {
 impl Drop for Successor {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // Errors say that it has ended already.
+            // An error means that it has already ended.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// Tells the process before this one that this one serves. Without it there is nobody to tell.
-pub(super) fn tell(predecessor: Option<UnixStream>) {
+/// Notifies the previous process, if there is one, that this one serves.
+pub(super) fn notify(predecessor: Option<UnixStream>) {
     if let Some(mut predecessor) = predecessor
         && let Err(error) = predecessor.write_all(READY)
     {
@@ -153,7 +153,7 @@ pub(super) fn tell(predecessor: Option<UnixStream>) {
     }
 }
 
-/// Why there is no successor.
+/// Why the process was not replaced.
 #[derive(Debug, Error)]
 pub(super) enum ReplaceError {
     #[error("{0}: cannot be started")]
