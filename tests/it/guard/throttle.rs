@@ -71,7 +71,7 @@ fn failures_count_together_at_every_door_and_can_be_cleared() {
         metrics.contains("realmgate_throttle_delays_total 1\n"),
         "{metrics}"
     );
-    until("pardoned", || {
+    until("unthrottled", || {
         identity(&gate, &["unthrottle"], &victim);
         get(gate.gateway, "/x", &victim.fields()).status == 200
     });

@@ -172,7 +172,7 @@ async fn revise(
                 (&not_before, Type::INT8),
                 (&expires, Type::INT8),
                 (&comment, Type::TEXT),
-                (&new.pardoned, Type::INT8),
+                (&new.unthrottled, Type::INT8),
             ],
         )
         .await?;

@@ -39,7 +39,7 @@ pub(super) fn identity(row: &Row, ring: &KeyRing) -> Result<Identity, Fault> {
         not_before: row.try_get(12)?,
         expires: row.try_get(13)?,
         comment: row.try_get(14)?,
-        pardoned: row.try_get(15)?,
+        unthrottled: row.try_get(15)?,
         used: row.try_get(16)?,
         previous_used: row.try_get(17)?,
         drift: row.try_get(18)?,

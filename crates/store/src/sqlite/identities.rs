@@ -164,7 +164,7 @@ impl Sqlite {
                     new.terms.not_before.map(sql_time),
                     new.terms.expires.map(sql_time),
                     &new.terms.comment,
-                    new.pardoned,
+                    new.unthrottled,
                 ))?;
             if new.has_new_seed {
                 // The uses of the old seed say nothing about the new one.

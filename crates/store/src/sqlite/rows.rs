@@ -61,7 +61,7 @@ pub(super) fn identity(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Identi
         not_before: row.get(12)?,
         expires: row.get(13)?,
         comment: row.get_ref(14)?.as_str_or_null()?,
-        pardoned: row.get(15)?,
+        unthrottled: row.get(15)?,
         used: row.get(16)?,
         previous_used: row.get(17)?,
         drift: row.get(18)?,
