@@ -142,7 +142,7 @@ pub(super) struct Torn {
 }
 
 impl Link {
-    /// Reads a line without its newline; none if it is not a line of the log.
+    /// Reads a line without its newline; `None` if it is not a line of the log.
     pub(super) fn read(line: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Members {

@@ -24,7 +24,7 @@ pub(super) struct Place {
     pub(super) notes: Vec<Entry>,
     /// Whether the last line has no newline.
     pub(super) is_torn: bool,
-    /// How the file was altered; none if it was not.
+    /// How the file was altered; `None` if it was not.
     pub(super) broken: Option<&'static str>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Left {
 /// What is known about the last line.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
-    /// The position in the head; none if the head is invalid.
+    /// The position in the head; `None` if the head is invalid.
     pub(super) head: Option<Position>,
     /// The last line that this process wrote, and where it ended, if that was in this file.
     pub(super) own: Option<Position>,
@@ -200,7 +200,7 @@ fn follow(file: &File, end: u64, head: Position) -> io::Result<bool> {
     Ok(reader.is_fine())
 }
 
-/// Returns where the line of the head ends, or 0 if the file begins after it; none if it is missing. A binary
+/// Returns where the line of the head ends, or 0 if the file begins after it; `None` if it is missing. A binary
 /// search, because the numbers ascend.
 fn after(file: &File, end: u64, head: Position) -> io::Result<Option<u64>> {
     let (mut low, mut high) = (0, end);

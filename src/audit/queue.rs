@@ -30,7 +30,7 @@ pub(super) struct Waiting {
     pub(super) entries: Vec<Entry>,
     /// The room to reserve for later lines, in bytes.
     pub(super) room: u64,
-    /// Notifies the caller when the entries are on disk; none if no caller waits.
+    /// Notifies the caller when the entries are on disk; `None` if no caller waits.
     pub(super) done: Option<oneshot::Sender<Result<(), Arc<io::Error>>>>,
     /// The number of denials that the entry stands for; 0 for entries that must not be lost.
     pub(super) denials: u64,

@@ -68,7 +68,7 @@ impl Repeats {
         }
     }
 
-    /// Returns the tag of an event; none if it always gets a line of its own.
+    /// Returns the tag of an event; `None` if it always gets a line of its own.
     pub(super) fn tag(&self, event: &Event<'_>) -> Option<u128> {
         let is_plain = matches!(event.kind, Kind::Denied | Kind::Refused) && event.delay.is_none();
         if !is_plain {
@@ -188,7 +188,7 @@ mod tests {
         }
     }
 
-    /// Says whether an event has a line of its own.
+    /// Returns whether an event has a line of its own.
     fn has_line(repeats: &mut Repeats, event: &Event<'_>, now: Instant) -> bool {
         let Some(tag) = repeats.tag(event) else {
             return true;
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(taken(&mut repeats, Which::Due, early), [0; 0]);
         assert_eq!(repeats.next_due(), Some(began + INTERVAL));
         assert_eq!(taken(&mut repeats, Which::Due, began + INTERVAL), [2]);
-        // It goes on to repeat; the other one did not.
+        // It repeats again; the other one does not.
         assert_eq!(repeats.next_due(), Some(began + 2 * INTERVAL));
         assert!(!has_line(&mut repeats, &denied(1), early));
         assert!(has_line(&mut repeats, &denied(2), early));

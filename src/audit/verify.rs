@@ -33,7 +33,7 @@ pub struct Report {
 pub struct Finding {
     /// The file.
     pub file: PathBuf,
-    /// The line number, from 1; none if the finding is about the file.
+    /// The line number, from 1; `None` if the finding is about the file.
     pub line: Option<u64>,
     /// A stable code.
     pub code: &'static str,

@@ -23,11 +23,11 @@ pub struct RequestRecord {
 #[derive(Debug)]
 struct Outcome {
     door: Door,
-    /// None if the request was rejected before the credential was read.
+    /// `None` if the request was rejected before the credential was read.
     tally: Option<Arc<Tally>>,
     principal: Claim,
     source: Option<IpAddr>,
-    /// None for a permit.
+    /// `None` for a permit.
     reason: Option<&'static str>,
     took: Option<Duration>,
 }

@@ -47,7 +47,7 @@ pub struct Recorder {
     ids: RequestIds,
     access: Arc<AccessLog>,
     tracer: Arc<Tracer>,
-    /// None if the process has no log of its own.
+    /// `None` if the process has no log of its own.
     over_limit: Option<OverLimit>,
     audit: Audit,
     metrics: DecisionMetrics,
@@ -65,7 +65,7 @@ pub struct Rejection<'a> {
 struct Line<'a> {
     door: Option<Door>,
     route: Option<&'a str>,
-    /// None if the credential was not read.
+    /// `None` if the credential was not read.
     attempt: Option<&'a Attempt<'a>>,
     source: Option<IpAddr>,
     request: Option<&'a str>,

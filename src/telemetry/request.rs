@@ -16,7 +16,7 @@ pub struct Request<'a> {
     pub took: Duration,
     /// Method, host and path.
     pub request_line: RequestLine<'a>,
-    /// The status of the response; none if there was no response.
+    /// The status of the response; `None` if there was no response.
     pub status: Option<u16>,
     /// The address of the other end of the connection.
     pub client: Option<SocketAddr>,
@@ -39,6 +39,6 @@ pub struct Forwarded<'a> {
     pub upstream: &'a str,
     /// The address of the peer.
     pub peer: &'a dyn Display,
-    /// The time to the header of its response; none if there was no response.
+    /// The time to the header of its response; `None` if there was no response.
     pub took: Option<Duration>,
 }

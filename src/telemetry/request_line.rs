@@ -25,17 +25,17 @@ pub struct RequestLine<'a> {
 }
 
 impl<'a> RequestLine<'a> {
-    /// Returns the method; none if it is unknown.
+    /// Returns the method; `None` if it is unknown.
     pub(super) fn method(&self) -> Option<Cow<'a, str>> {
         shown(self.method, METHOD)
     }
 
-    /// Returns the host, without userinfo; none if it is unknown.
+    /// Returns the host, without userinfo; `None` if it is unknown.
     pub(super) fn host(&self) -> Option<Cow<'a, str>> {
         shown(self.host.rsplit(|&byte| byte == b'@').next()?, HOST)
     }
 
-    /// Returns the path, or that of a URL; none if it is unknown.
+    /// Returns the path, or that of a URL; `None` if it is unknown.
     pub(super) fn path(&self) -> Option<Cow<'a, str>> {
         let is_end = |byte: &u8| matches!(byte, b'?' | b'#');
         shown(below_authority(self.path.split(is_end).next()?), PATH)

@@ -3,7 +3,7 @@ import os
 import pytest
 
 for variable in list(os.environ):
-    # What the machine sets must not decide about tests.
+    # Settings of the machine must not affect tests.
     if variable.startswith("UNGLEICHOTP") or (variable.startswith("REALMGATE_") and variable != "REALMGATE_BINARY"):
         del os.environ[variable]
 for variable in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):

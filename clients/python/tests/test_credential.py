@@ -38,7 +38,7 @@ def test_remaining_is_the_rest_of_the_step():
 
 def test_otpauth_url_is_a_seed_with_parameters():
     assert Credential("n", "r", URL, clock=lambda: 59).token() == "94287082"
-    # What is given beside it wins.
+    # An explicit argument takes precedence.
     assert Credential("n", "r", URL, digits=6, clock=lambda: 59).token() == "287082"
     credential = Credential.from_otpauth(URL, clock=lambda: 59)
     assert (credential.name, credential.realm, credential.token()) == ("billing", "payments", "94287082")

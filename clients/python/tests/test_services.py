@@ -212,7 +212,7 @@ def test_names_of_the_headers_can_be_changed(through):
     assert through(source, PROVED).status == 401
 
 
-# What the application sees.
+# The request as the application sees it.
 
 
 @every_server
@@ -348,7 +348,7 @@ def test_anything_else_is_no_credential(through, source, billing):
         for policy in (AnyRealm(), None):
             seen = through(source, headers, policy=policy)
             assert (seen.status, seen.called) == (401, False), headers
-    # What is not for realmgate.
+    # Not for realmgate.
     for headers in ([], [("Authorization", "Bearer abc")], PROVED[2:]):
         assert through(source, headers).status == 401
         seen = through(source, headers, policy=None)

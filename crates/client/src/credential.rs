@@ -282,7 +282,7 @@ mod tests {
         assert_ne!(*other, "287082");
         replace(format!("otpauth://totp/a@b?secret={SEED}&digits=8").as_bytes());
         assert_eq!(*credential.token_at(at(59)), "94287082");
-        // What is no seed, too long or gone leaves the last good one.
+        // An invalid, oversized or missing file leaves the last valid seed in use.
         for broken in [&b""[..], b"no seed", b"\xff", &[b'A'; 4097]] {
             replace(broken);
             assert_eq!(*credential.token_at(at(59)), "94287082");

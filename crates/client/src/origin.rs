@@ -28,7 +28,7 @@ impl Origin {
             _ => return None,
         };
         let authority = uri.authority()?;
-        // What is before an `@` is no host, whatever another parser says.
+        // Text before an `@` is not the host, even if another parser accepts it.
         if authority.as_str().contains('@') || authority.host().is_empty() {
             return None;
         }

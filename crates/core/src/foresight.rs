@@ -40,7 +40,7 @@ impl Foresight<'_> {
         }
     }
 
-    /// Returns the denial under a policy, or none for a permit. The checks run in the order in which
+    /// Returns the denial under a policy, or `None` for a permit. The checks run in the order in which
     /// [`Authority::decide`](super::Authority::decide) runs them.
     pub async fn denial(&self, policy: &Policy, realms: &Realms) -> Option<Denial> {
         let proof = std::future::ready(self.proof.clone());

@@ -18,7 +18,7 @@ pub(super) const KNOWN: [&str; 10] = [
 
 /// A parsed request body.
 pub(super) enum Body {
-    /// The known fields of an object or a form; none for an empty body.
+    /// The known fields of an object or a form; `None` for an empty body.
     Fields(HashMap<&'static str, Value>),
     /// `null`.
     Null,

@@ -91,7 +91,7 @@ impl Value {
     /// Reads a JSON value of valid syntax.
     ///
     /// # Errors
-    /// None for valid syntax.
+    /// `None` for valid syntax.
     pub(super) fn from_json(raw: &str) -> Result<Self, serde_json::Error> {
         Ok(match raw.as_bytes().first() {
             Some(b'n') => Self::Null,

@@ -40,7 +40,7 @@ pub(crate) fn new_schema() -> (String, String) {
     (SHARED.url(), format!("r{number}"))
 }
 
-/// Runs a statement in the schema of a configuration that [`new_schema`] is in; returns what it prints.
+/// Runs a statement in the schema of a configuration from [`new_schema`]. Returns its output.
 pub(crate) fn sql_in(config: &Path, sql: &str) -> String {
     let text = fs::read_to_string(config).unwrap();
     let schema = text.split("schema = \"").nth(1).unwrap();
@@ -165,7 +165,7 @@ impl Postgres {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Runs a statement; returns what it yields.
+    /// Runs a statement. Returns its output.
     pub(crate) fn query(&self, sql: &str) -> String {
         let output = self.psql(sql);
         assert!(output.status.success(), "{}", stderr(&output));

@@ -37,7 +37,7 @@ impl Relay {
         }
     }
 
-    /// Passes no bytes from now on, and ends no connection.
+    /// Stops passing bytes, and leaves the connections open.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
     }

@@ -116,7 +116,7 @@ fn package_installs_upgrades_removes_and_purges() {
     command.arg("check").arg("--config");
     run(command.arg(root.0.path().join("etc/realmgate/realmgate.toml")));
 
-    // What an administrator changed survives an upgrade, and what the service wrote survives a removal.
+    // Changes by an administrator survive an upgrade, and files of the service survive a removal.
     root.write("etc/realmgate/realmgate.toml", "# mine\n");
     root.write("etc/realmgate/realmgate.key", "key");
     root.write("var/lib/private/realmgate/realmgate.db", "database");

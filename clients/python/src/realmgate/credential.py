@@ -18,7 +18,7 @@ from .totp import Otpauth, Parameters, Seed, parse_otpauth
 _LOG = logging.getLogger("realmgate")
 # The most bytes of a seed file.
 _MOST_BYTES = 4096
-# What a header may hold as it is: visible ASCII, with spaces inside.
+# Valid header values: visible ASCII, with spaces inside.
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
 Path = Union[str, "os.PathLike[str]"]

@@ -1,4 +1,4 @@
-/// What a failure count is about.
+/// The subject of a failure count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Principals that exist, at sources where they are not trusted.

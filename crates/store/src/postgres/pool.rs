@@ -150,8 +150,8 @@ impl Generation {
     }
 }
 
-/// A connection in use. It goes back into the pool only if [`Lease::put_back`] says that nothing is under way on
-/// it; otherwise its statement is cancelled and it is closed, with which the server rolls back what was not committed.
+/// A connection in use. Dropping it cancels its statement and closes it, so that the server rolls back; only
+/// [`Lease::put_back`] returns it to the pool.
 pub(super) struct Lease {
     object: Option<Object>,
     generation: u64,
@@ -184,7 +184,7 @@ impl Drop for Lease {
         if !client.is_closed()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            // The server would go on with a statement whose client is gone, and wait for a lock without end.
+            // The server would continue a statement without its client, and wait for a lock without a limit.
             runtime.spawn(self.connector.clone().cancel(client.cancel_token()));
         }
     }

@@ -66,8 +66,8 @@ async fn begin_on(
 ) -> Result<Writing, Fault> {
     let limit = pools.timeout();
     let millis = limit.as_millis();
-    // What is confirmed is on the disk of the server, whatever its default. A server whose process here is gone
-    // must not hold locks for long.
+    // A confirmed commit is on the disk of the server, whatever its default. If this process dies, the server must
+    // not hold its locks for long.
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;
          SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis};
