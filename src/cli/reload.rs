@@ -20,7 +20,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
-    // The server would keep its configuration and log the mistake. Here is somebody to print it for.
+    // The server would keep its configuration and only log the error.
     load(config)?;
     let pid = match &args.ready_file {
         Some(path) => ReadyFile::read(path)?.pid,
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     Ok(())
 }
 
-/// Returns whether a process has the name of this one: the id of a server that has exited may belong to any other
+/// Returns whether a process has the name of this one: the ID of a server that has exited may belong to any other
 /// process, which a SIGHUP would end.
 fn is_realmgate(pid: i32) -> bool {
     let name = |process: &str| fs::read_to_string(format!("/proc/{process}/comm")).ok();

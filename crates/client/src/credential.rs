@@ -44,7 +44,7 @@ impl Credential {
     /// Makes a credential. The seed is base32, or an `otpauth://` URL, whose parameters then apply.
     ///
     /// # Errors
-    /// A part is none, or the name or realm has a colon.
+    /// A part is invalid, or the name or realm contains a colon.
     pub fn new(name: &str, realm: &str, seed: &str) -> Result<Self, CredentialError> {
         let totp = read_seed(seed)?;
         Self::with_source(name, realm, Source::Seed(Box::new(totp)))
@@ -52,7 +52,7 @@ impl Credential {
 
     /// Makes a credential whose seed is in a file: base32, or an `otpauth://` URL.
     ///
-    /// The file is read again when it changes. If the new content is no seed, the last good one stays in use.
+    /// The file is read again when it changes. If the new content is invalid, the last valid seed stays in use.
     /// [`Credential::token`] therefore asks for the state of the file each time, which blocks for some microseconds.
     ///
     /// # Errors

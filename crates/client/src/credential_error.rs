@@ -5,16 +5,16 @@ use thiserror::Error;
 
 use super::otpauth::OtpauthError;
 
-/// Why there is no credential. Never contains a seed.
+/// Why a credential cannot be made. Never contains a seed.
 #[derive(Debug, Error)]
 pub enum CredentialError {
-    /// A text that is no name or no realm.
+    /// The name or realm is invalid.
     #[error(transparent)]
     Principal(#[from] PrincipalError),
-    /// A text that is no seed.
+    /// The seed is invalid.
     #[error(transparent)]
     Seed(#[from] SeedError),
-    /// A text that is no `otpauth://` URL.
+    /// The text is not an `otpauth://` URL.
     #[error(transparent)]
     Otpauth(#[from] OtpauthError),
     /// The label of an `otpauth://` URL is not `name@realm`.

@@ -4,7 +4,7 @@ use http::Uri;
 use http::uri::Scheme;
 use thiserror::Error;
 
-/// Where a credential may be sent: one scheme, host and port.
+/// The only destination of a credential: one scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: Scheme,

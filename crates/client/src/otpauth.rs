@@ -19,7 +19,7 @@ pub(super) struct Otpauth {
     pub(super) totp: Totp,
 }
 
-/// Why a text is no `otpauth://totp/` URL. Never contains the text.
+/// Why a text is not an `otpauth://totp/` URL. Never contains the text.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum OtpauthError {
     /// More than 4096 characters.
@@ -28,7 +28,7 @@ pub enum OtpauthError {
     /// Another scheme, or a type other than totp.
     #[error("the URL is no otpauth URL of the type totp")]
     Type,
-    /// Broken percent-encoding, or no UTF-8.
+    /// Invalid percent-encoding or UTF-8.
     #[error("the otpauth URL is not percent-encoded correctly")]
     Encoding,
     /// A parameter occurs twice.
@@ -37,13 +37,13 @@ pub enum OtpauthError {
     /// No parameter `secret`.
     #[error("the otpauth URL has no secret")]
     NoSecret,
-    /// A parameter is no number.
+    /// A parameter is not a number.
     #[error("the otpauth URL has a parameter that is no number")]
     Number,
     /// A parameter is out of range.
     #[error("the otpauth URL: {0}")]
     Parameters(ParametersError),
-    /// The secret is no seed.
+    /// The secret is not a valid seed.
     #[error("the otpauth URL: {0}")]
     Seed(SeedError),
 }

@@ -16,7 +16,7 @@ const MOST: u64 = 4096;
 /// A seed in a file, which is read again when the file changes.
 pub(super) struct SeedFile {
     path: PathBuf,
-    /// What applies in place of the parameters in the file.
+    /// Overrides the parameters in the file.
     parameters: Option<Parameters>,
     current: Mutex<Current>,
 }
@@ -27,7 +27,7 @@ struct Current {
     version: Version,
 }
 
-/// What differs between two versions of a file: its inode, size, and times of change in nanoseconds.
+/// Identifies a version of a file: its inode, size, and times of change in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Version([i64; 4], [u64; 2]);
 
@@ -45,7 +45,7 @@ impl SeedFile {
         })
     }
 
-    /// Returns the same with other parameters.
+    /// Returns it with other parameters.
     pub(super) fn with_parameters(&self, parameters: Parameters) -> Self {
         Self {
             path: self.path.clone(),
@@ -54,7 +54,7 @@ impl SeedFile {
         }
     }
 
-    /// Returns what makes the tokens now. If the file has become unreadable, the last good seed.
+    /// Returns the current token generator: that of the last valid seed if the file has become unreadable.
     pub(super) fn totp(&self) -> Totp {
         let mut current = self.lock();
         let version = std::fs::metadata(&self.path).map(|it| Version::of(&it));

@@ -141,7 +141,7 @@ def _client(options: argparse.Namespace) -> Client:
 
 
 def _caller(options: argparse.Namespace, default: str = "") -> Credential:
-    """Returns the credential that the options and the environment describe; ``default`` stands for no name."""
+    """Returns the credential that the options and the environment describe; without a name, ``default``."""
     environ = os.environ
     user = environ.get("REALMGATE_IDENTITY", "")
     identity = split_user(user)

@@ -119,7 +119,7 @@ class Client:
             self._explain(name, realm)
 
     def accepts(self, name: str, realm: str, token: str, *, client_address: Optional[str] = None) -> bool:
-        """Tells whether ``token`` is valid now, with one request.
+        """Returns whether ``token`` is valid now, with one request.
 
         ``False`` also if this caller may not verify, which the server does not distinguish; :meth:`verify` asks
         once more to find out. Only a 200 whose body is a JSON object with ``"status": "OK"`` is ``True``.
@@ -137,7 +137,7 @@ class Client:
         return True
 
     def _explain(self, name: str, realm: str) -> None:
-        """Raises whose fault it was: who may verify, and names nobody, gets 400."""
+        """Raises the error for the rejected credential: a caller who may verify gets 400 for a request without a subject."""
         probe = self._send("POST", "verify/", {})
         if probe.status == 400:
             raise SubjectRejected(f"the credential of {name}@{realm} was rejected")

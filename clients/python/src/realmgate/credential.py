@@ -16,7 +16,7 @@ from .identity import Identity, split_user
 from .totp import Otpauth, Parameters, Seed, parse_otpauth
 
 _LOG = logging.getLogger("realmgate")
-# The most bytes of a seed file.
+# The maximum size of a seed file in bytes.
 _MOST_BYTES = 4096
 # Valid header values: visible ASCII, with spaces inside.
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
@@ -140,7 +140,7 @@ class Credential:
         return seed.token(parameters, self.now())
 
     def remaining(self) -> float:
-        """Returns for how many seconds the current token stays the current one."""
+        """Returns the number of seconds until the next token."""
         period = self.parameters.period
         return period - self.now() % period
 

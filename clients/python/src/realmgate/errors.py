@@ -14,16 +14,16 @@ class ConfigurationError(RealmgateError, ValueError):
 
 
 class SeedError(ConfigurationError):
-    """A text is no seed, or a seed file cannot be read."""
+    """A text is not a seed, or a seed file cannot be read."""
 
 
 class CallerRejected(RealmgateError):
     """The server rejected the credential of the caller."""
 
     def __init__(self, caller: str, *, ahead: Optional[float] = None, retry_after: Optional[int] = None) -> None:
-        #: By how many seconds the local clock is ahead of the server's, if the response had a date.
+        #: The number of seconds by which the local clock is ahead of the server's, if the response had a date.
         self.ahead = ahead
-        #: After how many seconds to try again, if the response says so.
+        #: The number of seconds after which to retry, if the response has it.
         self.retry_after = retry_after
         text = f"the credential of the caller {caller} was rejected"
         if retry_after is not None:
@@ -55,4 +55,4 @@ class Unavailable(RealmgateError):
 
 
 class UnexpectedAnswer(Unavailable):
-    """The response is none that this request can have. It never counts as a success."""
+    """The response is not valid for this request. It never counts as a success."""

@@ -75,5 +75,5 @@ class Guard:
         return UNAUTHENTICATED if identity is None else FORBIDDEN
 
     def hides_authorization(self, incoming: Incoming) -> bool:
-        """Tells whether ``Authorization`` carries a token of realmgate."""
+        """Returns whether ``Authorization`` carries a token of realmgate."""
         return holds_token(incoming.values)

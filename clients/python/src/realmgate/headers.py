@@ -18,7 +18,7 @@ CHALLENGE = 'Basic realm="realmgate", charset="UTF-8"'
 
 _NAME = re.compile(r"[A-Za-z0-9-]+\Z")
 _TOKEN = re.compile(r"[0-9]{6,8}\Z")
-# As many letters as realmgate reads.
+# The limits of realmgate.
 _MOST_LETTERS = 2048
 _MOST_TOKEN = 128
 
@@ -49,7 +49,7 @@ def folded(name: str) -> str:
 
 
 class Presented(NamedTuple):
-    """The credential of a request: whose, and the token."""
+    """The credential in a request: name, realm and token."""
 
     identity: Identity
     token: str
@@ -59,7 +59,7 @@ class Presented(NamedTuple):
 
 
 class Malformed(Exception):
-    """A request presents something that counts as no credential, or as no identity."""
+    """A request has an invalid credential or identity."""
 
 
 #: Returns every value of a header, each as the latin-1 text that WSGI and ASGI servers give.
@@ -84,7 +84,7 @@ def read_credential(values: Values, names: HeaderNames) -> Optional[Presented]:
 
 
 def holds_token(values: Values) -> bool:
-    """Tells whether ``Authorization`` could carry a token of realmgate: an application must not see it."""
+    """Returns whether ``Authorization`` could carry a token of realmgate: an application must not see it."""
     for value in values("Authorization"):
         try:
             presented = _of_basic(value[len("basic ") :].strip(" \t"))

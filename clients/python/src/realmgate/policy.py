@@ -12,7 +12,7 @@ class AnyRealm:
     """Every authenticated identity may pass."""
 
     def allows(self, identity: Optional[Identity]) -> bool:
-        """Tells whether an identity may pass. ``None`` never may."""
+        """Returns whether an identity may pass. ``None`` never may."""
         return identity is not None
 
     def __repr__(self) -> str:

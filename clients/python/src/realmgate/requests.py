@@ -47,7 +47,7 @@ class RealmgateAuth(AuthBase):
         location = response.headers.get("location")
         if location is None:
             return
-        # As requests reads it.
+        # Parsed as requests parses it.
         location = location.encode("latin-1", "replace").decode("utf-8", "replace")
         if origin_of(urljoin(response.url, location)) == home == origin_of(response.url):
             return

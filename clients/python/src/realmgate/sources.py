@@ -63,7 +63,7 @@ class TrustHeaders:
             raise ConfigurationError("peers is empty: name the addresses that realmgate connects from")
 
     def is_cheap(self, incoming: Incoming) -> bool:
-        """Tells whether :meth:`identify` answers without waiting for a server."""
+        """Returns whether :meth:`identify` answers without waiting for a server."""
         return True
 
     def identify(self, incoming: Incoming) -> Optional[Identity]:
@@ -110,7 +110,7 @@ class VerifyTokens:
         self.names = HeaderNames() if names is None else names
 
     def is_cheap(self, incoming: Incoming) -> bool:
-        """Tells whether :meth:`identify` answers without waiting for a server."""
+        """Returns whether :meth:`identify` answers without waiting for a server."""
         try:
             presented = self._presented(incoming)
         except Denied:

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from .errors import ConfigurationError, SeedError
 
-#: The most bytes of a seed: 128 characters of base32.
+#: The maximum length of a seed in bytes: 128 characters of base32.
 MAX_SEED_BYTES = 80
 
 _BASE32 = re.compile(r"[A-Z2-7]*\Z")

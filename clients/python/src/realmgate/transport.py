@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from .errors import ConfigurationError, Unavailable, UnexpectedAnswer
 from .origin import required_origin
 
-#: Where a server of ungleich-otp has its API.
+#: The path of the API on an ungleich-otp server.
 _API = "/ungleichotp/"
 
 
@@ -25,7 +25,7 @@ class Response(NamedTuple):
     status: int
     content_type: str
     body: bytes
-    #: By how many seconds the local clock is ahead of the server's.
+    #: The number of seconds by which the local clock is ahead of the server's.
     ahead: Optional[float]
     retry_after: Optional[int]
 
@@ -127,7 +127,7 @@ class _Timed:
         self._deadline = deadline
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        # The file of the socket keeps it open after the connection has let go of it.
+        # The file of the socket keeps it open after the connection has closed it.
         return io.BufferedReader(_Reader(self._sock, self._sock.makefile("rb"), self._deadline))
 
 

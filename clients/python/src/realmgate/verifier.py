@@ -16,7 +16,7 @@ from .identity import Identity
 
 
 class Verifier:
-    """Verifies tokens by asking ``/ungleichotp/verify/``, and remembers those that are valid.
+    """Verifies tokens with ``/ungleichotp/verify/``, and caches valid ones.
 
     A valid token is remembered to the end of the current time step, so that it never passes for longer than at the
     server, but an identity that is disabled or deleted may pass until then. ``period`` is the length of the shortest
@@ -55,7 +55,7 @@ class Verifier:
         self._valid: OrderedDict[bytes, int] = OrderedDict()
 
     def is_cached(self, identity: Identity, token: str) -> bool:
-        """Tells whether a token was verified in the current step. Asks nobody."""
+        """Returns whether a token was verified in the current step. Makes no request."""
         if identity.realm in self._uncached or not self._size:
             return False
         key, step = self._hash(identity, token), self._step()
@@ -66,7 +66,7 @@ class Verifier:
             return found == step
 
     def is_valid(self, identity: Identity, token: str, *, client_address: Optional[str] = None) -> bool:
-        """Tells whether a token is valid. Blocks while it asks. Raises :class:`Unavailable` without an answer."""
+        """Returns whether a token is valid. Blocks during the request. Raises :class:`Unavailable` if there is no answer."""
         if self.is_cached(identity, token):
             return True
         # The step before the answer: an answer that takes long must not extend it.
