@@ -137,7 +137,7 @@ class Client:
         return True
 
     def _explain(self, name: str, realm: str) -> None:
-        """Raises the error for the rejected credential: a caller who may verify gets 400 for a request without a subject."""
+        """Raises the error of the rejected credential: without a subject, a caller who may verify gets 400."""
         probe = self._send("POST", "verify/", {})
         if probe.status == 400:
             raise SubjectRejected(f"the credential of {name}@{realm} was rejected")

@@ -66,7 +66,7 @@ class Verifier:
             return found == step
 
     def is_valid(self, identity: Identity, token: str, *, client_address: Optional[str] = None) -> bool:
-        """Returns whether a token is valid. Blocks during the request. Raises :class:`Unavailable` if there is no answer."""
+        """Returns whether a token is valid. May block. Raises :class:`Unavailable` if there is no answer."""
         if self.is_cached(identity, token):
             return True
         # The step before the answer: an answer that takes long must not extend it.
