@@ -13,27 +13,28 @@ use tempfile::TempDir;
 use crate::harness::port::Port;
 use crate::harness::{stderr, stdout, until};
 
-/// The users that the server accepts: `django` without a password, `otp` over TCP only with one.
+/// The users that the server accepts: `django` without a password, and `otp`, over TCP with a
+/// password only.
 const ACCESS: &str = "local all all trust
 host all otp 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 host replication all 127.0.0.1/32 trust
 ";
 
-/// Ends a server, and removes its folder, once nobody holds the other end of its standard input any more: also when
+/// Ends a server and removes its folder when its standard input is closed, which also happens if
 /// the test process is killed.
 const SUPERVISOR: &str =
     r#"folder=$1; shift; "$@" & read -r _; kill -INT $!; wait $!; rm -rf "$folder""#;
 
-/// The server of tests that need a schema each.
+/// The shared server of tests that need one schema each.
 static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
 
-/// Returns whether identities of the tests are on PostgreSQL, as `make test` does with them after SQLite.
+/// Returns whether the tests keep identities in PostgreSQL. `make test` runs them so after SQLite.
 pub(crate) fn is_store() -> bool {
     std::env::var_os("TEST_STORE").is_some_and(|it| it == "postgres")
 }
 
-/// Returns the URL of a server that tests share, and the name of a schema that nobody else has.
+/// Returns the URL of the shared server, and a new schema name.
 pub(crate) fn new_schema() -> (String, String) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -50,7 +51,7 @@ pub(crate) fn sql_in(config: &Path, sql: &str) -> String {
     stdout(&output)
 }
 
-/// A running server. Ended when dropped, or with the test process.
+/// A running server. Ends when dropped, or with the test process.
 pub(crate) struct Postgres {
     port: u16,
     child: Child,
@@ -149,7 +150,7 @@ impl Postgres {
         }
     }
 
-    /// Kills it, without a chance to say anything.
+    /// Kills it.
     pub(crate) fn kill(&self) {
         let pid = fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap();
         let pid = pid.lines().next().unwrap();
@@ -217,7 +218,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Makes a folder that the server may write.
+/// Makes a folder that the server may write to.
 fn new_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     if is_root() {

@@ -1,4 +1,4 @@
-//! A TCP relay that can stop passing bytes, as a network does whose packets are lost.
+//! A TCP relay that can stop passing bytes, like a network that loses all packets.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -42,7 +42,7 @@ impl Relay {
         self.is_stopped.store(true, Ordering::Release);
     }
 
-    /// Passes bytes again, those that were held back too.
+    /// Passes bytes again, including those held back.
     pub(crate) fn go_on(&self) {
         self.is_stopped.store(false, Ordering::Release);
     }

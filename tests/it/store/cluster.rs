@@ -1,4 +1,4 @@
-//! Several nodes on one PostgreSQL server, and what they do when it fails.
+//! Several nodes on one PostgreSQL server, and their behaviour when it fails.
 
 use std::process::{Command, Stdio};
 use std::thread;
@@ -24,7 +24,7 @@ fn on(address: impl std::fmt::Display) -> String {
 
 #[test]
 fn change_with_psql_is_felt_by_every_node_within_a_second() {
-    // The test asks often while the identity is disabled.
+    // The loop polls often while the identity is disabled.
     let patient = "[throttle]\nfailures = 100000\n";
     let one = Gate::start_on_postgres(patient);
     let nodes = [one.start_beside(patient), one.start_beside(patient)];
@@ -41,7 +41,7 @@ fn change_with_psql_is_felt_by_every_node_within_a_second() {
         for node in nodes {
             until(state, || status(node, &caller) == expected);
         }
-        // The promise is one second; the rest is for a busy machine.
+        // The guarantee is one second; the rest is a margin for a busy machine.
         assert!(changed.elapsed() < Duration::from_secs(5), "{state}");
     }
 }
@@ -85,7 +85,7 @@ fn cached_callers_pass_through_a_failover_and_others_after_it() {
     });
 
     primary.kill();
-    // Its processes end a moment later.
+    // Its processes end shortly after.
     until("the primary is dead", || !primary.answers());
     assert_eq!(status(&one, &stranger), 503);
     for node in [&one, &other] {
@@ -107,7 +107,7 @@ fn cached_callers_pass_through_a_failover_and_others_after_it() {
         "{:?}",
         promoted.elapsed()
     );
-    // It may have been used in a transaction that is lost.
+    // It may have been used in a lost transaction.
     assert_eq!(status(&other, &once), 401);
     until("log", || {
         other

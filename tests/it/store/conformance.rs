@@ -1,4 +1,4 @@
-//! What the trait of the store promises, asked of each database.
+//! Tests of the contract of the store's trait, run with each database.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::harness::postgres::new_schema;
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
-/// How soon a change is felt, and some for a busy machine.
+/// The time within which a change must be visible, with a margin for a busy machine.
 const FELT_WITHIN: Duration = Duration::from_secs(5);
 
-/// A database that stores open, each as a process would.
+/// A database opened by several stores, like processes.
 struct Scene {
     folder: TempDir,
     database: Backend,
@@ -187,7 +187,7 @@ async fn taken_principal_is_rejected_and_changes_nothing(scene: &Scene) {
     assert!(matches!(taken, Err(ChangeError::Taken)));
     assert_eq!(read(&store, "a").await.unwrap().seed(), seed);
     assert_eq!(read(&store, "b").await.unwrap().state, State::Enabled);
-    // Case and composition count.
+    // Case and composition matter.
     store.create(new("A"), NOW).await.unwrap();
     store.create(new("e\u{301}"), NOW).await.unwrap();
     store.create(new("\u{e9}"), NOW).await.unwrap();
@@ -296,7 +296,7 @@ async fn deleted_identity_is_gone(scene: &Scene) {
     assert_eq!(store.delete(id).await.unwrap(), None);
     let again = store.create(new("a"), NOW).await.unwrap();
     assert!(again.id > id);
-    // The steps of the one before are no longer spent.
+    // The steps used with the old seed are usable again.
     assert!(store.use_step(again.id, Step(7), 1).await.unwrap());
 }
 
@@ -354,7 +354,7 @@ async fn numbers_rise_and_reserved_ones_are_left_out(scene: &Scene) {
     store.reserve(IdentityId(100)).await.unwrap();
     let second = store.create(new("b"), NOW).await.unwrap().id;
     assert_eq!(second, IdentityId(101));
-    // Nothing goes back.
+    // Positions never decrease.
     store.reserve(IdentityId(50)).await.unwrap();
     let third = store.create(new("c"), NOW).await.unwrap().id;
     assert!(first < second && second < third);
@@ -476,7 +476,7 @@ async fn uses_are_saved(scene: &Scene) {
         drift: -1,
         is_of_previous,
     };
-    // Of one that is gone nothing is saved, and nothing fails.
+    // Saving a deleted identity has no effect, and does not fail.
     let uses = vec![of(id, false), of(IdentityId(99), false), of(id, true)];
     let notes = Notes {
         counts: Vec::new(),
