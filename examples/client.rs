@@ -1,8 +1,8 @@
 //! A service that calls another one, which is behind realmgate. It authenticates with a token of its seed.
 //!
 //! ```sh
-//! REALMGATE_SEED=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP \
-//!     cargo run --example client -- billing payments http://127.0.0.1:8080/invoices/7
+//! export REALMGATE_IDENTITY=billing@payments REALMGATE_SEED_FILE=seed.txt
+//! cargo run --example client -- http://127.0.0.1:8080/invoices/7
 //! ```
 
 #![expect(clippy::print_stdout, reason = "the response is shown")]
@@ -10,30 +10,26 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use realmgate_client::{Caller, Proof};
+use realmgate_client::{AuthLayer, Credential};
+use tower::{Layer, ServiceExt};
 
-/// The most bytes of a response.
+/// The maximum size of a response in bytes.
 const MOST: usize = 1 << 20;
 
-/// Requests `uri` as `caller`, and returns the status and the body.
+/// Requests `uri` with a credential, and returns the status and the body.
 pub(crate) async fn call(
-    caller: &Caller,
+    credential: Credential,
     uri: Uri,
 ) -> Result<(StatusCode, Bytes), Box<dyn Error + Send + Sync>> {
-    // A token is valid for about a minute: make one for each request.
-    let mut credential = HeaderValue::from_str(&caller.basic())?;
-    credential.set_sensitive(true);
-    let request = Request::get(uri)
-        .header(AUTHORIZATION, credential)
-        .body(Empty::<Bytes>::new())?;
-    // This client follows no redirects, so it sends the credential nowhere else.
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.request(request).await?;
+    // Keep such a client: each request gets a new token. Requests to any other scheme, host or port get none.
+    let layer = AuthLayer::new(credential, &uri.to_string())?;
+    let client = layer.layer(Client::builder(TokioExecutor::new()).build_http());
+    let request = Request::get(uri).body(Empty::<Bytes>::new())?;
+    let response = client.oneshot(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MOST).collect().await?;
     Ok((status, body.to_bytes()))
@@ -41,12 +37,8 @@ pub(crate) async fn call(
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, realm, url] = &arguments[..] else {
-        return Err("usage: client NAME REALM URL".into());
-    };
-    let seed: Proof = std::env::var("REALMGATE_SEED")?.parse()?;
-    let (status, body) = call(&Caller::new(name, realm, seed), url.parse()?).await?;
+    let url = std::env::args().nth(1).ok_or("usage: client URL")?;
+    let (status, body) = call(Credential::from_environment()?, url.parse()?).await?;
     println!("{status}\n{}", String::from_utf8_lossy(&body));
     Ok(())
 }

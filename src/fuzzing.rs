@@ -7,11 +7,38 @@
 #[cfg(test)]
 mod corpus;
 
+use crate::client::Credential;
 use crate::config::{Config, ConfigError};
 
 pub use crate::doors::api::fuzzing::rest_body;
 pub use crate::doors::fuzzing::{check, forward_auth, forwarded, header, proxy_protocol, target};
 pub use crate::http::fuzzing::credential;
+
+/// Parses an `otpauth://` URL.
+///
+/// # Panics
+/// A credential of it makes a token that is none, or an error message contains the secret.
+pub fn otpauth(data: &[u8]) {
+    let Ok(url) = str::from_utf8(data) else {
+        return;
+    };
+    match Credential::from_otpauth(url) {
+        Ok(credential) => {
+            let token = credential.token();
+            assert!((6..=8).contains(&token.len()));
+            assert!(token.bytes().all(|byte| byte.is_ascii_digit()));
+            assert!(!credential.name().is_empty() && !credential.realm().is_empty());
+            assert!(credential.authorization().is_sensitive());
+        }
+        Err(error) => {
+            let message = format!("{error} {error:?}");
+            let secret = url.split_once("secret=").map_or("", |(_, rest)| rest);
+            let secret = secret.split('&').next().unwrap_or_default();
+            // Shorter texts may be words of the message.
+            assert!(secret.len() < 16 || !message.contains(secret), "{message}");
+        }
+    }
+}
 
 /// Parses a configuration.
 ///

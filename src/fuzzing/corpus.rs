@@ -11,13 +11,14 @@ use crate::fuzzing;
 type Target = (&'static str, fn(&[u8]));
 
 /// The targets in `fuzz/`.
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("check", check),
     ("config", fuzzing::config),
     ("credential", fuzzing::credential),
     ("forward_auth", fuzzing::forward_auth),
     ("forwarded", fuzzing::forwarded),
     ("header", fuzzing::header),
+    ("otpauth", fuzzing::otpauth),
     ("proxy_protocol", fuzzing::proxy_protocol),
     ("rest_body", fuzzing::rest_body),
     ("target", fuzzing::target),

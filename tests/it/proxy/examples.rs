@@ -1,7 +1,7 @@
 //! The programs in `examples/` work together, with realmgate between them.
 
 use http::StatusCode;
-use realmgate_client::{Caller, Proof};
+use realmgate_client::Credential;
 use tokio::net::TcpListener;
 
 use crate::harness::Gate;
@@ -36,19 +36,23 @@ async fn client_reaches_the_service_as_the_principal_that_it_proved() {
         ("müller & co", "payments", StatusCode::OK),
         ("billing", "shop", StatusCode::FORBIDDEN),
     ] {
-        let seed: Proof = gate.register(name, realm).seed.parse().unwrap();
-        let caller = Caller::new(name, realm, seed);
-        let (status, body) = client::call(&caller, url.parse().unwrap()).await.unwrap();
-        assert_eq!(status, expected, "{caller}");
+        let seed = gate.register(name, realm).seed;
+        let credential = Credential::new(name, realm, &seed).unwrap();
+        let (status, body) = client::call(credential, url.parse().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(status, expected, "{name}@{realm}");
         if status == StatusCode::OK {
             assert_eq!(body, format!("invoice 7 for {name} of {realm}\n"));
         }
     }
-    let nobody = Caller::new("nobody", "payments", Proof::token("123456"));
-    let (status, _) = client::call(&nobody, url.parse().unwrap()).await.unwrap();
+    let nobody = Credential::new("nobody", "payments", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP").unwrap();
+    let (status, _) = client::call(nobody.clone(), url.parse().unwrap())
+        .await
+        .unwrap();
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     // A direct request, without identity headers, is rejected.
     let direct = format!("http://{address}/invoices/7").parse().unwrap();
-    let (status, _) = client::call(&nobody, direct).await.unwrap();
+    let (status, _) = client::call(nobody, direct).await.unwrap();
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
