@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::credential::Credential;
-use super::local::{LocalAuthenticator, Match, NEAR};
+use super::local::{LocalAuthenticator, NEAR};
+use super::matching::Match;
 use super::time::UnixTime;
 
 /// The largest offset that is searched, in steps: ten minutes with a period of 30 s.

@@ -16,6 +16,7 @@ mod foresight;
 mod id;
 mod identity;
 mod local;
+mod matching;
 mod policy;
 mod principal;
 mod realm;

@@ -11,13 +11,14 @@ use super::authority::Authenticator;
 use super::credential::Credential;
 use super::decision::{Authenticated, Denial, Proof, Refusal};
 use super::identity::{Identity, SeedSlot, Seeds};
+use super::matching::{Match, rest};
 use super::principal::PrincipalRef;
 use super::record::Record;
 use super::seed::Seed;
 use super::store::{Counters, Counts, Identities, Notes, Recall, StoreError};
 use super::throttle::{Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict};
 use super::time::UnixTime;
-use super::totp::{Algorithm, Parameters, Step, Totp};
+use super::totp::{Algorithm, Parameters, Totp};
 use super::usage::Use;
 
 /// The maximum number of failure counts of each scope saved in one call.
@@ -395,32 +396,6 @@ struct Passed {
     matched: Match,
     /// Whether [`Throttle::trust`] must record the success.
     is_news: bool,
-}
-
-/// Runs the remaining comparisons and returns whether one of them succeeds.
-fn rest(mut checks: impl Iterator<Item = Option<Match>>) -> bool {
-    let mut is_right = false;
-    while checks.find_map(std::hint::black_box).is_some() {
-        is_right = true;
-    }
-    is_right
-}
-
-/// The step at which a token is right.
-#[derive(Clone, Copy)]
-pub(super) struct Match {
-    step: Step,
-    /// The current step.
-    current: Step,
-    /// Whether the previous seed made the token.
-    is_of_previous: bool,
-}
-
-impl Match {
-    /// Returns how many steps the token is ahead of the current one, negative for late.
-    pub(super) fn offset(self) -> i64 {
-        self.step.0.cast_signed() - self.current.0.cast_signed()
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use super::tests::{self, Memory};
 use super::*;
 use crate::{
-    Attempt, Authority, Decision, IdentityId, Policy, Principal, State, Terms, Usage, UsedSteps,
+    Attempt, Authority, Decision, IdentityId, Policy, Principal, State, Step, Terms, Usage,
+    UsedSteps,
 };
 
 const START: u64 = 1_700_000_015;

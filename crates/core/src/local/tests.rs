@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     Attempt, Authority, Capability, Change, Decision, Flaw, Foresight, IdentityId, NewIdentity,
-    Permit, Policy, Presented, Principal, Realms, Rule, State, Terms, Usage, UsedSteps,
+    Permit, Policy, Presented, Principal, Realms, Rule, State, Step, Terms, Usage, UsedSteps,
 };
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
