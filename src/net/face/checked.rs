@@ -369,3 +369,115 @@ impl AsyncWrite for Checked {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+
+    fn limits() -> Limits {
+        let config = crate::config::Config::parse("", "test", []).unwrap();
+        Limits {
+            header_bytes: 100,
+            header_fields: 2,
+            target_bytes: 10,
+            ..config.limits
+        }
+    }
+
+    /// Reads a header that has come at once. Returns where it ends, and why it is rejected.
+    fn read(bytes: &[u8]) -> (Found, Option<Refusal>) {
+        let mut scan = Scan::default();
+        let found = scan.advance(bytes);
+        let refusal = match found {
+            Found::At(end) => scan.refusal(bytes, (end, true), &limits()),
+            _ => scan.refusal(bytes, (bytes.len(), false), &limits()),
+        };
+        (found, refusal)
+    }
+
+    #[test]
+    fn header_that_servers_read_in_different_ways_is_rejected() {
+        for (fields, expected) in [
+            ("Host: a\r\n", None),
+            ("Content-Length: 5\r\n", None),
+            ("content-length:5\r\n", None),
+            ("Transfer-Encoding: Chunked\r\n", None),
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", None),
+            ("Host: a\n", Some(Refusal::LineEnding)),
+            (
+                "Content-Length: 5\r\nContent-Length: 5\r\n",
+                Some(Refusal::Framing),
+            ),
+            ("Content-Length: 5, 5\r\n", Some(Refusal::Framing)),
+            ("Content-Length: \r\n", Some(Refusal::Framing)),
+            ("Content-Length: -5\r\n", Some(Refusal::Framing)),
+            (
+                "Content-Length: 18446744073709551616\r\n",
+                Some(Refusal::Framing),
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                Some(Refusal::Framing),
+            ),
+            ("Transfer-Encoding: gzip\r\n", Some(Refusal::Framing)),
+            (
+                "Transfer-Encoding: chunked, chunked\r\n",
+                Some(Refusal::Framing),
+            ),
+        ] {
+            let header = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            let (found, refusal) = read(header.as_bytes());
+            assert_eq!(found, Found::At(header.len()), "{fields:?}");
+            assert_eq!(refusal, expected, "{fields:?}");
+        }
+        let early = read(b"\nGET / HTTP/1.1\r\n\r\n");
+        assert_eq!(early, (Found::At(19), Some(Refusal::LineEnding)));
+        assert_eq!(read(b"\r\nGET / HTTP/1.1\r\n\r\n"), (Found::At(20), None));
+        assert_eq!(read(b"\x16\x03\x01").0, Found::NoHeader);
+    }
+
+    #[test]
+    fn limits_hold_as_a_header_comes() {
+        let field = "a: b\r\n";
+        for (fields, expected) in [(2, None), (3, Some(Refusal::FieldCount))] {
+            let begun = format!("GET / HTTP/1.1\r\n{}", field.repeat(fields));
+            assert_eq!(read(begun.as_bytes()), (Found::Nowhere, expected));
+            let whole = format!("{begun}\r\n");
+            assert_eq!(read(whole.as_bytes()).1, expected);
+        }
+        for (length, expected) in [(10, None), (11, Some(Refusal::TargetLength))] {
+            let target = "/".repeat(length);
+            let header = format!("GET {target} HTTP/1.1\r\n\r\n");
+            assert_eq!(read(header.as_bytes()).1, expected);
+        }
+        for (length, expected) in [(100, None), (101, Some(Refusal::HeaderLength))] {
+            let begun = "GET / HTTP/1.1\r\na: ";
+            let rest = "b".repeat(length - begun.len() - 4);
+            let header = format!("{begun}{rest}\r\n\r\n");
+            assert_eq!(header.len(), length);
+            assert_eq!(read(header.as_bytes()).1, expected);
+            let endless = format!("{begun}{}", "b".repeat(length - begun.len()));
+            assert_eq!(read(endless.as_bytes()), (Found::Nowhere, expected));
+        }
+    }
+
+    #[test]
+    fn target_is_kept_where_hyper_changes_it_or_it_is_no_path() {
+        for (target, is_kept) in [
+            ("/a?b", false),
+            ("//a", false),
+            ("/a#b", true),
+            ("*", true),
+            ("http://a/b", true),
+        ] {
+            let header = format!("GET {target} HTTP/1.1\r\nContent-Length: 3\r\n\r\n");
+            let mut scan = Scan::default();
+            scan.advance(header.as_bytes());
+            let (kept, framing) = scan.facts(header.as_bytes());
+            assert_eq!(kept.is_some(), is_kept, "{target}");
+            assert!(kept.is_none_or(|kept| kept == target));
+            assert!(matches!(framing, Framing::Length(3)));
+        }
+    }
+}
