@@ -15,6 +15,7 @@ mod proxy;
 mod request_log;
 mod service;
 pub(crate) mod snapshot;
+mod unmatched;
 
 use std::io;
 use std::sync::Arc;

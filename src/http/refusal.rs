@@ -5,9 +5,6 @@ use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use thiserror::Error;
 
 use super::answer::Answer;
-use crate::routing::input::Unreadable;
-use crate::routing::route::{Route, Unrouted};
-use crate::routing::target::Ambiguity;
 use crate::telemetry::{
     Door, NO_ROUTE, REFUSED, Recorder, Rejection, RequestLine, RequestRecord, Tally,
 };
@@ -47,7 +44,7 @@ pub(crate) enum Refusal {
     #[error("CONNECT is not allowed: it has no path to match a route")]
     Connect,
     #[error("the path is ambiguous: {0}")]
-    Path(#[from] Ambiguity),
+    Path(&'static str),
     #[error("the route does not accept a path with such slashes")]
     Slashes,
     #[error("the path is ambiguous: servers that read it differently match different routes")]
@@ -167,12 +164,11 @@ impl Refusal {
     pub(crate) fn log_for_route(
         self,
         recorder: &Recorder,
-        route: Option<&Route>,
+        route: Option<&str>,
         source: Option<IpAddr>,
         request_line: RequestLine<'_>,
         record: &RequestRecord,
     ) {
-        let route = route.map(|route| &*route.name);
         recorder.log_rejected(
             (Some(Door::Proxy), route),
             source,
@@ -203,28 +199,6 @@ impl Refusal {
         Rejection {
             reason: self.reason(),
             detail: self,
-        }
-    }
-}
-
-impl From<Unreadable> for Refusal {
-    fn from(unreadable: Unreadable) -> Self {
-        match unreadable {
-            Unreadable::Host => Self::Host,
-            Unreadable::Method => Self::Method,
-            Unreadable::Trace => Self::Trace,
-            Unreadable::Connect => Self::Connect,
-            Unreadable::Path(ambiguity) => Self::Path(ambiguity),
-        }
-    }
-}
-
-impl From<Unrouted> for Refusal {
-    fn from(unrouted: Unrouted) -> Self {
-        match unrouted {
-            Unrouted::None => Self::NoRoute,
-            Unrouted::Slashes(_) => Self::Slashes,
-            Unrouted::Readings => Self::Readings,
         }
     }
 }

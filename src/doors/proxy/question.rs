@@ -95,7 +95,7 @@ impl Proxy {
         let under_way = entered.map_err(|full| match full {
             Full::OfAddress => {
                 let refusal = Refusal::AddressBusy;
-                refusal.log_for_route(&self.recorder, Some(route), source, request_line, record);
+                refusal.log_for_route(&self.recorder, Some(&route.name), source, request_line, record);
                 refusal.answer()
             }
             Full::InAll => {
@@ -133,7 +133,8 @@ impl Proxy {
         record: &RequestRecord,
     ) {
         let (source, line) = (source_of(session), request_line(session.req_header()));
-        refusal.log_for_route(&self.recorder, admitted.route(), source, line, record);
+        let route = admitted.route().map(|route| &*route.name);
+        refusal.log_for_route(&self.recorder, route, source, line, record);
     }
 }
 

@@ -1,28 +1,40 @@
-use thiserror::Error;
-
 /// Why a path is rejected. For the log only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ambiguity {
-    #[error("the path does not begin with a slash")]
     NotAbsolute,
-    #[error("the path contains an invalid character")]
     Character,
-    #[error("the path contains a percent sign without two hexadecimal digits")]
     Escape,
-    #[error("the path contains an encoded dot, backslash or control character")]
     EncodedSpecial,
-    #[error("the path contains a dot segment")]
     DotSegment,
-    #[error("a segment of the path is only a parameter, or its parameter holds an encoded slash")]
     Parameter,
-    #[error("a segment of the path is a session id that some servers remove")]
     Session,
-    #[error("the path is not UTF-8")]
     Encoding,
-    #[error("the path contains a character that some servers read as a slash, backslash or escape")]
     LookAlike,
-    #[error("the path names a stream of a file")]
     Stream,
-    #[error("the path is encoded too many times")]
     Depth,
+}
+
+impl Ambiguity {
+    /// Describes the path.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAbsolute => "the path does not begin with a slash",
+            Self::Character => "the path contains an invalid character",
+            Self::Escape => "the path contains a percent sign without two hexadecimal digits",
+            Self::EncodedSpecial => {
+                "the path contains an encoded dot, backslash or control character"
+            }
+            Self::DotSegment => "the path contains a dot segment",
+            Self::Parameter => {
+                "a segment of the path is only a parameter, or its parameter holds an encoded slash"
+            }
+            Self::Session => "a segment of the path is a session id that some servers remove",
+            Self::Encoding => "the path is not UTF-8",
+            Self::LookAlike => {
+                "the path contains a character that some servers read as a slash, backslash or escape"
+            }
+            Self::Stream => "the path names a stream of a file",
+            Self::Depth => "the path is encoded too many times",
+        }
+    }
 }
