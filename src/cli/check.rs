@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     warnings.extend(unknown_names(&meant)?);
     let strict = warnings.len();
     // This warning depends on the machine, not on the configuration, so `--strict` ignores it.
-    warnings.extend(meant.file_warning(most_files()));
+    warnings.extend(meant.limits.file_warning(&meant.server, most_files()));
     let from = config.map_or_else(
         || "defaults, no file".to_owned(),
         |path| path.display().to_string(),
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
 /// Returns warnings about valid settings that are probably mistakes.
 fn warnings(config: &Config) -> Vec<String> {
     let metrics = config.metrics.and_then(exposed);
-    let limits = config.limit_warnings();
+    let limits = config.limits.warnings(&config.upstreams);
     let certificates = config.certificate_warnings(SystemTime::now());
     let metrics = metrics.into_iter().map(str::to_owned);
     let audit = config.audit.file.as_deref().and_then(unwritable);

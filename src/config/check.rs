@@ -1,23 +1,121 @@
-//! Checks the plain sections.
+//! The configuration: all sections, checked together.
 
-use std::num::NonZero;
-use std::thread;
-use std::time::Duration;
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use http::HeaderName;
-use toml::Spanned;
-
-use super::raw::{self, Opt, Raw};
-use super::route::Targets;
-use super::scalar::{flag, part};
+use super::audit::Audit;
+use super::compat::Compat;
+use super::credentials::default_headers;
+use super::error::ConfigError;
+use super::limits::Limits;
+use super::listener::{Gateway, Service};
+use super::log::Log;
+use super::otlp::Otlp;
+use super::raw::Raw;
+use super::route::{self, Route, Targets};
+use super::scalar::flag;
+use super::server::Server;
+use super::shutdown::Shutdown;
 use super::source::{Checked, Source};
-use super::{Compat, Config, Server, Shutdown, Timeouts, Totp, names, route, upstream};
-use crate::auth::{Algorithm, NAME_CHARS, Parameters, PrincipalRef, Realms};
+use super::timeouts::Timeouts;
+use super::tls::Tls;
+use super::totp::Totp;
+use super::upstream::{self, Upstream};
+use super::validity::Validity;
+use crate::auth::{Realms, ThrottleSettings};
 use crate::http::CredentialHeaders;
-use crate::http::reserved::folded;
+use crate::store;
+
+/// The maximum size of a configuration file in bytes: enough for some hundred thousand routes.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[store]` and `[cache]`.
+    pub store: store::Options,
+    /// `[service]`.
+    pub service: Service,
+    /// `[gateway]`.
+    pub gateway: Gateway,
+    /// `grpc.listen`: the listener for Envoy's gRPC requests; off by default. Port 0 lets the
+    /// system choose.
+    pub grpc: Option<SocketAddr>,
+    /// `metrics.listen`: the listener for `/metrics` and health, 127.0.0.1:8084 by default; `None`
+    /// for `"off"`. Port 0 lets the system choose.
+    pub metrics: Option<SocketAddr>,
+    /// `[realms]`: the two reserved realms, which differ.
+    pub realms: Realms,
+    /// `[totp]`.
+    pub totp: Totp,
+    /// `[throttle]`.
+    pub throttle: ThrottleSettings,
+    /// The realms with `reuse = "once"`, sorted.
+    pub one_time_realms: Vec<Box<str>>,
+    /// `[credentials]`: three different headers without another meaning.
+    pub credential_headers: CredentialHeaders,
+    /// `[tls]` and `[[certificate]]`.
+    pub tls: Tls,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[timeouts]`.
+    pub timeouts: Timeouts,
+    /// `[server]`.
+    pub server: Server,
+    /// `[shutdown]`.
+    pub shutdown: Shutdown,
+    /// `[log]`.
+    pub log: Log,
+    /// `[audit]`.
+    pub audit: Audit,
+    /// `[otlp]`: where traces are sent; nowhere by default.
+    pub otlp: Option<Otlp>,
+    /// `[compat]`.
+    pub compat: Compat,
+    /// Each `[[route]]`, in the order of the file: the first match wins. Names are distinct.
+    pub routes: Vec<Route>,
+    /// Each `[upstream.NAME]`, sorted by name.
+    pub upstreams: Vec<Upstream>,
+    /// The validity periods of the certificates in each file.
+    pub validities: Vec<Validity>,
+}
+
+impl Config {
+    /// Reads a file, or uses the defaults without one. Environment variables
+    /// `REALMGATE_<SECTION>_<KEY>` override single keys.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be read, or if there are mistakes.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let Some(file) = file else {
+            return Self::parse("", "defaults", env);
+        };
+        let text = read(file).map_err(|error| ConfigError::Unreadable(file.into(), error))?;
+        Self::parse(&text, &file.display().to_string(), env)
+    }
+
+    /// Like [`Config::load`], but parses a text. Errors call it `file_name`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there are mistakes.
+    pub fn parse(
+        text: &str,
+        file_name: &str,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let source = Source::new(file_name, text, env);
+        let config = source.read().and_then(|raw| check(&source, &raw));
+        Ok(source.outcome(config)?)
+    }
+}
 
 /// Checks all sections, and records every mistake.
-pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
+fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let node = source.node(&raw.server.0);
     let known_node = node.clone().unwrap_or_default();
     let store = source.store(&raw.store.0, &raw.cache.0, known_node);
@@ -37,15 +135,11 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let limits = source.limits(&raw.limits.0);
     let timeouts = source.timeouts(&raw.timeouts.0);
     let server = node.map(|node| source.server(&raw.server.0, node));
-    let shutdown = Shutdown {
-        grace: source.duration("shutdown.grace", raw.shutdown.0.grace.as_ref(), 30_000),
-    };
+    let shutdown = source.shutdown(&raw.shutdown.0);
     let log = source.log(&raw.log.0);
     let audit = source.audit(&raw.audit.0, store.as_ref().ok());
     let otlp = source.otlp(&raw.otlp.0);
-    let compat = Compat {
-        reveal_seeds: flag(raw.compat.0.reveal_seeds.as_ref()),
-    };
+    let compat = source.compat(&raw.compat.0);
     let upstreams = upstream::upstreams(source, &raw.upstream);
     let has_proxy = listens.gateway.ok().is_none_or(|it| it.is_some());
     let targets = Targets::new(&raw.upstream, has_proxy);
@@ -93,188 +187,13 @@ pub(super) fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     })
 }
 
-/// The default headers of a credential.
-fn default_headers() -> CredentialHeaders {
-    CredentialHeaders {
-        name: HeaderName::from_static("x-auth-name"),
-        realm: HeaderName::from_static("x-auth-realm"),
-        token: HeaderName::from_static("x-auth-token"),
-        name_chars: NAME_CHARS,
+fn read(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let opened = std::fs::File::open(file)?;
+    opened.take(FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES {
+        let error = format!("it is longer than {FILE_BYTES} bytes");
+        return Err(std::io::Error::other(error));
     }
-}
-
-impl Source<'_> {
-    fn credentials(&self, raw: &raw::Credentials) -> Checked<CredentialHeaders> {
-        let default = default_headers();
-        let fields = [
-            ("credentials.name_header", &raw.name_header, default.name),
-            ("credentials.realm_header", &raw.realm_header, default.realm),
-            ("credentials.token_header", &raw.token_header, default.token),
-        ];
-        let field = |(key, raw, default): &(&str, &Opt<String>, HeaderName)| match raw {
-            Some(raw) => self.field(key, raw),
-            None => Ok(default.clone()),
-        };
-        let name_chars = raw.name_chars.as_ref();
-        let name_chars = self.number("credentials.name_chars", name_chars, NAME_CHARS, 1..=128);
-        let [name, realm, token] = fields.each_ref().map(field);
-        let headers = CredentialHeaders {
-            name: name?,
-            realm: realm?,
-            token: token?,
-            name_chars,
-        };
-        let names = [&headers.name, &headers.realm, &headers.token];
-        let [name, realm, token] = names.map(|name| folded(name.as_str()));
-        for ((key, raw, _), is_again) in fields.iter().zip([
-            name == realm || name == token,
-            realm == name || realm == token,
-            token == name || token == realm,
-        ]) {
-            if let Some(raw) = raw
-                && is_again
-            {
-                let expected = "a header of its own, every mark counting as \"-\"";
-                return Err(self.refuse(key, raw, expected));
-            }
-        }
-        Ok(headers)
-    }
-
-    fn field(&self, key: &str, raw: &Spanned<String>) -> Checked<HeaderName> {
-        let Ok(field) = HeaderName::from_bytes(raw.get_ref().as_bytes()) else {
-            return Err(self.refuse(key, raw, "the name of a header"));
-        };
-        if names::is_taken(&field) {
-            return Err(self.refuse(key, raw, "a header without another meaning"));
-        }
-        Ok(field)
-    }
-
-    fn realms(
-        &self,
-        raw: &raw::Realms,
-        credentials: &raw::Credentials,
-        headers: &CredentialHeaders,
-    ) -> Checked<Realms> {
-        let limit = headers.name_chars;
-        let name = |key, raw: &Opt<String>, default: &str| {
-            let name = raw.as_ref().map_or(default, |raw| raw.get_ref());
-            // A default can only be too long if the limit was configured.
-            let set = match (raw, &credentials.name_chars) {
-                (Some(raw), _) => Some(raw.span()),
-                (None, limit) => limit.as_ref().map(Spanned::span),
-            };
-            match set {
-                Some(span) if PrincipalRef::new("-", name, limit).is_err() => {
-                    let expected = part(limit);
-                    Err(self.refuse_as(key, format!("{name:?}"), span, expected))
-                }
-                _ => Ok(name.to_owned()),
-            }
-        };
-        let defaults = Realms::default();
-        let admin = name("realms.admin", &raw.admin, defaults.admin());
-        let auth = name("realms.auth", &raw.auth, defaults.auth());
-        let (admin, auth) = (admin?, auth?);
-        if admin == auth
-            && let Some(set) = raw.auth.as_ref().or(raw.admin.as_ref())
-        {
-            let expected = "another realm than realms.admin";
-            return Err(self.refuse_as("realms.auth", format!("{auth:?}"), set.span(), expected));
-        }
-        Ok(Realms::new(&admin, &auth))
-    }
-
-    fn totp(&self, raw: &raw::Totp) -> Checked<Totp> {
-        let default = Parameters::default();
-        let algorithm = match &raw.algorithm {
-            None => Ok(default.algorithm()),
-            Some(raw) => raw.get_ref().parse().map_err(|_| {
-                let expected = format!(
-                    "one of {}",
-                    Algorithm::ALL.map(Algorithm::as_str).join(", ")
-                );
-                self.refuse("totp.algorithm", raw, expected)
-            }),
-        };
-        let digits = self.number("totp.digits", raw.digits.as_ref(), default.digits(), 6..=8);
-        let period = self.number(
-            "totp.period",
-            raw.period.as_ref(),
-            default.period(),
-            1..=3600,
-        );
-        let issuer = self.word(
-            "totp.issuer",
-            raw.issuer.as_ref(),
-            "realmgate".into(),
-            "1 to 64 characters, no colon, no control character",
-            |text| is_issuer(text).then(|| text.into()),
-        );
-        Ok(Totp {
-            window: self.number("totp.window", raw.window.as_ref(), 1, 0..=10),
-            // Both numbers are within the bounds of `Parameters::new`.
-            parameters: Parameters::new(algorithm?, digits, period).unwrap_or(default),
-            issuer,
-        })
-    }
-
-    fn timeouts(&self, raw: &raw::Timeouts) -> Timeouts {
-        let default = Duration::from_secs(100);
-        Timeouts {
-            keep_alive: self.seconds("timeouts.keep_alive", raw.keep_alive.as_ref(), default),
-            header: self.duration("timeouts.header", raw.header.as_ref(), 10_000),
-            read: self.duration("timeouts.read", raw.read.as_ref(), 60_000),
-            write: self.duration("timeouts.write", raw.write.as_ref(), 60_000),
-            body: self.duration("timeouts.body", raw.body.as_ref(), 30_000),
-            drain: self.duration("timeouts.drain", raw.drain.as_ref(), 5_000),
-        }
-    }
-
-    /// Returns the name of this node: the configured one, or the name of the host.
-    fn node(&self, raw: &raw::Server) -> Checked<Box<str>> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        let is_node = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(is_plain);
-        match &raw.node {
-            Some(node) if !is_node(node.get_ref()) => Err(self.refuse(
-                "server.node",
-                node,
-                "1 to 64 letters, digits, dots, hyphens and underscores",
-            )),
-            Some(node) => Ok(node.get_ref().as_str().into()),
-            None => {
-                let host = rustix::system::uname();
-                let host = host.nodename().to_string_lossy();
-                let host: String = host.chars().filter(|c| is_plain(*c)).take(64).collect();
-                Ok(match host.is_empty() {
-                    true => "node".into(),
-                    false => host.into(),
-                })
-            }
-        }
-    }
-
-    fn server(&self, raw: &raw::Server, node: Box<str>) -> Server {
-        let threads = match self.number("server.threads", raw.threads.as_ref(), 0, 0..=1024) {
-            0 => thread::available_parallelism().map_or(1, NonZero::get),
-            threads => threads,
-        };
-        Server {
-            node,
-            threads,
-            upstream_idle_connections: self.number(
-                "server.upstream_idle_connections",
-                raw.upstream_idle_connections.as_ref(),
-                1024,
-                1..=1_000_000,
-            ),
-        }
-    }
-}
-
-/// Returns whether an authenticator app can show a text as the issuer. A colon would end it.
-fn is_issuer(text: &str) -> bool {
-    let is_shown = |c: char| c != ':' && !c.is_control();
-    (1..=64).contains(&text.chars().count()) && text.chars().all(is_shown)
+    Ok(text)
 }

@@ -1,11 +1,10 @@
-//! Checks the sections of the store and the audit log.
+//! `[store]` and `[cache]`.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::Audit;
 use super::postgres::is_postgres;
 use super::raw;
 use super::source::{Checked, Source};
@@ -134,37 +133,6 @@ impl Source<'_> {
             url.span(),
             r#""sqlite:PATH" or "postgres://USER@HOST/DATABASE""#,
         ))
-    }
-
-    pub(super) fn audit(&self, raw: &raw::Audit, store: Option<&Options>) -> Checked<Audit> {
-        let is_taken = |file: &str| {
-            let path = Path::new(file);
-            store.is_some_and(|store| {
-                store.database.path() == Some(path)
-                    || matches!(&store.key, KeySource::File(key) if key == path)
-            })
-        };
-        let file = match &raw.file {
-            Some(file) if Path::new(file.get_ref()).file_name().is_none() => {
-                Err(self.refuse("audit.file", file, "the path of a file"))
-            }
-            Some(file) if is_taken(file.get_ref()) => {
-                let expected = "another file than the database and its key";
-                Err(self.refuse("audit.file", file, expected))
-            }
-            file => Ok(file.as_ref().map(|file| PathBuf::from(file.get_ref()))),
-        };
-        let denials = raw.denials_per_second.as_ref();
-        let denials = self.number("audit.denials_per_second", denials, 100, 0..=100_000);
-        let note_every = self.duration("audit.note_every", raw.note_every.as_ref(), 60_000);
-        let repeats_every = raw.repeats_every.as_ref();
-        let repeats_every = self.duration("audit.repeats_every", repeats_every, 60_000);
-        Ok(Audit {
-            file: file?,
-            denials_per_second: denials,
-            note_every,
-            repeats_every,
-        })
     }
 
     fn cache(&self, raw: &raw::Cache) -> CacheOptions {

@@ -1,8 +1,9 @@
 //! Checks `[limits]`, and fits the limits to the number of files that the process may open.
 
 use super::raw;
+use super::server::Server;
 use super::source::Source;
-use super::{Config, Limits, Server};
+use super::upstream::Upstream;
 
 /// The maximum number of header fields, and of bytes of a header, that the HTTP parser accepts.
 const FIELDS_READ: i64 = 256;
@@ -15,6 +16,43 @@ const REQUESTS_OF_ADDRESS: usize = 1_000;
 
 /// The number of open files besides connections: listeners, the database, logs.
 const OWN_FILES: usize = 256;
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The maximum size of a request header in bytes, 1024 to 1,048,575; 64 KiB by default. For
+    /// HTTP/2, the sum of RFC 9113 §6.5.2, where all cookie crumbs count as one field.
+    pub header_bytes: usize,
+    /// The maximum number of header fields of a request, 8 to 256; 100 by default.
+    pub header_fields: usize,
+    /// The maximum length of a request target with its query, in bytes, 256 to 65,534; 8 KiB by
+    /// default.
+    pub target_bytes: usize,
+    /// The maximum size of a request body at realmgate's own endpoints, in bytes, 1024 to 16 MiB;
+    /// 64 KiB by default.
+    pub body_bytes: usize,
+    /// The minimum rate of a request body in bytes per second, averaged over each `timeouts.read`,
+    /// until the response begins; 0 to 1,000,000, where 0 is no minimum; 100 by default.
+    pub body_rate: u64,
+    /// The maximum number of bytes of a body that are discarded after an early response, 0 to 1
+    /// GiB; 16 MiB by default.
+    pub drain_bytes: usize,
+    /// The maximum number of connections, 1 to 1,000,000; 20,000 by default.
+    pub connections: usize,
+    /// The maximum number of connections from one address or one IPv6 /64, 1 to 1,000,000; 1,000 by
+    /// default. `service.trusted_proxies` are exempt.
+    pub connections_per_address: usize,
+    /// The maximum number of concurrent requests on all listeners but the metrics listener, 1 to
+    /// 1,000,000; 20,000 by default.
+    pub requests: usize,
+    /// The maximum number of concurrent requests from one address or one IPv6 /64, 1 to 1,000,000.
+    /// By default 1,000, and at most half of those of an upstream. `service.trusted_proxies` are
+    /// exempt.
+    pub requests_per_address: Option<usize>,
+    /// The maximum number of concurrent requests on an HTTP/2 connection, 1 to 1,000; 32 by
+    /// default.
+    pub streams: u32,
+}
 
 impl Source<'_> {
     pub(super) fn limits(&self, raw: &raw::Limits) -> Limits {
@@ -101,20 +139,10 @@ impl Limits {
         }
         self
     }
-}
 
-impl Server {
-    /// Returns the number of idle upstream connections to keep if the process may open `files`
-    /// files.
-    pub fn fitted_idle(&self, files: usize) -> usize {
-        self.upstream_idle_connections.min((files / 8).max(1))
-    }
-}
-
-impl Config {
     /// Returns a warning if the limits need more than `files` open files.
-    pub fn file_warning(&self, files: usize) -> Option<String> {
-        let needed = self.limits.files(&self.server);
+    pub fn file_warning(&self, server: &Server, files: usize) -> Option<String> {
+        let needed = self.files(server);
         (needed > files).then(|| {
             format!(
                 "limits.connections, limits.requests and server.upstream_idle_connections need {needed} open \
@@ -124,9 +152,8 @@ impl Config {
     }
 
     /// Returns warnings about limits that let one address use everything.
-    pub fn limit_warnings(&self) -> Vec<String> {
-        let limits = &self.limits;
-        let of_address = limits.requests_of_address();
+    pub fn warnings(&self, upstreams: &[Upstream]) -> Vec<String> {
+        let of_address = self.requests_of_address();
         let mut warnings = Vec::new();
         let mut all_for_one = |key: &str, one: usize, all: &str, most: usize| {
             if one >= most && most > 1 {
@@ -135,23 +162,23 @@ impl Config {
                 ));
             }
         };
-        let connections = limits.connections_per_address;
+        let connections = self.connections_per_address;
         all_for_one(
             "connections_per_address",
             connections,
             "limits.connections",
-            limits.connections,
+            self.connections,
         );
         all_for_one(
             "requests_per_address",
             of_address,
             "limits.requests",
-            limits.requests,
+            self.requests,
         );
-        for upstream in &self.upstreams {
+        for upstream in upstreams {
             all_for_one(
                 "requests_per_address",
-                limits.share_of_upstream(upstream.requests),
+                self.share_of_upstream(upstream.requests),
                 &format!("requests of upstream {:?}", upstream.name),
                 upstream.requests,
             );
@@ -163,6 +190,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn parse(text: &str) -> Config {
         Config::parse(text, "test", []).unwrap()
@@ -195,15 +223,21 @@ mod tests {
 
     #[test]
     fn limits_that_do_not_fit_or_let_one_take_all_are_warned_of() {
-        assert_eq!(parse("").limit_warnings(), [""; 0]);
-        assert_eq!(parse("").file_warning(usize::MAX), None);
-        assert!(parse("").file_warning(1024).is_some());
+        let warnings = |text| {
+            let config = parse(text);
+            config.limits.warnings(&config.upstreams)
+        };
+        let config = parse("");
+        let file_warning = |files| config.limits.file_warning(&config.server, files);
+        assert_eq!(warnings(""), [""; 0]);
+        assert_eq!(file_warning(usize::MAX), None);
+        assert!(file_warning(1024).is_some());
         for text in [
             "[limits]\nconnections = 1000",
             "[limits]\nrequests = 1000",
             "[limits]\nrequests_per_address = 10000\n[upstream.a]\npeers = ['127.0.0.1:1']",
         ] {
-            let warnings = parse(text).limit_warnings();
+            let warnings = warnings(text);
             assert_eq!(warnings.len(), 1, "{text}: {warnings:?}");
             assert!(warnings[0].ends_with("one address can use all of them"));
         }

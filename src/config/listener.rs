@@ -6,10 +6,38 @@ use http::HeaderName;
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::raw::{self, List, Raw};
+use super::names;
+use super::raw::{self, Raw};
 use super::scalar::flag;
-use super::source::{Checked, Source, all};
-use super::{Gateway, Service, Tls, names};
+use super::source::{Checked, Source};
+use super::tls::{Tls, Wire};
+
+/// `[service]`: the listener of realmgate's own endpoints.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// 127.0.0.1:8081 by default. Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The networks whose peers may describe original requests; 127.0.0.1/32 and ::1/128 by
+    /// default. Without host bits; not empty if there are routes, unless `no_front_proxy` is set.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which a front proxy names the client's address at `/forward-auth`; none by
+    /// default.
+    pub client_address_header: Option<HeaderName>,
+    /// PROXY protocol and TLS.
+    pub wire: Wire,
+}
+
+/// `[gateway]`: the listener of the transparent proxy.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// 127.0.0.1:8080 by default; `None` for `"off"`: then nothing is proxied. Port 0 lets the
+    /// system choose. Differs from the service listener.
+    pub listen: Option<SocketAddr>,
+    /// Whether the listener also serves REST and forward-auth; false by default.
+    pub serve_api: bool,
+    /// PROXY protocol and TLS.
+    pub wire: Wire,
+}
 
 /// The listeners that can be off, with their default ports.
 const CAN_BE_OFF: [(&str, u16); 2] = [("gateway.listen", 8080), ("metrics.listen", 8084)];
@@ -91,23 +119,6 @@ impl Source<'_> {
             serve_api: flag(raw.serve_api.as_ref()),
             wire: wire?,
         })
-    }
-
-    pub(super) fn networks(&self, key: &str, raw: &Spanned<List>) -> Checked<Vec<IpNet>> {
-        let network = |(at, raw): (usize, &Spanned<String>)| {
-            let refuse = |expected: String| self.refuse(&format!("{key}[{at}]"), raw, expected);
-            let text = raw.get_ref();
-            let network: IpNet = text
-                .parse()
-                .or_else(|_| text.parse().map(|address: IpAddr| address.into()))
-                .map_err(|_| refuse(r#"an address or a network such as "10.0.0.0/8""#.into()))?;
-            if network != network.trunc() {
-                let meant = network.trunc();
-                return Err(refuse(format!("a network without host bits, \"{meant}\"")));
-            }
-            Ok(network)
-        };
-        all(raw.get_ref().iter().enumerate().map(network))
     }
 
     /// Checks the address of a listener that can be off; `None` for `"off"`.

@@ -1,12 +1,50 @@
-//! Checks `[log]` and `[otlp]`.
+//! `[log]`.
 
-use http::Uri;
+use std::path::PathBuf;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::raw;
-use super::source::{Checked, Source};
-use super::{Access, Log, LogFormat, Otlp};
+use super::source::Source;
+
+/// `[log]`.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// `human` by default.
+    pub format: LogFormat,
+    /// Directives of `tracing_subscriber::EnvFilter`, which accepts them; `info` by default.
+    pub filter: String,
+    /// The requests in the access log; none by default.
+    pub access: Access,
+    /// Log one in this many permitted requests, 1 to 1,000,000; 1 by default.
+    pub access_one_in: u64,
+    /// The file of the access log; by default it goes to the log.
+    pub access_file: Option<PathBuf>,
+    /// The maximum number of lines per second and module, 1 to 1,000,000; 100 by default. Further
+    /// lines are counted.
+    pub lines_per_second: u32,
+}
+
+/// The requests in the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// No requests.
+    Off,
+    /// Denied requests, and requests with a 5xx response or none.
+    Failed,
+    /// The same, and a sample of the others.
+    All,
+}
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
 
 /// Returns whether a part of a filter is a bare word but not a level. As a target, it would silence
 /// all others.
@@ -69,29 +107,5 @@ impl Source<'_> {
             access_file,
             lines_per_second: self.number("log.lines_per_second", lines, 100, 1..=1_000_000),
         }
-    }
-
-    pub(super) fn otlp(&self, raw: &raw::Otlp) -> Checked<Option<Otlp>> {
-        let one_in = raw.one_in.as_ref();
-        let one_in = self.number("otlp.one_in", one_in, 1, 1..=1_000_000);
-        let timeout = self.duration("otlp.timeout", raw.timeout.as_ref(), 5_000);
-        let Some(endpoint) = &raw.endpoint else {
-            return Ok(None);
-        };
-        let is_right = endpoint.get_ref().parse().is_ok_and(|uri: Uri| {
-            uri.scheme_str() == Some("http")
-                && uri.port().is_some()
-                && uri.path() == "/"
-                && uri.query().is_none()
-        });
-        if !is_right {
-            let expected = r#"the address of a collector such as "http://127.0.0.1:4317""#;
-            return Err(self.refuse("otlp.endpoint", endpoint, expected));
-        }
-        Ok(Some(Otlp {
-            endpoint: endpoint.get_ref().clone(),
-            one_in,
-            timeout,
-        }))
     }
 }

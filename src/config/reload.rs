@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use sha2::{Digest, Sha256};
 
-use super::Config;
+use super::check::Config;
 
 impl Config {
     /// Returns the first section that differs from `new` and that only a restart can change. `None`

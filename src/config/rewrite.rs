@@ -1,22 +1,35 @@
 //! Checks how routes change requests and responses.
 
-use std::ops::Range;
-
 use http::{HeaderName, HeaderValue};
 use toml::Spanned;
 
+use super::header_rules::{HeaderRules, header_rules};
+use super::passing;
 use super::raw::{self, Opt, Table};
 use super::scalar::flag;
-use super::source::{Checked, Refused, Source};
-use super::{HeaderRules, Rewrite, names};
-use crate::http::reserved::folded;
+use super::source::{Checked, Source};
 use crate::http::{CredentialHeaders, IdentityHeaders};
 
-/// The maximum number of headers that a route may set, and that it may remove.
-const FIELDS: usize = 32;
-
-/// The maximum length of a header value in bytes.
-const VALUE_BYTES: usize = 4096;
+/// How a route changes requests and responses.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    /// The path prefix that is removed from requests, without its trailing slash; `None` without
+    /// `strip_prefix`. It begins with `/` and has at least one segment.
+    pub prefix: Option<HeaderValue>,
+    /// `upstream_host`: the `Host` header for the upstream; that of the client by default.
+    pub host: Option<HeaderValue>,
+    /// The client headers that pass although others of their kind are removed. `alias_headers`: at
+    /// most 32 names with a character other than letters, digits and `-`, none of which is like a
+    /// header with a meaning. `pass_headers`: at most 8 that contain the client's address. None by
+    /// default.
+    pub passing: Vec<HeaderName>,
+    /// Whether shared caches may store responses to authenticated requests; false by default.
+    pub shared_cache: bool,
+    /// Changes to the headers of the request.
+    pub request_headers: HeaderRules,
+    /// Changes to the headers of the response.
+    pub response_headers: HeaderRules,
+}
 
 /// Checks the changes of the route with the dotted path `route`. `host` checks a host.
 pub(super) fn rewrite(
@@ -28,16 +41,11 @@ pub(super) fn rewrite(
 ) -> Checked<Rewrite> {
     let identity = IdentityHeaders::new(credential);
     let rules = |name: &str, raw: &Opt<Table<raw::HeaderRules>>| {
-        let rules = Rules {
-            source,
-            identity: &identity,
-            key: format!("{route}.{name}"),
-        };
-        raw.as_ref()
-            .map_or_else(|| Ok(HeaderRules::default()), |raw| rules.check(raw))
+        let key = format!("{route}.{name}");
+        header_rules(source, &identity, key, raw.as_ref())
     };
     let request_headers = rules("request_headers", &raw.request_headers);
-    let aliases = names::aliases(
+    let aliases = passing::aliases(
         source,
         &identity,
         &format!("{route}.alias_headers"),
@@ -45,7 +53,7 @@ pub(super) fn rewrite(
         request_headers.as_ref().unwrap_or(&HeaderRules::default()),
     );
     let key = format!("{route}.pass_headers");
-    let addresses = names::addresses(source, &key, &raw.pass_headers);
+    let addresses = passing::addresses(source, &key, &raw.pass_headers);
     let prefix = match &raw.strip_prefix {
         Some(strip) if *strip.get_ref() => prefix(source, route, raw, strip).map(Some),
         _ => Ok(None),
@@ -107,111 +115,5 @@ pub(super) fn authority(
             let expected = r#"a host such as "app.internal" or "app.internal:8080""#;
             Err(source.refuse(key, raw, expected))
         }
-    }
-}
-
-/// Header rules being checked.
-struct Rules<'a> {
-    source: &'a Source<'a>,
-    identity: &'a IdentityHeaders,
-    key: String,
-}
-
-impl Rules<'_> {
-    fn check(&self, raw: &Spanned<Table<raw::HeaderRules>>) -> Checked<HeaderRules> {
-        let Table(table) = raw.get_ref();
-        let mut checked = HeaderRules::default();
-        let mut refused = None;
-        if let Some(set) = &table.set {
-            for (name, raw) in set.get_ref() {
-                match (self.name("set", name, raw.span()), self.value(name, raw)) {
-                    (Ok(header), Ok(_)) if checked.set.iter().any(|(it, _)| *it == header) => {
-                        let mistake = self.refuse("set", name, raw.span(), "each header once");
-                        refused = Some(mistake);
-                    }
-                    (Ok(header), Ok(value)) => checked.set.push((header, value)),
-                    (Err(mistake), _) | (_, Err(mistake)) => refused = Some(mistake),
-                }
-            }
-            refused = self
-                .few("set", checked.set.len(), set.span())
-                .err()
-                .or(refused);
-        }
-        if let Some(remove) = &table.remove {
-            for raw in remove.get_ref() {
-                let name = raw.get_ref();
-                let header = match self.name("remove", name, raw.span()) {
-                    Ok(header) => header,
-                    Err(mistake) => {
-                        refused = Some(mistake);
-                        continue;
-                    }
-                };
-                let is_again = checked.remove.contains(&header)
-                    || checked.set.iter().any(|(set, _)| *set == header);
-                if is_again {
-                    let expected = "each header once, set or removed";
-                    refused = Some(self.refuse("remove", name, raw.span(), expected));
-                } else {
-                    checked.remove.push(header);
-                }
-            }
-            let few = self.few("remove", checked.remove.len(), remove.span());
-            refused = few.err().or(refused);
-        }
-        refused.map_or(Ok(checked), Err)
-    }
-
-    fn name(&self, list: &str, name: &str, span: Range<usize>) -> Checked<HeaderName> {
-        let Ok(field) = HeaderName::from_bytes(name.as_bytes()) else {
-            let expected = "the name of a header";
-            return Err(self.refuse(list, name, span, expected));
-        };
-        let is_ours = self.identity.is_reserved(&field)
-            || (list == "set" && IdentityHeaders::is_method_override(&field));
-        let folded = folded(field.as_str());
-        if is_ours || names::is_variable(&field, &folded) || names::is_framing(&folded) {
-            let expected = "a header that concerns neither the identity or the address of the caller, nor the request target, nor the framing of the message";
-            return Err(self.refuse(list, name, span, expected));
-        }
-        Ok(field)
-    }
-
-    fn value(&self, name: &str, raw: &Spanned<String>) -> Checked<HeaderValue> {
-        let text = raw.get_ref();
-        let is_plain = text.len() <= VALUE_BYTES
-            && text.trim() == text
-            && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        match HeaderValue::from_str(text) {
-            Ok(value) if is_plain => Ok(value),
-            _ => {
-                let key = format!("{}.set.{name}", self.key);
-                let expected = format!(
-                    "visible ASCII, at most {VALUE_BYTES} bytes, no white space at either end"
-                );
-                // The value may be a secret of the upstream.
-                Err(self
-                    .source
-                    .refuse_as(&key, "\"…\"".into(), raw.span(), expected))
-            }
-        }
-    }
-
-    fn few(&self, list: &str, count: usize, span: Range<usize>) -> Checked<()> {
-        if count <= FIELDS {
-            return Ok(());
-        }
-        let key = format!("{}.{list}", self.key);
-        let shown = format!("{count} headers");
-        Err(self
-            .source
-            .refuse_as(&key, shown, span, format!("at most {FIELDS} headers")))
-    }
-
-    fn refuse(&self, list: &str, name: &str, span: Range<usize>, expected: &str) -> Refused {
-        let key = format!("{}.{list}", self.key);
-        self.source
-            .refuse_as(&key, format!("{name:?}"), span, expected)
     }
 }

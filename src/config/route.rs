@@ -7,13 +7,44 @@ use std::net::Ipv6Addr;
 use http::Method;
 use toml::Spanned;
 
-use super::Route;
 use super::raw::{self, ALLOW, Allow, List, Table};
-use super::rewrite::rewrite;
+use super::rewrite::{Rewrite, rewrite};
 use super::scalar::{flag, is_name, naming, part};
 use super::source::{Checked, Refused, Source, all};
 use crate::auth::{Policy, PrincipalRef, Rule};
 use crate::http::{CredentialHeaders, own_paths};
+
+/// `[[route]]`: the requests that match, who may pass, and the upstream.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The name in logs and metrics.
+    pub name: String,
+    /// The host in lower case, without port; `None` matches every host.
+    pub host: Option<String>,
+    /// The prefix of the path, which ends at a segment boundary. Begins with `/` and is in the
+    /// canonical form in which paths are compared. `None` matches every path.
+    pub path: Option<String>,
+    /// The methods, at least one; `None` matches every method.
+    pub methods: Option<Vec<Method>>,
+    /// The principals that may pass.
+    pub policy: Policy,
+    /// The index of the upstream in [`Config::upstreams`](super::Config::upstreams); `None` only if the proxy is off.
+    pub upstream: Option<usize>,
+    /// The maximum size of a request body in bytes; `None`, the default, for no limit.
+    pub body_bytes: Option<u64>,
+    /// Whether a path may contain `//`; false by default.
+    pub allow_double_slash: bool,
+    /// Whether a path may contain `%2f`; false by default.
+    pub allow_encoded_slash: bool,
+    /// Whether the path matches in any case; false by default.
+    pub ignore_case: bool,
+    /// Whether the path also matches with a suffix such as `.json`; false by default.
+    pub ignore_suffix: bool,
+    /// Which of the last two keys the file does not set.
+    pub unsaid: Vec<&'static str>,
+    /// Changes to the request and the response; none by default.
+    pub rewrite: Rewrite,
+}
 
 /// The maximum length of a host in characters (RFC 1035 §2.3.4, without the trailing dot).
 const HOST_CHARS: usize = 253;

@@ -1,12 +1,14 @@
 //! Checks single values.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::Spanned;
 
-use super::raw::Time;
-use super::source::Source;
+use super::raw::{List, Time};
+use super::source::{Checked, Source, all};
 
 /// The range of every duration, inclusive.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -99,6 +101,23 @@ impl Source<'_> {
                 default
             }
         }
+    }
+
+    pub(super) fn networks(&self, key: &str, raw: &Spanned<List>) -> Checked<Vec<IpNet>> {
+        let network = |(at, raw): (usize, &Spanned<String>)| {
+            let refuse = |expected: String| self.refuse(&format!("{key}[{at}]"), raw, expected);
+            let text = raw.get_ref();
+            let network: IpNet = text
+                .parse()
+                .or_else(|_| text.parse().map(|address: IpAddr| address.into()))
+                .map_err(|_| refuse(r#"an address or a network such as "10.0.0.0/8""#.into()))?;
+            if network != network.trunc() {
+                let meant = network.trunc();
+                return Err(refuse(format!("a network without host bits, \"{meant}\"")));
+            }
+            Ok(network)
+        };
+        all(raw.get_ref().iter().enumerate().map(network))
     }
 }
 

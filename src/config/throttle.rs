@@ -1,14 +1,10 @@
 //! Checks `[throttle]`, and the realms with one-time tokens.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::raw;
-use super::scalar::part;
-use super::source::{Checked, Source, all};
-use crate::auth::{PrincipalRef, ThrottleSettings};
+use super::source::Source;
+use crate::auth::ThrottleSettings;
 
 impl Source<'_> {
     pub(super) fn throttle(&self, raw: &raw::Throttle) -> ThrottleSettings {
@@ -76,33 +72,5 @@ impl Source<'_> {
             }
         }
         settings
-    }
-
-    /// Returns the realms whose tokens are accepted only once.
-    pub(super) fn one_time_realms(
-        &self,
-        raw: &BTreeMap<String, Spanned<raw::Table<raw::Realm>>>,
-        limit: usize,
-    ) -> Checked<Vec<Box<str>>> {
-        let realm = |(name, table): (&String, &Spanned<raw::Table<raw::Realm>>)| {
-            if PrincipalRef::new("-", name, limit).is_err() {
-                let expected = format!("the name of a realm, {}", part(limit));
-                return Err(self.refuse_as("realm", format!("{name:?}"), table.span(), expected));
-            }
-            let is_once = self.word(
-                &format!("realm.{name}.reuse"),
-                table.get_ref().0.reuse.as_ref(),
-                false,
-                r#""window" or "once""#,
-                |word| match word {
-                    "window" => Some(false),
-                    "once" => Some(true),
-                    _ => None,
-                },
-            );
-            Ok(is_once.then(|| name.as_str().into()))
-        };
-        let realms = all(raw.iter().map(realm))?;
-        Ok(realms.into_iter().flatten().collect())
     }
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use toml::Spanned;
 
-use super::Route;
 use super::peer::{self, PEERS, Peer};
 use super::raw::{self, Opt, Table, Time};
 use super::rewrite::authority;
-use super::route::is_host;
+use super::route::{Route, is_host};
 use super::scalar::{flag, is_name, naming};
 use super::source::{Checked, Source, all};
 use super::tls::Credential;

@@ -1,11 +1,9 @@
 //! Warnings about certificates that can be loaded: their validity and their order.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-use super::Config;
 
 /// The properties of a file's certificates that cause warnings.
 #[derive(Clone, Debug)]
@@ -49,7 +47,7 @@ impl Validity {
     }
 
     /// Warns of a chain in the wrong order, which some clients reject (RFC 5246 §7.4.2).
-    fn order_warning(&self) -> Option<String> {
+    pub(super) fn order_warning(&self) -> Option<String> {
         let (key, file, at) = (&self.key, &self.file, self.misplaced?);
         Some(format!(
             "{key} = {file:?}: certificate {} of the file did not issue certificate {at}, so that some clients reject \
@@ -60,7 +58,7 @@ impl Validity {
 
     /// Returns a warning about the first certificate that is not valid at `now`, with the number of
     /// others.
-    fn warning(&self, now: i64) -> Option<String> {
+    pub(super) fn warning(&self, now: i64) -> Option<String> {
         let is_wrong = |begin: i64, end: i64| now < begin || now > end;
         let terms = self.terms.iter().enumerate();
         let mut wrong = terms.filter(|(_, (begin, end))| is_wrong(*begin, *end));
@@ -82,17 +80,6 @@ impl Validity {
         Some(format!(
             "{key} = {file:?}: {which} {what}{others}; connections that need it fail"
         ))
-    }
-}
-
-impl Config {
-    /// Returns warnings about the certificates of listeners, upstreams and CAs: one per file with
-    /// certificates that are not valid at `now`, and one per chain in the wrong order.
-    pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let warnings = |it: &Validity| it.warning(now).or_else(|| it.order_warning());
-        self.validities.iter().filter_map(warnings).collect()
     }
 }
 

@@ -1,11 +1,34 @@
 //! Warnings about settings that are valid but probably mistakes.
 
 use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use ipnet::IpNet;
 
-use super::{ClientCertificates, Config, Route};
+use super::check::Config;
+use super::route::Route;
+use super::tls::ClientCertificates;
+use super::validity::Validity;
+
+impl Config {
+    /// Returns warnings about settings that are valid but probably mistakes.
+    pub fn warnings(&self) -> Vec<String> {
+        of_trust(&self.service.trusted_proxies)
+            .chain(of_no_proxy(self))
+            .chain(of_routes(&self.routes))
+            .collect()
+    }
+
+    /// Returns warnings about the certificates of listeners, upstreams and CAs: one per file with
+    /// certificates that are not valid at `now`, and one per chain in the wrong order.
+    pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let warnings = |it: &Validity| it.warning(now).or_else(|| it.order_warning());
+        self.validities.iter().filter_map(warnings).collect()
+    }
+}
 
 /// Networks that are not routed on the Internet: RFC 1918, 6598, 3927 and 4193, link-local and
 /// loopback.
@@ -23,7 +46,7 @@ const PRIVATE: [&str; 9] = [
 
 /// Warns of trusted networks that are public: anybody there can describe any request. A single
 /// public address is fine; it is that of a front proxy.
-pub(super) fn of_trust(proxies: &[IpNet]) -> impl Iterator<Item = String> {
+fn of_trust(proxies: &[IpNet]) -> impl Iterator<Item = String> {
     let is_private = |network: &IpNet| {
         PRIVATE
             .iter()
@@ -47,7 +70,7 @@ pub(super) fn of_trust(proxies: &[IpNet]) -> impl Iterator<Item = String> {
 }
 
 /// Warns of settings that have no effect while the proxy is off.
-pub(super) fn of_no_proxy(config: &Config) -> Vec<String> {
+fn of_no_proxy(config: &Config) -> Vec<String> {
     let gateway = &config.gateway;
     if gateway.listen.is_some() {
         return Vec::new();
@@ -76,7 +99,7 @@ pub(super) fn of_no_proxy(config: &Config) -> Vec<String> {
 }
 
 /// Returns warnings about routes, in their order.
-pub(super) fn warnings(routes: &[Route]) -> Vec<String> {
+fn of_routes(routes: &[Route]) -> Vec<String> {
     let mut warnings = unreached(routes);
     let places = Places::new(routes);
     for (at, route) in routes.iter().enumerate() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::auth::Rule;
+use crate::auth::{Policy, Rule};
 
 #[test]
 fn route_is_read_with_all_its_keys() {
