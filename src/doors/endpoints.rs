@@ -1,4 +1,4 @@
-//! realmgate's own endpoints, on whichever listener they are served.
+//! realmgate's own endpoints, on any listener.
 
 use std::sync::Arc;
 

@@ -34,7 +34,7 @@ impl RequestLog {
         }
     }
 
-    /// Logs and traces the request, which was responded to by `status` and so many bytes of a body.
+    /// Logs and traces a request with the status and body length of its response.
     pub(crate) fn write(
         &self,
         recorder: &Recorder,
@@ -94,7 +94,7 @@ impl RequestLog {
     }
 }
 
-/// What is logged of a request.
+/// The values to log of a request.
 pub(crate) struct Received {
     method: Method,
     host: Vec<u8>,
@@ -102,12 +102,13 @@ pub(crate) struct Received {
     client: Option<SocketAddr>,
     trace: Option<Trace>,
     spans: Option<Spans>,
-    /// The bytes of its body.
+    /// The length of its body in bytes.
     pub(crate) bytes: u64,
 }
 
 impl Received {
-    /// Keeps what is logged of a request. Returns none if requests are neither logged nor traced.
+    /// Copies the values to log of a request. Returns `None` if requests are neither logged nor
+    /// traced.
     pub(crate) fn of(recorder: &Recorder, parts: &Parts, peer: &Peer) -> Option<Box<Self>> {
         if !recorder.is_recording() {
             return None;

@@ -1,4 +1,4 @@
-//! The listeners with nothing behind them: the service (REST, forward-auth, health) and the metrics (metrics,
+//! The listeners without upstreams: service (REST, forward-auth, health) and metrics (metrics,
 //! health).
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::net::settings::Listening;
 use crate::routing::target::{Target, host_of};
 use crate::telemetry::{Recorder, RequestRecord};
 
-/// What answers on the service listener, or on the metrics listener.
+/// Handles the requests of the service listener, or of the metrics listener.
 pub(crate) struct Service {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) recorder: Arc<Recorder>,
@@ -71,8 +71,8 @@ impl App for Service {
 
 impl Service {
     async fn respond(&self, asked: &mut Asked, record: &mut RequestRecord) -> Response<Reply> {
-        // A front proxy asks for a path. One that lets clients write `x:http://h/healthz` in the request
-        // line hands that on to us, and would take our 200 for a permit.
+        // A front proxy requests a path. One that lets clients write `x:http://h/healthz` in the
+        // request line would forward it, and take our 200 for a permit.
         if !asked_for_path(asked) && !is_rest_url(&asked.parts) {
             let request_line = request_line_of(&asked.parts);
             Refusal::NoPath.log(&self.recorder, asked.peer.source(), request_line, record);
@@ -88,7 +88,7 @@ impl Service {
     }
 }
 
-/// Says whether the request target begins with the path.
+/// Returns whether a request target begins with the path.
 fn asked_for_path(asked: &Asked) -> bool {
     match (&asked.target, asked.parts.version) {
         (Some(target), _) => target.first() == Some(&b'/'),
@@ -97,8 +97,8 @@ fn asked_for_path(asked: &Asked) -> bool {
     }
 }
 
-/// Says whether a request target is the URL of a REST resource (RFC 9112 §3.2.2) under the host that `Host`
-/// names too, with a path that every server reads alike.
+/// Returns whether a request target is the URL of a REST resource (RFC 9112 §3.2.2) with the same
+/// host as `Host`, and with a path that all servers read alike.
 fn is_rest_url(parts: &Parts) -> bool {
     let url = &parts.uri;
     let is_http = [Scheme::HTTP, Scheme::HTTPS]

@@ -1,7 +1,7 @@
-//! The end of a listener: whoever has connected by then is served, and not reset.
+//! Closes a listener without resetting clients that have connected.
 //!
-//! The kernel completes connections on its own and queues them. It resets those that are in the queue, or half-way
-//! into it, when the listener is closed.
+//! The kernel completes connections by itself and queues them. When the listener is closed, it
+//! resets those in the queue and those whose handshake is incomplete.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,13 +11,13 @@ use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// How long those are waited for who have begun to connect.
+/// The wait for clients whose handshake has begun.
 const HALF_WAY: Duration = Duration::from_millis(100);
-/// The most connections that are taken from a queue: it may be that long (`somaxconn`).
+/// The maximum number of connections taken from a queue, which is its maximum length (`somaxconn`).
 const QUEUED: usize = 65_536;
 
-/// Passes on the connections that were made before a listener is closed. Where another process may hold the socket
-/// as well, as systemd does, nobody is kept from connecting.
+/// Passes on the connections made before a listener is closed. If another process may have the
+/// socket open too, as systemd does, no client is kept from connecting.
 pub(super) async fn take_last(
     listener: &TcpListener,
     is_inherited: bool,
@@ -31,7 +31,7 @@ pub(super) async fn take_last(
                         begin(stream);
                     }
                 };
-                // It ends with the time, and what is there then is in the queue.
+                // It ends with the timeout; connections made by then are in the queue.
                 let _ = timeout(HALF_WAY, half_way).await;
             }
             Err(error) => {
@@ -42,16 +42,18 @@ pub(super) async fn take_last(
     queued(listener).take(QUEUED).for_each(begin);
 }
 
-/// Drops what begins a connection from now on. Who is half-way gets in. Clients try again after a second, and are
-/// refused then, unless somebody else listens.
+/// Drops the first packet of new connections, and lets handshakes in progress complete. Clients
+/// retry after a second, and are then refused, unless another process listens.
 ///
-/// To be called only on a socket that no other process serves: all of them have one filter.
+/// Must be called only on a socket that no other process serves, because all of them share the
+/// filter.
 ///
 /// # Errors
-/// The system does not allow it.
+/// The system does not support it.
 fn drop_new(listener: &TcpListener) -> io::Result<()> {
-    // Of a classic filter: a byte is loaded, masked, compared, and how much of the packet stays is returned. What
-    // a TCP socket filters begins with the TCP header, whose flags are in byte 13 (RFC 9293 section 3.1).
+    // A classic BPF filter: loads a byte, masks it, compares, and returns how much of the packet to
+    // keep. The filter of a TCP socket sees the TCP header first, with the flags in byte 13 (RFC
+    // 9293 §3.1).
     const SYN: u32 = 0x02;
     const ACK: u32 = 0x10;
     let filter = [
@@ -64,9 +66,9 @@ fn drop_new(listener: &TcpListener) -> io::Result<()> {
     SockRef::from(listener).attach_filter(&filter)
 }
 
-/// Takes what is in the queue now.
+/// Accepts the connections that are in the queue.
 ///
-/// Not by Tokio's `accept`: it says that nothing is there until the event loop has heard of something.
+/// Not with Tokio's `accept`, which returns nothing until the event loop has seen an event.
 fn queued(listener: &TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     std::iter::from_fn(move || {
         let (stream, peer) = SockRef::from(listener).accept().ok()?;

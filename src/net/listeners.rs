@@ -17,7 +17,7 @@ pub const PREDECESSOR: &str = "predecessor";
 /// The names of the sockets, in the order in which unnamed sockets are passed.
 const NAMES: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
 
-/// Listening sockets. Connections queue from here on.
+/// Listening sockets. The kernel queues connections from here on.
 #[derive(Debug)]
 pub struct Listeners {
     pub(crate) service: TcpListener,

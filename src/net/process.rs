@@ -1,4 +1,5 @@
-//! What every connection has to know of the process: whether it ends, and whether its clock is of use.
+//! The state of the process that connections depend on: whether it is shutting down, and whether
+//! the clock is usable.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -13,18 +14,18 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Notes that the process is about to end.
+    /// Begins the shutdown.
     pub(super) fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Says whether the process is about to end.
+    /// Returns whether the process is shutting down.
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// Says whether the clock is usable, and logs a change. Under any other time a response could have no date, and
-    /// Pingora, hyper and the gRPC listener would panic.
+    /// Returns whether the clock is usable, and logs a change. At other times a response could have
+    /// no date, and Pingora, hyper and the gRPC listener would panic.
     pub(crate) fn is_clock_usable(&self, now: SystemTime) -> bool {
         let is_usable = clock::is_usable(now);
         if self.is_clock_off.load(Ordering::Relaxed) == is_usable {

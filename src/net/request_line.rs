@@ -20,7 +20,7 @@ pub(crate) fn request_line(header: &RequestHeader) -> RequestLine<'_> {
     }
 }
 
-/// Returns what is shown of a request.
+/// Returns the values to log of a request.
 pub(crate) fn request_line_of(parts: &Parts) -> RequestLine<'_> {
     let authority = parts.uri.authority().map(|it| it.as_str().as_bytes());
     RequestLine {

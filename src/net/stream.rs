@@ -1,4 +1,4 @@
-//! The stream of a connection once HTTP can begin: TCP, or TLS over it.
+//! The stream of a connection when HTTP begins: TCP, or TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -11,22 +11,22 @@ use tokio_rustls::server::TlsStream;
 
 use crate::net::delegate::delegate_write;
 
-/// A stream of which some bytes have been read already. They come again.
+/// A stream with bytes that were read ahead, which are read again.
 #[derive(Debug)]
 pub(crate) struct Rewound<S> {
     unread: Bytes,
     stream: S,
 }
 
-/// A connection as HTTP is spoken on it.
+/// A stream on which HTTP is spoken.
 pub(crate) type Stream = Rewound<Transport>;
 
-/// What carries HTTP.
+/// The transport of HTTP.
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// TCP.
     Plain(TcpStream),
-    /// TLS. Boxed, since it is large.
+    /// TLS. Boxed because of its size.
     Tls(Box<TlsStream<Rewound<TcpStream>>>),
 }
 
@@ -35,12 +35,12 @@ impl<S> Rewound<S> {
         Self::with(Bytes::new(), stream)
     }
 
-    /// Makes a stream that begins with bytes which have been read.
+    /// Makes a stream that begins with the bytes read ahead.
     pub(crate) fn with(unread: Bytes, stream: S) -> Self {
         Self { unread, stream }
     }
 
-    /// Puts bytes that have been read before all that has not.
+    /// Puts bytes back, before everything unread.
     pub(crate) fn rewind(&mut self, bytes: Bytes) {
         self.unread = match self.unread.is_empty() {
             true => bytes,
@@ -62,7 +62,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
         buffer.put_slice(self.unread.get(..length).unwrap_or_default());
         self.unread.advance(length);
         if self.unread.is_empty() {
-            // Frees what they were in.
+            // Frees their buffer.
             self.unread = Bytes::new();
         }
         Poll::Ready(Ok(()))
@@ -131,16 +131,17 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// Reads what comes next into a buffer of its own, at most `room` bytes. Returns how many came; 0 at the end.
+/// Reads into a new buffer, at most `room` bytes. Returns their number; 0 at the end.
 pub(crate) fn poll_more<S: AsyncRead + Unpin>(
     stream: &mut S,
     context: &mut Context<'_>,
     room: usize,
     take: impl FnOnce(&[u8]),
 ) -> Poll<io::Result<usize>> {
-    /// How much is read at a time, in bytes.
+    /// The number of bytes read at a time.
     const PART: usize = 4096;
-    // Not in a future, where a connection that waits would hold it.
+    // On the stack only while reading: in the future, it would take memory while a connection
+    // waits.
     let mut space = [std::mem::MaybeUninit::uninit(); PART];
     let mut buffer = ReadBuf::uninit(space.get_mut(..room.min(PART)).unwrap_or_default());
     ready!(Pin::new(stream).poll_read(context, &mut buffer))?;

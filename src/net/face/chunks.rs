@@ -1,26 +1,26 @@
-//! A request body in chunks (RFC 9112 §7.1), to the letter.
+//! Strict parser of chunked request bodies (RFC 9112 §7.1).
 //!
-//! hyper skips extensions without reading them and takes spaces for one. Servers differ in what they make of that,
-//! and then in where the body ends.
+//! hyper skips extensions without parsing them, and accepts spaces as one. Servers differ in how
+//! they parse these, and then in where the body ends.
 
-/// The longest line of a chunk size with its extensions, in bytes.
+/// The maximum length of a chunk size line with its extensions, in bytes.
 const LONGEST_LINE: usize = 4096;
 
-/// The body is not in its form.
+/// The body is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// How far a body has been read.
+/// The progress in a body.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     at: At,
-    /// The size of the chunk, then what is left of it.
+    /// The size of the chunk while it is parsed, then its remaining length.
     left: u64,
-    /// The bytes of the line.
+    /// The number of bytes of the line.
     line: usize,
 }
 
-/// What has just been read.
+/// The last element that was parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum At {
     #[default]
@@ -44,17 +44,18 @@ enum At {
     TrailerReturn,
     EndReturn,
     End,
-    /// All of a chunk's data.
+    /// The end of the data of a chunk.
     DataEnd,
 }
 
 impl Chunks {
-    /// Says whether the body has ended.
+    /// Returns whether the body has ended.
     pub(super) fn is_at_end(&self) -> bool {
         self.at == At::End
     }
 
-    /// Reads on, and returns how many of the bytes belong to the body: all, or those up to its end.
+    /// Parses further bytes. Returns the number of bytes that belong to the body: all, or those up
+    /// to its end.
     ///
     /// # Errors
     /// [`Malformed`].
@@ -144,12 +145,12 @@ impl Chunks {
     }
 }
 
-/// Says whether a token, such as a method, may hold a byte (RFC 9110 §5.6.2).
+/// Returns whether a byte is allowed in a token, such as a method (RFC 9110 §5.6.2).
 pub(super) fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Says whether a field value or a quoted string may hold a byte (RFC 9110 §5.5, §5.6.4).
+/// Returns whether a byte is allowed in a field value or a quoted string (RFC 9110 §5.5, §5.6.4).
 fn is_of_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -160,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns how long a body is; none if it has not ended.
+    /// Returns the length of a body; `None` if it has not ended.
     fn read(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let mut chunks = Chunks::default();
         let read = chunks.advance(bytes)?;

@@ -1,7 +1,7 @@
-//! A connection of HTTP/1.
+//! HTTP/1 connections.
 //!
-//! hyper has it while requests come. Its buffers take 16 KiB, so a connection that has been idle for a while waits
-//! without hyper.
+//! hyper serves a connection while requests arrive. Its buffers take 16 KiB, so an idle connection
+//! waits without hyper after a while.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,14 +27,15 @@ use crate::http::refusal::Refusal;
 use crate::net::client::LINGER;
 use crate::net::stream::{Stream, poll_more};
 
-/// How many fields hyper has room for without an allocation.
+/// The number of fields for which hyper does not allocate.
 const FIELDS: usize = 100;
-/// How much is read at a time, in bytes.
+/// The number of bytes read at a time.
 const PART: usize = 4096;
-/// The most fields that are read of a header that is rejected.
+/// The maximum number of fields parsed of a rejected header.
 const MOST_FIELDS: usize = 256;
 
-/// Serves a connection until its client ends it, or a request is not whole in time: the first by `deadline`.
+/// Serves a connection until its client closes it, or a request is not complete in time. `deadline`
+/// is that of the first one.
 pub(super) async fn serve<A: App>(
     front: Arc<Front<A>>,
     mut stream: Stream,
@@ -50,7 +51,7 @@ pub(super) async fn serve<A: App>(
         let begun = tokio::select! {
             biased;
             begun = timeout_at(until, begun(&mut stream)) => begun,
-            // Nothing was asked for yet.
+            // No request has been received yet.
             () = ended(shutdown) => Ok(false),
         };
         if begun != Ok(true) {
@@ -95,7 +96,7 @@ fn timeouts<A>(front: &Front<A>) -> Timeouts {
     front.client.settings.load().timeouts
 }
 
-/// Waits for the first byte of a request, and leaves it unread. Says whether there is one.
+/// Waits for the first byte of a request, without reading it. Returns whether there is one.
 async fn begun(stream: &mut Stream) -> bool {
     let mut bytes = Bytes::new();
     let read = std::future::poll_fn(|context| {
@@ -108,15 +109,16 @@ async fn begun(stream: &mut Stream) -> bool {
     is_begun
 }
 
-/// Resolves when connections that wait for a request are let go.
+/// Resolves when connections that wait for a request must close.
 async fn ended(shutdown: &ShutdownWatch) {
     let mut shutdown = shutdown.clone();
-    // The sender that is gone was that of a process at its end.
+    // If the sender is gone, the process is ending.
     let _ = shutdown.wait_for(|&draining| draining).await;
     sleep(LINGER).await;
 }
 
-/// Lets hyper serve requests until none has come for a while. `deadline` is that of the first header.
+/// Lets hyper serve requests until none has arrived for a while. `deadline` is that of the first
+/// header.
 async fn serve_some<A: App>(
     front: &Arc<Front<A>>,
     checked: Checked,
@@ -132,7 +134,7 @@ async fn serve_some<A: App>(
     builder
         .half_close(!A::ENDS_WITH_CLIENT)
         .keep_alive(true)
-        // `Watch` has deadlines.
+        // The deadlines are those of `Watch`.
         .header_read_timeout(None)
         .writev(A::WRITES_MUCH);
     let fields = front.client.settings.load().limits.header_fields;
@@ -155,7 +157,7 @@ async fn serve_some<A: App>(
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "an HTTP/1 connection failed");
                     return Poll::Ready(match error.is_parse() {
-                        // hyper has answered.
+                        // hyper has responded.
                         true => End::Unparsed,
                         false => End::Broken,
                     });
@@ -174,7 +176,7 @@ async fn serve_some<A: App>(
     (end, parts.io.into_inner(), parts.read_buf)
 }
 
-/// Ends a connection on which everything has been read.
+/// Closes a connection on which everything has been read.
 async fn close(mut stream: Stream, timeouts: &Timeouts) {
     match timeout(timeouts.write, stream.shutdown()).await {
         Ok(Ok(())) => {}
@@ -183,8 +185,8 @@ async fn close(mut stream: Stream, timeouts: &Timeouts) {
     }
 }
 
-/// Ends a connection on which the client may still be sending. A socket that is closed with bytes unread resets its
-/// connection, and the response may be lost with it (RFC 9112 §9.6).
+/// Closes a connection on which the client may still be sending. Closing a socket with unread bytes
+/// resets the connection, and the response may be lost (RFC 9112 §9.6).
 async fn linger<A: App>(mut stream: Stream, front: &Front<A>) {
     let (timeouts, most) = {
         let settings = front.client.settings.load();
@@ -208,7 +210,7 @@ async fn linger<A: App>(mut stream: Stream, front: &Front<A>) {
     let _ = timeout(timeouts.drain, discard).await;
 }
 
-/// Answers a request whose header hyper does not get to see.
+/// Responds to a request whose header is not passed to hyper.
 async fn refuse<A: App>(mut stream: Stream, front: &Front<A>, refusal: Refusal, header: &[u8]) {
     let answer = front.app.refuse(refusal, &parts_of(header), &front.peer);
     let answer = answer.last_bytes();
@@ -218,12 +220,12 @@ async fn refuse<A: App>(mut stream: Stream, front: &Front<A>, refusal: Refusal, 
     }
 }
 
-/// Reads what can be read of a header that is rejected, for the log.
+/// Parses as much as possible of a rejected header, for the log.
 fn parts_of(header: &[u8]) -> Parts {
     let mut parts = Request::new(()).into_parts().0;
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
-    // What it has read by then stays where the rest cannot be read.
+    // Keeps the parts parsed before an error.
     let _ = request.parse(header);
     let method = request.method.and_then(|it| it.parse().ok());
     parts.method = method.unwrap_or_default();

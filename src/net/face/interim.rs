@@ -7,8 +7,8 @@ use http::{HeaderMap, StatusCode};
 
 use super::checked::Shared;
 
-/// Where interim responses to a request go. They are dropped where the client cannot get any: over HTTP/1.0, which
-/// knows none, and over HTTP/2, where hyper 1.12 cannot send them.
+/// Sends the interim responses to a request. They are dropped if the client cannot receive them:
+/// over HTTP/1.0, which has none, and over HTTP/2, where hyper 1.12 cannot send them.
 pub(crate) struct Interim(Option<Arc<Shared>>);
 
 impl Interim {
@@ -16,12 +16,12 @@ impl Interim {
         Self(shared.cloned())
     }
 
-    /// Makes one that leads nowhere.
+    /// Makes a sender that drops them.
     pub(crate) fn none() -> Self {
         Self(None)
     }
 
-    /// Sends one. To be called while the request is being answered, by the future that answers it.
+    /// Sends an interim response. Must be called by the future that handles the request.
     pub(crate) fn send(&self, status: StatusCode, headers: &HeaderMap) {
         let Some(shared) = &self.0 else {
             return;

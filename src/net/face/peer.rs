@@ -1,4 +1,4 @@
-//! The connection of a request, as handlers may know it.
+//! The connection of a request, as handlers see it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
@@ -8,22 +8,23 @@ use http::uri::Scheme;
 
 use crate::net::accept::ClientCertificate;
 
-/// The connection of a request, as handlers may know it.
+/// The connection of a request, as handlers see it.
 pub(crate) struct Peer {
-    /// Where it comes from; behind a load balancer, what its PROXY header says. None over a Unix socket.
+    /// The client address; behind a load balancer, that in its PROXY header. `None` over a Unix
+    /// socket.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) is_tls: bool,
-    /// By which the client has proved itself.
+    /// The verified client certificate.
     pub(crate) certificate: Option<ClientCertificate>,
 }
 
 impl Peer {
-    /// Returns the address that attempts are counted by.
+    /// Returns the address for which attempts are counted.
     pub(crate) fn source(&self) -> Option<IpAddr> {
         self.address.map(|peer| peer.ip().to_canonical())
     }
 
-    /// Returns the scheme that the client speaks.
+    /// Returns the URL scheme of the connection.
     pub(crate) fn scheme(&self) -> Scheme {
         match self.is_tls {
             true => Scheme::HTTPS,
@@ -31,12 +32,12 @@ impl Peer {
         }
     }
 
-    /// Returns the subject of the certificate by which the client proved itself.
+    /// Returns the subject of the client certificate.
     pub(crate) fn subject(&self) -> Option<&HeaderValue> {
         self.certificate.as_ref()?.subject()
     }
 
-    /// Says whether a client, if it has proved itself by a certificate, may still go by it.
+    /// Returns whether the client certificate, if there is one, is still valid.
     pub(crate) fn is_still_good(&self, now: SystemTime) -> bool {
         let certificate = self.certificate.as_ref();
         certificate.is_none_or(|certificate| certificate.is_still_good(now))

@@ -1,4 +1,4 @@
-//! Responses over HTTP/2 that their client does not take. hyper waits for the client's window without a limit.
+//! Write timeouts of HTTP/2 responses. hyper waits for the client's window without a limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,20 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
 tokio::task_local! {
-    /// Since when the client has had to take a part of the response that the task sends; none while there is none.
+    /// When the client was first offered the current part of this task's response; `None` if there
+    /// is none.
     static SINCE: Arc<Mutex<Option<Instant>>>;
 }
 
-/// Notes that hyper has got a part of the response of this task, which the client has to take, or waits for one.
+/// Records that hyper has a part of this task's response that the client must take, or waits for
+/// one.
 pub(super) fn passed(is_part: bool) {
     let now = is_part.then(Instant::now);
-    // Outside of `watch` it is only asked for.
+    // Outside of `watch` there is no value to set.
     let _ = SINCE.try_with(|since| *since.lock() = now);
 }
 
-/// Sends a response. Gives up where the client has taken nothing for as long as `write`.
+/// Sends a response. Fails if the client takes nothing for `write`.
 pub(super) async fn watch(sending: impl Future<Output = ()>, write: Duration) {
     let since = Arc::new(Mutex::new(None));
     let sending = SINCE.scope(Arc::clone(&since), sending);

@@ -1,4 +1,4 @@
-//! How many streams a connection of HTTP/2 has open.
+//! Counts the open streams of an HTTP/2 connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ pub(super) struct Streams {
     pub(super) changed: Notify,
 }
 
-/// A stream that is open until this is dropped.
+/// A stream that counts as open until this is dropped.
 pub(super) struct Open(Arc<Streams>);
 
 impl Open {
