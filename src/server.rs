@@ -3,6 +3,7 @@
 mod store_metrics;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::doors::api::{self, Api};
 use crate::doors::{self, Addresses, End, Gateway, ListenError, Listeners};
 use crate::files;
 use crate::metrics::Registry;
+use crate::net::loops::{LoopThreads, Loops};
 use crate::store::{self, Intent};
 use crate::telemetry::Recorder;
 
@@ -37,6 +39,8 @@ const READY_MODE: u32 = 0o640;
 /// A running realmgate.
 pub struct Server {
     gateway: Gateway,
+    loops: Loops,
+    threads: LoopThreads,
     store: Arc<dyn Store>,
     authenticator: Arc<LocalAuthenticator>,
     saving: AbortHandle,
@@ -103,9 +107,11 @@ impl Server {
             reveal_seeds: config.compat.reveal_seeds,
             defaults: config.totp.parameters,
         });
+        let (loops, threads) = Loops::start(config.server.threads).map_err(StartError::Loops)?;
         let gateway = Gateway::open(
             config.clone(),
             listeners,
+            &loops,
             &authority,
             rest,
             recorder,
@@ -114,6 +120,8 @@ impl Server {
         .await?;
         Ok(Self {
             gateway,
+            loops,
+            threads,
             store,
             authenticator,
             saving,
@@ -128,6 +136,11 @@ impl Server {
         self.addresses
     }
 
+    /// Returns the event loops that serve connections.
+    pub fn loops(&self) -> &Loops {
+        &self.loops
+    }
+
     /// Returns the store, for use in the same process.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
@@ -140,7 +153,7 @@ impl Server {
     ///
     /// # Errors
     /// The file cannot be written, or the path is a symbolic link.
-    pub fn write_ready_file(&self, path: &Path) -> std::io::Result<()> {
+    pub fn write_ready_file(&self, path: &Path) -> io::Result<()> {
         #[derive(Serialize)]
         struct Ready {
             #[serde(flatten)]
@@ -193,6 +206,7 @@ impl Server {
         }
         save_last(&self.authenticator).await;
         self.store.checkpoint().await;
+        self.threads.end().await;
         cut
     }
 }
@@ -260,6 +274,9 @@ pub enum StartError {
     /// The doors cannot be opened.
     #[error(transparent)]
     Gateway(#[from] doors::OpenError),
+    /// The event loops cannot be started.
+    #[error("cannot start the event loops")]
+    Loops(#[source] io::Error),
     /// No random bytes are available.
     #[error(transparent)]
     Random(SeedError),

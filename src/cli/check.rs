@@ -99,7 +99,7 @@ fn unknown_names(config: &Config) -> Result<Vec<String>, CliError> {
     if looks.is_empty() {
         return Ok(Vec::new());
     }
-    let runtime = runtime(1)?;
+    let runtime = runtime()?;
     let found = runtime.block_on(join_all(looks));
     // A resolver that hangs must not keep the process running.
     runtime.shutdown_background();

@@ -83,7 +83,7 @@ impl std::fmt::Debug for Args {
 pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
     args.check()?;
     let client = args.client()?;
-    runtime(1)?.block_on(async {
+    runtime()?.block_on(async {
         match args.action {
             Action::Create => {
                 let (name, realm) = args.who()?;

@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     };
     let explanation = explain(&config, &inquiry);
     let who = who.as_ref().map(Principal::as_ref);
-    let account = runtime(1)?.block_on(async {
+    let account = runtime()?.block_on(async {
         let foresight = foresee(&config, who, args.from).await?;
         // Without routes the application authorizes.
         let policy = explanation

@@ -49,7 +49,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Intent::Change => Audit::open(&config.audit, AuditMetrics::default())?,
         _ => Audit::default(),
     };
-    let ready = runtime(1)?.block_on(audit.ready(LINE));
+    let ready = runtime()?.block_on(audit.ready(LINE));
     ready.map_err(CliError::Unloggable)?;
     let mut sealing = Sealing::open(&config.store, intent)?;
     match command {
@@ -181,7 +181,7 @@ fn record(
         ..Event::new(kind)
     };
     let events: Vec<_> = keys.iter().map(|key| event(&**key)).collect();
-    let recorded = runtime(1)?.block_on(audit.record(&events, LOGGED));
+    let recorded = runtime()?.block_on(audit.record(&events, LOGGED));
     recorded.map_err(CliError::Unaudited)
 }
 

@@ -38,7 +38,7 @@ impl LocalStore {
             // Check this before the change.
             _ => Audit::open(&config.audit, AuditMetrics::default())?,
         };
-        runtime(1)?.block_on(async {
+        runtime()?.block_on(async {
             // Reserve space in the audit log before the change, so that a full disk does not lose
             // its line.
             audit.ready(LINE).await.map_err(CliError::Unloggable)?;

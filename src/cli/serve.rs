@@ -12,13 +12,13 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use rustix::process::{Pid, kill_process};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use super::check::exposed;
 use super::error::CliError;
 use super::output::describe;
 use super::setup::{load, runtime};
-use super::signals::Early;
+use super::signals::{Early, Signals};
 use crate::audit::{Audit, AuditMetrics, Event, Kind};
 use crate::config::{Config, kubernetes_variables};
 use crate::doors::{Addresses, End, Listeners, raise_file_limit};
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     if let Err(error) = raise_file_limit() {
         tracing::warn!(%error, "cannot raise the soft limit of open files");
     }
-    let runtime = runtime(config.server.threads)?;
+    let runtime = runtime()?;
     if let Some(otlp) = &config.otlp {
         let _entered = runtime.enter();
         telemetry.trace(otlp)?;
@@ -82,8 +82,12 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
         registry,
     };
     let served = serve(args, path, config, &program, &process, instruments, early);
-    let outcome = runtime.block_on(served);
-    telemetry.end_traces();
+    let outcome = runtime.block_on(async {
+        let outcome = served.await;
+        // The exporter needs this runtime to send the last spans.
+        telemetry.end_traces().await;
+        outcome
+    });
     // A read of the configuration that hangs must not keep the process alive.
     runtime.shutdown_background();
     outcome
@@ -106,7 +110,7 @@ async fn serve(
     early: Early,
 ) -> Result<(), CliError> {
     // As early as possible, so that no signal meets its default action.
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen().map_err(CliError::Runtime)?;
     let Early {
         mut hangups,
         mut replacements,
@@ -169,7 +173,7 @@ async fn serve(
     }
     successor::notify(predecessor);
     manager::ready();
-    let watchdog = manager::watch();
+    let watchdog = manager::watch(server.loops().clone());
     let successor = loop {
         tokio::select! {
             () = signals.next() => break None,
@@ -371,28 +375,6 @@ fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
 fn remove_stale(ready_file: &Path) -> std::io::Result<()> {
     files::refuse_link(ready_file)?;
     files::remove(ready_file)
-}
-
-/// The signals that end the process.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub(super) fn listen() -> Result<Self, CliError> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(CliError::Runtime)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(CliError::Runtime)?,
-        })
-    }
-
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 #[cfg(test)]

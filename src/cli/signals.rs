@@ -1,4 +1,4 @@
-//! Handles the signals that must not end the process, from its start.
+//! Signals: those that end the process, and those that must not, from its start.
 
 use std::io;
 
@@ -24,6 +24,28 @@ impl Early {
                 replacements: signal(SignalKind::user_defined2())?,
             })
         })
+    }
+}
+
+/// The signals that end the process.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

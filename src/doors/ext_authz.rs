@@ -3,7 +3,7 @@
 
 mod bounds;
 
-use std::future::ready;
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,11 +22,10 @@ use envoy_types::pb::envoy::service::auth::v3::{
 };
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::rpc;
-use futures_util::StreamExt;
+use futures_util::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
 use super::forward_auth::{self, ForwardAuth, Narrowing, Refusal, Verdict};
@@ -34,6 +33,7 @@ use super::request_log::{RequestLog, request_line_of_envoy};
 use crate::auth::{Permit, Policy};
 use crate::http::answer::Answer;
 use crate::net::connection::Connections;
+use crate::net::incoming::FromFrontProxy;
 use crate::telemetry::RequestRecord;
 use bounds::{Bounds, Connection};
 
@@ -56,24 +56,19 @@ pub(crate) struct ExtAuthz {
     forward_auth: Arc<ForwardAuth>,
 }
 
-/// Answers until `shutdown` resolves, and what has begun by then to its end.
+/// Serves the connections of a loop until no more come, and the requests of those to their end.
 pub(crate) async fn serve(
     forward_auth: Arc<ForwardAuth>,
     connections: Arc<Connections>,
-    listener: TcpListener,
-    shutdown: impl Future<Output = ()>,
+    mut incoming: UnboundedReceiver<FromFrontProxy>,
 ) {
     let door = AuthorizationServer::new(ExtAuthz { forward_auth })
         .max_decoding_message_size(QUESTION_BYTES);
     let bounds = Bounds::new(Arc::clone(&connections));
-    let accepted = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let incoming = accepted.filter_map(move |accepted| {
-        let admitted = accepted.map(|stream| {
-            let counted = connections.admit_front_proxy(stream.peer_addr().ok()?)?;
-            let patience = connections.settings().timeouts.header;
-            Some(Connection::new(stream, patience, counted))
-        });
-        ready(admitted.transpose())
+    let incoming = stream::poll_fn(move |context| incoming.poll_recv(context));
+    let incoming = incoming.map(move |connection| {
+        let patience = connections.settings().timeouts.header;
+        Connection::begin(connection, patience)
     });
     let served = Server::builder()
         .max_concurrent_streams(STREAMS)
@@ -84,7 +79,8 @@ pub(crate) async fn serve(
         .http2_keepalive_timeout(Some(ALIVE))
         .layer(bounds)
         .add_service(door)
-        .serve_with_incoming_shutdown(incoming, shutdown);
+        // With a signal, even one that never comes, the end of `incoming` is graceful.
+        .serve_with_incoming_shutdown(incoming, pending());
     if let Err(error) = served.await {
         tracing::error!(%error, "the gRPC listener failed");
     }

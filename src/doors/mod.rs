@@ -18,6 +18,7 @@ pub(crate) mod snapshot;
 mod unmatched;
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,7 @@ use axum::Router;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use thiserror::Error;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use endpoints::Endpoints;
@@ -44,9 +44,12 @@ use crate::http::IdentityHeaders;
 use crate::metrics::Registry;
 use crate::net::connection::Connections;
 pub use crate::net::descriptors::{most as most_files, raise as raise_file_limit};
+use crate::net::incoming::Incoming;
 pub use crate::net::listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
+use crate::net::loops::{Loops, PerLoop};
+use crate::net::metrics::LoopGauges;
 use crate::net::settings::{self, Listening};
-use crate::net::speaker::{Hyper, Pingora};
+use crate::net::speaker::{Hyper, Pingora, Speaker};
 use crate::net::{aside, descriptors};
 #[doc(hidden)]
 pub use crate::routing::route::lookup;
@@ -60,19 +63,21 @@ pub struct Gateway {
     snapshot: Live,
     settings: settings::Live,
     connections: Arc<Connections>,
-    shutdown: watch::Sender<bool>,
+    /// Those that serve, and the one that this runs on.
+    loops: [Loops; 2],
     accepting: JoinSet<()>,
 }
 
 impl Gateway {
-    /// Opens every door on sockets that listen already. Returns once they accept. Waits a few seconds at
-    /// most for the names of peers.
+    /// Opens every door on sockets that listen already. `loops` serve the connections. Returns once the sockets
+    /// accept. Waits a few seconds at most for the names of peers.
     ///
     /// # Errors
     /// A socket or a peer's address cannot be used.
     pub async fn open(
         config: Config,
         listeners: Listeners,
+        loops: &Loops,
         authority: &Arc<Authority>,
         rest: Router,
         recorder: Arc<Recorder>,
@@ -91,6 +96,7 @@ impl Gateway {
             Arc::clone(&recorder),
             shared.net.clone(),
         ));
+        registry.collect(LoopGauges(loops.clone()));
         registry.collect(Gauges {
             connections: Arc::clone(&connections),
             authority: Arc::clone(authority),
@@ -110,29 +116,6 @@ impl Gateway {
             connections: Arc::clone(&connections),
             metrics: registry,
         });
-        let pingora = Arc::new(ServerConf {
-            // Pingora 0.9.1 multiplies the size of the pool by its number of threads. Here each thread has a
-            // pool of its own.
-            threads: 1,
-            upstream_keepalive_pool_size: config
-                .server
-                .fitted_idle(descriptors::limit())
-                .div_ceil(config.server.threads),
-            max_retries: upstream::MOST_TRIES,
-            // Pingora 0.9.1 reads the roots of the system when its connector is made, and panics at one that it
-            // cannot read. Each peer has its own roots instead. Goes when that is an error.
-            ca_file: Some(upstream::NO_ROOTS.to_owned()),
-            ..ServerConf::default()
-        });
-        let proxy = Proxy {
-            authority: Arc::clone(authority),
-            credential_headers: config.credential_headers,
-            identity_headers,
-            recorder: Arc::clone(&recorder),
-            snapshot: Arc::clone(&snapshot),
-            connections: Arc::clone(&connections),
-            endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
-        };
         let service = |listening| {
             Arc::new(Hyper(Arc::new(Service {
                 endpoints: Arc::clone(&endpoints),
@@ -140,48 +123,68 @@ impl Gateway {
                 listening,
             })))
         };
-        let (shutdown, watch) = watch::channel(false);
-        let mut accepting = JoinSet::new();
-        accepting.spawn(Arc::clone(&connections).log_rejected(watch.clone()));
-        accepting.spawn(Arc::clone(&connections).accept(
-            listener(listeners.service)?,
-            Listening::Service,
-            service(Listening::Service),
-            watch.clone(),
-        ));
+        let background = Loops::current();
+        let mut accepting = Accepting {
+            tasks: JoinSet::new(),
+            connections: Arc::clone(&connections),
+        };
+        let draining = background.accepting().draining();
+        accepting
+            .tasks
+            .spawn(Arc::clone(&connections).log_rejected(draining));
+        let on_service = service(Listening::Service);
+        let apps = loops.each(|_| Arc::clone(&on_service));
+        accepting.http(listeners.service, Listening::Service, loops, apps)?;
         if let Some(metrics) = listeners.metrics {
-            accepting.spawn(Arc::clone(&connections).accept(
-                listener(metrics)?,
-                Listening::Metrics,
-                service(Listening::Metrics),
-                watch.clone(),
-            ));
+            let apps = background.each(|_| service(Listening::Metrics));
+            accepting.http(metrics, Listening::Metrics, &background, apps)?;
         }
         if let Some(gateway) = listeners.gateway {
-            accepting.spawn(Arc::clone(&connections).accept(
-                listener(gateway)?,
-                Listening::Gateway,
-                Arc::new(Pingora(Arc::new(http_proxy(&pingora, proxy)))),
-                watch.clone(),
-            ));
+            let idle = config.server.fitted_idle(descriptors::limit());
+            let mut pools = pools(idle, config.server.threads);
+            let apps = loops.each(|_| {
+                let proxy = Proxy {
+                    authority: Arc::clone(authority),
+                    credential_headers: config.credential_headers.clone(),
+                    identity_headers: identity_headers.clone(),
+                    recorder: Arc::clone(&recorder),
+                    snapshot: Arc::clone(&snapshot),
+                    connections: Arc::clone(&connections),
+                    endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
+                };
+                let pool = pools.next().unwrap_or_default();
+                let proxy = http_proxy(&Arc::new(pingora(pool)), proxy);
+                Arc::new(Pingora(Arc::new(proxy)))
+            });
+            accepting.http(gateway, Listening::Gateway, loops, apps)?;
         }
         if let Some(grpc) = listeners.grpc {
-            let mut watch = watch;
-            let draining = async move { drop(watch.wait_for(|&draining| draining).await) };
-            accepting.spawn(ext_authz::serve(
-                forward_auth,
-                Arc::clone(&connections),
-                listener(grpc)?,
-                draining,
-            ));
+            let incoming = Incoming::new(grpc, loops).map_err(OpenError::Socket)?;
+            let apps = loops.each(|event_loop| {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                let served = ext_authz::serve(
+                    Arc::clone(&forward_auth),
+                    Arc::clone(&connections),
+                    receiver,
+                );
+                accepting.tasks.spawn_on(served, event_loop.handle());
+                sender
+            });
+            let draining = loops.accepting().draining();
+            let accepted = connections
+                .clone()
+                .accept_front_proxies(incoming, apps, draining);
+            accepting
+                .tasks
+                .spawn_on(accepted, loops.accepting().handle());
         }
         Ok(Self {
             shared,
             snapshot,
             settings,
             connections,
-            shutdown,
-            accepting,
+            loops: [loops.clone(), background],
+            accepting: accepting.tasks,
         })
     }
 
@@ -219,8 +222,9 @@ impl Gateway {
     }
 
     async fn drain(self, grace: Duration) {
-        // The receivers live in the accept loops; if those are gone there is nobody to tell.
-        let _ = self.shutdown.send(true);
+        for loops in &self.loops {
+            loops.drain();
+        }
         let deadline = tokio::time::Instant::now() + grace;
         let _ = tokio::time::timeout(grace, self.accepting.join_all()).await;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
@@ -248,7 +252,62 @@ pub enum OpenError {
     Snapshot(#[source] io::Error),
 }
 
-fn listener(listener: std::net::TcpListener) -> Result<TcpListener, OpenError> {
-    listener.set_nonblocking(true).map_err(OpenError::Socket)?;
-    TcpListener::from_std(listener).map_err(OpenError::Socket)
+/// The tasks that accept connections.
+struct Accepting {
+    tasks: JoinSet<()>,
+    connections: Arc<Connections>,
+}
+
+impl Accepting {
+    /// Accepts connections that `loops` serve over HTTP.
+    fn http<S: Speaker>(
+        &mut self,
+        socket: TcpListener,
+        listening: Listening,
+        loops: &Loops,
+        apps: PerLoop<Arc<S>>,
+    ) -> Result<(), OpenError> {
+        let incoming = Incoming::new(socket, loops).map_err(OpenError::Socket)?;
+        let first = loops.accepting();
+        let connections = Arc::clone(&self.connections);
+        let accepted = connections.accept(incoming, listening, apps, first.draining());
+        self.tasks.spawn_on(accepted, first.handle());
+        Ok(())
+    }
+}
+
+/// Returns the settings of the proxy on a loop, which keeps at most `idle` connections to upstreams.
+fn pingora(idle: usize) -> ServerConf {
+    ServerConf {
+        // Pingora 0.9.1 multiplies the size of the pool by its number of threads.
+        threads: 1,
+        upstream_keepalive_pool_size: idle,
+        max_retries: upstream::MOST_TRIES,
+        // Pingora 0.9.1 reads the roots of the system when its connector is made, and panics at one that it
+        // cannot read. Each peer has its own roots instead. Goes when that is an error.
+        ca_file: Some(upstream::NO_ROOTS.to_owned()),
+        ..ServerConf::default()
+    }
+}
+
+/// Divides a number of idle connections among loops. The sizes differ by one at most.
+fn pools(idle: usize, loops: usize) -> impl Iterator<Item = usize> {
+    let loops = loops.max(1);
+    (0..loops).map(move |number| idle / loops + usize::from(number < idle % loops))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pools;
+
+    #[test]
+    fn pools_of_loops_sum_up_to_the_configured_number() {
+        for (idle, loops) in [(1024, 2), (1, 2), (7, 3), (3, 3), (2, 8), (1, 1)] {
+            let sizes: Vec<_> = pools(idle, loops).collect();
+            assert_eq!(sizes.len(), loops);
+            assert_eq!(sizes.iter().sum::<usize>(), idle);
+            let spread = sizes.iter().max().unwrap() - sizes.iter().min().unwrap();
+            assert!(spread <= 1, "{sizes:?}");
+        }
+    }
 }

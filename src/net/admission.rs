@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::auth::network;
 use crate::config;
@@ -128,6 +129,20 @@ impl AdmittedFrom {
     /// Returns what its address has.
     pub(crate) fn share(&self) -> &Arc<Share> {
         &self.share
+    }
+}
+
+/// A connection that counts until this is dropped.
+pub(crate) struct Counted {
+    pub(super) _all: Admitted,
+    pub(super) _from: Option<AdmittedFrom>,
+    /// Of one that is not a task of ours.
+    pub(super) _open: Option<TaskTrackerToken>,
+}
+
+impl Counted {
+    pub(super) fn share(&self) -> Option<Arc<Share>> {
+        self._from.as_ref().map(|from| Arc::clone(from.share()))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Connections from their acceptance to the end of the process.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +8,16 @@ use std::time::{Duration, SystemTime};
 use http::Version;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::accept::{BadStart, is_still_good};
-use super::admission::{Admission, Admitted, AdmittedFrom, Full, Share};
-use super::backlog;
+use super::admission::{Admission, AdmittedFrom, Counted, Full};
 use super::client::{Client, LINGER};
+use super::incoming::{FromFrontProxy, Incoming, adopt};
+use super::loops::PerLoop;
 use super::metrics::NetMetrics;
 use super::peer_of;
 use super::process::Process;
@@ -31,8 +31,6 @@ use crate::telemetry::{Recorder, RequestLine, RequestRecord};
 const MONITORS: usize = 64;
 /// How often it is looked whether rejected connections are to be logged.
 const LOG_REJECTED: Duration = Duration::from_secs(1);
-/// How long accepting rests after an error that only time can mend, such as no free descriptor.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// What holds for all connections.
 pub(crate) struct Connections {
@@ -121,51 +119,74 @@ impl Connections {
         true
     }
 
-    /// Accepts connections until `shutdown`, then lets go of the idle ones.
+    /// Accepts connections of a listener until the shutdown begins, and those that have connected by then. Each is
+    /// served on the loop that has the fewest, by what that loop has of `apps`.
     ///
-    /// What was being read when it begins still gets its answer: connections without a request end
+    /// What was being read when the shutdown begins still gets its answer: connections without a request end
     /// only after [`LINGER`].
     pub(crate) async fn accept<S: Speaker>(
         self: Arc<Self>,
-        listener: TcpListener,
+        incoming: Incoming,
         listening: Listening,
-        app: Arc<S>,
-        mut shutdown: ShutdownWatch,
+        apps: PerLoop<Arc<S>>,
+        draining: ShutdownWatch,
     ) {
-        let watch = shutdown.clone();
-        let draining = async move { drop(shutdown.wait_for(|&draining| draining).await) };
-        tokio::pin!(draining);
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.begin((stream, peer), listening, &app, &watch),
-                    Err(error) => {
-                        tracing::warn!(%error, "accepting a connection failed");
-                        if !is_of_one_connection(&error) {
-                            tokio::time::sleep(ACCEPT_AGAIN).await;
-                        }
-                    }
-                },
-                () = &mut draining => break,
-            }
-        }
-        self.process.drain();
-        if !self.is_replaced.load(Ordering::Relaxed) {
-            let begin = |stream| self.begin(stream, listening, &app, &watch);
-            backlog::take_last(&listener, self.is_inherited, begin).await;
-        }
-        drop(listener);
+        let begin = |stream, peer| self.begin(stream, peer, listening, &apps);
+        self.take(incoming, draining, begin).await;
         tokio::time::sleep(LINGER).await;
-        app.clean_up().await;
+        for app in apps.values() {
+            app.clean_up().await;
+        }
     }
 
-    /// Lets a connection go its own way, if it may be. One over a Unix socket is of no address.
+    /// Accepts connections of a listener that is for front proxies, until the shutdown begins. Each is sent to the
+    /// loop that has the fewest.
+    pub(crate) async fn accept_front_proxies(
+        self: Arc<Self>,
+        incoming: Incoming,
+        loops: PerLoop<UnboundedSender<FromFrontProxy>>,
+        draining: ShutdownWatch,
+    ) {
+        let begin = |stream, peer| {
+            let Some(counted) = self.admit_front_proxy(peer) else {
+                return;
+            };
+            // As many wait there as are counted, at most.
+            let (sender, place) = loops.least();
+            if sender
+                .send(FromFrontProxy {
+                    stream,
+                    counted,
+                    place,
+                })
+                .is_err()
+            {
+                tracing::error!("an event loop serves no more gRPC connections");
+            }
+        };
+        self.take(incoming, draining, begin).await;
+    }
+
+    async fn take(
+        &self,
+        incoming: Incoming,
+        draining: ShutdownWatch,
+        begin: impl Fn(TcpStream, SocketAddr),
+    ) {
+        incoming.take(draining, &begin).await;
+        self.process.drain();
+        if !self.is_replaced.load(Ordering::Relaxed) {
+            incoming.take_last(self.is_inherited, &begin).await;
+        }
+    }
+
+    /// Hands a connection to a loop, if it may be.
     fn begin<S: Speaker>(
         self: &Arc<Self>,
-        (stream, peer): (TcpStream, SocketAddr),
+        stream: TcpStream,
+        peer: SocketAddr,
         listening: Listening,
-        app: &Arc<S>,
-        shutdown: &ShutdownWatch,
+        apps: &PerLoop<Arc<S>>,
     ) {
         if !self.process.is_clock_usable(SystemTime::now()) {
             return;
@@ -183,10 +204,6 @@ impl Connections {
             Ok(counted) => counted,
             Err(cause) => return self.rejected.add(cause, Some(peer)),
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "the client closed the connection at once");
-            return;
-        }
         let client = Client {
             settings: Arc::clone(&self.settings),
             admission: Arc::clone(&self.admission),
@@ -195,17 +212,21 @@ impl Connections {
             address: Some(peer.ip().to_canonical()),
             share: counted.share(),
         };
-        let served = Arc::clone(self).serve(
-            client,
-            Arc::clone(app),
-            (stream, peer),
-            shutdown.clone(),
-            settings,
-        );
-        self.open.spawn(async move {
-            served.await;
-            drop(counted);
-        });
+        let (app, place) = apps.least();
+        let (this, app) = (Arc::clone(self), Arc::clone(app));
+        let event_loop = Arc::clone(place.event_loop());
+        let draining = event_loop.draining();
+        let served = async move {
+            match adopt(stream, &place) {
+                Ok(stream) => {
+                    let stream = (stream, peer);
+                    this.serve(client, app, stream, draining, settings).await;
+                }
+                Err(error) => tracing::debug!(%error, "the client closed the connection at once"),
+            }
+            drop((counted, place));
+        };
+        self.open.spawn_on(served, event_loop.handle());
     }
 
     /// Logs now and then how many connections were rejected, until `shutdown`.
@@ -226,7 +247,7 @@ impl Connections {
 
     /// Counts a connection of a listener that is for front proxies and not served here, as long as what this
     /// returns lives; none if it cannot stay.
-    pub(crate) fn admit_front_proxy(&self, peer: SocketAddr) -> Option<Counted> {
+    fn admit_front_proxy(&self, peer: SocketAddr) -> Option<Counted> {
         if !self.process.is_clock_usable(SystemTime::now()) {
             return None;
         }
@@ -335,27 +356,4 @@ impl Connections {
         let _ = timeout(grace, self.open.wait()).await;
         self.open.len()
     }
-}
-
-/// A connection that counts until this is dropped.
-pub(crate) struct Counted {
-    _all: Admitted,
-    _from: Option<AdmittedFrom>,
-    /// Of one that is not a task of ours.
-    _open: Option<TaskTrackerToken>,
-}
-
-impl Counted {
-    fn share(&self) -> Option<Arc<Share>> {
-        self._from.as_ref().map(|from| Arc::clone(from.share()))
-    }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }

@@ -17,6 +17,10 @@ pub const PREDECESSOR: &str = "predecessor";
 /// The names of the sockets, in the order in which unnamed sockets are passed.
 const NAMES: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
 
+/// How many connections wait to be accepted, where the system allows it (`net.core.somaxconn`). The standard
+/// library asks for 128, and the clients of a front proxy connect all at once.
+const BACKLOG: i32 = 4096;
+
 /// Listening sockets. The kernel queues connections from here on.
 #[derive(Debug)]
 pub struct Listeners {
@@ -248,7 +252,11 @@ fn listening(socket: TcpListener) -> io::Result<TcpListener> {
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
     // The standard library sets SO_REUSEADDR, so that a restart need not wait for old connections.
-    TcpListener::bind(address).map_err(|source| ListenError::Bind {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        SockRef::from(&listener).listen(BACKLOG)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| ListenError::Bind {
         key,
         address,
         source,

@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
+use super::loops::Loops;
 use super::tls_fault::TlsFault;
 use crate::metrics::Registry;
 
@@ -80,6 +81,27 @@ impl Collector for ClientFaults {
             let labels = [("reason", reason)];
             let mut counter = family.encode_family(&labels)?;
             counter.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The connections of each event loop.
+#[derive(Debug)]
+pub(crate) struct LoopGauges(pub(crate) Loops);
+
+impl Collector for LoopGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(
+            "loop_connections",
+            "Open client connections, by event loop",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (number, connections) in (0_u64..).zip(self.0.connections()) {
+            let labels = [("loop", number)];
+            let mut gauge = family.encode_family(&labels)?;
+            gauge.encode_gauge(&u64::try_from(connections).unwrap_or(u64::MAX))?;
         }
         Ok(())
     }

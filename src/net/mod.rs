@@ -2,7 +2,6 @@
 
 pub(crate) mod accept;
 pub(crate) mod admission;
-mod backlog;
 pub(crate) mod body_clock;
 pub(crate) mod bounds;
 mod client;
@@ -12,8 +11,10 @@ pub(crate) mod descriptors;
 pub(crate) mod face;
 mod http1;
 mod http2;
+pub(crate) mod incoming;
 pub(crate) mod linger;
 pub(crate) mod listeners;
+pub(crate) mod loops;
 pub(crate) mod metrics;
 mod process;
 mod rejected;

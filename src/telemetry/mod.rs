@@ -23,6 +23,7 @@ use std::io;
 use std::sync::Arc;
 
 use opentelemetry_otlp::ExporterBuildError;
+use tokio::task::spawn_blocking;
 
 use crate::audit::Audit;
 use crate::config::{Log, Otlp};
@@ -92,9 +93,11 @@ impl Telemetry {
         self.tracer.start(otlp)
     }
 
-    /// Exports the last traces. The runtime must still run, and this must not be called from one of its tasks.
-    pub fn end_traces(&self) {
-        self.tracer.end();
+    /// Exports the last traces. Must be called within the runtime that exports them.
+    pub async fn end_traces(&self) {
+        let tracer = Arc::clone(&self.tracer);
+        // It waits for the exporter.
+        let _ = spawn_blocking(move || tracer.end()).await;
     }
 
     /// Checks other settings and opens their file. Nothing changes yet.

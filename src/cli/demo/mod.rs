@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::output::{DIM, STRONG, line};
-use super::serve::Signals;
 use super::setup::runtime;
+use super::signals::Signals;
 use crate::config::Config;
 use crate::doors::{Addresses, End, Listeners};
 use crate::server::{Instruments, Server, StartError};
@@ -57,8 +57,8 @@ impl Drop for Folder {
 
 pub(super) fn run(args: Args) -> Result<(), CliError> {
     let folder = Folder::make()?;
-    runtime(2)?.block_on(async {
-        let mut signals = Signals::listen()?;
+    runtime()?.block_on(async {
+        let mut signals = Signals::listen().map_err(CliError::Runtime)?;
         let upstream = echo::start()
             .await
             .map_err(|error| CliError::Demo(format!("cannot start the echo upstream: {error}")))?;

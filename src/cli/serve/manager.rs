@@ -5,6 +5,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 
+use crate::net::loops::Loops;
+
 /// Reports that connections are accepted.
 pub(super) fn ready() {
     notify(&[NotifyState::Ready]);
@@ -28,11 +30,12 @@ pub(super) fn replaced_by(pid: u32) {
     notify(&[NotifyState::MainPid(pid)]);
 }
 
-/// Says that the event loop turns, twice as often as `WATCHDOG_USEC` asks for, until aborted.
-pub(super) fn watch() -> Option<JoinHandle<()>> {
+/// Reports that the event loops turn, twice as often as `WATCHDOG_USEC` asks for, until aborted.
+pub(super) fn watch(loops: Loops) -> Option<JoinHandle<()>> {
     let period = sd_notify::watchdog_enabled()?.max(Duration::from_millis(2)) / 2;
     Some(tokio::spawn(async move {
         loop {
+            loops.turn().await;
             notify(&[NotifyState::Watchdog]);
             tokio::time::sleep(period).await;
         }

@@ -17,8 +17,11 @@ use tonic::Status;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::{Layer, Service};
 
-use crate::net::connection::{Connections, Counted};
+use crate::net::admission::Counted;
+use crate::net::connection::Connections;
 use crate::net::delegate::delegate_write;
+use crate::net::incoming::{FromFrontProxy, adopt};
+use crate::net::loops::Place;
 
 /// The maximum number of bytes of all incomplete auth requests together.
 const HELD: usize = 32 << 20;
@@ -34,17 +37,26 @@ pub(super) struct Connection {
     /// The deadline of the preface; `None` once it is complete. Later, pings detect dead
     /// connections.
     silence: Option<Pin<Box<Sleep>>>,
-    _counted: Counted,
+    _counted: (Counted, Place),
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, patience: Duration, counted: Counted) -> Self {
-        Self {
+    /// Begins to serve a connection on the loop that this is called on.
+    ///
+    /// # Errors
+    /// The client has closed it, or the system has no resources left.
+    pub(super) fn begin(connection: FromFrontProxy, patience: Duration) -> io::Result<Self> {
+        let FromFrontProxy {
             stream,
+            counted,
+            place,
+        } = connection;
+        Ok(Self {
+            stream: adopt(stream, &place)?,
             missing: BEGINNING,
             silence: Some(Box::pin(sleep(patience))),
-            _counted: counted,
-        }
+            _counted: (counted, place),
+        })
     }
 }
 
