@@ -230,13 +230,14 @@ fn new_folder() -> TempDir {
 }
 
 /// Returns a program of the newest PostgreSQL of Debian. As root, it runs as nobody.
-fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let root = Path::new("/usr/lib/postgresql");
     let mut versions: Vec<PathBuf> = fs::read_dir(root)
         .unwrap_or_else(|error| panic!("{}: {error}; run scripts/setup test", root.display()))
         .map(|entry| entry.unwrap().path())
         .collect();
     versions.sort();
+    // A path stays what it is.
     let program = versions.last().unwrap().join("bin").join(name);
     if !is_root() {
         return Command::new(program);

@@ -4,6 +4,7 @@ mod cluster;
 mod conformance;
 mod database_files;
 mod sealing;
+mod server;
 
 use std::ops::Range;
 use std::path::Path;
