@@ -11,6 +11,9 @@ const BYTES_READ: i64 = 1024 * 1024 - 1;
 /// The maximum length of a request target that the HTTP parser accepts.
 const TARGET_READ: i64 = 65_534;
 
+/// The window with which each stream and connection of HTTP/2 begins (RFC 9113 §6.9.2).
+const LEAST_WINDOW: i64 = 65_535;
+
 /// The default maximum number of concurrent requests of one address.
 const REQUESTS_OF_ADDRESS: usize = 1_000;
 
@@ -52,6 +55,12 @@ pub struct Limits {
     /// The maximum number of concurrent requests on an HTTP/2 connection, 1 to 1,000; 32 by
     /// default.
     pub streams: u32,
+    /// How much of a request body an HTTP/2 client may send ahead, in bytes, 65,535 to 16 MiB; 1
+    /// MiB by default.
+    pub stream_window: u32,
+    /// How much of all request bodies on an HTTP/2 connection a client may send ahead, in bytes,
+    /// 65,535 to 1 GiB; 4 MiB by default.
+    pub connection_window: u32,
 }
 
 impl Source<'_> {
@@ -91,6 +100,18 @@ impl Source<'_> {
                 .as_ref()
                 .map(|_| count(requests_per_address, &raw.requests_per_address, 1)),
             streams: self.number("limits.streams", raw.streams.as_ref(), 32, 1..=1_000),
+            stream_window: self.number(
+                "limits.stream_window",
+                raw.stream_window.as_ref(),
+                1 << 20,
+                LEAST_WINDOW..=16 << 20,
+            ),
+            connection_window: self.number(
+                "limits.connection_window",
+                raw.connection_window.as_ref(),
+                4 << 20,
+                LEAST_WINDOW..=1 << 30,
+            ),
         }
     }
 }

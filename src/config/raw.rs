@@ -140,6 +140,8 @@ tables! {
         requests: i64,
         requests_per_address: i64,
         streams: i64,
+        stream_window: i64,
+        connection_window: i64,
     }
     Timeouts { keep_alive: Time, header: Time, read: Time, write: Time, body: Time, drain: Time }
     Server { node: String, threads: i64, upstream_idle_connections: i64 }
@@ -190,6 +192,7 @@ tables! {
         requests: i64,
         connect_timeout: Time,
         read_timeout: Time,
+        stream_timeout: Time,
         write_timeout: Time,
         idle_timeout: Time,
     }

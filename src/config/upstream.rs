@@ -43,6 +43,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// The maximum wait for the next bytes of a response; 60 s by default.
     pub read_timeout: Duration,
+    /// The maximum wait for the next bytes of the response to a gRPC call; 1 h by default.
+    pub stream_timeout: Duration,
     /// The maximum wait until the peer accepts bytes of a request; 60 s by default.
     pub write_timeout: Duration,
     /// How long an idle connection is kept; 60 s by default.
@@ -184,6 +186,7 @@ fn upstream(
         ),
         connect_timeout: timeout("connect_timeout", &table.connect_timeout, 5_000),
         read_timeout: timeout("read_timeout", &table.read_timeout, 60_000),
+        stream_timeout: timeout("stream_timeout", &table.stream_timeout, 3_600_000),
         write_timeout: timeout("write_timeout", &table.write_timeout, 60_000),
         idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000),
         peers: Vec::new(),

@@ -135,7 +135,7 @@ async fn read_body(
         let part = match frame {
             Ok(frame) => frame.into_data().unwrap_or_default(),
             Err(BodyError::Slow) => return Err(Unread::Slow),
-            Err(BodyError::Broken) => return Err(Unread::Broken),
+            Err(BodyError::Broken | BodyError::Gone) => return Err(Unread::Broken),
         };
         if read.len() + more.len() + part.len() > most {
             return Err(Unread::TooLarge);

@@ -34,7 +34,7 @@ use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
 use local::Local;
 use metrics::Gauges;
-use proxy::Proxy;
+use proxy::{Face, Proxy};
 use service::Service;
 use snapshot::{Live, Shared, Snapshot};
 
@@ -49,7 +49,7 @@ pub use crate::net::listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
 use crate::net::loops::{Loops, PerLoop};
 use crate::net::metrics::LoopGauges;
 use crate::net::settings::{self, Listening};
-use crate::net::speaker::{Hyper, Pingora, Speaker};
+use crate::net::speaker::{Hyper, Speaker};
 use crate::net::{aside, descriptors};
 #[doc(hidden)]
 pub use crate::routing::route::lookup;
@@ -140,6 +140,13 @@ impl Gateway {
             accepting.http(metrics, Listening::Metrics, &background, apps)?;
         }
         if let Some(gateway) = listeners.gateway {
+            let own = config.gateway.serve_api.then(|| {
+                Arc::new(Service {
+                    endpoints: Arc::clone(&endpoints),
+                    recorder: Arc::clone(&recorder),
+                    listening: Listening::Gateway,
+                })
+            });
             let idle = config.server.fitted_idle(descriptors::limit());
             let mut pools = pools(idle, config.server.threads);
             let apps = loops.each(|_| {
@@ -149,12 +156,11 @@ impl Gateway {
                     identity_headers: identity_headers.clone(),
                     recorder: Arc::clone(&recorder),
                     snapshot: Arc::clone(&snapshot),
-                    connections: Arc::clone(&connections),
-                    endpoints: config.gateway.serve_api.then(|| Arc::clone(&endpoints)),
                 };
                 let pool = pools.next().unwrap_or_default();
                 let proxy = http_proxy(&Arc::new(pingora(pool)), proxy);
-                Arc::new(Pingora(Arc::new(proxy)))
+                let face = Face::new(proxy, own.clone(), Arc::clone(&recorder));
+                Arc::new(Hyper(Arc::new(face)))
             });
             accepting.http(gateway, Listening::Gateway, loops, apps)?;
         }

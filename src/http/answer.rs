@@ -1,15 +1,11 @@
 //! realmgate's own responses. They keep the connection open.
 
-use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue,
     RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::response::Parts;
-use http::{Method, Response, StatusCode};
-use pingora::Result;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use http::{Response, StatusCode};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::X_REQUEST_ID;
@@ -89,26 +85,10 @@ impl Answer {
         self
     }
 
-    /// Sends the response.
-    ///
-    /// # Errors
-    /// The client has closed the connection.
-    pub(crate) async fn send(self, session: &mut ServerSession) -> Result<()> {
-        let line = self.line;
-        let header = ResponseHeader::from(self.parts());
-        send(session, header, Bytes::from_static(line.as_bytes())).await
-    }
-
     /// Returns the response.
     pub(crate) fn response(self) -> Response<&'static [u8]> {
         let line = self.line.as_bytes();
         Response::from_parts(self.parts(), line)
-    }
-
-    /// Returns the response header, for a response without a body.
-    pub(crate) fn head(mut self) -> ResponseHeader {
-        self.line = "";
-        ResponseHeader::from(self.parts())
     }
 
     /// Returns the response in HTTP/1.1 with `Connection: close`.
@@ -150,18 +130,4 @@ impl Answer {
         }
         parts
     }
-}
-
-/// Sends a response with its `Content-Length`. Omits the body if the method is HEAD.
-pub(crate) async fn send(
-    session: &mut ServerSession,
-    header: ResponseHeader,
-    body: Bytes,
-) -> Result<()> {
-    let is_bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(header)).await?;
-    if !is_bodiless {
-        session.write_response_body(body, true).await?;
-    }
-    Ok(())
 }

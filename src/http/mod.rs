@@ -7,6 +7,7 @@ mod caching;
 mod credential;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub(crate) mod grpc;
 mod identity;
 mod lookup;
 pub(crate) mod own_paths;

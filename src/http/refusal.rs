@@ -10,7 +10,7 @@ use crate::telemetry::{
 };
 
 /// The `Allow` header after TRACE and CONNECT. The upstream may support more methods.
-const METHODS: HeaderValue =
+pub(crate) const METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// Why a request is rejected before its credential is read. The log has the detail; the client gets

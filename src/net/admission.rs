@@ -125,6 +125,13 @@ impl Admission {
     }
 }
 
+impl Share {
+    /// Returns how many connections the address has.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
 impl AdmittedFrom {
     /// Returns what its address has.
     pub(crate) fn share(&self) -> &Arc<Share> {
@@ -196,6 +203,8 @@ mod tests {
             requests: 4,
             requests_per_address: Some(3),
             streams: 1,
+            stream_window: 65_535,
+            connection_window: 65_535,
         }
     }
 

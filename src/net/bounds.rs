@@ -3,8 +3,6 @@
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
-use memchr::memchr_iter;
-use pingora::protocols::http::ServerSession;
 
 use crate::config::Limits;
 use crate::http::refusal::Refusal;
@@ -13,42 +11,6 @@ use crate::http::refusal::Refusal;
 const FIELD: usize = 32;
 /// The separator of joined cookie crumbs: a semicolon and a space.
 const CRUMB: usize = 2;
-
-/// Returns why a header is rejected, or `None` if it is within the limits.
-///
-/// Pingora's parser has higher limits of its own, and responds with 400 above them.
-pub(crate) fn refuse(session: &ServerSession, limits: &Limits) -> Option<Refusal> {
-    let header = session.req_header();
-    // HTTP/2 does not need the length, but an upstream over HTTP/1 does (RFC 9113 §8.1.1).
-    let is_framed_in_doubt = is_framed_in_doubt(&header.headers);
-    let bytes = match session.as_http1() {
-        Some(wire) => {
-            let raw = wire.get_headers_raw_bytes();
-            if has_bare_line_feed(&raw) {
-                return Some(Refusal::LineEnding);
-            }
-            raw.len()
-        }
-        None => header.headers.iter().fold(0, |sum, (name, value)| {
-            sum + name.as_str().len() + value.len() + FIELD
-        }),
-    };
-    let more = more_crumbs(header.version, &header.headers);
-    let bytes = bytes.saturating_sub(more * (COOKIE.as_str().len() + FIELD - CRUMB));
-    if is_framed_in_doubt {
-        Some(Refusal::Framing)
-    } else if header.raw_path().len() > limits.target_bytes {
-        Some(Refusal::TargetLength)
-    } else if header.headers.len() - more > limits.header_fields {
-        Some(Refusal::FieldCount)
-    } else if bytes > limits.header_bytes {
-        Some(Refusal::HeaderLength)
-    } else if expects_the_unknown(header.version, &header.headers) {
-        Some(Refusal::Expect)
-    } else {
-        None
-    }
-}
 
 /// Checks what is not checked as a header of HTTP/1 is read.
 ///
@@ -120,28 +82,4 @@ fn is_framed_in_doubt(headers: &HeaderMap) -> bool {
         || codings.next().is_some()
         || length.is_some_and(|it| it.is_empty() || !it.iter().all(u8::is_ascii_digit))
         || coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
-}
-
-/// Returns whether a line ends without a carriage return, which not all servers accept as an end
-/// (RFC 9112 §2.2).
-fn has_bare_line_feed(raw: &[u8]) -> bool {
-    memchr_iter(b'\n', raw).any(|end| end.checked_sub(1).and_then(|at| raw.get(at)) != Some(&b'\r'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_bare_line_feed;
-
-    #[test]
-    fn line_feed_needs_a_carriage_return_before_it() {
-        for (raw, expected) in [
-            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
-            ("GET / HTTP/1.1\nHost: a\r\n\r\n", true),
-            ("GET / HTTP/1.1\r\nHost: a\n\r\n", true),
-            ("GET / HTTP/1.1\r\nHost: a\r\n\n", true),
-            ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
-        ] {
-            assert_eq!(has_bare_line_feed(raw.as_bytes()), expected, "{raw:?}");
-        }
-    }
 }

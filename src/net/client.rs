@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::admission::{Admission, Entered, Share};
-use super::settings::{Listening, Live, Settings};
-use crate::http::answer::Answer;
+use super::settings::{Listening, Live};
 use crate::http::refusal::Refusal;
-use crate::telemetry::{Door, Recorder, RequestLine, RequestRecord};
 
 /// How long requests that are in progress at the beginning of a shutdown still count as in time.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
+
+/// How many connections of an address get large windows for HTTP/2, which bounds the memory that an address can take.
+const FEW_CONNECTIONS: usize = 16;
 
 /// The client of a connection.
 pub(crate) struct Client {
     pub(super) settings: Live,
     pub(super) admission: Arc<Admission>,
-    pub(super) recorder: Arc<Recorder>,
     pub(super) listening: Listening,
     /// `None` over a Unix socket.
     pub(super) address: Option<IpAddr>,
@@ -26,9 +26,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Returns the settings in force.
-    pub(super) fn settings(&self) -> Arc<Settings> {
-        self.settings.load_full()
+    /// Returns whether the address has few connections, or no limit of them: only then does a connection get the windows of
+    /// the configuration.
+    pub(super) fn is_of_few(&self) -> bool {
+        let share = self.share.as_ref();
+        share.is_none_or(|share| share.connections() <= FEW_CONNECTIONS)
     }
 
     /// Counts a request until the returned value is dropped. Requests to the metrics listener do
@@ -40,27 +42,5 @@ impl Client {
         let limits = &self.settings.load().limits;
         let entered = self.admission.enter(self.share.as_ref(), limits);
         entered.map(Some)
-    }
-
-    /// Logs and counts a request that is rejected unread, and returns its response.
-    pub(super) fn refuse(&self, refusal: Refusal, request_line: RequestLine<'_>) -> Answer {
-        let mut record = RequestRecord::new(self.recorder.next_id());
-        match self.listening {
-            Listening::Gateway => {
-                let (door, address) = (Door::Proxy, self.address);
-                refusal.log_and_count(
-                    &self.recorder,
-                    door,
-                    None,
-                    address,
-                    request_line,
-                    &mut record,
-                );
-            }
-            Listening::Service | Listening::Metrics => {
-                refusal.log(&self.recorder, self.address, request_line, &record);
-            }
-        }
-        refusal.answer().named(&record)
     }
 }

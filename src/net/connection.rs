@@ -5,21 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::Version;
-use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::accept::{BadStart, is_still_good};
+use super::accept::BadStart;
 use super::admission::{Admission, AdmittedFrom, Counted, Full};
 use super::client::{Client, LINGER};
 use super::incoming::{FromFrontProxy, Incoming, adopt};
 use super::loops::PerLoop;
 use super::metrics::NetMetrics;
-use super::peer_of;
 use super::process::Process;
 use super::rejected::{Cause, Rejected};
 use super::settings::{Listening, Live, Settings};
@@ -87,36 +84,6 @@ impl Connections {
     /// Says whether the process is about to end.
     pub(crate) fn is_draining(&self) -> bool {
         self.process.is_draining()
-    }
-
-    /// Sets a request's deadlines: Pingora 0.9.1 has none once a connection is reused (`v1/server.rs`). Returns
-    /// whether it may be answered: not under a clock that cannot be printed, and not if the certificate of the
-    /// client has expired since the connection began.
-    pub(crate) fn prepare(&self, session: &mut ServerSession) -> bool {
-        let now = SystemTime::now();
-        if !self.process.is_clock_usable(now) {
-            return false;
-        }
-        if !is_still_good(session, now) {
-            let peer = peer_of(session).map(tracing::field::display);
-            tracing::info!(
-                peer,
-                "client certificate expired or not readable: the connection is closed"
-            );
-            return false;
-        }
-        let timeouts = self.settings.load().timeouts;
-        // Only shorter, never longer: Pingora ends a connection that HTTP/1.0 does not ask to keep, and
-        // one on which a message was framed in two ways.
-        if session.get_keepalive().is_some() {
-            let keep_alive = (!self.is_draining()).then_some(timeouts.keep_alive.as_secs());
-            session.set_keepalive(keep_alive);
-        }
-        session.set_read_timeout(Some(timeouts.read));
-        session.set_write_timeout(Some(timeouts.write));
-        // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
-        session.set_ignore_info_resp(session.req_header().version == Version::HTTP_10);
-        true
     }
 
     /// Accepts connections of a listener until the shutdown begins, and those that have connected by then. Each is
@@ -207,7 +174,6 @@ impl Connections {
         let client = Client {
             settings: Arc::clone(&self.settings),
             admission: Arc::clone(&self.admission),
-            recorder: Arc::clone(&self.recorder),
             listening,
             address: Some(peer.ip().to_canonical()),
             share: counted.share(),

@@ -1,18 +1,14 @@
-//! Connections: listeners, how a connection begins, its bounds and deadlines, HTTP/1 and HTTP/2 on Pingora.
+//! Connections: listeners, how a connection begins, its bounds and deadlines, HTTP/1 and HTTP/2 on hyper.
 
 pub(crate) mod accept;
 pub(crate) mod admission;
-pub(crate) mod body_clock;
 pub(crate) mod bounds;
 mod client;
 pub(crate) mod connection;
 pub(crate) mod delegate;
 pub(crate) mod descriptors;
 pub(crate) mod face;
-mod http1;
-mod http2;
 pub(crate) mod incoming;
-pub(crate) mod linger;
 pub(crate) mod listeners;
 pub(crate) mod loops;
 pub(crate) mod metrics;
@@ -21,13 +17,12 @@ mod rejected;
 pub(crate) mod request_line;
 pub(crate) mod settings;
 pub(crate) mod speaker;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod tls_fault;
 
 use std::net::SocketAddr;
 
 use pingora::http::RequestHeader;
-use pingora::protocols::GetSocketDigest;
 use pingora::protocols::http::ServerSession;
 
 /// Returns the address that attempts are counted for.
@@ -38,11 +33,6 @@ pub(crate) fn source_of(session: &ServerSession) -> Option<std::net::IpAddr> {
 /// Returns the address of a client; `None` over a Unix socket.
 pub(crate) fn peer_of(session: &ServerSession) -> Option<SocketAddr> {
     session.client_addr()?.as_inet().copied()
-}
-
-/// Returns the address of a stream's peer; `None` over a Unix socket.
-pub(crate) fn peer_of_stream(stream: &(impl GetSocketDigest + ?Sized)) -> Option<SocketAddr> {
-    stream.get_socket_digest()?.peer_addr()?.as_inet().copied()
 }
 
 /// Runs blocking work on a blocking thread. Propagates its panic.

@@ -284,6 +284,11 @@ impl Upstream {
         self.settings.read_timeout
     }
 
+    /// Returns the read timeout of a peer for gRPC calls.
+    pub(crate) fn stream_timeout(&self) -> Duration {
+        self.settings.stream_timeout
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.settings.name
     }

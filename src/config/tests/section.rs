@@ -80,6 +80,8 @@ fn number_out_of_range_is_rejected() {
         ("limits", "requests", 1, 1_000_000),
         ("limits", "requests_per_address", 1, 1_000_000),
         ("limits", "streams", 1, 1_000),
+        ("limits", "stream_window", 65_535, 16_777_216),
+        ("limits", "connection_window", 65_535, 1_073_741_824),
         ("limits", "body_bytes", 1024, 16_777_216),
         ("limits", "drain_bytes", 0, 1_073_741_824),
         ("server", "threads", 0, 1024),

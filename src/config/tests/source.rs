@@ -14,7 +14,8 @@ fn unknown_key_is_rejected_with_the_known_ones() {
             "[limits]\nx = 1",
             "2: limits.x: unknown key, expected one of header_bytes, header_fields, \
              target_bytes, body_bytes, body_rate, drain_bytes, connections, \
-             connections_per_address, requests, requests_per_address, streams",
+             connections_per_address, requests, requests_per_address, streams, stream_window, \
+             connection_window",
         ),
         (
             "[gateway]\nport = 1",
@@ -43,7 +44,7 @@ fn unknown_key_is_rejected_with_the_known_ones() {
     let expected = "3: upstream.a.peer: unknown key, expected one of peers, balance, tls, server_name, ca, \
         client_cert, client_key, http, eject_failures, eject_time, tries, resolve_interval, \
         health_check, health_interval, health_timeout, health_host, requests, connect_timeout, read_timeout, \
-        write_timeout, idle_timeout";
+        stream_timeout, write_timeout, idle_timeout";
     assert_errors(&[("[upstream.a]\npeers = ['127.0.0.1:1']\npeer = []", expected)]);
 }
 

@@ -1,15 +1,15 @@
 //! Processes the response header of an upstream on its way to the client.
 
-use http::header::{CACHE_CONTROL, DATE, TRANSFER_ENCODING};
+use http::header::CACHE_CONTROL;
 use http::{HeaderName, Method, StatusCode, Version};
 use pingora::Result;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
+use super::asked::takes_trailers;
 use super::context::{Admitted, Context};
 use super::hop::{self, Way};
 use crate::http::{privatize, targeted};
-use crate::net::accept::keep_date;
 
 /// Processes the header as received, before Pingora acts on it.
 ///
@@ -22,11 +22,16 @@ pub(super) fn receive(
 ) -> Result<()> {
     let way = Way {
         is_upgrade: context.gate.is_some(),
-        // Pingora forwards trailers only from HTTP/2 to HTTP/2.
-        has_trailers: response.version == Version::HTTP_2
-            && session.req_header().version == Version::HTTP_2,
+        // Pingora reads trailers of HTTP/2 only.
+        has_trailers: response.version == Version::HTTP_2 && reaches_client(session.req_header()),
     };
     hop::mend(response, way)
+}
+
+/// Returns whether trailers reach the client of a request: over HTTP/1.1, one that accepts them (RFC 9110 §6.5.1).
+fn reaches_client(request: &RequestHeader) -> bool {
+    request.version == Version::HTTP_2
+        || request.version == Version::HTTP_11 && takes_trailers(request)
 }
 
 /// Processes the header before it is sent to the client.
@@ -38,13 +43,6 @@ pub(super) fn pass(
     response: &mut ResponseHeader,
     context: &mut Context,
 ) -> Result<()> {
-    // HTTP/1.0 clients cannot read chunks (RFC 9112 §7), so the end of the connection ends the
-    // body.
-    if session.req_header().version == Version::HTTP_10
-        && response.remove_header(&TRANSFER_ENCODING).is_some()
-    {
-        session.set_keepalive(None);
-    }
     if response.version == Version::HTTP_10 {
         // Each hop sends its own version (RFC 9110 §6.2).
         response.set_version(Version::HTTP_11);
@@ -52,9 +50,6 @@ pub(super) fn pass(
     let is_switch = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if response.status.is_informational() && !is_switch {
         return context.interim(session.is_body_done());
-    }
-    if let Some(clock) = &context.clock {
-        clock.end();
     }
     let Some(admitted) = context.admitted.as_ref() else {
         return Ok(());
@@ -76,11 +71,7 @@ pub(super) fn pass(
             response.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    rewrite(response, admitted)?;
-    let mut dates = response.headers.get_all(DATE).iter();
-    let one = dates.next().filter(|_| dates.next().is_none());
-    keep_date(session, one);
-    Ok(())
+    rewrite(response, admitted)
 }
 
 /// Applies the header rules of the route. Then keeps responses to authenticated requests out of

@@ -1,7 +1,7 @@
 //! Properties of a request that concern its body and its connection.
 
-use http::Version;
-use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::header::{CONTENT_LENGTH, MAX_FORWARDS, TE, UPGRADE};
+use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -18,6 +18,22 @@ pub(super) fn is_upgrade(session: &mut Session) -> bool {
 /// Returns whether a request has a long body, or one of unknown length.
 pub(super) fn is_upload(session: &mut Session) -> bool {
     !session.is_body_empty() && !(1..=SHORT_BODY).contains(&announced(session.req_header()))
+}
+
+/// Says whether a client takes trailers (RFC 9110 §10.1.4).
+pub(super) fn takes_trailers(request: &RequestHeader) -> bool {
+    let is_trailers = |part: &[u8]| part.trim_ascii().eq_ignore_ascii_case(b"trailers");
+    let mut lines = request.headers.get_all(TE).iter();
+    lines.any(|line| line.as_bytes().split(|&byte| byte == b',').any(is_trailers))
+}
+
+/// Returns how many hops a request may still take, if it says so and its method is one for which that counts (RFC 9110
+/// §7.6.2).
+pub(super) fn max_forwards(method: &Method, fields: &HeaderMap) -> Option<u64> {
+    let left = fields
+        .get(MAX_FORWARDS)
+        .filter(|_| *method == Method::OPTIONS)?;
+    left.to_str().ok()?.parse().ok()
 }
 
 /// Returns the `Content-Length` of a request; 0 without one.

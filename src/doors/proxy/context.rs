@@ -1,10 +1,8 @@
 //! The state of a request on its way through the proxy.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use http::{Method, Version};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
@@ -13,11 +11,8 @@ use crate::auth::Permit;
 use crate::doors::request_log::log_request;
 use crate::doors::snapshot::Snapshot;
 use crate::http::request_id::RequestId;
-use crate::net::body_clock::BodyClock;
-use crate::net::peer_of;
-use crate::net::request_line::request_line;
 use crate::routing::route::Route;
-use crate::telemetry::{Forwarded, Recorder, Request, RequestLine, RequestRecord, Spans};
+use crate::telemetry::{Forwarded, Recorder, RequestRecord, Spans};
 use crate::upstream::{Chosen, Gate, UnderWay, Upstream};
 
 /// The state of a request on its way through the proxy.
@@ -42,10 +37,6 @@ pub(crate) struct Context {
     pub(super) has_no_content: bool,
     /// The number of body bytes received from the client.
     pub(super) body_bytes: u64,
-    /// The progress of the body, until it is complete or the response begins.
-    pub(super) clock: Option<Arc<BodyClock>>,
-    /// The data to log if the request ends without a response.
-    pub(super) stopped: Option<Box<Stopped>>,
     /// When the header was complete.
     pub(super) began: Option<Instant>,
     /// When the decision was made.
@@ -55,60 +46,6 @@ pub(crate) struct Context {
     pub(super) record: RequestRecord,
     /// The spans, once the request is forwarded.
     pub(super) spans: Option<Spans>,
-}
-
-/// A request over HTTP/2, whose task is dropped if its body stops.
-pub(super) struct Stopped {
-    method: Method,
-    host: Vec<u8>,
-    path: Vec<u8>,
-    client: Option<SocketAddr>,
-    recorder: Arc<Recorder>,
-}
-
-impl Stopped {
-    /// Keeps the data to log; `None` if logging is off.
-    pub(super) fn may_be(recorder: &Arc<Recorder>, session: &Session) -> Option<Box<Self>> {
-        let header = session.req_header();
-        let is_kept = header.version == Version::HTTP_2 && recorder.is_recording();
-        let request_line = request_line(header);
-        is_kept.then(|| {
-            Box::new(Self {
-                method: header.method.clone(),
-                host: request_line.host.to_vec(),
-                path: request_line.path.to_vec(),
-                client: peer_of(session),
-                recorder: Arc::clone(recorder),
-            })
-        })
-    }
-}
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        let (Some(stopped), Some(began)) = (self.stopped.take(), self.began) else {
-            return;
-        };
-        let took = began.elapsed();
-        let request = Request {
-            id: &self.id.to_string(),
-            began: SystemTime::now() - took,
-            took,
-            request_line: RequestLine {
-                method: stopped.method.as_str().as_bytes(),
-                host: &stopped.host,
-                path: &stopped.path,
-            },
-            status: None,
-            client: stopped.client,
-            bytes_in: self.body_bytes,
-            bytes_out: 0,
-            forwarded: None,
-            trace: None,
-            spans: None,
-        };
-        stopped.recorder.completed(&request, &self.record);
-    }
 }
 
 pub(super) struct Admitted {
@@ -149,7 +86,6 @@ impl Context {
 
     /// Logs the request.
     pub(super) fn log(&mut self, recorder: &Recorder, session: &Session) {
-        self.stopped = None;
         let Some(began) = self.began.filter(|_| recorder.is_recording()) else {
             return;
         };

@@ -1,12 +1,7 @@
 //! The responses to requests that fail on their way.
 
-use std::time::Duration;
-
 use http::StatusCode;
-use pingora::protocols::http::HttpTask;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
-use tokio::time::timeout;
 
 use super::hop::BAD_ANSWER;
 
@@ -48,25 +43,6 @@ pub(super) fn is_unprocessed(error: &Error) -> bool {
         // On a connection that is going away, only such streams end with this error.
         cause.is_remote() && (is_refused || cause.is_go_away())
     })
-}
-
-/// Sends the buffered part of a response that broke off, so that an HTTP/1 client sees that the
-/// request was processed.
-pub(super) async fn pass_what_came(session: &mut Session, within: Duration) {
-    if session.as_http1().is_none() {
-        return;
-    }
-    // Pingora flushes before it returns the error.
-    let tasks = vec![
-        HttpTask::Body(None, false),
-        HttpTask::Failed(Error::new(ErrorType::ConnectionClosed)),
-    ];
-    // The client may have disconnected.
-    let _ = timeout(
-        within,
-        session.as_downstream_mut().response_duplex_vec(tasks),
-    )
-    .await;
 }
 
 /// Returns the status and the line of the response to an error; no status if the client has

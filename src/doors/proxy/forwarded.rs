@@ -5,18 +5,21 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TRAILER,
+    AUTHORIZATION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, MAX_FORWARDS, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, VIA,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, Version};
+use http::{HeaderMap, Request, Uri, Version};
+use memchr::memchr;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::Proxy;
+use super::asked::{max_forwards, takes_trailers};
 use super::context::{Admitted, Onward};
+use super::face::connection_of;
 use super::trace::pass_on;
 use crate::http::request_id::RequestId;
 use crate::http::reserved::{has_mark, is_address};
@@ -24,12 +27,14 @@ use crate::http::{
     CredentialHeaders, IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST,
     X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
-use crate::net::accept::{scheme_of, subject_of};
+use crate::net::face::Peer;
 use crate::net::peer_of;
 use crate::routing::route::Route;
 
 /// The maximum number of headers that are set, without trace headers.
-const STAMPED: usize = 10;
+const STAMPED: usize = 11;
+
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// Hop-by-hop headers (RFC 9110 §7.6.1, §11.7) that Pingora removes from HTTP/1 requests but not
 /// from HTTP/2 ones, and the announcement of trailers, which are dropped (§6.6.2).
@@ -63,8 +68,16 @@ impl Proxy {
                 fields.remove(name);
             }
         }
+        // Pingora takes it off, and servers of gRPC ask for it.
+        if parts.version == Version::HTTP_2 && takes_trailers(session.req_header()) {
+            fields.insert(TE, TRAILERS);
+        }
         if way.is_continued {
             fields.remove(EXPECT);
+        }
+        if let Some(left) = max_forwards(&parts.method, fields) {
+            // A request with 0 gets here never: realmgate has responded to it.
+            fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
         self.strip(fields, admitted, way.id);
         if let Some(route) = admitted.route() {
@@ -72,35 +85,25 @@ impl Proxy {
         }
         self.stamp(fields, admitted, session, way)?;
         pass_on(fields, way.spans);
+        parts.uri = Uri::from(target);
         *request = RequestHeader::from(parts);
-        match target {
-            Some(target) => request.set_raw_path(&target),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    /// Returns the request target to forward, if it differs from that of the URI.
-    fn target(&self, request: &RequestHeader, admitted: &Admitted) -> Result<Option<Vec<u8>>> {
-        let origin = request.uri.path_and_query().map(PathAndQuery::as_str);
-        let raw = request.raw_path();
-        let raw = match origin {
-            // Absolute form (RFC 9112 §3.2.2): only the path was decided on, so only the path is
-            // forwarded.
-            Some(origin) if raw.first() != Some(&b'/') => origin.as_bytes(),
-            Some(_) => raw,
-            None => {
-                let error = Error::explain(ErrorType::InternalError, "a URI without a path");
-                return Err(error);
-            }
-        };
-        let end = raw.iter().position(|&byte| byte == b'?');
-        let (path, query) = raw.split_at(end.unwrap_or(raw.len()));
-        let rest = admitted.route().and_then(|route| route.below_prefix(path));
-        Ok(match rest {
-            Some(rest) => Some([rest, query].concat()),
-            // The URI does not contain a query that is not UTF-8.
-            None => (origin.map(str::as_bytes) != Some(raw)).then(|| raw.to_vec()),
-        })
+    /// Returns the request target that goes on. The host goes on in `Host`, of which Pingora makes `:authority`.
+    fn target(&self, request: &RequestHeader, admitted: &Admitted) -> Result<PathAndQuery> {
+        let target = request
+            .uri
+            .path_and_query()
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a URI without a path"))?;
+        let text = target.as_str().as_bytes();
+        let end = memchr(b'?', text).unwrap_or(text.len());
+        let (path, query) = text.split_at(end);
+        match admitted.route().and_then(|route| route.below_prefix(path)) {
+            Some(rest) => PathAndQuery::try_from([rest, query].concat())
+                .or_err(ErrorType::InternalError, "a path without its prefix"),
+            None => Ok(target.clone()),
+        }
     }
 
     /// Removes the headers that could pass for realmgate's, and the credential.
@@ -164,8 +167,14 @@ impl Proxy {
             // HTTP/1.0 needs no Host, but the request is forwarded as HTTP/1.1 (RFC 9112 §3.2).
             fields.entry(HOST).or_insert_with(|| upstream.host(chosen));
         }
-        fields.insert(X_FORWARDED_PROTO, scheme_of(session));
-        if let Some(subject) = subject_of(session) {
+        let peer = connection_of(session);
+        let scheme = if peer.is_some_and(|peer| peer.is_tls) {
+            "https"
+        } else {
+            "http"
+        };
+        fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        if let Some(subject) = peer.and_then(Peer::subject) {
             fields.insert(X_CLIENT_SUBJECT, subject.clone());
         }
         if let Some(prefix) = admitted.route().and_then(|it| it.rewrite.prefix.as_ref()) {
@@ -175,6 +184,15 @@ impl Proxy {
             join_cookies(fields)?;
         }
         fields.insert(X_REQUEST_ID, way.id.value());
+        // RFC 9110 §7.6.3.
+        fields.append(
+            VIA,
+            HeaderValue::from_static(match header.version {
+                Version::HTTP_2 => "2.0 realmgate",
+                Version::HTTP_10 => "1.0 realmgate",
+                _ => "1.1 realmgate",
+            }),
+        );
         Ok(())
     }
 }

@@ -5,11 +5,12 @@ mod answered;
 mod asked;
 mod context;
 mod expected;
+mod face;
 mod failure;
 mod forwarded;
 mod hop;
-mod own;
 mod question;
+mod respond;
 mod trace;
 
 use std::os::fd::RawFd;
@@ -19,30 +20,29 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::ALLOW;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::endpoints::Endpoints;
 use super::snapshot::Live;
 use crate::auth::Authority;
 use crate::http::answer::Answer;
-use crate::http::refusal::Refusal;
+use crate::http::grpc;
+use crate::http::refusal::{METHODS, Refusal};
 use crate::http::{CredentialHeaders, IdentityHeaders};
-use crate::net::body_clock::BodyClock;
-use crate::net::bounds;
-use crate::net::connection::Connections;
-use crate::net::linger::answer_early;
 use crate::net::peer_of;
 use crate::telemetry::{Recorder, RequestRecord};
 use crate::upstream::{Gate, Next, UpstreamEvent, set_apart};
-use asked::{announced, is_upgrade, is_upload};
-use context::{Admitted, Context, Onward, Stopped};
+use asked::{announced, is_upgrade, is_upload, max_forwards};
+use context::{Admitted, Context, Onward};
 use failure::{NO_PEER, Progress};
+use respond::{After, respond};
 
+pub(crate) use face::Face;
 #[cfg(any(test, fuzzing))]
 pub(super) use forwarded::strip;
 
@@ -53,9 +53,6 @@ pub(crate) struct Proxy {
     pub(crate) identity_headers: IdentityHeaders,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) snapshot: Live,
-    pub(crate) connections: Arc<Connections>,
-    /// realmgate's own endpoints, if `gateway.serve_api` is set.
-    pub(crate) endpoints: Option<Arc<Endpoints>>,
 }
 
 #[async_trait]
@@ -64,38 +61,19 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Context {
         let id = self.recorder.next_id();
-        let mut context = Context::default();
-        context.id = id;
-        context.record = RequestRecord::new(id);
-        context.began = Some(Instant::now());
-        context
+        Context {
+            id,
+            record: RequestRecord::new(id),
+            began: Some(Instant::now()),
+            ..Context::default()
+        }
     }
 
     /// Pingora 0.9.1 would add a compression module that is switched off.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
-        if self.connections.prepare(session) {
-            return Ok(());
-        }
-        // The client only sees that the connection is closed.
-        Err(Error::explain(ErrorType::ConnectionClosed, "not to be answered").into_down())
-    }
-
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let snapshot = self.snapshot.load_full();
-        if let Some(refused) = bounds::refuse(session, &snapshot.net.limits) {
-            session.set_keepalive(None);
-            self.log_rejected(refused, session, &mut context.record);
-            let answer = refused.answer().named(&context.record);
-            answer_early(session, answer, &snapshot.net).await?;
-            return Ok(true);
-        }
-        if let Some(endpoints) = &self.endpoints
-            && own::answer(endpoints, session, &snapshot.net, &mut context.record).await?
-        {
-            return Ok(true);
-        }
         let began = context.began.unwrap_or_else(Instant::now);
         let decided = self
             .decide(session, snapshot, (began, context.id), &mut context.record)
@@ -103,24 +81,26 @@ impl ProxyHttp for Proxy {
         context.decided = Some(Instant::now());
         match decided {
             Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
-                session.set_keepalive(None);
                 let refused = Refusal::BodyLength;
                 self.log_refused_body(refused, &admitted, session, &context.record);
                 let answer = refused.answer().named(&context.record);
-                answer_early(session, answer, &admitted.snapshot.net).await?;
+                respond(session, answer, After::Stay, &admitted.snapshot.net).await?;
+                Ok(true)
+            }
+            Ok(admitted) if is_last_hop(session.req_header()) => {
+                let mut answer = Answer::empty(StatusCode::OK).named(&context.record);
+                answer.fields.push((ALLOW, METHODS));
+                respond(session, answer, After::Stay, &admitted.snapshot.net).await?;
                 Ok(true)
             }
             Ok(admitted) => {
-                if !session.is_body_done() {
-                    context.stopped = Stopped::may_be(&self.recorder, session);
-                    context.clock = Some(BodyClock::begin(&admitted.snapshot.net.timeouts));
-                }
+                session.set_read_timeout(Some(admitted.snapshot.net.timeouts.read));
                 context.admitted = Some(admitted);
                 Ok(false)
             }
             Err(answer) => {
                 let answer = answer.named(&context.record);
-                answer_early(session, answer, &self.snapshot.load().net).await?;
+                respond(session, answer, After::Stay, &self.snapshot.load().net).await?;
                 Ok(true)
             }
         }
@@ -143,29 +123,25 @@ impl ProxyHttp for Proxy {
         if is_upload(session) {
             set_apart(&mut peer);
         }
+        if let Some(upstream) = admitted.and_then(Admitted::upstream)
+            && grpc::is_call(&session.req_header().headers)
+        {
+            peer.options.read_timeout = Some(upstream.stream_timeout());
+        }
         context.gate = is_upgrade(session).then(|| Gate::on(&mut peer)).flatten();
         Ok(peer)
     }
 
-    /// Counts a body of unknown length, and ends one that drips.
+    /// Counts a body of unknown length.
     async fn request_body_filter(
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        is_end: bool,
+        _: bool,
         context: &mut Context,
     ) -> Result<()> {
-        let bytes = body.as_ref().map_or(0, Bytes::len);
-        context.body_bytes += bytes as u64;
+        context.body_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
         let admitted = context.admitted.as_ref();
-        if let (Some(clock), Some(Admitted { snapshot, .. })) = (&context.clock, admitted) {
-            if is_end {
-                clock.end();
-            } else if !clock.came(bytes, &snapshot.net.limits, &snapshot.net.timeouts) {
-                let error = Error::explain(ErrorType::ReadTimedout, "the body drips");
-                return Err(error.into_down());
-            }
-        }
         if admitted.is_some_and(|admitted| admitted.is_too_long(context.body_bytes)) {
             let status = ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
             return Err(Error::explain(status, "the body is too long").into_down());
@@ -327,7 +303,7 @@ impl ProxyHttp for Proxy {
         match status {
             None => tracing::debug!(request_id = %context.id, cause, "the client disconnected"),
             Some(_) if progress.is_answered => {
-                if failure::is_of_the_peer(error, progress) {
+                if *error.esource() == ErrorSource::Upstream {
                     tracing::warn!(request_id = %context.id, cause, "the response broke off");
                 } else {
                     tracing::debug!(request_id = %context.id, cause, "the connection timed out");
@@ -339,15 +315,13 @@ impl ProxyHttp for Proxy {
                 tracing::warn!(request_id = %context.id, status = status.as_u16(), reason, cause, detail, "request failed");
             }
         }
-        if status.is_some() && progress.is_answered {
-            failure::pass_what_came(session, self.snapshot.load().net.timeouts.write).await;
-        }
         if let Some(status) = status
             && !progress.is_answered
         {
-            session.set_keepalive(None);
             let answer = Answer::line(status, line).named(&context.record);
-            if let Err(error) = answer_early(session, answer, &self.snapshot.load().net).await {
+            if let Err(error) =
+                respond(session, answer, After::Close, &self.snapshot.load().net).await
+            {
                 tracing::debug!(request_id = %context.id, %error, "the client disconnected");
             }
         }
@@ -373,6 +347,11 @@ impl ProxyHttp for Proxy {
     fn request_summary(&self, session: &Session, context: &Context) -> String {
         format!("{} request {}", session.req_header().method, context.id)
     }
+}
+
+/// Returns whether a request is for the last server that it may reach (RFC 9110 §7.6.2).
+fn is_last_hop(header: &RequestHeader) -> bool {
+    max_forwards(&header.method, &header.headers) == Some(0)
 }
 
 /// Returns the progress of a request.

@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 
 use super::Proxy;
 use super::context::Admitted;
+use super::face::connection_of;
 use crate::auth::{Attempt, Party, Source, UnixTime};
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::doors::snapshot::Snapshot;
@@ -17,8 +18,8 @@ use crate::http::Scratch;
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
 use crate::http::request_id::RequestId;
-use crate::net::accept::subject_of;
 use crate::net::admission::Full;
+use crate::net::face::Peer;
 use crate::net::path_of;
 use crate::net::request_line::request_line;
 use crate::net::source_of;
@@ -62,7 +63,8 @@ impl Proxy {
             presented: self.credential_headers.read(&header.headers, &mut scratch),
             source: Source {
                 address: source,
-                party: subject_of(session)
+                party: connection_of(session)
+                    .and_then(Peer::subject)
                     .and_then(|subject| subject.to_str().ok())
                     .map(Party::Certificate),
             },
@@ -113,17 +115,6 @@ impl Proxy {
         })
     }
 
-    /// Logs and counts a request that is rejected before its route is known.
-    pub(super) fn log_rejected(
-        &self,
-        refusal: Refusal,
-        session: &Session,
-        record: &mut RequestRecord,
-    ) {
-        let (source, line) = (source_of(session), request_line(session.req_header()));
-        refusal.log_and_count(&self.recorder, Door::Proxy, None, source, line, record);
-    }
-
     /// Logs a permitted request whose body is rejected.
     pub(super) fn log_refused_body(
         &self,
@@ -143,11 +134,21 @@ impl Proxy {
 /// # Errors
 /// The host is missing (RFC 9112 §3.2) or not text.
 fn host(header: &RequestHeader) -> Result<Option<&str>, Refusal> {
-    let named = header
-        .headers
-        .get(HOST)
+    let mut hosts = header.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    let authority = header.uri.authority();
+    // A face of HTTP/1 has put the authority of a whole URL into `Host`.
+    let is_other = host.zip(authority).is_some_and(|(host, authority)| {
+        !host
+            .as_bytes()
+            .eq_ignore_ascii_case(authority.as_str().as_bytes())
+    });
+    if is_other || hosts.next().is_some() {
+        return Err(Refusal::Host);
+    }
+    let named = host
         .map(|value| value.to_str().map_err(|_| Refusal::Host))
-        .or_else(|| header.uri.authority().map(|it| Ok(it.as_str())));
+        .or_else(|| authority.map(|it| Ok(it.as_str())));
     if named.is_none() && header.version != Version::HTTP_10 {
         return Err(Refusal::Host);
     }

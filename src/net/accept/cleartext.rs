@@ -1,20 +1,11 @@
 //! Detects HTTP/2 with prior knowledge (RFC 9113 §3.3) by its first bytes.
 
-use pingora::protocols::l4::stream::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::start::{BadStart, Http};
 
 /// The connection preface of clients (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Detects the HTTP version, and puts the bytes back. Reads only as many bytes as are needed,
-/// because a short HTTP/1 request has fewer than the preface.
-pub(super) async fn http_of(stream: &mut Stream) -> Result<Http, BadStart> {
-    let (http, read) = begin(stream).await?;
-    stream.rewind(&read);
-    Ok(http)
-}
 
 /// Finds out what is spoken. Returns what it has read for that too.
 pub(super) async fn begin<S: AsyncRead + Unpin>(

@@ -1,10 +1,7 @@
 //! Everything before HTTP on a connection: the PROXY protocol, TLS, and the detection of the HTTP
 //! version.
 
-mod ahead;
-mod buffered;
 mod cleartext;
-mod dated;
 pub(crate) mod proxy_protocol;
 mod start;
 mod subject;
@@ -14,23 +11,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use pingora::protocols::l4::stream::Stream as Plain;
-use pingora::protocols::{ALPN, Ssl, Stream as PingoraStream};
 use tokio::net::TcpStream;
 
 use super::metrics::NetMetrics;
-use super::peer_of_stream;
 use super::stream::{Rewound, Stream, Transport};
 use crate::config;
-#[cfg(any(test, fuzzing))]
-pub use ahead::fuzz as fuzz_header;
-pub(crate) use ahead::{Ahead, NoHeader};
-use buffered::Buffered;
-use dated::Dated;
-pub(crate) use dated::keep_date;
 pub(crate) use start::{BadStart, Http};
+pub(crate) use tls::ClientCertificate;
 use tls::Tls;
-pub(crate) use tls::{ClientCertificate, is_still_good, scheme_of, subject_of};
 
 /// How the connections of a listener begin.
 pub(crate) struct Wire {
@@ -115,36 +103,6 @@ impl Wire {
         };
         Ok(begun(stream, http, None))
     }
-
-    /// Reads everything before HTTP on one of Pingora's streams. The caller limits the time.
-    ///
-    /// # Errors
-    /// [`BadStart`] if the connection cannot begin.
-    pub(crate) async fn begin_pingora(
-        &self,
-        mut stream: Plain,
-    ) -> Result<(PingoraStream, Http), BadStart> {
-        let peer = peer_of_stream(&stream);
-        if peer.is_some_and(|peer| self.is_load_balancer(peer)) {
-            proxy_protocol::read(&mut stream).await?;
-        }
-        if let Some(tls) = &self.tls {
-            let stream = tls.accept(Buffered::new(stream)).await.map_err(|error| {
-                tls.failed(peer, &error);
-                BadStart::Tls(error.to_string())
-            })?;
-            let http = match stream.selected_alpn_proto() {
-                Some(ALPN::H2) => Http::Two,
-                _ => Http::One,
-            };
-            return Ok((face(Box::new(stream), http), http));
-        }
-        let http = match self.h2c {
-            true => cleartext::http_of(&mut stream).await?,
-            false => Http::One,
-        };
-        Ok((face(Box::new(Buffered::new(stream)), http), http))
-    }
 }
 
 /// A connection on which HTTP begins.
@@ -156,12 +114,4 @@ pub(crate) struct Begun {
     pub(crate) is_tls: bool,
     /// By which the client has proved itself.
     pub(crate) certificate: Option<ClientCertificate>,
-}
-
-/// Wraps the stream for a version of HTTP.
-fn face(stream: PingoraStream, http: Http) -> PingoraStream {
-    match http {
-        Http::One => Box::new(Dated::new(stream)),
-        Http::Two => stream,
-    }
 }

@@ -1,10 +1,7 @@
 //! The PROXY protocol, versions 1 and 2: a load balancer first sends the address of its client.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
 
-use pingora::protocols::l4::stream::Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
 use ppp::{HeaderResult, PartialResult, v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -14,24 +11,6 @@ use super::start::BadStart;
 const LONGEST: usize = 4096;
 /// The maximum length of a version 1 header in bytes.
 const LONGEST_LINE: usize = 107;
-
-/// Reads the header from a stream, and sets the address of the connection. For a connection of the
-/// load balancer itself (`LOCAL`, `UNKNOWN`), the address stays.
-pub(super) async fn read(stream: &mut Stream) -> Result<(), BadStart> {
-    let (rest, source) = take(stream).await?;
-    stream.rewind(&rest);
-    if let Some(source) = source {
-        let own = stream.get_socket_digest();
-        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-        // Both are unset, because nobody else has the digest.
-        let _ = digest.peer_addr.set(Some(source.into()));
-        if let Some(local) = own.and_then(|own| own.local_addr().cloned()) {
-            let _ = digest.local_addr.set(Some(local));
-        }
-        stream.set_socket_digest(digest);
-    }
-    Ok(())
-}
 
 /// Takes the header off a stream. Returns what has been read behind it, and the address that it names.
 pub(super) async fn take<S: AsyncRead + Unpin>(

@@ -1,6 +1,5 @@
 //! TLS with clients: selects the certificate by SNI, and verifies client certificates.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -8,12 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use http::HeaderValue;
-use pingora::listeners::TlsAccept;
-use pingora::listeners::tls::Acceptor;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::tls::{TlsRef, TlsStream, server};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::{
@@ -26,14 +20,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::buffered::Buffered;
 use super::start::BadStart;
 use super::subject;
 use crate::auth::UnixTime;
 use crate::config::{self, ClientCertificates, TlsVersion};
 use crate::net::metrics::TlsFaults;
 use crate::net::stream::Rewound;
-use crate::net::tls_fault::{Seldom, TlsFault, fault_in, fault_of};
+use crate::net::tls_fault::{Seldom, TlsFault, fault_in};
 
 /// How long a client is waited for that has been sent an alert, and how often it is read from.
 const PARTING: Duration = Duration::from_secs(1);
@@ -41,7 +34,6 @@ const PARTING_READS: usize = 64;
 
 /// TLS settings of a listener.
 pub(super) struct Tls {
-    acceptor: Acceptor,
     config: Arc<ServerConfig>,
     logged: Seldom,
     faults: Arc<TlsFaults>,
@@ -87,27 +79,14 @@ impl Tls {
         }
         let config = Arc::new(config);
         Ok(Self {
-            acceptor: Acceptor::from_server_config(Arc::clone(&config)),
             config,
             logged: Seldom::default(),
             faults,
         })
     }
-
-    pub(super) async fn accept(&self, stream: Buffered) -> pingora::Result<TlsStream<Buffered>> {
-        server::handshake_with_callback(&self.acceptor, stream, &ReadCertificate).await
-    }
 }
 
 impl Tls {
-    /// Counts a failed handshake. Logs faults of client certificates at a limited rate; other
-    /// failures are mostly noise.
-    pub(super) fn failed(&self, peer: Option<SocketAddr>, error: &pingora::Error) {
-        if let Some((fault, cause)) = fault_of(error) {
-            self.rejected(peer, fault, &cause);
-        }
-    }
-
     /// Negotiates TLS. When that fails the client gets an alert that names the cause.
     pub(super) async fn negotiate(
         &self,
@@ -255,41 +234,6 @@ async fn part(mut stream: Rewound<TcpStream>) {
     let _ = timeout(PARTING, ended).await;
 }
 
-/// Reads the client certificate after the handshake.
-struct ReadCertificate;
-
-#[async_trait]
-impl TlsAccept for ReadCertificate {
-    async fn handshake_complete_callback(
-        &self,
-        tls: &TlsRef,
-    ) -> Option<Arc<dyn Any + Send + Sync>> {
-        let chain = tls.peer_cert_chain_der()?;
-        Some(Arc::new(ClientCertificate::of(chain)))
-    }
-}
-
-/// Returns whether the client certificate of a connection, if there is one, is still valid.
-pub(crate) fn is_still_good(session: &ServerSession, now: SystemTime) -> bool {
-    certificate_of(session).is_none_or(|it| it.is_still_good(now))
-}
-
-fn certificate_of(session: &ServerSession) -> Option<&ClientCertificate> {
-    let digest = session.digest()?.ssl_digest.as_ref()?;
-    digest.extension.get::<ClientCertificate>()
-}
-
 fn seconds(time: SystemTime) -> i64 {
     i64::try_from(UnixTime::from(time).as_secs()).unwrap_or(i64::MAX)
-}
-
-/// Returns the scheme of a client's connection, for `X-Forwarded-Proto`.
-pub(crate) fn scheme_of(session: &ServerSession) -> HeaderValue {
-    let is_tls = session.digest().is_some_and(|it| it.ssl_digest.is_some());
-    HeaderValue::from_static(if is_tls { "https" } else { "http" })
-}
-
-/// Returns the subject of the client certificate.
-pub(crate) fn subject_of(session: &ServerSession) -> Option<&HeaderValue> {
-    certificate_of(session)?.subject()
 }

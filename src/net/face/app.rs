@@ -32,6 +32,11 @@ pub(crate) trait App: Send + Sync + 'static {
     /// Logs a request that is rejected for its form or for its number, and returns the response. Of a request that
     /// cannot be parsed only the method, the target and the host are there, as far as they can be read.
     fn refuse(&self, refusal: Refusal, parts: &Parts, peer: &Peer) -> Answer;
+
+    /// Returns the response to a request that is rejected.
+    fn respond(&self, answer: Answer, _: &Parts) -> Response<Reply> {
+        answer.into()
+    }
 }
 
 /// A request. Its header keeps the limits, and is framed in one way.

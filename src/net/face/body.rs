@@ -1,5 +1,7 @@
 //! The body of a request, with its deadlines.
 
+use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,9 +23,12 @@ pub(crate) enum BodyError {
     /// It stopped for longer than `timeouts.read`, or is slower than `limits.body_rate`.
     #[error("the request body came too slowly")]
     Slow,
-    /// It is malformed, or the client is gone.
+    /// It is malformed.
     #[error("the request body is broken")]
     Broken,
+    /// Its client is gone.
+    #[error("the client is gone")]
+    Gone,
 }
 
 /// The body of a request. It is read as it is polled.
@@ -47,7 +52,6 @@ pub(crate) struct Body {
 enum Content {
     None,
     Whole(Bytes),
-    Failed(BodyError),
     Incoming(Incoming),
 }
 
@@ -76,11 +80,6 @@ impl Body {
             true => Content::None,
             false => Content::Whole(bytes),
         })
-    }
-
-    /// Makes a body that could not be read.
-    pub(crate) fn failed(error: BodyError) -> Self {
-        Self::of(Content::Failed(error))
     }
 
     fn of(content: Content) -> Self {
@@ -141,7 +140,6 @@ impl HttpBody for Body {
                 this.read = bytes.len() as u64;
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            Content::Failed(error) => return Poll::Ready(Some(Err(*error))),
             Content::Incoming(incoming) => incoming,
         };
         match Pin::new(incoming).poll_frame(context) {
@@ -153,9 +151,12 @@ impl HttpBody for Body {
                     Poll::Ready(Some(Err(BodyError::Slow)))
                 }
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
                 this.content = Content::None;
-                Poll::Ready(Some(Err(BodyError::Broken)))
+                Poll::Ready(Some(Err(match is_malformed(&error) {
+                    true => BodyError::Broken,
+                    false => BodyError::Gone,
+                })))
             }
             Poll::Ready(None) => {
                 this.content = Content::None;
@@ -178,7 +179,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::None => true,
-            Content::Whole(_) | Content::Failed(_) => false,
+            Content::Whole(_) => false,
             Content::Incoming(incoming) => incoming.is_end_stream(),
         }
     }
@@ -187,10 +188,24 @@ impl HttpBody for Body {
         match &self.content {
             Content::None => SizeHint::with_exact(0),
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Failed(_) => SizeHint::default(),
             Content::Incoming(incoming) => incoming.size_hint(),
         }
     }
+}
+
+/// Says whether a body has failed for its form.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            );
+        }
+        source = cause.source();
+    }
+    false
 }
 
 impl Drop for Body {
@@ -204,6 +219,9 @@ impl Drop for Body {
             let mut state = shared.lock();
             state.leftover = Some(incoming);
             state.is_unasked = !self.is_polled;
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
+            }
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::Incoming;
@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) is_in_body: bool,
     /// A body that nobody reads any more.
     pub(super) leftover: Option<Incoming>,
+    /// Wakes the connection.
+    pub(super) waker: Option<Waker>,
     /// Nobody has read anything of it.
     pub(super) is_unasked: bool,
     /// What is written in place of `HTTP/1.0 `, with which hyper begins the response to a request of that version.
@@ -71,6 +73,14 @@ impl State {
     /// Says whether the last response is with the client, and no other request has come as a whole.
     pub(super) fn is_idle(&self) -> bool {
         self.is_waiting && !self.is_answering && !self.is_dirty
+    }
+
+    /// Notes what wakes the connection when a body is left to it.
+    pub(super) fn wakes(&mut self, waker: &Waker) {
+        let is_known = self.waker.as_ref().is_some_and(|it| it.will_wake(waker));
+        if !is_known {
+            self.waker = Some(waker.clone());
+        }
     }
 
     /// Says whether hyper may go on with bytes that have come before it asked.

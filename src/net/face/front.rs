@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, UPGRADE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
@@ -33,7 +33,11 @@ pub(super) struct Front<A> {
     pub(super) client: Client,
     pub(super) peer: Arc<Peer>,
     pub(super) process: Arc<Process>,
+    /// How long a connection may be idle, for the client (RFC 9112 §9.3).
+    pub(super) keep_alive: HeaderValue,
 }
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// A request that gets no answer: its connection ends, or its stream is reset.
 #[derive(Debug, Error)]
@@ -44,7 +48,9 @@ pub(super) struct Dropped;
 pub(super) enum Carrier {
     One(Arc<Shared>),
     /// Counts the stream until this is dropped.
-    Two(Open),
+    Two {
+        _open: Open,
+    },
 }
 
 impl<A: App> Front<A> {
@@ -67,9 +73,11 @@ impl<A: App> Front<A> {
         }
         let (parts, incoming) = request.into_parts();
         let is_head = parts.method == Method::HEAD;
+        let version = parts.version;
+        let stays = stays(version, &parts.headers);
         let shared = match &carrier {
             Carrier::One(shared) => Some(shared),
-            Carrier::Two(_) => None,
+            Carrier::Two { .. } => None,
         };
         let expects = parts.headers.contains_key(EXPECT) && parts.version == Version::HTTP_11;
         let (body, refusal) = {
@@ -109,7 +117,7 @@ impl<A: App> Front<A> {
             Err(refusal) => {
                 drop(body);
                 let answer = self.app.refuse(refusal, &parts, &self.peer);
-                let mut response = Response::from(answer);
+                let mut response = self.app.respond(answer, &parts);
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
                 response
@@ -126,35 +134,67 @@ impl<A: App> Front<A> {
             reply.clear();
         }
         match &carrier {
-            Carrier::One(shared) => self.settle(shared, &mut parts.headers, &mut reply, expects),
-            Carrier::Two(_) => {
+            Carrier::One(shared) => {
+                let has_length = parts.headers.contains_key(CONTENT_LENGTH)
+                    || is_head
+                    || reply.exact_size().is_some();
+                // HTTP/1.0 knows no other end of a body without a length than that of the connection.
+                let stays = stays && (has_length || version != Version::HTTP_10);
+                let stays = self.settle(shared, &mut parts.headers, &mut reply, (expects, stays));
+                if !stays && version == Version::HTTP_10 {
+                    // Or hyper says that it stays.
+                    parts.version = version;
+                }
+            }
+            Carrier::Two { .. } => {
                 parts.headers.remove(CONNECTION);
             }
         }
         Ok(Response::from_parts(parts, Sending { reply, carrier }))
     }
 
-    /// Settles whether the connection of HTTP/1 stays, and what becomes of a body that was not read.
+    /// Settles whether the connection of HTTP/1 stays, and what becomes of a body that was not read. Returns whether it
+    /// stays.
     fn settle(
         &self,
         shared: &Shared,
-        headers: &mut http::HeaderMap,
+        headers: &mut HeaderMap,
         reply: &mut Reply,
-        expects: bool,
-    ) {
+        (expects, stays): (bool, bool),
+    ) -> bool {
         let mut state = shared.lock();
         let closes = headers.get(CONNECTION).is_some_and(|it| it == "close")
             || self.process.is_draining()
+            || !stays
             // Whether the client sends its body now is up to it.
             || expects && state.leftover.is_some() && state.is_unasked;
+        let is_tunnel = headers.contains_key(UPGRADE);
         if closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        } else if !is_tunnel {
+            headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+            headers.insert(KEEP_ALIVE, self.keep_alive.clone());
         }
         let leftover = state.leftover.take_if(|_| closes);
         state.tunnel = reply.take_tunnel();
         drop(state);
         drop(leftover);
+        !closes
     }
+}
+
+/// Says whether a client wants its connection to stay (RFC 9112 §9.3).
+fn stays(version: Version, headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let mut stays = version != Version::HTTP_10;
+    for name in names.map(<[u8]>::trim_ascii) {
+        if name.eq_ignore_ascii_case(b"close") {
+            return false;
+        }
+        stays |= name.eq_ignore_ascii_case(b"keep-alive");
+    }
+    stays
 }
 
 /// Returns an empty response after which the connection ends.
@@ -193,7 +233,7 @@ impl HttpBody for Sending {
     ) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
         let this = self.get_mut();
         let frame = Pin::new(&mut this.reply).poll_frame(context);
-        if let Carrier::Two(_) = &this.carrier {
+        if let Carrier::Two { .. } = &this.carrier {
             stall::passed(matches!(frame, Poll::Ready(Some(Ok(_)))));
         }
         frame

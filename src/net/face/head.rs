@@ -200,3 +200,78 @@ fn digits(text: &[u8]) -> Option<u64> {
         .then(|| str::from_utf8(text).ok()?.parse().ok())
         .flatten()
 }
+
+/// Looks for the end of a header whose bytes come one by one, and all at once.
+///
+/// # Panics
+/// The two differ, or the header is longer than what came.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(data: &[u8]) {
+    let mut scan = Scan::default();
+    let mut one_by_one = Found::Nowhere;
+    for end in 0..=data.len() {
+        one_by_one = scan.advance(data.get(..end).unwrap_or_default());
+        if one_by_one != Found::Nowhere {
+            break;
+        }
+    }
+    let at_once = Scan::default().advance(data);
+    assert_eq!(one_by_one, at_once);
+    if let Found::At(end) = at_once {
+        assert!(end <= data.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn header_ends_after_the_first_empty_line() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"[..], Found::At(27)),
+            (b"GET / HTTP/1.1\n\nrest", Found::At(16)),
+            (b"GET / HTTP/1.1\r\n\nrest", Found::At(17)),
+            (b"GET / HTTP/1.1\n\r\nrest", Found::At(17)),
+            (b"\r\n\n\r\nGET / HTTP/1.1\r\n\r\n", Found::At(23)),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n", Found::Nowhere),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r", Found::Nowhere),
+            (b"\r\n\r\n\r\n", Found::Nowhere),
+            (b"", Found::Nowhere),
+            (b"\x16\x03\x01", Found::NoHeader),
+            (b"\r\n(", Found::NoHeader),
+        ] {
+            let found = Scan::default().advance(bytes);
+            assert_eq!(found, expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn end_is_the_same_however_the_bytes_come(
+            bytes in proptest::collection::vec(prop::sample::select(&b"G /\r\n:x\x01"[..]), 0..24),
+        ) {
+            fuzz(&bytes);
+        }
+
+        /// The parser accepts every header that is complete here, and none before.
+        #[test]
+        fn parser_agrees_on_the_end(
+            lines in proptest::collection::vec("(GET / HTTP/1.[01]|[A-Za-z]{1,3}: ?[ -~]{0,4}| |\r|x)(\r\n|\n)", 0..6),
+            rest in "(\r\n|\n|\r|)",
+        ) {
+            let bytes = lines.concat() + &rest;
+            let mut fields = [httparse::EMPTY_HEADER; 64];
+            let parsed = httparse::Request::new(&mut fields).parse(bytes.as_bytes());
+            match (parsed, Scan::default().advance(bytes.as_bytes())) {
+                (Ok(httparse::Status::Complete(length)), found) => {
+                    prop_assert_eq!(found, Found::At(length));
+                }
+                (Ok(httparse::Status::Partial), found) => prop_assert_eq!(found, Found::Nowhere),
+                (Err(_), _) => {}
+            }
+        }
+    }
+}

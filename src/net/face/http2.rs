@@ -37,9 +37,11 @@ const MOST_RESETS: usize = 32;
 const LEAST_HEADER_LIST: usize = 16 << 10;
 /// How much of a response is kept at most that the network does not take yet, in bytes a request.
 const SEND_BUFFER: usize = 64 << 10;
-/// How much of request bodies a client may send unread: of one, and of all on a connection.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The windows of a connection whose address has many already (RFC 9113 §6.9.2).
+const LEAST_WINDOW: u32 = 65_535;
+/// How many times `limits.header_bytes` a header list may be long for hyper, which answers a longer one without a word:
+/// one that is only somewhat too long is rejected, and logged, here.
+const HEADER_LISTS: usize = 4;
 /// The largest frame, in bytes: the least that RFC 9113 §6.5.2 allows.
 const FRAME: u32 = 16 << 10;
 /// How many bytes show that a client speaks HTTP/2: its preface and the header of a frame (RFC 9113 §3.4, §4.1).
@@ -70,9 +72,13 @@ pub(super) async fn serve<A: App>(
     let (serving, counting) = (Arc::clone(&front), Arc::clone(&streams));
     let service = service_fn(move |request: Request<Incoming>| {
         let open = Open::new(&counting);
-        Arc::clone(&serving).answer(request, Carrier::Two(open))
+        Arc::clone(&serving).answer(request, Carrier::Two { _open: open })
     });
-    let builder = builder(&limits, tasks.clone());
+    let windows = match front.client.is_of_few() {
+        true => (limits.stream_window, limits.connection_window),
+        false => (LEAST_WINDOW, LEAST_WINDOW),
+    };
+    let builder = builder(&limits, windows, tasks.clone());
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let begun = async {
@@ -131,8 +137,12 @@ pub(super) async fn serve<A: App>(
     }
 }
 
-fn builder(limits: &Limits, tasks: Tasks) -> http2::Builder<Tasks> {
-    let list = limits.header_bytes.max(LEAST_HEADER_LIST);
+fn builder(
+    limits: &Limits,
+    (stream_window, connection_window): (u32, u32),
+    tasks: Tasks,
+) -> http2::Builder<Tasks> {
+    let list = (limits.header_bytes * HEADER_LISTS).max(LEAST_HEADER_LIST);
     let mut builder = http2::Builder::new(tasks);
     builder
         .timer(TokioTimer::new())
@@ -141,8 +151,8 @@ fn builder(limits: &Limits, tasks: Tasks) -> http2::Builder<Tasks> {
         .max_send_buf_size(SEND_BUFFER)
         .max_frame_size(FRAME)
         .adaptive_window(false)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
         .max_pending_accept_reset_streams(MOST_RESETS)
         .max_local_error_reset_streams(MOST_RESETS)
         // A client that is gone is noticed by `timeouts.write` and `timeouts.keep_alive`.

@@ -4,12 +4,6 @@
 //! passes on one request at a time; [`http2`] counts streams. [`front`] does for each request what both have in
 //! common, and asks the [`App`].
 
-#![expect(
-    dead_code,
-    unused_imports,
-    reason = "some of it is for the listener of the proxy, which is still on Pingora's sessions"
-)]
-
 mod app;
 mod body;
 mod checked;
@@ -28,15 +22,18 @@ mod watch;
 
 use std::sync::Arc;
 
+use http::header::HeaderValue;
 use pingora::server::ShutdownWatch;
 use tokio::time::Instant;
 
 pub(crate) use app::{App, Asked};
 pub(crate) use body::{Body, BodyError};
 use front::Front;
+#[cfg(any(test, fuzzing))]
+pub use head::fuzz as fuzz_header;
 pub(crate) use interim::Interim;
 pub(crate) use peer::Peer;
-pub(crate) use reply::{Abort, Reply};
+pub(crate) use reply::{Abort, Reply, name_status};
 pub(crate) use tunnel::Tunnel;
 
 use super::accept::Http;
@@ -51,8 +48,11 @@ pub(super) async fn serve<A: App>(
     (client, peer, process): (Client, Peer, Arc<Process>),
     (shutdown, deadline): (ShutdownWatch, Instant),
 ) {
+    let keep_alive = client.settings.load().timeouts.keep_alive.as_secs();
+    let keep_alive = HeaderValue::from_str(&format!("timeout={keep_alive}"));
     let front = Arc::new(Front {
         app,
+        keep_alive: keep_alive.unwrap_or(HeaderValue::from_static("timeout=60")),
         client,
         peer: Arc::new(peer),
         process,

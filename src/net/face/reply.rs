@@ -5,9 +5,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Response;
+use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::ext::ReasonPhrase;
 use thiserror::Error;
 
 use super::tunnel::Tunnel;
@@ -104,7 +106,7 @@ impl Reply {
 
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         match std::mem::take(&mut self.content) {
-            Content::Tunnel(tunnel) => Some(tunnel),
+            Content::Tunnel(tunnel) => Some(tunnel.counting(self.entered.take())),
             content => {
                 self.content = content;
                 None
@@ -159,6 +161,18 @@ impl Drop for Reply {
         if let Some(ended) = self.ended.take() {
             ended(self.sent);
         }
+    }
+}
+
+/// Gives a response over HTTP/1 the reason phrase of its origin. hyper has one of its own for each status that it knows,
+/// and writes `<none>` for others.
+pub(crate) fn name_status(parts: &mut Parts, reason: Option<&str>) {
+    let known = parts.status.canonical_reason();
+    let reason = reason.or((known.is_none()).then_some(""));
+    let reason = reason.filter(|reason| known != Some(*reason));
+    let reason = reason.map(|reason| ReasonPhrase::try_from(reason.as_bytes()));
+    if let Some(Ok(reason)) = reason {
+        parts.extensions.insert(reason);
     }
 }
 

@@ -3,12 +3,17 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::net::admission::Entered;
 use crate::net::stream::Stream;
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What is done with a connection after its 101.
-pub(crate) struct Tunnel(Box<dyn FnOnce(Stream) -> Running + Send>);
+pub(crate) struct Tunnel {
+    begin: Box<dyn FnOnce(Stream) -> Running + Send>,
+    /// Counts its request as one under way until it has ended.
+    entered: Option<Entered>,
+}
 
 impl Tunnel {
     /// Makes one that runs what `begin` returns for the stream, which begins with what has come behind the request.
@@ -17,10 +22,19 @@ impl Tunnel {
         F: FnOnce(Stream) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        Self(Box::new(move |stream| Box::pin(begin(stream))))
+        Self {
+            begin: Box::new(move |stream| Box::pin(begin(stream))),
+            entered: None,
+        }
+    }
+
+    pub(super) fn counting(mut self, entered: Option<Entered>) -> Self {
+        self.entered = entered;
+        self
     }
 
     pub(super) async fn run(self, stream: Stream) {
-        (self.0)(stream).await;
+        (self.begin)(stream).await;
+        drop(self.entered);
     }
 }

@@ -133,6 +133,7 @@ impl<'a> Watch<'a> {
 
     fn poll_doing(&mut self, context: &mut Context<'_>) -> Result<Doing, Option<End>> {
         let mut state = self.shared.lock();
+        state.wakes(context.waker());
         if state.take_held() {
             return Err(None);
         }

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{Gate, PATIENCE, Upstream, get, read_message, realmgate, routes, until};
+use crate::harness::{
+    Gate, PATIENCE, Upstream, field, get, read_message, realmgate, routes, until,
+};
 
 /// A realmgate whose program is a file that can be replaced.
 struct Installed {
@@ -146,7 +148,7 @@ fn ask(address: SocketAddr, kept: &mut Option<(TcpStream, Instant)>) -> Result<(
     let reply = sent.ok().and_then(|()| read_message(&mut stream));
     match reply {
         Some(reply) if reply.starts_with("HTTP/1.1 200 ") => {
-            if !reply.contains("\r\nConnection: close\r\n") {
+            if field(&reply, "Connection") != Some("close") {
                 *kept = Some((stream, Instant::now()));
             }
             Ok(())

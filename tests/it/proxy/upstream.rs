@@ -386,8 +386,10 @@ fn fickle() -> (SocketAddr, Arc<AtomicUsize>) {
 fn only_idempotent_requests_are_sent_twice() {
     for (method, expected, seen) in [("GET", 200, 3), ("PUT", 200, 3), ("POST", 502, 2)] {
         let (address, count) = fickle();
-        let gate = gate(&format!("peers = ['{address}']\n"));
+        let gate = gate(&format!("peers = ['{address}']\n[log]\naccess = 'all'\n"));
         assert_eq!(get(gate.gateway, "/x", "").status, 200);
+        // Before the access line, the connection to the peer was kept.
+        until("the access line", || gate.log().contains(" ACCESS "));
         let reply = send(gate.gateway, method, "/x", "", "body");
         assert_eq!(reply.status, expected, "{method}");
         assert_eq!(count.load(Ordering::SeqCst), seen, "{method}");

@@ -32,7 +32,7 @@ fn outcome(request: &str) -> (Vec<String>, String) {
         // Each response ends with a line of text or the two letters of the tape.
         let is_whole = answers.ends_with(b"ok") || answers.ends_with(b"\n");
         let text = String::from_utf8_lossy(&answers);
-        if is_whole && !is_asked && !text.contains("Connection: close") {
+        if is_whole && !is_asked && !text.to_lowercase().contains("connection: close") {
             is_asked = true;
             // If it has been closed, the responses show it.
             let _ = stream.write_all(NEXT.as_bytes());
@@ -44,13 +44,15 @@ fn outcome(request: &str) -> (Vec<String>, String) {
     let statuses = statuses.map(ToOwned::to_owned).collect();
     let heard = tape.heard();
     let heard = heard.split("GET /public/next").next().unwrap();
-    let is_stamped = |line: &&str| line.starts_with("x-forwarded") || line.starts_with("x-request");
+    let stamped = ["x-forwarded", "x-request", "via: "];
+    let is_stamped = |line: &&str| stamped.iter().any(|it| line.starts_with(it));
     let lines: Vec<&str> = heard.split("\r\n").filter(|it| !is_stamped(it)).collect();
     (statuses, lines.join("|"))
 }
 
 #[test]
 fn confusing_request_is_rejected_or_has_one_reading() {
+    let mut others = Vec::new();
     for (request, statuses, heard) in CASES {
         let outcome = outcome(request);
         // A rejection may come before or after the header is forwarded, but the body is never
@@ -59,9 +61,11 @@ fn confusing_request_is_rejected_or_has_one_reading() {
             || heard
                 .strip_suffix('?')
                 .is_some_and(|heard| heard.starts_with(&outcome.1));
-        assert_eq!(outcome.0.join(" "), *statuses, "{request:?}");
-        assert!(is_as_expected, "{request:?}: {outcome:?}");
+        if outcome.0.join(" ") != *statuses || !is_as_expected {
+            others.push(format!("{request:?}: {outcome:?}"));
+        }
     }
+    assert!(others.is_empty(), "{}", others.join("\n"));
 }
 
 /// A request, the statuses of the responses to it and to the next one, if there is one, and what
@@ -174,7 +178,7 @@ const CASES: &[(&str, &str, &str)] = &[
         "400",
         "",
     ),
-    ("GET /public\0 HTTP/1.1\r\nHost: a\r\n\r\n", "400 200", ""),
+    ("GET /public\0 HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
     (
         "GET /public HTTP/1.1\r\nHost: a\r\nX: a\rX-Auth-Name: root\r\n\r\n",
         "400",
@@ -222,18 +226,18 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "GET http://evil/public HTTP/1.1\r\nHost: a\r\n\r\n",
-        "400",
+        "400 200",
         "",
     ),
     (
         "GET http://u@a/public HTTP/1.1\r\nHost: a\r\n\r\n",
-        "400",
+        "400 200",
         "",
     ),
     ("GET /public HTTP/1.1\r\n\r\n", "400 200", ""),
     (
         "GET /public HTTP/1.1\r\nHost: a\r\nHost: admin.example\r\n\r\n",
-        "400",
+        "400 200",
         "",
     ),
     ("GET /public HTTP/1.1\r\nHost:\r\n\r\n", "400 200", ""),
@@ -244,18 +248,18 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "GET /public HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /ops HTTP/1.1\r\nHost: a\r\nX-Auth-Name: root\r\n\r\n",
-        "200",
+        "200 401 200",
         "GET /public HTTP/1.1|Host: a|Connection: Upgrade|upgrade: websocket||",
     ),
     (
         "GET /ops HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /ops/2 HTTP/1.1\r\nHost: a\r\nX-Auth-Name: root\r\n\r\n",
-        "401",
+        "401 401 200",
         "",
     ),
     (
         "GET /public HTTP/1.1\r\nHost: a\r\n\r\nGET /ops HTTP/1.1\r\nHost: a\r\n\r\nGET /public HTTP/1.1\r\nHost: a\r\n\r\n",
-        "200",
-        "GET /public HTTP/1.1|Host: a||",
+        "200 401 200 200",
+        "GET /public HTTP/1.1|Host: a||GET /public HTTP/1.1|Host: a||",
     ),
     ("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "405", ""),
     ("TRACE /public HTTP/1.1\r\nHost: a\r\n\r\n", "405 200", ""),
@@ -292,12 +296,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ("GET /public HTTP/2.0\r\nHost: a\r\n\r\n", "400", ""),
     ("GET /public\r\n\r\n", "400", ""),
     ("GET /public HTTP/1.2\r\nHost: a\r\n\r\n", "400", ""),
-    ("GET  /public  HTTP/1.1\r\nHost: a\r\n\r\n", "400 200", ""),
-    (
-        "GET /public /ops HTTP/1.1\r\nHost: a\r\n\r\n",
-        "400 200",
-        "",
-    ),
+    ("GET  /public  HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
+    ("GET /public /ops HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
     ("GET\t/public HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
     (
         "GET /public HTTP/1.1\r\nHost: a\r\nProxy-Connection: keep-alive\r\nKeep-Alive: 300\r\nTE: trailers\r\nProxy-Authorization: Basic x\r\n\r\n",

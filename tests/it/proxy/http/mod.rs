@@ -2,6 +2,7 @@
 //! each rule.
 
 mod answers;
+mod clients;
 mod framing;
 mod requests;
 

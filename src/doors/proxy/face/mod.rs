@@ -1,0 +1,138 @@
+//! The HTTP face of the proxy: hyper reads requests and writes responses, Pingora's proxy stands between them.
+//!
+//! Pingora 0.9.1 takes a request of any origin as a session of one's own making
+//! (`pingora::protocols::http::custom::server::Session`), which is hidden from its documentation. Its own sessions
+//! read and write HTTP in ways that cannot be changed from outside; docs/adr has the reasons.
+
+mod inbound;
+mod outbound;
+mod parts;
+mod running;
+mod session;
+mod tunnel;
+
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use memchr::memchr;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::sync::{oneshot, watch};
+
+use super::Proxy;
+use crate::doors::endpoints::is_public;
+use crate::doors::request_log::{Received, RequestLog};
+use crate::doors::service::Service;
+use crate::http::answer::Answer as OwnAnswer;
+use crate::http::grpc;
+use crate::http::refusal::Refusal;
+use crate::net::face::{Abort, App, Asked, Interim, Peer, Reply};
+use crate::net::request_line::request_line_of;
+use crate::telemetry::{Door, Recorder};
+use outbound::Answer;
+use running::{Driven, Running};
+use session::Session;
+
+/// What answers the requests of the gateway listener.
+pub(crate) struct Face {
+    proxy: Arc<HttpProxy<Proxy>>,
+    /// realmgate's own endpoints, where one port must be enough.
+    own: Option<Arc<Service>>,
+    recorder: Arc<Recorder>,
+    /// Never says anything: what a shutdown means for connections, they know themselves.
+    shutdown: ShutdownWatch,
+}
+
+impl Face {
+    pub(crate) fn new(
+        proxy: HttpProxy<Proxy>,
+        own: Option<Arc<Service>>,
+        recorder: Arc<Recorder>,
+    ) -> Self {
+        Self {
+            proxy: Arc::new(proxy),
+            own,
+            recorder,
+            shutdown: watch::channel(false).1,
+        }
+    }
+}
+
+impl App for Face {
+    const ENDS_WITH_CLIENT: bool = true;
+    const WRITES_MUCH: bool = true;
+
+    async fn answer(&self, mut asked: Asked) -> Result<Response<Reply>, Abort> {
+        if let Some(own) = self
+            .own
+            .as_ref()
+            .filter(|_| is_public(asked.parts.uri.path()))
+        {
+            return own.answer(asked).await;
+        }
+        // hyper cuts a target off there, and other servers do not (RFC 9112 §3.2).
+        let target = asked.target.as_deref().unwrap_or_default();
+        if memchr(b'#', target).is_some() {
+            let answer = self.refuse(Refusal::NoPath, &asked.parts, &asked.peer);
+            return Ok(self.respond(answer, &asked.parts));
+        }
+        let (head, mut answer) = oneshot::channel();
+        let entered = asked.entered.take();
+        let interim = mem::replace(&mut asked.interim, Interim::none());
+        let session = ServerSession::new_custom(Box::new(Session::new(asked, head)));
+        let (proxy, shutdown) = (Arc::clone(&self.proxy), self.shutdown.clone());
+        let mut running = Running::new(async move {
+            proxy.process_new_http(session, &shutdown).await;
+        });
+        loop {
+            let next = std::future::poll_fn(|context| {
+                running.poll(context);
+                Pin::new(&mut answer).poll(context)
+            });
+            // Without a header, the client sees no more than that its request has failed.
+            let response = match next.await.map_err(|_| Abort)? {
+                Answer::Interim(status, fields, following) => {
+                    interim.send(status, &fields);
+                    answer = following;
+                    continue;
+                }
+                Answer::Response(response) => response,
+                Answer::Header(response) => response.map(|body| {
+                    let running = mem::replace(&mut running, Running::over());
+                    Reply::streamed(Driven { body, running })
+                }),
+            };
+            // Dropped with this future, or with the response, if the client is gone.
+            return Ok(response.map(|reply| reply.counting(entered)));
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal, parts: &Parts, peer: &Peer) -> OwnAnswer {
+        let recorder = &self.recorder;
+        let mut log = RequestLog::new(recorder);
+        let (source, line) = (peer.source(), request_line_of(parts));
+        refusal.log_and_count(recorder, Door::Proxy, None, source, line, &mut log.record);
+        let answer = refusal.answer().named(&log.record);
+        if let Some(received) = Received::of(recorder, parts, peer) {
+            log.write(recorder, &received, answer.status, answer.line.len() as u64);
+        }
+        answer
+    }
+
+    fn respond(&self, answer: OwnAnswer, parts: &Parts) -> Response<Reply> {
+        let response = answer.response().map(Bytes::from_static);
+        grpc::translate(response, &parts.headers).map(Reply::whole)
+    }
+}
+
+/// Returns the connection of a request.
+pub(super) fn connection_of(session: &ServerSession) -> Option<&Peer> {
+    let peer = session.req_header().extensions.get::<Arc<Peer>>();
+    peer.map(Arc::as_ref)
+}

@@ -1,0 +1,338 @@
+//! A response on its way out.
+
+use std::iter::Peekable;
+use std::mem;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+use http::response::Parts;
+use http::{Method, Response, StatusCode, Version};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
+use pingora::{Error, ErrorType, Result};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::parts::{Once, Piece, Stream};
+use crate::net::face::{Reply, name_status};
+
+/// How many parts of a body wait at most for the connection to take them.
+const WAITING: usize = 2;
+
+/// What comes back for a request.
+pub(super) enum Answer {
+    /// An interim response, and where the next one comes from.
+    Interim(StatusCode, HeaderMap, oneshot::Receiver<Answer>),
+    /// The response, or its header.
+    Response(Response<Reply>),
+    /// The header of a response whose body follows.
+    Header(Response<Stream>),
+}
+
+/// A response.
+pub(super) struct Outbound {
+    way: Way,
+    /// The version that the client speaks.
+    version: Version,
+    is_head: bool,
+    written: Option<ResponseHeader>,
+    sent: usize,
+    /// How many bytes of the body are still to come, if its length was announced.
+    left: Option<u64>,
+    limit: Option<Duration>,
+}
+
+/// Where the next part goes.
+enum Way {
+    /// The header is still to come.
+    Before(oneshot::Sender<Answer>),
+    /// To the connection.
+    Body(mpsc::Sender<Piece>),
+    /// Nothing more is to come.
+    Over,
+}
+
+impl Outbound {
+    pub(super) fn new(
+        head: oneshot::Sender<Answer>,
+        (version, method): (Version, &Method),
+    ) -> Self {
+        Self {
+            way: Way::Before(head),
+            version,
+            is_head: *method == Method::HEAD,
+            written: None,
+            sent: 0,
+            left: None,
+            limit: None,
+        }
+    }
+
+    /// Sets how long the connection may take for a part.
+    pub(super) const fn set_limit(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
+    }
+
+    pub(super) const fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// Returns the status that was sent, in a header without anything else.
+    pub(super) const fn written(&self) -> Option<&ResponseHeader> {
+        self.written.as_ref()
+    }
+
+    /// Returns whether nothing more of the response is to come.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.way, Way::Over)
+    }
+
+    /// Returns how many bytes of the body were sent.
+    pub(super) const fn bytes(&self) -> usize {
+        self.sent
+    }
+
+    /// Resolves when the client is gone before the response has ended.
+    pub(super) async fn closed(&mut self) {
+        match &mut self.way {
+            Way::Before(head) => head.closed().await,
+            Way::Body(body) => body.closed().await,
+            Way::Over => std::future::pending().await,
+        }
+    }
+
+    /// Gives the response up: the client sees that it is not whole.
+    pub(super) fn abandon(&mut self) {
+        self.way = Way::Over;
+    }
+
+    /// Sends an interim response.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(super) fn interim(&mut self, status: StatusCode, fields: HeaderMap) -> Result<()> {
+        let (next, following) = oneshot::channel();
+        if let Way::Before(head) = mem::replace(&mut self.way, Way::Before(next)) {
+            let interim = Answer::Interim(status, fields, following);
+            return head.send(interim).map_err(|_| gone());
+        }
+        self.abandon();
+        let text = "an interim response behind the response";
+        Err(Error::explain(ErrorType::InternalError, text))
+    }
+
+    /// Sends a header with as much of the body as is here, and says whether that was all of it.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(super) async fn begin<I: Iterator<Item = HttpTask>>(
+        &mut self,
+        header: ResponseHeader,
+        is_end: bool,
+        rest: &mut Peekable<I>,
+    ) -> Result<bool> {
+        if self.is_bodiless(header.status) {
+            self.head(header, whole(Reply::empty()), Way::Over)?;
+            return Ok(is_end);
+        }
+        self.left = length_of(&header.headers);
+        let (first, is_whole) = if is_end {
+            (Bytes::new(), true)
+        } else {
+            gather(rest)
+        };
+        if is_whole && self.left.is_none_or(|left| left == first.len() as u64) {
+            self.sent = first.len();
+            let reply = match self.left {
+                // In chunks, whether it came at once or not.
+                None if !first.is_empty() => Reply::streamed(Once(Some(first))),
+                _ => Reply::whole(first),
+            };
+            self.head(header, whole(reply), Way::Over)?;
+            return Ok(true);
+        }
+        let (parts, body) = mpsc::channel(WAITING);
+        let answer = |header| Answer::Header(Response::from_parts(header, Stream::new(body)));
+        self.head(header, answer, Way::Body(parts))?;
+        self.part(first, is_whole).await?;
+        Ok(is_whole)
+    }
+
+    /// Sends the header that gives the connection to another protocol.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(super) fn switch(&mut self, header: ResponseHeader, reply: Reply) -> Result<()> {
+        self.head(header, whole(reply), Way::Over)
+    }
+
+    /// Sends a part of the body.
+    ///
+    /// # Errors
+    /// The client is gone, takes nothing, or the body is not as long as it should be.
+    pub(super) async fn part(&mut self, part: Bytes, is_last: bool) -> Result<()> {
+        if part.is_empty() && !is_last || matches!(self.way, Way::Over) {
+            return Ok(());
+        }
+        let bytes = part.len();
+        if let Some(left) = &mut self.left {
+            let rest = left.checked_sub(bytes as u64);
+            match rest.filter(|rest| !is_last || *rest == 0) {
+                Some(rest) => *left = rest,
+                None => return Err(self.unfit()),
+            }
+        }
+        let piece = if is_last {
+            Piece::Last(part)
+        } else {
+            Piece::Part(part)
+        };
+        self.send(piece).await?;
+        self.sent += bytes;
+        if is_last {
+            self.way = Way::Over;
+        }
+        Ok(())
+    }
+
+    /// Sends trailers, which end the response.
+    ///
+    /// # Errors
+    /// As those of [`Self::part`].
+    pub(super) async fn trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        if matches!(self.way, Way::Over) {
+            return Ok(());
+        }
+        if self.left.is_some_and(|left| left > 0) {
+            return Err(self.unfit());
+        }
+        self.send(Piece::Trailers(trailers)).await?;
+        self.way = Way::Over;
+        Ok(())
+    }
+
+    fn unfit(&mut self) -> Box<Error> {
+        self.abandon();
+        Error::explain(ErrorType::WriteError, "a body of another length").into_up()
+    }
+
+    fn is_bodiless(&self, status: StatusCode) -> bool {
+        self.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+
+    /// Sends a header.
+    fn head(
+        &mut self,
+        header: ResponseHeader,
+        answer: impl FnOnce(Parts) -> Answer,
+        next: Way,
+    ) -> Result<()> {
+        let status = header.status;
+        let known = status.canonical_reason();
+        let reason = header.get_reason_phrase();
+        let reason = reason.filter(|it| Some(*it) != known).map(str::to_owned);
+        let mut parts = Parts::from(header);
+        self.frame(status, &mut parts.headers);
+        if self.version != Version::HTTP_2 {
+            name_status(&mut parts, reason.as_deref());
+        }
+        let Way::Before(head) = mem::replace(&mut self.way, next) else {
+            self.abandon();
+            let text = "two headers for one request";
+            return Err(Error::explain(ErrorType::InternalError, text));
+        };
+        head.send(answer(parts)).map_err(|_| gone())?;
+        self.written = Some(ResponseHeader::build_no_case(status, Some(0))?);
+        Ok(())
+    }
+
+    /// Leaves to the connection what frames a message there, and what only it can know.
+    fn frame(&self, status: StatusCode, fields: &mut HeaderMap) {
+        fields.remove(TRANSFER_ENCODING);
+        if self.version == Version::HTTP_2 {
+            fields.remove(CONNECTION);
+            fields.remove(UPGRADE);
+        } else if status == StatusCode::NOT_MODIFIED {
+            // Optional (RFC 9110 §8.6), and hyper takes it for that of a body.
+            fields.remove(CONTENT_LENGTH);
+        }
+        let mut dates = fields.get_all(DATE).iter();
+        let is_good = dates.next().is_none_or(is_date) && dates.next().is_none();
+        if !is_good {
+            fields.remove(DATE);
+        }
+    }
+
+    async fn send(&mut self, piece: Piece) -> Result<()> {
+        let Way::Body(body) = &self.way else {
+            let text = "a body before its header";
+            return Err(Error::explain(ErrorType::InternalError, text));
+        };
+        let piece = match body.try_send(piece) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(gone()),
+            Err(mpsc::error::TrySendError::Full(piece)) => piece,
+        };
+        let sent = match self.limit {
+            Some(limit) => timeout(limit, body.send(piece)).await.map_err(|_| {
+                let text = "the client takes nothing";
+                Error::explain(ErrorType::WriteTimedout, text).into_down()
+            })?,
+            None => body.send(piece).await,
+        };
+        sent.map_err(|_| gone())
+    }
+}
+
+/// Returns what makes a response that is here of its header.
+fn whole(reply: Reply) -> impl FnOnce(Parts) -> Answer {
+    |header| Answer::Response(Response::from_parts(header, reply))
+}
+
+/// Takes what of a body is here already, and says whether that is all. No more than one part is taken.
+fn gather<I: Iterator<Item = HttpTask>>(rest: &mut Peekable<I>) -> (Bytes, bool) {
+    let mut first = Bytes::new();
+    loop {
+        let next = rest.next_if(|task| match task {
+            HttpTask::Body(Some(part), _) => first.is_empty() || part.is_empty(),
+            HttpTask::Body(None, _) | HttpTask::Done => true,
+            _ => false,
+        });
+        match next {
+            Some(HttpTask::Body(part, is_end)) => {
+                if let Some(part) = part.filter(|part| !part.is_empty()) {
+                    first = part;
+                }
+                if is_end {
+                    return (first, true);
+                }
+            }
+            Some(_) => return (first, true),
+            None => return (first, false),
+        }
+    }
+}
+
+fn gone() -> Box<Error> {
+    Error::explain(ErrorType::WriteError, "the client is gone").into_down()
+}
+
+fn length_of(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A date in the one form that is written (RFC 9110 §5.6.7): `0` is a digit, `a` a letter.
+const DATE_FORM: &[u8; 29] = b"aaa, 00 aaa 0000 00:00:00 GMT";
+
+fn is_date(value: &HeaderValue) -> bool {
+    let text = value.as_bytes();
+    let is_like = |(byte, form): (&u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        b'a' => byte.is_ascii_alphabetic(),
+        form => byte == form,
+    };
+    text.len() == DATE_FORM.len() && text.iter().zip(DATE_FORM).all(is_like)
+}

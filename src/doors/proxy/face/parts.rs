@@ -1,0 +1,102 @@
+//! The body of a response, as the connection takes it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+use tokio::sync::mpsc;
+
+use crate::net::face::Abort;
+
+/// A part of a body.
+pub(super) enum Piece {
+    Part(Bytes),
+    Last(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// A body that is here, and whose length is not announced.
+pub(super) struct Once(pub(super) Option<Bytes>);
+
+impl http_body::Body for Once {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        let part = self.0.take().filter(|part| !part.is_empty());
+        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// The body of a response that comes in parts. Without a last one it fails: nobody takes it for whole.
+pub(super) struct Stream {
+    parts: mpsc::Receiver<Piece>,
+    state: State,
+}
+
+impl Stream {
+    pub(super) fn new(parts: mpsc::Receiver<Piece>) -> Self {
+        Self {
+            parts,
+            state: State::Open,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// It has broken off; what came before is being flushed.
+    Broken,
+    Over,
+}
+
+impl http_body::Body for Stream {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        match self.state {
+            State::Over => return Poll::Ready(None),
+            State::Broken => return Poll::Ready(Some(Err(Abort))),
+            State::Open => {}
+        }
+        let frame = match ready!(self.parts.poll_recv(context)) {
+            Some(Piece::Part(part)) => Frame::data(part),
+            Some(Piece::Last(part)) => {
+                self.state = State::Over;
+                if part.is_empty() {
+                    return Poll::Ready(None);
+                }
+                Frame::data(part)
+            }
+            Some(Piece::Trailers(trailers)) => {
+                self.state = State::Over;
+                Frame::trailers(trailers)
+            }
+            None => {
+                // hyper drops what it has not flushed once a body fails. It flushes when it has to wait.
+                self.state = State::Broken;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state == State::Over
+    }
+}

@@ -1,0 +1,390 @@
+//! A request that hyper has read, as Pingora's proxy takes one.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{StatusCode, Uri, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::custom::CustomMessageWrite;
+use pingora::protocols::http::custom::server;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::{Error, ErrorType, Result};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::inbound::Inbound;
+use super::outbound::{Answer, Outbound};
+use super::tunnel::Tunnel;
+use crate::net::face::Asked;
+
+/// A request, and what becomes of it.
+pub(super) struct Session {
+    header: RequestHeader,
+    inbound: Inbound,
+    outbound: Outbound,
+    /// Set once the connection has switched to another protocol.
+    tunnel: Option<Tunnel>,
+    client: Option<SocketAddr>,
+    read_limit: Option<Duration>,
+    drain_limit: Option<Duration>,
+}
+
+type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+
+impl Session {
+    /// Takes a request whose response goes to `head`.
+    pub(super) fn new(asked: Asked, head: oneshot::Sender<Answer>) -> Self {
+        let Asked {
+            mut parts,
+            body,
+            peer,
+            ..
+        } = asked;
+        take_authority(&mut parts);
+        let is_expected = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
+        let outbound = Outbound::new(head, (parts.version, &parts.method));
+        let client = peer.address.map(SocketAddr::Inet);
+        parts.extensions.insert(peer);
+        Self {
+            header: RequestHeader::from(parts),
+            inbound: Inbound::new(body, is_expected),
+            outbound,
+            tunnel: None,
+            client,
+            read_limit: None,
+            drain_limit: None,
+        }
+    }
+
+    /// Sends a header, with what else of the response is here, and says whether that was all of it.
+    async fn begin<I: Iterator<Item = HttpTask>>(
+        &mut self,
+        header: ResponseHeader,
+        is_end: bool,
+        rest: &mut std::iter::Peekable<I>,
+    ) -> Result<bool> {
+        let status = header.status;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let (tunnel, reply) = Tunnel::new();
+            self.outbound.switch(header, reply)?;
+            self.tunnel = Some(tunnel);
+            return Ok(false);
+        }
+        if status.is_informational() {
+            if status == StatusCode::CONTINUE && self.inbound.is_expected() {
+                // The connection sends one when the body is asked for.
+                self.inbound.go_on();
+            } else if self.header.version != Version::HTTP_10 {
+                let fields = http::response::Parts::from(header).headers;
+                self.outbound.interim(status, fields)?;
+            }
+            return Ok(false);
+        }
+        self.inbound.answered();
+        self.outbound.begin(header, is_end, rest).await
+    }
+
+    async fn take(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut is_end = false;
+        let mut tasks = tasks.into_iter().peekable();
+        while let Some(task) = tasks.next() {
+            match task {
+                HttpTask::Header(header, is_last) => {
+                    is_end |= self.begin(*header, is_last, &mut tasks).await?;
+                }
+                HttpTask::Body(part, is_last) => {
+                    let part = part.unwrap_or_default();
+                    self.outbound.part(part, is_last).await?;
+                    is_end |= is_last;
+                }
+                HttpTask::UpgradedBody(part, is_last) => {
+                    self.pass_through(&part.unwrap_or_default()).await?;
+                    is_end |= is_last;
+                    if is_last {
+                        self.end().await?;
+                    }
+                }
+                HttpTask::Trailer(Some(trailers)) => {
+                    self.outbound.trailers(*trailers).await?;
+                    is_end = true;
+                }
+                HttpTask::Trailer(None) | HttpTask::Done => {
+                    self.end().await?;
+                    is_end = true;
+                }
+                HttpTask::Failed(error) => return Err(error),
+            }
+        }
+        Ok(is_end)
+    }
+
+    async fn pass_through(&mut self, part: &[u8]) -> Result<()> {
+        let Some(tunnel) = &mut self.tunnel else {
+            let text = "bytes of another protocol";
+            return Err(Error::explain(ErrorType::InternalError, text));
+        };
+        if part.is_empty() {
+            return Ok(());
+        }
+        let limit = self.outbound.limit();
+        within(limit, ErrorType::WriteTimedout, tunnel.write(part)).await
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        match &mut self.tunnel {
+            Some(tunnel) => {
+                tunnel.end().await;
+                Ok(())
+            }
+            None if self.outbound.written().is_some() => {
+                self.outbound.part(Bytes::new(), true).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn drain(&mut self) -> Result<()> {
+        while self.inbound.part().await?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Takes a whole URL in the request line apart (RFC 9112 §3.2.2): what follows knows one host, and a path. One with
+/// another host than `Host` stays, and is rejected: a server in front may have gone by either.
+fn take_authority(parts: &mut Parts) {
+    if parts.version == Version::HTTP_2 {
+        return;
+    }
+    // Without a scheme it is no URL, and no path: what follows rejects it.
+    let (Some(_), Some(authority)) = (parts.uri.scheme(), parts.uri.authority()) else {
+        return;
+    };
+    if let Some(host) = parts.headers.get(HOST)
+        && !host
+            .as_bytes()
+            .eq_ignore_ascii_case(authority.as_str().as_bytes())
+    {
+        return;
+    }
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        parts.headers.insert(HOST, host);
+    }
+    let path = parts.uri.path_and_query().cloned();
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    parts.uri = Uri::from(path);
+}
+
+/// Waits for something at most as long as is given.
+async fn within<T>(
+    limit: Option<Duration>,
+    kind: ErrorType,
+    future: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match limit {
+        Some(limit) => timeout(limit, future)
+            .await
+            .unwrap_or_else(|_| Err(Error::explain(kind, "the client is silent").into_down())),
+        None => future.await,
+    }
+}
+
+fn gone() -> Box<Error> {
+    Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down()
+}
+
+#[async_trait]
+impl server::Session for Session {
+    fn req_header(&self) -> &RequestHeader {
+        &self.header
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        &mut self.header
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        match &mut self.tunnel {
+            Some(tunnel) => within(self.read_limit, ErrorType::ReadTimedout, tunnel.read()).await,
+            None => self.inbound.part().await,
+        }
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        if self.header.version != Version::HTTP_2 {
+            // The connection takes it in.
+            self.inbound.leave();
+            return Ok(());
+        }
+        let limit = self.drain_limit;
+        within(limit, ErrorType::ReadTimedout, self.drain()).await
+    }
+
+    async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
+        let nothing = std::iter::empty::<HttpTask>();
+        self.begin(*resp, end, &mut nothing.peekable()).await?;
+        Ok(())
+    }
+
+    async fn write_response_header_ref(&mut self, resp: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_response_header(Box::new(resp.clone()), end)
+            .await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.outbound.part(data, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.outbound.trailers(trailers).await
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        self.take(tasks).await
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.read_limit = timeout;
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.read_limit
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.outbound.set_limit(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.outbound.limit()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.drain_limit = timeout;
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.drain_limit
+    }
+
+    /// Holds neither path nor query, where a secret could be.
+    fn request_summary(&self) -> String {
+        self.header.method.to_string()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.outbound.written()
+    }
+
+    async fn shutdown(&mut self, _: u32, _: &str) {
+        self.outbound.abandon();
+        self.tunnel = None;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        match &self.tunnel {
+            Some(tunnel) => tunnel.is_over(),
+            None => self.inbound.is_done(),
+        }
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.end().await
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        self.inbound.is_empty()
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if self.tunnel.is_some() && !no_body_expected {
+            return self.read_body_bytes().await;
+        }
+        if no_body_expected || self.inbound.is_done() {
+            self.outbound.closed().await;
+            return Err(gone());
+        }
+        // Before that, the body has its own deadlines, or waits for the response.
+        let limit = self.read_limit.filter(|_| self.outbound.is_over());
+        let part = within(limit, ErrorType::ReadTimedout, self.inbound.part());
+        tokio::select! {
+            biased;
+            part = part => part,
+            () = self.outbound.closed() => Err(gone()),
+        }
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.outbound.bytes()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inbound.bytes()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        None
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        None
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.client.as_ref()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        None
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn enable_retry_buffering(&mut self) {
+        self.inbound.keep_parts();
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        self.inbound.is_cut()
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        self.inbound.kept()
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(&mut self) -> Option<Messages> {
+        None
+    }
+
+    fn restore_custom_message_reader(&mut self, _: Messages) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        self.header.version == Version::HTTP_11 && self.header.headers.contains_key(UPGRADE)
+    }
+
+    fn was_upgraded(&self) -> bool {
+        self.tunnel.is_some()
+    }
+}

@@ -1,0 +1,113 @@
+//! A connection that has switched to another protocol.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pingora::{Error, ErrorType, Result};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::sync::oneshot;
+
+use crate::net::face::{self, Reply};
+use crate::net::stream::Stream;
+
+/// How much is read at a time, in bytes.
+const PART: usize = 8 << 10;
+
+/// A connection that switches, and then has.
+pub(super) struct Tunnel {
+    state: State,
+    /// The connection is held until this is dropped.
+    _held: oneshot::Sender<()>,
+}
+
+enum State {
+    Opening(oneshot::Receiver<Stream>),
+    /// The lock is never taken: it only makes the stream `Sync`.
+    Open(Mutex<Stream>),
+    Over,
+}
+
+impl Tunnel {
+    /// Returns a tunnel with the reply that opens it.
+    pub(super) fn new() -> (Self, Reply) {
+        let (opened, opening) = oneshot::channel();
+        let (held, over) = oneshot::channel::<()>();
+        let tunnel = face::Tunnel::new(move |stream: Stream| async move {
+            if opened.send(stream).is_ok() {
+                // It ends when the other half is dropped.
+                let _ = over.await;
+            }
+        });
+        let state = State::Opening(opening);
+        (Self { state, _held: held }, Reply::tunnel(tunnel))
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Returns what comes next; none once the client has ended. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(super) async fn read(&mut self) -> Result<Option<Bytes>> {
+        let Some(stream) = self.open().await? else {
+            return Ok(None);
+        };
+        let read = std::future::poll_fn(|context| {
+            // Not in the future, where a connection that waits would hold it.
+            let mut space = [MaybeUninit::uninit(); PART];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+            Poll::Ready(Ok::<_, io::Error>(Bytes::copy_from_slice(buffer.filled())))
+        });
+        match read.await {
+            Ok(part) if !part.is_empty() => Ok(Some(part)),
+            Ok(_) => {
+                self.state = State::Over;
+                Ok(None)
+            }
+            Err(_) => Err(Error::explain(ErrorType::ReadError, "the client is gone").into_down()),
+        }
+    }
+
+    /// Sends a part.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(super) async fn write(&mut self, part: &[u8]) -> Result<()> {
+        let gone = || Error::explain(ErrorType::WriteError, "the client is gone").into_down();
+        let stream = self.open().await?.ok_or_else(gone)?;
+        let written = async {
+            stream.write_all(part).await?;
+            stream.flush().await
+        };
+        written.await.map_err(|_| gone())
+    }
+
+    /// Says that nothing more is sent.
+    pub(super) async fn end(&mut self) {
+        if let State::Open(stream) = &mut self.state {
+            // The client may be gone.
+            let _ = stream.get_mut().shutdown().await;
+        }
+        self.state = State::Over;
+    }
+
+    async fn open(&mut self) -> Result<Option<&mut Stream>> {
+        if let State::Opening(opening) = &mut self.state {
+            let stream = opening.await.map_err(|_| {
+                Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down()
+            })?;
+            self.state = State::Open(Mutex::new(stream));
+        }
+        Ok(match &mut self.state {
+            State::Open(stream) => Some(stream.get_mut()),
+            State::Opening(_) | State::Over => None,
+        })
+    }
+}
