@@ -184,7 +184,7 @@ fn every_key_of_the_plain_sections_has_a_variable() {
         for key in keys {
             let name = format!("realmgate_{section}_{key}").to_uppercase();
             let value = written[section][key].to_string();
-            let text = match section == "store" && OF_SERVERS.contains(&key) {
+            let text = match section == "store" && OF_SERVERS.contains(key) {
                 true => {
                     "[store]\nurl = 'postgres://realmgate@127.0.0.1/realmgate'\nkey_file = 'realmgate.key'"
                 }
