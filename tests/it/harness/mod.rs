@@ -241,7 +241,7 @@ impl Gate {
         let read = || fs::read_to_string(self.folder.path().join("log")).unwrap();
         let mut log = read();
         loop {
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(60));
             match read() {
                 longer if longer.len() > log.len() => log = longer,
                 log => return log,
