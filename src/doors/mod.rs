@@ -1,4 +1,4 @@
-//! Every door, on Pingora: the transparent proxy, forward-auth, and the listeners that REST is on too.
+//! The doors: the transparent proxy, forward-auth, and the listeners that also serve REST.
 
 pub mod api;
 mod authorize;
@@ -57,7 +57,7 @@ use crate::telemetry::Recorder;
 use crate::upstream;
 pub(crate) use crate::upstream::Resolver;
 
-/// The doors, open.
+/// The open doors.
 pub struct Gateway {
     shared: Arc<Shared>,
     snapshot: Live,
@@ -69,8 +69,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens every door on sockets that listen already. `loops` serve the connections. Returns once the sockets
-    /// accept. Waits a few seconds at most for the names of peers.
+    /// Opens the doors on listening sockets, and returns once they accept. Waits a few seconds at
+    /// most for the names of peers to resolve.
     ///
     /// # Errors
     /// A socket or a peer's address cannot be used.
@@ -194,17 +194,17 @@ impl Gateway {
         })
     }
 
-    /// Puts the routes, upstreams, trusted proxies, limits and timeouts of a configuration in force, for
-    /// what begins from now on. Connections stay, and so does what is known of upstreams. Waits a few
-    /// seconds at most for names of peers that are new. If it is given up before it returns, nothing has
-    /// changed.
+    /// Applies the routes, upstreams, trusted proxies, limits and timeouts of a configuration to
+    /// new requests. Connections stay open, and upstreams keep their state. Waits a few seconds at
+    /// most for the names of new peers to resolve. If the future is dropped before it completes,
+    /// nothing has changed.
     ///
     /// # Errors
-    /// A peer's address cannot be used; then nothing has changed.
+    /// A peer's address cannot be used. Nothing has changed then.
     pub async fn reload(&self, config: &Arc<Config>) -> Result<(), OpenError> {
         let (config, before) = (Arc::clone(config), self.snapshot.load_full());
         let shared = Arc::clone(&self.shared);
-        // Roots of the system are read.
+        // Reads the system's CAs.
         let snapshot = aside(move || Snapshot::new(&config, Some(&before), &shared)).await;
         let snapshot = snapshot.map_err(OpenError::Snapshot)?;
         snapshot.upstreams.watch().await;
@@ -213,8 +213,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Stops accepting, lets what runs finish for at most `grace` or until `hurry` resolves, and returns
-    /// how many connections were cut. Whoever has connected by then is served.
+    /// Stops accepting, waits for requests in progress for at most `grace` or until `hurry`
+    /// resolves, and returns the number of connections that were cut. Clients that have connected
+    /// by then are served.
     pub async fn close(self, end: End, grace: Duration, hurry: impl Future<Output = ()>) -> usize {
         let connections = Arc::clone(&self.connections);
         if end == End::Replaced {
@@ -238,22 +239,22 @@ impl Gateway {
     }
 }
 
-/// Why the doors are closed.
+/// Why the doors close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Nobody listens from now on.
+    /// The addresses are no longer served.
     Final,
     /// Another process serves the same sockets.
     Replaced,
 }
 
-/// Why the doors do not open.
+/// Why the doors cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// A socket cannot be handed to the event loop.
+    /// A socket cannot be registered with the event loop.
     #[error("a listening socket cannot be used")]
     Socket(#[source] io::Error),
-    /// What was configured cannot be used.
+    /// The configuration cannot be used.
     #[error("what was configured cannot be used")]
     Snapshot(#[source] io::Error),
 }

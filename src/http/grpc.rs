@@ -1,6 +1,7 @@
-//! realmgate's own responses, as clients of gRPC and gRPC-Web read them.
+//! realmgate's own responses to gRPC and gRPC-Web calls.
 //!
-//! Such a client reads the status of a call from trailers, and takes the text of an HTTP error for a broken message.
+//! gRPC clients read the status of a call from trailers, and would parse the text of an HTTP error
+//! as a message.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use data_encoding::BASE64;
@@ -12,19 +13,19 @@ use http::{Response, StatusCode};
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// How a call frames its messages.
+/// The framing of a call's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
-    /// gRPC over HTTP/2: the status is in trailers.
+    /// gRPC over HTTP/2: the status is in the trailers.
     Trailers,
     /// gRPC-Web: the trailers are the last message of the body.
     Web,
-    /// The same in base64.
+    /// The same, in base64.
     WebText,
 }
 
 impl Framing {
-    /// Returns the framing of a request; none if it is no call.
+    /// Returns the framing of a request; `None` if it is not a call.
     fn of(request: &HeaderMap) -> Option<Self> {
         let kind = request.get(CONTENT_TYPE)?.as_bytes();
         let rest = strip(kind, b"application/grpc")?;
@@ -45,7 +46,7 @@ impl Framing {
     }
 }
 
-/// Says whether a request is a call of gRPC over HTTP/2, which may be a stream.
+/// Returns whether a request is a gRPC call over HTTP/2, which may be a stream.
 pub(crate) fn is_call(request: &HeaderMap) -> bool {
     Framing::of(request) == Some(Framing::Trailers)
 }
@@ -55,8 +56,8 @@ fn strip<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// Returns a response in the form that the client of a request reads: the same one, unless the request is a call. The
-/// body is a line of text.
+/// Converts a response to the form that the client expects: unchanged, unless the request is a
+/// call. The body is a line of text.
 pub(crate) fn translate(response: Response<Bytes>, request: &HeaderMap) -> Response<Bytes> {
     let Some(framing) = Framing::of(request) else {
         return response;
@@ -91,9 +92,9 @@ pub(crate) fn translate(response: Response<Bytes>, request: &HeaderMap) -> Respo
     Response::from_parts(parts, body)
 }
 
-/// Returns trailers as a message of gRPC-Web.
+/// Returns trailers as a gRPC-Web message.
 fn last_message(code: u16, message: &str) -> Bytes {
-    /// Says that the message holds trailers.
+    /// The flag of a message with trailers.
     const TRAILERS: u8 = 0x80;
     let trailers = format!("grpc-status:{code}\r\ngrpc-message:{message}\r\n");
     let mut bytes = BytesMut::with_capacity(5 + trailers.len());
@@ -103,7 +104,7 @@ fn last_message(code: u16, message: &str) -> Bytes {
     bytes.freeze()
 }
 
-/// Returns the code of gRPC for a status. `docs/reasons.md` has the table.
+/// Returns the gRPC code of an HTTP status. The table is in `docs/reasons.md`.
 const fn code_of(status: StatusCode) -> u16 {
     match status {
         StatusCode::UNAUTHORIZED => 16,

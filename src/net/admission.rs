@@ -1,4 +1,4 @@
-//! How many connections and requests there may be, in all and of one address.
+//! Limits the numbers of connections and requests, in total and per address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,18 +16,18 @@ use crate::http::refusal::Refusal;
 #[derive(Default)]
 pub(crate) struct Admission {
     open: Mutex<Open>,
-    /// Requests under way.
+    /// Requests in progress.
     requests: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Open {
     all: usize,
-    /// Only addresses that have a connection: as many as there are connections, at most.
+    /// Only addresses with a connection, so at most as many as there are connections.
     of: HashMap<IpAddr, Arc<Share>>,
 }
 
-/// What one address has.
+/// The usage of one address.
 #[derive(Debug)]
 pub(crate) struct Share {
     address: IpAddr,
@@ -36,16 +36,16 @@ pub(crate) struct Share {
     requests: AtomicUsize,
 }
 
-/// Why a connection is closed as soon as it is there. For the log.
+/// Why a connection is closed right after it was accepted. For the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     /// `limits.connections` are open.
     InAll,
-    /// `limits.connections_per_address` are open from there.
+    /// `limits.connections_per_address` are open from its address.
     OfAddress,
 }
 
-/// A connection that counts in all until this is dropped.
+/// A connection that counts toward the total until this is dropped.
 pub(crate) struct Admitted(Arc<Admission>);
 
 /// A connection that counts for its address until this is dropped.
@@ -54,14 +54,14 @@ pub(crate) struct AdmittedFrom {
     share: Arc<Share>,
 }
 
-/// A request that counts, in all and for its address, until this is dropped.
+/// A request that counts, in total and for its address, until this is dropped.
 pub(crate) struct Entered {
     admission: Arc<Admission>,
     share: Option<Arc<Share>>,
 }
 
 impl Admission {
-    /// Counts a connection in, unless there are `most` already.
+    /// Counts a connection. Fails if `most` are open already.
     pub(crate) fn admit(self: &Arc<Self>, most: usize) -> Result<Admitted, Full> {
         let mut open = self.open.lock();
         if open.all >= most {
@@ -71,7 +71,7 @@ impl Admission {
         Ok(Admitted(Arc::clone(self)))
     }
 
-    /// Counts a connection from `address`, unless there are too many from there already.
+    /// Counts a connection from `address`. Fails if too many are open from there.
     pub(crate) fn admit_from(
         self: &Arc<Self>,
         address: IpAddr,
@@ -96,8 +96,8 @@ impl Admission {
         })
     }
 
-    /// Counts a request in, unless there are too many under way, in all or of the address of its
-    /// connection; none for an address that may have any number.
+    /// Counts a request. Fails if too many are in progress, in total or from the address of its
+    /// connection, which is `None` for an address without a limit.
     pub(crate) fn enter(
         self: &Arc<Self>,
         share: Option<&Arc<Share>>,
@@ -108,7 +108,7 @@ impl Admission {
         {
             return Err(Refusal::AddressBusy);
         }
-        // From here on dropped, and so counted out, whatever comes.
+        // Dropped from here on, so the count is undone on every path.
         let entered = Entered {
             admission: Arc::clone(self),
             share: share.cloned(),
@@ -119,21 +119,21 @@ impl Admission {
         Ok(entered)
     }
 
-    /// Returns how many requests are under way.
+    /// Returns the number of requests in progress.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 }
 
 impl Share {
-    /// Returns how many connections the address has.
+    /// Returns the number of connections of the address.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 }
 
 impl AdmittedFrom {
-    /// Returns what its address has.
+    /// Returns the usage of the address.
     pub(crate) fn share(&self) -> &Arc<Share> {
         &self.share
     }

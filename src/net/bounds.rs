@@ -12,7 +12,7 @@ const FIELD: usize = 32;
 /// The separator of joined cookie crumbs: a semicolon and a space.
 const CRUMB: usize = 2;
 
-/// Checks what is not checked as a header of HTTP/1 is read.
+/// Checks what is not checked while an HTTP/1 header is read.
 ///
 /// # Errors
 /// Why the request is rejected.
@@ -23,7 +23,7 @@ pub(crate) fn refuse_one(parts: &Parts) -> Result<(), Refusal> {
     }
 }
 
-/// Checks a header of HTTP/2.
+/// Checks an HTTP/2 header.
 ///
 /// # Errors
 /// Why the request is rejected.

@@ -8,10 +8,11 @@ use super::admission::{Admission, Entered, Share};
 use super::settings::{Listening, Live};
 use crate::http::refusal::Refusal;
 
-/// How long requests that are in progress at the beginning of a shutdown still count as in time.
+/// How long after the start of a shutdown requests in progress still count as on time.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
-/// How many connections of an address get large windows for HTTP/2, which bounds the memory that an address can take.
+/// The number of connections per address that get large HTTP/2 windows, which bounds the memory one
+/// address can take.
 const FEW_CONNECTIONS: usize = 16;
 
 /// The client of a connection.

@@ -24,19 +24,19 @@ use super::speaker::Speaker;
 use crate::http::refusal::Refusal;
 use crate::telemetry::{Recorder, RequestLine, RequestRecord};
 
-/// The most connections to the metrics listener.
+/// The maximum number of connections to the metrics listener.
 const MONITORS: usize = 64;
-/// How often it is looked whether rejected connections are to be logged.
+/// The interval at which rejected connections are logged.
 const LOG_REJECTED: Duration = Duration::from_secs(1);
 
-/// What holds for all connections.
+/// The state that all connections share.
 pub(crate) struct Connections {
     settings: Live,
     admission: Arc<Admission>,
-    /// Counts the connections of the metrics listener, so that clients cannot take them.
+    /// Counts the connections of the metrics listener separately, so that clients cannot take them.
     monitors: Arc<Admission>,
     process: Arc<Process>,
-    /// Whether another process may hold the listening sockets as well.
+    /// Whether another process may have the listening sockets open too.
     is_inherited: bool,
     /// Whether another process serves them from now on.
     is_replaced: AtomicBool,
@@ -46,7 +46,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Makes one for listening sockets of which some are from another process, which may still hold them, or none.
+    /// Makes the state for listening sockets. `Some` of them may be inherited from another process,
+    /// which may still have them open.
     pub(crate) fn new(
         settings: Live,
         is_inherited: bool,
@@ -66,30 +67,29 @@ impl Connections {
         }
     }
 
-    /// Says that another process serves the listening sockets from now on.
+    /// Records that another process serves the listening sockets from now on.
     pub(crate) fn hand_over(&self) {
         self.is_replaced.store(true, Ordering::Relaxed);
     }
 
-    /// Returns how many connections are open.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.open.len()
     }
 
-    /// Returns how many requests are under way.
+    /// Returns the number of requests in progress.
     pub(crate) fn requests(&self) -> usize {
         self.admission.requests()
     }
 
-    /// Says whether the process is about to end.
+    /// Returns whether the process is shutting down.
     pub(crate) fn is_draining(&self) -> bool {
         self.process.is_draining()
     }
 
-    /// Accepts connections of a listener until the shutdown begins, and those that have connected by then. Each is
-    /// served on the loop that has the fewest, by what that loop has of `apps`.
+    /// Accepts connections until `shutdown`, then closes the idle ones.
     ///
-    /// What was being read when the shutdown begins still gets its answer: connections without a request end
+    /// A request that arrives just then is still answered: connections without a request are closed
     /// only after [`LINGER`].
     pub(crate) async fn accept<S: Speaker>(
         self: Arc<Self>,
@@ -147,7 +147,8 @@ impl Connections {
         }
     }
 
-    /// Hands a connection to a loop, if it may be.
+    /// Starts the task of a connection, if the limits allow it. A connection over a Unix socket has
+    /// no address.
     fn begin<S: Speaker>(
         self: &Arc<Self>,
         stream: TcpStream,
@@ -159,7 +160,7 @@ impl Connections {
             return;
         }
         let settings = self.settings.load_full();
-        // Of a load balancer's connections it is known later whose they are.
+        // The client behind a load balancer is known only after the PROXY header.
         let of = (!settings.wire(listening).is_load_balancer(peer)).then_some(peer);
         let counted = match listening {
             Listening::Metrics => self.count_monitor().map_err(|_| Cause::OfMetrics),
@@ -195,7 +196,7 @@ impl Connections {
         self.open.spawn_on(served, event_loop.handle());
     }
 
-    /// Logs now and then how many connections were rejected, until `shutdown`.
+    /// Logs the number of rejected connections periodically, until `shutdown`.
     pub(crate) async fn log_rejected(self: Arc<Self>, mut shutdown: ShutdownWatch) {
         while timeout(LOG_REJECTED, shutdown.wait_for(|&draining| draining))
             .await
@@ -206,7 +207,7 @@ impl Connections {
         self.rejected.log_counts(true);
     }
 
-    /// Returns the settings in force.
+    /// Returns the current settings.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
     }
@@ -236,7 +237,7 @@ impl Connections {
         }
     }
 
-    /// Counts a connection in all, and for its address if it is known.
+    /// Counts a connection in total, and for its address if known.
     fn count(&self, peer: Option<SocketAddr>, settings: &Settings) -> Result<Counted, Full> {
         let all = self.admission.admit(settings.limits.connections)?;
         let from = peer
@@ -257,7 +258,8 @@ impl Connections {
         })
     }
 
-    /// Counts a connection for its address; not for a front proxy, whose clients all come from there.
+    /// Counts a connection for its address, unless that is a front proxy, from which all clients
+    /// come.
     pub(super) fn admit_from(
         &self,
         peer: SocketAddr,
@@ -272,8 +274,8 @@ impl Connections {
             .map(Some)
     }
 
-    /// Serves the requests of a connection. A beginning or a header that is not whole in time ends it,
-    /// however steadily it drips.
+    /// Serves the requests of a connection. Closes it if its start or a header is not complete in
+    /// time, however steadily bytes arrive.
     async fn serve<S: Speaker>(
         self: Arc<Self>,
         mut client: Client,
@@ -308,7 +310,7 @@ impl Connections {
             client.address = Some(told.ip().to_canonical());
             client.share = admitted.as_ref().map(|from| Arc::clone(from.share()));
         }
-        // A long connection must not keep old settings.
+        // So that a long connection does not keep old settings.
         drop(settings);
         let process = Arc::clone(&self.process);
         app.serve(begun, client, process, (shutdown, deadline))
@@ -316,7 +318,8 @@ impl Connections {
         drop(admitted);
     }
 
-    /// Waits until every connection has ended, at most `grace`; returns how many have not.
+    /// Waits until every connection has ended, at most `grace`. Returns the number of those that
+    /// have not.
     pub(crate) async fn finish(&self, grace: Duration) -> usize {
         self.open.close();
         let _ = timeout(grace, self.open.wait()).await;

@@ -1,4 +1,4 @@
-//! What speaks HTTP on the connections of a listener: hyper.
+//! Serves HTTP on the connections of a listener, with hyper.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,12 +13,12 @@ use super::client::Client;
 use super::face::{self, App, Peer};
 use super::process::Process;
 
-/// What speaks HTTP on the connections of a listener.
+/// Serves HTTP on the connections of a listener.
 pub(crate) trait Speaker: Send + Sync + 'static {
     /// A connection on which HTTP begins.
     type Begun: Send;
 
-    /// Reads what comes before HTTP on a connection from `peer`.
+    /// Reads everything before HTTP on a connection from `peer`.
     ///
     /// # Errors
     /// [`BadStart`].
@@ -28,10 +28,11 @@ pub(crate) trait Speaker: Send + Sync + 'static {
         peer: SocketAddr,
     ) -> impl Future<Output = Result<Self::Begun, BadStart>> + Send;
 
-    /// Returns where a connection comes from, as its PROXY header says, or the socket.
+    /// Returns the client address of a connection: that in its PROXY header, or of the socket.
     fn address(begun: &Self::Begun) -> Option<SocketAddr>;
 
-    /// Serves the requests of a connection. Its client must have begun to speak HTTP by the deadline.
+    /// Serves the requests of a connection. By the deadline its client must have begun to speak
+    /// HTTP.
     fn serve(
         self: Arc<Self>,
         begun: Self::Begun,
@@ -40,13 +41,13 @@ pub(crate) trait Speaker: Send + Sync + 'static {
         end: (ShutdownWatch, Instant),
     ) -> impl Future<Output = ()> + Send;
 
-    /// Does what is to be done once when the listener is closed.
+    /// Called once when the listener is closed.
     fn clean_up(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
 }
 
-/// hyper, in front of an [`App`].
+/// hyper, with the handler `App`.
 pub(crate) struct Hyper<A>(pub(crate) Arc<A>);
 
 impl<A: App> Speaker for Hyper<A> {

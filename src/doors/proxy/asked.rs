@@ -20,15 +20,15 @@ pub(super) fn is_upload(session: &mut Session) -> bool {
     !session.is_body_empty() && !(1..=SHORT_BODY).contains(&announced(session.req_header()))
 }
 
-/// Says whether a client takes trailers (RFC 9110 §10.1.4).
+/// Returns whether a client accepts trailers (RFC 9110 §10.1.4).
 pub(super) fn takes_trailers(request: &RequestHeader) -> bool {
     let is_trailers = |part: &[u8]| part.trim_ascii().eq_ignore_ascii_case(b"trailers");
     let mut lines = request.headers.get_all(TE).iter();
     lines.any(|line| line.as_bytes().split(|&byte| byte == b',').any(is_trailers))
 }
 
-/// Returns how many hops a request may still take, if it says so and its method is one for which that counts (RFC 9110
-/// §7.6.2).
+/// Returns the remaining hops of a request, if its `Max-Forwards` is present and applies to its
+/// method (RFC 9110 §7.6.2).
 pub(super) fn max_forwards(method: &Method, fields: &HeaderMap) -> Option<u64> {
     let left = fields
         .get(MAX_FORWARDS)

@@ -68,7 +68,7 @@ impl Proxy {
                 fields.remove(name);
             }
         }
-        // Pingora takes it off, and servers of gRPC ask for it.
+        // Pingora removes it, and gRPC servers require it.
         if parts.version == Version::HTTP_2 && takes_trailers(session.req_header()) {
             fields.insert(TE, TRAILERS);
         }
@@ -76,7 +76,7 @@ impl Proxy {
             fields.remove(EXPECT);
         }
         if let Some(left) = max_forwards(&parts.method, fields) {
-            // A request with 0 gets here never: realmgate has responded to it.
+            // A request with 0 does not arrive here: realmgate has responded to it.
             fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
         self.strip(fields, admitted, way.id);
@@ -90,7 +90,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// Returns the request target that goes on. The host goes on in `Host`, of which Pingora makes `:authority`.
+    /// Returns the forwarded request target. The host is forwarded in `Host`, of which Pingora
+    /// makes `:authority`.
     fn target(&self, request: &RequestHeader, admitted: &Admitted) -> Result<PathAndQuery> {
         let target = request
             .uri

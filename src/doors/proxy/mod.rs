@@ -349,7 +349,7 @@ impl ProxyHttp for Proxy {
     }
 }
 
-/// Returns whether a request is for the last server that it may reach (RFC 9110 §7.6.2).
+/// Returns whether this server is the last one that a request may reach (RFC 9110 §7.6.2).
 fn is_last_hop(header: &RequestHeader) -> bool {
     max_forwards(&header.method, &header.headers) == Some(0)
 }

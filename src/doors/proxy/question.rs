@@ -137,7 +137,7 @@ fn host(header: &RequestHeader) -> Result<Option<&str>, Refusal> {
     let mut hosts = header.headers.get_all(HOST).iter();
     let host = hosts.next();
     let authority = header.uri.authority();
-    // A face of HTTP/1 has put the authority of a whole URL into `Host`.
+    // The HTTP/1 layer has put the authority of an absolute URL into `Host`.
     let is_other = host.zip(authority).is_some_and(|(host, authority)| {
         !host
             .as_bytes()

@@ -12,22 +12,22 @@ use crate::http::answer::Answer;
 use crate::http::grpc;
 use crate::net::settings::Settings;
 
-/// Whether the connection of HTTP/1 stays after a response.
+/// Whether an HTTP/1 connection is kept after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
-    /// As long as the body of the request has come.
+    /// If the request body has been received completely.
     Stay,
     Close,
 }
 
-/// Sends a response that does not wait for the request's body.
+/// Sends a response without waiting for the request body.
 ///
-/// What the client is still sending is taken in and dropped, up to `limits.drain_bytes` and `timeouts.drain`: over
-/// HTTP/1 by the connection, over HTTP/2 here. A stream that is reset with bytes unread may take the response with
-/// it.
+/// What the client is still sending is discarded, up to `limits.drain_bytes` and `timeouts.drain`:
+/// over HTTP/1 by the connection, over HTTP/2 here. Resetting a stream with unread bytes may lose
+/// the response.
 ///
 /// # Errors
-/// The client is gone.
+/// The client has disconnected.
 pub(super) async fn respond(
     session: &mut Session,
     answer: Answer,
@@ -68,7 +68,7 @@ pub(super) async fn respond(
     Ok(())
 }
 
-/// Reads the rest of a body, and says whether it was no longer than `limit`.
+/// Reads the rest of a body. Returns whether it was at most `limit` bytes long.
 async fn drain(session: &mut Session, limit: usize) -> bool {
     let mut left = limit;
     while let Ok(Some(part)) = session.read_request_body().await {

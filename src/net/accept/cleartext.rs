@@ -7,7 +7,7 @@ use super::start::{BadStart, Http};
 /// The connection preface of clients (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Finds out what is spoken. Returns what it has read for that too.
+/// Detects the version. Also returns the bytes that it has read.
 pub(super) async fn begin<S: AsyncRead + Unpin>(
     stream: &mut S,
 ) -> Result<(Http, Vec<u8>), BadStart> {

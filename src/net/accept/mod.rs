@@ -109,9 +109,9 @@ impl Wire {
 pub(crate) struct Begun {
     pub(crate) stream: Stream,
     pub(crate) http: Http,
-    /// Where it comes from, as its PROXY header says, or the socket.
+    /// The client address: that in the PROXY header, or of the socket.
     pub(crate) address: SocketAddr,
     pub(crate) is_tls: bool,
-    /// By which the client has proved itself.
+    /// The verified client certificate.
     pub(crate) certificate: Option<ClientCertificate>,
 }

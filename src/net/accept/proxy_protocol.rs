@@ -12,7 +12,7 @@ const LONGEST: usize = 4096;
 /// The maximum length of a version 1 header in bytes.
 const LONGEST_LINE: usize = 107;
 
-/// Takes the header off a stream. Returns what has been read behind it, and the address that it names.
+/// Reads the header from a stream. Returns the bytes read after it, and the address in it.
 pub(super) async fn take<S: AsyncRead + Unpin>(
     stream: &mut S,
 ) -> Result<(Vec<u8>, Option<SocketAddr>), BadStart> {

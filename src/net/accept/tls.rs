@@ -28,7 +28,7 @@ use crate::net::metrics::TlsFaults;
 use crate::net::stream::Rewound;
 use crate::net::tls_fault::{Seldom, TlsFault, fault_in};
 
-/// How long a client is waited for that has been sent an alert, and how often it is read from.
+/// How long to wait for the client to close after an alert, and the maximum number of reads.
 const PARTING: Duration = Duration::from_secs(1);
 const PARTING_READS: usize = 64;
 
@@ -87,7 +87,7 @@ impl Tls {
 }
 
 impl Tls {
-    /// Negotiates TLS. When that fails the client gets an alert that names the cause.
+    /// Performs the handshake. On failure the client gets an alert with the cause.
     pub(super) async fn negotiate(
         &self,
         stream: Rewound<TcpStream>,
@@ -191,7 +191,7 @@ pub(crate) struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// Reads a chain of certificates, which are good now.
+    /// Reads a verified certificate chain.
     fn of(chain: &[impl AsRef<[u8]>]) -> Self {
         let now = seconds(SystemTime::now());
         // Expired certificates in the chain were not used to verify the client.
@@ -211,14 +211,14 @@ impl ClientCertificate {
         self.subject.as_ref()
     }
 
-    /// Says whether the client may still go by it.
+    /// Returns whether the certificate is still valid.
     pub(crate) fn is_still_good(&self, now: SystemTime) -> bool {
         self.subject.is_some() && seconds(now) <= self.not_after
     }
 }
 
-/// Ends a connection whose client has been sent an alert. The client may still be sending: closed at once, the
-/// connection would be reset, and the alert lost with it.
+/// Closes a connection whose client was sent an alert. The client may still be sending: closing at
+/// once would reset the connection and lose the alert.
 async fn part(mut stream: Rewound<TcpStream>) {
     let ended = async {
         stream.shutdown().await?;
@@ -230,7 +230,7 @@ async fn part(mut stream: Rewound<TcpStream>) {
         }
         Ok::<_, io::Error>(())
     };
-    // It ends with the time, or the client does.
+    // Ends at the timeout, or when the client closes.
     let _ = timeout(PARTING, ended).await;
 }
 

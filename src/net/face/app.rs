@@ -1,4 +1,4 @@
-//! What answers the requests of a listener, and a request as it gets there.
+//! The handler of a listener, and the requests passed to it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,38 +15,38 @@ use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
 use crate::net::admission::Entered;
 
-/// What answers the requests of a listener.
+/// Handles the requests of a listener.
 pub(crate) trait App: Send + Sync + 'static {
-    /// Whether a request of HTTP/1 is dropped when its client ends its side of the connection. Otherwise the client
-    /// still gets the response.
+    /// Whether an HTTP/1 request is dropped when its client half-closes the connection. Otherwise
+    /// the client still gets the response.
     const ENDS_WITH_CLIENT: bool;
-    /// Whether responses are large: they are written without being copied then.
+    /// Whether responses are large, and so are written without copying.
     const WRITES_MUCH: bool;
 
-    /// Answers a request. Dropped when the client is gone.
+    /// Responds to a request. The future is dropped when the client disconnects.
     ///
     /// # Errors
-    /// There is to be no response: the connection ends, or the stream of HTTP/2 is reset.
+    /// No response is sent: the connection is closed, or the HTTP/2 stream reset.
     fn answer(&self, asked: Asked) -> impl Future<Output = Result<Response<Reply>, Abort>> + Send;
 
-    /// Logs a request that is rejected for its form or for its number, and returns the response. Of a request that
-    /// cannot be parsed only the method, the target and the host are there, as far as they can be read.
+    /// Logs a malformed request or one over a limit, and returns the response. For a request that
+    /// cannot be parsed, only the method, target and host are set, as far as they are readable.
     fn refuse(&self, refusal: Refusal, parts: &Parts, peer: &Peer) -> Answer;
 
-    /// Returns the response to a request that is rejected.
+    /// Returns the response to a rejected request.
     fn respond(&self, answer: Answer, _: &Parts) -> Response<Reply> {
         answer.into()
     }
 }
 
-/// A request. Its header keeps the limits, and is framed in one way.
+/// A request. Its header is within the limits, and its framing is unambiguous.
 pub(crate) struct Asked {
     pub(crate) parts: Parts,
-    /// The request target of HTTP/1 as it came, unless it is a path that `parts` have as it came.
+    /// The HTTP/1 request target as received, unless it is a path that `parts` contains unchanged.
     pub(crate) target: Option<Bytes>,
     pub(crate) body: Body,
     pub(crate) peer: Arc<Peer>,
     pub(crate) interim: Interim,
-    /// Counts the request as one under way until this is dropped: see [`Reply::counting`].
+    /// Counts the request as in progress until this is dropped: see [`Reply::counting`].
     pub(crate) entered: Option<Entered>,
 }

@@ -1,4 +1,4 @@
-//! The body of a request, with its deadlines.
+//! Request bodies, with their deadlines.
 
 use std::error::Error;
 use std::io;
@@ -17,35 +17,35 @@ use tokio::time::{Sleep, sleep};
 use super::checked::Shared;
 use crate::config::{Limits, Timeouts};
 
-/// Why a body was not read to its end.
+/// Why a body was not read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BodyError {
-    /// It stopped for longer than `timeouts.read`, or is slower than `limits.body_rate`.
+    /// It paused for longer than `timeouts.read`, or is slower than `limits.body_rate`.
     #[error("the request body came too slowly")]
     Slow,
     /// It is malformed.
     #[error("the request body is broken")]
     Broken,
-    /// Its client is gone.
+    /// The client has disconnected.
     #[error("the client is gone")]
     Gone,
 }
 
-/// The body of a request. It is read as it is polled.
+/// A request body, read when it is polled.
 pub(crate) struct Body {
     content: Content,
-    /// Its connection over HTTP/1, which takes in what nobody reads.
+    /// Its HTTP/1 connection, which discards the unread rest.
     shared: Option<Arc<Shared>>,
     is_polled: bool,
-    /// It may be silent.
+    /// Whether the deadlines are lifted.
     is_lifted: AtomicBool,
     read: u64,
     read_timeout: Duration,
-    /// Bytes in `read_timeout`, at least.
+    /// The minimum number of bytes per `read_timeout`.
     least: u64,
-    /// When the span began in which `least` bytes have to come, and how many have.
+    /// The start of the interval in which `least` bytes must arrive, and the number that have.
     span: Option<(Instant, u64)>,
-    /// Boxed and made when something is waited for: most bodies are here at once.
+    /// Made when it is first needed: most bodies arrive at once.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -56,7 +56,7 @@ enum Content {
 }
 
 impl Body {
-    /// Makes the body of a request that hyper has read the header of.
+    /// Makes the body of a request whose header hyper has read.
     pub(super) fn incoming(
         incoming: Incoming,
         shared: Option<Arc<Shared>>,
@@ -74,7 +74,7 @@ impl Body {
         body
     }
 
-    /// Makes a body that is here.
+    /// Makes a body that is in memory.
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::of(match bytes.is_empty() {
             true => Content::None,
@@ -96,17 +96,17 @@ impl Body {
         }
     }
 
-    /// Returns how many bytes have been read.
+    /// Returns the number of bytes read.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.read
     }
 
-    /// Lifts the deadlines: the response has begun, and the client may wait for more of it.
+    /// Lifts the deadlines: the response has begun, and the client may be waiting for more of it.
     pub(crate) fn lift(&self) {
         self.is_lifted.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a part has come. Says whether the body is fast enough.
+    /// Records a received part. Returns whether the body is fast enough.
     fn came(&mut self, bytes: u64) -> bool {
         self.read += bytes;
         self.sleep = None;
@@ -193,7 +193,7 @@ impl HttpBody for Body {
     }
 }
 
-/// Says whether a body has failed for its form.
+/// Returns whether an error means that the body is malformed.
 fn is_malformed(error: &hyper::Error) -> bool {
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,8 +1,10 @@
-//! What hyper reads and writes of an HTTP/1 connection: one request at a time, its header whole and checked.
+//! The stream that hyper sees of an HTTP/1 connection: one request at a time, with a complete and
+//! checked header.
 //!
-//! hyper parses what it has after each read, reads one request behind another, and reads chunks laxly. Here a header
-//! is read to its end before hyper sees a byte of it, as far as `[limits]` allow; nothing of the next request is
-//! passed on before the response is over; and a body ends where RFC 9112 says.
+//! hyper parses after each read, reads pipelined requests, and reads chunks leniently. Here a
+//! header is read to its end before hyper sees any of it, as far as `[limits]` allow; nothing of
+//! the next request is passed on before the response is complete; and a body ends where RFC 9112
+//! says.
 
 use std::io;
 use std::pin::Pin;
@@ -20,46 +22,46 @@ use crate::http::refusal::Refusal;
 use crate::net::settings::Live;
 use crate::net::stream::{Stream, poll_more};
 
-/// How much is read behind a request that is being answered, in bytes.
+/// The maximum number of bytes read after a request while it is being processed.
 const AHEAD: usize = 4096;
 
-/// What the parts of a connection know of each other. Only the task of the connection changes it.
+/// The state that the parts of a connection share. Only the task of the connection changes it.
 #[derive(Default)]
 pub(super) struct Shared(Mutex<State>);
 
 #[derive(Default)]
 pub(super) struct State {
-    /// A request is being answered.
+    /// A request is being processed.
     pub(super) is_answering: bool,
-    /// Its target, unless it is a path that hyper passes on as it is.
+    /// Its target, unless it is a path that hyper passes on unchanged.
     pub(super) target: Option<Bytes>,
-    /// Some of its body has not come.
+    /// Part of its body has not arrived.
     pub(super) is_in_body: bool,
-    /// A body that nobody reads any more.
+    /// A body whose rest must be discarded.
     pub(super) leftover: Option<Incoming>,
     /// Wakes the connection.
     pub(super) waker: Option<Waker>,
-    /// Nobody has read anything of it.
+    /// No part of it has been read.
     pub(super) is_unasked: bool,
-    /// What is written in place of `HTTP/1.0 `, with which hyper begins the response to a request of that version.
+    /// Replaces `HTTP/1.0 `, with which hyper begins the response to a request of that version.
     pub(super) version: &'static [u8],
-    /// Interim responses that are to be written.
+    /// Interim responses to write.
     pub(super) interim: BytesMut,
-    /// What takes the place of HTTP.
+    /// The handler of the connection after a switch of protocols.
     pub(super) tunnel: Option<Tunnel>,
-    /// hyper has asked for more, and nothing was there.
+    /// hyper has read, and no bytes were available.
     pub(super) is_waiting: bool,
-    /// Some of a header has come.
+    /// Part of a header has arrived.
     pub(super) has_begun: bool,
-    /// Bytes have come while a request was being answered.
+    /// Bytes have arrived while a request was being processed.
     pub(super) is_held: bool,
-    /// Why the header that has come is rejected.
+    /// Why the received header is rejected.
     pub(super) refused: Option<Refusal>,
-    /// Something is written that the stream has not passed on.
+    /// Written bytes have not been flushed.
     is_dirty: bool,
-    /// The client takes nothing at present.
+    /// The client is not reading at the moment.
     pub(super) is_blocked: bool,
-    /// How often something has been written.
+    /// The number of writes.
     pub(super) writes: u64,
 }
 
@@ -70,12 +72,12 @@ impl Shared {
 }
 
 impl State {
-    /// Says whether the last response is with the client, and no other request has come as a whole.
+    /// Returns whether the last response is sent, and no further request has arrived completely.
     pub(super) fn is_idle(&self) -> bool {
         self.is_waiting && !self.is_answering && !self.is_dirty
     }
 
-    /// Notes what wakes the connection when a body is left to it.
+    /// Sets the waker for when a body is left to the connection.
     pub(super) fn wakes(&mut self, waker: &Waker) {
         let is_known = self.waker.as_ref().is_some_and(|it| it.will_wake(waker));
         if !is_known {
@@ -83,7 +85,7 @@ impl State {
         }
     }
 
-    /// Says whether hyper may go on with bytes that have come before it asked.
+    /// Returns whether hyper may continue with bytes that arrived before it read.
     pub(super) fn take_held(&mut self) -> bool {
         let is_taken = self.is_held && !self.is_answering;
         self.is_held &= !is_taken;
@@ -91,20 +93,20 @@ impl State {
     }
 }
 
-/// What comes next.
+/// The next input.
 enum Phase {
     Head(Scan),
-    /// The rest of a header, which is here and so many bytes long, and then a body.
+    /// The rest of a complete header, with its length, and then a body.
     Rest(usize, Framing),
     Body(Framing),
-    /// Nothing that could be read.
+    /// Nothing that can be parsed.
     Broken,
 }
 
-/// The connection, as hyper sees it.
+/// The connection as hyper sees it.
 pub(super) struct Checked {
     stream: Stream,
-    /// What has come and was not passed on.
+    /// Received bytes that have not been passed on.
     unread: Vec<u8>,
     phase: Phase,
     shared: Arc<Shared>,
@@ -122,7 +124,7 @@ impl Checked {
         }
     }
 
-    /// Returns the stream, and what has come and was not passed on.
+    /// Returns the stream, and the received bytes that have not been passed on.
     pub(super) fn into_parts(self) -> (Stream, Vec<u8>) {
         (self.stream, self.unread)
     }
@@ -153,7 +155,7 @@ impl Checked {
             let (length, refusal) = match scan.advance(&self.unread) {
                 Found::NoHeader => {
                     drop(settings);
-                    // hyper answers it, and the connection ends.
+                    // hyper responds to it, and the connection ends.
                     self.begin(self.unread.len(), Framing::Length(0), None);
                     return self.give(buffer);
                 }
@@ -180,7 +182,7 @@ impl Checked {
                 return Poll::Pending;
             }
             drop(state);
-            // One more tells a header that is too long from one that is not whole.
+            // One more distinguishes a header that is too long from one that is incomplete.
             let room = (most + 1).saturating_sub(length);
             let unread = &mut self.unread;
             let take = |part: &[u8]| unread.extend_from_slice(part);
@@ -190,7 +192,7 @@ impl Checked {
         }
     }
 
-    /// Looks whether the client has ended the connection while it is answered.
+    /// Checks whether the client has closed the connection during its request.
     fn poll_behind(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
             let unread = &mut self.unread;
@@ -203,7 +205,7 @@ impl Checked {
         Poll::Pending
     }
 
-    /// Notes that a request begins whose header is here, and `length` bytes long.
+    /// Records that a request begins, with a complete header of `length` bytes.
     fn begin(&mut self, length: usize, framing: Framing, target: Option<Bytes>) {
         let mut state = self.shared.lock();
         state.is_waiting = false;
@@ -214,7 +216,7 @@ impl Checked {
         self.phase = Phase::Rest(length, framing);
     }
 
-    /// Passes on as much of a header as there is room for.
+    /// Passes on as much of a header as fits.
     fn give(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Phase::Rest(length, framing) = &mut self.phase else {
             return Poll::Pending;
@@ -281,7 +283,7 @@ impl Checked {
         Poll::Ready(Ok(()))
     }
 
-    /// Begins a response to HTTP/1.0 with the version that realmgate speaks (RFC 9110 §6.2).
+    /// Begins the response to an HTTP/1.0 request with the version of realmgate (RFC 9110 §6.2).
     fn poll_version(
         &mut self,
         context: &mut Context<'_>,
@@ -374,7 +376,7 @@ impl AsyncWrite for Checked {
         flushed
     }
 
-    /// Leaves the stream open: what comes of it is up to the connection's task.
+    /// Leaves the stream open: the task of the connection decides on it.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,5 @@
-//! What is the same for a request of either version of HTTP: its bounds, its count, and what ends with its response.
+//! The common handling of HTTP/1 and HTTP/2 requests: limits, counting, and the end of the
+//! response.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,24 +28,24 @@ use crate::net::bounds;
 use crate::net::client::Client;
 use crate::net::process::Process;
 
-/// What answers the requests of a connection.
+/// The handler of the requests of a connection, and its limits.
 pub(super) struct Front<A> {
     pub(super) app: Arc<A>,
     pub(super) client: Client,
     pub(super) peer: Arc<Peer>,
     pub(super) process: Arc<Process>,
-    /// How long a connection may be idle, for the client (RFC 9112 §9.3).
+    /// The idle timeout announced to the client (RFC 9112 §9.3).
     pub(super) keep_alive: HeaderValue,
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// A request that gets no answer: its connection ends, or its stream is reset.
+/// A request without a response: its connection is closed, or its stream reset.
 #[derive(Debug, Error)]
 #[error("the request is not to be answered")]
 pub(super) struct Dropped;
 
-/// What carries a request.
+/// The transport of a request.
 pub(super) enum Carrier {
     One(Arc<Shared>),
     /// Counts the stream until this is dropped.
@@ -138,11 +139,11 @@ impl<A: App> Front<A> {
                 let has_length = parts.headers.contains_key(CONTENT_LENGTH)
                     || is_head
                     || reply.exact_size().is_some();
-                // HTTP/1.0 knows no other end of a body without a length than that of the connection.
+                // For HTTP/1.0, a body without a length ends with the connection.
                 let stays = stays && (has_length || version != Version::HTTP_10);
                 let stays = self.settle(shared, &mut parts.headers, &mut reply, (expects, stays));
                 if !stays && version == Version::HTTP_10 {
-                    // Or hyper says that it stays.
+                    // Otherwise hyper would announce keep-alive.
                     parts.version = version;
                 }
             }
@@ -153,8 +154,8 @@ impl<A: App> Front<A> {
         Ok(Response::from_parts(parts, Sending { reply, carrier }))
     }
 
-    /// Settles whether the connection of HTTP/1 stays, and what becomes of a body that was not read. Returns whether it
-    /// stays.
+    /// Decides whether an HTTP/1 connection is kept, and what happens to an unread body. Returns
+    /// whether it is kept.
     fn settle(
         &self,
         shared: &Shared,
@@ -166,7 +167,7 @@ impl<A: App> Front<A> {
         let closes = headers.get(CONNECTION).is_some_and(|it| it == "close")
             || self.process.is_draining()
             || !stays
-            // Whether the client sends its body now is up to it.
+            // Without a `100`, the client may or may not send its body.
             || expects && state.leftover.is_some() && state.is_unasked;
         let is_tunnel = headers.contains_key(UPGRADE);
         if closes {
@@ -183,7 +184,7 @@ impl<A: App> Front<A> {
     }
 }
 
-/// Says whether a client wants its connection to stay (RFC 9112 §9.3).
+/// Returns whether a client asks to keep the connection (RFC 9112 §9.3).
 fn stays(version: Version, headers: &HeaderMap) -> bool {
     let lines = headers.get_all(CONNECTION).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
@@ -197,7 +198,7 @@ fn stays(version: Version, headers: &HeaderMap) -> bool {
     stays
 }
 
-/// Returns an empty response after which the connection ends.
+/// Returns an empty response that closes the connection.
 fn closing(status: StatusCode) -> Response<Reply> {
     let mut response = Response::new(Reply::empty());
     *response.status_mut() = status;
@@ -206,7 +207,7 @@ fn closing(status: StatusCode) -> Response<Reply> {
     response
 }
 
-/// Checks what is not checked as the header is read.
+/// Checks what is not checked while the header is read.
 ///
 /// # Errors
 /// Why the request is rejected.
@@ -217,7 +218,7 @@ fn refuse(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
     }
 }
 
-/// The body of a response on its way.
+/// The body of a response, while it is being sent.
 pub(super) struct Sending {
     reply: Reply,
     carrier: Carrier,

@@ -1,7 +1,8 @@
-//! The header of an HTTP/1 request as it came, before hyper parses it.
+//! Strict scanner of HTTP/1 request headers, before hyper parses them.
 //!
-//! hyper accepts lines that end in LF alone, drops a second equal `Content-Length` and cuts a target at `#`. Here
-//! each line is read once, as it comes, so that what servers read in different ways is rejected.
+//! hyper accepts lines that end in LF alone, drops a repeated equal `Content-Length`, and cuts a
+//! target at `#`. Here each line is checked once, as it arrives, and whatever servers read in
+//! different ways is rejected.
 
 use bytes::Bytes;
 use memchr::memchr;
@@ -13,9 +14,9 @@ use crate::http::refusal::Refusal;
 /// How the end of a request body is found.
 #[derive(Debug)]
 pub(super) enum Framing {
-    /// So many bytes are left.
+    /// By length: the remaining bytes.
     Length(u64),
-    /// It comes in chunks.
+    /// By chunks.
     Chunked(Chunks),
 }
 
@@ -26,7 +27,7 @@ impl Default for Framing {
 }
 
 impl Framing {
-    /// Says whether nothing is left of the body.
+    /// Returns whether the body has ended.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
@@ -34,7 +35,8 @@ impl Framing {
         }
     }
 
-    /// Reads on, and returns how many of the bytes belong to the body; none if it is malformed.
+    /// Parses further bytes. Returns the number that belong to the body, or `None` if it is
+    /// malformed.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
         match self {
             Self::Length(left) => {
@@ -49,27 +51,27 @@ impl Framing {
     }
 }
 
-/// Where a header ends.
+/// The end of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Not in what has come.
+    /// Not received yet.
     Nowhere,
-    /// After so many bytes.
+    /// After this number of bytes.
     At(usize),
-    /// It is no header of HTTP: hyper answers it.
+    /// Not an HTTP header: hyper responds to it.
     NoHeader,
 }
 
-/// How far a header has been read.
+/// The progress in a header.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// Where the request line begins, after empty lines (RFC 9112 §2.2).
+    /// The start of the request line, after empty lines (RFC 9112 §2.2).
     start: usize,
-    /// Where the line begins that is read.
+    /// The start of the current line.
     line: usize,
-    /// How much of it holds no line feed.
+    /// The number of scanned bytes of it without a line feed.
     searched: usize,
-    /// Where the request line ends; 0 until it does.
+    /// The end of the request line; 0 until it is found.
     request_line: usize,
     fields: usize,
     lengths: usize,
@@ -80,7 +82,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Reads on. `bytes` are those of the last call and perhaps more.
+    /// Scans further bytes. `bytes` must begin with those of the last call.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Found {
         if self.request_line == 0 && self.searched <= self.start {
             let rest = bytes.get(self.start..).unwrap_or_default();
@@ -116,7 +118,7 @@ impl Scan {
         }
     }
 
-    /// Reads a field that says how long the body is.
+    /// Parses a field that determines the length of the body.
     fn field(&mut self, line: &[u8]) {
         let value = |name: &[u8]| {
             let (start, value) = line.split_at_checked(name.len())?;
@@ -142,8 +144,8 @@ impl Scan {
         }
     }
 
-    /// Returns why a header is rejected of which `length` bytes have come, if it is. `is_whole` says whether these are
-    /// all.
+    /// Returns why a header with `length` received bytes is rejected, or `None` if it is not.
+    /// `is_whole`: no further bytes belong to it.
     pub(super) fn refusal(
         &self,
         bytes: &[u8],
@@ -171,8 +173,8 @@ impl Scan {
         }
     }
 
-    /// Returns the target of a request whose header is whole, unless it is a path that hyper passes on as it is, and how
-    /// its body ends.
+    /// Returns the target of a request with a complete header, unless it is a path that hyper
+    /// passes on unchanged, and the framing of its body.
     pub(super) fn facts(&self, bytes: &[u8]) -> (Option<Bytes>, Framing) {
         let target = self.target(bytes);
         let is_plain = target.starts_with(b"/") && memchr(b'#', target).is_none();
@@ -193,7 +195,7 @@ impl Scan {
     }
 }
 
-/// Reads a number of digits and nothing else.
+/// Parses a number that consists of digits only.
 fn digits(text: &[u8]) -> Option<u64> {
     let is_number = text.iter().all(u8::is_ascii_digit);
     is_number
@@ -201,10 +203,10 @@ fn digits(text: &[u8]) -> Option<u64> {
         .flatten()
 }
 
-/// Looks for the end of a header whose bytes come one by one, and all at once.
+/// Scans a header byte by byte, and at once.
 ///
 /// # Panics
-/// The two differ, or the header is longer than what came.
+/// The results differ, or the header is longer than the input.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(data: &[u8]) {
     let mut scan = Scan::default();

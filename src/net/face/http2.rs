@@ -1,4 +1,4 @@
-//! A connection of HTTP/2.
+//! HTTP/2 connections.
 
 use std::io;
 use std::pin::Pin;
@@ -27,28 +27,30 @@ use crate::config::Limits;
 use crate::net::delegate::delegate_write;
 use crate::net::stream::Stream;
 
-/// How long a connection stays that has been told to end and has nothing under way.
+/// How long a connection stays after GOAWAY with no request in progress.
 const PARTING: Duration = Duration::from_secs(2);
-/// How many malformed requests a connection may bring: each is refused for itself, and costs work. How many streams a
-/// client may reset before they were served.
+/// The maximum number of malformed requests per connection, each of which costs work although it is
+/// rejected, and of streams reset by the client before they are served.
 const MOST_RESETS: usize = 32;
-/// The longest header list that is announced to a client whose `limits.header_bytes` is shorter: there a cookie
-/// counts once for each of its crumbs.
+/// The announced maximum header list size if `limits.header_bytes` is less, because each cookie
+/// crumb counts separately in it.
 const LEAST_HEADER_LIST: usize = 16 << 10;
-/// How much of a response is kept at most that the network does not take yet, in bytes a request.
+/// The maximum number of response bytes buffered per request while the network is busy.
 const SEND_BUFFER: usize = 64 << 10;
-/// The windows of a connection whose address has many already (RFC 9113 §6.9.2).
+/// The windows of a connection whose address already has many (RFC 9113 §6.9.2).
 const LEAST_WINDOW: u32 = 65_535;
-/// How many times `limits.header_bytes` a header list may be long for hyper, which answers a longer one without a word:
-/// one that is only somewhat too long is rejected, and logged, here.
+/// The factor by which a header list may exceed `limits.header_bytes` in hyper, which responds to a
+/// longer one without a log line. A list that is slightly too long is rejected and logged here.
 const HEADER_LISTS: usize = 4;
-/// The largest frame, in bytes: the least that RFC 9113 §6.5.2 allows.
+/// The maximum frame size in bytes, the minimum that RFC 9113 §6.5.2 allows.
 const FRAME: u32 = 16 << 10;
-/// How many bytes show that a client speaks HTTP/2: its preface and the header of a frame (RFC 9113 §3.4, §4.1).
+/// The number of bytes that show that a client speaks HTTP/2: the preface and a frame header (RFC
+/// 9113 §3.4, §4.1).
 const BEGUN: usize = 24 + 9;
 
-/// Serves a connection until its client ends it, nothing has been asked for as long as it may be idle, or `shutdown`
-/// comes and what had begun by then is done. The client must have shown by `deadline` that it speaks HTTP/2.
+/// Serves a connection until its client closes it, it has been idle too long, or `shutdown`
+/// resolves and the requests in progress are complete. By `deadline` the client must have shown
+/// that it speaks HTTP/2.
 pub(super) async fn serve<A: App>(
     front: Arc<Front<A>>,
     stream: Stream,
@@ -129,8 +131,8 @@ pub(super) async fn serve<A: App>(
             () = streams.changed.notified() => {}
         }
     }
-    // What runs finds out by itself that nobody listens any more, and logs how it ended. A body that its peer does
-    // not take would not let it: it is dropped.
+    // Handlers detect the end of the connection by themselves, and log how their request ended. One
+    // that waits for a peer to take a body would not, so it is dropped.
     let running = std::mem::take(&mut *tasks.running.lock());
     if timeout(PARTING, running.join_all()).await.is_err() {
         tracing::debug!("requests are dropped whose client is gone");
@@ -155,12 +157,12 @@ fn builder(
         .initial_connection_window_size(connection_window)
         .max_pending_accept_reset_streams(MOST_RESETS)
         .max_local_error_reset_streams(MOST_RESETS)
-        // A client that is gone is noticed by `timeouts.write` and `timeouts.keep_alive`.
+        // A client that is gone is detected by `timeouts.write` and `timeouts.keep_alive`.
         .keep_alive_interval(None);
     builder
 }
 
-/// Runs what hyper does for each stream.
+/// Spawns hyper's tasks for each stream.
 #[derive(Clone)]
 struct Tasks {
     running: Arc<Mutex<JoinSet<()>>>,
@@ -178,10 +180,10 @@ where
     }
 }
 
-/// The connection, as hyper sees it.
+/// The connection as hyper sees it.
 struct Counted {
     stream: Stream,
-    /// How many bytes have come, up to [`BEGUN`].
+    /// The number of received bytes, up to [`BEGUN`].
     read: usize,
     streams: Arc<Streams>,
 }

@@ -1,8 +1,9 @@
-//! The HTTP face of a listener: HTTP/1.1 and HTTP/2 by hyper, with the limits and deadlines of realmgate.
+//! The HTTP layer of a listener: HTTP/1.1 and HTTP/2 by hyper, with the limits and deadlines of
+//! realmgate.
 //!
-//! A connection gets here after its PROXY header and TLS. [`http1`] lets hyper serve it through [`checked`], which
-//! passes on one request at a time; [`http2`] counts streams. [`front`] does for each request what both have in
-//! common, and asks the [`App`].
+//! A connection arrives here after its PROXY header and TLS. [`http1`] lets hyper serve it through
+//! [`checked`], which passes on one request at a time; [`http2`] counts streams. [`front`] does the
+//! common handling of each request, and calls the [`App`].
 
 mod app;
 mod body;
@@ -41,7 +42,8 @@ use super::client::Client;
 use super::process::Process;
 use super::stream::Stream;
 
-/// Serves a connection. The client must have sent its first header, or the preface of HTTP/2, by `deadline`.
+/// Serves a connection. By `deadline` the client must have sent its first header, or the HTTP/2
+/// preface.
 pub(super) async fn serve<A: App>(
     app: Arc<A>,
     (stream, http): (Stream, Http),

@@ -1,4 +1,4 @@
-//! The body of a response.
+//! Response bodies.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,13 +16,13 @@ use super::tunnel::Tunnel;
 use crate::http::answer::Answer;
 use crate::net::admission::Entered;
 
-/// The body of a response cannot be sent to its end. The client sees that: over HTTP/1 the connection ends before the
-/// body does, over HTTP/2 the stream is reset.
+/// The body of a response cannot be completed. The client can tell: over HTTP/1 the connection
+/// closes before the end of the body, over HTTP/2 the stream is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the response broke off")]
 pub(crate) struct Abort;
 
-/// The body of a response.
+/// A response body.
 #[derive(Default)]
 pub(crate) struct Reply {
     content: Content,
@@ -31,7 +31,7 @@ pub(crate) struct Reply {
     entered: Option<Entered>,
 }
 
-/// What is called at the end with the number of bytes of the body that were passed on.
+/// Called at the end with the number of bytes passed on.
 type Ended = Box<dyn FnOnce(u64) + Send>;
 
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl Reply {
         Self::default()
     }
 
-    /// Makes a body that is here.
+    /// Makes a body from bytes in memory.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self::of(match bytes.is_empty() {
@@ -58,7 +58,7 @@ impl Reply {
         })
     }
 
-    /// Makes a body that is sent as it comes.
+    /// Makes a streamed body.
     pub(crate) fn streamed<B>(body: B) -> Self
     where
         B: Body<Data = Bytes, Error = Abort> + Send + 'static,
@@ -66,7 +66,7 @@ impl Reply {
         Self::of(Content::Streamed(body.boxed_unsync()))
     }
 
-    /// Makes the end of HTTP on a connection, after a 101.
+    /// Makes the reply that ends HTTP on a connection, after a 101.
     pub(crate) fn tunnel(tunnel: Tunnel) -> Self {
         Self::of(Content::Tunnel(tunnel))
     }
@@ -80,26 +80,26 @@ impl Reply {
         }
     }
 
-    /// Returns how long the body is, if that is known.
+    /// Returns the length of the body, if known.
     pub(crate) fn exact_size(&self) -> Option<u64> {
         self.size_hint().exact()
     }
 
-    /// Has `ended` called once when the body has been passed on or the client is gone.
+    /// Calls `ended` once, when the body has been passed on or the client has disconnected.
     #[must_use]
     pub(crate) fn on_end(mut self, ended: impl FnOnce(u64) + Send + 'static) -> Self {
         self.ended = Some(Box::new(ended));
         self
     }
 
-    /// Counts the request as one under way until the body has been passed on.
+    /// Counts the request as in progress until the body has been passed on.
     #[must_use]
     pub(crate) fn counting(mut self, entered: Option<Entered>) -> Self {
         self.entered = entered;
         self
     }
 
-    /// Drops the content, as an answer to HEAD asks for.
+    /// Drops the content, as in a response to HEAD.
     pub(super) fn clear(&mut self) {
         self.content = Content::Empty;
     }
@@ -164,8 +164,8 @@ impl Drop for Reply {
     }
 }
 
-/// Gives a response over HTTP/1 the reason phrase of its origin. hyper has one of its own for each status that it knows,
-/// and writes `<none>` for others.
+/// Gives an HTTP/1 response the reason phrase of its origin. hyper uses its own for each known
+/// status, and `<none>` for others.
 pub(crate) fn name_status(parts: &mut Parts, reason: Option<&str>) {
     let known = parts.status.canonical_reason();
     let reason = reason.or((known.is_none()).then_some(""));

@@ -1,4 +1,4 @@
-//! What takes the place of HTTP on a connection after a 101.
+//! Handlers of connections that have switched protocols with a 101.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,15 +8,16 @@ use crate::net::stream::Stream;
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What is done with a connection after its 101.
+/// The handler of a connection after its 101.
 pub(crate) struct Tunnel {
     begin: Box<dyn FnOnce(Stream) -> Running + Send>,
-    /// Counts its request as one under way until it has ended.
+    /// Counts the request as in progress until the connection ends.
     entered: Option<Entered>,
 }
 
 impl Tunnel {
-    /// Makes one that runs what `begin` returns for the stream, which begins with what has come behind the request.
+    /// Makes one that runs the future returned by `begin` for the stream, which starts with the
+    /// bytes received after the request.
     pub(crate) fn new<F, R>(begin: F) -> Self
     where
         F: FnOnce(Stream) -> R + Send + 'static,

@@ -1,4 +1,4 @@
-//! The deadlines of a connection of HTTP/1.
+//! The deadlines of an HTTP/1 connection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,48 +11,49 @@ use tokio::time::{Instant, Sleep};
 use super::checked::Shared;
 use crate::config::Timeouts;
 
-/// How long a connection that is idle stays with hyper.
+/// How long an idle connection stays with hyper.
 pub(super) const PARK: Duration = Duration::from_millis(100);
 
-/// How hyper's part ends.
+/// How serving by hyper ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The connection is to end.
+    /// The connection must close.
     Closed,
-    /// It broke off, or a response did.
+    /// The connection or a response failed.
     Broken,
-    /// hyper could not parse a header, and has answered it.
+    /// hyper could not parse a header, and has responded.
     Unparsed,
-    /// Nothing is asked for.
+    /// The connection is idle.
     Idle,
-    /// The header that has come is rejected.
+    /// The received header is rejected.
     Refused,
 }
 
-/// What the connection waits for.
+/// The event that the connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     Answering,
-    /// For the client to take something of a response, after so many writes.
+    /// The client must take part of the response; with the number of writes so far.
     Writing(u64),
-    /// For the rest of a body that nobody reads.
+    /// The rest of a body that is being discarded.
     Draining,
-    /// For the rest of a header.
+    /// The rest of a header.
     Beginning,
-    /// For a request, after so many writes.
+    /// The next request; with the number of writes so far.
     Waiting(u64),
 }
 
 /// The deadlines of a connection, with one timer for all.
 ///
-/// The timer is not set anew for each request: once it fires, it is set to what is due by then.
+/// The timer is not reset for each request: when it fires, it is set to the deadline that is then
+/// current.
 pub(super) struct Watch<'a> {
     shared: &'a Shared,
     timeouts: Timeouts,
     drain_bytes: usize,
-    /// Of the first header.
+    /// The deadline of the first header.
     deadline: Option<Instant>,
-    /// When the timer fires; none if it is not set.
+    /// When the timer fires; `None` if it is not set.
     armed: Option<Instant>,
     doing: Doing,
     since: Instant,
@@ -60,7 +61,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Begins to watch a connection.
+    /// Makes the deadlines of a new connection.
     pub(super) fn new(
         shared: &'a Shared,
         (timeouts, drain_bytes): (Timeouts, usize),
@@ -79,8 +80,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Finds out what the connection waits for once hyper can do no more. Returns how it ends, or nothing if hyper can
-    /// go on.
+    /// Determines the event that the connection waits for when hyper cannot proceed. Returns
+    /// how the connection ends, or `None` if hyper can proceed.
     pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -112,7 +113,7 @@ impl<'a> Watch<'a> {
                 if self.armed.is_none_or(|armed| due < armed) {
                     sleep.as_mut().reset(due);
                     self.armed = Some(due);
-                    // For the timer to know whom to wake.
+                    // Registers the waker with the timer.
                     if sleep.as_mut().poll(context).is_pending() {
                         return Poll::Pending;
                     }
@@ -148,7 +149,7 @@ impl<'a> Watch<'a> {
                 let length = part.map(|part| part.data_ref().map_or(0, Bytes::len));
                 self.drained += length.unwrap_or(0);
                 if length.is_none() || self.drained > self.drain_bytes {
-                    // It has ended; or hyper ends the connection with the response.
+                    // It has ended, or hyper closes the connection with the response.
                     self.drained = 0;
                     state.leftover = None;
                 }
@@ -172,7 +173,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Returns how a connection ends that has waited for too long.
+/// Returns the end of a connection that has waited too long.
 fn end_of(doing: Doing) -> End {
     match doing {
         Doing::Waiting(_) => End::Idle,

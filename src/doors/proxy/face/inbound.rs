@@ -1,4 +1,4 @@
-//! The body of a request on its way in.
+//! The request body on its way to the upstream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,16 +12,17 @@ use tokio::time::Sleep;
 
 use crate::net::face::{Body, BodyError};
 
-/// How much of a body is kept so that it can be sent to another peer, as Pingora does for its own sessions.
+/// The maximum length of a body that is kept for a retry on another peer, as in Pingora's own
+/// sessions.
 const KEPT: usize = 64 << 10;
 
-/// How long a body is waited with for the `100` of the upstream. A client may send its body without one, and most
-/// do after about as long (RFC 9110 §10.1.1).
+/// How long to wait for the upstream's `100` before reading the body. A client may send its body
+/// without one, and most do after about as long (RFC 9110 §10.1.1).
 const WAIT_FOR_CONTINUE: Duration = Duration::from_secs(1);
 
-/// The body of a request.
+/// The request body.
 pub(super) struct Inbound {
-    /// The lock is never taken: it only makes the body `Sync`.
+    /// Never locked: the mutex only makes the body `Sync`.
     body: Mutex<Body>,
     is_empty: bool,
     is_expected: bool,
@@ -32,7 +33,7 @@ pub(super) struct Inbound {
     kept: Option<Kept>,
 }
 
-/// What has come so far, as long as it is short.
+/// What has been received, while it is short enough to keep.
 #[derive(Default)]
 struct Kept {
     bytes: BytesMut,
@@ -40,7 +41,7 @@ struct Kept {
 }
 
 impl Inbound {
-    /// Takes a body. `is_expected` says that its client waits for a `100` before it sends it.
+    /// Takes a body. `is_expected`: its client waits for a `100` before sending it.
     pub(super) fn new(body: Body, is_expected: bool) -> Self {
         let is_empty = body.is_end_stream();
         let waits =
@@ -64,22 +65,22 @@ impl Inbound {
         self.is_done
     }
 
-    /// Returns how many bytes have come.
+    /// Returns the number of bytes received.
     pub(super) const fn bytes(&self) -> usize {
         self.read
     }
 
-    /// Says whether the client waits for a `100`, or has.
+    /// Returns whether the client waits or has waited for a `100`.
     pub(super) const fn is_expected(&self) -> bool {
         self.is_expected
     }
 
-    /// Lets the client send its body.
+    /// Sends the `100`.
     pub(super) fn go_on(&mut self) {
         self.waits = None;
     }
 
-    /// Notes that the response begins. A client that waits for a `100` is not asked for its body any more.
+    /// Records that the response begins. After that, no `100` is sent.
     pub(super) fn answered(&mut self) {
         self.body.get_mut().lift();
         if self.waits.is_some() {
@@ -87,17 +88,17 @@ impl Inbound {
         }
     }
 
-    /// Leaves what has not come to the connection.
+    /// Leaves the unread rest to the connection.
     pub(super) fn leave(&mut self) {
         self.waits = None;
         self.is_done = true;
         *self.body.get_mut() = Body::whole(Bytes::new());
     }
 
-    /// Returns the next part; none at the end. Dropping the future loses nothing.
+    /// Returns the next part, or `None` at the end. Cancel-safe.
     ///
     /// # Errors
-    /// The body is broken, slow, or its client is gone.
+    /// The body is malformed or too slow, or its client has disconnected.
     pub(super) async fn part(&mut self) -> Result<Option<Bytes>> {
         std::future::poll_fn(|context| self.poll_part(context)).await
     }
@@ -113,7 +114,7 @@ impl Inbound {
                 self.is_done = true;
                 break;
             };
-            // Trailers go no further: Pingora 0.9.1 sends none to an upstream.
+            // Trailers are dropped: Pingora 0.9.1 does not send any to an upstream.
             let Ok(part) = frame.map_err(broken)?.into_data() else {
                 continue;
             };
@@ -128,17 +129,17 @@ impl Inbound {
         Poll::Ready(Ok(None))
     }
 
-    /// Keeps from now on what comes, for another try.
+    /// Keeps the parts received from now on for a retry.
     pub(super) fn keep_parts(&mut self) {
         self.kept.get_or_insert_default();
     }
 
-    /// Says whether what came is too long to be kept.
+    /// Returns whether the body is too long to be kept.
     pub(super) fn is_cut(&self) -> bool {
         self.kept.as_ref().is_some_and(|kept| kept.is_cut)
     }
 
-    /// Returns what was kept; none if that is nothing.
+    /// Returns the kept body; `None` if it is empty.
     pub(super) fn kept(&self) -> Option<Bytes> {
         let kept = self.kept.as_ref().filter(|kept| !kept.bytes.is_empty())?;
         Some(kept.bytes.clone().freeze())
@@ -149,7 +150,7 @@ impl Inbound {
             return;
         };
         if kept.bytes.len() + part.len() <= KEPT {
-            // A part could hold on to much more memory than it has bytes.
+            // Copied, because a part could hold on to much more memory than it has bytes.
             kept.bytes.extend_from_slice(part);
         } else {
             kept.bytes = BytesMut::new();

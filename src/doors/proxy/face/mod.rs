@@ -1,7 +1,8 @@
-//! The HTTP face of the proxy: hyper reads requests and writes responses, Pingora's proxy stands between them.
+//! The HTTP layer of the proxy: hyper reads requests and writes responses, and Pingora's proxy runs
+//! in between.
 //!
-//! Pingora 0.9.1 takes a request of any origin as a session of one's own making
-//! (`pingora::protocols::http::custom::server::Session`), which is hidden from its documentation. Its own sessions
+//! Pingora 0.9.1 accepts requests from any source as a custom session
+//! (`pingora::protocols::http::custom::server::Session`), which is undocumented. Its own sessions
 //! read and write HTTP in ways that cannot be changed from outside; docs/adr has the reasons.
 
 mod inbound;
@@ -39,13 +40,13 @@ use outbound::Answer;
 use running::{Driven, Running};
 use session::Session;
 
-/// What answers the requests of the gateway listener.
+/// Handles the requests of the gateway listener.
 pub(crate) struct Face {
     proxy: Arc<HttpProxy<Proxy>>,
-    /// realmgate's own endpoints, where one port must be enough.
+    /// realmgate's own endpoints, for deployments with a single port.
     own: Option<Arc<Service>>,
     recorder: Arc<Recorder>,
-    /// Never says anything: what a shutdown means for connections, they know themselves.
+    /// Never changes: connections handle a shutdown by themselves.
     shutdown: ShutdownWatch,
 }
 
@@ -76,7 +77,7 @@ impl App for Face {
         {
             return own.answer(asked).await;
         }
-        // hyper cuts a target off there, and other servers do not (RFC 9112 §3.2).
+        // hyper cuts a target there, and other servers do not (RFC 9112 §3.2).
         let target = asked.target.as_deref().unwrap_or_default();
         if memchr(b'#', target).is_some() {
             let answer = self.refuse(Refusal::NoPath, &asked.parts, &asked.peer);

@@ -1,4 +1,4 @@
-//! A response on its way out.
+//! The response on its way to the client.
 
 use std::iter::Peekable;
 use std::mem;
@@ -19,14 +19,14 @@ use tokio::time::timeout;
 use super::parts::{Once, Piece, Stream};
 use crate::net::face::{Reply, name_status};
 
-/// How many parts of a body wait at most for the connection to take them.
+/// The maximum number of body parts queued for the connection.
 const WAITING: usize = 2;
 
-/// What comes back for a request.
+/// A message to the connection about a request.
 pub(super) enum Answer {
-    /// An interim response, and where the next one comes from.
+    /// An interim response, and the receiver of the next message.
     Interim(StatusCode, HeaderMap, oneshot::Receiver<Answer>),
-    /// The response, or its header.
+    /// A response whose body, if any, is complete.
     Response(Response<Reply>),
     /// The header of a response whose body follows.
     Header(Response<Stream>),
@@ -35,23 +35,23 @@ pub(super) enum Answer {
 /// A response.
 pub(super) struct Outbound {
     way: Way,
-    /// The version that the client speaks.
+    /// The HTTP version of the client.
     version: Version,
     is_head: bool,
     written: Option<ResponseHeader>,
     sent: usize,
-    /// How many bytes of the body are still to come, if its length was announced.
+    /// The remaining bytes of the body, if its length was announced.
     left: Option<u64>,
     limit: Option<Duration>,
 }
 
-/// Where the next part goes.
+/// The next step of the response.
 enum Way {
-    /// The header is still to come.
+    /// The header has not been sent.
     Before(oneshot::Sender<Answer>),
-    /// To the connection.
+    /// The body is being sent to the connection.
     Body(mpsc::Sender<Piece>),
-    /// Nothing more is to come.
+    /// The response is complete.
     Over,
 }
 
@@ -71,7 +71,7 @@ impl Outbound {
         }
     }
 
-    /// Sets how long the connection may take for a part.
+    /// Sets the maximum time for the connection to take a part.
     pub(super) const fn set_limit(&mut self, limit: Option<Duration>) {
         self.limit = limit;
     }
@@ -80,22 +80,22 @@ impl Outbound {
         self.limit
     }
 
-    /// Returns the status that was sent, in a header without anything else.
+    /// Returns a header with the status that was sent, and nothing else.
     pub(super) const fn written(&self) -> Option<&ResponseHeader> {
         self.written.as_ref()
     }
 
-    /// Returns whether nothing more of the response is to come.
+    /// Returns whether the response is complete.
     pub(super) const fn is_over(&self) -> bool {
         matches!(self.way, Way::Over)
     }
 
-    /// Returns how many bytes of the body were sent.
+    /// Returns the number of body bytes sent.
     pub(super) const fn bytes(&self) -> usize {
         self.sent
     }
 
-    /// Resolves when the client is gone before the response has ended.
+    /// Resolves when the client disconnects before the end of the response.
     pub(super) async fn closed(&mut self) {
         match &mut self.way {
             Way::Before(head) => head.closed().await,
@@ -104,7 +104,7 @@ impl Outbound {
         }
     }
 
-    /// Gives the response up: the client sees that it is not whole.
+    /// Aborts the response, so that the client sees that it is incomplete.
     pub(super) fn abandon(&mut self) {
         self.way = Way::Over;
     }
@@ -112,7 +112,7 @@ impl Outbound {
     /// Sends an interim response.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(super) fn interim(&mut self, status: StatusCode, fields: HeaderMap) -> Result<()> {
         let (next, following) = oneshot::channel();
         if let Way::Before(head) = mem::replace(&mut self.way, Way::Before(next)) {
@@ -124,10 +124,11 @@ impl Outbound {
         Err(Error::explain(ErrorType::InternalError, text))
     }
 
-    /// Sends a header with as much of the body as is here, and says whether that was all of it.
+    /// Sends a header with the part of the body that is available. Returns whether that is all of
+    /// it.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(super) async fn begin<I: Iterator<Item = HttpTask>>(
         &mut self,
         header: ResponseHeader,
@@ -147,7 +148,7 @@ impl Outbound {
         if is_whole && self.left.is_none_or(|left| left == first.len() as u64) {
             self.sent = first.len();
             let reply = match self.left {
-                // In chunks, whether it came at once or not.
+                // Chunked, whether it arrived at once or not.
                 None if !first.is_empty() => Reply::streamed(Once(Some(first))),
                 _ => Reply::whole(first),
             };
@@ -161,10 +162,10 @@ impl Outbound {
         Ok(is_whole)
     }
 
-    /// Sends the header that gives the connection to another protocol.
+    /// Sends the header that switches the connection to another protocol.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(super) fn switch(&mut self, header: ResponseHeader, reply: Reply) -> Result<()> {
         self.head(header, whole(reply), Way::Over)
     }
@@ -172,7 +173,7 @@ impl Outbound {
     /// Sends a part of the body.
     ///
     /// # Errors
-    /// The client is gone, takes nothing, or the body is not as long as it should be.
+    /// The client has disconnected or takes nothing, or the body has not the announced length.
     pub(super) async fn part(&mut self, part: Bytes, is_last: bool) -> Result<()> {
         if part.is_empty() && !is_last || matches!(self.way, Way::Over) {
             return Ok(());
@@ -201,7 +202,7 @@ impl Outbound {
     /// Sends trailers, which end the response.
     ///
     /// # Errors
-    /// As those of [`Self::part`].
+    /// See [`Self::part`].
     pub(super) async fn trailers(&mut self, trailers: HeaderMap) -> Result<()> {
         if matches!(self.way, Way::Over) {
             return Ok(());
@@ -249,14 +250,15 @@ impl Outbound {
         Ok(())
     }
 
-    /// Leaves to the connection what frames a message there, and what only it can know.
+    /// Removes the headers that frame a message on a connection, or that only the connection can
+    /// set.
     fn frame(&self, status: StatusCode, fields: &mut HeaderMap) {
         fields.remove(TRANSFER_ENCODING);
         if self.version == Version::HTTP_2 {
             fields.remove(CONNECTION);
             fields.remove(UPGRADE);
         } else if status == StatusCode::NOT_MODIFIED {
-            // Optional (RFC 9110 §8.6), and hyper takes it for that of a body.
+            // Optional (RFC 9110 §8.6), and hyper would mistake it for that of a body.
             fields.remove(CONTENT_LENGTH);
         }
         let mut dates = fields.get_all(DATE).iter();
@@ -324,7 +326,7 @@ fn length_of(fields: &HeaderMap) -> Option<u64> {
     fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A date in the one form that is written (RFC 9110 §5.6.7): `0` is a digit, `a` a letter.
+/// The only date format that is sent (RFC 9110 §5.6.7): `0` stands for a digit, `a` for a letter.
 const DATE_FORM: &[u8; 29] = b"aaa, 00 aaa 0000 00:00:00 GMT";
 
 fn is_date(value: &HeaderValue) -> bool {

@@ -1,4 +1,4 @@
-//! The body of a response, as the connection takes it.
+//! The response body as the connection reads it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,7 +17,7 @@ pub(super) enum Piece {
     Trailers(HeaderMap),
 }
 
-/// A body that is here, and whose length is not announced.
+/// A body in memory whose length is not announced.
 pub(super) struct Once(pub(super) Option<Bytes>);
 
 impl http_body::Body for Once {
@@ -37,7 +37,8 @@ impl http_body::Body for Once {
     }
 }
 
-/// The body of a response that comes in parts. Without a last one it fails: nobody takes it for whole.
+/// A response body that arrives in parts. Fails without a last part, so that it is not mistaken for
+/// a complete one.
 pub(super) struct Stream {
     parts: mpsc::Receiver<Piece>,
     state: State,
@@ -55,7 +56,7 @@ impl Stream {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// It has broken off; what came before is being flushed.
+    /// It has failed; the parts before are being flushed.
     Broken,
     Over,
 }
@@ -87,7 +88,7 @@ impl http_body::Body for Stream {
                 Frame::trailers(trailers)
             }
             None => {
-                // hyper drops what it has not flushed once a body fails. It flushes when it has to wait.
+                // hyper drops unflushed data when a body fails. It flushes when it has to wait.
                 self.state = State::Broken;
                 context.waker().wake_by_ref();
                 return Poll::Pending;

@@ -1,4 +1,4 @@
-//! A request that hyper has read, as Pingora's proxy takes one.
+//! A request read by hyper, as a session of Pingora's proxy.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::outbound::{Answer, Outbound};
 use super::tunnel::Tunnel;
 use crate::net::face::Asked;
 
-/// A request, and what becomes of it.
+/// A request and its response.
 pub(super) struct Session {
     header: RequestHeader,
     inbound: Inbound,
@@ -39,7 +39,7 @@ pub(super) struct Session {
 type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
 impl Session {
-    /// Takes a request whose response goes to `head`.
+    /// Takes a request whose response is sent to `head`.
     pub(super) fn new(asked: Asked, head: oneshot::Sender<Answer>) -> Self {
         let Asked {
             mut parts,
@@ -63,7 +63,8 @@ impl Session {
         }
     }
 
-    /// Sends a header, with what else of the response is here, and says whether that was all of it.
+    /// Sends a header, with the part of the response that is available. Returns whether that is all
+    /// of it.
     async fn begin<I: Iterator<Item = HttpTask>>(
         &mut self,
         header: ResponseHeader,
@@ -79,7 +80,7 @@ impl Session {
         }
         if status.is_informational() {
             if status == StatusCode::CONTINUE && self.inbound.is_expected() {
-                // The connection sends one when the body is asked for.
+                // The connection sends one when the body is read.
                 self.inbound.go_on();
             } else if self.header.version != Version::HTTP_10 {
                 let fields = http::response::Parts::from(header).headers;
@@ -156,13 +157,14 @@ impl Session {
     }
 }
 
-/// Takes a whole URL in the request line apart (RFC 9112 §3.2.2): what follows knows one host, and a path. One with
-/// another host than `Host` stays, and is rejected: a server in front may have gone by either.
+/// Splits an absolute URL in the request line (RFC 9112 §3.2.2) into a host and a path. One with
+/// another host than `Host` stays unchanged, and is rejected: a server in front may have used
+/// either.
 fn take_authority(parts: &mut Parts) {
     if parts.version == Version::HTTP_2 {
         return;
     }
-    // Without a scheme it is no URL, and no path: what follows rejects it.
+    // Without a scheme it is neither a URL nor a path, and is rejected later.
     let (Some(_), Some(authority)) = (parts.uri.scheme(), parts.uri.authority()) else {
         return;
     };
@@ -181,7 +183,7 @@ fn take_authority(parts: &mut Parts) {
     parts.uri = Uri::from(path);
 }
 
-/// Waits for something at most as long as is given.
+/// Waits for a future, at most for a given time.
 async fn within<T>(
     limit: Option<Duration>,
     kind: ErrorType,
@@ -218,7 +220,7 @@ impl server::Session for Session {
 
     async fn drain_request_body(&mut self) -> Result<()> {
         if self.header.version != Version::HTTP_2 {
-            // The connection takes it in.
+            // The connection discards it.
             self.inbound.leave();
             return Ok(());
         }
@@ -273,7 +275,7 @@ impl server::Session for Session {
         self.drain_limit
     }
 
-    /// Holds neither path nor query, where a secret could be.
+    /// Contains neither path nor query, which could contain a secret.
     fn request_summary(&self) -> String {
         self.header.method.to_string()
     }

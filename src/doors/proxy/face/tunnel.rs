@@ -14,25 +14,25 @@ use tokio::sync::oneshot;
 use crate::net::face::{self, Reply};
 use crate::net::stream::Stream;
 
-/// How much is read at a time, in bytes.
+/// The number of bytes read at a time.
 const PART: usize = 8 << 10;
 
-/// A connection that switches, and then has.
+/// A connection that is switching or has switched protocols.
 pub(super) struct Tunnel {
     state: State,
-    /// The connection is held until this is dropped.
+    /// The connection stays open until this is dropped.
     _held: oneshot::Sender<()>,
 }
 
 enum State {
     Opening(oneshot::Receiver<Stream>),
-    /// The lock is never taken: it only makes the stream `Sync`.
+    /// Never locked: the mutex only makes the stream `Sync`.
     Open(Mutex<Stream>),
     Over,
 }
 
 impl Tunnel {
-    /// Returns a tunnel with the reply that opens it.
+    /// Returns a tunnel and the reply that opens it.
     pub(super) fn new() -> (Self, Reply) {
         let (opened, opening) = oneshot::channel();
         let (held, over) = oneshot::channel::<()>();
@@ -50,16 +50,16 @@ impl Tunnel {
         matches!(self.state, State::Over)
     }
 
-    /// Returns what comes next; none once the client has ended. Dropping the future loses nothing.
+    /// Returns the next bytes; `None` once the client has closed its side. Cancel-safe.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// The connection has failed.
     pub(super) async fn read(&mut self) -> Result<Option<Bytes>> {
         let Some(stream) = self.open().await? else {
             return Ok(None);
         };
         let read = std::future::poll_fn(|context| {
-            // Not in the future, where a connection that waits would hold it.
+            // Not in the future, where it would take memory while a connection waits.
             let mut space = [MaybeUninit::uninit(); PART];
             let mut buffer = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
@@ -75,10 +75,10 @@ impl Tunnel {
         }
     }
 
-    /// Sends a part.
+    /// Sends bytes.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(super) async fn write(&mut self, part: &[u8]) -> Result<()> {
         let gone = || Error::explain(ErrorType::WriteError, "the client is gone").into_down();
         let stream = self.open().await?.ok_or_else(gone)?;
@@ -89,10 +89,10 @@ impl Tunnel {
         written.await.map_err(|_| gone())
     }
 
-    /// Says that nothing more is sent.
+    /// Closes our side.
     pub(super) async fn end(&mut self) {
         if let State::Open(stream) = &mut self.state {
-            // The client may be gone.
+            // The client may have disconnected.
             let _ = stream.get_mut().shutdown().await;
         }
         self.state = State::Over;
