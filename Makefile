@@ -5,7 +5,9 @@ FUZZ_SECONDS ?= 60
 
 # Installs what is missing, builds, and shows the three doors with an embedded store.
 demo: setup
-	cargo run --locked --quiet -- demo
+	@echo "demo: the first build takes 3 to 4 minutes on two cores"
+	cargo build --locked
+	@cargo run --locked --quiet -- demo
 
 # Installs what is missing and runs every test.
 test:

@@ -46,8 +46,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Makes the state for listening sockets. `Some` of them may be inherited from another process,
-    /// which may still have them open.
+    /// Makes the state. With `is_inherited`, another process may still have listening sockets open.
     pub(crate) fn new(
         settings: Live,
         is_inherited: bool,
@@ -87,7 +86,8 @@ impl Connections {
         self.process.is_draining()
     }
 
-    /// Accepts connections until `shutdown`, then closes the idle ones.
+    /// Accepts connections of a listener until the shutdown begins, then closes the idle ones. Each is
+    /// served on the loop that has the fewest, by that loop's part of `apps`.
     ///
     /// A request that arrives just then is still answered: connections without a request are closed
     /// only after [`LINGER`].
