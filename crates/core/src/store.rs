@@ -25,6 +25,22 @@ pub struct NewIdentity {
     pub terms: Terms,
 }
 
+impl NewIdentity {
+    /// Returns an enabled identity without a number, created at `created`.
+    #[must_use]
+    pub fn created_at(self, created: UnixTime) -> ImportedIdentity {
+        ImportedIdentity {
+            id: None,
+            principal: self.principal,
+            seed: self.seed,
+            parameters: self.parameters,
+            state: State::Enabled,
+            terms: self.terms,
+            created,
+        }
+    }
+}
+
 /// An identity to import from another system.
 #[derive(Debug)]
 pub struct ImportedIdentity {

@@ -8,6 +8,7 @@ mod cache;
 mod database;
 mod folder;
 mod intent;
+mod kept;
 mod key_file;
 mod key_ring;
 mod key_tables;

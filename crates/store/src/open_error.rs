@@ -166,3 +166,30 @@ impl OpenError {
         }
     }
 }
+
+/// Fails unless all keys that a database names are available.
+pub(crate) fn hold(
+    named: &[KeyId],
+    location: &Location,
+    source: &KeySource,
+    keys: Option<&Keys>,
+) -> Result<(), OpenError> {
+    let is_missing = |id: &&KeyId| keys.is_none_or(|keys| keys.find(**id).is_none());
+    let Some(&expected) = named.iter().find(is_missing) else {
+        return Ok(());
+    };
+    let (key, path) = (source.clone(), location.clone());
+    Err(match keys.cloned() {
+        Some(found) => OpenError::KeyMismatch {
+            key,
+            found,
+            path,
+            expected,
+        },
+        None => OpenError::KeyMissing {
+            key,
+            path,
+            expected,
+        },
+    })
+}

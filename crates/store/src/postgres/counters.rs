@@ -12,20 +12,11 @@ use super::pool::Purpose;
 use super::query::{Postgres, query};
 use super::timeline::TIMELINE;
 use super::transaction::{DURABLE, Lock, Writing};
+use crate::kept::{KEPT, READ, SWEEP_AFTER};
 use crate::record::{RecordError, sql_time, unix_time};
 use realmgate_core::{
     Counts, IdentityId, Notes, Scope, Step, StoreError, ThrottleRecord, Use, UsedSteps,
 };
-
-/// The maximum number of failure records kept per scope. The records saved longest ago are deleted
-/// first.
-const KEPT: i64 = 125_000;
-
-/// The number of saved records after which the excess is deleted.
-const SWEEP_AFTER: usize = 10_000;
-
-/// The maximum number of records read at once.
-const READ: i64 = 20_000;
 
 /// The number of attempts to use a step while others use steps of the same identity.
 const TRIES: u8 = 16;

@@ -12,7 +12,7 @@ use super::transaction::{Lock, Writing};
 use crate::record::{RecordError, sql_time, state_text};
 use crate::seal::SealingKey;
 use realmgate_core::{
-    ChangeError, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, State, UnixTime,
+    ChangeError, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, UnixTime,
 };
 
 /// Excludes the numbers up to `$1` from assignment to new rows.
@@ -25,15 +25,7 @@ impl Postgres {
         new: NewIdentity,
         now: UnixTime,
     ) -> Result<Arc<Identity>, ChangeError> {
-        let new = ImportedIdentity {
-            id: None,
-            principal: new.principal,
-            seed: new.seed,
-            parameters: new.parameters,
-            state: State::Enabled,
-            terms: new.terms,
-            created: now,
-        };
+        let new = new.created_at(now);
         let work = async {
             let writing = self.begin(Lock::Identities).await?;
             // A rejected identity must not use up a number.

@@ -18,8 +18,7 @@ use crate::key_file::{self, Keys};
 use crate::key_ring::{KeyRing, KeySource};
 use crate::location::Location;
 use crate::metrics::DatabaseCounts;
-use crate::open_error::OpenError;
-use crate::seal::KeyId;
+use crate::open_error::{OpenError, hold};
 use realmgate_core::StoreError;
 
 /// The first version that has all required features.
@@ -133,33 +132,6 @@ async fn agree(
     }
     migration.commit().await.map_err(fail)?;
     Ok(keys)
-}
-
-/// Fails unless all keys that the database names are available.
-fn hold(
-    named: &[KeyId],
-    location: &Location,
-    source: &KeySource,
-    keys: Option<&Keys>,
-) -> Result<(), OpenError> {
-    let is_missing = |id: &&KeyId| keys.is_none_or(|keys| keys.find(**id).is_none());
-    let Some(&expected) = named.iter().find(is_missing) else {
-        return Ok(());
-    };
-    let (key, path) = (source.clone(), location.clone());
-    Err(match keys.cloned() {
-        Some(found) => OpenError::KeyMismatch {
-            key,
-            found,
-            path,
-            expected,
-        },
-        None => OpenError::KeyMissing {
-            key,
-            path,
-            expected,
-        },
-    })
 }
 
 fn failed(location: &Location, fault: Fault) -> OpenError {

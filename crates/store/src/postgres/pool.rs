@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+};
 use parking_lot::Mutex;
 use tokio_postgres::Client;
 
@@ -64,17 +66,24 @@ impl Pools {
         self.timeout
     }
 
+    /// Waits for a connection. If the pool is replaced meanwhile, the wait begins again at the next one.
     pub(super) async fn lease(&self, purpose: Purpose) -> Result<Lease, Fault> {
-        let generation = self.current.load_full();
-        let pool = match purpose {
-            Purpose::Request => &generation.pool,
-            Purpose::Tail => &generation.tail,
-        };
-        Ok(Lease {
-            object: Some(pool.get().await?),
-            generation: generation.number,
-            connector: self.connector.clone(),
-        })
+        loop {
+            let generation = self.current.load_full();
+            let pool = match purpose {
+                Purpose::Request => &generation.pool,
+                Purpose::Tail => &generation.tail,
+            };
+            let object = match pool.get().await {
+                Err(PoolError::Closed) if self.generation() != generation.number => continue,
+                object => object?,
+            };
+            return Ok(Lease {
+                object: Some(object),
+                generation: generation.number,
+                connector: self.connector.clone(),
+            });
+        }
     }
 
     /// Replaces the connections of a generation, unless already done.

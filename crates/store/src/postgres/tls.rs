@@ -31,23 +31,19 @@ pub(super) fn client_config(server: &Server) -> io::Result<Option<ClientConfig>>
         TlsMode::Require => server.root_certificate.is_some(),
         TlsMode::VerifyCa | TlsMode::VerifyFull => true,
     };
-    let builder = if needs_roots {
-        let roots = Arc::new(roots(server.root_certificate.as_deref())?);
-        let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
-        let inner = inner.build().map_err(io::Error::other)?;
-        if server.tls == TlsMode::VerifyFull {
-            builder.with_webpki_verifier(inner)
-        } else {
-            let verifier = AnyName { inner };
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
+    let chain = match needs_roots {
+        true => {
+            let roots = Arc::new(roots(server.root_certificate.as_deref())?);
+            let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+            Some(chain.build().map_err(io::Error::other)?)
         }
-    } else {
-        let verifier = AnyCertificate { provider };
-        builder
+        false => None,
+    };
+    let builder = match (server.tls, chain) {
+        (TlsMode::VerifyFull, Some(chain)) => builder.with_webpki_verifier(chain),
+        (_, chain) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(Arc::new(Relaxed { chain, provider })),
     };
     let config = match &server.client_certificate {
         None => builder.with_no_client_auth(),
@@ -95,13 +91,15 @@ fn named(file: &Path, error: impl std::fmt::Display) -> io::Error {
     io::Error::other(format!("{}: {error}", file.display()))
 }
 
-/// Verifies the chain, and accepts any name (`sslmode=verify-ca`).
+/// Verifies less than the chain and the name. The server must have the key of its certificate in any case.
 #[derive(Debug)]
-struct AnyName {
-    inner: Arc<WebPkiServerVerifier>,
+struct Relaxed {
+    /// Verifies the chain (`sslmode=verify-ca`); any certificate is accepted without it (`sslmode=require`).
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Relaxed {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -110,57 +108,16 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
         // The name is checked last, when the chain is known to be valid.
-        match self
-            .inner
-            .verify_server_cert(end_entity, intermediates, name, ocsp, now)
-        {
+        match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
             other => other,
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// Accepts any certificate whose key the server has (`sslmode=require`).
-#[derive(Debug)]
-struct AnyCertificate {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

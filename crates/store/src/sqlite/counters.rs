@@ -6,19 +6,11 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::commit::Patience;
 use super::identities::Sqlite;
+use crate::kept::{KEPT, READ, SWEEP_AFTER};
 use crate::record::{sql_time, unix_time};
 use realmgate_core::{
     ChangeError, Counts, IdentityId, Notes, Scope, Step, StoreError, ThrottleRecord, UsedSteps,
 };
-
-/// The maximum number of failure counts kept per scope. Those saved longest ago are deleted first.
-const KEPT: i64 = 125_000;
-
-/// The number of saved counts after which excess ones are deleted.
-const SWEEP_AFTER: usize = 10_000;
-
-/// The maximum number of counts per read.
-const READ: i64 = 20_000;
 
 impl Sqlite {
     /// Marks a step as used. Returns `false` if it was used before.

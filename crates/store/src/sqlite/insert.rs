@@ -9,7 +9,7 @@ use super::rows::{conversion, current_key, find, find_by_id};
 use crate::record::{sql_time, state_text};
 use crate::seal::SealingKey;
 use realmgate_core::{
-    ChangeError, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, State, UnixTime,
+    ChangeError, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, UnixTime,
 };
 
 impl Sqlite {
@@ -20,15 +20,7 @@ impl Sqlite {
         now: UnixTime,
     ) -> Result<Arc<Identity>, ChangeError> {
         let ring = Arc::clone(&self.ring);
-        let new = ImportedIdentity {
-            id: None,
-            principal: new.principal,
-            seed: new.seed,
-            parameters: new.parameters,
-            state: State::Enabled,
-            terms: new.terms,
-            created: now,
-        };
+        let new = new.created_at(now);
         self.write(move |transaction| {
             let id = add(transaction, &*current_key(&ring, transaction)?, &new, now)?;
             find_by_id(transaction, &ring, id)?

@@ -19,7 +19,7 @@ use crate::folder::lock_folder;
 use crate::intent::{Intent, may_make};
 use crate::key_file::{self, Keys};
 use crate::key_ring::{KeyRing, KeySource};
-use crate::open_error::OpenError;
+use crate::open_error::{OpenError, hold};
 use crate::seal::KeyId;
 use realmgate_core::StoreError;
 
@@ -216,7 +216,7 @@ fn look(
     };
     let (connection, schema) = open_existing(path, way, timeout, fail)?;
     let named = named_keys(&connection).map_err(fail)?;
-    hold(&named, path, source, keys)?;
+    hold(&named, &path.into(), source, keys)?;
     Ok(schema)
 }
 
@@ -283,33 +283,6 @@ pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>
         .collect()
 }
 
-/// Fails unless all keys are available that the database names.
-fn hold(
-    named: &[KeyId],
-    path: &Path,
-    source: &KeySource,
-    keys: Option<&Keys>,
-) -> Result<(), OpenError> {
-    let is_missing = |id: &&KeyId| keys.is_none_or(|keys| keys.find(**id).is_none());
-    let Some(&expected) = named.iter().find(is_missing) else {
-        return Ok(());
-    };
-    let (key, path) = (source.clone(), path.into());
-    Err(match keys.cloned() {
-        Some(found) => OpenError::KeyMismatch {
-            key,
-            found,
-            path,
-            expected,
-        },
-        None => OpenError::KeyMissing {
-            key,
-            path,
-            expected,
-        },
-    })
-}
-
 /// Checks that the keys are those that the database names. If it names none yet, records the first
 /// key, or creates one.
 fn agree_on_key(
@@ -323,7 +296,7 @@ fn agree_on_key(
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(fail)?;
     let named = named_keys(&transaction).map_err(fail)?;
-    hold(&named, path, source, keys.as_ref())?;
+    hold(&named, &path.into(), source, keys.as_ref())?;
     let keys = match (keys, source) {
         (Some(keys), _) => keys,
         (None, KeySource::File(file)) => {
