@@ -20,10 +20,10 @@ pub(super) struct Verify {
     /// Audit logs, oldest first; the head of the last one is FILE.head
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Position recorded elsewhere, in the form in which this command prints the last one; must be in the files
+    /// Position recorded elsewhere, in the form in which this command prints the last position; the files must contain it
     #[arg(long, value_name = "SEQ:HASH")]
     noted: Vec<Position>,
-    /// Log of the server, or `-` for standard input; every position recorded there must be in the files
+    /// Log of the server, or `-` for standard input; the files must contain every position recorded there
     #[arg(long, value_name = "LOG")]
     noted_in: Vec<PathBuf>,
     /// Require that the files begin with the first line ever written

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Exit with code 2 if there are warnings
+    /// Exit with code 2 if there are warnings, other than the one about open files
     #[arg(long)]
     strict: bool,
 }

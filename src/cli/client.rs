@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// if neither this nor --auth-token is given, UNGLEICHOTPSEED is used
     #[arg(long, value_name = "SEED", conflicts_with = "auth_token")]
     auth_seed: Option<String>,
-    /// Token of the caller, instead of the seed; valid for one to two minutes
+    /// Token of the caller, instead of the seed; valid for a minute or less by default
     #[arg(long, value_name = "TOKEN")]
     auth_token: Option<String>,
     /// Name of the identity (all actions except list)
@@ -53,7 +53,7 @@ pub(super) struct Args {
     /// New realm (update only)
     #[arg(long, value_name = "REALM")]
     new_realm: Option<String>,
-    /// Request timeout, 1 to 3600
+    /// Request timeout in seconds, 1 to 3600
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
 }

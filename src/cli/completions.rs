@@ -4,7 +4,7 @@ use clap_complete::Shell;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The shell
+    /// Shell to complete for
     shell: Shell,
 }
 

@@ -15,13 +15,13 @@ const MOST: usize = 16 << 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Ready file of the server (`serve --ready-file`), which names its listeners; by default, the configuration does
+    /// Ready file of the server (`serve --ready-file`), which names its listeners. Default: the configuration names them
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
     /// Check only whether the process responds (/healthz), not whether it can decide (/readyz)
     #[arg(long)]
     alive: bool,
-    /// Time limit, 1 to 300
+    /// Time limit in seconds, 1 to 300
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
 }

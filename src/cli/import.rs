@@ -30,7 +30,7 @@ pub(super) enum Command {
     /// Import an ungleich-otp database: shows what would be imported; --apply imports it
     ///
     /// Identities keep their ids and seeds. Existing identities are not changed, so a second run changes
-    /// nothing. Rows that cannot be imported are listed with the reason.
+    /// nothing. Rows that cannot be imported are counted by reason; --verbose lists each of them.
     Django(Django),
 }
 
@@ -39,19 +39,19 @@ pub(super) struct Django {
     /// An SQLite file or postgres://USER@HOST[:PORT]/DATABASE; set the password in PGPASSWORD
     #[arg(value_name = "PATH|URL")]
     source: String,
-    /// Import the rows, in batches; if interrupted, run it again and it continues
+    /// Import the rows, in batches; if it is interrupted, run it again and it continues
     #[arg(long)]
     apply: bool,
-    /// Create an empty database if it is missing, even if a key exists
+    /// Create an empty database if there is none, even if a key exists
     #[arg(long, requires = "apply")]
     init: bool,
     /// Print a line for each row
     #[arg(long)]
     verbose: bool,
-    /// Maximum number of rows of the table; one million take about 500 MB of memory
+    /// Maximum number of rows in the table; a million rows take about 500 MB of memory
     #[arg(long, value_name = "ROWS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_rows: u32,
-    /// Maximum time for reading the database, 1 to 86400
+    /// Maximum time for reading the database, in seconds, 1 to 86400
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
 }

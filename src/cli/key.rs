@@ -23,7 +23,7 @@ pub(super) enum Command {
     Check,
     /// Create a new key and re-encrypt every seed with it, even while the server runs
     ///
-    /// If interrupted, run it again; it continues. If the key file has a key before the current one,
+    /// If it is interrupted, run it again; it continues. If the key file has a key before the current one,
     /// that key is used. The old key stays in the key file for older backups until you retire it.
     Rotate,
     /// Remove keys that no seed needs from the key file

@@ -4,7 +4,7 @@ use super::error::CliError;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Directory for the pages, which exists
+    /// Existing directory for the pages
     directory: PathBuf,
 }
 

@@ -40,7 +40,7 @@ use signals::{Early, survive_long_files};
 /// Authentication gateway for services with time-based tokens: proxy, forward-auth and REST
 ///
 /// Exit codes: 0 success; 1 denied, not found, or already there; 2 wrong usage or configuration;
-/// 3 something is unreachable; 4 terminated by a second signal; 5 changed, but not in the audit log.
+/// 3 something is unreachable; 4 terminated by a second signal; 5 changed, but not recorded in the audit log.
 #[derive(Debug, Parser)]
 #[command(name = "realmgate", version, max_term_width = 100)]
 struct Cli {
@@ -62,8 +62,8 @@ enum Command {
     Serve(serve::Args),
     /// Make a running server read its configuration again
     ///
-    /// Validates the configuration first, and sends nothing if it is wrong. Exit codes: 0 sent; 2 wrong usage or
-    /// configuration; 3 no such server.
+    /// Validates the configuration of this command (--config) first, and sends nothing if it is wrong. Exit codes: 0
+    /// sent, see the server's log for the outcome; 2 wrong usage or configuration; 3 no such server.
     Reload(reload::Args),
     /// Check whether a running server is ready: exit code 0 if it is, 1 if not, 3 if it does not respond
     Healthcheck(healthcheck::Args),
@@ -92,7 +92,7 @@ enum Command {
     Import(import::Command),
     /// Call the REST API of realmgate or ungleich-otp
     Client(client::Args),
-    /// Print the current token of a seed; how long it remains valid goes to standard error
+    /// Print the current token of a seed, and on standard error how long it remains valid
     Token(token::Args),
     /// Print the completions for a shell
     Completions(completions::Args),

@@ -14,7 +14,7 @@ const FIRST: i32 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Ready file of the server (`serve --ready-file`), which names its process; by default, process 1, as in a container
+    /// Ready file of the server (`serve --ready-file`), which names its process. Default: process 1, as in a container
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
 }

@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Write the bound addresses and the process id to this file, as JSON, once all listeners accept
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
-    /// Create an empty database if it is missing, even if a key exists
+    /// Create an empty database if there is none, even if a key exists
     #[arg(long)]
     init: bool,
 }

@@ -30,7 +30,14 @@ pub(super) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, S
     let bytes = read(path).map_err(|error| expected(&error.to_string()))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match chain {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(chain) if !chain.is_empty() => match damaged(&chain) {
+            None => Ok(chain),
+            Some(at) => Err(expected(&format!(
+                "certificate {} of {} in it is damaged",
+                at + 1,
+                chain.len()
+            ))),
+        },
         Ok(_) => Err(expected(&why_empty(path, &bytes, Kind::Certificates))),
         Err(error) => Err(expected(&why_malformed(&error))),
     }
@@ -54,18 +61,20 @@ pub(super) fn private_key(path: &str) -> Result<PrivateKeyDer<'static>, String> 
     })
 }
 
-/// Explains why a certificate and a key do not match, or cannot be used.
+/// Explains why the first certificate of a chain cannot be used, whatever its key.
+pub(super) fn why_unsupported(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let kind = unsupported(chain.first()?)?;
+    Some(format!(
+        "a certificate with a supported key: {SUPPORTED} (it has {kind}; ask your CA for another)"
+    ))
+}
+
+/// Explains why a certificate and a key do not match.
 pub(super) fn why_unusable(
     chain: &[CertificateDer<'_>],
     key: &PrivateKeyDer<'_>,
     error: &rustls::Error,
 ) -> String {
-    if let Some(kind) = chain.first().and_then(|leaf| unsupported(leaf)) {
-        return format!(
-            "the certificate has {kind}, which is not supported; {SUPPORTED} are; ask your CA for a certificate \
-             with such a key"
-        );
-    }
     let provider = rustls::crypto::ring::default_provider();
     let mut others = chain.iter().enumerate().skip(1);
     let owner = others.find(|(_, certificate)| {
@@ -92,6 +101,14 @@ pub(super) fn why_unusable(
         rustls::Error::General(_) => format!("the key is of a kind that is not supported; {SUPPORTED} are"),
         error => error.to_string(),
     }
+}
+
+/// Returns the position of the first certificate that is not X.509 in DER. A client could not read it.
+fn damaged(chain: &[CertificateDer<'_>]) -> Option<usize> {
+    let is_whole = |certificate: &CertificateDer<'_>| {
+        X509Certificate::from_der(certificate).is_ok_and(|(rest, _)| rest.is_empty())
+    };
+    chain.iter().position(|certificate| !is_whole(certificate))
 }
 
 /// Returns the position of the first certificate that the one before it was not issued by.
@@ -202,7 +219,7 @@ fn why_empty(path: &str, bytes: &[u8], kind: Kind) -> String {
 fn why_malformed(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { end_marker } => format!(
-            "the line {} is missing",
+            "the line -----END {}----- is missing",
             String::from_utf8_lossy(end_marker)
         ),
         _ => "it is not well formed".to_owned(),

@@ -209,6 +209,9 @@ impl Source<'_> {
         let der =
             pem::private_key(key.get_ref()).map_err(|expected| self.refuse(key_key, key, expected));
         let (chain, der) = (chain?, der?);
+        if let Some(expected) = pem::why_unsupported(&chain) {
+            return Err(self.refuse(cert_key, cert, expected));
+        }
         let why = certified(&chain, &der)
             .err()
             .map(|error| pem::why_unusable(&chain, &der, &error));

@@ -14,7 +14,7 @@ use crate::http::own_paths;
 use crate::metrics::{Exposition, Registry};
 use crate::net::connection::Connections;
 use crate::net::face::{Asked, Reply};
-use crate::telemetry::RequestRecord;
+use crate::telemetry::{Door, RequestRecord};
 
 /// The endpoints that realmgate serves itself.
 pub(crate) struct Endpoints {
@@ -119,6 +119,14 @@ fn exposition(accept: Option<&HeaderValue>) -> Exposition {
 /// Returns whether the proxy's listener serves a path itself, if `gateway.serve_api` is set.
 pub(super) fn is_public(path: &str) -> bool {
     FrontProxy::of(path).is_some() || is_rest(path)
+}
+
+/// Returns the door at a path of the service listener; none for health and unknown paths.
+pub(super) fn door_of(path: &str) -> Option<Door> {
+    match FrontProxy::of(path) {
+        Some(_) => Some(Door::ForwardAuth),
+        None => is_rest(path).then_some(Door::Rest),
+    }
 }
 
 /// Returns whether a path is that of a REST resource, or below one.

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::uri::Scheme;
 use http::{Response, Version};
 
-use super::endpoints::{Endpoints, is_rest};
+use super::endpoints::{Endpoints, door_of, is_rest};
 use super::request_log::{Received, RequestLog};
 use crate::http::answer::Answer;
 use crate::http::refusal::Refusal;
@@ -49,13 +49,8 @@ impl App for Service {
     }
 
     fn refuse(&self, refusal: Refusal, parts: &Parts, peer: &Peer) -> Answer {
-        let log = RequestLog::new(&self.recorder);
-        refusal.log(
-            &self.recorder,
-            peer.source(),
-            request_line_of(parts),
-            &log.record,
-        );
+        let mut log = RequestLog::new(&self.recorder);
+        self.reject(refusal, parts, peer, &mut log.record);
         let answer = refusal.answer().named(&log.record);
         if let Some(received) = Received::of(&self.recorder, parts, peer) {
             log.write(
@@ -70,12 +65,25 @@ impl App for Service {
 }
 
 impl Service {
+    /// Logs a rejection, and counts it if its path is that of a door.
+    fn reject(&self, refusal: Refusal, parts: &Parts, peer: &Peer, record: &mut RequestRecord) {
+        let recorder = &self.recorder;
+        let (source, line) = (peer.source(), request_line_of(parts));
+        let door = match self.listening {
+            Listening::Metrics => None,
+            Listening::Service | Listening::Gateway => door_of(parts.uri.path()),
+        };
+        match door {
+            Some(door) => refusal.log_and_count(recorder, door, None, source, line, record),
+            None => refusal.log(recorder, source, line, record),
+        }
+    }
+
     async fn respond(&self, asked: &mut Asked, record: &mut RequestRecord) -> Response<Reply> {
         // A front proxy requests a path. One that lets clients write `x:http://h/healthz` in the
         // request line would forward it, and take our 200 for a permit.
         if !asked_for_path(asked) && !is_rest_url(&asked.parts) {
-            let request_line = request_line_of(&asked.parts);
-            Refusal::NoPath.log(&self.recorder, asked.peer.source(), request_line, record);
+            self.reject(Refusal::NoPath, &asked.parts, &asked.peer, record);
             let mut response = Response::from(Refusal::NoPath.answer().named(record));
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);

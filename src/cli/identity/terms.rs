@@ -14,7 +14,7 @@ pub(in crate::cli) struct TermsArgs {
     /// Valid from: a time (2027-01-31T12:00:00Z), a duration from now (30d), or "never" for no limit
     #[arg(long, value_name = "TIME")]
     not_before: Option<Limit>,
-    /// Valid until (same formats)
+    /// Valid until, in the formats of --not-before
     #[arg(long, value_name = "TIME")]
     expires: Option<Limit>,
     /// Comment of at most 256 characters; an empty one removes it

@@ -98,7 +98,9 @@ fn unsupported_key_is_named() {
         assert!(!is_valid);
         assert!(
             message.contains(&format!(
-                "the certificate has {expected}, which is not supported; RSA of 2048"
+                "certificate[0].cert = \"{}\": expected a certificate with a supported key: RSA of 2048 to 8192 bits, \
+                 ECDSA on P-256 or P-384, and Ed25519 (it has {expected};",
+                folder.path().join(format!("{name}.pem")).display()
             )),
             "{message}"
         );
@@ -250,4 +252,32 @@ fn key_in_place_of_a_certificate_is_named() {
         "{message}"
     );
     assert!(!message.contains("PRIVATE KEY"), "{message}");
+}
+
+#[test]
+fn damaged_certificate_anywhere_in_a_chain_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ca = Ca::new();
+    let (cert, key) = ca.issue("leaf", "/CN=leaf", "DNS:a.example");
+    let text = |path: &str| fs::read_to_string(path).unwrap();
+    let damaged = |path: &str| text(path).replacen("\nMII", "\nMXX", 1);
+    fs::write(folder.join("a.key"), text(&key)).unwrap();
+    for (chain, which) in [
+        ([text(&cert), damaged(&ca.file())], "certificate 2 of 2"),
+        ([damaged(&cert), text(&ca.file())], "certificate 1 of 2"),
+    ] {
+        fs::write(folder.join("chain.pem"), chain.concat()).unwrap();
+        let (is_valid, message) = check(folder, "chain.pem", "a.key");
+        assert!(!is_valid);
+        let expected = format!("a PEM file of certificates ({which} in it is damaged)");
+        assert!(message.contains(&expected), "{message}");
+    }
+    let cut = text(&cert).replace("-----END CERTIFICATE-----", "");
+    fs::write(folder.join("chain.pem"), cut).unwrap();
+    let (_, message) = check(folder, "chain.pem", "a.key");
+    assert!(
+        message.contains("(the line -----END CERTIFICATE----- is missing)"),
+        "{message}"
+    );
 }

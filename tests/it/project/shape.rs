@@ -42,7 +42,7 @@ fn room_at(path: &str) -> Room {
 /// Returns the rooms that each room may use; `None` for all.
 fn allowed() -> BTreeMap<Room, Option<BTreeSet<Room>>> {
     let mut allowed = BTreeMap::new();
-    for [rooms, uses] in table("Room") {
+    for [rooms, uses] in table("Module") {
         let uses = match uses.as_str() {
             "everything" => None,
             "nothing" => Some(BTreeSet::new()),

@@ -276,6 +276,38 @@ fn request_rejected_before_its_header_is_parsed_has_an_id_too() {
 }
 
 #[test]
+fn rejected_request_has_an_access_line_with_its_door_and_is_counted() {
+    let upstream = Upstream::start();
+    let failed = ("REALMGATE_LOG_ACCESS", "failed");
+    let gate = Gate::start_with(&[failed, JSON], &routes(upstream.address));
+    let twice = "Content-Length: 1\r\nContent-Length: 2\r\n";
+    for (at, (address, path, door)) in [
+        (gate.gateway, "/x", "proxy"),
+        (gate.service, "/forward-auth", "forward-auth"),
+        (gate.service, "/ungleichotp/verify/", "rest"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let reply = get(address, path, twice);
+        assert_eq!(reply.status, 400, "{door}");
+        until("a line of the access log", || lines(&gate.log()).len() > at);
+        let line = &lines(&gate.log())[at];
+        for (key, expected) in [("door", door), ("decision", "denied")] {
+            assert_eq!(line[key], expected, "{key} {line}");
+        }
+        assert!(line["reason"].is_string(), "{line}");
+        let metrics = get(gate.metrics(), "/metrics", "").body;
+        let counted = metrics.lines().any(|line| {
+            line.starts_with(&format!("realmgate_decisions_total{{door=\"{door}\""))
+                && line.contains("outcome=\"refused\"")
+                && line.ends_with(" 1")
+        });
+        assert!(counted, "{door}: {metrics}");
+    }
+}
+
+#[test]
 fn name_cannot_forge_a_line_for_people() {
     let (gate, _upstream, _) = start(&[ALL]);
     let forged = "eve%0aACCESS door=proxy";
