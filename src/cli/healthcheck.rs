@@ -34,7 +34,17 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     let address = reachable(listener.ok_or(CliError::NoMetrics)?);
     let path = if args.alive { "/healthz" } else { "/readyz" };
     let deadline = Instant::now() + Duration::from_secs(args.timeout);
-    let unreachable = |error| CliError::NoHealth(address, error);
+    let unreachable = |error: io::Error| {
+        let error = match error.kind() {
+            // What a socket's timeouts report.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                let text = format!("no response within {} s", args.timeout);
+                io::Error::new(io::ErrorKind::TimedOut, text)
+            }
+            _ => error,
+        };
+        CliError::NoHealth(address, error)
+    };
     let response = get(address, path, deadline).map_err(unreachable)?;
     let (status, body) = parse(&response).ok_or_else(|| {
         unreachable(io::Error::new(

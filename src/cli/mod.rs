@@ -47,7 +47,7 @@ struct Cli {
     /// Configuration file; without one, every setting has its default
     #[arg(long, global = true, env = "REALMGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON
+    /// Print JSON; not with serve, demo, completions and man
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
