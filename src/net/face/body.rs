@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Sleep, sleep};
 
-use super::checked::Shared;
+use super::shared::Shared;
 use crate::config::{Limits, Timeouts};
 
 /// Why a body was not read completely.

@@ -9,89 +9,18 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
-use hyper::body::Incoming;
-use parking_lot::{Mutex, MutexGuard};
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{Found, Framing, Scan};
-use super::tunnel::Tunnel;
-use crate::http::refusal::Refusal;
+use super::shared::Shared;
 use crate::net::settings::Live;
 use crate::net::stream::{Stream, poll_more};
 
 /// The maximum number of bytes read after a request while it is being processed.
 const AHEAD: usize = 4096;
-
-/// The state that the parts of a connection share. Only the task of the connection changes it.
-#[derive(Default)]
-pub(super) struct Shared(Mutex<State>);
-
-#[derive(Default)]
-pub(super) struct State {
-    /// A request is being processed.
-    pub(super) is_answering: bool,
-    /// Its target, unless it is a path that hyper passes on unchanged.
-    pub(super) target: Option<Bytes>,
-    /// Part of its body has not arrived.
-    pub(super) is_in_body: bool,
-    /// A body whose rest must be discarded.
-    pub(super) leftover: Option<Incoming>,
-    /// Wakes the connection.
-    pub(super) waker: Option<Waker>,
-    /// No part of it has been read.
-    pub(super) is_unasked: bool,
-    /// Replaces `HTTP/1.0 `, with which hyper begins the response to a request of that version.
-    pub(super) version: &'static [u8],
-    /// Interim responses to write.
-    pub(super) interim: BytesMut,
-    /// The handler of the connection after a switch of protocols.
-    pub(super) tunnel: Option<Tunnel>,
-    /// hyper has read, and no bytes were available.
-    pub(super) is_waiting: bool,
-    /// Part of a header has arrived.
-    pub(super) has_begun: bool,
-    /// Bytes have arrived while a request was being processed.
-    pub(super) is_held: bool,
-    /// Why the received header is rejected.
-    pub(super) refused: Option<Refusal>,
-    /// Written bytes have not been flushed.
-    is_dirty: bool,
-    /// The client is not reading at the moment.
-    pub(super) is_blocked: bool,
-    /// The number of writes.
-    pub(super) writes: u64,
-}
-
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
-    }
-}
-
-impl State {
-    /// Returns whether the last response is sent, and no further request has arrived completely.
-    pub(super) fn is_idle(&self) -> bool {
-        self.is_waiting && !self.is_answering && !self.is_dirty
-    }
-
-    /// Sets the waker for when a body is left to the connection.
-    pub(super) fn wakes(&mut self, waker: &Waker) {
-        let is_known = self.waker.as_ref().is_some_and(|it| it.will_wake(waker));
-        if !is_known {
-            self.waker = Some(waker.clone());
-        }
-    }
-
-    /// Returns whether hyper may continue with bytes that arrived before it read.
-    pub(super) fn take_held(&mut self) -> bool {
-        let is_taken = self.is_held && !self.is_answering;
-        self.is_held &= !is_taken;
-        is_taken
-    }
-}
 
 /// The next input.
 enum Phase {
@@ -108,16 +37,27 @@ pub(super) struct Checked {
     stream: Stream,
     /// Received bytes that have not been passed on.
     unread: Vec<u8>,
+    /// The client has closed its sending side behind those bytes.
+    has_ended: bool,
+    /// A request is dropped when its client closes its sending side.
+    ends_with_client: bool,
     phase: Phase,
     shared: Arc<Shared>,
     settings: Live,
 }
 
 impl Checked {
-    pub(super) fn new(stream: Stream, shared: Arc<Shared>, settings: Live) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        ends_with_client: bool,
+        shared: Arc<Shared>,
+        settings: Live,
+    ) -> Self {
         Self {
             stream,
             unread: Vec::new(),
+            has_ended: false,
+            ends_with_client,
             phase: Phase::Head(Scan::default()),
             shared,
             settings,
@@ -192,16 +132,25 @@ impl Checked {
         }
     }
 
-    /// Checks whether the client has closed the connection during its request.
+    /// Checks whether the client has closed the connection during its request. If the client has
+    /// sent part of another request before, this is noticed behind [`AHEAD`] bytes at most.
     fn poll_behind(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
-            let unread = &mut self.unread;
+        while !self.has_ended && self.unread.len() < AHEAD {
+            let (room, unread) = (AHEAD - self.unread.len(), &mut self.unread);
             let take = |part: &[u8]| unread.extend_from_slice(part);
-            if ready!(poll_more(&mut self.stream, context, AHEAD, take))? == 0 {
-                return Poll::Ready(Ok(()));
+            match poll_more(&mut self.stream, context, room, take)? {
+                Poll::Ready(0) if self.unread.is_empty() || self.ends_with_client => {
+                    return Poll::Ready(Ok(()));
+                }
+                // The requests that have arrived are still answered.
+                Poll::Ready(0) => self.has_ended = true,
+                Poll::Ready(_) => {}
+                Poll::Pending => break,
             }
         }
-        self.shared.lock().is_held = true;
+        if !self.unread.is_empty() {
+            self.shared.lock().is_held = true;
+        }
         Poll::Pending
     }
 
@@ -386,6 +335,7 @@ impl AsyncWrite for Checked {
 mod tests {
     use super::*;
     use crate::config::Limits;
+    use crate::http::refusal::Refusal;
 
     fn limits() -> Limits {
         let config = crate::config::Config::parse("", "test", []).unwrap();

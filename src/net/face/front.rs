@@ -16,10 +16,10 @@ use thiserror::Error;
 
 use super::app::{App, Asked};
 use super::body::Body;
-use super::checked::Shared;
 use super::interim::Interim;
 use super::peer::Peer;
 use super::reply::{Abort, Reply};
+use super::shared::Shared;
 use super::stall;
 use super::streams::Open;
 use crate::config::Limits;

@@ -11,6 +11,9 @@ use super::chunks::{Chunks, is_of_token};
 use crate::config::Limits;
 use crate::http::refusal::Refusal;
 
+/// The longest body that hyper 1 can be told of; it has other uses for the two numbers above.
+const MOST_LENGTH: u64 = u64::MAX - 2;
+
 /// How the end of a request body is found.
 #[derive(Debug)]
 pub(super) enum Framing {
@@ -128,7 +131,7 @@ impl Scan {
             Some(b'c' | b'C') => {
                 if let Some(length) = value(b"content-length:") {
                     self.lengths += 1;
-                    match digits(length) {
+                    match digits(length).filter(|length| *length <= MOST_LENGTH) {
                         Some(length) => self.length = length,
                         None => self.is_framed_in_doubt = true,
                     }

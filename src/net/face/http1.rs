@@ -19,8 +19,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::app::App;
-use super::checked::{Checked, Shared};
+use super::checked::Checked;
 use super::front::{Carrier, Front};
+use super::shared::Shared;
 use super::watch::{End, PARK, Watch};
 use crate::config::Timeouts;
 use crate::http::refusal::Refusal;
@@ -59,7 +60,7 @@ pub(super) async fn serve<A: App>(
         }
         let shared = Arc::new(Shared::default());
         let settings = Arc::clone(&front.client.settings);
-        let checked = Checked::new(stream, Arc::clone(&shared), settings);
+        let checked = Checked::new(stream, A::ENDS_WITH_CLIENT, Arc::clone(&shared), settings);
         let (end, checked, read) = serve_some(&front, checked, &shared, first.take()).await;
         let (mut taken, unread) = checked.into_parts();
         let tunnel = shared.lock().tunnel.take();

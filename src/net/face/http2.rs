@@ -29,9 +29,13 @@ use crate::net::stream::Stream;
 
 /// How long a connection stays after GOAWAY with no request in progress.
 const PARTING: Duration = Duration::from_secs(2);
-/// The maximum number of malformed requests per connection, each of which costs work although it is
-/// rejected, and of streams reset by the client before they are served.
+/// The maximum number of streams reset by the client before they are served, at a time.
 const MOST_RESETS: usize = 32;
+/// The maximum number of streams per connection that are reset here: malformed requests, and those
+/// beyond `limits.streams`. Until a client has read the settings, it may open as many as it likes
+/// (RFC 9113 §6.5.2, §5.1.2). If a burst ended the connection, the requests in progress would be
+/// lost with it.
+const MOST_REFUSED: usize = 1024;
 /// The announced maximum header list size if `limits.header_bytes` is less, because each cookie
 /// crumb counts separately in it.
 const LEAST_HEADER_LIST: usize = 16 << 10;
@@ -156,7 +160,7 @@ fn builder(
         .initial_stream_window_size(stream_window)
         .initial_connection_window_size(connection_window)
         .max_pending_accept_reset_streams(MOST_RESETS)
-        .max_local_error_reset_streams(MOST_RESETS)
+        .max_local_error_reset_streams(MOST_REFUSED)
         // A client that is gone is detected by `timeouts.write` and `timeouts.keep_alive`.
         .keep_alive_interval(None);
     builder

@@ -16,6 +16,7 @@ mod http2;
 mod interim;
 mod peer;
 mod reply;
+mod shared;
 mod stall;
 mod streams;
 mod tunnel;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tokio::time::{Instant, Sleep};
 
-use super::checked::Shared;
+use super::shared::Shared;
 use crate::config::Timeouts;
 
 /// How long an idle connection stays with hyper.

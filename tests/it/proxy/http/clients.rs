@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::{Canned, Upstream2, answer2, ask, ask2, before, exchange, status};
 use crate::harness::tape::Tape;
-use crate::harness::{Gate, PATIENCE, field, read_message, stdout};
+use crate::harness::{Gate, PATIENCE, field, get, read_message, stdout, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -92,6 +92,46 @@ fn h2load_pipelines_and_loses_no_request() {
     let report = stdout(&output);
     assert!(report.contains("400 succeeded, 0 failed"), "{report}");
     assert!(report.contains("400 2xx"), "{report}");
+}
+
+#[test]
+fn burst_of_streams_beyond_the_limit_loses_none_that_was_accepted() {
+    let upstream = Canned::start();
+    upstream.says(OK);
+    let gate = before(&upstream);
+    // 100 at once, before it has read that 32 are the limit: it counts the others as failed.
+    let output = Command::new("h2load")
+        .args(["-n", "400", "-c", "1", "-m", "100"])
+        .arg(format!("http://{}/public", gate.gateway))
+        .output()
+        .unwrap_or_else(|error| panic!("h2load: {error}; run scripts/setup test"));
+    let report = stdout(&output);
+    let (_, rest) = report.split_once("400 done, ").unwrap();
+    let (succeeded, _) = rest.split_once(" succeeded").unwrap();
+    assert!(succeeded.parse::<u32>().unwrap() >= 400 - 68, "{report}");
+}
+
+#[test]
+fn client_that_leaves_bytes_behind_its_request_is_noticed() {
+    let tape = Tape::playing(|connection| {
+        connection.read_to(0, b"\r\n\r\n");
+        thread::sleep(PATIENCE);
+    });
+    let gate = Gate::start(&tape.routes());
+    let in_flight = |count: usize| {
+        let metrics = get(gate.metrics(), "/metrics", "").body;
+        metrics.contains(&format!("\nrealmgate_requests_in_flight {count}\n"))
+    };
+    for behind in ["", "G", "GET /public HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut stream = TcpStream::connect(gate.gateway).unwrap();
+        let request = format!("GET /public HTTP/1.1\r\nHost: a\r\n\r\n{behind}");
+        stream.write_all(request.as_bytes()).unwrap();
+        until("the request is under way", || in_flight(1));
+        drop(stream);
+        let gone = Instant::now();
+        until("the client is gone", || in_flight(0));
+        assert!(gone.elapsed() < PATIENCE / 4, "{behind:?}");
+    }
 }
 
 #[test]
