@@ -68,6 +68,12 @@ def secure(tls, application):
     gate.close()
 
 
+@pytest.fixture(scope="module")
+def billing(secure):
+    """The caller of the examples. It is created once: a new identity of a known name is felt a moment later."""
+    return secure.create("billing", "payments")
+
+
 def variables(folder, tls, gate):
     (folder / "sitecustomize.py").write_text(SITE)
     places = {
@@ -93,16 +99,12 @@ def run(name, folder, tls, gate, identity):
 
 
 @pytest.mark.parametrize("name", ["requests", "httpx", "aiohttp", "urllib"])
-def test_example_of_a_caller_works(name, tmp_path, tls, secure, application):
-    caller = secure.create("billing", "payments")
-    try:
-        application.requests.clear()
-        done = run(name, tmp_path, tls, secure, caller)
-        assert (done.returncode, done.stdout) == (0, "hello billing\n"), done.stderr
-        (request,) = application.requests
-        assert request.headers["X-Forwarded-User"] == "billing@payments"
-    finally:
-        secure.run("identity", "delete", "--name", "billing", "--realm", "payments")
+def test_example_of_a_caller_works(name, tmp_path, tls, secure, application, billing):
+    application.requests.clear()
+    done = run(name, tmp_path, tls, secure, billing)
+    assert (done.returncode, done.stdout) == (0, "hello billing\n"), done.stderr
+    (request,) = application.requests
+    assert request.headers["X-Forwarded-User"] == "billing@payments"
 
 
 def test_example_of_an_administrator_works(tmp_path, tls, secure):
