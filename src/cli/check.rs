@@ -12,6 +12,7 @@ use crate::audit::obstacle;
 use crate::auth::Policy;
 use crate::config::{Config, Peer, PeerAddress, Route, Wire};
 use crate::doors::{Resolver, most_files};
+use crate::store::{Backend, Options};
 
 /// The maximum wait for the resolution of peer names.
 const LOOK: Duration = Duration::from_secs(5);
@@ -51,8 +52,25 @@ fn warnings(config: &Config) -> Vec<String> {
     let certificates = config.certificate_warnings(SystemTime::now());
     let metrics = metrics.into_iter().map(str::to_owned);
     let audit = config.audit.file.as_deref().and_then(unwritable);
+    let secrets = readable_secrets(&config.store);
     let warnings = metrics.chain(limits).chain(certificates).chain(audit);
+    let warnings = warnings.chain(secrets);
     warnings.chain(config.warnings()).collect()
+}
+
+/// Returns a warning for each file with a secret of the store that other users can read.
+fn readable_secrets(store: &Options) -> Vec<String> {
+    let password = match &store.database {
+        Backend::Postgres(server) => server.password.exposed(),
+        Backend::Sqlite { .. } => None,
+    };
+    let password = password.map(|it| ("password", it));
+    let key = store.key.exposed().map(|it| ("key", it));
+    let warning = |(what, (path, mode)): (_, (&Path, _))| {
+        let path = path.display();
+        format!("{what} file {path}: others can read it (mode {mode:04o}), expected mode 0600")
+    };
+    password.into_iter().chain(key).map(warning).collect()
 }
 
 /// Returns a warning if this user cannot write the audit log. The server may run as another user.

@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode};
 
 use super::forward_auth::{ForwardAuth, FrontProxy};
 use super::local::Local;
-use crate::auth::Authority;
+use crate::auth::{Authority, StoreError};
 use crate::http::answer::Answer;
 use crate::http::own_paths;
 use crate::metrics::{Exposition, Registry};
@@ -84,7 +84,8 @@ impl Endpoints {
         response
     }
 
-    /// Responds with 200 while the store responds and the process is not shutting down.
+    /// Responds with 200 while the store responds, the process has the keys of its seeds, and it is
+    /// not shutting down.
     async fn readiness(&self) -> Answer {
         if self.connections.is_draining() {
             return Answer::line(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
@@ -97,10 +98,11 @@ impl Endpoints {
             ),
             Err(error) => {
                 tracing::error!(%error, "readiness check failed");
-                Answer::line(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the store does not answer\n",
-                )
+                let line = match error {
+                    StoreError::MissingKey(_) => "a key that seeds are encrypted with is missing\n",
+                    _ => "the store does not answer\n",
+                };
+                Answer::line(StatusCode::SERVICE_UNAVAILABLE, line)
             }
         }
     }

@@ -55,6 +55,7 @@ impl LocalAuthenticator {
         let subject = Subject {
             who: identity.principal.as_ref(),
             is_known: true,
+            is_broken: false,
             unthrottled: identity.unthrottled,
             source: Source::default(),
         };
@@ -73,7 +74,7 @@ impl LocalAuthenticator {
     ) -> Result<Foresight<'a>, StoreError> {
         let record = self.find(who).await?;
         let standing = record.standing(now);
-        let subject = record.subject(who, source);
+        let subject = record.subject(who, source, now);
         // A correct token is not counted.
         let verdict = self.throttle.settle(subject, true, now);
         Ok(Foresight {

@@ -52,6 +52,8 @@ pub struct Seeds {
     pub present: Option<Totp>,
     /// The seed before the current one, during its overlap.
     pub previous: Option<Previous>,
+    /// Whether a stored seed could not be decrypted. With another key it may be.
+    pub is_partial: bool,
 }
 
 /// The seed that was replaced by the current one.
@@ -123,10 +125,11 @@ impl Identity {
         let seeds = if self.state == State::Disabled || is_expired {
             Seeds::default()
         } else if self.previous_until().is_some_and(|until| now >= until) {
-            let present = self.seeds().and_then(|seeds| seeds.present.clone());
+            let seeds = self.seeds().unwrap_or_default();
             Seeds {
-                present,
+                present: seeds.present.clone(),
                 previous: None,
+                is_partial: seeds.is_partial,
             }
         } else {
             return Arc::clone(self);

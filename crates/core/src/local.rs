@@ -151,7 +151,7 @@ impl LocalAuthenticator {
         source: Source<'_>,
         now: UnixTime,
     ) -> Result<Passed, Denial> {
-        let subject = record.subject(credential.principal(), source);
+        let subject = record.subject(credential.principal(), source, now);
         let (checked, verdict) = self.settle(subject, &record, credential, now);
         let matched = in_order(verdict, checked)?;
         let identity = record.identity.ok_or(refused(Refusal::Unknown))?;

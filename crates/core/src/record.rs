@@ -17,12 +17,22 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Returns the subject against which failures count.
-    pub(super) fn subject<'a>(&self, who: PrincipalRef<'a>, source: Source<'a>) -> Subject<'a> {
-        let unthrottled = self.identity.as_ref().map(|it| it.unthrottled);
+    /// Returns the subject against which failures count. An identity whose seed does not decrypt
+    /// counts like an unknown name: its correct tokens are rejected too, which must not throttle it
+    /// in processes that can decrypt the seed.
+    pub(super) fn subject<'a>(
+        &self,
+        who: PrincipalRef<'a>,
+        source: Source<'a>,
+        now: UnixTime,
+    ) -> Subject<'a> {
+        let is_broken = self.standing(now) == Err(Refusal::BrokenSeed);
+        let known = self.identity.as_ref().filter(|_| !is_broken);
+        let unthrottled = known.map(|it| it.unthrottled);
         Subject {
             who,
             is_known: unthrottled.is_some(),
+            is_broken,
             unthrottled: unthrottled.unwrap_or(UnixTime::from_secs(0)),
             source,
         }

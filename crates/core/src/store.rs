@@ -282,6 +282,9 @@ pub enum StoreError {
     /// Nothing is read or written until a restart.
     #[error("{0} while it was in use")]
     Lost(Arc<str>),
+    /// The seeds of the database are encrypted with this key, which the process does not have.
+    #[error("the seeds are encrypted with key {0}, which is missing here")]
+    MissingKey(Arc<str>),
     /// The store is closed.
     #[error("the store is closed")]
     Closed,

@@ -14,7 +14,9 @@
 //! attacker and a principal share a trusted source, the limit takes precedence over availability.
 //!
 //! Unknown names are counted in the same way, in a table of their own, so that invented names evict
-//! nothing that belongs to real ones, and no response tells the two apart.
+//! nothing that belongs to real ones, and no response tells the two apart. The same table counts
+//! the identities whose seeds do not decrypt, apart from their own failures: their correct tokens
+//! are rejected too.
 
 mod debt;
 mod delay;
@@ -50,8 +52,10 @@ pub(crate) use verdict::{Undo, Verdict};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
     pub(super) who: PrincipalRef<'a>,
-    /// Whether the identity exists.
+    /// Whether the identity exists and its seed decrypts.
     pub(super) is_known: bool,
+    /// Whether the identity exists and its seed does not decrypt.
+    pub(super) is_broken: bool,
     /// Failures before this no longer count.
     pub(super) unthrottled: UnixTime,
     pub(super) source: Source<'a>,
@@ -68,6 +72,10 @@ impl Subject<'_> {
         }
     }
 }
+
+/// The difference between the tags of an identity whose seed does not decrypt and its own tags.
+/// Without it, other processes would add its failures to its own.
+const BROKEN: Tag = 1 << 127;
 
 /// The tags of the slots an attempt counts in.
 struct Tags {
@@ -115,7 +123,7 @@ impl Throttle {
     pub(super) fn settle(&self, subject: Subject<'_>, is_right: bool, now: UnixTime) -> Verdict {
         let unthrottled = subject.unthrottled_by(now);
         let now = now.as_secs();
-        let tags = self.tags(subject.who, subject.source);
+        let tags = self.tags_of(subject);
         if let Some(tag) = tags.pair {
             let mut pair = self.pairs.lock(tag);
             if let Some(slot) = pair.find()
@@ -165,7 +173,7 @@ impl Throttle {
         now: UnixTime,
     ) {
         let now = now.as_secs();
-        let tags = self.tags(subject.who, subject.source);
+        let tags = self.tags_of(subject);
         let take = |locked: &mut Locked<'_>, scope, before| {
             if let Some(slot) = locked.find()
                 && is_no_guess
@@ -276,8 +284,17 @@ impl Throttle {
         principal
     }
 
+    fn tags_of(&self, subject: Subject<'_>) -> Tags {
+        let apart = if subject.is_broken { BROKEN } else { 0 };
+        self.tags_apart(subject.who, subject.source, apart)
+    }
+
     fn tags(&self, who: PrincipalRef<'_>, source: Source<'_>) -> Tags {
-        let principal = self.tag(&who);
+        self.tags_apart(who, source, 0)
+    }
+
+    fn tags_apart(&self, who: PrincipalRef<'_>, source: Source<'_>, apart: Tag) -> Tags {
+        let principal = self.tag(&who) ^ apart;
         let has_limit = source.has_limit();
         let source = source.place().map(|place| self.tag(&place));
         let half = u128::from(u64::MAX);

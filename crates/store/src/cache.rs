@@ -309,10 +309,15 @@ impl Inner {
     }
 
     async fn read(&self, who: &Principal) -> Reading {
+        let gains = self.database.key_gains();
         match self.database.load(who).await {
             Ok(loaded) => {
                 self.reading_fails_since.end();
                 self.remember(who, &loaded);
+                // Read with fewer keys, and perhaps cached after `forget_partial`.
+                if self.database.key_gains() != gains {
+                    self.forget(who);
+                }
                 Ok(loaded.identity)
             }
             Err(error) => {
@@ -331,7 +336,7 @@ impl Inner {
     async fn follow(this: Arc<Self>, mut tail: Box<dyn Tail>) {
         let mut every = tokio::time::interval(TAIL_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut is_lost = false;
+        let (mut is_lost, mut gains) = (false, 0);
         loop {
             every.tick().await;
             for identity in this.deadlines.due(UnixTime::from(SystemTime::now())) {
@@ -354,6 +359,10 @@ impl Inner {
                         tracing::error!(%error, "the change log cannot be read");
                     }
                 }
+            }
+            let gained = this.database.key_gains();
+            if std::mem::replace(&mut gains, gained) != gained {
+                this.forget_partial();
             }
         }
     }

@@ -74,10 +74,14 @@ pub(super) trait Database: Send + Sync {
     /// them.
     async fn object(&self, missing: Vec<KeyId>);
 
+    /// Returns how often this process has gained keys.
+    fn key_gains(&self) -> u64;
+
     /// Prepares for the end of the process, so that the database file is complete.
     async fn checkpoint(&self);
 
-    /// Fails if the database does not respond.
+    /// Fails if the database does not respond, or if seeds need a key that this process does not
+    /// have.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 

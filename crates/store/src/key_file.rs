@@ -160,9 +160,14 @@ fn key(text: &str) -> Option<Arc<SealingKey>> {
     Some(Arc::new(SealingKey::from_bytes(bytes)))
 }
 
-fn warn_if_others_can_read(path: &Path) {
+/// Returns the mode of a key file if other users can read it.
+pub(super) fn exposed(path: &Path) -> Option<u32> {
     let mode = fs::metadata(path).as_ref().map_or(0, Metadata::mode) & 0o777;
-    if mode & 0o077 != 0 {
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+fn warn_if_others_can_read(path: &Path) {
+    if let Some(mode) = exposed(path) {
         tracing::warn!(
             path = %path.display(),
             mode = format_args!("{mode:04o}"),

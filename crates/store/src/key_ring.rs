@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -38,6 +39,12 @@ impl KeySource {
         }
     }
 
+    /// Returns the path and the mode of the file if other users can read it.
+    pub fn exposed(&self) -> Option<(&Path, u32)> {
+        let path = self.path()?;
+        Some((path, key_file::exposed(path)?))
+    }
+
     /// Reads the keys; `None` if there is no file.
     pub(super) fn read(&self) -> Result<Option<Keys>, KeyFileError> {
         match self {
@@ -65,6 +72,7 @@ pub(super) struct KeyRing {
     source: KeySource,
     keys: ArcSwap<Keys>,
     read: Mutex<Option<Stamp>>,
+    gains: AtomicU64,
 }
 
 impl KeyRing {
@@ -73,6 +81,7 @@ impl KeyRing {
             source,
             keys: ArcSwap::from_pointee(keys),
             read: Mutex::new(None),
+            gains: AtomicU64::default(),
         }
     }
 
@@ -82,6 +91,11 @@ impl KeyRing {
 
     pub(super) fn keys(&self) -> Arc<Keys> {
         self.keys.load_full()
+    }
+
+    /// Returns how often keys were added. Then seeds may decrypt that did not before.
+    pub(super) fn gains(&self) -> u64 {
+        self.gains.load(Ordering::SeqCst)
     }
 
     pub(super) fn find(&self, id: KeyId) -> Option<Arc<SealingKey>> {
@@ -128,7 +142,10 @@ impl KeyRing {
                     tracing::warn!(key_source = %self.source, keys = %keys, "the key source lacks keys that seeds need: the keys in memory stay in use");
                 } else if !keys.ids().eq(self.keys.load().ids()) {
                     tracing::info!(key_source = %self.source, keys = %keys, "keys reloaded");
+                    let has_more = keys.ids().any(|id| self.held(id).is_none());
                     self.keys.store(Arc::new(keys));
+                    // Afterwards, so that whoever sees the new count reads with the new keys.
+                    self.gains.fetch_add(has_more.into(), Ordering::SeqCst);
                 }
             }
             Ok(None) => {}

@@ -226,7 +226,7 @@ pub enum SealingError {
     ByHand(KeySource, List),
     /// A process could not decrypt re-encrypted seeds.
     #[error(
-        "process {process} serves this database and does not have key {key}: restart it, so that it reads the keys again, and run this command again"
+        "process {process} serves this database and does not have key {key}: put the key into its key file, which it reads again by itself, or restart it with the key if it gets its keys from a variable or a credential; then run this command again"
     )]
     Missing {
         /// The process id, with the name of the node if there may be several.

@@ -55,12 +55,14 @@ impl Record<'_> {
         };
         let present = totp(self.seed);
         let previous = self.previous_seed.and_then(totp);
+        let has_lost_previous = self.previous_seed.is_some() && previous.is_none();
         let never = UnixTime::from_secs(0);
         let time = |secs: Option<i64>| secs.map(unix_time);
         let until = time(self.previous_until).unwrap_or(never);
         Ok(Identity {
             id: IdentityId(self.id),
             seeds: Seeds {
+                is_partial: present.is_none() || has_lost_previous,
                 present,
                 previous: previous.map(|totp| Previous { totp, until }),
             }

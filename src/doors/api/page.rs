@@ -23,7 +23,8 @@ impl Page {
     /// `first`: then the other parameters are ignored, as in ungleich-otp.
     ///
     /// # Errors
-    /// The response: 400 if `first` is not 1 to 1000, or `after` is not a number.
+    /// The response: 400 if `first` is not 1 to 1000, `after` is not a number, or `realm` or `name`
+    /// contains NUL.
     pub(super) fn read(query: &str) -> Result<Option<Self>, Answer> {
         let value = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes())
@@ -42,13 +43,20 @@ impl Page {
                 .parse()
                 .map_err(|_| Answer::bad_body("after: expected the number of an identity."))?,
         };
-        let text = |key| value(key).filter(|it| !it.is_empty());
+        // No name contains NUL, and not every database accepts one in a query.
+        let text = |key| match value(key).filter(|it| !it.is_empty()) {
+            Some(text) if text.contains('\0') => {
+                let why = format!("{key}: null characters are not allowed.");
+                Err(Answer::bad_body(&why))
+            }
+            text => Ok(text.map(|it| it.as_ref().into())),
+        };
         Ok(Some(Self {
             first,
             after: IdentityId(after),
             selection: Selection {
-                realm: text("realm").map(|realm| realm.as_ref().into()),
-                name: text("name").map(|name| name.as_ref().into()),
+                realm: text("realm")?,
+                name: text("name")?,
             },
         }))
     }
@@ -85,13 +93,15 @@ mod tests {
     }
 
     #[test]
-    fn first_is_bounded_and_after_a_number() {
+    fn first_is_bounded_after_a_number_and_nothing_contains_nul() {
         for query in [
             "first=0",
             "first=1001",
             "first=x",
             "first=",
             "first=1&after=x",
+            "first=1&name=%00",
+            "first=1&realm=a%00b",
         ] {
             assert!(Page::read(query).is_err(), "{query}");
         }

@@ -28,6 +28,7 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         seeds: Seeds {
             present: Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
             previous: None,
+            is_partial: false,
         }
         .into(),
         parameters,

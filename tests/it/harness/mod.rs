@@ -308,6 +308,11 @@ impl Gate {
 
     /// Starts another process on the same database and keys.
     pub(crate) fn start_beside(&self, more: &str) -> Self {
+        self.start_beside_with(&[], more)
+    }
+
+    /// Starts another process on the same database, with these variables.
+    pub(crate) fn start_beside_with(&self, variables: &[(&str, &str)], more: &str) -> Self {
         let text = fs::read_to_string(self.config()).unwrap();
         let store: toml::Table = toml::from_str(&text).unwrap();
         let store = store["store"].as_table().unwrap();
@@ -316,7 +321,8 @@ impl Gate {
             .filter_map(|key| Some((key.to_uppercase(), store.get(key)?.as_str()?)))
             .map(|(key, value)| (format!("REALMGATE_STORE_{key}"), value))
             .collect();
-        let environment: Vec<_> = environment.iter().map(|it| (&*it.0, it.1)).collect();
+        let environment = environment.iter().map(|it| (&*it.0, it.1));
+        let environment: Vec<_> = environment.chain(variables.iter().copied()).collect();
         Self::start_with(&environment, more)
     }
 

@@ -331,6 +331,7 @@ fn list_is_paged_on_request_and_whole_otherwise() {
         ("first=1&name=a&realm=x&after=2", &["a3"]),
         ("first=9&name=%25", &[]),
         ("first=9&realm=X", &[]),
+        ("first=9&name=%F4%8F%BF%BF", &[]),
         // ungleich-otp ignored what it did not know.
         (
             "limit=1&name=a&after=x",
@@ -341,7 +342,14 @@ fn list_is_paged_on_request_and_whole_otherwise() {
         assert_eq!(names(&reply), expected, "{query}");
         assert_eq!(reply.field("Link"), None, "{query}");
     }
-    for query in ["first=0", "first=1001", "first=x", "first=1&after=x"] {
+    for query in [
+        "first=0",
+        "first=1001",
+        "first=x",
+        "first=1&after=x",
+        "first=1&name=%00",
+        "first=1&realm=x%00",
+    ] {
         assert_eq!(
             get(&format!("/ungleichotp/?{query}")).status,
             400,

@@ -131,6 +131,32 @@ fn password_comes_from_a_file_the_environment_or_a_credential_and_is_shown_nowhe
     }
 }
 
+#[test]
+fn check_warns_of_password_and_key_files_that_others_can_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let [password, key] = ["password", "realmgate.key"].map(|name| folder.path().join(name));
+    let store = format!(
+        "url = \"postgres://otp@127.0.0.1/x\"\npassword_file = \"{}\"",
+        password.display()
+    );
+    for (file, what) in [(&password, "password"), (&key, "key")] {
+        fs::write(file, "secret").unwrap();
+        for (mode, is_exposed) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
+            fs::set_permissions(file, PermissionsExt::from_mode(mode)).unwrap();
+            let output = run(folder.path(), &store, &[], &["check"]);
+            assert!(output.status.success(), "{}", stderr(&output));
+            let warning = format!(
+                "{what} file {}: others can read it (mode {mode:04o}), expected mode 0600",
+                file.display()
+            );
+            let said = stderr(&output);
+            assert_eq!(said.contains(&warning), is_exposed, "{mode:o}: {said}");
+            assert!(is_exposed || !said.contains("others can read"), "{said}");
+        }
+        fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+}
+
 /// PgBouncer in transaction mode, ended when dropped.
 struct PgBouncer {
     port: Port,

@@ -45,7 +45,7 @@ struct Move {
     presents: Presents,
 }
 
-const NAMES: [&str; 4] = ["alice", "bob", "gone", "nobody"];
+const NAMES: [&str; 5] = ["alice", "bob", "gone", "nobody", "torn"];
 const REALMS: [&str; 2] = [ONCE, "window"];
 
 fn presents() -> impl Strategy<Value = Presents> {
@@ -58,7 +58,7 @@ fn presents() -> impl Strategy<Value = Presents> {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let after = prop_oneof![8 => 0..40_i64, 1 => -600..600_i64, 1 => 0..100_000_i64];
-    let one = (after, 0..4_usize, 0..2_usize, 0..3_u8, presents()).prop_map(
+    let one = (after, 0..NAMES.len(), 0..2_usize, 0..3_u8, presents()).prop_map(
         |(after, name, realm, source, presents)| Move {
             after,
             name,
@@ -70,21 +70,23 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     vec(one, 1..120)
 }
 
-/// Two enabled identities and a disabled one in each realm, each with a seed of its own.
+/// Two enabled identities and a disabled one in each realm, each with a seed of its own, and one
+/// whose seed does not decrypt.
 fn identities() -> Vec<Arc<Identity>> {
     let mut identities = Vec::new();
     for (number, realm) in (0_u8..).zip(REALMS) {
-        for (place, name) in (0_u8..).zip(["alice", "bob", "gone"]) {
+        for (place, name) in (0_u8..).zip(["alice", "bob", "gone", "torn"]) {
             let own = number * 3 + place;
             identities.push(Arc::new(Identity {
-                id: IdentityId(i64::from(own)),
+                id: IdentityId(i64::from(number * 4 + place)),
                 principal: Principal::new(name, realm, 128).unwrap(),
                 seeds: Seeds {
-                    present: Some(Totp::new(&seed(own), Parameters::default())),
+                    present: (name != "torn").then(|| Totp::new(&seed(own), Parameters::default())),
                     previous: (name == "alice").then(|| crate::Previous {
                         totp: Totp::new(&seed(own + 6), Parameters::default()),
                         until: UnixTime::from_secs(START + 1_000),
                     }),
+                    is_partial: name == "torn",
                 }
                 .into(),
                 parameters: Parameters::default(),
@@ -214,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn unknown_names_are_delayed_like_known_ones(
+    fn unknown_names_and_broken_seeds_are_delayed_like_known_ones(
         waits in vec(0..30_u64, 1..60),
         sources in vec(0..3_u8, 60),
     ) {
@@ -228,7 +230,7 @@ proptest! {
                 name,
                 realm: 1,
                 // Distinct, so that the delay of the source is the same for both.
-                source: source + if name == 0 { 0 } else { 100 },
+                source: source + u8::try_from(name * 50).unwrap(),
                 presents: Presents::Digits(0),
             };
             let outcome = |name| match decide(&authority, &attempt(name), "wrong", at) {
@@ -236,7 +238,9 @@ proptest! {
                 Decision::Denial(Denial::Refused { delay, .. }) => Ok(delay),
                 other => panic!("{other:?}"),
             };
-            prop_assert_eq!(outcome(0), outcome(3));
+            let known = outcome(0);
+            prop_assert_eq!(known, outcome(3));
+            prop_assert_eq!(known, outcome(4));
         }
     }
 

@@ -110,6 +110,7 @@ fn alice(totp: Option<Totp>, state: State) -> Memory {
         id: IdentityId(1),
         principal: Principal::new("alice", "ops", 128).unwrap(),
         seeds: Seeds {
+            is_partial: totp.is_none(),
             present: totp,
             previous: None,
         }
@@ -219,6 +220,64 @@ async fn token_of_the_decoy_is_rejected() {
         let decision = decide(stub, present(name, "ops", &token), &Policy::Authenticated).await;
         assert_eq!(reason(&decision), expected);
     }
+}
+
+#[tokio::test]
+async fn broken_seed_counts_like_an_unknown_name_and_not_against_its_principal() {
+    let decoy = Seed::from_bytes(b"decoy").unwrap();
+    let (broken, whole) = (
+        Arc::new(alice(None, State::Enabled)),
+        Arc::new(alice(Some(totp()), State::Enabled)),
+    );
+    // Two processes on one database, one of which lacks the key.
+    let [keyless, healthy] = [&broken, &whole].map(|it| local(it, settings(), &decoy));
+    let (trusted, other) = ("192.0.2.1", "198.51.100.1");
+    let decide = async |local: &Arc<LocalAuthenticator>, name, source: &str, token: &str| {
+        let credential = Credential::new(name, "ops", token, 128).unwrap();
+        let source = Source::of(source.parse().ok());
+        local.authenticate(&credential, source, NOW).await
+    };
+    let token = totp().token(NOW);
+    assert!(decide(&healthy, "alice", trusted, &token).await.is_ok());
+    let records = healthy.throttle.changed(SAVED);
+    keyless.throttle.merge(&records);
+    for (source, of_nobody) in [(trusted, "203.0.113.1"), (other, "203.0.113.2")] {
+        for _ in 0..20 {
+            let said = decide(&keyless, "alice", source, &token).await.unwrap_err();
+            let of_nobody = decide(&keyless, "nobody", of_nobody, &token).await;
+            match (said, of_nobody.unwrap_err()) {
+                (
+                    Denial::Throttled { retry_after, .. },
+                    Denial::Throttled {
+                        retry_after: of_nobody,
+                        ..
+                    },
+                ) => assert_eq!(retry_after, of_nobody),
+                (
+                    Denial::Refused { refusal, delay },
+                    Denial::Refused {
+                        delay: of_nobody, ..
+                    },
+                ) => {
+                    assert_eq!(refusal, Refusal::BrokenSeed);
+                    assert_eq!(delay, of_nobody);
+                }
+                others => panic!("{others:?}"),
+            }
+        }
+    }
+    let records = keyless.throttle.changed(SAVED);
+    let scopes: HashSet<_> = records.iter().map(|it| it.scope.as_str()).collect();
+    assert_eq!(scopes, HashSet::from(["unknown"]));
+    healthy.throttle.merge(&records);
+    let failures = healthy.failures(&whole.identities[0], NOW);
+    assert_eq!((failures.elsewhere, failures.trusted), (0, 0));
+    for source in [trusted, other, "203.0.113.3"] {
+        assert!(decide(&healthy, "alice", source, &token).await.is_ok());
+    }
+    // Attempts at the process with the key take nothing over from the other one.
+    let records = healthy.throttle.changed(SAVED);
+    assert!(records.iter().all(|it| it.failed == UnixTime::from_secs(0)));
 }
 
 #[tokio::test]

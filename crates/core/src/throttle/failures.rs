@@ -22,7 +22,7 @@ impl Throttle {
     /// Returns the failures that count against a principal at the time `now`.
     pub(crate) fn failures(&self, subject: Subject<'_>, now: UnixTime) -> Failures {
         let (now, unthrottled) = (now.as_secs(), subject.unthrottled_by(now));
-        let tags = self.tags(subject.who, subject.source);
+        let tags = self.tags_of(subject);
         let mut failures = Failures::default();
         let mut elsewhere = self.principal(subject.is_known, tags.principal);
         let left = self.left(&mut elsewhere, Scope::Known, unthrottled, now);

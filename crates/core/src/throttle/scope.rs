@@ -3,7 +3,7 @@
 pub enum Scope {
     /// Principals that exist, at sources where they are not trusted.
     Known,
-    /// Names that do not exist.
+    /// Names that do not exist, and identities whose seeds do not decrypt.
     Unknown,
     /// Sources.
     Source,

@@ -11,6 +11,7 @@ fn subject(name: &str, source: &str) -> Subject<'static> {
     Subject {
         who: PrincipalRef::new(name, "ops", 128).unwrap(),
         is_known: true,
+        is_broken: false,
         unthrottled: UnixTime::from_secs(0),
         source: Source::of(Some(source.parse().unwrap())),
     }
@@ -213,6 +214,7 @@ fn created_or_deleted_name_keeps_its_failures() {
     let known = subject("ghost", "192.0.2.1");
     let unknown = Subject {
         is_known: false,
+        is_broken: false,
         ..known
     };
     for _ in 0..5 {
@@ -394,6 +396,7 @@ fn unknown_names_are_delayed_alike_and_evict_no_known_one() {
     let throttle = throttle();
     let unknown = |name: &str, source: &str| Subject {
         is_known: false,
+        is_broken: false,
         ..subject(name, source)
     };
     let (alice, nobody) = (

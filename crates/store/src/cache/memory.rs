@@ -57,6 +57,15 @@ impl Inner {
         self.unknown.invalidate(who);
     }
 
+    /// Removes the identities with a seed that did not decrypt, so that they are read again.
+    pub(super) fn forget_partial(&self) {
+        for (_, entry) in &self.known {
+            if entry.what.seeds().is_none_or(|seeds| seeds.is_partial) {
+                self.known.invalidate(&entry.what.principal.as_ref());
+            }
+        }
+    }
+
     /// Removes an entry that was read before a change. A read that already reflects the change
     /// stays.
     pub(super) fn forget_before(&self, who: &Principal, changed: Seq) {

@@ -8,11 +8,13 @@ use realmgate_core::{
     Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
     NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
 };
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
 use super::identities::no_change;
 use super::query::Postgres;
+use super::rows::key_id;
 use super::tail::PostgresTail;
 use super::transaction::Lock;
 use crate::database::{Database, Loaded, Seq, Tail};
@@ -116,6 +118,10 @@ impl Database for Postgres {
         }
     }
 
+    fn key_gains(&self) -> u64 {
+        self.ring.gains()
+    }
+
     /// Nothing to do: the server keeps what it has confirmed.
     async fn checkpoint(&self) {}
 
@@ -124,16 +130,15 @@ impl Database for Postgres {
             (SELECT count(*) FROM (SELECT 1 FROM @.identity LIMIT 1) i),
             (SELECT count(*) FROM (SELECT 1 FROM @.spent LIMIT 1) s),
             (SELECT count(*) FROM (SELECT 1 FROM @.failure LIMIT 1) f),
-            (SELECT count(*) FROM @.sealing_key)";
+            (SELECT coalesce(array_agg(id), '{}') FROM @.sealing_key WHERE state = 'current'),
+            (SELECT coalesce(array_agg(id), '{}') FROM @.sealing_key WHERE state = 'retiring')";
         let rows = self.read(sql, &[]).await?;
-        let is_read_only = || {
-            rows.first()
-                .ok_or(Fault::Closed)?
-                .try_get(0)
-                .map_err(Fault::from)
-        };
-        if is_read_only()? {
+        let row = rows.first().ok_or(Fault::Closed)?;
+        if row.try_get(0).map_err(Fault::from)? {
             return Err(StoreError::Database("the server accepts no writes".into()));
+        }
+        if let Some(key) = self.missing_key(row).await? {
+            return Err(StoreError::MissingKey(key.to_string().into()));
         }
         if !self.writes_fail.load(Ordering::Relaxed) {
             return Ok(());
@@ -149,6 +154,32 @@ impl Database for Postgres {
 }
 
 impl Postgres {
+    /// Returns a key that seeds need and this process does not have. `row` has the current keys and
+    /// the retiring ones in its last columns.
+    async fn missing_key(&self, row: &Row) -> Result<Option<KeyId>, StoreError> {
+        let missing = |column: usize| {
+            let keys: Vec<&[u8]> = row.try_get(column)?;
+            let keys = keys.into_iter().map(key_id);
+            let keys: Vec<_> = keys.collect::<Result<_, Fault>>()?;
+            let keys = keys.into_iter().filter(|&id| self.ring.find(id).is_none());
+            Ok::<_, Fault>(keys.collect::<Vec<_>>())
+        };
+        if let Some(&current) = missing(4)?.first() {
+            return Ok(Some(current));
+        }
+        // The identities are searched only if a key is missing.
+        for key in missing(5)? {
+            let sql = "SELECT EXISTS (SELECT 1 FROM @.identity
+                WHERE substr(seed, 2, 8) = $1 OR substr(previous_seed, 2, 8) = $1)";
+            let rows = self.read(sql, &[(&key.0.as_slice(), Type::BYTEA)]).await?;
+            let row = rows.first().ok_or(Fault::Closed)?;
+            if row.try_get(0).map_err(Fault::from)? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
     async fn try_to_object(&self, missing: &[KeyId]) -> Result<Vec<KeyId>, Fault> {
         let node = &*self.pools.connector().server().node;
         let process = i64::from(std::process::id());

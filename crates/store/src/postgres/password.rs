@@ -46,11 +46,16 @@ impl Password {
         }
     }
 
+    /// Returns the path and the mode of the file if other users can read it.
+    pub fn exposed(&self) -> Option<(&Path, u32)> {
+        let Self::File(path) = self else { return None };
+        let mode = fs::metadata(path).map_or(0, |it| it.mode() & 0o777);
+        (mode & 0o077 != 0).then_some((path, mode))
+    }
+
     /// Logs a warning if other users can read the file.
     pub(super) fn warn_if_exposed(&self) {
-        let Self::File(path) = self else { return };
-        let mode = fs::metadata(path).map_or(0, |it| it.mode() & 0o777);
-        if mode & 0o077 != 0 {
+        if let Some((path, mode)) = self.exposed() {
             tracing::warn!(
                 path = %path.display(),
                 mode = format_args!("{mode:04o}"),

@@ -27,6 +27,7 @@ pub(super) struct SqliteTail {
     watch: Arc<Watch>,
     cutter: Cutter,
     data_version: Option<i64>,
+    named: Vec<KeyId>,
     timeout: Duration,
 }
 
@@ -43,6 +44,7 @@ impl SqliteTail {
             watch,
             cutter,
             data_version: None,
+            named: Vec::new(),
             timeout,
         }
     }
@@ -50,40 +52,43 @@ impl SqliteTail {
 
 #[async_trait]
 impl Tail for SqliteTail {
-    /// Without a commit since the last call, this reads a single number.
+    /// Without a commit since the last call, this reads a single number, and the key file if it has
+    /// changed.
     async fn news(&mut self, seen: Seq) -> Result<News, StoreError> {
         self.watch.look()?;
         self.cutter.look();
         let known = self.data_version;
-        let ring = Arc::clone(&self.ring);
-        let (version, news) = interact(&self.connection, self.timeout, move |connection| {
+        let (ring, named) = (Arc::clone(&self.ring), self.named.clone());
+        let (version, named, news) = interact(&self.connection, self.timeout, move |connection| {
             // Read before the log, so that the next call notices a commit in between.
             let version = connection.pragma_query_value(None, "data_version", |row| row.get(0))?;
             if Some(version) == known {
-                return Ok((version, News::default()));
+                ring.refresh(&named);
+                return Ok((version, named, News::default()));
             }
             let snapshot = connection.transaction()?;
+            let named = named_by(&snapshot)?;
+            ring.refresh(&named);
+            let is_missing = |id: &&KeyId| ring.find(**id).is_none();
             let news = News {
                 changes: changes_since(&snapshot, seen)?,
-                missing: missing(&snapshot, &ring)?,
+                missing: named.iter().filter(is_missing).copied().collect(),
             };
-            Ok((version, news))
+            Ok((version, named, news))
         })
         .await?;
         self.data_version = Some(version);
+        self.named = named;
         Ok(news)
     }
 }
 
-/// Reloads the keys, and returns those that the database names and this process does not have.
-fn missing(snapshot: &Connection, ring: &KeyRing) -> rusqlite::Result<Vec<KeyId>> {
-    let named: Vec<_> = snapshot
+/// Returns the keys that the database names.
+fn named_by(snapshot: &Connection) -> rusqlite::Result<Vec<KeyId>> {
+    snapshot
         .prepare_cached("SELECT id FROM sealing_key")?
         .query_map((), |row| row.get(0).map(KeyId))?
-        .collect::<Result<_, _>>()?;
-    ring.refresh(&named);
-    let is_missing = |id: &KeyId| ring.find(*id).is_none();
-    Ok(named.into_iter().filter(is_missing).collect())
+        .collect()
 }
 
 fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> {

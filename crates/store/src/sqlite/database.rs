@@ -99,6 +99,10 @@ impl Database for Sqlite {
         Self::object(self, missing).await;
     }
 
+    fn key_gains(&self) -> u64 {
+        self.ring.gains()
+    }
+
     async fn checkpoint(&self) {
         Self::checkpoint(self).await;
     }

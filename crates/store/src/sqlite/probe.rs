@@ -1,5 +1,6 @@
 //! Checks whether the database can serve requests.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
@@ -9,6 +10,8 @@ use super::changes::last_seq;
 use super::identities::Sqlite;
 use super::rows::{COLUMNS, TABLES};
 use crate::atomic_file::folder_of;
+use crate::key_ring::KeyRing;
+use crate::seal::KeyId;
 use realmgate_core::{ChangeError, StoreError};
 
 /// Queries for the first row of each table and index that requests use.
@@ -25,8 +28,15 @@ impl Sqlite {
     /// Reads as requests do, and checks that writes work. Writes only if the last write failed.
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
         self.watch.look()?;
-        self.read(|connection| read_somewhere(&*connection.transaction()?))
-            .await?;
+        let ring = Arc::clone(&self.ring);
+        let missing = self.read(move |connection| {
+            let snapshot = connection.transaction()?;
+            read_somewhere(&snapshot)?;
+            missing_key(&snapshot, &ring)
+        });
+        if let Some(key) = missing.await? {
+            return Err(StoreError::MissingKey(key.to_string().into()));
+        }
         let folder = folder_of(self.watch.path());
         let is_read_only =
             statvfs(folder).is_ok_and(|it| it.f_flag.contains(StatVfsMountFlags::RDONLY));
@@ -47,6 +57,29 @@ impl Sqlite {
             Err(ChangeError::Taken) => Err(StoreError::Database("a write was rejected".into())),
         }
     }
+}
+
+/// Returns a key that seeds need and this process does not have.
+fn missing_key(snapshot: &Connection, ring: &KeyRing) -> rusqlite::Result<Option<KeyId>> {
+    let mut named = snapshot.prepare_cached(
+        "SELECT id, state = 'current' FROM sealing_key WHERE state <> 'announced'",
+    )?;
+    let mut named = named.query(())?;
+    while let Some(row) = named.next()? {
+        let id = KeyId(row.get(0)?);
+        // The identities are searched only if a key is missing.
+        if ring.find(id).is_none() && (row.get(1)? || is_used(snapshot, id)?) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns whether a seed is encrypted with a key.
+fn is_used(snapshot: &Connection, key: KeyId) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM identity
+        WHERE substr(seed, 2, 8) = ?1 OR substr(previous_seed, 2, 8) = ?1)";
+    snapshot.query_row(sql, (key.0,), |row| row.get(0))
 }
 
 /// Reads a random identity by its name, as a request does, and the first rows of the other tables.

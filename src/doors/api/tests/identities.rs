@@ -34,6 +34,17 @@ async fn revealed_seeds_stand_in_list_and_identity() {
 }
 
 #[tokio::test]
+async fn selection_with_nul_is_rejected_before_the_store() {
+    let door = Door::open().await;
+    for (query, key) in [("name=%00", "name"), ("name=a&realm=%00r", "realm")] {
+        let path = format!("{LIST}?first=5&{query}");
+        let detail =
+            format!(r#"{{"non_field_errors":["{key}: null characters are not allowed."]}}"#);
+        as_admin(&door, "GET", &path, "").await.is(400, &detail);
+    }
+}
+
+#[tokio::test]
 async fn list_longer_than_a_page_is_whole() {
     let mut store = None;
     let door = Door::with(|api| store = Some(Arc::clone(&api.identities))).await;

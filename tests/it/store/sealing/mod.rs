@@ -1,6 +1,7 @@
-//! Encryption of seeds: key sources, wrong keys, broken seeds and copies.
+//! Encryption of seeds: key sources, missing and wrong keys, broken seeds and copies.
 
 mod backup;
+mod keyless;
 mod memory;
 mod rotation;
 

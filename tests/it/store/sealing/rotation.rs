@@ -192,7 +192,7 @@ fn process_that_cannot_get_the_key_stops_the_rotation() {
     assert_eq!((&*next.1, next.2), ("next", 0));
     let refused = run(folder.path(), &two, &["key", "rotate"]);
     let expected = format!(
-        "error: process {} serves this database and does not have key {}: restart it, so that it reads the keys again, and run this command again\n",
+        "error: process {} serves this database and does not have key {}: put the key into its key file, which it reads again by itself, or restart it with the key if it gets its keys from a variable or a credential; then run this command again\n",
         gate.pid(),
         next.0
     );
