@@ -157,6 +157,22 @@ impl Server {
         Location::Url(self.to_string().into())
     }
 
+    /// Returns the name of a host, with its port unless that is the default.
+    pub(super) fn host(&self, at: usize) -> String {
+        let config = &self.config;
+        let name = match (config.get_hosts().get(at), config.get_hostaddrs().get(at)) {
+            (Some(Host::Tcp(name)), _) => name.clone(),
+            (Some(Host::Unix(path)), _) => path.display().to_string(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => String::new(),
+        };
+        let ports = config.get_ports();
+        match ports.get(at).or(ports.first()) {
+            Some(&port) if port != PORT => format!("{name}:{port}"),
+            _ => name,
+        }
+    }
+
     /// Returns the number of hosts.
     pub(super) fn hosts(&self) -> usize {
         let config = &self.config;
@@ -172,19 +188,19 @@ struct Tls {
     key: Option<PathBuf>,
 }
 
-/// Returns whether all servers are on this machine. An address (`hostaddr`) takes precedence over
-/// the name of the host beside it.
+/// Returns whether every server is named as one on this machine. A name of another machine counts
+/// even if the address beside it (`hostaddr`) is a loopback address, such as that of a tunnel: the
+/// server is still expected to prove that name.
 fn is_local(config: &Config) -> bool {
-    let addresses = config.get_hostaddrs();
-    if !addresses.is_empty() {
-        return addresses.iter().all(IpAddr::is_loopback);
-    }
-    config.get_hosts().iter().all(|host| match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-        }
-    })
+    let are_addresses_local = config.get_hostaddrs().iter().all(IpAddr::is_loopback);
+    let mut hosts = config.get_hosts().iter();
+    are_addresses_local
+        && hosts.all(|host| match host {
+            Host::Unix(_) => true,
+            Host::Tcp(name) => {
+                name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+            }
+        })
 }
 
 impl fmt::Display for Server {
@@ -193,23 +209,11 @@ impl fmt::Display for Server {
         if let Some(user) = self.config.get_user() {
             write!(f, "{user}@")?;
         }
-        let ports = self.config.get_ports();
-        let addresses = self.config.get_hostaddrs();
-        let hosts = self.config.get_hosts();
         for at in 0..self.hosts() {
             if at > 0 {
                 f.write_char(',')?;
             }
-            match (hosts.get(at), addresses.get(at)) {
-                (Some(Host::Tcp(name)), _) => f.write_str(name)?,
-                (Some(Host::Unix(path)), _) => path.display().fmt(f)?,
-                (None, Some(address)) => address.fmt(f)?,
-                (None, None) => {}
-            }
-            match ports.get(at).or(ports.first()) {
-                Some(&port) if port != PORT => write!(f, ":{port}")?,
-                _ => {}
-            }
+            f.write_str(&self.host(at))?;
         }
         write!(f, "/{}", self.config.get_dbname().unwrap_or_default())
     }
@@ -253,6 +257,23 @@ mod tests {
                 "postgres://u@localhost/d?hostaddr=192.0.2.1",
                 TlsMode::VerifyFull,
             ),
+            (
+                "postgres://u@db.example.org/d?hostaddr=127.0.0.1",
+                TlsMode::VerifyFull,
+            ),
+            (
+                "postgres://u@localhost,db/d?hostaddr=127.0.0.1,127.0.0.2",
+                TlsMode::VerifyFull,
+            ),
+            (
+                "postgres:///d?user=u&hostaddr=127.0.0.1,192.0.2.1",
+                TlsMode::VerifyFull,
+            ),
+            (
+                "postgres://u@localhost/d?hostaddr=127.0.0.1",
+                TlsMode::Disable,
+            ),
+            ("postgres:///d?user=u&hostaddr=127.0.0.1", TlsMode::Disable),
             ("postgres://u@localhost/d", TlsMode::Disable),
             ("postgres://u@127.0.0.1,[::1]:5433/d", TlsMode::Disable),
             ("postgres://u@%2Frun%2Fpostgresql/d", TlsMode::Disable),
