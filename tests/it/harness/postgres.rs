@@ -54,7 +54,9 @@ pub(crate) fn sql_in(config: &Path, sql: &str) -> String {
 /// A running server. Ends when dropped, or with the test process.
 pub(crate) struct Postgres {
     port: u16,
-    child: Child,
+    has_tls: bool,
+    /// The last one runs it. The ones before ran it until it was killed.
+    children: Vec<Child>,
     folder: TempDir,
     _reserved: Port,
 }
@@ -122,32 +124,59 @@ impl Postgres {
 
     fn run(folder: TempDir, has_tls: bool) -> Self {
         let reserved = Port::reserve();
-        let port = reserved.address.port();
+        let mut server = Self {
+            port: reserved.address.port(),
+            has_tls,
+            children: Vec::new(),
+            folder,
+            _reserved: reserved,
+        };
+        server.spawn();
+        server
+    }
+
+    fn spawn(&mut self) {
+        let folder = self.folder.path();
         let postgres = program("postgres");
         let child = Command::new("sh")
             .args(["-c", SUPERVISOR, "sh"])
-            .arg(folder.path())
+            .arg(folder)
             .arg(postgres.get_program())
             .args(postgres.get_args())
             .arg("-D")
-            .arg(folder.path().join("data"))
+            .arg(folder.join("data"))
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
             .args(["-c", "max_connections=500", "-c", "shared_buffers=64MB"])
-            .args(["-c", if has_tls { "ssl=on" } else { "ssl=off" }, "-p"])
-            .arg(port.to_string())
+            .args(["-c", if self.has_tls { "ssl=on" } else { "ssl=off" }, "-p"])
+            .arg(self.port.to_string())
             .arg("-k")
-            .arg(folder.path())
+            .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self {
-            port,
-            child,
-            folder,
-            _reserved: reserved,
+        self.children.push(child);
+    }
+
+    /// Starts it again after [`Postgres::kill`], on the same port, as what it was.
+    pub(crate) fn restart(&mut self) {
+        let data = self.folder.path().join("data");
+        let is_there = |process: fs::DirEntry| {
+            let folder = fs::read_link(process.path().join("cwd"));
+            folder.is_ok_and(|folder| folder == data)
+        };
+        until("its processes have ended", || {
+            let mut processes = fs::read_dir("/proc").unwrap().flatten();
+            !processes.any(is_there)
+        });
+        // They name the killed process, which the shell has not reaped.
+        let socket = format!(".s.PGSQL.{}.lock", self.port);
+        for lock in [data.join("postmaster.pid"), self.folder.path().join(socket)] {
+            fs::remove_file(lock).unwrap();
         }
+        self.spawn();
+        until("it answers again", || self.answers());
     }
 
     /// Kills it.
@@ -213,8 +242,10 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
+        while let Some(mut child) = self.children.pop() {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
     }
 }
 

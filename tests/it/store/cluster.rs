@@ -127,6 +127,152 @@ fn cached_callers_pass_through_a_failover_and_others_after_it() {
     });
 }
 
+/// Two nodes after a failover whose old primary came back without being rebuilt.
+struct Split {
+    old: Postgres,
+    new: Postgres,
+    nodes: [Gate; 2],
+    known: Caller,
+    stranger: Caller,
+    once: Caller,
+    /// Disabled since the failover: the old primary does not have that.
+    disabled: Caller,
+}
+
+impl Split {
+    fn new() -> Self {
+        let mut old = Postgres::start();
+        let new = old.standby();
+        let hosts = format!("{},{}", old.address(), new.address());
+        let one = Gate::start_on(&on(hosts), ONCE);
+        let nodes = [one.start_beside(ONCE), one];
+        let known = nodes[1].register("known", "payments");
+        let stranger = nodes[1].register("stranger", "payments");
+        let disabled = nodes[1].register("disabled", "payments");
+        let once = nodes[1].register("svc", "once");
+        for node in &nodes {
+            until("cached", || status(node, &known) == 200);
+            until("cached", || status(node, &disabled) == 200);
+        }
+        until("replicated", || {
+            new.query("SELECT count(*) FROM identity") == "4"
+        });
+        old.kill();
+        until("the primary is dead", || !old.answers());
+        assert_eq!(new.query("SELECT pg_promote()"), "t");
+        for node in &nodes {
+            until("the failover is counted", || failovers(node) == "1");
+        }
+        let who = ["--name", "disabled", "--realm", "payments"];
+        let output = nodes[1].run(&[&["identity", "disable"][..], &who].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        for node in &nodes {
+            until("disabled", || status(node, &disabled) == 401);
+            // Caches were dropped.
+            until("cached again", || status(node, &known) == 200);
+        }
+        old.restart();
+        assert_eq!(old.query("SELECT pg_is_in_recovery()"), "f");
+        Self {
+            old,
+            new,
+            nodes,
+            known,
+            stranger,
+            once,
+            disabled,
+        }
+    }
+}
+
+fn failovers(node: &Gate) -> String {
+    let metrics = get(node.metrics(), "/metrics", "").body;
+    let mut lines = metrics.lines();
+    let found = lines.find_map(|line| line.strip_prefix("realmgate_store_failovers_total "));
+    found.unwrap().to_owned()
+}
+
+#[test]
+fn old_primary_that_returns_is_not_used_while_the_new_one_is_away() {
+    let mut split = Split::new();
+    split.new.kill();
+    until("the new primary is dead", || !split.new.answers());
+    for node in &split.nodes {
+        until("the log names the old timeline", || {
+            assert_eq!(status(node, &split.known), 200);
+            let line = "accepts writes on an old timeline and is not used";
+            node.log().contains(line)
+        });
+        until("not ready", || readiness(node) == 503);
+        assert_eq!(status(node, &split.known), 200);
+        assert_eq!(status(node, &split.stranger), 503);
+        assert_eq!(status(node, &split.once), 503);
+        assert_eq!(status(node, &split.disabled), 401);
+    }
+    let sql = "SELECT count(*) FROM spent";
+    assert_eq!(split.old.query(sql), "0");
+    split.new.restart();
+    for node in &split.nodes {
+        until("strangers pass", || status(node, &split.stranger) == 200);
+        until("ready", || readiness(node) == 200);
+        assert_eq!(status(node, &split.disabled), 401);
+        assert_eq!(failovers(node), "1");
+    }
+}
+
+#[test]
+fn process_that_starts_beside_two_primaries_uses_the_one_with_the_higher_timeline() {
+    let split = Split::new();
+    let third = split.nodes[1].start_beside(ONCE);
+    assert_eq!(status(&third, &split.disabled), 401);
+    assert_eq!(status(&third, &split.known), 200);
+    assert!(third.log().contains("two database servers accept writes"));
+    assert_eq!(failovers(&third), "0");
+    let late = split.nodes[1].register("late", "payments");
+    until("written to the new primary", || {
+        status(&third, &late) == 200
+    });
+    let sql = "SELECT count(*) FROM identity WHERE name = 'late'";
+    assert_eq!(split.new.query(sql), "1");
+    assert_eq!(split.old.query(sql), "0");
+}
+
+#[test]
+fn nodes_leave_a_primary_that_goes_on_beside_a_new_one() {
+    let old = Postgres::start();
+    let new = old.standby();
+    let hosts = format!("{},{}", old.address(), new.address());
+    let gate = Gate::start_on(&on(hosts), "");
+    let known = gate.register("known", "payments");
+    until("replicated", || {
+        new.query("SELECT count(*) FROM identity") == "1"
+    });
+    until("cached", || status(&gate, &known) == 200);
+    assert_eq!(new.query("SELECT pg_promote()"), "t");
+    until("the failover is counted", || failovers(&gate) == "1");
+    new.sql("UPDATE identity SET state = 'disabled' WHERE name = 'known'");
+    until("disabled", || status(&gate, &known) == 401);
+}
+
+#[test]
+fn start_of_a_timeline_is_recorded_without_a_one_time_request() {
+    let primary = Postgres::start();
+    let standby = primary.standby();
+    let hosts = format!("{},{}", primary.address(), standby.address());
+    let gate = Gate::start_on(&on(hosts), ONCE);
+    until("replicated", || {
+        let sql = "SELECT count(*) FROM pg_tables WHERE tablename = 'timeline'";
+        standby.query(sql) == "1"
+    });
+    primary.kill();
+    until("the primary is dead", || !primary.answers());
+    assert_eq!(standby.query("SELECT pg_promote()"), "t");
+    until("the failover is counted", || failovers(&gate) == "1");
+    let sql = "SELECT count(*) FROM timeline WHERE since BETWEEN extract(epoch FROM now()) - 30
+        AND extract(epoch FROM now())";
+    until("recorded", || standby.query(sql) == "1");
+}
+
 #[test]
 fn network_that_loses_all_packets_keeps_out_strangers_only() {
     let server = Postgres::start();

@@ -1,29 +1,32 @@
-//! Makes connections: to the first host that accepts writes.
+//! Makes connections: to the host that accepts writes and has the highest timeline.
 
+use std::cmp::Reverse;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use deadpool_postgres::Connect;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, select_ok};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{CancelToken, Client, Config, Error, NoTls};
+use tokio_postgres::{CancelToken, Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
 
-use super::fault::describe;
+use super::fault::{Fault, describe};
 use super::server::Server;
+use super::timeline::{Primary, TIMELINE, Timeline, Timelines};
 use super::tls::client_config;
 
 /// The maximum time for a host to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// The time for which only the last successful host is tried.
+/// The time for which only the host in use is tried.
 const ALONE: Duration = Duration::from_millis(250);
 
 /// Keepalive: the idle time before the first probe, the interval of probes, and the number of lost
@@ -33,10 +36,36 @@ const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration:
 /// The maximum time for which sent bytes may stay unacknowledged.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
 
-type Connected = Result<(Client, JoinHandle<()>), Error>;
+/// How long hosts may take to respond after the first one that accepts writes, so that the one with
+/// the highest timeline is found.
+const GRACE: Duration = Duration::from_millis(500);
 
-/// Connects to a server. Of several hosts, the last successful one is tried first and the others
-/// soon after, in parallel, so that a host that does not respond delays nobody.
+/// A connection, and the timeline of its server.
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) timeline: Timeline,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A server that accepts writes.
+struct Found {
+    link: Link,
+    /// The position of its host in the URL.
+    at: usize,
+    /// When the server was started. Tells two servers from one with two names.
+    started: Box<str>,
+}
+
+type Try = BoxFuture<'static, Result<Found, Fault>>;
+
+/// Connects to a server. Of several hosts that accept writes, the one with the highest timeline is
+/// used. A host that does not respond delays nobody for long.
 #[derive(Clone)]
 pub(super) struct Connector {
     inner: Arc<Inner>,
@@ -46,8 +75,12 @@ struct Inner {
     server: Server,
     hosts: Vec<Config>,
     tls: Option<MakeRustlsConnect>,
-    /// The last host that accepted writes.
+    timelines: Timelines,
+    /// The host in use.
     last: AtomicUsize,
+    /// When the server in use was started. `None` until all hosts were tried since the connections
+    /// were last given up.
+    started: Mutex<Option<Box<str>>>,
     /// The last password that was read.
     password: ArcSwapOption<Zeroizing<Vec<u8>>>,
 }
@@ -69,7 +102,9 @@ impl Connector {
                 server,
                 hosts,
                 tls,
+                timelines: Timelines::default(),
                 last: AtomicUsize::new(0),
+                started: Mutex::default(),
                 password: ArcSwapOption::from(password.map(Arc::new)),
             }),
         })
@@ -79,10 +114,29 @@ impl Connector {
         &self.inner.server
     }
 
+    pub(super) fn timelines(&self) -> &Timelines {
+        &self.inner.timelines
+    }
+
+    /// Records the timeline in a response of the server in use.
+    ///
+    /// # Errors
+    /// The server is on an old timeline, as can happen behind PgBouncer.
+    pub(super) fn see(&self, timeline: &str) -> Result<(), Fault> {
+        let host = self.host(self.inner.last.load(Ordering::Relaxed));
+        let timeline = Timeline::parse(timeline)?;
+        self.inner.timelines.see(Primary {
+            host: &host,
+            timeline,
+        })
+    }
+
     /// Returns the maximum time to connect.
     pub(super) const fn longest() -> Duration {
         // The additional second is for TLS and authentication.
-        CONNECT.saturating_add(Duration::from_secs(1))
+        CONNECT
+            .saturating_add(Duration::from_secs(1))
+            .saturating_add(GRACE)
     }
 
     /// Cancels the statement that runs on a connection, if one does.
@@ -96,35 +150,125 @@ impl Connector {
         }
     }
 
-    async fn connect_anywhere(self) -> Connected {
-        self.inner.refresh_password();
-        let last = self.inner.last.load(Ordering::Relaxed);
-        let mut first = self.clone().connect_to(last).boxed();
-        if self.inner.hosts.len() == 1 {
-            return first.await;
-        }
-        let mut tries: Vec<BoxFuture<'static, Connected>> = Vec::new();
-        match timeout(ALONE, &mut first).await {
-            Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(_)) => {}
-            Err(_) => tries.push(first),
-        }
-        let others = (0..self.inner.hosts.len()).filter(|at| *at != last || tries.is_empty());
-        let others = others.map(|at| self.clone().connect_to(at).boxed());
-        let others: Vec<_> = others.collect();
-        tries.extend(others);
-        let (connected, _) = select_ok(tries).await?;
-        Ok(connected)
+    /// Makes the next connection try all hosts.
+    pub(super) fn forget_host(&self) {
+        *self.inner.started.lock() = None;
     }
 
-    async fn connect_to(self, at: usize) -> Connected {
+    /// Connects to the host in use, or to the best of all if there is none.
+    pub(super) async fn connect(&self) -> Result<Link, Fault> {
+        let inner = &*self.inner;
+        inner.refresh_password();
+        let last = inner.last.load(Ordering::Relaxed);
+        let tries = FuturesUnordered::new();
+        let mut is_tried = false;
+        let known = inner.started.lock().clone();
+        if let Some(started) = known
+            && inner.hosts.len() > 1
+        {
+            let mut first = self.try_host(last);
+            match timeout(ALONE, &mut first).await {
+                Ok(Ok(found)) => {
+                    let seen = inner.timelines.see(primary(&found, &self.host(last)));
+                    if seen.is_ok() && found.started == started {
+                        return Ok(found.link);
+                    }
+                    // It was restarted, or is on an old timeline: another one may be the primary.
+                    self.forget_host();
+                }
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    tries.push(first);
+                    is_tried = true;
+                }
+            }
+        }
+        for at in (0..inner.hosts.len()).filter(|at| *at != last || !is_tried) {
+            tries.push(self.try_host(at));
+        }
+        self.best(tries).await
+    }
+
+    /// Waits for hosts, and takes the one with the highest timeline.
+    async fn best(&self, mut tries: FuturesUnordered<Try>) -> Result<Link, Fault> {
+        let (mut all, mut fault) = (Vec::new(), Fault::Closed);
+        let mut deadline = None;
+        loop {
+            let next = match deadline {
+                None => tries.next().await,
+                Some(deadline) => timeout_at(deadline, tries.next()).await.unwrap_or(None),
+            };
+            match next {
+                Some(Ok(found)) => {
+                    all.push(found);
+                    deadline.get_or_insert_with(|| Instant::now() + GRACE);
+                }
+                Some(Err(why)) => fault = why,
+                None => break,
+            }
+        }
+        // The first of the URL among equals, so that all nodes agree.
+        all.sort_by_key(|found| (found.link.timeline, Reverse(found.at)));
+        let Some(best) = all.pop() else {
+            return Err(fault);
+        };
+        let host = self.host(best.at);
+        let used = primary(&best, &host);
+        let inner = &*self.inner;
+        for other in all.iter().filter(|other| other.started != best.started) {
+            let host = self.host(other.at);
+            inner.timelines.report_two(used, primary(other, &host));
+        }
+        inner.timelines.see(used)?;
+        inner.last.store(best.at, Ordering::Relaxed);
+        *inner.started.lock() = Some(best.started);
+        Ok(best.link)
+    }
+
+    /// Looks for another server that accepts writes among the hosts that are not in use. One with a
+    /// higher timeline is used from now on.
+    pub(super) async fn look_around(self) {
+        let inner = &*self.inner;
+        let last = inner.last.load(Ordering::Relaxed);
+        let others = (0..inner.hosts.len()).filter(|at| *at != last);
+        let mut tries: FuturesUnordered<_> = others
+            .map(|at| timeout(Self::longest(), self.try_host(at)))
+            .collect();
+        while let Some(tried) = tries.next().await {
+            let Ok(Ok(found)) = tried else { continue };
+            let Some(started) = inner.started.lock().clone() else {
+                return;
+            };
+            if found.started == started {
+                continue;
+            }
+            let (host, other) = (self.host(last), self.host(found.at));
+            let other = primary(&found, &other);
+            let timeline = inner.timelines.highest();
+            if other.timeline > timeline && inner.timelines.see(other).is_ok() {
+                self.forget_host();
+                return;
+            }
+            let used = Primary {
+                host: &host,
+                timeline,
+            };
+            inner.timelines.report_two(used, other);
+        }
+    }
+
+    fn try_host(&self, at: usize) -> Try {
+        self.clone().connect_to(at).boxed()
+    }
+
+    async fn connect_to(self, at: usize) -> Result<Found, Fault> {
         let inner = &*self.inner;
         // Out of range only without hosts; the base configuration then fails to connect.
         let mut config = inner.hosts.get(at).unwrap_or(&inner.server.config).clone();
         if let Some(password) = &*inner.password.load() {
             config.password(password.as_slice());
         }
-        let connected = match &inner.tls {
+        let (client, task) = match &inner.tls {
             Some(tls) => {
                 let (client, connection) = config.connect(tls.clone()).await?;
                 (client, tokio::spawn(run(connection)))
@@ -134,17 +278,24 @@ impl Connector {
                 (client, tokio::spawn(run(connection)))
             }
         };
-        inner.last.store(at, Ordering::Relaxed);
-        Ok(connected)
+        let mut link = Link {
+            client,
+            timeline: Timeline::default(),
+            task,
+        };
+        let sql = format!("SELECT {TIMELINE}, pg_postmaster_start_time()::text");
+        let row = link.client.query_typed_one(&sql, &[]).await?;
+        link.timeline = Timeline::parse(row.try_get(0)?)?;
+        Ok(Found {
+            link,
+            at,
+            started: row.try_get::<_, &str>(1)?.into(),
+        })
     }
-}
 
-impl Connect for Connector {
-    fn connect(
-        &self,
-        _: &Config,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
-        Box::pin(self.clone().connect_anywhere())
+    /// Returns the name of a host for the log.
+    fn host(&self, at: usize) -> String {
+        self.inner.server.host(at)
     }
 }
 
@@ -155,6 +306,13 @@ impl Inner {
             Ok(password) => self.password.store(password.map(Arc::new)),
             Err(error) => tracing::error!(%error, "cannot read the password of the database again"),
         }
+    }
+}
+
+fn primary<'a>(found: &Found, host: &'a str) -> Primary<'a> {
+    Primary {
+        host,
+        timeline: found.link.timeline,
     }
 }
 

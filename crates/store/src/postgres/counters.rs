@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::identities::no_change;
 use super::pool::Purpose;
 use super::query::{Postgres, query};
-use super::timeline::TIMELINE;
+use super::timeline::{TIMELINE, Timeline};
 use super::transaction::{DURABLE, Lock, Writing};
 use crate::kept::{KEPT, READ, SWEEP_AFTER};
 use crate::record::{RecordError, sql_time, unix_time};
@@ -61,7 +61,7 @@ impl Postgres {
         };
         let old: Option<&[u8]> = row.try_get(0)?;
         let timeline: &str = row.try_get(3)?;
-        self.timelines.see(timeline, pools);
+        pools.connector().see(timeline)?;
         let since = match row.try_get(2)? {
             Some(since) => since,
             None => self.begin_timeline(timeline).await?,
@@ -95,7 +95,16 @@ impl Postgres {
             (&timeline, Type::TEXT),
         ];
         let sql = self.schema.sql(&sql);
-        self.spend_with(&sql, &parameters).await
+        let spent = self.spend_with(&sql, &parameters).await?;
+        // Used on a server that is not the primary any more.
+        match pools
+            .connector()
+            .timelines()
+            .is_old(Timeline::parse(timeline)?)
+        {
+            true => Err(Fault::Unknown),
+            false => Ok(spent),
+        }
     }
 
     /// Runs the statement that uses a step. It is not retried: without a response it may have been

@@ -36,7 +36,6 @@ impl Database for Postgres {
             Arc::clone(&self.pools),
             self.schema.clone(),
             Arc::clone(&self.ring),
-            Arc::clone(&self.timelines),
         );
         let seen = tail.begin().await?;
         Ok((Box::new(tail), seen))

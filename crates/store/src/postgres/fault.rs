@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
-use deadpool_postgres::PoolError;
+use deadpool::managed::PoolError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
@@ -59,13 +59,15 @@ impl From<Error> for Fault {
     }
 }
 
-impl From<PoolError> for Fault {
-    fn from(error: PoolError) -> Self {
+impl From<PoolError<Self>> for Fault {
+    fn from(error: PoolError<Self>) -> Self {
         match error {
             PoolError::Timeout(_) => Self::Timeout,
-            PoolError::Backend(error) => error.into(),
+            PoolError::Backend(fault) => fault,
             PoolError::Closed => Self::Closed,
-            other => Self::text(other.to_string()),
+            PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+                Self::text("the connection pool is misconfigured")
+            }
         }
     }
 }

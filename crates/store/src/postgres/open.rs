@@ -11,7 +11,6 @@ use super::pool::Pools;
 use super::query::{Postgres, Schema};
 use super::schema::{Found, KNOWN, Migration, about, look};
 use super::server::Server;
-use super::timeline::Timelines;
 use crate::atomic_file::{folder_of, sweep};
 use crate::intent::{Intent, may_make};
 use crate::key_file::{self, Keys};
@@ -75,7 +74,6 @@ pub(crate) async fn open(
         schema,
         ring: Arc::new(KeyRing::new(source, keys)),
         counts: DatabaseCounts::default(),
-        timelines: Arc::new(Timelines::default()),
         writes_fail: AtomicBool::default(),
         unswept: AtomicUsize::default(),
     })

@@ -1,17 +1,17 @@
 //! Pools of connections. After a failover all connections are replaced.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+use deadpool::Runtime;
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, Timeouts,
 };
 use parking_lot::Mutex;
 use tokio_postgres::Client;
 
-use super::connect::Connector;
+use super::connect::{Connector, Link};
 use super::fault::Fault;
 use crate::metrics::PoolMetrics;
 
@@ -21,16 +21,33 @@ pub(super) struct Pools {
     timeout: Duration,
     current: ArcSwap<Generation>,
     renewing: Mutex<()>,
-    /// The number of timeline changes.
-    failovers: AtomicU64,
 }
 
 /// The connections made since the last failover.
 struct Generation {
     number: u64,
-    pool: Pool,
+    pool: Pool<Links>,
     /// A pool of one connection, so that requests never delay the change log.
-    tail: Pool,
+    tail: Pool<Links>,
+}
+
+/// Makes the connections of a pool, and discards those to a server on an old timeline.
+struct Links(Connector);
+
+impl Manager for Links {
+    type Type = Link;
+    type Error = Fault;
+
+    async fn create(&self) -> Result<Link, Fault> {
+        self.0.connect().await
+    }
+
+    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<Fault> {
+        match link.client.is_closed() || self.0.timelines().is_old(link.timeline) {
+            true => Err(RecycleError::message("closed, or on an old timeline")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The use of a connection.
@@ -48,7 +65,6 @@ impl Pools {
             timeout,
             current: ArcSwap::from_pointee(first),
             renewing: Mutex::default(),
-            failovers: AtomicU64::default(),
         })
     }
 
@@ -93,6 +109,7 @@ impl Pools {
         if current.number != generation {
             return;
         }
+        self.connector.forget_host();
         match Generation::new(&self.connector, self.timeout, generation + 1) {
             Ok(next) => {
                 self.current.store(Arc::new(next));
@@ -112,11 +129,6 @@ impl Pools {
         }
     }
 
-    /// Counts that another server is the primary.
-    pub(super) fn count_failover(&self) {
-        self.failovers.fetch_add(1, Ordering::Relaxed);
-    }
-
     pub(super) fn metrics(&self) -> PoolMetrics {
         let current = self.current.load();
         let status = current.pool.status();
@@ -126,7 +138,7 @@ impl Pools {
             open: number(status.size),
             waiting: number(status.waiting),
             generation: current.number,
-            failovers: self.failovers.load(Ordering::Relaxed),
+            failovers: self.connector.timelines().failovers(),
         }
     }
 }
@@ -134,13 +146,7 @@ impl Pools {
 impl Generation {
     fn new(connector: &Connector, timeout: Duration, number: u64) -> Result<Self, Fault> {
         let pool = |size| {
-            let fast = ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            };
-            // The connector has the configuration.
-            let unused = tokio_postgres::Config::new();
-            let manager = Manager::from_connect(unused, connector.clone(), fast);
-            Pool::builder(manager)
+            Pool::builder(Links(connector.clone()))
                 .runtime(Runtime::Tokio1)
                 .max_size(size)
                 .timeouts(Timeouts {
@@ -162,7 +168,7 @@ impl Generation {
 /// A connection in use. Dropping it cancels its statement and closes it, so that the server rolls back; only
 /// [`Lease::put_back`] returns it to the pool.
 pub(super) struct Lease {
-    object: Option<Object>,
+    object: Option<Object<Links>>,
     generation: u64,
     connector: Connector,
 }
@@ -171,7 +177,7 @@ impl Lease {
     pub(super) fn client(&self) -> Result<&Client, Fault> {
         self.object
             .as_ref()
-            .map(|object| &***object)
+            .map(|object| &object.client)
             .ok_or(Fault::Closed)
     }
 
@@ -189,7 +195,8 @@ impl Drop for Lease {
         let Some(object) = self.object.take() else {
             return;
         };
-        let client = Object::take(object);
+        let link = Object::take(object);
+        let client = &link.client;
         if !client.is_closed()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {

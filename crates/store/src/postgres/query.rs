@@ -9,7 +9,6 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
 use super::pool::{Pools, Purpose};
-use super::timeline::Timelines;
 use crate::key_ring::KeyRing;
 use crate::metrics::{DatabaseCounts, Operation};
 use realmgate_core::{ChangeError, StoreError};
@@ -25,7 +24,6 @@ pub(crate) struct Postgres {
     pub(super) schema: Schema,
     pub(super) ring: Arc<KeyRing>,
     pub(super) counts: DatabaseCounts,
-    pub(super) timelines: Arc<Timelines>,
     /// Whether the last write has failed.
     pub(super) writes_fail: AtomicBool,
     /// The number of failure records saved since the excess was last deleted.
@@ -91,7 +89,8 @@ pub(super) async fn query(
     }
 }
 
-async fn query_once(
+/// Runs a statement on a pooled connection. An error comes with the generation of the connection.
+pub(super) async fn query_once(
     pools: &Pools,
     purpose: Purpose,
     sql: &str,

@@ -1,6 +1,7 @@
 //! The change log: the commits of all processes on all nodes.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
@@ -9,9 +10,9 @@ use tokio_postgres::types::{ToSql, Type};
 use super::fault::Fault;
 use super::identities::LAST;
 use super::pool::{Pools, Purpose};
-use super::query::{Schema, query};
+use super::query::{Schema, query, query_once};
 use super::rows::key_id;
-use super::timeline::{TIMELINE, Timelines};
+use super::timeline::TIMELINE;
 use crate::database::{Changes, News, Seq, Tail};
 use crate::key_ring::KeyRing;
 use crate::record::principal;
@@ -26,15 +27,18 @@ const CHANGES: i64 = 20_000;
 /// these.
 const REPORT_EVERY: u32 = 5;
 
+/// The interval of checks of the other hosts for a second primary.
+const LOOK_AROUND_EVERY: Duration = Duration::from_secs(5);
+
 /// Polls the change log, over a connection of its own.
 pub(super) struct PostgresTail {
     pools: Arc<Pools>,
     schema: Schema,
     ring: Arc<KeyRing>,
-    timelines: Arc<Timelines>,
     origin: Option<Origin>,
     keys: Vec<KeyId>,
     looks: u32,
+    looked_around: Instant,
 }
 
 /// The timeline of the change log. In another one, its positions have another meaning.
@@ -54,20 +58,15 @@ struct Look {
 }
 
 impl PostgresTail {
-    pub(super) fn new(
-        pools: Arc<Pools>,
-        schema: Schema,
-        ring: Arc<KeyRing>,
-        timelines: Arc<Timelines>,
-    ) -> Self {
+    pub(super) fn new(pools: Arc<Pools>, schema: Schema, ring: Arc<KeyRing>) -> Self {
         Self {
             pools,
             schema,
             ring,
-            timelines,
             origin: None,
             keys: Vec::new(),
             looks: 0,
+            looked_around: Instant::now(),
         }
     }
 
@@ -82,7 +81,8 @@ impl PostgresTail {
         let sql = format!(
             "SELECT {LAST}, (SELECT min(seq) FROM @.change), {TIMELINE},
                 '@.identity'::regclass::oid::bigint,
-                (SELECT coalesce(array_agg(id ORDER BY id), '{{}}') FROM @.sealing_key)"
+                (SELECT coalesce(array_agg(id ORDER BY id), '{{}}') FROM @.sealing_key),
+                EXISTS (SELECT FROM @.timeline WHERE id = {TIMELINE})"
         );
         let sql = self.schema.sql(&sql);
         let looked = query(&self.pools, Purpose::Tail, &sql, &[]).await;
@@ -96,7 +96,11 @@ impl PostgresTail {
         let row = rows.first().ok_or(Fault::Closed)?;
         let keys: Vec<&[u8]> = row.try_get(4)?;
         let timeline: &str = row.try_get(2)?;
-        self.timelines.see(timeline, &self.pools);
+        let seen = self.pools.connector().see(timeline);
+        seen.inspect_err(|fault| self.pools.renew(self.pools.generation(), fault))?;
+        if !row.try_get::<_, bool>(5)? {
+            self.begin_timeline().await;
+        }
         Ok(Look {
             last: Seq(row.try_get(0)?),
             first: row.try_get(1)?,
@@ -106,6 +110,22 @@ impl PostgresTail {
             },
             keys: keys.into_iter().map(key_id).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Records the start of the timeline, by the clock of the database. Only the first record counts.
+    async fn begin_timeline(&self) {
+        // Does not wait for standbys, so that the change log is read even while there are none.
+        let sql = format!(
+            "WITH here AS (SELECT set_config('synchronous_commit', 'local', true))
+            INSERT INTO @.timeline
+                SELECT {TIMELINE}, extract(epoch FROM clock_timestamp())::bigint FROM here
+                ON CONFLICT (id) DO NOTHING"
+        );
+        let sql = self.schema.sql(&sql);
+        if let Err((_, fault)) = query_once(&self.pools, Purpose::Tail, &sql, &[]).await {
+            let error = StoreError::from(fault);
+            tracing::debug!(%error, "cannot record the start of a timeline");
+        }
     }
 
     async fn changes(&self, seen: Seq, look: &Look) -> Result<Changes, Fault> {
@@ -141,7 +161,6 @@ impl PostgresTail {
     /// Returns the keys that the database names and that are not available here.
     fn missing(&mut self, keys: Vec<KeyId>) -> Vec<KeyId> {
         self.ring.refresh(&keys);
-        self.looks = self.looks.wrapping_add(1);
         let is_due = keys != self.keys || self.looks.is_multiple_of(REPORT_EVERY);
         self.keys = keys;
         let is_missing = |id: &&KeyId| self.ring.find(**id).is_none();
@@ -155,6 +174,13 @@ impl PostgresTail {
 #[async_trait]
 impl Tail for PostgresTail {
     async fn news(&mut self, seen: Seq) -> Result<News, StoreError> {
+        self.looks = self.looks.wrapping_add(1);
+        let connector = self.pools.connector();
+        let is_due = self.looked_around.elapsed() >= LOOK_AROUND_EVERY;
+        if is_due && connector.server().hosts() > 1 {
+            self.looked_around = Instant::now();
+            tokio::spawn(connector.clone().look_around());
+        }
         let look = self.look().await?;
         let changes = self.changes(seen, &look).await?;
         self.origin = Some(look.origin);

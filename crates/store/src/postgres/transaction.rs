@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use super::fault::Fault;
 use super::pool::{Lease, Pools, Purpose};
 use super::query::{Parameters, Postgres, Schema, query};
-use super::timeline::TIMELINE;
+use super::timeline::{TIMELINE, Timeline};
 
 /// The interval between queries for the outcome of a commit, and the maximum time to repeat them.
 const ASK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -87,9 +87,10 @@ async fn begin_on(
         Ok::<_, Fault>((row.try_get(2)?, row.try_get(3)?))
     };
     // The lock timeout of the server fires first and gives the better error.
-    let (id, timeline) = timeout(limit * 2, work)
+    let (id, timeline): (String, String) = timeout(limit * 2, work)
         .await
         .map_err(|_| Fault::Timeout)??;
+    pools.connector().see(&timeline)?;
     Ok(Writing {
         lease,
         pools: Arc::clone(pools),
@@ -143,11 +144,19 @@ impl Writing {
     /// [`Fault::Unknown`] if the server cannot tell; otherwise the transaction had no effect.
     pub(super) async fn commit(self) -> Result<(), Fault> {
         let limit = self.pools.timeout() * 2;
+        let timelines = self.pools.connector().timelines();
+        let timeline = Timeline::parse(&self.timeline)?;
+        if timelines.is_old(timeline) {
+            let text = "another server has become the primary";
+            return Err(Fault::Connection(text.into()));
+        }
         let work = async { Ok::<_, Fault>(self.lease.client()?.batch_execute("COMMIT").await?) };
         let fault = match timeout(limit, work).await {
             Ok(Ok(())) => {
                 self.lease.put_back();
-                return Ok(());
+                // Committed on the old primary; the new one may lack it.
+                let is_old = self.pools.connector().timelines().is_old(timeline);
+                return if is_old { Err(Fault::Unknown) } else { Ok(()) };
             }
             // Rejected, for example by a constraint: it is rolled back.
             Ok(Err(fault)) if !fault.is_of_connection() => return Err(fault),
