@@ -39,7 +39,7 @@ pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// # Errors
 /// The path is a symbolic link, or another I/O error.
 pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    refuse_link(path)?;
+    reject_link(path)?;
     let mut temporary = OsString::from(path);
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
@@ -70,7 +70,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// `InvalidInput` if it is.
-pub(crate) fn refuse_link(path: &Path) -> io::Result<()> {
+pub(crate) fn reject_link(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.is_symlink() => Err(is_a_link()),
         _ => Ok(()),

@@ -91,7 +91,7 @@ async fn attempt(
     let decision = authority
         .decide(&attempt, &Policy::Authenticated, now)
         .await;
-    matches!(decision, Decision::Denial(Denial::Refused { .. }))
+    matches!(decision, Decision::Denial(Denial::InvalidCredential { .. }))
 }
 
 /// Invents names, each from an address of its own.

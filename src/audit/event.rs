@@ -62,7 +62,7 @@ kinds! {
     /// A new configuration is active.
     ConfigReloaded = "config_reloaded",
     /// A new configuration was rejected.
-    ConfigRefused = "config_refused",
+    ConfigRejected = "config_refused",
     /// A process started to serve.
     ServeStarted = "serve_started",
     /// A process shut down.
@@ -70,7 +70,7 @@ kinds! {
     /// An attempt was denied.
     Denied = "denied",
     /// A request was rejected before its credential was read.
-    Refused = "refused",
+    Rejected = "refused",
     /// A principal is throttled because of failures.
     PrincipalAttacked = "principal_attacked",
     /// A source is throttled because of failures.

@@ -70,7 +70,7 @@ impl Repeats {
 
     /// Returns the tag of an event; `None` if it always gets a line of its own.
     pub(super) fn tag(&self, event: &Event<'_>) -> Option<u128> {
-        let is_plain = matches!(event.kind, Kind::Denied | Kind::Refused) && event.delay.is_none();
+        let is_plain = matches!(event.kind, Kind::Denied | Kind::Rejected) && event.delay.is_none();
         if !is_plain {
             return None;
         }
@@ -260,7 +260,7 @@ mod tests {
                 ..denied(1)
             },
             Event {
-                kind: Kind::Refused,
+                kind: Kind::Rejected,
                 ..denied(1)
             },
         ] {

@@ -10,7 +10,7 @@ use super::output::Output;
 use super::setup::{load, runtime};
 use crate::audit::obstacle;
 use crate::auth::Policy;
-use crate::config::{Config, Peer, PeerAddress, Route, Wire};
+use crate::config::{Config, Peer, PeerAddress, Route, Transport};
 use crate::doors::{Resolver, most_files};
 use crate::store::{Backend, Options};
 
@@ -138,14 +138,14 @@ fn text(config: &Config, from: &str) -> String {
     let _ = writeln!(
         text,
         "service:  {}  REST, forward-auth, health",
-        url(config.service.listen, &config.service.wire)
+        url(config.service.listen, &config.service.transport)
     );
     match config.gateway.listen {
         Some(gateway) => {
             let _ = writeln!(
                 text,
                 "gateway:  {}  proxy{}",
-                url(gateway, &config.gateway.wire),
+                url(gateway, &config.gateway.transport),
                 if config.gateway.serve_api {
                     ", REST and forward-auth"
                 } else {
@@ -231,9 +231,9 @@ fn json(config: &Config, warnings: &[String]) -> serde_json::Value {
         .collect();
     serde_json::json!({
         "service": config.service.listen,
-        "service_tls": config.service.wire.tls,
+        "service_tls": config.service.transport.tls,
         "gateway": config.gateway.listen,
-        "gateway_tls": config.gateway.wire.tls,
+        "gateway_tls": config.gateway.transport.tls,
         "serve_api": config.gateway.serve_api,
         "grpc": config.grpc,
         "metrics": config.metrics,
@@ -276,8 +276,8 @@ pub(super) fn upstream(config: &Config, route: &Route) -> Option<String> {
 }
 
 /// Returns the URL of a listener.
-fn url(listen: SocketAddr, wire: &Wire) -> String {
-    let scheme = if wire.tls { "https" } else { "http" };
+fn url(listen: SocketAddr, transport: &Transport) -> String {
+    let scheme = if transport.tls { "https" } else { "http" };
     format!("{scheme}://{listen}")
 }
 

@@ -154,7 +154,7 @@ impl CliError {
             | Self::Unhealthy(..)
             | Self::Tour(_) => 1,
             Self::Client(error) => match error {
-                client::Error::Refused(_)
+                client::Error::Rejected(_)
                 | client::Error::NotAllowed { .. }
                 | client::Error::NotFound { .. }
                 | client::Error::Invalid(_) => 1,

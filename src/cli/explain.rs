@@ -12,11 +12,11 @@ use super::local_store::now;
 use super::output::{BAD, DIM, GOOD, Output, STRONG};
 use super::setup::{load, runtime};
 use crate::auth::{
-    Denial, Foresight, Policy, Principal, PrincipalRef, Refusal, Source, Store, split_user,
+    Denial, DenialCause, Foresight, Policy, Principal, PrincipalRef, Source, Store, split_user,
 };
 use crate::config::{Config, Route};
 use crate::doors::explain::{
-    Explanation, Inquiry, Misfit, REFUSED_SUB_REQUEST, Refused, explain, statuses,
+    Explanation, Inquiry, Misfit, REJECTED_SUB_REQUEST, Rejected, explain, statuses,
 };
 use crate::server::authenticator;
 use crate::store::{self, Intent};
@@ -171,11 +171,11 @@ impl Fate {
         }
     }
 
-    fn refused(refused: &Refused, status: u16) -> Self {
+    fn rejected(rejected: &Rejected, status: u16) -> Self {
         Self {
             status: Some(status),
-            reason: Some(refused.reason),
-            detail: Some(refused.to_string()),
+            reason: Some(rejected.reason),
+            detail: Some(rejected.to_string()),
         }
     }
 }
@@ -190,9 +190,9 @@ impl Account<'_> {
     fn at_proxy(&self) -> Option<Fate> {
         self.config.gateway.listen?;
         let explanation = &self.explanation;
-        Some(match (&explanation.refused, &self.by_route) {
+        Some(match (&explanation.rejected, &self.by_route) {
             _ if explanation.is_own => Fate::permit(None),
-            (Some(refused), _) => Fate::refused(refused, refused.status),
+            (Some(rejected), _) => Fate::rejected(rejected, rejected.status),
             (None, Some(denial)) => Fate::denial(denial, statuses(denial).0),
             (None, None) => Fate::permit(None),
         })
@@ -201,9 +201,9 @@ impl Account<'_> {
     /// Returns the outcome at the forward-auth endpoints that know the original request.
     fn at_forward_auth(&self) -> Fate {
         let has_routes = !self.config.routes.is_empty();
-        match &self.explanation.refused {
-            Some(refused) if has_routes || refused.reason != "no_route" => {
-                Fate::refused(refused, REFUSED_SUB_REQUEST)
+        match &self.explanation.rejected {
+            Some(rejected) if has_routes || rejected.reason != "no_route" => {
+                Fate::rejected(rejected, REJECTED_SUB_REQUEST)
             }
             _ => sub_request(self.by_route.as_ref()),
         }
@@ -287,14 +287,14 @@ impl Account<'_> {
     /// Describes the identity of the principal.
     fn standing(&self, who: PrincipalRef<'_>) -> String {
         let foresight = &self.foresight;
-        let mut text = match foresight.refusal {
+        let mut text = match foresight.cause {
             None => "exists and is enabled".to_owned(),
-            Some(refusal) => refusal.reason().replace('_', " "),
+            Some(cause) => cause.reason().replace('_', " "),
         };
-        let is_denied = foresight.refusal.is_some() || foresight.retry_after.is_some();
+        let is_denied = foresight.cause.is_some() || foresight.retry_after.is_some();
         if let Some(wait) = foresight.retry_after {
             let wait = humantime::format_duration(wait);
-            text = match foresight.refusal {
+            text = match foresight.cause {
                 None => format!("throttled for {wait}"),
                 Some(_) => format!("{text}; throttled for {wait}"),
             };
@@ -342,7 +342,7 @@ impl Account<'_> {
             "rule": self.rule(),
             "name": foresight.principal.map(PrincipalRef::name),
             "realm": foresight.principal.map(PrincipalRef::realm),
-            "refusal": foresight.refusal.map(Refusal::reason),
+            "refusal": foresight.cause.map(DenialCause::reason),
             "retry_after": foresight.retry_after.map(|it| it.as_secs()),
             "once": foresight.is_one_time,
             "upstream": self.upstream(),

@@ -28,7 +28,7 @@ struct Made<'a> {
 pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), CliError> {
     LocalStore::with(config, Intent::Create, async |local| {
         let realm = local.config.realms.admin();
-        refuse_twice(local, realm).await?;
+        check_uninitialised(local, realm).await?;
         let seed = Seed::generate()?;
         let new = NewIdentity {
             principal: local.principal(&args.name, realm)?,
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
     })
 }
 
-async fn refuse_twice(local: &LocalStore, realm: &str) -> Result<(), CliError> {
+async fn check_uninitialised(local: &LocalStore, realm: &str) -> Result<(), CliError> {
     let selection = Selection {
         realm: Some(realm.into()),
         name: None,

@@ -88,7 +88,7 @@ fn check(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
         text.push(format!("{good} seeds decrypt, {} fail", broken.len()));
         text.join("\n")
     });
-    refuse(&broken)
+    check_none_broken(&broken)
 }
 
 fn rotate(sealing: &mut Sealing, audit: &Audit, output: Output) -> Result<(), CliError> {
@@ -146,7 +146,7 @@ fn rotate(sealing: &mut Sealing, audit: &Audit, output: Output) -> Result<(), Cl
         text.join("\n")
     });
     recorded?;
-    refuse(broken)
+    check_none_broken(broken)
 }
 
 fn say(Progress { done, total }: Progress, output: Output) {
@@ -185,7 +185,7 @@ fn record(
     recorded.map_err(CliError::Unaudited)
 }
 
-fn refuse(broken: &[Broken]) -> Result<(), CliError> {
+fn check_none_broken(broken: &[Broken]) -> Result<(), CliError> {
     match broken.len() {
         0 => Ok(()),
         some => Err(CliError::Broken(some)),

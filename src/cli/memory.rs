@@ -24,7 +24,7 @@ pub(super) fn protect() -> io::Result<()> {
 
 /// Disables transparent huge pages. With them, the heap of each thread would take 2 MiB from its
 /// first object on, and requests are no faster.
-pub(super) fn refuse_huge_pages() {
+pub(super) fn disable_huge_pages() {
     // Fails on a system without huge pages.
     let _ = disable_transparent_huge_pages(true);
 }

@@ -135,7 +135,7 @@ pub fn run() -> ExitCode {
     let may_serve = std::env::args_os().any(|argument| argument == "serve");
     let early = may_serve.then(Early::listen).transpose();
     let early = early.and_then(|early| survive_long_files().map(|()| early));
-    memory::refuse_huge_pages();
+    memory::disable_huge_pages();
     let cli = Cli::parse();
     let output = Output::new(cli.json);
     let done = memory::protect().map_err(CliError::Memory).and_then(|()| {

@@ -335,7 +335,7 @@ async fn reload(server: &mut Server, path: Option<&Path>, process: &Process<'_>)
             // If the audit log was rotated, this line begins the new file.
             process.audit.log(&Event {
                 detail: Some(error.into()),
-                ..Event::new(Kind::ConfigRefused)
+                ..Event::new(Kind::ConfigRejected)
             });
         }
     }
@@ -373,7 +373,7 @@ fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
 /// Removes the ready file of an earlier run, so that its addresses are not mistaken for current
 /// ones.
 fn remove_stale(ready_file: &Path) -> std::io::Result<()> {
-    files::refuse_link(ready_file)?;
+    files::reject_link(ready_file)?;
     files::remove(ready_file)
 }
 

@@ -33,11 +33,11 @@ impl Source<'_> {
         };
         let file = match &raw.file {
             Some(file) if Path::new(file.get_ref()).file_name().is_none() => {
-                Err(self.refuse("audit.file", file, "the path of a file"))
+                Err(self.reject("audit.file", file, "the path of a file"))
             }
             Some(file) if is_taken(file.get_ref()) => {
                 let expected = "another file than the database and its key";
-                Err(self.refuse("audit.file", file, expected))
+                Err(self.reject("audit.file", file, expected))
             }
             file => Ok(file.as_ref().map(|file| PathBuf::from(file.get_ref()))),
         };

@@ -145,14 +145,14 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let targets = Targets::new(&raw.upstream, has_proxy);
     let routes = route::routes(source, &raw.route, &targets, &headers);
     if flag(raw.gateway.0.serve_api.as_ref()) && has_proxy {
-        route::refuse_shadowed(source, &raw.route);
+        route::reject_shadowed(source, &raw.route);
     }
     if let Some(proxies) = &raw.service.0.trusted_proxies
         && proxies.get_ref().is_empty()
         && !raw.route.is_empty()
         && !flag(raw.service.0.no_front_proxy.as_ref())
     {
-        source.refuse(
+        source.reject(
             "service.trusted_proxies",
             proxies,
             "at least one network while there are routes, since forward-auth would believe nobody \

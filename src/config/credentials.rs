@@ -52,7 +52,7 @@ impl Source<'_> {
                 && is_again
             {
                 let expected = "a header of its own, every mark counting as \"-\"";
-                return Err(self.refuse(key, raw, expected));
+                return Err(self.reject(key, raw, expected));
             }
         }
         Ok(headers)
@@ -60,10 +60,10 @@ impl Source<'_> {
 
     fn field(&self, key: &str, raw: &Spanned<String>) -> Checked<HeaderName> {
         let Ok(field) = HeaderName::from_bytes(raw.get_ref().as_bytes()) else {
-            return Err(self.refuse(key, raw, "the name of a header"));
+            return Err(self.reject(key, raw, "the name of a header"));
         };
         if names::is_taken(&field) {
-            return Err(self.refuse(key, raw, "a header without another meaning"));
+            return Err(self.reject(key, raw, "a header without another meaning"));
         }
         Ok(field)
     }

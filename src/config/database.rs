@@ -43,7 +43,7 @@ impl Source<'_> {
 
     fn sqlite(&self, raw: &raw::Store) -> (Checked<Backend>, Checked<KeySource>) {
         let readers = self.number("store.readers", raw.readers.as_ref(), 2, 1..=32);
-        let refused = self.refuse_keys_of_servers(raw);
+        let rejected = self.reject_keys_of_servers(raw);
         let path = match &raw.url {
             Some(url) => self.database(url),
             None => Ok(PathBuf::from("realmgate.db")),
@@ -59,20 +59,20 @@ impl Source<'_> {
         {
             let shown = format!("{:?}", path.display().to_string());
             let expected = "another file than the database";
-            let refused = self.refuse_as("store.key_file", shown, set.span(), expected);
-            return (Err(refused), Err(refused));
+            let rejected = self.reject_as("store.key_file", shown, set.span(), expected);
+            return (Err(rejected), Err(rejected));
         }
-        let database = refused.and(path);
+        let database = rejected.and(path);
         (database.map(|path| Backend::Sqlite { path, readers }), key)
     }
 
     /// Returns the source of the keys: the configured file, else a credential that exists, else `default`.
     fn key(&self, raw: &raw::Store, default: Option<PathBuf>) -> Checked<Option<KeySource>> {
-        let refuse =
-            |file, expected: &str| Err(self.refuse("store.key_file", file, expected.to_owned()));
+        let reject =
+            |file, expected: &str| Err(self.reject("store.key_file", file, expected.to_owned()));
         match (&raw.key_file, self.keys()) {
-            (Some(file), _) if file.get_ref().is_empty() => refuse(file, "the path of a file"),
-            (Some(file), Some(_)) => refuse(
+            (Some(file), _) if file.get_ref().is_empty() => reject(file, "the path of a file"),
+            (Some(file), Some(_)) => reject(
                 file,
                 "no key file, because REALMGATE_STORE_KEY contains the key; use one of the two",
             ),
@@ -121,13 +121,13 @@ impl Source<'_> {
         if scheme == "sqlite" {
             let expected =
                 r#""sqlite:PATH" with the path of a file, no "//" before it and no "?" in it"#;
-            return Err(self.refuse("store.url", url, expected));
+            return Err(self.reject("store.url", url, expected));
         }
         let shown = match scheme {
             "" => r#""…""#.to_owned(),
             scheme => format!("\"{}:…\"", scheme.escape_debug()),
         };
-        Err(self.refuse_as(
+        Err(self.reject_as(
             "store.url",
             shown,
             url.span(),

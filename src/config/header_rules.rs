@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::names;
 use super::raw::{self, Table};
-use super::source::{Checked, Refused, Source};
+use super::source::{Checked, Rejected, Source};
 use crate::http::IdentityHeaders;
 use crate::http::reserved::folded;
 
@@ -53,22 +53,22 @@ impl Rules<'_> {
     fn check(&self, raw: &Spanned<Table<raw::HeaderRules>>) -> Checked<HeaderRules> {
         let Table(table) = raw.get_ref();
         let mut checked = HeaderRules::default();
-        let mut refused = None;
+        let mut rejected = None;
         if let Some(set) = &table.set {
             for (name, raw) in set.get_ref() {
                 match (self.name("set", name, raw.span()), self.value(name, raw)) {
                     (Ok(header), Ok(_)) if checked.set.iter().any(|(it, _)| *it == header) => {
-                        let mistake = self.refuse("set", name, raw.span(), "each header once");
-                        refused = Some(mistake);
+                        let mistake = self.reject("set", name, raw.span(), "each header once");
+                        rejected = Some(mistake);
                     }
                     (Ok(header), Ok(value)) => checked.set.push((header, value)),
-                    (Err(mistake), _) | (_, Err(mistake)) => refused = Some(mistake),
+                    (Err(mistake), _) | (_, Err(mistake)) => rejected = Some(mistake),
                 }
             }
-            refused = self
+            rejected = self
                 .few("set", checked.set.len(), set.span())
                 .err()
-                .or(refused);
+                .or(rejected);
         }
         if let Some(remove) = &table.remove {
             for raw in remove.get_ref() {
@@ -76,7 +76,7 @@ impl Rules<'_> {
                 let header = match self.name("remove", name, raw.span()) {
                     Ok(header) => header,
                     Err(mistake) => {
-                        refused = Some(mistake);
+                        rejected = Some(mistake);
                         continue;
                     }
                 };
@@ -84,28 +84,28 @@ impl Rules<'_> {
                     || checked.set.iter().any(|(set, _)| *set == header);
                 if is_again {
                     let expected = "each header once, set or removed";
-                    refused = Some(self.refuse("remove", name, raw.span(), expected));
+                    rejected = Some(self.reject("remove", name, raw.span(), expected));
                 } else {
                     checked.remove.push(header);
                 }
             }
             let few = self.few("remove", checked.remove.len(), remove.span());
-            refused = few.err().or(refused);
+            rejected = few.err().or(rejected);
         }
-        refused.map_or(Ok(checked), Err)
+        rejected.map_or(Ok(checked), Err)
     }
 
     fn name(&self, list: &str, name: &str, span: Range<usize>) -> Checked<HeaderName> {
         let Ok(field) = HeaderName::from_bytes(name.as_bytes()) else {
             let expected = "the name of a header";
-            return Err(self.refuse(list, name, span, expected));
+            return Err(self.reject(list, name, span, expected));
         };
         let is_ours = self.identity.is_reserved(&field)
             || (list == "set" && IdentityHeaders::is_method_override(&field));
         let folded = folded(field.as_str());
         if is_ours || names::is_variable(&field, &folded) || names::is_framing(&folded) {
             let expected = "a header that concerns neither the identity or the address of the caller, nor the request target, nor the framing of the message";
-            return Err(self.refuse(list, name, span, expected));
+            return Err(self.reject(list, name, span, expected));
         }
         Ok(field)
     }
@@ -125,7 +125,7 @@ impl Rules<'_> {
                 // The value may be a secret of the upstream.
                 Err(self
                     .source
-                    .refuse_as(&key, "\"…\"".into(), raw.span(), expected))
+                    .reject_as(&key, "\"…\"".into(), raw.span(), expected))
             }
         }
     }
@@ -138,12 +138,12 @@ impl Rules<'_> {
         let shown = format!("{count} headers");
         Err(self
             .source
-            .refuse_as(&key, shown, span, format!("at most {FIELDS} headers")))
+            .reject_as(&key, shown, span, format!("at most {FIELDS} headers")))
     }
 
-    fn refuse(&self, list: &str, name: &str, span: Range<usize>, expected: &str) -> Refused {
+    fn reject(&self, list: &str, name: &str, span: Range<usize>, expected: &str) -> Rejected {
         let key = format!("{}.{list}", self.key);
         self.source
-            .refuse_as(&key, format!("{name:?}"), span, expected)
+            .reject_as(&key, format!("{name:?}"), span, expected)
     }
 }

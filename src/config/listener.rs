@@ -10,7 +10,7 @@ use super::names;
 use super::raw::{self, Raw};
 use super::scalar::flag;
 use super::source::{Checked, Source};
-use super::tls::{Tls, Wire};
+use super::tls::{Tls, Transport};
 
 /// `[service]`: the listener of realmgate's own endpoints.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Service {
     /// default.
     pub client_address_header: Option<HeaderName>,
     /// PROXY protocol and TLS.
-    pub wire: Wire,
+    pub transport: Transport,
 }
 
 /// `[gateway]`: the listener of the transparent proxy.
@@ -36,7 +36,7 @@ pub struct Gateway {
     /// Whether the listener also serves REST and forward-auth; false by default.
     pub serve_api: bool,
     /// PROXY protocol and TLS.
-    pub wire: Wire,
+    pub transport: Transport,
 }
 
 /// The listeners that can be off, with their default ports.
@@ -98,12 +98,12 @@ impl Source<'_> {
         };
         let header = raw.client_address_header.as_ref();
         let header = header.map(|raw| self.address_header("service.client_address_header", raw));
-        let wire = self.wire("service", &raw.wire(), tls);
+        let transport = self.transport("service", &raw.transport(), tls);
         Ok(Service {
             listen: listen?,
             trusted_proxies: trusted_proxies?,
             client_address_header: header.transpose()?,
-            wire: wire?,
+            transport: transport?,
         })
     }
 
@@ -113,11 +113,11 @@ impl Source<'_> {
         listen: Checked<Option<SocketAddr>>,
         tls: Option<&Tls>,
     ) -> Checked<Gateway> {
-        let wire = self.wire("gateway", &raw.wire(), tls);
+        let transport = self.transport("gateway", &raw.transport(), tls);
         Ok(Gateway {
             listen: listen?,
             serve_api: flag(raw.serve_api.as_ref()),
-            wire: wire?,
+            transport: transport?,
         })
     }
 
@@ -133,7 +133,7 @@ impl Source<'_> {
             Some(raw) if raw.get_ref() == "off" => Ok(None),
             Some(raw) => raw.get_ref().parse().map(Some).map_err(|_| {
                 let expected = listen_or_off(key).unwrap_or_else(|| listen(port));
-                self.refuse(key, raw, expected)
+                self.reject(key, raw, expected)
             }),
             None => self.listen(key, None, port).map(Some),
         }
@@ -150,7 +150,7 @@ impl Source<'_> {
         };
         raw.get_ref()
             .parse()
-            .map_err(|_| self.refuse(key, raw, listen(default_port)))
+            .map_err(|_| self.reject(key, raw, listen(default_port)))
     }
 
     /// Rejects a listener with the address of another one.
@@ -184,7 +184,7 @@ impl Source<'_> {
                     && let Some(set) = set.as_ref().or(other_set.as_ref())
                 {
                     let expected = format!("another address than {other_key} ({other})");
-                    self.refuse_as(key, format!("\"{listen}\""), set.span(), expected);
+                    self.reject_as(key, format!("\"{listen}\""), set.span(), expected);
                 }
             }
         }
@@ -194,7 +194,7 @@ impl Source<'_> {
     fn address_header(&self, key: &str, raw: &Spanned<String>) -> Checked<HeaderName> {
         let name = HeaderName::from_bytes(raw.get_ref().as_bytes()).ok();
         name.filter(names::may_hold_an_address).ok_or_else(|| {
-            self.refuse(
+            self.reject(
                 key,
                 raw,
                 r#"a header that contains an address, such as "X-Forwarded-For""#,

@@ -55,7 +55,9 @@ pub use route::Route;
 pub use server::Server;
 pub use shutdown::Shutdown;
 pub use timeouts::Timeouts;
-pub use tls::{Certificate, ClientCertificates, ClientRoots, Credential, Tls, TlsVersion, Wire};
+pub use tls::{
+    Certificate, ClientCertificates, ClientRoots, Credential, Tls, TlsVersion, Transport,
+};
 pub use totp::Totp;
 pub use upstream::{Balance, Ejection, Health, PeerHttp, PeerTls, Upstream};
 pub use validity::Validity;

@@ -34,7 +34,7 @@ impl Source<'_> {
         });
         if !is_right {
             let expected = r#"the address of a collector such as "http://127.0.0.1:4317""#;
-            return Err(self.refuse("otlp.endpoint", endpoint, expected));
+            return Err(self.reject("otlp.endpoint", endpoint, expected));
         }
         Ok(Some(Otlp {
             endpoint: endpoint.get_ref().clone(),

@@ -78,9 +78,9 @@ fn names(
     };
     if raw.get_ref().len() > most {
         let shown = format!("{} names", raw.get_ref().len());
-        return Err(source.refuse_as(key, shown, raw.span(), format!("at most {most} names")));
+        return Err(source.reject_as(key, shown, raw.span(), format!("at most {most} names")));
     }
-    let mut refused = None;
+    let mut rejected = None;
     for (at, raw) in raw.get_ref().iter().enumerate() {
         let checked = match check(raw.get_ref()) {
             Ok(name) if passing.contains(&name) => Err("each name once"),
@@ -89,9 +89,9 @@ fn names(
         match checked {
             Ok(name) => passing.push(name),
             Err(expected) => {
-                refused = Some(source.refuse(&format!("{key}[{at}]"), raw, expected));
+                rejected = Some(source.reject(&format!("{key}[{at}]"), raw, expected));
             }
         }
     }
-    refused.map_or(Ok(passing), Err)
+    rejected.map_or(Ok(passing), Err)
 }

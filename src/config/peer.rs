@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::raw;
-use super::source::{Checked, Refused, Source};
+use super::source::{Checked, Rejected, Source};
 
 /// The maximum number of peers of an upstream.
 const MOST: usize = 1000;
@@ -55,16 +55,16 @@ pub(super) fn peers(
     raw: &Spanned<Vec<Spanned<raw::Peer>>>,
 ) -> Checked<Vec<Peer>> {
     let mut peers: Vec<Peer> = Vec::new();
-    let mut refused: Option<Refused> = None;
+    let mut rejected: Option<Rejected> = None;
     if raw.get_ref().len() > MOST {
         let given = raw.get_ref().len().to_string();
-        return Err(source.refuse_as(key, given, raw.span(), format!("at most {MOST} peers")));
+        return Err(source.reject_as(key, given, raw.span(), format!("at most {MOST} peers")));
     }
     for (at, raw) in raw.get_ref().iter().enumerate() {
         let (key, table) = (format!("{key}[{at}]"), raw.get_ref());
         let raw::Peer { address, weight } = table;
         let Some(address) = address else {
-            refused = Some(source.missing(format!("{key}.address"), raw.span(), "an address"));
+            rejected = Some(source.missing(format!("{key}.address"), raw.span(), "an address"));
             continue;
         };
         let weight = source.number(&format!("{key}.weight"), weight.as_ref(), 1, 1..=100);
@@ -73,30 +73,30 @@ pub(super) fn peers(
         let address = match self::address(source, &key, &address) {
             Ok(address) => address,
             Err(mistake) => {
-                refused = Some(mistake);
+                rejected = Some(mistake);
                 continue;
             }
         };
         if peers.iter().any(|peer| peer.address == address) {
             let expected = "an address that is not there already";
-            refused = Some(source.refuse(&key, raw, expected));
+            rejected = Some(source.reject(&key, raw, expected));
         }
         peers.push(Peer { address, weight });
     }
-    match refused {
-        Some(refused) => Err(refused),
-        None if peers.is_empty() => Err(source.refuse(key, raw, PEERS)),
+    match rejected {
+        Some(rejected) => Err(rejected),
+        None if peers.is_empty() => Err(source.reject(key, raw, PEERS)),
         None => Ok(peers),
     }
 }
 
 fn address(source: &Source<'_>, key: &str, raw: &Spanned<String>) -> Checked<PeerAddress> {
-    let refuse = |expected: &str| source.refuse(key, raw, expected);
+    let reject = |expected: &str| source.reject(key, raw, expected);
     let text = raw.get_ref();
     if let Some(path) = text.strip_prefix("unix:") {
         // The maximum that the system accepts, with the terminating zero.
         if !path.starts_with('/') || path.len() > 107 {
-            return Err(refuse("unix: and the path of a socket, at most 107 bytes"));
+            return Err(reject("unix: and the path of a socket, at most 107 bytes"));
         }
         return Ok(PeerAddress::Unix(Path::new(path).to_owned()));
     }
@@ -106,16 +106,16 @@ fn address(source: &Source<'_>, key: &str, raw: &Spanned<String>) -> Checked<Pee
         return Ok(PeerAddress::At(address));
     }
     if text.contains("://") {
-        return Err(refuse(
+        return Err(reject(
             "HOST:PORT without a scheme; tls = true is for https",
         ));
     }
     let (host, port) = text.rsplit_once(':').unwrap_or_default();
     if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port != 0) {
-        return Err(refuse("HOST:PORT with a port from 1 to 65535"));
+        return Err(reject("HOST:PORT with a port from 1 to 65535"));
     }
     if !is_host(host) {
-        return Err(refuse(
+        return Err(reject(
             "an IP address (IPv6 in brackets) or the name of a host, and a port, without a scheme",
         ));
     }

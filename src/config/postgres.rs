@@ -26,7 +26,7 @@ impl Source<'_> {
         let connections = self.number("store.connections", connections, 8, 1..=100);
         let password = self.password(raw);
         let schema = match &raw.schema {
-            Some(schema) if !Server::is_schema(schema.get_ref()) => Err(self.refuse(
+            Some(schema) if !Server::is_schema(schema.get_ref()) => Err(self.reject(
                 "store.schema",
                 schema,
                 "up to 63 lower-case letters, digits and underscores, not a digit or pg_ first",
@@ -37,11 +37,11 @@ impl Source<'_> {
         };
         if let Some(readers) = &raw.readers {
             let expected = "no such key with a postgres:// URL; set store.connections";
-            return Err(self.refuse("store.readers", readers, expected));
+            return Err(self.reject("store.readers", readers, expected));
         }
         let server = Server::parse(url.get_ref()).map_err(|error| {
             let shown = r#""postgres:…""#.to_owned();
-            self.refuse_as("store.url", shown, url.span(), error.to_string())
+            self.reject_as("store.url", shown, url.span(), error.to_string())
         });
         let mut server = server?;
         server.password = password?;
@@ -55,7 +55,7 @@ impl Source<'_> {
     fn password(&self, raw: &raw::Store) -> Checked<Password> {
         if let Some(file) = &raw.password_file {
             return match file.get_ref().is_empty() {
-                true => Err(self.refuse("store.password_file", file, "the path of a file")),
+                true => Err(self.reject("store.password_file", file, "the path of a file")),
                 false => Ok(Password::File(PathBuf::from(file.get_ref()))),
             };
         }
@@ -69,7 +69,7 @@ impl Source<'_> {
     }
 
     /// Rejects keys that only a server has.
-    pub(super) fn refuse_keys_of_servers(&self, raw: &raw::Store) -> Checked<()> {
+    pub(super) fn reject_keys_of_servers(&self, raw: &raw::Store) -> Checked<()> {
         let expected = "no such key with an SQLite file, only with a postgres:// URL";
         let mut outcome = Ok(());
         for (key, value) in [
@@ -77,11 +77,11 @@ impl Source<'_> {
             ("store.schema", &raw.schema),
         ] {
             if let Some(value) = value {
-                outcome = Err(self.refuse(key, value, expected));
+                outcome = Err(self.reject(key, value, expected));
             }
         }
         if let Some(connections) = &raw.connections {
-            outcome = Err(self.refuse("store.connections", connections, expected));
+            outcome = Err(self.reject("store.connections", connections, expected));
         }
         outcome
     }

@@ -199,18 +199,18 @@ tables! {
 }
 
 /// The keys that both HTTP listeners have.
-pub(super) struct Wire<'a> {
+pub(super) struct Transport<'a> {
     pub(super) tls: Option<&'a Spanned<bool>>,
     pub(super) client_certificates: Option<&'a Spanned<String>>,
     pub(super) h2c: Option<&'a Spanned<bool>>,
     pub(super) proxy_protocol: Option<&'a Spanned<List>>,
 }
 
-macro_rules! wire {
+macro_rules! transport {
     ($($listener:ident)+) => {$(
         impl $listener {
-            pub(super) fn wire(&self) -> Wire<'_> {
-                Wire {
+            pub(super) fn transport(&self) -> Transport<'_> {
+                Transport {
                     tls: self.tls.as_ref(),
                     client_certificates: self.client_certificates.as_ref(),
                     h2c: self.h2c.as_ref(),
@@ -221,7 +221,7 @@ macro_rules! wire {
     )+};
 }
 
-wire! { Service Gateway }
+transport! { Service Gateway }
 
 /// A value that must be a table. Serde alone would also accept an array of the values in the order
 /// of the fields.

@@ -28,8 +28,8 @@ impl Source<'_> {
 
     fn parse(&self) -> Checked<Spanned<DeTable<'_>>> {
         let (mut table, errors) = DeTable::parse_recoverable(self.file_text());
-        if let Some(refused) = self.syntax(&errors) {
-            return Err(refused);
+        if let Some(rejected) = self.syntax(&errors) {
+            return Err(rejected);
         }
         for variable in self.variables() {
             let span = variable.value.clone();
@@ -124,7 +124,7 @@ impl Source<'_> {
 
     /// Records a mistake that serde has found, in our words. `item` is the index in its array of a
     /// part that is read separately.
-    fn mistyped(&self, error: &Mistyped, item: Option<usize>) -> super::source::Refused {
+    fn mistyped(&self, error: &Mistyped, item: Option<usize>) -> super::source::Rejected {
         let key = dotted(error.path().iter(), item);
         let message = error.inner().message();
         let span = error.inner().span().unwrap_or_default();
@@ -154,7 +154,7 @@ impl Source<'_> {
                 } else {
                     self.shown(span.clone())
                 };
-                self.refuse_as(&key, shown, span, expected)
+                self.reject_as(&key, shown, span, expected)
             }
         }
     }

@@ -28,7 +28,7 @@ impl Source<'_> {
             match set {
                 Some(span) if PrincipalRef::new("-", name, limit).is_err() => {
                     let expected = part(limit);
-                    Err(self.refuse_as(key, format!("{name:?}"), span, expected))
+                    Err(self.reject_as(key, format!("{name:?}"), span, expected))
                 }
                 _ => Ok(name.to_owned()),
             }
@@ -41,7 +41,7 @@ impl Source<'_> {
             && let Some(set) = raw.auth.as_ref().or(raw.admin.as_ref())
         {
             let expected = "another realm than realms.admin";
-            return Err(self.refuse_as("realms.auth", format!("{auth:?}"), set.span(), expected));
+            return Err(self.reject_as("realms.auth", format!("{auth:?}"), set.span(), expected));
         }
         Ok(Realms::new(&admin, &auth))
     }
@@ -55,7 +55,7 @@ impl Source<'_> {
         let realm = |(name, table): (&String, &Spanned<raw::Table<raw::Realm>>)| {
             if PrincipalRef::new("-", name, limit).is_err() {
                 let expected = format!("the name of a realm, {}", part(limit));
-                return Err(self.refuse_as("realm", format!("{name:?}"), table.span(), expected));
+                return Err(self.reject_as("realm", format!("{name:?}"), table.span(), expected));
             }
             let is_once = self.word(
                 &format!("realm.{name}.reuse"),

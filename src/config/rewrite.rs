@@ -88,7 +88,7 @@ fn prefix(
         Ok(value) if !prefix.is_empty() && !flag(raw.ignore_suffix.as_ref()) => Ok(value),
         _ => {
             let expected = "a path beside it other than \"/\", and no ignore_suffix";
-            Err(source.refuse(&format!("{route}.strip_prefix"), strip, expected))
+            Err(source.reject(&format!("{route}.strip_prefix"), strip, expected))
         }
     }
 }
@@ -113,7 +113,7 @@ pub(super) fn authority(
         Ok(value) if is_port && is_host(host) => Ok(value),
         _ => {
             let expected = r#"a host such as "app.internal" or "app.internal:8080""#;
-            Err(source.refuse(key, raw, expected))
+            Err(source.reject(key, raw, expected))
         }
     }
 }

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::raw::{self, ALLOW, Allow, List, Table};
 use super::rewrite::{Rewrite, rewrite};
 use super::scalar::{flag, is_name, naming, part};
-use super::source::{Checked, Refused, Source, all};
+use super::source::{Checked, Rejected, Source, all};
 use crate::auth::{Policy, PrincipalRef, Rule};
 use crate::http::{CredentialHeaders, own_paths};
 
@@ -111,10 +111,10 @@ pub(super) fn routes(
         let is_again = name.is_some_and(|name| !names.insert(name.get_ref().as_str()));
         let again = name
             .filter(|_| is_again)
-            .map(|name| one.refuse("name", name, "a name that no earlier route has"));
+            .map(|name| one.reject("name", name, "a name that no earlier route has"));
         let route = one.route(raw, targets)?;
-        if let Some(refused) = again {
-            return Err(refused);
+        if let Some(rejected) = again {
+            return Err(rejected);
         }
         match matched.entry(criteria(&route)) {
             Entry::Vacant(place) => {
@@ -127,7 +127,7 @@ pub(super) fn routes(
                     "another host, path or methods than route {earlier:?}, which matches first"
                 );
                 let shown = format!("{:?}", route.name);
-                Err(source.refuse_as(&one.key("name"), shown, raw.span(), expected))
+                Err(source.reject_as(&one.key("name"), shown, raw.span(), expected))
             }
         }
     });
@@ -144,7 +144,7 @@ fn criteria(route: &Route) -> Criteria {
 }
 
 /// Rejects routes that would never match, because realmgate serves their paths itself.
-pub(super) fn refuse_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Route>>]) {
+pub(super) fn reject_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Route>>]) {
     for (at, raw) in raw.iter().enumerate() {
         let Some(raw) = &raw.get_ref().0.path else {
             continue;
@@ -156,7 +156,7 @@ pub(super) fn refuse_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Rou
         if is_own {
             let expected =
                 "a path that realmgate does not answer itself (gateway.serve_api is true)";
-            source.refuse(&format!("route[{at}].path"), raw, expected);
+            source.reject(&format!("route[{at}].path"), raw, expected);
         }
     }
 }
@@ -176,7 +176,7 @@ impl One<'_> {
         let name = match &table.name {
             None => Err(missing("name", naming())),
             Some(name) if is_name(name.get_ref()) => Ok(name.get_ref().clone()),
-            Some(name) => Err(self.refuse("name", name, naming())),
+            Some(name) => Err(self.reject("name", name, naming())),
         };
         let policy = match &table.allow {
             Some(allow) => self.policy(allow),
@@ -191,7 +191,7 @@ impl One<'_> {
             None => Ok(None),
             Some(upstream) => match targets.places.get(upstream.get_ref().as_str()) {
                 Some(place) => Ok(Some(*place)),
-                None => Err(self.refuse("upstream", upstream, targets.expected())),
+                None => Err(self.reject("upstream", upstream, targets.expected())),
             },
         };
         let host = table.host.as_ref().map(|host| self.host(host));
@@ -236,7 +236,7 @@ impl One<'_> {
         } else {
             r#"a host such as "app.example.org", without port, path or wildcard"#
         };
-        Err(self.refuse("host", raw, expected))
+        Err(self.reject("host", raw, expected))
     }
 
     fn path(&self, raw: &Spanned<String>) -> Checked<String> {
@@ -253,7 +253,7 @@ impl One<'_> {
             return Ok(path.clone());
         }
         let expected = r#"a path such as "/api/": visible ASCII from "/" on, no "//", no ":$", no segment that ends with ".", none of % ; ? # \"#;
-        Err(self.refuse("path", raw, expected))
+        Err(self.reject("path", raw, expected))
     }
 
     fn methods(&self, raw: &Spanned<List>) -> Checked<Vec<Method>> {
@@ -263,7 +263,7 @@ impl One<'_> {
             Method::from_bytes(text.as_bytes())
                 .ok()
                 .filter(|_| !text.bytes().any(|byte| byte.is_ascii_lowercase()))
-                .ok_or_else(|| self.refuse(&format!("methods[{at}]"), raw, EXPECTED))
+                .ok_or_else(|| self.reject(&format!("methods[{at}]"), raw, EXPECTED))
         });
         let mut methods = Vec::new();
         for method in all(named)? {
@@ -276,7 +276,7 @@ impl One<'_> {
             methods.push(Method::HEAD);
         }
         if methods.is_empty() {
-            return Err(self.refuse("methods", raw, r#"at least one method such as "GET""#));
+            return Err(self.reject("methods", raw, r#"at least one method such as "GET""#));
         }
         Ok(methods)
     }
@@ -289,7 +289,7 @@ impl One<'_> {
                 let rules = rules.iter().enumerate();
                 all(rules.map(|(at, rule)| self.rule(at, rule))).map(Policy::Allow)
             }
-            Allow::Word(_) | Allow::Rules(_) => Err(self.refuse("allow", raw, ALLOW)),
+            Allow::Word(_) | Allow::Rules(_) => Err(self.reject("allow", raw, ALLOW)),
         }
     }
 
@@ -301,7 +301,7 @@ impl One<'_> {
             let text = raw.get_ref();
             match PrincipalRef::new("-", text, self.credential.name_chars) {
                 Ok(_) => Ok(text.as_str().into()),
-                Err(_) => Err(self.refuse(&key(name), raw, expected.clone())),
+                Err(_) => Err(self.reject(&key(name), raw, expected.clone())),
             }
         };
         let realm = match &rule.realm {
@@ -322,8 +322,8 @@ impl One<'_> {
         format!("route[{}].{key}", self.at)
     }
 
-    fn refuse<T>(&self, key: &str, raw: &Spanned<T>, expected: impl Into<String>) -> Refused {
-        self.source.refuse(&self.key(key), raw, expected)
+    fn reject<T>(&self, key: &str, raw: &Spanned<T>, expected: impl Into<String>) -> Rejected {
+        self.source.reject(&self.key(key), raw, expected)
     }
 }
 

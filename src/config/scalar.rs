@@ -31,7 +31,7 @@ impl Source<'_> {
             Some(number) => number,
             None => {
                 let expected = format!("{} to {}", range.start(), range.end());
-                self.refuse(key, raw, expected);
+                self.reject(key, raw, expected);
                 default
             }
         }
@@ -52,7 +52,7 @@ impl Source<'_> {
             Some(duration) => duration,
             None => {
                 let expected = r#"a duration with a unit, "1ms" to "24h", such as "5s""#;
-                self.refuse(key, raw, expected);
+                self.reject(key, raw, expected);
                 default
             }
         }
@@ -76,7 +76,7 @@ impl Source<'_> {
             Some(duration) => duration,
             None => {
                 let expected = r#"a duration of whole seconds, "1s" to "24h""#;
-                self.refuse(key, raw, expected);
+                self.reject(key, raw, expected);
                 default
             }
         }
@@ -97,7 +97,7 @@ impl Source<'_> {
         match meaning(raw.get_ref()) {
             Some(meaning) => meaning,
             None => {
-                self.refuse(key, raw, expected);
+                self.reject(key, raw, expected);
                 default
             }
         }
@@ -105,15 +105,15 @@ impl Source<'_> {
 
     pub(super) fn networks(&self, key: &str, raw: &Spanned<List>) -> Checked<Vec<IpNet>> {
         let network = |(at, raw): (usize, &Spanned<String>)| {
-            let refuse = |expected: String| self.refuse(&format!("{key}[{at}]"), raw, expected);
+            let reject = |expected: String| self.reject(&format!("{key}[{at}]"), raw, expected);
             let text = raw.get_ref();
             let network: IpNet = text
                 .parse()
                 .or_else(|_| text.parse().map(|address: IpAddr| address.into()))
-                .map_err(|_| refuse(r#"an address or a network such as "10.0.0.0/8""#.into()))?;
+                .map_err(|_| reject(r#"an address or a network such as "10.0.0.0/8""#.into()))?;
             if network != network.trunc() {
                 let meant = network.trunc();
-                return Err(refuse(format!("a network without host bits, \"{meant}\"")));
+                return Err(reject(format!("a network without host bits, \"{meant}\"")));
             }
             Ok(network)
         };

@@ -23,7 +23,7 @@ impl Source<'_> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let is_node = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(is_plain);
         match &raw.node {
-            Some(node) if !is_node(node.get_ref()) => Err(self.refuse(
+            Some(node) if !is_node(node.get_ref()) => Err(self.reject(
                 "server.node",
                 node,
                 "1 to 64 letters, digits, dots, hyphens and underscores",

@@ -49,21 +49,21 @@ pub(super) struct Variable {
 
 /// Proof that a mistake was recorded. Only [`Source`] can make one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refused(());
+pub(super) struct Rejected(());
 
 /// A checked value, or proof that a mistake was recorded.
-pub(super) type Checked<T> = Result<T, Refused>;
+pub(super) type Checked<T> = Result<T, Rejected>;
 
 /// Collects the values after all of them have been checked.
 pub(super) fn all<T>(checked: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T>> {
-    let (mut all, mut refused) = (Vec::new(), None);
+    let (mut all, mut rejected) = (Vec::new(), None);
     for checked in checked {
         match checked {
             Ok(checked) => all.push(checked),
-            Err(mistake) => refused = Some(mistake),
+            Err(mistake) => rejected = Some(mistake),
         }
     }
-    refused.map_or(Ok(all), Err)
+    rejected.map_or(Ok(all), Err)
 }
 
 /// The maximum number of mistakes that are kept and sorted; further ones are counted.
@@ -190,23 +190,23 @@ impl<'a> Source<'a> {
     }
 
     /// Rejects a value.
-    pub(super) fn refuse<T>(
+    pub(super) fn reject<T>(
         &self,
         key: &str,
         value: &Spanned<T>,
         expected: impl Into<String>,
-    ) -> Refused {
-        self.refuse_as(key, self.shown(value.span()), value.span(), expected)
+    ) -> Rejected {
+        self.reject_as(key, self.shown(value.span()), value.span(), expected)
     }
 
     /// Rejects a value that must not be shown as typed, or that conflicts with the key at `span`.
-    pub(super) fn refuse_as(
+    pub(super) fn reject_as(
         &self,
         key: &str,
         value: String,
         span: Range<usize>,
         expected: impl Into<String>,
-    ) -> Refused {
+    ) -> Rejected {
         let mistake = Mistake::Value {
             place: self.place(span.start),
             key: key.to_owned(),
@@ -222,9 +222,9 @@ impl<'a> Source<'a> {
         key: String,
         span: Range<usize>,
         expected: impl Into<String>,
-    ) -> Refused {
+    ) -> Rejected {
         if self.is_left_out(&key) {
-            return Refused(());
+            return Rejected(());
         }
         let mistake = Mistake::Missing {
             place: self.place(span.start),
@@ -235,7 +235,7 @@ impl<'a> Source<'a> {
     }
 
     /// Rejects a key that does not exist.
-    pub(super) fn unknown(&self, key: String, span: &Range<usize>, known: String) -> Refused {
+    pub(super) fn unknown(&self, key: String, span: &Range<usize>, known: String) -> Rejected {
         let mistake = Mistake::UnknownKey {
             place: self.place(span.start),
             key,
@@ -246,8 +246,8 @@ impl<'a> Source<'a> {
 
     /// Rejects a file that is not TOML. Records the first error of each line, because further ones
     /// there follow from it.
-    pub(super) fn syntax(&self, errors: &[toml::de::Error]) -> Option<Refused> {
-        let (mut refused, mut last) = (None, 0);
+    pub(super) fn syntax(&self, errors: &[toml::de::Error]) -> Option<Rejected> {
+        let (mut rejected, mut last) = (None, 0);
         for error in errors {
             let start = error.span().map_or(0, |span| span.start);
             let line = self.line(start);
@@ -262,13 +262,13 @@ impl<'a> Source<'a> {
                 column: self.slice(begin..start).chars().count() + 1,
                 message: error.message().to_owned(),
             };
-            refused = Some(self.record(start, mistake));
+            rejected = Some(self.record(start, mistake));
         }
-        refused
+        rejected
     }
 
     /// Rejects the value of [`KeySource::VARIABLE`].
-    pub(super) fn no_key(&self) -> Refused {
+    pub(super) fn no_key(&self) -> Rejected {
         self.record(usize::MAX, Mistake::NotAKey)
     }
 
@@ -288,14 +288,14 @@ impl<'a> Source<'a> {
                 .any(|key| left_out.contains(key))
     }
 
-    fn record(&self, at: usize, mistake: Mistake) -> Refused {
+    fn record(&self, at: usize, mistake: Mistake) -> Rejected {
         let mut mistakes = self.mistakes.borrow_mut();
         if mistakes.len() < KEPT {
             mistakes.push((at, mistake));
         } else {
             self.others.set(self.others.get() + 1);
         }
-        Refused(())
+        Rejected(())
     }
 
     fn place(&self, at: usize) -> Place {

@@ -55,10 +55,10 @@ impl Source<'_> {
         let [longest, delay] = pairs;
         let forget = ("throttle.forget", &raw.forget, settings.forget);
         let forgive = ("throttle.forgive", &raw.forgive, settings.forgive);
-        let mut refused = "";
+        let mut rejected = "";
         for (long, short) in [(longest, delay), (forget, longest), (forget, forgive)] {
             if long.2 < short.2
-                && refused != long.0
+                && rejected != long.0
                 && let Some(set) = long.1.as_ref().or(short.1.as_ref())
             {
                 let shown = format!("\"{}\"", humantime::format_duration(long.2));
@@ -67,8 +67,8 @@ impl Source<'_> {
                     short.0,
                     humantime::format_duration(short.2)
                 );
-                self.refuse_as(long.0, shown, set.span(), expected);
-                refused = long.0;
+                self.reject_as(long.0, shown, set.span(), expected);
+                rejected = long.0;
             }
         }
         settings

@@ -117,7 +117,7 @@ impl fmt::Debug for Credential {
 
 /// The connection settings of a listener: what happens before HTTP.
 #[derive(Clone, Debug, Default)]
-pub struct Wire {
+pub struct Transport {
     /// Whether connections use TLS; false by default.
     pub tls: bool,
     /// Whether clients must present certificates; not by default.
@@ -180,7 +180,7 @@ impl Source<'_> {
         for certificate in &chain {
             roots
                 .add(certificate.clone())
-                .map_err(|error| self.refuse(key, file, format!("a file of CAs ({error})")))?;
+                .map_err(|error| self.reject(key, file, format!("a file of CAs ({error})")))?;
         }
         Ok((roots, chain))
     }
@@ -188,7 +188,7 @@ impl Source<'_> {
     /// Reads a file of at least one certificate.
     fn chain(&self, key: &str, file: &Spanned<String>) -> Checked<Vec<CertificateDer<'static>>> {
         let chain = pem::certificates(file.get_ref())
-            .map_err(|expected| self.refuse(key, file, expected))?;
+            .map_err(|expected| self.reject(key, file, expected))?;
         self.remember(Validity::new(key, file.get_ref(), &chain));
         Ok(chain)
     }
@@ -207,17 +207,17 @@ impl Source<'_> {
     ) -> Checked<Credential> {
         let chain = self.chain(cert_key, cert);
         let der =
-            pem::private_key(key.get_ref()).map_err(|expected| self.refuse(key_key, key, expected));
+            pem::private_key(key.get_ref()).map_err(|expected| self.reject(key_key, key, expected));
         let (chain, der) = (chain?, der?);
         if let Some(expected) = pem::why_unsupported(&chain) {
-            return Err(self.refuse(cert_key, cert, expected));
+            return Err(self.reject(cert_key, cert, expected));
         }
         let why = certified(&chain, &der)
             .err()
             .map(|error| pem::why_unusable(&chain, &der, &error));
         if let Some(why) = why {
             let expected = format!("the key of the certificate in {cert_key} ({why})");
-            return Err(self.refuse(key_key, key, expected));
+            return Err(self.reject(key_key, key, expected));
         }
         if let Some(at) = pem::misplaced(&chain) {
             self.remember(Validity::misplaced(cert_key, cert.get_ref(), at));
@@ -247,7 +247,7 @@ impl Source<'_> {
         let (cert, key) = (file(&cert_key, &table.cert), file(&key_key, &table.key));
         let (cert, key) = (cert?, key?);
         let credential = self.credential((&cert_key, &cert), (&key_key, &key))?;
-        let bad = |error: String| self.refuse(&cert_key, &cert, error);
+        let bad = |error: String| self.reject(&cert_key, &cert, error);
         let key_der = credential
             .key
             .as_ref()
@@ -265,12 +265,12 @@ impl Source<'_> {
     }
 
     /// Checks the connection settings of a listener.
-    pub(super) fn wire(
+    pub(super) fn transport(
         &self,
         section: &str,
-        raw: &raw::Wire<'_>,
+        raw: &raw::Transport<'_>,
         tls: Option<&Tls>,
-    ) -> Checked<Wire> {
+    ) -> Checked<Transport> {
         let key = |name: &str| format!("{section}.{name}");
         let client_certificates = self.word(
             &key("client_certificates"),
@@ -288,7 +288,7 @@ impl Source<'_> {
             Some(networks) => self.networks(&key("proxy_protocol"), networks),
             None => Ok(Vec::new()),
         };
-        let wire = Wire {
+        let transport = Transport {
             tls: flag(raw.tls),
             client_certificates,
             h2c: flag(raw.h2c),
@@ -296,37 +296,37 @@ impl Source<'_> {
         };
         // If [tls] is invalid, what it lacks is not known.
         let Some(tls) = tls else {
-            return Ok(wire);
+            return Ok(transport);
         };
         if let Some(raw) = raw.tls
-            && wire.tls
+            && transport.tls
             && tls.certificates.is_empty()
         {
-            self.refuse(&key("tls"), raw, "at least one [[certificate]] as well");
+            self.reject(&key("tls"), raw, "at least one [[certificate]] as well");
         }
         if let Some(raw) = raw.client_certificates
-            && wire.client_certificates != ClientCertificates::Off
+            && transport.client_certificates != ClientCertificates::Off
         {
-            let missing = match (wire.tls, &tls.client_roots) {
+            let missing = match (transport.tls, &tls.client_roots) {
                 (false, _) => Some(format!("{} = true as well", key("tls"))),
                 (true, None) => Some("tls.client_ca as well".to_owned()),
                 (true, Some(_)) => None,
             };
             if let Some(missing) = missing {
-                self.refuse(&key("client_certificates"), raw, missing);
+                self.reject(&key("client_certificates"), raw, missing);
             }
         }
         if let Some(raw) = raw.h2c
-            && wire.h2c
-            && wire.tls
+            && transport.h2c
+            && transport.tls
         {
             let expected = format!(
                 "false if {} is true, where TLS negotiates HTTP/2",
                 key("tls")
             );
-            self.refuse(&key("h2c"), raw, expected);
+            self.reject(&key("h2c"), raw, expected);
         }
-        Ok(wire)
+        Ok(transport)
     }
 }
 

@@ -26,7 +26,7 @@ impl Source<'_> {
                     "one of {}",
                     Algorithm::ALL.map(Algorithm::as_str).join(", ")
                 );
-                self.refuse("totp.algorithm", raw, expected)
+                self.reject("totp.algorithm", raw, expected)
             }),
         };
         let digits = self.number("totp.digits", raw.digits.as_ref(), default.digits(), 6..=8);

@@ -124,7 +124,7 @@ fn upstream(
 ) -> Checked<Upstream> {
     if !is_name(name) {
         let expected = format!("a name of {}", naming());
-        return Err(source.refuse_as("upstream", format!("{name:?}"), raw.span(), expected));
+        return Err(source.reject_as("upstream", format!("{name:?}"), raw.span(), expected));
     }
     let key = |key: &str| format!("upstream.{name}.{key}");
     let Table(table) = raw.get_ref();
@@ -230,7 +230,7 @@ fn tls(
         ];
         for (name, raw) in alone {
             if let Some(raw) = raw {
-                source.refuse(&key(name), raw, "tls = true beside it");
+                source.reject(&key(name), raw, "tls = true beside it");
             }
         }
         return Ok(None);
@@ -239,7 +239,7 @@ fn tls(
     let server_name = match &table.server_name {
         None => Err(source.missing(key("server_name"), span, expected)),
         Some(name) if ServerName::try_from(name.get_ref().as_str()).is_err() => {
-            Err(source.refuse(&key("server_name"), name, expected))
+            Err(source.reject(&key("server_name"), name, expected))
         }
         Some(name) => Ok(name.get_ref().clone()),
     };
@@ -250,8 +250,8 @@ fn tls(
             let credential = source.credential((&cert_key, cert), (&key_key, private));
             credential.map(|it| Some(Arc::new(it)))
         }
-        (Some(raw), None) => Err(source.refuse(&key("client_cert"), raw, "client_key beside it")),
-        (None, Some(raw)) => Err(source.refuse(&key("client_key"), raw, "client_cert beside it")),
+        (Some(raw), None) => Err(source.reject(&key("client_cert"), raw, "client_key beside it")),
+        (None, Some(raw)) => Err(source.reject(&key("client_key"), raw, "client_cert beside it")),
     };
     let roots = table.ca.as_ref();
     let roots = roots.map(|file| source.authorities(&key("ca"), file));
@@ -279,11 +279,11 @@ fn health(
         ];
         for (name, raw) in alone {
             if let Some(raw) = raw {
-                source.refuse(&key(name), raw, "health_check beside it");
+                source.reject(&key(name), raw, "health_check beside it");
             }
         }
         if let Some(raw) = &table.health_host {
-            source.refuse(&key("health_host"), raw, "health_check beside it");
+            source.reject(&key("health_host"), raw, "health_check beside it");
         }
         return Ok(None);
     };
@@ -292,7 +292,7 @@ fn health(
         path if path.starts_with('/') && path.parse::<http::Uri>().is_ok() => Some(path.to_owned()),
         _ => {
             let expected = r#""tcp", or a path such as "/healthz" that returns 200"#;
-            return Err(source.refuse(&key("health_check"), raw, expected));
+            return Err(source.reject(&key("health_check"), raw, expected));
         }
     };
     let host = match &table.health_host {
@@ -300,7 +300,7 @@ fn health(
         Some(raw) if path.is_some() => Some(authority(source, &key("health_host"), raw, is_host)?),
         Some(raw) => {
             let expected = "health_check with a path beside it";
-            return Err(source.refuse(&key("health_host"), raw, expected));
+            return Err(source.reject(&key("health_host"), raw, expected));
         }
     };
     Ok(Some(Health {

@@ -77,13 +77,16 @@ fn of_no_proxy(config: &Config) -> Vec<String> {
     }
     let keys = [
         ("serve_api", gateway.serve_api),
-        ("tls", gateway.wire.tls),
+        ("tls", gateway.transport.tls),
         (
             "client_certificates",
-            gateway.wire.client_certificates != ClientCertificates::Off,
+            gateway.transport.client_certificates != ClientCertificates::Off,
         ),
-        ("h2c", gateway.wire.h2c),
-        ("proxy_protocol", !gateway.wire.proxy_protocol.is_empty()),
+        ("h2c", gateway.transport.h2c),
+        (
+            "proxy_protocol",
+            !gateway.transport.proxy_protocol.is_empty(),
+        ),
     ];
     let keys = keys.into_iter().filter(|(_, is_set)| *is_set);
     let keys = keys.map(|(key, _)| {
@@ -109,7 +112,7 @@ fn of_routes(routes: &[Route]) -> Vec<String> {
             after: at,
         };
         warnings.extend(of_star(route));
-        warnings.extend(of_refused_methods(route));
+        warnings.extend(of_rejected_methods(route));
         warnings.extend(of_spelling(route, &later));
         warnings.extend(of_methods(route, &later));
     }
@@ -187,19 +190,19 @@ fn of_star(route: &Route) -> Option<String> {
 }
 
 /// Warns of methods that are rejected before routes are matched.
-fn of_refused_methods(route: &Route) -> Option<String> {
+fn of_rejected_methods(route: &Route) -> Option<String> {
     let methods = route.methods.as_ref()?;
-    let is_refused = |method: &&Method| [Method::TRACE, Method::CONNECT].contains(*method);
-    let refused: Vec<_> = methods
+    let is_rejected = |method: &&Method| [Method::TRACE, Method::CONNECT].contains(*method);
+    let rejected: Vec<_> = methods
         .iter()
-        .filter(is_refused)
+        .filter(is_rejected)
         .map(Method::as_str)
         .collect();
-    (!refused.is_empty()).then(|| {
+    (!rejected.is_empty()).then(|| {
         format!(
             "route {:?}: methods names {}, which every listener rejects before it matches routes",
             route.name,
-            refused.join(" and "),
+            rejected.join(" and "),
         )
     })
 }

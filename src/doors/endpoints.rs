@@ -13,7 +13,7 @@ use crate::http::answer::Answer;
 use crate::http::own_paths;
 use crate::metrics::{Exposition, Registry};
 use crate::net::connection::Connections;
-use crate::net::face::{Asked, Reply};
+use crate::net::http::{ClientRequest, Reply};
 use crate::telemetry::{Door, RequestRecord};
 
 /// The endpoints that realmgate serves itself.
@@ -30,24 +30,24 @@ impl Endpoints {
     /// decision.
     pub(crate) async fn answer(
         &self,
-        asked: &mut Asked,
+        request: &mut ClientRequest,
         record: &mut RequestRecord,
     ) -> Response<Reply> {
-        let path = asked.parts.uri.path();
+        let path = request.parts.uri.path();
         if let Some(proxy) = FrontProxy::of(path) {
-            return self.forward_auth.answer(asked, proxy, record).await;
+            return self.forward_auth.answer(request, proxy, record).await;
         }
         match path {
             "/healthz" => Answer::line(StatusCode::OK, "ok\n").into(),
             "/readyz" => self.readiness().await.into(),
-            _ => self.rest.answer(asked, record).await,
+            _ => self.rest.answer(request, record).await,
         }
     }
 
     /// Serves a request on the metrics listener: metrics and health, and 404 for everything else.
-    pub(crate) async fn answer_monitor(&self, asked: &Asked) -> Response<Reply> {
-        match asked.parts.uri.path() {
-            "/metrics" => self.metrics(&asked.parts),
+    pub(crate) async fn answer_monitor(&self, request: &ClientRequest) -> Response<Reply> {
+        match request.parts.uri.path() {
+            "/metrics" => self.metrics(&request.parts),
             "/healthz" => Answer::line(StatusCode::OK, "ok\n").into(),
             "/readyz" => self.readiness().await.into(),
             _ => {

@@ -8,7 +8,7 @@ use super::endpoints::is_public;
 use crate::auth::Denial;
 use crate::config::{Config, Route};
 use crate::http::answer::Answer;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 use crate::routing::input::MatchInput;
 use crate::routing::route::{RouteTable, Unrouted};
 
@@ -37,7 +37,7 @@ pub struct Explanation<'a> {
     /// The route that decides.
     pub route: Option<&'a Route>,
     /// Why the request is rejected at both doors.
-    pub refused: Option<Refused>,
+    pub rejected: Option<Rejected>,
     /// The path for the upstream.
     pub forwarded: Option<String>,
     /// Whether realmgate serves the path itself on the proxy's listener.
@@ -57,17 +57,17 @@ pub enum Misfit {
 
 /// Why a request is rejected before its credential is read.
 #[derive(Clone, Copy, Debug)]
-pub struct Refused {
+pub struct Rejected {
     /// A stable code, listed in `docs/reasons.md`.
     pub reason: &'static str,
     /// The status of the proxy's response.
     pub status: u16,
-    refusal: Refusal,
+    rejection: Rejection,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.refusal.fmt(f)
+        self.rejection.fmt(f)
     }
 }
 
@@ -78,7 +78,7 @@ pub fn statuses(denial: &Denial) -> (u16, u16) {
 }
 
 /// The status of every rejection at forward-auth.
-pub const REFUSED_SUB_REQUEST: u16 = StatusCode::FORBIDDEN.as_u16();
+pub const REJECTED_SUB_REQUEST: u16 = StatusCode::FORBIDDEN.as_u16();
 
 /// Explains how `config` routes a request.
 pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a> {
@@ -88,15 +88,15 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
         other: None,
         tried: Vec::new(),
         route: None,
-        refused: None,
+        rejected: None,
         forwarded: None,
         is_own: config.gateway.listen.is_some() && config.gateway.serve_api && is_public(raw),
     };
-    if let Err(refusal) = find(config, inquiry, raw, &mut explanation) {
-        explanation.refused = Some(Refused {
-            reason: refusal.reason(),
-            status: refusal.answer().status.as_u16(),
-            refusal,
+    if let Err(rejection) = find(config, inquiry, raw, &mut explanation) {
+        explanation.rejected = Some(Rejected {
+            reason: rejection.reason(),
+            status: rejection.answer().status.as_u16(),
+            rejection,
         });
     }
     explanation
@@ -108,8 +108,8 @@ fn find<'a>(
     inquiry: &Inquiry<'_>,
     raw: &str,
     explanation: &mut Explanation<'a>,
-) -> Result<(), Refusal> {
-    let method = Method::from_bytes(inquiry.method.as_bytes()).map_err(|_| Refusal::Method)?;
+) -> Result<(), Rejection> {
+    let method = Method::from_bytes(inquiry.method.as_bytes()).map_err(|_| Rejection::Method)?;
     let input = MatchInput::read(inquiry.host, &method, raw.as_bytes())?;
     let target = &input.target;
     explanation.path = Some(shown(target.plain()));

@@ -28,7 +28,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 
-use super::forward_auth::{self, ForwardAuth, Narrowing, Refusal, Verdict};
+use super::forward_auth::{self, ForwardAuth, Narrowing, Outcome, Rejection};
 use super::request_log::{RequestLog, request_line_of_envoy};
 use crate::auth::{Permit, Policy};
 use crate::http::answer::Answer;
@@ -123,7 +123,7 @@ impl ExtAuthz {
         let attributes = question.attributes.as_ref();
         let http = attributes
             .and_then(|it| it.request.as_ref()?.http.as_ref())
-            .ok_or(Refusal::Missing("attributes.request.http"));
+            .ok_or(Rejection::Missing("attributes.request.http"));
         let read = http.and_then(|http| Ok((http, fields(http)?)));
         let (headers, asked) = match read {
             Ok((http, headers)) => {
@@ -131,11 +131,12 @@ impl ExtAuthz {
                 let asked = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
                     let described =
                         forward_auth::input(&http.method, &http.host, http.path.as_bytes());
-                    self.forward_auth.asked_of(source, described, narrowed)
+                    self.forward_auth
+                        .described_policy(source, described, narrowed)
                 });
                 (headers, asked)
             }
-            Err(refusal) => (HeaderMap::new(), Err(refusal)),
+            Err(rejection) => (HeaderMap::new(), Err(rejection)),
         };
         let client = self.forward_auth.client(source, forward_auth::GRPC, || {
             match attributes?
@@ -159,9 +160,9 @@ impl ExtAuthz {
             self.forward_auth
                 .judge(client, &headers, asked, (began, request_line), record);
         match judged.await {
-            Verdict::Permitted(permit) => self.permitted(&permit),
-            Verdict::Denied(denial) => denied(&Answer::sub_request_denied(&denial).named(record)),
-            Verdict::Refused => denied(&Answer::empty(http::StatusCode::FORBIDDEN).named(record)),
+            Outcome::Permitted(permit) => self.permitted(&permit),
+            Outcome::Denied(denial) => denied(&Answer::sub_request_denied(&denial).named(record)),
+            Outcome::Rejected => denied(&Answer::empty(http::StatusCode::FORBIDDEN).named(record)),
         }
     }
 
@@ -181,7 +182,7 @@ impl ExtAuthz {
 
 /// Copies the headers of the original request. With `encode_raw_headers`, Envoy passes repeated
 /// headers separately.
-fn fields(http: &HttpRequest) -> Result<HeaderMap, Refusal> {
+fn fields(http: &HttpRequest) -> Result<HeaderMap, Rejection> {
     let mut fields = HeaderMap::new();
     let mut keep = |name: &str, value: &[u8]| {
         // Envoy's pseudo-header fields are not headers.
@@ -191,7 +192,7 @@ fn fields(http: &HttpRequest) -> Result<HeaderMap, Refusal> {
         let name = HeaderName::from_bytes(name.as_bytes());
         let value = HeaderValue::from_bytes(value);
         let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(Refusal::Malformed("header"));
+            return Err(Rejection::Malformed("header"));
         };
         fields.append(name, value);
         Ok(())
@@ -216,7 +217,7 @@ fn fields(http: &HttpRequest) -> Result<HeaderMap, Refusal> {
 /// each a comma-separated list.
 fn narrowed<'a>(
     extensions: impl Iterator<Item = (&'a String, &'a String)>,
-) -> Result<Option<Policy>, Refusal> {
+) -> Result<Option<Policy>, Rejection> {
     let mut narrowing = Narrowing::default();
     for (key, value) in extensions {
         for one in value.split(',') {
@@ -307,6 +308,6 @@ mod tests {
             panic!("sixteen realms");
         };
         assert_eq!(rules.len(), 16);
-        assert!(matches!(narrow(17), Err(Refusal::Query)));
+        assert!(matches!(narrow(17), Err(Rejection::Query)));
     }
 }

@@ -10,7 +10,7 @@ use crate::routing::target::{Target, host_of, is_plain_method};
 pub use super::ext_authz::fuzz as check;
 pub use super::forward_auth::fuzzing::forward_auth;
 pub use crate::net::accept::proxy_protocol::fuzz as proxy_protocol;
-pub use crate::net::face::fuzz_header as header;
+pub use crate::net::http::fuzz_header as header;
 
 /// Parses a path, a host and a method.
 ///

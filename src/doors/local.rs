@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use super::forward_auth;
 use crate::http::X_FORWARDED_PROTO;
 use crate::http::answer::Answer;
-use crate::net::face::{self, Abort, Asked, BodyError, Peer, Reply};
+use crate::net::http::{Abort, Body as ClientBody, BodyError, ClientRequest, Peer, Reply};
 use crate::net::settings::Live;
 use crate::telemetry::{RecordSlot, RequestRecord};
 
@@ -42,29 +42,29 @@ impl Local {
     /// Responds to a request.
     pub(crate) async fn answer(
         &self,
-        asked: &mut Asked,
+        request: &mut ClientRequest,
         record: &mut RequestRecord,
     ) -> Response<Reply> {
         let (within, most) = {
             let settings = self.settings.load();
             (settings.timeouts.body, settings.limits.body_bytes)
         };
-        let read = read_body(&asked.parts.headers, &mut asked.body, most);
+        let read = read_body(&request.parts.headers, &mut request.body, most);
         let body = match timeout(within, read).await {
             Ok(Ok(body)) => body,
             Ok(Err(Unread::Broken)) => {
-                return refuse(StatusCode::BAD_REQUEST, "the body is broken\n");
+                return reject(StatusCode::BAD_REQUEST, "the body is broken\n");
             }
             Ok(Err(Unread::TooLarge)) => {
-                return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
+                return reject(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
             }
             Ok(Err(Unread::Slow)) | Err(_) => {
-                return refuse(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n");
+                return reject(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n");
             }
         };
-        let (client, scheme) = self.origin(&asked.parts.headers, &asked.peer);
+        let (client, scheme) = self.origin(&request.parts.headers, &request.peer);
         let empty = Request::new(()).into_parts().0;
-        let mut parts = std::mem::replace(&mut asked.parts, empty);
+        let mut parts = std::mem::replace(&mut request.parts, empty);
         let is_head = parts.method == Method::HEAD;
         // The state of the connection does not concern the request.
         for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
@@ -121,7 +121,7 @@ impl Local {
 /// Reads a body of at most `most` bytes.
 async fn read_body(
     headers: &HeaderMap,
-    body: &mut face::Body,
+    body: &mut ClientBody,
     most: usize,
 ) -> Result<Bytes, Unread> {
     let announced = headers.get(CONTENT_LENGTH);
@@ -154,7 +154,7 @@ async fn read_body(
 }
 
 /// Returns the response to a request whose body is not read. It closes the connection.
-fn refuse(status: StatusCode, line: &'static str) -> Response<Reply> {
+fn reject(status: StatusCode, line: &'static str) -> Response<Reply> {
     let mut response = Response::from(Answer::line(status, line));
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);

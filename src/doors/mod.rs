@@ -34,7 +34,7 @@ use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
 use local::Local;
 use metrics::Gauges;
-use proxy::{Face, Proxy};
+use proxy::{Adapter, Proxy};
 use service::Service;
 use snapshot::{Live, Shared, Snapshot};
 
@@ -159,8 +159,8 @@ impl Gateway {
                 };
                 let pool = pools.next().unwrap_or_default();
                 let proxy = http_proxy(&Arc::new(pingora(pool)), proxy);
-                let face = Face::new(proxy, own.clone(), Arc::clone(&recorder));
-                Arc::new(Hyper(Arc::new(face)))
+                let adapter = Adapter::new(proxy, own.clone(), Arc::clone(&recorder));
+                Arc::new(Hyper(Arc::new(adapter)))
             });
             accepting.http(gateway, Listening::Gateway, loops, apps)?;
         }
@@ -213,17 +213,17 @@ impl Gateway {
         Ok(())
     }
 
-    /// Stops accepting, waits for requests in progress for at most `grace` or until `hurry`
+    /// Stops accepting, waits for requests in progress for at most `grace` or until `force`
     /// resolves, and returns the number of connections that were cut. Clients that have connected
     /// by then are served.
-    pub async fn close(self, end: End, grace: Duration, hurry: impl Future<Output = ()>) -> usize {
+    pub async fn close(self, end: End, grace: Duration, force: impl Future<Output = ()>) -> usize {
         let connections = Arc::clone(&self.connections);
         if end == End::Replaced {
             connections.hand_over();
         }
         tokio::select! {
             () = self.drain(grace) => {}
-            () = hurry => {}
+            () = force => {}
         }
         connections.finish(Duration::ZERO).await
     }

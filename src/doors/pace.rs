@@ -23,7 +23,7 @@ const SLOT: Duration = Duration::from_millis(5);
 /// is the beginning of the decision.
 pub(crate) async fn even_out(began: Instant, denial: &Denial) {
     match denial {
-        Denial::Refused { .. } | Denial::Throttled { .. } => {
+        Denial::InvalidCredential { .. } | Denial::Throttled { .. } => {
             let end = end_of_slot(began, began.elapsed());
             if sleep_until(end).await.is_err() {
                 // No file descriptor is available. This timer is up to a millisecond late.

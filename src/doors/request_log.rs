@@ -11,7 +11,7 @@ use pingora::protocols::http::ServerSession;
 
 use crate::http::Trace;
 use crate::http::request_id::RequestId;
-use crate::net::face::Peer;
+use crate::net::http::Peer;
 use crate::net::peer_of;
 use crate::net::request_line::{request_line, request_line_of};
 use crate::telemetry::{Forwarded, Recorder, Request, RequestLine, RequestRecord, Spans};

@@ -11,8 +11,8 @@ use http::{Response, Version};
 use super::endpoints::{Endpoints, door_of, is_rest};
 use super::request_log::{Received, RequestLog};
 use crate::http::answer::Answer;
-use crate::http::refusal::Refusal;
-use crate::net::face::{Abort, App, Asked, Peer, Reply};
+use crate::http::rejection::Rejection;
+use crate::net::http::{Abort, App, ClientRequest, Peer, Reply};
 use crate::net::request_line::request_line_of;
 use crate::net::settings::Listening;
 use crate::routing::target::{Target, host_of};
@@ -29,17 +29,17 @@ impl App for Service {
     const ENDS_WITH_CLIENT: bool = false;
     const WRITES_MUCH: bool = false;
 
-    async fn answer(&self, mut asked: Asked) -> Result<Response<Reply>, Abort> {
-        let entered = asked.entered.take();
+    async fn answer(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
+        let entered = request.entered.take();
         let mut log = RequestLog::new(&self.recorder);
-        let received = Received::of(&self.recorder, &asked.parts, &asked.peer);
-        let response = self.respond(&mut asked, &mut log.record).await;
+        let received = Received::of(&self.recorder, &request.parts, &request.peer);
+        let response = self.respond(&mut request, &mut log.record).await;
         let status = response.status();
         Ok(response.map(|reply| {
             let reply = reply.counting(entered);
             match received {
                 Some(mut received) => {
-                    received.bytes = asked.body.bytes_read();
+                    received.bytes = request.body.bytes_read();
                     let recorder = Arc::clone(&self.recorder);
                     reply.on_end(move |sent| log.write(&recorder, &received, status, sent))
                 }
@@ -48,10 +48,10 @@ impl App for Service {
         }))
     }
 
-    fn refuse(&self, refusal: Refusal, parts: &Parts, peer: &Peer) -> Answer {
+    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> Answer {
         let mut log = RequestLog::new(&self.recorder);
-        self.reject(refusal, parts, peer, &mut log.record);
-        let answer = refusal.answer().named(&log.record);
+        self.log_rejection(rejection, parts, peer, &mut log.record);
+        let answer = rejection.answer().named(&log.record);
         if let Some(received) = Received::of(&self.recorder, parts, peer) {
             log.write(
                 &self.recorder,
@@ -66,7 +66,13 @@ impl App for Service {
 
 impl Service {
     /// Logs a rejection, and counts it if its path is that of a door.
-    fn reject(&self, refusal: Refusal, parts: &Parts, peer: &Peer, record: &mut RequestRecord) {
+    fn log_rejection(
+        &self,
+        rejection: Rejection,
+        parts: &Parts,
+        peer: &Peer,
+        record: &mut RequestRecord,
+    ) {
         let recorder = &self.recorder;
         let (source, line) = (peer.source(), request_line_of(parts));
         let door = match self.listening {
@@ -74,33 +80,37 @@ impl Service {
             Listening::Service | Listening::Gateway => door_of(parts.uri.path()),
         };
         match door {
-            Some(door) => refusal.log_and_count(recorder, door, None, source, line, record),
-            None => refusal.log(recorder, source, line, record),
+            Some(door) => rejection.log_and_count(recorder, door, None, source, line, record),
+            None => rejection.log(recorder, source, line, record),
         }
     }
 
-    async fn respond(&self, asked: &mut Asked, record: &mut RequestRecord) -> Response<Reply> {
+    async fn respond(
+        &self,
+        request: &mut ClientRequest,
+        record: &mut RequestRecord,
+    ) -> Response<Reply> {
         // A front proxy requests a path. One that lets clients write `x:http://h/healthz` in the
         // request line would forward it, and take our 200 for a permit.
-        if !asked_for_path(asked) && !is_rest_url(&asked.parts) {
-            self.reject(Refusal::NoPath, &asked.parts, &asked.peer, record);
-            let mut response = Response::from(Refusal::NoPath.answer().named(record));
+        if !has_path_target(request) && !is_rest_url(&request.parts) {
+            self.log_rejection(Rejection::NoPath, &request.parts, &request.peer, record);
+            let mut response = Response::from(Rejection::NoPath.answer().named(record));
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
             return response;
         }
         match self.listening {
-            Listening::Metrics => self.endpoints.answer_monitor(asked).await,
-            Listening::Service | Listening::Gateway => self.endpoints.answer(asked, record).await,
+            Listening::Metrics => self.endpoints.answer_monitor(request).await,
+            Listening::Service | Listening::Gateway => self.endpoints.answer(request, record).await,
         }
     }
 }
 
 /// Returns whether a request target begins with the path.
-fn asked_for_path(asked: &Asked) -> bool {
-    match (&asked.target, asked.parts.version) {
+fn has_path_target(request: &ClientRequest) -> bool {
+    match (&request.target, request.parts.version) {
         (Some(target), _) => target.first() == Some(&b'/'),
-        (None, Version::HTTP_2) => asked.parts.uri.path().starts_with('/'),
+        (None, Version::HTTP_2) => request.parts.uri.path().starts_with('/'),
         (None, _) => true,
     }
 }

@@ -1,17 +1,17 @@
 //! Rejects requests that match no route, or more than one.
 
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 use crate::routing::input::Unreadable;
 use crate::routing::route::Unrouted;
 use crate::routing::target::Ambiguity;
 
-impl From<Ambiguity> for Refusal {
+impl From<Ambiguity> for Rejection {
     fn from(ambiguity: Ambiguity) -> Self {
         Self::Path(ambiguity.as_str())
     }
 }
 
-impl From<Unreadable> for Refusal {
+impl From<Unreadable> for Rejection {
     fn from(unreadable: Unreadable) -> Self {
         match unreadable {
             Unreadable::Host => Self::Host,
@@ -23,7 +23,7 @@ impl From<Unreadable> for Refusal {
     }
 }
 
-impl From<Unrouted> for Refusal {
+impl From<Unrouted> for Rejection {
     fn from(unrouted: Unrouted) -> Self {
         match unrouted {
             Unrouted::None => Self::NoRoute,

@@ -44,7 +44,7 @@ impl Answer {
     /// Makes the proxy's response to a denied request.
     pub(crate) fn denied(denial: &Denial) -> Self {
         let (status, line) = match denial {
-            Denial::NoCredential | Denial::Malformed(_) | Denial::Refused { .. } => {
+            Denial::NoCredential | Denial::Malformed(_) | Denial::InvalidCredential { .. } => {
                 (StatusCode::UNAUTHORIZED, "authentication required\n")
             }
             Denial::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "too many failures\n"),

@@ -11,7 +11,7 @@ pub(crate) mod grpc;
 mod identity;
 mod lookup;
 pub(crate) mod own_paths;
-pub(crate) mod refusal;
+pub(crate) mod rejection;
 pub(crate) mod request_id;
 pub mod reserved;
 mod trace;

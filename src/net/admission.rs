@@ -10,7 +10,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::auth::network;
 use crate::config;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 
 /// Counts connections and requests.
 #[derive(Default)]
@@ -46,10 +46,10 @@ pub(crate) enum Full {
 }
 
 /// A connection that counts toward the total until this is dropped.
-pub(crate) struct Admitted(Arc<Admission>);
+pub(crate) struct ConnectionSlot(Arc<Admission>);
 
 /// A connection that counts for its address until this is dropped.
-pub(crate) struct AdmittedFrom {
+pub(crate) struct AddressSlot {
     admission: Arc<Admission>,
     share: Arc<Share>,
 }
@@ -62,13 +62,13 @@ pub(crate) struct Entered {
 
 impl Admission {
     /// Counts a connection. Fails if `most` are open already.
-    pub(crate) fn admit(self: &Arc<Self>, most: usize) -> Result<Admitted, Full> {
+    pub(crate) fn admit(self: &Arc<Self>, most: usize) -> Result<ConnectionSlot, Full> {
         let mut open = self.open.lock();
         if open.all >= most {
             return Err(Full::InAll);
         }
         open.all += 1;
-        Ok(Admitted(Arc::clone(self)))
+        Ok(ConnectionSlot(Arc::clone(self)))
     }
 
     /// Counts a connection from `address`. Fails if too many are open from there.
@@ -76,7 +76,7 @@ impl Admission {
         self: &Arc<Self>,
         address: IpAddr,
         limits: &config::Limits,
-    ) -> Result<AdmittedFrom, Full> {
+    ) -> Result<AddressSlot, Full> {
         let address = network(address);
         let mut open = self.open.lock();
         let share = open.of.entry(address).or_insert_with(|| {
@@ -90,7 +90,7 @@ impl Admission {
             return Err(Full::OfAddress);
         }
         share.connections.fetch_add(1, Ordering::Relaxed);
-        Ok(AdmittedFrom {
+        Ok(AddressSlot {
             share: Arc::clone(share),
             admission: Arc::clone(self),
         })
@@ -102,11 +102,11 @@ impl Admission {
         self: &Arc<Self>,
         share: Option<&Arc<Share>>,
         limits: &config::Limits,
-    ) -> Result<Entered, Refusal> {
+    ) -> Result<Entered, Rejection> {
         if let Some(share) = share
             && !count(&share.requests, limits.requests_of_address())
         {
-            return Err(Refusal::AddressBusy);
+            return Err(Rejection::AddressBusy);
         }
         // Dropped from here on, so the count is undone on every path.
         let entered = Entered {
@@ -114,7 +114,7 @@ impl Admission {
             share: share.cloned(),
         };
         if self.requests.fetch_add(1, Ordering::Relaxed) >= limits.requests {
-            return Err(Refusal::Busy);
+            return Err(Rejection::Busy);
         }
         Ok(entered)
     }
@@ -132,7 +132,7 @@ impl Share {
     }
 }
 
-impl AdmittedFrom {
+impl AddressSlot {
     /// Returns the usage of the address.
     pub(crate) fn share(&self) -> &Arc<Share> {
         &self.share
@@ -141,8 +141,8 @@ impl AdmittedFrom {
 
 /// A connection that counts until this is dropped.
 pub(crate) struct Counted {
-    pub(super) _all: Admitted,
-    pub(super) _from: Option<AdmittedFrom>,
+    pub(super) _all: ConnectionSlot,
+    pub(super) _from: Option<AddressSlot>,
     /// Of one that is not a task of ours.
     pub(super) _open: Option<TaskTrackerToken>,
 }
@@ -162,13 +162,13 @@ fn count(counted: &AtomicUsize, most: usize) -> bool {
         .is_ok()
 }
 
-impl Drop for Admitted {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.0.open.lock().all -= 1;
     }
 }
 
-impl Drop for AdmittedFrom {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         let mut open = self.admission.open.lock();
         if self.share.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    fn admit(admission: &Arc<Admission>, address: &str) -> Result<AdmittedFrom, Full> {
+    fn admit(admission: &Arc<Admission>, address: &str) -> Result<AddressSlot, Full> {
         admission.admit_from(address.parse().unwrap(), &limits())
     }
 
@@ -248,15 +248,18 @@ mod tests {
         let admission = Arc::<Admission>::default();
         let connections =
             ["2001:db8::1", "2001:db8::2"].map(|it| admit(&admission, it).ok().unwrap());
-        let enter = |of: &AdmittedFrom| admission.enter(Some(of.share()), &limits());
+        let enter = |of: &AddressSlot| admission.enter(Some(of.share()), &limits());
         let mut under_way: Vec<_> = [0, 1, 0]
             .map(|of: usize| enter(&connections[of]).ok().unwrap())
             .into();
-        assert_eq!(enter(&connections[1]).err(), Some(Refusal::AddressBusy));
+        assert_eq!(enter(&connections[1]).err(), Some(Rejection::AddressBusy));
         let other = admit(&admission, "192.0.2.2").ok().unwrap();
         under_way.push(enter(&other).ok().unwrap());
-        assert_eq!(enter(&other).err(), Some(Refusal::Busy));
-        assert_eq!(admission.enter(None, &limits()).err(), Some(Refusal::Busy));
+        assert_eq!(enter(&other).err(), Some(Rejection::Busy));
+        assert_eq!(
+            admission.enter(None, &limits()).err(),
+            Some(Rejection::Busy)
+        );
         assert_eq!(admission.requests(), 4);
         drop(under_way);
         assert_eq!(admission.requests(), 0);

@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 
 use crate::config::Limits;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 
 /// The overhead of a header field in HTTP/2 (RFC 9113 §6.5.2).
 const FIELD: usize = 32;
@@ -16,9 +16,9 @@ const CRUMB: usize = 2;
 ///
 /// # Errors
 /// Why the request is rejected.
-pub(crate) fn refuse_one(parts: &Parts) -> Result<(), Refusal> {
+pub(crate) fn check_http1(parts: &Parts) -> Result<(), Rejection> {
     match expects_the_unknown(parts.version, &parts.headers) {
-        true => Err(Refusal::Expect),
+        true => Err(Rejection::Expect),
         false => Ok(()),
     }
 }
@@ -27,7 +27,7 @@ pub(crate) fn refuse_one(parts: &Parts) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// Why the request is rejected.
-pub(crate) fn refuse_two(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
+pub(crate) fn check_http2(parts: &Parts, limits: &Limits) -> Result<(), Rejection> {
     let headers = &parts.headers;
     let bytes = headers.iter().fold(0, |sum, (name, value)| {
         sum + name.as_str().len() + value.len() + FIELD
@@ -36,15 +36,15 @@ pub(crate) fn refuse_two(parts: &Parts, limits: &Limits) -> Result<(), Refusal> 
     let bytes = bytes.saturating_sub(more * (COOKIE.as_str().len() + FIELD - CRUMB));
     let target = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
     if is_framed_in_doubt(headers) {
-        Err(Refusal::Framing)
+        Err(Rejection::Framing)
     } else if target > limits.target_bytes {
-        Err(Refusal::TargetLength)
+        Err(Rejection::TargetLength)
     } else if headers.len() - more > limits.header_fields {
-        Err(Refusal::FieldCount)
+        Err(Rejection::FieldCount)
     } else if bytes > limits.header_bytes {
-        Err(Refusal::HeaderLength)
+        Err(Rejection::HeaderLength)
     } else {
-        refuse_one(parts)
+        check_http1(parts)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::admission::{Admission, Entered, Share};
 use super::settings::{Listening, Live};
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 
 /// How long after the start of a shutdown requests in progress still count as on time.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
@@ -36,7 +36,7 @@ impl Client {
 
     /// Counts a request until the returned value is dropped. Requests to the metrics listener do
     /// not count.
-    pub(super) fn enter(&self) -> Result<Option<Entered>, Refusal> {
+    pub(super) fn enter(&self) -> Result<Option<Entered>, Rejection> {
         if self.listening == Listening::Metrics {
             return Ok(None);
         }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::accept::BadStart;
-use super::admission::{Admission, AdmittedFrom, Counted, Full};
+use super::admission::{AddressSlot, Admission, Counted, Full};
 use super::client::{Client, LINGER};
 use super::incoming::{FromFrontProxy, Incoming, adopt};
 use super::loops::PerLoop;
@@ -21,7 +21,7 @@ use super::process::Process;
 use super::rejected::{Cause, Rejected};
 use super::settings::{Listening, Live, Settings};
 use super::speaker::Speaker;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 use crate::telemetry::{Recorder, RequestLine, RequestRecord};
 
 /// The maximum number of connections to the metrics listener.
@@ -161,7 +161,7 @@ impl Connections {
         }
         let settings = self.settings.load_full();
         // The client behind a load balancer is known only after the PROXY header.
-        let of = (!settings.wire(listening).is_load_balancer(peer)).then_some(peer);
+        let of = (!settings.acceptor(listening).is_load_balancer(peer)).then_some(peer);
         let counted = match listening {
             Listening::Metrics => self.count_monitor().map_err(|_| Cause::OfMetrics),
             Listening::Service | Listening::Gateway => {
@@ -222,7 +222,7 @@ impl Connections {
         if !self.settings.load().is_front_proxy(address) {
             let record = RequestRecord::new(self.recorder.next_id());
             let line = RequestLine::default();
-            Refusal::Untrusted.log(&self.recorder, Some(address), line, &record);
+            Rejection::Untrusted.log(&self.recorder, Some(address), line, &record);
             return None;
         }
         match self.count(Some(peer), &self.settings.load()) {
@@ -264,7 +264,7 @@ impl Connections {
         &self,
         peer: SocketAddr,
         settings: &Settings,
-    ) -> Result<Option<AdmittedFrom>, Full> {
+    ) -> Result<Option<AddressSlot>, Full> {
         let address = peer.ip().to_canonical();
         if settings.is_front_proxy(address) {
             return Ok(None);
@@ -285,7 +285,7 @@ impl Connections {
         settings: Arc<Settings>,
     ) {
         let deadline = Instant::now() + settings.timeouts.header;
-        let begun = S::begin(settings.wire(client.listening), stream, from);
+        let begun = S::begin(settings.acceptor(client.listening), stream, from);
         let begun = match timeout_at(deadline, begun).await {
             Ok(Ok(begun)) => begun,
             Ok(Err(BadStart::NoProxyHeader)) => {

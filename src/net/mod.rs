@@ -7,7 +7,7 @@ mod client;
 pub(crate) mod connection;
 pub(crate) mod delegate;
 pub(crate) mod descriptors;
-pub(crate) mod face;
+pub(crate) mod http;
 pub(crate) mod incoming;
 pub(crate) mod listeners;
 pub(crate) mod loops;

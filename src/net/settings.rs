@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use super::accept::Wire;
+use super::accept::Acceptor;
 use super::descriptors;
 use super::metrics::NetMetrics;
 use crate::config::{self, Config};
@@ -16,9 +16,9 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Box<[IpNet]>,
     pub(crate) limits: config::Limits,
     pub(crate) timeouts: config::Timeouts,
-    service: Wire,
-    gateway: Wire,
-    metrics: Wire,
+    service: Acceptor,
+    gateway: Acceptor,
+    metrics: Acceptor,
 }
 
 /// The HTTP listeners.
@@ -66,9 +66,9 @@ impl Settings {
             trusted_proxies: config.service.trusted_proxies.as_slice().into(),
             limits,
             timeouts: config.timeouts,
-            service: Wire::new(&config.service.wire, &config.tls, metrics)?,
-            gateway: Wire::new(&config.gateway.wire, &config.tls, metrics)?,
-            metrics: Wire::new(&config::Wire::default(), &config.tls, metrics)?,
+            service: Acceptor::new(&config.service.transport, &config.tls, metrics)?,
+            gateway: Acceptor::new(&config.gateway.transport, &config.tls, metrics)?,
+            metrics: Acceptor::new(&config::Transport::default(), &config.tls, metrics)?,
         })
     }
 
@@ -79,7 +79,7 @@ impl Settings {
     }
 
     /// Returns how the connections of a listener begin.
-    pub(crate) fn wire(&self, listening: Listening) -> &Wire {
+    pub(crate) fn acceptor(&self, listening: Listening) -> &Acceptor {
         match listening {
             Listening::Service => &self.service,
             Listening::Gateway => &self.gateway,

@@ -8,9 +8,9 @@ use pingora::server::ShutdownWatch;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::accept::{BadStart, Begun, Wire};
+use super::accept::{Acceptor, BadStart, Begun};
 use super::client::Client;
-use super::face::{self, App, Peer};
+use super::http::{self, App, Peer};
 use super::process::Process;
 
 /// Serves HTTP on the connections of a listener.
@@ -23,7 +23,7 @@ pub(crate) trait Speaker: Send + Sync + 'static {
     /// # Errors
     /// [`BadStart`].
     fn begin(
-        wire: &Wire,
+        acceptor: &Acceptor,
         stream: TcpStream,
         peer: SocketAddr,
     ) -> impl Future<Output = Result<Self::Begun, BadStart>> + Send;
@@ -53,8 +53,12 @@ pub(crate) struct Hyper<A>(pub(crate) Arc<A>);
 impl<A: App> Speaker for Hyper<A> {
     type Begun = Begun;
 
-    async fn begin(wire: &Wire, stream: TcpStream, peer: SocketAddr) -> Result<Begun, BadStart> {
-        wire.begin(stream, peer).await
+    async fn begin(
+        acceptor: &Acceptor,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<Begun, BadStart> {
+        acceptor.begin(stream, peer).await
     }
 
     fn address(begun: &Begun) -> Option<SocketAddr> {
@@ -74,7 +78,7 @@ impl<A: App> Speaker for Hyper<A> {
             certificate: begun.certificate,
         };
         let app = Arc::clone(&self.0);
-        face::serve(
+        http::serve(
             app,
             (begun.stream, begun.http),
             (client, peer, process),

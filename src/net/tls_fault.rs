@@ -23,7 +23,7 @@ pub(crate) enum TlsFault {
     /// Something else is wrong with the certificate.
     Certificate,
     /// The other side ended the handshake.
-    Refused,
+    Rejected,
     /// Anything else.
     Other,
 }
@@ -38,7 +38,7 @@ impl TlsFault {
         Self::CaAsEndEntity,
         Self::NoCertificate,
         Self::Certificate,
-        Self::Refused,
+        Self::Rejected,
         Self::Other,
     ];
 
@@ -52,14 +52,14 @@ impl TlsFault {
             Self::CaAsEndEntity => "ca_as_end_entity",
             Self::NoCertificate => "no_certificate",
             Self::Certificate => "certificate",
-            Self::Refused => "refused",
+            Self::Rejected => "refused",
             Self::Other => "other",
         }
     }
 
     /// Returns whether the fault is about a certificate.
     pub(crate) const fn is_of_a_certificate(self) -> bool {
-        !matches!(self, Self::Refused | Self::Other)
+        !matches!(self, Self::Rejected | Self::Other)
     }
 }
 
@@ -85,7 +85,7 @@ const WORDS: [(&str, TlsFault); 13] = [
     ("NotValidYet", TlsFault::NotYetValid),
     ("sent no certificates", TlsFault::NoCertificate),
     ("peer certificate", TlsFault::Certificate),
-    ("received fatal alert", TlsFault::Refused),
+    ("received fatal alert", TlsFault::Rejected),
 ];
 
 /// The beginnings of rustls errors about the other side.
@@ -121,7 +121,7 @@ pub(crate) fn fault_in(text: &str) -> (TlsFault, String) {
 }
 
 /// Allows one line per fault and [`PAUSE`], and counts the others.
-pub(crate) struct Seldom {
+pub(crate) struct LogThrottle {
     start: Instant,
     lines: [Line; TlsFault::ALL.len()],
 }
@@ -133,7 +133,7 @@ struct Line {
     withheld: AtomicU64,
 }
 
-impl Default for Seldom {
+impl Default for LogThrottle {
     fn default() -> Self {
         Self {
             start: Instant::now(),
@@ -142,7 +142,7 @@ impl Default for Seldom {
     }
 }
 
-impl Seldom {
+impl LogThrottle {
     /// Returns the number of suppressed lines if another line is allowed.
     pub(crate) fn may_log(&self, fault: TlsFault) -> Option<u64> {
         let line = self.lines.get(fault as usize)?;
@@ -169,10 +169,10 @@ mod tests {
 
     #[test]
     fn one_line_of_each_fault_comes_at_a_time() {
-        let seldom = Seldom::default();
-        assert_eq!(seldom.may_log(TlsFault::Name), Some(0));
-        assert_eq!(seldom.may_log(TlsFault::Name), None);
-        assert_eq!(seldom.may_log(TlsFault::Expired), Some(0));
+        let throttle = LogThrottle::default();
+        assert_eq!(throttle.may_log(TlsFault::Name), Some(0));
+        assert_eq!(throttle.may_log(TlsFault::Name), None);
+        assert_eq!(throttle.may_log(TlsFault::Expired), Some(0));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::door::Door;
-use crate::auth::{Attempt, Denial, Permit, PrincipalRef, Refusal};
+use crate::auth::{Attempt, Denial, DenialCause, Permit, PrincipalRef};
 use crate::metrics::Named;
 
 /// The outcomes: a permit, the reasons of denials, and rejections before the credential is read.
@@ -34,14 +34,14 @@ const OUTCOMES: [&str; 17] = [
     "not_allowed",
     "store_unavailable",
     NO_ROUTE,
-    REFUSED,
+    REJECTED,
     REST,
 ];
 
 /// The outcome if no route matches.
 pub const NO_ROUTE: &str = "no_route";
 /// The outcome of a request that is ambiguous, over a limit, or from a front proxy that is not trusted.
-pub const REFUSED: &str = "refused";
+pub const REJECTED: &str = "refused";
 
 /// The maximum number of realms with labels of their own.
 const REALMS: usize = 100;
@@ -98,7 +98,7 @@ impl Tally {
         let realm = realm.map_or(NONE, |realm| match denial {
             // An identity of the realm exists.
             Denial::NotAllowed => self.realms.number(realm),
-            Denial::Refused { refusal, .. } if *refusal != Refusal::Unknown => {
+            Denial::InvalidCredential { cause, .. } if *cause != DenialCause::Unknown => {
                 self.realms.number(realm)
             }
             _ => self.realms.find(realm).unwrap_or(NONE),
@@ -107,7 +107,7 @@ impl Tally {
     }
 
     /// Counts a request that was rejected before the credential was read.
-    pub fn refused(&self, door: Door, reason: &'static str) {
+    pub fn rejected(&self, door: Door, reason: &'static str) {
         self.count(door, NONE, outcome(reason));
     }
 
@@ -279,16 +279,16 @@ mod tests {
     #[test]
     fn every_reason_of_a_rejection_is_an_outcome() {
         let delay = None;
-        for refusal in [
-            Refusal::Unknown,
-            Refusal::Disabled,
-            Refusal::NotYetValid,
-            Refusal::Expired,
-            Refusal::BrokenSeed,
-            Refusal::WrongToken,
-            Refusal::AlreadyUsed,
+        for cause in [
+            DenialCause::Unknown,
+            DenialCause::Disabled,
+            DenialCause::NotYetValid,
+            DenialCause::Expired,
+            DenialCause::BrokenSeed,
+            DenialCause::WrongToken,
+            DenialCause::AlreadyUsed,
         ] {
-            let reason = Denial::Refused { refusal, delay }.reason();
+            let reason = Denial::InvalidCredential { cause, delay }.reason();
             assert!(OUTCOMES.contains(&reason), "{reason}");
         }
         for denial in [Denial::NoCredential, Denial::NotAllowed] {
@@ -306,10 +306,10 @@ mod tests {
             source: crate::auth::Source::default(),
         };
         let delay = None;
-        let refused = |refusal| Denial::Refused { refusal, delay };
-        tally.denied(Door::Proxy, &attempt, &refused(Refusal::Unknown));
+        let invalid = |cause| Denial::InvalidCredential { cause, delay };
+        tally.denied(Door::Proxy, &attempt, &invalid(DenialCause::Unknown));
         assert!(tally.realms.find("invented").is_none());
-        tally.denied(Door::Proxy, &attempt, &refused(Refusal::WrongToken));
+        tally.denied(Door::Proxy, &attempt, &invalid(DenialCause::WrongToken));
         assert_eq!(tally.realms.find("invented"), Some(FIRST));
     }
 }

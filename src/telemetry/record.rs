@@ -101,7 +101,7 @@ impl RequestRecord {
     }
 
     /// Records that a request was rejected before the credential was read.
-    pub(super) fn refused(&mut self, door: Door, source: Option<IpAddr>, reason: &'static str) {
+    pub(super) fn rejected(&mut self, door: Door, source: Option<IpAddr>, reason: &'static str) {
         self.outcome = Some(Box::new(Outcome {
             door,
             tally: None,

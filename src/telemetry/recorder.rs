@@ -18,7 +18,7 @@ use super::request_line::RequestLine;
 use super::spans::Spans;
 use super::traces::Tracer;
 use crate::audit::{Audit, Event, Kind};
-use crate::auth::{Attempt, Delay, Denial, Permit, PrincipalRef, Refusal, Throttled};
+use crate::auth::{Attempt, Delay, Denial, DenialCause, Permit, PrincipalRef, Throttled};
 use crate::http::request_id::{RequestId, RequestIds};
 use crate::metrics::Registry;
 
@@ -54,7 +54,7 @@ pub struct Recorder {
 }
 
 /// Why a request was rejected before its credential was read.
-pub struct Rejection<'a> {
+pub struct RejectionReason<'a> {
     /// A stable code.
     pub reason: &'static str,
     /// The reason in words.
@@ -178,7 +178,7 @@ impl Recorder {
         if self.is_recording() {
             record.denied(door, tally, attempt, denial.reason());
         }
-        if let Denial::Refused {
+        if let Denial::InvalidCredential {
             delay: Some(delay), ..
         } = denial
         {
@@ -200,13 +200,13 @@ impl Recorder {
             Denial::Unavailable(error) => line!(error, log, "denied", %error),
             Denial::Malformed(flaw) => line!(info, log, "denied", %flaw),
             // The identity has expired or is disabled, and its client keeps trying.
-            Denial::Refused {
-                refusal,
+            Denial::InvalidCredential {
+                cause,
                 delay: Some(delay @ Delay { first_of: None, .. }),
-            } if refusal.is_of_terms() => {
+            } if cause.is_of_terms() => {
                 line!(info, log, "denied", delay = delay.lasts.as_secs());
             }
-            Denial::Refused {
+            Denial::InvalidCredential {
                 delay: Some(delay), ..
             } => {
                 let throttled = delay.first_of.map(Throttled::as_str);
@@ -231,8 +231,8 @@ impl Recorder {
                 delay = retry_after.as_secs(),
                 throttled = whom.as_str()
             ),
-            Denial::Refused {
-                refusal: Refusal::OutsideWindow { steps },
+            Denial::InvalidCredential {
+                cause: DenialCause::OutsideWindow { steps },
                 ..
             } => line!(info, log, "denied", steps),
             _ => line!(info, log, "denied"),
@@ -258,14 +258,14 @@ impl Recorder {
         (door, tally): (Door, Option<&Tally>),
         outcome: &'static str,
         source: Option<IpAddr>,
-        rejection: &Rejection<'_>,
+        rejection: &RejectionReason<'_>,
         request_line: RequestLine<'_>,
         record: &mut RequestRecord,
     ) {
         let tally = tally.unwrap_or_else(|| self.no_route());
-        tally.refused(door, outcome);
+        tally.rejected(door, outcome);
         if self.is_recording() {
-            record.refused(door, source, rejection.reason);
+            record.rejected(door, source, rejection.reason);
         }
         self.log_rejected(
             (Some(door), tally.route()),
@@ -281,7 +281,7 @@ impl Recorder {
         &self,
         (door, route): (Option<Door>, Option<&str>),
         source: Option<IpAddr>,
-        rejection: &Rejection<'_>,
+        rejection: &RejectionReason<'_>,
         request_line: RequestLine<'_>,
         record: &RequestRecord,
     ) {
@@ -305,7 +305,7 @@ impl Recorder {
                 request: record.request_id(),
                 reason: Some(reason),
                 detail: Some(detail.to_string().into()),
-                ..Event::new(Kind::Refused)
+                ..Event::new(Kind::Rejected)
             });
         }
     }
@@ -336,7 +336,7 @@ impl Recorder {
             _ => None,
         };
         let delay = match denial {
-            Denial::Refused { delay, .. } => *delay,
+            Denial::InvalidCredential { delay, .. } => *delay,
             _ => None,
         };
         let secs = |delay: Delay| delay.lasts.as_secs();

@@ -30,7 +30,7 @@ use pingora::protocols::l4::socket::SocketAddr;
 use crate::auth::network;
 use crate::config::{self, Balance};
 use crate::net::admission::Full;
-use crate::net::tls_fault::{Seldom, fault_of};
+use crate::net::tls_fault::{LogThrottle, fault_of};
 pub(crate) use chosen::{Chosen, Next};
 use discovery::{Discovery, Known, Shared};
 pub(crate) use group::Upstreams;
@@ -63,7 +63,7 @@ pub(crate) struct Upstream {
     turn: AtomicUsize,
     is_watched: AtomicBool,
     /// Limits log lines about TLS.
-    logged: Seldom,
+    logged: LogThrottle,
     settings: config::Upstream,
     /// Event counters.
     pub(crate) tally: Arc<UpstreamTally>,
@@ -114,7 +114,7 @@ impl Upstream {
             load: before.map_or_else(Arc::default, |it| Arc::clone(&it.load)),
             turn: AtomicUsize::new(0),
             is_watched: AtomicBool::new(false),
-            logged: Seldom::default(),
+            logged: LogThrottle::default(),
             tally: metrics.of(&settings.name),
             resolver: resolver.clone(),
             updating: Mutex::new(()),

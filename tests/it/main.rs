@@ -8,10 +8,11 @@
 )]
 
 mod audit;
+mod authentication;
 mod commands;
 mod forward_auth;
-mod guard;
 mod harness;
+mod listeners;
 mod operation;
 mod project;
 mod proxy;
@@ -20,4 +21,3 @@ mod rest;
 mod store;
 mod telemetry;
 mod vectors;
-mod wire;

@@ -6,9 +6,9 @@ use thiserror::Error;
 /// Why a request failed.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// A credential was refused.
+    /// A credential was rejected.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Rejected(#[from] Rejected),
     /// The caller is authenticated, but not allowed to do this.
     #[error("{caller} may not do this")]
     NotAllowed {
@@ -75,7 +75,7 @@ pub enum Error {
 
 /// Which credential was rejected.
 #[derive(Debug, Error)]
-pub enum Refused {
+pub enum Rejected {
     /// The caller's credential.
     #[error("the credential of the caller {caller} was rejected{}", hints(*clock, *retry_after))]
     Caller {
@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn rejection_of_the_caller_says_what_may_be_wrong() {
-        let refused = |clock, retry_after| {
-            Refused::Caller {
+        let rejected = |clock, retry_after| {
+            Rejected::Caller {
                 caller: "a@b".into(),
                 clock,
                 retry_after,
@@ -138,14 +138,14 @@ mod tests {
             .to_string()
         };
         let plain = "the credential of the caller a@b was rejected";
-        assert_eq!(refused(None, None), plain);
-        assert_eq!(refused(Some(14), None), plain);
+        assert_eq!(rejected(None, None), plain);
+        assert_eq!(rejected(Some(14), None), plain);
         assert_eq!(
-            refused(Some(-60), None),
+            rejected(Some(-60), None),
             format!("{plain}: the clock here is 60 s behind the server's")
         );
         assert_eq!(
-            refused(None, Some(Duration::from_secs(8))),
+            rejected(None, Some(Duration::from_secs(8))),
             format!("{plain}: try again in 8 s")
         );
     }

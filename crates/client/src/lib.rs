@@ -18,6 +18,7 @@
 //! A method sends its request once. Only a failed connection is retried, at most twice, so that no
 //! request is ever sent again. Redirects are not followed.
 
+mod body;
 mod caller;
 mod credential;
 mod credential_error;
@@ -31,14 +32,14 @@ mod seed_file;
 mod server;
 mod tls;
 mod transport;
-mod wire;
 #[cfg(feature = "reqwest")]
 mod with_reqwest;
 
+pub use body::Registered;
 pub use caller::{Caller, Proof};
 pub use credential::Credential;
 pub use credential_error::CredentialError;
-pub use error::{Error, Refused};
+pub use error::{Error, Rejected};
 #[cfg(feature = "tower")]
 pub use layer::{Auth, AuthLayer};
 #[cfg(feature = "tower")]
@@ -47,7 +48,6 @@ pub use otpauth::OtpauthError;
 pub use realmgate_core::{Algorithm, Parameters, ParametersError};
 pub use server::ServerUrlError;
 pub use tls::to_servers;
-pub use wire::Registered;
 #[cfg(feature = "reqwest")]
 pub use with_reqwest::redirects_within_origin;
 
@@ -55,9 +55,9 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use body::{Body, Detail, Object, Verified};
 use server::Server;
 use transport::{Answer, Transport};
-use wire::{Body, Detail, Object, Verified};
 
 /// The error for a response about another identity.
 const OTHER: &str = "an identity that was not asked for";
@@ -103,7 +103,7 @@ impl Client {
     pub async fn create(&self, name: &str, realm: &str) -> Result<Registered, Error> {
         let body = self.body().with("name", name).with("realm", realm);
         let answer = self
-            .ask(Asked {
+            .ask(Call {
                 method: Method::POST,
                 path: "",
                 body: &body,
@@ -149,7 +149,7 @@ impl Client {
     }
 
     async fn answered_list(&self) -> Result<Answer, Error> {
-        self.ask(Asked {
+        self.ask(Call {
             method: Method::GET,
             path: "",
             body: &self.body(),
@@ -179,7 +179,7 @@ impl Client {
         }
         let path = path_of(&found)?;
         let answer = self
-            .ask(Asked {
+            .ask(Call {
                 method: Method::PATCH,
                 path: &path,
                 body: &body,
@@ -203,7 +203,7 @@ impl Client {
         let found = self.find(name, realm).await?;
         let path = path_of(&found)?;
         let answer = self
-            .ask(Asked {
+            .ask(Call {
                 method: Method::DELETE,
                 path: &path,
                 body: &self.body(),
@@ -221,14 +221,14 @@ impl Client {
     /// `status` is `OK` counts as a yes.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the rejected credential, and the [`Error`]s that every request can
+    /// [`Error::Rejected`] with the rejected credential, and the [`Error`]s that every request can
     /// return.
     pub async fn verify(&self, name: &str, realm: &str, proof: &Proof) -> Result<(), Error> {
         let token = proof.now();
         let subject = self.body().with("name", name).with("realm", realm);
         let subject = subject.with("token", &token);
         let answer = self
-            .send(Asked {
+            .send(Call {
                 method: Method::POST,
                 path: "verify/",
                 body: &subject,
@@ -236,7 +236,7 @@ impl Client {
             })
             .await?;
         if answer.detail() == Some(Detail::NotAllowed) {
-            return Err(self.whose_refusal(name, realm).await);
+            return Err(self.rejected_party(name, realm).await);
         }
         let answer = self.checked(answer)?;
         let Object(verified) = answer.parse::<Object<Verified>>(StatusCode::OK)?;
@@ -249,9 +249,9 @@ impl Client {
     /// Finds out which credential was rejected: the server gives the same response for a rejected
     /// subject and for a caller who may not verify. Only a caller who may verify gets a 400 for a
     /// request without a subject.
-    async fn whose_refusal(&self, name: &str, realm: &str) -> Error {
+    async fn rejected_party(&self, name: &str, realm: &str) -> Error {
         let probe = self
-            .send(Asked {
+            .send(Call {
                 method: Method::POST,
                 path: "verify/",
                 body: &self.body(),
@@ -262,13 +262,13 @@ impl Client {
             Ok(answer)
                 if answer.status == StatusCode::BAD_REQUEST && answer.messages().is_some() =>
             {
-                Error::Refused(Refused::Subject {
+                Error::Rejected(Rejected::Subject {
                     name: name.to_owned(),
                     realm: realm.to_owned(),
                 })
             }
             Ok(answer) if answer.detail() == Some(Detail::NotAllowed) => self.not_allowed(),
-            _ => Error::Refused(Refused::Either {
+            _ => Error::Rejected(Rejected::Either {
                 caller: self.caller.to_string(),
                 subject: format!("{name}@{realm}"),
             }),
@@ -283,11 +283,11 @@ impl Client {
             .with("auth_token", &token)
     }
 
-    async fn ask(&self, request: Asked<'_>) -> Result<Answer, Error> {
+    async fn ask(&self, request: Call<'_>) -> Result<Answer, Error> {
         self.checked(self.send(request).await?)
     }
 
-    async fn send(&self, request: Asked<'_>) -> Result<Answer, Error> {
+    async fn send(&self, request: Call<'_>) -> Result<Answer, Error> {
         let uri = self.server.resource(request.path)?;
         let body = request.body.to_json();
         self.transport
@@ -299,7 +299,7 @@ impl Client {
     /// errors.
     fn checked(&self, answer: Answer) -> Result<Answer, Error> {
         match (answer.status, answer.detail()) {
-            (_, Some(Detail::NotAuthenticated)) => Err(Error::Refused(Refused::Caller {
+            (_, Some(Detail::NotAuthenticated)) => Err(Error::Rejected(Rejected::Caller {
                 caller: self.caller.to_string(),
                 clock: answer.clock,
                 retry_after: answer.retry_after,
@@ -349,7 +349,7 @@ fn listed(answer: &Answer) -> Result<Vec<Registered>, Error> {
 }
 
 /// A request for a resource below `/ungleichotp/`.
-struct Asked<'a> {
+struct Call<'a> {
     method: Method,
     path: &'a str,
     body: &'a Body,

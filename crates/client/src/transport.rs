@@ -11,8 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
+use super::body::{Detail, messages, shape};
 use super::error::Error;
-use super::wire::{Detail, messages, shape};
 use crate::tls;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

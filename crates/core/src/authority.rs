@@ -98,7 +98,7 @@ impl Authority {
         now: UnixTime,
     ) -> Option<i64> {
         match (denial, &attempt.presented) {
-            (Denial::Refused { .. }, Presented::Credential(credential)) => {
+            (Denial::InvalidCredential { .. }, Presented::Credential(credential)) => {
                 self.authenticator.clock_offset(credential, now)
             }
             _ => None,

@@ -118,9 +118,9 @@ pub enum Denial {
     /// The request has no valid credential, or several.
     Malformed(Flaw),
     /// The credential is wrong. All of these denials look and cost the same.
-    Refused {
+    InvalidCredential {
         /// The cause.
-        refusal: Refusal,
+        cause: DenialCause,
         /// The throttling delay that this failure starts, if any.
         delay: Option<Delay>,
     },
@@ -139,7 +139,7 @@ pub enum Denial {
 
 /// Why a well-formed credential is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum DenialCause {
     /// There is no such principal.
     Unknown,
     /// The identity is disabled.
@@ -161,7 +161,7 @@ pub enum Refusal {
     AlreadyUsed,
 }
 
-impl Refusal {
+impl DenialCause {
     /// Returns whether the identity may not authenticate now, whatever the token.
     pub const fn is_of_terms(self) -> bool {
         matches!(self, Self::Disabled | Self::NotYetValid | Self::Expired)
@@ -188,7 +188,7 @@ impl Denial {
         match self {
             Self::NoCredential => "no_credential",
             Self::Malformed(_) => "malformed_credential",
-            Self::Refused { refusal, .. } => refusal.reason(),
+            Self::InvalidCredential { cause, .. } => cause.reason(),
             Self::Throttled { .. } => "throttled",
             Self::NotAllowed => "not_allowed",
             Self::Unavailable(_) => "store_unavailable",

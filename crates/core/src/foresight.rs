@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::authority;
-use super::decision::{Denial, Refusal};
+use super::decision::{Denial, DenialCause};
 use super::identity::Identity;
 use super::local::{LocalAuthenticator, in_order};
 use super::policy::Policy;
@@ -19,7 +19,7 @@ pub struct Foresight<'a> {
     /// The principal; `None` if the request has no credential.
     pub principal: Option<PrincipalRef<'a>>,
     /// Why the principal is rejected even with a correct token; `None` if it is not.
-    pub refusal: Option<Refusal>,
+    pub cause: Option<DenialCause>,
     /// The remaining throttling delay, during which no token is evaluated.
     pub retry_after: Option<Duration>,
     /// Whether each token is accepted only once.
@@ -33,7 +33,7 @@ impl Foresight<'_> {
     pub const fn no_credential() -> Self {
         Self {
             principal: None,
-            refusal: None,
+            cause: None,
             retry_after: None,
             is_one_time: false,
             proof: Err(Denial::NoCredential),
@@ -79,7 +79,7 @@ impl LocalAuthenticator {
         let verdict = self.throttle.settle(subject, true, now);
         Ok(Foresight {
             principal: Some(who),
-            refusal: standing.err(),
+            cause: standing.err(),
             retry_after: match verdict {
                 Verdict::Delayed { left, .. } => Some(left),
                 Verdict::Pass { .. } | Verdict::Counted { .. } => None,

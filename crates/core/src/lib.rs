@@ -31,7 +31,7 @@ mod used_steps;
 
 pub use authority::{Authenticator, Authority};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
-pub use decision::{Attempt, Authenticated, Decision, Denial, Permit, Proof, Refusal};
+pub use decision::{Attempt, Authenticated, Decision, Denial, DenialCause, Permit, Proof};
 pub use foresight::Foresight;
 pub use id::IdentityId;
 pub use identity::{Identity, Previous, SeedSlot, Seeds, State, Terms};
@@ -44,7 +44,7 @@ pub use realm::{Capability, Realms};
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
     Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Imported,
-    ImportedIdentity, NewIdentity, Notes, Recall, Selection, Store, StoreError,
+    ImportedIdentity, NewIdentity, Recall, Selection, Store, StoreError, UsageBatch,
 };
 pub use throttle::{
     Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled, network,

@@ -9,13 +9,13 @@ use parking_lot::Mutex;
 
 use super::authority::Authenticator;
 use super::credential::Credential;
-use super::decision::{Authenticated, Denial, Proof, Refusal};
+use super::decision::{Authenticated, Denial, DenialCause, Proof};
 use super::identity::{Identity, SeedSlot, Seeds};
 use super::matching::{Match, rest};
 use super::principal::PrincipalRef;
 use super::record::Record;
 use super::seed::Seed;
-use super::store::{Counters, Counts, Identities, Notes, Recall, StoreError};
+use super::store::{Counters, Counts, Identities, Recall, StoreError, UsageBatch};
 use super::throttle::{Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict};
 use super::time::UnixTime;
 use super::totp::{Algorithm, Parameters, Totp};
@@ -95,7 +95,7 @@ impl LocalAuthenticator {
         let counts = self.throttle.changed(SAVED);
         let uses = std::mem::take(&mut *self.uses.lock());
         if !counts.is_empty() || !uses.is_empty() {
-            let saved = self.counters.save(Notes {
+            let saved = self.counters.save(UsageBatch {
                 counts: counts.clone(),
                 uses,
             });
@@ -154,7 +154,7 @@ impl LocalAuthenticator {
         let subject = record.subject(credential.principal(), source, now);
         let (checked, verdict) = self.settle(subject, &record, credential, now);
         let matched = in_order(verdict, checked)?;
-        let identity = record.identity.ok_or(refused(Refusal::Unknown))?;
+        let identity = record.identity.ok_or(invalid(DenialCause::Unknown))?;
         Ok(Passed {
             identity,
             matched,
@@ -209,7 +209,7 @@ impl LocalAuthenticator {
         record: &Record,
         credential: &Credential<'_>,
         now: UnixTime,
-    ) -> (Result<Match, Refusal>, Verdict) {
+    ) -> (Result<Match, DenialCause>, Verdict) {
         let standing = record.standing(now);
         let mut checks = self.checks(record, credential, now);
         let found = if standing.is_ok() {
@@ -218,7 +218,7 @@ impl LocalAuthenticator {
             None
         };
         let mut verdict = self.throttle.settle(subject, found.is_some(), now);
-        let mut refusal = standing.err().unwrap_or(Refusal::WrongToken);
+        let mut cause = standing.err().unwrap_or(DenialCause::WrongToken);
         let mut is_right = found.is_some();
         if !matches!(verdict, Verdict::Pass { .. }) {
             is_right |= rest(checks);
@@ -231,17 +231,17 @@ impl LocalAuthenticator {
             let near = near.filter(|_| standing.is_ok());
             self.throttle.take_back(subject, *undo, near.is_some(), now);
             if let Some(steps) = near {
-                refusal = Refusal::OutsideWindow { steps };
+                cause = DenialCause::OutsideWindow { steps };
                 *delay = None;
             }
         }
         // A client whose identity may not authenticate is not attacking it, unless its token is
         // wrong. Without a seed, no token is known to be wrong.
         let is_guess = !is_right && record.seeds.present.is_some();
-        if refusal.is_of_terms() && !is_guess {
+        if cause.is_of_terms() && !is_guess {
             verdict.take_back_attack();
         }
-        (found.ok_or(refusal), verdict)
+        (found.ok_or(cause), verdict)
     }
 
     /// Returns the offset in steps of a token that is right near the window but outside it,
@@ -347,7 +347,7 @@ impl Authenticator for LocalAuthenticator {
             let (id, step) = (passed.identity.id, passed.matched.step);
             let used = self.counters.use_step(id, step, self.settings.window);
             if !used.await.map_err(Denial::Unavailable)? {
-                return Err(refused(Refusal::AlreadyUsed));
+                return Err(invalid(DenialCause::AlreadyUsed));
             }
         }
         Ok(self.accept(passed, who, source, now))
@@ -369,7 +369,7 @@ impl Authenticator for LocalAuthenticator {
 /// Applies the checks of a credential in order: a delay comes before all others and withholds their
 /// outcome; then the identity, then the token. Predictions ([`LocalAuthenticator::foresee`]) call
 /// it too.
-pub(super) fn in_order<T>(verdict: Verdict, checked: Result<T, Refusal>) -> Result<T, Denial> {
+pub(super) fn in_order<T>(verdict: Verdict, checked: Result<T, DenialCause>) -> Result<T, Denial> {
     let delay = match verdict {
         Verdict::Delayed { left, whom } => {
             return Err(Denial::Throttled {
@@ -380,14 +380,11 @@ pub(super) fn in_order<T>(verdict: Verdict, checked: Result<T, Refusal>) -> Resu
         Verdict::Counted { delay, .. } => delay,
         Verdict::Pass { .. } => None,
     };
-    checked.map_err(|refusal| Denial::Refused { refusal, delay })
+    checked.map_err(|cause| Denial::InvalidCredential { cause, delay })
 }
 
-fn refused(refusal: Refusal) -> Denial {
-    Denial::Refused {
-        refusal,
-        delay: None,
-    }
+fn invalid(cause: DenialCause) -> Denial {
+    Denial::InvalidCredential { cause, delay: None }
 }
 
 /// A credential that passed all checks except that for one-time use.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::decision::Refusal;
+use super::decision::DenialCause;
 use super::identity::{Identity, Seeds, State};
 use super::principal::PrincipalRef;
 use super::throttle::{Source, Subject};
@@ -26,7 +26,7 @@ impl Record {
         source: Source<'a>,
         now: UnixTime,
     ) -> Subject<'a> {
-        let is_broken = self.standing(now) == Err(Refusal::BrokenSeed);
+        let is_broken = self.standing(now) == Err(DenialCause::BrokenSeed);
         let known = self.identity.as_ref().filter(|_| !is_broken);
         let unthrottled = known.map(|it| it.unthrottled);
         Subject {
@@ -42,18 +42,18 @@ impl Record {
     ///
     /// # Errors
     /// The rejection, regardless of the token.
-    pub(super) fn standing(&self, now: UnixTime) -> Result<(), Refusal> {
-        let identity = self.identity.as_ref().ok_or(Refusal::Unknown)?;
+    pub(super) fn standing(&self, now: UnixTime) -> Result<(), DenialCause> {
+        let identity = self.identity.as_ref().ok_or(DenialCause::Unknown)?;
         let terms = identity.terms();
         // An identity that may not authenticate has no seeds in memory, so they are checked last.
         if identity.state == State::Disabled {
-            Err(Refusal::Disabled)
+            Err(DenialCause::Disabled)
         } else if terms.not_before.is_some_and(|from| now < from) {
-            Err(Refusal::NotYetValid)
+            Err(DenialCause::NotYetValid)
         } else if terms.expires.is_some_and(|until| now >= until) {
-            Err(Refusal::Expired)
+            Err(DenialCause::Expired)
         } else if self.seeds.present.is_none() {
-            Err(Refusal::BrokenSeed)
+            Err(DenialCause::BrokenSeed)
         } else {
             Ok(())
         }

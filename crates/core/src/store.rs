@@ -163,7 +163,7 @@ pub trait Counters: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn save(&self, notes: Notes) -> Result<(), StoreError>;
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError>;
 }
 
 /// Administration of identities.
@@ -254,7 +254,7 @@ pub struct Counts {
 
 /// Failure counts and uses recorded by decisions, saved as one batch.
 #[derive(Clone, Debug, Default)]
-pub struct Notes {
+pub struct UsageBatch {
     /// Failure counts.
     pub counts: Vec<ThrottleRecord>,
     /// Uses of identities.

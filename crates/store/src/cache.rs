@@ -30,8 +30,8 @@ use super::metrics::{CacheCounts, CacheMetrics, Evicted, Observer, StoreMetrics,
 use super::outage::Outage;
 use realmgate_core::{
     Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Identity,
-    IdentityId, Imported, ImportedIdentity, NewIdentity, Notes, Principal, PrincipalRef, Recall,
-    Selection, Step, Store, StoreError, UnixTime,
+    IdentityId, Imported, ImportedIdentity, NewIdentity, Principal, PrincipalRef, Recall,
+    Selection, Step, Store, StoreError, UnixTime, UsageBatch,
 };
 
 use entry::{ByPrincipal, Entry};
@@ -173,8 +173,8 @@ impl Counters for Cached {
         self.inner.database.counts(after).await
     }
 
-    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
-        self.inner.database.save(notes).await
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
+        self.inner.database.save(batch).await
     }
 }
 

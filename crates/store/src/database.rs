@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use realmgate_core::{
     Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
-    NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
+    NewIdentity, Principal, Selection, Step, StoreError, UnixTime, UsageBatch,
 };
 
 use super::metrics::{DatabaseCounts, PoolMetrics};
@@ -68,7 +68,7 @@ pub(super) trait Database: Send + Sync {
     /// Reads the failure counts that were saved after a stamp, and their key.
     async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
 
-    async fn save(&self, notes: Notes) -> Result<(), StoreError>;
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError>;
 
     /// Objects to keys that this process does not have, so that a key rotation does not switch to
     /// them.

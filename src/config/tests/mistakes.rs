@@ -208,7 +208,7 @@ fn variable_holds_what_its_key_wants() {
     assert_eq!(&*config.totp.issuer, "[x]");
     let networks = ["10.0.0.0/8", "192.168.0.1/32"].map(|it| it.parse().unwrap());
     assert_eq!(config.service.trusted_proxies, networks);
-    assert_eq!(config.gateway.wire.proxy_protocol.len(), 1);
+    assert_eq!(config.gateway.transport.proxy_protocol.len(), 1);
     for (name, value, expected) in [
         (
             "TOTP_WINDOW",

@@ -44,14 +44,14 @@ where
 {
     let format = match format::negotiate(request.uri(), request.headers()) {
         Ok(format) => format,
-        Err(refusal) => return refusal.render(allow, Format::default()),
+        Err(rejection) => return rejection.render(allow, Format::default()),
     };
     let answer = match Call::read(request).await {
         Ok(call) => run(call).await,
-        Err(refusal) => Err(refusal),
+        Err(rejection) => Err(rejection),
     };
     answer
-        .unwrap_or_else(|refusal| refusal)
+        .unwrap_or_else(|rejection| rejection)
         .render(allow, format)
 }
 

@@ -96,7 +96,7 @@ pub(super) async fn decide(
 /// Returns the response to a denied caller.
 pub(super) fn answer(denial: &Denial) -> Answer {
     match denial {
-        Denial::NoCredential | Denial::Malformed(_) | Denial::Refused { .. } => {
+        Denial::NoCredential | Denial::Malformed(_) | Denial::InvalidCredential { .. } => {
             Answer::not_authenticated()
         }
         Denial::Throttled { retry_after, .. } => {

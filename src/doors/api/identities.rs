@@ -215,7 +215,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
     );
     let created = finish(api, call, async move {
         let created = store.create(new, now).await;
-        let identity = created.map_err(|error| refused(&error))?;
+        let identity = created.map_err(|error| rejected(&error))?;
         author
             .record(Kind::IdentityCreated, Subject::of(&identity), None)
             .await?;
@@ -276,7 +276,7 @@ async fn update(
     );
     let changed = finish(api, call, async move {
         let changed = store.update(identity.id, change, now).await;
-        let changed = changed.map_err(|error| refused(&error))?;
+        let changed = changed.map_err(|error| rejected(&error))?;
         // The principal at the time of the change, because another request may have changed it
         // before.
         let Changed { was, identity } = changed.ok_or_else(Answer::not_found)?;
@@ -362,7 +362,7 @@ fn show(identity: &Identity, with_seed: bool, status: StatusCode) -> Result<Answ
     shape(identity, with_seed).map(|json| Answer::json(status, json).with_seeds(with_seed))
 }
 
-fn refused(error: &ChangeError) -> Answer {
+fn rejected(error: &ChangeError) -> Answer {
     match error {
         ChangeError::Taken => Answer::taken(),
         ChangeError::Store(error) => failed(error),

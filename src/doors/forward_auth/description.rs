@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use memchr::{memchr, memmem};
 
 use super::front_proxy::{ENVOY, FrontProxy};
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 use crate::net::request_line::{first, request_line_of as requested};
 use crate::routing::input::{MatchInput, Unreadable};
 use crate::telemetry::RequestLine;
@@ -16,18 +16,19 @@ use crate::telemetry::RequestLine;
 /// is one.
 ///
 /// # Errors
-/// [`Refusal`] if programs read a part in different ways.
+/// [`Rejection`] if programs read a part in different ways.
 pub(crate) fn input<'a>(
     method: &str,
     host: &'a str,
     target: &'a [u8],
-) -> Result<MatchInput<'a>, Refusal> {
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed("method"))?;
+) -> Result<MatchInput<'a>, Rejection> {
+    let method =
+        Method::from_bytes(method.as_bytes()).map_err(|_| Rejection::Malformed("method"))?;
     let path = target.split(|&byte| byte == b'?').next();
     let input = MatchInput::read(Some(host), &method, path.unwrap_or_default());
     input.map_err(|unreadable| match unreadable {
-        Unreadable::Host => Refusal::Malformed("host"),
-        Unreadable::Method => Refusal::Malformed("method"),
+        Unreadable::Host => Rejection::Malformed("host"),
+        Unreadable::Method => Rejection::Malformed("method"),
         unreadable => unreadable.into(),
     })
 }
@@ -67,10 +68,10 @@ pub(super) fn request_line(parts: &Parts, proxy: FrontProxy) -> Option<RequestLi
 
 /// Parses nginx's description: `X-Original-Method` and `X-Original-URL`, whose value is
 /// `$scheme://$host$request_uri`.
-pub(super) fn nginx(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> {
+pub(super) fn nginx(headers: &HeaderMap) -> Result<MatchInput<'_>, Rejection> {
     let method = once(headers, "x-original-method")?;
     let url = once(headers, "x-original-url")?;
-    let malformed = Refusal::Malformed("x-original-url");
+    let malformed = Rejection::Malformed("x-original-url");
     let rest = url
         .strip_prefix("https://")
         .or_else(|| url.strip_prefix("http://"));
@@ -82,13 +83,13 @@ pub(super) fn nginx(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> {
 
 /// Parses the description of Traefik, Caddy and HAProxy: `X-Forwarded-Method`, `-Proto`, `-Host` and
 /// `-Uri`.
-pub(super) fn forwarded(headers: &HeaderMap) -> Result<MatchInput<'_>, Refusal> {
+pub(super) fn forwarded(headers: &HeaderMap) -> Result<MatchInput<'_>, Rejection> {
     let method = once(headers, "x-forwarded-method")?;
     let scheme = once(headers, "x-forwarded-proto")?;
     let host = once(headers, "x-forwarded-host")?;
     let target = once(headers, "x-forwarded-uri")?;
     if !matches!(scheme, "http" | "https" | "ws" | "wss") {
-        return Err(Refusal::Malformed("x-forwarded-proto"));
+        return Err(Rejection::Malformed("x-forwarded-proto"));
     }
     input(method, host, target.as_bytes())
 }
@@ -101,7 +102,7 @@ pub(super) fn envoy<'a>(
     headers: &'a HeaderMap,
     authority: Option<&'a str>,
     target: &'a [u8],
-) -> Result<MatchInput<'a>, Refusal> {
+) -> Result<MatchInput<'a>, Rejection> {
     let host = match authority {
         Some(authority) if !headers.contains_key(HOST) => authority,
         _ => once(headers, "host")?,
@@ -110,13 +111,13 @@ pub(super) fn envoy<'a>(
 }
 
 /// Returns the value of a header that occurs exactly once.
-pub(super) fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Refusal> {
+pub(super) fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Rejection> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => {
-            str::from_utf8(value.as_bytes()).map_err(|_| Refusal::Malformed(name))
+            str::from_utf8(value.as_bytes()).map_err(|_| Rejection::Malformed(name))
         }
-        _ => Err(Refusal::Missing(name)),
+        _ => Err(Rejection::Missing(name)),
     }
 }
 
@@ -169,8 +170,8 @@ mod tests {
             &[method, method, url],
             &forwarded,
         ] {
-            let refusal = nginx(&headers(fields)).unwrap_err();
-            assert!(matches!(refusal, Refusal::Missing(_)), "{fields:?}");
+            let rejection = nginx(&headers(fields)).unwrap_err();
+            assert!(matches!(rejection, Rejection::Missing(_)), "{fields:?}");
         }
     }
 
@@ -187,15 +188,18 @@ mod tests {
             ("GET", "HTTP://a/b"),
         ] {
             let fields = [("x-original-method", method), ("x-original-url", url)];
-            let refusal = nginx(&headers(&fields)).unwrap_err();
-            assert!(matches!(refusal, Refusal::Malformed(_)), "{method} {url}");
+            let rejection = nginx(&headers(&fields)).unwrap_err();
+            assert!(
+                matches!(rejection, Rejection::Malformed(_)),
+                "{method} {url}"
+            );
         }
     }
 
     #[test]
     fn trace_and_connect_are_rejected_whatever_the_route_says() {
-        for (method, refusal) in [("TRACE", Refusal::Trace), ("CONNECT", Refusal::Connect)] {
-            assert_eq!(input(method, "a", b"/b").unwrap_err(), refusal);
+        for (method, rejection) in [("TRACE", Rejection::Trace), ("CONNECT", Rejection::Connect)] {
+            assert_eq!(input(method, "a", b"/b").unwrap_err(), rejection);
         }
     }
 
@@ -204,8 +208,8 @@ mod tests {
         for path in ["/a/../b", "/%2e%2e/b", "/a\\b", "/a%00", "/a#b"] {
             let url = format!("http://a{path}");
             let fields = [("x-original-method", "GET"), ("x-original-url", &*url)];
-            let refusal = nginx(&headers(&fields)).unwrap_err();
-            assert!(matches!(refusal, Refusal::Path(_)), "{path}");
+            let rejection = nginx(&headers(&fields)).unwrap_err();
+            assert!(matches!(rejection, Rejection::Path(_)), "{path}");
         }
     }
 
@@ -234,8 +238,8 @@ mod tests {
             without.push(("x-original-url", "http://a/b"));
             let twice = [&FORWARDED[..], &[*field]].concat();
             for fields in [without, twice] {
-                let refusal = forwarded(&headers(&fields)).unwrap_err();
-                assert!(matches!(refusal, Refusal::Missing(_)), "{fields:?}");
+                let rejection = forwarded(&headers(&fields)).unwrap_err();
+                assert!(matches!(rejection, Rejection::Missing(_)), "{fields:?}");
             }
         }
         for (index, value) in [
@@ -247,14 +251,14 @@ mod tests {
         ] {
             let mut fields = FORWARDED;
             fields[index].1 = value;
-            let refusal = forwarded(&headers(&fields)).unwrap_err();
-            assert!(matches!(refusal, Refusal::Malformed(_)), "{fields:?}");
+            let rejection = forwarded(&headers(&fields)).unwrap_err();
+            assert!(matches!(rejection, Rejection::Malformed(_)), "{fields:?}");
         }
         for uri in ["http://a/b", "*", "", "/a/%2e%2e/b", "/a\\b"] {
             let mut fields = FORWARDED;
             fields[3].1 = uri;
-            let refusal = forwarded(&headers(&fields)).unwrap_err();
-            assert!(matches!(refusal, Refusal::Path(_)), "{fields:?}");
+            let rejection = forwarded(&headers(&fields)).unwrap_err();
+            assert!(matches!(rejection, Rejection::Path(_)), "{fields:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::client::client;
 use super::description;
 use super::narrowing::narrowing;
 use crate::auth::Policy;
-use crate::doors::forward_auth::{FrontProxy, Refusal};
+use crate::doors::forward_auth::{FrontProxy, Rejection};
 use crate::doors::fuzzing::assert_plain;
 use crate::http::fuzzing::fields;
 use crate::routing::input::MatchInput;
@@ -42,12 +42,12 @@ fn describe<'a>(
     path: &'a str,
     method: &[u8],
     headers: &'a HeaderMap,
-) -> Result<MatchInput<'a>, Refusal> {
+) -> Result<MatchInput<'a>, Rejection> {
     match proxy {
-        FrontProxy::Any => Err(Refusal::NoRoute),
+        FrontProxy::Any => Err(Rejection::NoRoute),
         FrontProxy::Nginx => description::nginx(headers),
         FrontProxy::Envoy => {
-            let method = Method::from_bytes(method).map_err(|_| Refusal::Malformed("method"))?;
+            let method = Method::from_bytes(method).map_err(|_| Rejection::Malformed("method"))?;
             let target = path
                 .strip_prefix(super::front_proxy::ENVOY)
                 .unwrap_or_default();

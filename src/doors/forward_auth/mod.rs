@@ -32,9 +32,9 @@ use super::authorize::{AuthRequest, authorize};
 use super::snapshot::{Live, Snapshot};
 use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
 use crate::http::answer::Answer;
-pub(super) use crate::http::refusal::Refusal;
+pub(super) use crate::http::rejection::Rejection;
 use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
-use crate::net::face::{self, Reply};
+use crate::net::http::{ClientRequest, Reply};
 use crate::net::request_line::request_line_of;
 use crate::routing::input::MatchInput;
 use crate::routing::target::Ambiguity;
@@ -57,7 +57,7 @@ pub(crate) struct ForwardAuth {
 }
 
 /// The policy for a sub-request.
-pub(super) struct Asked {
+pub(super) struct RoutePolicy {
     /// The principals that may pass.
     policy: Policy,
     /// The counters of the route; `None` without routes.
@@ -65,13 +65,13 @@ pub(super) struct Asked {
 }
 
 /// The outcome of a sub-request.
-pub(super) enum Verdict {
+pub(super) enum Outcome {
     /// The request may pass.
     Permitted(Permit),
     /// The request is denied.
     Denied(Denial),
     /// The sub-request is invalid: a 403.
-    Refused,
+    Rejected,
 }
 
 impl ForwardAuth {
@@ -95,43 +95,43 @@ impl ForwardAuth {
     /// Responds to a sub-request with 200, 401, 403 or 503, and never with a body.
     pub(crate) async fn answer(
         &self,
-        asked: &face::Asked,
+        request: &ClientRequest,
         proxy: FrontProxy,
         record: &mut RequestRecord,
     ) -> Response<Reply> {
-        self.decide(asked, proxy, record).await.into()
+        self.decide(request, proxy, record).await.into()
     }
 
     async fn decide(
         &self,
-        face::Asked {
+        ClientRequest {
             parts,
             target,
             peer,
             ..
-        }: &face::Asked,
+        }: &ClientRequest,
         proxy: FrontProxy,
         record: &mut RequestRecord,
     ) -> Answer {
         let began = Instant::now();
         let peer = peer.source();
         let headers = &parts.headers;
-        let asked = match proxy {
+        let applied = match proxy {
             FrontProxy::Envoy if has_fragment(target.as_deref()) => {
                 Err(Ambiguity::Character.into())
             }
-            _ => self.asked(parts, peer, proxy),
+            _ => self.route_policy(parts, peer, proxy),
         };
         let snapshot = self.snapshot.load();
         let any = snapshot.client_address_header.as_ref();
         let source = self.client(peer, proxy.name(), || client::client(headers, proxy, any));
         drop(snapshot);
         let request_line = || self.request_line(parts, peer, proxy);
-        let verdict = self.judge(source, headers, asked, (began, request_line), record);
-        match verdict.await {
-            Verdict::Permitted(permit) => self.permitted(&permit, proxy),
-            Verdict::Denied(denial) => Answer::sub_request_denied(&denial).named(record),
-            Verdict::Refused => Answer::empty(StatusCode::FORBIDDEN).named(record),
+        let outcome = self.judge(source, headers, applied, (began, request_line), record);
+        match outcome.await {
+            Outcome::Permitted(permit) => self.permitted(&permit, proxy),
+            Outcome::Denied(denial) => Answer::sub_request_denied(&denial).named(record),
+            Outcome::Rejected => Answer::empty(StatusCode::FORBIDDEN).named(record),
         }
     }
 
@@ -173,22 +173,22 @@ impl ForwardAuth {
         client
     }
 
-    /// Decides about the credential in a sub-request with the policy of `asked`. `began` is when
+    /// Decides about the credential in a sub-request with the policy of `applied`. `began` is when
     /// reading it began. `request_line` returns the request line that is logged if it is denied.
     pub(super) async fn judge<'a>(
         &self,
         source: Option<IpAddr>,
         headers: &HeaderMap,
-        asked: Result<Asked, Refusal>,
+        applied: Result<RoutePolicy, Rejection>,
         (began, request_line): (Instant, impl FnOnce() -> RequestLine<'a>),
         record: &mut RequestRecord,
-    ) -> Verdict {
+    ) -> Outcome {
         let door = Door::ForwardAuth;
-        let Asked { policy, tally } = match asked {
-            Ok(asked) => asked,
-            Err(refusal) => {
-                refusal.log_and_count(&self.recorder, door, None, source, request_line(), record);
-                return Verdict::Refused;
+        let RoutePolicy { policy, tally } = match applied {
+            Ok(applied) => applied,
+            Err(rejection) => {
+                rejection.log_and_count(&self.recorder, door, None, source, request_line(), record);
+                return Outcome::Rejected;
             }
         };
         let mut scratch = Scratch::new();
@@ -214,8 +214,8 @@ impl ForwardAuth {
         )
         .await
         {
-            Ok(permit) => Verdict::Permitted(permit),
-            Err(denial) => Verdict::Denied(denial),
+            Ok(permit) => Outcome::Permitted(permit),
+            Err(denial) => Outcome::Denied(denial),
         }
     }
 
@@ -273,16 +273,16 @@ impl ForwardAuth {
     }
 
     /// Returns the policy for a sub-request: that of the route, narrowed by the front proxy's URL.
-    fn asked(
+    fn route_policy(
         &self,
         parts: &Parts,
         source: Option<IpAddr>,
         proxy: FrontProxy,
-    ) -> Result<Asked, Refusal> {
+    ) -> Result<RoutePolicy, Rejection> {
         let headers = &parts.headers;
         if proxy == FrontProxy::Any {
             let narrowed = narrowing(parts.uri.query().unwrap_or_default())?;
-            return Ok(Asked {
+            return Ok(RoutePolicy {
                 policy: narrowed.unwrap_or(Policy::Authenticated),
                 tally: None,
             });
@@ -308,23 +308,23 @@ impl ForwardAuth {
             FrontProxy::Nginx => description::nginx(headers),
             _ => description::forwarded(headers),
         };
-        self.asked_of(source, described, narrowed)
+        self.described_policy(source, described, narrowed)
     }
 
     /// Returns the policy for a described request, if the peer may describe one.
-    pub(super) fn asked_of(
+    pub(super) fn described_policy(
         &self,
         source: Option<IpAddr>,
-        described: Result<MatchInput<'_>, Refusal>,
+        described: Result<MatchInput<'_>, Rejection>,
         narrowed: Option<Policy>,
-    ) -> Result<Asked, Refusal> {
+    ) -> Result<RoutePolicy, Rejection> {
         let snapshot = self.snapshot.load();
         trust(source, &snapshot.net.trusted_proxies)?;
-        let mut asked = of_route(&snapshot, &described?)?;
+        let mut applied = of_route(&snapshot, &described?)?;
         if let Some(narrowed) = narrowed {
-            asked.policy = asked.policy.and(narrowed);
+            applied.policy = applied.policy.and(narrowed);
         }
-        Ok(asked)
+        Ok(applied)
     }
 }
 
@@ -335,27 +335,27 @@ fn has_fragment(target: Option<&[u8]>) -> bool {
     target.is_some_and(|target| target.contains(&b'#'))
 }
 
-fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<Asked, Refusal> {
+fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<RoutePolicy, Rejection> {
     if snapshot.routes.is_empty() {
-        return Ok(Asked {
+        return Ok(RoutePolicy {
             policy: Policy::Authenticated,
             tally: None,
         });
     }
     let found = snapshot.routes.resolve(input)?;
-    Ok(Asked {
+    Ok(RoutePolicy {
         policy: found.route.policy.clone(),
         tally: snapshot.tally(found.place).map(Arc::clone),
     })
 }
 
 /// A peer without an address is on a Unix socket, which file permissions protect.
-pub(super) fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Refusal> {
+pub(super) fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Rejection> {
     let is_trusted =
         source.is_none_or(|source| trusted.iter().any(|network| network.contains(&source)));
     if is_trusted {
         Ok(())
     } else {
-        Err(Refusal::Untrusted)
+        Err(Rejection::Untrusted)
     }
 }

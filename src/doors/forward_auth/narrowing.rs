@@ -1,16 +1,16 @@
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{Policy, Rule};
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 
 /// The maximum number of realms, and of names, in a query.
 const NARROWED_TO: usize = 16;
 
 /// Parses `realm=a&realm=b&name=x`: any of the realms, and any of the names if there are some.
-pub(super) fn narrowing(query: &str) -> Result<Option<Policy>, Refusal> {
+pub(super) fn narrowing(query: &str) -> Result<Option<Policy>, Rejection> {
     let mut narrowing = Narrowing::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or(Refusal::Query)?;
+        let (key, value) = pair.split_once('=').ok_or(Rejection::Query)?;
         // The query has the encoding of forms, where `+` is a space.
         narrowing.add(key, &value.replace('+', " "))?;
     }
@@ -28,18 +28,18 @@ impl Narrowing {
     /// Adds a percent-encoded realm or name.
     ///
     /// # Errors
-    /// [`Refusal::Query`] for another key, which might be a misspelled restriction; for an empty
+    /// [`Rejection::Query`] for another key, which might be a misspelled restriction; for an empty
     /// value; for more than [`NARROWED_TO`] of a kind.
-    pub(crate) fn add(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
+    pub(crate) fn add(&mut self, key: &str, value: &str) -> Result<(), Rejection> {
         let list = match key {
             "realm" => &mut self.realms,
             "name" => &mut self.names,
-            _ => return Err(Refusal::Query),
+            _ => return Err(Rejection::Query),
         };
         let value = percent_decode_str(value).decode_utf8();
-        let value = value.map_err(|_| Refusal::Query)?;
+        let value = value.map_err(|_| Rejection::Query)?;
         if value.is_empty() || list.len() == NARROWED_TO {
-            return Err(Refusal::Query);
+            return Err(Rejection::Query);
         }
         list.push(value.into());
         Ok(())
@@ -49,14 +49,14 @@ impl Narrowing {
     /// names.
     ///
     /// # Errors
-    /// [`Refusal::Query`] for names without a realm.
-    pub(crate) fn policy(self) -> Result<Option<Policy>, Refusal> {
+    /// [`Rejection::Query`] for names without a realm.
+    pub(crate) fn policy(self) -> Result<Option<Policy>, Rejection> {
         let Self { realms, names } = self;
         if realms.is_empty() {
             return if names.is_empty() {
                 Ok(None)
             } else {
-                Err(Refusal::Query)
+                Err(Rejection::Query)
             };
         }
         let rules = realms.iter().flat_map(|realm| {
@@ -117,7 +117,7 @@ mod tests {
             "Realm=a",
             &many,
         ] {
-            assert!(matches!(narrowing(query), Err(Refusal::Query)), "{query}");
+            assert!(matches!(narrowing(query), Err(Rejection::Query)), "{query}");
         }
     }
 }

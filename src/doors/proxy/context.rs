@@ -20,7 +20,7 @@ use crate::upstream::{Chosen, Gate, UnderWay, Upstream};
 pub(crate) struct Context {
     pub(super) id: RequestId,
     /// Set when the request is permitted, and only then.
-    pub(super) admitted: Option<Admitted>,
+    pub(super) authorized: Option<Authorized>,
     /// The current peer.
     pub(super) chosen: Option<Chosen>,
     /// Delays reading the response to an upgrade.
@@ -48,7 +48,7 @@ pub(crate) struct Context {
     pub(super) spans: Option<Spans>,
 }
 
-pub(super) struct Admitted {
+pub(super) struct Authorized {
     pub(super) permit: Permit,
     pub(super) _under_way: UnderWay,
     /// The snapshot under which it was permitted, which a reload does not change.
@@ -75,7 +75,7 @@ impl Context {
         }
         if is_sent {
             let since = *self.waits_since.get_or_insert_with(Instant::now);
-            let upstream = self.admitted.as_ref().and_then(Admitted::upstream);
+            let upstream = self.authorized.as_ref().and_then(Authorized::upstream);
             if upstream.is_some_and(|upstream| since.elapsed() > upstream.read_timeout()) {
                 let error = Error::explain(ErrorType::ReadTimedout, "interim answers only");
                 return Err(error.into_up());
@@ -89,7 +89,7 @@ impl Context {
         let Some(began) = self.began.filter(|_| recorder.is_recording()) else {
             return;
         };
-        let upstream = self.admitted.as_ref().and_then(Admitted::upstream);
+        let upstream = self.authorized.as_ref().and_then(Authorized::upstream);
         let forwarded = upstream.zip(self.chosen.as_ref());
         let forwarded = forwarded.map(|(upstream, chosen)| Forwarded {
             upstream: upstream.name(),
@@ -108,7 +108,7 @@ impl Context {
     }
 }
 
-impl Admitted {
+impl Authorized {
     pub(super) fn route(&self) -> Option<&Route> {
         self.snapshot.routes.get(self.route)
     }

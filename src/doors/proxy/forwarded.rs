@@ -17,9 +17,9 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::Proxy;
-use super::asked::{max_forwards, takes_trailers};
-use super::context::{Admitted, Onward};
-use super::face::connection_of;
+use super::adapter::connection_of;
+use super::context::{Authorized, Onward};
+use super::request::{max_forwards, takes_trailers};
 use super::trace::pass_on;
 use crate::http::request_id::RequestId;
 use crate::http::reserved::{has_mark, is_address};
@@ -27,7 +27,7 @@ use crate::http::{
     CredentialHeaders, IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST,
     X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
-use crate::net::face::Peer;
+use crate::net::http::Peer;
 use crate::net::peer_of;
 use crate::routing::route::Route;
 
@@ -54,13 +54,13 @@ impl Proxy {
     pub(super) fn forward(
         &self,
         request: &mut RequestHeader,
-        admitted: &Admitted,
+        authorized: &Authorized,
         session: &Session,
         way: &Onward<'_>,
     ) -> Result<()> {
         let nothing = RequestHeader::from(Request::new(()).into_parts().0);
         let taken = std::mem::replace(request, nothing);
-        let target = self.target(&taken, admitted)?;
+        let target = self.target(&taken, authorized)?;
         let mut parts = Parts::from(taken);
         let fields = &mut parts.headers;
         if session.req_header().version == Version::HTTP_2 {
@@ -79,11 +79,11 @@ impl Proxy {
             // A request with 0 does not arrive here: realmgate has responded to it.
             fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
-        self.strip(fields, admitted, way.id);
-        if let Some(route) = admitted.route() {
+        self.strip(fields, authorized, way.id);
+        if let Some(route) = authorized.route() {
             rewrite(fields, route);
         }
-        self.stamp(fields, admitted, session, way)?;
+        self.stamp(fields, authorized, session, way)?;
         pass_on(fields, way.spans);
         parts.uri = Uri::from(target);
         *request = RequestHeader::from(parts);
@@ -92,7 +92,7 @@ impl Proxy {
 
     /// Returns the forwarded request target. The host is forwarded in `Host`, of which Pingora
     /// makes `:authority`.
-    fn target(&self, request: &RequestHeader, admitted: &Admitted) -> Result<PathAndQuery> {
+    fn target(&self, request: &RequestHeader, authorized: &Authorized) -> Result<PathAndQuery> {
         let target = request
             .uri
             .path_and_query()
@@ -100,7 +100,10 @@ impl Proxy {
         let text = target.as_str().as_bytes();
         let end = memchr(b'?', text).unwrap_or(text.len());
         let (path, query) = text.split_at(end);
-        match admitted.route().and_then(|route| route.below_prefix(path)) {
+        match authorized
+            .route()
+            .and_then(|route| route.below_prefix(path))
+        {
             Some(rest) => PathAndQuery::try_from([rest, query].concat())
                 .or_err(ErrorType::InternalError, "a path without its prefix"),
             None => Ok(target.clone()),
@@ -108,12 +111,12 @@ impl Proxy {
     }
 
     /// Removes the headers that could pass for realmgate's, and the credential.
-    fn strip(&self, fields: &mut HeaderMap, admitted: &Admitted, id: RequestId) {
-        let passing = admitted
+    fn strip(&self, fields: &mut HeaderMap, authorized: &Authorized, id: RequestId) {
+        let passing = authorized
             .route()
             .map_or(&[][..], |route| &route.rewrite.passing);
-        let has_methods = admitted.has_methods;
-        let is_proved = admitted.permit.principal().is_some();
+        let has_methods = authorized.has_methods;
+        let is_proved = authorized.permit.principal().is_some();
         let (identity, credential) = (&self.identity_headers, &self.credential_headers);
         let removed = strip(
             fields,
@@ -137,13 +140,13 @@ impl Proxy {
     fn stamp(
         &self,
         fields: &mut HeaderMap,
-        admitted: &Admitted,
+        authorized: &Authorized,
         session: &Session,
         way: &Onward<'_>,
     ) -> Result<()> {
         // Growing once is cheaper than growing for each header.
         fields.reserve(STAMPED);
-        if let Some(who) = self.identity_headers.who(&admitted.permit) {
+        if let Some(who) = self.identity_headers.who(&authorized.permit) {
             for (name, value) in who {
                 fields.insert(name, value);
             }
@@ -164,7 +167,7 @@ impl Proxy {
             // stripped.
             fields.entry(HOST).or_insert_with(|| host.clone());
             fields.insert(X_FORWARDED_HOST, host);
-        } else if let (Some(upstream), Some(chosen)) = (admitted.upstream(), way.chosen) {
+        } else if let (Some(upstream), Some(chosen)) = (authorized.upstream(), way.chosen) {
             // HTTP/1.0 needs no Host, but the request is forwarded as HTTP/1.1 (RFC 9112 §3.2).
             fields.entry(HOST).or_insert_with(|| upstream.host(chosen));
         }
@@ -178,7 +181,7 @@ impl Proxy {
         if let Some(subject) = peer.and_then(Peer::subject) {
             fields.insert(X_CLIENT_SUBJECT, subject.clone());
         }
-        if let Some(prefix) = admitted.route().and_then(|it| it.rewrite.prefix.as_ref()) {
+        if let Some(prefix) = authorized.route().and_then(|it| it.rewrite.prefix.as_ref()) {
             fields.insert(X_FORWARDED_PREFIX, prefix.clone());
         }
         if header.version == Version::HTTP_2 {

@@ -1,16 +1,16 @@
 //! The transparent proxy: forwards permitted requests to their upstream with the identity of the
 //! caller.
 
-mod answered;
-mod asked;
+mod adapter;
 mod context;
-mod expected;
-mod face;
+mod decide;
+mod expect;
 mod failure;
 mod forwarded;
 mod hop;
-mod question;
+mod request;
 mod respond;
+mod response;
 mod trace;
 
 use std::os::fd::RawFd;
@@ -32,17 +32,17 @@ use super::snapshot::Live;
 use crate::auth::Authority;
 use crate::http::answer::Answer;
 use crate::http::grpc;
-use crate::http::refusal::{METHODS, Refusal};
+use crate::http::rejection::{METHODS, Rejection};
 use crate::http::{CredentialHeaders, IdentityHeaders};
 use crate::net::peer_of;
 use crate::telemetry::{Recorder, RequestRecord};
 use crate::upstream::{Gate, Next, UpstreamEvent, set_apart};
-use asked::{announced, is_upgrade, is_upload, max_forwards};
-use context::{Admitted, Context, Onward};
+use context::{Authorized, Context, Onward};
 use failure::{NO_PEER, Progress};
+use request::{announced, is_upgrade, is_upload, max_forwards};
 use respond::{After, respond};
 
-pub(crate) use face::Face;
+pub(crate) use adapter::Adapter;
 #[cfg(any(test, fuzzing))]
 pub(super) use forwarded::strip;
 
@@ -80,22 +80,22 @@ impl ProxyHttp for Proxy {
             .await;
         context.decided = Some(Instant::now());
         match decided {
-            Ok(admitted) if admitted.is_too_long(announced(session.req_header())) => {
-                let refused = Refusal::BodyLength;
-                self.log_refused_body(refused, &admitted, session, &context.record);
-                let answer = refused.answer().named(&context.record);
-                respond(session, answer, After::Stay, &admitted.snapshot.net).await?;
+            Ok(authorized) if authorized.is_too_long(announced(session.req_header())) => {
+                let rejected = Rejection::BodyLength;
+                self.log_rejected_body(rejected, &authorized, session, &context.record);
+                let answer = rejected.answer().named(&context.record);
+                respond(session, answer, After::Stay, &authorized.snapshot.net).await?;
                 Ok(true)
             }
-            Ok(admitted) if is_last_hop(session.req_header()) => {
+            Ok(authorized) if is_last_hop(session.req_header()) => {
                 let mut answer = Answer::empty(StatusCode::OK).named(&context.record);
                 answer.fields.push((ALLOW, METHODS));
-                respond(session, answer, After::Stay, &admitted.snapshot.net).await?;
+                respond(session, answer, After::Stay, &authorized.snapshot.net).await?;
                 Ok(true)
             }
-            Ok(admitted) => {
-                session.set_read_timeout(Some(admitted.snapshot.net.timeouts.read));
-                context.admitted = Some(admitted);
+            Ok(authorized) => {
+                session.set_read_timeout(Some(authorized.snapshot.net.timeouts.read));
+                context.authorized = Some(authorized);
                 Ok(false)
             }
             Err(answer) => {
@@ -113,9 +113,9 @@ impl ProxyHttp for Proxy {
     ) -> Result<Box<HttpPeer>> {
         let last = context.chosen.take();
         let client = peer_of(session).map(|peer| peer.ip());
-        let admitted = context.admitted.as_ref();
-        let next = admitted
-            .and_then(Admitted::upstream)
+        let authorized = context.authorized.as_ref();
+        let next = authorized
+            .and_then(Authorized::upstream)
             .and_then(|upstream| upstream.next(client, last.as_ref()));
         let Next { mut peer, chosen } =
             next.ok_or_else(|| Error::explain(NO_PEER, "no peer answers"))?;
@@ -123,7 +123,7 @@ impl ProxyHttp for Proxy {
         if is_upload(session) {
             set_apart(&mut peer);
         }
-        if let Some(upstream) = admitted.and_then(Admitted::upstream)
+        if let Some(upstream) = authorized.and_then(Authorized::upstream)
             && grpc::is_call(&session.req_header().headers)
         {
             peer.options.read_timeout = Some(upstream.stream_timeout());
@@ -141,8 +141,8 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> Result<()> {
         context.body_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
-        let admitted = context.admitted.as_ref();
-        if admitted.is_some_and(|admitted| admitted.is_too_long(context.body_bytes)) {
+        let authorized = context.authorized.as_ref();
+        if authorized.is_some_and(|authorized| authorized.is_too_long(context.body_bytes)) {
             let status = ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
             return Err(Error::explain(status, "the body is too long").into_down());
         }
@@ -159,16 +159,16 @@ impl ProxyHttp for Proxy {
             context.spans = self.recorder.begin_spans(&session.req_header().headers);
         }
         // No request gets here without a permit; if one did, it would end here.
-        let admitted = context.admitted.as_ref().ok_or_else(|| {
+        let authorized = context.authorized.as_ref().ok_or_else(|| {
             Error::explain(ErrorType::InternalError, "a request without a permit")
         })?;
         let way = Onward {
             id: context.id,
             spans: context.spans.as_ref(),
             chosen: context.chosen.as_ref(),
-            is_continued: expected::settle(session, request.version).await?,
+            is_continued: expect::settle(session, request.version).await?,
         };
-        self.forward(request, admitted, session, &way)
+        self.forward(request, authorized, session, &way)
     }
 
     async fn upstream_response_filter(
@@ -177,7 +177,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        answered::receive(session, response, context)
+        response::receive(session, response, context)
     }
 
     async fn response_filter(
@@ -186,7 +186,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        answered::pass(session, response, context)
+        response::pass(session, response, context)
     }
 
     fn response_body_filter(
@@ -215,7 +215,7 @@ impl ProxyHttp for Proxy {
         if let Some(gate) = &context.gate {
             gate.close();
         }
-        if let Some(upstream) = context.admitted.as_ref().and_then(Admitted::upstream) {
+        if let Some(upstream) = context.authorized.as_ref().and_then(Authorized::upstream) {
             upstream.tally.count(if is_reused {
                 UpstreamEvent::Reused
             } else {
@@ -237,7 +237,7 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         context.failed += 1;
-        let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        let upstream = context.authorized.as_ref().and_then(Authorized::upstream);
         let is_tried_again = upstream.is_some_and(|upstream| context.failed < upstream.tries());
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen) {
             if !upstream.failed_to_connect(chosen, &error) {
@@ -265,7 +265,7 @@ impl ProxyHttp for Proxy {
         let is_known = !session.as_ref().retry_buffer_truncated();
         if is_known && failure::is_unprocessed(&error) {
             context.unprocessed += 1;
-            let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+            let upstream = context.authorized.as_ref().and_then(Authorized::upstream);
             let tries = upstream.map_or(0, |upstream| upstream.tries());
             error.set_retry(context.unprocessed < tries);
         } else if is_idempotent && is_known {
@@ -274,7 +274,7 @@ impl ProxyHttp for Proxy {
             error.set_retry(false);
         }
         // A reused connection may be closed at any time.
-        let upstream = context.admitted.as_ref().and_then(Admitted::upstream);
+        let upstream = context.authorized.as_ref().and_then(Authorized::upstream);
         if let (Some(upstream), Some(chosen)) = (upstream, &context.chosen)
             && failure::is_of_the_peer(&error, progress_of(session))
         {

@@ -21,33 +21,33 @@ pub(crate) use tls::ClientCertificate;
 use tls::Tls;
 
 /// How the connections of a listener begin.
-pub(crate) struct Wire {
+pub(crate) struct Acceptor {
     tls: Option<Tls>,
     h2c: bool,
     proxy_protocol: Box<[IpNet]>,
 }
 
-impl Wire {
+impl Acceptor {
     /// Makes it from a configuration.
     ///
     /// # Errors
     /// Client certificates are requested, but no CA is configured.
     pub(crate) fn new(
-        wire: &config::Wire,
+        transport: &config::Transport,
         tls: &config::Tls,
         metrics: &NetMetrics,
     ) -> std::io::Result<Self> {
         Ok(Self {
-            tls: match wire.tls {
+            tls: match transport.tls {
                 true => Some(Tls::new(
                     tls,
-                    wire.client_certificates,
+                    transport.client_certificates,
                     Arc::clone(&metrics.tls),
                 )?),
                 false => None,
             },
-            h2c: wire.h2c,
-            proxy_protocol: wire.proxy_protocol.as_slice().into(),
+            h2c: transport.h2c,
+            proxy_protocol: transport.proxy_protocol.as_slice().into(),
         })
     }
 

@@ -26,7 +26,7 @@ use crate::auth::UnixTime;
 use crate::config::{self, ClientCertificates, TlsVersion};
 use crate::net::metrics::TlsFaults;
 use crate::net::stream::Rewound;
-use crate::net::tls_fault::{Seldom, TlsFault, fault_in};
+use crate::net::tls_fault::{LogThrottle, TlsFault, fault_in};
 
 /// How long to wait for the client to close after an alert, and the maximum number of reads.
 const PARTING: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ const PARTING_READS: usize = 64;
 /// TLS settings of a listener.
 pub(super) struct Tls {
     config: Arc<ServerConfig>,
-    logged: Seldom,
+    logged: LogThrottle,
     faults: Arc<TlsFaults>,
 }
 
@@ -80,7 +80,7 @@ impl Tls {
         let config = Arc::new(config);
         Ok(Self {
             config,
-            logged: Seldom::default(),
+            logged: LogThrottle::default(),
             faults,
         })
     }

@@ -257,7 +257,7 @@ fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
         .map(|it| RouteTable::new(&it.routes))
         .collect();
     let paths = paths();
-    let (mut refused, mut decided, mut compared) = (0, 0, 0);
+    let (mut rejected, mut decided, mut compared) = (0, 0, 0);
     // Counts how often each reader sees another route than a server that decodes nothing.
     let mut differs = [0; READERS.len()];
     for path in &paths {
@@ -268,7 +268,7 @@ fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
             method: Method::GET,
             target,
         });
-        refused += usize::from(input.is_err());
+        rejected += usize::from(input.is_err());
         for (table, built) in tables.iter().zip(&built) {
             let literal = seen(table, path);
             let place = input.as_ref().ok().map(|input| {
@@ -303,13 +303,13 @@ fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
         }
     }
     println!(
-        "{} paths, {refused} of them refused whatever the routes; {} readers, {} route tables; {decided} \
+        "{} paths, {rejected} of them rejected whatever the routes; {} readers, {} route tables; {decided} \
          decisions, {compared} comparisons",
         paths.len(),
         READERS.len(),
         tables.len(),
     );
-    assert!(paths.len() > 20_000 && decided > 30_000 && refused > 5_000);
+    assert!(paths.len() > 20_000 && decided > 30_000 && rejected > 5_000);
     for ((reader, _, _), differs) in READERS.iter().zip(differs) {
         // A reader that never differs tests nothing. Exempt are those that decode nothing.
         let is_literal = matches!(*reader, "literal (chi)" | "Express");

@@ -48,7 +48,7 @@ fn mistakes_of_a_reload_are_one_line_of_the_log() {
     )
     .unwrap();
     gate.signal("HUP");
-    until("the refusal", || gate.log().contains("not reloaded"));
+    until("the rejection", || gate.log().contains("not reloaded"));
     let log = gate.log();
     let line = log
         .lines()

@@ -292,7 +292,7 @@ fn page_of_reasons_is_that_of_the_code() {
     let mut codes: BTreeSet<String> = BTreeSet::new();
     for file in [
         "crates/core/src/decision.rs",
-        "src/http/refusal.rs",
+        "src/http/rejection.rs",
         "src/doors/proxy/failure.rs",
     ] {
         let text = text(file);
@@ -304,7 +304,7 @@ fn page_of_reasons_is_that_of_the_code() {
         }
     }
     codes.insert("upstream_busy".to_owned());
-    assert!(text("src/doors/proxy/question.rs").contains("reason = \"upstream_busy\""));
+    assert!(text("src/doors/proxy/decide.rs").contains("reason = \"upstream_busy\""));
     assert!(codes.len() > 30, "{codes:?}");
     let page: BTreeSet<_> = text("docs/reasons.md")
         .lines()

@@ -141,7 +141,7 @@ fn reload_says_that_the_proxy_takes_a_restart_and_a_replacement_opens_and_closes
     let refused = "gateway.listen changed; restart required";
     write(&gate, PROXY_OFF, PROXY_ON);
     gate.signal("HUP");
-    until("the refusal", || gate.log().contains(refused));
+    until("the rejection", || gate.log().contains(refused));
     assert_eq!(ready(&gate).get("gateway"), None);
     replace(&mut gate);
     let opened: SocketAddr = ready(&gate)["gateway"].as_str().unwrap().parse().unwrap();
@@ -151,7 +151,7 @@ fn reload_says_that_the_proxy_takes_a_restart_and_a_replacement_opens_and_closes
     let text = configuration(gate.config().parent().unwrap(), &policies());
     fs::write(gate.config(), text.replace(PROXY_ON, PROXY_OFF)).unwrap();
     gate.signal("HUP");
-    until("another refusal", || {
+    until("another rejection", || {
         gate.log().matches(refused).count() == 2
     });
     assert_eq!(get(opened, "/public", "").status, 200);

@@ -9,10 +9,11 @@ mod grpc;
 mod headers;
 mod health;
 mod http;
+mod http1;
 mod http2;
 mod names;
 mod paths;
-mod refused;
+mod rejected;
 pub(crate) mod reserved;
 mod rewrite;
 mod servers;
@@ -22,7 +23,6 @@ mod target;
 mod upstream;
 mod web_socket;
 mod windows;
-mod wire;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::guard::oracle::{check, question};
+use crate::authentication::oracle::{check, question};
 use crate::harness::{Gate, Upstream, get, stdout};
 
 /// `/admin` is for an empty realm; everything else, with any slashes, is public.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use realmgate::auth::{
     Administration, Change, ChangeError, Counters, Identities, Identity, IdentityId, Imported,
-    ImportedIdentity, NewIdentity, Notes, Parameters, Principal, Recall, Scope, Seed, Selection,
-    State, Step, Terms, ThrottleRecord, UnixTime, Use,
+    ImportedIdentity, NewIdentity, Parameters, Principal, Recall, Scope, Seed, Selection, State,
+    Step, Terms, ThrottleRecord, UnixTime, UsageBatch, Use,
 };
 use realmgate::store::{Backend, CacheOptions, Cached, Intent, KeySource, Options, Server, open};
 use tempfile::TempDir;
@@ -419,8 +419,8 @@ fn failure(tag: u8, paid: u64, added: Option<i64>) -> ThrottleRecord {
     }
 }
 
-fn counts(counts: Vec<ThrottleRecord>) -> Notes {
-    Notes {
+fn counts(counts: Vec<ThrottleRecord>) -> UsageBatch {
+    UsageBatch {
         counts,
         uses: Vec::new(),
     }
@@ -478,11 +478,11 @@ async fn uses_are_saved(scene: &Scene) {
     };
     // Saving a deleted identity has no effect, and does not fail.
     let uses = vec![of(id, false), of(IdentityId(99), false), of(id, true)];
-    let notes = Notes {
+    let batch = UsageBatch {
         counts: Vec::new(),
         uses,
     };
-    store.save(notes).await.unwrap();
+    store.save(batch).await.unwrap();
     let read = store.identity_by_id(id).await.unwrap().unwrap();
     assert_eq!(
         (read.usage.used(), read.usage.previous_used()),

@@ -6,7 +6,7 @@ use std::path::Path;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use serde_json::{Value, json};
 
-use crate::guard::oracle;
+use crate::authentication::oracle;
 use crate::harness::{Caller, Gate, Upstream, frames, get, routes, send, until};
 
 const ALL: (&str, &str) = ("REALMGATE_LOG_ACCESS", "all");

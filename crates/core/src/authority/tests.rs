@@ -146,8 +146,8 @@ fn policy_is_applied_above_every_authenticator() {
 fn clock_offset_is_computed_for_rejected_attempts_only() {
     let authority = authority(Answer::Never);
     let offset = |denial| authority.clock_offset(&attempt("000000"), &denial, NOW);
-    let refusal = crate::Refusal::WrongToken;
+    let cause = crate::DenialCause::WrongToken;
     let delay = None;
-    assert_eq!(offset(Denial::Refused { refusal, delay }), Some(7));
+    assert_eq!(offset(Denial::InvalidCredential { cause, delay }), Some(7));
     assert_eq!(offset(Denial::NotAllowed), None);
 }

@@ -235,7 +235,7 @@ proptest! {
             };
             let outcome = |name| match decide(&authority, &attempt(name), "wrong", at) {
                 Decision::Denial(Denial::Throttled { retry_after, .. }) => Err(retry_after),
-                Decision::Denial(Denial::Refused { delay, .. }) => Ok(delay),
+                Decision::Denial(Denial::InvalidCredential { delay, .. }) => Ok(delay),
                 other => panic!("{other:?}"),
             };
             let known = outcome(0);

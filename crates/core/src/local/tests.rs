@@ -74,7 +74,7 @@ impl Counters for Memory {
         unreachable!()
     }
 
-    async fn save(&self, _: Notes) -> Result<(), StoreError> {
+    async fn save(&self, _: UsageBatch) -> Result<(), StoreError> {
         unreachable!()
     }
 }
@@ -254,12 +254,12 @@ async fn broken_seed_counts_like_an_unknown_name_and_not_against_its_principal()
                     },
                 ) => assert_eq!(retry_after, of_nobody),
                 (
-                    Denial::Refused { refusal, delay },
-                    Denial::Refused {
+                    Denial::InvalidCredential { cause, delay },
+                    Denial::InvalidCredential {
                         delay: of_nobody, ..
                     },
                 ) => {
-                    assert_eq!(refusal, Refusal::BrokenSeed);
+                    assert_eq!(cause, DenialCause::BrokenSeed);
                     assert_eq!(delay, of_nobody);
                 }
                 others => panic!("{others:?}"),

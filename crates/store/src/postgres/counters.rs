@@ -15,7 +15,7 @@ use super::transaction::{DURABLE, Lock, Writing};
 use crate::kept::{KEPT, READ, SWEEP_AFTER};
 use crate::record::{RecordError, sql_time, unix_time};
 use realmgate_core::{
-    Counts, IdentityId, Notes, Scope, Step, StoreError, ThrottleRecord, Use, UsedSteps,
+    Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UsageBatch, Use, UsedSteps,
 };
 
 /// The number of attempts to use a step while others use steps of the same identity.
@@ -182,21 +182,21 @@ impl Postgres {
     }
 
     /// Saves counts and uses.
-    pub(super) async fn save(&self, notes: Notes) -> Result<(), StoreError> {
+    pub(super) async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
         let before = self
             .unswept
-            .fetch_add(notes.counts.len(), Ordering::Relaxed);
-        let is_due = before + notes.counts.len() >= SWEEP_AFTER;
+            .fetch_add(batch.counts.len(), Ordering::Relaxed);
+        let is_due = before + batch.counts.len() >= SWEEP_AFTER;
         if is_due {
             self.unswept.store(0, Ordering::Relaxed);
         }
         let work = async {
             let writing = self.begin(Lock::None).await?;
-            if !notes.counts.is_empty() {
-                save_counts(&writing, &notes.counts).await?;
+            if !batch.counts.is_empty() {
+                save_counts(&writing, &batch.counts).await?;
             }
             for is_of_previous in [false, true] {
-                save_uses(&writing, &notes.uses, is_of_previous).await?;
+                save_uses(&writing, &batch.uses, is_of_previous).await?;
             }
             if is_due {
                 sweep(&writing).await?;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use realmgate_core::{
     Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
-    NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
+    NewIdentity, Principal, Selection, Step, StoreError, UnixTime, UsageBatch,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -95,8 +95,8 @@ impl Database for Postgres {
         Self::counts(self, after).await
     }
 
-    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
-        Self::save(self, notes).await
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
+        Self::save(self, batch).await
     }
 
     /// Objects to keys that this process does not have, so that a rotation does not switch to them.

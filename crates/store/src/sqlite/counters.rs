@@ -9,7 +9,7 @@ use super::identities::Sqlite;
 use crate::kept::{KEPT, READ, SWEEP_AFTER};
 use crate::record::{sql_time, unix_time};
 use realmgate_core::{
-    ChangeError, Counts, IdentityId, Notes, Scope, Step, StoreError, ThrottleRecord, UsedSteps,
+    ChangeError, Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UsageBatch, UsedSteps,
 };
 
 impl Sqlite {
@@ -78,25 +78,25 @@ impl Sqlite {
     }
 
     /// Saves counts and uses.
-    pub(super) async fn save(&self, notes: Notes) -> Result<(), StoreError> {
+    pub(super) async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
         let before = self
             .unswept
-            .fetch_add(notes.counts.len(), Ordering::Relaxed);
-        let is_due = before + notes.counts.len() >= SWEEP_AFTER;
+            .fetch_add(batch.counts.len(), Ordering::Relaxed);
+        let is_due = before + batch.counts.len() >= SWEEP_AFTER;
         if is_due {
             self.unswept.store(0, Ordering::Relaxed);
         }
         let saved = self.write(move |transaction| {
-            save(transaction, &notes)?;
+            save(transaction, &batch)?;
             if is_due { sweep(transaction) } else { Ok(()) }
         });
         saved.await.map_err(no_change)
     }
 }
 
-fn save(transaction: &Transaction<'_>, notes: &Notes) -> rusqlite::Result<()> {
-    if !notes.counts.is_empty() {
-        save_counts(transaction, &notes.counts)?;
+fn save(transaction: &Transaction<'_>, batch: &UsageBatch) -> rusqlite::Result<()> {
+    if !batch.counts.is_empty() {
+        save_counts(transaction, &batch.counts)?;
     }
     let mut present = transaction.prepare_cached(
         "INSERT INTO identity_use (identity, used, drift) SELECT id, ?2, ?3 FROM identity WHERE id = ?1
@@ -107,7 +107,7 @@ fn save(transaction: &Transaction<'_>, notes: &Notes) -> rusqlite::Result<()> {
             SELECT id, ?2, ?3 FROM identity WHERE id = ?1
             ON CONFLICT DO UPDATE SET previous_used = excluded.previous_used, drift = excluded.drift",
     )?;
-    for of in &notes.uses {
+    for of in &batch.uses {
         let statement = if of.is_of_previous {
             &mut previous
         } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use realmgate_core::{
     Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
-    NewIdentity, Notes, Principal, Selection, Step, StoreError, UnixTime,
+    NewIdentity, Principal, Selection, Step, StoreError, UnixTime, UsageBatch,
 };
 
 use super::changes::SqliteTail;
@@ -91,8 +91,8 @@ impl Database for Sqlite {
         Self::counts(self, after).await
     }
 
-    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
-        Self::save(self, notes).await
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
+        Self::save(self, batch).await
     }
 
     async fn object(&self, missing: Vec<KeyId>) {

@@ -6,7 +6,7 @@ use crate::auth::{
     Administration, Change, ChangeError, Changed, Counters, Denial, Identities, Identity,
     IdentityId, ImportedIdentity, Principal, PrincipalRef, Recall, StoreError,
 };
-use crate::auth::{Notes, Step, Throttled};
+use crate::auth::{Step, Throttled, UsageBatch};
 use crate::doors::api::caller;
 use crate::doors::api::encode::Format;
 
@@ -135,7 +135,7 @@ impl Counters for Silent {
         unreachable!()
     }
 
-    async fn save(&self, _: Notes) -> Result<(), StoreError> {
+    async fn save(&self, _: UsageBatch) -> Result<(), StoreError> {
         unreachable!()
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::guard::oracle;
+use crate::authentication::oracle;
 use crate::harness::{Gate, Upstream, get, realmgate, routes, stderr, stdout, until};
 use crate::telemetry::traces::collector;
 use calls::{Holder, call_everything, over_http2};

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::Sleep;
 
-use crate::net::face::{Body, BodyError};
+use crate::net::http::{Body, BodyError};
 
 /// The maximum length of a body that is kept for a retry on another peer, as in Pingora's own
 /// sessions.

@@ -28,7 +28,7 @@ use http::header::HeaderValue;
 use pingora::server::ShutdownWatch;
 use tokio::time::Instant;
 
-pub(crate) use app::{App, Asked};
+pub(crate) use app::{App, ClientRequest};
 pub(crate) use body::{Body, BodyError};
 use front::Front;
 #[cfg(any(test, fuzzing))]

@@ -12,7 +12,7 @@ use super::interim::Interim;
 use super::peer::Peer;
 use super::reply::{Abort, Reply};
 use crate::http::answer::Answer;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 use crate::net::admission::Entered;
 
 /// Handles the requests of a listener.
@@ -27,11 +27,14 @@ pub(crate) trait App: Send + Sync + 'static {
     ///
     /// # Errors
     /// No response is sent: the connection is closed, or the HTTP/2 stream reset.
-    fn answer(&self, asked: Asked) -> impl Future<Output = Result<Response<Reply>, Abort>> + Send;
+    fn answer(
+        &self,
+        request: ClientRequest,
+    ) -> impl Future<Output = Result<Response<Reply>, Abort>> + Send;
 
     /// Logs a malformed request or one over a limit, and returns the response. For a request that
     /// cannot be parsed, only the method, target and host are set, as far as they are readable.
-    fn refuse(&self, refusal: Refusal, parts: &Parts, peer: &Peer) -> Answer;
+    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> Answer;
 
     /// Returns the response to a rejected request.
     fn respond(&self, answer: Answer, _: &Parts) -> Response<Reply> {
@@ -40,7 +43,7 @@ pub(crate) trait App: Send + Sync + 'static {
 }
 
 /// A request. Its header is within the limits, and its framing is unambiguous.
-pub(crate) struct Asked {
+pub(crate) struct ClientRequest {
     pub(crate) parts: Parts,
     /// The HTTP/1 request target as received, unless it is a path that `parts` contains unchanged.
     pub(crate) target: Option<Bytes>,

@@ -32,8 +32,8 @@ use crate::doors::request_log::{Received, RequestLog};
 use crate::doors::service::Service;
 use crate::http::answer::Answer as OwnAnswer;
 use crate::http::grpc;
-use crate::http::refusal::Refusal;
-use crate::net::face::{Abort, App, Asked, Interim, Peer, Reply};
+use crate::http::rejection::Rejection;
+use crate::net::http::{Abort, App, ClientRequest, Interim, Peer, Reply};
 use crate::net::request_line::request_line_of;
 use crate::telemetry::{Door, Recorder};
 use outbound::Answer;
@@ -41,7 +41,7 @@ use running::{Driven, Running};
 use session::Session;
 
 /// Handles the requests of the gateway listener.
-pub(crate) struct Face {
+pub(crate) struct Adapter {
     proxy: Arc<HttpProxy<Proxy>>,
     /// realmgate's own endpoints, for deployments with a single port.
     own: Option<Arc<Service>>,
@@ -50,7 +50,7 @@ pub(crate) struct Face {
     shutdown: ShutdownWatch,
 }
 
-impl Face {
+impl Adapter {
     pub(crate) fn new(
         proxy: HttpProxy<Proxy>,
         own: Option<Arc<Service>>,
@@ -65,28 +65,28 @@ impl Face {
     }
 }
 
-impl App for Face {
+impl App for Adapter {
     const ENDS_WITH_CLIENT: bool = true;
     const WRITES_MUCH: bool = true;
 
-    async fn answer(&self, mut asked: Asked) -> Result<Response<Reply>, Abort> {
+    async fn answer(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
         if let Some(own) = self
             .own
             .as_ref()
-            .filter(|_| is_public(asked.parts.uri.path()))
+            .filter(|_| is_public(request.parts.uri.path()))
         {
-            return own.answer(asked).await;
+            return own.answer(request).await;
         }
         // hyper cuts a target there, and other servers do not (RFC 9112 §3.2).
-        let target = asked.target.as_deref().unwrap_or_default();
+        let target = request.target.as_deref().unwrap_or_default();
         if memchr(b'#', target).is_some() {
-            let answer = self.refuse(Refusal::NoPath, &asked.parts, &asked.peer);
-            return Ok(self.respond(answer, &asked.parts));
+            let answer = self.reject(Rejection::NoPath, &request.parts, &request.peer);
+            return Ok(self.respond(answer, &request.parts));
         }
         let (head, mut answer) = oneshot::channel();
-        let entered = asked.entered.take();
-        let interim = mem::replace(&mut asked.interim, Interim::none());
-        let session = ServerSession::new_custom(Box::new(Session::new(asked, head)));
+        let entered = request.entered.take();
+        let interim = mem::replace(&mut request.interim, Interim::none());
+        let session = ServerSession::new_custom(Box::new(Session::new(request, head)));
         let (proxy, shutdown) = (Arc::clone(&self.proxy), self.shutdown.clone());
         let mut running = Running::new(async move {
             proxy.process_new_http(session, &shutdown).await;
@@ -114,12 +114,12 @@ impl App for Face {
         }
     }
 
-    fn refuse(&self, refusal: Refusal, parts: &Parts, peer: &Peer) -> OwnAnswer {
+    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnAnswer {
         let recorder = &self.recorder;
         let mut log = RequestLog::new(recorder);
         let (source, line) = (peer.source(), request_line_of(parts));
-        refusal.log_and_count(recorder, Door::Proxy, None, source, line, &mut log.record);
-        let answer = refusal.answer().named(&log.record);
+        rejection.log_and_count(recorder, Door::Proxy, None, source, line, &mut log.record);
+        let answer = rejection.answer().named(&log.record);
         if let Some(received) = Received::of(recorder, parts, peer) {
             log.write(recorder, &received, answer.status, answer.line.len() as u64);
         }

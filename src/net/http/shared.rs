@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::tunnel::Tunnel;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 
 /// The state that the parts of a connection share. Only the task of the connection changes it.
 #[derive(Default)]
@@ -40,7 +40,7 @@ pub(super) struct State {
     /// Bytes have arrived while a request was being processed.
     pub(super) is_held: bool,
     /// Why the received header is rejected.
-    pub(super) refused: Option<Refusal>,
+    pub(super) rejected: Option<Rejection>,
     /// Written bytes have not been flushed.
     pub(super) is_dirty: bool,
     /// The client is not reading at the moment.

@@ -8,7 +8,7 @@ use http_body::{Body, Frame};
 use tokio::runtime::Handle;
 
 use super::parts::Stream;
-use crate::net::face::Abort;
+use crate::net::http::Abort;
 
 /// Pingora's part of a request. Dropped before its end, it becomes a task of its own: it notices that the client is gone,
 /// and writes its access line.

@@ -24,7 +24,7 @@ use super::front::{Carrier, Front};
 use super::shared::Shared;
 use super::watch::{End, PARK, Watch};
 use crate::config::Timeouts;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 use crate::net::client::LINGER;
 use crate::net::stream::{Stream, poll_more};
 
@@ -82,10 +82,10 @@ pub(super) async fn serve<A: App>(
                     false => linger(taken, &front).await,
                 };
             }
-            (End::Refused, _) => {
-                let refusal = shared.lock().refused.take();
-                if let Some(refusal) = refusal {
-                    refuse(taken, &front, refusal, &unread).await;
+            (End::Rejected, _) => {
+                let rejection = shared.lock().rejected.take();
+                if let Some(rejection) = rejection {
+                    reject(taken, &front, rejection, &unread).await;
                 }
                 return;
             }
@@ -212,8 +212,8 @@ async fn linger<A: App>(mut stream: Stream, front: &Front<A>) {
 }
 
 /// Responds to a request whose header is not passed to hyper.
-async fn refuse<A: App>(mut stream: Stream, front: &Front<A>, refusal: Refusal, header: &[u8]) {
-    let answer = front.app.refuse(refusal, &parts_of(header), &front.peer);
+async fn reject<A: App>(mut stream: Stream, front: &Front<A>, rejection: Rejection, header: &[u8]) {
+    let answer = front.app.reject(rejection, &parts_of(header), &front.peer);
     let answer = answer.last_bytes();
     let write = timeouts(front).write;
     if matches!(timeout(write, stream.write_all(&answer)).await, Ok(Ok(()))) {

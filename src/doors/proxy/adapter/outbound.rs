@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::parts::{Once, Piece, Stream};
-use crate::net::face::{Reply, name_status};
+use crate::net::http::{Reply, name_status};
 
 /// The maximum number of body parts queued for the connection.
 const WAITING: usize = 2;

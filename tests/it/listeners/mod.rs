@@ -198,7 +198,7 @@ fn certificates_are_swapped_at_a_reload_and_connections_stay() {
     let own = fs::read(&server.0).unwrap();
     fs::copy(&other, &server.0).unwrap();
     gate.signal("HUP");
-    until("the refusal", || gate.log().contains("not reloaded"));
+    until("the rejection", || gate.log().contains("not reloaded"));
     assert!(gate.log().contains("certificate[0].key"), "{}", gate.log());
     assert_eq!(
         stdout(&curl(&ca, "a.example", gate.gateway, "/", &[])),

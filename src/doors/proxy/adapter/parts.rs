@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use tokio::sync::mpsc;
 
-use crate::net::face::Abort;
+use crate::net::http::Abort;
 
 /// A part of a body.
 pub(super) enum Piece {

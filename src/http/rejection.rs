@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::answer::Answer;
 use crate::telemetry::{
-    Door, NO_ROUTE, REFUSED, Recorder, Rejection, RequestLine, RequestRecord, Tally,
+    Door, NO_ROUTE, REJECTED, Recorder, RejectionReason, RequestLine, RequestRecord, Tally,
 };
 
 /// The `Allow` header after TRACE and CONNECT. The upstream may support more methods.
@@ -16,7 +16,7 @@ pub(crate) const METHODS: HeaderValue =
 /// Why a request is rejected before its credential is read. The log has the detail; the client gets
 /// a short line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     #[error("a header line ends without a carriage return")]
     LineEnding,
     #[error("the body length is ambiguous")]
@@ -63,7 +63,7 @@ pub(crate) enum Refusal {
     Query,
 }
 
-impl Refusal {
+impl Rejection {
     /// Returns a short, stable code for logs, listed in `docs/reasons.md`.
     pub(crate) const fn reason(self) -> &'static str {
         match self {
@@ -148,13 +148,13 @@ impl Refusal {
     ) {
         let outcome = match self {
             Self::NoRoute => NO_ROUTE,
-            _ => REFUSED,
+            _ => REJECTED,
         };
         recorder.rejected(
             (door, tally),
             outcome,
             source,
-            &self.rejection(),
+            &self.reason_and_detail(),
             request_line,
             record,
         );
@@ -172,7 +172,7 @@ impl Refusal {
         recorder.log_rejected(
             (Some(Door::Proxy), route),
             source,
-            &self.rejection(),
+            &self.reason_and_detail(),
             request_line,
             record,
         );
@@ -189,14 +189,14 @@ impl Refusal {
         recorder.log_rejected(
             (None, None),
             source,
-            &self.rejection(),
+            &self.reason_and_detail(),
             request_line,
             record,
         );
     }
 
-    fn rejection(&self) -> Rejection<'_> {
-        Rejection {
+    fn reason_and_detail(&self) -> RejectionReason<'_> {
+        RejectionReason {
             reason: self.reason(),
             detail: self,
         }

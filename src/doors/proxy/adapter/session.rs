@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::inbound::Inbound;
 use super::outbound::{Answer, Outbound};
 use super::tunnel::Tunnel;
-use crate::net::face::Asked;
+use crate::net::http::ClientRequest;
 
 /// A request and its response.
 pub(super) struct Session {
@@ -40,13 +40,13 @@ type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'st
 
 impl Session {
     /// Takes a request whose response is sent to `head`.
-    pub(super) fn new(asked: Asked, head: oneshot::Sender<Answer>) -> Self {
-        let Asked {
+    pub(super) fn new(request: ClientRequest, head: oneshot::Sender<Answer>) -> Self {
+        let ClientRequest {
             mut parts,
             body,
             peer,
             ..
-        } = asked;
+        } = request;
         take_authority(&mut parts);
         let is_expected = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
         let outbound = Outbound::new(head, (parts.version, &parts.method));

@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use super::chunks::{Chunks, is_of_token};
 use crate::config::Limits;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 
 /// The longest body that hyper 1 can be told of; it has other uses for the two numbers above.
 const MOST_LENGTH: u64 = u64::MAX - 2;
@@ -149,28 +149,28 @@ impl Scan {
 
     /// Returns why a header with `length` received bytes is rejected, or `None` if it is not.
     /// `is_whole`: no further bytes belong to it.
-    pub(super) fn refusal(
+    pub(super) fn rejection(
         &self,
         bytes: &[u8],
         (length, is_whole): (usize, bool),
         limits: &Limits,
-    ) -> Option<Refusal> {
+    ) -> Option<Rejection> {
         if is_whole {
             let before = bytes.get(..self.start).unwrap_or_default();
             if self.has_bare_line_feed || before.chunks(2).any(|line| line != b"\r\n") {
-                return Some(Refusal::LineEnding);
+                return Some(Rejection::LineEnding);
             }
             if self.is_framed_in_doubt || self.lengths > 1 || self.codings > 1 {
-                return Some(Refusal::Framing);
+                return Some(Rejection::Framing);
             }
             if self.target(bytes).len() > limits.target_bytes {
-                return Some(Refusal::TargetLength);
+                return Some(Rejection::TargetLength);
             }
         }
         if self.fields > limits.header_fields {
-            Some(Refusal::FieldCount)
+            Some(Rejection::FieldCount)
         } else if length > limits.header_bytes {
-            Some(Refusal::HeaderLength)
+            Some(Rejection::HeaderLength)
         } else {
             None
         }

@@ -6,9 +6,9 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
-use super::asked::takes_trailers;
-use super::context::{Admitted, Context};
+use super::context::{Authorized, Context};
 use super::hop::{self, Way};
+use super::request::takes_trailers;
 use crate::http::{privatize, targeted};
 
 /// Processes the header as received, before Pingora acts on it.
@@ -51,17 +51,17 @@ pub(super) fn pass(
     if response.status.is_informational() && !is_switch {
         return context.interim(session.is_body_done());
     }
-    let Some(admitted) = context.admitted.as_ref() else {
+    let Some(authorized) = context.authorized.as_ref() else {
         return Ok(());
     };
-    if let (Some(decided), Some(upstream)) = (context.decided, admitted.upstream()) {
+    if let (Some(decided), Some(upstream)) = (context.decided, authorized.upstream()) {
         let took = decided.elapsed();
         upstream.tally.answered(took, response.status);
         context.upstream_took = Some(took);
     }
     if is_switch {
         // From here on, no body is awaited, and the upstream's timeout applies.
-        let upstream = admitted.upstream();
+        let upstream = authorized.upstream();
         session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
         return Ok(());
     }
@@ -71,13 +71,13 @@ pub(super) fn pass(
             response.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    rewrite(response, admitted)
+    rewrite(response, authorized)
 }
 
 /// Applies the header rules of the route. Then keeps responses to authenticated requests out of
 /// shared caches, unless the route allows them.
-fn rewrite(response: &mut ResponseHeader, admitted: &Admitted) -> Result<()> {
-    let Some(route) = admitted.route() else {
+fn rewrite(response: &mut ResponseHeader, authorized: &Authorized) -> Result<()> {
+    let Some(route) = authorized.route() else {
         return Ok(());
     };
     let rules = &route.rewrite.response_headers;
@@ -87,7 +87,7 @@ fn rewrite(response: &mut ResponseHeader, admitted: &Admitted) -> Result<()> {
     for (name, value) in &rules.set {
         response.insert_header(name.clone(), value.clone())?;
     }
-    if route.rewrite.shared_cache || admitted.permit.principal().is_none() {
+    if route.rewrite.shared_cache || authorized.permit.principal().is_none() {
         return Ok(());
     }
     if let Some(value) = privatize(&response.headers) {

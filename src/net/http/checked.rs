@@ -78,7 +78,7 @@ impl Checked {
         {
             let mut state = self.shared.lock();
             state.is_waiting = true;
-            if state.refused.is_some() {
+            if state.rejected.is_some() {
                 return Poll::Pending;
             }
             if state.is_answering {
@@ -92,15 +92,15 @@ impl Checked {
             };
             let settings = self.settings.load();
             let limits = &settings.limits;
-            let (length, refusal) = match scan.advance(&self.unread) {
+            let (length, rejection) = match scan.advance(&self.unread) {
                 Found::NoHeader => {
                     drop(settings);
                     // hyper responds to it, and the connection ends.
                     self.begin(self.unread.len(), Framing::Length(0), None);
                     return self.give(buffer);
                 }
-                Found::At(end) => match scan.refusal(&self.unread, (end, true), limits) {
-                    Some(refusal) => (end, Some(refusal)),
+                Found::At(end) => match scan.rejection(&self.unread, (end, true), limits) {
+                    Some(rejection) => (end, Some(rejection)),
                     None => {
                         let (target, framing) = scan.facts(&self.unread);
                         drop(settings);
@@ -110,15 +110,18 @@ impl Checked {
                 },
                 Found::Nowhere => {
                     let length = self.unread.len();
-                    (length, scan.refusal(&self.unread, (length, false), limits))
+                    (
+                        length,
+                        scan.rejection(&self.unread, (length, false), limits),
+                    )
                 }
             };
             let most = limits.header_bytes;
             drop(settings);
             let mut state = self.shared.lock();
-            state.refused = refusal;
+            state.rejected = rejection;
             state.has_begun = length > 0;
-            if refusal.is_some() {
+            if rejection.is_some() {
                 return Poll::Pending;
             }
             drop(state);
@@ -335,7 +338,7 @@ impl AsyncWrite for Checked {
 mod tests {
     use super::*;
     use crate::config::Limits;
-    use crate::http::refusal::Refusal;
+    use crate::http::rejection::Rejection;
 
     fn limits() -> Limits {
         let config = crate::config::Config::parse("", "test", []).unwrap();
@@ -348,14 +351,14 @@ mod tests {
     }
 
     /// Reads a header that has come at once. Returns where it ends, and why it is rejected.
-    fn read(bytes: &[u8]) -> (Found, Option<Refusal>) {
+    fn read(bytes: &[u8]) -> (Found, Option<Rejection>) {
         let mut scan = Scan::default();
         let found = scan.advance(bytes);
-        let refusal = match found {
-            Found::At(end) => scan.refusal(bytes, (end, true), &limits()),
-            _ => scan.refusal(bytes, (bytes.len(), false), &limits()),
+        let rejection = match found {
+            Found::At(end) => scan.rejection(bytes, (end, true), &limits()),
+            _ => scan.rejection(bytes, (bytes.len(), false), &limits()),
         };
-        (found, refusal)
+        (found, rejection)
     }
 
     #[test]
@@ -366,35 +369,35 @@ mod tests {
             ("content-length:5\r\n", None),
             ("Transfer-Encoding: Chunked\r\n", None),
             ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", None),
-            ("Host: a\n", Some(Refusal::LineEnding)),
+            ("Host: a\n", Some(Rejection::LineEnding)),
             (
                 "Content-Length: 5\r\nContent-Length: 5\r\n",
-                Some(Refusal::Framing),
+                Some(Rejection::Framing),
             ),
-            ("Content-Length: 5, 5\r\n", Some(Refusal::Framing)),
-            ("Content-Length: \r\n", Some(Refusal::Framing)),
-            ("Content-Length: -5\r\n", Some(Refusal::Framing)),
+            ("Content-Length: 5, 5\r\n", Some(Rejection::Framing)),
+            ("Content-Length: \r\n", Some(Rejection::Framing)),
+            ("Content-Length: -5\r\n", Some(Rejection::Framing)),
             (
                 "Content-Length: 18446744073709551616\r\n",
-                Some(Refusal::Framing),
+                Some(Rejection::Framing),
             ),
             (
                 "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-                Some(Refusal::Framing),
+                Some(Rejection::Framing),
             ),
-            ("Transfer-Encoding: gzip\r\n", Some(Refusal::Framing)),
+            ("Transfer-Encoding: gzip\r\n", Some(Rejection::Framing)),
             (
                 "Transfer-Encoding: chunked, chunked\r\n",
-                Some(Refusal::Framing),
+                Some(Rejection::Framing),
             ),
         ] {
             let header = format!("GET / HTTP/1.1\r\n{fields}\r\n");
-            let (found, refusal) = read(header.as_bytes());
+            let (found, rejection) = read(header.as_bytes());
             assert_eq!(found, Found::At(header.len()), "{fields:?}");
-            assert_eq!(refusal, expected, "{fields:?}");
+            assert_eq!(rejection, expected, "{fields:?}");
         }
         let early = read(b"\nGET / HTTP/1.1\r\n\r\n");
-        assert_eq!(early, (Found::At(19), Some(Refusal::LineEnding)));
+        assert_eq!(early, (Found::At(19), Some(Rejection::LineEnding)));
         assert_eq!(read(b"\r\nGET / HTTP/1.1\r\n\r\n"), (Found::At(20), None));
         assert_eq!(read(b"\x16\x03\x01").0, Found::NoHeader);
     }
@@ -402,18 +405,18 @@ mod tests {
     #[test]
     fn limits_hold_as_a_header_comes() {
         let field = "a: b\r\n";
-        for (fields, expected) in [(2, None), (3, Some(Refusal::FieldCount))] {
+        for (fields, expected) in [(2, None), (3, Some(Rejection::FieldCount))] {
             let begun = format!("GET / HTTP/1.1\r\n{}", field.repeat(fields));
             assert_eq!(read(begun.as_bytes()), (Found::Nowhere, expected));
             let whole = format!("{begun}\r\n");
             assert_eq!(read(whole.as_bytes()).1, expected);
         }
-        for (length, expected) in [(10, None), (11, Some(Refusal::TargetLength))] {
+        for (length, expected) in [(10, None), (11, Some(Rejection::TargetLength))] {
             let target = "/".repeat(length);
             let header = format!("GET {target} HTTP/1.1\r\n\r\n");
             assert_eq!(read(header.as_bytes()).1, expected);
         }
-        for (length, expected) in [(100, None), (101, Some(Refusal::HeaderLength))] {
+        for (length, expected) in [(100, None), (101, Some(Rejection::HeaderLength))] {
             let begun = "GET / HTTP/1.1\r\na: ";
             let rest = "b".repeat(length - begun.len() - 4);
             let header = format!("{begun}{rest}\r\n\r\n");

@@ -9,17 +9,17 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::Proxy;
-use super::context::Admitted;
-use super::face::connection_of;
+use super::adapter::connection_of;
+use super::context::Authorized;
 use crate::auth::{Attempt, Party, Source, UnixTime};
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::doors::snapshot::Snapshot;
 use crate::http::Scratch;
 use crate::http::answer::Answer;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 use crate::http::request_id::RequestId;
 use crate::net::admission::Full;
-use crate::net::face::Peer;
+use crate::net::http::Peer;
 use crate::net::path_of;
 use crate::net::request_line::request_line;
 use crate::net::source_of;
@@ -35,27 +35,27 @@ impl Proxy {
         snapshot: Arc<Snapshot>,
         (began, id): (Instant, RequestId),
         record: &mut RequestRecord,
-    ) -> Result<Admitted, Answer> {
+    ) -> Result<Authorized, Answer> {
         let header = session.req_header();
         let door = Door::Proxy;
         let source = source_of(session);
         let request_line = request_line(header);
-        let mut refuse = |refusal: Refusal, tally: Option<&Tally>| {
-            refusal.log_and_count(&self.recorder, door, tally, source, request_line, record);
+        let mut reject = |rejection: Rejection, tally: Option<&Tally>| {
+            rejection.log_and_count(&self.recorder, door, tally, source, request_line, record);
             self.recorder.decided(door, began.elapsed(), record);
-            refusal.answer()
+            rejection.answer()
         };
         let input = host(header).and_then(|host| {
             let path = path_of(header);
-            MatchInput::read(host, &header.method, path).map_err(Refusal::from)
+            MatchInput::read(host, &header.method, path).map_err(Rejection::from)
         });
-        let input = input.map_err(|refusal| refuse(refusal, None))?;
+        let input = input.map_err(|rejection| reject(rejection, None))?;
         let found = snapshot.routes.resolve(&input).map_err(|unrouted| {
             let tally = match unrouted {
                 Unrouted::Slashes(route) => snapshot.tally(route).map(|tally| &**tally),
                 Unrouted::None | Unrouted::Readings => None,
             };
-            refuse(unrouted.into(), tally)
+            reject(unrouted.into(), tally)
         })?;
         let route = found.route;
         let mut scratch = Scratch::new();
@@ -96,9 +96,9 @@ impl Proxy {
         };
         let under_way = entered.map_err(|full| match full {
             Full::OfAddress => {
-                let refusal = Refusal::AddressBusy;
-                refusal.log_for_route(&self.recorder, Some(&route.name), source, request_line, record);
-                refusal.answer()
+                let rejection = Rejection::AddressBusy;
+                rejection.log_for_route(&self.recorder, Some(&route.name), source, request_line, record);
+                rejection.answer()
             }
             Full::InAll => {
                 tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way to the upstream");
@@ -106,7 +106,7 @@ impl Proxy {
                 Answer::line(StatusCode::SERVICE_UNAVAILABLE, line)
             }
         })?;
-        Ok(Admitted {
+        Ok(Authorized {
             permit,
             _under_way: under_way,
             route: found.place,
@@ -116,16 +116,16 @@ impl Proxy {
     }
 
     /// Logs a permitted request whose body is rejected.
-    pub(super) fn log_refused_body(
+    pub(super) fn log_rejected_body(
         &self,
-        refusal: Refusal,
-        admitted: &Admitted,
+        rejection: Rejection,
+        authorized: &Authorized,
         session: &Session,
         record: &RequestRecord,
     ) {
         let (source, line) = (source_of(session), request_line(session.req_header()));
-        let route = admitted.route().map(|route| &*route.name);
-        refusal.log_for_route(&self.recorder, route, source, line, record);
+        let route = authorized.route().map(|route| &*route.name);
+        rejection.log_for_route(&self.recorder, route, source, line, record);
     }
 }
 
@@ -133,7 +133,7 @@ impl Proxy {
 ///
 /// # Errors
 /// The host is missing (RFC 9112 §3.2) or not text.
-fn host(header: &RequestHeader) -> Result<Option<&str>, Refusal> {
+fn host(header: &RequestHeader) -> Result<Option<&str>, Rejection> {
     let mut hosts = header.headers.get_all(HOST).iter();
     let host = hosts.next();
     let authority = header.uri.authority();
@@ -144,13 +144,13 @@ fn host(header: &RequestHeader) -> Result<Option<&str>, Refusal> {
             .eq_ignore_ascii_case(authority.as_str().as_bytes())
     });
     if is_other || hosts.next().is_some() {
-        return Err(Refusal::Host);
+        return Err(Rejection::Host);
     }
     let named = host
-        .map(|value| value.to_str().map_err(|_| Refusal::Host))
+        .map(|value| value.to_str().map_err(|_| Rejection::Host))
         .or_else(|| authority.map(|it| Ok(it.as_str())));
     if named.is_none() && header.version != Version::HTTP_10 {
-        return Err(Refusal::Host);
+        return Err(Rejection::Host);
     }
     named.transpose()
 }

@@ -11,7 +11,7 @@ use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 
-use crate::net::face::{self, Reply};
+use crate::net::http::{Reply, Tunnel as ClientTunnel};
 use crate::net::stream::Stream;
 
 /// The number of bytes read at a time.
@@ -36,7 +36,7 @@ impl Tunnel {
     pub(super) fn new() -> (Self, Reply) {
         let (opened, opening) = oneshot::channel();
         let (held, over) = oneshot::channel::<()>();
-        let tunnel = face::Tunnel::new(move |stream: Stream| async move {
+        let tunnel = ClientTunnel::new(move |stream: Stream| async move {
             if opened.send(stream).is_ok() {
                 // It ends when the other half is dropped.
                 let _ = over.await;

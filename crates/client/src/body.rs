@@ -138,11 +138,11 @@ impl Detail {
     /// Reads the body of a 403.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Refusal {
+        struct Rejection {
             detail: String,
         }
-        let Object(refusal) = serde_json::from_slice::<Object<Refusal>>(body).ok()?;
-        match &*refusal.detail {
+        let Object(rejection) = serde_json::from_slice::<Object<Rejection>>(body).ok()?;
+        match &*rejection.detail {
             "Incorrect authentication credentials." => Some(Self::NotAuthenticated),
             "You do not have permission to perform this action." => Some(Self::NotAllowed),
             _ => None,

@@ -14,7 +14,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
 
-use super::app::{App, Asked};
+use super::app::{App, ClientRequest};
 use super::body::Body;
 use super::interim::Interim;
 use super::peer::Peer;
@@ -23,7 +23,7 @@ use super::shared::Shared;
 use super::stall;
 use super::streams::Open;
 use crate::config::Limits;
-use crate::http::refusal::Refusal;
+use crate::http::rejection::Rejection;
 use crate::net::bounds;
 use crate::net::client::Client;
 use crate::net::process::Process;
@@ -81,12 +81,12 @@ impl<A: App> Front<A> {
             Carrier::Two { .. } => None,
         };
         let expects = parts.headers.contains_key(EXPECT) && parts.version == Version::HTTP_11;
-        let (body, refusal) = {
+        let (body, rejection) = {
             let settings = self.client.settings.load();
             let (limits, timeouts) = (&settings.limits, &settings.timeouts);
-            let refusal = refuse(&parts, limits).err();
+            let rejection = reject(&parts, limits).err();
             let body = Body::incoming(incoming, shared.cloned(), (limits, timeouts));
-            (body, refusal)
+            (body, rejection)
         };
         let target = shared.and_then(|shared| {
             let mut state = shared.lock();
@@ -95,8 +95,8 @@ impl<A: App> Front<A> {
             }
             state.target.take()
         });
-        let entered = match refusal {
-            Some(refusal) => Err(refusal),
+        let entered = match rejection {
+            Some(rejection) => Err(rejection),
             None => self.client.enter(),
         };
         let response = match entered {
@@ -105,7 +105,7 @@ impl<A: App> Front<A> {
                 closing(StatusCode::METHOD_NOT_ALLOWED)
             }
             Ok(entered) => {
-                let asked = Asked {
+                let request = ClientRequest {
                     interim: Interim::new(shared.filter(|_| parts.version == Version::HTTP_11)),
                     parts,
                     target,
@@ -113,11 +113,11 @@ impl<A: App> Front<A> {
                     peer: Arc::clone(&self.peer),
                     entered,
                 };
-                self.app.answer(asked).await.map_err(|Abort| Dropped)?
+                self.app.answer(request).await.map_err(|Abort| Dropped)?
             }
-            Err(refusal) => {
+            Err(rejection) => {
                 drop(body);
-                let answer = self.app.refuse(refusal, &parts, &self.peer);
+                let answer = self.app.reject(rejection, &parts, &self.peer);
                 let mut response = self.app.respond(answer, &parts);
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
@@ -211,10 +211,10 @@ fn closing(status: StatusCode) -> Response<Reply> {
 ///
 /// # Errors
 /// Why the request is rejected.
-fn refuse(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
+fn reject(parts: &Parts, limits: &Limits) -> Result<(), Rejection> {
     match parts.version {
-        Version::HTTP_2 => bounds::refuse_two(parts, limits),
-        _ => bounds::refuse_one(parts),
+        Version::HTTP_2 => bounds::check_http2(parts, limits),
+        _ => bounds::check_http1(parts),
     }
 }
 

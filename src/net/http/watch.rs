@@ -26,7 +26,7 @@ pub(super) enum End {
     /// The connection is idle.
     Idle,
     /// The received header is rejected.
-    Refused,
+    Rejected,
 }
 
 /// The event that the connection waits for.
@@ -139,8 +139,8 @@ impl<'a> Watch<'a> {
             return Err(None);
         }
         let is_idle = state.is_idle();
-        if state.refused.is_some() && is_idle {
-            return Err(Some(End::Refused));
+        if state.rejected.is_some() && is_idle {
+            return Err(Some(End::Rejected));
         }
         if let Some(body) = &mut state.leftover {
             let polled = Pin::new(body).poll_frame(context);
