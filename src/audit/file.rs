@@ -23,6 +23,8 @@ const LOCK_AGAIN: Duration = Duration::from_millis(1);
 /// A log that lines can be added to.
 pub(super) struct Log {
     path: PathBuf,
+    /// The member with the name of the node, and a comma; empty for none.
+    node: String,
     head_path: PathBuf,
     head: File,
     reserve: Reserve,
@@ -63,11 +65,19 @@ impl Log {
             head_path,
             reserve: Reserve::of(path),
             path: path.into(),
+            node: String::new(),
             open: None,
             own: None,
         };
         log.locked(|log| log.catch_up().map(drop))?;
         Ok(log)
+    }
+
+    /// Writes the name of the node into each line. The name consists of characters that JSON does not
+    /// escape.
+    pub(super) fn of_node(mut self, node: &str) -> Self {
+        self.node = format!(r#""node":"{node}","#);
+        self
     }
 
     /// Returns the position of the last line.
@@ -213,7 +223,8 @@ impl Log {
         }
         let mut last = place.last;
         for entry in place.notes.iter().chain(entries.iter().copied()) {
-            last = write_line(&mut text, last, entry.time, &entry.body);
+            let body = format!("{}{}", self.node, entry.body);
+            last = write_line(&mut text, last, entry.time, &body);
         }
         if text.is_empty() {
             return Ok(());

@@ -56,7 +56,7 @@ impl Audit {
             return Ok(Self::default());
         };
         let fail = |error| AuditError::Open(path.clone(), error);
-        let log = Log::open(path).map_err(fail)?;
+        let log = Log::open(path).map_err(fail)?.of_node(&options.node);
         let writer = Writer::start(log, path, options, metrics).map_err(fail)?;
         Ok(Self(Some(writer)))
     }

@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     let runtime = runtime()?;
     if let Some(otlp) = &config.otlp {
         let _entered = runtime.enter();
-        telemetry.trace(otlp)?;
+        telemetry.trace(otlp, &config.server.node)?;
     }
     let process = Process {
         telemetry: &telemetry,

@@ -12,6 +12,8 @@ use crate::store::{KeySource, Options};
 pub struct Audit {
     /// The file; no audit log by default. Its head is in a file beside it with the suffix `.head`.
     pub file: Option<PathBuf>,
+    /// The name of this node, in each line: `server.node`.
+    pub node: Box<str>,
     /// The maximum number of lines per second that strangers can cause, 0 to 100,000; 100 by
     /// default. Further ones are counted.
     pub denials_per_second: u32,
@@ -23,7 +25,12 @@ pub struct Audit {
 }
 
 impl Source<'_> {
-    pub(super) fn audit(&self, raw: &raw::Audit, store: Option<&Options>) -> Checked<Audit> {
+    pub(super) fn audit(
+        &self,
+        raw: &raw::Audit,
+        store: Option<&Options>,
+        node: Box<str>,
+    ) -> Checked<Audit> {
         let is_taken = |file: &str| {
             let path = Path::new(file);
             store.is_some_and(|store| {
@@ -48,6 +55,7 @@ impl Source<'_> {
         let repeats_every = self.duration("audit.repeats_every", repeats_every, 60_000);
         Ok(Audit {
             file: file?,
+            node,
             denials_per_second: denials,
             note_every,
             repeats_every,

@@ -118,7 +118,7 @@ impl Config {
 fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let node = source.node(&raw.server.0);
     let known_node = node.clone().unwrap_or_default();
-    let store = source.store(&raw.store.0, &raw.cache.0, known_node);
+    let store = source.store(&raw.store.0, &raw.cache.0, known_node.clone());
     let tls = source.tls(raw);
     let known_tls = tls.as_ref().ok();
     let listens = source.listens(raw);
@@ -137,7 +137,7 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let server = node.map(|node| source.server(&raw.server.0, node));
     let shutdown = source.shutdown(&raw.shutdown.0);
     let log = source.log(&raw.log.0);
-    let audit = source.audit(&raw.audit.0, store.as_ref().ok());
+    let audit = source.audit(&raw.audit.0, store.as_ref().ok(), known_node);
     let otlp = source.otlp(&raw.otlp.0);
     let compat = source.compat(&raw.compat.0);
     let upstreams = upstream::upstreams(source, &raw.upstream);

@@ -85,12 +85,12 @@ impl Telemetry {
         ))
     }
 
-    /// Exports traces from now on. Must be called within a runtime.
+    /// Exports traces of a node from now on. Must be called within a runtime.
     ///
     /// # Errors
     /// The exporter cannot be made.
-    pub fn trace(&self, otlp: &Otlp) -> Result<(), ExporterBuildError> {
-        self.tracer.start(otlp)
+    pub fn trace(&self, otlp: &Otlp, node: &str) -> Result<(), ExporterBuildError> {
+        self.tracer.start(otlp, node)
     }
 
     /// Exports the last traces. Must be called within the runtime that exports them.

@@ -88,7 +88,7 @@ impl Tracer {
     ///
     /// # Errors
     /// The exporter cannot be made.
-    pub(super) fn start(&self, otlp: &Otlp) -> Result<(), ExporterBuildError> {
+    pub(super) fn start(&self, otlp: &Otlp, node: &str) -> Result<(), ExporterBuildError> {
         let exporter = SpanExporter::builder()
             .with_tonic()
             .with_endpoint(&otlp.endpoint)
@@ -108,7 +108,10 @@ impl Tracer {
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let resource = Resource::builder_empty()
             .with_service_name("realmgate")
-            .with_attribute(version);
+            .with_attributes([
+                version,
+                KeyValue::new("service.instance.id", node.to_owned()),
+            ]);
         processor.set_resource(&resource.build());
         self.sending.store(Some(Arc::new(Sending {
             processor,

@@ -645,6 +645,28 @@ fn killed_process_leaves_a_log_that_is_fine_and_goes_on() {
 }
 
 #[test]
+fn every_line_names_the_node_by_default_that_of_the_host() {
+    let scene = Scene::start("");
+    get(scene.gate.gateway, "/x", "");
+    scene.wait_for("denied", 1);
+    scene.gate.register("shop", "payments");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let nodes = |scene: &Scene| {
+        let events = scene.events().into_iter();
+        events.map(|it| it["node"].clone()).collect::<Vec<_>>()
+    };
+    assert!(nodes(&scene).iter().all(|node| *node == host.trim()));
+    let lines = nodes(&scene).len();
+    let mut command = realmgate(&["identity", "disable", "shop@payments", "--config"]);
+    command.arg(scene.gate.config());
+    command.env("REALMGATE_SERVER_NODE", "gate-1");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(nodes(&scene)[lines..], ["gate-1"]);
+    scene.assert_fine();
+}
+
+#[test]
 fn end_is_written_after_everything_else() {
     let mut scene = Scene::start("");
     get(scene.gate.gateway, "/x", "");

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -51,12 +51,15 @@ fn right_trace_passes_through_unchanged_and_wrong_ones_are_taken_off() {
 
 /// A collector that stores the spans.
 #[derive(Clone, Default)]
-pub(crate) struct Collector(Arc<Mutex<Vec<Span>>>);
+pub(crate) struct Collector {
+    spans: Arc<Mutex<Vec<Span>>>,
+    instances: Arc<Mutex<Vec<String>>>,
+}
 
 impl Collector {
     /// Returns the received spans.
     pub(crate) fn spans(&self) -> Vec<Span> {
-        self.0.lock().unwrap().clone()
+        self.spans.lock().unwrap().clone()
     }
 }
 
@@ -66,9 +69,13 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let spans = request.into_inner().resource_spans.into_iter();
-        let spans = spans.flat_map(|it| it.scope_spans).flat_map(|it| it.spans);
-        self.0.lock().unwrap().extend(spans);
+        for sent in request.into_inner().resource_spans {
+            let attributes = sent.resource.map(|it| it.attributes).unwrap_or_default();
+            let instance = string(&attributes, "service.instance.id").unwrap_or_default();
+            self.instances.lock().unwrap().push(instance.to_owned());
+            let spans = sent.scope_spans.into_iter().flat_map(|it| it.spans);
+            self.spans.lock().unwrap().extend(spans);
+        }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -97,7 +104,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
-    let value = span.attributes.iter().find(|it| it.key == key)?;
+    string(&span.attributes, key)
+}
+
+fn string<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
+    let value = attributes.iter().find(|it| it.key == key)?;
     match value.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text),
         _ => None,
@@ -108,7 +119,10 @@ fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
 fn collector_gets_a_span_for_request_decision_and_upstream() {
     let (collector, _runtime, endpoint) = collector();
     let upstream = Upstream::start();
-    let environment = [("REALMGATE_OTLP_ENDPOINT", &*endpoint)];
+    let environment = [
+        ("REALMGATE_OTLP_ENDPOINT", &*endpoint),
+        ("REALMGATE_SERVER_NODE", "gate-1"),
+    ];
     let gate = Gate::start_with(&environment, &routes(upstream.address));
     let caller = gate.register("canary-name", "payments");
     let fields = format!(
@@ -118,6 +132,7 @@ fn collector_gets_a_span_for_request_decision_and_upstream() {
     );
     get(gate.gateway, "/x/y?canary", &fields);
     until("three spans", || collector.spans().len() >= 3);
+    assert_eq!(collector.instances.lock().unwrap()[0], "gate-1");
     let spans = collector.spans();
     let of = |kind: SpanKind| spans.iter().find(|it| it.kind == kind as i32).unwrap();
     let (server, client) = (of(SpanKind::Server), of(SpanKind::Client));
