@@ -59,6 +59,8 @@ kinds! {
     KeyRotated = "key_rotated",
     /// A key was removed from the key file.
     KeyRetired = "key_retired",
+    /// The identities of another database were copied to an empty one.
+    StoreCopied = "store_copied",
     /// A new configuration is active.
     ConfigReloaded = "config_reloaded",
     /// A new configuration was rejected.

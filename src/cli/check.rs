@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 
+use super::connection::Connection;
 use super::error::CliError;
 use super::output::Output;
 use super::setup::{load, runtime};
@@ -22,12 +23,20 @@ pub(super) struct Args {
     /// Exit with code 2 if there are warnings, other than the one about open files
     #[arg(long)]
     strict: bool,
+    /// Also connect to the database, and print its version, role, TLS, lag and schema; changes nothing
+    #[arg(long)]
+    connect: bool,
 }
 
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let meant = load(config)?;
     let mut warnings = warnings(&meant);
     warnings.extend(unknown_names(&meant)?);
+    let connection = match args.connect {
+        true => Some(Connection::try_out(&meant.store)?),
+        false => None,
+    };
+    warnings.extend(connection.iter().flat_map(Connection::warnings));
     let strict = warnings.len();
     // This warning depends on the machine, not on the configuration, so `--strict` ignores it.
     warnings.extend(meant.limits.file_warning(&meant.server, most_files()));
@@ -35,7 +44,18 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
         || "defaults, no file".to_owned(),
         |path| path.display().to_string(),
     );
-    output.print(&json(&meant, &warnings), || text(&meant, &from));
+    let mut value = json(&meant, &warnings);
+    if let (Some(connection), Some(value)) = (&connection, value.as_object_mut()) {
+        value.insert("connection".to_owned(), connection.json());
+    }
+    output.print(&value, || {
+        let mut text = text(&meant, &from);
+        if let Some(connection) = &connection {
+            let _ = write!(text, "\n{}", connection.text());
+        }
+        text.push_str("\nok");
+        text
+    });
     for warning in &warnings {
         output.warn(warning);
     }
@@ -208,7 +228,7 @@ fn text(config: &Config, from: &str) -> String {
             policy(&route.policy),
         );
     }
-    text.push_str("ok");
+    text.truncate(text.trim_end().len());
     text
 }
 

@@ -28,12 +28,16 @@ pub(super) enum CliError {
     Panicked(String),
     #[error(transparent)]
     Open(#[from] store::OpenError),
+    #[error("{0}\n{1}")]
+    Connection(Box<store::OpenError>, &'static str),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Sealing(#[from] store::SealingError),
     #[error(transparent)]
     Backup(#[from] store::BackupError),
+    #[error(transparent)]
+    Copy(#[from] store::CopyError),
     #[error(
         "database {0}: is not a file; copy it with `pg_dump --format=custom`, and keep the key file apart from the copy"
     )]
@@ -149,6 +153,7 @@ impl CliError {
             | Self::BrokenLog(_)
             | Self::Denied(_)
             | Self::Backup(store::BackupError::Exists(_))
+            | Self::Copy(store::CopyError::NotEmpty(..))
             | Self::Overtaken
             | Self::Broken(_)
             | Self::Unhealthy(..)
@@ -194,9 +199,12 @@ impl CliError {
             | Self::Read(..) => 2,
             Self::CutShort => 4,
             Self::Unaudited(_) => 5,
+            Self::Connection(error, _) if error.is_configuration() => 2,
+            Self::Connection(..) => 3,
             Self::Open(error)
             | Self::Start(StartError::Store(error))
-            | Self::Backup(store::BackupError::Open(error)) => {
+            | Self::Backup(store::BackupError::Open(error))
+            | Self::Copy(store::CopyError::Open(error)) => {
                 if error.is_configuration() {
                     2
                 } else {
@@ -214,6 +222,7 @@ impl CliError {
             | Self::Start(_)
             | Self::Store(_)
             | Self::Backup(_)
+            | Self::Copy(_)
             | Self::Memory(_)
             | Self::Clock
             | Self::Runtime(_)
@@ -255,6 +264,14 @@ pub(super) enum OptionError {
     Server(#[from] ServerUrlError),
     #[error("{0} is not a seed")]
     Seed(&'static str, #[source] SeedError),
+    #[error("{0}: expected sqlite:PATH or postgres://USER@HOST/DATABASE")]
+    Database(&'static str),
+    #[error("{0}: expected {1}")]
+    DatabaseUrl(&'static str, store::UrlError),
+    #[error(
+        "--schema: expected up to 63 lower-case letters, digits and underscores, not a digit or pg_ first"
+    )]
+    Schema,
     #[error("only one of --auth-seed and --seed can be read from standard input")]
     StdinTwice,
 }

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod client;
 mod completions;
+mod connection;
 mod demo;
 mod error;
 mod explain;
@@ -23,6 +24,7 @@ mod secret;
 mod serve;
 mod setup;
 mod signals;
+mod store;
 mod token;
 mod who;
 
@@ -82,8 +84,11 @@ enum Command {
     /// Manage the keys that encrypt the seeds
     #[command(subcommand)]
     Key(key::Command),
-    /// Copy the database, even while the server runs
+    /// Copy the database file, even while the server runs
     Backup(backup::Args),
+    /// Move to another kind of database
+    #[command(subcommand)]
+    Store(store::Command),
     /// Verify audit logs
     #[command(subcommand)]
     Audit(audit::Command),
@@ -115,6 +120,7 @@ impl Command {
             | Self::Identity(_)
             | Self::Key(_)
             | Self::Backup(_)
+            | Self::Store(_)
             | Self::Audit(_)
             | Self::Import(_)
             | Self::Client(_)
@@ -171,6 +177,7 @@ fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliErro
         Command::Identity(command) => identity::run(command, config, output),
         Command::Key(command) => key::run(command, config, output),
         Command::Backup(args) => backup::run(&args, config, output),
+        Command::Store(command) => store::run(&command, config, output),
         Command::Audit(command) => audit::run(&command, output),
         Command::Import(command) => import::run(&command, config, output),
         Command::Client(args) => client::run(&args, output),

@@ -5,8 +5,12 @@
 mod access;
 mod atomic_file;
 mod cache;
+mod copy;
+mod copy_error;
 mod database;
 mod folder;
+mod inspect;
+mod inspection;
 mod intent;
 mod kept;
 mod key_file;
@@ -24,9 +28,14 @@ mod rotation;
 mod seal;
 mod sealing;
 mod sqlite;
+mod tables;
 
 pub use access::Need;
 pub use cache::{CacheOptions, Cached};
+pub use copy::{Copied, copy};
+pub use copy_error::CopyError;
+pub use inspect::inspect;
+pub use inspection::{Inspection, ServerState};
 pub use intent::Intent;
 pub use key_file::{KeyFileError, Keys};
 pub use key_ring::KeySource;

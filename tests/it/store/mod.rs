@@ -2,7 +2,10 @@
 
 mod cluster;
 mod conformance;
+mod connect;
+mod copy;
 mod database_files;
+mod restore;
 mod sealing;
 mod server;
 

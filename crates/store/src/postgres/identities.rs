@@ -16,7 +16,7 @@ use realmgate_core::{
 
 /// The number of entries of the change log that are kept: more than a process falls behind while it
 /// still responds. One that does drops its whole cache.
-const CHANGES_KEPT: i64 = 100_000;
+pub(super) const CHANGES_KEPT: i64 = 100_000;
 
 /// The last position of the change log.
 pub(super) const LAST: &str = "(SELECT coalesce(max(seq), 0) FROM @.change)";

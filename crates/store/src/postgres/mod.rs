@@ -4,11 +4,13 @@
 //! through PgBouncer in transaction mode.
 
 mod connect;
+mod copy;
 mod counters;
 mod database;
 mod fault;
 mod identities;
 mod insert;
+mod inspect;
 mod keys;
 mod open;
 mod password;
@@ -23,6 +25,8 @@ mod timeline;
 mod tls;
 mod transaction;
 
+pub(crate) use copy::{CopyTarget, Snapshot, look_before_copy};
+pub(crate) use inspect::inspect;
 pub(crate) use keys::PostgresKeys;
 pub(crate) use open::open;
 pub use password::Password;

@@ -23,13 +23,15 @@ use realmgate_core::StoreError;
 /// The first version that has all required features.
 const OLDEST: i32 = 130_000;
 
-/// Opens the database. Creates its tables and the key file if `intent` allows it.
-pub(crate) async fn open(
-    server: Server,
-    source: KeySource,
-    timeout: Duration,
-    intent: Intent,
-) -> Result<Postgres, OpenError> {
+/// A server whose database can be used, before anything is written.
+pub(super) struct Prepared {
+    pub(super) pools: Arc<Pools>,
+    pub(super) schema: Schema,
+    pub(super) found: Found,
+}
+
+/// Connects, checks the server, and inspects the schema.
+pub(super) async fn prepare(server: Server, timeout: Duration) -> Result<Prepared, OpenError> {
     let location = server.location();
     let fail = |fault: Fault| failed(&location, fault);
     let connector = Connector::new(server);
@@ -68,6 +70,26 @@ pub(crate) async fn open(
             schema.0
         ));
     };
+    Ok(Prepared {
+        pools,
+        schema,
+        found,
+    })
+}
+
+/// Opens the database. Creates its tables and the key file if `intent` allows it.
+pub(crate) async fn open(
+    server: Server,
+    source: KeySource,
+    timeout: Duration,
+    intent: Intent,
+) -> Result<Postgres, OpenError> {
+    let location = server.location();
+    let Prepared {
+        pools,
+        schema,
+        found,
+    } = prepare(server, timeout).await?;
     let keys = agree(&pools, &schema, &location, (&source, found), intent).await?;
     Ok(Postgres {
         pools,
@@ -132,7 +154,7 @@ async fn agree(
     Ok(keys)
 }
 
-fn failed(location: &Location, fault: Fault) -> OpenError {
+pub(super) fn failed(location: &Location, fault: Fault) -> OpenError {
     let location = location.clone();
     match fault {
         Fault::Connection(text) => OpenError::Connect(location, text),

@@ -16,6 +16,18 @@ pub(super) enum TlsMode {
     VerifyFull,
 }
 
+impl TlsMode {
+    /// Returns its name.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+}
+
 impl FromStr for TlsMode {
     type Err = UnknownMode;
 

@@ -3,11 +3,13 @@
 mod backup;
 mod changes;
 mod commit;
+mod copy;
 mod counters;
 mod cutter;
 mod database;
 mod identities;
 mod insert;
+mod inspect;
 mod keys;
 mod missing;
 mod open;
@@ -18,4 +20,6 @@ mod wal;
 mod watch;
 
 pub use backup::{Backup, BackupError, backup};
+pub(crate) use copy::{CopyTarget, Snapshot, look_before_copy};
+pub(crate) use inspect::inspect;
 pub(crate) use open::{expect, open, open_keys};

@@ -26,7 +26,7 @@ use realmgate_core::StoreError;
 /// `rlmg` in ASCII, SQLite's `application_id` of realmgate's databases.
 const APPLICATION_ID: i32 = 0x726c_6d67;
 
-static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
+pub(super) static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
     Migrations::new(vec![
         M::up(include_str!("schema/001_identity.sql")),
         M::up(include_str!("schema/002_guard.sql")),
@@ -143,9 +143,7 @@ fn prepare_or_fail(
     MIGRATIONS
         .to_latest(&mut connection)
         .map_err(|error| OpenError::Migration(path.into(), error))?;
-    connection
-        .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(fail)?;
+    mark(&connection).map_err(fail)?;
     let keys = agree_on_key(&mut connection, path, &source, keys, fail)?;
     drop(first_starts);
     let ring = KeyRing::new(source, keys);
@@ -237,6 +235,11 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Marks a database as realmgate's.
+pub(super) fn mark(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)
+}
+
 /// Returns the schema version of a database that is realmgate's or empty.
 fn recognise(
     connection: &Connection,
@@ -266,7 +269,7 @@ fn recognise(
 }
 
 /// The number of migrations.
-const SCHEMAS: i64 = 6;
+pub(super) const SCHEMAS: i64 = 6;
 
 /// Returns the keys that seeds are encrypted with, or are about to be.
 pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>> {
