@@ -53,7 +53,10 @@ impl Caller {
             *Zeroizing::new(BASE64.encode(pair.as_bytes()))
         ))
     }
+}
 
+#[cfg(feature = "rest")]
+impl Caller {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
