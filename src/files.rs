@@ -1,14 +1,14 @@
 //! Files that the program writes: private to their owner or group, and never written through a
 //! symbolic link that somebody else may have placed.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
+use tempfile::NamedTempFile;
 
 /// Opens a regular file. The last component of the path must not be a symbolic link.
 ///
@@ -40,18 +40,12 @@ pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// The path is a symbolic link, or another I/O error.
 pub(crate) fn replace(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     reject_link(path)?;
-    let mut temporary = OsString::from(path);
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    // Delete the file of a process that crashed, or that somebody else has placed there.
-    remove(&temporary)?;
-    let mut options = File::options();
-    let mut file = open(options.write(true).create_new(true).mode(mode), &temporary)?;
-    let written = file.write_all(content);
-    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(content)?;
+    let permissions = Permissions::from_mode(mode);
+    file.as_file().set_permissions(permissions)?;
+    file.persist(path)?;
     Ok(())
 }
 
@@ -116,7 +110,7 @@ fn is_a_link() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -134,17 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn link_in_the_place_of_the_file_or_of_its_temporary_file_is_not_followed() {
+    fn link_in_the_place_of_the_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("victim"), "untouched").unwrap();
         symlink(path("victim"), path("link")).unwrap();
         assert!(replace(&path("link"), 0o640, b"new").is_err());
         assert!(open(File::options().append(true), &path("link")).is_err());
-        symlink(path("victim"), path("ready.new")).unwrap();
-        replace(&path("ready"), 0o640, b"new").unwrap();
         assert_eq!(fs::read(path("victim")).unwrap(), b"untouched");
-        assert_eq!(fs::read(path("ready")).unwrap(), b"new");
     }
 
     #[test]

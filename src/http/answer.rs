@@ -1,5 +1,6 @@
 //! realmgate's own responses. They keep the connection open.
 
+use bytes::BufMut;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue,
     RETRY_AFTER, WWW_AUTHENTICATE,
@@ -95,21 +96,11 @@ impl Answer {
     pub(crate) fn last_bytes(self) -> Vec<u8> {
         let line = self.line;
         let parts = self.parts();
-        let reason = parts.status.canonical_reason().unwrap_or_default();
-        let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_u16()).into_bytes();
         let date = (DATE, get_cached_date());
         let close = (CONNECTION, HeaderValue::from_static("close"));
-        let fields = parts
-            .headers
-            .iter()
-            .chain([&date, &close].map(|it| (&it.0, &it.1)));
-        for (name, value) in fields {
-            bytes.extend_from_slice(name.as_str().as_bytes());
-            bytes.extend_from_slice(b": ");
-            bytes.extend_from_slice(value.as_bytes());
-            bytes.extend_from_slice(b"\r\n");
-        }
-        bytes.extend_from_slice(b"\r\n");
+        let last = [&date, &close].map(|it| (&it.0, &it.1));
+        let mut bytes = Vec::new();
+        put_head(&mut bytes, parts.status, parts.headers.iter().chain(last));
         bytes.extend_from_slice(line.as_bytes());
         bytes
     }
@@ -130,4 +121,24 @@ impl Answer {
         }
         parts
     }
+}
+
+/// Writes the status line and the headers of an HTTP/1.1 response, and the empty line after them.
+pub(crate) fn put_head<'a>(
+    bytes: &mut impl BufMut,
+    status: StatusCode,
+    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) {
+    bytes.put_slice(b"HTTP/1.1 ");
+    bytes.put_slice(status.as_str().as_bytes());
+    bytes.put_slice(b" ");
+    bytes.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    bytes.put_slice(b"\r\n");
+    for (name, value) in headers {
+        bytes.put_slice(name.as_str().as_bytes());
+        bytes.put_slice(b": ");
+        bytes.put_slice(value.as_bytes());
+        bytes.put_slice(b"\r\n");
+    }
+    bytes.put_slice(b"\r\n");
 }

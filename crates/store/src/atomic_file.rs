@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use tempfile::{Builder, NamedTempFile};
 
 /// The suffix of temporary files.
 const END: &str = ".realmgate-new";
@@ -18,49 +19,41 @@ const END: &str = ".realmgate-new";
 /// The maximum number of directory entries that are examined.
 const ENTRIES: usize = 100_000;
 
-/// A temporary file with mode 0600. Deleted on drop unless it was moved into place.
+/// How often a temporary file is created again after another process has deleted it.
+const ATTEMPTS: usize = 100;
+
+/// A locked temporary file with mode 0600. Deleted on drop unless it was moved into place.
 pub(super) struct AtomicFile {
-    path: PathBuf,
+    temporary: NamedTempFile,
     target: PathBuf,
-    /// Holds the lock.
-    _file: File,
 }
 
 impl AtomicFile {
     /// Creates an empty temporary file beside `target`, and deletes abandoned ones.
-    pub(super) fn beside(target: &Path) -> io::Result<(Self, File)> {
-        sweep(folder_of(target));
-        // Another container may use the same process id, and may delete this file before it is
-        // locked.
-        for attempt in 0..100 {
-            let mut path = target.as_os_str().to_owned();
-            path.push(format!(".{}-{attempt}{END}", std::process::id()));
-            let path = PathBuf::from(path);
-            let made = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path);
-            let file = match made {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => made?,
-            };
-            if file.try_lock().is_err() || !is_at(&file, &path) {
-                continue;
+    pub(super) fn beside(target: &Path) -> io::Result<Self> {
+        let folder = folder_of(target);
+        sweep(folder);
+        let mut prefix = target.file_name().unwrap_or_default().to_owned();
+        prefix.push(".");
+        for _ in 0..ATTEMPTS {
+            let mut named = Builder::new();
+            let temporary = named.prefix(&prefix).suffix(END).tempfile_in(folder)?;
+            let file = temporary.as_file();
+            // Another process may delete it before it is locked.
+            if file.try_lock().is_ok() && is_at(file, temporary.path()) {
+                let target = target.to_owned();
+                return Ok(Self { temporary, target });
             }
-            let temporary = Self {
-                path,
-                target: target.to_owned(),
-                _file: file.try_clone()?,
-            };
-            return Ok((temporary, file));
         }
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
 
+    pub(super) fn file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.temporary.path()
     }
 
     /// Moves the file into place unless a file exists there.
@@ -68,22 +61,21 @@ impl AtomicFile {
     /// # Errors
     /// `AlreadyExists` if there is one, or another I/O error.
     pub(super) fn put(self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()?;
-        fs::hard_link(&self.path, &self.target)?;
+        self.sync()?;
+        self.temporary.persist_noclobber(&self.target)?;
         sync_folder_of(&self.target)
     }
 
     /// Moves the file into place and replaces an existing one.
     pub(super) fn replace(self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()?;
-        fs::rename(&self.path, &self.target)?;
+        self.sync()?;
+        self.temporary.persist(&self.target)?;
         sync_folder_of(&self.target)
     }
-}
 
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+    /// Opens the file by its name, because SQLite may have written it through another descriptor.
+    fn sync(&self) -> io::Result<()> {
+        File::open(self.path())?.sync_all()
     }
 }
 
@@ -147,12 +139,12 @@ mod tests {
     fn abandoned_file_is_removed_and_one_in_use_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("t");
-        let (first, _) = AtomicFile::beside(&target).unwrap();
+        let first = AtomicFile::beside(&target).unwrap();
         let left = folder.path().join(format!("other.db.1-0{END}"));
         fs::write(&left, "keys").unwrap();
         let elses = folder.path().join("other.db.1.new");
         fs::write(&elses, "notes").unwrap();
-        let (second, _) = AtomicFile::beside(&target).unwrap();
+        let second = AtomicFile::beside(&target).unwrap();
         assert!(!left.exists());
         assert!(elses.exists());
         assert!(first.path().exists() && second.path().exists());

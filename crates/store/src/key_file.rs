@@ -124,8 +124,9 @@ pub(super) fn read(path: &Path) -> Result<Option<Keys>, KeyFileError> {
 pub(super) fn create(path: &Path) -> Result<Keys, KeyFileError> {
     let keys = Keys::generate()?;
     let fail = |error| KeyFileError::Write(path.into(), explained(path, Need::Write, error));
-    let (temporary, mut file) = AtomicFile::beside(path).map_err(fail)?;
-    file.write_all(keys.to_text().as_bytes()).map_err(fail)?;
+    let temporary = AtomicFile::beside(path).map_err(fail)?;
+    let written = temporary.file().write_all(keys.to_text().as_bytes());
+    written.map_err(fail)?;
     match temporary.put() {
         Ok(()) => Ok(keys),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -141,10 +142,11 @@ pub(super) fn replace(path: &Path, keys: &Keys) -> Result<(), KeyFileError> {
         // Replace the target of a symbolic link, not the link.
         let path = path.canonicalize()?;
         let old = fs::metadata(&path)?;
-        let (temporary, mut file) = AtomicFile::beside(&path)?;
+        let temporary = AtomicFile::beside(&path)?;
+        let mut file = temporary.file();
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            fchown(file, Some(old.uid()), Some(old.gid()))?;
         }
         file.set_permissions(old.permissions())?;
         file.write_all(keys.to_text().as_bytes())?;

@@ -89,10 +89,10 @@ impl Acceptor {
                 Some(b"h2") => Http::Two,
                 _ => Http::One,
             };
-            let stream = Rewound::new(Transport::Tls(Box::new(stream)));
+            let stream = Rewound::new(Transport::Right(Box::new(stream)));
             return Ok(begun(stream, http, Some(certificate)));
         }
-        let mut stream = Rewound::with(unread.into(), Transport::Plain(stream));
+        let mut stream = Rewound::with(unread.into(), Transport::Left(stream));
         let http = match self.h2c {
             true => {
                 let (http, read) = cleartext::begin(&mut stream).await?;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::BufMut;
 use http::{HeaderMap, StatusCode};
 
 use super::shared::Shared;
+use crate::http::answer::put_head;
 
 /// Sends the interim responses to a request. They are dropped if the client cannot receive them:
 /// over HTTP/1.0, which has none, and over HTTP/2, where hyper 1.12 cannot send them.
@@ -30,18 +30,6 @@ impl Interim {
         if !state.is_answering || !status.is_informational() {
             return;
         }
-        let bytes = &mut state.interim;
-        bytes.put_slice(b"HTTP/1.1 ");
-        bytes.put_slice(status.as_str().as_bytes());
-        bytes.put_slice(b" ");
-        bytes.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-        bytes.put_slice(b"\r\n");
-        for (name, value) in headers {
-            bytes.put_slice(name.as_str().as_bytes());
-            bytes.put_slice(b": ");
-            bytes.put_slice(value.as_bytes());
-            bytes.put_slice(b"\r\n");
-        }
-        bytes.put_slice(b"\r\n");
+        put_head(&mut state.interim, status, headers);
     }
 }

@@ -42,7 +42,7 @@ pub fn backup(database: &Path, timeout: Duration, to: &Path) -> Result<Backup, B
         opened.map_err(|error| error.explained(path, Need::Read))
     };
     let (connection, _) = open(database)?;
-    let (file, _) = AtomicFile::beside(to).map_err(fail)?;
+    let file = AtomicFile::beside(to).map_err(fail)?;
     let path = file.path().to_str();
     let path = path.ok_or_else(|| fail(io::Error::from(io::ErrorKind::InvalidFilename)))?;
     connection
