@@ -1,6 +1,7 @@
 //! Assembles the server: configuration → store → authority → doors.
 
 mod store_metrics;
+mod store_options;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
 use crate::auth::{Authority, LocalAuthenticator, Seed, SeedError, Settings, Store};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::doors::api::{self, Api};
 use crate::doors::{self, Addresses, End, Gateway, ListenError, Listeners};
 use crate::files;
@@ -25,6 +26,7 @@ use crate::metrics::Registry;
 use crate::net::loops::{LoopThreads, Loops};
 use crate::store::{self, Intent};
 use crate::telemetry::Recorder;
+pub use store_options::store_options;
 
 /// The interval at which failure counts and last uses are saved. If the process is killed, those
 /// since the last save are lost.
@@ -88,7 +90,7 @@ impl Server {
             audit,
         } = instruments;
         let addresses = listeners.addresses()?;
-        let store = store::open(config.store.clone(), intent).await?;
+        let store = store::open(store_options(&config.store)?, intent).await?;
         store_metrics::register(&store, &mut registry);
         let store: Arc<dyn Store> = store;
         let authenticator = Arc::new(authenticator(&config, &store).await?);
@@ -268,6 +270,9 @@ pub enum StartError {
     /// An address cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A setting of the store is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::OpenError),

@@ -19,6 +19,7 @@ use realmgate::auth::{
 use realmgate::config::Config;
 use realmgate::doors::lookup;
 use realmgate::http::{CredentialHeaders, IdentityHeaders, Scratch};
+use realmgate::server::store_options;
 use realmgate::store::{self, Intent};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -241,7 +242,9 @@ mod authority {
             let token = Totp::new(&seed, config.totp.parameters).token(NOW);
             let authority = runtime.block_on(async {
                 let store: Arc<dyn Store> =
-                    store::open(config.store, Intent::Create).await.unwrap();
+                    store::open(store_options(&config.store).unwrap(), Intent::Create)
+                        .await
+                        .unwrap();
                 let new = NewIdentity {
                     principal: Principal::new("billing", "payments", 128).unwrap(),
                     seed,

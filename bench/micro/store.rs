@@ -19,6 +19,7 @@ use realmgate::auth::{
     ImportedIdentity, Parameters, Principal, Recall, Seed, State, Store, Terms, UnixTime,
 };
 use realmgate::config::Config;
+use realmgate::server::store_options;
 use realmgate::store::{self, Intent};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -52,7 +53,10 @@ impl Stored {
         ];
         let config = Config::load(None, env).unwrap();
         let store: Arc<dyn Store> = RUNTIME
-            .block_on(store::open(config.store, Intent::Create))
+            .block_on(store::open(
+                store_options(&config.store).unwrap(),
+                Intent::Create,
+            ))
             .unwrap();
         let all: Vec<_> = (0..identities).map(identity).collect();
         RUNTIME.block_on(store.import(all, NOW)).unwrap();

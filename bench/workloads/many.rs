@@ -17,6 +17,7 @@ use realmgate::auth::{
     ImportedIdentity, Parameters, Principal, Recall, Seed, State, Store, Terms, UnixTime,
 };
 use realmgate::config::Config;
+use realmgate::server::store_options;
 use realmgate::store::{self, Intent};
 use serde_json::json;
 
@@ -50,7 +51,11 @@ async fn run() -> Outcome {
         ),
         ("REALMGATE_CACHE_CAPACITY".into(), "10000000".into()),
     ];
-    let store: Arc<dyn Store> = store::open(Config::load(None, env)?.store, Intent::Create).await?;
+    let store: Arc<dyn Store> = store::open(
+        store_options(&Config::load(None, env)?.store)?,
+        Intent::Create,
+    )
+    .await?;
     match what {
         "make" => make(&*store, count, more).await,
         "read" => read(&*store, count, more).await,

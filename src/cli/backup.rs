@@ -5,6 +5,7 @@ use serde_json::json;
 use super::error::CliError;
 use super::output::Output;
 use super::setup::load;
+use crate::server::store_options;
 use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]
@@ -16,11 +17,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let config = load(config)?;
-    store::expect(&config.store, Intent::Read)?;
-    let Some(path) = config.store.database.path() else {
-        return Err(CliError::NoBackup(config.store.database.location()));
+    let options = store_options(&config.store)?;
+    store::expect(&options, Intent::Read)?;
+    let Some(path) = options.database.path() else {
+        return Err(CliError::NoBackup(options.database.location()));
     };
-    let made = store::backup(path, config.store.timeout, &args.to)?;
+    let made = store::backup(path, options.timeout, &args.to)?;
     let keys: Vec<_> = made.keys.iter().map(ToString::to_string).collect();
     let value = json!({
         "path": args.to, "bytes": made.bytes, "identities": made.identities, "keys": keys,

@@ -13,6 +13,7 @@ use crate::audit::obstacle;
 use crate::auth::Policy;
 use crate::config::{Config, Peer, PeerAddress, Route, Transport};
 use crate::doors::{Resolver, most_files};
+use crate::server::store_options;
 use crate::store::{Backend, Options};
 
 /// The maximum wait for the resolution of peer names.
@@ -30,10 +31,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let meant = load(config)?;
-    let mut warnings = warnings(&meant);
+    let store = store_options(&meant.store)?;
+    let mut warnings = warnings(&meant, &store);
     warnings.extend(unknown_names(&meant)?);
     let connection = match args.connect {
-        true => Some(Connection::try_out(&meant.store)?),
+        true => Some(Connection::try_out(&store)?),
         false => None,
     };
     warnings.extend(connection.iter().flat_map(Connection::warnings));
@@ -44,12 +46,12 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
         || "defaults, no file".to_owned(),
         |path| path.display().to_string(),
     );
-    let mut value = json(&meant, &warnings);
+    let mut value = json(&meant, &store, &warnings);
     if let (Some(connection), Some(value)) = (&connection, value.as_object_mut()) {
         value.insert("connection".to_owned(), connection.json());
     }
     output.print(&value, || {
-        let mut text = text(&meant, &from);
+        let mut text = text(&meant, &store, &from);
         if let Some(connection) = &connection {
             let _ = write!(text, "\n{}", connection.text());
         }
@@ -66,13 +68,13 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
 }
 
 /// Returns warnings about valid settings that are probably mistakes.
-fn warnings(config: &Config) -> Vec<String> {
+fn warnings(config: &Config, store: &Options) -> Vec<String> {
     let metrics = config.metrics.and_then(exposed);
     let limits = config.limits.warnings(&config.upstreams);
     let certificates = config.certificate_warnings(SystemTime::now());
     let metrics = metrics.into_iter().map(str::to_owned);
     let audit = config.audit.file.as_deref().and_then(unwritable);
-    let secrets = readable_secrets(&config.store);
+    let secrets = readable_secrets(store);
     let warnings = metrics.chain(limits).chain(certificates).chain(audit);
     let warnings = warnings.chain(secrets);
     warnings.chain(config.warnings()).collect()
@@ -153,7 +155,7 @@ pub(super) fn exposed(metrics: SocketAddr) -> Option<&'static str> {
     )
 }
 
-fn text(config: &Config, from: &str) -> String {
+fn text(config: &Config, store: &Options, from: &str) -> String {
     let mut text = format!("configuration: {from}\n");
     let _ = writeln!(
         text,
@@ -187,8 +189,8 @@ fn text(config: &Config, from: &str) -> String {
     let _ = writeln!(
         text,
         "store:    {}, encrypted with {}",
-        config.store.database.location(),
-        config.store.key
+        store.database.location(),
+        store.key
     );
     let proxies: Vec<_> = config
         .service
@@ -232,7 +234,7 @@ fn text(config: &Config, from: &str) -> String {
     text
 }
 
-fn json(config: &Config, warnings: &[String]) -> serde_json::Value {
+fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Value {
     let routes: Vec<_> = config
         .routes
         .iter()
@@ -257,9 +259,9 @@ fn json(config: &Config, warnings: &[String]) -> serde_json::Value {
         "serve_api": config.gateway.serve_api,
         "grpc": config.grpc,
         "metrics": config.metrics,
-        "store": config.store.database.location().to_string(),
-        "key": config.store.key.to_string(),
-        "key_file": config.store.key.path(),
+        "store": store.database.location().to_string(),
+        "key": store.key.to_string(),
+        "key_file": store.key.path(),
         "window": config.totp.window,
         "routes": routes,
         "warnings": warnings,

@@ -196,7 +196,8 @@ impl CliError {
             | Self::NoMetrics
             | Self::NoData(_)
             | Self::Warned(_)
-            | Self::Read(..) => 2,
+            | Self::Read(..)
+            | Self::Start(StartError::Config(_)) => 2,
             Self::CutShort => 4,
             Self::Unaudited(_) => 5,
             Self::Connection(error, _) if error.is_configuration() => 2,

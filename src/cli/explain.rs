@@ -18,7 +18,7 @@ use crate::config::{Config, Route};
 use crate::doors::explain::{
     Explanation, Inquiry, Misfit, REJECTED_SUB_REQUEST, Rejected, explain, statuses,
 };
-use crate::server::authenticator;
+use crate::server::{authenticator, store_options};
 use crate::store::{self, Intent};
 
 #[derive(Debug, clap::Args)]
@@ -127,7 +127,7 @@ async fn foresee<'a>(
     let Some(who) = who else {
         return Ok(Foresight::no_credential());
     };
-    let store: Arc<dyn Store> = store::open(config.store.clone(), Intent::Read).await?;
+    let store: Arc<dyn Store> = store::open(store_options(&config.store)?, Intent::Read).await?;
     let authenticator = authenticator(config, &store).await?;
     let source = Source::of(source);
     Ok(authenticator.foresee(who, source, now()).await?)

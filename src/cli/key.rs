@@ -8,6 +8,7 @@ use super::local_store::LOGGED;
 use super::output::{Output, message};
 use super::setup::{load, runtime};
 use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};
+use crate::server::store_options;
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
 
 /// The interval between progress messages.
@@ -44,14 +45,15 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Command::Rotate | Command::Retire => Intent::Change,
         Command::Generate | Command::Show | Command::Check => Intent::Read,
     };
-    store::expect(&config.store, intent)?;
+    let options = store_options(&config.store)?;
+    store::expect(&options, intent)?;
     let audit = match intent {
         Intent::Change => Audit::open(&config.audit, AuditMetrics::default())?,
         _ => Audit::default(),
     };
     let ready = runtime()?.block_on(audit.ready(LINE));
     ready.map_err(CliError::Unloggable)?;
-    let mut sealing = Sealing::open(&config.store, intent)?;
+    let mut sealing = Sealing::open(&options, intent)?;
     match command {
         Command::Generate => Ok(()),
         Command::Show => show(&mut sealing, output),

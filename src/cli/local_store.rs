@@ -7,6 +7,7 @@ use super::setup::{load, runtime};
 use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};
 use crate::auth::{Identity, IdentityId, Principal, Selection, Store, UnixTime};
 use crate::config::Config;
+use crate::server::store_options;
 use crate::store::{self, Intent};
 
 /// The number of identities per read.
@@ -32,7 +33,8 @@ impl LocalStore {
     ) -> Result<T, CliError> {
         let config = load(config)?;
         crate::telemetry::init(&config.log);
-        store::expect(&config.store, intent)?;
+        let options = store_options(&config.store)?;
+        store::expect(&options, intent)?;
         let audit = match intent {
             Intent::Read => Audit::default(),
             // Check this before the change.
@@ -42,7 +44,7 @@ impl LocalStore {
             // Reserve space in the audit log before the change, so that a full disk does not lose
             // its line.
             audit.ready(LINE).await.map_err(CliError::Unloggable)?;
-            let store = store::open(config.store.clone(), intent).await?;
+            let store = store::open(options, intent).await?;
             let local = Self {
                 config,
                 store,

@@ -25,7 +25,7 @@ use crate::doors::{Addresses, End, Listeners, raise_file_limit};
 use crate::files;
 use crate::metrics::Registry;
 use crate::net::aside;
-use crate::server::{Instruments, Server, StartError};
+use crate::server::{Instruments, Server, StartError, store_options};
 use crate::store::{self, Intent};
 use crate::telemetry::Telemetry;
 use metrics::ConfigMetrics;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     let config = load(path)?;
     let mut registry = Registry::new();
     let telemetry = Telemetry::start(&config.log, &mut registry).map_err(CliError::Telemetry)?;
-    store::expect(&config.store, args.intent())?;
+    store::expect(&store_options(&config.store)?, args.intent())?;
     let audit = Audit::open(&config.audit, AuditMetrics::new(&mut registry))?;
     if let Err(error) = raise_file_limit() {
         tracing::warn!(%error, "cannot raise the soft limit of open files");

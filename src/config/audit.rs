@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::database::{KeySource, Store};
 use super::raw;
 use super::source::{Checked, Source};
-use crate::store::{KeySource, Options};
 
 /// `[audit]`.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Source<'_> {
     pub(super) fn audit(
         &self,
         raw: &raw::Audit,
-        store: Option<&Options>,
+        store: Option<&Store>,
         node: Box<str>,
     ) -> Checked<Audit> {
         let is_taken = |file: &str| {

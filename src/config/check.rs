@@ -8,6 +8,7 @@ use std::path::Path;
 use super::audit::Audit;
 use super::compat::Compat;
 use super::credentials::default_headers;
+use super::database::Store;
 use super::error::ConfigError;
 use super::limits::Limits;
 use super::listener::{Gateway, Service};
@@ -26,7 +27,6 @@ use super::upstream::{self, Upstream};
 use super::validity::Validity;
 use crate::auth::{Realms, ThrottleSettings};
 use crate::http::CredentialHeaders;
-use crate::store;
 
 /// The maximum size of a configuration file in bytes: enough for some hundred thousand routes.
 const FILE_BYTES: u64 = 64 << 20;
@@ -35,7 +35,7 @@ const FILE_BYTES: u64 = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `[store]` and `[cache]`.
-    pub store: store::Options,
+    pub store: Store,
     /// `[service]`.
     pub service: Service,
     /// `[gateway]`.

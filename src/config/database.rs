@@ -1,14 +1,102 @@
 //! `[store]` and `[cache]`.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 
-use super::postgres::is_postgres;
+use super::located::Secret;
+use super::postgres::{Postgres, is_postgres};
 use super::raw;
 use super::source::{Checked, Source};
-use crate::store::{Backend, CacheOptions, KeySource, Keys, Options};
+
+/// `[store]` and `[cache]`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// `store.url`: the database, `sqlite:realmgate.db` by default.
+    pub database: Database,
+    /// The source of the encryption keys.
+    pub key: KeySource,
+    /// `store.timeout`: the maximum wait for a connection, for a lock, and for a statement; 2 s by
+    /// default.
+    pub timeout: Duration,
+    /// `[cache]`.
+    pub cache: Cache,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// An SQLite file.
+    Sqlite {
+        /// The path of the file.
+        path: PathBuf,
+        /// `store.readers`: the number of connections that read concurrently, 1 to 32; 2 by
+        /// default.
+        readers: usize,
+    },
+    /// A PostgreSQL server.
+    Postgres(Box<Postgres>),
+}
+
+/// The source of the encryption keys.
+#[derive(Clone)]
+pub enum KeySource {
+    /// `store.key_file`, beside the SQLite file by default.
+    File(PathBuf),
+    /// A systemd credential.
+    Credential(PathBuf),
+    /// The value of [`KeySource::VARIABLE`], which is not parsed here.
+    Environment(Secret),
+}
+
+/// `[cache]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Cache {
+    /// The maximum number of cached identities; 100,000 by default.
+    pub capacity: u64,
+    /// The maximum number of cached unknown principals; 10,000 by default.
+    pub unknown_capacity: u64,
+    /// The lifetime of a cached identity; 5 min by default.
+    pub ttl: Duration,
+    /// The lifetime of a cached unknown principal; 5 min by default.
+    pub unknown_ttl: Duration,
+    /// How long cached identities stay valid while the database fails; 5 min by default.
+    pub stale_if_error: Duration,
+}
+
+impl Database {
+    /// Returns the path of the file; `None` for a server.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite { path, .. } => Some(path),
+            Self::Postgres(_) => None,
+        }
+    }
+}
+
+impl KeySource {
+    /// The environment variable that may contain keys.
+    pub const VARIABLE: &str = "REALMGATE_STORE_KEY";
+    /// The name of the systemd credential that may contain keys.
+    const CREDENTIAL: &str = "realmgate.key";
+
+    /// Returns the path, or `None` if the keys are in the environment.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Credential(path) => Some(path),
+            Self::Environment(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path().fmt(f)
+    }
+}
 
 impl Source<'_> {
     pub(super) fn store(
@@ -16,7 +104,7 @@ impl Source<'_> {
         raw: &raw::Store,
         cache: &raw::Cache,
         node: Box<str>,
-    ) -> Checked<Options> {
+    ) -> Checked<Store> {
         let timeout = self.duration("store.timeout", raw.timeout.as_ref(), 2_000);
         let cache = self.cache(cache);
         let (database, key) = match &raw.url {
@@ -29,11 +117,12 @@ impl Source<'_> {
                         self.missing("store.key_file".to_owned(), url.span(), expected)
                     })
                 });
+                let database = database.map(|server| Database::Postgres(Box::new(server)));
                 (database, key)
             }
             _ => self.sqlite(raw),
         };
-        Ok(Options {
+        Ok(Store {
             database: database?,
             key: key?,
             timeout,
@@ -41,7 +130,7 @@ impl Source<'_> {
         })
     }
 
-    fn sqlite(&self, raw: &raw::Store) -> (Checked<Backend>, Checked<KeySource>) {
+    fn sqlite(&self, raw: &raw::Store) -> (Checked<Database>, Checked<KeySource>) {
         let readers = self.number("store.readers", raw.readers.as_ref(), 2, 1..=32);
         let rejected = self.reject_keys_of_servers(raw);
         let path = match &raw.url {
@@ -63,7 +152,7 @@ impl Source<'_> {
             return (Err(rejected), Err(rejected));
         }
         let database = rejected.and(path);
-        (database.map(|path| Backend::Sqlite { path, readers }), key)
+        (database.map(|path| Database::Sqlite { path, readers }), key)
     }
 
     /// Returns the source of the keys: the configured file, else a credential that exists, else `default`.
@@ -87,11 +176,7 @@ impl Source<'_> {
                     KeySource::File(path)
                 }))
             }
-            (None, Some(text)) => std::str::from_utf8(text)
-                .ok()
-                .and_then(Keys::parse)
-                .map(|keys| Some(KeySource::Environment(keys)))
-                .ok_or_else(|| self.no_key()),
+            (None, Some(text)) => Ok(Some(KeySource::Environment(Secret::new(text)))),
             (None, None) => {
                 let credential = self
                     .credentials_folder()
@@ -135,9 +220,9 @@ impl Source<'_> {
         ))
     }
 
-    fn cache(&self, raw: &raw::Cache) -> CacheOptions {
+    fn cache(&self, raw: &raw::Cache) -> Cache {
         const ENTRIES: RangeInclusive<i64> = 1..=100_000_000;
-        CacheOptions {
+        Cache {
             capacity: self.number("cache.capacity", raw.capacity.as_ref(), 100_000, ENTRIES),
             unknown_capacity: self.number(
                 "cache.unknown_capacity",

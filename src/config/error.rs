@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::store::{KeySource, Keys};
-
 /// The maximum number of mistakes in an error message.
 const SHOWN: usize = 50;
 
@@ -18,6 +16,13 @@ pub enum ConfigError {
     /// The file or the environment has mistakes.
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
+}
+
+impl ConfigError {
+    /// Makes an error of mistakes that a module has found in its settings.
+    pub fn of(mistakes: Vec<Mistake>) -> Self {
+        Self::Mistakes(Mistakes::new(mistakes, 0))
+    }
 }
 
 /// The mistakes in a configuration, at least one.
@@ -122,9 +127,14 @@ pub enum Mistake {
     /// The value of the environment variable is not UTF-8.
     #[error("{0}: not UTF-8")]
     VariableNotText(String),
-    /// The value of [`KeySource::VARIABLE`] is not a list of keys. It is not shown.
-    #[error("{variable}: is not a key, expected {form}", variable = KeySource::VARIABLE, form = Keys::FORM)]
-    NotAKey,
+    /// The value of the environment variable is not a list of keys. It is not shown.
+    #[error("{variable}: is not a key, expected {form}")]
+    NotAKey {
+        /// The name of the variable.
+        variable: &'static str,
+        /// The valid form.
+        form: &'static str,
+    },
 }
 
 /// The position of a key or value.

@@ -3,15 +3,56 @@
 use std::path::PathBuf;
 
 use toml::Spanned;
-use zeroize::Zeroizing;
 
+use super::located::{Located, Secret};
 use super::raw;
 use super::source::{Checked, Source};
-use crate::store::{Backend, Password, Server};
+
+/// A PostgreSQL server.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// `store.url`, which names no password.
+    pub url: Located,
+    /// `store.schema`: the schema of the tables; the first of the search path by default.
+    pub schema: Option<Located>,
+    /// The source of the password.
+    pub password: Password,
+    /// `store.connections`: the maximum number of connections, 1 to 100; 8 by default.
+    pub connections: usize,
+    /// `server.node`: the name of this node in the database.
+    pub node: Box<str>,
+}
+
+/// The source of the database password.
+#[derive(Clone, Debug)]
+pub enum Password {
+    /// No password.
+    None,
+    /// `store.password_file`, or a systemd credential.
+    File(PathBuf),
+    /// The value of [`Password::VARIABLE`].
+    Environment(Secret),
+}
+
+impl Password {
+    /// The environment variable that holds the password.
+    pub(super) const VARIABLE: &str = "PGPASSWORD";
+    /// The name of the systemd credential that holds the password.
+    const CREDENTIAL: &str = "realmgate.pgpassword";
+}
 
 /// Returns whether a URL names a PostgreSQL server.
 pub(super) fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Returns whether a URL contains a password, before its host or as a parameter.
+fn has_password(url: &str) -> bool {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let rest = base.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || query.split('&').any(|pair| pair.starts_with("password="))
 }
 
 impl Source<'_> {
@@ -21,34 +62,27 @@ impl Source<'_> {
         raw: &raw::Store,
         url: &Spanned<String>,
         node: Box<str>,
-    ) -> Checked<Backend> {
+    ) -> Checked<Postgres> {
         let connections = raw.connections.as_ref();
         let connections = self.number("store.connections", connections, 8, 1..=100);
         let password = self.password(raw);
-        let schema = match &raw.schema {
-            Some(schema) if !Server::is_schema(schema.get_ref()) => Err(self.reject(
-                "store.schema",
-                schema,
-                "up to 63 lower-case letters, digits and underscores, not a digit or pg_ first",
-            )),
-            schema => Ok(schema
-                .as_ref()
-                .map(|schema| schema.get_ref().as_str().into())),
-        };
         if let Some(readers) = &raw.readers {
             let expected = "no such key with a postgres:// URL; set store.connections";
             return Err(self.reject("store.readers", readers, expected));
         }
-        let server = Server::parse(url.get_ref()).map_err(|error| {
-            let shown = r#""postgres:…""#.to_owned();
-            self.reject_as("store.url", shown, url.span(), error.to_string())
-        });
-        let mut server = server?;
-        server.password = password?;
-        server.schema = schema?;
-        server.connections = connections;
-        server.node = node;
-        Ok(Backend::Postgres(Box::new(server)))
+        let shown = r#""postgres:…""#.to_owned();
+        if has_password(url.get_ref()) {
+            let expected = "a URL without a password: put it into store.password_file";
+            return Err(self.reject_as("store.url", shown, url.span(), expected));
+        }
+        let schema = raw.schema.as_ref();
+        Ok(Postgres {
+            url: self.located("store.url", url, shown),
+            schema: schema.map(|it| self.located("store.schema", it, self.shown(it.span()))),
+            password: password?,
+            connections,
+            node,
+        })
     }
 
     /// Returns the source of the password: the configured file, else `PGPASSWORD`, else a credential that exists.
@@ -60,7 +94,7 @@ impl Source<'_> {
             };
         }
         if let Some(password) = self.database_password() {
-            return Ok(Password::Environment(Zeroizing::new(password.to_vec())));
+            return Ok(Password::Environment(Secret::new(password)));
         }
         let credential = self.credentials_folder();
         let credential = credential.map(|it| it.join(Password::CREDENTIAL));

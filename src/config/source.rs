@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use zeroize::Zeroizing;
 
+use super::database::KeySource;
 use super::environment::{self, is_ours};
 use super::error::{Mistake, Mistakes, Place};
+use super::located::Located;
+use super::postgres::Password;
 use super::validity::Validity;
-use crate::store::{KeySource, Password};
 
 /// The maximum number of characters of a value in a message.
 const SHOWN: usize = 60;
@@ -267,9 +269,20 @@ impl<'a> Source<'a> {
         rejected
     }
 
-    /// Rejects the value of [`KeySource::VARIABLE`].
-    pub(super) fn no_key(&self) -> Rejected {
-        self.record(usize::MAX, Mistake::NotAKey)
+    /// Returns a setting that the module that uses it checks.
+    /// Errors show it as `shown`.
+    pub(super) fn located(
+        &self,
+        key: &'static str,
+        raw: &Spanned<String>,
+        shown: String,
+    ) -> Located {
+        Located {
+            text: raw.get_ref().clone(),
+            shown,
+            place: self.place(raw.span().start),
+            key,
+        }
     }
 
     /// Remembers that a key exists although its value could not be read.

@@ -28,8 +28,6 @@ pub enum KeySource {
 impl KeySource {
     /// The environment variable that may contain keys.
     pub const VARIABLE: &str = "REALMGATE_STORE_KEY";
-    /// The name of the systemd credential that may contain keys.
-    pub const CREDENTIAL: &str = "realmgate.key";
 
     /// Returns the path, or `None` if the keys are in the environment.
     pub fn path(&self) -> Option<&Path> {

@@ -17,6 +17,7 @@ use realmgate::auth::{
     Administration, ImportedIdentity, Parameters, Principal, Seed, State, Terms, UnixTime,
 };
 use realmgate::config::Config;
+use realmgate::server::store_options;
 use realmgate::store::{self, Intent};
 
 use crate::harness::{Gate, get, until};
@@ -39,7 +40,9 @@ pub(crate) fn fill(config: &Path, numbers: Range<usize>) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let store = store::open(config.store, Intent::Change).await.unwrap();
+        let store = store::open(store_options(&config.store).unwrap(), Intent::Change)
+            .await
+            .unwrap();
         let identities: Vec<_> = numbers.map(identity).collect();
         let mut identities = identities.into_iter().peekable();
         while identities.peek().is_some() {

@@ -24,11 +24,6 @@ pub enum Password {
 }
 
 impl Password {
-    /// The environment variable that holds the password.
-    pub const VARIABLE: &str = "PGPASSWORD";
-    /// The name of the credential that holds the password.
-    pub const CREDENTIAL: &str = "realmgate.pgpassword";
-
     /// Returns the password, if there is one.
     pub(super) fn read(&self) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         match self {
