@@ -13,7 +13,7 @@ use realmgate::auth::{
     NewIdentity, Parameters, Policy, Principal, Realms, Seed, Settings, Source, State, Store,
     Terms, ThrottleSettings, Totp, UnixTime,
 };
-use realmgate::store::{Backend, CacheOptions, Intent, KeySource, Options, open};
+use realmgate::store::{Intent, Options, open};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
 /// The number of decisions per call of a function in [`kinds`].
@@ -93,22 +93,8 @@ pub(crate) fn run() {
 }
 
 async fn cases(folder: &Path) -> Vec<Case> {
-    let hour = Duration::from_secs(3600);
-    let options = Options {
-        database: Backend::Sqlite {
-            path: folder.join("r.db"),
-            readers: 1,
-        },
-        key: KeySource::File(folder.join("r.key")),
-        timeout: hour,
-        cache: CacheOptions {
-            capacity: 1000,
-            unknown_capacity: 1000,
-            ttl: hour,
-            unknown_ttl: hour,
-            stale_if_error: hour,
-        },
-    };
+    let mut options = Options::of_file(folder.join("r.db"));
+    options.timeout = Duration::from_secs(3600);
     let path = folder.join("r.db");
     let store: Arc<dyn Store> = open(options, Intent::Create).await.expect("a store");
     let seed = Seed::from_bytes(b"12345678901234567890").expect("a seed");

@@ -22,7 +22,7 @@ use realmgate::auth::{
     Parameters, Policy, Principal, Realms, Seed, Settings, Source, Store, Terms, ThrottleSettings,
     Totp, UnixTime,
 };
-use realmgate::store::{Backend, CacheOptions, Intent, KeySource, Options, open};
+use realmgate::store::{Intent, Options, open};
 
 const START: u64 = 1_700_000_000;
 /// Attempts per second at one principal.
@@ -129,27 +129,10 @@ fn resident() -> u64 {
 }
 
 async fn authenticator(folder: &Path) -> (Arc<LocalAuthenticator>, Totp) {
-    let minutes = Duration::from_secs(300);
-    let store: Arc<dyn Store> = open(
-        Options {
-            database: Backend::Sqlite {
-                path: folder.join("r.db"),
-                readers: 2,
-            },
-            key: KeySource::File(folder.join("r.key")),
-            timeout: Duration::from_secs(60),
-            cache: CacheOptions {
-                capacity: 100_000,
-                unknown_capacity: 10_000,
-                ttl: minutes,
-                unknown_ttl: minutes,
-                stale_if_error: minutes,
-            },
-        },
-        Intent::Create,
-    )
-    .await
-    .expect("a store");
+    let mut options = Options::of_file(folder.join("r.db"));
+    options.timeout = Duration::from_secs(60);
+    options.cache.capacity = 100_000;
+    let store: Arc<dyn Store> = open(options, Intent::Create).await.expect("a store");
     let seed = Seed::generate().expect("a seed");
     let totp = Totp::new(&seed, Parameters::default());
     let new = NewIdentity {

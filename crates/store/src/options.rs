@@ -21,6 +21,19 @@ pub struct Options {
     pub cache: CacheOptions,
 }
 
+impl Options {
+    /// Makes the options of an SQLite file with its keys beside it: 2 readers, 2 s, and the default
+    /// cache.
+    pub fn of_file(path: PathBuf) -> Self {
+        Self {
+            key: KeySource::File(path.with_extension("key")),
+            database: Backend::Sqlite { path, readers: 2 },
+            timeout: Duration::from_secs(2),
+            cache: CacheOptions::default(),
+        }
+    }
+}
+
 /// A database of identities.
 #[derive(Clone, Debug)]
 pub enum Backend {

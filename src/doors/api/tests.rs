@@ -15,7 +15,7 @@ use crate::auth::{
     Seed, Settings, Store, Terms, ThrottleSettings, Totp, UnixTime,
 };
 use crate::http::CredentialHeaders;
-use crate::store::{Backend, CacheOptions, Intent, KeySource, Options, open};
+use crate::store::{Intent, Options, open};
 
 mod answers;
 mod bodies;
@@ -144,22 +144,7 @@ impl Door {
 }
 
 fn options(dir: &Path) -> Options {
-    let hour = Duration::from_secs(3600);
-    Options {
-        database: Backend::Sqlite {
-            path: dir.join("r.db"),
-            readers: 1,
-        },
-        key: KeySource::File(dir.join("r.key")),
-        timeout: Duration::from_secs(5),
-        cache: CacheOptions {
-            capacity: 100,
-            unknown_capacity: 10,
-            ttl: hour,
-            unknown_ttl: hour,
-            stale_if_error: hour,
-        },
-    }
+    Options::of_file(dir.join("r.db"))
 }
 
 fn api(store: Arc<dyn Store>) -> Api {

@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send, stderr};
 
@@ -123,7 +123,11 @@ const PLACES: [&str; 10] = [
 fn ask(gate: &Gate, verifier: &Caller, place: &str, who: &Caller, token: &str) -> String {
     let fields = who.fields_with(token);
     let basic = BASE64.encode(format!("{}@{}:{token}", who.name, who.realm).as_bytes());
-    let with_json = "Content-Type: application/json\r\n";
+    let post = |body: &Value| {
+        let with_json = "Content-Type: application/json\r\n";
+        let path = "/ungleichotp/verify/";
+        send(gate.service, "POST", path, with_json, &body.to_string())
+    };
     let reply = match place {
         "proxy" => get(gate.gateway, "/x", &fields),
         "proxy, basic" => get(
@@ -146,13 +150,7 @@ fn ask(gate: &Gate, verifier: &Caller, place: &str, who: &Caller, token: &str) -
         "rest, fields" => get(gate.service, "/ungleichotp/", &fields),
         "rest, body" => {
             let body = json!({"auth_name": who.name, "auth_realm": who.realm, "auth_token": token});
-            send(
-                gate.service,
-                "POST",
-                "/ungleichotp/verify/",
-                with_json,
-                &body.to_string(),
-            )
+            post(&body)
         }
         "rest, subject" => {
             let body = json!({
@@ -160,13 +158,7 @@ fn ask(gate: &Gate, verifier: &Caller, place: &str, who: &Caller, token: &str) -
                 "auth_token": verifier.token(),
                 "name": who.name, "realm": who.realm, "token": token,
             });
-            send(
-                gate.service,
-                "POST",
-                "/ungleichotp/verify/",
-                with_json,
-                &body.to_string(),
-            )
+            post(&body)
         }
         _ => panic!("{place}"),
     };

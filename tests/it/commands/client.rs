@@ -552,11 +552,7 @@ fn connection_that_could_not_be_made_is_tried_three_times_in_all() {
     let admin = gate.register("admin", "ungleich-admin");
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path());
-    let tls = Nginx::serve(&format!(
-        "listen ADDRESS ssl; ssl_certificate {cert}; ssl_certificate_key {key};
-         location / {{ proxy_pass http://{}; }}",
-        gate.service
-    ));
+    let tls = Nginx::with_tls(gate.service, &cert, &key);
     for (dropped, reached) in [(0, 1), (2, 3), (3, 3)] {
         let (address, count) = stumbling(tls.address, dropped);
         let output = client(&["list"])
@@ -626,11 +622,7 @@ fn https_server_is_believed_only_with_a_certificate_that_the_system_trusts() {
     let admin = gate.register("admin", "ungleich-admin");
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path());
-    let tls = Nginx::serve(&format!(
-        "listen ADDRESS ssl; ssl_certificate {cert}; ssl_certificate_key {key};
-         location / {{ proxy_pass http://{}; }}",
-        gate.service
-    ));
+    let tls = Nginx::with_tls(gate.service, &cert, &key);
     let server = format!("https://{}", tls.address);
     let list = |trusted: &str| {
         client(&["list"])

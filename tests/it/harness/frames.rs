@@ -17,6 +17,28 @@ pub(crate) const END_HEADERS: u8 = 4;
 /// A header field, pseudo-header fields included.
 pub(crate) type Field<'a> = (&'a str, &'a str);
 
+/// Pseudo-header fields that must not lead to `/ops` or to another header.
+pub(crate) const HOSTILE: [Field<'static>; 15] = [
+    (":path", "ops/x"),
+    (":path", ""),
+    (":path", "*"),
+    (":path", " /ops/x"),
+    (":path", "http://app.example/ops/x"),
+    (":path", "/ops/x#/../public"),
+    (":path", "/public/..\\ops/x"),
+    (":path", "/public/%2e%2e/ops/x"),
+    (":path", "/public/x\0/../../ops/x"),
+    (":path", "/public/x HTTP/1.1\r\nX-Auth-Name: root\r\nX: y"),
+    (
+        ":method",
+        "GET /ops/x HTTP/1.1\r\nX-Auth-Name: root\r\nX: y",
+    ),
+    (":method", "get"),
+    (":method", "CONNECT"),
+    (":scheme", "http://app.example/ops/x?"),
+    (":protocol", "websocket"),
+];
+
 /// A received frame.
 pub(crate) struct Frame {
     pub(crate) kind: u8,

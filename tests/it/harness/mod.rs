@@ -6,6 +6,7 @@ mod http;
 pub(crate) mod nginx;
 pub(crate) mod port;
 pub(crate) mod postgres;
+pub(crate) mod program;
 pub(crate) mod relay;
 mod resolver;
 pub(crate) mod tape;
@@ -53,6 +54,15 @@ pub(crate) fn realmgate(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// Returns a command that runs a bash script as root of a user namespace, where it may mount file
+/// systems. Arguments that follow are those of the script.
+pub(crate) fn with_mounts(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount"]);
+    command.args(["bash", "-c", script, "bash"]);
     command
 }
 

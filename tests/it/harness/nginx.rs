@@ -2,46 +2,42 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command};
+use std::process::Command;
 
-use tempfile::TempDir;
-
-use crate::harness::port::Port;
-use crate::harness::until;
+use super::program::Program;
 
 /// A running nginx in a directory of its own. Stopped on drop.
 pub(crate) struct Nginx {
     pub(crate) address: SocketAddr,
-    child: Child,
-    _folder: TempDir,
-    _port: Port,
+    _program: Program,
 }
 
 impl Nginx {
     /// Starts it with the configuration that `configure` returns for its address.
     pub(crate) fn start(configure: impl FnOnce(SocketAddr) -> String) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = Port::reserve();
-        let address = port.address;
-        let config = folder.path().join("nginx.conf");
-        fs::write(&config, configure(address)).unwrap();
-        let path = std::env::var("PATH").unwrap_or_default();
-        let child = Command::new("nginx")
-            .env("PATH", format!("{path}:/usr/sbin"))
-            .arg("-p")
-            .arg(folder.path())
-            .arg("-c")
-            .arg(&config)
-            .args(["-e", "error.log", "-g", "daemon off;"])
-            .spawn()
-            .unwrap_or_else(|error| panic!("nginx: {error}; run scripts/setup test"));
-        until("nginx listens", || TcpStream::connect(address).is_ok());
+        let program = Program::start(
+            |address, folder| {
+                let config = folder.join("nginx.conf");
+                fs::write(&config, configure(address)).unwrap();
+                let mut command = Command::new("nginx");
+                command.arg("-p").arg(folder).arg("-c").arg(config);
+                command.args(["-e", "error.log", "-g", "daemon off;"]);
+                command
+            },
+            |program| TcpStream::connect(program.address).is_ok(),
+        );
         Self {
-            address,
-            child,
-            _folder: folder,
-            _port: port,
+            address: program.address,
+            _program: program,
         }
+    }
+
+    /// Starts it in front of `upstream`, with a certificate and its key.
+    pub(crate) fn with_tls(upstream: SocketAddr, cert: &str, key: &str) -> Self {
+        Self::serve(&format!(
+            "listen ADDRESS ssl; ssl_certificate {cert}; ssl_certificate_key {key};
+             location / {{ proxy_pass http://{upstream}; }}"
+        ))
     }
 
     /// Starts it with this content of `server`.
@@ -55,15 +51,5 @@ impl Nginx {
                 "pid nginx.pid; events {{}} http {{ access_log off; {temporary} server {{ {server} }} }}"
             )
         })
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // SIGTERM, so that the master stops its workers.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        let _ = self.child.wait();
     }
 }

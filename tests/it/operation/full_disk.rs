@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::harness::{
     Caller, Gate, Upstream, configuration, get, realmgate, routes, send, stderr, stdout, until,
+    with_mounts,
 };
 
 /// The disk space reserved for changes.
@@ -43,17 +43,8 @@ impl Scene {
         let readable = readable.join("tests/it/store/sealing/readable_memory.py");
         let script = "mount -t tmpfs -o size=32m,mode=0700 tmpfs \"$1\" && cp \"$2\"/* \"$1\" && \
                       exec python3 \"$3\" \"$4\" \"${@:5}\"";
-        let mut command = Command::new("unshare");
+        let mut command = with_mounts(script);
         command
-            .args([
-                "--user",
-                "--map-root-user",
-                "--mount",
-                "bash",
-                "-c",
-                script,
-                "bash",
-            ])
             .args([&disk, &kept, &readable])
             .arg(env!("CARGO_BIN_EXE_realmgate"))
             .env(

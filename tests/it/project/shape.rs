@@ -243,12 +243,7 @@ fn no_global_state_changes() {
         "pub(crate) static A: LazyLock<Mutex<u8>> = LazyLock::new(Mutex::default);"
     ));
     assert!(!is_mutable_global("static LISTED: [u64; 256] = {"));
-    let mut files: Vec<PathBuf> = Vec::new();
-    for tree in ["src", "crates"] {
-        sources(&root().join(tree), &mut files);
-    }
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
+    for (file, text) in programs() {
         let code = text.split("#[cfg(test)]").next().unwrap();
         let mut is_task_local = false;
         let found = code.lines().find(|line| {
@@ -259,14 +254,21 @@ fn no_global_state_changes() {
     }
 }
 
-#[test]
-fn files_are_about_one_concept() {
+/// Returns the source files of the application and of the crates, with their text.
+fn programs() -> impl Iterator<Item = (PathBuf, String)> {
     let mut files: Vec<PathBuf> = Vec::new();
     for tree in ["src", "crates"] {
         sources(&root().join(tree), &mut files);
     }
-    for file in files {
+    files.into_iter().map(|file| {
         let text = fs::read_to_string(&file).unwrap();
+        (file, text)
+    })
+}
+
+#[test]
+fn files_are_about_one_concept() {
+    for (file, text) in programs() {
         let code = text.split("#[cfg(test)]").next().unwrap();
         assert!(
             code.lines().count() <= 400,

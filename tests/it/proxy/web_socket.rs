@@ -1,38 +1,23 @@
 //! WebSockets end to end, with a real client and server.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::harness::certificate::Ca;
 use crate::harness::nginx::Nginx;
+use crate::harness::program::{Script, python};
 use crate::harness::tape::{Connection, Tape};
 use crate::harness::{Gate, PATIENCE, stderr, stdout};
 
-fn python() -> Command {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut python = Command::new(project.join("target/tools/bin/python"));
-    python.arg(project.join("tests/it/proxy/web_socket.py"));
-    python
-}
+const SCRIPT: &str = "tests/it/proxy/web_socket.py";
 
 #[test]
 fn messages_pings_and_reasons_go_through_with_and_without_tls() {
-    let mut server = python()
-        .arg("serve")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("python: {error}; run scripts/setup test"));
-    let mut port = String::new();
-    BufReader::new(server.stdout.take().unwrap())
-        .read_line(&mut port)
-        .unwrap();
+    let server = Script::serve(SCRIPT);
     let routes = format!(
         "[[route]]\nname = 'all'\nallow = 'authenticated'\nupstream = 'app'\n\
          [upstream.app]\npeers = ['127.0.0.1:{}']\n",
-        port.trim()
+        server.port
     );
     let ca = Ca::new();
     let (cert, key) = ca.issue("server", "/CN=a", "IP:127.0.0.1");
@@ -40,7 +25,7 @@ fn messages_pings_and_reasons_go_through_with_and_without_tls() {
     for (scheme, configuration) in [("ws", &routes), ("wss", &tls)] {
         let gate = Gate::start(configuration);
         let caller = gate.register("billing", "payments");
-        let output = python()
+        let output = python(SCRIPT)
             .arg("call")
             .arg(format!("{scheme}://{}/chat?room=1", gate.gateway))
             .args([&caller.name, &caller.realm, &caller.token(), &ca.file()])
@@ -54,8 +39,6 @@ fn messages_pings_and_reasons_go_through_with_and_without_tls() {
             gate.log()
         );
     }
-    drop(server.stdin.take());
-    server.wait().unwrap();
 }
 
 const SWITCH: &[u8] =

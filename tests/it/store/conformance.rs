@@ -49,18 +49,11 @@ impl Scene {
     }
 
     fn options(&self) -> Options {
-        let hour = Duration::from_secs(3600);
         Options {
             database: self.database.clone(),
             key: KeySource::File(self.key()),
             timeout: Duration::from_secs(5),
-            cache: CacheOptions {
-                capacity: 1000,
-                unknown_capacity: 1000,
-                ttl: hour,
-                unknown_ttl: hour,
-                stale_if_error: hour,
-            },
+            cache: CacheOptions::default(),
         }
     }
 

@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::harness::{Caller, Gate, configuration, get, realmgate, send, stderr, stdout, until};
+use crate::harness::{
+    Caller, Gate, configuration, get, realmgate, send, stderr, stdout, until, with_mounts,
+};
 
 /// A directory with a configuration that names a database, a key and an audit log in it.
 fn folder() -> TempDir {
@@ -523,17 +525,8 @@ fn read_only_file_system_is_named_and_read_from() {
     assert!(run(folder.path(), &["init"]).status.success());
     let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"${@:2}\"";
     let read_only = |args: &[&str]| {
-        let mut command = Command::new("unshare");
+        let mut command = with_mounts(script);
         command
-            .args([
-                "--user",
-                "--map-root-user",
-                "--mount",
-                "bash",
-                "-c",
-                script,
-                "bash",
-            ])
             .arg(folder.path())
             .arg(env!("CARGO_BIN_EXE_realmgate"))
             .args(args)

@@ -14,3 +14,17 @@ pub struct CacheOptions {
     /// How long cached identities stay valid while the database fails.
     pub stale_if_error: Duration,
 }
+
+impl Default for CacheOptions {
+    /// Returns 10,000 identities and as many unknown principals, each for an hour.
+    fn default() -> Self {
+        let hour = Duration::from_secs(3600);
+        Self {
+            capacity: 10_000,
+            unknown_capacity: 10_000,
+            ttl: hour,
+            unknown_ttl: hour,
+            stale_if_error: hour,
+        }
+    }
+}

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::database::Loaded;
-use crate::{Backend, Intent, KeySource, Options, open};
+use crate::{Intent, Options, open};
 use realmgate_core::{Parameters, Seed, State, Terms};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
@@ -10,21 +10,9 @@ const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 const FELT_WITHIN: Duration = Duration::from_secs(5);
 
 fn options(dir: &Path) -> Options {
-    Options {
-        database: Backend::Sqlite {
-            path: dir.join("r.db"),
-            readers: 2,
-        },
-        key: KeySource::File(dir.join("r.key")),
-        timeout: Duration::from_secs(2),
-        cache: CacheOptions {
-            capacity: 100,
-            unknown_capacity: 10,
-            ttl: Duration::from_secs(3600),
-            unknown_ttl: Duration::from_secs(3600),
-            stale_if_error: Duration::from_secs(3600),
-        },
-    }
+    let mut options = Options::of_file(dir.join("r.db"));
+    options.cache.unknown_capacity = 10;
+    options
 }
 
 fn principal(name: &str) -> Principal {

@@ -5,7 +5,7 @@ use std::thread;
 use super::cases::curl;
 use super::{Program, Rig};
 use crate::harness::field;
-use crate::harness::frames::{self, Field, credential, request};
+use crate::harness::frames::{self, Field, HOSTILE, credential, request};
 
 pub(super) fn http2_passes(program: Program) {
     let rig = Rig::with_http2(program);
@@ -76,34 +76,16 @@ pub(super) fn authority_beside_another_host_is_no_way_around(program: Program) {
 pub(super) fn pseudo_fields_smuggle_nothing(program: Program) {
     let rig = Rig::with_http2(program);
     let base = request("GET", "app.example", "/public/x");
-    let replaced = [
-        (":path", "ops/x"),
-        (":path", ""),
-        (":path", "*"),
-        (":path", " /ops/x"),
-        (":path", "http://app.example/ops/x"),
-        (":path", "/ops/x#/../public"),
-        (":path", "/public/..\\ops/x"),
+    let more = [
         (":path", "/public/../ops/x"),
-        (":path", "/public/%2e%2e/ops/x"),
         (":path", "//ops/x"),
-        (":path", "/public/x\0/../../ops/x"),
         (":path", "/public/x\t/ops"),
         (":path", "/ops/x HTTP/1.1\r\nX-Auth-Name: root\r\nX: y"),
-        (":path", "/public/x HTTP/1.1\r\nX-Auth-Name: root\r\nX: y"),
         (":path", "/public/x HTTP/1.1\nX-Auth-Name: root\nX: y"),
-        (
-            ":method",
-            "GET /ops/x HTTP/1.1\r\nX-Auth-Name: root\r\nX: y",
-        ),
-        (":method", "get"),
-        (":method", "CONNECT"),
         (":scheme", "ftp"),
-        (":scheme", "http://app.example/ops/x?"),
-        (":protocol", "websocket"),
     ];
     let mut requests: Vec<Vec<Field>> = Vec::new();
-    for (name, value) in replaced {
+    for (name, value) in HOSTILE.into_iter().chain(more) {
         // Pseudo-header fields come first (RFC 9113 §8.3).
         let others = base.into_iter().filter(|it| it.0 != name);
         requests.push([(name, value)].into_iter().chain(others).collect());

@@ -3,13 +3,10 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use tempfile::TempDir;
-
-use crate::harness::port::Port;
-use crate::harness::{get, until};
+use crate::harness::{get, program as harness};
 
 /// A front proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +27,7 @@ pub(super) enum Program {
 pub(super) struct Running {
     pub(super) program: Program,
     pub(super) address: SocketAddr,
-    child: Child,
-    folder: TempDir,
-    _port: Port,
+    process: harness::Program,
 }
 
 impl Program {
@@ -135,48 +130,35 @@ impl Program {
     /// Starts it with the files that `prepare` returns for the listening address, the name and the
     /// text of each. `prepare` also returns how many of the three addresses it has replaced.
     fn launch(self, prepare: impl Fn(SocketAddr, &str, String) -> (String, usize)) -> Running {
-        let folder = tempfile::tempdir().unwrap();
-        let port = Port::reserve();
-        let address = port.address;
-        let mut replaced = 0;
-        for file in self.files() {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR"));
-            let path = path.join("deploy").join(file);
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let text = fs::read_to_string(&path).unwrap();
-            let (text, count) = prepare(address, name, text);
-            replaced += count;
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        assert!(replaced >= 3, "an address does not stand in the files");
-        let first = Path::new(self.files()[0]).file_name().unwrap();
-        let path = std::env::var("PATH").unwrap_or_default();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let child = self
-            .command(folder.path(), &folder.path().join(first))
-            .current_dir(folder.path())
-            .env("PATH", format!("{path}:/usr/sbin"))
-            .env("HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{self:?}: {error}; run scripts/setup test"));
-        let mut running = Running {
-            program: self,
-            address,
-            child,
-            folder,
-            _port: port,
-        };
-        until("the front proxy listens", || {
-            if let Some(status) = running.child.try_wait().unwrap() {
-                panic!("{self:?} ended with {status}: {}", running.log());
-            }
+        let process = harness::Program::start(
+            |address, folder| {
+                let mut replaced = 0;
+                for file in self.files() {
+                    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+                    let path = path.join("deploy").join(file);
+                    let name = path.file_name().unwrap().to_str().unwrap();
+                    let text = fs::read_to_string(&path).unwrap();
+                    let (text, count) = prepare(address, name, text);
+                    replaced += count;
+                    fs::write(folder.join(name), text).unwrap();
+                }
+                assert!(replaced >= 3, "an address does not stand in the files");
+                let first = Path::new(self.files()[0]).file_name().unwrap();
+                let mut command = self.command(folder, &folder.join(first));
+                command.env("HOME", folder);
+                command
+            },
             // Traefik listens before it has loaded its routers.
-            TcpStream::connect(address).is_ok() && get(address, "/", "").status != 404
-        });
-        running
+            |process| {
+                let address = process.address;
+                TcpStream::connect(address).is_ok() && get(address, "/", "").status != 404
+            },
+        );
+        Running {
+            program: self,
+            address: process.address,
+            process,
+        }
     }
 }
 
@@ -197,20 +179,15 @@ fn replace_address(text: &str, port: u16, with: SocketAddr) -> String {
 impl Running {
     /// Returns its output.
     pub(super) fn log(&self) -> String {
-        let path: PathBuf = self.folder.path().join("log");
-        fs::read_to_string(path).unwrap_or_default()
+        self.process.log()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.program == Program::Nginx {
-            // SIGTERM, so that the master stops its workers.
-            let pid = self.child.id().to_string();
-            let _ = Command::new("kill").arg(pid).status();
-        } else {
-            let _ = self.child.kill();
+        // The others have no workers to stop, and would wait for open connections.
+        if self.program != Program::Nginx {
+            self.process.kill();
         }
-        let _ = self.child.wait();
     }
 }

@@ -1,17 +1,12 @@
 //! Real frameworks behind the proxy: each folds paths as `docs/bypasses.md` says, and no spelling
 //! reaches a page that its route protects.
 
-use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use tempfile::TempDir;
-
-use crate::harness::port::Port;
-use crate::harness::{Caller, Gate, PATIENCE, get, until};
+use crate::harness::program::Program;
+use crate::harness::{Caller, Gate, get};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framework {
@@ -25,14 +20,6 @@ enum Framework {
 }
 
 use Framework::{Django, Express, FastApi, Flask, Rails, Rest};
-
-/// A running framework. Stopped on drop.
-struct Running {
-    address: SocketAddr,
-    child: Child,
-    _folder: TempDir,
-    _port: Port,
-}
 
 impl Framework {
     fn command(self, address: SocketAddr) -> Command {
@@ -71,34 +58,11 @@ impl Framework {
         }
     }
 
-    fn start(self) -> Running {
-        let folder = tempfile::tempdir().unwrap();
-        let port = Port::reserve();
-        let path = folder.path().join("log");
-        let log = fs::File::create(&path).unwrap();
-        let child = self
-            .command(port.address)
-            .current_dir(folder.path())
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{self:?}: {error}; run scripts/setup test"));
-        let mut running = Running {
-            address: port.address,
-            child,
-            _folder: folder,
-            _port: port,
-        };
-        until("the application listens", || {
-            if let Some(status) = running.child.try_wait().unwrap() {
-                let log = fs::read_to_string(&path).unwrap_or_default();
-                panic!("{self:?} ended with {status}: {log}");
-            }
-            TcpStream::connect(running.address).is_ok()
-        });
-        running
+    fn start(self) -> Program {
+        Program::start(
+            |address, _| self.command(address),
+            |program| TcpStream::connect(program.address).is_ok(),
+        )
     }
 
     /// The route settings that the page on bypasses recommends.
@@ -126,20 +90,6 @@ impl Framework {
             ],
             FastApi => &["/%61dmin", "/admin%2fx"],
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // SIGTERM first, so that it stops its workers.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").arg(pid).status();
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -194,7 +144,7 @@ const SPELLINGS: [&str; 46] = [
 ];
 
 /// `/admin` is for the realm `ops`; everything else, with any slashes, is public.
-fn gate(app: &Running, keys: &str) -> (Gate, Caller) {
+fn gate(app: &Program, keys: &str) -> (Gate, Caller) {
     let gate = Gate::start(&format!(
         r#"
         [[route]]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::frames;
 use crate::harness::{Caller, Gate, parse, read_message};
 use crate::proxy::reserved::spellings;
-use program::{Program, Running};
+use program::{Running, Server};
 
 const BODY: &str = "abcdefghij";
 
@@ -54,7 +54,7 @@ const PATHS: [Path; 4] = [
 /// Routes to the application, selected by host for each of its two sockets.
 fn routes(server: &Running) -> String {
     let upstreams = [
-        ("tcp", server.address.to_string()),
+        ("tcp", server.address().to_string()),
         ("unix", format!("unix:{}", server.socket().display())),
     ];
     let text = upstreams.map(|(name, peer)| {
@@ -100,7 +100,7 @@ fn value(name: &str) -> &'static str {
 }
 
 /// Requests each path with each header over one connection, and checks what the application sees.
-fn every_header_changes_nothing(program: Program) {
+fn every_header_changes_nothing(program: Server) {
     let server = program.start();
     let gate = Gate::start(&routes(&server));
     let caller = gate.register("billing", "payments");
@@ -176,22 +176,22 @@ fn assert_taken(reported: &str, host: &str, path: &Path, planted: &str) {
 
 #[test]
 fn gunicorn_takes_no_request_for_another() {
-    every_header_changes_nothing(Program::Gunicorn);
+    every_header_changes_nothing(Server::Gunicorn);
 }
 
 #[test]
 fn uwsgi_takes_no_request_for_another() {
-    every_header_changes_nothing(Program::Uwsgi);
+    every_header_changes_nothing(Server::Uwsgi);
 }
 
 #[test]
 fn unicorn_takes_no_request_for_another() {
-    every_header_changes_nothing(Program::Unicorn);
+    every_header_changes_nothing(Server::Unicorn);
 }
 
 #[test]
 fn puma_takes_no_request_for_another() {
-    every_header_changes_nothing(Program::Puma);
+    every_header_changes_nothing(Server::Puma);
 }
 
 /// Without these checks, the tests above prove nothing.
@@ -199,10 +199,10 @@ fn puma_takes_no_request_for_another() {
 fn servers_read_headers_as_variables_without_removal() {
     let reported = |server: &Running, path: &str, planted: &str| {
         let fields = format!("Content-Type: text/plain\r\n{planted}");
-        let reply = crate::harness::send(server.address, "POST", path, &fields, BODY);
+        let reply = crate::harness::send(server.address(), "POST", path, &fields, BODY);
         serde_json::from_str::<Value>(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"))
     };
-    let gunicorn = Program::Gunicorn.start();
+    let gunicorn = Server::Gunicorn.start();
     let plain = reported(&gunicorn, "/public/admin", "");
     assert_eq!(
         (&plain["page"], &plain["body"]),
@@ -212,7 +212,7 @@ fn servers_read_headers_as_variables_without_removal() {
         reported(&gunicorn, "/public/admin", "SCRIPT_NAME: /public\r\n")["page"],
         "admin"
     );
-    let uwsgi = Program::Uwsgi.start();
+    let uwsgi = Server::Uwsgi.start();
     assert_eq!(reported(&uwsgi, "/x", "")["body"], BODY);
     assert_eq!(reported(&uwsgi, "/x", "Content_Length: 3\r\n")["body"], "");
     assert_eq!(
@@ -224,7 +224,7 @@ fn servers_read_headers_as_variables_without_removal() {
 /// HTTP/2 encodes headers differently.
 #[test]
 fn gunicorn_takes_no_request_of_http2_for_another() {
-    let server = Program::Gunicorn.start();
+    let server = Server::Gunicorn.start();
     let gate = Gate::start(&routes(&server));
     let path = &PATHS[0];
     let mut fields = frames::request("POST", "unix.example", "/public/admin?q=1").to_vec();

@@ -1,20 +1,18 @@
 //! Application servers with an application that reports the request it sees.
 
-use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
-use tempfile::TempDir;
+use crate::harness::program::Program;
 
-use crate::harness::port::Port;
-use crate::harness::{PATIENCE, until};
+/// The name of the Unix socket.
+const SOCKET: &str = "socket";
 
 /// An application server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Program {
+pub(super) enum Server {
     /// With Flask.
     Gunicorn,
     /// With Flask.
@@ -26,14 +24,9 @@ pub(super) enum Program {
 }
 
 /// A running server on a port and on a Unix socket. Stopped on drop.
-pub(super) struct Running {
-    pub(super) address: SocketAddr,
-    child: Child,
-    folder: TempDir,
-    _port: Port,
-}
+pub(super) struct Running(Program);
 
-impl Program {
+impl Server {
     fn command(self, address: SocketAddr, socket: &Path) -> Command {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tools = project.join("target/tools");
@@ -76,56 +69,22 @@ impl Program {
     }
 
     pub(super) fn start(self) -> Running {
-        let folder = tempfile::tempdir().unwrap();
-        let port = Port::reserve();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let child = self
-            .command(port.address, &folder.path().join("socket"))
-            .current_dir(folder.path())
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{self:?}: {error}; run scripts/setup test"));
-        let mut running = Running {
-            address: port.address,
-            child,
-            folder,
-            _port: port,
-        };
-        until("the server listens", || {
-            if let Some(status) = running.child.try_wait().unwrap() {
-                panic!("{self:?} ended with {status}: {}", running.log());
-            }
-            TcpStream::connect(running.address).is_ok()
-                && UnixStream::connect(running.socket()).is_ok()
-        });
-        running
+        Running(Program::start(
+            |address, folder| self.command(address, &folder.join(SOCKET)),
+            |program| {
+                TcpStream::connect(program.address).is_ok()
+                    && UnixStream::connect(program.folder.path().join(SOCKET)).is_ok()
+            },
+        ))
     }
 }
 
 impl Running {
+    pub(super) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
     pub(super) fn socket(&self) -> PathBuf {
-        self.folder.path().join("socket")
-    }
-
-    /// Returns its output.
-    pub(super) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // SIGTERM first, so that it stops its workers.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").arg(pid).status();
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.folder.path().join(SOCKET)
     }
 }

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::{Backend, CacheOptions, Cached, Options, open};
+use crate::{Cached, Options, open};
 use realmgate_core::{
     Administration, Identities, NewIdentity, Parameters, Principal, Seed, Terms, UnixTime,
 };
@@ -10,21 +10,7 @@ use realmgate_core::{
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
 fn options(dir: &Path) -> Options {
-    Options {
-        database: Backend::Sqlite {
-            path: dir.join("r.db"),
-            readers: 1,
-        },
-        key: KeySource::File(dir.join("r.key")),
-        timeout: Duration::from_secs(2),
-        cache: CacheOptions {
-            capacity: 10,
-            unknown_capacity: 10,
-            ttl: Duration::from_secs(60),
-            unknown_ttl: Duration::from_secs(60),
-            stale_if_error: Duration::from_secs(60),
-        },
-    }
+    Options::of_file(dir.join("r.db"))
 }
 
 async fn create(store: &Cached, name: &str) {
