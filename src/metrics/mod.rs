@@ -6,6 +6,7 @@
 mod histogram;
 mod named;
 mod process;
+mod write;
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,6 +20,9 @@ use prometheus_client::registry::{self, Metric};
 pub use histogram::{Histogram, QUICK, SLOW};
 pub(crate) use named::Named;
 use process::Process;
+pub(crate) use write::{
+    write_counter, write_counters, write_gauge, write_gauges, write_histograms,
+};
 
 /// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

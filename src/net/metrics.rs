@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use super::loops::Loops;
 use super::tls_fault::TlsFault;
-use crate::metrics::Registry;
+use crate::metrics::{Registry, gauge, write_counters, write_gauges};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -71,18 +70,14 @@ struct ClientFaults(Arc<TlsFaults>);
 
 impl Collector for ClientFaults {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(
+        write_counters(
+            &mut encoder,
             "tls_failures",
             "TLS handshakes with clients that failed, by reason",
-            None,
-            MetricType::Counter,
-        )?;
-        for (reason, count) in self.0.counts() {
-            let labels = [("reason", reason)];
-            let mut counter = family.encode_family(&labels)?;
-            counter.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
-        }
-        Ok(())
+            self.0
+                .counts()
+                .map(|(reason, count)| ([("reason", reason)], count)),
+        )
     }
 }
 
@@ -92,17 +87,13 @@ pub(crate) struct LoopGauges(pub(crate) Loops);
 
 impl Collector for LoopGauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(
+        let connections = self.0.connections();
+        let connections = (0_u64..).zip(connections);
+        write_gauges(
+            &mut encoder,
             "loop_connections",
             "Open client connections, by event loop",
-            None,
-            MetricType::Gauge,
-        )?;
-        for (number, connections) in (0_u64..).zip(self.0.connections()) {
-            let labels = [("loop", number)];
-            let mut gauge = family.encode_family(&labels)?;
-            gauge.encode_gauge(&u64::try_from(connections).unwrap_or(u64::MAX))?;
-        }
-        Ok(())
+            connections.map(|(number, count)| ([("loop", number)], gauge(count))),
+        )
     }
 }

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 
-use crate::metrics::{Histogram, QUICK, Registry};
+use crate::metrics::{
+    Histogram, QUICK, Registry, write_counter, write_counters, write_gauge, write_gauges,
+    write_histograms,
+};
 use crate::store::{Cached, Operation, PoolMetrics};
 
 /// Reads the metrics of a store, as long as it is open.
@@ -46,55 +48,51 @@ impl Collector for StoreMetrics {
         };
         let metrics = store.metrics();
         let caches = [("known", &metrics.known), ("unknown", &metrics.unknown)];
-        let help = "Identity cache hits";
-        let mut family =
-            encoder.encode_descriptor("cache_hits", help, None, MetricType::Counter)?;
-        for (cache, metrics) in caches {
-            let labels = [("cache", cache)];
-            let mut counter = family.encode_family(&labels)?;
-            counter.encode_counter::<NoLabelSet, _, f64>(&metrics.hits, None)?;
-        }
-        let help = "Identity cache misses, each a database lookup";
-        encoder
-            .encode_descriptor("cache_misses", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, f64>(&metrics.misses, None)?;
-        let help = "Identity cache evictions";
-        let mut family =
-            encoder.encode_descriptor("cache_evictions", help, None, MetricType::Counter)?;
-        for (cache, metrics) in caches {
-            let labels = [("cache", cache)];
-            let mut counter = family.encode_family(&labels)?;
-            counter.encode_counter::<NoLabelSet, _, f64>(&metrics.evictions, None)?;
-        }
-        let help = "Approximate number of identity cache entries";
-        let mut family =
-            encoder.encode_descriptor("cache_entries", help, None, MetricType::Gauge)?;
-        for (cache, metrics) in caches {
-            let labels = [("cache", cache)];
-            family
-                .encode_family(&labels)?
-                .encode_gauge(&metrics.entries)?;
-        }
-        let help = "Duration of database operations, including the wait for a connection";
-        let mut family = encoder.encode_descriptor(
-            "store_duration_seconds",
-            help,
-            None,
-            MetricType::Histogram,
+        let caches = caches.map(|(cache, metrics)| ([("cache", cache)], metrics));
+        write_counters(
+            &mut encoder,
+            "cache_hits",
+            "Identity cache hits",
+            caches.map(|(labels, metrics)| (labels, metrics.hits)),
+        )?;
+        write_counter(
+            &mut encoder,
+            "cache_misses",
+            "Identity cache misses, each a database lookup",
+            metrics.misses,
+        )?;
+        write_counters(
+            &mut encoder,
+            "cache_evictions",
+            "Identity cache evictions",
+            caches.map(|(labels, metrics)| (labels, metrics.evictions)),
+        )?;
+        write_gauges(
+            &mut encoder,
+            "cache_entries",
+            "Approximate number of identity cache entries",
+            caches.map(|(labels, metrics)| (labels, metrics.entries)),
         )?;
         let [reading, writing] = &*self.durations;
-        for (operation, histogram) in [("read", reading), ("write", writing)] {
-            let labels = [("operation", operation)];
-            histogram.write(&mut family.encode_family(&labels)?)?;
-        }
-        let help = "Database operations that failed or timed out";
-        encoder
-            .encode_descriptor("store_failures", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, f64>(&metrics.failures, None)?;
-        let help = "Time since the change log of the database was last read";
-        encoder
-            .encode_descriptor("store_log_age_seconds", help, None, MetricType::Gauge)?
-            .encode_gauge(&metrics.log_age.as_secs_f64())?;
+        let durations = [("read", reading), ("write", writing)];
+        write_histograms(
+            &mut encoder,
+            "store_duration_seconds",
+            "Duration of database operations, including the wait for a connection",
+            durations.map(|(operation, histogram)| ([("operation", operation)], histogram)),
+        )?;
+        write_counter(
+            &mut encoder,
+            "store_failures",
+            "Database operations that failed or timed out",
+            metrics.failures,
+        )?;
+        write_gauge(
+            &mut encoder,
+            "store_log_age_seconds",
+            "Time since the change log of the database was last read",
+            metrics.log_age.as_secs_f64(),
+        )?;
         match &metrics.pool {
             Some(pool) => encode_pool(&mut encoder, pool),
             None => Ok(()),
@@ -104,24 +102,29 @@ impl Collector for StoreMetrics {
 
 /// Writes the metrics that only a server has.
 fn encode_pool(encoder: &mut DescriptorEncoder<'_>, pool: &PoolMetrics) -> fmt::Result {
-    let help = "Connections to the database";
-    let mut family =
-        encoder.encode_descriptor("store_connections", help, None, MetricType::Gauge)?;
     let idle = pool.open.saturating_sub(pool.used);
-    for (state, connections) in [("used", pool.used), ("idle", idle)] {
-        let labels = [("state", state)];
-        family.encode_family(&labels)?.encode_gauge(&connections)?;
-    }
-    let help = "Requests that wait for a connection to the database";
-    encoder
-        .encode_descriptor("store_connection_waits", help, None, MetricType::Gauge)?
-        .encode_gauge(&pool.waiting)?;
-    let help = "How often all connections to the database were replaced";
-    encoder
-        .encode_descriptor("store_reconnections", help, None, MetricType::Counter)?
-        .encode_counter::<NoLabelSet, _, f64>(&pool.generation, None)?;
-    let help = "Failovers of the database";
-    encoder
-        .encode_descriptor("store_failovers", help, None, MetricType::Counter)?
-        .encode_counter::<NoLabelSet, _, f64>(&pool.failovers, None)
+    write_gauges(
+        encoder,
+        "store_connections",
+        "Connections to the database",
+        [("used", pool.used), ("idle", idle)].map(|(state, count)| ([("state", state)], count)),
+    )?;
+    write_gauge(
+        encoder,
+        "store_connection_waits",
+        "Requests that wait for a connection to the database",
+        pool.waiting,
+    )?;
+    write_counter(
+        encoder,
+        "store_reconnections",
+        "How often all connections to the database were replaced",
+        pool.generation,
+    )?;
+    write_counter(
+        encoder,
+        "store_failovers",
+        "Failovers of the database",
+        pool.failovers,
+    )
 }

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::quota::Quota;
-use crate::metrics::Registry;
+use crate::metrics::{Registry, write_counters};
 
 /// The lines that each log has dropped, by name of the log.
 #[derive(Clone, Debug, Default)]
@@ -34,15 +33,15 @@ impl DroppedLines {
 
 impl Collector for DroppedLines {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Log lines that were dropped because the writer was too slow";
-        let mut family =
-            encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
-        for (log, dropped) in self.0.lock().iter() {
-            let labels = [("log", *log)];
-            let mut counter = family.encode_family(&labels)?;
-            counter.encode_counter::<NoLabelSet, _, f64>(&dropped.dropped_lines(), None)?;
-        }
-        Ok(())
+        let dropped = self.0.lock();
+        write_counters(
+            &mut encoder,
+            "log_lines_dropped",
+            "Log lines that were dropped because the writer was too slow",
+            dropped
+                .iter()
+                .map(|(log, dropped)| ([("log", *log)], dropped.dropped_lines() as u64)),
+        )
     }
 }
 
@@ -73,7 +72,7 @@ impl OverLimit {
             tracing::warn!(
                 part = &*part,
                 lines,
-                "lines came too fast and were not written"
+                "log lines over the limit were not written"
             );
         }
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
@@ -14,7 +13,7 @@ use super::decisions::{Decisions, Tally};
 use super::door::Door;
 use super::drift::Drift;
 use crate::auth::{Permit, Throttled};
-use crate::metrics::{Histogram, QUICK, Registry};
+use crate::metrics::{Histogram, QUICK, Registry, write_histograms};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Whom {
@@ -93,16 +92,12 @@ struct Durations([Arc<Histogram>; Door::ALL.len()]);
 
 impl Collector for Durations {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(
+        let doors = Door::ALL.into_iter().zip(&self.0);
+        write_histograms(
+            &mut encoder,
             "decision_duration_seconds",
             "Time from the arrival of a request to the decision",
-            None,
-            MetricType::Histogram,
-        )?;
-        for (door, histogram) in Door::ALL.into_iter().zip(&self.0) {
-            let labels = [("door", door.as_str())];
-            histogram.write(&mut family.encode_family(&labels)?)?;
-        }
-        Ok(())
+            doors.map(|(door, histogram)| ([("door", door.as_str())], &**histogram)),
+        )
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 
-use crate::metrics::{Histogram, Named, Registry, SLOW, gauge};
+use crate::metrics::{
+    Histogram, Named, Registry, SLOW, gauge, write_counters, write_gauges, write_histograms,
+};
 use crate::net::metrics::TlsFaults;
 use crate::net::tls_fault::TlsFault;
 
@@ -147,102 +148,78 @@ pub(crate) fn encode_statuses(
     encoder: &mut DescriptorEncoder<'_>,
     statuses: &[(&str, UpstreamStatus)],
 ) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(
+    let requests = statuses.iter();
+    write_gauges(
+        encoder,
         "upstream_requests_in_flight",
         "Requests in progress to an upstream.",
-        None,
-        MetricType::Gauge,
+        requests.map(|(upstream, status)| ([("upstream", *upstream)], gauge(status.requests))),
     )?;
-    for (upstream, status) in statuses {
-        let labels = [("upstream", *upstream)];
-        family
-            .encode_family(&labels)?
-            .encode_gauge(&gauge(status.requests))?;
-    }
-    let mut family = encoder.encode_descriptor(
-        "upstream_peers",
-        "Peers of an upstream, by state.",
-        None,
-        MetricType::Gauge,
-    )?;
-    for (upstream, status) in statuses {
-        for (state, peers) in [
+    let peers = statuses.iter().flat_map(|(upstream, status)| {
+        let peers = [
             ("healthy", status.healthy),
             ("unhealthy", status.unhealthy),
             ("ejected", status.ejected),
             ("unresolved", status.unknown),
-        ] {
-            let labels = [("upstream", *upstream), ("state", state)];
-            family.encode_family(&labels)?.encode_gauge(&gauge(peers))?;
-        }
-    }
-    Ok(())
+        ];
+        peers.map(|(state, peers)| ([("upstream", *upstream), ("state", state)], gauge(peers)))
+    });
+    write_gauges(
+        encoder,
+        "upstream_peers",
+        "Peers of an upstream, by state.",
+        peers,
+    )
 }
 
 impl Collector for UpstreamMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.0.all();
+        let all = || {
+            let all = all.iter();
+            all.map(|(upstream, tally)| (("upstream", &**upstream), tally))
+        };
         for (event, name, help) in EVENTS {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (upstream, tally) in &all {
-                let labels = [("upstream", &**upstream)];
-                let mut counter = family.encode_family(&labels)?;
-                counter.encode_counter::<NoLabelSet, _, f64>(&tally.of(event), None)?;
-            }
+            let counts = all().map(|(upstream, tally)| ([upstream], tally.of(event)));
+            write_counters(&mut encoder, name, help, counts)?;
         }
-        let mut family = encoder.encode_descriptor(
+        let kinds = [
+            ("new", UpstreamEvent::Connected),
+            ("reused", UpstreamEvent::Reused),
+        ];
+        write_counters(
+            &mut encoder,
             "upstream_connections",
             "Connections used for requests, new or reused",
-            None,
-            MetricType::Counter,
+            all().flat_map(|(upstream, tally)| {
+                kinds.map(|(kind, event)| ([upstream, ("kind", kind)], tally.of(event)))
+            }),
         )?;
-        for (upstream, tally) in &all {
-            for (kind, event) in [
-                ("new", UpstreamEvent::Connected),
-                ("reused", UpstreamEvent::Reused),
-            ] {
-                let labels = [("upstream", &**upstream), ("kind", kind)];
-                let mut counter = family.encode_family(&labels)?;
-                counter.encode_counter::<NoLabelSet, _, f64>(&tally.of(event), None)?;
-            }
-        }
-        let mut family = encoder.encode_descriptor(
+        write_counters(
+            &mut encoder,
             "upstream_responses",
             "Responses of an upstream that were forwarded, by status class",
-            None,
-            MetricType::Counter,
+            all().flat_map(|(upstream, tally)| {
+                let classes = CLASSES.iter().zip(&tally.classes);
+                classes.map(move |(class, count)| {
+                    ([upstream, ("class", class)], count.load(Ordering::Relaxed))
+                })
+            }),
         )?;
-        for (upstream, tally) in &all {
-            for (class, count) in CLASSES.iter().zip(&tally.classes) {
-                let labels = [("upstream", &**upstream), ("class", class)];
-                let mut counter = family.encode_family(&labels)?;
-                let count = count.load(Ordering::Relaxed);
-                counter.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
-            }
-        }
-        let mut family = encoder.encode_descriptor(
+        write_counters(
+            &mut encoder,
             "upstream_tls_failures",
             "TLS handshakes with an upstream that failed, by reason",
-            None,
-            MetricType::Counter,
+            all().flat_map(|(upstream, tally)| {
+                let counts = tally.tls.counts();
+                counts.map(move |(reason, count)| ([upstream, ("reason", reason)], count))
+            }),
         )?;
-        for (upstream, tally) in &all {
-            for (reason, count) in tally.tls.counts() {
-                let labels = [("upstream", &**upstream), ("reason", reason)];
-                let mut counter = family.encode_family(&labels)?;
-                counter.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
-            }
-        }
-        let mut family = encoder.encode_descriptor(
+        write_histograms(
+            &mut encoder,
             "upstream_duration_seconds",
             "Time from the decision to the response header of the upstream",
-            None,
-            MetricType::Histogram,
-        )?;
-        for (upstream, tally) in &all {
-            let labels = [("upstream", &**upstream)];
-            tally.answered.write(&mut family.encode_family(&labels)?)?;
-        }
-        Ok(())
+            all().map(|(upstream, tally)| ([upstream], &tally.answered)),
+        )
     }
 }
