@@ -57,6 +57,13 @@ pub(crate) fn realmgate(args: &[&str]) -> Command {
     command
 }
 
+/// Returns a curl that shows errors only, and gives up after 20 s.
+pub(crate) fn curl() -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--max-time", "20"]);
+    curl
+}
+
 /// Returns a command that runs a bash script as root of a user namespace, where it may mount file
 /// systems. Arguments that follow are those of the script.
 pub(crate) fn with_mounts(script: &str) -> Command {

@@ -4,20 +4,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};
 
-use crate::harness::{Gate, PATIENCE, Upstream, raw, routes, stderr, stdout, until};
+use crate::harness::{self, Gate, PATIENCE, Upstream, raw, routes, stderr, stdout, until};
 
 /// The connection preface with empty settings (RFC 9113 §3.4).
 const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn curl(at: SocketAddr, path: &str, args: &[&str]) -> Output {
-    Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "20",
-            "--http2-prior-knowledge",
-        ])
+    harness::curl()
+        .arg("--http2-prior-knowledge")
         .args(["-w", "%{http_version} %{http_code}"])
         .args(args)
         .arg(format!("http://{at}{path}"))
@@ -185,6 +179,6 @@ fn crumbs_of_a_cookie_are_joined() {
         .unwrap_or_else(|error| panic!("nghttp: {error}; run scripts/setup test"));
     assert!(output.status.success(), "{}", stderr(&output));
     let seen = upstream.seen().pop().unwrap();
-    assert_eq!(crate::harness::field(&seen, "Cookie"), Some("a=1; b=2"));
+    assert_eq!(harness::field(&seen, "Cookie"), Some("a=1; b=2"));
     assert_eq!(seen.to_lowercase().matches("cookie:").count(), 1);
 }

@@ -17,7 +17,7 @@ use std::thread;
 
 use crate::harness::certificate::Ca;
 use crate::harness::{
-    Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout, until,
+    self, Gate, PATIENCE, Upstream, field, get, realmgate, routes, stderr, stdout, until,
 };
 
 /// Returns the configuration of a gateway with TLS, with `more` in its section.
@@ -31,15 +31,8 @@ fn tls(certificates: &[&(String, String)], more: &str, rest: &str) -> String {
 
 /// Sends a request to a host at an address with curl, which trusts only `ca`.
 fn curl(ca: &Ca, host: &str, at: SocketAddr, path: &str, args: &[&str]) -> Output {
-    Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "20",
-            "--cacert",
-            &ca.file(),
-        ])
+    harness::curl()
+        .args(["--cacert", &ca.file()])
         .args(["--resolve", &format!("{host}:{}:{}", at.port(), at.ip())])
         .args(args)
         .arg(format!("https://{host}:{}{path}", at.port()))

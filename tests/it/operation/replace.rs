@@ -210,10 +210,10 @@ fn identities_are_the_same_before_and_after() {
 fn fails(installed: &Installed, expected: &str) {
     let old = installed.gate.pid();
     let count = |what: &str| installed.gate.log().matches(what).count();
-    let reported = count("not replaced; this process goes on");
+    let reported = count("not replaced; this process continues");
     installed.gate.signal("USR2");
     until("it is reported", || {
-        count("not replaced; this process goes on") > reported
+        count("not replaced; this process continues") > reported
     });
     let log = installed.gate.log();
     assert!(log.contains(expected), "{expected}: {log}");

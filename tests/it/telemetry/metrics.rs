@@ -124,6 +124,13 @@ fn has_line(text: &str, line: &str) -> bool {
     text.lines().any(|it| it == line)
 }
 
+#[track_caller]
+fn assert_lines(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(has_line(text, line), "{line}\n{text}");
+    }
+}
+
 #[test]
 fn durations_cache_throttle_and_clocks_are_shown() {
     let upstream = Upstream::start();
@@ -134,18 +141,19 @@ fn durations_cache_throttle_and_clocks_are_shown() {
         get(gate.gateway, "/x", &caller.fields());
     }
     let text = get(gate.metrics(), "/metrics", "").body;
-    for line in [
-        "realmgate_decision_duration_seconds_count{door=\"proxy\"} 3",
-        "realmgate_decision_duration_seconds_bucket{le=\"+Inf\",door=\"proxy\"} 3",
-        "realmgate_upstream_duration_seconds_count{upstream=\"app\"} 3",
-        "realmgate_cache_hits_total{cache=\"known\"} 2",
-        "realmgate_cache_misses_total 1",
-        "realmgate_totp_step_offset_bucket{le=\"+Inf\"} 3",
-        "realmgate_totp_step_offset_bucket{le=\"-2.0\"} 0",
-        "realmgate_throttle_delayed{scope=\"known\"} 0",
-    ] {
-        assert!(has_line(&text, line), "{line}\n{text}");
-    }
+    assert_lines(
+        &text,
+        &[
+            "realmgate_decision_duration_seconds_count{door=\"proxy\"} 3",
+            "realmgate_decision_duration_seconds_bucket{le=\"+Inf\",door=\"proxy\"} 3",
+            "realmgate_upstream_duration_seconds_count{upstream=\"app\"} 3",
+            "realmgate_cache_hits_total{cache=\"known\"} 2",
+            "realmgate_cache_misses_total 1",
+            "realmgate_totp_step_offset_bucket{le=\"+Inf\"} 3",
+            "realmgate_totp_step_offset_bucket{le=\"-2.0\"} 0",
+            "realmgate_throttle_delayed{scope=\"known\"} 0",
+        ],
+    );
     // Each thread has its own connections, so the number of new ones varies.
     let connections: Vec<u64> = ["new", "reused"]
         .map(|kind| {
@@ -163,14 +171,15 @@ fn durations_cache_throttle_and_clocks_are_shown() {
         get(gate.gateway, "/x", &stranger.fields());
     }
     let text = get(gate.metrics(), "/metrics", "").body;
-    for line in [
-        "realmgate_throttle_delayed{scope=\"pair\"} 1",
-        "realmgate_throttle_delayed{scope=\"unknown\"} 1",
-        "realmgate_throttle_delays_total 2",
-        "realmgate_cache_hits_total{cache=\"unknown\"} 4",
-    ] {
-        assert!(has_line(&text, line), "{line}\n{text}");
-    }
+    assert_lines(
+        &text,
+        &[
+            "realmgate_throttle_delayed{scope=\"pair\"} 1",
+            "realmgate_throttle_delayed{scope=\"unknown\"} 1",
+            "realmgate_throttle_delays_total 2",
+            "realmgate_cache_hits_total{cache=\"unknown\"} 4",
+        ],
+    );
 }
 
 #[test]
