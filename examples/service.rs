@@ -50,7 +50,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Returns the value of a header. realmgate percent-encodes what is not visible ASCII.
+/// Returns the value of a header. realmgate percent-encodes all characters that are not visible ASCII.
 fn decoded(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?;
     let decoded = percent_decode_str(value).decode_utf8().ok()?;

@@ -188,7 +188,7 @@ async fn serve(
                 successor = replace(program, &sockets, server.grace()) => match successor {
                     Ok(pid) => break Some(pid),
                     Err(error) => {
-                        tracing::error!(error = describe(&error), "not replaced; this process goes on");
+                        tracing::error!(error = describe(&error), "not replaced; this process continues");
                         restore(&server, args);
                     }
                 },

@@ -294,7 +294,7 @@ impl Source<'_> {
             h2c: flag(raw.h2c),
             proxy_protocol: proxy_protocol?,
         };
-        // If [tls] is invalid, what it lacks is not known.
+        // If [tls] is invalid, it is not known what is missing.
         let Some(tls) = tls else {
             return Ok(transport);
         };

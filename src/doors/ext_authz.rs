@@ -56,7 +56,7 @@ pub(crate) struct ExtAuthz {
     forward_auth: Arc<ForwardAuth>,
 }
 
-/// Serves the connections of a loop until no more come, and the requests of those to their end.
+/// Serves the connections of a loop until `incoming` ends, and completes their requests.
 pub(crate) async fn serve(
     forward_auth: Arc<ForwardAuth>,
     connections: Arc<Connections>,
@@ -79,7 +79,8 @@ pub(crate) async fn serve(
         .http2_keepalive_timeout(Some(ALIVE))
         .layer(bounds)
         .add_service(door)
-        // With a signal, even one that never comes, the end of `incoming` is graceful.
+        // tonic shuts down gracefully at the end of `incoming` only if it has a signal, even one that
+        // never fires.
         .serve_with_incoming_shutdown(incoming, pending());
     if let Err(error) = served.await {
         tracing::error!(%error, "the gRPC listener failed");
@@ -273,7 +274,7 @@ fn option(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
 /// Reads an auth request from Envoy.
 ///
 /// # Panics
-/// A description is accepted that can be read in two ways, or a header that is not the client's.
+/// An ambiguous description is accepted, or a header that the client did not send.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(question: &CheckRequest) {
     let Some(attributes) = &question.attributes else {

@@ -85,7 +85,7 @@ impl Local {
         let (mut parts, body) = response.into_parts();
         if body.size_hint().exact().is_none() {
             let body = body.map_err(|error| {
-                tracing::debug!(%error, "a response broke off");
+                tracing::debug!(%error, "a response ended early");
                 Abort
             });
             return Response::from_parts(parts, Reply::streamed(body));

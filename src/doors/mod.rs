@@ -48,8 +48,8 @@ use crate::net::incoming::Incoming;
 pub use crate::net::listeners::{Addresses, ListenError, Listeners, PREDECESSOR};
 use crate::net::loops::{Loops, PerLoop};
 use crate::net::metrics::LoopGauges;
+use crate::net::serve::{Hyper, Serve};
 use crate::net::settings::{self, Listening};
-use crate::net::speaker::{Hyper, Speaker};
 use crate::net::{aside, descriptors};
 #[doc(hidden)]
 pub use crate::routing::route::lookup;
@@ -267,7 +267,7 @@ struct Accepting {
 
 impl Accepting {
     /// Accepts connections that `loops` serve over HTTP.
-    fn http<S: Speaker>(
+    fn http<S: Serve>(
         &mut self,
         socket: TcpListener,
         listening: Listening,

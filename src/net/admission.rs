@@ -143,7 +143,7 @@ impl AddressSlot {
 pub(crate) struct Counted {
     pub(super) _all: ConnectionSlot,
     pub(super) _from: Option<AddressSlot>,
-    /// Of one that is not a task of ours.
+    /// Tracks a connection that is not served by a task of ours.
     pub(super) _open: Option<TaskTrackerToken>,
 }
 
@@ -153,7 +153,7 @@ impl Counted {
     }
 }
 
-/// Counts one in, unless there are `most` already.
+/// Adds one, unless the count is `most` already.
 fn count(counted: &AtomicUsize, most: usize) -> bool {
     counted
         .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {

@@ -19,8 +19,8 @@ use super::loops::PerLoop;
 use super::metrics::NetMetrics;
 use super::process::Process;
 use super::rejected::{Cause, Rejected};
+use super::serve::Serve;
 use super::settings::{Listening, Live, Settings};
-use super::speaker::Speaker;
 use crate::http::rejection::Rejection;
 use crate::telemetry::{Recorder, RequestLine, RequestRecord};
 
@@ -91,7 +91,7 @@ impl Connections {
     ///
     /// A request that arrives just then is still answered: connections without a request are closed
     /// only after [`LINGER`].
-    pub(crate) async fn accept<S: Speaker>(
+    pub(crate) async fn accept<S: Serve>(
         self: Arc<Self>,
         incoming: Incoming,
         listening: Listening,
@@ -106,8 +106,8 @@ impl Connections {
         }
     }
 
-    /// Accepts connections of a listener that is for front proxies, until the shutdown begins. Each is sent to the
-    /// loop that has the fewest.
+    /// Accepts connections of the gRPC listener until the shutdown begins. Sends each to the loop that
+    /// has the fewest.
     pub(crate) async fn accept_front_proxies(
         self: Arc<Self>,
         incoming: Incoming,
@@ -118,7 +118,7 @@ impl Connections {
             let Some(counted) = self.admit_front_proxy(peer) else {
                 return;
             };
-            // As many wait there as are counted, at most.
+            // The queue cannot grow without bound: each connection in it has been counted.
             let (sender, place) = loops.least();
             if sender
                 .send(FromFrontProxy {
@@ -149,7 +149,7 @@ impl Connections {
 
     /// Starts the task of a connection, if the limits allow it. A connection over a Unix socket has
     /// no address.
-    fn begin<S: Speaker>(
+    fn begin<S: Serve>(
         self: &Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
@@ -212,8 +212,8 @@ impl Connections {
         self.settings.load_full()
     }
 
-    /// Counts a connection of a listener that is for front proxies and not served here, as long as what this
-    /// returns lives; none if it cannot stay.
+    /// Counts a connection of the gRPC listener until the returned value is dropped. Returns `None`
+    /// if a limit is reached.
     fn admit_front_proxy(&self, peer: SocketAddr) -> Option<Counted> {
         if !self.process.is_clock_usable(SystemTime::now()) {
             return None;
@@ -276,7 +276,7 @@ impl Connections {
 
     /// Serves the requests of a connection. Closes it if its start or a header is not complete in
     /// time, however steadily bytes arrive.
-    async fn serve<S: Speaker>(
+    async fn serve<S: Serve>(
         self: Arc<Self>,
         mut client: Client,
         app: Arc<S>,

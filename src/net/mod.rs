@@ -15,8 +15,8 @@ pub(crate) mod metrics;
 mod process;
 mod rejected;
 pub(crate) mod request_line;
+pub(crate) mod serve;
 pub(crate) mod settings;
-pub(crate) mod speaker;
 pub(crate) mod stream;
 pub(crate) mod tls_fault;
 

@@ -14,7 +14,7 @@ use super::http::{self, App, Peer};
 use super::process::Process;
 
 /// Serves HTTP on the connections of a listener.
-pub(crate) trait Speaker: Send + Sync + 'static {
+pub(crate) trait Serve: Send + Sync + 'static {
     /// A connection on which HTTP begins.
     type Begun: Send;
 
@@ -50,7 +50,7 @@ pub(crate) trait Speaker: Send + Sync + 'static {
 /// hyper, with the handler `App`.
 pub(crate) struct Hyper<A>(pub(crate) Arc<A>);
 
-impl<A: App> Speaker for Hyper<A> {
+impl<A: App> Serve for Hyper<A> {
     type Begun = Begun;
 
     async fn begin(

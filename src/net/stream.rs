@@ -19,7 +19,7 @@ pub(crate) struct Rewound<S> {
     stream: S,
 }
 
-/// A stream on which HTTP is spoken.
+/// The stream of a connection that carries HTTP.
 pub(crate) type Stream = Rewound<Transport>;
 
 /// The transport of HTTP: TCP, or TLS, which is boxed because of its size.

@@ -106,7 +106,7 @@ pub(crate) fn fault_of(error: &Error) -> Option<(TlsFault, String)> {
     Some(fault_in(&error.to_string()))
 }
 
-/// Returns the fault that the text of an error is about, and what is logged of it.
+/// Returns the fault that an error text describes, and the text to log.
 pub(crate) fn fault_in(text: &str) -> (TlsFault, String) {
     // Pingora adds text around the error of rustls.
     let begins = BEGINNINGS.iter().filter_map(|words| text.find(words)).min();

@@ -1,4 +1,4 @@
-/// Where a request comes in.
+/// The door through which a request arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// The transparent proxy.

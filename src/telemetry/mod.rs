@@ -1,6 +1,6 @@
 //! The log, the access log, traces, and the metrics of decisions.
 //!
-//! [`Recorder`] is what the doors use. [`Telemetry`] is the process's part: it starts the log and applies reloads.
+//! [`Recorder`] is what the doors use. [`Telemetry`] belongs to the process: it starts the log and applies reloads.
 
 mod access;
 mod decisions;

@@ -43,7 +43,7 @@ impl Chosen {
         }
     }
 
-    /// Records that the peer responded, with whatever status.
+    /// Records that the peer responded, with any status.
     pub(crate) fn answered(&self) {
         self.known.state.answered();
     }

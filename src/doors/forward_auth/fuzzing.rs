@@ -14,7 +14,7 @@ use crate::routing::target::{host_of, is_plain_method};
 /// second its method; the rest are headers.
 ///
 /// # Panics
-/// A description is accepted that can be read in two ways, or a query that allows nobody.
+/// An ambiguous description is accepted, or a query that allows nobody.
 pub fn forward_auth(data: &[u8]) {
     let mut lines = data.splitn(3, |&byte| byte == b'\n');
     let address = lines.next().unwrap_or_default();

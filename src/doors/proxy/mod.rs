@@ -304,7 +304,7 @@ impl ProxyHttp for Proxy {
             None => tracing::debug!(request_id = %context.id, cause, "the client disconnected"),
             Some(_) if progress.is_answered => {
                 if *error.esource() == ErrorSource::Upstream {
-                    tracing::warn!(request_id = %context.id, cause, "the response broke off");
+                    tracing::warn!(request_id = %context.id, cause, "the response ended early");
                 } else {
                     tracing::debug!(request_id = %context.id, cause, "the connection timed out");
                 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 /// The HTTP version of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Http {
-    /// HTTP/1.0 or 1.1, as each request says.
+    /// HTTP/1.0 or 1.1; each request names its version.
     One,
     /// HTTP/2.
     Two,

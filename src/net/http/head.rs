@@ -1,8 +1,8 @@
 //! Strict scanner of HTTP/1 request headers, before hyper parses them.
 //!
 //! hyper accepts lines that end in LF alone, drops a repeated equal `Content-Length`, and cuts a
-//! target at `#`. Here each line is checked once, as it arrives, and whatever servers read in
-//! different ways is rejected.
+//! target at `#`. Here each line is checked once, as it arrives, and anything that servers
+//! interpret differently is rejected.
 
 use bytes::Bytes;
 use memchr::memchr;
@@ -11,7 +11,7 @@ use super::chunks::{Chunks, is_of_token};
 use crate::config::Limits;
 use crate::http::rejection::Rejection;
 
-/// The longest body that hyper 1 can be told of; it has other uses for the two numbers above.
+/// The longest body length that hyper 1 accepts. It uses the two greater numbers itself.
 const MOST_LENGTH: u64 = u64::MAX - 2;
 
 /// How the end of a request body is found.

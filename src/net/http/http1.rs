@@ -182,7 +182,7 @@ async fn close(mut stream: Stream, timeouts: &Timeouts) {
     match timeout(timeouts.write, stream.shutdown()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the client closed the connection first"),
-        Err(_) => tracing::debug!("the client takes nothing"),
+        Err(_) => tracing::debug!("the client does not read"),
     }
 }
 

@@ -139,7 +139,7 @@ pub(super) async fn serve<A: App>(
     // that waits for a peer to take a body would not, so it is dropped.
     let running = std::mem::take(&mut *tasks.running.lock());
     if timeout(PARTING, running.join_all()).await.is_err() {
-        tracing::debug!("requests are dropped whose client is gone");
+        tracing::debug!("dropped the requests of a client that has disconnected");
     }
 }
 

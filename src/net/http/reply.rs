@@ -19,7 +19,7 @@ use crate::net::admission::Entered;
 /// The body of a response cannot be completed. The client can tell: over HTTP/1 the connection
 /// closes before the end of the body, over HTTP/2 the stream is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the response broke off")]
+#[error("the response ended early")]
 pub(crate) struct Abort;
 
 /// A response body.

@@ -20,7 +20,7 @@ pub(super) fn passed(is_part: bool) {
     let _ = SINCE.try_with(|since| *since.lock() = now);
 }
 
-/// Sends a response. Fails if the client takes nothing for `write`.
+/// Sends a response. Fails if the client reads nothing for `write`.
 pub(super) async fn watch(sending: impl Future<Output = ()>, write: Duration) {
     let since = Arc::new(Mutex::new(None));
     let sending = SINCE.scope(Arc::clone(&since), sending);
@@ -37,6 +37,6 @@ pub(super) async fn watch(sending: impl Future<Output = ()>, write: Duration) {
     tokio::select! {
         biased;
         () = sending => {}
-        () = stopped => tracing::debug!("the client takes nothing of the response: its stream is reset"),
+        () = stopped => tracing::debug!("the client does not read the response: its stream is reset"),
     }
 }

@@ -77,7 +77,7 @@ impl App for Adapter {
         {
             return own.answer(request).await;
         }
-        // hyper cuts a target there, and other servers do not (RFC 9112 §3.2).
+        // hyper drops the rest of the target there, and other servers do not (RFC 9112 §3.2).
         let target = request.target.as_deref().unwrap_or_default();
         if memchr(b'#', target).is_some() {
             let answer = self.reject(Rejection::NoPath, &request.parts, &request.peer);
@@ -96,7 +96,7 @@ impl App for Adapter {
                 running.poll(context);
                 Pin::new(&mut answer).poll(context)
             });
-            // Without a header, the client sees no more than that its request has failed.
+            // The response header is missing, so the connection is closed or the stream reset.
             let response = match next.await.map_err(|_| Abort)? {
                 Answer::Interim(status, fields, following) => {
                     interim.send(status, &fields);
@@ -109,7 +109,7 @@ impl App for Adapter {
                     Reply::streamed(Driven { body, running })
                 }),
             };
-            // Dropped with this future, or with the response, if the client is gone.
+            // If the client disconnects, `running` is dropped with this future or with the response.
             return Ok(response.map(|reply| reply.counting(entered)));
         }
     }

@@ -173,7 +173,7 @@ impl Outbound {
     /// Sends a part of the body.
     ///
     /// # Errors
-    /// The client has disconnected or takes nothing, or the body has not the announced length.
+    /// The client has disconnected or does not read, or the body does not have the announced length.
     pub(super) async fn part(&mut self, part: Bytes, is_last: bool) -> Result<()> {
         if part.is_empty() && !is_last || matches!(self.way, Way::Over) {
             return Ok(());
@@ -280,7 +280,7 @@ impl Outbound {
         };
         let sent = match self.limit {
             Some(limit) => timeout(limit, body.send(piece)).await.map_err(|_| {
-                let text = "the client takes nothing";
+                let text = "the client does not read";
                 Error::explain(ErrorType::WriteTimedout, text).into_down()
             })?,
             None => body.send(piece).await,
@@ -289,12 +289,12 @@ impl Outbound {
     }
 }
 
-/// Returns what makes a response that is here of its header.
+/// Returns the function that turns a header into a complete response.
 fn whole(reply: Reply) -> impl FnOnce(Parts) -> Answer {
     |header| Answer::Response(Response::from_parts(header, reply))
 }
 
-/// Takes what of a body is here already, and says whether that is all. No more than one part is taken.
+/// Takes the first part of a body if it has arrived. Returns it, and whether it is the last.
 fn gather<I: Iterator<Item = HttpTask>>(rest: &mut Peekable<I>) -> (Bytes, bool) {
     let mut first = Bytes::new();
     loop {

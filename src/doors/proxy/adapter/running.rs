@@ -1,4 +1,4 @@
-//! Pingora's part of a request, which the task of the connection runs.
+//! The future of a request in Pingora's proxy. The task of the connection polls it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,11 +10,11 @@ use tokio::runtime::Handle;
 use super::parts::Stream;
 use crate::net::http::Abort;
 
-/// Pingora's part of a request. Dropped before its end, it becomes a task of its own: it notices that the client is gone,
-/// and writes its access line.
+/// The future of a request in Pingora's proxy. If it is dropped early because the client has
+/// disconnected, it continues as a task, so that the request is logged.
 ///
-/// It is not a task from the start: two tasks of a request on two threads keep Pingora 0.9.1 from taking pooled
-/// connections ("failed to acquire reusable stream").
+/// It is not a task from the start: if two tasks of a request run on two threads, Pingora 0.9.1
+/// cannot reuse pooled connections ("failed to acquire reusable stream").
 pub(super) struct Running(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl Running {
@@ -22,7 +22,7 @@ impl Running {
         Self(Some(Box::pin(future)))
     }
 
-    /// Returns one that has ended.
+    /// Returns a future that has ended.
     pub(super) const fn over() -> Self {
         Self(None)
     }
@@ -44,7 +44,7 @@ impl Drop for Running {
     }
 }
 
-/// The body of a response, which runs Pingora's part as it is asked for more.
+/// The body of a response. Reading it also polls the future in Pingora's proxy.
 pub(super) struct Driven {
     pub(super) body: Stream,
     pub(super) running: Running,
