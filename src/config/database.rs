@@ -48,7 +48,7 @@ pub enum KeySource {
     File(PathBuf),
     /// A systemd credential.
     Credential(PathBuf),
-    /// The value of [`KeySource::VARIABLE`], which is not parsed here.
+    /// The value of [`STORE_KEY`](super::STORE_KEY), which is not parsed here.
     Environment(Secret),
 }
 
@@ -78,8 +78,6 @@ impl Database {
 }
 
 impl KeySource {
-    /// The environment variable that may contain keys.
-    pub const VARIABLE: &str = "REALMGATE_STORE_KEY";
     /// The name of the systemd credential that may contain keys.
     const CREDENTIAL: &str = "realmgate.key";
 

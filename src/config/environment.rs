@@ -10,6 +10,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::raw::{Raw, sections};
 
+/// The variable that may contain encryption keys.
+pub const STORE_KEY: &str = "REALMGATE_STORE_KEY";
+
+/// The variable that may contain the password of the database.
+pub(super) const PASSWORD: &str = "PGPASSWORD";
+
 /// The prefix of realmgate's variables.
 const PREFIX: &str = "REALMGATE_";
 

@@ -30,13 +30,11 @@ pub enum Password {
     None,
     /// `store.password_file`, or a systemd credential.
     File(PathBuf),
-    /// The value of [`Password::VARIABLE`].
+    /// The value of `PGPASSWORD`.
     Environment(Secret),
 }
 
 impl Password {
-    /// The environment variable that holds the password.
-    pub(super) const VARIABLE: &str = "PGPASSWORD";
     /// The name of the systemd credential that holds the password.
     const CREDENTIAL: &str = "realmgate.pgpassword";
 }

@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::database::KeySource;
-use super::environment::{self, is_ours};
+use super::environment::{self, PASSWORD, STORE_KEY, is_ours};
 use super::error::{Mistake, Mistakes, Place};
 use super::located::Located;
-use super::postgres::Password;
 use super::validity::Validity;
 
 /// The maximum number of characters of a value in a message.
@@ -81,9 +79,9 @@ impl<'a> Source<'a> {
         let mut found = Vec::new();
         let (mut keys, mut password, mut credentials) = (None, None, None);
         for (name, value) in env {
-            if name == KeySource::VARIABLE {
+            if name == STORE_KEY {
                 keys = Some(Zeroizing::new(value.into_encoded_bytes()));
-            } else if name == Password::VARIABLE && !value.is_empty() {
+            } else if name == PASSWORD && !value.is_empty() {
                 password = Some(Zeroizing::new(value.into_encoded_bytes()));
             } else if name == "CREDENTIALS_DIRECTORY" {
                 credentials = Some(PathBuf::from(value));
@@ -148,12 +146,12 @@ impl<'a> Source<'a> {
         &self.variables
     }
 
-    /// Returns the value of [`KeySource::VARIABLE`].
+    /// Returns the value of [`STORE_KEY`].
     pub(super) fn keys(&self) -> Option<&[u8]> {
         self.keys.as_ref().map(|keys| keys.as_slice())
     }
 
-    /// Returns the value of [`Password::VARIABLE`].
+    /// Returns the value of [`PASSWORD`].
     pub(super) fn database_password(&self) -> Option<&[u8]> {
         self.password.as_ref().map(|password| password.as_slice())
     }

@@ -78,7 +78,7 @@ fn key(settings: &config::KeySource, mistakes: &mut Vec<Mistake>) -> Option<KeyS
             let keys = text.and_then(Keys::parse);
             if keys.is_none() {
                 mistakes.push(Mistake::NotAKey {
-                    variable: config::KeySource::VARIABLE,
+                    variable: config::STORE_KEY,
                     form: Keys::FORM,
                 });
             }
