@@ -50,11 +50,11 @@ pub(crate) fn write_gauge(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    value: impl EncodeGaugeValue,
+    value: &impl EncodeGaugeValue,
 ) -> fmt::Result {
     encoder
         .encode_descriptor(name, help, None, MetricType::Gauge)?
-        .encode_gauge(&value)
+        .encode_gauge(value)
 }
 
 /// Writes a gauge for each set of labels.

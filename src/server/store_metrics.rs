@@ -91,7 +91,7 @@ impl Collector for StoreMetrics {
             &mut encoder,
             "store_log_age_seconds",
             "Time since the change log of the database was last read",
-            metrics.log_age.as_secs_f64(),
+            &metrics.log_age.as_secs_f64(),
         )?;
         match &metrics.pool {
             Some(pool) => encode_pool(&mut encoder, pool),
@@ -113,7 +113,7 @@ fn encode_pool(encoder: &mut DescriptorEncoder<'_>, pool: &PoolMetrics) -> fmt::
         encoder,
         "store_connection_waits",
         "Requests that wait for a connection to the database",
-        pool.waiting,
+        &pool.waiting,
     )?;
     write_counter(
         encoder,
