@@ -8,7 +8,8 @@ use super::local_store::LOGGED;
 use super::output::{Output, Progress};
 use super::setup::{load, runtime};
 use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};
-use crate::config::Config;
+use crate::config::DATABASE_PASSWORD;
+use crate::server::store_options;
 use crate::store::{self, Backend, Copied, Password, Server};
 
 #[derive(Debug, clap::Subcommand)]
@@ -49,8 +50,9 @@ pub(super) fn run(
     let Command::Copy(args) = command;
     let config = load(config)?;
     crate::telemetry::init(&config.log);
-    let from = backend("--from", &args.from, args, &config)?;
-    let to = backend("--to", &args.to, args, &config)?;
+    let configured = store_options(&config.store)?.database;
+    let from = backend("--from", &args.from, args, &configured)?;
+    let to = backend("--to", &args.to, args, &configured)?;
     let audit = match args.apply {
         true => Audit::open(&config.audit, AuditMetrics::default())?,
         false => Audit::default(),
@@ -137,7 +139,7 @@ fn backend(
     option: &'static str,
     url: &str,
     args: &Copy,
-    config: &Config,
+    configured: &Backend,
 ) -> Result<Backend, CliError> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let is_file = Path::new(path).file_name().is_some() && !path.starts_with("//");
@@ -150,14 +152,14 @@ fn backend(
     }
     let server = Server::parse(url);
     let mut server = server.map_err(|error| OptionError::DatabaseUrl(option, error))?;
-    let configured = match &config.store.database {
+    let configured = match configured {
         Backend::Postgres(server) => Some(server),
         Backend::Sqlite { .. } => None,
     };
     server.password = match (&args.password_file, configured) {
         (Some(file), _) => Password::File(file.clone()),
         (None, Some(configured)) => configured.password.clone(),
-        (None, None) => std::env::var_os(Password::VARIABLE).map_or(Password::None, |it| {
+        (None, None) => std::env::var_os(DATABASE_PASSWORD).map_or(Password::None, |it| {
             Password::Environment(Zeroizing::new(it.into_encoded_bytes()))
         }),
     };

@@ -14,7 +14,7 @@ use super::raw::{Raw, sections};
 pub const STORE_KEY: &str = "REALMGATE_STORE_KEY";
 
 /// The variable that may contain the password of the database.
-pub(super) const PASSWORD: &str = "PGPASSWORD";
+pub const DATABASE_PASSWORD: &str = "PGPASSWORD";
 
 /// The prefix of realmgate's variables.
 const PREFIX: &str = "REALMGATE_";

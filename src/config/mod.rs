@@ -44,7 +44,7 @@ pub use audit::Audit;
 pub use check::Config;
 pub use compat::Compat;
 pub use database::{Cache, Database, KeySource, Store};
-pub use environment::{STORE_KEY, kubernetes_variables};
+pub use environment::{DATABASE_PASSWORD, STORE_KEY, kubernetes_variables};
 pub use error::{ConfigError, Mistake, Mistakes, Place};
 pub use header_rules::HeaderRules;
 pub use limits::Limits;

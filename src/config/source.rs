@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::environment::{self, PASSWORD, STORE_KEY, is_ours};
+use super::environment::{self, DATABASE_PASSWORD, STORE_KEY, is_ours};
 use super::error::{Mistake, Mistakes, Place};
 use super::located::Located;
 use super::validity::Validity;
@@ -81,7 +81,7 @@ impl<'a> Source<'a> {
         for (name, value) in env {
             if name == STORE_KEY {
                 keys = Some(Zeroizing::new(value.into_encoded_bytes()));
-            } else if name == PASSWORD && !value.is_empty() {
+            } else if name == DATABASE_PASSWORD && !value.is_empty() {
                 password = Some(Zeroizing::new(value.into_encoded_bytes()));
             } else if name == "CREDENTIALS_DIRECTORY" {
                 credentials = Some(PathBuf::from(value));
@@ -151,7 +151,7 @@ impl<'a> Source<'a> {
         self.keys.as_ref().map(|keys| keys.as_slice())
     }
 
-    /// Returns the value of [`PASSWORD`].
+    /// Returns the value of [`DATABASE_PASSWORD`].
     pub(super) fn database_password(&self) -> Option<&[u8]> {
         self.password.as_ref().map(|password| password.as_slice())
     }

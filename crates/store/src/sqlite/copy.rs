@@ -84,7 +84,7 @@ impl CopyTarget {
         let alone = lock_folder(path).map_err(unwritable)?;
         let new = match path.try_exists().map_err(unwritable)? {
             true => None,
-            false => Some(AtomicFile::beside(path).map_err(unwritable)?.0),
+            false => Some(AtomicFile::beside(path).map_err(unwritable)?),
         };
         let fail = |error: rusqlite::Error| OpenError::Sqlite(path.into(), error);
         let opened = new.as_ref().map_or(path, AtomicFile::path);
