@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo run --release -p realmgate-bench --bin guessing                # evaluated guesses per hour and per day
+//! cargo run --release -p realmgate-bench --bin guessing nodes          # the same at three nodes beside one
 //! cargo run --release -p realmgate-bench --bin guessing flood 10000000 # memory after as many invented names
 //! ```
 
@@ -12,15 +13,18 @@
     reason = "a measurement that cannot be made ends, and one that is made is shown"
 )]
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use realmgate::auth::{
-    Attempt, Authority, Counts, Credential, Decision, Denial, LocalAuthenticator, NewIdentity,
-    Parameters, Policy, Principal, Realms, Seed, Settings, Source, Store, Terms, ThrottleSettings,
-    Totp, UnixTime,
+    Attempt, Authority, Claim, Counters, Counts, Credential, Decision, Denial, IdentityId,
+    LocalAuthenticator, NewIdentity, Parameters, Policy, Principal, Realms, Seed, Settings, Source,
+    Step, Store, StoreError, Terms, ThrottleSettings, Totp, UnixTime, UsageBatch,
 };
 use realmgate::store::{Intent, Options, open};
 
@@ -37,6 +41,16 @@ async fn main() {
         Some("flood") => {
             let names = args.next().map_or(Ok(10_000_000), |it| it.parse());
             flood(names.expect("a number")).await;
+        }
+        Some("nodes") => {
+            for (span, secs) in [("an hour", 3600), ("a day", 86_400)] {
+                for nodes in [1, 3] {
+                    let verdicts = guess_at_nodes(secs, 10_000, nodes).await;
+                    println!(
+                        "{verdicts:4} guesses at a principal get a verdict in {span}, from 10000 sources, at {nodes} nodes"
+                    );
+                }
+            }
         }
         _ => {
             for (span, secs) in [("an hour", 3600), ("a day", 86_400)] {
@@ -74,6 +88,83 @@ async fn guess(secs: u64, sources: u64, is_active: bool) -> u64 {
         verdicts += u64::from(attempt(&authority, "alice", "wrong", source, now).await);
     }
     verdicts
+}
+
+/// Guesses at one principal through several nodes in turn, which exchange their counts each second.
+/// Returns the number of evaluated guesses.
+async fn guess_at_nodes(secs: u64, sources: u64, nodes: usize) -> u64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = store(folder.path()).await;
+    let shared = Arc::new(Shared {
+        store: Arc::clone(&store),
+        now: AtomicU64::new(START),
+        claims: Mutex::default(),
+    });
+    let node = |_| node(&store, Arc::clone(&shared) as _);
+    let nodes: Vec<_> = (0..nodes).map(node).collect();
+    let authority =
+        |it: &Arc<LocalAuthenticator>| Authority::new(Arc::clone(it) as _, Realms::default());
+    let authorities: Vec<_> = nodes.iter().map(authority).collect();
+    let mut verdicts = 0;
+    for second in 0..secs {
+        let now = UnixTime::from_secs(START + second);
+        shared.now.store(now.as_secs(), Ordering::Relaxed);
+        for turn in (second * RATE..).take(usize::try_from(RATE).unwrap_or(1)) {
+            let source = u32::try_from(turn % sources).expect("few sources");
+            for authority in &authorities {
+                verdicts += u64::from(attempt(authority, "alice", "wrong", source, now).await);
+            }
+        }
+        for node in &nodes {
+            node.save().await.expect("a save");
+        }
+    }
+    verdicts
+}
+
+/// A store that nodes share, with the claims that PostgreSQL would keep, by the simulated clock.
+struct Shared {
+    store: Arc<dyn Store>,
+    now: AtomicU64,
+    claims: Mutex<HashMap<[u8; 16], u64>>,
+}
+
+#[async_trait]
+impl Counters for Shared {
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        self.store.use_step(id, step, window).await
+    }
+
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        self.store.counts(after).await
+    }
+
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
+        self.store.save(batch).await
+    }
+
+    fn has_claims(&self) -> bool {
+        true
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+        let now = self.now.load(Ordering::Relaxed);
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = claims.entry(claim.tag).or_default();
+        if *until > now {
+            return Ok(Some(Duration::from_secs(*until - now)));
+        }
+        *until = now + claim.lasts.as_secs();
+        Ok(None)
+    }
+
+    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+        if !is_guess {
+            let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+            claims.remove(&claim.tag);
+        }
+        Ok(())
+    }
 }
 
 /// Presents a token. Returns whether it was evaluated and rejected.
@@ -129,6 +220,12 @@ fn resident() -> u64 {
 }
 
 async fn authenticator(folder: &Path) -> (Arc<LocalAuthenticator>, Totp) {
+    let (store, totp) = store(folder).await;
+    (node(&store, Arc::clone(&store) as _), totp)
+}
+
+/// Makes a store with one identity, alice.
+async fn store(folder: &Path) -> (Arc<dyn Store>, Totp) {
     let mut options = Options::of_file(folder.join("r.db"));
     options.timeout = Duration::from_secs(60);
     options.cache.capacity = 100_000;
@@ -143,6 +240,10 @@ async fn authenticator(folder: &Path) -> (Arc<LocalAuthenticator>, Totp) {
     };
     let now = UnixTime::from_secs(START);
     store.create(new, now).await.expect("an identity");
+    (store, totp)
+}
+
+fn node(store: &Arc<dyn Store>, counters: Arc<dyn Counters>) -> Arc<LocalAuthenticator> {
     let settings = Settings {
         window: 1,
         parameters: Parameters::default(),
@@ -150,8 +251,8 @@ async fn authenticator(folder: &Path) -> (Arc<LocalAuthenticator>, Totp) {
         one_time_realms: vec![],
     };
     let decoy = Seed::generate().expect("a seed");
-    let (identities, counters) = (Arc::clone(&store) as _, store as _);
+    let identities = Arc::clone(store) as _;
     let counts = Counts::default();
-    let authenticator = LocalAuthenticator::new(identities, counters, settings, &decoy, &counts);
-    (Arc::new(authenticator), totp)
+    let node = LocalAuthenticator::new(identities, counters, settings, &decoy, &counts);
+    Arc::new(node)
 }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::authority;
+use super::checked::in_order;
 use super::decision::{Denial, DenialCause};
 use super::identity::Identity;
-use super::local::{LocalAuthenticator, in_order};
+use super::local::LocalAuthenticator;
 use super::policy::Policy;
 use super::principal::PrincipalRef;
 use super::realm::Realms;
 use super::store::StoreError;
-use super::throttle::{Failures, Source, Subject, Verdict};
+use super::throttle::{Claimed, Failures, Source, Subject, Verdict};
 use super::time::UnixTime;
 
 /// The predicted outcome for a principal that presents a correct token.
@@ -76,13 +77,13 @@ impl LocalAuthenticator {
         let standing = record.standing(now);
         let subject = record.subject(who, source, now);
         // A correct token is not counted.
-        let verdict = self.throttle.settle(subject, true, now);
+        let verdict = self.throttle.settle(subject, true, Claimed::Yes, now);
         Ok(Foresight {
             principal: Some(who),
             cause: standing.err(),
             retry_after: match verdict {
                 Verdict::Delayed { left, .. } => Some(left),
-                Verdict::Pass { .. } | Verdict::Counted { .. } => None,
+                Verdict::Pass { .. } | Verdict::Counted { .. } | Verdict::Unclaimed(_) => None,
             },
             is_one_time: self.is_one_time(who.realm()),
             proof: in_order(verdict, standing),

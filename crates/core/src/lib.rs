@@ -9,6 +9,8 @@
 //! failures.
 
 mod authority;
+mod checked;
+mod claims;
 mod clock_offset;
 mod credential;
 mod decision;
@@ -47,7 +49,8 @@ pub use store::{
     ImportedIdentity, NewIdentity, Recall, Selection, Store, StoreError, UsageBatch,
 };
 pub use throttle::{
-    Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled, network,
+    Claim, Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,
+    network,
 };
 pub use time::UnixTime;
 pub use totp::{Algorithm, Parameters, ParametersError, Step, Totp};

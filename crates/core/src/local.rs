@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::authority::Authenticator;
+use super::checked::{Found, NotFound, Passed, in_order, invalid};
 use super::credential::Credential;
 use super::decision::{Authenticated, Denial, DenialCause, Proof};
 use super::identity::{Identity, SeedSlot, Seeds};
@@ -16,7 +17,9 @@ use super::principal::PrincipalRef;
 use super::record::Record;
 use super::seed::Seed;
 use super::store::{Counters, Counts, Identities, Recall, StoreError, UsageBatch};
-use super::throttle::{Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict};
+use super::throttle::{
+    Claimed, Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict,
+};
 use super::time::UnixTime;
 use super::totp::{Algorithm, Parameters, Totp};
 use super::usage::Use;
@@ -46,7 +49,7 @@ pub struct Settings {
 /// Authenticates the identities of a store by their tokens.
 pub struct LocalAuthenticator {
     pub(super) identities: Arc<dyn Identities>,
-    counters: Arc<dyn Counters>,
+    pub(super) counters: Arc<dyn Counters>,
     pub(super) settings: Settings,
     /// One per algorithm, in the order of [`Algorithm::ALL`].
     decoys: [Totp; Algorithm::ALL.len()],
@@ -71,6 +74,7 @@ impl LocalAuthenticator {
         counts: &Counts,
     ) -> Self {
         let throttle = Throttle::new(settings.throttle, counts.key);
+        let throttle = throttle.with_claims(counters.has_claims());
         throttle.merge(&counts.records);
         Self {
             decoys: Algorithm::ALL
@@ -144,20 +148,20 @@ impl LocalAuthenticator {
     }
 
     /// Checks a credential against a record, and counts the outcome.
-    fn check(
+    pub(super) fn check(
         &self,
-        record: Record,
+        record: &Record,
         credential: &Credential<'_>,
-        source: Source<'_>,
+        (source, claimed): (Source<'_>, Claimed),
         now: UnixTime,
-    ) -> Result<Passed, Denial> {
+    ) -> Result<Found, NotFound> {
         let subject = record.subject(credential.principal(), source, now);
-        let (checked, verdict) = self.settle(subject, &record, credential, now);
-        let matched = in_order(verdict, checked)?;
-        let identity = record.identity.ok_or(invalid(DenialCause::Unknown))?;
-        Ok(Passed {
-            identity,
-            matched,
+        let (checked, verdict) = self.settle((subject, claimed), record, credential, now);
+        if let Verdict::Unclaimed(claim) = verdict {
+            return Err(NotFound::Unclaimed(claim));
+        }
+        Ok(Found {
+            matched: in_order(verdict, checked)?,
             is_news: verdict == (Verdict::Pass { is_news: true }),
         })
     }
@@ -170,11 +174,8 @@ impl LocalAuthenticator {
         source: Source<'_>,
         now: UnixTime,
     ) -> Authenticated {
-        let Passed {
-            identity,
-            matched,
-            is_news,
-        } = passed;
+        let Passed { identity, found } = passed;
+        let Found { matched, is_news } = found;
         if is_news {
             self.throttle.trust(who, source, now);
         }
@@ -205,7 +206,7 @@ impl LocalAuthenticator {
     /// the seed.
     fn settle(
         &self,
-        subject: Subject<'_>,
+        (subject, claimed): (Subject<'_>, Claimed),
         record: &Record,
         credential: &Credential<'_>,
         now: UnixTime,
@@ -217,7 +218,7 @@ impl LocalAuthenticator {
         } else {
             None
         };
-        let mut verdict = self.throttle.settle(subject, found.is_some(), now);
+        let mut verdict = self.throttle.settle(subject, found.is_some(), claimed, now);
         let mut cause = standing.err().unwrap_or(DenialCause::WrongToken);
         let mut is_right = found.is_some();
         if !matches!(verdict, Verdict::Pass { .. }) {
@@ -313,8 +314,13 @@ impl Authenticator for LocalAuthenticator {
             return None;
         }
         let record = self.recall(who)?;
-        let checked = self.check(record, credential, source, now);
-        Some(checked.map(|passed| self.accept(passed, who, source, now)))
+        let passed = match self.check(&record, credential, (source, Claimed::No), now) {
+            Ok(found) => Passed::of(record, found),
+            Err(NotFound::Denied(denial)) => Err(denial),
+            // `authenticate` asks the store.
+            Err(NotFound::Unclaimed(_)) => return None,
+        };
+        Some(passed.map(|passed| self.accept(passed, who, source, now)))
     }
 
     async fn authenticate(
@@ -342,9 +348,12 @@ impl Authenticator for LocalAuthenticator {
                 self.find(who).await.map_err(Denial::Unavailable)?
             }
         };
-        let passed = self.check(record, credential, source, now)?;
+        let found = self
+            .check_claiming(&record, credential, source, now)
+            .await?;
+        let passed = Passed::of(record, found)?;
         if is_one_time {
-            let (id, step) = (passed.identity.id, passed.matched.step);
+            let (id, step) = (passed.identity.id, passed.found.matched.step);
             let used = self.counters.use_step(id, step, self.settings.window);
             if !used.await.map_err(Denial::Unavailable)? {
                 return Err(invalid(DenialCause::AlreadyUsed));
@@ -366,35 +375,8 @@ impl Authenticator for LocalAuthenticator {
     }
 }
 
-/// Applies the checks of a credential in order: a delay comes before all others and withholds their
-/// outcome; then the identity, then the token. Predictions ([`LocalAuthenticator::foresee`]) call
-/// it too.
-pub(super) fn in_order<T>(verdict: Verdict, checked: Result<T, DenialCause>) -> Result<T, Denial> {
-    let delay = match verdict {
-        Verdict::Delayed { left, whom } => {
-            return Err(Denial::Throttled {
-                retry_after: left,
-                whom,
-            });
-        }
-        Verdict::Counted { delay, .. } => delay,
-        Verdict::Pass { .. } => None,
-    };
-    checked.map_err(|cause| Denial::InvalidCredential { cause, delay })
-}
-
-fn invalid(cause: DenialCause) -> Denial {
-    Denial::InvalidCredential { cause, delay: None }
-}
-
-/// A credential that passed all checks except that for one-time use.
-struct Passed {
-    identity: Arc<Identity>,
-    matched: Match,
-    /// Whether [`Throttle::trust`] must record the success.
-    is_news: bool,
-}
-
+#[cfg(test)]
+mod claiming;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

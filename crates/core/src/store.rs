@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -7,7 +8,7 @@ use super::id::IdentityId;
 use super::identity::{Identity, State, Terms};
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
-use super::throttle::ThrottleRecord;
+use super::throttle::{Claim, ThrottleRecord};
 use super::time::UnixTime;
 use super::totp::{Parameters, Step};
 use super::usage::Use;
@@ -164,6 +165,28 @@ pub trait Counters: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn save(&self, batch: UsageBatch) -> Result<(), StoreError>;
+
+    /// Returns whether nodes on several machines may share the store, so that they need claims.
+    fn has_claims(&self) -> bool {
+        false
+    }
+
+    /// Claims the right to evaluate one more attempt, until [`Self::end`] is called. Returns `None`
+    /// if this node has it now, or for how long no node gets it, by the clock of the store.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the attempt may not be evaluated.
+    async fn claim(&self, _claim: Claim) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
+    }
+
+    /// Ends a claim. After a guess, nobody gets the right again before the delay is over.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it ends by itself.
+    async fn end(&self, _claim: Claim, _is_guess: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Administration of identities.

@@ -18,6 +18,8 @@
 //! the identities whose seeds do not decrypt, apart from their own failures: their correct tokens
 //! are rejected too.
 
+mod claim;
+mod claiming;
 mod debt;
 mod delay;
 mod failures;
@@ -36,6 +38,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::principal::PrincipalRef;
 use super::time::UnixTime;
+pub use claim::Claim;
+pub(crate) use claim::Claimed;
 use debt::{Debt, Pace};
 pub use delay::{Delay, Throttled};
 pub use failures::Failures;
@@ -93,6 +97,8 @@ pub(super) struct Throttle {
     paces: Paces,
     trusted_for: u64,
     key: [u8; 16],
+    /// Whether several nodes share the counts.
+    has_claims: bool,
     known: Table,
     unknown: Table,
     sources: Table,
@@ -108,6 +114,7 @@ impl Throttle {
             paces: Paces::new(settings),
             trusted_for: settings.trust.as_secs(),
             key,
+            has_claims: false,
             known: one(),
             unknown: one(),
             sources: one(),
@@ -120,7 +127,13 @@ impl Throttle {
     ///
     /// This is one atomic step: of concurrent attempts no more are evaluated than of successive
     /// ones.
-    pub(super) fn settle(&self, subject: Subject<'_>, is_right: bool, now: UnixTime) -> Verdict {
+    pub(super) fn settle(
+        &self,
+        subject: Subject<'_>,
+        is_right: bool,
+        claimed: Claimed,
+        now: UnixTime,
+    ) -> Verdict {
         let unthrottled = subject.unthrottled_by(now);
         let now = now.as_secs();
         let tags = self.tags_of(subject);
@@ -135,7 +148,10 @@ impl Throttle {
         }
         let mut principal = self.principal(subject.is_known, tags.principal);
         let mut source = tags.source.map(|tag| self.sources.lock(tag));
-        let left = self.left(&mut principal, Scope::Known, unthrottled, now);
+        let mut left = self.left(&mut principal, Scope::Known, unthrottled, now);
+        if claimed == Claimed::No {
+            left = left.max(principal.find().map_or(0, |slot| slot.closed_for(now)));
+        }
         let from = |source: &mut Locked<'_>| self.left(source, Scope::Source, 0, now);
         let left_from = source.as_mut().map_or(0, from);
         if left.max(left_from) > 0 {
@@ -147,6 +163,17 @@ impl Throttle {
                     Throttled::Source
                 },
             };
+        }
+        let scope = if subject.is_known {
+            Scope::Known
+        } else {
+            Scope::Unknown
+        };
+        if claimed == Claimed::No
+            && let Some(slot) = principal.find()
+            && let Some(claim) = self.unclaimed(slot, scope, now)
+        {
+            return Verdict::Unclaimed(claim);
         }
         if is_right {
             return Verdict::Pass { is_news: true };
@@ -353,7 +380,13 @@ impl Slot {
         self.debt.take_back(pace, before, now);
     }
 
+    /// Returns for how many seconds another node may have the claim.
+    fn closed_for(&self, now: u64) -> u64 {
+        self.closed.saturating_sub(now)
+    }
+
     fn reset(&mut self) {
+        self.closed = 0;
         self.is_dirty = true;
         self.is_reset = true;
     }

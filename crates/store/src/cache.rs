@@ -8,6 +8,7 @@
 //! is used once and not cached. While the database fails, cached identities stay valid for at most
 //! `stale_if_error`, counted from the first failure.
 
+mod counters;
 mod entry;
 mod memory;
 mod options;
@@ -29,9 +30,9 @@ use super::database::{Changes, Database, Seq, Tail};
 use super::metrics::{CacheCounts, CacheMetrics, Evicted, Observer, StoreMetrics, counting};
 use super::outage::Outage;
 use realmgate_core::{
-    Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Identity,
-    IdentityId, Imported, ImportedIdentity, NewIdentity, Principal, PrincipalRef, Recall,
-    Selection, Step, Store, StoreError, UnixTime, UsageBatch,
+    Administration, Change, ChangeError, Changed, Identities, Identity, IdentityId, Imported,
+    ImportedIdentity, NewIdentity, Principal, PrincipalRef, Recall, Selection, Store, StoreError,
+    UnixTime,
 };
 
 use entry::{ByPrincipal, Entry};
@@ -160,21 +161,6 @@ impl Identities for Cached {
             return Err(StoreError::Database("the change log cannot be read".into()));
         }
         inner.database.ping().await
-    }
-}
-
-#[async_trait]
-impl Counters for Cached {
-    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
-        self.inner.database.use_step(id, step, window).await
-    }
-
-    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
-        self.inner.database.counts(after).await
-    }
-
-    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
-        self.inner.database.save(batch).await
     }
 }
 

@@ -1,10 +1,11 @@
 //! The trait of a database under the cache. The modules `sqlite` and `postgres` implement it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
+    Change, ChangeError, Changed, Claim, Counts, Identity, IdentityId, Imported, ImportedIdentity,
     NewIdentity, Principal, Selection, Step, StoreError, UnixTime, UsageBatch,
 };
 
@@ -69,6 +70,22 @@ pub(super) trait Database: Send + Sync {
     async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
 
     async fn save(&self, batch: UsageBatch) -> Result<(), StoreError>;
+
+    /// Returns whether nodes on several machines may share the database.
+    fn has_claims(&self) -> bool {
+        false
+    }
+
+    /// Claims the right to evaluate one more attempt. Returns `None`, or for how long another node
+    /// has it.
+    async fn claim(&self, _claim: Claim) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
+    }
+
+    /// Ends a claim, after a guess only once the delay is over.
+    async fn end(&self, _claim: Claim, _is_guess: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Objects to keys that this process does not have, so that a key rotation does not switch to
     /// them.

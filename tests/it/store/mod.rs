@@ -1,5 +1,6 @@
 //! Changes by one process take effect in others.
 
+mod claims;
 mod cluster;
 mod conformance;
 mod connect;

@@ -100,7 +100,7 @@ fn settings() -> Settings {
     }
 }
 
-fn totp() -> Totp {
+pub(super) fn totp() -> Totp {
     let seed = Seed::from_bytes(b"12345678901234567890").unwrap();
     Totp::new(&seed, Parameters::default())
 }

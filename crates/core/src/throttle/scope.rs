@@ -1,5 +1,5 @@
 /// The subject of a failure count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Principals that exist, at sources where they are not trusted.
     Known,

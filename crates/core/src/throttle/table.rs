@@ -18,6 +18,8 @@ pub(super) struct Slot {
     pub(super) debt: Debt,
     /// When a token was last right; 0 for never.
     pub(super) passed: u64,
+    /// Until when another node may have the claim; 0 if none has it.
+    pub(super) closed: u64,
     /// The number of failures counted since it was saved, negative if some were taken back.
     pub(super) unsaved: i32,
     /// Whether it has changed since it was saved.

@@ -18,7 +18,7 @@ fn subject(name: &str, source: &str) -> Subject<'static> {
 }
 
 fn settle(throttle: &Throttle, who: Subject<'_>, is_right: bool, at: u64) -> Verdict {
-    let verdict = throttle.settle(who, is_right, UnixTime::from_secs(START + at));
+    let verdict = throttle.settle(who, is_right, Claimed::No, UnixTime::from_secs(START + at));
     if let Verdict::Pass { is_news: true } = verdict {
         throttle.trust(who.who, who.source, UnixTime::from_secs(START + at));
     }
@@ -198,7 +198,8 @@ fn failure_taken_back_counts_in_no_scope() {
     for who in [home, away] {
         for at in 0..100 {
             let now = UnixTime::from_secs(START + at);
-            let Verdict::Counted { undo, .. } = throttle.settle(who, false, now) else {
+            let Verdict::Counted { undo, .. } = throttle.settle(who, false, Claimed::No, now)
+            else {
                 panic!("{at}");
             };
             throttle.take_back(who, undo, true, now);

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::claim::Claim;
 use super::delay::{Begun, Delay, Throttled};
 
 /// The verdict on an attempt whose token has been checked.
@@ -24,6 +25,8 @@ pub(crate) enum Verdict {
         /// The party that is throttled.
         whom: Throttled,
     },
+    /// The attempt may be evaluated once the process has this claim.
+    Unclaimed(Claim),
 }
 
 impl Verdict {
@@ -36,7 +39,10 @@ impl Verdict {
             Self::Delayed { whom, .. } if *whom == Throttled::TrustedSource => {
                 *whom = Throttled::Principal;
             }
-            Self::Counted { .. } | Self::Delayed { .. } | Self::Pass { .. } => {}
+            Self::Counted { .. }
+            | Self::Delayed { .. }
+            | Self::Pass { .. }
+            | Self::Unclaimed(_) => {}
         }
     }
 }

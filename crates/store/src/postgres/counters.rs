@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::claims::sweep_claims;
 use super::fault::Fault;
 use super::identities::no_change;
 use super::pool::Purpose;
@@ -200,6 +201,7 @@ impl Postgres {
             }
             if is_due {
                 sweep(&writing).await?;
+                sweep_claims(&writing).await?;
             }
             writing.commit().await
         };

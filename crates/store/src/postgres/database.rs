@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Change, ChangeError, Changed, Counts, Identity, IdentityId, Imported, ImportedIdentity,
+    Change, ChangeError, Changed, Claim, Counts, Identity, IdentityId, Imported, ImportedIdentity,
     NewIdentity, Principal, Selection, Step, StoreError, UnixTime, UsageBatch,
 };
 use tokio_postgres::Row;
@@ -97,6 +98,18 @@ impl Database for Postgres {
 
     async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
         Self::save(self, batch).await
+    }
+
+    fn has_claims(&self) -> bool {
+        true
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+        Self::claim(self, claim).await
+    }
+
+    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+        Self::end(self, claim, is_guess).await
     }
 
     /// Objects to keys that this process does not have, so that a rotation does not switch to them.

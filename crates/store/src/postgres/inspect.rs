@@ -31,7 +31,7 @@ const LACKS: &str = "SELECT p.privilege || ' on ' || t.relname FROM pg_class t
     CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS p(privilege)
     WHERE n.nspname = $1 AND t.relkind = 'r'
         AND t.relname IN ('identity', 'identity_use', 'spent', 'change', 'sealing_key',
-            'key_missing', 'failure', 'failure_stamp')
+            'key_missing', 'failure', 'failure_stamp', 'claim')
         AND NOT has_table_privilege(t.oid, p.privilege)
     UNION ALL SELECT 'CREATE on database ' || current_database()
         WHERE NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)

@@ -3,6 +3,7 @@
 //! All statements are unnamed and typed, and no session state is kept, so that everything works
 //! through PgBouncer in transaction mode.
 
+mod claims;
 mod connect;
 mod copy;
 mod counters;

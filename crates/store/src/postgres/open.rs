@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
+use super::claims::CLAIMING;
 use super::connect::Connector;
 use super::fault::Fault;
 use super::pool::Pools;
@@ -98,6 +101,7 @@ pub(crate) async fn open(
         counts: DatabaseCounts::default(),
         writes_fail: AtomicBool::default(),
         unswept: AtomicUsize::default(),
+        claiming: Semaphore::new(CLAIMING),
     })
 }
 

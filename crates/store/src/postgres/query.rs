@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
+use tokio::sync::Semaphore;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -28,6 +29,8 @@ pub(crate) struct Postgres {
     pub(super) writes_fail: AtomicBool,
     /// The number of failure records saved since the excess was last deleted.
     pub(super) unswept: AtomicUsize,
+    /// Bounds the attempts that wait for a claim.
+    pub(super) claiming: Semaphore,
 }
 
 /// The schema of the tables.

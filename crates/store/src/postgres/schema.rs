@@ -15,7 +15,10 @@ use super::transaction::DURABLE;
 use crate::seal::KeyId;
 
 /// The migrations, each from the schema before it.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/001_identity.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("schema/001_identity.sql"),
+    include_str!("schema/002_claim.sql"),
+];
 
 /// The number of the latest schema.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;

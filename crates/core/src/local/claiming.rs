@@ -1,0 +1,284 @@
+//! Several nodes on one database.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::tests::{Memory, totp};
+use super::*;
+use crate::{Claim, IdentityId, Principal, Scope, State, Step, ThrottleRecord, Usage};
+
+const START: u64 = 1_700_000_015;
+const FREE: u64 = 5;
+
+/// Counts and claims of all nodes, by one clock.
+#[derive(Default)]
+struct Shared {
+    now: AtomicU64,
+    is_away: AtomicBool,
+    claims: Mutex<HashMap<(Scope, [u8; 16]), u64>>,
+    asked: AtomicU64,
+    saved: Mutex<Vec<ThrottleRecord>>,
+}
+
+#[async_trait]
+impl Counters for Shared {
+    async fn use_step(&self, _: IdentityId, _: Step, _: u8) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn counts(&self, _: i64) -> Result<Counts, StoreError> {
+        Ok(Counts {
+            records: self.saved.lock().clone(),
+            ..Counts::default()
+        })
+    }
+
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
+        let mut saved = self.saved.lock();
+        for mut new in batch.counts {
+            let place = saved
+                .iter()
+                .position(|it| (it.scope, it.tag) == (new.scope, new.tag));
+            let old = place.map(|at| saved.swap_remove(at));
+            if let (Some(old), Some(added)) = (old, new.added) {
+                let base = old.paid.max(new.failed).as_secs();
+                new.paid = UnixTime::from_secs(base.saturating_add_signed(added));
+                new.failed = new.failed.max(old.failed);
+                new.passed = new.passed.max(old.passed);
+            }
+            new.added = Some(0);
+            saved.push(new);
+        }
+        Ok(())
+    }
+
+    fn has_claims(&self) -> bool {
+        true
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(StoreError::Timeout);
+        }
+        let now = self.now.load(Ordering::Relaxed);
+        let mut claims = self.claims.lock();
+        let until = claims.entry((claim.scope, claim.tag)).or_default();
+        if *until > now {
+            return Ok(Some(Duration::from_secs(*until - now)));
+        }
+        *until = now + claim.lasts.as_secs();
+        Ok(None)
+    }
+
+    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+        if !is_guess {
+            self.claims.lock().remove(&(claim.scope, claim.tag));
+        }
+        Ok(())
+    }
+}
+
+/// Nodes on one database with one identity, alice.
+struct Nodes {
+    shared: Arc<Shared>,
+    nodes: Vec<LocalAuthenticator>,
+    now: u64,
+}
+
+impl Nodes {
+    fn start(count: usize) -> Self {
+        let identity = Identity {
+            id: IdentityId(1),
+            principal: Principal::new("alice", "ops", 128).unwrap(),
+            seeds: Seeds {
+                present: Some(totp()),
+                ..Seeds::default()
+            }
+            .into(),
+            parameters: Parameters::default(),
+            state: State::Enabled,
+            terms: None,
+            unthrottled: UnixTime::from_secs(0),
+            usage: Usage::default(),
+            created: UnixTime::from_secs(START),
+            updated: UnixTime::from_secs(START),
+        };
+        let memory = Arc::new(Memory::of(vec![Arc::new(identity)]));
+        let shared = Arc::new(Shared::default());
+        let node = |_| {
+            let (identities, counters) = (Arc::clone(&memory) as _, Arc::clone(&shared) as _);
+            let settings = Settings {
+                window: 1,
+                parameters: Parameters::default(),
+                throttle: ThrottleSettings::default(),
+                one_time_realms: vec![],
+            };
+            let decoy = Seed::from_bytes(b"decoy").unwrap();
+            LocalAuthenticator::new(identities, counters, settings, &decoy, &Counts::default())
+        };
+        let mut nodes = Self {
+            nodes: (0..count).map(node).collect(),
+            shared,
+            now: START,
+        };
+        nodes.at(START);
+        nodes
+    }
+
+    fn at(&mut self, now: u64) {
+        self.now = now;
+        self.shared.now.store(now, Ordering::Relaxed);
+    }
+
+    async fn exchange(&self) {
+        for node in self.nodes.iter().chain(&self.nodes) {
+            node.save().await.unwrap();
+        }
+    }
+
+    async fn attempt(
+        &self,
+        node: usize,
+        name: &str,
+        token: &str,
+        source: u32,
+    ) -> Result<(), Denial> {
+        let credential = Credential::new(name, "ops", token, 128).unwrap();
+        let source = std::net::IpAddr::V4(std::net::Ipv4Addr::from_bits(10 << 24 | source));
+        let source = Source::of(Some(source));
+        let now = UnixTime::from_secs(self.now);
+        let node = &self.nodes[node];
+        let outcome = match node.authenticate_now(&credential, source, now) {
+            Some(outcome) => outcome,
+            None => node.authenticate(&credential, source, now).await,
+        };
+        outcome.map(drop)
+    }
+
+    fn right(&self) -> String {
+        totp().token(UnixTime::from_secs(self.now))
+    }
+
+    /// Guesses at a name from many sources, through all nodes, for a time. Returns the number of
+    /// guesses that were evaluated.
+    async fn guess(&mut self, name: &str, secs: u64) -> u64 {
+        let (mut verdicts, mut source) = (0, 0);
+        for second in 0..secs {
+            self.at(START + second);
+            for _ in 0..4 {
+                for node in 0..self.nodes.len() {
+                    source += 1;
+                    let outcome = self.attempt(node, name, "wrong", source).await;
+                    verdicts += u64::from(matches!(outcome, Err(Denial::InvalidCredential { .. })));
+                }
+            }
+            self.exchange().await;
+        }
+        verdicts
+    }
+}
+
+#[tokio::test]
+async fn nodes_evaluate_their_free_guesses_and_then_one_per_delay_together() {
+    let alone = Nodes::start(1).guess("alice", 1800).await;
+    let together = Nodes::start(3).guess("alice", 1800).await;
+    // The free ones of the two other nodes.
+    assert!(together <= alone + 2 * FREE, "{alone}, {together}");
+    let first = Nodes::start(3).guess("alice", 1).await;
+    assert!((3 * FREE..=3 * FREE + 1).contains(&first), "{first}");
+}
+
+#[tokio::test]
+async fn invented_names_get_the_same_verdicts_through_every_node() {
+    let mut nodes = Nodes::start(3);
+    for second in 0..120 {
+        nodes.at(START + second);
+        for node in [0, 1, 2, 2, 1, 0] {
+            let mut outcomes = Vec::new();
+            for (name, source) in [("alice", 1), ("nobody", 2)] {
+                let source = 100 * u32::try_from(second).unwrap() + source;
+                let outcome = nodes.attempt(node, name, "wrong", source).await;
+                outcomes.push(match outcome.unwrap_err() {
+                    Denial::InvalidCredential { delay, .. } => (delay.map(|it| it.lasts), None),
+                    Denial::Throttled { retry_after, .. } => (None, Some(retry_after)),
+                    other => panic!("{other:?}"),
+                });
+            }
+            assert_eq!(outcomes[0], outcomes[1], "{second}");
+        }
+        nodes.exchange().await;
+    }
+}
+
+#[tokio::test]
+async fn attempt_without_its_claim_is_not_evaluated() {
+    let mut nodes = Nodes::start(2);
+    for source in 0..5 {
+        nodes
+            .attempt(0, "alice", "wrong", source)
+            .await
+            .unwrap_err();
+    }
+    nodes.exchange().await;
+    // The delay of the fifth failure is over.
+    nodes.at(START + 2);
+    let right = nodes.right();
+    nodes.shared.is_away.store(true, Ordering::Relaxed);
+    for name in ["alice", "nobody"] {
+        if name == "nobody" {
+            for source in 10..15 {
+                nodes.attempt(0, name, "wrong", source).await.unwrap_err();
+            }
+            nodes.at(START + 4);
+        }
+        let denial = nodes.attempt(0, name, &right, 20).await.unwrap_err();
+        assert!(matches!(denial, Denial::Unavailable(_)), "{denial:?}");
+        let asked = nodes.shared.asked.load(Ordering::Relaxed);
+        // Until the outcome is known, no other attempt asks the database.
+        let denial = nodes.attempt(0, name, &right, 21).await.unwrap_err();
+        assert!(matches!(denial, Denial::Throttled { .. }), "{denial:?}");
+        assert_eq!(nodes.shared.asked.load(Ordering::Relaxed), asked);
+    }
+    nodes.shared.is_away.store(false, Ordering::Relaxed);
+    nodes.at(START + 10);
+    let right = nodes.right();
+    // One node has the claim, and the other one does not evaluate.
+    let denial = nodes.attempt(0, "alice", "wrong", 30).await.unwrap_err();
+    assert!(
+        matches!(denial, Denial::InvalidCredential { .. }),
+        "{denial:?}"
+    );
+    let denial = nodes.attempt(1, "alice", &right, 31).await.unwrap_err();
+    assert!(matches!(denial, Denial::Throttled { .. }), "{denial:?}");
+    let asked = nodes.shared.asked.load(Ordering::Relaxed);
+    let denial = nodes.attempt(1, "alice", &right, 32).await.unwrap_err();
+    assert!(matches!(denial, Denial::Throttled { .. }), "{denial:?}");
+    assert_eq!(nodes.shared.asked.load(Ordering::Relaxed), asked);
+}
+
+#[tokio::test]
+async fn right_token_gives_its_claim_back_and_needs_none_where_it_is_trusted() {
+    let mut nodes = Nodes::start(2);
+    for source in 0..5 {
+        nodes
+            .attempt(0, "alice", "wrong", source)
+            .await
+            .unwrap_err();
+    }
+    nodes.exchange().await;
+    nodes.at(START + 2);
+    let right = nodes.right();
+    for (node, source) in [(0, 40), (1, 41), (0, 42), (1, 43)] {
+        nodes.attempt(node, "alice", &right, source).await.unwrap();
+    }
+    let asked = nodes.shared.asked.load(Ordering::Relaxed);
+    assert_eq!(asked, 4);
+    for _ in 0..3 {
+        nodes.attempt(0, "alice", &right, 40).await.unwrap();
+    }
+    assert_eq!(nodes.shared.asked.load(Ordering::Relaxed), asked);
+}

@@ -1,0 +1,35 @@
+//! One-time use, failure counts and claims, which are not cached.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use realmgate_core::{Claim, Counters, Counts, IdentityId, Step, StoreError, UsageBatch};
+
+use super::Cached;
+
+#[async_trait]
+impl Counters for Cached {
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
+        self.inner.database.use_step(id, step, window).await
+    }
+
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        self.inner.database.counts(after).await
+    }
+
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
+        self.inner.database.save(batch).await
+    }
+
+    fn has_claims(&self) -> bool {
+        self.inner.database.has_claims()
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+        self.inner.database.claim(claim).await
+    }
+
+    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+        self.inner.database.end(claim, is_guess).await
+    }
+}

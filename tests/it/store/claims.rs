@@ -1,0 +1,188 @@
+//! Claims, by which the nodes on one PostgreSQL server share the budget of guesses.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use realmgate::auth::{Claim, Counters, Scope};
+use realmgate::config::Config;
+use realmgate::server::store_options;
+use realmgate::store::{self, Intent};
+
+use crate::harness::postgres::sql_in;
+use crate::harness::{Caller, Gate, Reply, get, routes, until};
+
+fn claim(tag: u8, lasts: Duration) -> Claim {
+    Claim {
+        scope: Scope::Unknown,
+        tag: [tag; 16],
+        lasts,
+    }
+}
+
+#[test]
+fn one_of_many_nodes_gets_a_claim_until_the_delay_is_over_or_it_is_given_back() {
+    let gate = Gate::start_on_postgres("");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            let config = Config::load(Some(&gate.config()), []).unwrap();
+            let options = store_options(&config.store).unwrap();
+            nodes.push(store::open(options, Intent::Change).await.unwrap());
+        }
+        assert!(nodes.iter().all(|node| node.has_claims()));
+        let hour = Duration::from_secs(3600);
+        let claims = (0..30).map(|at| {
+            let node = Arc::clone(&nodes[at % nodes.len()]);
+            tokio::spawn(async move { node.claim(claim(1, hour)).await.unwrap() })
+        });
+        let mut left = Vec::new();
+        for claim in claims.collect::<Vec<_>>() {
+            left.push(claim.await.unwrap());
+        }
+        assert_eq!(left.iter().filter(|it| it.is_none()).count(), 1, "{left:?}");
+        let [one, other, _] = &nodes[..] else {
+            panic!()
+        };
+        // After a guess, there is none until the delay is over.
+        one.end(claim(1, hour), true).await.unwrap();
+        let left = other.claim(claim(1, hour)).await.unwrap().unwrap();
+        assert!(
+            left > hour - Duration::from_secs(300) && left <= hour,
+            "{left:?}"
+        );
+        // Another principal has its own.
+        assert_eq!(other.claim(claim(2, hour)).await.unwrap(), None);
+        // A right token gives it back.
+        one.end(claim(2, hour), false).await.unwrap();
+        assert_eq!(other.claim(claim(2, hour)).await.unwrap(), None);
+        // It ends by the clock of the server.
+        let second = claim(3, Duration::from_secs(1));
+        assert_eq!(one.claim(second).await.unwrap(), None);
+        one.end(second, true).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while other.claim(claim(3, hour)).await.unwrap().is_some() {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // A clock that was ahead closes nothing for long.
+        let later = "UPDATE claim SET until = until + 400 * 86400000::bigint RETURNING 1";
+        sql_in(&gate.config(), later);
+        assert_eq!(one.claim(claim(3, hour)).await.unwrap(), None);
+    });
+}
+
+/// Returns a response without the parts that differ from one to the next.
+fn shape(reply: &Reply) -> String {
+    let line = |line: &str| match line.split_once(": ") {
+        Some((name, _))
+            if ["date", "retry-after", "x-request-id"].contains(&&*name.to_lowercase()) =>
+        {
+            name.to_lowercase()
+        }
+        _ => line.to_owned(),
+    };
+    let head: Vec<_> = reply.head.lines().map(line).collect();
+    format!("{}\n{}", head.join("\n"), reply.body)
+}
+
+#[test]
+fn invented_names_look_like_known_ones_through_every_node() {
+    const THROTTLE: &str =
+        "[throttle]\nfailures = 1\nsource_failures = 1000000\nlongest_delay = \"1s\"\n";
+    let nowhere = "127.0.0.1:9".parse().unwrap();
+    let more = format!("{THROTTLE}{}", routes(nowhere));
+    let one = Gate::start_on_postgres(&more);
+    let other = one.start_beside(&more);
+    let known = one.register("known", "payments");
+    let invented = Caller {
+        name: "never".to_owned(),
+        ..known.clone()
+    };
+    let wrong = |gate: &Gate, who: &Caller| {
+        shape(&get(
+            gate.gateway,
+            "/x",
+            &who.fields_with(&known.wrong_token()),
+        ))
+    };
+    let collect = |gate: &Gate, who: &Caller, expected: &[&str]| {
+        let mut seen = BTreeSet::new();
+        until("all responses", || {
+            seen.insert(wrong(gate, who));
+            expected
+                .iter()
+                .all(|status| seen.iter().any(|it| it.contains(status)))
+        });
+        seen
+    };
+    for (gate, statement, expected) in [
+        (&one, None, &["HTTP/1.1 401", "HTTP/1.1 429"][..]),
+        // Without its claim, no attempt is evaluated.
+        (
+            &one,
+            Some("ALTER TABLE claim RENAME TO gone"),
+            &["HTTP/1.1 429", "HTTP/1.1 503"],
+        ),
+        (&other, None, &["HTTP/1.1 503"]),
+        (
+            &other,
+            Some("ALTER TABLE gone RENAME TO claim"),
+            &["HTTP/1.1 401", "HTTP/1.1 429"],
+        ),
+    ] {
+        if let Some(statement) = statement {
+            sql_in(&one.config(), statement);
+        }
+        let of_known = collect(gate, &known, expected);
+        let of_invented = collect(gate, &invented, expected);
+        let status = |all: &BTreeSet<String>, status: &str| {
+            all.iter()
+                .filter(|it| it.contains(status))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        for it in expected {
+            assert_eq!(status(&of_known, it), status(&of_invented, it));
+            assert_eq!(status(&of_known, it).len(), 1, "{of_known:?}");
+        }
+    }
+}
+
+#[test]
+fn burst_at_three_nodes_gets_their_free_verdicts_and_at_most_one_more() {
+    const NODES: usize = 3;
+    let more = format!(
+        "[throttle]\nsource_failures = 1000000\n{}",
+        routes("127.0.0.1:9".parse().unwrap())
+    );
+    let one = Gate::start_on_postgres(&more);
+    let others = [one.start_beside(&more), one.start_beside(&more)];
+    let caller = one.register("svc", "payments");
+    let fields = caller.fields_with(&caller.wrong_token());
+    let nodes = [one.gateway, others[0].gateway, others[1].gateway];
+    let began = Instant::now();
+    let verdicts: usize = thread::scope(|scope| {
+        let guesses: Vec<_> = (0..4)
+            .flat_map(|_| nodes)
+            .map(|node| {
+                let fields = &fields;
+                scope.spawn(move || {
+                    let mut verdicts = 0;
+                    while began.elapsed() < Duration::from_secs(3) {
+                        verdicts += usize::from(get(node, "/x", fields).status == 401);
+                    }
+                    verdicts
+                })
+            })
+            .collect();
+        guesses.into_iter().map(|it| it.join().unwrap()).sum()
+    });
+    assert!((5..=5 * NODES + 1).contains(&verdicts), "{verdicts}");
+}
