@@ -162,8 +162,12 @@ impl ExtAuthz {
                 .judge(client, &headers, asked, (began, request_line), record);
         match judged.await {
             Outcome::Permitted(permit) => self.permitted(&permit),
-            Outcome::Denied(denial) => denied(&Answer::sub_request_denied(&denial).named(record)),
-            Outcome::Rejected => denied(&Answer::empty(http::StatusCode::FORBIDDEN).named(record)),
+            Outcome::Denied(denial) => {
+                denied(&Answer::sub_request_denied(&denial).named(record.request_id()))
+            }
+            Outcome::Rejected => {
+                denied(&Answer::empty(http::StatusCode::FORBIDDEN).named(record.request_id()))
+            }
         }
     }
 

@@ -51,7 +51,7 @@ impl App for Service {
     fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> Answer {
         let mut log = RequestLog::new(&self.recorder);
         self.log_rejection(rejection, parts, peer, &mut log.record);
-        let answer = rejection.answer().named(&log.record);
+        let answer = rejection.answer().named(log.record.request_id());
         if let Some(received) = Received::of(&self.recorder, parts, peer) {
             log.write(
                 &self.recorder,
@@ -80,8 +80,8 @@ impl Service {
             Listening::Service | Listening::Gateway => door_of(parts.uri.path()),
         };
         match door {
-            Some(door) => rejection.log_and_count(recorder, door, None, source, line, record),
-            None => rejection.log(recorder, source, line, record),
+            Some(door) => recorder.rejected((door, None), source, rejection, line, record),
+            None => recorder.log_rejected((None, None), source, rejection, line, record),
         }
     }
 
@@ -94,7 +94,8 @@ impl Service {
         // request line would forward it, and take our 200 for a permit.
         if !has_path_target(request) && !is_rest_url(&request.parts) {
             self.log_rejection(Rejection::NoPath, &request.parts, &request.peer, record);
-            let mut response = Response::from(Rejection::NoPath.answer().named(record));
+            let mut response =
+                Response::from(Rejection::NoPath.answer().named(record.request_id()));
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
             return response;

@@ -11,7 +11,6 @@ use pingora::protocols::http::date::get_cached_date;
 
 use super::X_REQUEST_ID;
 use crate::auth::Denial;
-use crate::telemetry::RequestRecord;
 
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"realmgate\", charset=\"UTF-8\"");
@@ -79,8 +78,8 @@ impl Answer {
 
     /// Adds the request id under which the log lists the request.
     #[must_use]
-    pub(crate) fn named(mut self, record: &RequestRecord) -> Self {
-        let id = record.request_id().map(HeaderValue::from_str);
+    pub(crate) fn named(mut self, request_id: Option<&str>) -> Self {
+        let id = request_id.map(HeaderValue::from_str);
         let id = id.and_then(Result::ok);
         self.fields.extend(id.map(|id| (X_REQUEST_ID, id)));
         self

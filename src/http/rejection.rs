@@ -1,13 +1,8 @@
-use std::net::IpAddr;
-
 use http::StatusCode;
 use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use thiserror::Error;
 
 use super::answer::Answer;
-use crate::telemetry::{
-    Door, NO_ROUTE, REJECTED, Recorder, RejectionReason, RequestLine, RequestRecord, Tally,
-};
 
 /// The `Allow` header after TRACE and CONNECT. The upstream may support more methods.
 pub(crate) const METHODS: HeaderValue =
@@ -134,71 +129,5 @@ impl Rejection {
             _ => {}
         }
         answer
-    }
-
-    /// Logs, counts and records the rejection.
-    pub(crate) fn log_and_count(
-        self,
-        recorder: &Recorder,
-        door: Door,
-        tally: Option<&Tally>,
-        source: Option<IpAddr>,
-        request_line: RequestLine<'_>,
-        record: &mut RequestRecord,
-    ) {
-        let outcome = match self {
-            Self::NoRoute => NO_ROUTE,
-            _ => REJECTED,
-        };
-        recorder.rejected(
-            (door, tally),
-            outcome,
-            source,
-            &self.reason_and_detail(),
-            request_line,
-            record,
-        );
-    }
-
-    /// Logs the rejection of a request that has already been permitted and counted.
-    pub(crate) fn log_for_route(
-        self,
-        recorder: &Recorder,
-        route: Option<&str>,
-        source: Option<IpAddr>,
-        request_line: RequestLine<'_>,
-        record: &RequestRecord,
-    ) {
-        recorder.log_rejected(
-            (Some(Door::Proxy), route),
-            source,
-            &self.reason_and_detail(),
-            request_line,
-            record,
-        );
-    }
-
-    /// Logs a rejection before the door of the request is known.
-    pub(crate) fn log(
-        self,
-        recorder: &Recorder,
-        source: Option<IpAddr>,
-        request_line: RequestLine<'_>,
-        record: &RequestRecord,
-    ) {
-        recorder.log_rejected(
-            (None, None),
-            source,
-            &self.reason_and_detail(),
-            request_line,
-            record,
-        );
-    }
-
-    fn reason_and_detail(&self) -> RejectionReason<'_> {
-        RejectionReason {
-            reason: self.reason(),
-            detail: self,
-        }
     }
 }

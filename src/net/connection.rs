@@ -222,7 +222,9 @@ impl Connections {
         if !self.settings.load().is_front_proxy(address) {
             let record = RequestRecord::new(self.recorder.next_id());
             let line = RequestLine::default();
-            Rejection::Untrusted.log(&self.recorder, Some(address), line, &record);
+            let rejection = Rejection::Untrusted;
+            self.recorder
+                .log_rejected((None, None), Some(address), rejection, line, &record);
             return None;
         }
         match self.count(Some(peer), &self.settings.load()) {

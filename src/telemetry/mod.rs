@@ -35,7 +35,7 @@ use lines::{DroppedLines, OverLimit};
 use logs::Logs;
 pub use logs::init;
 pub use record::{RecordSlot, RequestRecord};
-pub use recorder::{Recorder, RejectionReason};
+pub use recorder::Recorder;
 pub use request::{Forwarded, Request};
 pub use request_line::RequestLine;
 pub use spans::Spans;

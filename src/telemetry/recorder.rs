@@ -1,6 +1,5 @@
 //! Records requests and decisions: in the log, the access log, metrics, traces and the audit log.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::access::AccessLog;
-use super::decisions::Tally;
+use super::decisions::{NO_ROUTE, REJECTED, Tally};
 use super::door::Door;
 use super::lines::{DroppedLines, OverLimit};
 use super::metrics::DecisionMetrics;
@@ -19,6 +18,7 @@ use super::spans::Spans;
 use super::traces::Tracer;
 use crate::audit::{Audit, Event, Kind};
 use crate::auth::{Attempt, Delay, Denial, DenialCause, Permit, PrincipalRef, Throttled};
+use crate::http::rejection::Rejection;
 use crate::http::request_id::{RequestId, RequestIds};
 use crate::metrics::Registry;
 
@@ -51,14 +51,6 @@ pub struct Recorder {
     over_limit: Option<OverLimit>,
     audit: Audit,
     metrics: DecisionMetrics,
-}
-
-/// Why a request was rejected before its credential was read.
-pub struct RejectionReason<'a> {
-    /// A stable code.
-    pub reason: &'static str,
-    /// The reason in words.
-    pub detail: &'a dyn Display,
 }
 
 /// The fields of a line about a rejected or denied request.
@@ -251,21 +243,23 @@ impl Recorder {
         );
     }
 
-    /// Logs a request that was rejected at a door, counts it as `outcome` under its route if it has one, and
-    /// records it.
-    pub fn rejected(
+    /// Logs, counts and records a request that was rejected at a door, under its route if it has one.
+    pub(crate) fn rejected(
         &self,
         (door, tally): (Door, Option<&Tally>),
-        outcome: &'static str,
         source: Option<IpAddr>,
-        rejection: &RejectionReason<'_>,
+        rejection: Rejection,
         request_line: RequestLine<'_>,
         record: &mut RequestRecord,
     ) {
         let tally = tally.unwrap_or_else(|| self.no_route());
+        let outcome = match rejection {
+            Rejection::NoRoute => NO_ROUTE,
+            _ => REJECTED,
+        };
         tally.rejected(door, outcome);
         if self.is_recording() {
-            record.rejected(door, source, rejection.reason);
+            record.rejected(door, source, rejection.reason());
         }
         self.log_rejected(
             (Some(door), tally.route()),
@@ -277,15 +271,15 @@ impl Recorder {
     }
 
     /// Logs a request that was rejected after it was counted, or before its door was known.
-    pub fn log_rejected(
+    pub(crate) fn log_rejected(
         &self,
         (door, route): (Option<Door>, Option<&str>),
         source: Option<IpAddr>,
-        rejection: &RejectionReason<'_>,
+        rejection: Rejection,
         request_line: RequestLine<'_>,
         record: &RequestRecord,
     ) {
-        let (reason, detail) = (rejection.reason, rejection.detail);
+        let reason = rejection.reason();
         let log = Line {
             door,
             route,
@@ -295,7 +289,7 @@ impl Recorder {
             request_line,
             reason,
         };
-        line!(info, log, "refused", %detail);
+        line!(info, log, "refused", detail = %rejection);
         let door = door.map(Door::as_str);
         if self.audit.is_on() {
             self.audit.deny(&Event {
@@ -304,7 +298,7 @@ impl Recorder {
                 source,
                 request: record.request_id(),
                 reason: Some(reason),
-                detail: Some(detail.to_string().into()),
+                detail: Some(rejection.to_string().into()),
                 ..Event::new(Kind::Rejected)
             });
         }

@@ -130,8 +130,10 @@ impl ForwardAuth {
         let outcome = self.judge(source, headers, applied, (began, request_line), record);
         match outcome.await {
             Outcome::Permitted(permit) => self.permitted(&permit, proxy),
-            Outcome::Denied(denial) => Answer::sub_request_denied(&denial).named(record),
-            Outcome::Rejected => Answer::empty(StatusCode::FORBIDDEN).named(record),
+            Outcome::Denied(denial) => {
+                Answer::sub_request_denied(&denial).named(record.request_id())
+            }
+            Outcome::Rejected => Answer::empty(StatusCode::FORBIDDEN).named(record.request_id()),
         }
     }
 
@@ -187,7 +189,8 @@ impl ForwardAuth {
         let RoutePolicy { policy, tally } = match applied {
             Ok(applied) => applied,
             Err(rejection) => {
-                rejection.log_and_count(&self.recorder, door, None, source, request_line(), record);
+                self.recorder
+                    .rejected((door, None), source, rejection, request_line(), record);
                 return Outcome::Rejected;
             }
         };

@@ -41,7 +41,8 @@ impl Proxy {
         let source = source_of(session);
         let request_line = request_line(header);
         let mut reject = |rejection: Rejection, tally: Option<&Tally>| {
-            rejection.log_and_count(&self.recorder, door, tally, source, request_line, record);
+            self.recorder
+                .rejected((door, tally), source, rejection, request_line, record);
             self.recorder.decided(door, began.elapsed(), record);
             rejection.answer()
         };
@@ -97,7 +98,9 @@ impl Proxy {
         let under_way = entered.map_err(|full| match full {
             Full::OfAddress => {
                 let rejection = Rejection::AddressBusy;
-                rejection.log_for_route(&self.recorder, Some(&route.name), source, request_line, record);
+                let at = (Some(door), Some(&*route.name));
+                self.recorder
+                    .log_rejected(at, source, rejection, request_line, record);
                 rejection.answer()
             }
             Full::InAll => {
@@ -125,7 +128,9 @@ impl Proxy {
     ) {
         let (source, line) = (source_of(session), request_line(session.req_header()));
         let route = authorized.route().map(|route| &*route.name);
-        rejection.log_for_route(&self.recorder, route, source, line, record);
+        let at = (Some(Door::Proxy), route);
+        self.recorder
+            .log_rejected(at, source, rejection, line, record);
     }
 }
 

@@ -83,12 +83,12 @@ impl ProxyHttp for Proxy {
             Ok(authorized) if authorized.is_too_long(announced(session.req_header())) => {
                 let rejected = Rejection::BodyLength;
                 self.log_rejected_body(rejected, &authorized, session, &context.record);
-                let answer = rejected.answer().named(&context.record);
+                let answer = rejected.answer().named(context.record.request_id());
                 respond(session, answer, After::Stay, &authorized.snapshot.net).await?;
                 Ok(true)
             }
             Ok(authorized) if is_last_hop(session.req_header()) => {
-                let mut answer = Answer::empty(StatusCode::OK).named(&context.record);
+                let mut answer = Answer::empty(StatusCode::OK).named(context.record.request_id());
                 answer.fields.push((ALLOW, METHODS));
                 respond(session, answer, After::Stay, &authorized.snapshot.net).await?;
                 Ok(true)
@@ -99,7 +99,7 @@ impl ProxyHttp for Proxy {
                 Ok(false)
             }
             Err(answer) => {
-                let answer = answer.named(&context.record);
+                let answer = answer.named(context.record.request_id());
                 respond(session, answer, After::Stay, &self.snapshot.load().net).await?;
                 Ok(true)
             }
@@ -318,7 +318,7 @@ impl ProxyHttp for Proxy {
         if let Some(status) = status
             && !progress.is_answered
         {
-            let answer = Answer::line(status, line).named(&context.record);
+            let answer = Answer::line(status, line).named(context.record.request_id());
             if let Err(error) =
                 respond(session, answer, After::Close, &self.snapshot.load().net).await
             {

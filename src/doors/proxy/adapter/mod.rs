@@ -118,8 +118,14 @@ impl App for Adapter {
         let recorder = &self.recorder;
         let mut log = RequestLog::new(recorder);
         let (source, line) = (peer.source(), request_line_of(parts));
-        rejection.log_and_count(recorder, Door::Proxy, None, source, line, &mut log.record);
-        let answer = rejection.answer().named(&log.record);
+        recorder.rejected(
+            (Door::Proxy, None),
+            source,
+            rejection,
+            line,
+            &mut log.record,
+        );
+        let answer = rejection.answer().named(log.record.request_id());
         if let Some(received) = Received::of(recorder, parts, peer) {
             log.write(recorder, &received, answer.status, answer.line.len() as u64);
         }
