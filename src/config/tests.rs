@@ -202,6 +202,10 @@ fn reference_shows_the_defaults() {
         std::mem::replace(&mut shown.server.node, empty.server.node.clone()),
         "gate-1".into()
     );
+    assert_eq!(
+        std::mem::replace(&mut shown.audit.node, empty.audit.node.clone()),
+        "gate-1".into()
+    );
     assert_eq!(format!("{shown:?}"), format!("{empty:?}"));
     let reference = parse(&reference());
     assert_eq!(format!("{reference:?}"), format!("{empty:?}"));
