@@ -7,7 +7,9 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{Caller, Gate, Upstream, get, realmgate, routes, send, stderr, stdout, until};
+use crate::harness::{
+    Caller, Gate, Upstream, audited_routes, get, realmgate, routes, send, stderr, stdout, until,
+};
 
 /// A realmgate with an audit log, and the upstream of its routes.
 struct Scene {
@@ -21,11 +23,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start();
         let file = folder.path().join("audit.jsonl");
-        let gate = Gate::start(&format!(
-            "[audit]\nfile = \"{}\"\n{more}\n{}",
-            file.display(),
-            routes(upstream.address)
-        ));
+        let gate = Gate::start(&audited_routes(&file, more, upstream.address));
         Self {
             gate,
             _upstream: upstream,

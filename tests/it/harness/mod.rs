@@ -434,6 +434,15 @@ pub(crate) fn routes(upstream: SocketAddr) -> String {
     )
 }
 
+/// The same routes, with an audit log.
+pub(crate) fn audited_routes(log: &Path, more: &str, upstream: SocketAddr) -> String {
+    format!(
+        "[audit]\nfile = \"{}\"\n{more}\n{}",
+        log.display(),
+        routes(upstream)
+    )
+}
+
 /// The same routes without an upstream, for forward-auth only.
 pub(crate) fn policies() -> String {
     let routes = routes(NOWHERE);

@@ -229,12 +229,16 @@ fn old_versions_are_rejected() {
     );
 }
 
+fn with_tls_at_the_service(ca: &Ca) -> Gate {
+    let (cert, key) = ca.issue("a", "/CN=a", "DNS:a.example");
+    let rest = format!("[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n");
+    Gate::start_with(&[("REALMGATE_SERVICE_TLS", "true")], &rest)
+}
+
 #[test]
 fn service_speaks_tls_too() {
     let ca = Ca::new();
-    let (cert, key) = ca.issue("a", "/CN=a", "DNS:a.example");
-    let rest = format!("[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n");
-    let gate = Gate::start_with(&[("REALMGATE_SERVICE_TLS", "true")], &rest);
+    let gate = with_tls_at_the_service(&ca);
     for version in ["--http1.1", "--http2"] {
         let output = curl(
             &ca,
@@ -251,9 +255,7 @@ fn service_speaks_tls_too() {
 #[test]
 fn link_of_the_root_is_that_of_the_connection() {
     let ca = Ca::new();
-    let (cert, key) = ca.issue("a", "/CN=a", "DNS:a.example");
-    let rest = format!("[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n");
-    let gate = Gate::start_with(&[("REALMGATE_SERVICE_TLS", "true")], &rest);
+    let gate = with_tls_at_the_service(&ca);
     let user = gate.register("user", "payments");
     let credential = format!("user@payments:{}", user.token());
     for version in ["--http1.1", "--http2"] {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::harness::{
-    Caller, Gate, Upstream, configuration, get, realmgate, routes, send, stderr, stdout, until,
-    with_mounts,
+    Caller, Gate, Upstream, audited_routes, configuration, get, realmgate, send, stderr, stdout,
+    until, with_mounts,
 };
 
 /// The disk space reserved for changes.
@@ -51,11 +51,8 @@ impl Scene {
                 "REALMGATE_STORE_URL",
                 format!("sqlite:{}", disk.join("realmgate.db").display()),
             );
-        let more = format!(
-            "[audit]\nfile = \"{}\"\nrepeats_every = \"1ms\"\n{}",
-            disk.join("audit.jsonl").display(),
-            routes(upstream.address)
-        );
+        let log = disk.join("audit.jsonl");
+        let more = audited_routes(&log, "repeats_every = \"1ms\"", upstream.address);
         let gate = Gate::start_as(command, &more);
         let outside = PathBuf::from(format!("/proc/{}/root", gate.pid()));
         let disk = outside.join(disk.strip_prefix("/").unwrap());

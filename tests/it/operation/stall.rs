@@ -9,7 +9,9 @@ use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Caller, Gate, Reply, Upstream, get, routes, send, stderr, stdout, until};
+use crate::harness::{
+    Caller, Gate, Reply, Upstream, audited_routes, get, send, stderr, stdout, until,
+};
 
 /// Longer than twice the default of `store.timeout`.
 const STALL: Duration = Duration::from_secs(5);
@@ -60,11 +62,8 @@ impl Scene {
     fn start(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start();
-        let gate = Gate::start(&format!(
-            "[audit]\nfile = \"{}\"\n{more}\n{}",
-            folder.path().join("audit.jsonl").display(),
-            routes(upstream.address)
-        ));
+        let log = folder.path().join("audit.jsonl");
+        let gate = Gate::start(&audited_routes(&log, more, upstream.address));
         let admin = gate.register("root", "ungleich-admin");
         Self {
             gate,

@@ -5,24 +5,16 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use super::run_with_store;
 use crate::harness::certificate::Ca;
 use crate::harness::port::Port;
 use crate::harness::postgres::{Postgres, new_schema};
-use crate::harness::{Gate, on_server, realmgate, stderr, stdout};
+use crate::harness::{Gate, realmgate, stderr, stdout};
 
 fn check(store: &str, environment: &[(&str, &str)], options: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("realmgate.toml");
-    let store = on_server(folder.path(), store);
-    fs::write(&config, format!("[store]\n{store}\n")).unwrap();
-    realmgate(&["check", "--connect"])
-        .args(options)
-        .arg("--config")
-        .arg(&config)
-        .env_remove("PGPASSWORD")
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
+    let args = [&["check", "--connect"], options].concat();
+    run_with_store(folder.path(), store, environment, &args)
 }
 
 fn connection(output: &Output) -> Value {

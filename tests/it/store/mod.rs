@@ -10,8 +10,10 @@ mod restore;
 mod sealing;
 mod server;
 
+use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::process::Output;
 use std::time::{Duration, Instant, SystemTime};
 
 use realmgate::auth::{
@@ -21,7 +23,26 @@ use realmgate::config::Config;
 use realmgate::server::store_options;
 use realmgate::store::{self, Intent};
 
-use crate::harness::{Gate, get, until};
+use crate::harness::{Gate, get, on_server, realmgate, until};
+
+/// Runs a command with a configuration of the store, and an environment.
+fn run_with_store(
+    folder: &Path,
+    store: &str,
+    environment: &[(&str, &str)],
+    args: &[&str],
+) -> Output {
+    let config = folder.join("realmgate.toml");
+    let store = on_server(folder, store);
+    fs::write(&config, format!("[store]\n{store}\n")).unwrap();
+    realmgate(args)
+        .arg("--config")
+        .arg(&config)
+        .env_remove("PGPASSWORD")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
 
 /// Adds identities `n0` and so on in the realm `many`.
 pub(crate) fn fill(config: &Path, numbers: Range<usize>) {
@@ -99,7 +120,7 @@ fn database_file_is_whole_after_a_stop() {
     assert!(gate.child.wait().unwrap().success());
     let copy = tempfile::tempdir().unwrap();
     let copied = copy.path().join("copy.db");
-    std::fs::copy(gate.config().with_file_name("realmgate.db"), &copied).unwrap();
+    fs::copy(gate.config().with_file_name("realmgate.db"), &copied).unwrap();
     let database = rusqlite::Connection::open(&copied).unwrap();
     let count = |sql: &str| {
         database

@@ -3,29 +3,15 @@
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
+use super::run_with_store;
 use crate::harness::certificate::Ca;
 use crate::harness::port::Port;
 use crate::harness::postgres::{Postgres, program};
-use crate::harness::{Caller, Gate, get, on_server, realmgate, stderr, stdout, until};
-
-/// Runs a command with a configuration of the store, and an environment.
-fn run(folder: &Path, store: &str, environment: &[(&str, &str)], args: &[&str]) -> Output {
-    let config = folder.join("realmgate.toml");
-    let store = on_server(folder, store);
-    fs::write(&config, format!("[store]\n{store}\n")).unwrap();
-    realmgate(args)
-        .arg("--config")
-        .arg(&config)
-        .env_remove("PGPASSWORD")
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
-}
+use crate::harness::{Caller, Gate, get, stderr, stdout, until};
 
 /// Starts a server with a certificate for other names than its address; returns it with the URL
 /// without parameters.
@@ -79,7 +65,7 @@ fn certificate_is_verified_as_sslmode_says() {
     for (number, (url, parameters, is_good)) in cases.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let store = format!("url = \"{url}?{parameters}\"\nschema = \"s{number}\"");
-        let output = run(folder.path(), &store, &[], &["init"]);
+        let output = run_with_store(folder.path(), &store, &[], &["init"]);
         let expected = if is_good { 0 } else { 3 };
         assert_eq!(
             output.status.code(),
@@ -124,7 +110,7 @@ fn password_comes_from_a_file_the_environment_or_a_credential_and_is_shown_nowhe
         (&store, &[("PGPASSWORD", "canary-5f2b")], &list, 3),
         (&store, &[("PGPASSWORD", SECRET)], &["backup", "x"], 2),
     ] {
-        let output = run(folder.path(), store, environment, args);
+        let output = run_with_store(folder.path(), store, environment, args);
         let said = format!("{}{}", stdout(&output), stderr(&output));
         assert_eq!(output.status.code(), Some(expected), "{args:?}: {said}");
         assert!(!said.contains("canary"), "{args:?}: {said}");
@@ -143,7 +129,7 @@ fn check_warns_of_password_and_key_files_that_others_can_read() {
         fs::write(file, "secret").unwrap();
         for (mode, is_exposed) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
             fs::set_permissions(file, PermissionsExt::from_mode(mode)).unwrap();
-            let output = run(folder.path(), &store, &[], &["check"]);
+            let output = run_with_store(folder.path(), &store, &[], &["check"]);
             assert!(output.status.success(), "{}", stderr(&output));
             let warning = format!(
                 "{what} file {}: others can read it (mode {mode:04o}), expected mode 0600",
