@@ -169,7 +169,7 @@ impl Nodes {
         let (mut verdicts, mut source) = (0, 0);
         for second in 0..secs {
             self.at(START + second);
-            for _ in 0..4 {
+            for _ in 0..8 {
                 for node in 0..self.nodes.len() {
                     source += 1;
                     let outcome = self.attempt(node, name, "wrong", source).await;
@@ -184,8 +184,8 @@ impl Nodes {
 
 #[tokio::test]
 async fn nodes_evaluate_their_free_guesses_and_then_one_per_delay_together() {
-    let alone = Nodes::start(1).guess("alice", 1800).await;
-    let together = Nodes::start(3).guess("alice", 1800).await;
+    let alone = Nodes::start(1).guess("alice", 600).await;
+    let together = Nodes::start(3).guess("alice", 600).await;
     // The free ones of the two other nodes.
     assert!(together <= alone + 2 * FREE, "{alone}, {together}");
     let first = Nodes::start(3).guess("alice", 1).await;
