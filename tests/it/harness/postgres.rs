@@ -202,6 +202,12 @@ impl Postgres {
         stdout(&output).trim().to_owned()
     }
 
+    /// Returns whether it has as many identities. A standby may not even have the table yet.
+    pub(crate) fn has_identities(&self, count: u32) -> bool {
+        let output = self.psql("SELECT count(*) FROM identity");
+        output.status.success() && stdout(&output).trim() == count.to_string()
+    }
+
     pub(crate) fn url(&self) -> String {
         self.url_of("django")
     }

@@ -80,9 +80,7 @@ fn cached_callers_pass_through_a_failover_and_others_after_it() {
     for node in [&one, &other] {
         until("cached", || status(node, &known) == 200);
     }
-    until("replicated", || {
-        standby.query("SELECT count(*) FROM identity") == "3"
-    });
+    until("replicated", || standby.has_identities(3));
 
     primary.kill();
     // Its processes end shortly after.
@@ -154,9 +152,7 @@ impl Split {
             until("cached", || status(node, &known) == 200);
             until("cached", || status(node, &disabled) == 200);
         }
-        until("replicated", || {
-            new.query("SELECT count(*) FROM identity") == "4"
-        });
+        until("replicated", || new.has_identities(4));
         old.kill();
         until("the primary is dead", || !old.answers());
         assert_eq!(new.query("SELECT pg_promote()"), "t");
@@ -244,9 +240,7 @@ fn nodes_leave_a_primary_that_goes_on_beside_a_new_one() {
     let hosts = format!("{},{}", old.address(), new.address());
     let gate = Gate::start_on(&on(hosts), "");
     let known = gate.register("known", "payments");
-    until("replicated", || {
-        new.query("SELECT count(*) FROM identity") == "1"
-    });
+    until("replicated", || new.has_identities(1));
     until("cached", || status(&gate, &known) == 200);
     assert_eq!(new.query("SELECT pg_promote()"), "t");
     until("the failover is counted", || failovers(&gate) == "1");
