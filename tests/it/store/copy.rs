@@ -200,9 +200,9 @@ fn copy_to_a_server_and_back_is_the_same_database() {
     }
     for place in [&server, &back] {
         let gate = place.serve();
+        assert_eq!(failures(&gate, &once), 3);
         assert_eq!(status(&gate, &plain.fields()), 200);
         assert_eq!(status(&gate, &used), 401);
-        assert_eq!(failures(&gate, &once), 3);
         let created = gate.run(&["identity", "create", "new@payments"]);
         let created: Value = serde_json::from_slice(&created.stdout).unwrap();
         // The number of the deleted identity is not given again.
