@@ -71,6 +71,8 @@ kinds! {
     ServeEnded = "serve_ended",
     /// An attempt was denied.
     Denied = "denied",
+    /// A request that its policy denies passed, because the route only observes.
+    Observed = "observed",
     /// A request was rejected before its credential was read.
     Rejected = "refused",
     /// A principal is throttled because of failures.

@@ -70,7 +70,8 @@ impl Repeats {
 
     /// Returns the tag of an event; `None` if it always gets a line of its own.
     pub(super) fn tag(&self, event: &Event<'_>) -> Option<u128> {
-        let is_plain = matches!(event.kind, Kind::Denied | Kind::Rejected) && event.delay.is_none();
+        let is_of_a_client = matches!(event.kind, Kind::Denied | Kind::Observed | Kind::Rejected);
+        let is_plain = is_of_a_client && event.delay.is_none();
         if !is_plain {
             return None;
         }

@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::setup::{load, runtime};
 use crate::audit::obstacle;
-use crate::auth::Policy;
+use crate::auth::{Mode, Policy};
 use crate::config::{Config, Peer, PeerAddress, Route, Transport};
 use crate::doors::{Resolver, most_files};
 use crate::server::store_options;
@@ -174,6 +174,12 @@ fn text(config: &Config, store: &Options, from: &str) -> String {
                     ""
                 }
             );
+            if let Some(path) = &config.gateway.health_path {
+                let _ = writeln!(
+                    text,
+                    "          {path} is realmgate's own health, for every host"
+                );
+            }
         }
         None => text.push_str("gateway:  off\n"),
     }
@@ -227,7 +233,7 @@ fn text(config: &Config, store: &Options, from: &str) -> String {
             route.path.as_deref().unwrap_or("/"),
             spellings(route),
             upstream(config, route).map_or_else(String::new, |it| format!(" → {it}")),
-            policy(&route.policy),
+            allowed(route),
         );
     }
     text.truncate(text.trim_end().len());
@@ -247,6 +253,7 @@ fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Va
                 "ignore_case": route.ignore_case,
                 "ignore_suffix": route.ignore_suffix,
                 "policy": policy(&route.policy),
+                "mode": mode(route.mode),
                 "upstream": upstream(config, route),
             })
         })
@@ -257,6 +264,7 @@ fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Va
         "gateway": config.gateway.listen,
         "gateway_tls": config.gateway.transport.tls,
         "serve_api": config.gateway.serve_api,
+        "health_path": config.gateway.health_path,
         "grpc": config.grpc,
         "metrics": config.metrics,
         "store": store.database.location().to_string(),
@@ -301,6 +309,22 @@ pub(super) fn upstream(config: &Config, route: &Route) -> Option<String> {
 fn url(listen: SocketAddr, transport: &Transport) -> String {
     let scheme = if transport.tls { "https" } else { "http" };
     format!("{scheme}://{listen}")
+}
+
+/// Describes who may pass a route.
+pub(super) fn allowed(route: &Route) -> String {
+    let policy = policy(&route.policy);
+    match route.mode {
+        Mode::Enforce => policy,
+        Mode::Observe => format!("NOT ENFORCED, observes: {policy}"),
+    }
+}
+
+pub(super) const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Observe => "observe",
+    }
 }
 
 pub(super) fn policy(policy: &Policy) -> String {

@@ -1,3 +1,5 @@
+mod fate;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
@@ -9,17 +11,19 @@ use serde_json::{Value, json};
 use super::check;
 use super::error::CliError;
 use super::local_store::now;
-use super::output::{BAD, DIM, GOOD, Output, STRONG};
+use super::output::{DIM, Output, STRONG};
 use super::setup::{load, runtime};
 use crate::auth::{
-    Denial, DenialCause, Foresight, Policy, Principal, PrincipalRef, Source, Store, split_user,
+    Denial, DenialCause, Foresight, Mode, Policy, Principal, PrincipalRef, Source, Store,
+    split_user,
 };
 use crate::config::{Config, Route};
 use crate::doors::explain::{
-    Explanation, Inquiry, Misfit, REJECTED_SUB_REQUEST, Rejected, explain, statuses,
+    Explanation, Inquiry, Misfit, REJECTED_SUB_REQUEST, explain, statuses,
 };
 use crate::server::{authenticator, store_options};
 use crate::store::{self, Intent};
+use fate::Fate;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -145,45 +149,16 @@ struct Account<'a> {
     config: &'a Config,
 }
 
-/// The outcome of the request at a door.
-struct Fate {
-    /// `None` if the upstream responds.
-    status: Option<u16>,
-    /// The reason of the denial; `None` if the request passes.
-    reason: Option<&'static str>,
-    detail: Option<String>,
-}
-
-impl Fate {
-    fn permit(status: Option<u16>) -> Self {
-        Self {
-            status,
-            reason: None,
-            detail: None,
-        }
-    }
-
-    fn denial(denial: &Denial, status: u16) -> Self {
-        Self {
-            status: Some(status),
-            reason: Some(denial.reason()),
-            detail: None,
-        }
-    }
-
-    fn rejected(rejected: &Rejected, status: u16) -> Self {
-        Self {
-            status: Some(status),
-            reason: Some(rejected.reason),
-            detail: Some(rejected.to_string()),
-        }
-    }
-}
-
 impl Account<'_> {
     /// Returns the policy of the matching route, if there is one.
     fn policy(&self) -> Option<&Policy> {
         self.explanation.route.map(|route| &route.policy)
+    }
+
+    /// Returns whether the matching route only observes.
+    fn is_observed(&self) -> bool {
+        let route = self.explanation.route;
+        route.is_some_and(|route| route.mode == Mode::Observe)
     }
 
     /// Returns the outcome at the proxy, if there is one.
@@ -193,6 +168,9 @@ impl Account<'_> {
         Some(match (&explanation.rejected, &self.by_route) {
             _ if explanation.is_own => Fate::permit(None),
             (Some(rejected), _) => Fate::rejected(rejected, rejected.status),
+            (None, Some(denial)) if self.is_observed() => {
+                Fate::observed(None, denial, statuses(denial).0)
+            }
             (None, Some(denial)) => Fate::denial(denial, statuses(denial).0),
             (None, None) => Fate::permit(None),
         })
@@ -205,13 +183,18 @@ impl Account<'_> {
             Some(rejected) if has_routes || rejected.reason != "no_route" => {
                 Fate::rejected(rejected, REJECTED_SUB_REQUEST)
             }
-            _ => sub_request(self.by_route.as_ref()),
+            _ => match &self.by_route {
+                Some(denial) if self.is_observed() => {
+                    Fate::observed(Some(200), denial, statuses(denial).1)
+                }
+                denial => Fate::sub_request(denial.as_ref()),
+            },
         }
     }
 
     /// Returns the outcome at `/forward-auth`, which does not match the request against the routes.
     fn at_any_forward_auth(&self) -> Fate {
-        sub_request(self.by_credential.as_ref())
+        Fate::sub_request(self.by_credential.as_ref())
     }
 
     fn rule(&self) -> Option<String> {
@@ -248,7 +231,7 @@ impl Account<'_> {
             let why = if is_it && explanation.other.is_some() {
                 "matches the path as written".to_owned()
             } else if is_it {
-                format!("match; allows {}", check::policy(&route.policy))
+                format!("match; allows {}", check::allowed(route))
             } else {
                 let whys: Vec<_> = misfits.iter().map(|it| because(*it, route)).collect();
                 format!("no match ({})", whys.join("; "))
@@ -269,14 +252,14 @@ impl Account<'_> {
             (Some(upstream), Some(path)) => format!("passes to {upstream} as {path}"),
             _ => "passes".to_owned(),
         };
-        let proxy = self.at_proxy().map(|it| fate(&it, &passed));
+        let proxy = self.at_proxy().map(|it| it.text(&passed));
         let _ = writeln!(text, "proxy: {}", proxy.as_deref().unwrap_or("off"));
-        let described = fate(&self.at_forward_auth(), "200, passes");
+        let described = self.at_forward_auth().text("200, passes");
         let _ = writeln!(
             text,
             "forward-auth for nginx, Traefik, Caddy, HAProxy or Envoy: {described}"
         );
-        let any = fate(&self.at_any_forward_auth(), "200, passes");
+        let any = self.at_any_forward_auth().text("200, passes");
         let _ = write!(
             text,
             "/forward-auth, which ignores routes and checks the credential only: {any}"
@@ -325,12 +308,6 @@ impl Account<'_> {
                 json!({ "name": route.name, "misfits": misfits })
             })
             .collect();
-        let door = |fate: &Fate| {
-            json!({
-                "passes": fate.reason.is_none(), "status": fate.status, "reason": fate.reason,
-                "detail": fate.detail,
-            })
-        };
         let foresight = &self.foresight;
         json!({
             "path": explanation.path,
@@ -339,6 +316,7 @@ impl Account<'_> {
             "routes": routes,
             "route": explanation.route.map(|route| &route.name),
             "policy": self.policy().map(check::policy),
+            "mode": explanation.route.map(|route| check::mode(route.mode)),
             "rule": self.rule(),
             "name": foresight.principal.map(PrincipalRef::name),
             "realm": foresight.principal.map(PrincipalRef::realm),
@@ -348,28 +326,10 @@ impl Account<'_> {
             "upstream": self.upstream(),
             "upstream_path": explanation.forwarded,
             "own": explanation.is_own,
-            "proxy": self.at_proxy().as_ref().map(door),
-            "forward_auth": door(&self.at_forward_auth()),
-            "any_forward_auth": door(&self.at_any_forward_auth()),
+            "proxy": self.at_proxy().as_ref().map(Fate::json),
+            "forward_auth": self.at_forward_auth().json(),
+            "any_forward_auth": self.at_any_forward_auth().json(),
         })
-    }
-}
-
-fn sub_request(denial: Option<&Denial>) -> Fate {
-    denial.map_or_else(
-        || Fate::permit(Some(200)),
-        |denial| Fate::denial(denial, statuses(denial).1),
-    )
-}
-
-fn fate(fate: &Fate, passed: &str) -> String {
-    let Some(reason) = fate.reason else {
-        return format!("{GOOD}{passed}{GOOD:#}");
-    };
-    let status = fate.status.unwrap_or_default();
-    match &fate.detail {
-        Some(detail) => format!("{BAD}{status} {reason}{BAD:#}: {detail}"),
-        None => format!("{BAD}{status} {reason}{BAD:#}"),
     }
 }
 

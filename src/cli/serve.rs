@@ -115,7 +115,7 @@ async fn serve(
         mut hangups,
         mut replacements,
     } = early;
-    warn_of_certificates(&config);
+    warn(&config);
     let digest = config.digest();
     let asked = Addresses::of(&config);
     let mut listeners = Listeners::inherit_or_bind(asked).map_err(StartError::Listen)?;
@@ -308,7 +308,7 @@ async fn reload(server: &mut Server, path: Option<&Path>, process: &Process<'_>)
         let file = path.map(Path::to_owned);
         // Blocking file reads must not run on the event loop.
         let config = aside(move || load(file.as_deref())).await?;
-        warn_of_certificates(&config);
+        warn(&config);
         let digest = config.digest();
         let logs = process
             .telemetry
@@ -341,9 +341,10 @@ async fn reload(server: &mut Server, path: Option<&Path>, process: &Process<'_>)
     }
 }
 
-/// Logs a warning for each certificate that is not valid now.
-fn warn_of_certificates(config: &Config) {
-    for warning in config.certificate_warnings(SystemTime::now()) {
+/// Logs a warning for each certificate that is not valid now, and for each route that only observes.
+fn warn(config: &Config) {
+    let certificates = config.certificate_warnings(SystemTime::now());
+    for warning in config.observed_warnings().chain(certificates) {
         tracing::warn!("{warning}");
     }
 }

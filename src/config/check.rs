@@ -144,8 +144,11 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let has_proxy = listens.gateway.ok().is_none_or(|it| it.is_some());
     let targets = Targets::new(&raw.upstream, has_proxy);
     let routes = route::routes(source, &raw.route, &targets, &headers);
-    if flag(raw.gateway.0.serve_api.as_ref()) && has_proxy {
-        route::reject_shadowed(source, &raw.route);
+    if has_proxy {
+        let serve_api = flag(raw.gateway.0.serve_api.as_ref());
+        let health_path = raw.gateway.0.health_path.as_ref();
+        let health_path = health_path.map(|path| path.get_ref().as_str());
+        route::reject_shadowed(source, &raw.route, serve_api, health_path);
     }
     if let Some(proxies) = &raw.service.0.trusted_proxies
         && proxies.get_ref().is_empty()

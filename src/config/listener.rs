@@ -8,9 +8,11 @@ use toml::Spanned;
 
 use super::names;
 use super::raw::{self, Raw};
+use super::route::{PATH, is_path};
 use super::scalar::flag;
 use super::source::{Checked, Source};
 use super::tls::{Tls, Transport};
+use crate::http::own_paths;
 
 /// `[service]`: the listener of realmgate's own endpoints.
 #[derive(Clone, Debug)]
@@ -35,6 +37,9 @@ pub struct Gateway {
     pub listen: Option<SocketAddr>,
     /// Whether the listener also serves REST and forward-auth; false by default.
     pub serve_api: bool,
+    /// The path at which the listener responds with the health of realmgate itself, to a request
+    /// for any host; none by default. Not below a path of the API, and not `/`.
+    pub health_path: Option<String>,
     /// PROXY protocol and TLS.
     pub transport: Transport,
 }
@@ -114,11 +119,27 @@ impl Source<'_> {
         tls: Option<&Tls>,
     ) -> Checked<Gateway> {
         let transport = self.transport("gateway", &raw.transport(), tls);
+        let health_path = raw.health_path.as_ref();
+        let health_path = health_path.map(|raw| self.health_path(raw)).transpose();
         Ok(Gateway {
             listen: listen?,
             serve_api: flag(raw.serve_api.as_ref()),
+            health_path: health_path?,
             transport: transport?,
         })
+    }
+
+    fn health_path(&self, raw: &Spanned<String>) -> Checked<String> {
+        let path = raw.get_ref();
+        let own = [own_paths::REST, own_paths::FORWARD_AUTH];
+        let is_own = own.iter().any(|own| own_paths::is_below(path, own));
+        if is_path(path) && path != "/" && !is_own {
+            return Ok(path.clone());
+        }
+        let expected = format!(
+            "a path such as \"/healthz\" other than \"/\" and those of the REST API and forward-auth: {PATH}"
+        );
+        Err(self.reject("gateway.health_path", raw, expected))
     }
 
     /// Checks the address of a listener that can be off; `None` for `"off"`.

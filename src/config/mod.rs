@@ -17,6 +17,7 @@ mod listener;
 mod located;
 mod log;
 mod names;
+mod observed;
 mod otlp;
 mod passing;
 mod peer;

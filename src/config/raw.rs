@@ -105,6 +105,7 @@ tables! {
     Gateway {
         listen: String,
         serve_api: bool,
+        health_path: String,
         tls: bool,
         client_certificates: String,
         h2c: bool,
@@ -156,6 +157,7 @@ tables! {
         path: String,
         methods: List,
         allow: Allow,
+        mode: String,
         upstream: String,
         body_bytes: i64,
         allow_double_slash: bool,

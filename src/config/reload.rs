@@ -19,6 +19,10 @@ impl Config {
                 "gateway.serve_api",
                 self.gateway.serve_api != new.gateway.serve_api,
             ),
+            (
+                "gateway.health_path",
+                self.gateway.health_path != new.gateway.health_path,
+            ),
             ("grpc", self.grpc != new.grpc),
             ("metrics.listen", self.metrics != new.metrics),
             ("realms", differs(&self.realms, &new.realms)),

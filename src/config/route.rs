@@ -11,7 +11,7 @@ use super::raw::{self, ALLOW, Allow, List, Table};
 use super::rewrite::{Rewrite, rewrite};
 use super::scalar::{flag, is_name, naming, part};
 use super::source::{Checked, Rejected, Source, all};
-use crate::auth::{Policy, PrincipalRef, Rule};
+use crate::auth::{Mode, Policy, PrincipalRef, Rule};
 use crate::http::{CredentialHeaders, own_paths};
 
 /// `[[route]]`: the requests that match, who may pass, and the upstream.
@@ -28,6 +28,8 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// The principals that may pass.
     pub policy: Policy,
+    /// Whether the policy is enforced; true by default.
+    pub mode: Mode,
     /// The index of the upstream in [`Config::upstreams`](super::Config::upstreams); `None` only if the proxy is off.
     pub upstream: Option<usize>,
     /// The maximum size of a request body in bytes; `None`, the default, for no limit.
@@ -143,8 +145,14 @@ fn criteria(route: &Route) -> Criteria {
     (route.host.clone(), route.path.clone(), methods)
 }
 
-/// Rejects routes that would never match, because realmgate serves their paths itself.
-pub(super) fn reject_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Route>>]) {
+/// Rejects routes that would never match, because realmgate serves their paths itself: the API, if
+/// `serve_api` is set, and the path of its health.
+pub(super) fn reject_shadowed(
+    source: &Source<'_>,
+    raw: &[Spanned<Table<raw::Route>>],
+    serve_api: bool,
+    health_path: Option<&str>,
+) {
     for (at, raw) in raw.iter().enumerate() {
         let Some(raw) = &raw.get_ref().0.path else {
             continue;
@@ -153,7 +161,11 @@ pub(super) fn reject_shadowed(source: &Source<'_>, raw: &[Spanned<Table<raw::Rou
         let is_own = own
             .iter()
             .any(|own| own_paths::is_below(raw.get_ref(), own));
-        if is_own {
+        if health_path == Some(raw.get_ref()) {
+            let expected = "another path than gateway.health_path, which realmgate answers itself";
+            source.reject(&format!("route[{at}].path"), raw, expected);
+        }
+        if is_own && serve_api {
             let expected =
                 "a path that realmgate does not answer itself (gateway.serve_api is true)";
             source.reject(&format!("route[{at}].path"), raw, expected);
@@ -182,6 +194,14 @@ impl One<'_> {
             Some(allow) => self.policy(allow),
             None => Err(missing("allow", ALLOW.to_owned())),
         };
+        let mode = match &table.mode {
+            None => Ok(Mode::default()),
+            Some(mode) => match mode.get_ref().as_str() {
+                "enforce" => Ok(Mode::Enforce),
+                "observe" => Ok(Mode::Observe),
+                _ => Err(self.reject("mode", mode, r#""enforce" or "observe""#)),
+            },
+        };
         let upstream = match &table.upstream {
             None if targets.is_needed => {
                 let expected = targets.expected();
@@ -209,6 +229,7 @@ impl One<'_> {
             path: path.transpose()?,
             methods: methods.transpose()?,
             policy: policy?,
+            mode: mode?,
             upstream: upstream?,
             body_bytes,
             allow_double_slash: flag(table.allow_double_slash.as_ref()),
@@ -241,19 +262,10 @@ impl One<'_> {
 
     fn path(&self, raw: &Spanned<String>) -> Checked<String> {
         let path = raw.get_ref();
-        let is_plain = path
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !b"%;?#\\".contains(&byte));
-        // All servers read such a path alike. Otherwise every request for it would be rejected.
-        let is_canonical = path.starts_with('/')
-            && !path.contains("//")
-            && !path.contains(":$")
-            && !path.split('/').any(|segment| segment.ends_with('.'));
-        if is_plain && is_canonical {
+        if is_path(path) {
             return Ok(path.clone());
         }
-        let expected = r#"a path such as "/api/": visible ASCII from "/" on, no "//", no ":$", no segment that ends with ".", none of % ; ? # \"#;
-        Err(self.reject("path", raw, expected))
+        Err(self.reject("path", raw, format!("a path such as \"/api/\": {PATH}")))
     }
 
     fn methods(&self, raw: &Spanned<List>) -> Checked<Vec<Method>> {
@@ -325,6 +337,19 @@ impl One<'_> {
     fn reject<T>(&self, key: &str, raw: &Spanned<T>, expected: impl Into<String>) -> Rejected {
         self.source.reject(&self.key(key), raw, expected)
     }
+}
+
+/// Describes the valid paths.
+pub(super) const PATH: &str = r#"visible ASCII from "/" on, no "//", no ":$", no segment that ends with ".", none of % ; ? # \"#;
+
+/// Returns whether all servers read a path alike. Otherwise every request for it would be rejected.
+pub(super) fn is_path(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"%;?#\\".contains(&byte);
+    path.starts_with('/')
+        && path.bytes().all(is_plain)
+        && !path.contains("//")
+        && !path.contains(":$")
+        && !path.split('/').any(|segment| segment.ends_with('.'))
 }
 
 /// Returns whether a text is a host name or an IP address, without a port.

@@ -169,6 +169,8 @@ fn reference_shows_the_defaults() {
     assert_eq!(shown.tls.client_roots.take().unwrap().roots.len(), 1);
     // A listener that is off by default.
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
+    // A path that realmgate does not answer by default.
+    assert_eq!(shown.gateway.health_path.take(), Some("/healthz".into()));
     // A header that is not read by default.
     let header = shown.service.client_address_header.take();
     assert_eq!(header.unwrap(), "x-forwarded-for");

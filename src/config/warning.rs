@@ -17,6 +17,7 @@ impl Config {
         of_trust(&self.service.trusted_proxies)
             .chain(of_no_proxy(self))
             .chain(of_routes(&self.routes))
+            .chain(self.observed_warnings())
             .collect()
     }
 
@@ -75,18 +76,17 @@ fn of_no_proxy(config: &Config) -> Vec<String> {
     if gateway.listen.is_some() {
         return Vec::new();
     }
+    let transport = &gateway.transport;
     let keys = [
         ("serve_api", gateway.serve_api),
-        ("tls", gateway.transport.tls),
+        ("health_path", gateway.health_path.is_some()),
+        ("tls", transport.tls),
         (
             "client_certificates",
-            gateway.transport.client_certificates != ClientCertificates::Off,
+            transport.client_certificates != ClientCertificates::Off,
         ),
-        ("h2c", gateway.transport.h2c),
-        (
-            "proxy_protocol",
-            !gateway.transport.proxy_protocol.is_empty(),
-        ),
+        ("h2c", transport.h2c),
+        ("proxy_protocol", !transport.proxy_protocol.is_empty()),
     ];
     let keys = keys.into_iter().filter(|(_, is_set)| *is_set);
     let keys = keys.map(|(key, _)| {
@@ -272,7 +272,7 @@ fn next<'a>(
         if !meets_host(other, route) || !gets_some(other) {
             continue;
         }
-        if !other.policy.is_within(&route.policy) {
+        if other.admits_more_than(route) {
             return Some(other);
         }
         if other.methods.is_none() && holds_host(other, route) {

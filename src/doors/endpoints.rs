@@ -8,11 +8,10 @@ use http::{Method, Response, StatusCode};
 
 use super::forward_auth::{ForwardAuth, FrontProxy};
 use super::local::Local;
-use crate::auth::{Authority, StoreError};
+use super::readiness::Readiness;
 use crate::http::answer::Answer;
 use crate::http::own_paths;
 use crate::metrics::{Exposition, Registry};
-use crate::net::connection::Connections;
 use crate::net::http::{ClientRequest, Reply};
 use crate::telemetry::{Door, RequestRecord};
 
@@ -20,8 +19,7 @@ use crate::telemetry::{Door, RequestRecord};
 pub(crate) struct Endpoints {
     pub(crate) forward_auth: Arc<ForwardAuth>,
     pub(crate) rest: Local,
-    pub(crate) authority: Arc<Authority>,
-    pub(crate) connections: Arc<Connections>,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Registry,
 }
 
@@ -59,12 +57,8 @@ impl Endpoints {
 
     /// Responds with the metrics of this process.
     fn metrics(&self, parts: &Parts) -> Response<Reply> {
-        if parts.method != Method::GET && parts.method != Method::HEAD {
-            let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            answer
-                .fields
-                .push((ALLOW, HeaderValue::from_static("GET, HEAD")));
-            return answer.into();
+        if !is_read(&parts.method) {
+            return only_reads().into();
         }
         let exposition = exposition(parts.headers.get(ACCEPT));
         let text = match self.metrics.text(exposition) {
@@ -84,28 +78,36 @@ impl Endpoints {
         response
     }
 
-    /// Responds with 200 while the store responds, the process has the keys of its seeds, and it is
-    /// not shutting down.
+    /// Responds with 200 if this process is ready, else with 503 and the cause.
     async fn readiness(&self) -> Answer {
-        if self.connections.is_draining() {
-            return Answer::line(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
-        }
-        match self.authority.ping().await {
+        match self.readiness.check().await {
             Ok(()) => Answer::line(StatusCode::OK, "ready\n"),
-            Err(error) if error.is_lost() => Answer::line(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "a file of the database was deleted or replaced\n",
-            ),
-            Err(error) => {
-                tracing::error!(%error, "readiness check failed");
-                let line = match error {
-                    StoreError::MissingKey(_) => "a key that seeds are encrypted with is missing\n",
-                    _ => "the store does not answer\n",
-                };
-                Answer::line(StatusCode::SERVICE_UNAVAILABLE, line)
-            }
+            Err(line) => Answer::line(StatusCode::SERVICE_UNAVAILABLE, line),
         }
     }
+
+    /// Responds like [`Endpoints::readiness`] on the listener for clients, who do not learn the
+    /// cause.
+    pub(crate) async fn answer_health(&self, request: &ClientRequest) -> Answer {
+        if !is_read(&request.parts.method) {
+            return only_reads();
+        }
+        match self.readiness.check().await {
+            Ok(()) => Answer::line(StatusCode::OK, "ready\n"),
+            Err(_) => Answer::line(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        }
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    [Method::GET, Method::HEAD].contains(method)
+}
+
+fn only_reads() -> Answer {
+    let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    answer.fields.push((ALLOW, allowed));
+    answer
 }
 
 /// Negotiates the format of metrics: OpenMetrics, unless `Accept` allows text but does not name it.

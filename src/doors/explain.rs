@@ -90,7 +90,7 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
         route: None,
         rejected: None,
         forwarded: None,
-        is_own: config.gateway.listen.is_some() && config.gateway.serve_api && is_public(raw),
+        is_own: is_own(config, raw),
     };
     if let Err(rejection) = find(config, inquiry, raw, &mut explanation) {
         explanation.rejected = Some(Rejected {
@@ -100,6 +100,13 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
         });
     }
     explanation
+}
+
+/// Returns whether the proxy's listener serves a path itself.
+fn is_own(config: &Config, path: &str) -> bool {
+    let gateway = &config.gateway;
+    let is_health = gateway.health_path.as_deref() == Some(path);
+    gateway.listen.is_some() && (is_health || (gateway.serve_api && is_public(path)))
 }
 
 /// Follows the steps of `Proxy::decide`.

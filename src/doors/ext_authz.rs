@@ -1,7 +1,8 @@
 //! Forward-auth for Envoy over gRPC: `envoy.service.auth.v3.Authorization/Check`, on a listener of
-//! its own.
+//! its own, which also serves `grpc.health.v1.Health/Check`.
 
 mod bounds;
+mod health;
 
 use std::future::pending;
 use std::net::IpAddr;
@@ -27,8 +28,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_server::HealthServer;
 
 use super::forward_auth::{self, ForwardAuth, Narrowing, Outcome, Rejection};
+use super::readiness::Readiness;
 use super::request_log::{RequestLog, request_line_of_envoy};
 use crate::auth::{Permit, Policy};
 use crate::http::answer::Answer;
@@ -36,6 +39,7 @@ use crate::net::connection::Connections;
 use crate::net::incoming::FromFrontProxy;
 use crate::telemetry::RequestRecord;
 use bounds::{Bounds, Connection};
+use health::GrpcHealth;
 
 /// The maximum size of an auth request in bytes: a client's headers, which Envoy limits to 60 KiB,
 /// and Envoy's additions.
@@ -59,11 +63,14 @@ pub(crate) struct ExtAuthz {
 /// Serves the connections of a loop until `incoming` ends, and completes their requests.
 pub(crate) async fn serve(
     forward_auth: Arc<ForwardAuth>,
+    readiness: Arc<Readiness>,
     connections: Arc<Connections>,
     mut incoming: UnboundedReceiver<FromFrontProxy>,
 ) {
     let door = AuthorizationServer::new(ExtAuthz { forward_auth })
         .max_decoding_message_size(QUESTION_BYTES);
+    let health = HealthServer::new(GrpcHealth::new(readiness))
+        .max_decoding_message_size(health::QUESTION_BYTES);
     let bounds = Bounds::new(Arc::clone(&connections));
     let incoming = stream::poll_fn(move |context| incoming.poll_recv(context));
     let incoming = incoming.map(move |connection| {
@@ -79,6 +86,7 @@ pub(crate) async fn serve(
         .http2_keepalive_timeout(Some(ALIVE))
         .layer(bounds)
         .add_service(door)
+        .add_service(health)
         // tonic shuts down gracefully at the end of `incoming` only if it has a signal, even one that
         // never fires.
         .serve_with_incoming_shutdown(incoming, pending());

@@ -53,6 +53,14 @@ impl Collector for Gauges {
                 .encode_gauge(&gauge(delayed))?;
         }
         let snapshot = self.snapshot.load_full();
+        encoder
+            .encode_descriptor(
+                "observed_routes",
+                "Routes that only observe: they let through what they would deny.",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&gauge(snapshot.routes.observed()))?;
         let statuses: Vec<_> = snapshot.upstreams.statuses().collect();
         encode_statuses(&mut encoder, &statuses)
     }

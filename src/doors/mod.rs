@@ -12,6 +12,7 @@ mod local;
 mod metrics;
 mod pace;
 mod proxy;
+mod readiness;
 mod request_log;
 mod service;
 pub(crate) mod snapshot;
@@ -34,7 +35,8 @@ use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
 use local::Local;
 use metrics::Gauges;
-use proxy::{Adapter, Proxy};
+use proxy::{Adapter, Own, Proxy};
+use readiness::Readiness;
 use service::Service;
 use snapshot::{Live, Shared, Snapshot};
 
@@ -109,20 +111,25 @@ impl Gateway {
             Arc::clone(&snapshot),
             Arc::clone(&recorder),
         ));
+        let readiness = Arc::new(Readiness {
+            authority: Arc::clone(authority),
+            connections: Arc::clone(&connections),
+        });
         let endpoints = Arc::new(Endpoints {
             forward_auth: Arc::clone(&forward_auth),
             rest,
-            authority: Arc::clone(authority),
-            connections: Arc::clone(&connections),
+            readiness: Arc::clone(&readiness),
             metrics: registry,
         });
-        let service = |listening| {
-            Arc::new(Hyper(Arc::new(Service {
+        let served = |listening| {
+            Arc::new(Service {
                 endpoints: Arc::clone(&endpoints),
                 recorder: Arc::clone(&recorder),
                 listening,
-            })))
+                health_path: config.gateway.health_path.as_deref().map(Into::into),
+            })
         };
+        let service = |listening| Arc::new(Hyper(served(listening)));
         let background = Loops::current();
         let mut accepting = Accepting {
             tasks: JoinSet::new(),
@@ -140,13 +147,10 @@ impl Gateway {
             accepting.http(metrics, Listening::Metrics, &background, apps)?;
         }
         if let Some(gateway) = listeners.gateway {
-            let own = config.gateway.serve_api.then(|| {
-                Arc::new(Service {
-                    endpoints: Arc::clone(&endpoints),
-                    recorder: Arc::clone(&recorder),
-                    listening: Listening::Gateway,
-                })
-            });
+            let own = Own {
+                service: served(Listening::Gateway),
+                serves_api: config.gateway.serve_api,
+            };
             let idle = config.server.fitted_idle(descriptors::limit());
             let mut pools = pools(idle, config.server.threads);
             let apps = loops.each(|_| {
@@ -170,6 +174,7 @@ impl Gateway {
                 let (sender, receiver) = mpsc::unbounded_channel();
                 let served = ext_authz::serve(
                     Arc::clone(&forward_auth),
+                    Arc::clone(&readiness),
                     Arc::clone(&connections),
                     receiver,
                 );

@@ -23,6 +23,8 @@ pub(crate) struct Service {
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) listening: Listening,
+    /// Where the proxy's listener responds with the health of realmgate itself.
+    pub(crate) health_path: Option<Box<str>>,
 }
 
 impl App for Service {
@@ -85,6 +87,11 @@ impl Service {
         }
     }
 
+    /// Returns whether the proxy's listener responds to a request with realmgate's own health.
+    pub(crate) fn is_health(&self, parts: &Parts) -> bool {
+        self.health_path.as_deref() == Some(parts.uri.path())
+    }
+
     async fn respond(
         &self,
         request: &mut ClientRequest,
@@ -102,6 +109,9 @@ impl Service {
         }
         match self.listening {
             Listening::Metrics => self.endpoints.answer_monitor(request).await,
+            Listening::Gateway if self.is_health(&request.parts) => {
+                self.endpoints.answer_health(request).await.into()
+            }
             Listening::Service | Listening::Gateway => self.endpoints.answer(request, record).await,
         }
     }

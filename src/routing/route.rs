@@ -7,7 +7,7 @@ use http::Method;
 
 use super::input::MatchInput;
 use super::target::{Target, begins_with_encoded_slash};
-use crate::auth::Policy;
+use crate::auth::{Mode, Policy};
 use crate::config;
 use index::{Held, Index};
 
@@ -16,6 +16,7 @@ use index::{Held, Index};
 pub(crate) struct Route {
     pub(crate) name: Box<str>,
     pub(crate) policy: Policy,
+    pub(crate) mode: Mode,
     /// The index of the upstream; `None` only if the proxy is off.
     pub(crate) upstream: Option<usize>,
     /// The maximum size of a request body in bytes.
@@ -32,6 +33,7 @@ impl Route {
         Self {
             name: route.name.as_str().into(),
             policy: route.policy.clone(),
+            mode: route.mode,
             upstream: route.upstream,
             body_bytes: route.body_bytes,
             rewrite: route.rewrite.clone(),
@@ -110,6 +112,12 @@ impl RouteTable {
     /// Returns whether there are no routes. Then the application authorizes.
     pub(crate) fn is_empty(&self) -> bool {
         self.routes.is_empty()
+    }
+
+    /// Returns the number of routes that only observe.
+    pub(crate) fn observed(&self) -> usize {
+        let is_observed = |route: &&Route| route.mode == Mode::Observe;
+        self.routes.iter().filter(is_observed).count()
     }
 
     /// Finds the first matching route. The time depends on the path, not on the number of routes.
@@ -205,6 +213,7 @@ mod tests {
             path: path.map(Into::into),
             methods: (!methods.is_empty()).then(|| methods.to_vec()),
             policy: Policy::Authenticated,
+            mode: Mode::Enforce,
             upstream: None,
             body_bytes: None,
             allow_double_slash: false,

@@ -147,10 +147,10 @@ impl AccessLog {
         }
     }
 
-    /// Returns whether a request is logged: always if it was denied or failed.
+    /// Returns whether a request is logged: always if it was denied, would be denied, or failed.
     fn takes(&self, settings: &Settings, request: &Request<'_>, record: &RequestRecord) -> bool {
         let failed = request.status.is_none_or(|status| status >= 500);
-        if failed || record.decision() == Some("denied") {
+        if failed || record.reason().is_some() {
             return true;
         }
         settings.access == Access::All

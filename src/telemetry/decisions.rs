@@ -10,16 +10,17 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::door::Door;
 use crate::auth::{Attempt, Denial, DenialCause, Permit, PrincipalRef};
 use crate::metrics::Named;
 
-/// The outcomes: a permit, the reasons of denials, and rejections before the credential is read.
-const OUTCOMES: [&str; 17] = [
+/// The outcomes: a permit, a request that passes although its policy denies it, the reasons of denials, and rejections before the credential is read.
+const OUTCOMES: [&str; 18] = [
     "permitted",
+    OBSERVED,
     "no_credential",
     "malformed_credential",
     "unknown_principal",
@@ -38,6 +39,8 @@ const OUTCOMES: [&str; 17] = [
     REST,
 ];
 
+/// The outcome of a request that its policy denies and that passes, because the route only observes.
+pub(super) const OBSERVED: &str = "observed";
 /// The outcome if no route matches.
 pub const NO_ROUTE: &str = "no_route";
 /// The outcome of a request that is ambiguous, over a limit, or from a front proxy that is not trusted.
@@ -65,18 +68,21 @@ type Outcomes = [AtomicU64; OUTCOMES.len()];
 pub struct Tally {
     route: Option<Box<str>>,
     realms: Arc<Realms>,
-    /// By door and number of the realm; allocated when first used.
-    counts: Box<[OnceLock<Box<Outcomes>>]>,
+    counts: Counts,
+    /// The denials of requests that passed, by reason; allocated when first used.
+    observed: OnceLock<Counts>,
 }
+
+/// Counters by door and number of the realm, each allocated when first used.
+struct Counts(Box<[OnceLock<Box<Outcomes>>]>);
 
 impl Tally {
     fn new(route: Option<&str>, realms: Arc<Realms>) -> Self {
         Self {
             route: route.map(Into::into),
             realms,
-            counts: (0..Door::ALL.len() * NUMBERS)
-                .map(|_| OnceLock::new())
-                .collect(),
+            counts: Counts::default(),
+            observed: OnceLock::new(),
         }
     }
 
@@ -89,31 +95,53 @@ impl Tally {
     pub fn permitted(&self, door: Door, permit: &Permit) {
         let realm = permit.principal().map(PrincipalRef::realm);
         let realm = realm.map_or(NONE, |realm| self.realms.number(realm));
-        self.count(door, realm, 0);
+        self.counts.count(door, realm, 0);
     }
 
     /// Counts a denial, by its reason.
     pub(super) fn denied(&self, door: Door, attempt: &Attempt<'_>, denial: &Denial) {
+        let realm = self.realm_of(attempt, denial);
+        self.counts.count(door, realm, outcome(denial.reason()));
+    }
+
+    /// Counts a request that passes although its policy denies it.
+    pub(super) fn observed(&self, door: Door, attempt: &Attempt<'_>, denial: &Denial) {
+        let realm = self.realm_of(attempt, denial);
+        self.counts.count(door, realm, outcome(OBSERVED));
+        let observed = self.observed.get_or_init(Counts::default);
+        observed.count(door, realm, outcome(denial.reason()));
+    }
+
+    /// Returns the number of the realm under which a denial is counted.
+    fn realm_of(&self, attempt: &Attempt<'_>, denial: &Denial) -> u8 {
         let realm = attempt.principal().map(PrincipalRef::realm);
-        let realm = realm.map_or(NONE, |realm| match denial {
+        realm.map_or(NONE, |realm| match denial {
             // An identity of the realm exists.
             Denial::NotAllowed => self.realms.number(realm),
             Denial::InvalidCredential { cause, .. } if *cause != DenialCause::Unknown => {
                 self.realms.number(realm)
             }
             _ => self.realms.find(realm).unwrap_or(NONE),
-        });
-        self.count(door, realm, outcome(denial.reason()));
+        })
     }
 
     /// Counts a request that was rejected before the credential was read.
     pub fn rejected(&self, door: Door, reason: &'static str) {
-        self.count(door, NONE, outcome(reason));
+        self.counts.count(door, NONE, outcome(reason));
     }
+}
 
+impl Default for Counts {
+    fn default() -> Self {
+        let places = 0..Door::ALL.len() * NUMBERS;
+        Self(places.map(|_| OnceLock::new()).collect())
+    }
+}
+
+impl Counts {
     fn count(&self, door: Door, realm: u8, outcome: usize) {
         let place = door as usize * NUMBERS + usize::from(realm);
-        if let Some(place) = self.counts.get(place)
+        if let Some(place) = self.0.get(place)
             && let Some(count) = place.get_or_init(Box::default).get(outcome)
         {
             count.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +153,7 @@ impl Tally {
         &self,
         mut visit: impl FnMut(Door, usize, &'static str, u64) -> fmt::Result,
     ) -> fmt::Result {
-        for (door, places) in Door::ALL.into_iter().zip(self.counts.chunks(NUMBERS)) {
+        for (door, places) in Door::ALL.into_iter().zip(self.0.chunks(NUMBERS)) {
             for (realm, counts) in places.iter().enumerate() {
                 let counts = counts.get().map(|counts| counts.iter());
                 for (outcome, count) in OUTCOMES.iter().zip(counts.into_iter().flatten()) {
@@ -230,31 +258,59 @@ impl Decisions {
     }
 }
 
-impl Collector for Decisions {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(
-            "decisions",
-            "Decisions, by door, route, realm, and outcome or reason of a denial",
-            None,
-            MetricType::Counter,
-        )?;
+impl Decisions {
+    /// Writes counters of all routes. The last label, `last`, is the outcome.
+    fn encode_counts(
+        &self,
+        mut family: MetricEncoder<'_>,
+        last: &str,
+        counts: impl Fn(&Tally) -> Option<&Counts>,
+    ) -> fmt::Result {
         let labels = self.realms.labels();
         let routes = self.routes.all();
         let routes = routes.iter().map(|(_, tally)| &**tally);
         for tally in routes.chain([&*self.rest]) {
+            let Some(counts) = counts(tally) else {
+                continue;
+            };
             let route = tally.route().unwrap_or(ABSENT);
-            tally.each(|door, realm, outcome, count| {
+            counts.each(|door, realm, outcome, count| {
                 let labels = [
                     ("door", door.as_str()),
                     ("route", route),
                     ("realm", labels.get(realm).map_or(ABSENT, |label| label)),
-                    ("outcome", outcome),
+                    (last, outcome),
                 ];
                 let mut counter = family.encode_family(&labels)?;
                 counter.encode_counter::<NoLabelSet, _, f64>(&count, None)
             })?;
         }
         Ok(())
+    }
+}
+
+impl Collector for Decisions {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_counts(
+            encoder.encode_descriptor(
+                "decisions",
+                "Decisions, by door, route, realm, and outcome or reason of a denial",
+                None,
+                MetricType::Counter,
+            )?,
+            "outcome",
+            |tally| Some(&tally.counts),
+        )?;
+        self.encode_counts(
+            encoder.encode_descriptor(
+                "observed_denials",
+                "Requests that passed because their route only observes, by door, route, realm and reason of the denial",
+                None,
+                MetricType::Counter,
+            )?,
+            "reason",
+            |tally| tally.observed.get(),
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::decisions::Tally;
+use super::decisions::{OBSERVED, Tally};
 use super::door::Door;
 use crate::auth::{Attempt, Permit, Principal, PrincipalRef};
 use crate::http::request_id::RequestId;
@@ -27,9 +27,18 @@ struct Outcome {
     tally: Option<Arc<Tally>>,
     principal: Claim,
     source: Option<IpAddr>,
+    decision: Decided,
     /// `None` for a permit.
     reason: Option<&'static str>,
     took: Option<Duration>,
+}
+
+/// The decision, as the access log names it.
+#[derive(Clone, Copy, Debug)]
+enum Decided {
+    Permitted,
+    Denied,
+    Observed,
 }
 
 #[derive(Debug)]
@@ -37,6 +46,13 @@ enum Claim {
     None,
     Claimed(Principal),
     Proved(Permit),
+}
+
+impl Claim {
+    fn of(attempt: &Attempt<'_>) -> Self {
+        let claimed = attempt.principal().map(PrincipalRef::to_owned);
+        claimed.map_or(Self::None, Self::Claimed)
+    }
 }
 
 impl RequestRecord {
@@ -76,6 +92,7 @@ impl RequestRecord {
             tally: Some(Arc::clone(tally)),
             principal: Claim::Proved(permit.clone()),
             source: attempt.source.address,
+            decision: Decided::Permitted,
             reason: None,
             took: None,
         }));
@@ -89,12 +106,35 @@ impl RequestRecord {
         attempt: &Attempt<'_>,
         reason: &'static str,
     ) {
-        let claimed = attempt.principal().map(PrincipalRef::to_owned);
         self.outcome = Some(Box::new(Outcome {
             door,
             tally: Some(Arc::clone(tally)),
-            principal: claimed.map_or(Claim::None, Claim::Claimed),
+            principal: Claim::of(attempt),
             source: attempt.source.address,
+            decision: Decided::Denied,
+            reason: Some(reason),
+            took: None,
+        }));
+    }
+
+    /// Records a request that passes although its policy denies it.
+    pub(super) fn observed(
+        &mut self,
+        (door, tally): (Door, &Arc<Tally>),
+        attempt: &Attempt<'_>,
+        permit: &Permit,
+        reason: &'static str,
+    ) {
+        let is_proved = permit.principal().is_some();
+        self.outcome = Some(Box::new(Outcome {
+            door,
+            tally: Some(Arc::clone(tally)),
+            principal: match is_proved {
+                true => Claim::Proved(permit.clone()),
+                false => Claim::of(attempt),
+            },
+            source: attempt.source.address,
+            decision: Decided::Observed,
             reason: Some(reason),
             took: None,
         }));
@@ -107,6 +147,7 @@ impl RequestRecord {
             tally: None,
             principal: Claim::None,
             source,
+            decision: Decided::Denied,
             reason: Some(reason),
             took: None,
         }));
@@ -129,7 +170,7 @@ impl RequestRecord {
         self.outcome.as_ref()?.tally.as_ref()?.route()
     }
 
-    /// Returns the principal: authenticated if permitted, claimed if denied.
+    /// Returns the principal: authenticated if permitted, else claimed.
     pub(super) fn principal(&self) -> Option<PrincipalRef<'_>> {
         match &self.outcome.as_ref()?.principal {
             Claim::None => None,
@@ -146,13 +187,13 @@ impl RequestRecord {
         }
     }
 
-    /// Returns `permitted` or `denied`, if the request has an outcome.
+    /// Returns `permitted`, `denied` or `observed`, if the request has an outcome.
     pub(super) fn decision(&self) -> Option<&'static str> {
         let outcome = self.outcome.as_ref()?;
-        Some(if outcome.reason.is_some() {
-            "denied"
-        } else {
-            "permitted"
+        Some(match outcome.decision {
+            Decided::Permitted => "permitted",
+            Decided::Denied => "denied",
+            Decided::Observed => OBSERVED,
         })
     }
 

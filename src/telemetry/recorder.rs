@@ -37,10 +37,15 @@ macro_rules! line {
             path = $line.request_line.path().as_deref(),
             reason = $line.reason,
             $($($more)+,)?
+            "{}{}",
+            $line.prefix,
             $message
         )
     };
 }
+
+/// How a line begins about a request that passes although its policy denies it.
+const NOT_ENFORCED: &str = "not enforced: ";
 
 /// Records the requests and decisions of a server.
 pub struct Recorder {
@@ -62,6 +67,8 @@ struct Line<'a> {
     source: Option<IpAddr>,
     request: Option<&'a str>,
     request_line: RequestLine<'a>,
+    /// Before the message: empty, or [`NOT_ENFORCED`].
+    prefix: &'static str,
     reason: &'static str,
 }
 
@@ -155,20 +162,31 @@ impl Recorder {
         record.decided(took);
     }
 
-    /// Logs a denial under a route with its reason, and counts and records it.
+    /// Logs a denial under a route with its reason, and counts and records it. `passed` is the permit of a request
+    /// that passes all the same, because its route only observes.
     pub fn denied(
         &self,
-        door: Door,
-        tally: &Arc<Tally>,
+        (door, tally): (Door, &Arc<Tally>),
         attempt: &Attempt<'_>,
-        denial: &Denial,
+        (denial, passed): (&Denial, Option<&Permit>),
         request_line: RequestLine<'_>,
         record: &mut RequestRecord,
     ) {
-        tally.denied(door, attempt, denial);
-        self.audit_denial(door, tally.route(), attempt, denial, record);
+        let (kind, prefix) = match passed {
+            None => (Kind::Denied, ""),
+            Some(_) => (Kind::Observed, NOT_ENFORCED),
+        };
+        match passed {
+            None => tally.denied(door, attempt, denial),
+            Some(_) => tally.observed(door, attempt, denial),
+        }
+        self.audit_denial(kind, (door, tally.route()), attempt, denial, record);
         if self.is_recording() {
-            record.denied(door, tally, attempt, denial.reason());
+            let reason = denial.reason();
+            match passed {
+                None => record.denied(door, tally, attempt, reason),
+                Some(permit) => record.observed((door, tally), attempt, permit, reason),
+            }
         }
         if let Denial::InvalidCredential {
             delay: Some(delay), ..
@@ -186,6 +204,7 @@ impl Recorder {
             source: attempt.source.address,
             request: record.request_id(),
             request_line,
+            prefix,
             reason: denial.reason(),
         };
         match denial {
@@ -287,6 +306,7 @@ impl Recorder {
             source,
             request: record.request_id(),
             request_line,
+            prefix: "",
             reason,
         };
         line!(info, log, "refused", detail = %rejection);
@@ -306,8 +326,8 @@ impl Recorder {
 
     fn audit_denial(
         &self,
-        door: Door,
-        route: Option<&str>,
+        kind: Kind,
+        (door, route): (Door, Option<&str>),
         attempt: &Attempt<'_>,
         denial: &Denial,
         record: &RequestRecord,
@@ -337,7 +357,7 @@ impl Recorder {
         self.audit.deny(&Event {
             detail,
             delay: delay.map(secs),
-            ..event(Kind::Denied)
+            ..event(kind)
         });
         // A client that invents a name for each request starts an attack with each.
         if let Some(delay) = delay

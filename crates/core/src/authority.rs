@@ -79,8 +79,31 @@ impl Authority {
         match in_order(policy, &self.realms, attempt.principal(), proof).await {
             Ok(Some(authenticated)) => Decision::Permit(Permit::proven(authenticated)),
             Ok(None) => Decision::Permit(Permit::anonymous()),
-            Err(denial) => Decision::Denial(denial),
+            Err(Denied { denial, .. }) => Decision::Denial(denial),
         }
+    }
+
+    /// Runs the same checks for a policy that is observed and not enforced: returns a permit in any
+    /// case, and the denial if [`Authority::decide`] would deny.
+    ///
+    /// The permit names the principal if it is authenticated, even if the policy does not admit it.
+    /// Otherwise the permit is anonymous, whatever the credential claims.
+    pub async fn observe(
+        &self,
+        attempt: &Attempt<'_>,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> (Permit, Option<Denial>) {
+        let proof = self.authenticate(attempt, now);
+        let (proven, denial) =
+            match in_order(policy, &self.realms, attempt.principal(), proof).await {
+                Ok(proven) => (proven, None),
+                Err(Denied { denial, proven }) => (proven, Some(denial)),
+            };
+        (
+            proven.map_or_else(Permit::anonymous, Permit::proven),
+            denial,
+        )
     }
 
     /// Returns whether the realm of a permit's principal has a capability.
@@ -141,7 +164,7 @@ impl Authority {
 /// Runs the checks of a decision in order: whether the policy requires authentication, the
 /// authentication, the rules of the policy. The rules come last, so that only an authenticated
 /// principal learns whether it is allowed. Returns `None` if no authentication is required; `proof`
-/// is then not polled.
+/// is then not polled. A denial after the authentication comes with its result.
 ///
 /// [`Authority::decide`] passes an authentication as `proof`,
 /// [`Foresight::denial`](super::Foresight::denial) a prediction.
@@ -150,15 +173,27 @@ pub(super) async fn in_order<P>(
     realms: &Realms,
     principal: Option<PrincipalRef<'_>>,
     proof: impl Future<Output = Result<P, Denial>>,
-) -> Result<Option<P>, Denial> {
+) -> Result<Option<P>, Denied<P>> {
     if *policy == Policy::Anyone {
         return Ok(None);
     }
-    let proven = proof.await?;
+    let proven = proof.await.map_err(|denial| Denied {
+        denial,
+        proven: None,
+    })?;
     match principal {
         Some(principal) if policy.admits(principal, realms) => Ok(Some(proven)),
-        _ => Err(Denial::NotAllowed),
+        _ => Err(Denied {
+            denial: Denial::NotAllowed,
+            proven: Some(proven),
+        }),
     }
+}
+
+/// A denial, with the authenticated principal if the policy does not admit it.
+pub(super) struct Denied<P> {
+    pub(super) denial: Denial,
+    pub(super) proven: Option<P>,
 }
 
 #[cfg(test)]

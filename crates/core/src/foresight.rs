@@ -46,7 +46,7 @@ impl Foresight<'_> {
     pub async fn denial(&self, policy: &Policy, realms: &Realms) -> Option<Denial> {
         let proof = std::future::ready(self.proof.clone());
         let decided = authority::in_order(policy, realms, self.principal, proof);
-        decided.await.err()
+        decided.await.err().map(|denied| denied.denial)
     }
 }
 

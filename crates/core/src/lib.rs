@@ -38,7 +38,7 @@ pub use foresight::Foresight;
 pub use id::IdentityId;
 pub use identity::{Identity, Previous, SeedSlot, Seeds, State, Terms};
 pub use local::{LocalAuthenticator, Settings};
-pub use policy::{Policy, Rule};
+pub use policy::{Mode, Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;
 pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};

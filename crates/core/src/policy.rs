@@ -16,6 +16,16 @@ pub enum Policy {
     Both(Box<Policy>, Box<Policy>),
 }
 
+/// What happens to a request that the policy denies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is denied.
+    #[default]
+    Enforce,
+    /// It passes. The denial is logged and counted.
+    Observe,
+}
+
 /// An entry of an allow list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {

@@ -19,7 +19,7 @@ fn unknown_key_is_rejected_with_the_known_ones() {
         ),
         (
             "[gateway]\nport = 1",
-            "2: gateway.port: unknown key, expected one of listen, serve_api, tls, client_certificates, h2c, proxy_protocol",
+            "2: gateway.port: unknown key, expected one of listen, serve_api, health_path, tls, client_certificates, h2c, proxy_protocol",
         ),
         (
             "[gatway]",
@@ -30,7 +30,7 @@ fn unknown_key_is_rejected_with_the_known_ones() {
     assert_route_errors(&[
         (
             "hosts = 1",
-            "2: route[0].hosts: unknown key, expected one of name, host, path, methods, allow, \
+            "2: route[0].hosts: unknown key, expected one of name, host, path, methods, allow, mode, \
              upstream, body_bytes, allow_double_slash, allow_encoded_slash, ignore_case, \
              ignore_suffix, strip_prefix, upstream_host, alias_headers, pass_headers, shared_cache, \
              request_headers, response_headers",

@@ -7,7 +7,7 @@ use super::call::Call;
 use super::field::{Fault, TokenText};
 use super::response::Answer;
 use super::state::Api;
-use crate::auth::{Attempt, Credential, Denial, Flaw, Permit, Policy, Presented, Source};
+use crate::auth::{Attempt, Credential, Denial, Flaw, Mode, Permit, Policy, Presented, Source};
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::http::Scratch;
 use crate::telemetry::{Door, RequestRecord};
@@ -80,6 +80,7 @@ pub(super) async fn decide(
         tally: api.recorder.no_route(),
         attempt,
         policy,
+        mode: Mode::Enforce,
         now: call.now,
         began: Instant::now(),
     };

@@ -30,7 +30,7 @@ use narrowing::narrowing;
 
 use super::authorize::{AuthRequest, authorize};
 use super::snapshot::{Live, Snapshot};
-use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
+use crate::auth::{Attempt, Authority, Denial, Mode, Permit, Policy, Source, UnixTime};
 use crate::http::answer::Answer;
 pub(super) use crate::http::rejection::Rejection;
 use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
@@ -60,6 +60,8 @@ pub(crate) struct ForwardAuth {
 pub(super) struct RoutePolicy {
     /// The principals that may pass.
     policy: Policy,
+    /// Whether the policy is enforced.
+    mode: Mode,
     /// The counters of the route; `None` without routes.
     tally: Option<Arc<Tally>>,
 }
@@ -186,7 +188,11 @@ impl ForwardAuth {
         record: &mut RequestRecord,
     ) -> Outcome {
         let door = Door::ForwardAuth;
-        let RoutePolicy { policy, tally } = match applied {
+        let RoutePolicy {
+            policy,
+            mode,
+            tally,
+        } = match applied {
             Ok(applied) => applied,
             Err(rejection) => {
                 self.recorder
@@ -205,6 +211,7 @@ impl ForwardAuth {
             tally: tally.as_ref().unwrap_or(self.recorder.no_route()),
             attempt: &attempt,
             policy: &policy,
+            mode,
             now: UnixTime::from(SystemTime::now()),
             began,
         };
@@ -287,6 +294,7 @@ impl ForwardAuth {
             let narrowed = narrowing(parts.uri.query().unwrap_or_default())?;
             return Ok(RoutePolicy {
                 policy: narrowed.unwrap_or(Policy::Authenticated),
+                mode: Mode::Enforce,
                 tally: None,
             });
         }
@@ -326,6 +334,8 @@ impl ForwardAuth {
         let mut applied = of_route(&snapshot, &described?)?;
         if let Some(narrowed) = narrowed {
             applied.policy = applied.policy.and(narrowed);
+            // The front proxy's configuration asks for it, and does not say that it is observed.
+            applied.mode = Mode::Enforce;
         }
         Ok(applied)
     }
@@ -342,12 +352,14 @@ fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<RoutePolicy, 
     if snapshot.routes.is_empty() {
         return Ok(RoutePolicy {
             policy: Policy::Authenticated,
+            mode: Mode::Enforce,
             tally: None,
         });
     }
     let found = snapshot.routes.resolve(input)?;
     Ok(RoutePolicy {
         policy: found.route.policy.clone(),
+        mode: found.route.mode,
         tally: snapshot.tally(found.place).map(Arc::clone),
     })
 }

@@ -77,6 +77,7 @@ impl Proxy {
                 .unwrap_or(self.recorder.no_route()),
             attempt: &attempt,
             policy: &route.policy,
+            mode: route.mode,
             now: UnixTime::from(SystemTime::now()),
             began,
         };

@@ -42,7 +42,7 @@ use failure::{NO_PEER, Progress};
 use request::{announced, is_upgrade, is_upload, max_forwards};
 use respond::{After, respond};
 
-pub(crate) use adapter::Adapter;
+pub(crate) use adapter::{Adapter, Own};
 #[cfg(any(test, fuzzing))]
 pub(super) use forwarded::strip;
 

@@ -7,7 +7,7 @@ mod readers;
 
 use http::Method;
 
-use crate::auth::Policy;
+use crate::auth::{Mode, Policy};
 use crate::config;
 use crate::routing::input::MatchInput;
 use crate::routing::route::{RouteTable, Unrouted};
@@ -189,6 +189,7 @@ fn table(names: Names, paths: &[&str]) -> Table {
         path: Some((*path).into()),
         methods: path.starts_with("/api").then(|| vec![Method::GET]),
         policy: Policy::Authenticated,
+        mode: Mode::Enforce,
         upstream: None,
         body_bytes: None,
         allow_double_slash: true,

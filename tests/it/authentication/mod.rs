@@ -1,5 +1,6 @@
 //! The protection of tokens: throttling, one-time use, and validity periods.
 
+mod observe;
 mod once;
 pub(crate) mod oracle;
 mod terms;

@@ -8,8 +8,15 @@ use std::process::Output;
 use std::thread;
 use std::time::Instant;
 
+use tonic::Code;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
 use crate::harness::{
-    Gate, NOWHERE, Upstream, configuration, get, realmgate, routes, stderr, stdout, until,
+    Gate, NOWHERE, Upstream, configuration, get, raw, realmgate, routes, send, stderr, stdout,
+    until,
 };
 
 fn ready_file(gate: &Gate) -> String {
@@ -165,4 +172,109 @@ fn process_that_is_no_realmgate_gets_no_signal() {
     assert_eq!(output.status.code(), Some(2));
     // In this machine, process 1 is something else.
     assert_eq!(run(&gate, &["reload"]).status.code(), Some(3));
+}
+
+#[test]
+fn health_path_of_the_proxy_shows_the_health_of_realmgate_and_hides_the_cause() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!(
+        "health_path = \"/up\"\n{}",
+        routes(upstream.address)
+    ));
+    for path in ["/up", "/up?x=1"] {
+        let reply = get(gate.gateway, path, "");
+        assert_eq!((reply.status, &*reply.body), (200, "ready\n"), "{path}");
+    }
+    let reply = send(gate.gateway, "POST", "/up", "", "");
+    assert_eq!(
+        (reply.status, reply.field("allow")),
+        (405, Some("GET, HEAD"))
+    );
+    assert_eq!(upstream.seen(), [""; 0]);
+    // Other paths and spellings belong to the routes.
+    for path in ["/up/", "/up/x", "/%75p", "/UP", "/healthz", "/up;x"] {
+        assert_eq!(get(gate.gateway, path, "").status, 401, "{path}");
+    }
+    for path in ["/up#x", "http://a/up"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(raw(gate.gateway, request.as_bytes()).status, 400, "{path}");
+    }
+    assert_eq!(get(gate.service, "/up", "").status, 404);
+    let output = gate.run(&["explain", "GET", "http://a/up"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("\"own\":true"),
+        "{}",
+        stdout(&output)
+    );
+    fs::remove_file(gate.config().with_file_name("realmgate.db")).unwrap();
+    until("not ready", || get(gate.gateway, "/up", "").status == 503);
+    assert_eq!(get(gate.gateway, "/up", "").body, "not ready\n");
+    assert_eq!(get(gate.gateway, "/public", "").status, 200);
+}
+
+#[test]
+fn health_path_is_a_path_of_its_own() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let text = fs::read_to_string(gate.config()).unwrap();
+    let check = |path: &str| {
+        let key = format!("[gateway]\nhealth_path = \"{path}\"");
+        fs::write(gate.config(), text.replace("[gateway]", &key)).unwrap();
+        let output = run(&gate, &["check"]);
+        (output.status.code().unwrap(), stderr(&output))
+    };
+    assert_eq!(check("/up").0, 0);
+    for path in [
+        "",
+        "/",
+        "up",
+        "/a//b",
+        "/a.",
+        "/%61",
+        "/forward-auth/nginx",
+        "/ungleichotp",
+    ] {
+        let (code, message) = check(path);
+        assert_eq!(code, 2, "{path:?}");
+        assert!(message.contains("gateway.health_path"), "{message}");
+    }
+    // The path of a route.
+    let (code, message) = check("/ops");
+    assert_eq!(code, 2);
+    assert!(
+        message.contains("another path than gateway.health_path"),
+        "{message}"
+    );
+}
+
+#[test]
+fn grpc_listener_serves_the_health_protocol() {
+    let gate = Gate::start("[grpc]\nlisten = \"127.0.0.1:0\"\n");
+    let url = format!("http://{}", gate.grpc.unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let connect = Endpoint::from_shared(url).unwrap();
+    let mut client =
+        runtime.block_on(async { HealthClient::new(connect.connect().await.unwrap()) });
+    let mut check = |service: &str| {
+        let service = service.to_owned();
+        let status = runtime.block_on(client.check(HealthCheckRequest { service }));
+        status.map(|it| it.into_inner().status())
+    };
+    for service in ["", "envoy.service.auth.v3.Authorization"] {
+        assert_eq!(check(service).unwrap(), ServingStatus::Serving);
+    }
+    let unknown = check("grpc.health.v1.Health").unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    let long = check(&"x".repeat(100_000)).unwrap_err();
+    assert_eq!(long.code(), Code::OutOfRange);
+    fs::remove_file(gate.config().with_file_name("realmgate.db")).unwrap();
+    until("not ready", || {
+        check("").unwrap() == ServingStatus::NotServing
+    });
+    let watched = runtime.block_on(client.watch(HealthCheckRequest::default()));
+    assert_eq!(watched.unwrap_err().code(), Code::Unimplemented);
 }

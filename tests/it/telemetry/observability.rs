@@ -87,8 +87,11 @@ fn documented() -> Metrics {
 fn busy() -> (Gate, Upstream) {
     let upstream = Upstream::start();
     // Only PostgreSQL has all of them.
-    let gate = Gate::start_on_postgres(&routes(upstream.address));
+    let routes = routes(upstream.address);
+    let routes = routes.replace("name = \"ops\"", "name = \"ops\"\nmode = \"observe\"");
+    let gate = Gate::start_on_postgres(&routes);
     let caller = gate.register("billing", "payments");
+    assert_eq!(get(gate.gateway, "/ops", "").status, 200);
     get(gate.gateway, "/x", &caller.fields());
     (gate, upstream)
 }

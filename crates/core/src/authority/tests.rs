@@ -151,3 +151,38 @@ fn clock_offset_is_computed_for_rejected_attempts_only() {
     assert_eq!(offset(Denial::InvalidCredential { cause, delay }), Some(7));
     assert_eq!(offset(Denial::NotAllowed), None);
 }
+
+#[test]
+fn observed_policy_permits_whom_it_would_deny_without_a_name_that_is_not_proved() {
+    let authority = authority(Answer::Unavailable);
+    let observe = |attempt: &Attempt<'_>, policy: &Policy| {
+        let (permit, denial) = authority
+            .observe(attempt, policy, NOW)
+            .now_or_never()
+            .unwrap();
+        let name = permit.principal().map(|it| it.name().to_owned());
+        (name, denial.map(|denial| denial.reason()))
+    };
+    let absent = Attempt {
+        presented: Presented::Absent,
+        source: Source::default(),
+    };
+    let alice = || Some("alice".to_owned());
+    for (attempt, policy, expected) in [
+        (absent, allow("ops"), (None, Some("no_credential"))),
+        (
+            attempt("000000"),
+            allow("ops"),
+            (None, Some("store_unavailable")),
+        ),
+        (
+            attempt("123456"),
+            allow("dev"),
+            (alice(), Some("not_allowed")),
+        ),
+        (attempt("123456"), allow("ops"), (alice(), None)),
+        (attempt("123456"), Policy::Anyone, (None, None)),
+    ] {
+        assert_eq!(observe(&attempt, &policy), expected);
+    }
+}

@@ -43,19 +43,23 @@ use session::Session;
 /// Handles the requests of the gateway listener.
 pub(crate) struct Adapter {
     proxy: Arc<HttpProxy<Proxy>>,
-    /// realmgate's own endpoints, for deployments with a single port.
-    own: Option<Arc<Service>>,
+    /// realmgate's own endpoints, for deployments with a single port, and its health.
+    own: Own,
     recorder: Arc<Recorder>,
     /// Never changes: connections handle a shutdown by themselves.
     shutdown: ShutdownWatch,
 }
 
+/// The endpoints that realmgate serves itself on this listener.
+#[derive(Clone)]
+pub(crate) struct Own {
+    pub(crate) service: Arc<Service>,
+    /// Whether REST and forward-auth are among them.
+    pub(crate) serves_api: bool,
+}
+
 impl Adapter {
-    pub(crate) fn new(
-        proxy: HttpProxy<Proxy>,
-        own: Option<Arc<Service>>,
-        recorder: Arc<Recorder>,
-    ) -> Self {
+    pub(crate) fn new(proxy: HttpProxy<Proxy>, own: Own, recorder: Arc<Recorder>) -> Self {
         Self {
             proxy: Arc::new(proxy),
             own,
@@ -70,18 +74,17 @@ impl App for Adapter {
     const WRITES_MUCH: bool = true;
 
     async fn answer(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
-        if let Some(own) = self
-            .own
-            .as_ref()
-            .filter(|_| is_public(request.parts.uri.path()))
-        {
-            return own.answer(request).await;
+        if self.own.serves_api && is_public(request.parts.uri.path()) {
+            return self.own.service.answer(request).await;
         }
         // hyper drops the rest of the target there, and other servers do not (RFC 9112 §3.2).
         let target = request.target.as_deref().unwrap_or_default();
         if memchr(b'#', target).is_some() {
             let answer = self.reject(Rejection::NoPath, &request.parts, &request.peer);
             return Ok(self.respond(answer, &request.parts));
+        }
+        if self.own.service.is_health(&request.parts) {
+            return self.own.service.answer(request).await;
         }
         let (head, mut answer) = oneshot::channel();
         let entered = request.entered.take();
