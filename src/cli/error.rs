@@ -8,7 +8,7 @@ use crate::audit::{AuditError, PositionsError, VerifyError};
 use crate::auth::{
     ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError, UnixTime,
 };
-use crate::client::{self, ServerUrlError};
+use crate::client::{self, CredentialError, ServerUrlError};
 use crate::config::ConfigError;
 use crate::doors::ListenError;
 use crate::import::{LEAST_BITS, ReadError, SourceError};
@@ -134,6 +134,14 @@ pub(super) enum CliError {
     Signal(i32, #[source] io::Error),
     #[error("terminated by a second signal")]
     CutShort,
+    #[error("{many} {}", if *.0 == 1 { "finding" } else { "findings" }, many = .0)]
+    Findings(usize),
+    #[error("{0}")]
+    Doctor(&'static str),
+    #[error("{0} does not respond")]
+    Unexaminable(String, #[source] io::Error),
+    #[error("cannot use the seed in {0}")]
+    SeedFile(PathBuf, #[source] CredentialError),
     #[error("{0} responses of the tour were not as expected")]
     Tour(usize),
     #[error("the tour failed: {0}")]
@@ -157,6 +165,7 @@ impl CliError {
             | Self::Overtaken
             | Self::Broken(_)
             | Self::Unhealthy(..)
+            | Self::Findings(_)
             | Self::Tour(_) => 1,
             Self::Client(error) => match error {
                 client::Error::Rejected(_)
@@ -196,6 +205,8 @@ impl CliError {
             | Self::NoMetrics
             | Self::NoData(_)
             | Self::Warned(_)
+            | Self::Doctor(_)
+            | Self::SeedFile(..)
             | Self::Read(..)
             | Self::Start(StartError::Config(_)) => 2,
             Self::CutShort => 4,
@@ -234,6 +245,7 @@ impl CliError {
             | Self::Traces(_)
             | Self::Write(..)
             | Self::NoHealth(..)
+            | Self::Unexaminable(..)
             | Self::NoServer(_)
             | Self::Signal(..)
             | Self::Demo(_) => 3,

@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod connection;
 mod demo;
+mod doctor;
 mod error;
 mod explain;
 mod healthcheck;
@@ -76,6 +77,12 @@ enum Command {
     /// Exit codes: 0 allowed; 1 denied; 2 wrong usage or configuration; 3 the database cannot be read
     /// (with --as).
     Explain(explain::Args),
+    /// Look at a deployment from outside, and name what is wrong and the line to change
+    ///
+    /// Sends requests as its callers and as attackers would: good, wrong and missing credentials, forged headers,
+    /// ambiguous paths, other methods and request targets. Exit codes: 0 nothing found; 1 something found; 2 wrong usage;
+    /// 3 no response.
+    Doctor(doctor::Args),
     /// Create the first administrator and print its seed, once
     Init(init::Args),
     /// Manage identities in the local database
@@ -114,6 +121,7 @@ impl Command {
             Self::Completions(_) => Some("completions"),
             Self::Man(_) => Some("man"),
             Self::Check(_)
+            | Self::Doctor(_)
             | Self::Explain(_)
             | Self::Healthcheck(_)
             | Self::Init(_)
@@ -173,6 +181,7 @@ fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliErro
         Command::Healthcheck(args) => healthcheck::run(&args, config, output),
         Command::Check(args) => check::run(&args, config, output),
         Command::Explain(args) => explain::run(&args, config, output),
+        Command::Doctor(args) => doctor::run(&args, output),
         Command::Init(args) => init::run(&args, config, output),
         Command::Identity(command) => identity::run(command, config, output),
         Command::Key(command) => key::run(command, config, output),

@@ -44,6 +44,12 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
     };
     let client = |rest: &str| client_of(admin, rest);
     let verify = format!("verify verifier@ungleich-auth --seed {}", verifier.seed);
+    fs::write(file("admin.seed"), &admin.seed).unwrap();
+    let doctor = format!(
+        "http://{}/ungleichotp/ --as admin@ungleich-admin --seed-file {}",
+        gate.service,
+        file("admin.seed")
+    );
     vec![
         ("demo", None),
         ("serve", None),
@@ -59,6 +65,7 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("man", None),
         ("check", words("")),
         ("explain", words("GET /")),
+        ("doctor", words(&doctor)),
         ("init", words("--name first")),
         ("identity create", words(who)),
         ("identity set", words("x@y --comment z")),

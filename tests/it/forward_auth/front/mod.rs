@@ -6,6 +6,7 @@ mod answers;
 mod cases;
 mod classes;
 mod connections;
+mod doctor;
 mod edges;
 mod http2;
 mod keep_alive;
