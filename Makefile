@@ -1,4 +1,4 @@
-.PHONY: demo demo-shop test transcripts lint fuzz bench release deb python setup
+.PHONY: demo demo-shop test transcripts lint fuzz bench release deb image book python setup
 
 # How long each target is fuzzed.
 FUZZ_SECONDS ?= 60
@@ -8,6 +8,12 @@ demo: setup
 	@echo "demo: the first build takes 3 to 4 minutes on two cores"
 	cargo build --locked
 	@cargo run --locked --quiet -- demo
+
+# Installs what is missing, builds, and runs three services in Python and Rust that call each other through realmgate.
+demo-shop: setup
+	scripts/setup python
+	cargo build --locked --bin realmgate --example stock
+	@target/tools/client/bin/python examples/shop/run target/debug/realmgate target/debug/examples/stock
 
 # Installs what is missing and runs every test.
 test:
@@ -48,14 +54,31 @@ release: setup
 	RUSTFLAGS="$${RUSTFLAGS:-} --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
 		cargo build --locked --release
 
-# The Debian package of the release: target/deb/realmgate_VERSION_ARCH.deb, checked by lintian, with its SHA-256.
+# The Debian package of the release: target/deb/realmgate_VERSION_ARCH.deb, checked by lintian, with the list of its
+# crates and SHA-256 sums.
 deb: release
 	scripts/setup deb
 	rm -rf target/deb
 	mkdir -p target/deb
 	scripts/deb target/release/realmgate target/deb
 	lintian --fail-on error,warning target/deb/*.deb
-	cd target/deb && sha256sum *.deb > SHA256SUMS
+	scripts/sbom target/deb
+	cd target/deb && sha256sum realmgate_* > SHA256SUMS
+
+# The container image of the release: target/image/realmgate_VERSION_ARCH.oci.tar, and the same with a health check for
+# Docker and Podman in ….docker.tar, with the list of its crates and SHA-256 sums. Asks no registry.
+image: release
+	scripts/setup image
+	rm -rf target/image
+	mkdir -p target/image
+	scripts/image target/release/realmgate target/image
+	scripts/sbom target/image
+	cd target/image && sha256sum realmgate_* > SHA256SUMS
+
+# The documentation as a book, with its links checked: target/book/index.html.
+book:
+	scripts/setup book
+	scripts/book target/book
 
 # The Python client: a wheel and a source archive in target/python.
 python:

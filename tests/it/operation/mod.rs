@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 mod full_disk;
 mod health;
+mod image;
 mod lifecycle;
 mod loops;
 mod no_proxy;

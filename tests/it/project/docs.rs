@@ -222,3 +222,31 @@ fn architecture_names_only_what_is_in_the_tree() {
         assert!(!exists(invented, &sources, &reference), "{invented}");
     }
 }
+
+#[test]
+fn every_target_of_make_that_a_page_names_exists() {
+    let makefile = text("Makefile");
+    let targets: BTreeSet<&str> = makefile
+        .lines()
+        .filter(|line| !line.starts_with(['\t', '#', '.']))
+        .filter_map(|line| Some(line.split_once(':')?.0))
+        .collect();
+    let phony = makefile.lines().next().unwrap();
+    let phony = phony.strip_prefix(".PHONY: ").unwrap().split(' ');
+    assert_eq!(phony.collect::<BTreeSet<_>>(), targets);
+    let mut named = 0;
+    for path in files("md") {
+        let page = fs::read_to_string(&path).unwrap();
+        let code = page.split('`').skip(1).step_by(2);
+        for target in code.filter_map(|it| it.strip_prefix("make ")) {
+            let target = target.split_whitespace().next().unwrap();
+            assert!(
+                targets.contains(target),
+                "{}: make {target}",
+                path.display()
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named}");
+}
