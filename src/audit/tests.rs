@@ -482,7 +482,7 @@ fn nothing_is_added_to_a_file_that_was_moved_away() {
 }
 
 #[test]
-fn file_emptied_in_its_place_goes_on() {
+fn emptied_file_continues() {
     let scene = Scene::with(3);
     let mut log = Log::open(&scene.path()).unwrap();
     let copy = scene.folder.path().join("copy");
@@ -516,7 +516,7 @@ fn head_that_is_gone_or_another_shows() {
 }
 
 #[test]
-fn place_that_was_noted_elsewhere_must_be_there() {
+fn position_stored_elsewhere_must_be_in_the_file() {
     let scene = Scene::with(3);
     let noted = scene.head();
     scene.add(2);

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_eject_and_an_answer_begins_anew() {
+    fn consecutive_failures_eject_and_a_response_resets_the_count() {
         let state = State::default();
         let eject = ejection(2);
         assert!(!state.failed(&eject));

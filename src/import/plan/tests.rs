@@ -60,7 +60,7 @@ fn left_out(reason: Reason) -> Outcome {
 }
 
 #[test]
-fn row_that_is_not_here_comes_in_under_its_number() {
+fn missing_row_is_imported_under_its_number() {
     let mut plan = plan(&[row(7, "n")], &[here(8, "m", SEED)]);
     assert_eq!((plan.incoming(), plan.left_out()), (1, 0));
     let taken = all(&mut plan);
@@ -117,7 +117,7 @@ fn seed_here_that_does_not_open_is_not_replaced() {
 }
 
 #[test]
-fn row_that_trimming_would_change_stays_out() {
+fn untrimmed_row_is_not_imported() {
     let spaces = [" ", "\t", "\n", "\u{a0}", "\u{1c}", "\u{3000}"];
     let rows: Vec<Row> = spaces
         .iter()
@@ -173,7 +173,7 @@ fn duplicate_with_a_broken_seed_does_not_keep_the_other_out() {
 }
 
 #[test]
-fn seed_that_the_old_server_could_not_read_stays_out() {
+fn unreadable_seed_is_not_imported() {
     for seed in [
         "JBSW Y3DP EHPK 3PXP",
         "JBSW-Y3DP-EHPK-3PXP",

@@ -550,7 +550,7 @@ fn running_process_notices_by_itself_that_file_and_head_were_made_anew() {
 }
 
 #[test]
-fn rotated_file_is_given_up_at_sighup_and_the_chain_goes_on() {
+fn rotated_file_is_released_at_sighup_and_the_chain_continues() {
     let scene = Scene::start("");
     scene.gate.register("one", "payments");
     let rotated = scene.folder.path().join("audit.jsonl.1");
@@ -612,7 +612,7 @@ fn processes_at_the_same_time_make_one_chain() {
 }
 
 #[test]
-fn killed_process_leaves_a_log_that_is_fine_and_goes_on() {
+fn killed_process_leaves_a_valid_log_that_continues() {
     let mut scene = Scene::start("denials_per_second = 100000\n");
     for round in 1..=3 {
         let address = scene.gate.gateway;

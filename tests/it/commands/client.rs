@@ -617,7 +617,7 @@ fn clock_that_is_far_off_is_named_when_the_caller_is_rejected() {
 }
 
 #[test]
-fn https_server_is_believed_only_with_a_certificate_that_the_system_trusts() {
+fn https_server_needs_a_certificate_that_the_system_trusts() {
     let gate = Gate::start("");
     let admin = gate.register("admin", "ungleich-admin");
     let folder = tempfile::tempdir().unwrap();

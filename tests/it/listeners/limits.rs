@@ -295,7 +295,7 @@ fn connections_for_grpc_count_too() {
 }
 
 #[test]
-fn connection_for_grpc_that_says_nothing_is_closed() {
+fn silent_grpc_connection_is_closed() {
     let environment = [("REALMGATE_GRPC_LISTEN", "127.0.0.1:0")];
     let gate = Gate::start_with(&environment, "[timeouts]\nheader = \"300ms\"\n");
     let mut stream = connect(gate.grpc.unwrap());

@@ -268,7 +268,7 @@ fn link_of_the_root_is_that_of_the_connection() {
 }
 
 #[test]
-fn handshake_that_does_not_come_is_cut() {
+fn missing_handshake_closes_the_connection() {
     let ca = Ca::new();
     let server = ca.issue("a", "/CN=a", "DNS:a.example");
     let gate = Gate::start(&tls(&[&server], "", "[timeouts]\nheader = '1s'\n"));

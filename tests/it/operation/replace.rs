@@ -429,7 +429,7 @@ fn ready_file_of_the_old_process_stays_until_the_new_one_serves() {
 }
 
 #[test]
-fn metrics_listener_goes_on_in_the_successor() {
+fn metrics_listener_continues_in_the_successor() {
     let mut installed = Installed::start("");
     let at = installed.gate.metrics();
     assert_eq!(get(at, "/readyz", "").status, 200);

@@ -128,7 +128,7 @@ fn folder_that_stays_locked_is_code_3_and_its_holder_is_named() {
 }
 
 #[test]
-fn server_that_waits_for_a_locked_folder_hears_that_it_shall_end() {
+fn server_waiting_for_a_locked_directory_handles_signals() {
     let (folder, lock) = locked();
     let log = folder.path().join("log");
     let mut server = with_config(&["serve"], folder.path())

@@ -62,7 +62,7 @@ fn chunked_answer_that_breaks_off_does_not_look_whole() {
 }
 
 #[test]
-fn answer_that_stalls_reaches_the_client_as_far_as_it_came() {
+fn stalled_response_reaches_the_client_as_far_as_received() {
     let (answer, ..) = post(
         |connection| {
             connection.read_to(0, b"\r\n\r\nab");

@@ -35,7 +35,7 @@ fn gate() -> (Gate, Upstream) {
 }
 
 #[test]
-fn good_headers_pass_with_identity_stamped_and_token_gone() {
+fn valid_headers_pass_with_identity_set_and_token_removed() {
     let (gate, upstream) = gate();
     let caller = gate.register("billing", "payments");
     let reply = get(gate.gateway, "/api?q=1", &caller.fields());

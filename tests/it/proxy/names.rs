@@ -156,7 +156,7 @@ fn reload_waits_for_all_silent_names_at_once_and_not_for_long() {
 }
 
 #[test]
-fn signal_is_heard_while_a_reload_waits_for_names() {
+fn signal_is_handled_while_a_reload_waits_for_names() {
     let upstream = Upstream::start();
     let resolver = Resolver::new(&SILENT);
     let rules = open(&[upstream.address.to_string()], "");
@@ -169,7 +169,7 @@ fn signal_is_heard_while_a_reload_waits_for_names() {
 }
 
 #[test]
-fn signal_is_heard_while_the_start_waits_for_names() {
+fn signal_is_handled_while_the_start_waits_for_names() {
     let upstream = Upstream::start();
     let resolver = Resolver::new(&SILENT);
     let folder = tempfile::tempdir().unwrap();

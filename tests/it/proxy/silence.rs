@@ -63,7 +63,7 @@ fn peer_that_waits_for_a_client_has_not_failed() {
 }
 
 #[test]
-fn peer_that_says_nothing_has_failed() {
+fn silent_peer_has_failed() {
     let (gate, _tape) = gate(WAIT, "read_timeout = '300ms'");
     assert_eq!(get(gate.gateway, "/public", "").status, 504);
     failures(&gate, 1);

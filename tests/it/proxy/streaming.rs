@@ -54,7 +54,7 @@ impl Client {
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[test]
-fn events_come_as_they_are_sent_until_the_client_leaves() {
+fn events_are_forwarded_until_the_client_disconnects() {
     let (gate, tape) = gate(|connection| {
         connection.read_to(0, b"\r\n\r\n");
         connection.write(
@@ -236,7 +236,7 @@ fn client_of_http_1_0_gets_no_chunks_and_its_connection_closed() {
 }
 
 #[test]
-fn answer_that_ends_with_its_connection_is_whole() {
+fn response_that_ends_with_its_connection_is_complete() {
     let (gate, _tape) = gate(|connection| {
         connection.read_to(0, b"\r\n\r\n");
         connection.write(b"HTTP/1.0 200 OK\r\n\r\nhello");

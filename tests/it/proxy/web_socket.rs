@@ -83,7 +83,7 @@ fn upgrades_hold(upstream: &str) {
 /// The response arrives before the request is complete; reading it too early would close the
 /// connection.
 #[test]
-fn peer_that_switches_at_once_is_not_hung_up_on() {
+fn peer_that_switches_at_once_keeps_its_connection() {
     let tape = Tape::playing(|connection| {
         connection.write(SWITCH);
         let from = connection.read_to(0, b"\r\n\r\n").unwrap();

@@ -378,7 +378,7 @@ fn list(gate: &Gate, credential: &str, options: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn long_list_comes_as_it_is_read() {
+fn long_list_is_streamed() {
     let gate = Gate::start("");
     let admin = gate.register("admin", "ungleich-admin");
     let credential = admin.fields();

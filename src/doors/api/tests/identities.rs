@@ -327,7 +327,7 @@ async fn caller_may_stand_in_the_headers() {
 }
 
 #[tokio::test]
-async fn caller_of_version_0_6_is_believed_only_where_nothing_is_written() {
+async fn version_0_6_caller_is_accepted_only_where_nothing_is_written() {
     let door = Door::open().await;
     let body = r#"{"name":"admin","realm":"ungleich-admin","token":"$admin"}"#;
     for method in ["POST", "PUT", "PATCH"] {

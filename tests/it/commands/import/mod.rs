@@ -143,7 +143,7 @@ fn second_run_changes_nothing() {
 }
 
 #[test]
-fn rows_that_cannot_come_in_are_named_with_the_reason() {
+fn rejected_rows_are_listed_with_the_reason() {
     let gate = Gate::start("");
     let folder = tempfile::tempdir().unwrap();
     let long = "é".repeat(129);
@@ -339,7 +339,7 @@ fn token_of_an_imported_identity_is_verified_over_rest() {
 }
 
 #[test]
-fn all_rows_come_in_or_none() {
+fn all_rows_are_imported_or_none() {
     let gate = Gate::start("");
     let store = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON identity WHEN NEW.name = 'last'
@@ -490,7 +490,7 @@ fn identities_are_created_while_many_rows_come_in_and_all_keep_their_numbers() {
 }
 
 #[test]
-fn import_that_was_killed_goes_on_with_the_next_run() {
+fn killed_import_continues_with_the_next_run() {
     const ROWS: i64 = 5000;
     let gate = Gate::start("");
     let folder = tempfile::tempdir().unwrap();

@@ -115,7 +115,7 @@ fn no_request_fails_while_every_seed_is_sealed_anew() {
 }
 
 #[test]
-fn rotation_that_was_killed_goes_on_where_it_was() {
+fn killed_rotation_continues_where_it_stopped() {
     let gate = Gate::start("");
     let caller = gate.register("svc", "r");
     fill(&gate.config(), 0..4000);
