@@ -63,7 +63,7 @@ impl SealingKey {
         let ciphertext = self
             .cipher()
             .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| SealError::Refused)?;
+            .map_err(|_| SealError::Altered)?;
         let mut sealed = vec![VERSION];
         sealed.extend_from_slice(&self.id.0);
         sealed.extend_from_slice(&nonce);
@@ -78,14 +78,14 @@ impl SealingKey {
         }
         let (nonce, ciphertext) = rest
             .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(SealError::Refused)?;
+            .ok_or(SealError::Altered)?;
         let payload = Payload {
             msg: ciphertext,
             aad: &associated_data(who),
         };
         let bytes = self.cipher().decrypt(&XNonce::from(*nonce), payload);
-        let bytes = Zeroizing::new(bytes.map_err(|_| SealError::Refused)?);
-        Seed::from_bytes(&bytes).map_err(|_| SealError::Refused)
+        let bytes = Zeroizing::new(bytes.map_err(|_| SealError::Altered)?);
+        Seed::from_bytes(&bytes).map_err(|_| SealError::Altered)
     }
 
     /// Made for each use and zeroed after it.
@@ -134,13 +134,13 @@ pub(super) fn key_of(sealed: &[u8]) -> Result<KeyId, SealError> {
 
 /// Splits an encrypted seed into the id of its key, and nonce with ciphertext.
 fn divide(sealed: &[u8]) -> Result<(KeyId, &[u8]), SealError> {
-    let (&version, rest) = sealed.split_first().ok_or(SealError::Refused)?;
+    let (&version, rest) = sealed.split_first().ok_or(SealError::Altered)?;
     if version != VERSION {
         return Err(SealError::Version(version));
     }
     let (id, rest) = rest
         .split_first_chunk::<{ KeyId::BYTES }>()
-        .ok_or(SealError::Refused)?;
+        .ok_or(SealError::Altered)?;
     Ok((KeyId(*id), rest))
 }
 
@@ -162,7 +162,7 @@ pub enum SealError {
     NoRandom,
     /// Truncated, altered, or moved from another row.
     #[error("the encrypted seed is altered, or belongs to another name")]
-    Refused,
+    Altered,
     /// Written by a later version.
     #[error("the encrypted seed has format {0}, this version supports 1")]
     Version(u8),
@@ -198,7 +198,7 @@ mod tests {
         let (key, seed, sealed) = sealed();
         assert_eq!(key.open(&sealed, who("ab", "c")), Ok(seed));
         for other in [who("a", "bc"), who("c", "ab"), who("ab", "d")] {
-            assert_eq!(key.open(&sealed, other), Err(SealError::Refused));
+            assert_eq!(key.open(&sealed, other), Err(SealError::Altered));
         }
     }
 
