@@ -259,7 +259,10 @@ impl Checked {
         let mut state = self.shared.lock();
         state.is_blocked = outcome.is_pending();
         state.is_dirty = true;
-        state.writes = state.writes.wrapping_add(1);
+        // An attempt is none: the deadline would start again each time that it wakes the connection.
+        if outcome.is_ready() {
+            state.writes = state.writes.wrapping_add(1);
+        }
         outcome
     }
 }

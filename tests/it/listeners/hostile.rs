@@ -161,6 +161,28 @@ fn client_that_takes_no_byte_of_its_answer_is_let_go() {
 }
 
 #[test]
+fn client_that_takes_no_byte_of_its_answer_over_http1_is_let_go() {
+    let tape = Tape::playing(|connection| {
+        connection.read_to(0, b"\r\n\r\n");
+        connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 400000000\r\n\r\n");
+        for _ in 0..4000 {
+            if !connection.write(&[b'x'; 100_000]) {
+                return connection.note("nobody listens");
+            }
+        }
+    });
+    let gate = Gate::start(&format!("[timeouts]\nwrite = '1s'\n{}", tape.routes()));
+    let mut stream = TcpStream::connect(gate.gateway).unwrap();
+    stream
+        .write_all(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    until("the upstream is let go", || {
+        tape.heard().contains("nobody listens") && !in_flight(&gate)
+    });
+    drop(stream);
+}
+
+#[test]
 fn body_that_stops_ends_with_the_patience_of_the_upstream() {
     let tape = Tape::playing(|connection| {
         connection.read_to(0, b"never");
