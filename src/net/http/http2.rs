@@ -103,15 +103,21 @@ pub(super) async fn serve<A: App>(
     let mut is_ending = false;
     loop {
         let idle = async {
-            while streams.open.load(Ordering::Relaxed) > 0 {
-                streams.changed.notified().await;
+            loop {
+                while streams.open.load(Ordering::Relaxed) > 0 {
+                    streams.changed.notified().await;
+                }
+                sleep(if is_ending {
+                    PARTING
+                } else {
+                    timeouts.keep_alive
+                })
+                .await;
+                // A request that came meanwhile may still be in progress.
+                if streams.open.load(Ordering::Relaxed) == 0 {
+                    return;
+                }
             }
-            sleep(if is_ending {
-                PARTING
-            } else {
-                timeouts.keep_alive
-            })
-            .await;
         };
         tokio::select! {
             biased;

@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::harness::{self, Gate, PATIENCE, Upstream, raw, routes, stderr, stdout, until};
+use crate::harness::{self, Gate, PATIENCE, Upstream, frames, raw, routes, stderr, stdout, until};
 
 /// The connection preface with empty settings (RFC 9113 §3.4).
 const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -181,4 +183,45 @@ fn crumbs_of_a_cookie_are_joined() {
     let seen = upstream.seen().pop().unwrap();
     assert_eq!(harness::field(&seen, "Cookie"), Some("a=1; b=2"));
     assert_eq!(seen.to_lowercase().matches("cookie:").count(), 1);
+}
+
+#[test]
+fn request_that_began_in_time_is_not_told_that_the_connection_is_idle() {
+    let delay = Duration::from_secs(4);
+    let upstream = Upstream::start_slow(delay);
+    let routes = routes(upstream.address);
+    let gate = Gate::start(&format!(
+        "h2c = true\n[timeouts]\nkeep_alive = '3s'\n{routes}"
+    ));
+    let get = |stream, path| {
+        let mut bytes = Vec::new();
+        let block = frames::block(&frames::request("GET", "a", path));
+        let flags = frames::END_HEADERS | frames::END_STREAM;
+        frames::frame(&mut bytes, frames::HEADERS, flags, stream, &block);
+        bytes
+    };
+    let is_end = |frame: &frames::Frame| {
+        matches!(frame.kind, frames::DATA | frames::HEADERS)
+            && frame.flags & frames::END_STREAM != 0
+    };
+    // On a busy machine, the second request may come too late.
+    for _ in 0..5 {
+        let mut stream = frames::connect(gate.gateway, &[]);
+        stream.write_all(&get(1, "/ops")).unwrap();
+        while !is_end(&frames::read(&mut stream).unwrap()) {}
+        let ended = Instant::now();
+        thread::sleep(Duration::from_secs(1));
+        stream.write_all(&get(3, "/public")).unwrap();
+        if ended.elapsed() > Duration::from_millis(2500) {
+            continue;
+        }
+        loop {
+            let frame = frames::read(&mut stream).unwrap();
+            assert_ne!(frame.kind, frames::GOAWAY);
+            if is_end(&frame) {
+                return;
+            }
+        }
+    }
+    panic!("the machine is too busy");
 }
