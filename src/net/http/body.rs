@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use thiserror::Error;
-use tokio::time::{Sleep, sleep};
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::shared::Shared;
+use super::streams::Open;
 use crate::config::{Limits, Timeouts};
 
 /// Why a body was not read completely.
@@ -36,6 +39,8 @@ pub(crate) struct Body {
     content: Content,
     /// Its HTTP/1 connection, which discards the unread rest.
     shared: Option<Arc<Shared>>,
+    /// Its HTTP/2 stream, and the bytes and the time after which discarding the rest ends.
+    stream: Option<(Open, u64, Duration)>,
     is_polled: bool,
     /// Whether the deadlines are lifted.
     is_lifted: AtomicBool,
@@ -60,6 +65,7 @@ impl Body {
     pub(super) fn incoming(
         incoming: Incoming,
         shared: Option<Arc<Shared>>,
+        open: Option<&Open>,
         (limits, timeouts): (&Limits, &Timeouts),
     ) -> Self {
         let content = match incoming.is_end_stream() {
@@ -69,6 +75,9 @@ impl Body {
         let least = u128::from(limits.body_rate) * timeouts.read.as_millis() / 1000;
         let mut body = Self::of(content);
         body.shared = shared;
+        if let (Some(open), Content::Incoming(_)) = (open, &body.content) {
+            body.stream = Some((open.clone(), limits.drain_bytes as u64, timeouts.drain));
+        }
         body.read_timeout = timeouts.read;
         body.least = u64::try_from(least).unwrap_or(u64::MAX);
         body
@@ -86,6 +95,7 @@ impl Body {
         Self {
             content,
             shared: None,
+            stream: None,
             is_polled: false,
             is_lifted: AtomicBool::new(false),
             read: 0,
@@ -210,18 +220,44 @@ fn is_malformed(error: &hyper::Error) -> bool {
 
 impl Drop for Body {
     fn drop(&mut self) {
+        let Content::Incoming(incoming) = std::mem::replace(&mut self.content, Content::None)
+        else {
+            return;
+        };
+        if incoming.is_end_stream() {
+            return;
+        }
+        if let Some(stream) = self.stream.take() {
+            return discard(incoming, stream);
+        }
         let Some(shared) = self.shared.take() else {
             return;
         };
-        if let Content::Incoming(incoming) = std::mem::replace(&mut self.content, Content::None)
-            && !incoming.is_end_stream()
-        {
-            let mut state = shared.lock();
-            state.leftover = Some(incoming);
-            state.is_unasked = !self.is_polled;
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
-            }
+        let mut state = shared.lock();
+        state.leftover = Some(incoming);
+        state.is_unasked = !self.is_polled;
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
         }
     }
+}
+
+/// Reads the rest of a body over HTTP/2. Without this, h2 would reset the stream behind the
+/// response (RFC 9113 §8.1), and some clients that are still sending report the reset and lose the
+/// response. `limits.streams` bounds the number of these tasks, as their streams are still open.
+fn discard(mut incoming: Incoming, (open, bytes, time): (Open, u64, Duration)) {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(timeout(time, async move {
+        let _open = open;
+        let mut left = bytes;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }));
 }

@@ -50,7 +50,7 @@ pub(super) enum Carrier {
     One(Arc<Shared>),
     /// Counts the stream until this is dropped.
     Two {
-        _open: Open,
+        open: Open,
     },
 }
 
@@ -76,16 +76,16 @@ impl<A: App> Front<A> {
         let is_head = parts.method == Method::HEAD;
         let version = parts.version;
         let stays = stays(version, &parts.headers);
-        let shared = match &carrier {
-            Carrier::One(shared) => Some(shared),
-            Carrier::Two { .. } => None,
+        let (shared, open) = match &carrier {
+            Carrier::One(shared) => (Some(shared), None),
+            Carrier::Two { open } => (None, Some(open)),
         };
         let expects = parts.headers.contains_key(EXPECT) && parts.version == Version::HTTP_11;
         let (body, rejection) = {
             let settings = self.client.settings.load();
             let (limits, timeouts) = (&settings.limits, &settings.timeouts);
             let rejection = reject(&parts, limits).err();
-            let body = Body::incoming(incoming, shared.cloned(), (limits, timeouts));
+            let body = Body::incoming(incoming, shared.cloned(), open, (limits, timeouts));
             (body, rejection)
         };
         let target = shared.and_then(|shared| {

@@ -1,5 +1,6 @@
 //! Responses that do not wait for the request body.
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -52,6 +53,66 @@ fn denied_upload_gets_its_answer_and_no_reset() {
         assert_eq!(reply.body, "authentication required\n");
     }
     assert_eq!(tape.heard(), "");
+}
+
+/// Uploads without a credential over HTTP/2, with a client that sends everything before it reads.
+/// Returns the status, and the reason of a reset during the upload.
+fn upload_over_http2(
+    address: SocketAddr,
+    path: &str,
+    size: usize,
+) -> (Option<u16>, Option<h2::Reason>) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let uri = format!("http://a{path}");
+        let request = http::Request::post(uri).body(()).unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        let mut left = size;
+        while left > 0 {
+            body.reserve_capacity(left.min(64 << 10));
+            let capacity = poll_fn(|context| body.poll_capacity(context)).await;
+            let Some(Ok(capacity)) = capacity else {
+                break;
+            };
+            let part = capacity.min(left);
+            left -= part;
+            let part = bytes::Bytes::from(vec![b'y'; part]);
+            if body.send_data(part, left == 0).is_err() {
+                break;
+            }
+        }
+        let reset = match left {
+            0 => None,
+            _ => poll_fn(|context| body.poll_reset(context)).await.ok(),
+        };
+        let status = answer.await.ok().map(|it| it.status().as_u16());
+        (status, reset)
+    })
+}
+
+#[test]
+fn denied_upload_over_http2_is_read_and_not_reset() {
+    let tape = Tape::start();
+    let h2c = "h2c = true\n";
+    let gate = Gate::start(&format!("{h2c}{}", tape.routes()));
+    let size = 5 * MEGABYTE;
+    for _ in 0..3 {
+        let upload = upload_over_http2(gate.gateway, "/upload", size);
+        assert_eq!(upload, (Some(401), None));
+    }
+    assert_eq!(tape.heard(), "");
+}
+
+#[test]
+fn denied_upload_over_http2_ends_at_the_limit() {
+    let tape = Tape::start();
+    let limits = "h2c = true\n[limits]\nconnections = 100\nrequests = 100\ndrain_bytes = 1048576\n";
+    let gate = Gate::start(&format!("{limits}{}", tape.routes()));
+    let (_, reset) = upload_over_http2(gate.gateway, "/upload", 50 * MEGABYTE);
+    assert_eq!(reset, Some(h2::Reason::NO_ERROR));
 }
 
 #[test]
