@@ -43,6 +43,9 @@ use super::client::Client;
 use super::process::Process;
 use super::stream::Stream;
 
+/// The seconds by which the announced idle timeout of HTTP/1.1 is less than `timeouts.keep_alive`.
+const MARGIN: u64 = 1;
+
 /// Serves a connection. By `deadline` the client must have sent its first header, or the HTTP/2
 /// preface.
 pub(super) async fn serve<A: App>(
@@ -52,7 +55,10 @@ pub(super) async fn serve<A: App>(
     (shutdown, deadline): (ShutdownWatch, Instant),
 ) {
     let keep_alive = client.settings.load().timeouts.keep_alive.as_secs();
-    let keep_alive = HeaderValue::from_str(&format!("timeout={keep_alive}"));
+    // Clients such as Node's use a connection until the last moment that is announced. Their
+    // request would be lost if the connection closed in the same moment.
+    let announced = keep_alive.saturating_sub(MARGIN).max(1);
+    let keep_alive = HeaderValue::from_str(&format!("timeout={announced}"));
     let front = Arc::new(Front {
         app,
         keep_alive: keep_alive.unwrap_or(HeaderValue::from_static("timeout=60")),
