@@ -43,6 +43,7 @@ pub(crate) const HOSTILE: [Field<'static>; 15] = [
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
+    pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -131,6 +132,7 @@ pub(crate) fn read(stream: &mut TcpStream) -> Option<Frame> {
     Some(Frame {
         kind: head[3],
         flags: head[4],
+        stream: u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]),
         payload,
     })
 }

@@ -2,6 +2,7 @@
 
 mod clients;
 mod flood;
+mod h2spec;
 mod hostile;
 mod http2;
 mod limits;
