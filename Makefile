@@ -1,4 +1,4 @@
-.PHONY: demo demo-shop test transcripts lint fuzz bench release deb image book python setup
+.PHONY: demo demo-shop test clients transcripts lint fuzz bench release deb image book python setup
 
 # How long each target is fuzzed.
 FUZZ_SECONDS ?= 60
@@ -20,6 +20,13 @@ test:
 	scripts/setup test
 	cargo test --locked --workspace --no-fail-fast
 	scripts/test-postgres
+
+# Calls an application through realmgate with the HTTP, gRPC and WebSocket clients of curl, Python, Rust, Go, Java and
+# Node. Prints the table of docs/clients.md, and fails if it differs.
+clients:
+	scripts/setup clients
+	cargo build --locked --bins --example calls
+	target/tools/clients/bin/python tests/clients/run
 
 # Replays recorded exchanges with ungleich-otp, and shows which responses differ and why.
 transcripts: setup

@@ -9,6 +9,7 @@
 
 mod audit;
 mod authentication;
+mod clients;
 mod commands;
 mod forward_auth;
 mod harness;

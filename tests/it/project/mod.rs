@@ -2,6 +2,7 @@
 
 mod arrows;
 mod attacks;
+mod clients;
 mod docs;
 mod http;
 mod shape;
