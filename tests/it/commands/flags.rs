@@ -82,6 +82,14 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("key rotate", words("")),
         ("key retire", words("")),
         ("backup", words(&file("copy.db"))),
+        (
+            "store copy",
+            words(&format!(
+                "--from sqlite:{} --to sqlite:{}",
+                file("realmgate.db"),
+                file("other.db")
+            )),
+        ),
         ("audit verify", words(&file("audit.jsonl"))),
         ("import django", words(&file("django.db"))),
         ("client", client("create a@b")),
