@@ -202,12 +202,10 @@ fn credential_of_the_application_passes_an_observed_route() {
         assert_eq!(field(seen, "authorization"), Some(own), "{seen}");
     }
     // A token for realmgate does not, right or wrong.
-    for own in ["Basic YUBiOjEyMzQ1Ng=="] {
-        let before = upstream.seen().len();
-        let reply = through_proxy(&gate, "/x", &format!("Authorization: {own}\r\n"));
-        assert_eq!(reply.status, 200);
-        assert_eq!(field(&upstream.seen()[before], "authorization"), None);
-    }
+    let before = upstream.seen().len();
+    let reply = through_proxy(&gate, "/x", "Authorization: Basic YUBiOjEyMzQ1Ng==\r\n");
+    assert_eq!(reply.status, 200);
+    assert_eq!(field(&upstream.seen()[before], "authorization"), None);
 }
 
 #[test]
