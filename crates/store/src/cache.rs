@@ -6,7 +6,7 @@
 //! **Staleness.** The change log is polled, so a write by any process takes effect here within a
 //! second. A read carries the position of the log that it reflects; if the log has overtaken it, it
 //! is used once and not cached. While the database fails, cached identities stay valid for at most
-//! `stale_if_error`, counted from the first failure.
+//! `stale_if_error`, counted from the last time that it worked.
 
 mod counters;
 mod entry;
@@ -28,7 +28,7 @@ use tokio::task::AbortHandle;
 
 use super::database::{Changes, Database, Seq, Tail};
 use super::metrics::{CacheCounts, CacheMetrics, Evicted, Observer, StoreMetrics, counting};
-use super::outage::Outage;
+use super::outage::{Outage, STALL};
 use realmgate_core::{
     Administration, Change, ChangeError, Changed, Identities, Identity, IdentityId, Imported,
     ImportedIdentity, NewIdentity, Principal, PrincipalRef, Recall, Selection, Store, StoreError,
@@ -129,16 +129,17 @@ impl Drop for Cached {
 impl Identities for Cached {
     fn recall(&self, who: PrincipalRef<'_>) -> Recall {
         let inner = &*self.inner;
-        if inner.is_outage_too_long() {
+        let now = inner.moment();
+        if inner.is_outage_too_long(now) {
             return Recall::Nothing;
         }
         if let Some(entry) = inner.known.get(&who) {
-            if inner.age(&entry) < inner.options.ttl {
+            if entry.age(now) < inner.options.ttl {
                 CacheCounts::count(&inner.counts.known);
                 return Recall::Known(entry.what);
             }
         } else if let Some(entry) = inner.unknown.get(&who)
-            && inner.age(&entry) < inner.options.unknown_ttl
+            && entry.age(now) < inner.options.unknown_ttl
         {
             CacheCounts::count(&inner.counts.unknown);
             return Recall::Unknown;
@@ -264,10 +265,6 @@ impl Inner {
         Duration::from_nanos(self.moment().saturating_sub(read))
     }
 
-    fn age<T>(&self, entry: &Entry<T>) -> Duration {
-        Duration::from_nanos(self.moment().saturating_sub(entry.read))
-    }
-
     /// Joins the read of a principal that is in progress, or begins one.
     ///
     /// The read runs in a task of its own, so a caller that goes away does not cancel it for the
@@ -296,6 +293,7 @@ impl Inner {
 
     async fn read(&self, who: &Principal) -> Reading {
         let gains = self.database.key_gains();
+        let began = self.started.elapsed();
         match self.database.load(who).await {
             Ok(loaded) => {
                 self.reading_fails_since.end();
@@ -307,12 +305,14 @@ impl Inner {
                 Ok(loaded.identity)
             }
             Err(error) => {
-                self.reading_fails_since.begin(self.started);
+                self.reading_fails_since.begin(began);
                 if !error.is_lost() {
                     tracing::error!(%error, "reading an identity failed");
                 }
                 match self.known.get(&who.as_ref()) {
-                    Some(entry) if !self.is_outage_too_long() => Ok(Some(self.postpone(&entry))),
+                    Some(entry) if !self.is_outage_too_long(self.moment()) => {
+                        Ok(Some(self.postpone(&entry)))
+                    }
                     _ => Err(error),
                 }
             }
@@ -337,7 +337,8 @@ impl Inner {
                     this.database.object(news.missing).await;
                 }
                 Err(error) => {
-                    let is_first = this.tail_fails_since.begin(this.started);
+                    let read = Duration::from_nanos(this.log_read.load(Ordering::Relaxed));
+                    let is_first = this.tail_fails_since.begin(read);
                     if error.is_lost() && !is_lost {
                         is_lost = true;
                         tracing::error!(%error, "the database is lost to this process; nothing is written any more, and callers that are cached pass for cache.stale_if_error at most; put the right files in place and restart");
@@ -372,9 +373,11 @@ impl Inner {
         }
     }
 
-    fn is_outage_too_long(&self) -> bool {
+    fn is_outage_too_long(&self, now: u64) -> bool {
         let limit = self.options.stale_if_error;
-        self.reading_fails_since.is_longer(self.started, limit)
+        let read = self.log_read.load(Ordering::Relaxed);
+        Duration::from_nanos(now.saturating_sub(read)) > limit.max(STALL)
+            || self.reading_fails_since.is_longer(self.started, limit)
             || self.tail_fails_since.is_longer(self.started, limit)
     }
 }

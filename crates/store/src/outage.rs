@@ -3,15 +3,20 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// How long the change log may be unread before it counts as failing, although no read has failed.
+pub(super) const STALL: Duration = Duration::from_secs(1);
+
 /// The beginning of the current outage, in milliseconds after the start plus one; 0 if there is
 /// none.
 #[derive(Default)]
 pub(super) struct Outage(AtomicU64);
 
 impl Outage {
-    /// Records a failure. Returns whether it is the first of an outage.
-    pub(super) fn begin(&self, started: Instant) -> bool {
-        let now = millis(started.elapsed()) + 1;
+    /// Records a failure of a database that last worked at `since`, a time after the start. A
+    /// failure can be noticed long after that, if the database does not respond. Returns whether
+    /// the failure is the first of an outage.
+    pub(super) fn begin(&self, since: Duration) -> bool {
+        let now = millis(since) + 1;
         self.0
             .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()

@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use equivalent::Equivalent;
 
@@ -39,6 +40,13 @@ pub(super) struct Entry<T> {
     /// The time of the read, in nanoseconds after `Inner::started`.
     pub(super) read: u64,
     pub(super) as_of: Seq,
+}
+
+impl<T> Entry<T> {
+    /// Returns the time since the read. `now` is in nanoseconds after `Inner::started`.
+    pub(super) fn age(&self, now: u64) -> Duration {
+        Duration::from_nanos(now.saturating_sub(self.read))
+    }
 }
 
 impl<T> Clone for Entry<T> {
