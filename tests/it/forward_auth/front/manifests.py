@@ -1,7 +1,7 @@
 """Validates the files in deploy/ that the tests cannot run, compose and Kubernetes, against their schemas.
 
 Prints the configurations of their programs as JSON: `traefik`, the Middlewares with the keys of the file
-provider; `environment`, that of realmgate in compose; `config`, its file in Kubernetes.
+provider; `environments`, those of realmgate in compose; `configs`, its files in Kubernetes.
 Usage: manifests.py FOLDER-OF-DEPLOY
 """
 
@@ -67,33 +67,42 @@ SPECIFIED = {
 }
 
 
+def run(*command):
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode:
+        sys.exit(f"{command}: {ended.stdout}{ended.stderr}")
+    return ended.stdout
+
+
 def main():
     deploy = pathlib.Path(sys.argv[1])
     check = pathlib.Path(sys.executable).with_name("check-jsonschema")
-    compose = deploy / "docker" / "compose.yaml"
-    schema = "--builtin-schema=vendor.compose-spec"
-    checked = subprocess.run([check, schema, compose], capture_output=True, text=True)
-    if checked.returncode:
-        sys.exit(checked.stdout + checked.stderr)
-    realmgate = yaml.safe_load(compose.read_text())["services"]["realmgate"]
-    middlewares, config = {}, None
-    for file in sorted((deploy / "kubernetes").glob("*.yaml")):
-        for document in yaml.safe_load_all(file.read_text()):
+    environments = []
+    for compose in sorted((deploy / "docker").glob("*.yaml")):
+        run(check, "--builtin-schema=vendor.compose-spec", compose)
+        services = yaml.safe_load(compose.read_text())["services"]
+        environments += [it["environment"] for name, it in services.items() if name.startswith("realmgate")]
+    middlewares, configs = {}, []
+    texts = [(file, file.read_text()) for file in sorted((deploy / "kubernetes").glob("*.yaml"))]
+    rendered = [deploy / "kubernetes/cluster/base", *sorted((deploy / "kubernetes/cluster/overlays").iterdir())]
+    texts += [(folder, run("kubectl", "kustomize", folder)) for folder in rendered]
+    for file, text in texts:
+        for document in yaml.safe_load_all(text):
             if document["apiVersion"] not in CUSTOM:
                 try:
                     kubernetes_validate.validate(document, "1.34", strict=True)
                 except kubernetes_validate.ValidationError as error:
                     sys.exit(f"{file.name}: {error}")
                 if document["kind"] == "ConfigMap" and "realmgate.toml" in document["data"]:
-                    config = document["data"]["realmgate.toml"]
+                    configs.append(document["data"]["realmgate.toml"])
             elif document["kind"] == "Middleware":
                 middlewares[document["metadata"]["name"]] = document["spec"]
             else:
                 jsonschema.validate(document["spec"], SPECIFIED[document["kind"]])
     read = {
         "traefik": yaml.safe_dump({"middlewares": middlewares}),
-        "environment": realmgate["environment"],
-        "config": config,
+        "environments": environments,
+        "configs": configs,
     }
     json.dump(read, sys.stdout)
 

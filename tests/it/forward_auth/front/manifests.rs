@@ -1,6 +1,7 @@
 //! Files in `deploy/` that no test can run are validated against their schemas.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,19 +14,36 @@ use crate::harness::{get, realmgate, stderr, stdout};
 fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() {
     let read = checked();
     let folder = tempfile::tempdir().unwrap();
+    // The Secrets are mounted there.
+    let here = |text: &str| {
+        let folder = folder.path().to_str().unwrap();
+        let text = text.replace("/etc/realmgate-keys", folder);
+        text.replace("/run/secrets", folder)
+    };
+    for secret in ["pgpassword", "realmgate.key"] {
+        let file = folder.path().join(secret);
+        fs::write(&file, "secret").unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    }
     let config = folder.path().join("realmgate.toml");
-    fs::write(&config, read["config"].as_str().unwrap()).unwrap();
-    let in_kubernetes = realmgate(&["check", "--config"]).arg(&config).output();
-    let environment = read["environment"].as_object().unwrap();
-    let in_compose = realmgate(&["check"])
-        .envs(
-            environment
-                .iter()
-                .map(|(name, value)| (name, value.as_str().unwrap())),
-        )
-        .current_dir(folder.path())
-        .output();
-    for output in [in_kubernetes.unwrap(), in_compose.unwrap()] {
+    let in_kubernetes = |text: &Value| {
+        fs::write(&config, here(text.as_str().unwrap())).unwrap();
+        realmgate(&["check", "--config"]).arg(&config).output()
+    };
+    let in_compose = |environment: &Value| {
+        let environment = environment.as_object().unwrap().iter();
+        realmgate(&["check"])
+            .envs(environment.map(|(name, value)| (name, here(value.as_str().unwrap()))))
+            .current_dir(folder.path())
+            .output()
+    };
+    let configs = read["configs"].as_array().unwrap();
+    let environments = read["environments"].as_array().unwrap();
+    // One process, and three nodes; in Kubernetes, the nodes have one configuration, with an overlay.
+    assert_eq!((configs.len(), environments.len()), (3, 4));
+    let outputs = environments.iter().map(in_compose);
+    for output in configs.iter().map(in_kubernetes).chain(outputs) {
+        let output = output.unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         assert!(
             stdout(&output).contains("\ngateway:  off\n"),
