@@ -1,5 +1,6 @@
 //! A real PostgreSQL in a directory of its own.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -13,9 +14,11 @@ use tempfile::TempDir;
 use crate::harness::port::Port;
 use crate::harness::{stderr, stdout, until};
 
-/// The users that the server accepts: `django` without a password, and `otp`, over TCP with a
-/// password only.
+/// The users that the server accepts: `django` without a password, `otp`, over TCP with a
+/// password only, and `cert`, over TLS with a client certificate only.
 const ACCESS: &str = "local all all trust
+hostssl all cert 127.0.0.1/32 cert
+host all cert 127.0.0.1/32 reject
 host all otp 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 host replication all 127.0.0.1/32 trust
@@ -51,10 +54,13 @@ pub(crate) fn sql_in(config: &Path, sql: &str) -> String {
     stdout(&output)
 }
 
+pub(crate) type Environment = Vec<(&'static str, OsString)>;
+
 /// A running server. Ends when dropped, or with the test process.
 pub(crate) struct Postgres {
     port: u16,
-    has_tls: bool,
+    options: Vec<String>,
+    environment: Environment,
     /// The last one runs it. The ones before ran it until it was killed.
     children: Vec<Child>,
     folder: TempDir,
@@ -63,15 +69,27 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(&[], Environment::new())
     }
 
-    /// Starts a server that also accepts TLS, with the paths of a certificate and its key.
-    pub(crate) fn start_with_tls(cert: &str, key: &str) -> Self {
-        Self::start_with(Some((cert, key)))
+    /// Starts a server with environment variables, such as those of a library that is loaded first.
+    pub(crate) fn start_in(environment: Environment) -> Self {
+        Self::start_with(&[], environment)
     }
 
-    fn start_with(tls: Option<(&str, &str)>) -> Self {
+    /// Starts a server that also accepts TLS, with the paths of a certificate, its key, and the
+    /// authority of client certificates.
+    pub(crate) fn start_with_tls(cert: &str, key: &str, clients: &str) -> Self {
+        let files = [
+            ("server.crt", cert),
+            ("server.key", key),
+            ("root.crt", clients),
+        ];
+        Self::start_with(&files, Environment::new())
+    }
+
+    /// Starts a server with files in its folder; with TLS if there are any.
+    fn start_with(files: &[(&str, &str)], environment: Environment) -> Self {
         let folder = new_folder();
         let data = folder.path().join("data");
         let output = program("initdb")
@@ -88,15 +106,20 @@ impl Postgres {
             .unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         fs::write(data.join("pg_hba.conf"), ACCESS).unwrap();
-        if let Some((cert, key)) = tls {
-            fs::copy(cert, data.join("server.crt")).unwrap();
-            fs::copy(key, data.join("server.key")).unwrap();
+        for (name, from) in files {
+            fs::copy(from, data.join(name)).unwrap();
             if is_root() {
                 let (user, group) = nobody();
-                chown(data.join("server.key"), Some(user), Some(group)).unwrap();
+                chown(data.join(name), Some(user), Some(group)).unwrap();
             }
         }
-        let server = Self::run(folder, tls.is_some());
+        let tls: &[&str] = match files {
+            [] => &["ssl=off"],
+            _ => &["ssl=on", "ssl_ca_file=root.crt"],
+        };
+        let options = tls.iter().flat_map(|option| ["-c", option]);
+        let options = options.map(str::to_owned).collect();
+        let server = Self::run(folder, options, environment);
         until("PostgreSQL answers", || {
             TcpStream::connect(("127.0.0.1", server.port)).is_ok()
                 && server.psql("SELECT 1").status.success()
@@ -104,7 +127,7 @@ impl Postgres {
         server
     }
 
-    /// Starts a standby that follows this server.
+    /// Starts a standby that follows this server, with the same environment variables.
     pub(crate) fn standby(&self) -> Self {
         let folder = new_folder();
         let output = program("pg_basebackup")
@@ -114,7 +137,7 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
-        let standby = Self::run(folder, false);
+        let standby = Self::run(folder, Vec::new(), self.environment.clone());
         until("the standby answers", || {
             let asked = standby.psql("SELECT pg_is_in_recovery()");
             stdout(&asked).trim() == "t"
@@ -122,11 +145,12 @@ impl Postgres {
         standby
     }
 
-    fn run(folder: TempDir, has_tls: bool) -> Self {
+    fn run(folder: TempDir, options: Vec<String>, environment: Environment) -> Self {
         let reserved = Port::reserve();
         let mut server = Self {
             port: reserved.address.port(),
-            has_tls,
+            options,
+            environment,
             children: Vec::new(),
             folder,
             _reserved: reserved,
@@ -147,10 +171,11 @@ impl Postgres {
             .arg(folder.join("data"))
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
             .args(["-c", "max_connections=500", "-c", "shared_buffers=64MB"])
-            .args(["-c", if self.has_tls { "ssl=on" } else { "ssl=off" }, "-p"])
-            .arg(self.port.to_string())
+            .args(&self.options)
+            .args(["-p", &self.port.to_string()])
             .arg("-k")
             .arg(folder)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -159,24 +184,53 @@ impl Postgres {
         self.children.push(child);
     }
 
-    /// Starts it again after [`Postgres::kill`], on the same port, as what it was.
+    /// Starts it again after [`Postgres::kill`], or after it has ended, on the same port, as what
+    /// it was.
     pub(crate) fn restart(&mut self) {
         let data = self.folder.path().join("data");
-        let is_there = |process: fs::DirEntry| {
-            let folder = fs::read_link(process.path().join("cwd"));
-            folder.is_ok_and(|folder| folder == data)
-        };
-        until("its processes have ended", || {
-            let mut processes = fs::read_dir("/proc").unwrap().flatten();
-            !processes.any(is_there)
-        });
+        until("its processes have ended", || self.processes().is_empty());
         // They name the killed process, which the shell has not reaped.
         let socket = format!(".s.PGSQL.{}.lock", self.port);
         for lock in [data.join("postmaster.pid"), self.folder.path().join(socket)] {
-            fs::remove_file(lock).unwrap();
+            let _ = fs::remove_file(lock);
         }
         self.spawn();
         until("it answers again", || self.answers());
+    }
+
+    /// Returns the IDs of its processes.
+    fn processes(&self) -> Vec<String> {
+        let data = self.folder.path().join("data");
+        let is_there = |process: &fs::DirEntry| {
+            let folder = fs::read_link(process.path().join("cwd"));
+            folder.is_ok_and(|folder| folder == data)
+        };
+        let processes = fs::read_dir("/proc").unwrap().flatten().filter(is_there);
+        let names = processes.map(|process| process.file_name());
+        names.map(|it| it.into_string().unwrap()).collect()
+    }
+
+    /// Whether all of its processes have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.processes().is_empty()
+    }
+
+    /// Stops its processes. Its connections stay open and its port accepts more, but nothing
+    /// responds.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Continues its processes.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        // Some may have ended meanwhile.
+        let mut kill = Command::new("kill");
+        kill.args(["-s", name]).args(self.processes());
+        let _ = kill.stderr(Stdio::null()).status();
     }
 
     /// Kills it.
@@ -206,6 +260,15 @@ impl Postgres {
     pub(crate) fn has_identities(&self, count: u32) -> bool {
         let output = self.psql("SELECT count(*) FROM identity");
         output.status.success() && stdout(&output).trim() == count.to_string()
+    }
+
+    /// The same for a statement that may fail. Returns its error.
+    pub(crate) fn try_query(&self, sql: &str) -> Result<String, String> {
+        let output = self.psql(sql);
+        match output.status.success() {
+            true => Ok(stdout(&output).trim().to_owned()),
+            false => Err(stderr(&output)),
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -248,6 +311,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        self.thaw();
         while let Some(mut child) = self.children.pop() {
             drop(child.stdin.take());
             let _ = child.wait();

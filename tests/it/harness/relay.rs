@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     is_stopped: Arc<AtomicBool>,
+    delay: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -18,7 +19,8 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let is_stopped = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&is_stopped);
+        let delay = Arc::new(AtomicU64::new(0));
+        let (stopped, delayed) = (Arc::clone(&is_stopped), Arc::clone(&delay));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(to) else {
@@ -26,15 +28,22 @@ impl Relay {
                 };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let stopped = Arc::clone(&stopped);
-                    thread::spawn(move || pass(from, to, &stopped));
+                    let (stopped, delay) = (Arc::clone(&stopped), Arc::clone(&delayed));
+                    thread::spawn(move || pass(from, to, &stopped, &delay));
                 }
             }
         });
         Self {
             address,
             is_stopped,
+            delay,
         }
+    }
+
+    /// Delays what it passes from now on, in each direction.
+    pub(crate) fn delay(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).unwrap();
+        self.delay.store(millis, Ordering::Release);
     }
 
     /// Stops passing bytes, and leaves the connections open.
@@ -48,9 +57,10 @@ impl Relay {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, is_stopped: &AtomicBool) {
+fn pass(mut from: TcpStream, mut to: TcpStream, is_stopped: &AtomicBool, delay: &AtomicU64) {
     let mut bytes = [0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
+        thread::sleep(Duration::from_millis(delay.load(Ordering::Acquire)));
         while is_stopped.load(Ordering::Acquire) {
             thread::sleep(Duration::from_millis(10));
         }

@@ -1,6 +1,8 @@
 //! Clocks before 1970 or after 9999, simulated by faketime.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +20,9 @@ impl Clock {
         let clock = Self {
             folder: tempfile::tempdir().unwrap(),
         };
+        // For processes of other users.
+        let everyone = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(clock.folder.path(), everyone).unwrap();
         clock.set("+0");
         clock
     }
@@ -35,11 +40,17 @@ impl Clock {
 
     /// Makes a process use it. Durations follow the real clock.
     pub(crate) fn rule(&self, command: &mut Command) {
-        command
-            .env("LD_PRELOAD", library())
-            .env("FAKETIME_TIMESTAMP_FILE", self.file())
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command.envs(self.environment());
+    }
+
+    /// Returns the variables that make a process use it.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("LD_PRELOAD", library().into()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file().into()),
+            ("FAKETIME_NO_CACHE", "1".into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ]
     }
 }
 

@@ -8,17 +8,17 @@ use crate::harness::postgres::Postgres;
 use crate::harness::relay::Relay;
 use crate::harness::{Caller, Gate, get, stderr, until};
 
-const ONCE: &str = "[realm.once]\nreuse = \"once\"\n";
+pub(super) const ONCE: &str = "[realm.once]\nreuse = \"once\"\n";
 
-fn status(gate: &Gate, caller: &Caller) -> u16 {
+pub(super) fn status(gate: &Gate, caller: &Caller) -> u16 {
     get(gate.service, "/forward-auth", &caller.fields()).status
 }
 
-fn readiness(gate: &Gate) -> u16 {
+pub(super) fn readiness(gate: &Gate) -> u16 {
     get(gate.metrics(), "/readyz", "").status
 }
 
-fn on(address: impl std::fmt::Display) -> String {
+pub(super) fn on(address: impl std::fmt::Display) -> String {
     format!("url = \"postgres://django@{address}/postgres\"")
 }
 

@@ -124,7 +124,7 @@ fn standbys_privileges_and_superusers_are_reported() {
 fn trouble_is_named_by_its_kind() {
     let ca = Ca::new();
     let (cert, key) = ca.issue("server", "/CN=db", "IP:127.0.0.1");
-    let server = Postgres::start_with_tls(&cert, &key);
+    let server = Postgres::start_with_tls(&cert, &key, &cert);
     server.sql("CREATE ROLE otp LOGIN PASSWORD 'secret'");
     let address = server.address();
     let trusted = format!("sslmode=verify-full&sslrootcert={}", ca.file());

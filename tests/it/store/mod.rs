@@ -6,6 +6,7 @@ mod conformance;
 mod connect;
 mod copy;
 mod database_files;
+mod failure;
 mod restore;
 mod sealing;
 mod server;

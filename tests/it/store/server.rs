@@ -17,7 +17,7 @@ use crate::harness::{Caller, Gate, get, stderr, stdout, until};
 /// without parameters.
 fn with_tls(ca: &Ca, names: &str) -> (Postgres, String) {
     let (cert, key) = ca.issue("server", "/CN=db", names);
-    let server = Postgres::start_with_tls(&cert, &key);
+    let server = Postgres::start_with_tls(&cert, &key, &ca.file());
     let url = format!("postgres://django@{}/postgres", server.address());
     (server, url)
 }
@@ -72,6 +72,41 @@ fn certificate_is_verified_as_sslmode_says() {
             Some(expected),
             "{parameters}: {}",
             stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn client_certificate_of_the_right_authority_and_user_opens_the_database() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let (server, _) = with_tls(&ca, "IP:127.0.0.1");
+    server.sql("CREATE ROLE cert LOGIN");
+    server.sql("CREATE SCHEMA gate AUTHORIZATION cert");
+    let root = ca.file();
+    let url = format!(
+        "postgres://cert@{}/postgres?sslrootcert={root}&sslmode=verify-full",
+        server.address()
+    );
+    let of = |(cert, key): (String, String)| format!("&sslcert={cert}&sslkey={key}");
+    let right = of(ca.issue("right", "/CN=cert", ""));
+    let of_another_user = of(ca.issue("another", "/CN=django", ""));
+    let of_another_authority = of(other.issue("foreign", "/CN=cert", ""));
+    let expired = of(ca.issue_for("expired", "/CN=cert", "", "-1"));
+    for (certificate, expected) in [
+        ("", 3),
+        (&*of_another_user, 3),
+        (&*of_another_authority, 3),
+        (&*expired, 3),
+        (&*right, 0),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("url = \"{url}{certificate}\"\nschema = \"gate\"");
+        let output = run_with_store(folder.path(), &store, &[], &["init"]);
+        let said = stderr(&output);
+        assert_eq!(
+            output.status.code(),
+            Some(expected),
+            "{certificate}: {said}"
         );
     }
 }

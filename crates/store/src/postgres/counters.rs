@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -16,7 +18,8 @@ use super::transaction::{DURABLE, Lock, Writing};
 use crate::kept::{KEPT, READ, SWEEP_AFTER};
 use crate::record::{RecordError, sql_time, unix_time};
 use realmgate_core::{
-    Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UsageBatch, Use, UsedSteps,
+    Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UnixTime, UsageBatch, Use,
+    UsedSteps,
 };
 
 /// The number of attempts to use a step while others use steps of the same identity.
@@ -30,7 +33,7 @@ impl Postgres {
         step: Step,
         window: u8,
     ) -> Result<bool, StoreError> {
-        let work = async {
+        let tries = async {
             for _ in 0..TRIES {
                 if let Some(is_had) = self.try_to_use(id, step, window).await? {
                     return Ok(is_had);
@@ -38,6 +41,8 @@ impl Postgres {
             }
             Err(Fault::Timeout)
         };
+        let limit = self.pools.timeout();
+        let work = async { timeout(limit, tries).await.map_err(|_| Fault::Timeout)? };
         self.written(work).await.map_err(no_change)
     }
 
@@ -117,7 +122,7 @@ impl Postgres {
     ) -> Result<Option<bool>, Fault> {
         let lease = self.pools.lease(Purpose::Request).await?;
         let work = async { Ok::<_, Fault>(lease.client()?.execute_typed(sql, parameters).await?) };
-        match tokio::time::timeout(self.pools.timeout() * 2, work).await {
+        match timeout(self.pools.timeout(), work).await {
             Ok(Ok(written)) => {
                 lease.put_back();
                 Ok((written > 0).then_some(true))
@@ -131,13 +136,14 @@ impl Postgres {
         }
     }
 
-    /// Records the start of a timeline, by the clock of the database. Only the first record counts.
+    /// Records the start of a timeline, by the clock of this node. Only the first record counts.
     async fn begin_timeline(&self, timeline: &str) -> Result<i64, Fault> {
         let writing = self.begin(Lock::None).await?;
-        let sql =
-            "INSERT INTO @.timeline VALUES ($1, extract(epoch FROM clock_timestamp())::bigint)
-            ON CONFLICT (id) DO NOTHING";
-        writing.execute(sql, &[(&timeline, Type::TEXT)]).await?;
+        let sql = "INSERT INTO @.timeline VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+        let now = sql_time(UnixTime::from(SystemTime::now()));
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&timeline, Type::TEXT), (&now, Type::INT8)];
+        writing.execute(sql, &parameters).await?;
         let sql = "SELECT since FROM @.timeline WHERE id = $1";
         let row = writing.first(sql, &[(&timeline, Type::TEXT)]).await?;
         let since = row.ok_or(Fault::Closed)?.try_get(0)?;

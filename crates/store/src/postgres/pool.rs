@@ -9,6 +9,7 @@ use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, Timeouts,
 };
 use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 
 use super::connect::{Connector, Link};
@@ -82,15 +83,29 @@ impl Pools {
         self.timeout
     }
 
-    /// Waits for a connection. If the pool is replaced meanwhile, the wait begins again at the next one.
+    /// Waits for a connection; a request waits for at most the timeout. If the pool is replaced
+    /// meanwhile, the wait begins again at the next one.
     pub(super) async fn lease(&self, purpose: Purpose) -> Result<Lease, Fault> {
+        let limit = match purpose {
+            Purpose::Request => self.timeout,
+            // Otherwise no connection would ever be made to a server that is this slow.
+            Purpose::Tail => self.timeout + Connector::longest(),
+        };
+        let deadline = Instant::now() + limit;
         loop {
             let generation = self.current.load_full();
             let pool = match purpose {
                 Purpose::Request => &generation.pool,
                 Purpose::Tail => &generation.tail,
             };
-            let object = match pool.get().await {
+            let pool = pool.clone();
+            let mut getting = Box::pin(async move { pool.get().await });
+            let Ok(got) = timeout_at(deadline, &mut getting).await else {
+                // Making a connection may take longer. The next one who waits gets it.
+                tokio::spawn(getting);
+                return Err(Fault::Timeout);
+            };
+            let object = match got {
                 Err(PoolError::Closed) if self.generation() != generation.number => continue,
                 object => object?,
             };

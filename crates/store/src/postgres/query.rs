@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -47,14 +48,17 @@ impl Schema {
 }
 
 impl Postgres {
-    /// Runs a statement that reads. Retries once if the connection turns out to be dead.
+    /// Runs a statement that reads. Retries once if the connection turns out to be dead, within the
+    /// time for one statement.
     pub(super) async fn read(
         &self,
         sql: &str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, StoreError> {
         let sql = self.schema.sql(sql);
-        let work = query(&self.pools, Purpose::Request, &sql, parameters);
+        let reading = query(&self.pools, Purpose::Request, &sql, parameters);
+        let limit = self.pools.timeout();
+        let work = async { timeout(limit, reading).await.map_err(|_| Fault::Timeout)? };
         let counts = &self.counts;
         let rows = counts.timed(Operation::Read, work, |_| true).await;
         Ok(rows?)
@@ -102,7 +106,7 @@ pub(super) async fn query_once(
     let lease = pools.lease(purpose).await.map_err(|fault| (None, fault))?;
     let generation = Some(lease.generation());
     let work = async { Ok(lease.client()?.query_typed(sql, parameters).await?) };
-    match tokio::time::timeout(pools.timeout(), work).await {
+    match timeout(pools.timeout(), work).await {
         Ok(Ok(rows)) => {
             lease.put_back();
             Ok(rows)

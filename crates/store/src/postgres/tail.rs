@@ -1,7 +1,7 @@
 //! The change log: the commits of all processes on all nodes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
@@ -15,9 +15,9 @@ use super::rows::key_id;
 use super::timeline::TIMELINE;
 use crate::database::{Changes, News, Seq, Tail};
 use crate::key_ring::KeyRing;
-use crate::record::principal;
+use crate::record::{principal, sql_time};
 use crate::seal::KeyId;
-use realmgate_core::StoreError;
+use realmgate_core::{StoreError, UnixTime};
 
 /// The maximum number of changes read at once. A process that has missed more drops its whole
 /// cache.
@@ -112,17 +112,20 @@ impl PostgresTail {
         })
     }
 
-    /// Records the start of the timeline, by the clock of the database. Only the first record counts.
+    /// Records the start of the timeline. Only the first record counts. The time is that of this
+    /// node: tokens are checked by the clocks of the nodes, and the database may be far off.
     async fn begin_timeline(&self) {
         // Does not wait for standbys, so that the change log is read even while there are none.
         let sql = format!(
             "WITH here AS (SELECT set_config('synchronous_commit', 'local', true))
             INSERT INTO @.timeline
-                SELECT {TIMELINE}, extract(epoch FROM clock_timestamp())::bigint FROM here
+                SELECT {TIMELINE}, $1 FROM here
                 ON CONFLICT (id) DO NOTHING"
         );
         let sql = self.schema.sql(&sql);
-        if let Err((_, fault)) = query_once(&self.pools, Purpose::Tail, &sql, &[]).await {
+        let now = sql_time(UnixTime::from(SystemTime::now()));
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&now, Type::INT8)];
+        if let Err((_, fault)) = query_once(&self.pools, Purpose::Tail, &sql, &parameters).await {
             let error = StoreError::from(fault);
             tracing::debug!(%error, "cannot record the start of a timeline");
         }

@@ -87,7 +87,7 @@ async fn begin_on(
         Ok::<_, Fault>((row.try_get(2)?, row.try_get(3)?))
     };
     // The lock timeout of the server fires first and gives the better error.
-    let (id, timeline): (String, String) = timeout(limit * 2, work)
+    let (id, timeline): (String, String) = timeout(limit + limit / 8, work)
         .await
         .map_err(|_| Fault::Timeout)??;
     pools.connector().see(&timeline)?;

@@ -121,7 +121,7 @@ fn password_is_taken_from_the_url_or_the_environment_and_never_shown() {
 fn tls_is_used_where_asked_for_with_a_certificate_that_the_system_trusts() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path());
-    let postgres = Postgres::start_with_tls(&cert, &key);
+    let postgres = Postgres::start_with_tls(&cert, &key, &cert);
     plain(&postgres);
     // From now on, the server requires TLS.
     postgres.sql(
