@@ -7,6 +7,7 @@ mod connect;
 mod copy;
 mod database_files;
 mod failure;
+mod load;
 mod restore;
 mod sealing;
 mod server;
