@@ -6,7 +6,7 @@
 
 /// Headers with the client's address, set by CDNs, load balancers and application servers. A route
 /// can let them pass with `pass_headers`.
-pub const ADDRESSES: [&str; 24] = [
+pub const ADDRESSES: [&str; 25] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "cf-pseudo-ipv4",
@@ -29,16 +29,20 @@ pub const ADDRESSES: [&str; 24] = [
     "x-envoy-external-address",
     "x-nf-client-connection-ip",
     "x-originating-ip",
+    "x-proxyuser-ip",
     "x-real-ip",
     "x-vercel-forwarded-for",
 ];
 
 /// Headers in which other gateways name the caller. An application that was moved from such a
 /// gateway may still trust them.
-pub const IDENTITIES: [&str; 96] = [
+pub const IDENTITIES: [&str; 102] = [
     "cf-access-authenticated-user-email",
     "client-cert",
     "client-cert-chain",
+    "impersonate-group",
+    "impersonate-uid",
+    "impersonate-user",
     "iv-groups",
     "iv-user",
     "oam-remote-user",
@@ -80,6 +84,7 @@ pub const IDENTITIES: [&str; 96] = [
     "x-auth-user",
     "x-auth-userid",
     "x-auth-username",
+    "x-authelia-user",
     "x-authenticated-groups",
     "x-authenticated-scope",
     "x-authenticated-user",
@@ -102,6 +107,8 @@ pub const IDENTITIES: [&str; 96] = [
     "x-endpoint-api-userinfo",
     "x-goog-authenticated-user-email",
     "x-goog-authenticated-user-id",
+    "x-grafana-id",
+    "x-grafana-user",
     "x-ms-client-principal",
     "x-ms-client-principal-id",
     "x-ms-client-principal-idp",
@@ -136,7 +143,7 @@ pub const IDENTITIES: [&str; 96] = [
 
 /// Headers that an application may read as host, scheme, port, path or method, and headers that
 /// realmgate sets itself.
-pub const OTHERS: [&str; 54] = [
+pub const OTHERS: [&str; 55] = [
     "cf-visitor",
     "cloudfront-forwarded-proto",
     "forwarded",
@@ -175,6 +182,7 @@ pub const OTHERS: [&str; 54] = [
     "x-forwarded-uri",
     "x-forwarded-user",
     "x-host",
+    "x-http-destinationurl",
     "x-http-host-override",
     "x-https",
     "x-original-for",
@@ -198,9 +206,10 @@ pub const OTHERS: [&str; 54] = [
 ];
 
 /// Prefixes of further removed headers. Those after the first [`OWN`] name the caller.
-pub const FAMILIES: [&str; 19] = [
+pub const FAMILIES: [&str; 20] = [
     "x-forwarded-",
     "x-original-",
+    "impersonate-",
     "oidc-claim-",
     "shib-",
     "ssl-client-",
