@@ -256,6 +256,10 @@ impl Source<'_> {
             certified(&credential.chain, key_der).map_err(|error| bad(error.to_string()))?;
         let first = certified.cert.first().map_or(&[][..], |first| first);
         let parsed = X509Certificate::from_der(first).map_err(|error| bad(error.to_string()))?;
+        let has_names = parsed.1.subject_alternative_name();
+        if has_names.is_ok_and(|names| names.is_none()) {
+            self.remember(Validity::nameless(&cert_key, cert.get_ref()));
+        }
         Ok(Certificate {
             file: PathBuf::from(cert.get_ref()),
             names: names(&parsed.1),

@@ -15,6 +15,8 @@ pub struct Validity {
     terms: Vec<(i64, i64)>,
     /// The index of the first certificate that did not issue the one before it.
     misplaced: Option<usize>,
+    /// The certificate of a listener has no host names.
+    is_nameless: bool,
 }
 
 impl Validity {
@@ -33,6 +35,7 @@ impl Validity {
             file: file.to_owned(),
             terms: chain.iter().filter_map(term).collect(),
             misplaced: None,
+            is_nameless: false,
         }
     }
 
@@ -43,11 +46,39 @@ impl Validity {
             file: file.to_owned(),
             terms: Vec::new(),
             misplaced: Some(at),
+            is_nameless: false,
         }
     }
 
+    /// Records the certificate of a listener that has no names.
+    pub(super) fn nameless(key: &str, file: &str) -> Self {
+        Self {
+            is_nameless: true,
+            ..Self::new(key, file, &[])
+        }
+    }
+
+    /// Warns of a certificate without names, which clients reject (RFC 9525 §6.3).
+    fn name_warning(&self) -> Option<String> {
+        let (key, file) = (&self.key, &self.file);
+        self.is_nameless.then(|| {
+            format!(
+                "{key} = {file:?}: the certificate has no subjectAltName, so that clients reject it for every \
+                 name; request one with the host names of this server"
+            )
+        })
+    }
+
+    /// Returns what is wrong with the certificates at `now`.
+    pub(super) fn warning(&self, now: i64) -> Option<String> {
+        let of_time = self.time_warning(now);
+        of_time
+            .or_else(|| self.order_warning())
+            .or_else(|| self.name_warning())
+    }
+
     /// Warns of a chain in the wrong order, which some clients reject (RFC 5246 §7.4.2).
-    pub(super) fn order_warning(&self) -> Option<String> {
+    fn order_warning(&self) -> Option<String> {
         let (key, file, at) = (&self.key, &self.file, self.misplaced?);
         Some(format!(
             "{key} = {file:?}: certificate {} of the file did not issue certificate {at}, so that some clients reject \
@@ -58,7 +89,7 @@ impl Validity {
 
     /// Returns a warning about the first certificate that is not valid at `now`, with the number of
     /// others.
-    pub(super) fn warning(&self, now: i64) -> Option<String> {
+    fn time_warning(&self, now: i64) -> Option<String> {
         let is_wrong = |begin: i64, end: i64| now < begin || now > end;
         let terms = self.terms.iter().enumerate();
         let mut wrong = terms.filter(|(_, (begin, end))| is_wrong(*begin, *end));

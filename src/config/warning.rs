@@ -9,7 +9,6 @@ use ipnet::IpNet;
 use super::check::Config;
 use super::route::Route;
 use super::tls::ClientCertificates;
-use super::validity::Validity;
 
 impl Config {
     /// Returns warnings about settings that are valid but probably mistakes.
@@ -22,12 +21,13 @@ impl Config {
     }
 
     /// Returns warnings about the certificates of listeners, upstreams and CAs: one per file with
-    /// certificates that are not valid at `now`, and one per chain in the wrong order.
+    /// certificates that are not valid at `now`, one per chain in the wrong order, and one per
+    /// certificate of a listener without names.
     pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let warnings = |it: &Validity| it.warning(now).or_else(|| it.order_warning());
-        self.validities.iter().filter_map(warnings).collect()
+        let warnings = self.validities.iter().filter_map(|it| it.warning(now));
+        warnings.collect()
     }
 }
 

@@ -88,6 +88,22 @@ const WORDS: [(&str, TlsFault); 13] = [
     ("received fatal alert", TlsFault::Rejected),
 ];
 
+/// The causes that rustls names by an identifier only, in words.
+const PLAIN: [(&str, &str); 3] = [
+    (
+        "UnknownIssuer",
+        "the certificate is not signed by a trusted CA",
+    ),
+    (
+        "BadSignature",
+        "the certificate is not signed by a trusted CA, but by one of the same name",
+    ),
+    (
+        "CaUsedAsEndEntity",
+        "the certificate is that of a CA, which no server or client can use as its own",
+    ),
+];
+
 /// The beginnings of rustls errors about the other side.
 const BEGINNINGS: [&str; 3] = [
     "invalid peer certificate",
@@ -115,7 +131,10 @@ pub(crate) fn fault_in(text: &str) -> (TlsFault, String) {
         .rsplit_once(", SNI: ")
         .map_or(cause, |(cause, _)| cause);
     let mut meant = WORDS.iter().filter(|(words, _)| cause.contains(words));
-    let fault = meant.next().map_or(TlsFault::Other, |(_, fault)| *fault);
+    let (word, fault) = meant.next().copied().unwrap_or(("", TlsFault::Other));
+    if let Some((_, plain)) = PLAIN.iter().find(|(identifier, _)| *identifier == word) {
+        return (fault, (*plain).to_owned());
+    }
     let cause = cause.trim().chars().take(CAUSE_CHARS).collect();
     (fault, cause)
 }
@@ -173,6 +192,29 @@ mod tests {
         assert_eq!(throttle.may_log(TlsFault::Name), Some(0));
         assert_eq!(throttle.may_log(TlsFault::Name), None);
         assert_eq!(throttle.may_log(TlsFault::Expired), Some(0));
+    }
+
+    #[test]
+    fn cause_is_in_words() {
+        for (text, fault, cause) in [
+            (
+                "invalid peer certificate: UnknownIssuer",
+                TlsFault::UnknownIssuer,
+                "not signed by a trusted CA",
+            ),
+            (
+                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                TlsFault::CaAsEndEntity,
+                "that of a CA",
+            ),
+        ] {
+            let found = fault_in(text);
+            assert_eq!(found.0, fault);
+            assert!(
+                found.1.contains(cause) && !found.1.contains("Other("),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]

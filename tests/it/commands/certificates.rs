@@ -281,3 +281,23 @@ fn damaged_certificate_anywhere_in_a_chain_is_named() {
         "{message}"
     );
 }
+
+#[test]
+fn certificate_without_names_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    pair(folder, "a", "rsa:2048");
+    let (is_valid, message) = check(folder, "a.pem", "a.key");
+    assert!(is_valid, "{message}");
+    assert!(
+        message.contains("the certificate has no subjectAltName, so that clients reject it"),
+        "{message}"
+    );
+    let ca = Ca::new();
+    let (cert, key) = ca.issue("leaf", "/CN=leaf", "DNS:a.example");
+    fs::copy(cert, folder.join("b.pem")).unwrap();
+    fs::copy(key, folder.join("b.key")).unwrap();
+    let (is_valid, message) = check(folder, "b.pem", "b.key");
+    assert!(is_valid, "{message}");
+    assert!(!message.contains("subjectAltName"), "{message}");
+}

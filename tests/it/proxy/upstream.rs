@@ -99,13 +99,13 @@ fn why_tls_to_a_peer_failed_is_logged_now_and_then_and_counted() {
             nginx(&ca, "DNS:app.internal", "2", ""),
             other.file(),
             "unknown_issuer",
-            "BadSignature",
+            "not signed by a trusted CA, but by one of the same name",
         ),
         (
             by_itself(&other.file(), &other.key_file()),
             other.file(),
             "ca_as_end_entity",
-            "CaUsedAsEndEntity",
+            "the certificate is that of a CA",
         ),
     ] {
         let gate = gate(&format!(
