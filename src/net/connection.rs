@@ -293,6 +293,9 @@ impl Connections {
             Ok(Err(BadStart::NoProxyHeader)) => {
                 return self.rejected.add(Cause::ProxyHeader, Some(from));
             }
+            Ok(Err(BadStart::PlainHttp)) => {
+                return self.rejected.add(Cause::PlainHttp, Some(from));
+            }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a connection failed before HTTP began");
                 return;

@@ -23,14 +23,17 @@ pub(crate) enum Cause {
     OfMetrics,
     /// The required PROXY protocol header is missing.
     ProxyHeader,
+    /// HTTP without TLS, where TLS is required.
+    PlainHttp,
 }
 
 impl Cause {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Connections,
         Self::OfAddress,
         Self::OfMetrics,
         Self::ProxyHeader,
+        Self::PlainHttp,
     ];
 
     /// Returns a short, stable code for logs and metrics.
@@ -40,6 +43,7 @@ impl Cause {
             Self::OfAddress => "connections_per_address",
             Self::OfMetrics => "metrics_connections",
             Self::ProxyHeader => "proxy_header",
+            Self::PlainHttp => "plain_http",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! version.
 
 mod cleartext;
+mod plain;
 pub(crate) mod proxy_protocol;
 mod start;
 mod subject;
@@ -83,7 +84,13 @@ impl Acceptor {
             certificate: tls.flatten(),
         };
         if let Some(tls) = &self.tls {
+            let is_plain = plain::is_spoken(&unread, &stream).await;
+            let is_plain = is_plain.map_err(|_| BadStart::Gone)?;
             let stream = Rewound::with(unread.into(), stream);
+            if is_plain {
+                plain::reject(stream).await;
+                return Err(BadStart::PlainHttp);
+            }
             let (stream, certificate) = tls.negotiate(stream, Some(peer)).await?;
             let http = match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Http::Two,

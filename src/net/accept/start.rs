@@ -17,6 +17,9 @@ pub(crate) enum BadStart {
     /// The required PROXY protocol header is missing.
     #[error("no PROXY protocol header")]
     NoProxyHeader,
+    /// HTTP without TLS on a listener with TLS.
+    #[error("HTTP without TLS")]
+    PlainHttp,
     /// The connection was closed, or failed.
     #[error("the connection ended")]
     Gone,

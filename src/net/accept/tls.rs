@@ -217,9 +217,9 @@ impl ClientCertificate {
     }
 }
 
-/// Closes a connection whose client was sent an alert. The client may still be sending: closing at
-/// once would reset the connection and lose the alert.
-async fn part(mut stream: Rewound<TcpStream>) {
+/// Closes a connection whose client was sent why. The client may still be sending: closing at once
+/// would reset the connection and lose the alert.
+pub(super) async fn part(mut stream: Rewound<TcpStream>) {
     let ended = async {
         stream.shutdown().await?;
         let mut rest = [0; 512];
