@@ -3,15 +3,46 @@
 use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::hop::BAD_ANSWER;
+use super::hop::{BAD_ANSWER, TOO_MANY_FIELDS};
 
 /// No peer of the upstream is healthy.
 pub(super) const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
 
-/// Describes the fault of a response, unless the description could contain part of the response.
+/// Describes the fault of a response, without any part of the response.
 pub(super) fn detail_of(error: &Error) -> Option<&str> {
     let context = error.context.as_ref().map(pingora::ImmutStr::as_str);
-    context.filter(|_| *error.etype() == BAD_ANSWER)
+    match *error.etype() {
+        BAD_ANSWER => context,
+        ErrorType::InvalidHTTPHeader => {
+            let parsed = error.root_cause().downcast_ref::<httparse::Error>();
+            parsed.map(detail_of_header).or_else(|| {
+                // Pingora 0.9.1 has no other way to tell these apart, and their texts quote nothing.
+                let context = context.unwrap_or_default();
+                let details = [
+                    ("Response header larger", "a header of more than 1 MiB"),
+                    ("invalid Content-Length", "an invalid Content-Length"),
+                ];
+                let mut details = details.iter();
+                details
+                    .find(|(start, _)| context.starts_with(start))
+                    .map(|(_, detail)| *detail)
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Describes why the header of an HTTP/1 response cannot be parsed.
+fn detail_of_header(error: &httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::HeaderName => "an invalid header name",
+        httparse::Error::HeaderValue => "an invalid header value",
+        httparse::Error::NewLine => "an invalid line ending",
+        httparse::Error::Status => "an invalid status",
+        httparse::Error::TooManyHeaders => TOO_MANY_FIELDS,
+        httparse::Error::Version => "an HTTP version other than 1.0 and 1.1",
+        httparse::Error::Token => "bytes that are not HTTP",
+    }
 }
 
 const TOO_LONG: &str = "the body is too large\n";

@@ -11,6 +11,9 @@ use pingora::{Error, ErrorType, Result};
 /// The response cannot be forwarded.
 pub(super) const BAD_ANSWER: ErrorType = ErrorType::Custom("BadAnswer");
 
+/// Why a response with too many headers cannot be forwarded.
+pub(super) const TOO_MANY_FIELDS: &str = "more than 256 headers";
+
 /// Hop-by-hop headers (RFC 9110 §7.6.1, §7.8, §10.1.4, §11.7). Pingora sets those of the next hop.
 const OF_A_HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -22,6 +25,9 @@ const OF_A_HOP: [HeaderName; 8] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// The maximum number of headers in a response. Pingora 0.9.1 has the same limit for HTTP/1.
+const MOST_FIELDS: usize = 256;
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
@@ -41,6 +47,9 @@ pub(super) struct Way {
 /// [`BAD_ANSWER`] if implementations could disagree about the end of the response, or about the
 /// protocol that follows.
 pub(super) fn mend(answer: &mut ResponseHeader, way: Way) -> Result<()> {
+    if answer.headers.len() > MOST_FIELDS {
+        return Err(bad(TOO_MANY_FIELDS));
+    }
     let is_switch = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     if is_switch {
         check_switch(&answer.headers, way)?;

@@ -1,5 +1,10 @@
 //! Routes that change requests and responses.
 
+use std::net::SocketAddr;
+use std::process::Command;
+
+use crate::harness::certificate::Ca;
+use crate::harness::nginx::Nginx;
 use crate::harness::tape::Tape;
 use crate::harness::{Caller, Gate, Upstream, field, get};
 
@@ -139,4 +144,133 @@ fn fields_of_an_answer_are_removed() {
     let gate = Gate::start(&format!("{route}{rules}{upstream}"));
     let reply = get(gate.gateway, "/", "");
     assert_eq!((reply.status, reply.field("Server")), (200, None));
+}
+
+/// Requests a URL with curl, which trusts only this CA. Returns the header and the body.
+fn curl(ca: &Ca, at: SocketAddr, scheme: &str, path: &str, args: &[&str]) -> String {
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--include", "--max-time", "20"])
+        .args(["--cacert", &ca.file()])
+        .args([
+            "--resolve",
+            &format!("app.example:{}:{}", at.port(), at.ip()),
+        ])
+        .args(args)
+        .arg(format!("{scheme}://app.example:{}{path}", at.port()))
+        .output()
+        .unwrap_or_else(|error| panic!("curl: {error}; run scripts/setup test"));
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().to_lowercase()
+}
+
+/// The real curl and the real nginx, each over HTTP/1.1 and HTTP/2, with and without TLS.
+#[test]
+fn every_rewriting_key_works_between_all_versions_with_and_without_tls() {
+    let ca = Ca::new();
+    let (cert, key) = ca.issue("server", "/CN=server", "DNS:app.example,DNS:app.internal");
+    let content = "add_header X-Powered-By nginx; add_header X-Frame-Options none; \
+        add_header CDN-Cache-Control public; add_header Cache-Control 'public, max-age=60'; location / { return 200 \
+        '$server_protocol $scheme $request_uri host=$http_host edge=$http_x_edge debug=$http_x_debug \
+        client=$http_cf_connecting_ip other=$http_true_client_ip prefix=$http_x_forwarded_prefix \
+        original=$http_x_forwarded_proto://$http_x_forwarded_host name=$http_x_auth_name token=$http_x_auth_token'; }";
+    let tls = format!("ssl_certificate {cert}; ssl_certificate_key {key};");
+    let servers = [
+        ("1.1", Nginx::serve(&format!("listen ADDRESS; {content}"))),
+        (
+            "2",
+            Nginx::serve(&format!("listen ADDRESS http2; {content}")),
+        ),
+        (
+            "1.1",
+            Nginx::serve(&format!("listen ADDRESS ssl; {tls} {content}")),
+        ),
+        (
+            "2",
+            Nginx::serve(&format!("listen ADDRESS ssl http2; {tls} {content}")),
+        ),
+        (
+            "auto",
+            Nginx::serve(&format!("listen ADDRESS ssl http2; {tls} {content}")),
+        ),
+        (
+            "auto",
+            Nginx::serve(&format!("listen ADDRESS ssl; {tls} {content}")),
+        ),
+    ];
+    let mut rules = String::new();
+    for (at, (http, server)) in servers.iter().enumerate() {
+        let peer = match at {
+            0 | 1 => String::new(),
+            _ => format!(
+                "tls = true\nserver_name = 'app.internal'\nca = '{}'\n",
+                ca.file()
+            ),
+        };
+        rules += &format!(
+            "[[route]]\nname = 'r{at}'\npath = '/api/{at}'\nallow = 'authenticated'\nupstream = 'u{at}'\n\
+             strip_prefix = true\nupstream_host = 'app.internal:8443'\npass_headers = ['CF-Connecting-IP']\n\
+             request_headers = {{ set = {{ X-Edge = 'eu' }}, remove = ['X-Debug'] }}\n\
+             response_headers = {{ set = {{ X-Frame-Options = 'DENY' }}, remove = ['X-Powered-By'] }}\n\
+             [upstream.u{at}]\npeers = ['{}']\nhttp = '{http}'\n{peer}",
+            server.address
+        );
+    }
+    let secure = format!("tls = true\n[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n{rules}");
+    for (scheme, config) in [("http", format!("h2c = true\n{rules}")), ("https", secure)] {
+        let gate = Gate::start(&config);
+        let caller = gate.register("billing", "payments");
+        for version in ["--http1.1", "--http2"] {
+            let version = match (scheme, version) {
+                ("http", "--http2") => "--http2-prior-knowledge",
+                (_, version) => version,
+            };
+            for (at, (http, _)) in servers.iter().enumerate() {
+                let fields = caller.fields();
+                let sent = [
+                    "X-Edge: us",
+                    "X-Debug: 1",
+                    "CF-Connecting-IP: 192.0.2.7",
+                    "True-Client-IP: 192.0.2.8",
+                ];
+                let fields: Vec<&str> = fields
+                    .lines()
+                    .chain(sent)
+                    .flat_map(|it| ["-H", it])
+                    .collect();
+                let args = [&[version][..], &fields].concat();
+                let path = format!("/api/{at}/x?q=/y");
+                let answer = curl(&ca, gate.gateway, scheme, &path, &args);
+                let case = format!("{scheme} {version} to {at}: {answer}\n{}", gate.log());
+                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+                let one = if version == "--http1.1" {
+                    "http/1.1 200"
+                } else {
+                    "http/2 200"
+                };
+                assert!(head.starts_with(one), "{case}");
+                let spoken = if *http == "2" || at == 4 {
+                    "http/2.0"
+                } else {
+                    "http/1.1"
+                };
+                let outer = if at < 2 { "http" } else { "https" };
+                let port = gate.gateway.port();
+                assert_eq!(
+                    body,
+                    format!(
+                        "{spoken} {outer} /x?q=/y host=app.internal:8443 edge=eu debug= client=192.0.2.7 other= \
+                         prefix=/api/{at} original={scheme}://app.example:{port} name=billing token="
+                    ),
+                    "{case}"
+                );
+                assert_eq!(head.matches("x-frame-options: deny").count(), 1, "{case}");
+                assert!(!head.contains("x-powered-by"), "{case}");
+                assert!(!head.contains("cdn-cache-control"), "{case}");
+                assert!(
+                    head.contains("cache-control: max-age=60, private"),
+                    "{case}"
+                );
+            }
+        }
+    }
 }

@@ -191,3 +191,142 @@ fn answer_over_http2_that_is_not_as_long_as_it_says_never_looks_whole() {
         field(&answer, "Content-Length") == Some("5") && !answer.ends_with("\r\n\r\nabcde");
     assert!(status(&answer) == 502 || is_broken, "{answer}");
 }
+
+/// Pingora reads at most 256 headers of HTTP/1, and 1 MiB.
+#[test]
+fn answer_whose_header_is_too_long_or_malformed_is_502_with_a_reason() {
+    let upstream = Canned::start();
+    let gate = before(&upstream);
+    let most = "X-A: b\r\n".repeat(254);
+    upstream.says(&format!(
+        "HTTP/1.1 200 OK\r\n{most}Content-Length: 3\r\n\r\nabc"
+    ));
+    assert_eq!(status(&ask(&gate, "GET", "1.1", "")), 200);
+    let long = format!("X-A: {}", "b".repeat(1 << 20));
+    for (fields, detail) in [
+        (&*"X-A: b\r\n".repeat(256), "more than 256 headers"),
+        (
+            &format!("{long}\r\n{long}\r\n"),
+            "a header of more than 1 MiB",
+        ),
+        ("X\0A: b\r\n", "an invalid header name"),
+        ("X-A: b\0\r\n", "an invalid header value"),
+        ("Content-Length: 4\r\n", "an invalid Content-Length"),
+    ] {
+        upstream.says(&format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n{fields}Content-Length: 3\r\n\r\nabc"
+        ));
+        let answer = ask(&gate, "GET", "1.1", "");
+        assert_eq!(status(&answer), 502, "{detail}: {answer}");
+        let (parts, ..) = ask2(&gate, Method::GET, &[], b"").unwrap();
+        assert_eq!(parts.status, 502, "{detail}");
+        let line = format!("detail=\"{detail}\"");
+        until("a line for each", || gate.log().matches(&line).count() == 2);
+    }
+    upstream.says("HTTP/2.0 200 OK\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&ask(&gate, "GET", "1.1", "")), 502);
+    let log = gate.log();
+    assert!(
+        log.contains("an HTTP version other than 1.0 and 1.1"),
+        "{log}"
+    );
+}
+
+#[test]
+fn answer_over_http2_with_too_many_headers_is_502_with_a_reason() {
+    const MANY: [(&str, &str); 257] = [("x-a", "b"); 257];
+    for (answer, expected) in [
+        (
+            (|respond| answer2(respond, 200, &MANY[..250], b"abc", &[])) as super::Answer2,
+            200,
+        ),
+        (|respond| answer2(respond, 200, &MANY, b"abc", &[]), 502),
+    ] {
+        let upstream = Upstream2::start(answer);
+        let gate = upstream.gate();
+        assert_eq!(status(&ask(&gate, "GET", "1.1", "")), expected);
+        let (parts, ..) = ask2(&gate, Method::GET, &[], b"").unwrap();
+        assert_eq!(parts.status, expected);
+        let line = "detail=\"more than 256 headers\"";
+        let count = if expected == 502 { 2 } else { 0 };
+        until("a line for each", || {
+            gate.log().matches(line).count() == count
+        });
+    }
+}
+
+/// RFC 9112 §6.3, over HTTP/1.1 and HTTP/2: the bytes behind a 204 are those of no response.
+#[test]
+fn body_of_a_204_is_dropped_with_its_connection() {
+    let upstream = Canned::start();
+    let gate = before(&upstream);
+    for framing in [
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "Content-Length: 3\r\n\r\nabc",
+        "Content-Length: 29\r\n\r\nHTTP/1.1 200 OK\r\nX-Not: this",
+    ] {
+        upstream.says(&format!("HTTP/1.1 204 No Content\r\n{framing}"));
+        for _ in 0..3 {
+            let answer = ask(&gate, "GET", "1.1", "");
+            assert_eq!(status(&answer), 204, "{answer}");
+            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+            assert!(
+                !answer.to_lowercase().contains("content-length"),
+                "{answer}"
+            );
+            let (parts, body, _) = ask2(&gate, Method::GET, &[], b"").unwrap();
+            assert_eq!((parts.status.as_u16(), &*body), (204, &b""[..]));
+        }
+    }
+}
+
+/// Chunked bodies that are not in the grammar of RFC 9112 §7.1, and that Pingora 0.9.1 rejects.
+const STRICT: [&str; 8] = [
+    "3\r\nabc\r\n",
+    "3\r\nabc\r\n0\r\n",
+    "3\r\nabc\r\n\r\n",
+    "3\r\nabc\r\n-0\r\n\r\n",
+    "3\r\nabc\r\ng\r\n\r\n",
+    "3\r\nabcd\r\n0\r\n\r\n",
+    "3\r\nabc\n0\r\n\r\n",
+    "3\r\nabc\r\n0\r\nA: b\n\r\n",
+];
+
+/// Those that it accepts: see `docs/upstream/README.md`.
+const LAX: [&str; 6] = [
+    "3\r\nabc\r\n;x\r\n\r\n",
+    "3;\nx\r\nabc\r\n0\r\n\r\n",
+    "3;a\0\r\nabc\r\n0\r\n\r\n",
+    "3;a=\"b\r\nabc\r\n0\r\n\r\n",
+    "3 \r\nabc\r\n0\r\n\r\n",
+    "3\r\nabc\r\n0\r\nnot a trailer\0\r\n\r\n",
+];
+
+/// RFC 9112 §8, 9113 §8.1.1.
+#[test]
+fn chunked_answer_that_is_malformed_does_not_look_whole() {
+    let upstream = Canned::start();
+    let gate = before(&upstream);
+    for (body, is_lax) in STRICT
+        .map(|body| (body, false))
+        .into_iter()
+        .chain(LAX.map(|body| (body, true)))
+    {
+        upstream.says(&format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+        ));
+        let answer = ask(&gate, "GET", "1.1", "");
+        let is_whole = answer.ends_with("\r\n0\r\n\r\n");
+        assert_eq!(is_whole, is_lax, "{body:?}: {answer}");
+        let is_whole = ask2(&gate, Method::GET, &[], b"").is_ok_and(|it| it.0.status == 200);
+        assert_eq!(is_whole, is_lax, "{body:?}");
+    }
+    // What follows such a response is no response to the next request.
+    upstream.says(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n;x\r\n\r\nHTTP/1.1 200 OK\r\nX-Not: this\r\n\r\n",
+    );
+    for _ in 0..5 {
+        let answer = ask(&gate, "GET", "1.1", "");
+        assert!(!answer.to_lowercase().contains("x-not"), "{answer}");
+    }
+}
