@@ -25,7 +25,7 @@ pub fn target(data: &[u8]) {
     };
     if let Some(host) = host_of(text) {
         assert!(text.contains(host) && !host.is_empty() && !host.ends_with('.'));
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._+[]:".contains(&byte);
         assert!(host.bytes().all(is_plain), "{host:?}");
         assert!(host.starts_with('[') || !host.contains(':'), "{host:?}");
         assert_eq!(host_of(host), Some(host));

@@ -16,6 +16,12 @@ pub(crate) enum Rejection {
     LineEnding,
     #[error("the body length is ambiguous")]
     Framing,
+    #[error("the body has a transfer coding other than chunked")]
+    Coding,
+    #[error("the request line names another major version than HTTP/1")]
+    Version,
+    #[error("a header name or value has a character that is not allowed there")]
+    Field,
     #[error("the request target is longer than limits.target_bytes")]
     TargetLength,
     #[error("there are more header fields than limits.header_fields")]
@@ -32,7 +38,7 @@ pub(crate) enum Rejection {
     NoPath,
     #[error("the host is missing or invalid")]
     Host,
-    #[error("the method must be upper-case letters and hyphens")]
+    #[error("the method has lower-case letters, or is longer than 32 characters")]
     Method,
     #[error("TRACE is not allowed: it would return the headers that realmgate adds")]
     Trace,
@@ -64,6 +70,9 @@ impl Rejection {
         match self {
             Self::LineEnding => "bad_line_ending",
             Self::Framing => "bad_framing",
+            Self::Coding => "unknown_coding",
+            Self::Version => "bad_version",
+            Self::Field => "bad_header",
             Self::TargetLength => "target_too_long",
             Self::FieldCount => "too_many_fields",
             Self::Expect => "bad_expect",
@@ -92,6 +101,12 @@ impl Rejection {
         let (status, line) = match self {
             Self::LineEnding => (Code::BAD_REQUEST, "bad line ending\n"),
             Self::Framing => (Code::BAD_REQUEST, "bad framing\n"),
+            Self::Coding => (Code::NOT_IMPLEMENTED, "unknown transfer coding\n"),
+            Self::Version => (
+                Code::HTTP_VERSION_NOT_SUPPORTED,
+                "unknown version of HTTP\n",
+            ),
+            Self::Field => (Code::BAD_REQUEST, "bad header\n"),
             Self::TargetLength => (Code::URI_TOO_LONG, "the request target is too long\n"),
             Self::FieldCount => (
                 Code::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -1,8 +1,9 @@
 //! Checks the header of a request against limits, before it is interpreted.
 
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HeaderName, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
+use memchr::memchr;
 
 use crate::config::Limits;
 use crate::http::rejection::Rejection;
@@ -29,7 +30,9 @@ pub(crate) fn check_http1(parts: &Parts) -> Result<(), Rejection> {
 /// Why the request is rejected.
 pub(crate) fn check_http2(parts: &Parts, limits: &Limits) -> Result<(), Rejection> {
     let headers = &parts.headers;
+    let mut are_well_formed = true;
     let bytes = headers.iter().fold(0, |sum, (name, value)| {
+        are_well_formed &= is_well_formed(name, value);
         sum + name.as_str().len() + value.len() + FIELD
     });
     let more = more_crumbs(parts.version, headers);
@@ -37,6 +40,8 @@ pub(crate) fn check_http2(parts: &Parts, limits: &Limits) -> Result<(), Rejectio
     let target = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
     if is_framed_in_doubt(headers) {
         Err(Rejection::Framing)
+    } else if !are_well_formed {
+        Err(Rejection::Field)
     } else if target > limits.target_bytes {
         Err(Rejection::TargetLength)
     } else if headers.len() - more > limits.header_fields {
@@ -46,6 +51,16 @@ pub(crate) fn check_http2(parts: &Parts, limits: &Limits) -> Result<(), Rejectio
     } else {
         check_http1(parts)
     }
+}
+
+/// Returns whether a name is a token, and a value neither begins nor ends with a space or a tab (RFC
+/// 9113 §8.2.1). The `http` crate 1.5 allows `"` in names, and spaces everywhere in values.
+fn is_well_formed(name: &HeaderName, value: &HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let value = value.as_bytes();
+    !is_space(value.first())
+        && !is_space(value.last())
+        && memchr(b'"', name.as_str().as_bytes()).is_none()
 }
 
 /// Returns the number of HTTP/2 fields that are further crumbs of a cookie. All crumbs are one

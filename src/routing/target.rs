@@ -113,7 +113,8 @@ pub(crate) fn host_of(authority: &str) -> Option<&str> {
     if port.is_some_and(|port| port.len() > 5 || !port.bytes().all(|byte| byte.is_ascii_digit())) {
         return None;
     }
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let is_name =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'+');
     if !host.starts_with('[') && (host.is_empty() || !host.bytes().all(is_name)) {
         return None;
     }
@@ -123,14 +124,13 @@ pub(crate) fn host_of(authority: &str) -> Option<&str> {
     has_labels.then_some(host)
 }
 
-/// Returns whether a method consists of upper-case letters and hyphens, as in `M-SEARCH`, which all
-/// programs read alike.
+/// Returns whether a method is a token (RFC 9110 §9.1) that all programs read alike. Some programs
+/// read lower-case letters as upper-case ones.
 pub(crate) fn is_plain_method(method: &str) -> bool {
-    !method.is_empty()
-        && method.len() <= 32
-        && method
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+    let is_plain = |byte: u8| {
+        byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    };
+    !method.is_empty() && method.len() <= 32 && method.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -394,8 +394,19 @@ mod tests {
     #[test]
     fn methods_are_upper_case() {
         assert!(is_plain_method("GET"));
-        assert!(is_plain_method("M-SEARCH"));
-        for method in ["", "get", "Get", "GE T", "G\u{e9}T", &"A".repeat(33)] {
+        for method in ["M-SEARCH", "VERSION-CONTROL", "X_1", "!#$%&'*+-.^_`|~9"] {
+            assert!(is_plain_method(method), "{method}");
+        }
+        for method in [
+            "",
+            "get",
+            "Get",
+            "GE T",
+            "G\u{e9}T",
+            "GET/",
+            "(A)",
+            &"A".repeat(33),
+        ] {
             assert!(!is_plain_method(method), "{method}");
         }
     }

@@ -9,7 +9,7 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::Proxy;
-use super::adapter::connection_of;
+use super::adapter::{connection_of, has_empty_host};
 use super::context::Authorized;
 use crate::auth::{Attempt, Party, Source, UnixTime};
 use crate::doors::authorize::{AuthRequest, authorize};
@@ -135,7 +135,8 @@ impl Proxy {
     }
 }
 
-/// Returns the host of a request with its port; `None` for HTTP/1.0 without a host.
+/// Returns the host of a request with its port; `None` for HTTP/1.0 without a host, and for an empty
+/// `Host`.
 ///
 /// # Errors
 /// The host is missing (RFC 9112 §3.2) or not text.
@@ -155,7 +156,8 @@ fn host(header: &RequestHeader) -> Result<Option<&str>, Rejection> {
     let named = host
         .map(|value| value.to_str().map_err(|_| Rejection::Host))
         .or_else(|| authority.map(|it| Ok(it.as_str())));
-    if named.is_none() && header.version != Version::HTTP_10 {
+    let may_lack_host = header.version == Version::HTTP_10 || has_empty_host(header);
+    if named.is_none() && !may_lack_host {
         return Err(Rejection::Host);
     }
     named.transpose()

@@ -10,9 +10,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::head::{Found, Framing, Scan};
 use super::shared::Shared;
@@ -21,6 +23,10 @@ use crate::net::stream::{Stream, poll_more};
 
 /// The maximum number of bytes read after a request while it is being processed.
 const AHEAD: usize = 4096;
+
+/// How long a request continues after its client has closed its sending side, where such a client
+/// counts as gone. It may still be reading (RFC 9112 §9.6).
+const HALF_CLOSED: Duration = Duration::from_secs(3);
 
 /// The next input.
 enum Phase {
@@ -39,8 +45,10 @@ pub(super) struct Checked {
     unread: Vec<u8>,
     /// The client has closed its sending side behind those bytes.
     has_ended: bool,
-    /// A request is dropped when its client closes its sending side.
+    /// A request is dropped [`HALF_CLOSED`] after its client has closed its sending side.
     ends_with_client: bool,
+    /// The end of that time.
+    parting: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     shared: Arc<Shared>,
     settings: Live,
@@ -58,6 +66,7 @@ impl Checked {
             unread: Vec::new(),
             has_ended: false,
             ends_with_client,
+            parting: None,
             phase: Phase::Head(Scan::default()),
             shared,
             settings,
@@ -102,6 +111,10 @@ impl Checked {
                 Found::At(end) => match scan.rejection(&self.unread, (end, true), limits) {
                     Some(rejection) => (end, Some(rejection)),
                     None => {
+                        let newer = scan.newer_minor(&self.unread);
+                        if let Some(minor) = newer.and_then(|at| self.unread.get_mut(at)) {
+                            *minor = b'1';
+                        }
                         let (target, framing) = scan.facts(&self.unread);
                         drop(settings);
                         self.begin(end, framing, target);
@@ -142,13 +155,21 @@ impl Checked {
             let (room, unread) = (AHEAD - self.unread.len(), &mut self.unread);
             let take = |part: &[u8]| unread.extend_from_slice(part);
             match poll_more(&mut self.stream, context, room, take)? {
-                Poll::Ready(0) if self.unread.is_empty() || self.ends_with_client => {
+                Poll::Ready(0) if self.unread.is_empty() && !self.ends_with_client => {
                     return Poll::Ready(Ok(()));
                 }
                 // The requests that have arrived are still answered.
                 Poll::Ready(0) => self.has_ended = true,
                 Poll::Ready(_) => {}
                 Poll::Pending => break,
+            }
+        }
+        if self.has_ended && self.ends_with_client {
+            let parting = self
+                .parting
+                .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED)));
+            if parting.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
             }
         }
         if !self.unread.is_empty() {
@@ -388,7 +409,7 @@ mod tests {
                 "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
                 Some(Rejection::Framing),
             ),
-            ("Transfer-Encoding: gzip\r\n", Some(Rejection::Framing)),
+            ("Transfer-Encoding: gzip\r\n", Some(Rejection::Coding)),
             (
                 "Transfer-Encoding: chunked, chunked\r\n",
                 Some(Rejection::Framing),

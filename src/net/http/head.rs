@@ -80,6 +80,7 @@ pub(super) struct Scan {
     lengths: usize,
     length: u64,
     codings: usize,
+    is_coded_unknown: bool,
     is_framed_in_doubt: bool,
     has_bare_line_feed: bool,
 }
@@ -140,7 +141,11 @@ impl Scan {
             Some(b't' | b'T') => {
                 if let Some(coding) = value(b"transfer-encoding:") {
                     self.codings += 1;
-                    self.is_framed_in_doubt |= !coding.eq_ignore_ascii_case(b"chunked");
+                    match Coding::of(coding) {
+                        Coding::Chunked => {}
+                        Coding::Unknown => self.is_coded_unknown = true,
+                        Coding::Doubtful => self.is_framed_in_doubt = true,
+                    }
                 }
             }
             _ => {}
@@ -162,6 +167,12 @@ impl Scan {
             }
             if self.is_framed_in_doubt || self.lengths > 1 || self.codings > 1 {
                 return Some(Rejection::Framing);
+            }
+            if self.is_coded_unknown {
+                return Some(Rejection::Coding);
+            }
+            if self.version(bytes).is_some_and(|(major, _)| major != b'1') {
+                return Some(Rejection::Version);
             }
             if self.target(bytes).len() > limits.target_bytes {
                 return Some(Rejection::TargetLength);
@@ -188,6 +199,26 @@ impl Scan {
         ((!is_plain).then(|| Bytes::copy_from_slice(target)), framing)
     }
 
+    /// Returns the position of the minor version if it is higher than 1. Such a request is read as
+    /// HTTP/1.1 (RFC 9110 §2.5).
+    pub(super) fn newer_minor(&self, bytes: &[u8]) -> Option<usize> {
+        let (_, minor) = self.version(bytes)?;
+        (minor > b'1').then(|| self.request_line - 1)
+    }
+
+    /// Returns the digits of the version in the request line; `None` if there is none.
+    fn version(&self, bytes: &[u8]) -> Option<(u8, u8)> {
+        let line = bytes.get(self.start..self.request_line)?;
+        match line.split_last_chunk() {
+            Some((before, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]))
+                if before.ends_with(b" ") && major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                Some((*major, *minor))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the request target.
     fn target<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let line = bytes.get(self.start..self.request_line).unwrap_or_default();
@@ -195,6 +226,34 @@ impl Scan {
         let rest = line.get(after..).unwrap_or_default();
         let end = memchr(b' ', rest).unwrap_or(rest.len());
         rest.get(..end).unwrap_or_default()
+    }
+}
+
+/// The meaning of a `Transfer-Encoding` header (RFC 9112 §6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    /// `chunked`.
+    Chunked,
+    /// Codings that are not supported here, with or without `chunked` at the end.
+    Unknown,
+    /// Anything else, such as `chunked` before another coding: servers differ in how they read it.
+    Doubtful,
+}
+
+impl Coding {
+    fn of(value: &[u8]) -> Self {
+        let mut names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let is_token = |name: &[u8]| !name.is_empty() && name.iter().copied().all(is_of_token);
+        let is_chunked = |name: &[u8]| name.eq_ignore_ascii_case(b"chunked");
+        let last = names.next_back().unwrap_or_default();
+        let mut before = names.peekable();
+        if before.peek().is_none() && is_chunked(last) {
+            Self::Chunked
+        } else if is_token(last) && before.all(|name| is_token(name) && !is_chunked(name)) {
+            Self::Unknown
+        } else {
+            Self::Doubtful
+        }
     }
 }
 
@@ -250,6 +309,54 @@ mod tests {
         ] {
             let found = Scan::default().advance(bytes);
             assert_eq!(found, expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn only_codings_that_all_servers_read_alike_are_unknown_ones() {
+        for (value, expected) in [
+            ("chunked", Coding::Chunked),
+            ("Chunked", Coding::Chunked),
+            ("gzip", Coding::Unknown),
+            ("xchunked", Coding::Unknown),
+            ("gzip, chunked", Coding::Unknown),
+            ("gzip ,\tdeflate,chunked", Coding::Unknown),
+            ("chunked, gzip", Coding::Doubtful),
+            ("chunked, chunked", Coding::Doubtful),
+            ("gzip, chunked, chunked", Coding::Doubtful),
+            ("", Coding::Doubtful),
+            (",chunked", Coding::Doubtful),
+            ("chunked,", Coding::Doubtful),
+            ("gzip;q=1, chunked", Coding::Doubtful),
+            ("chun ked", Coding::Doubtful),
+            ("chunked\u{b}", Coding::Doubtful),
+            ("\"chunked\"", Coding::Doubtful),
+        ] {
+            assert_eq!(Coding::of(value.as_bytes()), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn version_is_that_at_the_end_of_the_request_line() {
+        for (line, expected, newer) in [
+            ("GET / HTTP/1.1", Some((b'1', b'1')), None),
+            ("GET / HTTP/1.0", Some((b'1', b'0')), None),
+            ("GET / HTTP/1.2", Some((b'1', b'2')), Some(13)),
+            ("\r\nGET / HTTP/1.9", Some((b'1', b'9')), Some(15)),
+            ("GET / HTTP/2.0", Some((b'2', b'0')), None),
+            ("GET / HTTP/0.9", Some((b'0', b'9')), Some(13)),
+            ("GET /HTTP/1.2", None, None),
+            ("GET / http/1.2", None, None),
+            ("GET / HTTP/1.22", None, None),
+            ("GET / HTTP/1.x", None, None),
+            ("GET / HTTP/2", None, None),
+            ("GET /", None, None),
+        ] {
+            let bytes = format!("{line}\r\n\r\n");
+            let mut scan = Scan::default();
+            scan.advance(bytes.as_bytes());
+            assert_eq!(scan.version(bytes.as_bytes()), expected, "{line}");
+            assert_eq!(scan.newer_minor(bytes.as_bytes()), newer, "{line}");
         }
     }
 

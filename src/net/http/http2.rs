@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -21,10 +21,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::app::App;
 use super::front::{Carrier, Front};
+use super::oversized::Written;
 use super::stall;
 use super::streams::{Open, Streams};
 use crate::config::Limits;
-use crate::net::delegate::delegate_write;
+use crate::http::rejection::Rejection;
 use crate::net::stream::Stream;
 
 /// How long a connection stays after GOAWAY with no request in progress.
@@ -43,8 +44,8 @@ const LEAST_HEADER_LIST: usize = 16 << 10;
 const SEND_BUFFER: usize = 64 << 10;
 /// The windows of a connection whose address already has many (RFC 9113 §6.9.2).
 const LEAST_WINDOW: u32 = 65_535;
-/// The factor by which a header list may exceed `limits.header_bytes` in hyper, which responds to a
-/// longer one without a log line. A list that is slightly too long is rejected and logged here.
+/// The factor by which a header list may exceed `limits.header_bytes` in h2, which passes nothing of
+/// a longer one on. Of a list that is slightly too long, the log shows the request line.
 const HEADER_LISTS: usize = 4;
 /// The maximum frame size in bytes, the minimum that RFC 9113 §6.5.2 allows.
 const FRAME: u32 = 16 << 10;
@@ -73,6 +74,7 @@ pub(super) async fn serve<A: App>(
     let stream = Counted {
         stream,
         read: 0,
+        written: Written::default(),
         streams: Arc::clone(&streams),
     };
     let (serving, counting) = (Arc::clone(&front), Arc::clone(&streams));
@@ -94,7 +96,7 @@ pub(super) async fn serve<A: App>(
     };
     tokio::select! {
         biased;
-        _ = connection.as_mut() => return,
+        _ = connection.as_mut() => return log_oversized(&front, &streams),
         begun = tokio::time::timeout_at(deadline, begun) => if begun.is_err() {
             tracing::debug!("the HTTP/2 handshake timed out");
             return;
@@ -140,12 +142,26 @@ pub(super) async fn serve<A: App>(
             }
             () = streams.changed.notified() => {}
         }
+        log_oversized(&front, &streams);
     }
+    log_oversized(&front, &streams);
     // Handlers detect the end of the connection by themselves, and log how their request ended. One
     // that waits for a peer to take a body would not, so it is dropped.
     let running = std::mem::take(&mut *tasks.running.lock());
     if timeout(PARTING, running.join_all()).await.is_err() {
         tracing::debug!("dropped the requests of a client that has disconnected");
+    }
+}
+
+/// Logs the requests that h2 has rejected because of their header lists.
+fn log_oversized<A: App>(front: &Front<A>, streams: &Streams) {
+    for _ in 0..streams.oversized.swap(0, Ordering::Relaxed) {
+        let mut parts = Request::new(()).into_parts().0;
+        parts.version = Version::HTTP_2;
+        // h2 has sent the response.
+        let _ = front
+            .app
+            .reject(Rejection::HeaderLength, &parts, &front.peer);
     }
 }
 
@@ -195,6 +211,7 @@ struct Counted {
     stream: Stream,
     /// The number of received bytes, up to [`BEGUN`].
     read: usize,
+    written: Written,
     streams: Arc<Streams>,
 }
 
@@ -217,6 +234,53 @@ impl AsyncRead for Counted {
     }
 }
 
+impl Counted {
+    fn wrote(&mut self, bytes: &[u8]) {
+        let oversized = self.written.pass(bytes);
+        if oversized > 0 {
+            self.streams
+                .oversized
+                .fetch_add(oversized, Ordering::Relaxed);
+            self.streams.changed.notify_one();
+        }
+    }
+}
+
 impl AsyncWrite for Counted {
-    delegate_write!(stream);
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.wrote(bytes.get(..written).unwrap_or_default());
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts))?;
+        let mut left = written;
+        for part in parts {
+            let taken = left.min(part.len());
+            self.wrote(part.get(..taken).unwrap_or_default());
+            left -= taken;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }

@@ -14,6 +14,7 @@ mod head;
 mod http1;
 mod http2;
 mod interim;
+mod oversized;
 mod peer;
 mod reply;
 mod shared;

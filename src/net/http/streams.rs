@@ -11,6 +11,8 @@ pub(super) struct Streams {
     pub(super) open: AtomicUsize,
     /// 1 once the client has shown that it speaks HTTP/2.
     pub(super) begun: AtomicUsize,
+    /// The number of requests that h2 has rejected with 431 since they were last logged.
+    pub(super) oversized: AtomicUsize,
     pub(super) changed: Notify,
 }
 

@@ -2,6 +2,7 @@
 
 mod clients;
 mod flood;
+mod forms;
 mod h2spec;
 mod hostile;
 mod http2;
@@ -273,7 +274,7 @@ fn missing_handshake_closes_the_connection() {
     let ca = Ca::new();
     let server = ca.issue("a", "/CN=a", "DNS:a.example");
     let gate = Gate::start(&tls(&[&server], "", "[timeouts]\nheader = '1s'\n"));
-    for bytes in [&b""[..], b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"] {
+    for bytes in [&b""[..], b"\x16\x03\x01", b"\0\x03\x01\0\x05hello"] {
         let mut stream = TcpStream::connect(gate.gateway).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(bytes).unwrap();

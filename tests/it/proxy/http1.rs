@@ -113,7 +113,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nab",
-        "400",
+        "501",
         "",
     ),
     (
@@ -123,12 +123,12 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        "400",
+        "501",
         "",
     ),
     (
         "POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        "400",
+        "501",
         "",
     ),
     (
@@ -240,7 +240,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "400 200",
         "",
     ),
-    ("GET /public HTTP/1.1\r\nHost:\r\n\r\n", "400 200", ""),
+    (
+        "GET /public HTTP/1.1\r\nHost:\r\nHost: a\r\n\r\n",
+        "400 200",
+        "",
+    ),
     (
         "GET /public HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n",
         "200 200",
@@ -293,9 +297,13 @@ const CASES: &[(&str, &str, &str)] = &[
         "200 200",
         "GET /public HTTP/1.1|Host: a|Content-Length: 37||GET /ops HTTP/1.1|X-Auth-Name: r||",
     ),
-    ("GET /public HTTP/2.0\r\nHost: a\r\n\r\n", "400", ""),
+    ("GET /public HTTP/2.0\r\nHost: a\r\n\r\n", "505", ""),
     ("GET /public\r\n\r\n", "400", ""),
-    ("GET /public HTTP/1.2\r\nHost: a\r\n\r\n", "400", ""),
+    (
+        "GET /public HTTP/1.2\r\nHost: a\r\n\r\n",
+        "200 200",
+        "GET /public HTTP/1.1|Host: a||",
+    ),
     ("GET  /public  HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
     ("GET /public /ops HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
     ("GET\t/public HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
@@ -310,5 +318,5 @@ const CASES: &[(&str, &str, &str)] = &[
         "",
     ),
     ("GET /public HTTP/1.1\r\nHost: a, b\r\n\r\n", "400 200", ""),
-    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400", ""),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", ""),
 ];

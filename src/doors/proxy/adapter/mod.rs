@@ -10,6 +10,7 @@ mod outbound;
 mod parts;
 mod running;
 mod session;
+mod target;
 mod tunnel;
 
 use std::mem;
@@ -17,10 +18,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::header::{ALLOW, HOST, HeaderValue};
 use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, Response, StatusCode, Version};
 use memchr::memchr;
 use pingora::apps::HttpServerApp;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
@@ -32,13 +36,15 @@ use crate::doors::request_log::{Received, RequestLog};
 use crate::doors::service::Service;
 use crate::http::answer::Answer as OwnAnswer;
 use crate::http::grpc;
-use crate::http::rejection::Rejection;
+use crate::http::rejection::{METHODS, Rejection};
 use crate::net::http::{Abort, App, ClientRequest, Interim, Peer, Reply};
 use crate::net::request_line::request_line_of;
+use crate::routing::target::host_of;
 use crate::telemetry::{Door, Recorder};
 use outbound::Answer;
 use running::{Driven, Running};
 use session::Session;
+use target::NoHost;
 
 /// Handles the requests of the gateway listener.
 pub(crate) struct Adapter {
@@ -85,6 +91,10 @@ impl App for Adapter {
         }
         if self.own.service.is_health(&request.parts) {
             return self.own.service.answer(request).await;
+        }
+        // Where realmgate serves forward-auth, a 200 could be mistaken for a permit.
+        if !self.own.serves_api && is_server_wide(&request.parts) {
+            return Ok(self.options(&request));
         }
         let (head, mut answer) = oneshot::channel();
         let entered = request.entered.take();
@@ -138,6 +148,44 @@ impl App for Adapter {
     fn respond(&self, answer: OwnAnswer, parts: &Parts) -> Response<Reply> {
         let response = answer.response().map(Bytes::from_static);
         grpc::translate(response, &parts.headers).map(Reply::whole)
+    }
+}
+
+impl Adapter {
+    /// Responds to `OPTIONS *`, which concerns no upstream.
+    fn options(&self, request: &ClientRequest) -> Response<Reply> {
+        let log = RequestLog::new(&self.recorder);
+        let mut answer = OwnAnswer::empty(StatusCode::OK).named(log.record.request_id());
+        answer.fields.push((ALLOW, METHODS));
+        if let Some(received) = Received::of(&self.recorder, &request.parts, &request.peer) {
+            log.write(&self.recorder, &received, answer.status, 0);
+        }
+        self.respond(answer, &request.parts)
+    }
+}
+
+/// Returns whether an HTTP/1.1 request had an empty `Host`, which is removed.
+pub(super) fn has_empty_host(header: &RequestHeader) -> bool {
+    header.extensions.get::<NoHost>().is_some()
+}
+
+/// Returns whether a request asks for the options of the server as a whole (RFC 9110 §9.3.7), and
+/// has at most one host, which is valid.
+fn is_server_wide(parts: &Parts) -> bool {
+    if parts.method != Method::OPTIONS || parts.uri.path() != "*" {
+        return false;
+    }
+    let authority = parts.uri.authority().map(Authority::as_str);
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next().map(HeaderValue::as_bytes);
+    let is_one = hosts.next().is_none()
+        && host
+            .zip(authority)
+            .is_none_or(|(host, authority)| host.eq_ignore_ascii_case(authority.as_bytes()));
+    match authority.or_else(|| str::from_utf8(host?).ok()) {
+        Some("") => is_one && parts.version == Version::HTTP_11,
+        Some(host) => is_one && host_of(host).is_some(),
+        None => host.is_none() && parts.version == Version::HTTP_10,
     }
 }
 

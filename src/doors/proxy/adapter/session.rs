@@ -5,10 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, UPGRADE};
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{StatusCode, Uri, Version};
+use http::header::{EXPECT, HeaderMap, UPGRADE};
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::protocols::http::HttpTask;
@@ -21,6 +19,7 @@ use tokio::time::timeout;
 
 use super::inbound::Inbound;
 use super::outbound::{Answer, Outbound};
+use super::target::{take_authority, take_empty_host};
 use super::tunnel::Tunnel;
 use crate::net::http::ClientRequest;
 
@@ -48,6 +47,7 @@ impl Session {
             ..
         } = request;
         take_authority(&mut parts);
+        take_empty_host(&mut parts);
         let is_expected = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
         let outbound = Outbound::new(head, (parts.version, &parts.method));
         let client = peer.address.map(SocketAddr::Inet);
@@ -155,32 +155,6 @@ impl Session {
         while self.inbound.part().await?.is_some() {}
         Ok(())
     }
-}
-
-/// Splits an absolute URL in the request line (RFC 9112 §3.2.2) into a host and a path. One with
-/// another host than `Host` stays unchanged, and is rejected: a server in front may have used
-/// either.
-fn take_authority(parts: &mut Parts) {
-    if parts.version == Version::HTTP_2 {
-        return;
-    }
-    // Without a scheme it is neither a URL nor a path, and is rejected later.
-    let (Some(_), Some(authority)) = (parts.uri.scheme(), parts.uri.authority()) else {
-        return;
-    };
-    if let Some(host) = parts.headers.get(HOST)
-        && !host
-            .as_bytes()
-            .eq_ignore_ascii_case(authority.as_str().as_bytes())
-    {
-        return;
-    }
-    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
-        parts.headers.insert(HOST, host);
-    }
-    let path = parts.uri.path_and_query().cloned();
-    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    parts.uri = Uri::from(path);
 }
 
 /// Waits for a future, at most for a given time.

@@ -130,7 +130,8 @@ fn client_that_leaves_bytes_behind_its_request_is_noticed() {
         drop(stream);
         let gone = Instant::now();
         until("the client is gone", || in_flight(0));
-        assert!(gone.elapsed() < PATIENCE / 4, "{behind:?}");
+        // It could still be reading, for 3 seconds.
+        assert!(gone.elapsed() < PATIENCE / 2, "{behind:?}");
     }
 }
 
