@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError};
 
 pub use crate::doors::api::fuzzing::rest_body;
 pub use crate::doors::fuzzing::{check, forward_auth, forwarded, header, proxy_protocol, target};
+pub use crate::doors::v1::fuzzing::v1;
 pub use crate::http::fuzzing::credential;
 
 /// Parses an `otpauth://` URL.

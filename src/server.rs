@@ -8,18 +8,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
 use crate::auth::{Authority, LocalAuthenticator, Seed, SeedError, Settings, Store};
 use crate::config::{Config, ConfigError};
 use crate::doors::api::{self, Api};
+use crate::doors::v1::{self, V1};
 use crate::doors::{self, Addresses, End, Gateway, ListenError, Listeners};
 use crate::files;
 use crate::metrics::Registry;
@@ -48,7 +51,8 @@ pub struct Server {
     saving: AbortHandle,
     changes: TaskTracker,
     addresses: Addresses,
-    config: Arc<Config>,
+    config: Arc<ArcSwap<Config>>,
+    closing: CancellationToken,
 }
 
 /// The handles that a server records with. Made once per process, or once per server in tests.
@@ -90,7 +94,8 @@ impl Server {
             audit,
         } = instruments;
         let addresses = listeners.addresses()?;
-        let store = store::open(store_options(&config.store)?, intent).await?;
+        let options = store_options(&config.store)?;
+        let store = store::open(options.clone(), intent).await?;
         store_metrics::register(&store, &mut registry);
         let store: Arc<dyn Store> = store;
         let authenticator = Arc::new(authenticator(&config, &store).await?);
@@ -102,12 +107,26 @@ impl Server {
         let rest = api::router(Api {
             authority: Arc::clone(&authority),
             recorder: Arc::clone(&recorder),
-            audit,
+            audit: audit.clone(),
             identities: Arc::clone(&store) as _,
             changes: changes.clone(),
             credential_headers: config.credential_headers.clone(),
             reveal_seeds: config.compat.reveal_seeds,
             defaults: config.totp.parameters,
+        });
+        let running = Arc::new(ArcSwap::from_pointee(config.clone()));
+        let closing = CancellationToken::new();
+        let v1 = v1::router(V1 {
+            authority: Arc::clone(&authority),
+            authenticator: Arc::clone(&authenticator),
+            store: Arc::clone(&store),
+            options,
+            recorder: Arc::clone(&recorder),
+            audit,
+            changes: changes.clone(),
+            config: Arc::clone(&running),
+            started: SystemTime::now().into(),
+            closing: closing.clone(),
         });
         let (loops, threads) = Loops::start(config.server.threads).map_err(StartError::Loops)?;
         let gateway = Gateway::open(
@@ -115,7 +134,7 @@ impl Server {
             listeners,
             &loops,
             &authority,
-            rest,
+            (rest, v1),
             recorder,
             registry,
         )
@@ -128,8 +147,9 @@ impl Server {
             authenticator,
             saving,
             changes,
+            closing,
             addresses,
-            config: Arc::new(config),
+            config: running,
         })
     }
 
@@ -175,24 +195,26 @@ impl Server {
     /// # Errors
     /// [`ReloadError`]; the old configuration then stays active.
     pub async fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
-        if let Some(section) = self.config.needs_restart(&config) {
+        if let Some(section) = self.config.load().needs_restart(&config) {
             return Err(ReloadError::Restart(section));
         }
         let config = Arc::new(config);
         self.gateway.reload(&config).await?;
-        self.config = config;
+        self.config.store(config);
         Ok(())
     }
 
     /// Returns the configured grace period.
     pub fn grace(&self) -> Duration {
-        self.config.shutdown.grace
+        self.config.load().shutdown.grace
     }
 
     /// Stops accepting, waits for requests in progress until the grace period ends or `abort`
     /// resolves, and returns the number of connections that were closed with requests in progress.
     pub async fn close(self, end: End, abort: impl Future<Output = ()>) -> usize {
         let grace = self.grace();
+        // Those who wait for changes are answered.
+        self.closing.cancel();
         // A successor that starts meanwhile reads these counts.
         save_last(&self.authenticator).await;
         let cut = self.gateway.close(end, grace, abort).await;

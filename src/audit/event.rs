@@ -123,6 +123,9 @@ pub struct Event<'a> {
     /// The author of the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor<'a>>,
+    /// How the author was authenticated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<&'static str>,
     /// The source address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
@@ -212,6 +215,7 @@ impl Event<'_> {
             id: None,
             was: None,
             actor: None,
+            proof: None,
             source: None,
             request: None,
             reason: None,

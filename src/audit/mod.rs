@@ -4,7 +4,8 @@
 //! [`event`] is the content of a line, [`chain`] links the lines, [`file`] is the file that processes share,
 //! [`place`] finds where the next line goes, [`reserve`] keeps room for changes on a full disk, [`denials`] limits
 //! the lines that clients cause, [`repeats`] counts repeated denials, [`writer`] is the thread that writes and
-//! [`queue`] its queue, [`verify`] checks files, [`positions`] reads positions from another log.
+//! [`queue`] its queue, [`verify`] checks files, [`positions`] reads positions from another log,
+//! [`last`] reads the last lines.
 
 mod chain;
 mod denials;
@@ -13,6 +14,7 @@ mod entry;
 mod error;
 mod event;
 mod file;
+mod last;
 mod metrics;
 mod place;
 mod positions;
@@ -28,6 +30,7 @@ use std::time::Duration;
 pub use chain::{NotAPosition, Position};
 pub use error::AuditError;
 pub use event::{Actor, Event, Kind};
+pub use last::{LastError, Page, Wanted, last};
 pub use metrics::AuditMetrics;
 pub use positions::{PositionsError, read_positions};
 pub use verify::{Finding, Report, VerifyError, verify};

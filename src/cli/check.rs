@@ -10,8 +10,9 @@ use super::error::CliError;
 use super::output::Output;
 use super::setup::{load, runtime};
 use crate::audit::obstacle;
-use crate::auth::{Mode, Policy};
+use crate::auth::Mode;
 use crate::config::{Config, Peer, PeerAddress, Route, Transport};
+use crate::doors::v1::{policy, upstream};
 use crate::doors::{Resolver, most_files};
 use crate::server::store_options;
 use crate::store::{Backend, Options};
@@ -295,16 +296,6 @@ fn spellings(route: &Route) -> &'static str {
     }
 }
 
-/// Returns the upstream of a route with its peers; `None` if the route has none, or if the proxy is
-/// off.
-pub(super) fn upstream(config: &Config, route: &Route) -> Option<String> {
-    config.gateway.listen?;
-    let upstream = config.upstreams.get(route.upstream?)?;
-    let peers = upstream.peers.iter().map(|peer| peer.address.to_string());
-    let peers: Vec<_> = peers.collect();
-    Some(format!("{} ({})", upstream.name, peers.join(", ")))
-}
-
 /// Returns the URL of a listener.
 fn url(listen: SocketAddr, transport: &Transport) -> String {
     let scheme = if transport.tls { "https" } else { "http" };
@@ -324,24 +315,5 @@ pub(super) const fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Enforce => "enforce",
         Mode::Observe => "observe",
-    }
-}
-
-pub(super) fn policy(policy: &Policy) -> String {
-    match policy {
-        Policy::Anyone => "anyone, no credential needed".to_owned(),
-        Policy::Authenticated => "every authenticated principal".to_owned(),
-        Policy::Allow(rules) => {
-            let rules: Vec<_> = rules
-                .iter()
-                .map(|rule| match &rule.name {
-                    Some(name) => format!("{name}@{}", rule.realm),
-                    None => format!("realm {}", rule.realm),
-                })
-                .collect();
-            rules.join(", ")
-        }
-        Policy::Capable(capability) => format!("principals that may {capability:?}"),
-        Policy::Both(one, other) => format!("{} and {}", self::policy(one), self::policy(other)),
     }
 }

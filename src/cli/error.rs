@@ -2,6 +2,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use http::StatusCode;
 use thiserror::Error;
 
 use crate::audit::{AuditError, PositionsError, VerifyError};
@@ -11,6 +12,8 @@ use crate::auth::{
 use crate::client::{self, CredentialError, ServerUrlError};
 use crate::config::ConfigError;
 use crate::doors::ListenError;
+use crate::doors::v1::ProblemKind;
+use crate::doors::v1::types::Problem;
 use crate::import::{LEAST_BITS, ReadError, SourceError};
 use crate::server::{ReloadError, StartError};
 use crate::store;
@@ -62,6 +65,24 @@ pub(super) enum CliError {
     Options(OptionError),
     #[error(transparent)]
     Client(client::Error),
+    #[error("{}", .0.text())]
+    Problem(Box<Problem>),
+    #[error("not a response of realmgate's administration API: {0}")]
+    NoApi(StatusCode),
+    #[error("--server is missing")]
+    NoServerGiven,
+    #[error("a key has 1 to 256 visible ASCII characters")]
+    BadKey,
+    #[error("{}, line {number}: {why}", path.display())]
+    Line {
+        path: PathBuf,
+        number: u64,
+        why: String,
+    },
+    #[error("{failed} of the identities were not created, {created} were")]
+    NotCreated { created: u64, failed: u64 },
+    #[error("no random number is available: {0}")]
+    Random(String),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -82,6 +103,8 @@ pub(super) enum CliError {
     NotFound { name: String, realm: String },
     #[error("identity {name:?} already exists in realm {realm:?}")]
     Taken { name: String, realm: String },
+    #[error("the identity has changed meanwhile: look at it, and try again")]
+    Stale,
     #[error(
         "the previous seed is valid until {}; another rotation would invalidate it now. Wait, or use --force.",
         humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + std::time::Duration::from_secs(.0.as_secs()))
@@ -113,7 +136,7 @@ pub(super) enum CliError {
     #[error("the audit log is broken in {0} places")]
     BrokenLog(usize),
     #[error("denied: {0}")]
-    Denied(&'static str),
+    Denied(String),
     #[error("{many} {} (--strict)", if *.0 == 1 { "warning" } else { "warnings" }, many = .0)]
     Warned(usize),
     #[error("--as: expected NAME@REALM")]
@@ -156,6 +179,7 @@ impl CliError {
         match self {
             Self::NotFound { .. }
             | Self::Taken { .. }
+            | Self::Stale
             | Self::StillCounts(_)
             | Self::Initialised { .. }
             | Self::BrokenLog(_)
@@ -163,6 +187,7 @@ impl CliError {
             | Self::Backup(store::BackupError::Exists(_))
             | Self::Copy(store::CopyError::NotEmpty(..))
             | Self::Overtaken
+            | Self::NotCreated { .. }
             | Self::Broken(_)
             | Self::Unhealthy(..)
             | Self::Findings(_)
@@ -178,6 +203,12 @@ impl CliError {
                 | client::Error::NoNumber { .. }
                 | client::Error::Unavailable
                 | client::Error::Unexpected { .. } => 3,
+            },
+            Self::Problem(problem) => match problem.status {
+                503 if problem.kind == ProblemKind::Unlogged.uri() => 5,
+                500.. => 3,
+                400 | 413 | 415 | 422 => 2,
+                _ => 1,
             },
             Self::Import(error) => match error {
                 ReadError::Connect { .. }
@@ -201,6 +232,9 @@ impl CliError {
             | Self::Noted(_)
             | Self::NotAPrincipal
             | Self::NoProxy
+            | Self::NoServerGiven
+            | Self::BadKey
+            | Self::Line { .. }
             | Self::NoBackup(_)
             | Self::NoMetrics
             | Self::NoData(_)
@@ -248,6 +282,8 @@ impl CliError {
             | Self::Unexaminable(..)
             | Self::NoServer(_)
             | Self::Signal(..)
+            | Self::NoApi(_)
+            | Self::Random(_)
             | Self::Demo(_) => 3,
         }
     }
@@ -258,6 +294,7 @@ impl CliError {
                 name: name.to_owned(),
                 realm: realm.to_owned(),
             },
+            ChangeError::Stale => Self::Stale,
             ChangeError::Store(error) => Self::Store(error),
         }
     }

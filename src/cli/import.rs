@@ -126,7 +126,7 @@ async fn reserve(local: &LocalStore, last: IdentityId) -> Result<(), CliError> {
 
 fn failed(error: ChangeError) -> CliError {
     match error {
-        ChangeError::Taken => CliError::Overtaken,
+        ChangeError::Taken | ChangeError::Stale => CliError::Overtaken,
         ChangeError::Store(error) => CliError::Store(error),
     }
 }

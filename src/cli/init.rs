@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
 async fn check_uninitialised(local: &LocalStore, realm: &str) -> Result<(), CliError> {
     let selection = Selection {
         realm: Some(realm.into()),
-        name: None,
+        ..Selection::default()
     };
     let after = IdentityId(i64::MIN);
     match local.store.identities(&selection, after, 1).await?.first() {

@@ -6,20 +6,25 @@ use serde_json::json;
 use super::error::CliError;
 use super::local_store::LOGGED;
 use super::output::{Output, message};
+use super::remote::{Remote, Server};
 use super::setup::{load, runtime};
 use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};
+use crate::doors::v1::types;
 use crate::server::store_options;
 use crate::store::{self, Broken, Intent, KeyRole, Keys, Progress, Rotated, Sealing};
 
 /// The interval between progress messages.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Print a new key, for a key file or REALMGATE_STORE_KEY
     Generate,
     /// List the keys: id, role and number of seeds encrypted with each
-    Show,
+    Show {
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Decrypt every seed and list those that fail; exit code 1 if there are any
     Check,
     /// Create a new key and re-encrypt every seed with it, even while the server runs
@@ -31,7 +36,11 @@ pub(super) enum Command {
     Retire,
 }
 
-pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
+pub(super) fn run(
+    command: &Command,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<(), CliError> {
     if matches!(command, Command::Generate) {
         let text = Keys::generate().map_err(store::OpenError::KeyFile)?;
         let text = text.to_text();
@@ -39,11 +48,16 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         output.print(&json!({ "key": key }), || key.to_owned());
         return Ok(());
     }
+    if let Command::Show { remote } = command
+        && let Some(server) = remote.server()?
+    {
+        return runtime()?.block_on(show_there(&server, output));
+    }
     let config = load(config)?;
     crate::telemetry::init(&config.log);
     let intent = match command {
         Command::Rotate | Command::Retire => Intent::Change,
-        Command::Generate | Command::Show | Command::Check => Intent::Read,
+        Command::Generate | Command::Show { .. } | Command::Check => Intent::Read,
     };
     let options = store_options(&config.store)?;
     store::expect(&options, intent)?;
@@ -56,7 +70,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
     let mut sealing = Sealing::open(&options, intent)?;
     match command {
         Command::Generate => Ok(()),
-        Command::Show => show(&mut sealing, output),
+        Command::Show { .. } => show(&mut sealing, output),
         Command::Check => check(&mut sealing, output),
         Command::Rotate => rotate(&mut sealing, &audit, output),
         Command::Retire => retire(&mut sealing, &audit, output),
@@ -65,18 +79,34 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
 
 fn show(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {
     for key in sealing.keys()? {
-        let (id, role) = (key.id.to_string(), key.role.as_str());
-        let value = json!({ "id": id, "role": role, "seeds": key.seeds, "held": key.is_held });
-        let missing = match (key.is_held, key.role) {
-            (true, _) => "",
-            (false, KeyRole::Unknown) => "  missing: these seeds cannot be decrypted",
-            (false, _) => "  missing",
-        };
-        output.print(&value, || {
-            format!("{id}  {role:<9}  {} seeds{missing}", key.seeds)
-        });
+        print(
+            &key.id.to_string(),
+            key.role.as_str(),
+            (key.seeds, key.is_held),
+            output,
+        );
     }
     Ok(())
+}
+
+async fn show_there(server: &Server, output: Output) -> Result<(), CliError> {
+    let keys: types::Keys = server.get("/v1/keys").await?;
+    for key in keys.items {
+        print(&key.id, &key.role, (key.seeds, key.held), output);
+    }
+    Ok(())
+}
+
+fn print(id: &str, role: &str, (seeds, is_held): (u64, bool), output: Output) {
+    let value = json!({ "id": id, "role": role, "seeds": seeds, "held": is_held });
+    let missing = match is_held {
+        true => "",
+        false if role == KeyRole::Unknown.as_str() => "  missing: these seeds cannot be decrypted",
+        false => "  missing",
+    };
+    output.print(&value, || {
+        format!("{id}  {role:<9}  {seeds} seeds{missing}")
+    });
 }
 
 fn check(sealing: &mut Sealing, output: Output) -> Result<(), CliError> {

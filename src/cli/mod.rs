@@ -21,10 +21,12 @@ mod memory;
 mod output;
 mod ready_file;
 mod reload;
+mod remote;
 mod secret;
 mod serve;
 mod setup;
 mod signals;
+mod status;
 mod store;
 mod token;
 mod who;
@@ -85,7 +87,7 @@ enum Command {
     Doctor(doctor::Args),
     /// Create the first administrator and print its seed, once
     Init(init::Args),
-    /// Manage identities in the local database
+    /// Manage identities, in the local database or on a server (--server)
     #[command(subcommand)]
     Identity(identity::Command),
     /// Manage the keys that encrypt the seeds
@@ -102,6 +104,8 @@ enum Command {
     /// Import identities from another system
     #[command(subcommand)]
     Import(import::Command),
+    /// Show the state of a server
+    Status(status::Args),
     /// Call the REST API of realmgate or ungleich-otp
     Client(client::Args),
     /// Print the current token of a seed, and on standard error how long it remains valid
@@ -132,6 +136,7 @@ impl Command {
             | Self::Audit(_)
             | Self::Import(_)
             | Self::Client(_)
+            | Self::Status(_)
             | Self::Reload(_)
             | Self::Token(_) => None,
         }
@@ -184,7 +189,8 @@ fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliErro
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Init(args) => init::run(&args, config, output),
         Command::Identity(command) => identity::run(command, config, output),
-        Command::Key(command) => key::run(command, config, output),
+        Command::Key(command) => key::run(&command, config, output),
+        Command::Status(args) => status::run(&args, output),
         Command::Backup(args) => backup::run(&args, config, output),
         Command::Store(command) => store::run(&command, config, output),
         Command::Audit(command) => audit::run(&command, output),

@@ -19,6 +19,7 @@ use crate::telemetry::{Door, RequestRecord};
 pub(crate) struct Endpoints {
     pub(crate) forward_auth: Arc<ForwardAuth>,
     pub(crate) rest: Local,
+    pub(crate) v1: Local,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Registry,
 }
@@ -38,6 +39,7 @@ impl Endpoints {
         match path {
             "/healthz" => Answer::line(StatusCode::OK, "ok\n").into(),
             "/readyz" => self.readiness().await.into(),
+            path if is_v1(path) => self.v1.answer_at_once(request, record).await,
             _ => self.rest.answer(request, record).await,
         }
     }
@@ -129,8 +131,13 @@ pub(super) fn is_public(path: &str) -> bool {
 pub(super) fn door_of(path: &str) -> Option<Door> {
     match FrontProxy::of(path) {
         Some(_) => Some(Door::ForwardAuth),
-        None => is_rest(path).then_some(Door::Rest),
+        None => (is_rest(path) || is_v1(path)).then_some(Door::Rest),
     }
+}
+
+/// Returns whether a path is that of a resource of `/v1`. The proxy's listener never serves one.
+fn is_v1(path: &str) -> bool {
+    own_paths::is_below(path, own_paths::V1)
 }
 
 /// Returns whether a path is that of a REST resource, or below one.

@@ -1,6 +1,7 @@
-//! The REST router, with the limits of its request bodies.
+//! The REST routers, with the limits of their request bodies.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody, to_bytes};
@@ -11,13 +12,14 @@ use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use ipnet::IpNet;
+use thiserror::Error;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::forward_auth;
 use crate::http::X_FORWARDED_PROTO;
 use crate::http::answer::Answer;
-use crate::net::http::{Abort, Body as ClientBody, BodyError, ClientRequest, Peer, Reply};
+use crate::net::http::{Abort, BodyError, ClientRequest, Peer, Reply};
 use crate::net::settings::Live;
 use crate::telemetry::{RecordSlot, RequestRecord};
 
@@ -28,10 +30,23 @@ pub(crate) struct Local {
 }
 
 /// Why a body was not read completely.
-enum Unread {
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub(crate) enum Unread {
+    #[error("the body is too large")]
     TooLarge,
+    #[error("the body is broken")]
     Broken,
+    #[error("the body came too slowly")]
     Slow,
+}
+
+impl From<BodyError> for Unread {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Slow => Self::Slow,
+            BodyError::Broken | BodyError::Gone => Self::Broken,
+        }
+    }
 }
 
 impl Local {
@@ -39,7 +54,7 @@ impl Local {
         Self { router, settings }
     }
 
-    /// Responds to a request.
+    /// Reads the body of a request, then responds to it.
     pub(crate) async fn answer(
         &self,
         request: &mut ClientRequest,
@@ -49,7 +64,7 @@ impl Local {
             let settings = self.settings.load();
             (settings.timeouts.body, settings.limits.body_bytes)
         };
-        let read = read_body(&request.parts.headers, &mut request.body, most);
+        let read = read_whole_within(&mut request.body, &request.parts.headers, most);
         let body = match timeout(within, read).await {
             Ok(Ok(body)) => body,
             Ok(Err(Unread::Broken)) => {
@@ -62,6 +77,25 @@ impl Local {
                 return reject(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n");
             }
         };
+        self.route(request, Body::from(body), record).await
+    }
+
+    /// Responds to a request. The router reads the body, with [`read_whole`].
+    pub(crate) async fn answer_at_once(
+        &self,
+        request: &mut ClientRequest,
+        record: &mut RequestRecord,
+    ) -> Response<Reply> {
+        let body = Body::new(request.body.take().map_err(Unread::from));
+        self.route(request, body, record).await
+    }
+
+    async fn route(
+        &self,
+        request: &mut ClientRequest,
+        body: Body,
+        record: &mut RequestRecord,
+    ) -> Response<Reply> {
         let (client, scheme) = self.origin(&request.parts.headers, &request.peer);
         let empty = Request::new(()).into_parts().0;
         let mut parts = std::mem::replace(&mut request.parts, empty);
@@ -76,7 +110,7 @@ impl Local {
         }
         let slot = RecordSlot::new(std::mem::take(record));
         parts.extensions.insert(slot.clone());
-        let request = Request::from_parts(parts, Body::from(body));
+        let request = Request::from_parts(parts, body);
         let response = match self.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -118,12 +152,29 @@ impl Local {
     }
 }
 
-/// Reads a body of at most `most` bytes.
-async fn read_body(
+/// Reads a body of at most `most` bytes, within a time.
+///
+/// # Errors
+/// [`Unread`].
+pub(crate) async fn read_whole(
+    mut body: Body,
     headers: &HeaderMap,
-    body: &mut ClientBody,
     most: usize,
+    within: Duration,
 ) -> Result<Bytes, Unread> {
+    let read = read_whole_within(&mut body, headers, most);
+    timeout(within, read).await.unwrap_or(Err(Unread::Slow))
+}
+
+async fn read_whole_within<B>(
+    body: &mut B,
+    headers: &HeaderMap,
+    most: usize,
+) -> Result<Bytes, Unread>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Cause,
+{
     let announced = headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > most) {
@@ -132,11 +183,8 @@ async fn read_body(
     let mut read = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let part = match frame {
-            Ok(frame) => frame.into_data().unwrap_or_default(),
-            Err(BodyError::Slow) => return Err(Unread::Slow),
-            Err(BodyError::Broken | BodyError::Gone) => return Err(Unread::Broken),
-        };
+        let frame = frame.map_err(Cause::cause)?;
+        let part = frame.into_data().unwrap_or_default();
         if read.len() + more.len() + part.len() > most {
             return Err(Unread::TooLarge);
         }
@@ -151,6 +199,25 @@ async fn read_body(
         true => read,
         false => [&read[..], &more[..]].concat().into(),
     })
+}
+
+/// An error of a body.
+trait Cause {
+    fn cause(self) -> Unread;
+}
+
+impl Cause for BodyError {
+    fn cause(self) -> Unread {
+        self.into()
+    }
+}
+
+impl Cause for axum::Error {
+    fn cause(self) -> Unread {
+        let error = self.into_inner();
+        let unread = error.downcast_ref::<Unread>().copied();
+        unread.unwrap_or(Unread::Broken)
+    }
 }
 
 /// Returns the response to a request whose body is not read. It closes the connection.

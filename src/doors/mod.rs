@@ -17,6 +17,7 @@ mod request_log;
 mod service;
 pub(crate) mod snapshot;
 mod unmatched;
+pub mod v1;
 
 use std::io;
 use std::net::TcpListener;
@@ -81,7 +82,7 @@ impl Gateway {
         listeners: Listeners,
         loops: &Loops,
         authority: &Arc<Authority>,
-        rest: Router,
+        (rest, v1): (Router, Router),
         recorder: Arc<Recorder>,
         mut registry: Registry,
     ) -> Result<Self, OpenError> {
@@ -92,6 +93,7 @@ impl Gateway {
         let settings: settings::Live = Arc::new(ArcSwap::new(Arc::clone(&snapshot.net)));
         let snapshot: Live = Arc::new(ArcSwap::from_pointee(snapshot));
         let rest = Local::new(rest, Arc::clone(&settings));
+        let v1 = Local::new(v1, Arc::clone(&settings));
         let connections = Arc::new(Connections::new(
             Arc::clone(&settings),
             listeners.is_inherited(),
@@ -118,6 +120,7 @@ impl Gateway {
         let endpoints = Arc::new(Endpoints {
             forward_auth: Arc::clone(&forward_auth),
             rest,
+            v1,
             readiness: Arc::clone(&readiness),
             metrics: registry,
         });

@@ -11,7 +11,7 @@ use crate::fuzzing;
 type Target = (&'static str, fn(&[u8]));
 
 /// The targets in `fuzz/`.
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("check", check),
     ("config", fuzzing::config),
     ("credential", fuzzing::credential),
@@ -22,6 +22,7 @@ const TARGETS: [Target; 10] = [
     ("proxy_protocol", fuzzing::proxy_protocol),
     ("rest_body", fuzzing::rest_body),
     ("target", fuzzing::target),
+    ("v1", fuzzing::v1),
 ];
 
 fn check(data: &[u8]) {

@@ -3,6 +3,9 @@
 /// The REST API.
 pub(crate) const REST: &str = "/ungleichotp";
 
+/// The administration API.
+pub(crate) const V1: &str = "/v1";
+
 /// Forward-auth over HTTP.
 pub(crate) const FORWARD_AUTH: &str = "/forward-auth";
 

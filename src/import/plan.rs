@@ -13,7 +13,7 @@ use crate::auth::{
 const KEPT: RangeInclusive<i64> = 1..=(1 << 53);
 
 /// The minimum length of an imported seed in bits. A shorter one can be computed from one token.
-pub const LEAST_BITS: usize = 40;
+pub const LEAST_BITS: usize = Seed::LEAST_BITS;
 /// Seeds with fewer bits can be computed from a few tokens, with some effort, and should be rotated
 /// at once.
 pub const FEW_BITS: usize = 80;

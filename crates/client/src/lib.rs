@@ -9,6 +9,8 @@
 //!   renames, deletes and verifies identities.
 
 #[cfg(feature = "rest")]
+mod api;
+#[cfg(feature = "rest")]
 mod body;
 mod caller;
 #[cfg(feature = "rest")]
@@ -32,6 +34,8 @@ mod transport;
 #[cfg(feature = "reqwest")]
 mod with_reqwest;
 
+#[cfg(feature = "rest")]
+pub use api::{Api, ApiRequest, ApiResponse};
 #[cfg(feature = "rest")]
 pub use body::Registered;
 pub use caller::{Caller, Proof};

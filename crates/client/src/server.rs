@@ -60,6 +60,12 @@ impl FromStr for Server {
 }
 
 impl Server {
+    /// Returns the URL of a path of another API.
+    pub(super) fn at(&self, path: &str) -> Result<Uri, Error> {
+        let uri = format!("{}{path}", self.base);
+        uri.parse().map_err(|_| Error::Invalid(uri))
+    }
+
     /// Returns the URL of a resource below `/ungleichotp/`.
     pub(super) fn resource(&self, path: &str) -> Result<Uri, Error> {
         let uri = format!("{}/ungleichotp/{path}", self.base);

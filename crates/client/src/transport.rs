@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -89,15 +90,53 @@ impl Transport {
         limit: usize,
         server: &str,
     ) -> Result<Answer, Error> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.clone();
+        for (name, value) in [(ACCEPT, JSON), (CONTENT_TYPE, JSON)] {
+            request.headers_mut().insert(name, value);
+        }
+        let (parts, body) = self.try_exchange(request, limit, server).await?;
+        Ok(Answer {
+            status: parts.status,
+            clock: clock(&parts.headers),
+            retry_after: retry_after(&parts.headers),
+            content_type: text(&parts.headers, CONTENT_TYPE)
+                .unwrap_or("no Content-Type")
+                .chars()
+                .take(SHOWN)
+                .collect(),
+            body,
+        })
+    }
+
+    /// Sends a request and reads its response of at most `limit` bytes.
+    pub(super) async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        limit: usize,
+    ) -> Result<(Parts, Bytes), Error> {
+        let server = origin(request.uri());
+        let exchanged = self.try_exchange(request, limit, &server);
+        match tokio::time::timeout(self.timeout, exchanged).await {
+            Ok(exchanged) => exchanged,
+            Err(_) => Err(Error::Timeout {
+                server,
+                after: self.timeout,
+            }),
+        }
+    }
+
+    async fn try_exchange(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        limit: usize,
+        server: &str,
+    ) -> Result<(Parts, Bytes), Error> {
+        request.headers_mut().insert(USER_AGENT, AGENT);
         let mut pauses = PAUSES.iter();
         let response = loop {
-            let mut request = Request::new(Full::new(body.clone()));
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = uri.clone();
-            for (name, value) in [(ACCEPT, JSON), (CONTENT_TYPE, JSON), (USER_AGENT, AGENT)] {
-                request.headers_mut().insert(name, value);
-            }
-            match self.http.request(request).await {
+            match self.http.request(request.clone()).await {
                 Ok(response) => break response,
                 // Nothing was sent, so it is safe to try again.
                 Err(error) if error.is_connect() => match pauses.next() {
@@ -123,17 +162,7 @@ impl Transport {
             }
             Err(error) => return Err(broken(server, error)),
         };
-        Ok(Answer {
-            status: parts.status,
-            clock: clock(&parts.headers),
-            retry_after: retry_after(&parts.headers),
-            content_type: text(&parts.headers, CONTENT_TYPE)
-                .unwrap_or("no Content-Type")
-                .chars()
-                .take(SHOWN)
-                .collect(),
-            body,
-        })
+        Ok((parts, body))
     }
 }
 

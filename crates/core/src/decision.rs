@@ -6,6 +6,7 @@ use super::identity::Identity;
 use super::principal::{Principal, PrincipalRef};
 use super::store::StoreError;
 use super::throttle::{Delay, Source, Throttled};
+use super::time::UnixTime;
 use super::totp::Step;
 
 /// A request's credential and source. The time is a separate argument.
@@ -84,7 +85,19 @@ pub enum Proof {
         step: Step,
         /// The distance of that step from the current one; negative if it was earlier.
         offset: i64,
+        /// The end of the time in which the token is accepted, exclusive.
+        until: UnixTime,
     },
+}
+
+impl Proof {
+    /// Returns a stable name for logs; `None` if nothing was proved.
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Token { .. } => Some("token"),
+        }
+    }
 }
 
 impl Permit {

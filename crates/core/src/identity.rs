@@ -42,6 +42,23 @@ pub struct Identity {
     pub created: UnixTime,
     /// When the identity was last changed.
     pub updated: UnixTime,
+    /// Its version, and when its seeds were made.
+    pub history: History,
+}
+
+/// The version of an identity: another one after each change, on every node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version(pub i64);
+
+/// The version of an identity, and when its seeds were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The version.
+    pub version: Version,
+    /// When the current seed was made, if that is known.
+    pub seed_made: Option<UnixTime>,
+    /// When the seed before it was made, if there is one and that is known.
+    pub previous_made: Option<UnixTime>,
 }
 
 /// The seeds of an identity.
@@ -161,6 +178,7 @@ impl Identity {
             usage: self.usage.copy(),
             created: self.created,
             updated: self.updated,
+            history: self.history,
         }
     }
 }

@@ -12,6 +12,7 @@ mod authority;
 mod checked;
 mod claims;
 mod clock_offset;
+mod creation;
 mod credential;
 mod decision;
 mod foresight;
@@ -32,11 +33,12 @@ mod usage;
 mod used_steps;
 
 pub use authority::{Authenticator, Authority};
+pub use creation::{Created, Creation, ImportedIdentity, NewIdentity, Once, REMEMBERED};
 pub use credential::{Credential, Flaw, Presented, Token, split_user};
 pub use decision::{Attempt, Authenticated, Decision, Denial, DenialCause, Permit, Proof};
 pub use foresight::Foresight;
 pub use id::IdentityId;
-pub use identity::{Identity, Previous, SeedSlot, Seeds, State, Terms};
+pub use identity::{History, Identity, Previous, SeedSlot, Seeds, State, Terms, Version};
 pub use local::{LocalAuthenticator, Settings};
 pub use policy::{Mode, Policy, Rule};
 #[cfg(test)]
@@ -45,8 +47,8 @@ pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};
 pub use realm::{Capability, Realms};
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
-    Administration, Change, ChangeError, Changed, Counters, Counts, Identities, Imported,
-    ImportedIdentity, NewIdentity, Recall, Selection, Store, StoreError, UsageBatch,
+    Administration, Change, ChangeError, Changed, ChangesAfter, Counters, Counts, Identities,
+    Imported, RealmCount, Recall, Selection, Store, StoreError, UsageBatch,
 };
 pub use throttle::{
     Claim, Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,

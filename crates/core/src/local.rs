@@ -191,6 +191,7 @@ impl LocalAuthenticator {
         let proof = Proof::Token {
             step: matched.step,
             offset: matched.offset(),
+            until: matched.accepted_until(&identity, self.settings.window),
         };
         Authenticated::identity(identity, proof)
     }

@@ -1,3 +1,5 @@
+use super::identity::Identity;
+use super::time::UnixTime;
 use super::totp::Step;
 
 /// The step at which a token is right.
@@ -14,6 +16,21 @@ impl Match {
     /// Returns how many steps the token is ahead of the current one, negative for late.
     pub(super) fn offset(self) -> i64 {
         self.step.0.cast_signed() - self.current.0.cast_signed()
+    }
+}
+
+impl Match {
+    /// Returns when the token ends to be accepted: at the end of the window of its step, or before
+    /// that, with its seed or its identity.
+    pub(super) fn accepted_until(self, identity: &Identity, window: u8) -> UnixTime {
+        let end = self.step.0.saturating_add(u64::from(window) + 1);
+        let end = end.saturating_mul(identity.parameters.period().into());
+        let of_seed = match self.is_of_previous {
+            true => identity.previous_until(),
+            false => None,
+        };
+        let ends = [of_seed, identity.terms().expires].into_iter().flatten();
+        ends.fold(UnixTime::from_secs(end), UnixTime::min)
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Strength {
 impl Seed {
     /// The length of a new seed in bytes: 160 bits, as RFC 4226 §4 R6 recommends.
     pub const NEW_BYTES: usize = 20;
+    /// The minimum length of a seed in bits.
+    pub const LEAST_BITS: usize = 40;
     /// The maximum length of a seed in bytes: that of 128 base32 characters, the limit of
     /// ungleich-otp.
     pub const MAX_BYTES: usize = 80;

@@ -4,61 +4,35 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+use super::creation::{Created, Creation, ImportedIdentity, NewIdentity};
 use super::id::IdentityId;
-use super::identity::{Identity, State, Terms};
+use super::identity::{Identity, State, Terms, Version};
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
 use super::throttle::{Claim, ThrottleRecord};
 use super::time::UnixTime;
-use super::totp::{Parameters, Step};
+use super::totp::Step;
 use super::usage::Use;
 
-/// An identity to register.
-#[derive(Debug)]
-pub struct NewIdentity {
-    /// The name and realm.
-    pub principal: Principal,
-    /// The seed.
-    pub seed: Seed,
-    /// The TOTP parameters.
-    pub parameters: Parameters,
-    /// The validity period.
-    pub terms: Terms,
+/// The number of identities of a realm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealmCount {
+    /// The realm.
+    pub realm: Box<str>,
+    /// All of its identities.
+    pub identities: u64,
+    /// Those that are disabled.
+    pub disabled: u64,
 }
 
-impl NewIdentity {
-    /// Returns an enabled identity without a number, created at `created`.
-    #[must_use]
-    pub fn created_at(self, created: UnixTime) -> ImportedIdentity {
-        ImportedIdentity {
-            id: None,
-            principal: self.principal,
-            seed: self.seed,
-            parameters: self.parameters,
-            state: State::Enabled,
-            terms: self.terms,
-            created,
-        }
-    }
-}
-
-/// An identity to import from another system.
-#[derive(Debug)]
-pub struct ImportedIdentity {
-    /// The ID to keep; `None` for a new one.
-    pub id: Option<IdentityId>,
-    /// The name and realm.
-    pub principal: Principal,
-    /// The seed.
-    pub seed: Seed,
-    /// The TOTP parameters.
-    pub parameters: Parameters,
-    /// The state.
-    pub state: State,
-    /// The validity period.
-    pub terms: Terms,
-    /// When it was registered in the other system.
-    pub created: UnixTime,
+/// The changes after a position of the change log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangesAfter {
+    /// The principals that changed, oldest first; `None` if the log does not reach back to the
+    /// position, so that any principal may have changed.
+    pub changed: Option<Vec<Principal>>,
+    /// The position to go on from.
+    pub last: i64,
 }
 
 /// The outcome of importing one identity.
@@ -87,6 +61,8 @@ pub struct Change {
     pub terms: Option<Terms>,
     /// Whether earlier failures are reset.
     pub unthrottle: bool,
+    /// The version that the identity must have; any if `None`.
+    pub expected: Option<Version>,
 }
 
 /// The outcome of a change.
@@ -105,6 +81,8 @@ pub struct Selection {
     pub realm: Option<Box<str>>,
     /// Only those whose names begin with this.
     pub name: Option<Box<str>>,
+    /// Only those in this state.
+    pub state: Option<State>,
 }
 
 /// The memory lookup of a principal.
@@ -244,11 +222,42 @@ pub trait Administration: Send + Sync {
         now: UnixTime,
     ) -> Result<Option<Changed>, ChangeError>;
 
-    /// Deletes an identity and returns its principal, or `None` if there is none with this ID.
+    /// Registers identities in one transaction, and returns the outcome of each in their order.
+    ///
+    /// # Errors
+    /// [`ChangeError`]: none was registered.
+    async fn create_all(
+        &self,
+        creations: Vec<Creation>,
+        now: UnixTime,
+    ) -> Result<Vec<Created>, ChangeError>;
+
+    /// Deletes an identity and returns its principal, or `None` if there is none with this ID. With
+    /// `expected`, only if it has that version.
+    ///
+    /// # Errors
+    /// [`ChangeError`]: it has another version, or the store failed.
+    async fn delete(
+        &self,
+        id: IdentityId,
+        expected: Option<Version>,
+    ) -> Result<Option<Principal>, ChangeError>;
+
+    /// Returns the realms that sort after `after`, at most `limit`, with the number of their
+    /// identities.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError>;
+    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError>;
+
+    /// Returns the position of the change log that the cache reflects.
+    fn position(&self) -> i64;
+
+    /// Returns the changes after a position, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn changes(&self, after: i64, limit: u32) -> Result<ChangesAfter, StoreError>;
 }
 
 /// A complete identity store.
@@ -327,6 +336,9 @@ pub enum ChangeError {
     /// Another identity has that name in that realm.
     #[error("the name is taken in that realm")]
     Taken,
+    /// The identity has another version than expected.
+    #[error("the identity has changed since")]
+    Stale,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

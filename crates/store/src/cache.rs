@@ -8,6 +8,7 @@
 //! is used once and not cached. While the database fails, cached identities stay valid for at most
 //! `stale_if_error`, counted from the last time that it worked.
 
+mod administration;
 mod counters;
 mod entry;
 mod memory;
@@ -30,9 +31,7 @@ use super::database::{Changes, Database, Seq, Tail};
 use super::metrics::{CacheCounts, CacheMetrics, Evicted, Observer, StoreMetrics, counting};
 use super::outage::{Outage, STALL};
 use realmgate_core::{
-    Administration, Change, ChangeError, Changed, Identities, Identity, IdentityId, Imported,
-    ImportedIdentity, NewIdentity, Principal, PrincipalRef, Recall, Selection, Store, StoreError,
-    UnixTime,
+    Identities, Identity, Principal, PrincipalRef, Recall, Store, StoreError, UnixTime,
 };
 
 use entry::{ByPrincipal, Entry};
@@ -162,66 +161,6 @@ impl Identities for Cached {
             return Err(StoreError::Database("the change log cannot be read".into()));
         }
         inner.database.ping().await
-    }
-}
-
-#[async_trait]
-impl Administration for Cached {
-    async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
-        self.inner.database.load_by_id(id).await
-    }
-
-    async fn identities(
-        &self,
-        selection: &Selection,
-        after: IdentityId,
-        limit: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        self.inner.database.page(selection, after, limit).await
-    }
-
-    async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
-        let created = self.inner.database.insert(new, now).await?;
-        self.inner.forget(&created.principal);
-        Ok(created)
-    }
-
-    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
-        self.inner.database.reserve(last).await
-    }
-
-    async fn import(
-        &self,
-        identities: Vec<ImportedIdentity>,
-        now: UnixTime,
-    ) -> Result<Vec<Imported>, ChangeError> {
-        let who: Vec<Principal> = identities.iter().map(|it| it.principal.clone()).collect();
-        let imported = self.inner.database.import(identities, now).await?;
-        who.iter()
-            .for_each(|principal| self.inner.forget(principal));
-        Ok(imported)
-    }
-
-    async fn update(
-        &self,
-        id: IdentityId,
-        change: Change,
-        now: UnixTime,
-    ) -> Result<Option<Changed>, ChangeError> {
-        let changed = self.inner.database.update(id, change, now).await?;
-        if let Some(Changed { was, identity }) = &changed {
-            self.inner.forget(was);
-            self.inner.forget(&identity.principal);
-        }
-        Ok(changed)
-    }
-
-    async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError> {
-        let deleted = self.inner.database.delete(id).await?;
-        if let Some(principal) = &deleted {
-            self.inner.forget(principal);
-        }
-        Ok(deleted)
     }
 }
 

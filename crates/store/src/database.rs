@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Change, ChangeError, Changed, Claim, Counts, Identity, IdentityId, Imported, ImportedIdentity,
-    NewIdentity, Principal, Selection, Step, StoreError, UnixTime, UsageBatch,
+    Change, ChangeError, Changed, Claim, Counts, Created, Creation, Identity, IdentityId, Imported,
+    ImportedIdentity, NewIdentity, Principal, RealmCount, Selection, Step, StoreError, UnixTime,
+    UsageBatch, Version,
 };
 
 use super::metrics::{DatabaseCounts, PoolMetrics};
@@ -61,7 +62,24 @@ pub(super) trait Database: Send + Sync {
         now: UnixTime,
     ) -> Result<Option<Changed>, ChangeError>;
 
-    async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError>;
+    /// Registers identities in one transaction. Returns a result for each.
+    async fn insert_all(
+        &self,
+        creations: Vec<Creation>,
+        now: UnixTime,
+    ) -> Result<Vec<Created>, ChangeError>;
+
+    async fn delete(
+        &self,
+        id: IdentityId,
+        expected: Option<Version>,
+    ) -> Result<Option<Principal>, ChangeError>;
+
+    /// Returns up to `limit` realms that sort after `after`.
+    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError>;
+
+    /// Reads up to `limit` changes after a position.
+    async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError>;
 
     /// Marks a step as used. Returns `false` if it was used before.
     async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;

@@ -7,8 +7,8 @@ use thiserror::Error;
 use crate::key_ring::KeyRing;
 use crate::seal::{SealError, SealingKey};
 use realmgate_core::{
-    Change, Identity, IdentityId, Parameters, ParametersError, Previous, Principal, PrincipalError,
-    Seed, Seeds, State, Terms, Totp, UnixTime, Usage,
+    Change, History, Identity, IdentityId, ImportedIdentity, Parameters, ParametersError, Previous,
+    Principal, PrincipalError, Seed, Seeds, State, Terms, Totp, UnixTime, Usage, Version,
 };
 
 /// The columns of an identity. Times are seconds since 1970.
@@ -32,6 +32,9 @@ pub(super) struct Record<'a> {
     pub(super) used: Option<i64>,
     pub(super) previous_used: Option<i64>,
     pub(super) drift: Option<i64>,
+    pub(super) version: i64,
+    pub(super) seed_made: Option<i64>,
+    pub(super) previous_made: Option<i64>,
 }
 
 impl Record<'_> {
@@ -87,6 +90,15 @@ impl Record<'_> {
             },
             created: unix_time(self.created),
             updated: unix_time(self.updated),
+            history: History {
+                version: Version(self.version),
+                // Before schema 7 this was not recorded. The first seed is as old as its identity.
+                seed_made: time(
+                    self.seed_made
+                        .or((self.updated == self.created).then_some(self.created)),
+                ),
+                previous_made: time(self.previous_made),
+            },
         })
     }
 }
@@ -98,6 +110,8 @@ pub(super) struct Revision {
     pub(super) seed: Option<Vec<u8>>,
     pub(super) previous_seed: Option<Vec<u8>>,
     pub(super) previous_until: Option<i64>,
+    pub(super) seed_made: Option<i64>,
+    pub(super) previous_made: Option<i64>,
     pub(super) state: &'static str,
     pub(super) terms: Terms,
     pub(super) unthrottled: i64,
@@ -139,6 +153,11 @@ impl Revision {
             (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
             _ => (None, None),
         };
+        let (seed_made, previous_made) = match (&change.seed, &previous) {
+            (Some(_), Some(_)) => (Some(now), old.history.seed_made),
+            (Some(_), None) => (Some(now), None),
+            (None, _) => (old.history.seed_made, old.history.previous_made),
+        };
         let seal = |seed: Option<Seed>| {
             let sealed = seed.map(|seed| key.seal(&seed, principal.as_ref()));
             sealed.transpose()
@@ -154,6 +173,8 @@ impl Revision {
             seed,
             previous_seed,
             previous_until: until.map(sql_time),
+            seed_made: seed_made.map(sql_time),
+            previous_made: previous_made.map(sql_time),
             state: state_text(change.state.unwrap_or(old.state)),
             terms: change.terms.as_ref().unwrap_or(old.terms()).clone(),
             unthrottled: sql_time(unthrottled),
@@ -163,6 +184,35 @@ impl Revision {
         })
     }
 }
+
+/// Returns an identity as it is read after it was inserted with a number.
+pub(super) fn inserted(id: IdentityId, new: ImportedIdentity, now: UnixTime) -> Identity {
+    let present = Some(Totp::new(&new.seed, new.parameters));
+    Identity {
+        id,
+        principal: new.principal,
+        seeds: Seeds {
+            present,
+            ..Seeds::default()
+        }
+        .into(),
+        parameters: new.parameters,
+        state: new.state,
+        terms: new.terms.boxed(),
+        unthrottled: UnixTime::from_secs(0),
+        usage: Usage::default(),
+        created: new.created,
+        updated: now,
+        history: History {
+            version: Version(FIRST_VERSION),
+            seed_made: Some(now),
+            previous_made: None,
+        },
+    }
+}
+
+/// The version of a new identity.
+const FIRST_VERSION: i64 = 1;
 
 /// Makes a principal of a name and a realm in the database. Their length was checked when they were
 /// written, against a limit that may have changed since.

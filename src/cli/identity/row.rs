@@ -5,15 +5,14 @@ use std::io::IsTerminal;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::{Ansi256Color, Color, Style};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use qrcode::QrCode;
 use qrcode::render::unicode;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
-use crate::auth::{Failures, Identity, Seed, State, Strength, UnixTime};
 use crate::cli::output::Output;
 use crate::clock;
+use crate::doors::v1::Timestamp;
+use crate::doors::v1::types::{self, Identity};
 
 /// Black on white, from the part of the palette that no theme of a terminal changes: a QR code that is drawn in
 /// the terminal's own colors is inverted where those are light on dark, and most apps cannot read it then.
@@ -21,34 +20,25 @@ const QR_COLORS: Style = Style::new()
     .fg_color(Some(Color::Ansi256(Ansi256Color(16))))
     .bg_color(Some(Color::Ansi256(Ansi256Color(231))));
 
-/// Prints an identity, without its seed.
-pub(super) fn print(identity: &Identity, output: Output) {
-    let row = Row::new(identity);
-    output.print(&row, || row.text());
+/// What is printed of the failures of an identity.
+#[derive(Clone, Copy)]
+pub(super) enum Shown {
+    /// Nothing.
+    Plain,
+    /// Those that count.
+    Throttle,
+    /// Those that were cleared.
+    Forgiven(types::Throttle),
 }
 
-/// Prints an identity with its seed and an otpauth URI for authenticator apps with `issuer`. The
-/// seed is shown only once.
-pub(super) fn print_new(identity: &Identity, seed: &Seed, issuer: &str, output: Output) {
-    let seed = seed.to_base32();
-    let uri = Zeroizing::new(uri(identity, &seed, issuer));
+/// Prints an identity, with its seed if it has one, which is shown only once.
+pub(super) fn print(identity: &Identity, shown: Shown, output: Output) {
     let mut row = Row::new(identity);
-    row.seed = Some(&seed);
-    row.uri = Some(&uri);
-    output.print(&row, || row.text());
-}
-
-/// Prints an identity with the failures that count against it.
-pub(super) fn print_with(identity: &Identity, failures: Failures, output: Output) {
-    let mut row = Row::new(identity);
-    row.throttle = Some(failures.into());
-    output.print(&row, || row.text());
-}
-
-/// Prints an identity with the failures that were cleared.
-pub(super) fn print_forgiven(identity: &Identity, failures: Failures, output: Output) {
-    let mut row = Row::new(identity);
-    row.forgiven = Some(failures.into());
+    match shown {
+        Shown::Plain => {}
+        Shown::Throttle => row.throttle = Some(identity.throttle.into()),
+        Shown::Forgiven(forgiven) => row.forgiven = Some(forgiven.into()),
+    }
     output.print(&row, || row.text());
 }
 
@@ -60,21 +50,21 @@ struct Throttle {
     waits: u64,
     /// The number of sources that are trusted because the identity has authenticated there
     /// recently.
-    trusted_sources: usize,
+    trusted_sources: u64,
     /// Failures at trusted sources.
     trusted_failures: u32,
     /// The longest delay at a trusted source.
     trusted_waits: u64,
 }
 
-impl From<Failures> for Throttle {
-    fn from(failures: Failures) -> Self {
+impl From<types::Throttle> for Throttle {
+    fn from(throttle: types::Throttle) -> Self {
         Self {
-            failures: failures.elsewhere,
-            waits: failures.elsewhere_delay.as_secs(),
-            trusted_sources: failures.trusted_sources,
-            trusted_failures: failures.trusted,
-            trusted_waits: failures.trusted_delay.as_secs(),
+            failures: throttle.failures,
+            waits: throttle.waits,
+            trusted_sources: throttle.trusted_sources,
+            trusted_failures: throttle.trusted_failures,
+            trusted_waits: throttle.trusted_waits,
         }
     }
 }
@@ -155,35 +145,31 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn new(identity: &'a Identity) -> Self {
+        let secs = |time: &Timestamp| time.0.as_secs();
+        let current = identity.seeds.first();
+        let previous = identity.seeds.get(1);
         Self {
-            id: identity.id.0,
-            name: identity.principal.name(),
-            realm: identity.principal.realm(),
-            state: match identity.state {
-                State::Enabled => "enabled",
-                State::Disabled => "disabled",
-            },
-            algorithm: identity.parameters.algorithm().as_str(),
-            digits: identity.parameters.digits(),
-            period: identity.parameters.period(),
-            seed_strength: match identity.seed().map(|seed| seed.strength()) {
-                Some(Strength::Good) => "good",
-                Some(Strength::Weak) => "weak",
-                None => "broken",
-            },
-            created: identity.created.as_secs(),
-            updated: identity.updated.as_secs(),
-            not_before: identity.terms().not_before.map(UnixTime::as_secs),
-            expires: identity.terms().expires.map(UnixTime::as_secs),
-            comment: identity.terms().comment.as_deref(),
-            last_used: identity.usage.used().map(UnixTime::as_secs),
-            drift: identity.usage.drift(),
-            previous_until: identity.previous_until().map(UnixTime::as_secs),
-            previous_last_used: identity.usage.previous_used().map(UnixTime::as_secs),
+            id: identity.id,
+            name: &identity.name,
+            realm: &identity.realm,
+            state: identity.state.as_str(),
+            algorithm: identity.parameters.algorithm.as_str(),
+            digits: identity.parameters.digits,
+            period: identity.parameters.period,
+            seed_strength: current.map_or("broken", |it| it.strength.as_str()),
+            created: secs(&identity.created),
+            updated: secs(&identity.updated),
+            not_before: identity.not_before.as_ref().map(secs),
+            expires: identity.expires.as_ref().map(secs),
+            comment: identity.comment.as_deref(),
+            last_used: current.and_then(|it| it.last_used.as_ref()).map(secs),
+            drift: current.map_or(0, |it| it.drift),
+            previous_until: previous.and_then(|it| it.until.as_ref()).map(secs),
+            previous_last_used: previous.and_then(|it| it.last_used.as_ref()).map(secs),
             throttle: None,
             forgiven: None,
-            seed: None,
-            uri: None,
+            seed: identity.seed.as_deref(),
+            uri: identity.otpauth.as_deref(),
         }
     }
 
@@ -243,19 +229,4 @@ impl<'a> Row<'a> {
         }
         text
     }
-}
-
-/// Returns the URI that authenticator apps read, as text or as a QR code.
-fn uri(identity: &Identity, seed: &str, issuer: &str) -> String {
-    let who = &identity.principal;
-    let label = format!("{}@{}", who.name(), who.realm());
-    let label = utf8_percent_encode(&label, NON_ALPHANUMERIC);
-    let issuer = utf8_percent_encode(issuer, NON_ALPHANUMERIC);
-    let parameters = identity.parameters;
-    format!(
-        "otpauth://totp/{issuer}:{label}?secret={seed}&issuer={issuer}&algorithm={}&digits={}&period={}",
-        parameters.algorithm(),
-        parameters.digits(),
-        parameters.period(),
-    )
 }

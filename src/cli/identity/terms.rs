@@ -7,6 +7,7 @@ use crate::auth::{Terms, UnixTime};
 use crate::cli::error::CliError;
 use crate::cli::local_store::now;
 use crate::clock;
+use crate::doors::v1::types::Changes;
 
 /// Options for the validity period and the comment.
 #[derive(Debug, clap::Args)]
@@ -66,6 +67,22 @@ impl TermsArgs {
         match (terms.not_before, terms.expires) {
             (Some(from), Some(until)) if from >= until => Err(CliError::NeverValid),
             _ => Ok(terms),
+        }
+    }
+}
+
+impl TermsArgs {
+    /// Returns the given options as changes.
+    pub(super) fn changes(&self) -> Changes {
+        let time = |limit: Option<Limit>| limit.map(|limit| limit.0.map(Into::into));
+        Changes {
+            not_before: time(self.not_before),
+            expires: time(self.expires),
+            comment: self
+                .comment
+                .clone()
+                .map(|it| (!it.is_empty()).then_some(it)),
+            ..Changes::default()
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Changes of identities. A change is in the audit log before its response is sent.
+//! Changes of identities, for both REST APIs. A change is in the audit log before its response is
+//! sent.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,38 +9,55 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::call::Call;
-use super::response::Answer;
-use super::state::Api;
-use crate::audit::{Actor, Audit, DURABLE, Event, Kind, LINE};
+use crate::audit::{Actor, Audit, DURABLE, Event, Kind};
 use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef};
 use crate::telemetry::RequestRecord;
 
 /// How long a caller waits for the outcome of a change.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The response if the outcome is not known.
-pub(super) const UNKNOWN: &str =
-    "The change may have been made: the store has not confirmed it yet.";
-const UNLOGGED: &str = "The change was made, but could not be written into the audit log yet.";
+/// Why a change is not confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unconfirmed {
+    /// It was not made: the audit log cannot be written.
+    Unloggable,
+    /// It may have been made: the store has not confirmed it yet.
+    Unknown,
+    /// It was made, but is not in the audit log yet.
+    Unlogged,
+}
+
+impl Unconfirmed {
+    /// Describes the outcome for the client.
+    pub(crate) const fn detail(self) -> &'static str {
+        match self {
+            Self::Unloggable => "The change was not made: the audit log cannot be written.",
+            Self::Unknown => "The change may have been made: the store has not confirmed it yet.",
+            Self::Unlogged => {
+                "The change was made, but could not be written into the audit log yet."
+            }
+        }
+    }
+}
 
 /// The principal on whose behalf something is changed.
-pub(super) struct Author {
-    permit: Permit,
-    source: Option<IpAddr>,
-    audit: Audit,
+pub(crate) struct Author {
+    pub(crate) permit: Permit,
+    /// The address of the client.
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) audit: Audit,
     /// The record of the request.
-    record: RequestRecord,
+    pub(crate) record: RequestRecord,
 }
 
 /// The changed identity.
-pub(super) struct Subject<'a> {
-    pub(super) id: IdentityId,
-    pub(super) principal: &'a Principal,
+pub(crate) struct Subject<'a> {
+    pub(crate) id: IdentityId,
+    pub(crate) principal: &'a Principal,
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn of(identity: &'a Identity) -> Self {
+    pub(crate) fn of(identity: &'a Identity) -> Self {
         Self {
             id: identity.id,
             principal: &identity.principal,
@@ -48,80 +66,97 @@ impl<'a> Subject<'a> {
 }
 
 impl Author {
-    pub(super) fn new(api: &Api, permit: &Permit, call: &Call) -> Self {
-        Self {
-            permit: permit.clone(),
-            source: call.source,
-            audit: api.audit.clone(),
-            record: call.record.with_same_id(),
-        }
-    }
-
     /// Writes a change to the audit log, with the previous principal if that has changed.
     ///
     /// # Errors
-    /// 503 with the detail that the change was made.
-    pub(super) async fn record(
+    /// [`Unconfirmed::Unlogged`].
+    pub(crate) async fn record(
         &self,
         kind: Kind,
         subject: Subject<'_>,
         was: Option<&Principal>,
-    ) -> Result<(), Answer> {
+    ) -> Result<(), Unconfirmed> {
+        let was = was.map(Principal::as_ref);
+        self.record_all(kind, &[(subject, was)]).await
+    }
+
+    /// Writes changes of one kind to the audit log.
+    ///
+    /// # Errors
+    /// [`Unconfirmed::Unlogged`].
+    pub(crate) async fn record_all(
+        &self,
+        kind: Kind,
+        subjects: &[(Subject<'_>, Option<PrincipalRef<'_>>)],
+    ) -> Result<(), Unconfirmed> {
         let by = self.permit.principal();
-        tracing::info!(
-            action = kind.as_str(),
-            id = subject.id.0,
-            name = subject.principal.name(),
-            realm = subject.principal.realm(),
-            by_name = by.map(PrincipalRef::name),
-            by_realm = by.map(PrincipalRef::realm),
-            door = "rest",
-            request_id = self.record.request_id(),
-            "identity changed"
-        );
-        let event = Event {
-            door: Some("rest"),
-            subject: Some(subject.principal.as_ref()),
-            id: Some(subject.id),
-            was: was.map(Principal::as_ref),
-            actor: by.map(Actor::Principal),
-            source: self.source,
-            request: self.record.request_id(),
-            ..Event::new(kind)
-        };
-        self.audit.record(&[event], DURABLE).await.map_err(|error| {
+        let mut events = Vec::with_capacity(subjects.len());
+        for (subject, was) in subjects {
+            tracing::info!(
+                action = kind.as_str(),
+                id = subject.id.0,
+                name = subject.principal.name(),
+                realm = subject.principal.realm(),
+                by_name = by.map(PrincipalRef::name),
+                by_realm = by.map(PrincipalRef::realm),
+                door = "rest",
+                request_id = self.record.request_id(),
+                "identity changed"
+            );
+            events.push(Event {
+                door: Some("rest"),
+                subject: Some(subject.principal.as_ref()),
+                id: Some(subject.id),
+                was: *was,
+                actor: by.map(Actor::Principal),
+                proof: self.permit.proof().as_str(),
+                source: self.source,
+                request: self.record.request_id(),
+                ..Event::new(kind)
+            });
+        }
+        self.audit.record(&events, DURABLE).await.map_err(|error| {
             let request_id = self.record.request_id();
             tracing::error!(%error, door = "rest", request_id, "an identity change was made but is not in the audit log yet");
-            Answer::not_confirmed(UNLOGGED)
+            Unconfirmed::Unlogged
         })
     }
 }
 
 /// Runs a change in a task of its own, so that it reaches the audit log even if the caller
-/// disconnects. Does not begin if the audit log cannot be written.
+/// disconnects. Does not begin if the audit log has no room for `bytes` of lines.
 ///
 /// # Errors
-/// The errors of `work`; 503 if it did not begin; 503 with the detail that the change may have been
-/// made, if the outcome is not known after [`LONGEST`].
-pub(super) async fn finish<T: Send + 'static>(
-    api: &Api,
-    call: &Call,
-    work: impl Future<Output = Result<T, Answer>> + Send + 'static,
-) -> Result<T, Answer> {
-    api.audit.ready(LINE).await.map_err(|error| {
+/// The errors of `work`; [`Unconfirmed::Unloggable`] if it did not begin; [`Unconfirmed::Unknown`]
+/// if the outcome is not known after [`LONGEST`].
+pub(crate) async fn finish<T, E>(
+    (audit, changes): (&Audit, &TaskTracker),
+    bytes: u64,
+    record: RequestRecord,
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Unconfirmed> + Send + 'static,
+{
+    audit.ready(bytes).await.map_err(|error| {
         tracing::error!(%error, door = "rest", "an identity change is rejected: the audit log cannot be written");
-        Answer::unavailable()
+        Unconfirmed::Unloggable
     })?;
-    outcome(&api.changes, LONGEST, call.record.with_same_id(), work).await
+    outcome(changes, LONGEST, record, work).await
 }
 
 /// Waits for the outcome of `work`, which continues after the wait ends.
-async fn outcome<T: Send + 'static>(
+async fn outcome<T, E>(
     changes: &TaskTracker,
     longest: Duration,
     record: RequestRecord,
-    work: impl Future<Output = Result<T, Answer>> + Send + 'static,
-) -> Result<T, Answer> {
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Unconfirmed> + Send + 'static,
+{
     let is_answered = Arc::new(AtomicBool::new(false));
     let running = changes.spawn({
         let is_answered = Arc::clone(&is_answered);
@@ -149,7 +184,7 @@ async fn outcome<T: Send + 'static>(
                 request_id,
                 "an identity change panicked: it may have been made"
             );
-            Err(Answer::not_confirmed(UNKNOWN))
+            Err(Unconfirmed::Unknown.into())
         }
         Err(_) => {
             is_answered.store(true, Ordering::Release);
@@ -158,7 +193,7 @@ async fn outcome<T: Send + 'static>(
                 request_id,
                 "an identity change took too long to confirm: it may have been made"
             );
-            Err(Answer::not_confirmed(UNKNOWN))
+            Err(Unconfirmed::Unknown.into())
         }
     }
 }
@@ -168,6 +203,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::super::encode::Format;
+    use super::super::response::Answer;
     use super::*;
 
     #[tokio::test]
@@ -179,7 +215,7 @@ mod tests {
         let work = async move {
             let _ = confirmed.await;
             logging.store(true, Ordering::Release);
-            Ok(())
+            Ok::<_, Answer>(())
         };
         let soon = Duration::from_millis(10);
         let answered = outcome(&changes, soon, RequestRecord::default(), work).await;

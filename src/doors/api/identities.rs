@@ -8,9 +8,10 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
 use serde::Serialize;
 
+use super::author::author;
 use super::call::{self, Call};
 use super::caller::{Resource, admit};
-use super::change::{Author, Subject, UNKNOWN, finish};
+use super::change::{Subject, Unconfirmed, finish};
 use super::encode::escaped;
 use super::errors::Errors;
 use super::metadata;
@@ -18,7 +19,7 @@ use super::page::Page;
 use super::parts::BrokenOff;
 use super::response::{Answer, Spacing};
 use super::state::Api;
-use crate::audit::Kind;
+use crate::audit::{Kind, LINE};
 use crate::auth::{
     Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit, Policy,
     Principal, Seed, Selection, StoreError, Terms,
@@ -209,18 +210,23 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
         terms: Terms::default(),
     };
     let (author, store, now) = (
-        Author::new(api, permit, call),
+        author(api, call, permit),
         Arc::clone(&api.identities),
         call.now,
     );
-    let created = finish(api, call, async move {
-        let created = store.create(new, now).await;
-        let identity = created.map_err(|error| rejected(&error))?;
-        author
-            .record(Kind::IdentityCreated, Subject::of(&identity), None)
-            .await?;
-        Ok(identity)
-    });
+    let created = finish(
+        (&api.audit, &api.changes),
+        LINE,
+        call.record.with_same_id(),
+        async move {
+            let created = store.create(new, now).await;
+            let identity = created.map_err(|error| rejected(&error))?;
+            author
+                .record(Kind::IdentityCreated, Subject::of(&identity), None)
+                .await?;
+            Ok::<_, Answer>(identity)
+        },
+    );
     let identity = created.await?;
     show(&identity, true, StatusCode::CREATED)
 }
@@ -270,22 +276,27 @@ async fn update(
         ..Change::default()
     };
     let (author, store, now) = (
-        Author::new(api, permit, call),
+        author(api, call, permit),
         Arc::clone(&api.identities),
         call.now,
     );
-    let changed = finish(api, call, async move {
-        let changed = store.update(identity.id, change, now).await;
-        let changed = changed.map_err(|error| rejected(&error))?;
-        // The principal at the time of the change, because another request may have changed it
-        // before.
-        let Changed { was, identity } = changed.ok_or_else(Answer::not_found)?;
-        let subject = Subject::of(&identity);
-        author
-            .record(Kind::IdentityRenamed, subject, Some(&was))
-            .await?;
-        Ok(identity)
-    });
+    let changed = finish(
+        (&api.audit, &api.changes),
+        LINE,
+        call.record.with_same_id(),
+        async move {
+            let changed = store.update(identity.id, change, now).await;
+            let changed = changed.map_err(|error| rejected(&error))?;
+            // The principal at the time of the change, because another request may have changed it
+            // before.
+            let Changed { was, identity } = changed.ok_or_else(Answer::not_found)?;
+            let subject = Subject::of(&identity);
+            author
+                .record(Kind::IdentityRenamed, subject, Some(&was))
+                .await?;
+            Ok::<_, Answer>(identity)
+        },
+    );
     let changed = changed.await?;
     show(&changed, api.reveal_seeds, StatusCode::OK)
 }
@@ -297,17 +308,23 @@ async fn delete(
     permit: &Permit,
 ) -> Result<Answer, Answer> {
     let identity = find(api, id).await?;
-    let (author, store) = (Author::new(api, permit, call), Arc::clone(&api.identities));
-    finish(api, call, async move {
-        let deleted = store.delete(identity.id).await;
-        let deleted = deleted.map_err(|error| failed(&error))?;
-        let principal = &deleted.ok_or_else(Answer::not_found)?;
-        let subject = Subject {
-            id: identity.id,
-            principal,
-        };
-        author.record(Kind::IdentityDeleted, subject, None).await
-    })
+    let (author, store) = (author(api, call, permit), Arc::clone(&api.identities));
+    finish(
+        (&api.audit, &api.changes),
+        LINE,
+        call.record.with_same_id(),
+        async move {
+            let deleted = store.delete(identity.id, None).await;
+            let deleted = deleted.map_err(|error| rejected(&error))?;
+            let principal = &deleted.ok_or_else(Answer::not_found)?;
+            let subject = Subject {
+                id: identity.id,
+                principal,
+            };
+            author.record(Kind::IdentityDeleted, subject, None).await?;
+            Ok::<_, Answer>(())
+        },
+    )
     .await?;
     Ok(Answer::no_content())
 }
@@ -365,6 +382,8 @@ fn show(identity: &Identity, with_seed: bool, status: StatusCode) -> Result<Answ
 fn rejected(error: &ChangeError) -> Answer {
     match error {
         ChangeError::Taken => Answer::taken(),
+        // Only `/v1` expects a version.
+        ChangeError::Stale => Answer::not_found(),
         ChangeError::Store(error) => failed(error),
     }
 }
@@ -372,7 +391,7 @@ fn rejected(error: &ChangeError) -> Answer {
 fn failed(error: &StoreError) -> Answer {
     tracing::error!(%error, door = "rest", "the database operation failed");
     match error {
-        StoreError::Unknown => Answer::not_confirmed(UNKNOWN),
+        StoreError::Unknown => Unconfirmed::Unknown.into(),
         _ => Answer::unavailable(),
     }
 }

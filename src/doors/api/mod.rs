@@ -5,10 +5,11 @@
 //! [`identities`] carries out the request → [`response`] renders the response like ungleich-otp,
 //! including headers and spacing.
 
+mod author;
 mod body;
 mod call;
 mod caller;
-mod change;
+pub(crate) mod change;
 mod encode;
 mod errors;
 mod field;

@@ -57,6 +57,7 @@ impl Page {
             selection: Selection {
                 realm: text("realm")?,
                 name: text("name")?,
+                state: None,
             },
         }))
     }

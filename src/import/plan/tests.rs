@@ -38,6 +38,7 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         usage: Usage::default(),
         created: NOW,
         updated: NOW,
+        history: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub(crate) struct Body {
     /// Whether the deadlines are lifted.
     is_lifted: AtomicBool,
     read: u64,
+    /// Counts the same for the request from which the body was taken.
+    taken: Option<Arc<AtomicU64>>,
     read_timeout: Duration,
     /// The minimum number of bytes per `read_timeout`.
     least: u64,
@@ -99,6 +101,7 @@ impl Body {
             is_polled: false,
             is_lifted: AtomicBool::new(false),
             read: 0,
+            taken: None,
             read_timeout: Duration::MAX,
             least: 0,
             span: None,
@@ -108,7 +111,19 @@ impl Body {
 
     /// Returns the number of bytes read.
     pub(crate) fn bytes_read(&self) -> u64 {
-        self.read
+        match &self.taken {
+            Some(taken) => taken.load(Ordering::Relaxed),
+            None => self.read,
+        }
+    }
+
+    /// Takes the body, for a handler that owns what it reads.
+    pub(crate) fn take(&mut self) -> Self {
+        let taken = Arc::new(AtomicU64::new(self.read));
+        let mut body = std::mem::replace(self, Self::of(Content::None));
+        self.taken = Some(Arc::clone(&taken));
+        body.taken = Some(taken);
+        body
     }
 
     /// Lifts the deadlines: the response has begun, and the client may be waiting for more of it.
@@ -119,6 +134,9 @@ impl Body {
     /// Records a received part. Returns whether the body is fast enough.
     fn came(&mut self, bytes: u64) -> bool {
         self.read += bytes;
+        if let Some(taken) = &self.taken {
+            taken.store(self.read, Ordering::Relaxed);
+        }
         self.sleep = None;
         let now = Instant::now();
         let (began, before) = self.span.unwrap_or((now, 0));

@@ -43,6 +43,13 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ))
     };
     let client = |rest: &str| client_of(admin, rest);
+    let status = format!(
+        "--server http://{} --as {}@{} --token {}",
+        gate.service,
+        admin.name,
+        admin.realm,
+        admin.token()
+    );
     let verify = format!("verify verifier@ungleich-auth --seed {}", verifier.seed);
     fs::write(file("admin.seed"), &admin.seed).unwrap();
     let doctor = format!(
@@ -70,6 +77,7 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("identity create", words(who)),
         ("identity set", words("x@y --comment z")),
         ("identity list", words("")),
+        ("identity export", words("")),
         ("identity show", words(who)),
         ("identity rotate", words(who)),
         ("identity unthrottle", words(who)),
@@ -81,6 +89,7 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("key check", words("")),
         ("key rotate", words("")),
         ("key retire", words("")),
+        ("status", words(&status)),
         ("backup", words(&file("copy.db"))),
         (
             "store copy",

@@ -9,3 +9,4 @@ mod explain;
 mod flags;
 mod import;
 mod qr;
+mod remote;

@@ -2,6 +2,7 @@
 
 mod clients;
 mod compat;
+mod v1;
 
 use std::process::Command;
 

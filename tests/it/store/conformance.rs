@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use realmgate::auth::{
-    Administration, Change, ChangeError, Counters, Identities, Identity, IdentityId, Imported,
-    ImportedIdentity, NewIdentity, Parameters, Principal, Recall, Scope, Seed, Selection, State,
-    Step, Terms, ThrottleRecord, UnixTime, UsageBatch, Use,
+    Administration, Change, ChangeError, ChangesAfter, Counters, Created, Creation, Identities,
+    Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, Once, Parameters, Principal,
+    REMEMBERED, RealmCount, Recall, Scope, Seed, Selection, State, Step, Terms, ThrottleRecord,
+    UnixTime, UsageBatch, Use,
 };
 use realmgate::store::{Backend, CacheOptions, Cached, Intent, KeySource, Options, Server, open};
 use tempfile::TempDir;
@@ -87,6 +88,12 @@ on_each! {
     rename_keeps_the_seed,
     grace_keeps_the_old_seed_until_it_ends,
     deleted_identity_is_gone,
+    version_rises_with_each_change_and_stale_ones_are_rejected,
+    seeds_say_when_they_were_made,
+    many_are_created_in_one_transaction_and_a_repeated_request_creates_none,
+    realms_are_counted_page_by_page,
+    changes_are_read_from_any_position,
+    disabled_identities_are_selected,
     pages_are_in_order_and_selected_by_bytes,
     numbers_rise_and_reserved_ones_are_left_out,
     import_keeps_numbers_and_leaves_who_is_there,
@@ -217,7 +224,7 @@ async fn change_is_felt_by_another_process(scene: &Scene) {
         _ => true,
     })
     .await;
-    there.delete(id).await.unwrap();
+    there.delete(id, None).await.unwrap();
     until("deletion", async || {
         !matches!(here.recall(who), Recall::Known(_))
     })
@@ -285,12 +292,222 @@ async fn deleted_identity_is_gone(scene: &Scene) {
     let store = scene.open().await;
     let id = store.create(new("a"), NOW).await.unwrap().id;
     assert!(store.use_step(id, Step(7), 1).await.unwrap());
-    assert_eq!(store.delete(id).await.unwrap(), Some(principal("a")));
-    assert_eq!(store.delete(id).await.unwrap(), None);
+    assert_eq!(store.delete(id, None).await.unwrap(), Some(principal("a")));
+    assert_eq!(store.delete(id, None).await.unwrap(), None);
     let again = store.create(new("a"), NOW).await.unwrap();
     assert!(again.id > id);
     // The steps used with the old seed are usable again.
     assert!(store.use_step(again.id, Step(7), 1).await.unwrap());
+}
+
+async fn version_rises_with_each_change_and_stale_ones_are_rejected(scene: &Scene) {
+    let store = scene.open().await;
+    let first = store.create(new("a"), NOW).await.unwrap();
+    let expecting = |version| Change {
+        state: Some(State::Disabled),
+        expected: Some(version),
+        ..Change::default()
+    };
+    let version = first.history.version;
+    let changed = store.update(first.id, expecting(version), NOW).await;
+    let second = changed.unwrap().unwrap().identity.history.version;
+    assert_ne!(version, second);
+    let stale = store.update(first.id, expecting(version), NOW).await;
+    assert!(matches!(stale, Err(ChangeError::Stale)), "{stale:?}");
+    let stale = store.delete(first.id, Some(version)).await;
+    assert!(matches!(stale, Err(ChangeError::Stale)), "{stale:?}");
+    let here = store.identity_by_id(first.id).await.unwrap().unwrap();
+    assert_eq!(here.history.version, second);
+    let deleted = store.delete(first.id, Some(second)).await.unwrap();
+    assert_eq!(deleted, Some(principal("a")));
+    let gone = store
+        .update(first.id, expecting(second), NOW)
+        .await
+        .unwrap();
+    assert!(gone.is_none());
+}
+
+async fn seeds_say_when_they_were_made(scene: &Scene) {
+    let store = scene.open().await;
+    let id = store.create(new("a"), NOW).await.unwrap().id;
+    let made = async || {
+        let history = store.identity_by_id(id).await.unwrap().unwrap().history;
+        (history.seed_made, history.previous_made)
+    };
+    assert_eq!(made().await, (Some(NOW), None));
+    let later = |secs| UnixTime::from_secs(NOW.as_secs() + secs);
+    let rotate = |grace| Change {
+        seed: Some(Seed::generate().unwrap()),
+        grace,
+        ..Change::default()
+    };
+    let renamed = Change {
+        name: Some("b".into()),
+        ..Change::default()
+    };
+    store.update(id, renamed, later(5)).await.unwrap();
+    assert_eq!(made().await, (Some(NOW), None));
+    let grace = Some(later(1000));
+    store.update(id, rotate(grace), later(10)).await.unwrap();
+    assert_eq!(made().await, (Some(later(10)), Some(NOW)));
+    store.update(id, rotate(None), later(20)).await.unwrap();
+    assert_eq!(made().await, (Some(later(20)), None));
+}
+
+async fn many_are_created_in_one_transaction_and_a_repeated_request_creates_none(scene: &Scene) {
+    let store = scene.open().await;
+    let once = |key: u8, content: u8| Once {
+        key: [key; 32],
+        content: [content; 32],
+    };
+    let one = |name: &str, once| Creation {
+        new: new(name),
+        once,
+    };
+    let kinds = |created: &[Created]| -> Vec<&str> {
+        let kind = |it: &Created| match it {
+            Created::New(_) => "new",
+            Created::Before(_) => "before",
+            Created::Deleted => "deleted",
+            Created::OtherContent => "other",
+            Created::Taken => "taken",
+        };
+        created.iter().map(kind).collect()
+    };
+    store.create(new("taken"), NOW).await.unwrap();
+    let creations = vec![
+        one("a", Some(once(1, 1))),
+        one("taken", None),
+        one("b", None),
+        one("b", None),
+    ];
+    let created = store.create_all(creations, NOW).await.unwrap();
+    assert_eq!(kinds(&created), ["new", "taken", "new", "taken"]);
+    let Created::New(a) = &created[0] else {
+        panic!()
+    };
+    // What was returned is what was stored.
+    let stored = store.identity_by_id(a.id).await.unwrap().unwrap();
+    assert_eq!(stored.principal, a.principal);
+    assert_eq!(stored.history, a.history);
+    assert_eq!((stored.created, stored.updated), (a.created, a.updated));
+    let seed = |it: &Identity| it.seed().unwrap().to_base32();
+    assert_eq!(seed(&stored), seed(a));
+    assert_eq!(read(&store, "a").await.unwrap().id, a.id);
+    let again = vec![one("a", Some(once(1, 1))), one("a", Some(once(1, 2)))];
+    let again = scene.open().await.create_all(again, NOW).await.unwrap();
+    assert_eq!(kinds(&again), ["before", "other"]);
+    let Created::Before(before) = &again[0] else {
+        panic!()
+    };
+    assert_eq!((before.id, seed(before)), (a.id, seed(a)));
+    store.delete(a.id, None).await.unwrap();
+    let again = vec![one("a", Some(once(1, 1)))];
+    let again = store.create_all(again, NOW).await.unwrap();
+    assert_eq!(kinds(&again), ["deleted"]);
+    // A day later, the key is free.
+    let later = UnixTime::from_secs(NOW.as_secs() + REMEMBERED + 1);
+    let again = vec![one("a", Some(once(1, 1)))];
+    let again = store.create_all(again, later).await.unwrap();
+    assert_eq!(kinds(&again), ["new"]);
+    assert!(store.create_all(Vec::new(), NOW).await.unwrap().is_empty());
+}
+
+async fn realms_are_counted_page_by_page(scene: &Scene) {
+    let store = scene.open().await;
+    for (name, realm) in [("a", "x"), ("b", "x"), ("a", "y"), ("a", "\u{e9}")] {
+        let principal = Principal::new(name, realm, 128).unwrap();
+        let id = store
+            .create(
+                NewIdentity {
+                    principal,
+                    ..new(name)
+                },
+                NOW,
+            )
+            .await
+            .unwrap()
+            .id;
+        if (name, realm) == ("b", "x") {
+            store.update(id, disabling(), NOW).await.unwrap();
+        }
+    }
+    let counts = async |after: &str, limit| {
+        let realms = store.realms(after, limit).await.unwrap();
+        let count = |it: &RealmCount| (it.realm.to_string(), it.identities, it.disabled);
+        realms.iter().map(count).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        counts("", 2).await,
+        [("x".into(), 2, 1), ("y".into(), 1, 0)]
+    );
+    assert_eq!(counts("y", 2).await, [("\u{e9}".into(), 1, 0)]);
+    assert_eq!(counts("\u{e9}", 2).await, []);
+}
+
+async fn changes_are_read_from_any_position(scene: &Scene) {
+    let store = scene.open().await;
+    let start = store.changes(0, 1000).await.unwrap().last;
+    for name in ["a", "b", "c"] {
+        store.create(new(name), NOW).await.unwrap();
+    }
+    let names = |changes: &ChangesAfter| -> Vec<String> {
+        let names = changes.changed.iter().flatten();
+        names.map(|it| it.name().to_owned()).collect()
+    };
+    let first = store.changes(start, 2).await.unwrap();
+    assert_eq!(names(&first), ["a", "b"]);
+    let rest = store.changes(first.last, 2).await.unwrap();
+    assert_eq!(names(&rest), ["c"]);
+    let none = store.changes(rest.last, 2).await.unwrap();
+    assert_eq!(none.changed, Some(Vec::new()));
+    assert_eq!(none.last, rest.last);
+    let ahead = store.changes(rest.last + 10, 2).await.unwrap();
+    assert_eq!((ahead.changed, ahead.last), (None, rest.last));
+    let deadline = tokio::time::Instant::now() + FELT_WITHIN;
+    while store.position() != rest.last {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{}",
+            store.position()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn disabling() -> Change {
+    Change {
+        state: Some(State::Disabled),
+        ..Change::default()
+    }
+}
+
+async fn disabled_identities_are_selected(scene: &Scene) {
+    let store = scene.open().await;
+    for name in ["a", "ab", "b"] {
+        let id = store.create(new(name), NOW).await.unwrap().id;
+        if name != "a" {
+            store.update(id, disabling(), NOW).await.unwrap();
+        }
+    }
+    let names = async |realm: Option<&str>, name: Option<&str>, state| {
+        let selection = Selection {
+            realm: realm.map(Into::into),
+            name: name.map(Into::into),
+            state: Some(state),
+        };
+        let page = store.identities(&selection, IdentityId(i64::MIN), 10).await;
+        let names = page.unwrap().into_iter();
+        names
+            .map(|it| it.principal.name().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for realm in [None, Some("r")] {
+        assert_eq!(names(realm, None, State::Disabled).await, ["ab", "b"]);
+        assert_eq!(names(realm, None, State::Enabled).await, ["a"]);
+        assert_eq!(names(realm, Some("a"), State::Disabled).await, ["ab"]);
+    }
+    assert!(names(Some("other"), None, State::Disabled).await.is_empty());
 }
 
 async fn pages_are_in_order_and_selected_by_bytes(scene: &Scene) {
@@ -312,6 +529,7 @@ async fn pages_are_in_order_and_selected_by_bytes(scene: &Scene) {
         let selection = Selection {
             realm: realm.map(Into::into),
             name: name.map(Into::into),
+            ..Selection::default()
         };
         let page = store.identities(&selection, IdentityId(after), limit).await;
         let page = page.unwrap();

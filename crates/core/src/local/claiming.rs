@@ -104,6 +104,7 @@ impl Nodes {
             terms: None,
             unthrottled: UnixTime::from_secs(0),
             usage: Usage::default(),
+            history: Default::default(),
             created: UnixTime::from_secs(START),
             updated: UnixTime::from_secs(START),
         };

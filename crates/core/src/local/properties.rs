@@ -104,6 +104,7 @@ fn identities() -> Vec<Arc<Identity>> {
                 usage: Usage::default(),
                 created: UnixTime::from_secs(START),
                 updated: UnixTime::from_secs(START),
+                history: Default::default(),
             }));
         }
     }

@@ -122,6 +122,7 @@ fn alice(totp: Option<Totp>, state: State) -> Memory {
         usage: Usage::default(),
         created: NOW,
         updated: NOW,
+        history: Default::default(),
     })])
 }
 
@@ -162,6 +163,8 @@ async fn right_token_permits_as_its_principal() {
     assert_eq!(permit.principal().unwrap().name(), "alice");
     assert_eq!(permit.principal().unwrap().realm(), "ops");
     let proof = Proof::Token {
+        // The token of the next step is accepted one step early, this one until one step late.
+        until: UnixTime::from_secs((NOW.as_secs() / 30 + 2) * 30),
         step: Step(NOW.as_secs() / 30),
         offset: 0,
     };

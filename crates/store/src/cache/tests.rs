@@ -3,7 +3,9 @@ use std::path::Path;
 use super::*;
 use crate::database::Loaded;
 use crate::{Intent, Options, open};
-use realmgate_core::{Parameters, Seed, State, Terms};
+use realmgate_core::{
+    Administration, Change, ChangeError, NewIdentity, Parameters, Seed, State, Terms,
+};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 /// The promised second, and a margin for a busy machine.
@@ -124,7 +126,7 @@ async fn writes_of_another_process_take_effect_here() {
     })
     .await;
 
-    there.delete(id).await.unwrap();
+    there.delete(id, None).await.unwrap();
     until("deletion", async || {
         !matches!(here.recall(who), Recall::Known(_))
     })
@@ -246,7 +248,7 @@ async fn seeds_leave_memory_with_each_change_even_in_held_records() {
         .await;
         let identity = held(&here, &name).await;
         assert!(identity.seed().is_some());
-        by.delete(id).await.unwrap();
+        by.delete(id, None).await.unwrap();
         until("the deletion", async || identity.seeds().is_none()).await;
     }
 }
@@ -337,8 +339,8 @@ async fn change_and_deletion_return_the_principal_at_that_time() {
             (principal(was), &principal(is))
         );
     }
-    assert_eq!(store.delete(id).await.unwrap(), Some(principal("c")));
-    assert_eq!(store.delete(id).await.unwrap(), None);
+    assert_eq!(store.delete(id, None).await.unwrap(), Some(principal("c")));
+    assert_eq!(store.delete(id, None).await.unwrap(), None);
     assert!(store.update(id, rename("d"), NOW).await.unwrap().is_none());
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Change, ChangeError, Changed, Claim, Counts, Identity, IdentityId, Imported, ImportedIdentity,
-    NewIdentity, Principal, Selection, Step, StoreError, UnixTime, UsageBatch,
+    Change, ChangeError, Changed, Claim, Counts, Created, Creation, Identity, IdentityId, Imported,
+    ImportedIdentity, NewIdentity, Principal, RealmCount, Selection, Step, StoreError, UnixTime,
+    UsageBatch, Version,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -18,7 +19,7 @@ use super::query::Postgres;
 use super::rows::key_id;
 use super::tail::PostgresTail;
 use super::transaction::Lock;
-use crate::database::{Database, Loaded, Seq, Tail};
+use crate::database::{Changes, Database, Loaded, Seq, Tail};
 use crate::metrics::{DatabaseCounts, PoolMetrics};
 use crate::seal::KeyId;
 
@@ -84,8 +85,28 @@ impl Database for Postgres {
         Self::update(self, id, change, now).await
     }
 
-    async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError> {
-        Self::delete(self, id).await
+    async fn insert_all(
+        &self,
+        creations: Vec<Creation>,
+        now: UnixTime,
+    ) -> Result<Vec<Created>, ChangeError> {
+        Self::insert_all(self, creations, now).await
+    }
+
+    async fn delete(
+        &self,
+        id: IdentityId,
+        expected: Option<Version>,
+    ) -> Result<Option<Principal>, ChangeError> {
+        Self::delete(self, id, expected).await
+    }
+
+    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
+        Self::realms(self, after, limit).await
+    }
+
+    async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {
+        Self::changes(self, after, limit).await
     }
 
     async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {

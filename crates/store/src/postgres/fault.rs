@@ -18,6 +18,8 @@ const PRINCIPAL: &str = "identity_principal";
 pub(super) enum Fault {
     /// Another identity has this name in this realm.
     Taken,
+    /// The identity has another version than expected.
+    Stale,
     /// The server is unreachable, is shutting down, or accepts no writes: another connection may
     /// succeed.
     Connection(Arc<str>),
@@ -88,6 +90,7 @@ impl From<Fault> for ChangeError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Taken => Self::Taken,
+            Fault::Stale => Self::Stale,
             other => Self::Store(other.into()),
         }
     }
@@ -96,7 +99,7 @@ impl From<Fault> for ChangeError {
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Taken => Self::Database("a row could not be written".into()),
+            Fault::Taken | Fault::Stale => Self::Database("a row could not be written".into()),
             Fault::Connection(text) | Fault::Refused(text) => Self::Database(text),
             Fault::Timeout => Self::Timeout,
             Fault::Unknown => Self::Unknown,

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
 use super::query::Postgres;
 use super::rows::{COLUMNS, TABLES, current_key, find_by_id, identity};
 use super::transaction::{Lock, Writing};
-use crate::database::{Loaded, Seq};
+use crate::database::{Changes, Loaded, Seq};
 use crate::record::{Revision, principal, sql_time};
 use realmgate_core::{
-    Change, ChangeError, Changed, Identity, IdentityId, Principal, Selection, StoreError, UnixTime,
+    Change, ChangeError, Changed, Identity, IdentityId, Principal, RealmCount, Selection, State,
+    StoreError, UnixTime, Version,
 };
 
 /// The number of entries of the change log that are kept: more than a process falls behind while it
@@ -35,14 +37,14 @@ impl Postgres {
         let rows = self.read(&sql, &parameters).await?;
         let read = || {
             let row = rows.first().ok_or(Fault::Closed)?;
-            if row.try_get(20)? {
+            if row.try_get(23)? {
                 return Err(Fault::Connection("the server is a standby".into()));
             }
             let is_there = row.try_get::<_, Option<i64>>(0)?.is_some();
             let found = is_there.then(|| identity(row, &self.ring)).transpose()?;
             Ok(Loaded {
                 identity: found.map(Arc::new),
-                as_of: Seq(row.try_get(19)?),
+                as_of: Seq(row.try_get(22)?),
             })
         };
         Ok(read()?)
@@ -64,7 +66,7 @@ impl Postgres {
         after: IdentityId,
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        let Selection { realm, name } = selection;
+        let Selection { realm, name, state } = selection;
         // An upper bound: no name continues with the last of all characters.
         let end = name.as_ref().map(|name| format!("{name}\u{10ffff}"));
         let limit = i64::from(limit);
@@ -91,8 +93,14 @@ impl Postgres {
             }
             (None, ..) => "id > $1 ORDER BY id",
         };
+        // Written out, so that the server uses the index of disabled identities.
+        let state = match state {
+            None => "",
+            Some(State::Enabled) => "state = 'enabled' AND",
+            Some(State::Disabled) => "state = 'disabled' AND",
+        };
         let sql = format!(
-            "SELECT {COLUMNS} FROM (SELECT * FROM @.identity WHERE {which} LIMIT $2) i
+            "SELECT {COLUMNS} FROM (SELECT * FROM @.identity WHERE {state} {which} LIMIT $2) i
                 LEFT JOIN @.identity_use u ON u.identity = i.id ORDER BY i.id"
         );
         let rows = self.read(&sql, &values).await?;
@@ -113,6 +121,10 @@ impl Postgres {
             let Some(old) = find_by_id(&writing, &self.ring, id).await? else {
                 return Ok(None);
             };
+            let version = old.history.version;
+            if change.expected.is_some_and(|expected| expected != version) {
+                return Err(Fault::Stale);
+            }
             let key = current_key(&writing, &self.ring).await?;
             let new = Revision::of(&old, &change, &key, now)?;
             revise(&writing, id, &new, now).await?;
@@ -128,19 +140,84 @@ impl Postgres {
         self.written(work).await
     }
 
-    pub(super) async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError> {
+    pub(super) async fn delete(
+        &self,
+        id: IdentityId,
+        expected: Option<Version>,
+    ) -> Result<Option<Principal>, ChangeError> {
         let work = async {
             let writing = self.begin(Lock::Identities).await?;
-            let sql = "DELETE FROM @.identity WHERE id = $1 RETURNING name, realm";
+            let sql = "DELETE FROM @.identity WHERE id = $1 RETURNING name, realm, revision";
             let Some(row) = writing.first(sql, &[(&id.0, Type::INT8)]).await? else {
                 return Ok(None);
             };
+            let version = Version(row.try_get(2)?);
+            if expected.is_some_and(|expected| expected != version) {
+                // The transaction is rolled back.
+                return Err(Fault::Stale);
+            }
             let principal = principal(row.try_get(0)?, row.try_get(1)?)?;
             trim(&writing).await?;
             writing.commit().await?;
             Ok(Some(principal))
         };
-        self.written(work).await.map_err(no_change)
+        self.written(work).await
+    }
+
+    pub(super) async fn realms(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<RealmCount>, StoreError> {
+        let sql = "SELECT realm, count(*), count(*) FILTER (WHERE state = 'disabled')
+            FROM @.identity WHERE realm > $1 GROUP BY realm ORDER BY realm LIMIT $2";
+        let limit = i64::from(limit);
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&after, Type::TEXT), (&limit, Type::INT8)];
+        let rows = self.read(sql, &parameters).await?;
+        let count = |row: &Row| {
+            Ok::<_, Fault>(RealmCount {
+                realm: row.try_get::<_, &str>(0)?.into(),
+                identities: row.try_get::<_, i64>(1)?.unsigned_abs(),
+                disabled: row.try_get::<_, i64>(2)?.unsigned_abs(),
+            })
+        };
+        Ok(rows.iter().map(count).collect::<Result<_, _>>()?)
+    }
+
+    pub(super) async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {
+        // One statement, so that the entries and the ends of the log are of the same moment.
+        let sql = format!(
+            "SELECT {LAST}, (SELECT min(seq) FROM @.change), c.name, c.realm, c.seq FROM (SELECT 1) one
+                LEFT JOIN (SELECT * FROM @.change WHERE seq > $1 ORDER BY seq LIMIT $2) c ON true
+                ORDER BY c.seq"
+        );
+        let count = i64::from(limit);
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&after.0, Type::INT8), (&count, Type::INT8)];
+        let rows = self.read(&sql, &parameters).await?;
+        let read = || {
+            let row = rows.first().ok_or(Fault::Closed)?;
+            let (last, first) = (Seq(row.try_get(0)?), row.try_get::<_, Option<i64>>(1)?);
+            if last == after {
+                return Ok(Changes::None);
+            }
+            if last < after || first.is_none_or(|first| first > after.0 + 1) {
+                return Ok(Changes::Unknown(last));
+            }
+            let mut changed = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let seq = Seq(row.try_get(4)?);
+                changed.push((principal(row.try_get(2)?, row.try_get(3)?)?, seq));
+            }
+            let is_part = changed.len() == limit as usize;
+            let reached = changed.last().map(|(_, seq)| *seq);
+            Ok::<_, Fault>(Changes::Some(
+                changed,
+                reached.filter(|_| is_part).unwrap_or(last),
+            ))
+        };
+        Ok(read()?)
     }
 }
 
@@ -156,7 +233,8 @@ async fn revise(
     let (not_before, expires) = (terms.not_before.map(sql_time), terms.expires.map(sql_time));
     let sql = "UPDATE @.identity SET name = $2, realm = $3, seed = coalesce($4, seed), state = $5,
         updated = $6, previous_seed = $7, previous_until = $8, not_before = $9, expires = $10,
-        comment = $11, pardoned = $12 WHERE id = $1";
+        comment = $11, pardoned = $12, seed_made = $13, previous_made = $14, revision = revision + 1
+        WHERE id = $1";
     writing
         .execute(
             sql,
@@ -173,6 +251,8 @@ async fn revise(
                 (&expires, Type::INT8),
                 (&comment, Type::TEXT),
                 (&new.unthrottled, Type::INT8),
+                (&new.seed_made, Type::INT8),
+                (&new.previous_made, Type::INT8),
             ],
         )
         .await?;
@@ -198,6 +278,8 @@ pub(super) async fn trim(writing: &Writing) -> Result<(), Fault> {
 pub(super) fn no_change(error: ChangeError) -> StoreError {
     match error {
         ChangeError::Store(error) => error,
-        ChangeError::Taken => StoreError::Database("a row could not be written".into()),
+        ChangeError::Taken | ChangeError::Stale => {
+            StoreError::Database("a row could not be written".into())
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Inserts new and imported identities.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
@@ -9,10 +11,11 @@ use super::identities::trim;
 use super::query::Postgres;
 use super::rows::{COLUMNS, TABLES, current_key, find_by_id, identity};
 use super::transaction::{Lock, Writing};
-use crate::record::{RecordError, sql_time, state_text};
+use crate::record::{RecordError, inserted, principal, sql_time, state_text};
 use crate::seal::SealingKey;
 use realmgate_core::{
-    ChangeError, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, UnixTime,
+    ChangeError, Created, Creation, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity,
+    Principal, REMEMBERED, UnixTime,
 };
 
 /// Excludes the numbers up to `$1` from assignment to new rows.
@@ -77,6 +80,90 @@ impl Postgres {
         self.written(work).await
     }
 
+    pub(super) async fn insert_all(
+        &self,
+        creations: Vec<Creation>,
+        now: UnixTime,
+    ) -> Result<Vec<Created>, ChangeError> {
+        let work = async {
+            let writing = self.begin(Lock::Identities).await?;
+            let key = current_key(&writing, &self.ring).await?;
+            let forgotten = sql_time(now).saturating_sub_unsigned(REMEMBERED);
+            let sql = "DELETE FROM @.creation WHERE made < $1";
+            writing.execute(sql, &[(&forgotten, Type::INT8)]).await?;
+            let before = self.made_before(&writing, &creations).await?;
+            let mut taken = taken(&writing, &creations).await?;
+            let mut made = (Vec::new(), Vec::new(), Vec::new());
+            let mut outcomes = Vec::with_capacity(creations.len());
+            for Creation { new, once } in creations {
+                let found = once
+                    .as_ref()
+                    .and_then(|once| Some((once, before.get(&once.key)?)));
+                outcomes.push(match found {
+                    Some((once, (content, _))) if *content != once.content => Created::OtherContent,
+                    Some((_, (_, Some(identity)))) => Created::Before(Arc::clone(identity)),
+                    Some((_, (_, None))) => Created::Deleted,
+                    None if !taken.insert(new.principal.clone()) => Created::Taken,
+                    None => {
+                        let new = new.created_at(now);
+                        let id = add(&writing, &key, &new, now).await?;
+                        if let Some(once) = once {
+                            made.0.push(once.key.to_vec());
+                            made.1.push(once.content.to_vec());
+                            made.2.push(id.0);
+                        }
+                        Created::New(Arc::new(inserted(id, new, now)))
+                    }
+                });
+            }
+            let sql = "INSERT INTO @.creation (key, content, identity, made)
+                SELECT key, content, identity, $4
+                FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) new (key, content, identity)";
+            let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+                (&made.0, Type::BYTEA_ARRAY),
+                (&made.1, Type::BYTEA_ARRAY),
+                (&made.2, Type::INT8_ARRAY),
+                (&sql_time(now), Type::INT8),
+            ];
+            if !made.0.is_empty() {
+                writing.execute(sql, &parameters).await?;
+            }
+            trim(&writing).await?;
+            writing.commit().await?;
+            Ok(outcomes)
+        };
+        self.written(work).await
+    }
+
+    /// Returns the content and the identity of the requests that were made before, by their keys.
+    async fn made_before(
+        &self,
+        writing: &Writing,
+        creations: &[Creation],
+    ) -> Result<HashMap<[u8; 32], MadeBefore>, Fault> {
+        let keys = creations
+            .iter()
+            .filter_map(|it| Some(it.once?.key.to_vec()));
+        let keys: Vec<_> = keys.collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let sql = "SELECT key, content, identity FROM @.creation WHERE key = ANY($1)";
+        let rows = writing.query(sql, &[(&keys, Type::BYTEA_ARRAY)]).await?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let bytes = |at| {
+                let bytes: &[u8] = row.try_get(at)?;
+                let bytes = <[u8; 32]>::try_from(bytes);
+                bytes.map_err(|_| Fault::from(RecordError::Number))
+            };
+            let id = IdentityId(row.try_get(2)?);
+            let identity = find_by_id(writing, &self.ring, id).await?.map(Arc::new);
+            found.insert(bytes(0)?, (bytes(1)?, identity));
+        }
+        Ok(found)
+    }
+
     async fn take(
         &self,
         writing: &Writing,
@@ -101,6 +188,22 @@ impl Postgres {
     }
 }
 
+/// The content of a request that was made before, and its identity unless it was deleted.
+type MadeBefore = ([u8; 32], Option<Arc<Identity>>);
+
+/// Returns those principals of new identities that exist.
+async fn taken(writing: &Writing, creations: &[Creation]) -> Result<HashSet<Principal>, Fault> {
+    let who = creations.iter().map(|it| &it.new.principal);
+    let (realms, names): (Vec<_>, Vec<_>) = who.map(|who| (who.realm(), who.name())).unzip();
+    let sql = "SELECT i.name, i.realm FROM unnest($1::text[], $2::text[]) new (realm, name)
+        JOIN @.identity i ON i.realm = new.realm AND i.name = new.name";
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&realms, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
+    let rows = writing.query(sql, &parameters).await?;
+    let read = |row: &Row| Ok(principal(row.try_get(0)?, row.try_get(1)?)?);
+    rows.iter().map(read).collect()
+}
+
 /// Inserts a row and returns its number.
 async fn add(
     writing: &Writing,
@@ -119,8 +222,8 @@ async fn add(
     let not_before = new.terms.not_before.map(sql_time);
     let expires = new.terms.expires.map(sql_time);
     let sql = "INSERT INTO @.identity (id, name, realm, seed, algorithm, digits, period, state, created,
-            updated, not_before, expires, comment)
-        VALUES (coalesce($1, nextval('@.identity_number')), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+            updated, not_before, expires, comment, seed_made)
+        VALUES (coalesce($1, nextval('@.identity_number')), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $10)
         RETURNING id";
     let row = writing
         .first(

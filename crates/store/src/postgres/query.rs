@@ -69,7 +69,7 @@ impl Postgres {
         &self,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, ChangeError> {
-        let is_failure = |fault: &Fault| !matches!(fault, Fault::Taken);
+        let is_failure = |fault: &Fault| !matches!(fault, Fault::Taken | Fault::Stale);
         let counts = &self.counts;
         let outcome = counts.timed(Operation::Write, work, is_failure).await;
         let has_failed = outcome.as_ref().is_err_and(is_failure);

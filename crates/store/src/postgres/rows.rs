@@ -16,7 +16,7 @@ use realmgate_core::{Identity, IdentityId};
 pub(super) const COLUMNS: &str =
     "i.id, i.name, i.realm, i.seed, i.algorithm, i.digits, i.period, i.state, i.created, i.updated,
     i.previous_seed, i.previous_until, i.not_before, i.expires, i.comment, i.pardoned, u.used,
-    u.previous_used, u.drift";
+    u.previous_used, u.drift, i.revision, i.seed_made, i.previous_made";
 
 /// The tables that contain them.
 pub(super) const TABLES: &str = "@.identity i LEFT JOIN @.identity_use u ON u.identity = i.id";
@@ -43,6 +43,9 @@ pub(super) fn identity(row: &Row, ring: &KeyRing) -> Result<Identity, Fault> {
         used: row.try_get(16)?,
         previous_used: row.try_get(17)?,
         drift: row.try_get(18)?,
+        version: row.try_get(19)?,
+        seed_made: row.try_get(20)?,
+        previous_made: row.try_get(21)?,
     };
     Ok(record.open(ring)?)
 }

@@ -15,9 +15,10 @@ use super::transaction::DURABLE;
 use crate::seal::KeyId;
 
 /// The migrations, each from the schema before it.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("schema/001_identity.sql"),
     include_str!("schema/002_claim.sql"),
+    include_str!("schema/003_administration.sql"),
 ];
 
 /// The number of the latest schema.

@@ -71,7 +71,7 @@ impl Tail for SqliteTail {
             ring.refresh(&named);
             let is_missing = |id: &&KeyId| ring.find(**id).is_none();
             let news = News {
-                changes: changes_since(&snapshot, seen)?,
+                changes: changes_since(&snapshot, seen, u32::MAX)?,
                 missing: named.iter().filter(is_missing).copied().collect(),
             };
             Ok((version, named, news))
@@ -91,7 +91,12 @@ fn named_by(snapshot: &Connection) -> rusqlite::Result<Vec<KeyId>> {
         .collect()
 }
 
-fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> {
+/// Reads up to `limit` changes after a position.
+pub(super) fn changes_since(
+    snapshot: &Connection,
+    seen: Seq,
+    limit: u32,
+) -> rusqlite::Result<Changes> {
     let last = last_seq(snapshot)?;
     if last == seen {
         return Ok(Changes::None);
@@ -103,12 +108,15 @@ fn changes_since(snapshot: &Connection, seen: Seq) -> rusqlite::Result<Changes> 
         return Ok(Changes::Unknown(last));
     }
     let changed = snapshot
-        .prepare_cached("SELECT name, realm, seq FROM change WHERE seq > ?1 ORDER BY seq")?
-        .query_map((seen.0,), |row| {
+        .prepare_cached("SELECT name, realm, seq FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2")?
+        .query_map((seen.0, limit), |row| {
             let principal = principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?;
             Ok((principal, Seq(row.get(2)?)))
         })?
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    let is_part = changed.len() == limit as usize;
+    let reached = changed.last().map(|(_, seq)| *seq);
+    let last = reached.filter(|_| is_part).unwrap_or(last);
     Ok(Changes::Some(changed, last))
 }
 

@@ -176,6 +176,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ThrottleRecord> {
 fn no_change(error: ChangeError) -> StoreError {
     match error {
         ChangeError::Store(error) => error,
-        ChangeError::Taken => StoreError::Database("a row could not be written".into()),
+        ChangeError::Taken | ChangeError::Stale => {
+            StoreError::Database("a row could not be written".into())
+        }
     }
 }

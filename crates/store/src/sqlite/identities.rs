@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_sqlite::Pool;
-use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction};
 
-use super::changes::last_seq;
+use super::changes::{changes_since, last_seq};
 use super::commit::{self, Patience};
 use super::pool::{Access, database, interact, pool, pool_error};
 use super::rows::{
@@ -16,12 +16,13 @@ use super::rows::{
 };
 use super::watch::Watch;
 use crate::access::Way;
-use crate::database::{Loaded, Seq};
+use crate::database::{Changes, Loaded, Seq};
 use crate::key_ring::{KeyRing, KeySource};
 use crate::metrics::{DatabaseCounts, Operation};
 use crate::record::{Revision, sql_time};
 use realmgate_core::{
-    Change, ChangeError, Changed, Identity, IdentityId, Principal, Selection, StoreError, UnixTime,
+    Change, ChangeError, Changed, Identity, IdentityId, Principal, RealmCount, Selection, State,
+    StoreError, UnixTime, Version,
 };
 
 /// An open database with the current schema.
@@ -96,7 +97,7 @@ impl Sqlite {
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
         let ring = Arc::clone(&self.ring);
-        let Selection { realm, name } = selection.clone();
+        let Selection { realm, name, state } = selection.clone();
         self.read(move |connection| {
             // U+10FFFF sorts after every character of a name.
             let end = name.as_ref().map(|name| format!("{name}\u{10ffff}"));
@@ -119,9 +120,18 @@ impl Sqlite {
                 }
                 (None, ..) => "id > ?1 ORDER BY id",
             };
+            // Written out, so that SQLite uses the index of disabled identities.
+            let state = match state {
+                None => "",
+                Some(State::Enabled) => "state = 'enabled' AND",
+                Some(State::Disabled) => {
+                    index = "";
+                    "state = 'disabled' AND"
+                }
+            };
             let sql = format!(
-                "SELECT {COLUMNS} FROM {TABLES}
-                    WHERE id IN (SELECT id FROM identity {index} WHERE {which} LIMIT ?2) ORDER BY id"
+                "SELECT {COLUMNS} FROM {TABLES} WHERE id IN
+                    (SELECT id FROM identity {index} WHERE {state} {which} LIMIT ?2) ORDER BY id"
             );
             connection
                 .prepare_cached(&sql)?
@@ -142,15 +152,20 @@ impl Sqlite {
         let ring = Arc::clone(&self.ring);
         self.write(move |transaction| {
             let Some(old) = find_by_id(transaction, &ring, id)? else {
-                return Ok(None);
+                return Ok(Ok(None));
             };
+            let version = old.history.version;
+            if change.expected.is_some_and(|expected| expected != version) {
+                return Ok(Err(ChangeError::Stale));
+            }
             let key = current_key(&ring, transaction)?;
             let new = Revision::of(&old, &change, &key, now).map_err(conversion)?;
             transaction
                 .prepare_cached(
                     "UPDATE identity SET name = ?2, realm = ?3, seed = coalesce(?4, seed),
                         state = ?5, updated = ?6, previous_seed = ?7, previous_until = ?8,
-                        not_before = ?9, expires = ?10, comment = ?11, pardoned = ?12 WHERE id = ?1",
+                        not_before = ?9, expires = ?10, comment = ?11, pardoned = ?12,
+                        seed_made = ?13, previous_made = ?14, revision = revision + 1 WHERE id = ?1",
                 )?
                 .execute((
                     id.0,
@@ -165,6 +180,8 @@ impl Sqlite {
                     new.terms.expires.map(sql_time),
                     &new.terms.comment,
                     new.unthrottled,
+                    new.seed_made,
+                    new.previous_made,
                 ))?;
             if new.has_new_seed {
                 // The uses of the old seed say nothing about the new one.
@@ -177,31 +194,74 @@ impl Sqlite {
             }
             let new = find_by_id(transaction, &ring, id)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            Ok(Some(Changed {
+            Ok(Ok(Some(Changed {
                 was: old.principal,
                 identity: Arc::new(new),
-            }))
+            })))
+        })
+        .await?
+    }
+
+    /// Deletes an identity and returns its principal; `None` if it does not exist.
+    pub(super) async fn delete(
+        &self,
+        id: IdentityId,
+        expected: Option<Version>,
+    ) -> Result<Option<Principal>, ChangeError> {
+        self.write(move |transaction| {
+            let mut find = transaction
+                .prepare_cached("SELECT name, realm, revision FROM identity WHERE id = ?1")?;
+            let read = |row: &Row<'_>| {
+                let who = principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?;
+                Ok((who, Version(row.get(2)?)))
+            };
+            let Some((who, version)) = find.query_row((id.0,), read).optional()? else {
+                return Ok(Ok(None));
+            };
+            if expected.is_some_and(|expected| expected != version) {
+                return Ok(Err(ChangeError::Stale));
+            }
+            transaction
+                .prepare_cached("DELETE FROM identity WHERE id = ?1")?
+                .execute((id.0,))?;
+            Ok(Ok(Some(who)))
+        })
+        .await?
+    }
+
+    /// Returns up to `limit` realms that sort after `after`.
+    pub(super) async fn realms(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<RealmCount>, StoreError> {
+        let after = after.to_owned();
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT realm, count(*), (SELECT count(*) FROM identity it
+                        WHERE it.state = 'disabled' AND it.realm = identity.realm)
+                     FROM identity WHERE realm > ?1 GROUP BY realm ORDER BY realm LIMIT ?2",
+                )?
+                .query_map((after, limit), |row| {
+                    Ok(RealmCount {
+                        realm: row.get::<_, String>(0)?.into(),
+                        identities: row.get::<_, i64>(1)?.unsigned_abs(),
+                        disabled: row.get::<_, i64>(2)?.unsigned_abs(),
+                    })
+                })?
+                .collect()
         })
         .await
     }
 
-    /// Deletes an identity and returns its principal; `None` if it does not exist.
-    pub(super) async fn delete(&self, id: IdentityId) -> Result<Option<Principal>, StoreError> {
-        let deleted = self
-            .write(move |transaction| {
-                transaction
-                    .prepare_cached("DELETE FROM identity WHERE id = ?1 RETURNING name, realm")?
-                    .query_row((id.0,), |row| {
-                        principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)
-                    })
-                    .optional()
-            })
-            .await;
-        match deleted {
-            Ok(principal) => Ok(principal),
-            Err(ChangeError::Store(error)) => Err(error),
-            Err(ChangeError::Taken) => Err(StoreError::Database("a row could not go".into())),
-        }
+    /// Reads up to `limit` changes after a position.
+    pub(super) async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {
+        self.read(move |connection| {
+            let snapshot = connection.transaction()?;
+            changes_since(&snapshot, after, limit)
+        })
+        .await
     }
 
     /// Returns the last position of the change log.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension, Transaction};
 
 use super::identities::Sqlite;
 use super::rows::{conversion, current_key, find, find_by_id};
-use crate::record::{sql_time, state_text};
+use crate::key_ring::KeyRing;
+use crate::record::{inserted, sql_time, state_text};
 use crate::seal::SealingKey;
 use realmgate_core::{
-    ChangeError, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, UnixTime,
+    ChangeError, Created, Creation, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity,
+    Once, PrincipalRef, REMEMBERED, UnixTime,
 };
 
 impl Sqlite {
@@ -26,6 +28,43 @@ impl Sqlite {
             find_by_id(transaction, &ring, id)?
                 .map(Arc::new)
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)
+        })
+        .await
+    }
+
+    /// Inserts the identities whose principals do not exist yet, and those that the same request
+    /// inserted before only once.
+    pub(super) async fn insert_all(
+        &self,
+        creations: Vec<Creation>,
+        now: UnixTime,
+    ) -> Result<Vec<Created>, ChangeError> {
+        let ring = Arc::clone(&self.ring);
+        self.write(move |transaction| {
+            let key = current_key(&ring, transaction)?;
+            let forgotten = sql_time(now).saturating_sub_unsigned(REMEMBERED);
+            transaction
+                .prepare_cached("DELETE FROM creation WHERE made < ?1")?
+                .execute((forgotten,))?;
+            let take = |Creation { new, once }| {
+                if let Some(once) = &once
+                    && let Some(before) = before(transaction, &ring, once)?
+                {
+                    return Ok(before);
+                }
+                if is_there(transaction, new.principal.as_ref())? {
+                    return Ok(Created::Taken);
+                }
+                let new = new.created_at(now);
+                let id = add(transaction, &key, &new, now)?;
+                if let Some(once) = once {
+                    transaction
+                        .prepare_cached("INSERT INTO creation VALUES (?1, ?2, ?3, ?4)")?
+                        .execute((once.key, once.content, id.0, sql_time(now)))?;
+                }
+                Ok(Created::New(Arc::new(inserted(id, new, now))))
+            };
+            creations.into_iter().map(take).collect()
         })
         .await
     }
@@ -69,6 +108,32 @@ impl Sqlite {
     }
 }
 
+/// Returns the outcome of the same request, if it was made before.
+fn before(
+    transaction: &Transaction<'_>,
+    ring: &KeyRing,
+    once: &Once,
+) -> rusqlite::Result<Option<Created>> {
+    let found: Option<([u8; 32], i64)> = transaction
+        .prepare_cached("SELECT content, identity FROM creation WHERE key = ?1")?
+        .query_row((once.key,), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((content, id)) = found else {
+        return Ok(None);
+    };
+    if content != once.content {
+        return Ok(Some(Created::OtherContent));
+    }
+    let identity = find_by_id(transaction, ring, IdentityId(id))?.map(Arc::new);
+    Ok(Some(identity.map_or(Created::Deleted, Created::Before)))
+}
+
+fn is_there(transaction: &Transaction<'_>, who: PrincipalRef<'_>) -> rusqlite::Result<bool> {
+    transaction
+        .prepare_cached("SELECT 1 FROM identity WHERE realm = ?1 AND name = ?2")?
+        .exists((who.realm(), who.name()))
+}
+
 fn is_taken(transaction: &Transaction<'_>, id: IdentityId) -> rusqlite::Result<bool> {
     transaction
         .prepare_cached("SELECT 1 FROM identity WHERE id = ?1")?
@@ -89,8 +154,8 @@ fn add(
         .prepare_cached(
             "INSERT INTO identity
                 (id, name, realm, seed, algorithm, digits, period, state, created, updated, not_before,
-                    expires, comment)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                    expires, comment, seed_made)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?10)",
         )?
         .execute((
             new.id.map(|id| id.0),

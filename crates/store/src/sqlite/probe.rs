@@ -54,7 +54,9 @@ impl Sqlite {
         match written.await {
             Ok(()) => Ok(()),
             Err(ChangeError::Store(error)) => Err(error),
-            Err(ChangeError::Taken) => Err(StoreError::Database("a write was rejected".into())),
+            Err(ChangeError::Taken | ChangeError::Stale) => {
+                Err(StoreError::Database("a write was rejected".into()))
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use realmgate_core::{Identity, IdentityId, Principal, PrincipalRef};
 /// The columns that [`identity`] reads, in its order.
 pub(super) const COLUMNS: &str =
     "id, name, realm, seed, algorithm, digits, period, state, created, updated, previous_seed,
-    previous_until, not_before, expires, comment, pardoned, used, previous_used, drift";
+    previous_until, not_before, expires, comment, pardoned, used, previous_used, drift, revision, seed_made, previous_made";
 
 /// The tables that contain them.
 pub(super) const TABLES: &str =
@@ -65,6 +65,9 @@ pub(super) fn identity(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Identi
         used: row.get(16)?,
         previous_used: row.get(17)?,
         drift: row.get(18)?,
+        version: row.get(19)?,
+        seed_made: row.get(20)?,
+        previous_made: row.get(21)?,
     };
     record.open(ring).map_err(conversion)
 }

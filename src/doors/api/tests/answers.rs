@@ -180,7 +180,31 @@ impl Administration for Silent {
         Err(StoreError::Timeout.into())
     }
 
-    async fn delete(&self, _: IdentityId) -> Result<Option<Principal>, StoreError> {
+    async fn create_all(
+        &self,
+        _: Vec<crate::auth::Creation>,
+        _: UnixTime,
+    ) -> Result<Vec<crate::auth::Created>, ChangeError> {
+        Err(StoreError::Timeout.into())
+    }
+
+    async fn delete(
+        &self,
+        _: IdentityId,
+        _: Option<crate::auth::Version>,
+    ) -> Result<Option<Principal>, ChangeError> {
+        Err(StoreError::Timeout.into())
+    }
+
+    async fn realms(&self, _: &str, _: u32) -> Result<Vec<crate::auth::RealmCount>, StoreError> {
+        Err(StoreError::Timeout)
+    }
+
+    fn position(&self) -> i64 {
+        0
+    }
+
+    async fn changes(&self, _: i64, _: u32) -> Result<crate::auth::ChangesAfter, StoreError> {
         Err(StoreError::Timeout)
     }
 }

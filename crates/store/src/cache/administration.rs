@@ -1,0 +1,119 @@
+//! Administration of identities, past the cache.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use realmgate_core::{
+    Administration, Change, ChangeError, Changed, ChangesAfter, Created, Creation, Identity,
+    IdentityId, Imported, ImportedIdentity, NewIdentity, Principal, RealmCount, Selection,
+    StoreError, UnixTime, Version,
+};
+
+use super::Cached;
+use crate::database::{Changes, Seq};
+
+#[async_trait]
+impl Administration for Cached {
+    async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
+        self.inner.database.load_by_id(id).await
+    }
+
+    async fn identities(
+        &self,
+        selection: &Selection,
+        after: IdentityId,
+        limit: u32,
+    ) -> Result<Vec<Arc<Identity>>, StoreError> {
+        self.inner.database.page(selection, after, limit).await
+    }
+
+    async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
+        let created = self.inner.database.insert(new, now).await?;
+        self.inner.forget(&created.principal);
+        Ok(created)
+    }
+
+    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
+        self.inner.database.reserve(last).await
+    }
+
+    async fn import(
+        &self,
+        identities: Vec<ImportedIdentity>,
+        now: UnixTime,
+    ) -> Result<Vec<Imported>, ChangeError> {
+        let who: Vec<Principal> = identities.iter().map(|it| it.principal.clone()).collect();
+        let imported = self.inner.database.import(identities, now).await?;
+        who.iter()
+            .for_each(|principal| self.inner.forget(principal));
+        Ok(imported)
+    }
+
+    async fn update(
+        &self,
+        id: IdentityId,
+        change: Change,
+        now: UnixTime,
+    ) -> Result<Option<Changed>, ChangeError> {
+        let changed = self.inner.database.update(id, change, now).await?;
+        if let Some(Changed { was, identity }) = &changed {
+            self.inner.forget(was);
+            self.inner.forget(&identity.principal);
+        }
+        Ok(changed)
+    }
+
+    async fn create_all(
+        &self,
+        creations: Vec<Creation>,
+        now: UnixTime,
+    ) -> Result<Vec<Created>, ChangeError> {
+        let created = self.inner.database.insert_all(creations, now).await?;
+        for one in &created {
+            if let Created::New(identity) = one {
+                self.inner.forget(&identity.principal);
+            }
+        }
+        Ok(created)
+    }
+
+    async fn delete(
+        &self,
+        id: IdentityId,
+        expected: Option<Version>,
+    ) -> Result<Option<Principal>, ChangeError> {
+        let deleted = self.inner.database.delete(id, expected).await?;
+        if let Some(principal) = &deleted {
+            self.inner.forget(principal);
+        }
+        Ok(deleted)
+    }
+
+    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
+        self.inner.database.realms(after, limit).await
+    }
+
+    fn position(&self) -> i64 {
+        self.inner.seen.load(Ordering::SeqCst)
+    }
+
+    async fn changes(&self, after: i64, limit: u32) -> Result<ChangesAfter, StoreError> {
+        Ok(
+            match self.inner.database.changes(Seq(after), limit).await? {
+                Changes::None => ChangesAfter {
+                    changed: Some(Vec::new()),
+                    last: after,
+                },
+                Changes::Some(changed, last) => ChangesAfter {
+                    changed: Some(changed.into_iter().map(|(who, _)| who).collect()),
+                    last: last.0,
+                },
+                Changes::Unknown(last) => ChangesAfter {
+                    changed: None,
+                    last: last.0,
+                },
+            },
+        )
+    }
+}

@@ -1,0 +1,191 @@
+//! The options of the commands.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::terms::TermsArgs;
+use crate::auth::{Algorithm, Seed};
+use crate::cli::error::{CliError, OptionError};
+use crate::cli::output::message;
+use crate::cli::remote::{Remote, Server, Target};
+use crate::cli::secret;
+use crate::cli::who::{Named, Who};
+use crate::import::{FEW_BITS, LEAST_BITS};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// Create an identity and print its seed, once; with --from, many of them
+    Create(Box<Create>),
+    /// Change the validity period or the comment of an identity
+    Set {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        terms: TermsArgs,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// List identities, without their seeds
+    List {
+        /// Only identities of this realm
+        #[arg(long)]
+        realm: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Print all identities as JSON, one a line, without their seeds
+    Export {
+        /// Only identities of this realm
+        #[arg(long)]
+        realm: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show one identity, without its seed
+    Show(One),
+    /// Replace the seed of an identity and print the new one, once
+    Rotate {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        seed: NewSeed,
+        /// How long the old seed stays valid, such as 7d
+        #[arg(long, value_name = "DURATION")]
+        grace: Option<humantime::Duration>,
+        /// Rotate even if a previous seed is still valid; it is invalidated at once
+        #[arg(long)]
+        force: bool,
+    },
+    /// Clear the failures of an identity, so that it is no longer throttled
+    Unthrottle(One),
+    /// Disable an identity
+    Disable(One),
+    /// Enable a disabled identity
+    Enable(One),
+    /// Delete an identity
+    Delete(One),
+}
+
+/// One identity, here or on a server.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct One {
+    #[command(flatten)]
+    pub(super) who: Who,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Create {
+    /// The identity; split at the last `@`
+    #[arg(
+        value_name = "NAME@REALM",
+        required_unless_present_any = ["name", "realm", "from"],
+        conflicts_with_all = ["name", "realm", "from"]
+    )]
+    identity: Option<Named>,
+    /// Name, instead of NAME@REALM
+    #[arg(long, requires = "realm")]
+    name: Option<String>,
+    /// Realm, which may contain an `@` here
+    #[arg(long, requires = "name")]
+    realm: Option<String>,
+    /// Create the identities in this file, or `-` for standard input: each line is NAME@REALM, or a JSON object with
+    /// the members that POST /v1/identities takes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "realm", "new_seed_file"])]
+    pub(super) from: Option<PathBuf>,
+    /// With --from and --server: continue a run that was interrupted, with the key that it printed
+    #[arg(long, value_name = "KEY", requires = "from", requires = "server")]
+    pub(super) resume: Option<String>,
+    #[command(flatten)]
+    pub(super) seed: NewSeed,
+    /// Hash algorithm: SHA1, SHA256 or SHA512 [default: totp.algorithm]
+    #[arg(long)]
+    pub(super) algorithm: Option<Algorithm>,
+    /// Number of digits of a token, 6 to 8 [default: totp.digits]
+    #[arg(long)]
+    pub(super) digits: Option<u8>,
+    /// Length of a time step in seconds, 1 to 3600 [default: totp.period]
+    #[arg(long)]
+    pub(super) period: Option<u16>,
+    #[command(flatten)]
+    pub(super) terms: TermsArgs,
+}
+
+impl Create {
+    pub(super) fn name(&self) -> &str {
+        let named = self.identity.as_ref().map(|it| &it.name);
+        named.or(self.name.as_ref()).map_or("", String::as_str)
+    }
+
+    pub(super) fn realm(&self) -> &str {
+        let named = self.identity.as_ref().map(|it| &it.realm);
+        named.or(self.realm.as_ref()).map_or("", String::as_str)
+    }
+}
+
+/// The new seed of an identity, and the server on which it is.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct NewSeed {
+    /// Read the seed (base32) from a file, or `-` for standard input, instead of generating one. With --server, this is
+    /// the seed of the administrator; use --new-seed-file for that of the identity
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    seed_file: Option<PathBuf>,
+    /// Read the new seed of the identity from a file, or `-`
+    #[arg(long, value_name = "FILE")]
+    new_seed_file: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl NewSeed {
+    pub(super) fn server(&self) -> Result<Option<Server>, CliError> {
+        self.target.server(self.seed_file.as_deref())
+    }
+
+    /// Returns the new seed, if one is given.
+    pub(super) fn given(&self, is_remote: bool) -> Result<Option<Seed>, CliError> {
+        let own = self.seed_file.as_ref().filter(|_| !is_remote);
+        let path = match (&self.new_seed_file, own) {
+            (Some(_), Some(_)) => {
+                let option = "--seed-file beside --new-seed-file";
+                let action = "a command without --server";
+                return Err(OptionError::Meaningless { option, action }.into());
+            }
+            (path, own) => path.as_ref().or(own),
+        };
+        let Some(path) = path else {
+            return Ok(None);
+        };
+        let seed = Seed::from_base32(secret::file(path)?.trim())?;
+        let bits = seed.as_bytes().len() * 8;
+        if bits < LEAST_BITS {
+            return Err(CliError::ShortSeed(bits));
+        }
+        if bits < FEW_BITS {
+            message(&format!(
+                "the seed has only {bits} bits and can be computed from a few tokens; use a longer one"
+            ));
+        }
+        Ok(Some(seed))
+    }
+}
+
+impl Command {
+    /// Returns the server on which to run; `None` for the local database.
+    pub(super) fn server(&self) -> Result<Option<Server>, CliError> {
+        match self {
+            Self::Create(create) => create.seed.server(),
+            Self::Rotate { seed, .. } => seed.server(),
+            Self::Set { remote, .. } | Self::List { remote, .. } | Self::Export { remote, .. } => {
+                remote.server()
+            }
+            Self::Show(one)
+            | Self::Unthrottle(one)
+            | Self::Disable(one)
+            | Self::Enable(one)
+            | Self::Delete(one) => one.remote.server(),
+        }
+    }
+}

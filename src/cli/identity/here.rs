@@ -1,0 +1,208 @@
+//! Runs the commands on the local database.
+
+use std::path::Path;
+
+use super::command::{Command, Create};
+use super::many;
+use super::new::{shown, with_seed};
+use super::row::{Shown, print};
+use crate::audit::Kind;
+use crate::auth::{Change, Identity, NewIdentity, Parameters, Seed, Selection, State, Terms};
+use crate::cli::error::CliError;
+use crate::cli::local_store::{LocalStore, now};
+use crate::cli::output::Output;
+use crate::cli::who::Who;
+use crate::clock;
+use crate::doors::v1::{show, types};
+use crate::server::authenticator;
+use crate::store::Intent;
+
+pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
+    let intent = match command {
+        Command::List { .. } | Command::Export { .. } | Command::Show(_) => Intent::Read,
+        _ => Intent::Change,
+    };
+    LocalStore::with(config, intent, async |local| match command {
+        Command::Create(create) => match &create.from {
+            Some(path) => many::create_here(local, path, output).await,
+            None => self::create(local, &create, output).await,
+        },
+        Command::Set { who, terms, .. } => {
+            let identity = local.find(who.name(), who.realm()).await?;
+            let change = Change {
+                terms: Some(terms.of(identity.terms().clone())?),
+                ..Change::default()
+            };
+            let kind = Kind::IdentityChanged;
+            update(local, &who, kind, change, |identity| {
+                print(&shown(identity), Shown::Plain, output);
+            })
+            .await
+        }
+        Command::Unthrottle(one) => {
+            let change = Change {
+                unthrottle: true,
+                ..Change::default()
+            };
+            let identity = local.find(one.who.name(), one.who.realm()).await?;
+            let authenticator = authenticator(&local.config, &local.store).await?;
+            let forgiven = authenticator.failures(&identity, now()).into();
+            let kind = Kind::IdentityUnthrottled;
+            update(local, &one.who, kind, change, |identity| {
+                print(&shown(identity), Shown::Forgiven(forgiven), output);
+            })
+            .await
+        }
+        Command::List { realm, .. } => {
+            each(local, realm.as_deref(), |identity| {
+                print(identity, Shown::Plain, output);
+            })
+            .await
+        }
+        Command::Export { realm, .. } => each(local, realm.as_deref(), many::export).await,
+        Command::Show(one) => {
+            let identity = local.find(one.who.name(), one.who.realm()).await?;
+            let authenticator = authenticator(&local.config, &local.store).await?;
+            let failures = authenticator.failures(&identity, now());
+            print(&show(&identity, failures, now()), Shown::Throttle, output);
+            Ok(())
+        }
+        Command::Rotate {
+            who,
+            seed,
+            grace,
+            force,
+        } => {
+            let identity = local.find(who.name(), who.realm()).await?;
+            if let Some(until) = identity.previous_until()
+                && now() < until
+                && !force
+            {
+                return Err(CliError::StillCounts(until));
+            }
+            let seed = seed.given(false)?.map_or_else(Seed::generate, Ok)?;
+            let change = Change {
+                seed: Some(seed.clone()),
+                // Failures against the old seed reveal nothing about the new one.
+                unthrottle: true,
+                grace: grace.map(|grace| clock::after(*grace).into()),
+                ..Change::default()
+            };
+            let kind = Kind::IdentityRotated;
+            update(local, &who, kind, change, |identity| {
+                print(&with_seed(local, identity, &seed), Shown::Plain, output);
+            })
+            .await
+        }
+        Command::Disable(one) => set_state(local, &one.who, State::Disabled, output).await,
+        Command::Enable(one) => set_state(local, &one.who, State::Enabled, output).await,
+        Command::Delete(one) => {
+            let who = &one.who;
+            let identity = local.find(who.name(), who.realm()).await?;
+            let deleted = local.store.delete(identity.id, None).await;
+            let deleted =
+                deleted.map_err(|error| CliError::of_change(error, who.name(), who.realm()))?;
+            let deleted = deleted.ok_or_else(|| not_found(who))?;
+            output.print(&serde_json::json!({ "deleted": identity.id.0 }), || {
+                format!("deleted {deleted:?}")
+            });
+            local
+                .record(Kind::IdentityDeleted, identity.id, &deleted)
+                .await
+        }
+    })
+}
+
+async fn create(local: &LocalStore, create: &Create, output: Output) -> Result<(), CliError> {
+    let defaults = local.config.totp.parameters;
+    let parameters = Parameters::new(
+        create.algorithm.unwrap_or(defaults.algorithm()),
+        create.digits.unwrap_or(defaults.digits()),
+        create.period.unwrap_or(defaults.period()),
+    )?;
+    let (name, realm) = (create.name(), create.realm());
+    let principal = local.principal(name, realm)?;
+    let seed = create.seed.given(false)?;
+    let seed = seed.map_or_else(Seed::generate, Ok)?;
+    let new = NewIdentity {
+        principal,
+        seed: seed.clone(),
+        parameters,
+        terms: create.terms.of(Terms::default())?,
+    };
+    let created = local.store.create(new, now()).await;
+    let identity = created.map_err(|error| CliError::of_change(error, name, realm))?;
+    // Printed first, because the seed is valid even if the audit log fails.
+    print(&with_seed(local, &identity, &seed), Shown::Plain, output);
+    local
+        .record(Kind::IdentityCreated, identity.id, &identity.principal)
+        .await
+}
+
+/// Calls `visit` for each identity.
+async fn each(
+    local: &LocalStore,
+    realm: Option<&str>,
+    mut visit: impl FnMut(&types::Identity),
+) -> Result<(), CliError> {
+    let selection = Selection {
+        realm: realm.map(Into::into),
+        ..Selection::default()
+    };
+    local
+        .each(&selection, |identity| {
+            visit(&shown(identity));
+            Ok(())
+        })
+        .await
+}
+
+async fn set_state(
+    local: &LocalStore,
+    who: &Who,
+    state: State,
+    output: Output,
+) -> Result<(), CliError> {
+    let change = Change {
+        state: Some(state),
+        unthrottle: state == State::Enabled,
+        ..Change::default()
+    };
+    let kind = match state {
+        State::Enabled => Kind::IdentityEnabled,
+        State::Disabled => Kind::IdentityDisabled,
+    };
+    update(local, who, kind, change, |identity| {
+        print(&shown(identity), Shown::Plain, output);
+    })
+    .await
+}
+
+/// Changes an identity, prints it, and writes the audit log. Prints it even if the audit log fails,
+/// because the output may contain a new seed.
+async fn update(
+    local: &LocalStore,
+    who: &Who,
+    kind: Kind,
+    change: Change,
+    print: impl FnOnce(&Identity),
+) -> Result<(), CliError> {
+    let identity = local.find(who.name(), who.realm()).await?;
+    let changed = local
+        .store
+        .update(identity.id, change, now())
+        .await
+        .map_err(|error| CliError::of_change(error, who.name(), who.realm()))?
+        .ok_or_else(|| not_found(who))?;
+    print(&changed.identity);
+    local
+        .record(kind, identity.id, &changed.identity.principal)
+        .await
+}
+
+fn not_found(who: &Who) -> CliError {
+    CliError::NotFound {
+        name: who.name().to_owned(),
+        realm: who.realm().to_owned(),
+    }
+}

@@ -1,0 +1,235 @@
+//! Creates and exports many identities.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::new::with_seed;
+use super::row::{Shown, print};
+use crate::audit::{Actor, Event, Kind};
+use crate::auth::{Created, Creation, split_user};
+use crate::cli::error::CliError;
+use crate::cli::local_store::{LocalStore, now};
+use crate::cli::output::{Output, Progress, line, message};
+use crate::cli::remote::{self, Server};
+use crate::doors::v1::new_identity;
+use crate::doors::v1::types::{Identity, NewIdentity, Problem};
+
+/// The number of identities per request, and per transaction.
+const BATCH: usize = 500;
+
+/// The maximum length of a line in bytes.
+const LINE: u64 = 16 << 10;
+
+/// The space for an audit line.
+const AUDIT_LINE: u64 = 8 << 10;
+
+/// Prints an identity as JSON.
+pub(super) fn export(identity: &Identity) {
+    line(&serde_json::to_string(identity).unwrap_or_default());
+}
+
+/// Creates the identities of a file in the local database.
+pub(super) async fn create_here(
+    local: &LocalStore,
+    path: &Path,
+    output: Output,
+) -> Result<(), CliError> {
+    let mut lines = Lines::open(path)?;
+    let mut count = Count::new(output);
+    while let Some(batch) = lines.batch()? {
+        let mut creations = Vec::new();
+        for (number, new) in batch {
+            match new_identity(&local.config, new, now()) {
+                Ok(new) => creations.push((number, Creation { new, once: None })),
+                Err(problem) => count.failed(number, &problem),
+            }
+        }
+        local.ready(AUDIT_LINE * creations.len() as u64).await?;
+        let seeds: Vec<_> = creations
+            .iter()
+            .map(|(number, it)| (*number, it.new.seed.clone()))
+            .collect();
+        let creations = creations.into_iter().map(|(_, it)| it).collect();
+        let created = local.store.create_all(creations, now()).await;
+        let created = created.map_err(|error| CliError::of_change(error, "", ""))?;
+        let mut new = Vec::new();
+        for ((number, seed), created) in seeds.iter().zip(created) {
+            match created {
+                Created::New(identity) => {
+                    count.created();
+                    print(&with_seed(local, &identity, seed), Shown::Plain, output);
+                    new.push(identity);
+                }
+                _ => count.taken(*number),
+            }
+        }
+        let events: Vec<_> = new
+            .iter()
+            .map(|identity| Event {
+                subject: Some(identity.principal.as_ref()),
+                id: Some(identity.id),
+                actor: Some(Actor::user()),
+                ..Event::new(Kind::IdentityCreated)
+            })
+            .collect();
+        local.record_all(&events).await?;
+    }
+    count.end()
+}
+
+/// Creates the identities of a file on a server.
+pub(super) async fn create_there(
+    server: &Server,
+    path: &Path,
+    resume: Option<&str>,
+    output: Output,
+) -> Result<(), CliError> {
+    let mut lines = Lines::open(path)?;
+    let mut count = Count::new(output);
+    let key = match resume {
+        Some(key) => key.to_owned(),
+        None => format!("{:032x}", random()?),
+    };
+    while let Some(batch) = lines.batch()? {
+        let new: Vec<_> = batch.iter().map(|(_, new)| new.clone()).collect();
+        let outcomes = remote::bulk(server, &key, &new).await.inspect_err(|_| {
+            message(&format!("to continue, run it again with --resume {key}"));
+        })?;
+        for ((number, _), outcome) in batch.iter().zip(outcomes) {
+            match (outcome.identity, outcome.problem) {
+                (Some(identity), _) => {
+                    count.created();
+                    print(&identity, Shown::Plain, output);
+                }
+                (None, Some(problem)) => count.failed(*number, &problem),
+                (None, None) => count.taken(*number),
+            }
+        }
+    }
+    count.end()
+}
+
+fn random() -> Result<u128, CliError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| CliError::Random(error.to_string()))?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
+/// The lines of a file, which may hold seeds.
+struct Lines {
+    file: Box<dyn BufRead>,
+    path: std::path::PathBuf,
+    number: u64,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Result<Self, CliError> {
+        let file: Box<dyn BufRead> = if path.as_os_str() == "-" {
+            Box::new(BufReader::new(io::stdin()))
+        } else {
+            let file = File::open(path);
+            let file = file.map_err(|error| CliError::Read(path.to_owned(), error))?;
+            Box::new(BufReader::new(file))
+        };
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            number: 0,
+        })
+    }
+
+    /// Reads the next identities with the numbers of their lines; `None` at the end.
+    ///
+    /// # Errors
+    /// A line is none of an identity, or the file cannot be read.
+    fn batch(&mut self) -> Result<Option<Vec<(u64, NewIdentity)>>, CliError> {
+        let mut batch = Vec::with_capacity(BATCH);
+        while batch.len() < BATCH {
+            let mut text = Zeroizing::new(String::new());
+            let read = self.file.by_ref().take(LINE).read_line(&mut text);
+            let read = read.map_err(|error| CliError::Read(self.path.clone(), error))?;
+            if read == 0 {
+                break;
+            }
+            self.number += 1;
+            let text = text.trim();
+            if !text.is_empty() {
+                batch.push((self.number, self.parse(text)?));
+            }
+        }
+        Ok(Some(batch).filter(|batch| !batch.is_empty()))
+    }
+
+    fn parse(&self, text: &str) -> Result<NewIdentity, CliError> {
+        let wrong = |why: String| CliError::Line {
+            path: self.path.clone(),
+            number: self.number,
+            why,
+        };
+        if text.starts_with('{') {
+            // The message names a member and a column, never a value.
+            let parsed = serde_json::from_str(text);
+            return parsed.map_err(|error| wrong(error.to_string()));
+        }
+        let named = split_user(text);
+        let (name, realm) = named.map_err(|_| wrong("expected NAME@REALM or JSON".to_owned()))?;
+        Ok(NewIdentity {
+            name: name.to_owned(),
+            realm: realm.to_owned(),
+            ..NewIdentity::default()
+        })
+    }
+}
+
+/// Counts outcomes, and shows them on a terminal.
+struct Count {
+    created: u64,
+    failed: u64,
+    progress: Progress,
+    output: Output,
+}
+
+impl Count {
+    fn new(output: Output) -> Self {
+        Self {
+            created: 0,
+            failed: 0,
+            progress: Progress::new(output),
+            output,
+        }
+    }
+
+    fn created(&mut self) {
+        self.created += 1;
+        let created = self.created;
+        self.progress.show(|| format!("{created} created"));
+    }
+
+    fn failed(&mut self, number: u64, problem: &Problem) {
+        self.failed += 1;
+        self.progress.end();
+        self.output
+            .warn(&format!("line {number}: {}", problem.text()));
+    }
+
+    fn taken(&mut self, number: u64) {
+        self.failed += 1;
+        self.progress.end();
+        let text = "another identity has that name in that realm";
+        self.output.warn(&format!("line {number}: {text}"));
+    }
+
+    fn end(mut self) -> Result<(), CliError> {
+        self.progress.end();
+        match self.failed {
+            0 => Ok(()),
+            failed => Err(CliError::NotCreated {
+                created: self.created,
+                failed,
+            }),
+        }
+    }
+}

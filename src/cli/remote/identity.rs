@@ -1,0 +1,114 @@
+use http::Method;
+use serde::Serialize;
+
+use super::server::{JSON, Server, encoded};
+use crate::cli::error::CliError;
+use crate::doors::v1::types::{Identities, Identity, NewIdentity};
+
+/// The number of identities per request.
+const PAGE: u32 = 1000;
+
+/// A change of an identity.
+pub(in crate::cli) enum Changed<'a, T> {
+    /// Members of it.
+    Members(&'a T),
+    /// By an action, with its options.
+    Action(&'static str, Option<&'a T>),
+}
+
+/// Returns the path of an identity. Its realm may contain an `@`, so it is looked up by its id then.
+async fn path(server: &Server, name: &str, realm: &str) -> Result<String, CliError> {
+    if !realm.contains('@') {
+        return Ok(format!(
+            "/v1/identities/{}",
+            encoded(&format!("{name}@{realm}"))
+        ));
+    }
+    let mut cursor = String::new();
+    loop {
+        let (realm_part, name_part) = (encoded(realm), encoded(name));
+        let path =
+            format!("/v1/identities?realm={realm_part}&name={name_part}&limit={PAGE}{cursor}");
+        let page: Identities = server.get(&path).await?;
+        if let Some(found) = page.items.iter().find(|it| it.name == name) {
+            return Ok(format!("/v1/identities/{}", found.id));
+        }
+        match page.next {
+            Some(next) => cursor = format!("&cursor={}", encoded(&next)),
+            None => {
+                return Err(CliError::NotFound {
+                    name: name.to_owned(),
+                    realm: realm.to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// Finds an identity.
+pub(in crate::cli) async fn find(
+    server: &Server,
+    name: &str,
+    realm: &str,
+) -> Result<Identity, CliError> {
+    let path = path(server, name, realm).await?;
+    server.get(&path).await
+}
+
+/// Creates an identity.
+pub(in crate::cli) async fn create(
+    server: &Server,
+    new: &NewIdentity,
+) -> Result<Identity, CliError> {
+    server.post("/v1/identities", new).await
+}
+
+/// Changes an identity.
+pub(in crate::cli) async fn change<T: Serialize>(
+    server: &Server,
+    (name, realm): (&str, &str),
+    change: Changed<'_, T>,
+) -> Result<Identity, CliError> {
+    let mut path = path(server, name, realm).await?;
+    let json = |body: &T| (JSON, serde_json::to_vec(body).unwrap_or_default().into());
+    let (method, body) = match change {
+        Changed::Members(members) => (Method::PATCH, Some(json(members))),
+        Changed::Action(action, options) => {
+            path = format!("{path}/{action}");
+            (Method::POST, options.map(json))
+        }
+    };
+    server.ask(method, &path, body, &[]).await
+}
+
+/// Deletes an identity, and returns it as it was before.
+pub(in crate::cli) async fn delete(
+    server: &Server,
+    name: &str,
+    realm: &str,
+) -> Result<Identity, CliError> {
+    let path = path(server, name, realm).await?;
+    let identity = server.get(&path).await?;
+    server.send(Method::DELETE, &path, None, &[]).await?;
+    Ok(identity)
+}
+
+/// Calls `visit` for each identity, in the order of their ids.
+pub(in crate::cli) async fn each(
+    server: &Server,
+    realm: Option<&str>,
+    mut visit: impl FnMut(&Identity),
+) -> Result<(), CliError> {
+    let realm = realm.map(|realm| format!("&realm={}", encoded(realm)));
+    let realm = realm.unwrap_or_default();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/identities?limit={PAGE}{realm}{cursor}");
+        let page: Identities = server.get(&path).await?;
+        page.items.iter().for_each(&mut visit);
+        match page.next {
+            Some(next) => cursor = format!("&cursor={}", encoded(&next)),
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+use std::fmt::Write;
+
+use super::error::CliError;
+use super::output::{BAD, GOOD, Output, STRONG};
+use super::remote::{Remote, Server};
+use super::setup::runtime;
+use crate::doors::v1::types::Status;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
+    let server = args.remote.server()?;
+    let server = server.ok_or(CliError::NoServerGiven)?;
+    runtime()?.block_on(show(&server, output))
+}
+
+async fn show(server: &Server, output: Output) -> Result<(), CliError> {
+    let status: Status = server.get("/v1/status").await?;
+    output.print(&status, || text(&status));
+    Ok(())
+}
+
+fn text(status: &Status) -> String {
+    let mut text = format!(
+        "{STRONG}node{STRONG:#}      {}\n",
+        status.node.escape_debug()
+    );
+    let _ = writeln!(text, "{STRONG}version{STRONG:#}   {}", status.version);
+    let _ = writeln!(text, "{STRONG}started{STRONG:#}   {}", status.started);
+    let store = &status.store;
+    let ready = match &store.error {
+        None => format!("{GOOD}ready{GOOD:#}"),
+        Some(error) => format!("{BAD}not ready{BAD:#}: {error}"),
+    };
+    let _ = writeln!(
+        text,
+        "{STRONG}store{STRONG:#}     {}, {ready}",
+        store.location
+    );
+    let throttled = status.throttled.iter();
+    let throttled: Vec<_> = throttled
+        .map(|it| format!("{} {}", it.count, it.scope))
+        .collect();
+    let _ = writeln!(text, "{STRONG}throttled{STRONG:#} {}", throttled.join(", "));
+    let _ = write!(
+        text,
+        "{STRONG}routes{STRONG:#}    {}, upstreams {}",
+        status.routes, status.upstreams
+    );
+    text
+}

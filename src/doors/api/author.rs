@@ -1,0 +1,26 @@
+use super::call::Call;
+use super::change::{Author, Unconfirmed};
+use super::response::Answer;
+use super::state::Api;
+use crate::auth::Permit;
+
+/// Returns the author of changes by a call.
+pub(super) fn author(api: &Api, call: &Call, permit: &Permit) -> Author {
+    Author {
+        permit: permit.clone(),
+        source: call.source,
+        audit: api.audit.clone(),
+        record: call.record.with_same_id(),
+    }
+}
+
+impl From<Unconfirmed> for Answer {
+    fn from(unconfirmed: Unconfirmed) -> Self {
+        match unconfirmed {
+            Unconfirmed::Unloggable => Self::unavailable(),
+            Unconfirmed::Unknown | Unconfirmed::Unlogged => {
+                Self::not_confirmed(unconfirmed.detail())
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Lists and shows identities.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use http::StatusCode;
+use http::header::{HeaderValue, LINK};
+
+use super::call::{self, json, response, tagged};
+use super::problem::{Kind, Problem};
+use super::query::{Query, cursor};
+use super::shown::shown;
+use super::state::V1;
+use super::types;
+use crate::auth::{self, Capability, Identity, IdentityId, PrincipalRef, Selection, split_user};
+
+/// The number of identities per read of an export.
+const PAGE: u32 = 1000;
+
+/// List identities
+///
+/// In the order of their ids.
+#[utoipa::path(
+    get, path = "/v1/identities", operation_id = "list_identities", tag = "identities",
+    params(
+        ("realm" = Option<String>, Query, description = "Only those of this realm"),
+        ("name" = Option<String>, Query, description = "Only those whose names begin with this"),
+        ("state" = Option<types::State>, Query, description = "Only those in this state"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "The size of a page, 100 by default"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses((
+        status = 200, body = types::Identities, description = "A page",
+        headers(("Link" = String, description = "The next page, if there is one (RFC 8288)")),
+    )),
+)]
+pub(super) async fn list(State(api): State<Arc<V1>>, request: Request) -> Response {
+    call::answer(&api, request, Capability::List, async |call, _| {
+        let mut query = Query::of(&call.uri);
+        let (selection, of) = selection(&mut query);
+        let limit = query.limit();
+        let after = position(&mut query, &of);
+        query.end()?;
+        // One more shows whether there is a next page.
+        let found = api.store.identities(&selection, after, limit + 1).await?;
+        let page = found.get(..limit as usize).unwrap_or(&found);
+        let is_last = page.len() == found.len();
+        let last = page.last().filter(|_| !is_last);
+        let next = last.map(|it| cursor(&of, &it.id.0.to_string()));
+        let items = page.iter().map(|it| shown(&api, it, call.now)).collect();
+        let link = next.as_deref().map(|next| link(&selection, limit, next));
+        let mut response = json(StatusCode::OK, &types::Identities { items, next })?;
+        if let Some(Ok(link)) = link {
+            response.headers_mut().insert(LINK, link);
+        }
+        Ok(response)
+    })
+    .await
+}
+
+/// Export identities
+///
+/// All selected identities, without their seeds, one JSON object a line.
+#[utoipa::path(
+    get, path = "/v1/identities/export", operation_id = "export_identities", tag = "identities",
+    params(
+        ("realm" = Option<String>, Query, description = "Only those of this realm"),
+        ("name" = Option<String>, Query, description = "Only those whose names begin with this"),
+        ("state" = Option<types::State>, Query, description = "Only those in this state"),
+    ),
+    responses((
+        status = 200, body = String, content_type = "application/x-ndjson",
+        description = "An `Identity` a line. If it breaks off, the connection or stream ends with an error.",
+    )),
+)]
+pub(super) async fn export(State(api): State<Arc<V1>>, request: Request) -> Response {
+    call::answer(&api, request, Capability::List, async |call, _| {
+        let mut query = Query::of(&call.uri);
+        let (selection, _) = selection(&mut query);
+        query.end()?;
+        let first = lines(&api, call.now, &selection, IdentityId(i64::MIN)).await?;
+        let (api, now) = (Arc::clone(&api), call.now);
+        let parts = stream::try_unfold(Some(first), move |part| {
+            let (api, selection) = (Arc::clone(&api), selection.clone());
+            async move {
+                let Some((text, last)) = part else {
+                    return Ok::<_, std::io::Error>(None);
+                };
+                let next = match last {
+                    Some(last) => {
+                        let next = lines(&api, now, &selection, last).await;
+                        Some(next.map_err(|_| std::io::Error::other("the export broke off"))?)
+                    }
+                    None => None,
+                };
+                Ok(Some((Bytes::from(text), next)))
+            }
+        });
+        let body = Body::from_stream(parts);
+        Ok(response(StatusCode::OK, "application/x-ndjson", body))
+    })
+    .await
+}
+
+/// Reads the lines after an identity. If there may be more, also returns the last id.
+async fn lines(
+    api: &V1,
+    now: auth::UnixTime,
+    selection: &Selection,
+    after: IdentityId,
+) -> Result<(String, Option<IdentityId>), Problem> {
+    let page = api.store.identities(selection, after, PAGE).await?;
+    let mut text = String::new();
+    for identity in &page {
+        let line = serde_json::to_string(&shown(api, identity, now));
+        text.push_str(&line.map_err(|_| Problem::new(Kind::Unavailable))?);
+        text.push('\n');
+    }
+    let is_full = page.len() == PAGE as usize;
+    Ok((text, page.last().map(|it| it.id).filter(|_| is_full)))
+}
+
+/// Show an identity
+#[utoipa::path(
+    get, path = "/v1/identities/{who}", operation_id = "get_identity", tag = "identities",
+    params(
+        ("who" = String, Path, description = "The id, or NAME@REALM"),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of a known version"),
+    ),
+    responses(
+        (status = 200, body = types::Identity, description = "The identity", headers(("ETag" = String, description = "Its version"))),
+        (status = 304, description = "It has not changed"),
+    ),
+)]
+pub(super) async fn read(
+    State(api): State<Arc<V1>>,
+    who: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    call::answer(&api, request, Capability::List, async |call, _| {
+        Query::of(&call.uri).end()?;
+        let identity = find(&api, &who).await?;
+        let version = identity.history.version;
+        if call.is_known(version) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(tagged(response, version));
+        }
+        let response = json(StatusCode::OK, &shown(&api, &identity, call.now))?;
+        Ok(tagged(response, version))
+    })
+    .await
+}
+
+/// Finds the identity that a path names by its id or as NAME@REALM.
+///
+/// # Errors
+/// 404 if there is none.
+pub(super) async fn find(
+    api: &V1,
+    who: &Result<Path<String>, PathRejection>,
+) -> Result<Arc<Identity>, Problem> {
+    let Ok(Path(who)) = who else {
+        return Err(Kind::NotFound.into());
+    };
+    let found = if who.bytes().all(|byte| byte.is_ascii_digit()) {
+        match who.parse() {
+            Ok(id) => api.store.identity_by_id(IdentityId(id)).await?,
+            Err(_) => None,
+        }
+    } else {
+        let limit = api.config.load().credential_headers.name_chars;
+        let principal = split_user(who).ok();
+        let principal =
+            principal.and_then(|(name, realm)| PrincipalRef::new(name, realm, limit).ok());
+        match principal {
+            Some(principal) => {
+                // The cache may have dropped the seeds of a record, of which this is to show the
+                // strength.
+                let found = api.store.identity(principal).await?;
+                match found {
+                    Some(found) => api.store.identity_by_id(found.id).await?,
+                    None => None,
+                }
+            }
+            None => None,
+        }
+    };
+    found.ok_or_else(|| Kind::NotFound.into())
+}
+
+/// Takes the parameters that select identities. Also returns the name of the list, for cursors.
+fn selection(query: &mut Query) -> (Selection, String) {
+    let realm = query.text("realm");
+    let name = query.text("name").filter(|name| !name.is_empty());
+    let state = query.text("state");
+    let known = match state.as_deref() {
+        None => None,
+        Some("enabled") => Some(auth::State::Enabled),
+        Some("disabled") => Some(auth::State::Disabled),
+        Some(_) => {
+            query.refuse("state", "expected enabled or disabled");
+            None
+        }
+    };
+    let part = |text: &Option<String>| text.clone().unwrap_or_default();
+    let of = format!(
+        "identities\0{}\0{}\0{}",
+        part(&realm),
+        part(&name),
+        part(&state)
+    );
+    let selection = Selection {
+        realm: realm.map(Into::into),
+        name: name.map(Into::into),
+        state: known,
+    };
+    (selection, of)
+}
+
+/// Takes the cursor, and returns the id after which the page begins.
+fn position(query: &mut Query, of: &str) -> IdentityId {
+    let position = query.cursor(of);
+    let id = position.as_deref().map(i64::from_str);
+    IdentityId(id.and_then(Result::ok).unwrap_or(i64::MIN))
+}
+
+fn link(
+    selection: &Selection,
+    limit: u32,
+    next: &str,
+) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let state = selection.state.map(|state| match state {
+        auth::State::Enabled => "enabled",
+        auth::State::Disabled => "disabled",
+    });
+    for (key, value) in [
+        ("realm", selection.realm.as_deref()),
+        ("name", selection.name.as_deref()),
+        ("state", state),
+    ] {
+        if let Some(value) = value {
+            query.append_pair(key, value);
+        }
+    }
+    query.append_pair("limit", &limit.to_string());
+    query.append_pair("cursor", next);
+    HeaderValue::from_str(&format!(
+        "</v1/identities?{}>; rel=\"next\"",
+        query.finish()
+    ))
+}

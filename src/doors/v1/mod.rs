@@ -1,0 +1,81 @@
+//! `/v1`: the whole administration over REST.
+//!
+//! The steps of a request: [`call`] authenticates the caller and reads the body → a handler carries
+//! it out → its JSON is one of [`types`], and its failures are [`problem`] documents. [`document`]
+//! describes all of them as OpenAPI.
+
+mod audit;
+mod call;
+mod change;
+mod create;
+mod decide;
+mod document;
+mod explain;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod identities;
+mod keys;
+mod problem;
+mod query;
+mod realms;
+mod routes;
+mod shown;
+mod state;
+mod status;
+mod terms;
+mod time;
+pub mod types;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+pub use document::document;
+pub use explain::explained;
+pub use problem::Kind as ProblemKind;
+pub use routes::{policy, upstream};
+pub use shown::{otpauth, show};
+pub use state::V1;
+pub use terms::new_identity;
+pub use time::Timestamp;
+
+use problem::{Kind, Problem};
+
+/// Makes the router of `/v1`.
+///
+/// The body of a request has deadlines and no size limit yet. The address of the client is in the
+/// extension [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), if it is known.
+pub fn router(v1: V1) -> Router {
+    Router::new()
+        .route("/v1/openapi.json", get(document::openapi))
+        .route("/v1/identities", get(identities::list).post(create::create))
+        .route("/v1/identities/bulk", post(create::bulk))
+        .route("/v1/identities/export", get(identities::export))
+        .route(
+            "/v1/identities/{who}",
+            get(identities::read)
+                .patch(change::patch)
+                .delete(change::delete),
+        )
+        .route("/v1/identities/{who}/rotate", post(change::rotate))
+        .route("/v1/identities/{who}/disable", post(change::disable))
+        .route("/v1/identities/{who}/enable", post(change::enable))
+        .route("/v1/identities/{who}/unthrottle", post(change::unthrottle))
+        .route("/v1/realms", get(realms::realms))
+        .route("/v1/routes", get(routes::routes))
+        .route("/v1/explain", post(explain::explain))
+        .route("/v1/decide", post(decide::decide))
+        .route("/v1/changes", get(decide::changes))
+        .route("/v1/audit", get(audit::lines))
+        .route("/v1/keys", get(keys::keys))
+        .route("/v1/status", get(status::status))
+        .fallback(async || Problem::new(Kind::NotFound).response())
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(Arc::new(v1))
+}
+
+async fn wrong_method() -> Response {
+    Problem::new(Kind::WrongMethod).response()
+}

@@ -1,0 +1,103 @@
+//! Lists the routes as they are understood.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{Method, StatusCode};
+
+use super::call::{self, json};
+use super::query::{Query, cursor};
+use super::state::V1;
+use super::types::{self, RouteMode};
+use crate::auth::{Capability, Mode, Policy};
+use crate::config::{Config, Route};
+
+const LIST: &str = "routes";
+
+/// List routes
+///
+/// As this node understands its configuration, in the order in which they are tried.
+#[utoipa::path(
+    get, path = "/v1/routes", operation_id = "list_routes", tag = "server",
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "The size of a page, 100 by default"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses((status = 200, body = types::Routes, description = "A page")),
+)]
+pub(super) async fn routes(State(api): State<Arc<V1>>, request: Request) -> Response {
+    call::answer(&api, request, Capability::List, async |call, _| {
+        let mut query = Query::of(&call.uri);
+        let limit = query.limit() as usize;
+        let position = query.cursor(LIST);
+        query.end()?;
+        let position: usize = position.and_then(|it| it.parse().ok()).unwrap_or(0);
+        let config = api.config.load_full();
+        let page = config.routes.iter().skip(position).take(limit);
+        let items = page.map(|route| shown(&config, route)).collect();
+        let end = position.saturating_add(limit);
+        let next = (end < config.routes.len()).then(|| cursor(LIST, &end.to_string()));
+        json(StatusCode::OK, &types::Routes { items, next })
+    })
+    .await
+}
+
+fn shown(config: &Config, route: &Route) -> types::Route {
+    let upstream = route.upstream.filter(|_| config.gateway.listen.is_some());
+    let upstream = upstream.and_then(|at| config.upstreams.get(at));
+    types::Route {
+        name: route.name.clone(),
+        host: route.host.clone(),
+        path: route.path.clone(),
+        methods: route.methods.as_deref().map(methods),
+        policy: policy(&route.policy),
+        mode: mode(route.mode),
+        upstream: upstream.map(|upstream| types::Upstream {
+            name: upstream.name.clone(),
+            peers: upstream
+                .peers
+                .iter()
+                .map(|peer| peer.address.to_string())
+                .collect(),
+        }),
+    }
+}
+
+pub(super) fn methods(methods: &[Method]) -> Vec<String> {
+    methods.iter().map(ToString::to_string).collect()
+}
+
+/// Describes the upstream of a route; `None` if there is no proxy.
+pub fn upstream(config: &Config, route: &Route) -> Option<String> {
+    let upstream = shown(config, route).upstream?;
+    Some(format!("{} ({})", upstream.name, upstream.peers.join(", ")))
+}
+
+/// Returns whether a route enforces its policy.
+pub(super) const fn mode(mode: Mode) -> RouteMode {
+    match mode {
+        Mode::Enforce => RouteMode::Enforce,
+        Mode::Observe => RouteMode::Observe,
+    }
+}
+
+/// Describes a policy.
+pub fn policy(policy: &Policy) -> String {
+    match policy {
+        Policy::Anyone => "anyone, no credential needed".to_owned(),
+        Policy::Authenticated => "every authenticated principal".to_owned(),
+        Policy::Allow(rules) => {
+            let rules: Vec<_> = rules
+                .iter()
+                .map(|rule| match &rule.name {
+                    Some(name) => format!("{name}@{}", rule.realm),
+                    None => format!("realm {}", rule.realm),
+                })
+                .collect();
+            rules.join(", ")
+        }
+        Policy::Capable(capability) => format!("principals that may {capability:?}"),
+        Policy::Both(one, other) => format!("{} and {}", self::policy(one), self::policy(other)),
+    }
+}

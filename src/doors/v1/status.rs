@@ -1,0 +1,50 @@
+//! Shows the state of this node.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+
+use super::call::{self, json};
+use super::query::Query;
+use super::state::V1;
+use super::types::{Status, Store, Throttled};
+use crate::auth::Capability;
+
+/// Show the state of the node
+#[utoipa::path(
+    get, path = "/v1/status", operation_id = "get_status", tag = "server",
+    responses((status = 200, body = Status, description = "The state")),
+)]
+pub(super) async fn status(State(api): State<Arc<V1>>, request: Request) -> Response {
+    call::answer(&api, request, Capability::List, async |call, _| {
+        Query::of(&call.uri).end()?;
+        let config = api.config.load_full();
+        let readiness = api.authority.ping().await;
+        let throttled = api
+            .authority
+            .delayed(call.now)
+            .map(|(scope, count)| Throttled {
+                scope: scope.as_str().to_owned(),
+                count: count as u64,
+            });
+        let status = Status {
+            node: config.server.node.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: api.started.into(),
+            now: call.now.into(),
+            store: Store {
+                location: api.options.database.location().to_string(),
+                ready: readiness.is_ok(),
+                error: readiness.err().map(|error| error.to_string()),
+                position: api.store.position(),
+            },
+            throttled: throttled.into(),
+            routes: config.routes.len() as u64,
+            upstreams: config.upstreams.len() as u64,
+        };
+        json(StatusCode::OK, &status)
+    })
+    .await
+}

@@ -1,0 +1,23 @@
+//! The JSON of `/v1`, for the handlers, the OpenAPI document and the commands.
+#![expect(
+    missing_docs,
+    reason = "members without a description, which the OpenAPI document would repeat, hold what their names say"
+)]
+
+mod decision;
+mod explained;
+mod identity;
+mod problem;
+mod server;
+
+pub use decision::{Decision, DenialKind, Feed, PrincipalName, Question, Verdict};
+pub use explained::{Explained, Fate, Inquiry, Misfit, RouteMode, Tried};
+pub use identity::{
+    AlgorithmName, Changes, Identities, Identity, Line, NewIdentity, NewParameters, Parameters,
+    Rotation, Seed, State, Strength, Throttle,
+};
+pub use problem::{FieldError, Problem};
+pub use server::{
+    AuditLines, Capability, Key, Keys, Realm, Realms, Route, Routes, Status, Store, Throttled,
+    Upstream,
+};

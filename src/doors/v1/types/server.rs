@@ -1,0 +1,133 @@
+//! The server.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::explained::RouteMode;
+use crate::doors::v1::time::Timestamp;
+
+/// A page of realms.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Realms {
+    pub items: Vec<Realm>,
+    pub next: Option<String>,
+}
+
+/// A realm with identities.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Realm {
+    pub realm: String,
+    /// The number of its identities.
+    pub identities: u64,
+    /// Those that are disabled.
+    pub disabled: u64,
+    /// What its principals may do over REST, besides being authenticated.
+    pub capabilities: Vec<Capability>,
+}
+
+/// A right over REST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Capability {
+    Verify,
+    Create,
+    List,
+    Update,
+    Delete,
+}
+
+/// A page of routes, in their order.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Routes {
+    pub items: Vec<Route>,
+    pub next: Option<String>,
+}
+
+/// A route as it is understood.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Route {
+    pub name: String,
+    /// Null for any.
+    pub host: Option<String>,
+    /// The prefix of the path; null for any.
+    pub path: Option<String>,
+    /// Null for any.
+    pub methods: Option<Vec<String>>,
+    /// Who may pass, in words.
+    pub policy: String,
+    /// Whether it enforces its policy.
+    pub mode: RouteMode,
+    /// The upstream, if the proxy is on.
+    pub upstream: Option<Upstream>,
+}
+
+/// An upstream.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Upstream {
+    pub name: String,
+    pub peers: Vec<String>,
+}
+
+/// The keys that encrypt the seeds. Never a key itself.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Keys {
+    pub items: Vec<Key>,
+}
+
+/// A key that encrypts seeds.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Key {
+    pub id: String,
+    /// `current`, `next`, `announced`, `retiring`, `spare` or `unknown`.
+    pub role: String,
+    /// The number of seeds encrypted with it.
+    pub seeds: u64,
+    /// Whether this process has it.
+    pub held: bool,
+}
+
+/// The last lines of the audit log of this node, newest first.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuditLines {
+    /// The lines as written; docs/audit.md lists their members.
+    #[schema(value_type = Vec<Object>)]
+    pub items: Vec<Box<RawValue>>,
+    /// The cursor of the lines before; null at the beginning of the file.
+    pub next: Option<String>,
+}
+
+/// The state of this node.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The name of the node, `server.node`.
+    pub node: String,
+    pub version: String,
+    pub started: Timestamp,
+    /// The clock of the node.
+    pub now: Timestamp,
+    pub store: Store,
+    pub throttled: Vec<Throttled>,
+    pub routes: u64,
+    pub upstreams: u64,
+}
+
+/// The state of the store.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Store {
+    /// The database, without passwords.
+    pub location: String,
+    pub ready: bool,
+    /// Why it is not ready.
+    pub error: Option<String>,
+    /// The position of the change log that this node reflects.
+    pub position: i64,
+}
+
+/// The number of throttled parties of a kind.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Throttled {
+    /// `known`, `unknown`, `source`, `pair` or `trusted`.
+    pub scope: String,
+    pub count: u64,
+}

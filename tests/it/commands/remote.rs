@@ -1,0 +1,275 @@
+//! Commands that run on a server, over its administration API.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Caller, Gate, get, realmgate, stderr, stdout, until};
+
+/// An administrator who runs commands on a gate, without its configuration.
+struct Remote<'a> {
+    gate: &'a Gate,
+    folder: tempfile::TempDir,
+    admin: Caller,
+}
+
+impl<'a> Remote<'a> {
+    fn of(gate: &'a Gate) -> Self {
+        let admin = gate.register("admin", "ungleich-admin");
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("seed"), &admin.seed).unwrap();
+        Self {
+            gate,
+            folder,
+            admin,
+        }
+    }
+
+    /// Runs a command, with its options for the server at the end.
+    fn output(&self, args: &[&str]) -> Output {
+        let seed = self.folder.path().join("seed");
+        realmgate(args)
+            .current_dir(self.folder.path())
+            .args([
+                "--json",
+                "--server",
+                &format!("http://{}", self.gate.service),
+            ])
+            .args(["--as", "admin@ungleich-admin", "--seed-file"])
+            .arg(seed)
+            .output()
+            .unwrap()
+    }
+
+    fn run(&self, args: &[&str]) -> Vec<Value> {
+        let output = self.output(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        lines(&output)
+    }
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = stdout(output);
+    let lines = text.lines().map(serde_json::from_str);
+    lines.map(Result::unwrap).collect()
+}
+
+fn of(created: &Value) -> Caller {
+    let text = |member: &str| created[member].as_str().unwrap().to_owned();
+    Caller {
+        name: text("name"),
+        realm: text("realm"),
+        seed: text("seed"),
+    }
+}
+
+/// Returns the number of failures at all sources.
+fn count(throttle: &Value) -> u64 {
+    let of = |member: &str| throttle[member].as_u64().unwrap();
+    of("failures") + of("trusted_failures")
+}
+
+fn passes(gate: &Gate, caller: &Caller) -> bool {
+    get(gate.service, "/forward-auth", &caller.fields()).status == 200
+}
+
+#[test]
+fn server_does_what_the_local_commands_do() {
+    let gate = Gate::start("");
+    let remote = Remote::of(&gate);
+    let created = &remote.run(&["identity", "create", "svc@payments", "--comment", "x"])[0];
+    let caller = of(created);
+    assert!(passes(&gate, &caller));
+    assert!(created["uri"].as_str().unwrap().starts_with("otpauth://"));
+    // What is shown is the same as locally, but for the failures.
+    for args in [
+        &["identity", "show", "svc@payments"][..],
+        &["identity", "list"],
+        &["identity", "list", "--realm", "payments"],
+        &["key", "show"],
+        &["explain", "GET", "http://h/"],
+    ] {
+        let here = gate.run(args);
+        let there = remote.output(args);
+        let values = |output: &Output| -> Vec<Value> {
+            let mut values = lines(output);
+            values.iter_mut().for_each(|it| {
+                it.as_object_mut().unwrap().remove("throttle");
+                // Saved once a second.
+                it.as_object_mut().unwrap().remove("last_used");
+            });
+            values
+        };
+        assert_eq!(
+            values(&there),
+            values(&here),
+            "{args:?}: {}",
+            stderr(&there)
+        );
+        assert_eq!(there.status.code(), here.status.code(), "{args:?}");
+    }
+    let set = &remote.run(&[
+        "identity",
+        "set",
+        "svc@payments",
+        "--expires",
+        "2100-01-01T00:00:00Z",
+    ])[0];
+    assert_eq!(
+        (&set["expires"], &set["comment"]),
+        (&json!(4_102_444_800_u64), &json!("x"))
+    );
+    let rotated = of(&remote.run(&["identity", "rotate", "svc@payments", "--grace", "1h"])[0]);
+    assert!(passes(&gate, &caller) && passes(&gate, &rotated));
+    let again = remote.output(&["identity", "rotate", "svc@payments"]);
+    assert_eq!(again.status.code(), Some(1), "{}", stderr(&again));
+    remote.run(&["identity", "disable", "svc@payments"]);
+    assert!(!passes(&gate, &rotated));
+    remote.run(&["identity", "enable", "svc@payments"]);
+    assert!(passes(&gate, &rotated));
+    // Those of the second in which it was enabled do not count.
+    until("failures count", || {
+        let wrong = rotated.fields_with(&rotated.wrong_token());
+        get(gate.service, "/forward-auth", &wrong);
+        let shown = &remote.run(&["identity", "show", "svc@payments"])[0]["throttle"];
+        count(shown) > 0
+    });
+    let cleared = &remote.run(&["identity", "unthrottle", "svc@payments"])[0];
+    assert!(count(&cleared["forgiven"]) > 0, "{cleared}");
+    let status = &remote.run(&["status"])[0];
+    assert_eq!(status["store"]["ready"], true);
+    remote.run(&["identity", "delete", "--name", "svc", "--realm", "payments"]);
+    assert!(!passes(&gate, &rotated));
+    let gone = remote.output(&["identity", "show", "svc@payments"]);
+    assert_eq!(gone.status.code(), Some(1), "{}", stderr(&gone));
+}
+
+#[test]
+fn seed_of_the_identity_and_that_of_the_administrator_are_told_apart() {
+    let gate = Gate::start("");
+    let remote = Remote::of(&gate);
+    let seed = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+    fs::write(remote.folder.path().join("own"), seed).unwrap();
+    let created = &remote.run(&[
+        "identity",
+        "create",
+        "svc@payments",
+        "--new-seed-file",
+        "own",
+    ])[0];
+    assert_eq!(created["seed"], seed);
+    let own = remote.folder.path().join("own");
+    let local = [
+        "identity",
+        "create",
+        "here@payments",
+        "--seed-file",
+        own.to_str().unwrap(),
+    ];
+    assert_eq!(lines(&gate.run(&local))[0]["seed"], seed);
+}
+
+#[test]
+fn caller_without_a_right_and_servers_that_are_none_are_named() {
+    let gate = Gate::start("");
+    let remote = Remote::of(&gate);
+    let user = gate.register("user", "payments");
+    let run = |url: &str, caller: &Caller, token: &str| {
+        let who = format!("{}@{}", caller.name, caller.realm);
+        let output = realmgate(&[
+            "identity", "list", "--server", url, "--as", &who, "--token", token,
+        ])
+        .output()
+        .unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    let url = format!("http://{}", gate.service);
+    let (code, text) = run(&url, &user, &user.token());
+    assert!(code == Some(1) && text.contains("may not"), "{text}");
+    let (code, text) = run(&url, &remote.admin, &remote.admin.wrong_token());
+    assert!(code == Some(1) && text.contains("credential"), "{text}");
+    let metrics = format!("http://{}", gate.metrics());
+    let (code, text) = run(&metrics, &user, &user.token());
+    assert!(
+        code == Some(3) && text.contains("administration API"),
+        "{text}"
+    );
+    let (code, _) = run("http://127.0.0.1:1", &user, &user.token());
+    assert_eq!(code, Some(3));
+    for args in [
+        &["identity", "list", "--server", "http://h"][..],
+        &["identity", "list", "--as", "a@b"],
+        &["identity", "list", "--server", "http://h", "--as", "a@b"],
+        &["status"],
+    ] {
+        assert_eq!(
+            realmgate(args).output().unwrap().status.code(),
+            Some(2),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn many_are_created_from_a_file_here_and_there() {
+    let gate = Gate::start("");
+    let remote = Remote::of(&gate);
+    let mut text = String::new();
+    for n in 0..1100 {
+        text.push_str(&format!("n{n}@bulk\n"));
+    }
+    text.push_str("\n{\"name\":\"json\",\"realm\":\"bulk\",\"comment\":\"c\"}\n");
+    let file = remote.folder.path().join("new");
+    fs::write(&file, &text).unwrap();
+    let file = file.to_str().unwrap();
+    let created = remote.run(&["identity", "create", "--from", file]);
+    assert_eq!(created.len(), 1101);
+    assert!(passes(&gate, &of(&created[0])) && passes(&gate, &of(&created[1100])));
+    // All are there now.
+    for output in [
+        remote.output(&["identity", "create", "--from", file]),
+        gate.run(&["identity", "create", "--from", file]),
+    ] {
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert_eq!(stderr(&output).matches("\"warning\"").count(), 1101);
+        assert!(stdout(&output).is_empty());
+    }
+    // An interrupted run goes on with its key.
+    let resumed = |name: &str| {
+        fs::write(remote.folder.path().join("two"), format!("{name}@two\n")).unwrap();
+        let args = ["identity", "create", "--from", "two", "--resume", "key-1"];
+        remote.output(&args)
+    };
+    let (first, again) = (resumed("a"), resumed("a"));
+    assert_eq!(lines(&first)[0]["seed"], lines(&again)[0]["seed"]);
+    let exported = remote.run(&["identity", "export", "--realm", "bulk"]);
+    let here = lines(&gate.run(&["identity", "export", "--realm", "bulk"]));
+    assert_eq!((exported.len(), here.len()), (1101, 1101));
+    assert_eq!(exported[1100]["comment"], "c");
+    assert!(exported[0].get("seed").is_none());
+    // From standard input, on the local database.
+    let mut child = realmgate(&["identity", "create", "--from", "-", "--json", "--config"])
+        .arg(gate.config())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"x@stdin\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(passes(&gate, &of(&lines(&output)[0])));
+    for wrong in [
+        "none",
+        "{",
+        "{\"name\":\"a\"}",
+        "{\"name\":\"a\",\"realm\":\"b\",\"c\":1}",
+    ] {
+        fs::write(remote.folder.path().join("wrong"), wrong).unwrap();
+        let output = remote.output(&["identity", "create", "--from", "wrong"]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(stderr(&output).contains("line 1"), "{}", stderr(&output));
+    }
+}
