@@ -110,6 +110,8 @@ mod tests {
         let seed = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
         let credential = Credential::new("billing", "payments", seed).unwrap();
         let layer = AuthLayer::new(credential, &format!("http://{origin}")).unwrap();
+        // With the features that a test of the workspace enables, reqwest needs a provider for TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = Client::builder().redirect(redirects_within_origin());
         let mut client = layer.layer(builder.build().unwrap());
         let url = Url::parse(&format!("http://{origin}/start")).unwrap();
