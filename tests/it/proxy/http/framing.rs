@@ -14,19 +14,19 @@ fn repeated_equal_lengths_become_one() {
         "Content-Length: 3\r\ncontent-length: 3",
         "Content-Length: 3,3\r\nContent-Length: 3",
     ] {
-        upstream.says(&format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\nabc"));
+        upstream.says(&format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\nxyz"));
         for version in ["1.1", "1.0"] {
             let answer = ask(&gate, "GET", version, "");
             assert_eq!(status(&answer), 200, "{answer}");
             let said = answer.to_lowercase();
             assert_eq!(said.matches("content-length: 3\r\n").count(), 1, "{answer}");
             assert_eq!(said.matches("content-length").count(), 1, "{answer}");
-            assert!(answer.ends_with("\r\n\r\nabc"), "{answer}");
+            assert!(answer.ends_with("\r\n\r\nxyz"), "{answer}");
         }
         let (parts, body, _) = ask2(&gate, Method::GET, &[], b"").unwrap();
         assert_eq!(
             (&parts.headers["content-length"], &*body),
-            (&"3".parse().unwrap(), &b"abc"[..])
+            (&"3".parse().unwrap(), &b"xyz"[..])
         );
     }
 }
@@ -54,11 +54,11 @@ fn answer_whose_end_is_in_doubt_is_502_with_a_reason() {
     .enumerate()
     {
         upstream.says(&format!(
-            "HTTP/1.1 200 OK\r\nConnection: close\r\n{framing}\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n{framing}\r\n\r\n3\r\nxyz\r\n0\r\n\r\n"
         ));
         let answer = ask(&gate, "GET", "1.1", "");
         assert_eq!(status(&answer), 502, "{framing}: {answer}");
-        assert!(!answer.contains("abc"), "{framing}: {answer}");
+        assert!(!answer.contains("xyz"), "{framing}: {answer}");
         let (parts, ..) = ask2(&gate, Method::GET, &[], b"").unwrap();
         assert_eq!(parts.status, 502, "{framing}");
         until("a line for each", || {
@@ -72,7 +72,7 @@ fn answer_whose_end_is_in_doubt_is_502_with_a_reason() {
 fn chunks_in_http10_are_502() {
     let upstream = Canned::start();
     let gate = before(&upstream);
-    upstream.says("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    upstream.says("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n");
     let answer = ask(&gate, "GET", "1.1", "");
     assert_eq!(status(&answer), 502, "{answer}");
 }
@@ -82,20 +82,20 @@ fn chunks_win_over_a_length_which_goes() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     upstream.says(
-        "HTTP/1.1 200 OK\r\nContent-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n",
     );
     let answer = ask(&gate, "GET", "1.1", "");
     without(&answer, &["Content-Length"]);
     assert!(
-        answer.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        answer.ends_with("\r\n\r\n3\r\nxyz\r\n0\r\n\r\n"),
         "{answer}"
     );
     let answer = ask(&gate, "GET", "1.0", "");
     without(&answer, &["Content-Length", "Transfer-Encoding"]);
-    assert!(answer.ends_with("\r\n\r\nabc"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nxyz"), "{answer}");
     let (parts, body, _) = ask2(&gate, Method::GET, &[], b"").unwrap();
     assert!(!parts.headers.contains_key("content-length"), "{parts:?}");
-    assert_eq!(body, b"abc");
+    assert_eq!(body, b"xyz");
 }
 
 #[test]
@@ -104,14 +104,14 @@ fn answer_without_content_says_no_length_and_has_none() {
     let gate = before(&upstream);
     for framing in ["Content-Length: 3", "Transfer-Encoding: chunked"] {
         upstream.says(&format!(
-            "HTTP/1.1 204 No Content\r\n{framing}\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+            "HTTP/1.1 204 No Content\r\n{framing}\r\n\r\n3\r\nxyz\r\n0\r\n\r\n"
         ));
         for version in ["1.1", "1.0"] {
             let answer = ask(&gate, "GET", version, "");
             assert_eq!(status(&answer), 204, "{answer}");
             without(&answer, &["Content-Length", "Transfer-Encoding"]);
             assert!(answer.ends_with("\r\n\r\n"), "{answer}");
-            assert!(!answer.contains("abc"), "{answer}");
+            assert!(!answer.contains("xyz"), "{answer}");
         }
         let (parts, body, _) = ask2(&gate, Method::GET, &[], b"").unwrap();
         assert!(!parts.headers.contains_key("content-length"), "{parts:?}");
@@ -135,9 +135,9 @@ fn answer_without_content_says_no_length_and_has_none() {
 fn content_that_http2_sends_where_there_is_none_is_dropped() {
     for (number, method) in [(204, Method::GET), (304, Method::GET), (200, Method::HEAD)] {
         let upstream = match number {
-            204 => Upstream2::start(|it| answer2(it, 204, &[], b"abc", &[])),
-            304 => Upstream2::start(|it| answer2(it, 304, &[], b"abc", &[])),
-            _ => Upstream2::start(|it| answer2(it, 200, &[], b"abc", &[])),
+            204 => Upstream2::start(|it| answer2(it, 204, &[], b"xyz", &[])),
+            304 => Upstream2::start(|it| answer2(it, 304, &[], b"xyz", &[])),
+            _ => Upstream2::start(|it| answer2(it, 200, &[], b"xyz", &[])),
         };
         let gate = upstream.gate();
         // Otherwise the response of the peer is rejected.
@@ -149,7 +149,7 @@ fn content_that_http2_sends_where_there_is_none_is_dropped() {
             );
         }
         let answer = ask(&gate, method.as_str(), "1.1", "");
-        assert!(!answer.contains("abc"), "{answer}");
+        assert!(!answer.contains("xyz"), "{answer}");
     }
 }
 
@@ -161,20 +161,20 @@ fn answer_that_ends_with_its_connection_is_sent_in_the_way_of_each_version() {
     let gate = before(&upstream);
     for version in ["1.1", "1.0"] {
         upstream.says(&format!(
-            "HTTP/{version} 200 OK\r\nConnection: close\r\n\r\nabc"
+            "HTTP/{version} 200 OK\r\nConnection: close\r\n\r\nxyz"
         ));
         let answer = ask(&gate, "GET", "1.1", "");
         assert_eq!(field(&answer, "Transfer-Encoding"), Some("chunked"));
         assert!(
-            answer.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+            answer.ends_with("\r\n\r\n3\r\nxyz\r\n0\r\n\r\n"),
             "{answer}"
         );
         let answer = ask(&gate, "GET", "1.0", "Connection: keep-alive\r\n");
         without(&answer, &["Transfer-Encoding", "Content-Length"]);
         assert_eq!(field(&answer, "Connection"), Some("close"), "{answer}");
-        assert!(answer.ends_with("\r\n\r\nabc"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nxyz"), "{answer}");
         let (_, body, _) = ask2(&gate, Method::GET, &[], b"").unwrap();
-        assert_eq!(body, b"abc");
+        assert_eq!(body, b"xyz");
     }
 }
 
@@ -182,13 +182,13 @@ fn answer_that_ends_with_its_connection_is_sent_in_the_way_of_each_version() {
 #[test]
 fn answer_over_http2_that_is_not_as_long_as_it_says_never_looks_whole() {
     let upstream = Upstream2::start(|respond| {
-        answer2(respond, 200, &[("content-length", "5")], b"abc", &[]);
+        answer2(respond, 200, &[("content-length", "5")], b"xyz", &[]);
     });
     let gate = upstream.gate();
     assert!(!ask2(&gate, Method::GET, &[], b"").is_ok_and(|(parts, ..)| parts.status == 200));
     let answer = ask(&gate, "GET", "1.1", "");
     let is_broken =
-        field(&answer, "Content-Length") == Some("5") && !answer.ends_with("\r\n\r\nabcde");
+        field(&answer, "Content-Length") == Some("5") && !answer.ends_with("\r\n\r\nxyzde");
     assert!(status(&answer) == 502 || is_broken, "{answer}");
 }
 
@@ -199,7 +199,7 @@ fn answer_whose_header_is_too_long_or_malformed_is_502_with_a_reason() {
     let gate = before(&upstream);
     let most = "X-A: b\r\n".repeat(254);
     upstream.says(&format!(
-        "HTTP/1.1 200 OK\r\n{most}Content-Length: 3\r\n\r\nabc"
+        "HTTP/1.1 200 OK\r\n{most}Content-Length: 3\r\n\r\nxyz"
     ));
     assert_eq!(status(&ask(&gate, "GET", "1.1", "")), 200);
     let long = format!("X-A: {}", "b".repeat(1 << 20));
@@ -214,7 +214,7 @@ fn answer_whose_header_is_too_long_or_malformed_is_502_with_a_reason() {
         ("Content-Length: 4\r\n", "an invalid Content-Length"),
     ] {
         upstream.says(&format!(
-            "HTTP/1.1 200 OK\r\nConnection: close\r\n{fields}Content-Length: 3\r\n\r\nabc"
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n{fields}Content-Length: 3\r\n\r\nxyz"
         ));
         let answer = ask(&gate, "GET", "1.1", "");
         assert_eq!(status(&answer), 502, "{detail}: {answer}");
@@ -237,10 +237,10 @@ fn answer_over_http2_with_too_many_headers_is_502_with_a_reason() {
     const MANY: [(&str, &str); 257] = [("x-a", "b"); 257];
     for (answer, expected) in [
         (
-            (|respond| answer2(respond, 200, &MANY[..250], b"abc", &[])) as super::Answer2,
+            (|respond| answer2(respond, 200, &MANY[..250], b"xyz", &[])) as super::Answer2,
             200,
         ),
-        (|respond| answer2(respond, 200, &MANY, b"abc", &[]), 502),
+        (|respond| answer2(respond, 200, &MANY, b"xyz", &[]), 502),
     ] {
         let upstream = Upstream2::start(answer);
         let gate = upstream.gate();
@@ -261,8 +261,8 @@ fn body_of_a_204_is_dropped_with_its_connection() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     for framing in [
-        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-        "Content-Length: 3\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n",
+        "Content-Length: 3\r\n\r\nxyz",
         "Content-Length: 29\r\n\r\nHTTP/1.1 200 OK\r\nX-Not: this",
     ] {
         upstream.says(&format!("HTTP/1.1 204 No Content\r\n{framing}"));
@@ -282,24 +282,24 @@ fn body_of_a_204_is_dropped_with_its_connection() {
 
 /// Chunked bodies that are not in the grammar of RFC 9112 §7.1, and that Pingora 0.9.1 rejects.
 const STRICT: [&str; 8] = [
-    "3\r\nabc\r\n",
-    "3\r\nabc\r\n0\r\n",
-    "3\r\nabc\r\n\r\n",
-    "3\r\nabc\r\n-0\r\n\r\n",
-    "3\r\nabc\r\ng\r\n\r\n",
-    "3\r\nabcd\r\n0\r\n\r\n",
-    "3\r\nabc\n0\r\n\r\n",
-    "3\r\nabc\r\n0\r\nA: b\n\r\n",
+    "3\r\nxyz\r\n",
+    "3\r\nxyz\r\n0\r\n",
+    "3\r\nxyz\r\n\r\n",
+    "3\r\nxyz\r\n-0\r\n\r\n",
+    "3\r\nxyz\r\ng\r\n\r\n",
+    "3\r\nxyzd\r\n0\r\n\r\n",
+    "3\r\nxyz\n0\r\n\r\n",
+    "3\r\nxyz\r\n0\r\nA: b\n\r\n",
 ];
 
 /// Those that it accepts: see `docs/upstream/README.md`.
 const LAX: [&str; 6] = [
-    "3\r\nabc\r\n;x\r\n\r\n",
-    "3;\nx\r\nabc\r\n0\r\n\r\n",
-    "3;a\0\r\nabc\r\n0\r\n\r\n",
-    "3;a=\"b\r\nabc\r\n0\r\n\r\n",
-    "3 \r\nabc\r\n0\r\n\r\n",
-    "3\r\nabc\r\n0\r\nnot a trailer\0\r\n\r\n",
+    "3\r\nxyz\r\n;x\r\n\r\n",
+    "3;\nx\r\nxyz\r\n0\r\n\r\n",
+    "3;a\0\r\nxyz\r\n0\r\n\r\n",
+    "3;a=\"b\r\nxyz\r\n0\r\n\r\n",
+    "3 \r\nxyz\r\n0\r\n\r\n",
+    "3\r\nxyz\r\n0\r\nnot a trailer\0\r\n\r\n",
 ];
 
 /// RFC 9112 §8, 9113 §8.1.1.
@@ -323,7 +323,7 @@ fn chunked_answer_that_is_malformed_does_not_look_whole() {
     }
     // What follows such a response is no response to the next request.
     upstream.says(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n;x\r\n\r\nHTTP/1.1 200 OK\r\nX-Not: this\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n;x\r\n\r\nHTTP/1.1 200 OK\r\nX-Not: this\r\n\r\n",
     );
     for _ in 0..5 {
         let answer = ask(&gate, "GET", "1.1", "");
