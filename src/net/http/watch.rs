@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::shared::Shared;
@@ -113,8 +114,10 @@ impl<'a> Watch<'a> {
                 if self.armed.is_none_or(|armed| due < armed) {
                     sleep.as_mut().reset(due);
                     self.armed = Some(due);
-                    // Registers the waker with the timer.
-                    if sleep.as_mut().poll(context).is_pending() {
+                    // Registers the waker with the timer, also where the task has used up its budget, after a
+                    // large body for instance. The timer would otherwise be pending without a waker.
+                    let mut sleep = unconstrained(sleep.as_mut());
+                    if Pin::new(&mut sleep).poll(context).is_pending() {
                         return Poll::Pending;
                     }
                 }
