@@ -54,7 +54,7 @@ pub fn copy(
             Backend::Sqlite { path, .. } => sqlite::look_before_copy(path, timeout)?,
             Backend::Postgres(server) => postgres::look_before_copy(server, timeout)?,
         };
-        refuse(&location, before)?;
+        reject(&location, before)?;
         return transfer(&mut *origin, None, before, from, progress);
     }
     let (mut target, before): (Box<dyn Target>, _) = match to {
@@ -67,7 +67,7 @@ pub fn copy(
             (Box::new(target), before)
         }
     };
-    refuse(&location, before)?;
+    reject(&location, before)?;
     let copied = transfer(&mut *origin, Some(&mut *target), before, from, progress)?;
     // Read from the target what it would commit.
     let written = transfer(&mut *target, None, before, to, &mut |_| {})?;
@@ -78,7 +78,7 @@ pub fn copy(
     Ok(copied)
 }
 
-fn refuse(location: &Location, before: Before) -> Result<(), CopyError> {
+fn reject(location: &Location, before: Before) -> Result<(), CopyError> {
     match before.identities {
         0 => Ok(()),
         many => Err(CopyError::NotEmpty(location.clone(), many)),
@@ -112,7 +112,7 @@ fn transfer(
                 keys.extend(key_in(&row));
             }
             if let Some(to) = &mut to {
-                refuse_null(table, &row, backend)?;
+                reject_null(table, &row, backend)?;
                 rows.push(row);
                 if rows.len() == PAGE {
                     to.add(table, std::mem::take(&mut rows))?;
@@ -155,7 +155,7 @@ fn transfer(
 }
 
 /// Fails if a text contains NUL, so that the message names the identity.
-fn refuse_null(table: &Table, row: &[Value], backend: &Backend) -> Result<(), CopyError> {
+fn reject_null(table: &Table, row: &[Value], backend: &Backend) -> Result<(), CopyError> {
     for ((column, _), value) in table.columns.iter().zip(row) {
         if let (Value::Text(text), Some(Value::Number(id))) = (value, row.first())
             && text.contains('\0')

@@ -41,7 +41,7 @@ pub(super) async fn lines(State(api): State<Arc<V1>>, request: Request) -> Respo
         let principal = query.text("principal");
         let who = principal.as_deref().map(split_user);
         if let Some(Err(_)) = who {
-            query.refuse("principal", "expected NAME@REALM");
+            query.reject("principal", "expected NAME@REALM");
         }
         let who = who.and_then(Result::ok);
         let wanted = Wanted {

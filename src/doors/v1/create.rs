@@ -105,7 +105,7 @@ pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Resp
 /// before is shown again.
 #[utoipa::path(
     post, path = "/v1/identities/bulk", operation_id = "create_identities", tag = "identities",
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 256, description = "See above")),
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 256, description = "Repeating the request with the same key within 24 h creates nothing twice: what it created before is shown again")),
     request_body(content = String, content_type = "application/x-ndjson"),
     responses((
         status = 200, body = String, content_type = "application/x-ndjson",

@@ -1,4 +1,4 @@
-//! Decides for other programs, and tells them what changes.
+//! Decisions for other programs, and the feed of changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,7 +123,7 @@ pub(super) async fn changes(State(api): State<Arc<V1>>, request: Request) -> Res
         let mut query = Query::of(&call.uri);
         let after = query.parsed::<i64>("after");
         if after.is_some_and(|after| after < 0) {
-            query.refuse("after", "expected a position");
+            query.reject("after", "expected a position");
         }
         let wait = query.number("wait", 0..=LONGEST_WAIT, 0);
         let limit = query.number("limit", 1..=CHANGES, CHANGES);

@@ -188,7 +188,7 @@ impl Account<'_> {
         let explanation = &self.explanation;
         Some(match (&explanation.rejected, &self.by_route) {
             _ if explanation.is_own => permit(None),
-            (Some(refused), _) => refusal(refused, refused.status),
+            (Some(rejected), _) => rejection(rejected, rejected.status),
             (None, Some(denial)) if self.is_observed() => {
                 observed(None, denial, statuses(denial).0)
             }
@@ -201,8 +201,8 @@ impl Account<'_> {
     fn at_forward_auth(&self) -> Fate {
         let has_routes = !self.config.routes.is_empty();
         match &self.explanation.rejected {
-            Some(refused) if has_routes || refused.reason != "no_route" => {
-                refusal(refused, REJECTED_SUB_REQUEST)
+            Some(rejected) if has_routes || rejected.reason != "no_route" => {
+                rejection(rejected, REJECTED_SUB_REQUEST)
             }
             _ => match &self.by_route {
                 Some(denial) if self.is_observed() => {
@@ -252,12 +252,12 @@ fn denied(denial: &Denial, status: u16) -> Fate {
     }
 }
 
-fn refusal(refused: &Rejected, status: u16) -> Fate {
+fn rejection(rejected: &Rejected, status: u16) -> Fate {
     Fate {
         passes: false,
         status: Some(status),
-        reason: Some(refused.reason.to_owned()),
-        detail: Some(refused.to_string()),
+        reason: Some(rejected.reason.to_owned()),
+        detail: Some(rejected.to_string()),
         observed: None,
         observed_status: None,
     }

@@ -205,7 +205,7 @@ fn selection(query: &mut Query) -> (Selection, String) {
         Some("enabled") => Some(auth::State::Enabled),
         Some("disabled") => Some(auth::State::Disabled),
         Some(_) => {
-            query.refuse("state", "expected enabled or disabled");
+            query.reject("state", "expected enabled or disabled");
             None
         }
     };

@@ -93,7 +93,7 @@ impl Query {
         position
     }
 
-    pub(super) fn refuse(&mut self, name: &str, detail: &str) {
+    pub(super) fn reject(&mut self, name: &str, detail: &str) {
         self.errors.push(field_error(name, detail));
     }
 

@@ -76,7 +76,7 @@ impl Postgres {
         if is_doubtful(step, window, period, since) {
             tracing::info!(
                 id = id.0,
-                "a one-time token is refused: it may have been used before the failover of the database"
+                "a one-time token is rejected: it may have been used before the failover of the database"
             );
             return Ok(Some(false));
         }

@@ -24,7 +24,7 @@ pub(super) enum Fault {
     /// succeed.
     Connection(Arc<str>),
     /// The server reported an error.
-    Refused(Arc<str>),
+    Rejected(Arc<str>),
     /// No connection was free, or no response came, in time.
     Timeout,
     /// The transaction may have been committed.
@@ -42,7 +42,7 @@ impl Fault {
     }
 
     pub(super) fn text(text: impl Into<Arc<str>>) -> Self {
-        Self::Refused(text.into())
+        Self::Rejected(text.into())
     }
 }
 
@@ -54,7 +54,7 @@ impl From<Error> for Fault {
             Some(cause) if is_of_connection(cause.code()) => Self::Connection(text),
             // The server cancelled the statement, or its wait for a lock.
             Some(cause) if is_timeout(cause.code()) => Self::Timeout,
-            Some(_) => Self::Refused(text),
+            Some(_) => Self::Rejected(text),
             // The connection ended, or could not be made.
             None => Self::Connection(text),
         }
@@ -100,7 +100,7 @@ impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Taken | Fault::Stale => Self::Database("a row could not be written".into()),
-            Fault::Connection(text) | Fault::Refused(text) => Self::Database(text),
+            Fault::Connection(text) | Fault::Rejected(text) => Self::Database(text),
             Fault::Timeout => Self::Timeout,
             Fault::Unknown => Self::Unknown,
             Fault::Record(RecordError::Seal(error)) => Self::Seal(error.to_string().into()),

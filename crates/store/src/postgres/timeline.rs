@@ -85,7 +85,7 @@ impl Timelines {
             tracing::warn!(
                 %timeline,
                 %last,
-                "the database has failed over; one-time tokens of the time before are refused"
+                "the database has failed over; one-time tokens of the time before are rejected"
             );
         }
         Ok(())
