@@ -47,8 +47,8 @@ pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};
 pub use realm::{Capability, Realms};
 pub use seed::{Seed, SeedError, Strength};
 pub use store::{
-    Administration, Change, ChangeError, Changed, ChangesAfter, Counters, Counts, Identities,
-    Imported, RealmCount, Recall, Selection, Store, StoreError, UsageBatch,
+    Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Counters, Counts,
+    Identities, Imported, RealmCount, Recall, Selection, Store, StoreError, UsageBatch,
 };
 pub use throttle::{
     Claim, Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,

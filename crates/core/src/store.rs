@@ -249,8 +249,12 @@ pub trait Administration: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError>;
+}
 
-    /// Returns the position of the change log that the cache reflects.
+/// The log of changes to identities.
+#[async_trait]
+pub trait ChangeLog: Send + Sync {
+    /// Returns the position of the log that the cache reflects.
     fn position(&self) -> i64;
 
     /// Returns the changes after a position, at most `limit`.
@@ -267,7 +271,7 @@ pub trait Administration: Send + Sync {
 /// Only [`Counters::use_step`] returns that: other writes are bounded up to their commit, and wait
 /// for its outcome.
 #[async_trait]
-pub trait Store: Identities + Counters + Administration {
+pub trait Store: Identities + Counters + Administration + ChangeLog {
     /// Writes the log of the database back into its file, as far as other processes allow. Must be
     /// called before the process ends.
     async fn checkpoint(&self);

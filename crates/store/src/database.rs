@@ -1,14 +1,9 @@
 //! The trait of a database under the cache. The modules `sqlite` and `postgres` implement it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use realmgate_core::{
-    Change, ChangeError, Changed, Claim, Counts, Created, Creation, Identity, IdentityId, Imported,
-    ImportedIdentity, NewIdentity, Principal, RealmCount, Selection, Step, StoreError, UnixTime,
-    UsageBatch, Version,
-};
+use realmgate_core::{Administration, Counters, Identity, Principal, StoreError};
 
 use super::metrics::{DatabaseCounts, PoolMetrics};
 use super::seal::KeyId;
@@ -17,7 +12,7 @@ use super::seal::KeyId;
 ///
 /// A write is durable when its future resolves.
 #[async_trait]
-pub(super) trait Database: Send + Sync {
+pub(super) trait Database: Counters + Administration {
     /// Returns the counters of operations.
     fn metrics(&self) -> &DatabaseCounts;
 
@@ -32,78 +27,8 @@ pub(super) trait Database: Send + Sync {
     /// Reads an identity together with the position in the change log that it reflects.
     async fn load(&self, who: &Principal) -> Result<Loaded, StoreError>;
 
-    async fn load_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError>;
-
-    /// Returns up to `limit` selected identities with numbers above `after`, in ascending order.
-    async fn page(
-        &self,
-        selection: &Selection,
-        after: IdentityId,
-        limit: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError>;
-
-    async fn insert(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError>;
-
-    /// Excludes the numbers up to `last` from assignment to new identities.
-    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError>;
-
-    /// Adds, in one transaction, the identities whose principals do not exist yet. Returns a result
-    /// for each.
-    async fn import(
-        &self,
-        identities: Vec<ImportedIdentity>,
-        now: UnixTime,
-    ) -> Result<Vec<Imported>, ChangeError>;
-
-    async fn update(
-        &self,
-        id: IdentityId,
-        change: Change,
-        now: UnixTime,
-    ) -> Result<Option<Changed>, ChangeError>;
-
-    /// Registers identities in one transaction. Returns a result for each.
-    async fn insert_all(
-        &self,
-        creations: Vec<Creation>,
-        now: UnixTime,
-    ) -> Result<Vec<Created>, ChangeError>;
-
-    async fn delete(
-        &self,
-        id: IdentityId,
-        expected: Option<Version>,
-    ) -> Result<Option<Principal>, ChangeError>;
-
-    /// Returns up to `limit` realms that sort after `after`.
-    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError>;
-
     /// Reads up to `limit` changes after a position.
     async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError>;
-
-    /// Marks a step as used. Returns `false` if it was used before.
-    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError>;
-
-    /// Reads the failure counts that were saved after a stamp, and their key.
-    async fn counts(&self, after: i64) -> Result<Counts, StoreError>;
-
-    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError>;
-
-    /// Returns whether nodes on several machines may share the database.
-    fn has_claims(&self) -> bool {
-        false
-    }
-
-    /// Claims the right to evaluate one more attempt. Returns `None`, or for how long another node
-    /// has it.
-    async fn claim(&self, _claim: Claim) -> Result<Option<Duration>, StoreError> {
-        Ok(None)
-    }
-
-    /// Ends a claim, after a guess only once the delay is over.
-    async fn end(&self, _claim: Claim, _is_guess: bool) -> Result<(), StoreError> {
-        Ok(())
-    }
 
     /// Objects to keys that this process does not have, so that a key rotation does not switch to
     /// them.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use realmgate::auth::{
-    Administration, Change, ChangeError, ChangesAfter, Counters, Created, Creation, Identities,
-    Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, Once, Parameters, Principal,
-    REMEMBERED, RealmCount, Recall, Scope, Seed, Selection, State, Step, Terms, ThrottleRecord,
-    UnixTime, UsageBatch, Use,
+    Administration, Change, ChangeError, ChangeLog, ChangesAfter, Counters, Created, Creation,
+    Identities, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, Once, Parameters,
+    Principal, REMEMBERED, RealmCount, Recall, Scope, Seed, Selection, State, Step, Terms,
+    ThrottleRecord, UnixTime, UsageBatch, Use,
 };
 use realmgate::store::{Backend, CacheOptions, Cached, Intent, KeySource, Options, Server, open};
 use tempfile::TempDir;

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Administration, Change, ChangeError, Changed, ChangesAfter, Created, Creation, Identity,
-    IdentityId, Imported, ImportedIdentity, NewIdentity, Principal, RealmCount, Selection,
-    StoreError, UnixTime, Version,
+    Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Created, Creation,
+    Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, Principal, RealmCount,
+    Selection, StoreError, UnixTime, Version,
 };
 
 use super::Cached;
@@ -16,7 +16,7 @@ use crate::database::{Changes, Seq};
 #[async_trait]
 impl Administration for Cached {
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
-        self.inner.database.load_by_id(id).await
+        self.inner.database.identity_by_id(id).await
     }
 
     async fn identities(
@@ -25,11 +25,14 @@ impl Administration for Cached {
         after: IdentityId,
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        self.inner.database.page(selection, after, limit).await
+        self.inner
+            .database
+            .identities(selection, after, limit)
+            .await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
-        let created = self.inner.database.insert(new, now).await?;
+        let created = self.inner.database.create(new, now).await?;
         self.inner.forget(&created.principal);
         Ok(created)
     }
@@ -69,7 +72,7 @@ impl Administration for Cached {
         creations: Vec<Creation>,
         now: UnixTime,
     ) -> Result<Vec<Created>, ChangeError> {
-        let created = self.inner.database.insert_all(creations, now).await?;
+        let created = self.inner.database.create_all(creations, now).await?;
         for one in &created {
             if let Created::New(identity) = one {
                 self.inner.forget(&identity.principal);
@@ -93,7 +96,10 @@ impl Administration for Cached {
     async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
         self.inner.database.realms(after, limit).await
     }
+}
 
+#[async_trait]
+impl ChangeLog for Cached {
     fn position(&self) -> i64 {
         self.inner.seen.load(Ordering::SeqCst)
     }

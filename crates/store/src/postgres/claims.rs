@@ -44,7 +44,10 @@ enum Outcome {
 
 impl Postgres {
     /// Claims an attempt. Returns `None`, or for how long nobody gets it.
-    pub(super) async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+    pub(super) async fn wait_for_claim(
+        &self,
+        claim: Claim,
+    ) -> Result<Option<Duration>, StoreError> {
         let Ok(_waiting) = self.claiming.try_acquire() else {
             return Ok(Some(SHORTEST));
         };
@@ -90,7 +93,7 @@ impl Postgres {
     }
 
     /// Ends a claim: at the end of the delay after a guess, otherwise now.
-    pub(super) async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+    pub(super) async fn end_claim(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
         let lasts = i64::try_from(claim.lasts.as_millis()).unwrap_or(LONGEST);
         let lasts = lasts.min(LONGEST);
         let sql = match is_guess {

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
-use super::identities::CHANGES_KEPT;
+use super::log::CHANGES_KEPT;
 use super::open::{Prepared, failed, prepare};
 use super::pool::{Lease, Purpose};
 use super::query::{Parameters, Schema, query};

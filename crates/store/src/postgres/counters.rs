@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::claims::sweep_claims;
-use super::fault::Fault;
-use super::identities::no_change;
+use super::fault::{Fault, no_change};
 use super::pool::Purpose;
 use super::query::{Postgres, query};
 use super::timeline::{TIMELINE, Timeline};
@@ -18,21 +18,16 @@ use super::transaction::{DURABLE, Lock, Writing};
 use crate::kept::{KEPT, READ, SWEEP_AFTER};
 use crate::record::{RecordError, sql_time, unix_time};
 use realmgate_core::{
-    Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UnixTime, UsageBatch, Use,
-    UsedSteps,
+    Claim, Counters, Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UnixTime,
+    UsageBatch, Use, UsedSteps,
 };
 
 /// The number of attempts to use a step while others use steps of the same identity.
 const TRIES: u8 = 16;
 
-impl Postgres {
-    /// Uses a step with one conditional statement. Returns `false` if it was used before.
-    pub(super) async fn use_step(
-        &self,
-        id: IdentityId,
-        step: Step,
-        window: u8,
-    ) -> Result<bool, StoreError> {
+#[async_trait]
+impl Counters for Postgres {
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
         let tries = async {
             for _ in 0..TRIES {
                 if let Some(is_had) = self.try_to_use(id, step, window).await? {
@@ -46,6 +41,81 @@ impl Postgres {
         self.written(work).await.map_err(no_change)
     }
 
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+        let sql = "SELECT k.key, s.stamp FROM @.throttle_key k, @.failure_stamp s";
+        let rows = self.read(sql, &[]).await?;
+        let head = || {
+            let row = rows.first().ok_or(Fault::Closed)?;
+            let key: &[u8] = row.try_get(0)?;
+            Ok::<_, Fault>(Counts {
+                key: key.try_into().map_err(|_| RecordError::Number)?,
+                records: Vec::new(),
+                stamp: row.try_get(1)?,
+            })
+        };
+        let mut counts = head()?;
+        if counts.stamp == after {
+            return Ok(counts);
+        }
+        // All of them after a failover that lost saved counts.
+        let after = if counts.stamp < after { 0 } else { after };
+        // All of them at the start. Later, a process that falls further behind soon gets newer
+        // ones.
+        let limit = if after == 0 { i64::MAX } else { READ };
+        let scopes = Scope::ALL.map(Scope::as_str).to_vec();
+        let sql = "SELECT f.scope, f.tag, f.paid, f.failed, f.passed FROM unnest($1) AS s(scope)
+            CROSS JOIN LATERAL (SELECT * FROM @.failure f WHERE f.scope = s.scope AND f.stamp > $2
+                ORDER BY f.stamp DESC LIMIT $3) f";
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&scopes, Type::TEXT_ARRAY),
+            (&after, Type::INT8),
+            (&limit, Type::INT8),
+        ];
+        let rows = self.read(sql, &parameters).await?;
+        let records: Result<_, Fault> = rows.iter().map(record).collect();
+        counts.records = records?;
+        Ok(counts)
+    }
+
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
+        let before = self
+            .unswept
+            .fetch_add(batch.counts.len(), Ordering::Relaxed);
+        let is_due = before + batch.counts.len() >= SWEEP_AFTER;
+        if is_due {
+            self.unswept.store(0, Ordering::Relaxed);
+        }
+        let work = async {
+            let writing = self.begin(Lock::None).await?;
+            if !batch.counts.is_empty() {
+                save_counts(&writing, &batch.counts).await?;
+            }
+            for is_of_previous in [false, true] {
+                save_uses(&writing, &batch.uses, is_of_previous).await?;
+            }
+            if is_due {
+                sweep(&writing).await?;
+                sweep_claims(&writing).await?;
+            }
+            writing.commit().await
+        };
+        self.written(work).await.map_err(no_change)
+    }
+
+    fn has_claims(&self) -> bool {
+        true
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+        self.wait_for_claim(claim).await
+    }
+
+    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+        self.end_claim(claim, is_guess).await
+    }
+}
+
+impl Postgres {
     /// Returns `None` if another process has used a step of this identity in the meantime.
     async fn try_to_use(
         &self,
@@ -149,69 +219,6 @@ impl Postgres {
         let since = row.ok_or(Fault::Closed)?.try_get(0)?;
         writing.commit().await?;
         Ok(since)
-    }
-
-    /// Reads the counts saved after a stamp, and their key.
-    pub(super) async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
-        let sql = "SELECT k.key, s.stamp FROM @.throttle_key k, @.failure_stamp s";
-        let rows = self.read(sql, &[]).await?;
-        let head = || {
-            let row = rows.first().ok_or(Fault::Closed)?;
-            let key: &[u8] = row.try_get(0)?;
-            Ok::<_, Fault>(Counts {
-                key: key.try_into().map_err(|_| RecordError::Number)?,
-                records: Vec::new(),
-                stamp: row.try_get(1)?,
-            })
-        };
-        let mut counts = head()?;
-        if counts.stamp == after {
-            return Ok(counts);
-        }
-        // All of them after a failover that lost saved counts.
-        let after = if counts.stamp < after { 0 } else { after };
-        // All of them at the start. Later, a process that falls further behind soon gets newer
-        // ones.
-        let limit = if after == 0 { i64::MAX } else { READ };
-        let scopes = Scope::ALL.map(Scope::as_str).to_vec();
-        let sql = "SELECT f.scope, f.tag, f.paid, f.failed, f.passed FROM unnest($1) AS s(scope)
-            CROSS JOIN LATERAL (SELECT * FROM @.failure f WHERE f.scope = s.scope AND f.stamp > $2
-                ORDER BY f.stamp DESC LIMIT $3) f";
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
-            (&scopes, Type::TEXT_ARRAY),
-            (&after, Type::INT8),
-            (&limit, Type::INT8),
-        ];
-        let rows = self.read(sql, &parameters).await?;
-        let records: Result<_, Fault> = rows.iter().map(record).collect();
-        counts.records = records?;
-        Ok(counts)
-    }
-
-    /// Saves counts and uses.
-    pub(super) async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
-        let before = self
-            .unswept
-            .fetch_add(batch.counts.len(), Ordering::Relaxed);
-        let is_due = before + batch.counts.len() >= SWEEP_AFTER;
-        if is_due {
-            self.unswept.store(0, Ordering::Relaxed);
-        }
-        let work = async {
-            let writing = self.begin(Lock::None).await?;
-            if !batch.counts.is_empty() {
-                save_counts(&writing, &batch.counts).await?;
-            }
-            for is_of_previous in [false, true] {
-                save_uses(&writing, &batch.uses, is_of_previous).await?;
-            }
-            if is_due {
-                sweep(&writing).await?;
-                sweep_claims(&writing).await?;
-            }
-            writing.commit().await
-        };
-        self.written(work).await.map_err(no_change)
     }
 }
 

@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use realmgate_core::{
-    Change, ChangeError, Changed, Claim, Counts, Created, Creation, Identity, IdentityId, Imported,
-    ImportedIdentity, NewIdentity, Principal, RealmCount, Selection, Step, StoreError, UnixTime,
-    UsageBatch, Version,
-};
+use realmgate_core::{Principal, StoreError};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::fault::Fault;
-use super::identities::no_change;
+use super::fault::{Fault, no_change};
+use super::log::LAST;
 use super::query::Postgres;
-use super::rows::key_id;
+use super::rows::{COLUMNS, TABLES, identity, key_id};
 use super::tail::PostgresTail;
 use super::transaction::Lock;
 use crate::database::{Changes, Database, Loaded, Seq, Tail};
 use crate::metrics::{DatabaseCounts, PoolMetrics};
+use crate::record::principal;
 use crate::seal::KeyId;
 
 #[async_trait]
@@ -44,93 +40,64 @@ impl Database for Postgres {
     }
 
     async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
-        Self::load(self, who).await
-    }
-
-    async fn load_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
-        Self::load_by_id(self, id).await
-    }
-
-    async fn page(
-        &self,
-        selection: &Selection,
-        after: IdentityId,
-        limit: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        Self::page(self, selection, after, limit).await
-    }
-
-    async fn insert(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
-        Self::insert(self, new, now).await
-    }
-
-    async fn import(
-        &self,
-        identities: Vec<ImportedIdentity>,
-        now: UnixTime,
-    ) -> Result<Vec<Imported>, ChangeError> {
-        Self::import(self, identities, now).await
-    }
-
-    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
-        Self::reserve(self, last).await
-    }
-
-    async fn update(
-        &self,
-        id: IdentityId,
-        change: Change,
-        now: UnixTime,
-    ) -> Result<Option<Changed>, ChangeError> {
-        Self::update(self, id, change, now).await
-    }
-
-    async fn insert_all(
-        &self,
-        creations: Vec<Creation>,
-        now: UnixTime,
-    ) -> Result<Vec<Created>, ChangeError> {
-        Self::insert_all(self, creations, now).await
-    }
-
-    async fn delete(
-        &self,
-        id: IdentityId,
-        expected: Option<Version>,
-    ) -> Result<Option<Principal>, ChangeError> {
-        Self::delete(self, id, expected).await
-    }
-
-    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
-        Self::realms(self, after, limit).await
+        // One statement, so that the row and the position are of the same moment. A standby would
+        // lag behind.
+        let sql = format!(
+            "SELECT {COLUMNS}, {LAST}, pg_is_in_recovery() FROM (SELECT 1) one
+                LEFT JOIN ({TABLES}) ON i.realm = $1 AND i.name = $2"
+        );
+        let (realm, name) = (who.realm(), who.name());
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&realm, Type::TEXT), (&name, Type::TEXT)];
+        let rows = self.read(&sql, &parameters).await?;
+        let read = || {
+            let row = rows.first().ok_or(Fault::Closed)?;
+            if row.try_get(23)? {
+                return Err(Fault::Connection("the server is a standby".into()));
+            }
+            let is_there = row.try_get::<_, Option<i64>>(0)?.is_some();
+            let found = is_there.then(|| identity(row, &self.ring)).transpose()?;
+            Ok(Loaded {
+                identity: found.map(Arc::new),
+                as_of: Seq(row.try_get(22)?),
+            })
+        };
+        Ok(read()?)
     }
 
     async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {
-        Self::changes(self, after, limit).await
-    }
-
-    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
-        Self::use_step(self, id, step, window).await
-    }
-
-    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
-        Self::counts(self, after).await
-    }
-
-    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
-        Self::save(self, batch).await
-    }
-
-    fn has_claims(&self) -> bool {
-        true
-    }
-
-    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
-        Self::claim(self, claim).await
-    }
-
-    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
-        Self::end(self, claim, is_guess).await
+        // One statement, so that the entries and the ends of the log are of the same moment.
+        let sql = format!(
+            "SELECT {LAST}, (SELECT min(seq) FROM @.change), c.name, c.realm, c.seq FROM (SELECT 1) one
+                LEFT JOIN (SELECT * FROM @.change WHERE seq > $1 ORDER BY seq LIMIT $2) c ON true
+                ORDER BY c.seq"
+        );
+        let count = i64::from(limit);
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&after.0, Type::INT8), (&count, Type::INT8)];
+        let rows = self.read(&sql, &parameters).await?;
+        let read = || {
+            let row = rows.first().ok_or(Fault::Closed)?;
+            let (last, first) = (Seq(row.try_get(0)?), row.try_get::<_, Option<i64>>(1)?);
+            if last == after {
+                return Ok(Changes::None);
+            }
+            if last < after || first.is_none_or(|first| first > after.0 + 1) {
+                return Ok(Changes::Unknown(last));
+            }
+            let mut changed = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let seq = Seq(row.try_get(4)?);
+                changed.push((principal(row.try_get(2)?, row.try_get(3)?)?, seq));
+            }
+            let is_part = changed.len() == limit as usize;
+            let reached = changed.last().map(|(_, seq)| *seq);
+            Ok::<_, Fault>(Changes::Some(
+                changed,
+                reached.filter(|_| is_part).unwrap_or(last),
+            ))
+        };
+        Ok(read()?)
     }
 
     /// Objects to keys that this process does not have, so that a rotation does not switch to them.

@@ -147,3 +147,13 @@ pub(super) fn describe(error: &Error) -> String {
     }
     text
 }
+
+/// Converts the error of a write that cannot violate the uniqueness of principals.
+pub(super) fn no_change(error: ChangeError) -> StoreError {
+    match error {
+        ChangeError::Store(error) => error,
+        ChangeError::Taken | ChangeError::Stale => {
+            StoreError::Database("a row could not be written".into())
+        }
+    }
+}

@@ -1,66 +1,34 @@
-//! Reads, changes and deletes identities.
+//! Administration of identities.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
+use super::insert::{RESERVE, add, made_before, take, taken};
+use super::log::trim;
 use super::query::Postgres;
 use super::rows::{COLUMNS, TABLES, current_key, find_by_id, identity};
 use super::transaction::{Lock, Writing};
-use crate::database::{Changes, Loaded, Seq};
-use crate::record::{Revision, principal, sql_time};
+use crate::record::{Revision, inserted, principal, sql_time};
 use realmgate_core::{
-    Change, ChangeError, Changed, Identity, IdentityId, Principal, RealmCount, Selection, State,
+    Administration, Change, ChangeError, Changed, Created, Creation, Identity, IdentityId,
+    Imported, ImportedIdentity, NewIdentity, Principal, REMEMBERED, RealmCount, Selection, State,
     StoreError, UnixTime, Version,
 };
 
-/// The number of entries of the change log that are kept: more than a process falls behind while it
-/// still responds. One that does drops its whole cache.
-pub(super) const CHANGES_KEPT: i64 = 100_000;
-
-/// The last position of the change log.
-pub(super) const LAST: &str = "(SELECT coalesce(max(seq), 0) FROM @.change)";
-
-impl Postgres {
-    pub(super) async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
-        // One statement, so that the row and the position are of the same moment. A standby would
-        // lag behind.
-        let sql = format!(
-            "SELECT {COLUMNS}, {LAST}, pg_is_in_recovery() FROM (SELECT 1) one
-                LEFT JOIN ({TABLES}) ON i.realm = $1 AND i.name = $2"
-        );
-        let (realm, name) = (who.realm(), who.name());
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&realm, Type::TEXT), (&name, Type::TEXT)];
-        let rows = self.read(&sql, &parameters).await?;
-        let read = || {
-            let row = rows.first().ok_or(Fault::Closed)?;
-            if row.try_get(23)? {
-                return Err(Fault::Connection("the server is a standby".into()));
-            }
-            let is_there = row.try_get::<_, Option<i64>>(0)?.is_some();
-            let found = is_there.then(|| identity(row, &self.ring)).transpose()?;
-            Ok(Loaded {
-                identity: found.map(Arc::new),
-                as_of: Seq(row.try_get(22)?),
-            })
-        };
-        Ok(read()?)
-    }
-
-    pub(super) async fn load_by_id(
-        &self,
-        id: IdentityId,
-    ) -> Result<Option<Arc<Identity>>, StoreError> {
+#[async_trait]
+impl Administration for Postgres {
+    async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE i.id = $1");
         let rows = self.read(&sql, &[(&id.0, Type::INT8)]).await?;
         let found = rows.first().map(|row| identity(row, &self.ring));
         Ok(found.transpose()?.map(Arc::new))
     }
 
-    pub(super) async fn page(
+    async fn identities(
         &self,
         selection: &Selection,
         after: IdentityId,
@@ -110,7 +78,60 @@ impl Postgres {
         Ok(identities.collect::<Result<_, _>>()?)
     }
 
-    pub(super) async fn update(
+    async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
+        let new = new.created_at(now);
+        let work = async {
+            let writing = self.begin(Lock::Identities).await?;
+            // A rejected identity must not use up a number.
+            let sql = "SELECT 1 FROM @.identity WHERE realm = $1 AND name = $2";
+            let (realm, name) = (new.principal.realm(), new.principal.name());
+            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&realm, Type::TEXT), (&name, Type::TEXT)];
+            if writing.first(sql, &parameters).await?.is_some() {
+                return Err(Fault::Taken);
+            }
+            let key = current_key(&writing, &self.ring).await?;
+            let id = add(&writing, &key, &new, now).await?;
+            let identity = find_by_id(&writing, &self.ring, id).await?;
+            trim(&writing).await?;
+            writing.commit().await?;
+            identity.map(Arc::new).ok_or(Fault::Closed)
+        };
+        self.written(work).await
+    }
+
+    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
+        let work = async {
+            if last.0 < 1 {
+                return Ok(());
+            }
+            let writing = self.begin(Lock::Identities).await?;
+            writing.query(RESERVE, &[(&last.0, Type::INT8)]).await?;
+            writing.commit().await
+        };
+        self.written(work).await
+    }
+
+    async fn import(
+        &self,
+        identities: Vec<ImportedIdentity>,
+        now: UnixTime,
+    ) -> Result<Vec<Imported>, ChangeError> {
+        let work = async {
+            let writing = self.begin(Lock::Identities).await?;
+            let key = current_key(&writing, &self.ring).await?;
+            let mut outcomes = Vec::with_capacity(identities.len());
+            for new in identities {
+                outcomes.push(take(&writing, &self.ring, &key, new, now).await?);
+            }
+            trim(&writing).await?;
+            writing.commit().await?;
+            Ok(outcomes)
+        };
+        self.written(work).await
+    }
+
+    async fn update(
         &self,
         id: IdentityId,
         change: Change,
@@ -140,7 +161,62 @@ impl Postgres {
         self.written(work).await
     }
 
-    pub(super) async fn delete(
+    async fn create_all(
+        &self,
+        creations: Vec<Creation>,
+        now: UnixTime,
+    ) -> Result<Vec<Created>, ChangeError> {
+        let work = async {
+            let writing = self.begin(Lock::Identities).await?;
+            let key = current_key(&writing, &self.ring).await?;
+            let forgotten = sql_time(now).saturating_sub_unsigned(REMEMBERED);
+            let sql = "DELETE FROM @.creation WHERE made < $1";
+            writing.execute(sql, &[(&forgotten, Type::INT8)]).await?;
+            let before = made_before(&writing, &self.ring, &creations).await?;
+            let mut taken = taken(&writing, &creations).await?;
+            let mut made = (Vec::new(), Vec::new(), Vec::new());
+            let mut outcomes = Vec::with_capacity(creations.len());
+            for Creation { new, once } in creations {
+                let found = once
+                    .as_ref()
+                    .and_then(|once| Some((once, before.get(&once.key)?)));
+                outcomes.push(match found {
+                    Some((once, (content, _))) if *content != once.content => Created::OtherContent,
+                    Some((_, (_, Some(identity)))) => Created::Before(Arc::clone(identity)),
+                    Some((_, (_, None))) => Created::Deleted,
+                    None if !taken.insert(new.principal.clone()) => Created::Taken,
+                    None => {
+                        let new = new.created_at(now);
+                        let id = add(&writing, &key, &new, now).await?;
+                        if let Some(once) = once {
+                            made.0.push(once.key.to_vec());
+                            made.1.push(once.content.to_vec());
+                            made.2.push(id.0);
+                        }
+                        Created::New(Arc::new(inserted(id, new, now)))
+                    }
+                });
+            }
+            let sql = "INSERT INTO @.creation (key, content, identity, made)
+                SELECT key, content, identity, $4
+                FROM unnest($1::bytea[], $2::bytea[], $3::bigint[]) new (key, content, identity)";
+            let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+                (&made.0, Type::BYTEA_ARRAY),
+                (&made.1, Type::BYTEA_ARRAY),
+                (&made.2, Type::INT8_ARRAY),
+                (&sql_time(now), Type::INT8),
+            ];
+            if !made.0.is_empty() {
+                writing.execute(sql, &parameters).await?;
+            }
+            trim(&writing).await?;
+            writing.commit().await?;
+            Ok(outcomes)
+        };
+        self.written(work).await
+    }
+
+    async fn delete(
         &self,
         id: IdentityId,
         expected: Option<Version>,
@@ -164,11 +240,7 @@ impl Postgres {
         self.written(work).await
     }
 
-    pub(super) async fn realms(
-        &self,
-        after: &str,
-        limit: u32,
-    ) -> Result<Vec<RealmCount>, StoreError> {
+    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
         let sql = "SELECT realm, count(*), count(*) FILTER (WHERE state = 'disabled')
             FROM @.identity WHERE realm > $1 GROUP BY realm ORDER BY realm LIMIT $2";
         let limit = i64::from(limit);
@@ -183,41 +255,6 @@ impl Postgres {
             })
         };
         Ok(rows.iter().map(count).collect::<Result<_, _>>()?)
-    }
-
-    pub(super) async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {
-        // One statement, so that the entries and the ends of the log are of the same moment.
-        let sql = format!(
-            "SELECT {LAST}, (SELECT min(seq) FROM @.change), c.name, c.realm, c.seq FROM (SELECT 1) one
-                LEFT JOIN (SELECT * FROM @.change WHERE seq > $1 ORDER BY seq LIMIT $2) c ON true
-                ORDER BY c.seq"
-        );
-        let count = i64::from(limit);
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&after.0, Type::INT8), (&count, Type::INT8)];
-        let rows = self.read(&sql, &parameters).await?;
-        let read = || {
-            let row = rows.first().ok_or(Fault::Closed)?;
-            let (last, first) = (Seq(row.try_get(0)?), row.try_get::<_, Option<i64>>(1)?);
-            if last == after {
-                return Ok(Changes::None);
-            }
-            if last < after || first.is_none_or(|first| first > after.0 + 1) {
-                return Ok(Changes::Unknown(last));
-            }
-            let mut changed = Vec::with_capacity(rows.len());
-            for row in &rows {
-                let seq = Seq(row.try_get(4)?);
-                changed.push((principal(row.try_get(2)?, row.try_get(3)?)?, seq));
-            }
-            let is_part = changed.len() == limit as usize;
-            let reached = changed.last().map(|(_, seq)| *seq);
-            Ok::<_, Fault>(Changes::Some(
-                changed,
-                reached.filter(|_| is_part).unwrap_or(last),
-            ))
-        };
-        Ok(read()?)
     }
 }
 
@@ -265,21 +302,4 @@ async fn revise(
         writing.execute(sql, &parameters).await?;
     }
     Ok(())
-}
-
-/// Deletes the entries older than [`CHANGES_KEPT`].
-pub(super) async fn trim(writing: &Writing) -> Result<(), Fault> {
-    let sql = "DELETE FROM @.change WHERE seq <= (SELECT max(seq) FROM @.change) - $1";
-    writing.execute(sql, &[(&CHANGES_KEPT, Type::INT8)]).await?;
-    Ok(())
-}
-
-/// Converts the error of a write that cannot violate the uniqueness of principals.
-pub(super) fn no_change(error: ChangeError) -> StoreError {
-    match error {
-        ChangeError::Store(error) => error,
-        ChangeError::Taken | ChangeError::Stale => {
-            StoreError::Database("a row could not be written".into())
-        }
-    }
 }

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
-use super::identities::trim;
+use super::log::trim;
 use super::open::open;
 use super::query::Postgres;
 use super::rows::key_id;

@@ -13,6 +13,7 @@ mod identities;
 mod insert;
 mod inspect;
 mod keys;
+mod log;
 mod open;
 mod password;
 mod pool;

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
-use super::identities::LAST;
+use super::log::LAST;
 use super::pool::{Pools, Purpose};
 use super::query::{Schema, query, query_once};
 use super::rows::key_id;

@@ -2,24 +2,21 @@
 
 use std::sync::atomic::Ordering;
 
+use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::commit::Patience;
-use super::identities::Sqlite;
+use super::query::Sqlite;
 use crate::kept::{KEPT, READ, SWEEP_AFTER};
 use crate::record::{sql_time, unix_time};
 use realmgate_core::{
-    ChangeError, Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UsageBatch, UsedSteps,
+    ChangeError, Counters, Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UsageBatch,
+    UsedSteps,
 };
 
-impl Sqlite {
-    /// Marks a step as used. Returns `false` if it was used before.
-    pub(super) async fn use_step(
-        &self,
-        id: IdentityId,
-        step: Step,
-        window: u8,
-    ) -> Result<bool, StoreError> {
+#[async_trait]
+impl Counters for Sqlite {
+    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
         // Wait as long again as for other writes. Then the request is denied, though the token may
         // be used up.
         let patience = Patience::AtMost(self.timeout * 2);
@@ -47,8 +44,7 @@ impl Sqlite {
         spent.await.map_err(no_change)
     }
 
-    /// Reads the counts that were saved after a stamp, and their key.
-    pub(super) async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
+    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
         self.read(move |connection| {
             let snapshot = connection.transaction()?;
             let one = |sql| snapshot.prepare_cached(sql);
@@ -77,8 +73,7 @@ impl Sqlite {
         .await
     }
 
-    /// Saves counts and uses.
-    pub(super) async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
+    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
         let before = self
             .unswept
             .fetch_add(batch.counts.len(), Ordering::Relaxed);

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use realmgate_core::{
-    Change, ChangeError, Changed, Counts, Created, Creation, Identity, IdentityId, Imported,
-    ImportedIdentity, NewIdentity, Principal, RealmCount, Selection, Step, StoreError, UnixTime,
-    UsageBatch, Version,
-};
+use realmgate_core::{Principal, StoreError};
 
-use super::changes::SqliteTail;
+use super::changes::{SqliteTail, changes_since, last_seq};
 use super::cutter::Cutter;
-use super::identities::Sqlite;
 use super::pool::{database, pool_error};
+use super::query::Sqlite;
+use super::rows::find;
 use crate::database::{Changes, Database, Loaded, Seq, Tail};
 use crate::metrics::DatabaseCounts;
 use crate::seal::KeyId;
@@ -39,81 +36,24 @@ impl Database for Sqlite {
     }
 
     async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
-        Self::load(self, who).await
-    }
-
-    async fn load_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
-        Self::load_by_id(self, id).await
-    }
-
-    async fn page(
-        &self,
-        selection: &Selection,
-        after: IdentityId,
-        limit: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        Self::page(self, selection, after, limit).await
-    }
-
-    async fn insert(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
-        Self::insert(self, new, now).await
-    }
-
-    async fn import(
-        &self,
-        identities: Vec<ImportedIdentity>,
-        now: UnixTime,
-    ) -> Result<Vec<Imported>, ChangeError> {
-        Self::import(self, identities, now).await
-    }
-
-    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
-        Self::reserve(self, last).await
-    }
-
-    async fn update(
-        &self,
-        id: IdentityId,
-        change: Change,
-        now: UnixTime,
-    ) -> Result<Option<Changed>, ChangeError> {
-        Self::update(self, id, change, now).await
-    }
-
-    async fn insert_all(
-        &self,
-        creations: Vec<Creation>,
-        now: UnixTime,
-    ) -> Result<Vec<Created>, ChangeError> {
-        Self::insert_all(self, creations, now).await
-    }
-
-    async fn delete(
-        &self,
-        id: IdentityId,
-        expected: Option<Version>,
-    ) -> Result<Option<Principal>, ChangeError> {
-        Self::delete(self, id, expected).await
-    }
-
-    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
-        Self::realms(self, after, limit).await
+        let ring = Arc::clone(&self.ring);
+        let who = who.clone();
+        self.read(move |connection| {
+            // One transaction, so that the row and the position are of the same moment.
+            let snapshot = connection.transaction()?;
+            let identity = find(&snapshot, &ring, who.as_ref())?.map(Arc::new);
+            let as_of = last_seq(&snapshot)?;
+            Ok(Loaded { identity, as_of })
+        })
+        .await
     }
 
     async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {
-        Self::changes(self, after, limit).await
-    }
-
-    async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
-        Self::use_step(self, id, step, window).await
-    }
-
-    async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
-        Self::counts(self, after).await
-    }
-
-    async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
-        Self::save(self, batch).await
+        self.read(move |connection| {
+            let snapshot = connection.transaction()?;
+            changes_since(&snapshot, after, limit)
+        })
+        .await
     }
 
     async fn object(&self, missing: Vec<KeyId>) {

@@ -1,96 +1,31 @@
-//! Reads and changes identities.
+//! Administration of identities.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use deadpool_sqlite::Pool;
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction};
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, Row, ToSql};
 
-use super::changes::{changes_since, last_seq};
-use super::commit::{self, Patience};
-use super::pool::{Access, database, interact, pool, pool_error};
+use super::insert::{add, before, is_taken, is_there};
+use super::query::Sqlite;
 use super::rows::{
     COLUMNS, TABLES, conversion, current_key, find, find_by_id, identity, principal,
 };
-use super::watch::Watch;
-use crate::access::Way;
-use crate::database::{Changes, Loaded, Seq};
-use crate::key_ring::{KeyRing, KeySource};
-use crate::metrics::{DatabaseCounts, Operation};
-use crate::record::{Revision, sql_time};
+use crate::record::{Revision, inserted, sql_time};
 use realmgate_core::{
-    Change, ChangeError, Changed, Identity, IdentityId, Principal, RealmCount, Selection, State,
+    Administration, Change, ChangeError, Changed, Created, Creation, Identity, IdentityId,
+    Imported, ImportedIdentity, NewIdentity, Principal, REMEMBERED, RealmCount, Selection, State,
     StoreError, UnixTime, Version,
 };
 
-/// An open database with the current schema.
-pub(crate) struct Sqlite {
-    readers: Pool,
-    pub(super) writer: Pool,
-    pub(super) ring: Arc<KeyRing>,
-    pub(super) tails: Pool,
-    pub(super) timeout: Duration,
-    pub(super) watch: Arc<Watch>,
-    pub(super) counts: DatabaseCounts,
-    /// Whether the last write failed.
-    pub(super) writes_fail: AtomicBool,
-    /// The number of failure counts saved since excess ones were last deleted.
-    pub(super) unswept: AtomicUsize,
-}
-
-impl Sqlite {
-    /// Makes the connection pools for a file that [`super::open`] has prepared.
-    pub(super) fn new(
-        path: &Path,
-        readers: usize,
-        timeout: Duration,
-        (ring, way): (KeyRing, Way),
-    ) -> Result<Self, StoreError> {
-        let watch = Arc::new(Watch::new(path).map_err(|error| database(&error))?);
-        let pool = |size, access| pool(path, size, timeout, (way, access), Arc::clone(&watch));
-        Ok(Self {
-            readers: pool(readers, Access::Read)?,
-            writer: pool(1, Access::Write)?,
-            tails: pool(1, Access::Read)?,
-            ring: Arc::new(ring),
-            timeout,
-            watch,
-            counts: DatabaseCounts::default(),
-            writes_fail: AtomicBool::default(),
-            unswept: AtomicUsize::default(),
-        })
-    }
-
-    /// Returns the source of the keys.
-    pub(super) fn source(&self) -> &KeySource {
-        self.ring.source()
-    }
-
-    pub(super) async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
-        let ring = Arc::clone(&self.ring);
-        let who = who.clone();
-        self.read(move |connection| {
-            // One transaction, so that the row and the position are of the same moment.
-            let snapshot = connection.transaction()?;
-            let identity = find(&snapshot, &ring, who.as_ref())?.map(Arc::new);
-            let as_of = last_seq(&snapshot)?;
-            Ok(Loaded { identity, as_of })
-        })
-        .await
-    }
-
-    pub(super) async fn load_by_id(
-        &self,
-        id: IdentityId,
-    ) -> Result<Option<Arc<Identity>>, StoreError> {
+#[async_trait]
+impl Administration for Sqlite {
+    async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
         let ring = Arc::clone(&self.ring);
         self.read(move |connection| Ok(find_by_id(connection, &ring, id)?.map(Arc::new)))
             .await
     }
 
-    pub(super) async fn page(
+    async fn identities(
         &self,
         selection: &Selection,
         after: IdentityId,
@@ -142,8 +77,55 @@ impl Sqlite {
         .await
     }
 
-    /// Changes an identity; `None` if it does not exist.
-    pub(super) async fn update(
+    async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
+        let ring = Arc::clone(&self.ring);
+        let new = new.created_at(now);
+        self.write(move |transaction| {
+            let id = add(transaction, &*current_key(&ring, transaction)?, &new, now)?;
+            find_by_id(transaction, &ring, id)?
+                .map(Arc::new)
+                .ok_or(rusqlite::Error::QueryReturnedNoRows)
+        })
+        .await
+    }
+
+    async fn reserve(&self, last: IdentityId) -> Result<(), ChangeError> {
+        self.write(move |transaction| {
+            transaction.execute(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT 'identity', 0
+                    WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'identity')",
+                (),
+            )?;
+            let sql = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'identity' AND seq < ?1";
+            transaction.execute(sql, (last.0,)).map(drop)
+        })
+        .await
+    }
+
+    async fn import(
+        &self,
+        identities: Vec<ImportedIdentity>,
+        now: UnixTime,
+    ) -> Result<Vec<Imported>, ChangeError> {
+        let ring = Arc::clone(&self.ring);
+        self.write(move |transaction| {
+            let key = current_key(&ring, transaction)?;
+            let take = |mut new: ImportedIdentity| {
+                if let Some(here) = find(transaction, &ring, new.principal.as_ref())? {
+                    return Ok(Imported::Taken(Arc::new(here)));
+                }
+                new.id = match new.id {
+                    Some(id) if is_taken(transaction, id)? => None,
+                    id => id,
+                };
+                add(transaction, &key, &new, now).map(Imported::Under)
+            };
+            identities.into_iter().map(take).collect()
+        })
+        .await
+    }
+
+    async fn update(
         &self,
         id: IdentityId,
         change: Change,
@@ -202,8 +184,42 @@ impl Sqlite {
         .await?
     }
 
-    /// Deletes an identity and returns its principal; `None` if it does not exist.
-    pub(super) async fn delete(
+    async fn create_all(
+        &self,
+        creations: Vec<Creation>,
+        now: UnixTime,
+    ) -> Result<Vec<Created>, ChangeError> {
+        let ring = Arc::clone(&self.ring);
+        self.write(move |transaction| {
+            let key = current_key(&ring, transaction)?;
+            let forgotten = sql_time(now).saturating_sub_unsigned(REMEMBERED);
+            transaction
+                .prepare_cached("DELETE FROM creation WHERE made < ?1")?
+                .execute((forgotten,))?;
+            let take = |Creation { new, once }| {
+                if let Some(once) = &once
+                    && let Some(before) = before(transaction, &ring, once)?
+                {
+                    return Ok(before);
+                }
+                if is_there(transaction, new.principal.as_ref())? {
+                    return Ok(Created::Taken);
+                }
+                let new = new.created_at(now);
+                let id = add(transaction, &key, &new, now)?;
+                if let Some(once) = once {
+                    transaction
+                        .prepare_cached("INSERT INTO creation VALUES (?1, ?2, ?3, ?4)")?
+                        .execute((once.key, once.content, id.0, sql_time(now)))?;
+                }
+                Ok(Created::New(Arc::new(inserted(id, new, now))))
+            };
+            creations.into_iter().map(take).collect()
+        })
+        .await
+    }
+
+    async fn delete(
         &self,
         id: IdentityId,
         expected: Option<Version>,
@@ -229,12 +245,7 @@ impl Sqlite {
         .await?
     }
 
-    /// Returns up to `limit` realms that sort after `after`.
-    pub(super) async fn realms(
-        &self,
-        after: &str,
-        limit: u32,
-    ) -> Result<Vec<RealmCount>, StoreError> {
+    async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
         let after = after.to_owned();
         self.read(move |connection| {
             connection
@@ -253,67 +264,5 @@ impl Sqlite {
                 .collect()
         })
         .await
-    }
-
-    /// Reads up to `limit` changes after a position.
-    pub(super) async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {
-        self.read(move |connection| {
-            let snapshot = connection.transaction()?;
-            changes_since(&snapshot, after, limit)
-        })
-        .await
-    }
-
-    /// Returns the last position of the change log.
-    pub(super) async fn last_seq(&self) -> Result<Seq, StoreError> {
-        self.read(|connection| last_seq(connection)).await
-    }
-
-    pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
-        self.watch.verdict()?;
-        let work = async {
-            let connection = self.readers.get().await.map_err(pool_error)?;
-            interact(&connection, self.timeout, work).await
-        };
-        let counts = &self.counts;
-        counts.timed(Operation::Read, work, |_| true).await
-    }
-
-    /// Runs one transaction. The write is on disk when this returns `Ok`, and did not happen
-    /// otherwise.
-    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, ChangeError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-    {
-        self.write_within(self.timeout, Patience::Outcome, work)
-            .await
-    }
-
-    pub(super) async fn write_within<T, F>(
-        &self,
-        timeout: Duration,
-        patience: Patience,
-        work: F,
-    ) -> Result<T, ChangeError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-    {
-        let work = commit::write(&self.writer, timeout, patience, work);
-        let counts = &self.counts;
-        let is_failure = |error: &ChangeError| matches!(error, ChangeError::Store(_));
-        self.watch.look()?;
-        let outcome = counts.timed(Operation::Write, work, is_failure).await;
-        let has_failed = outcome.as_ref().is_err_and(is_failure);
-        self.writes_fail.store(has_failed, Ordering::Relaxed);
-        let outcome = outcome?;
-        // A commit to a file that was replaced meanwhile does not count.
-        self.watch.look()?;
-        Ok(outcome)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::commit::Patience;
-use super::identities::Sqlite;
+use super::query::Sqlite;
 use crate::seal::KeyId;
 
 impl Sqlite {

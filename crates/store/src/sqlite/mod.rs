@@ -15,6 +15,7 @@ mod missing;
 mod open;
 mod pool;
 mod probe;
+mod query;
 mod rows;
 mod wal;
 mod watch;

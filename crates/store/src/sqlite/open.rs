@@ -10,9 +10,9 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
-use super::identities::Sqlite;
 use super::keys::SqliteKeys;
 use super::pool::configure;
+use super::query::Sqlite;
 use crate::access::Way;
 use crate::atomic_file::{folder_of, sweep};
 use crate::folder::lock_folder;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::changes::last_seq;
-use super::identities::Sqlite;
+use super::query::Sqlite;
 use super::rows::{COLUMNS, TABLES};
 use crate::atomic_file::folder_of;
 use crate::key_ring::KeyRing;

@@ -1,7 +1,7 @@
 //! Checkpoints the write-ahead log.
 
-use super::identities::Sqlite;
 use super::pool::{interact, pool_error};
+use super::query::Sqlite;
 
 impl Sqlite {
     /// Writes the write-ahead log back into the database file, so that a copy of that file is

@@ -199,7 +199,10 @@ impl Administration for Silent {
     async fn realms(&self, _: &str, _: u32) -> Result<Vec<crate::auth::RealmCount>, StoreError> {
         Err(StoreError::Timeout)
     }
+}
 
+#[async_trait]
+impl crate::auth::ChangeLog for Silent {
     fn position(&self) -> i64 {
         0
     }
