@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_in_anything_has_a_line_of_its_own() {
+    fn events_that_differ_have_lines_of_their_own() {
         let (mut repeats, now) = (Repeats::new(INTERVAL), Instant::now());
         let [one, other] = ["one", "other"].map(|name| Principal::new(name, "r", 128).unwrap());
         for event in [

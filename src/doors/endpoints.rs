@@ -9,8 +9,8 @@ use http::{Method, Response, StatusCode};
 use super::forward_auth::{ForwardAuth, FrontProxy};
 use super::local::Local;
 use super::readiness::Readiness;
-use crate::http::answer::Answer;
 use crate::http::own_paths;
+use crate::http::own_response::OwnResponse;
 use crate::metrics::{Exposition, Registry};
 use crate::net::http::{ClientRequest, Reply};
 use crate::telemetry::{Door, RequestRecord};
@@ -27,32 +27,32 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     /// Serves any request. Paths without an endpoint go to the REST router. Fills `record` with the
     /// decision.
-    pub(crate) async fn answer(
+    pub(crate) async fn handle(
         &self,
         request: &mut ClientRequest,
         record: &mut RequestRecord,
     ) -> Response<Reply> {
         let path = request.parts.uri.path();
         if let Some(proxy) = FrontProxy::of(path) {
-            return self.forward_auth.answer(request, proxy, record).await;
+            return self.forward_auth.handle(request, proxy, record).await;
         }
         match path {
-            "/healthz" => Answer::line(StatusCode::OK, "ok\n").into(),
+            "/healthz" => OwnResponse::line(StatusCode::OK, "ok\n").into(),
             "/readyz" => self.readiness().await.into(),
-            path if is_v1(path) => self.v1.answer_at_once(request, record).await,
-            _ => self.rest.answer(request, record).await,
+            path if is_v1(path) => self.v1.handle_at_once(request, record).await,
+            _ => self.rest.handle(request, record).await,
         }
     }
 
     /// Serves a request on the metrics listener: metrics and health, and 404 for everything else.
-    pub(crate) async fn answer_monitor(&self, request: &ClientRequest) -> Response<Reply> {
+    pub(crate) async fn handle_monitor(&self, request: &ClientRequest) -> Response<Reply> {
         match request.parts.uri.path() {
             "/metrics" => self.metrics(&request.parts),
-            "/healthz" => Answer::line(StatusCode::OK, "ok\n").into(),
+            "/healthz" => OwnResponse::line(StatusCode::OK, "ok\n").into(),
             "/readyz" => self.readiness().await.into(),
             _ => {
                 let line = "only /metrics, /healthz and /readyz\n";
-                Answer::line(StatusCode::NOT_FOUND, line).into()
+                OwnResponse::line(StatusCode::NOT_FOUND, line).into()
             }
         }
     }
@@ -67,7 +67,7 @@ impl Endpoints {
             Ok(text) => text,
             Err(error) => {
                 tracing::error!(%error, "cannot write the metrics");
-                return Answer::empty(StatusCode::INTERNAL_SERVER_ERROR).into();
+                return OwnResponse::empty(StatusCode::INTERNAL_SERVER_ERROR).into();
             }
         };
         let length = text.len();
@@ -81,22 +81,22 @@ impl Endpoints {
     }
 
     /// Responds with 200 if this process is ready, else with 503 and the cause.
-    async fn readiness(&self) -> Answer {
+    async fn readiness(&self) -> OwnResponse {
         match self.readiness.check().await {
-            Ok(()) => Answer::line(StatusCode::OK, "ready\n"),
-            Err(line) => Answer::line(StatusCode::SERVICE_UNAVAILABLE, line),
+            Ok(()) => OwnResponse::line(StatusCode::OK, "ready\n"),
+            Err(line) => OwnResponse::line(StatusCode::SERVICE_UNAVAILABLE, line),
         }
     }
 
     /// Responds like [`Endpoints::readiness`] on the listener for clients, who do not learn the
     /// cause.
-    pub(crate) async fn answer_health(&self, request: &ClientRequest) -> Answer {
+    pub(crate) async fn handle_health(&self, request: &ClientRequest) -> OwnResponse {
         if !is_read(&request.parts.method) {
             return only_reads();
         }
         match self.readiness.check().await {
-            Ok(()) => Answer::line(StatusCode::OK, "ready\n"),
-            Err(_) => Answer::line(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            Ok(()) => OwnResponse::line(StatusCode::OK, "ready\n"),
+            Err(_) => OwnResponse::line(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         }
     }
 }
@@ -105,8 +105,8 @@ fn is_read(method: &Method) -> bool {
     [Method::GET, Method::HEAD].contains(method)
 }
 
-fn only_reads() -> Answer {
-    let mut answer = Answer::line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+fn only_reads() -> OwnResponse {
+    let mut answer = OwnResponse::line(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     let allowed = HeaderValue::from_static("GET, HEAD");
     answer.fields.push((ALLOW, allowed));
     answer

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use super::endpoints::is_public;
 use crate::auth::Denial;
 use crate::config::{Config, Route};
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 use crate::http::rejection::Rejection;
 use crate::routing::input::MatchInput;
 use crate::routing::route::{RouteTable, Unrouted};
@@ -73,7 +73,10 @@ impl fmt::Display for Rejected {
 
 /// Returns the status of a denial at the proxy and at forward-auth.
 pub fn statuses(denial: &Denial) -> (u16, u16) {
-    let (proxy, sub_request) = (Answer::denied(denial), Answer::sub_request_denied(denial));
+    let (proxy, sub_request) = (
+        OwnResponse::denied(denial),
+        OwnResponse::sub_request_denied(denial),
+    );
     (proxy.status.as_u16(), sub_request.status.as_u16())
 }
 
@@ -95,7 +98,7 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
     if let Err(rejection) = find(config, inquiry, raw, &mut explanation) {
         explanation.rejected = Some(Rejected {
             reason: rejection.reason(),
-            status: rejection.answer().status.as_u16(),
+            status: rejection.response().status.as_u16(),
             rejection,
         });
     }

@@ -34,7 +34,7 @@ use super::forward_auth::{self, ForwardAuth, Narrowing, Outcome, Rejection};
 use super::readiness::Readiness;
 use super::request_log::{RequestLog, request_line_of_envoy};
 use crate::auth::{Permit, Policy};
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 use crate::net::connection::Connections;
 use crate::net::incoming::FromFrontProxy;
 use crate::telemetry::RequestRecord;
@@ -109,27 +109,23 @@ impl Authorization for ExtAuthz {
         let log = RequestLog::new(&self.forward_auth.recorder);
         let client = request.remote_addr();
         let source = client.map(|peer| peer.ip().to_canonical());
-        let question = request.into_inner();
+        let check = request.into_inner();
         let mut record = log.record.with_same_id();
-        let answer = self.answer(source, &question, &mut record).await;
-        RequestLog { record, ..log }.write_for_envoy(
-            &self.forward_auth.recorder,
-            client,
-            &question,
-        );
+        let answer = self.decide(source, &check, &mut record).await;
+        RequestLog { record, ..log }.write_for_envoy(&self.forward_auth.recorder, client, &check);
         Ok(Response::new(answer))
     }
 }
 
 impl ExtAuthz {
-    async fn answer(
+    async fn decide(
         &self,
         source: Option<IpAddr>,
-        question: &CheckRequest,
+        check: &CheckRequest,
         record: &mut RequestRecord,
     ) -> CheckResponse {
         let began = Instant::now();
-        let attributes = question.attributes.as_ref();
+        let attributes = check.attributes.as_ref();
         let http = attributes
             .and_then(|it| it.request.as_ref()?.http.as_ref())
             .ok_or(Rejection::Missing("attributes.request.http"));
@@ -171,10 +167,10 @@ impl ExtAuthz {
         match judged.await {
             Outcome::Permitted(permit) => self.permitted(&permit),
             Outcome::Denied(denial) => {
-                denied(&Answer::sub_request_denied(&denial).named(record.request_id()))
+                denied(&OwnResponse::sub_request_denied(&denial).named(record.request_id()))
             }
             Outcome::Rejected => {
-                denied(&Answer::empty(http::StatusCode::FORBIDDEN).named(record.request_id()))
+                denied(&OwnResponse::empty(http::StatusCode::FORBIDDEN).named(record.request_id()))
             }
         }
     }
@@ -240,7 +236,7 @@ fn narrowed<'a>(
     narrowing.policy()
 }
 
-fn denied(answer: &Answer) -> CheckResponse {
+fn denied(answer: &OwnResponse) -> CheckResponse {
     let code = match answer.status {
         http::StatusCode::UNAUTHORIZED => Code::Unauthenticated,
         http::StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
@@ -288,8 +284,8 @@ fn option(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
 /// # Panics
 /// An ambiguous description is accepted, or a header that the client did not send.
 #[cfg(any(test, fuzzing))]
-pub fn fuzz(question: &CheckRequest) {
-    let Some(attributes) = &question.attributes else {
+pub fn fuzz(check: &CheckRequest) {
+    let Some(attributes) = &check.attributes else {
         return;
     };
     if let Ok(Some(policy)) = narrowed(attributes.context_extensions.iter()) {

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use super::forward_auth;
 use crate::http::X_FORWARDED_PROTO;
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 use crate::net::http::{Abort, BodyError, ClientRequest, Peer, Reply};
 use crate::net::settings::Live;
 use crate::telemetry::{RecordSlot, RequestRecord};
@@ -55,7 +55,7 @@ impl Local {
     }
 
     /// Reads the body of a request, then responds to it.
-    pub(crate) async fn answer(
+    pub(crate) async fn handle(
         &self,
         request: &mut ClientRequest,
         record: &mut RequestRecord,
@@ -81,7 +81,7 @@ impl Local {
     }
 
     /// Responds to a request. The router reads the body, with [`read_whole`].
-    pub(crate) async fn answer_at_once(
+    pub(crate) async fn handle_at_once(
         &self,
         request: &mut ClientRequest,
         record: &mut RequestRecord,
@@ -222,7 +222,7 @@ impl Cause for axum::Error {
 
 /// Returns the response to a request whose body is not read. It closes the connection.
 fn reject(status: StatusCode, line: &'static str) -> Response<Reply> {
-    let mut response = Response::from(Answer::line(status, line));
+    let mut response = Response::from(OwnResponse::line(status, line));
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
     response

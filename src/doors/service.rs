@@ -10,7 +10,7 @@ use http::{Response, Version};
 
 use super::endpoints::{Endpoints, door_of, is_rest};
 use super::request_log::{Received, RequestLog};
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 use crate::http::rejection::Rejection;
 use crate::net::http::{Abort, App, ClientRequest, Peer, Reply};
 use crate::net::request_line::request_line_of;
@@ -31,7 +31,7 @@ impl App for Service {
     const ENDS_WITH_CLIENT: bool = false;
     const WRITES_MUCH: bool = false;
 
-    async fn answer(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
+    async fn handle(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
         let entered = request.entered.take();
         let mut log = RequestLog::new(&self.recorder);
         let received = Received::of(&self.recorder, &request.parts, &request.peer);
@@ -50,10 +50,10 @@ impl App for Service {
         }))
     }
 
-    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> Answer {
+    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnResponse {
         let mut log = RequestLog::new(&self.recorder);
         self.log_rejection(rejection, parts, peer, &mut log.record);
-        let answer = rejection.answer().named(log.record.request_id());
+        let answer = rejection.response().named(log.record.request_id());
         if let Some(received) = Received::of(&self.recorder, parts, peer) {
             log.write(
                 &self.recorder,
@@ -102,17 +102,17 @@ impl Service {
         if !has_path_target(request) && !is_rest_url(&request.parts) {
             self.log_rejection(Rejection::NoPath, &request.parts, &request.peer, record);
             let mut response =
-                Response::from(Rejection::NoPath.answer().named(record.request_id()));
+                Response::from(Rejection::NoPath.response().named(record.request_id()));
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
             return response;
         }
         match self.listening {
-            Listening::Metrics => self.endpoints.answer_monitor(request).await,
+            Listening::Metrics => self.endpoints.handle_monitor(request).await,
             Listening::Gateway if self.is_health(&request.parts) => {
-                self.endpoints.answer_health(request).await.into()
+                self.endpoints.handle_health(request).await.into()
             }
-            Listening::Service | Listening::Gateway => self.endpoints.answer(request, record).await,
+            Listening::Service | Listening::Gateway => self.endpoints.handle(request, record).await,
         }
     }
 }

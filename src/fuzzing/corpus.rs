@@ -26,8 +26,8 @@ const TARGETS: [Target; 11] = [
 ];
 
 fn check(data: &[u8]) {
-    if let Ok(question) = CheckRequest::decode(data) {
-        fuzzing::check(&question);
+    if let Ok(check) = CheckRequest::decode(data) {
+        fuzzing::check(&check);
     }
 }
 

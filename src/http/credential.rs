@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn three_fields_are_a_credential() {
+    fn three_headers_are_a_credential() {
         assert_eq!(read(&FIELDS), alice());
     }
 
@@ -243,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn other_scheme_beside_the_three_fields_is_the_applications() {
+    fn other_scheme_beside_the_three_headers_belongs_to_the_application() {
         let mut fields = FIELDS.to_vec();
         fields.push(("authorization", b"Bearer abc"));
         assert_eq!(read(&fields), alice());
     }
 
     #[test]
-    fn each_field_twice_is_no_credential() {
+    fn duplicate_header_is_no_credential() {
         for field in FIELDS {
             let mut fields = FIELDS.to_vec();
             fields.push(field);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn each_missing_field_is_no_credential() {
+    fn missing_header_is_no_credential() {
         for at in 0..3 {
             let mut fields = FIELDS.to_vec();
             fields.remove(at);

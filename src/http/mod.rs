@@ -2,7 +2,6 @@
 //! for upstreams ([`identity`]), headers that clients must not send ([`reserved`], [`lookup`]),
 //! caching of responses ([`caching`]), and trace context ([`trace`]).
 
-pub(crate) mod answer;
 mod caching;
 mod credential;
 #[cfg(any(test, fuzzing))]
@@ -11,6 +10,7 @@ pub(crate) mod grpc;
 mod identity;
 mod lookup;
 pub(crate) mod own_paths;
+pub(crate) mod own_response;
 pub(crate) mod rejection;
 pub(crate) mod request_id;
 pub mod reserved;

@@ -2,7 +2,7 @@ use http::StatusCode;
 use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use thiserror::Error;
 
-use super::answer::Answer;
+use super::own_response::OwnResponse;
 
 /// The `Allow` header after TRACE and CONNECT. The upstream may support more methods.
 pub(crate) const METHODS: HeaderValue =
@@ -96,7 +96,7 @@ impl Rejection {
     }
 
     /// Returns the response of a listener. Sub-requests have their own.
-    pub(crate) fn answer(self) -> Answer {
+    pub(crate) fn response(self) -> OwnResponse {
         use StatusCode as Code;
         let (status, line) = match self {
             Self::LineEnding => (Code::BAD_REQUEST, "bad line ending\n"),
@@ -133,7 +133,7 @@ impl Rejection {
                 (Code::FORBIDDEN, "not allowed here\n")
             }
         };
-        let mut answer = Answer::line(status, line);
+        let mut answer = OwnResponse::line(status, line);
         match self {
             Self::Trace | Self::Connect => answer.fields.push((ALLOW, METHODS)),
             Self::AddressBusy | Self::Busy => {

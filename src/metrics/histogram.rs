@@ -111,7 +111,7 @@ impl fmt::Debug for Histogram {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+#[expect(clippy::cast_precision_loss, reason = "a rounded value for people")]
 fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }

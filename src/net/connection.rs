@@ -305,14 +305,14 @@ impl Connections {
                 return;
             }
         };
-        let told = S::address(&begun).filter(|told| *told != from);
-        let admitted = told.map(|peer| self.admit_from(peer, &settings));
+        let named = S::address(&begun).filter(|named| *named != from);
+        let admitted = named.map(|peer| self.admit_from(peer, &settings));
         let admitted = match admitted.transpose() {
             Ok(admitted) => admitted.flatten(),
-            Err(full) => return self.rejected.add(full.into(), told),
+            Err(full) => return self.rejected.add(full.into(), named),
         };
-        if let Some(told) = told {
-            client.address = Some(told.ip().to_canonical());
+        if let Some(named) = named {
+            client.address = Some(named.ip().to_canonical());
             client.share = admitted.as_ref().map(|from| Arc::clone(from.share()));
         }
         // So that a long connection does not keep old settings.

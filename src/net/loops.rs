@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_loops_drop_their_tasks() {
+    fn stopped_loops_drop_their_tasks() {
         let (loops, threads) = three();
         let alive = Arc::new(());
         for event_loop in loops.iter() {

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_has_a_line_and_those_that_follow_are_counted() {
+    fn first_event_is_logged_and_repeats_are_counted() {
         let (mut kind, now) = (Kind::default(), Instant::now());
         let peer = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
         assert!(kind.has_line(peer(1), now));

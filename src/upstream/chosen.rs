@@ -44,8 +44,8 @@ impl Chosen {
     }
 
     /// Records that the peer responded, with any status.
-    pub(crate) fn answered(&self) {
-        self.known.state.answered();
+    pub(crate) fn responded(&self) {
+        self.known.state.responded();
     }
 }
 

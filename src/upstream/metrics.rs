@@ -107,7 +107,7 @@ impl UpstreamTally {
     }
 
     /// Counts a response by its status and by the time from the decision to its header.
-    pub(crate) fn answered(&self, after: Duration, status: StatusCode) {
+    pub(crate) fn responded(&self, after: Duration, status: StatusCode) {
         self.answered.observe(after);
         let class = usize::from(status.as_u16() / 100);
         let count = self.classes.get(class).or(self.classes.first());

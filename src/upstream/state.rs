@@ -58,7 +58,7 @@ impl State {
         self.is_unhealthy.swap(!is_healthy, Ordering::Relaxed) == is_healthy
     }
 
-    pub(crate) fn answered(&self) {
+    pub(crate) fn responded(&self) {
         // Usually there is nothing to reset.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -102,7 +102,7 @@ mod tests {
         let state = State::default();
         let eject = ejection(2);
         assert!(!state.failed(&eject));
-        state.answered();
+        state.responded();
         assert!(!state.failed(&eject) && !state.is_ejected());
         assert!(state.failed(&eject));
         state.eject(&eject);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_change_of_health_is_one() {
+    fn only_a_change_of_health_is_reported() {
         let state = State::default();
         assert!(!state.checked(true));
         assert!(state.checked(false) && !state.is_healthy());

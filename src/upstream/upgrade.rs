@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn answer_is_heard_after_the_second_flush() {
+    async fn response_is_read_after_the_second_flush() {
         let gate = Arc::new(Gate::default());
         let (near, mut far) = tokio::io::duplex(64);
         let (mut reader, mut writer) = tokio::io::split(Kept {

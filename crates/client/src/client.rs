@@ -8,7 +8,7 @@ use super::body::{Body, Detail, Object, Registered, Verified};
 use super::caller::{Caller, Proof};
 use super::error::{Error, Rejected};
 use super::server::{Server, ServerUrlError};
-use super::transport::{Answer, Transport};
+use super::transport::{Received, Transport};
 
 /// The error for a response about another identity.
 const OTHER: &str = "an identity that was not asked for";
@@ -90,7 +90,7 @@ impl Client {
     /// # Errors
     /// The [`Error`]s that every request can return.
     pub async fn list(&self) -> Result<Vec<Registered>, Error> {
-        listed(&self.answered_list().await?)
+        listed(&self.fetch_list().await?)
     }
 
     /// Finds an identity by name and realm. Reads the whole list to find it.
@@ -98,7 +98,7 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`], and the [`Error`]s that every request can return.
     pub async fn find(&self, name: &str, realm: &str) -> Result<Registered, Error> {
-        let answer = self.answered_list().await?;
+        let answer = self.fetch_list().await?;
         let mut found = listed(&answer)?
             .into_iter()
             .filter(|it| it.name == name && it.realm == realm);
@@ -113,7 +113,7 @@ impl Client {
         }
     }
 
-    async fn answered_list(&self) -> Result<Answer, Error> {
+    async fn fetch_list(&self) -> Result<Received, Error> {
         self.ask(Call {
             method: Method::GET,
             path: "",
@@ -248,11 +248,11 @@ impl Client {
             .with("auth_token", &token)
     }
 
-    async fn ask(&self, request: Call<'_>) -> Result<Answer, Error> {
+    async fn ask(&self, request: Call<'_>) -> Result<Received, Error> {
         self.checked(self.send(request).await?)
     }
 
-    async fn send(&self, request: Call<'_>) -> Result<Answer, Error> {
+    async fn send(&self, request: Call<'_>) -> Result<Received, Error> {
         let uri = self.server.resource(request.path)?;
         let body = request.body.to_json();
         self.transport
@@ -262,7 +262,7 @@ impl Client {
 
     /// Passes on the responses that need the request to be understood, and turns the others into
     /// errors.
-    fn checked(&self, answer: Answer) -> Result<Answer, Error> {
+    fn checked(&self, answer: Received) -> Result<Received, Error> {
         match (answer.status, answer.detail()) {
             (_, Some(Detail::NotAuthenticated)) => Err(Error::Rejected(Rejected::Caller {
                 caller: self.caller.to_string(),
@@ -288,7 +288,7 @@ impl Client {
     }
 
     /// Fails if the identity was deleted between finding and changing it.
-    fn gone(&self, answer: &Answer, name: &str, realm: &str) -> Result<(), Error> {
+    fn gone(&self, answer: &Received, name: &str, realm: &str) -> Result<(), Error> {
         if answer.status != StatusCode::NOT_FOUND {
             return Ok(());
         }
@@ -308,7 +308,7 @@ fn path_of(identity: &Registered) -> Result<String, Error> {
     Ok(format!("{id}/"))
 }
 
-fn listed(answer: &Answer) -> Result<Vec<Registered>, Error> {
+fn listed(answer: &Received) -> Result<Vec<Registered>, Error> {
     let all: Vec<Object<Registered>> = answer.parse(StatusCode::OK)?;
     Ok(all.into_iter().map(|Object(one)| one).collect())
 }

@@ -37,7 +37,7 @@ pub(super) struct Transport {
 }
 
 /// A response, read completely.
-pub(super) struct Answer {
+pub(super) struct Received {
     pub(super) status: StatusCode,
     /// The clock here minus the server's, in seconds, if the response has a valid `Date`.
     pub(super) clock: Option<i64>,
@@ -70,7 +70,7 @@ impl Transport {
         uri: Uri,
         body: String,
         limit: usize,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Received, Error> {
         let server = origin(&uri);
         let asked = self.ask(method, &uri, Bytes::from(body), limit, &server);
         match tokio::time::timeout(self.timeout, asked).await {
@@ -89,7 +89,7 @@ impl Transport {
         body: Bytes,
         limit: usize,
         server: &str,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Received, Error> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
@@ -97,7 +97,7 @@ impl Transport {
             request.headers_mut().insert(name, value);
         }
         let (parts, body) = self.try_exchange(request, limit, server).await?;
-        Ok(Answer {
+        Ok(Received {
             status: parts.status,
             clock: clock(&parts.headers),
             retry_after: retry_after(&parts.headers),
@@ -166,7 +166,7 @@ impl Transport {
     }
 }
 
-impl Answer {
+impl Received {
     /// Returns the detail of a 403, if it is one that ungleich-otp sends.
     pub(super) fn detail(&self) -> Option<Detail> {
         match self.status {

@@ -185,7 +185,7 @@ impl LocalAuthenticator {
             drift: matched.offset(),
             is_of_previous: matched.is_of_previous,
         };
-        if identity.usage.note(&used) {
+        if identity.usage.record(&used) {
             self.uses.lock().push(used);
         }
         let proof = Proof::Token {

@@ -67,7 +67,7 @@ impl Usage {
     }
 
     /// Records a use. Returns whether the caller must save it.
-    pub(super) fn note(&self, of: &Use) -> bool {
+    pub(super) fn record(&self, of: &Use) -> bool {
         let place = if of.is_of_previous {
             &self.previous_used
         } else {

@@ -10,7 +10,7 @@ use super::forging::{forged, passing};
 use super::front::{Front, front_of};
 use super::outcome::{Check, Finding, Outcome};
 use super::presented::{basic, headers, wrong_token};
-use super::site::{Answer, Asked, Site};
+use super::site::{Asked, Received, Site};
 use super::{advice, spellings};
 use crate::client::Credential;
 
@@ -118,7 +118,7 @@ impl Examination<'_> {
 
 impl Outcomes<'_> {
     /// Runs the checks that depend on each other.
-    fn access(&mut self, good: &Answer) -> io::Result<()> {
+    fn access(&mut self, good: &Received) -> io::Result<()> {
         let it = self.examination;
         let status = good.reply.status;
         let is_denied = matches!(status, 401 | 403 | 407 | 429) || status >= 500;
@@ -180,7 +180,7 @@ impl Outcomes<'_> {
     }
 
     /// Checks which headers the application receives.
-    fn shown(&mut self, good: &Answer) -> io::Result<()> {
+    fn shown(&mut self, good: &Received) -> io::Result<()> {
         let it = self.examination;
         let basic = it.site.get(&basic(it.caller))?;
         if !good.is_shown() || !basic.is_shown() {
@@ -199,7 +199,7 @@ impl Outcomes<'_> {
         let is_there = basic.reply.text.contains(&user);
         self.add(Check::Identity, (!is_there).then(|| fault.to_owned()));
         let token = it.caller.token();
-        let leaks = |answer: &Answer| {
+        let leaks = |answer: &Received| {
             let text = &answer.reply.text;
             let encoded = BASE64.encode(format!("{user}:{}", &*token).as_bytes());
             text.contains(&*token) || text.contains(&encoded)
@@ -300,7 +300,7 @@ impl Outcomes<'_> {
     }
 
     /// Checks the response to an authenticated request.
-    fn answers(&mut self, good: &Answer) -> io::Result<()> {
+    fn answers(&mut self, good: &Received) -> io::Result<()> {
         let it = self.examination;
         let mut caching = good.reply.all("cache-control").map(str::to_lowercase);
         let is_private = caching.any(|it| it.contains("private") || it.contains("no-store"));
@@ -320,7 +320,7 @@ impl Outcomes<'_> {
     }
 
     /// Checks what does not depend on the decision.
-    fn elsewhere(&mut self, good: &Answer) -> io::Result<()> {
+    fn elsewhere(&mut self, good: &Received) -> io::Result<()> {
         let it = self.examination;
         let location = good.reply.header("location").unwrap_or_default();
         let scheme = location.split_once("://");
@@ -366,7 +366,7 @@ impl Outcomes<'_> {
 }
 
 /// Returns a finding if the clock of the server and of this machine differ.
-fn clock(good: &Answer) -> Option<String> {
+fn clock(good: &Received) -> Option<String> {
     let date = httpdate::parse_http_date(good.reply.header("date")?).ok()?;
     let secs = |time: SystemTime| {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::site::Answer;
+use super::site::Received;
 
 /// The server that asks realmgate, or realmgate itself as the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,7 +17,7 @@ pub(super) enum Front {
 }
 
 /// Guesses the front proxy by the headers of a response.
-pub(super) fn front_of(good: &Answer) -> Option<Front> {
+pub(super) fn front_of(good: &Received) -> Option<Front> {
     let of = |name| good.reply.header(name).unwrap_or_default().to_lowercase();
     let (server, via) = (of("server"), of("via"));
     if server.starts_with("nginx") {

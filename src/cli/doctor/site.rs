@@ -34,7 +34,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// A response, with the marks of the request.
-pub(super) struct Answer {
+pub(super) struct Received {
     pub(super) reply: Reply,
     mark: String,
 }
@@ -78,7 +78,7 @@ impl Site {
     ///
     /// # Errors
     /// There is no response.
-    pub(super) fn get(&self, fields: &str) -> io::Result<Answer> {
+    pub(super) fn get(&self, fields: &str) -> io::Result<Received> {
         self.send(&Asked {
             method: "GET",
             target: &self.path,
@@ -90,7 +90,7 @@ impl Site {
     ///
     /// # Errors
     /// There is no response.
-    pub(super) fn send(&self, asked: &Asked<'_>) -> io::Result<Answer> {
+    pub(super) fn send(&self, asked: &Asked<'_>) -> io::Result<Received> {
         let mark = mark()?;
         let Asked {
             method,
@@ -107,11 +107,11 @@ impl Site {
             self.tls.as_ref(),
             request.as_bytes(),
         )?;
-        Ok(Answer { reply, mark })
+        Ok(Received { reply, mark })
     }
 }
 
-impl Answer {
+impl Received {
     /// Returns whether the application shows the headers of this request.
     pub(super) fn is_shown(&self) -> bool {
         self.reply.text.contains(&self.mark)

@@ -170,7 +170,7 @@ fn duplicate_route_is_rejected() {
 }
 
 #[test]
-fn route_that_realmgate_would_answer_itself_is_rejected() {
+fn route_shadowed_by_an_endpoint_of_realmgate_is_rejected() {
     let gateway = "[gateway]\nserve_api = true\n";
     for path in ["/ungleichotp", "/ungleichotp/x", "/forward-auth/"] {
         let text = format!("{gateway}{}", with_route(&format!("path = '{path}'")));

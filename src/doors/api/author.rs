@@ -1,6 +1,6 @@
 use super::call::Call;
 use super::change::{Author, Unconfirmed};
-use super::response::Answer;
+use super::response::ApiResponse;
 use super::state::Api;
 use crate::auth::Permit;
 
@@ -14,7 +14,7 @@ pub(super) fn author(api: &Api, call: &Call, permit: &Permit) -> Author {
     }
 }
 
-impl From<Unconfirmed> for Answer {
+impl From<Unconfirmed> for ApiResponse {
     fn from(unconfirmed: Unconfirmed) -> Self {
         match unconfirmed {
             Unconfirmed::Unloggable => Self::unavailable(),

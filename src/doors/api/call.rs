@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Uri};
 
 use super::body::Body;
 use super::encode::Format;
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::auth::UnixTime;
 use crate::doors::api::{format, parse};
 use crate::telemetry::{RecordSlot, RequestLine};
@@ -38,9 +38,9 @@ pub(super) struct Call {
 
 /// Parses a request, calls `run`, and renders the response in the negotiated format. `allow` lists
 /// the methods of the resource.
-pub(super) async fn answer<F>(request: Request, allow: &'static str, run: F) -> Response
+pub(super) async fn handle<F>(request: Request, allow: &'static str, run: F) -> Response
 where
-    F: AsyncFnOnce(Call) -> Result<Answer, Answer>,
+    F: AsyncFnOnce(Call) -> Result<ApiResponse, ApiResponse>,
 {
     let format = match format::negotiate(request.uri(), request.headers()) {
         Ok(format) => format,
@@ -74,12 +74,12 @@ impl Call {
     ///
     /// # Errors
     /// The response: 400 or 415 for a body that cannot be read.
-    async fn read(request: Request) -> Result<Self, Answer> {
+    async fn read(request: Request) -> Result<Self, ApiResponse> {
         let (parts, body) = request.into_parts();
         // The listener has already limited the body.
         let bytes = axum::body::to_bytes(body, usize::MAX)
             .await
-            .map_err(|_| Answer::parse_error("the body is incomplete"))?;
+            .map_err(|_| ApiResponse::parse_error("the body is incomplete"))?;
         let body = parse::body(&parts.headers, bytes).await?;
         let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let scheme = parts.extensions.get::<Scheme>().cloned();

@@ -5,7 +5,7 @@ use http::Method;
 use super::body::Body;
 use super::call::Call;
 use super::field::{Fault, TokenText};
-use super::response::Answer;
+use super::response::ApiResponse;
 use super::state::Api;
 use crate::auth::{Attempt, Credential, Denial, Flaw, Mode, Permit, Policy, Presented, Source};
 use crate::doors::authorize::{AuthRequest, authorize};
@@ -40,7 +40,7 @@ pub(super) async fn admit(
     call: &Call,
     resource: Resource,
     policy: &Policy,
-) -> Result<Permit, Answer> {
+) -> Result<Permit, ApiResponse> {
     let parts = caller_names(&call.body, resource, &call.method)
         .map(|names| parts(&call.body, names, api.credential_headers.name_chars));
     let headers = &api.credential_headers;
@@ -59,7 +59,7 @@ pub(super) async fn admit(
     };
     let mut record = call.record.with_same_id();
     let decided = decide(api, call, &attempt, policy, &mut record).await;
-    let decided = decided.map_err(|denial| answer(&denial).named(&record));
+    let decided = decided.map_err(|denial| denied(&denial).named(&record));
     call.record.set(record);
     decided
 }
@@ -95,16 +95,16 @@ pub(super) async fn decide(
 }
 
 /// Returns the response to a denied caller.
-pub(super) fn answer(denial: &Denial) -> Answer {
+pub(super) fn denied(denial: &Denial) -> ApiResponse {
     match denial {
         Denial::NoCredential | Denial::Malformed(_) | Denial::InvalidCredential { .. } => {
-            Answer::not_authenticated()
+            ApiResponse::not_authenticated()
         }
         Denial::Throttled { retry_after, .. } => {
-            Answer::not_authenticated().retry_after(*retry_after)
+            ApiResponse::not_authenticated().retry_after(*retry_after)
         }
-        Denial::NotAllowed => Answer::not_allowed(),
-        Denial::Unavailable(_) => Answer::unavailable(),
+        Denial::NotAllowed => ApiResponse::not_allowed(),
+        Denial::Unavailable(_) => ApiResponse::unavailable(),
     }
 }
 

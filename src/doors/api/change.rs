@@ -203,7 +203,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::super::encode::Format;
-    use super::super::response::Answer;
+    use super::super::response::ApiResponse;
     use super::*;
 
     #[tokio::test]
@@ -215,7 +215,7 @@ mod tests {
         let work = async move {
             let _ = confirmed.await;
             logging.store(true, Ordering::Release);
-            Ok::<_, Answer>(())
+            Ok::<_, ApiResponse>(())
         };
         let soon = Duration::from_millis(10);
         let answered = outcome(&changes, soon, RequestRecord::default(), work).await;

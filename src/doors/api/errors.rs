@@ -3,7 +3,7 @@ use http::StatusCode;
 use super::body::Body;
 use super::encode::quote;
 use super::field::Fault;
-use super::response::{Answer, Spacing};
+use super::response::{ApiResponse, Spacing};
 
 /// The faults of the fields of a body.
 pub(super) struct Errors(Vec<(&'static str, Vec<String>)>);
@@ -36,7 +36,7 @@ impl Errors {
     }
 
     /// Makes the 400 that lists all faults.
-    pub(super) fn answer(&self, spacing: Spacing) -> Answer {
+    pub(super) fn response(&self, spacing: Spacing) -> ApiResponse {
         let (colon, comma) = match spacing {
             Spacing::Wide => (": ", ", "),
             Spacing::Compact => (":", ","),
@@ -50,6 +50,6 @@ impl Errors {
             })
             .collect();
         let body = format!("{{{}}}", fields.join(comma));
-        Answer::spaced(StatusCode::BAD_REQUEST, body, spacing)
+        ApiResponse::spaced(StatusCode::BAD_REQUEST, body, spacing)
     }
 }

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode;
 use super::body::{Body, known};
 use super::field::Value;
 use super::media::{Charset, MediaType};
-use super::response::Answer;
+use super::response::ApiResponse;
 
 /// Parses a form (WHATWG URL §5.1). The last occurrence of a field counts.
 ///
@@ -66,15 +66,15 @@ pub(super) async fn multipart(
     media: &MediaType<'_>,
     bytes: Bytes,
     charset: Charset,
-) -> Result<Body, Answer> {
-    let bad = |error: multer::Error| Answer::multipart_error(&error.to_string());
+) -> Result<Body, ApiResponse> {
+    let bad = |error: multer::Error| ApiResponse::multipart_error(&error.to_string());
     let boundary = media.parameter("boundary").unwrap_or_default();
     let is_boundary = (1..=BOUNDARY).contains(&boundary.len())
         && boundary.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         && !boundary.ends_with(' ');
     if !is_boundary {
         let words = format!("Invalid boundary in multipart: {boundary}");
-        return Err(Answer::multipart_error(&words));
+        return Err(ApiResponse::multipart_error(&words));
     }
     let stream = futures_util::stream::iter([Ok::<_, Infallible>(closed(bytes, &boundary))]);
     let mut parts = Multipart::new(stream, boundary);

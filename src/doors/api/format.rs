@@ -2,17 +2,17 @@ use http::header::ACCEPT;
 use http::{HeaderMap, Uri};
 
 use super::encode::{Format, WIDEST};
-use super::response::Answer;
+use super::response::ApiResponse;
 
 /// Negotiates the format of the response from `format=` in the query and from `Accept`.
 ///
 /// # Errors
 /// The response: 404 for another `format`, 406 if `Accept` excludes JSON.
-pub(super) fn negotiate(uri: &Uri, headers: &HeaderMap) -> Result<Format, Answer> {
+pub(super) fn negotiate(uri: &Uri, headers: &HeaderMap) -> Result<Format, ApiResponse> {
     if !is_json(uri.query().unwrap_or_default()) {
-        return Err(Answer::not_found());
+        return Err(ApiResponse::not_found());
     }
-    accepted(headers).ok_or_else(Answer::not_acceptable)
+    accepted(headers).ok_or_else(ApiResponse::not_acceptable)
 }
 
 /// Returns whether the query allows JSON. The last `format` counts.

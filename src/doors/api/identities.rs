@@ -17,13 +17,16 @@ use super::errors::Errors;
 use super::metadata;
 use super::page::Page;
 use super::parts::BrokenOff;
-use super::response::{Answer, Spacing};
+use super::response::{ApiResponse, Spacing};
 use super::state::Api;
 use crate::audit::{Kind, LINE};
 use crate::auth::{
     Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit, Policy,
     Principal, Seed, Selection, StoreError, Terms,
 };
+
+/// A response, or that of a failure.
+type Outcome = Result<ApiResponse, ApiResponse>;
 
 const COLLECTION_ALLOW: &str = "GET, POST, HEAD, OPTIONS";
 const MEMBER_ALLOW: &str = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS";
@@ -32,7 +35,7 @@ const PAGE: u32 = 1000;
 
 /// Serves `/ungleichotp/`: all identities.
 pub(super) async fn collection(State(api): State<Arc<Api>>, request: Request) -> Response {
-    call::answer(request, COLLECTION_ALLOW, async |call| {
+    call::handle(request, COLLECTION_ALLOW, async |call| {
         run_collection(&api, &call).await
     })
     .await
@@ -48,13 +51,13 @@ pub(super) async fn member(
         Ok(Path(id)) => number(id.strip_suffix(".json").unwrap_or(id)),
         Err(_) => None,
     };
-    call::answer(request, MEMBER_ALLOW, async |call| {
+    call::handle(request, MEMBER_ALLOW, async |call| {
         run_member(&api, &call, id).await
     })
     .await
 }
 
-async fn run_collection(api: &Arc<Api>, call: &Call) -> Result<Answer, Answer> {
+async fn run_collection(api: &Arc<Api>, call: &Call) -> Outcome {
     match call.method {
         Method::GET | Method::HEAD => {
             permit(api, call, Capability::List).await?;
@@ -77,7 +80,7 @@ async fn run_collection(api: &Arc<Api>, call: &Call) -> Result<Answer, Answer> {
     }
 }
 
-async fn run_member(api: &Api, call: &Call, id: Option<IdentityId>) -> Result<Answer, Answer> {
+async fn run_member(api: &Api, call: &Call, id: Option<IdentityId>) -> Outcome {
     match call.method {
         Method::GET | Method::HEAD => {
             permit(api, call, Capability::List).await?;
@@ -106,7 +109,7 @@ async fn run_member(api: &Api, call: &Call, id: Option<IdentityId>) -> Result<An
     }
 }
 
-async fn permit(api: &Api, call: &Call, capability: Capability) -> Result<Permit, Answer> {
+async fn permit(api: &Api, call: &Call, capability: Capability) -> Result<Permit, ApiResponse> {
     admit(
         api,
         call,
@@ -116,24 +119,24 @@ async fn permit(api: &Api, call: &Call, capability: Capability) -> Result<Permit
     .await
 }
 
-async fn authenticated(api: &Api, call: &Call) -> Result<Permit, Answer> {
+async fn authenticated(api: &Api, call: &Call) -> Result<Permit, ApiResponse> {
     admit(api, call, Resource::Identities, &Policy::Authenticated).await
 }
 
-async fn wrong_method(api: &Api, call: &Call) -> Result<Answer, Answer> {
+async fn wrong_method(api: &Api, call: &Call) -> Outcome {
     authenticated(api, call).await?;
-    Err(Answer::wrong_method(&call.method))
+    Err(ApiResponse::wrong_method(&call.method))
 }
 
-fn describe(api: &Api, name: &str, method: Option<&str>) -> Answer {
+fn describe(api: &Api, name: &str, method: Option<&str>) -> ApiResponse {
     metadata::describe(name, method, api.credential_headers.name_chars)
 }
 
 /// Lists all identities: in one response if a page of the store holds them, else page by page.
-async fn list(api: Arc<Api>) -> Result<Answer, Answer> {
+async fn list(api: Arc<Api>) -> Outcome {
     let (first, next) = read(&api, IdentityId(i64::MIN)).await?;
     let Some(next) = next else {
-        return Ok(Answer::json(StatusCode::OK, first));
+        return Ok(ApiResponse::json(StatusCode::OK, first));
     };
     let rest = stream::try_unfold(Some(next), move |after| {
         let api = Arc::clone(&api);
@@ -147,11 +150,11 @@ async fn list(api: Arc<Api>) -> Result<Answer, Answer> {
     let rest = rest.try_filter(|page: &String| future::ready(page != "[]"));
     let rest = rest.map_ok(escaped);
     let parts = stream::once(future::ready(Ok(escaped(first)))).chain(rest);
-    Ok(Answer::parts(parts.boxed()))
+    Ok(ApiResponse::parts(parts.boxed()))
 }
 
 /// Reads the page after an identity as a JSON array. If the page is full, also returns its last id.
-async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId>), Answer> {
+async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId>), ApiResponse> {
     let page = api
         .identities
         .identities(&Selection::default(), after, PAGE)
@@ -162,7 +165,7 @@ async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId
 }
 
 /// Returns the requested part of the list, with a link to the next part.
-async fn part(api: &Api, page: &Page) -> Result<Answer, Answer> {
+async fn part(api: &Api, page: &Page) -> Outcome {
     // One more shows whether there is a next part.
     let found = api
         .identities
@@ -173,11 +176,14 @@ async fn part(api: &Api, page: &Page) -> Result<Answer, Answer> {
     let (body, last) = write(api, shown)?;
     let next = last.filter(|_| found.len() > first);
     let link = next.and_then(|last| page.next(last));
-    Ok(Answer::json(StatusCode::OK, body).next(link))
+    Ok(ApiResponse::json(StatusCode::OK, body).next(link))
 }
 
 /// Formats an array of identities. Also returns the last id.
-fn write(api: &Api, identities: &[Arc<Identity>]) -> Result<(String, Option<IdentityId>), Answer> {
+fn write(
+    api: &Api,
+    identities: &[Arc<Identity>],
+) -> Result<(String, Option<IdentityId>), ApiResponse> {
     let mut body = "[".to_owned();
     for identity in identities {
         if body.len() > 1 {
@@ -190,18 +196,18 @@ fn write(api: &Api, identities: &[Arc<Identity>]) -> Result<(String, Option<Iden
 }
 
 /// Creates an identity with a new seed, which is shown only in this response.
-async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answer> {
+async fn create(api: &Api, call: &Call, permit: &Permit) -> Outcome {
     let mut errors = Errors::new(&call.body);
     let limit = api.credential_headers.name_chars;
     let name = errors.take("name", call.body.text("name", limit));
     let realm = errors.take("realm", call.body.text("realm", limit));
     let (Some(name), Some(realm)) = (name, realm) else {
-        return Err(errors.answer(Spacing::Compact));
+        return Err(errors.response(Spacing::Compact));
     };
     let principal = principal(&name, &realm, limit)?;
     let seed = Seed::generate().map_err(|error| {
         tracing::error!(%error, door = "rest", "cannot generate a seed");
-        Answer::unavailable()
+        ApiResponse::unavailable()
     })?;
     let new = NewIdentity {
         principal,
@@ -224,7 +230,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Result<Answer, Answe
             author
                 .record(Kind::IdentityCreated, Subject::of(&identity), None)
                 .await?;
-            Ok::<_, Answer>(identity)
+            Ok::<_, ApiResponse>(identity)
         },
     );
     let identity = created.await?;
@@ -247,7 +253,7 @@ async fn update(
     id: Option<IdentityId>,
     extent: Extent,
     permit: &Permit,
-) -> Result<Answer, Answer> {
+) -> Outcome {
     let identity = find(api, id).await?;
     let mut errors = Errors::new(&call.body);
     let limit = api.credential_headers.name_chars;
@@ -260,7 +266,7 @@ async fn update(
     let name = field("name", identity.principal.name());
     let realm = field("realm", identity.principal.realm());
     let (Some(name), Some(realm), true) = (name, realm, errors.is_empty()) else {
-        return Err(errors.answer(Spacing::Compact));
+        return Err(errors.response(Spacing::Compact));
     };
     if (&*name, &*realm) == (identity.principal.name(), identity.principal.realm()) {
         return show(&identity, api.reveal_seeds, StatusCode::OK);
@@ -289,24 +295,19 @@ async fn update(
             let changed = changed.map_err(|error| rejected(&error))?;
             // The principal at the time of the change, because another request may have changed it
             // before.
-            let Changed { was, identity } = changed.ok_or_else(Answer::not_found)?;
+            let Changed { was, identity } = changed.ok_or_else(ApiResponse::not_found)?;
             let subject = Subject::of(&identity);
             author
                 .record(Kind::IdentityRenamed, subject, Some(&was))
                 .await?;
-            Ok::<_, Answer>(identity)
+            Ok::<_, ApiResponse>(identity)
         },
     );
     let changed = changed.await?;
     show(&changed, api.reveal_seeds, StatusCode::OK)
 }
 
-async fn delete(
-    api: &Api,
-    call: &Call,
-    id: Option<IdentityId>,
-    permit: &Permit,
-) -> Result<Answer, Answer> {
+async fn delete(api: &Api, call: &Call, id: Option<IdentityId>, permit: &Permit) -> Outcome {
     let identity = find(api, id).await?;
     let (author, store) = (author(api, call, permit), Arc::clone(&api.identities));
     finish(
@@ -316,28 +317,28 @@ async fn delete(
         async move {
             let deleted = store.delete(identity.id, None).await;
             let deleted = deleted.map_err(|error| rejected(&error))?;
-            let principal = &deleted.ok_or_else(Answer::not_found)?;
+            let principal = &deleted.ok_or_else(ApiResponse::not_found)?;
             let subject = Subject {
                 id: identity.id,
                 principal,
             };
             author.record(Kind::IdentityDeleted, subject, None).await?;
-            Ok::<_, Answer>(())
+            Ok::<_, ApiResponse>(())
         },
     )
     .await?;
-    Ok(Answer::no_content())
+    Ok(ApiResponse::no_content())
 }
 
-async fn find(api: &Api, id: Option<IdentityId>) -> Result<Arc<Identity>, Answer> {
-    look_up(api, id).await?.ok_or_else(Answer::not_found)
+async fn find(api: &Api, id: Option<IdentityId>) -> Result<Arc<Identity>, ApiResponse> {
+    look_up(api, id).await?.ok_or_else(ApiResponse::not_found)
 }
 
-async fn is_there(api: &Api, id: Option<IdentityId>) -> Result<bool, Answer> {
+async fn is_there(api: &Api, id: Option<IdentityId>) -> Result<bool, ApiResponse> {
     Ok(look_up(api, id).await?.is_some())
 }
 
-async fn look_up(api: &Api, id: Option<IdentityId>) -> Result<Option<Arc<Identity>>, Answer> {
+async fn look_up(api: &Api, id: Option<IdentityId>) -> Result<Option<Arc<Identity>>, ApiResponse> {
     let Some(id) = id else { return Ok(None) };
     let found = api.identities.identity_by_id(id).await;
     found.map_err(|error| failed(&error))
@@ -349,8 +350,8 @@ fn number(text: &str) -> Option<IdentityId> {
     digits.then(|| text.parse().ok().map(IdentityId)).flatten()
 }
 
-fn principal(name: &str, realm: &str, limit: usize) -> Result<Principal, Answer> {
-    Principal::new(name, realm, limit).map_err(|error| Answer::bad_body(&error.to_string()))
+fn principal(name: &str, realm: &str, limit: usize) -> Result<Principal, ApiResponse> {
+    Principal::new(name, realm, limit).map_err(|error| ApiResponse::bad_body(&error.to_string()))
 }
 
 /// An identity in a response, with the keys in ungleich-otp's order.
@@ -364,7 +365,7 @@ struct Shape<'a> {
     seed: Option<Option<&'a str>>,
 }
 
-fn shape(identity: &Identity, with_seed: bool) -> Result<String, Answer> {
+fn shape(identity: &Identity, with_seed: bool) -> Result<String, ApiResponse> {
     let seed = identity.seed().map(|seed| seed.to_base32());
     let shape = Shape {
         id: identity.id.0,
@@ -372,26 +373,26 @@ fn shape(identity: &Identity, with_seed: bool) -> Result<String, Answer> {
         realm: identity.principal.realm(),
         seed: with_seed.then(|| seed.as_ref().map(|seed| seed.as_str())),
     };
-    serde_json::to_string(&shape).map_err(|_| Answer::unavailable())
+    serde_json::to_string(&shape).map_err(|_| ApiResponse::unavailable())
 }
 
-fn show(identity: &Identity, with_seed: bool, status: StatusCode) -> Result<Answer, Answer> {
-    shape(identity, with_seed).map(|json| Answer::json(status, json).with_seeds(with_seed))
+fn show(identity: &Identity, with_seed: bool, status: StatusCode) -> Outcome {
+    shape(identity, with_seed).map(|json| ApiResponse::json(status, json).with_seeds(with_seed))
 }
 
-fn rejected(error: &ChangeError) -> Answer {
+fn rejected(error: &ChangeError) -> ApiResponse {
     match error {
-        ChangeError::Taken => Answer::taken(),
+        ChangeError::Taken => ApiResponse::taken(),
         // Only `/v1` expects a version.
-        ChangeError::Stale => Answer::not_found(),
+        ChangeError::Stale => ApiResponse::not_found(),
         ChangeError::Store(error) => failed(error),
     }
 }
 
-fn failed(error: &StoreError) -> Answer {
+fn failed(error: &StoreError) -> ApiResponse {
     tracing::error!(%error, door = "rest", "the database operation failed");
     match error {
         StoreError::Unknown => Unconfirmed::Unknown.into(),
-        _ => Answer::unavailable(),
+        _ => ApiResponse::unavailable(),
     }
 }

@@ -11,20 +11,20 @@ use super::body::{Body, known};
 use super::field::Value;
 use super::media::Charset;
 use super::python;
-use super::response::Answer;
+use super::response::ApiResponse;
 
 /// Parses JSON. Nesting uses no stack, because the values of fields are skipped.
 ///
 /// # Errors
 /// The response: 400 for invalid JSON.
-pub(super) fn read(bytes: &[u8], charset: Charset) -> Result<Body, Answer> {
+pub(super) fn read(bytes: &[u8], charset: Charset) -> Result<Body, ApiResponse> {
     let body = match charset {
         Charset::Utf8 => str::from_utf8(bytes)
             .map(Cow::Borrowed)
-            .map_err(|error| Answer::parse_error(&python::not_utf8(bytes, &error)))?,
+            .map_err(|error| ApiResponse::parse_error(&python::not_utf8(bytes, &error)))?,
         charset => charset.lossy(bytes),
     };
-    fields(&body).map_err(|_| Answer::parse_error(&python::not_json(&body)))
+    fields(&body).map_err(|_| ApiResponse::parse_error(&python::not_json(&body)))
 }
 
 fn fields(body: &str) -> serde_json::Result<Body> {

@@ -1,10 +1,10 @@
 use http::StatusCode;
 
-use super::response::Answer;
+use super::response::ApiResponse;
 
 /// Makes the response to OPTIONS: the name of the resource, and the fields of `method` if the
 /// caller may use one. HTML is not supported, so it is not listed.
-pub(super) fn describe(name: &str, method: Option<&str>, limit: usize) -> Answer {
+pub(super) fn describe(name: &str, method: Option<&str>, limit: usize) -> ApiResponse {
     let text = |label: &str| {
         format!(
             r#"{{"type":"string","required":true,"read_only":false,"label":"{label}","max_length":{limit}}}"#
@@ -31,5 +31,5 @@ pub(super) fn describe(name: &str, method: Option<&str>, limit: usize) -> Answer
         name,
         actions.unwrap_or_default(),
     );
-    Answer::json(StatusCode::OK, body)
+    ApiResponse::json(StatusCode::OK, body)
 }

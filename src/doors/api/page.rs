@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use form_urlencoded::Serializer;
 use http::HeaderValue;
 
-use super::response::Answer;
+use super::response::ApiResponse;
 use crate::auth::{IdentityId, Selection};
 
 /// The possible sizes of a part.
@@ -25,7 +25,7 @@ impl Page {
     /// # Errors
     /// The response: 400 if `first` is not 1 to 1000, `after` is not a number, or `realm` or `name`
     /// contains NUL.
-    pub(super) fn read(query: &str) -> Result<Option<Self>, Answer> {
+    pub(super) fn read(query: &str) -> Result<Option<Self>, ApiResponse> {
         let value = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes())
                 .filter(|(key, _)| key == wanted)
@@ -36,18 +36,18 @@ impl Page {
             return Ok(None);
         };
         let first = first.parse().ok().filter(|first| FIRST.contains(first));
-        let first = first.ok_or_else(|| Answer::bad_body("first: expected 1 to 1000."))?;
+        let first = first.ok_or_else(|| ApiResponse::bad_body("first: expected 1 to 1000."))?;
         let after = match value("after") {
             None => i64::MIN,
             Some(after) => after
                 .parse()
-                .map_err(|_| Answer::bad_body("after: expected the number of an identity."))?,
+                .map_err(|_| ApiResponse::bad_body("after: expected the number of an identity."))?,
         };
         // No name contains NUL, and not every database accepts one in a query.
         let text = |key| match value(key).filter(|it| !it.is_empty()) {
             Some(text) if text.contains('\0') => {
                 let why = format!("{key}: null characters are not allowed.");
-                Err(Answer::bad_body(&why))
+                Err(ApiResponse::bad_body(&why))
             }
             text => Ok(text.map(|it| it.as_ref().into())),
         };

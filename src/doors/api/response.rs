@@ -16,7 +16,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The response to a call, without the headers that are common to all responses of a resource. It
 /// may contain a seed, so it has no `Debug`.
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     status: StatusCode,
     body: Content,
     spacing: Spacing,
@@ -35,7 +35,7 @@ enum Content {
     Parts(Parts),
 }
 
-impl Answer {
+impl ApiResponse {
     /// Makes a response with an array that is sent while it is read.
     pub(super) fn parts(parts: Parts) -> Self {
         Self {

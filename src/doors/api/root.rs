@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use super::call::{self, Call};
 use super::caller::{Resource, admit};
 use super::encode::quote;
-use super::response::Answer;
+use super::response::ApiResponse;
 use super::state::Api;
 use crate::auth::Policy;
 
@@ -15,20 +15,20 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// Serves `/`: the URLs of the resources, for every authenticated caller.
 pub(super) async fn root(State(api): State<Arc<Api>>, request: Request) -> Response {
-    call::answer(request, ALLOW, async |call| run(&api, &call).await).await
+    call::handle(request, ALLOW, async |call| run(&api, &call).await).await
 }
 
-async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
+async fn run(api: &Api, call: &Call) -> Result<ApiResponse, ApiResponse> {
     admit(api, call, Resource::Identities, &Policy::Authenticated).await?;
     match call.method {
         Method::GET | Method::HEAD => {
             let url = quote(&identities_url(call));
-            Ok(Answer::json(
+            Ok(ApiResponse::json(
                 StatusCode::OK,
                 format!(r#"{{"ungleichotp":{url}}}"#),
             ))
         }
-        Method::OPTIONS => Ok(Answer::json(
+        Method::OPTIONS => Ok(ApiResponse::json(
             StatusCode::OK,
             concat!(
                 r#"{"name":"Api Root","description":"The default basic root view for DefaultRouter","#,
@@ -37,7 +37,7 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
             )
             .to_owned(),
         )),
-        _ => Err(Answer::wrong_method(&call.method)),
+        _ => Err(ApiResponse::wrong_method(&call.method)),
     }
 }
 

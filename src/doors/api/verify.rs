@@ -10,7 +10,7 @@ use super::caller::{Resource, admit, decide, subject_names};
 use super::errors::Errors;
 use super::field::Fault;
 use super::metadata;
-use super::response::{Answer, Spacing};
+use super::response::{ApiResponse, Spacing};
 use super::state::Api;
 use crate::auth::{Attempt, Capability, Credential, Denial, Party, Permit, Policy, Source};
 
@@ -18,10 +18,10 @@ const ALLOW: &str = "POST, OPTIONS";
 
 /// Serves `/ungleichotp/verify/`: verifies that a token belongs to a principal now.
 pub(super) async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
-    call::answer(request, ALLOW, async |call| run(&api, &call).await).await
+    call::handle(request, ALLOW, async |call| run(&api, &call).await).await
 }
 
-async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
+async fn run(api: &Api, call: &Call) -> Result<ApiResponse, ApiResponse> {
     let capable = Policy::Capable(Capability::Verify);
     match call.method {
         Method::POST => {
@@ -39,7 +39,7 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
         }
         _ => {
             admit(api, call, Resource::Verify, &Policy::Authenticated).await?;
-            Err(Answer::wrong_method(&call.method))
+            Err(ApiResponse::wrong_method(&call.method))
         }
     }
 }
@@ -48,7 +48,11 @@ async fn run(api: &Api, call: &Call) -> Result<Answer, Answer> {
 ///
 /// The source is not the verifier's address, because failures of its clients are not its own. The
 /// verifier may name the address of its client, which then is the source.
-async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answer, Answer> {
+async fn check_subject(
+    api: &Api,
+    call: &Call,
+    verifier: &Permit,
+) -> Result<ApiResponse, ApiResponse> {
     let limit = api.credential_headers.name_chars;
     let [name, realm, token] = subject_names(&call.body);
     let mut errors = Errors::new(&call.body);
@@ -68,7 +72,7 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
         subject_realm,
         errors.is_empty(),
     ) else {
-        return Err(errors.answer(Spacing::Wide));
+        return Err(errors.response(Spacing::Wide));
     };
     // The log of the request names the caller, not the subject.
     let mut record = call.record.with_same_id();
@@ -85,9 +89,9 @@ async fn check_subject(api: &Api, call: &Call, verifier: &Permit) -> Result<Answ
         },
     };
     let answer = match decide(api, call, &attempt, &Policy::Authenticated, &mut record).await {
-        Ok(_) => return Ok(Answer::verified()),
-        Err(Denial::Unavailable(_)) => Answer::unavailable(),
-        Err(_) => Answer::not_allowed(),
+        Ok(_) => return Ok(ApiResponse::verified()),
+        Err(Denial::Unavailable(_)) => ApiResponse::unavailable(),
+        Err(_) => ApiResponse::not_allowed(),
     };
     Err(answer.named(&record))
 }

@@ -141,20 +141,20 @@ impl<S: Service<Request<tonic::body::Body>>> Service<Request<tonic::body::Body>>
     fn call(&mut self, request: Request<tonic::body::Body>) -> S::Future {
         let Bounds { connections, held } = &self.bounds;
         let limit = connections.settings().timeouts.body;
-        let question = request.map(|body| {
-            tonic::body::Body::new(Question {
+        let request = request.map(|body| {
+            tonic::body::Body::new(BoundedBody {
                 body,
                 late: Box::pin(sleep(limit)),
                 all: Arc::clone(held),
                 held: 0,
             })
         });
-        self.inner.call(question)
+        self.inner.call(request)
     }
 }
 
 /// The body of an auth request. Its bytes count until it is dropped.
-struct Question {
+struct BoundedBody {
     body: tonic::body::Body,
     late: Pin<Box<Sleep>>,
     /// The bytes of all incomplete auth requests.
@@ -162,7 +162,7 @@ struct Question {
     held: usize,
 }
 
-impl Body for Question {
+impl Body for BoundedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -200,7 +200,7 @@ impl Body for Question {
     }
 }
 
-impl Drop for Question {
+impl Drop for BoundedBody {
     fn drop(&mut self) {
         self.all.fetch_sub(self.held, Ordering::Relaxed);
     }

@@ -31,7 +31,7 @@ use narrowing::narrowing;
 use super::authorize::{AuthRequest, authorize};
 use super::snapshot::{Live, Snapshot};
 use crate::auth::{Attempt, Authority, Denial, Mode, Permit, Policy, Source, UnixTime};
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 pub(super) use crate::http::rejection::Rejection;
 use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
 use crate::net::http::{ClientRequest, Reply};
@@ -95,7 +95,7 @@ impl ForwardAuth {
     }
 
     /// Responds to a sub-request with 200, 401, 403 or 503, and never with a body.
-    pub(crate) async fn answer(
+    pub(crate) async fn handle(
         &self,
         request: &ClientRequest,
         proxy: FrontProxy,
@@ -114,7 +114,7 @@ impl ForwardAuth {
         }: &ClientRequest,
         proxy: FrontProxy,
         record: &mut RequestRecord,
-    ) -> Answer {
+    ) -> OwnResponse {
         let began = Instant::now();
         let peer = peer.source();
         let headers = &parts.headers;
@@ -133,9 +133,11 @@ impl ForwardAuth {
         match outcome.await {
             Outcome::Permitted(permit) => self.permitted(&permit, proxy),
             Outcome::Denied(denial) => {
-                Answer::sub_request_denied(&denial).named(record.request_id())
+                OwnResponse::sub_request_denied(&denial).named(record.request_id())
             }
-            Outcome::Rejected => Answer::empty(StatusCode::FORBIDDEN).named(record.request_id()),
+            Outcome::Rejected => {
+                OwnResponse::empty(StatusCode::FORBIDDEN).named(record.request_id())
+            }
         }
     }
 
@@ -231,8 +233,8 @@ impl ForwardAuth {
 
     /// Makes the 200 with the identity headers, and removes the credential in the way that the
     /// front proxy supports.
-    fn permitted(&self, permit: &Permit, proxy: FrontProxy) -> Answer {
-        let mut answer = Answer::empty(StatusCode::OK);
+    fn permitted(&self, permit: &Permit, proxy: FrontProxy) -> OwnResponse {
+        let mut answer = OwnResponse::empty(StatusCode::OK);
         let who = self.identity_headers.who(permit);
         let is_anonymous = who.is_none();
         answer.fields.extend(who.into_iter().flatten());

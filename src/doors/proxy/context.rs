@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
-use super::hop::BAD_ANSWER;
+use super::hop::BAD_RESPONSE;
 use crate::auth::Permit;
 use crate::doors::request_log::log_request;
 use crate::doors::snapshot::Snapshot;
@@ -70,7 +70,7 @@ impl Context {
     pub(super) fn interim(&mut self, is_sent: bool) -> Result<()> {
         self.interims += 1;
         if self.interims > MOST_INTERIMS {
-            let error = Error::explain(BAD_ANSWER, "too many interim answers");
+            let error = Error::explain(BAD_RESPONSE, "too many interim answers");
             return Err(error.into_up());
         }
         if is_sent {

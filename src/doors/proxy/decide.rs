@@ -15,7 +15,7 @@ use crate::auth::{Attempt, Party, Source, UnixTime};
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::doors::snapshot::Snapshot;
 use crate::http::Scratch;
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 use crate::http::rejection::Rejection;
 use crate::http::request_id::RequestId;
 use crate::net::admission::Full;
@@ -35,7 +35,7 @@ impl Proxy {
         snapshot: Arc<Snapshot>,
         (began, id): (Instant, RequestId),
         record: &mut RequestRecord,
-    ) -> Result<Authorized, Answer> {
+    ) -> Result<Authorized, OwnResponse> {
         let header = session.req_header();
         let door = Door::Proxy;
         let source = source_of(session);
@@ -44,7 +44,7 @@ impl Proxy {
             self.recorder
                 .rejected((door, tally), source, rejection, request_line, record);
             self.recorder.decided(door, began.elapsed(), record);
-            rejection.answer()
+            rejection.response()
         };
         let input = host(header).and_then(|host| {
             let path = path_of(header);
@@ -89,7 +89,7 @@ impl Proxy {
             record,
         )
         .await;
-        let permit = decided.map_err(|denial| Answer::denied(&denial))?;
+        let permit = decided.map_err(|denial| OwnResponse::denied(&denial))?;
         let upstream = route.upstream.and_then(|it| snapshot.upstreams.get(it));
         let counted = source.filter(|source| !snapshot.net.is_front_proxy(*source));
         let entered = match upstream {
@@ -102,12 +102,12 @@ impl Proxy {
                 let at = (Some(door), Some(&*route.name));
                 self.recorder
                     .log_rejected(at, source, rejection, request_line, record);
-                rejection.answer()
+                rejection.response()
             }
             Full::InAll => {
                 tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way to the upstream");
                 let line = "upstream is busy\n";
-                Answer::line(StatusCode::SERVICE_UNAVAILABLE, line)
+                OwnResponse::line(StatusCode::SERVICE_UNAVAILABLE, line)
             }
         })?;
         Ok(Authorized {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::hop::{BAD_ANSWER, TOO_MANY_FIELDS};
+use super::hop::{BAD_RESPONSE, TOO_MANY_FIELDS};
 
 /// No peer of the upstream is healthy.
 pub(super) const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
@@ -12,7 +12,7 @@ pub(super) const NO_PEER: ErrorType = ErrorType::Custom("NoPeer");
 pub(super) fn detail_of(error: &Error) -> Option<&str> {
     let context = error.context.as_ref().map(pingora::ImmutStr::as_str);
     match *error.etype() {
-        BAD_ANSWER => context,
+        BAD_RESPONSE => context,
         ErrorType::InvalidHTTPHeader => {
             let parsed = error.root_cause().downcast_ref::<httparse::Error>();
             parsed.map(detail_of_header).or_else(|| {
@@ -78,7 +78,7 @@ pub(super) fn is_unprocessed(error: &Error) -> bool {
 
 /// Returns the status and the line of the response to an error; no status if the client has
 /// disconnected.
-pub(super) fn answer_to(error: &Error) -> (Option<StatusCode>, &'static str) {
+pub(super) fn response_to(error: &Error) -> (Option<StatusCode>, &'static str) {
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, ErrorType::HTTPStatus(413)) => {
             (Some(StatusCode::PAYLOAD_TOO_LARGE), TOO_LONG)
@@ -114,14 +114,14 @@ pub(super) fn answer_to(error: &Error) -> (Option<StatusCode>, &'static str) {
 /// Returns a short, stable code of an error response for the log, listed in `docs/reasons.md`.
 pub(super) fn reason(status: StatusCode, error: &Error) -> &'static str {
     match *error.etype() {
-        BAD_ANSWER | ErrorType::InvalidHTTPHeader if status == StatusCode::BAD_GATEWAY => {
-            reason_of_bad_answer()
+        BAD_RESPONSE | ErrorType::InvalidHTTPHeader if status == StatusCode::BAD_GATEWAY => {
+            reason_of_bad_response()
         }
         _ => reason_of(status),
     }
 }
 
-const fn reason_of_bad_answer() -> &'static str {
+const fn reason_of_bad_response() -> &'static str {
     "upstream_bad_answer"
 }
 

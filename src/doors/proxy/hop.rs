@@ -9,7 +9,7 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 
 /// The response cannot be forwarded.
-pub(super) const BAD_ANSWER: ErrorType = ErrorType::Custom("BadAnswer");
+pub(super) const BAD_RESPONSE: ErrorType = ErrorType::Custom("BadResponse");
 
 /// Why a response with too many headers cannot be forwarded.
 pub(super) const TOO_MANY_FIELDS: &str = "more than 256 headers";
@@ -44,7 +44,7 @@ pub(super) struct Way {
 /// so.
 ///
 /// # Errors
-/// [`BAD_ANSWER`] if implementations could disagree about the end of the response, or about the
+/// [`BAD_RESPONSE`] if implementations could disagree about the end of the response, or about the
 /// protocol that follows.
 pub(super) fn mend(answer: &mut ResponseHeader, way: Way) -> Result<()> {
     if answer.headers.len() > MOST_FIELDS {
@@ -77,7 +77,7 @@ pub(super) fn mend(answer: &mut ResponseHeader, way: Way) -> Result<()> {
 }
 
 fn bad(why: &'static str) -> Box<Error> {
-    Error::explain(BAD_ANSWER, why).into_up()
+    Error::explain(BAD_RESPONSE, why).into_up()
 }
 
 /// RFC 9110 §15.2.2, §7.8: a server may only switch to a protocol that the client asked for.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn one_length_is_said_once_and_two_are_no_length() {
+    fn equal_lengths_become_one_and_others_are_invalid() {
         for (status, said, expected) in [
             (200, &["3"][..], Some(vec!["3"])),
             (200, &["3, 3"], Some(vec!["3"])),

@@ -30,8 +30,8 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::snapshot::Live;
 use crate::auth::Authority;
-use crate::http::answer::Answer;
 use crate::http::grpc;
+use crate::http::own_response::OwnResponse;
 use crate::http::rejection::{METHODS, Rejection};
 use crate::http::{CredentialHeaders, IdentityHeaders};
 use crate::net::peer_of;
@@ -83,12 +83,13 @@ impl ProxyHttp for Proxy {
             Ok(authorized) if authorized.is_too_long(announced(session.req_header())) => {
                 let rejected = Rejection::BodyLength;
                 self.log_rejected_body(rejected, &authorized, session, &context.record);
-                let answer = rejected.answer().named(context.record.request_id());
+                let answer = rejected.response().named(context.record.request_id());
                 respond(session, answer, After::Stay, &authorized.snapshot.net).await?;
                 Ok(true)
             }
             Ok(authorized) if is_last_hop(session.req_header()) => {
-                let mut answer = Answer::empty(StatusCode::OK).named(context.record.request_id());
+                let mut answer =
+                    OwnResponse::empty(StatusCode::OK).named(context.record.request_id());
                 answer.fields.push((ALLOW, METHODS));
                 respond(session, answer, After::Stay, &authorized.snapshot.net).await?;
                 Ok(true)
@@ -297,7 +298,7 @@ impl ProxyHttp for Proxy {
         error: &Error,
         context: &mut Context,
     ) -> FailToProxy {
-        let (status, line) = failure::answer_to(error);
+        let (status, line) = failure::response_to(error);
         let progress = progress_of(session);
         let cause = error.etype().as_str();
         match status {
@@ -318,7 +319,7 @@ impl ProxyHttp for Proxy {
         if let Some(status) = status
             && !progress.is_answered
         {
-            let answer = Answer::line(status, line).named(context.record.request_id());
+            let answer = OwnResponse::line(status, line).named(context.record.request_id());
             if let Err(error) =
                 respond(session, answer, After::Close, &self.snapshot.load().net).await
             {
@@ -338,7 +339,7 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         if let (None, Some(chosen)) = (error, &context.chosen) {
-            chosen.answered();
+            chosen.responded();
         }
         context.log(&self.recorder, session);
     }

@@ -8,8 +8,8 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 
-use crate::http::answer::Answer;
 use crate::http::grpc;
+use crate::http::own_response::OwnResponse;
 use crate::net::settings::Settings;
 
 /// Whether an HTTP/1 connection is kept after a response.
@@ -30,7 +30,7 @@ pub(super) enum After {
 /// The client has disconnected.
 pub(super) async fn respond(
     session: &mut Session,
-    answer: Answer,
+    answer: OwnResponse,
     after: After,
     settings: &Settings,
 ) -> Result<()> {

@@ -56,7 +56,7 @@ pub(super) fn pass(
     };
     if let (Some(decided), Some(upstream)) = (context.decided, authorized.upstream()) {
         let took = decided.elapsed();
-        upstream.tally.answered(took, response.status);
+        upstream.tally.responded(took, response.status);
         context.upstream_took = Some(took);
     }
     if is_switch {

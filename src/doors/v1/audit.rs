@@ -36,7 +36,7 @@ const LIST: &str = "audit";
     responses((status = 200, body = AuditLines, description = "A page")),
 )]
 pub(super) async fn lines(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         let mut query = Query::of(&call.uri);
         let principal = query.text("principal");
         let who = principal.as_deref().map(split_user);

@@ -46,7 +46,7 @@ pub(super) struct Call {
 }
 
 /// Authenticates the caller, which needs a capability, calls `run`, and renders the response.
-pub(super) async fn answer<F>(
+pub(super) async fn handle<F>(
     api: &V1,
     request: Request,
     capability: Capability,

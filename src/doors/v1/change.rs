@@ -47,7 +47,7 @@ type Who = Result<Path<String>, PathRejection>;
     responses((status = 200, body = types::Identity, description = "The changed identity", headers(("ETag" = String, description = "Its version")))),
 )]
 pub(super) async fn patch(State(api): State<Arc<V1>>, who: Who, request: Request) -> Response {
-    call::answer(&api, request, Capability::Update, async |call, permit| {
+    call::handle(&api, request, Capability::Update, async |call, permit| {
         Query::of(&call.uri).end()?;
         let kinds = ["application/merge-patch+json", "application/json"];
         let changes: Changes = call.json(&api, &kinds).await?;
@@ -84,7 +84,7 @@ pub(super) async fn patch(State(api): State<Arc<V1>>, who: Who, request: Request
             };
             Ok((change, kinds))
         });
-        answer(&api, &*identity.await?, call.now)
+        changed(&api, &*identity.await?, call.now)
     })
     .await
 }
@@ -103,7 +103,7 @@ pub(super) async fn patch(State(api): State<Arc<V1>>, who: Who, request: Request
     responses((status = 200, body = types::Identity, description = "The identity with its new seed", headers(("ETag" = String, description = "Its version")))),
 )]
 pub(super) async fn rotate(State(api): State<Arc<V1>>, who: Who, request: Request) -> Response {
-    call::answer(&api, request, Capability::Update, async |call, permit| {
+    call::handle(&api, request, Capability::Update, async |call, permit| {
         Query::of(&call.uri).end()?;
         let rotation: Option<Rotation> = match call.has_body() {
             true => call.json(&api, &["application/json"]).await?,
@@ -220,7 +220,7 @@ pub(super) async fn unthrottle(State(api): State<Arc<V1>>, who: Who, request: Re
     responses((status = 204, description = "It is deleted")),
 )]
 pub(super) async fn delete(State(api): State<Arc<V1>>, who: Who, request: Request) -> Response {
-    call::answer(&api, request, Capability::Delete, async |call, permit| {
+    call::handle(&api, request, Capability::Delete, async |call, permit| {
         Query::of(&call.uri).end()?;
         let identity = find(&api, &who).await?;
         let (id, expected) = (identity.id, call.expected(&identity)?);
@@ -254,15 +254,15 @@ async fn simple(
     kind: audit::Kind,
     change: impl Fn() -> Change,
 ) -> Response {
-    call::answer(api, request, Capability::Update, async |call, permit| {
+    call::handle(api, request, Capability::Update, async |call, permit| {
         Query::of(&call.uri).end()?;
         let identity = apply(api, &call, &permit, who, |_, _| Ok((change(), vec![kind])));
-        answer(api, &*identity.await?, call.now)
+        changed(api, &*identity.await?, call.now)
     })
     .await
 }
 
-fn answer(api: &V1, identity: &Identity, now: UnixTime) -> Result<Response, Problem> {
+fn changed(api: &V1, identity: &Identity, now: UnixTime) -> Result<Response, Problem> {
     let response = json(StatusCode::OK, &shown(api, identity, now))?;
     Ok(tagged(response, identity.history.version))
 }

@@ -68,7 +68,7 @@ const NDJSON: [&str; 3] = [
     )),
 )]
 pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::Create, async |call, permit| {
+    call::handle(&api, request, Capability::Create, async |call, permit| {
         Query::of(&call.uri).end()?;
         let key = call.key(&permit)?;
         let new: types::NewIdentity = call.json(&api, &["application/json"]).await?;
@@ -113,7 +113,7 @@ pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Resp
     )),
 )]
 pub(super) async fn bulk(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::Create, async |call, permit| {
+    call::handle(&api, request, Capability::Create, async |call, permit| {
         Query::of(&call.uri).end()?;
         let key = call.key(&permit)?;
         let bytes = call.bytes(&api, &NDJSON, BULK_BYTES).await?;

@@ -12,7 +12,7 @@ use super::call::{self, json};
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::state::V1;
-use super::types::{Decision, DenialKind, Feed, PrincipalName, Question, Verdict};
+use super::types::{DecideRequest, Decision, DenialKind, Feed, PrincipalName, Verdict};
 use crate::auth::{
     Attempt, Capability, Credential, Denial, Party, Permit, Policy, PrincipalRef, Proof, Source,
 };
@@ -30,19 +30,19 @@ const CHANGES: u32 = 1000;
 /// the principal is in the change feed.
 #[utoipa::path(
     post, path = "/v1/decide", operation_id = "decide", tag = "decisions",
-    request_body(content = Question),
+    request_body(content = DecideRequest),
     responses((status = 200, body = Verdict, description = "The decision")),
 )]
 pub(super) async fn decide(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::Verify, async |call, permit| {
+    call::handle(&api, request, Capability::Verify, async |call, permit| {
         Query::of(&call.uri).end()?;
-        let question: Question = call.json(&api, &["application/json"]).await?;
-        let Question {
+        let asked: DecideRequest = call.json(&api, &["application/json"]).await?;
+        let DecideRequest {
             name,
             realm,
             token,
             source,
-        } = &question;
+        } = &asked;
         let config = api.config.load();
         let limit = config.credential_headers.name_chars;
         let token = crate::auth::Token::new(token);
@@ -119,7 +119,7 @@ fn verdict(decided: Result<Permit, Denial>, is_one_time: bool) -> Result<Verdict
     responses((status = 200, body = Feed, description = "The changes")),
 )]
 pub(super) async fn changes(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::Verify, async |call, _| {
+    call::handle(&api, request, Capability::Verify, async |call, _| {
         let mut query = Query::of(&call.uri);
         let after = query.parsed::<i64>("after");
         if after.is_some_and(|after| after < 0) {

@@ -27,7 +27,7 @@ use crate::doors::explain::{self, Explanation, REJECTED_SUB_REQUEST, Rejected, s
     responses((status = 200, body = Explained, description = "The explanation")),
 )]
 pub(super) async fn explain(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         Query::of(&call.uri).end()?;
         let inquiry: Inquiry = call.json(&api, &["application/json"]).await?;
         check(&inquiry)?;

@@ -41,7 +41,7 @@ const PAGE: u32 = 1000;
     )),
 )]
 pub(super) async fn list(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         let mut query = Query::of(&call.uri);
         let (selection, of) = selection(&mut query);
         let limit = query.limit();
@@ -80,7 +80,7 @@ pub(super) async fn list(State(api): State<Arc<V1>>, request: Request) -> Respon
     )),
 )]
 pub(super) async fn export(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         let mut query = Query::of(&call.uri);
         let (selection, _) = selection(&mut query);
         query.end()?;
@@ -143,7 +143,7 @@ pub(super) async fn read(
     who: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         Query::of(&call.uri).end()?;
         let identity = find(&api, &who).await?;
         let version = identity.history.version;

@@ -22,7 +22,7 @@ use crate::store::{Intent, KeyUse, Sealing};
     responses((status = 200, body = types::Keys, description = "All keys")),
 )]
 pub(super) async fn keys(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         Query::of(&call.uri).end()?;
         let options = api.options.clone();
         let read = move || {

@@ -26,7 +26,7 @@ const LIST: &str = "realms";
     responses((status = 200, body = types::Realms, description = "A page")),
 )]
 pub(super) async fn realms(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         let mut query = Query::of(&call.uri);
         let limit = query.limit();
         let after = query.cursor(LIST).unwrap_or_default();

@@ -27,7 +27,7 @@ const LIST: &str = "routes";
     responses((status = 200, body = types::Routes, description = "A page")),
 )]
 pub(super) async fn routes(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         let mut query = Query::of(&call.uri);
         let limit = query.limit() as usize;
         let position = query.cursor(LIST);

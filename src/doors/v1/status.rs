@@ -18,7 +18,7 @@ use crate::auth::Capability;
     responses((status = 200, body = Status, description = "The state")),
 )]
 pub(super) async fn status(State(api): State<Arc<V1>>, request: Request) -> Response {
-    call::answer(&api, request, Capability::List, async |call, _| {
+    call::handle(&api, request, Capability::List, async |call, _| {
         Query::of(&call.uri).end()?;
         let config = api.config.load_full();
         let readiness = api.authority.ping().await;

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::tls::part;
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 use crate::net::stream::Rewound;
 
 const LINE: &str = "this port speaks TLS: use https\n";
@@ -31,7 +31,7 @@ pub(super) async fn is_spoken(unread: &[u8], stream: &TcpStream) -> io::Result<b
 
 /// Responds in cleartext, and closes the connection.
 pub(super) async fn reject(mut stream: Rewound<TcpStream>) {
-    let answer = Answer::line(StatusCode::BAD_REQUEST, LINE).last_bytes();
+    let answer = OwnResponse::line(StatusCode::BAD_REQUEST, LINE).last_bytes();
     if stream.write_all(&answer).await.is_ok() {
         part(stream).await;
     }

@@ -25,7 +25,7 @@ pub(super) async fn take<S: AsyncRead + Unpin>(
         }
         if is_whole(&bytes)? {
             let header = HeaderResult::parse(&bytes);
-            let (length, source) = told(&header).ok_or(BadStart::NoProxyHeader)?;
+            let (length, source) = parsed(&header).ok_or(BadStart::NoProxyHeader)?;
             return Ok((bytes.split_off(length), source));
         }
     }
@@ -55,7 +55,7 @@ fn is_whole(bytes: &[u8]) -> Result<bool, BadStart> {
 }
 
 /// Returns the length of a header and the address in it; `None` if it is not a header.
-fn told(header: &HeaderResult<'_>) -> Option<(usize, Option<SocketAddr>)> {
+fn parsed(header: &HeaderResult<'_>) -> Option<(usize, Option<SocketAddr>)> {
     match header {
         HeaderResult::V1(Ok(header)) => {
             let source = match header.addresses {
@@ -92,12 +92,12 @@ pub fn fuzz(data: &[u8]) {
         let begun = data.get(..end)?;
         match is_whole(begun) {
             Ok(false) => None,
-            Ok(true) => Some(told(&HeaderResult::parse(begun))),
+            Ok(true) => Some(parsed(&HeaderResult::parse(begun))),
             Err(_) => Some(None),
         }
     });
     let at_once = match is_whole(data) {
-        Ok(true) => told(&HeaderResult::parse(data)),
+        Ok(true) => parsed(&HeaderResult::parse(data)),
         Ok(false) | Err(_) => None,
     };
     if let Some(Some((length, source))) = whole {
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn read_all(bytes: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
-        told(&HeaderResult::parse(bytes))
+        parsed(&HeaderResult::parse(bytes))
     }
 
     #[test]

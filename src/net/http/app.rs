@@ -11,7 +11,7 @@ use super::body::Body;
 use super::interim::Interim;
 use super::peer::Peer;
 use super::reply::{Abort, Reply};
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 use crate::http::rejection::Rejection;
 use crate::net::admission::Entered;
 
@@ -27,17 +27,17 @@ pub(crate) trait App: Send + Sync + 'static {
     ///
     /// # Errors
     /// No response is sent: the connection is closed, or the HTTP/2 stream reset.
-    fn answer(
+    fn handle(
         &self,
         request: ClientRequest,
     ) -> impl Future<Output = Result<Response<Reply>, Abort>> + Send;
 
     /// Logs a malformed request or one over a limit, and returns the response. For a request that
     /// cannot be parsed, only the method, target and host are set, as far as they are readable.
-    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> Answer;
+    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnResponse;
 
     /// Returns the response to a rejected request.
-    fn respond(&self, answer: Answer, _: &Parts) -> Response<Reply> {
+    fn respond(&self, answer: OwnResponse, _: &Parts) -> Response<Reply> {
         answer.into()
     }
 }

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_grammar_is_malformed() {
+    fn chunks_outside_the_grammar_are_malformed() {
         for body in [
             "\r\n",
             ";x\r\n",

@@ -55,7 +55,7 @@ pub(super) enum Carrier {
 }
 
 impl<A: App> Front<A> {
-    pub(super) async fn answer(
+    pub(super) async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
         carrier: Carrier,
@@ -113,7 +113,7 @@ impl<A: App> Front<A> {
                     peer: Arc::clone(&self.peer),
                     entered,
                 };
-                self.app.answer(request).await.map_err(|Abort| Dropped)?
+                self.app.handle(request).await.map_err(|Abort| Dropped)?
             }
             Err(rejection) => {
                 drop(body);

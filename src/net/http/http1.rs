@@ -129,7 +129,7 @@ async fn serve_some<A: App>(
     let (serving, own) = (Arc::clone(front), Arc::clone(shared));
     let service = service_fn(move |request: Request<Incoming>| {
         own.lock().is_answering = true;
-        Arc::clone(&serving).answer(request, Carrier::One(Arc::clone(&own)))
+        Arc::clone(&serving).handle(request, Carrier::One(Arc::clone(&own)))
     });
     let mut builder = http1::Builder::new();
     builder

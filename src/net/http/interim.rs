@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 
 use super::shared::Shared;
-use crate::http::answer::put_head;
+use crate::http::own_response::put_head;
 
 /// Sends the interim responses to a request. They are dropped if the client cannot receive them:
 /// over HTTP/1.0, which has none, and over HTTP/2, where hyper 1.12 cannot send them.

@@ -13,7 +13,7 @@ use hyper::ext::ReasonPhrase;
 use thiserror::Error;
 
 use super::tunnel::Tunnel;
-use crate::http::answer::Answer;
+use crate::http::own_response::OwnResponse;
 use crate::net::admission::Entered;
 
 /// The body of a response cannot be completed. The client can tell: over HTTP/1 the connection
@@ -176,8 +176,8 @@ pub(crate) fn name_status(parts: &mut Parts, reason: Option<&str>) {
     }
 }
 
-impl From<Answer> for Response<Reply> {
-    fn from(answer: Answer) -> Self {
+impl From<OwnResponse> for Response<Reply> {
+    fn from(answer: OwnResponse) -> Self {
         answer
             .response()
             .map(|line| Reply::whole(Bytes::from_static(line)))

@@ -125,7 +125,7 @@ fn denied(gate: &Gate) -> Vec<(String, &'static str, Option<&'static str>)> {
 }
 
 #[test]
-fn observed_route_lets_through_whom_it_would_deny_and_stamps_the_proved_only() {
+fn observed_route_permits_denied_callers_and_sets_identity_of_authenticated_ones_only() {
     let (gate, upstream) = gate("");
     let cases = denied(&gate);
     for (fields, reason, proved) in &cases {

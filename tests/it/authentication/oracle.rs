@@ -197,7 +197,7 @@ fn waits(seconds: &str) -> String {
 }
 
 /// Returns Envoy's auth request for a request with this credential.
-pub(crate) fn question(name: &str, realm: &str, token: &str) -> CheckRequest {
+pub(crate) fn check_request(name: &str, realm: &str, token: &str) -> CheckRequest {
     let headers = [
         ("x-auth-name", name),
         ("x-auth-realm", realm),
@@ -223,8 +223,8 @@ pub(crate) fn question(name: &str, realm: &str, token: &str) -> CheckRequest {
 
 /// Sends an auth request as Envoy does.
 fn over_grpc(gate: &Gate, who: &Caller, token: &str) -> String {
-    let question = question(&who.name, &who.realm, token);
-    let answer = check(gate, &question);
+    let check_request = check_request(&who.name, &who.realm, token);
+    let answer = check(gate, &check_request);
     let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else {
         panic!("{answer:?}");
     };
@@ -244,10 +244,10 @@ fn over_grpc(gate: &Gate, who: &Caller, token: &str) -> String {
 }
 
 /// Sends an auth request over gRPC, with curl as the client.
-pub(crate) fn check(gate: &Gate, question: &CheckRequest) -> CheckResponse {
+pub(crate) fn check(gate: &Gate, check_request: &CheckRequest) -> CheckResponse {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("question");
-    let message = question.encode_to_vec();
+    let file = folder.path().join("check_request");
+    let message = check_request.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     fs::write(&file, [&[0], &length[..], &message].concat()).unwrap();
     let output = Command::new("curl")

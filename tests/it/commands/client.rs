@@ -366,7 +366,7 @@ fn scripted(answers: &[(u16, &str)]) -> Canned {
 const NAMED: [&str; 4] = ["--name", "svc", "--realm", "payments"];
 
 #[test]
-fn verify_takes_nothing_but_status_ok_for_a_yes() {
+fn verify_succeeds_only_on_status_ok() {
     let token = ["--token", "492039"];
     let verify = [&["verify"], &NAMED[..], &token].concat();
     let yes = scripted(&[(200, r#"{"status":"OK"}"#)]).ask(&verify);
@@ -508,7 +508,7 @@ fn server_that_cannot_be_reached_is_exit_code_3() {
 }
 
 #[test]
-fn server_that_hangs_is_left_after_the_timeout() {
+fn hanging_server_is_given_up_after_the_timeout() {
     let server = Canned::start("");
     fails(
         &server.list(&["--timeout", "1"]),

@@ -147,7 +147,7 @@ fn server_does_what_the_local_commands_do() {
 }
 
 #[test]
-fn seed_of_the_identity_and_that_of_the_administrator_are_told_apart() {
+fn seeds_of_identity_and_administrator_are_distinguished() {
     let gate = Gate::start("");
     let remote = Remote::of(&gate);
     let seed = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";

@@ -196,7 +196,7 @@ fn forwarded(path: &str) -> String {
 }
 
 #[test]
-fn each_endpoint_reads_its_own_words_and_no_others() {
+fn each_endpoint_reads_its_own_headers_and_no_others() {
     let upstream = Upstream::start();
     let gate = Gate::start(&routes(upstream.address));
     let caller = gate.register("billing", "payments");

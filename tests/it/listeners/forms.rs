@@ -232,7 +232,7 @@ fn options_of_the_whole_server_are_answered_at_the_proxy_and_by_nobody_else() {
 
 /// RFC 9112 §9.6: netcat with `-N` and similar clients do so.
 #[test]
-fn client_that_has_ended_its_side_gets_the_response_of_the_upstream() {
+fn half_closed_client_gets_the_response_of_the_upstream() {
     let upstream = Upstream::start_slow(Duration::from_millis(300));
     let gate = Gate::start(&routes(upstream.address));
     let get = "GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -395,7 +395,7 @@ fn malformed_header_over_http2_is_rejected_at_every_listener() {
 
 /// RFC 9113 §8.7: a client may send a refused request again.
 #[test]
-fn stream_with_a_body_beyond_the_limit_is_refused_before_anything_else() {
+fn stream_with_a_body_over_the_limit_is_rejected_first() {
     const REFUSED: u32 = 7;
     let upstream = Upstream::start();
     let more = format!(

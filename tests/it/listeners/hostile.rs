@@ -135,7 +135,7 @@ fn hears(stream: &mut TcpStream, kind: u8) -> bool {
 }
 
 #[test]
-fn client_that_takes_no_byte_of_its_answer_is_let_go() {
+fn client_that_reads_no_response_is_disconnected() {
     let tape = Tape::playing(|connection| {
         connection.read_to(0, b"\r\n\r\n");
         connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
@@ -161,7 +161,7 @@ fn client_that_takes_no_byte_of_its_answer_is_let_go() {
 }
 
 #[test]
-fn client_that_takes_no_byte_of_its_answer_over_http1_is_let_go() {
+fn client_that_reads_no_response_over_http1_is_disconnected() {
     let tape = Tape::playing(|connection| {
         connection.read_to(0, b"\r\n\r\n");
         connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 400000000\r\n\r\n");

@@ -28,7 +28,7 @@ fn connect(at: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn is_spoken_without_tls_only_where_configured() {
+fn http2_without_tls_works_only_if_configured() {
     let upstream = Upstream::start();
     let gate = Gate::start(&format!("h2c = true\n{}", routes(upstream.address)));
     let output = curl(gate.gateway, "/public/x", &[]);
@@ -149,7 +149,7 @@ fn too_many_malformed_requests_end_a_connection() {
 }
 
 #[test]
-fn upload_that_is_rejected_gets_its_answer() {
+fn rejected_upload_gets_its_response() {
     let upstream = Upstream::start();
     let gate = Gate::start(&format!("h2c = true\n{}", routes(upstream.address)));
     let folder = tempfile::tempdir().unwrap();
@@ -186,7 +186,7 @@ fn crumbs_of_a_cookie_are_joined() {
 }
 
 #[test]
-fn request_that_began_in_time_is_not_told_that_the_connection_is_idle() {
+fn request_that_began_in_time_gets_no_goaway() {
     let delay = Duration::from_secs(4);
     let upstream = Upstream::start_slow(delay);
     let routes = routes(upstream.address);

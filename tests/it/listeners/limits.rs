@@ -54,14 +54,14 @@ fn header_that_drips_is_cut() {
 }
 
 #[test]
-fn connection_that_says_nothing_is_cut() {
+fn silent_connection_is_closed() {
     let gate = Gate::start(IMPATIENT);
     let mut stream = connect(gate.gateway);
     assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0);
 }
 
 #[test]
-fn slow_answer_and_slow_body_are_no_slow_header() {
+fn slow_response_and_slow_body_are_no_slow_header() {
     let upstream = Upstream::start_slow(Duration::from_millis(1500));
     let gate = Gate::start(&format!("{IMPATIENT}{}", routes(upstream.address)));
     let mut stream = connect(gate.gateway);

@@ -108,7 +108,7 @@ fn body_in_chunks_is_read_to_the_letter() {
 }
 
 #[test]
-fn client_that_has_ended_its_side_gets_its_answer() {
+fn half_closed_client_gets_its_response() {
     let gate = Gate::start("");
     let mut stream = connect(gate.service);
     stream.write_all(HEALTH.as_bytes()).unwrap();
@@ -147,7 +147,7 @@ fn connection_is_served_again_however_long_it_was_idle() {
 }
 
 #[test]
-fn idle_http2_connection_is_told_to_end() {
+fn idle_http2_connection_gets_a_goaway() {
     let gate = Gate::start_with(
         &[("REALMGATE_SERVICE_H2C", "true")],
         "[timeouts]\nkeep_alive = '1s'\n",

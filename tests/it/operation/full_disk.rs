@@ -102,7 +102,7 @@ impl Scene {
         send(self.gate.service, "POST", "/ungleichotp/", &fields, &body).status
     }
 
-    fn figure(&self, line: &str) -> bool {
+    fn has_metric(&self, line: &str) -> bool {
         let metrics = get(self.gate.metrics(), "/metrics", "").body;
         metrics.lines().any(|it| it == line)
     }
@@ -126,7 +126,9 @@ fn administrators_go_on_when_strangers_can_write_no_more_lines() {
     for _ in 0..20 {
         get(scene.gate.gateway, "/x", "");
     }
-    until("it is noticed", || scene.figure("realmgate_audit_full 1"));
+    until("it is noticed", || {
+        scene.has_metric("realmgate_audit_full 1")
+    });
     assert_eq!(scene.of("audit_full").len(), 1);
     // Freed space is used up by others at once.
     for n in 0..12 {
@@ -142,11 +144,11 @@ fn administrators_go_on_when_strangers_can_write_no_more_lines() {
     assert_eq!(scene.of("identity_created").len(), 13);
     assert!(scene.of("denied").len() <= 21);
     assert!(scene.reserve() < RESERVE);
-    assert!(scene.figure("realmgate_audit_failing 0"));
+    assert!(scene.has_metric("realmgate_audit_failing 0"));
 
     fs::remove_file(scene.disk.join("others")).unwrap();
     until("there is room again", || {
-        scene.figure("realmgate_audit_full 0")
+        scene.has_metric("realmgate_audit_full 0")
     });
     assert_eq!(scene.reserve(), RESERVE);
     let denied = scene.of("denied").len();
@@ -177,13 +179,13 @@ fn nothing_is_changed_once_nothing_is_left() {
     scene.fill();
     get(scene.gate.gateway, "/x", "");
     until("it is noticed", || {
-        scene.figure("realmgate_audit_full 1") || scene.figure("realmgate_audit_failing 1")
+        scene.has_metric("realmgate_audit_full 1") || scene.has_metric("realmgate_audit_failing 1")
     });
     let status = scene.create("one");
     assert_eq!(status, 503, "{}", scene.gate.log());
     fs::remove_file(scene.disk.join("others")).unwrap();
     until("there is room again", || {
-        scene.figure("realmgate_audit_full 0") && scene.figure("realmgate_audit_failing 0")
+        scene.has_metric("realmgate_audit_full 0") && scene.has_metric("realmgate_audit_failing 0")
     });
     assert_eq!(
         scene.create("one"),

@@ -268,7 +268,7 @@ fn replacement_that_hangs_is_given_up_after_the_grace() {
 }
 
 #[test]
-fn end_that_is_asked_for_during_a_replacement_ends_both() {
+fn shutdown_during_a_replacement_ends_both() {
     let upstream = Upstream::start();
     let mut installed = Installed::start(&routes(upstream.address));
     let mark = installed.folder.path().join("mark");

@@ -49,7 +49,7 @@ fn header_alone_reaches_the_client() {
 }
 
 #[test]
-fn chunked_answer_that_breaks_off_does_not_look_whole() {
+fn truncated_chunked_response_does_not_look_complete() {
     let (answer, ..) = post(
         |connection| {
             connection.read_to(0, b"\r\n\r\nab");
@@ -75,7 +75,7 @@ fn stalled_response_reaches_the_client_as_far_as_received() {
 }
 
 #[test]
-fn half_a_header_is_no_answer() {
+fn half_a_header_is_no_response() {
     let (answer, ..) = post(
         |connection| {
             connection.read_to(0, b"\r\n\r\nab");
@@ -95,7 +95,7 @@ fn statuses(answer: &str) -> Vec<&str> {
 }
 
 #[test]
-fn interim_answers_without_end_are_cut_off() {
+fn endless_interim_responses_are_cut_off() {
     let (answer, ..) = post(
         |connection| {
             connection.read_to(0, b"\r\n\r\nab");
@@ -111,7 +111,7 @@ fn interim_answers_without_end_are_cut_off() {
 }
 
 #[test]
-fn interim_answers_do_not_outlive_the_time_that_a_peer_may_be_silent() {
+fn interim_responses_do_not_extend_the_read_timeout() {
     let (answer, ..) = post(
         |connection| {
             connection.read_to(0, b"\r\n\r\nab");
@@ -127,7 +127,7 @@ fn interim_answers_do_not_outlive_the_time_that_a_peer_may_be_silent() {
 }
 
 #[test]
-fn a_few_interim_answers_pass() {
+fn a_few_interim_responses_pass() {
     let (answer, ..) = post(
         |connection| {
             connection.read_to(0, b"\r\n\r\nab");

@@ -19,7 +19,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn denied_upload_gets_its_answer_and_no_reset() {
+fn denied_upload_gets_its_response_and_no_reset() {
     let tape = Tape::start();
     let gate = Gate::start(&tape.routes());
     let chunked = "Transfer-Encoding: chunked";
@@ -150,7 +150,7 @@ fn curl_sees_the_denial_of_its_upload() {
 }
 
 #[test]
-fn body_that_is_too_long_for_the_rest_api_gets_its_answer() {
+fn body_too_long_for_the_rest_api_gets_its_response() {
     let gate = Gate::start("");
     let body = "y".repeat(MEGABYTE);
     let request = format!(
@@ -160,7 +160,7 @@ fn body_that_is_too_long_for_the_rest_api_gets_its_answer() {
 }
 
 #[test]
-fn client_hears_at_once_that_nothing_follows_and_is_not_waited_for_long() {
+fn denied_client_gets_end_of_stream_at_once_and_is_cut_after_the_timeout() {
     let tape = Tape::start();
     let gate = Gate::start(&format!("[timeouts]\ndrain = \"1s\"\n{}", tape.routes()));
     let mut stream = connect(gate.gateway);

@@ -93,7 +93,7 @@ fn application_keeps_its_own_authorization() {
 }
 
 #[test]
-fn token_stays_here_on_a_public_route_too() {
+fn token_is_removed_on_a_public_route_too() {
     let (gate, upstream) = gate();
     let caller = gate.register("billing", "payments");
     let credential = format!("billing@payments:{}", caller.token());

@@ -37,7 +37,7 @@ fn ailing() -> SocketAddr {
 }
 
 #[test]
-fn peer_that_ails_gets_no_requests() {
+fn unhealthy_peer_gets_no_requests() {
     let good = Upstream::start();
     let gate = Gate::start(&open_to_all(&[ailing(), good.address], "/healthz"));
     until("only the good peer is asked", || {
@@ -49,7 +49,7 @@ fn peer_that_ails_gets_no_requests() {
 }
 
 #[test]
-fn no_healthy_peer_is_503_and_one_that_returns_is_asked_again() {
+fn no_healthy_peer_is_503_and_a_recovered_peer_gets_requests() {
     let port = Port::reserve();
     let address = port.address;
     let gate = Gate::start(&open_to_all(&[address], "tcp"));
@@ -93,7 +93,7 @@ fn host_of_checks(route: &str, settings: &str, peer: impl Fn(&Upstream) -> Strin
 }
 
 #[test]
-fn peer_is_asked_by_the_host_that_it_gets_requests_by() {
+fn health_check_has_the_host_of_requests() {
     let plain = |it: &Upstream| it.address.to_string();
     let host = host_of_checks(
         "upstream_host = 'app.internal'",

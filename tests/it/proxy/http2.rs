@@ -42,18 +42,18 @@ fn repeated_length_is_rejected_at_every_listener() {
 
 /// Sends a gRPC auth request with these lengths and an empty message. Returns `grpc-status` if the
 /// response has no message.
-async fn status_of_question(address: SocketAddr, lengths: &[&str]) -> Option<String> {
+async fn status_of_check(address: SocketAddr, lengths: &[&str]) -> Option<String> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
     let connection = tokio::spawn(connection);
-    let mut question = Request::post("http://realmgate/envoy.service.auth.v3.Authorization/Check")
+    let mut request = Request::post("http://realmgate/envoy.service.auth.v3.Authorization/Check")
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     for length in lengths {
-        question = question.header("content-length", *length);
+        request = request.header("content-length", *length);
     }
-    let question = question.body(()).unwrap();
-    let (answer, mut body) = client.send_request(question, false).unwrap();
+    let request = request.body(()).unwrap();
+    let (answer, mut body) = client.send_request(request, false).unwrap();
     body.send_data("\0\0\0\0\0".into(), true).unwrap();
     let answer = answer.await.unwrap();
     connection.abort();
@@ -65,7 +65,7 @@ async fn status_of_question(address: SocketAddr, lengths: &[&str]) -> Option<Str
 fn repeated_length_is_rejected_over_grpc() {
     let gate = Gate::start("[grpc]\nlisten = \"127.0.0.1:0\"\n");
     let runtime = Runtime::new().unwrap();
-    let ask = |lengths| runtime.block_on(status_of_question(gate.grpc.unwrap(), lengths));
+    let ask = |lengths| runtime.block_on(status_of_check(gate.grpc.unwrap(), lengths));
     // INVALID_ARGUMENT, and no decision.
     assert_eq!(ask(&["5", "5"]).as_deref(), Some("3"));
     assert_eq!(ask(&["5"]), None);

@@ -59,7 +59,7 @@ fn valid_headers_pass_with_identity_set_and_token_removed() {
 }
 
 #[test]
-fn each_denial_has_its_exact_answer_and_reaches_no_upstream() {
+fn each_denial_has_its_exact_response_and_reaches_no_upstream() {
     let (gate, upstream) = gate();
     let caller = gate.register("billing", "payments");
     let token = caller.token();
@@ -95,7 +95,7 @@ fn each_denial_has_its_exact_answer_and_reaches_no_upstream() {
 }
 
 #[test]
-fn answers_to_unknown_and_to_wrong_are_the_same() {
+fn unknown_principal_and_wrong_token_get_the_same_response() {
     let (gate, _upstream) = gate();
     let caller = gate.register("billing", "payments");
     let disabled = gate.register("gone", "payments");

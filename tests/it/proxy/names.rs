@@ -221,7 +221,7 @@ fn dead_name_holds_up_no_other_of_its_upstream() {
 }
 
 #[test]
-fn name_of_both_families_is_used_at_the_one_that_answers() {
+fn name_with_addresses_of_both_families_uses_the_one_that_responds() {
     let resolver = Resolver::new(&["app.test 127.0.0.1 ::1"]);
     let (upstream, _refuses) = loop {
         let refuses = Port::reserve();

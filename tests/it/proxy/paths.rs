@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::authentication::oracle::{check, question};
+use crate::authentication::oracle::{check, check_request};
 use crate::harness::{Gate, Upstream, get, stdout};
 
 /// `/admin` is for an empty realm; everything else, with any slashes, is public.
@@ -67,7 +67,7 @@ fn ask(gate: &Gate, path: &str) -> Vec<(&'static str, u16)> {
     ] {
         statuses.push((door, get(gate.service, &target, fields).status));
     }
-    let mut asked = question("", "", "");
+    let mut asked = check_request("", "", "");
     let attributes = asked.attributes.as_mut().unwrap();
     let request = attributes.request.as_mut().unwrap();
     let http = request.http.as_mut().unwrap();

@@ -134,7 +134,7 @@ fn upstream_gets_the_host_of_its_route() {
 }
 
 #[test]
-fn fields_of_an_answer_are_removed() {
+fn response_headers_are_removed() {
     let tape = Tape::start();
     let route = "[[route]]\nname = \"all\"\nallow = \"anyone\"\nupstream = \"app\"\n";
     let upstream = format!("[upstream.app]\npeers = [\"{}\"]\n", tape.address);

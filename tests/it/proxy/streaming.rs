@@ -249,7 +249,7 @@ fn response_that_ends_with_its_connection_is_complete() {
 
 /// RFC 9110 §6.2: each hop sends its own version.
 #[test]
-fn answer_of_an_older_version_becomes_one_of_the_gateways() {
+fn response_of_an_older_version_is_sent_in_the_version_of_the_gateway() {
     let (gate, tape) = gate(|connection| {
         connection.read_to(0, b"\r\n\r\n");
         connection.write(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -268,7 +268,7 @@ fn answer_of_an_older_version_becomes_one_of_the_gateways() {
 }
 
 #[test]
-fn client_that_leaves_half_way_is_no_error_in_the_log() {
+fn client_that_disconnects_half_way_logs_no_error() {
     let (gate, _tape) = gate(|_| {});
     for half in [
         "GET / HT",

@@ -46,7 +46,7 @@ fn over_tls(nginx: &Nginx, ca: &Ca, more: &str) -> Reply {
 }
 
 #[test]
-fn peer_proves_itself_or_gets_nothing() {
+fn peer_without_a_valid_certificate_gets_no_request() {
     let (ca, other) = (Ca::new(), Ca::new());
     let good = nginx(&ca, "DNS:app.internal", "2", "");
     let reply = over_tls(&good, &ca, "");
@@ -155,7 +155,7 @@ fn why_tls_to_a_peer_failed_is_logged_now_and_then_and_counted() {
 }
 
 #[test]
-fn gateway_proves_itself_to_a_peer_that_asks() {
+fn peer_that_requests_a_client_certificate_gets_it() {
     let ca = Ca::new();
     let ask = format!(
         "ssl_client_certificate {}; ssl_verify_client on;",
@@ -339,7 +339,7 @@ fn ejected_peer_returns_and_the_last_is_never_given_up() {
 }
 
 #[test]
-fn peer_without_another_is_not_said_to_be_ejected() {
+fn only_peer_is_not_reported_as_ejected() {
     let ports = [Port::reserve(), Port::reserve()];
     let (one, other) = (ports[0].address, ports[1].address);
     let settings = "eject_failures = 1\neject_time = '1h'\n";

@@ -129,7 +129,7 @@ fn head_has_the_head_of_get_and_no_body() {
 }
 
 #[test]
-fn head_says_how_long_the_answer_to_get_is() {
+fn head_has_the_content_length_of_get() {
     let gate = Gate::start("");
     let admin = gate.register("admin", "ungleich-admin");
     for path in [
@@ -283,7 +283,7 @@ fn body_over_the_limit_is_rejected_however_it_is_announced() {
 }
 
 #[test]
-fn health_and_readiness_answer_anyone() {
+fn health_and_readiness_need_no_credential() {
     let gate = Gate::start("");
     for (path, expected) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
         let reply = get(gate.service, path, "");

@@ -508,8 +508,8 @@ fn only_the_admin_realm_administers_and_only_the_auth_realm_decides() {
     let admin = gate.register("admin", "ungleich-admin");
     let verifier = gate.register("auth", "ungleich-auth");
     let user = gate.register("user", "payments");
-    let question = json!({ "name": "user", "realm": "payments", "token": user.token() });
-    let question = question.to_string();
+    let check_request = json!({ "name": "user", "realm": "payments", "token": user.token() });
+    let check_request = check_request.to_string();
     for (method, path, body, allowed) in [
         ("GET", "/v1/identities", "", &admin),
         ("GET", "/v1/identities/export", "", &admin),
@@ -525,7 +525,7 @@ fn only_the_admin_realm_administers_and_only_the_auth_realm_decides() {
             r#"{"method":"GET","url":"/"}"#,
             &admin,
         ),
-        ("POST", "/v1/decide", &*question, &verifier),
+        ("POST", "/v1/decide", &*check_request, &verifier),
         ("GET", "/v1/changes", "", &verifier),
     ] {
         for caller in [&admin, &verifier, &user] {
@@ -670,14 +670,14 @@ fn decision_holds_until_its_token_ends_and_the_feed_names_what_changes() {
     let once = gate.register("one", "once");
     let fields = || format!("{}{JSON}", verifier.fields());
     let decide = |who: &Caller, token: &str| -> Value {
-        let question =
+        let check_request =
             json!({ "name": who.name, "realm": who.realm, "token": token, "source": "192.0.2.1" });
         let reply = send(
             gate.service,
             "POST",
             "/v1/decide",
             &fields(),
-            &question.to_string(),
+            &check_request.to_string(),
         );
         assert_eq!(reply.status, 200, "{}", reply.body);
         serde_json::from_str(&reply.body).unwrap()

@@ -155,7 +155,7 @@ fn invented_names_look_like_known_ones_through_every_node() {
 }
 
 #[test]
-fn burst_at_three_nodes_gets_their_free_verdicts_and_at_most_one_more() {
+fn burst_at_three_nodes_gets_their_free_evaluations_and_at_most_one_more() {
     const NODES: usize = 3;
     // Shorter than the delay that the first claimed guess begins.
     const BURST: Duration = Duration::from_millis(1500);

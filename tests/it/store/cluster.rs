@@ -23,7 +23,7 @@ pub(super) fn on(address: impl std::fmt::Display) -> String {
 }
 
 #[test]
-fn change_with_psql_is_felt_by_every_node_within_a_second() {
+fn change_with_psql_takes_effect_on_every_node_within_a_second() {
     // The loop polls often while the identity is disabled.
     let patient = "[throttle]\nfailures = 100000\n";
     let one = Gate::start_on_postgres(patient);

@@ -84,7 +84,7 @@ macro_rules! on_each {
 on_each! {
     created_identity_is_read_back,
     taken_principal_is_rejected_and_changes_nothing,
-    change_is_felt_by_another_process,
+    change_takes_effect_in_another_process,
     rename_keeps_the_seed,
     grace_keeps_the_old_seed_until_it_ends,
     deleted_identity_is_gone,
@@ -97,7 +97,7 @@ on_each! {
     pages_are_in_order_and_selected_by_bytes,
     numbers_rise_and_reserved_ones_are_left_out,
     import_keeps_numbers_and_leaves_who_is_there,
-    step_is_spent_once_by_whoever_asks,
+    step_is_used_once_under_concurrency,
     failures_of_processes_add_up,
     replaced_failures_do_not_add_up,
     uses_are_saved,
@@ -193,7 +193,7 @@ async fn taken_principal_is_rejected_and_changes_nothing(scene: &Scene) {
     store.create(new("\u{e9}"), NOW).await.unwrap();
 }
 
-async fn change_is_felt_by_another_process(scene: &Scene) {
+async fn change_takes_effect_in_another_process(scene: &Scene) {
     let (here, there) = (scene.open().await, scene.open().await);
     let who = principal("a");
     let who = who.as_ref();
@@ -599,7 +599,7 @@ async fn import_keeps_numbers_and_leaves_who_is_there(scene: &Scene) {
     assert!(later.id > *fourth);
 }
 
-async fn step_is_spent_once_by_whoever_asks(scene: &Scene) {
+async fn step_is_used_once_under_concurrency(scene: &Scene) {
     let (here, there) = (scene.open().await, scene.open().await);
     let id = here.create(new("a"), NOW).await.unwrap().id;
     for step in [100, 101, 200] {

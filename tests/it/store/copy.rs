@@ -298,7 +298,7 @@ fn copy_that_is_killed_has_copied_all_or_nothing_and_can_be_run_again() {
 }
 
 #[test]
-fn url_that_cannot_be_used_is_refused_without_showing_it() {
+fn unusable_url_is_rejected_without_showing_it() {
     for (url, expected) in [
         (
             "one.db",

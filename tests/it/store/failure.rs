@@ -57,7 +57,7 @@ impl Disk {
 }
 
 #[test]
-fn full_disk_refuses_changes_and_one_time_tokens_and_lets_everyone_else_pass() {
+fn full_disk_rejects_changes_and_one_time_tokens_only() {
     let disk = Disk::new();
     let server = Postgres::start_in(disk.environment());
     let gate = Gate::start_on(&on(server.address()), ONCE);

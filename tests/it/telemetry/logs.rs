@@ -191,8 +191,9 @@ fn denial_at_every_door_is_logged_with_its_request_and_answered_with_its_id() {
             own("GET", "/forward-auth"),
         ),
     ];
-    let mut question = oracle::question(&caller.name, &caller.realm, &caller.wrong_token());
-    let http = question
+    let mut check_request =
+        oracle::check_request(&caller.name, &caller.realm, &caller.wrong_token());
+    let http = check_request
         .attributes
         .as_mut()
         .unwrap()
@@ -201,7 +202,7 @@ fn denial_at_every_door_is_logged_with_its_request_and_answered_with_its_id() {
         .unwrap();
     let http = http.http.as_mut().unwrap();
     http.path = "/x\u{7f}?canary".to_owned();
-    let answer = oracle::check(&gate, &question);
+    let answer = oracle::check(&gate, &check_request);
     let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else {
         panic!("{answer:?}");
     };

@@ -6,7 +6,7 @@ use crate::harness::{
     Gate, PATIENCE, Upstream, configuration, get, realmgate, routes, send, stderr, until,
 };
 
-fn figure(gate: &Gate, name: &str) -> Option<u64> {
+fn metric(gate: &Gate, name: &str) -> Option<u64> {
     let reply = get(gate.metrics(), "/metrics", "");
     assert_eq!(reply.status, 200);
     let mut lines = reply.body.lines();
@@ -37,7 +37,7 @@ fn decisions_are_counted_by_door_route_realm_and_reason() {
             "realmgate_decisions_total{{door=\"{door}\",route=\"{route}\",realm=\"{realm}\",\
              outcome=\"{outcome}\"}}"
         );
-        assert_eq!(figure(&gate, &name), Some(expected), "{name}");
+        assert_eq!(metric(&gate, &name), Some(expected), "{name}");
     }
 }
 
@@ -52,7 +52,7 @@ fn auth_request_counts_for_its_route() {
         get(gate.service, "/forward-auth/nginx", &fields);
     }
     let of = |labels: &str| {
-        figure(
+        metric(
             &gate,
             &format!("realmgate_decisions_total{{door=\"forward-auth\",{labels}}}"),
         )
@@ -87,7 +87,7 @@ fn no_name_token_or_invented_realm_is_in_them_and_the_gateway_does_not_show_them
     assert_eq!(get(gate.gateway, "/metrics", "").status, 401);
     assert_eq!(send(gate.metrics(), "POST", "/metrics", "", "").status, 405);
     until("only this connection", || {
-        figure(&gate, "realmgate_connections") == Some(1)
+        metric(&gate, "realmgate_connections") == Some(1)
     });
 }
 
@@ -114,7 +114,7 @@ fn upstreams_show_their_peers_and_what_failed() {
     ] {
         // A response is read a moment before its request has ended.
         until(name, || {
-            figure(&gate, &format!("realmgate_{name}")) == Some(expected)
+            metric(&gate, &format!("realmgate_{name}")) == Some(expected)
         });
     }
 }
@@ -158,7 +158,7 @@ fn durations_cache_throttle_and_clocks_are_shown() {
     let connections: Vec<u64> = ["new", "reused"]
         .map(|kind| {
             let name = "realmgate_upstream_connections_total{upstream=\"app\",kind=";
-            figure(&gate, &format!("{name}\"{kind}\"}}")).unwrap()
+            metric(&gate, &format!("{name}\"{kind}\"}}")).unwrap()
         })
         .into();
     assert_eq!(connections.iter().sum::<u64>(), 3);

@@ -191,9 +191,9 @@ fn collector_that_is_away_harms_no_request_and_is_counted() {
     let environment = [("REALMGATE_OTLP_ENDPOINT", &*endpoint)];
     let gate = Gate::start_with(&environment, &routes(upstream.address));
     assert_eq!(get(gate.gateway, "/public", "").status, 200);
-    let figure = "realmgate_trace_spans_total{outcome=\"failed\"} 3";
+    let metric = "realmgate_trace_spans_total{outcome=\"failed\"} 3";
     until("failures", || {
-        get(gate.metrics(), "/metrics", "").body.contains(figure)
+        get(gate.metrics(), "/metrics", "").body.contains(metric)
     });
     assert_eq!(get(gate.gateway, "/public", "").status, 200);
 }

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn url_that_cannot_be_used_is_refused_without_showing_it() {
+    fn unusable_url_is_rejected_without_showing_it() {
         for (url, error) in [
             ("postgres://u:secret@h/d", UrlError::Password),
             ("postgres://u@h/d?password=secret", UrlError::Password),

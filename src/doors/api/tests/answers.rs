@@ -83,13 +83,13 @@ fn throttled_caller_gets_retry_after() {
         retry_after: Duration::from_millis(1500),
         whom: Throttled::Principal,
     };
-    let response = caller::answer(&denial).render("POST", Format::default());
+    let response = caller::denied(&denial).render("POST", Format::default());
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(response.headers()[RETRY_AFTER], "2");
 }
 
 #[tokio::test]
-async fn store_that_cannot_answer_is_unavailable() {
+async fn store_that_does_not_respond_is_unavailable() {
     let dir = tempfile::tempdir().unwrap();
     let door = Door {
         router: router(api(Arc::new(Silent))),

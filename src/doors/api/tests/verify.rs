@@ -261,7 +261,7 @@ async fn caller_in_headers_and_body_is_not_authenticated() {
 }
 
 #[tokio::test]
-async fn less_than_a_credential_of_ours_in_the_headers_does_not_touch_that_in_the_body() {
+async fn incomplete_credential_headers_do_not_affect_the_body() {
     let door = Door::open().await;
     let body = format!("{{{AUTH},{SUBJECT}}}");
     let basic = |text: &str| format!("Basic {}", BASE64.encode(text.as_bytes()));

@@ -81,7 +81,7 @@ impl Inbound {
     }
 
     /// Records that the response begins. After that, no `100` is sent.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn responded(&mut self) {
         self.body.get_mut().lift();
         if self.waits.is_some() {
             self.leave();

@@ -34,14 +34,14 @@ use super::Proxy;
 use crate::doors::endpoints::is_public;
 use crate::doors::request_log::{Received, RequestLog};
 use crate::doors::service::Service;
-use crate::http::answer::Answer as OwnAnswer;
 use crate::http::grpc;
+use crate::http::own_response::OwnResponse;
 use crate::http::rejection::{METHODS, Rejection};
 use crate::net::http::{Abort, App, ClientRequest, Interim, Peer, Reply};
 use crate::net::request_line::request_line_of;
 use crate::routing::target::host_of;
 use crate::telemetry::{Door, Recorder};
-use outbound::Answer;
+use outbound::Message;
 use running::{Driven, Running};
 use session::Session;
 use target::NoHost;
@@ -79,9 +79,9 @@ impl App for Adapter {
     const ENDS_WITH_CLIENT: bool = true;
     const WRITES_MUCH: bool = true;
 
-    async fn answer(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
+    async fn handle(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
         if self.own.serves_api && is_public(request.parts.uri.path()) {
-            return self.own.service.answer(request).await;
+            return self.own.service.handle(request).await;
         }
         // hyper drops the rest of the target there, and other servers do not (RFC 9112 §3.2).
         let target = request.target.as_deref().unwrap_or_default();
@@ -90,7 +90,7 @@ impl App for Adapter {
             return Ok(self.respond(answer, &request.parts));
         }
         if self.own.service.is_health(&request.parts) {
-            return self.own.service.answer(request).await;
+            return self.own.service.handle(request).await;
         }
         // Where realmgate serves forward-auth, a 200 could be mistaken for a permit.
         if !self.own.serves_api && is_server_wide(&request.parts) {
@@ -111,13 +111,13 @@ impl App for Adapter {
             });
             // The response header is missing, so the connection is closed or the stream reset.
             let response = match next.await.map_err(|_| Abort)? {
-                Answer::Interim(status, fields, following) => {
+                Message::Interim(status, fields, following) => {
                     interim.send(status, &fields);
                     answer = following;
                     continue;
                 }
-                Answer::Response(response) => response,
-                Answer::Header(response) => response.map(|body| {
+                Message::Response(response) => response,
+                Message::Header(response) => response.map(|body| {
                     let running = mem::replace(&mut running, Running::over());
                     Reply::streamed(Driven { body, running })
                 }),
@@ -127,7 +127,7 @@ impl App for Adapter {
         }
     }
 
-    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnAnswer {
+    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnResponse {
         let recorder = &self.recorder;
         let mut log = RequestLog::new(recorder);
         let (source, line) = (peer.source(), request_line_of(parts));
@@ -138,14 +138,14 @@ impl App for Adapter {
             line,
             &mut log.record,
         );
-        let answer = rejection.answer().named(log.record.request_id());
+        let answer = rejection.response().named(log.record.request_id());
         if let Some(received) = Received::of(recorder, parts, peer) {
             log.write(recorder, &received, answer.status, answer.line.len() as u64);
         }
         answer
     }
 
-    fn respond(&self, answer: OwnAnswer, parts: &Parts) -> Response<Reply> {
+    fn respond(&self, answer: OwnResponse, parts: &Parts) -> Response<Reply> {
         let response = answer.response().map(Bytes::from_static);
         grpc::translate(response, &parts.headers).map(Reply::whole)
     }
@@ -155,7 +155,7 @@ impl Adapter {
     /// Responds to `OPTIONS *`, which concerns no upstream.
     fn options(&self, request: &ClientRequest) -> Response<Reply> {
         let log = RequestLog::new(&self.recorder);
-        let mut answer = OwnAnswer::empty(StatusCode::OK).named(log.record.request_id());
+        let mut answer = OwnResponse::empty(StatusCode::OK).named(log.record.request_id());
         answer.fields.push((ALLOW, METHODS));
         if let Some(received) = Received::of(&self.recorder, &request.parts, &request.peer) {
             log.write(&self.recorder, &received, answer.status, 0);

@@ -23,9 +23,9 @@ use crate::net::http::{Reply, name_status};
 const WAITING: usize = 2;
 
 /// A message to the connection about a request.
-pub(super) enum Answer {
+pub(super) enum Message {
     /// An interim response, and the receiver of the next message.
-    Interim(StatusCode, HeaderMap, oneshot::Receiver<Answer>),
+    Interim(StatusCode, HeaderMap, oneshot::Receiver<Message>),
     /// A response whose body, if any, is complete.
     Response(Response<Reply>),
     /// The header of a response whose body follows.
@@ -48,7 +48,7 @@ pub(super) struct Outbound {
 /// The next step of the response.
 enum Way {
     /// The header has not been sent.
-    Before(oneshot::Sender<Answer>),
+    Before(oneshot::Sender<Message>),
     /// The body is being sent to the connection.
     Body(mpsc::Sender<Piece>),
     /// The response is complete.
@@ -57,7 +57,7 @@ enum Way {
 
 impl Outbound {
     pub(super) fn new(
-        head: oneshot::Sender<Answer>,
+        head: oneshot::Sender<Message>,
         (version, method): (Version, &Method),
     ) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Outbound {
     pub(super) fn interim(&mut self, status: StatusCode, fields: HeaderMap) -> Result<()> {
         let (next, following) = oneshot::channel();
         if let Way::Before(head) = mem::replace(&mut self.way, Way::Before(next)) {
-            let interim = Answer::Interim(status, fields, following);
+            let interim = Message::Interim(status, fields, following);
             return head.send(interim).map_err(|_| gone());
         }
         self.abandon();
@@ -156,7 +156,7 @@ impl Outbound {
             return Ok(true);
         }
         let (parts, body) = mpsc::channel(WAITING);
-        let answer = |header| Answer::Header(Response::from_parts(header, Stream::new(body)));
+        let answer = |header| Message::Header(Response::from_parts(header, Stream::new(body)));
         self.head(header, answer, Way::Body(parts))?;
         self.part(first, is_whole).await?;
         Ok(is_whole)
@@ -228,7 +228,7 @@ impl Outbound {
     fn head(
         &mut self,
         header: ResponseHeader,
-        answer: impl FnOnce(Parts) -> Answer,
+        answer: impl FnOnce(Parts) -> Message,
         next: Way,
     ) -> Result<()> {
         let status = header.status;
@@ -290,8 +290,8 @@ impl Outbound {
 }
 
 /// Returns the function that turns a header into a complete response.
-fn whole(reply: Reply) -> impl FnOnce(Parts) -> Answer {
-    |header| Answer::Response(Response::from_parts(header, reply))
+fn whole(reply: Reply) -> impl FnOnce(Parts) -> Message {
+    |header| Message::Response(Response::from_parts(header, reply))
 }
 
 /// Takes the first part of a body if it has arrived. Returns it, and whether it is the last.

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::inbound::Inbound;
-use super::outbound::{Answer, Outbound};
+use super::outbound::{Message, Outbound};
 use super::target::{take_authority, take_empty_host};
 use super::tunnel::Tunnel;
 use crate::net::http::ClientRequest;
@@ -39,7 +39,7 @@ type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'st
 
 impl Session {
     /// Takes a request whose response is sent to `head`.
-    pub(super) fn new(request: ClientRequest, head: oneshot::Sender<Answer>) -> Self {
+    pub(super) fn new(request: ClientRequest, head: oneshot::Sender<Message>) -> Self {
         let ClientRequest {
             mut parts,
             body,
@@ -88,7 +88,7 @@ impl Session {
             }
             return Ok(false);
         }
-        self.inbound.answered();
+        self.inbound.responded();
         self.outbound.begin(header, is_end, rest).await
     }
 

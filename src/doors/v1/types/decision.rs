@@ -8,7 +8,7 @@ use crate::doors::v1::time::Timestamp;
 /// A credential to be decided about.
 #[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Question {
+pub struct DecideRequest {
     pub name: String,
     pub realm: String,
     pub token: String,

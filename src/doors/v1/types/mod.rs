@@ -10,7 +10,7 @@ mod identity;
 mod problem;
 mod server;
 
-pub use decision::{Decision, DenialKind, Feed, PrincipalName, Question, Verdict};
+pub use decision::{DecideRequest, Decision, DenialKind, Feed, PrincipalName, Verdict};
 pub use explained::{Explained, Fate, Inquiry, Misfit, RouteMode, Tried};
 pub use identity::{
     AlgorithmName, Changes, Identities, Identity, Line, NewIdentity, NewParameters, Parameters,

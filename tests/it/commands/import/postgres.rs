@@ -152,7 +152,7 @@ fn server_without_tls_is_rejected_where_it_is_asked_for() {
 }
 
 #[test]
-fn view_that_never_ends_is_left_after_the_timeout() {
+fn endless_view_is_given_up_after_the_timeout() {
     let postgres = Postgres::start();
     postgres.sql(
         "CREATE VIEW otpauth_otpseed AS

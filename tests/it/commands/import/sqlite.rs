@@ -154,7 +154,7 @@ fn ended(path: &Path, more: &[&str]) -> (i32, Duration, String) {
 }
 
 #[test]
-fn view_that_never_ends_is_left() {
+fn endless_view_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
     let columns = "i AS id, 'n' || i AS name, 'r' AS realm, 'AAAAAAAAAAAAAAAA' AS seed";

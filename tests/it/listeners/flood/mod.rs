@@ -113,7 +113,7 @@ fn unfinished_headers_cost_little_more_than_their_bound() {
 }
 
 #[test]
-fn header_that_is_whole_in_the_parsers_eyes_needs_no_more_bytes() {
+fn header_is_complete_when_the_parser_accepts_it() {
     let gate = Gate::start("");
     for (request, status) in [
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),

@@ -26,7 +26,7 @@ const NAMES: [&str; 9] = [
 ];
 
 #[test]
-fn hop_by_hop_headers_of_an_answer_stay_here() {
+fn hop_by_hop_headers_of_a_response_are_removed() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     upstream.says(OF_A_HOP);
@@ -46,7 +46,7 @@ fn hop_by_hop_headers_of_an_answer_stay_here() {
 }
 
 #[test]
-fn headers_that_connection_names_stay_here() {
+fn headers_named_by_connection_are_removed() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     for named in [
@@ -72,7 +72,7 @@ fn headers_that_connection_names_stay_here() {
 }
 
 #[test]
-fn length_that_connection_names_leaves_an_answer_in_chunks() {
+fn response_whose_length_connection_names_is_sent_in_chunks() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     upstream.says(
@@ -85,7 +85,7 @@ fn length_that_connection_names_leaves_an_answer_in_chunks() {
 }
 
 #[test]
-fn hop_by_hop_headers_of_an_interim_answer_stay_here() {
+fn hop_by_hop_headers_of_an_interim_response_are_removed() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     upstream.says(
@@ -102,7 +102,7 @@ fn hop_by_hop_headers_of_an_interim_answer_stay_here() {
 }
 
 #[test]
-fn interim_answers_reach_http11_and_no_other_version() {
+fn interim_responses_reach_http11_and_no_other_version() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     for interim in ["100 Continue", "102 Processing", "103 Early Hints"] {
@@ -287,7 +287,7 @@ fn trailers_are_announced_where_they_pass() {
 }
 
 #[test]
-fn whitespace_and_folds_of_an_answer_are_mended_and_controls_are_502() {
+fn whitespace_and_folds_of_a_response_are_normalized_and_controls_are_502() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     upstream.says(

@@ -187,7 +187,7 @@ fn request_line_that_is_not_well_formed_is_400() {
 }
 
 #[test]
-fn gateway_says_that_a_request_has_passed_it() {
+fn gateway_adds_via_to_requests() {
     let upstream = Canned::start();
     upstream.says(OK);
     let gate = before(&upstream);
@@ -217,7 +217,7 @@ fn options_go_no_further_than_they_may() {
 }
 
 #[test]
-fn connection_says_how_long_it_stays() {
+fn keep_alive_header_has_the_idle_timeout() {
     let upstream = Canned::start();
     upstream.says(OK);
     let gate = before(&upstream);

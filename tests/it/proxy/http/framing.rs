@@ -32,7 +32,7 @@ fn repeated_equal_lengths_become_one() {
 }
 
 #[test]
-fn answer_whose_end_is_in_doubt_is_502_with_a_reason() {
+fn response_with_an_ambiguous_length_is_502_with_a_reason() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     for (number, framing) in [
@@ -99,7 +99,7 @@ fn chunks_win_over_a_length_which_goes() {
 }
 
 #[test]
-fn answer_without_content_says_no_length_and_has_none() {
+fn response_without_content_has_no_length_and_no_body() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     for framing in ["Content-Length: 3", "Transfer-Encoding: chunked"] {
@@ -156,7 +156,7 @@ fn content_that_http2_sends_where_there_is_none_is_dropped() {
 /// RFC 9112 §6.3: only the end of the connection ends such a response, so the client cannot know
 /// whether it is complete.
 #[test]
-fn answer_that_ends_with_its_connection_is_sent_in_the_way_of_each_version() {
+fn response_that_ends_with_its_connection_is_framed_for_each_version() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     for version in ["1.1", "1.0"] {
@@ -180,7 +180,7 @@ fn answer_that_ends_with_its_connection_is_sent_in_the_way_of_each_version() {
 
 /// RFC 9113 §8.1.1.
 #[test]
-fn answer_over_http2_that_is_not_as_long_as_it_says_never_looks_whole() {
+fn http2_response_of_a_wrong_length_never_looks_complete() {
     let upstream = Upstream2::start(|respond| {
         answer2(respond, 200, &[("content-length", "5")], b"xyz", &[]);
     });
@@ -194,7 +194,7 @@ fn answer_over_http2_that_is_not_as_long_as_it_says_never_looks_whole() {
 
 /// Pingora reads at most 256 headers of HTTP/1, and 1 MiB.
 #[test]
-fn answer_whose_header_is_too_long_or_malformed_is_502_with_a_reason() {
+fn response_with_a_long_or_malformed_header_is_502_with_a_reason() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     let most = "X-A: b\r\n".repeat(254);
@@ -233,7 +233,7 @@ fn answer_whose_header_is_too_long_or_malformed_is_502_with_a_reason() {
 }
 
 #[test]
-fn answer_over_http2_with_too_many_headers_is_502_with_a_reason() {
+fn http2_response_with_too_many_headers_is_502_with_a_reason() {
     const MANY: [(&str, &str); 257] = [("x-a", "b"); 257];
     for (answer, expected) in [
         (
@@ -304,7 +304,7 @@ const LAX: [&str; 6] = [
 
 /// RFC 9112 §8, 9113 §8.1.1.
 #[test]
-fn chunked_answer_that_is_malformed_does_not_look_whole() {
+fn malformed_chunked_response_does_not_look_complete() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     for (body, is_lax) in STRICT

@@ -23,7 +23,7 @@ const NAMES: [&str; 8] = [
 ];
 
 #[test]
-fn hop_by_hop_headers_of_a_request_stay_here() {
+fn hop_by_hop_headers_of_a_request_are_removed() {
     let upstream = Canned::start();
     let gate = before(&upstream);
     upstream.says(OK);

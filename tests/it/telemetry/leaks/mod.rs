@@ -75,7 +75,7 @@ fn go_through(format: &str) {
     for token in [CANARY, &*who.token()] {
         replies.extend(call_everything(&gate, &who, &admin, &verifier, token));
         over_http2(&gate, &who.fields(token));
-        let _ = oracle::check(&gate, &oracle::question(&who.name, &who.realm, token));
+        let _ = oracle::check(&gate, &oracle::check_request(&who.name, &who.realm, token));
     }
     replies.push(get(gate.gateway, "/x", &once.fields(&once.token())));
     replies.push(get(gate.gateway, "/x", &once.fields(&once.token())));

@@ -18,7 +18,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A response to be sent.
-pub(crate) struct Answer {
+pub(crate) struct OwnResponse {
     pub(crate) status: StatusCode,
     pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
     /// A line of text for people. Empty in sub-requests, where nginx closes the connection after a
@@ -26,7 +26,7 @@ pub(crate) struct Answer {
     pub(crate) line: &'static str,
 }
 
-impl Answer {
+impl OwnResponse {
     /// Makes a response without a body.
     pub(crate) fn empty(status: StatusCode) -> Self {
         Self::line(status, "")
