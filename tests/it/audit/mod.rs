@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -314,12 +315,15 @@ fn denial_that_repeats_is_written_at_once_and_then_counted() {
 #[test]
 fn interval_ends_with_a_line_though_nothing_else_comes() {
     let scene = Scene::start("repeats_every = \"200ms\"\n");
+    let began = Instant::now();
     for _ in 0..50 {
         get(scene.gate.gateway, "/x", "");
     }
     until("all are written", || scene.denials() == 50);
+    // The first denial is written at once, and then one line in each interval.
+    let most = began.elapsed().as_millis() / 200 + 2;
     let lines = scene.of("denied").len();
-    assert!((2..25).contains(&lines), "{lines}");
+    assert!(lines >= 2 && lines as u128 <= most, "{lines} of {most}");
     assert!(scene.of("audit_lost").is_empty());
     scene.assert_fine();
 }
@@ -381,8 +385,9 @@ fn client_of_an_identity_that_has_ended_is_no_attack_on_it() {
 
 #[test]
 fn flood_of_denials_is_bounded_and_counted() {
-    let scene = Scene::start("denials_per_second = 5\n[throttle]\nsource_failures = 1000000\n");
+    let scene = Scene::start("denials_per_second = 1\n[throttle]\nsource_failures = 1000000\n");
     let address = scene.gate.gateway;
+    let began = Instant::now();
     thread::scope(|scope| {
         for of in 0..4 {
             scope.spawn(move || {
@@ -401,7 +406,10 @@ fn flood_of_denials_is_bounded_and_counted() {
         let (denied, lost) = sum();
         denied + lost == 200
     });
-    assert!(sum().1 > 100, "{:?}", sum());
+    let (denied, lost) = sum();
+    let most = began.elapsed().as_secs() + 2;
+    assert!(denied <= most, "{denied} of {most}");
+    assert!(lost > 0, "200 requests took as many seconds");
     let report = scene.assert_fine();
     assert_eq!(report["notes"][0]["code"], "lost");
     let metrics = get(scene.gate.metrics(), "/metrics", "").body;
@@ -415,7 +423,7 @@ fn flood_that_begins_an_attack_with_each_request_is_bounded_in_both_logs() {
                   [throttle]\nfailures = 1\nsource_failures = 1000000\n";
     let scene = Scene::start(limits);
     let address = scene.gate.gateway;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let length = |path: PathBuf| fs::metadata(path).unwrap().len();
     let log = scene.gate.config().with_file_name("log");
     let before = [length(scene.path()), length(log.clone())];
