@@ -3,6 +3,7 @@
 pub(crate) mod certificate;
 pub(crate) mod frames;
 mod http;
+mod idle;
 pub(crate) mod nginx;
 pub(crate) mod port;
 pub(crate) mod postgres;
@@ -244,9 +245,23 @@ impl Gate {
         }
     }
 
-    /// Returns the address of the metrics listener.
+    /// Returns the address of the metrics listener, once everything that happened is counted: a
+    /// request may be counted after its response.
     pub(crate) fn metrics(&self) -> SocketAddr {
+        self.wait_until_idle();
         self.metrics.unwrap()
+    }
+
+    fn wait_until_idle(&self) {
+        let mut pids = vec![self.child.id()];
+        // A process that replaces another one writes the file anew.
+        if let Ok(ready) = fs::read(self.folder.path().join("ready.json"))
+            && let Ok(ready) = serde_json::from_slice::<serde_json::Value>(&ready)
+        {
+            let pid = ready["pid"].as_u64();
+            pids.extend(pid.and_then(|pid| u32::try_from(pid).ok()));
+        }
+        idle::wait(&pids);
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -259,6 +274,7 @@ impl Gate {
         let mut log = read();
         loop {
             thread::sleep(Duration::from_millis(60));
+            self.wait_until_idle();
             match read() {
                 longer if longer.len() > log.len() => log = longer,
                 log => return log,
