@@ -15,11 +15,11 @@ demo-shop: setup
 	cargo build --locked --bin realmgate --example stock
 	@target/tools/client/bin/python examples/shop/run target/debug/realmgate target/debug/examples/stock
 
-# Installs what is missing and runs every test.
+# Installs what is missing and runs every test. A test that fails runs once more, alone: see scripts/run-tests.
 test:
 	scripts/setup test
-	cargo test --locked --workspace --no-fail-fast
-	scripts/test-postgres
+	scripts/run-tests --workspace
+	scripts/test-postgres --append
 
 # Calls an application through realmgate with the HTTP, gRPC and WebSocket clients of curl, Python, Rust, Go, Java and
 # Node. Prints the table of docs/clients.md, and fails if it differs.
