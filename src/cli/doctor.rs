@@ -6,6 +6,7 @@ mod forging;
 mod front;
 mod outcome;
 mod presented;
+mod received;
 mod site;
 mod spellings;
 mod wire;

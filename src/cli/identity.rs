@@ -12,6 +12,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::setup::runtime;
 pub(super) use command::Command;
+pub(super) use new::print as print_new;
 
 pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     match command.server()? {

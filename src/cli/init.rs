@@ -1,9 +1,11 @@
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
+use super::identity;
 use super::local_store::{LocalStore, now};
 use super::output::{Output, line};
 use crate::audit::Kind;
@@ -17,7 +19,7 @@ pub(super) struct Args {
     name: String,
 }
 
-/// The output: always JSON, for provisioning programs.
+/// The output for programs that set a system up: JSON, unless it goes to a terminal.
 #[derive(Serialize)]
 struct Made<'a> {
     name: &'a str,
@@ -25,7 +27,7 @@ struct Made<'a> {
     seed: &'a str,
 }
 
-pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), CliError> {
+pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     LocalStore::with(config, Intent::Create, async |local| {
         let realm = local.config.realms.admin();
         check_uninitialised(local, realm).await?;
@@ -38,14 +40,18 @@ pub(super) fn run(args: &Args, config: Option<&Path>, _: Output) -> Result<(), C
         };
         let created = local.store.create(new, now()).await;
         let identity = created.map_err(|error| CliError::of_change(error, &args.name, realm))?;
-        let made = Made {
-            name: &args.name,
-            realm,
-            seed: &seed.to_base32(),
-        };
-        let text = serde_json::to_string(&made).unwrap_or_default();
         // Printed first, because the seed is valid even if the audit log fails.
-        line(&Zeroizing::new(text));
+        if io::stdout().is_terminal() && !output.is_json() {
+            identity::print_new(local, &identity, &seed, output);
+        } else {
+            let made = Made {
+                name: &args.name,
+                realm,
+                seed: &seed.to_base32(),
+            };
+            let text = serde_json::to_string(&made).unwrap_or_default();
+            line(&Zeroizing::new(text));
+        }
         local
             .record(Kind::IdentityCreated, identity.id, &identity.principal)
             .await

@@ -42,12 +42,22 @@ use error::CliError;
 use output::Output;
 use signals::{Early, survive_long_files};
 
+/// The variables that no option names.
+const ENVIRONMENT: &str = "\
+Environment:
+  REALMGATE_<SECTION>_<KEY>  Overrides a key of the configuration: REALMGATE_STORE_URL for url in [store]
+  REALMGATE_SEED             Seed for the command token
+  PGPASSWORD                 Password of the PostgreSQL role, if the configuration names no file
+  CREDENTIALS_DIRECTORY      Credentials of systemd: realmgate.key and realmgate.pgpassword
+  SSL_CERT_FILE              CA certificates of other servers, in place of those of the system
+  NO_COLOR                   Switches colors off";
+
 /// Authentication gateway for services with time-based tokens: proxy, forward-auth and REST
 ///
 /// Exit codes: 0 success; 1 denied, not found, or already there; 2 wrong usage or configuration;
 /// 3 something is unreachable; 4 terminated by a second signal; 5 changed, but not recorded in the audit log.
 #[derive(Debug, Parser)]
-#[command(name = "realmgate", version, max_term_width = 100)]
+#[command(name = "realmgate", version, max_term_width = 100, after_long_help = ENVIRONMENT)]
 struct Cli {
     /// Configuration file; without one, every setting has its default
     #[arg(long, global = true, env = "REALMGATE_CONFIG", value_name = "FILE")]

@@ -113,7 +113,8 @@ const fn general(check: Check) -> &'static str {
     match check {
         Check::GoodCredential => {
             "the addresses of realmgate and the application, what the front proxy tells realmgate \
-             about the request, service.trusted_proxies, allow of the route; realmgate's log has the reason"
+             about the request, service.trusted_proxies, allow of the route; or the caller is throttled, \
+             also by the wrong tokens of earlier runs: realmgate identity unthrottle; realmgate's log has the reason"
         }
         Check::NoCredential | Check::WrongToken => {
             "the auth request of the front proxy, and allow of the route; a \
@@ -138,8 +139,8 @@ const fn general(check: Check) -> &'static str {
         }
         Check::Clock => "NTP on the server, or on this machine",
         Check::Tls => {
-            "a listener with TLS, and a certificate for this name: [[certificate]] in realmgate, or the \
-             certificate of the front proxy"
+            "the scheme of the URL; a listener with TLS, and a certificate for this name: [[certificate]] in \
+             realmgate, or the certificate of the front proxy"
         }
         Check::Metrics => "metrics.listen: an address that only the monitoring system can reach",
         Check::TrustedProxies => {

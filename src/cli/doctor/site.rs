@@ -74,6 +74,11 @@ impl Site {
         self.tls.is_some() || is_loopback || host.eq_ignore_ascii_case("localhost")
     }
 
+    /// Returns whether requests are sent over TLS.
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Sends a GET request for the path of the URL.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 
 use super::terms::TermsArgs;
 use crate::auth::{Algorithm, Seed};
@@ -18,6 +18,7 @@ pub(in crate::cli) enum Command {
     /// Create an identity and print its seed, once; with --from, many of them
     Create(Box<Create>),
     /// Change the validity period or the comment of an identity
+    #[command(group = ArgGroup::new("change").args(["not_before", "expires", "comment"]).required(true).multiple(true))]
     Set {
         #[command(flatten)]
         who: Who,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::command::{Command, Create};
 use super::many;
-use super::new::{shown, with_seed};
+use super::new::{self, shown};
 use super::row::{Shown, print};
 use crate::audit::Kind;
 use crate::auth::{Change, Identity, NewIdentity, Parameters, Seed, Selection, State, Terms};
@@ -90,7 +90,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             };
             let kind = Kind::IdentityRotated;
             update(local, &who, kind, change, |identity| {
-                print(&with_seed(local, identity, &seed), Shown::Plain, output);
+                new::print(local, identity, &seed, output);
             })
             .await
         }
@@ -133,7 +133,7 @@ async fn create(local: &LocalStore, create: &Create, output: Output) -> Result<(
     let created = local.store.create(new, now()).await;
     let identity = created.map_err(|error| CliError::of_change(error, name, realm))?;
     // Printed first, because the seed is valid even if the audit log fails.
-    print(&with_seed(local, &identity, &seed), Shown::Plain, output);
+    new::print(local, &identity, &seed, output);
     local
         .record(Kind::IdentityCreated, identity.id, &identity.principal)
         .await

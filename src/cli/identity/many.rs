@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::new::with_seed;
+use super::new;
 use super::row::{Shown, print};
 use crate::audit::{Actor, Event, Kind};
 use crate::auth::{Created, Creation, split_user};
@@ -60,7 +60,7 @@ pub(super) async fn create_here(
             match created {
                 Created::New(identity) => {
                     count.created();
-                    print(&with_seed(local, &identity, seed), Shown::Plain, output);
+                    new::print(local, &identity, seed, output);
                     new.push(identity);
                 }
                 _ => count.taken(*number),

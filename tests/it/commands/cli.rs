@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::harness::{
     Gate, Upstream, configuration, get, realmgate, routes, stderr, stdout, until,
@@ -46,6 +46,41 @@ fn tour_of_the_demonstration_ends_well() {
     assert_eq!(stdout(&output).matches('✓').count(), 13);
     assert_eq!(stdout(&output).matches('✗').count(), 0);
     assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn init_prints_text_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("realmgate.toml");
+    fs::write(&config, configuration(folder.path(), "")).unwrap();
+    let program = env!("CARGO_BIN_EXE_realmgate");
+    let command = format!("{program} init --config {}", config.display());
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .output()
+        .unwrap();
+    let text = stdout(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("otpauth://") && !text.contains('{'), "{text}");
+}
+
+#[test]
+fn change_of_nothing_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    begin(folder.path());
+    let (code, message) = failure(folder.path(), &["identity", "set", "admin@ungleich-admin"]);
+    assert_eq!(code, 2);
+    assert!(message.contains("--comment"), "{message}");
+}
+
+#[test]
+fn manual_pages_are_written_into_a_new_directory_with_the_variables() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("share/man1");
+    let output = realmgate(&["man"]).arg(&pages).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let page = fs::read_to_string(pages.join("realmgate.1")).unwrap();
+    assert!(page.contains("PGPASSWORD"), "{page}");
 }
 
 #[test]
@@ -107,7 +142,8 @@ fn identity_is_named_by_name_and_realm_in_one_or_in_two_options() {
     ok(&["create", "a@b@payments", "--comment", "x"]);
     let shown = ok(&["show", "--name", "a@b", "--realm", "payments"]);
     assert_eq!(ok(&["show", "a@b@payments"]), shown);
-    for command in ["set", "rotate", "disable", "enable", "unthrottle", "delete"] {
+    ok(&["set", "a@b@payments", "--comment", "y"]);
+    for command in ["rotate", "disable", "enable", "unthrottle", "delete"] {
         ok(&[command, "a@b@payments"]);
     }
     for args in [

@@ -93,8 +93,8 @@ fn every_command_has_a_manual_page() {
     }
     let page = fs::read_to_string(folder.path().join("realmgate-healthcheck.1")).unwrap();
     assert!(page.contains("\\-\\-ready\\-file"), "{page}");
-    let missing = folder.path().join("missing");
-    let output = realmgate(&["man", missing.to_str().unwrap()])
+    let file = folder.path().join("realmgate.1");
+    let output = realmgate(&["man", file.to_str().unwrap()])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Program, Rig};
+use crate::harness::certificate::Ca;
 use crate::harness::{Caller, Gate, NOWHERE, Upstream, realmgate, routes};
 
 /// A run of the command with the seeds of two callers.
@@ -226,6 +227,106 @@ fn proxy_of_realmgate_is_sound_and_an_observed_route_is_found() {
         report.to_string().contains("mode = \\\"observe\\\""),
         "{report:#}"
     );
+}
+
+#[test]
+fn repeated_runs_do_not_take_a_throttled_caller_for_another_fault() {
+    let app = Upstream::start();
+    let gate = Gate::start(&routes(app.address));
+    let (olga, billing) = (
+        gate.register("olga", "ops"),
+        gate.register("billing", "payments"),
+    );
+    let url = format!("http://{}/ops/x", gate.gateway);
+    let mut reports = Vec::new();
+    for _ in 0..8 {
+        let (code, report) = Doctor::new(&url, &olga, &billing).run();
+        let found = checks(&report, "found");
+        if code == 1 {
+            assert_eq!(found, ["good-credential"], "{report:#}");
+            assert!(report.to_string().contains("unthrottle"), "{report:#}");
+        } else {
+            assert_eq!(checks(&report, "unknown"), ["trusted-proxies"]);
+        }
+        reports.push(code);
+    }
+    assert_eq!(reports.first(), Some(&0));
+}
+
+#[test]
+fn one_time_tokens_leave_unknown_only_what_takes_several_of_them() {
+    let app = Upstream::start();
+    let gate = Gate::start(&format!(
+        "[realm.ops]\nreuse = \"once\"\n{}",
+        routes(app.address)
+    ));
+    let (olga, billing) = (
+        gate.register("olga", "ops"),
+        gate.register("billing", "payments"),
+    );
+    let url = format!("http://{}/ops/x", gate.gateway);
+    let (code, report) = Doctor::new(&url, &olga, &billing).run();
+    assert_eq!((code, checks(&report, "found")), (0, vec![]), "{report:#}");
+    assert_eq!(
+        checks(&report, "unknown"),
+        ["forged-headers", "method-override", "trusted-proxies"],
+        "{report:#}"
+    );
+}
+
+/// The certificate of realmgate's proxy, and what the command finds.
+#[test]
+fn certificates_are_examined_as_callers_would() {
+    let ca = Ca::new();
+    let app = Upstream::start();
+    let names = "DNS:localhost,IP:127.0.0.1";
+    for (name, names, days, fault) in [
+        ("good", names, "2", None),
+        ("expired", names, "-1", Some("xpired")),
+        (
+            "other",
+            "DNS:other.example",
+            "2",
+            Some("not valid for name"),
+        ),
+    ] {
+        let (cert, key) = ca.issue_for(name, "/CN=app", names, days);
+        let rest = format!("[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n");
+        let tls = [("REALMGATE_GATEWAY_TLS", "true")];
+        let gate = Gate::start_with(&tls, &format!("{}{rest}", routes(app.address)));
+        let (olga, billing) = (
+            gate.register("olga", "ops"),
+            gate.register("billing", "payments"),
+        );
+        let url = format!("https://localhost:{}/ops/x", gate.gateway.port());
+        let mut doctor = Doctor::new(&url, &olga, &billing);
+        doctor.command.env("SSL_CERT_FILE", ca.file());
+        let (code, report) = doctor.run();
+        let found = checks(&report, "found");
+        match fault {
+            None => assert_eq!((code, found), (0, vec![]), "{report:#}"),
+            Some(fault) => {
+                assert_eq!((code, found), (1, vec!["tls".to_owned()]), "{report:#}");
+                assert!(report.to_string().contains(fault), "{report:#}");
+            }
+        }
+        // Of an authority that this machine does not know.
+        let (code, report) = Doctor::new(&url, &olga, &billing).run();
+        assert_eq!(
+            (code, checks(&report, "found")),
+            (1, vec!["tls".to_owned()]),
+            "{report:#}"
+        );
+        // Without TLS where the port speaks it.
+        let url = format!("http://localhost:{}/ops/x", gate.gateway.port());
+        let (code, report) = Doctor::new(&url, &olga, &billing).run();
+        assert_eq!(
+            (code, checks(&report, "found")),
+            (1, vec!["tls".to_owned()]),
+            "{report:#}"
+        );
+        assert!(report.to_string().contains("use https://"), "{report:#}");
+    }
 }
 
 #[test]
