@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::harness::{
     Caller, Gate, Upstream, audited_routes, get, realmgate, routes, send, stderr, stdout, until,
+    whole_lines,
 };
 
 /// A realmgate with an audit log, and the upstream of its routes.
@@ -38,7 +39,7 @@ impl Scene {
 
     fn events(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path()).unwrap();
-        text.lines()
+        whole_lines(&text)
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
@@ -540,9 +541,12 @@ fn running_process_notices_by_itself_that_file_and_head_were_made_anew() {
     let scene = Scene::start("note_every = \"100ms\"\n");
     scene.wait_for("serve_started", 1);
     let folder = scene.folder.path();
+    // It sees both changes at once.
+    scene.gate.signal("STOP");
     for name in ["audit.jsonl", "audit.jsonl.head"] {
         fs::remove_file(folder.join(name)).unwrap();
     }
+    scene.gate.signal("CONT");
     until("a new file", || scene.path().exists());
     scene.wait_for("audit_broken", 1);
     assert_eq!(scene.of("audit_broken")[0]["reason"], "rewritten");

@@ -46,6 +46,12 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Returns the lines of a file that another process may be writing to. The last one may be incomplete.
+pub(crate) fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    let end = text.rfind('\n').map_or(0, |at| at + 1);
+    text[..end].lines()
+}
+
 /// Returns a command that runs the binary without realmgate's environment variables.
 pub(crate) fn realmgate(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_realmgate"));
@@ -252,7 +258,8 @@ impl Gate {
         self.metrics.unwrap()
     }
 
-    fn wait_until_idle(&self) {
+    /// Waits until it has handled everything that was sent to it.
+    pub(crate) fn wait_until_idle(&self) {
         let mut pids = vec![self.child.id()];
         // A process that replaces another one writes the file anew.
         if let Ok(ready) = fs::read(self.folder.path().join("ready.json"))

@@ -171,7 +171,7 @@ fn body_is_as_long_as_its_route_allows_and_no_longer() {
 
 #[test]
 fn upstream_has_as_many_requests_under_way_as_it_may_and_no_more() {
-    let upstream = Upstream::start_slow(Duration::from_millis(800));
+    let upstream = Upstream::start_slow(Duration::from_secs(3));
     let gate = Gate::start(&open_to_all(upstream.address, "", "requests = 2"));
     let address = gate.gateway;
     let under_way: Vec<_> = (0..2)
@@ -185,6 +185,7 @@ fn upstream_has_as_many_requests_under_way_as_it_may_and_no_more() {
     for request in under_way {
         assert_eq!(request.join().unwrap(), 200);
     }
+    gate.wait_until_idle();
     assert_eq!(get(address, "/x", "").status, 200);
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{
     Caller, Gate, Upstream, audited_routes, configuration, get, realmgate, send, stderr, stdout,
-    until, with_mounts,
+    until, whole_lines, with_mounts,
 };
 
 /// The disk space reserved for changes.
@@ -84,7 +84,7 @@ impl Scene {
 
     fn of(&self, event: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.disk.join("audit.jsonl")).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines = whole_lines(&text).map(|line| serde_json::from_str(line).unwrap());
         lines
             .filter(|line: &Value| line["event"] == event)
             .collect()

@@ -180,7 +180,7 @@ fn health_outlives_a_reload() {
 
 #[test]
 fn requests_under_way_count_after_a_reload() {
-    let slow = Upstream::start_slow(Duration::from_secs(3));
+    let slow = Upstream::start_slow(Duration::from_secs(6));
     let rules = |timeout: &str| {
         format!(
             "[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n[upstream.app]\n\

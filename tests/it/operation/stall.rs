@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf};
 use serde_json::Value;
 
 use crate::harness::{
-    Caller, Gate, Reply, Upstream, audited_routes, get, send, stderr, stdout, until,
+    Caller, Gate, Reply, Upstream, audited_routes, get, send, stderr, stdout, until, whole_lines,
 };
 
 /// Longer than twice the default of `store.timeout`.
@@ -80,7 +80,7 @@ impl Scene {
     /// Returns whether an event about a name is in the audit log.
     fn has_logged(&self, event: &str, name: &str) -> bool {
         let text = fs::read_to_string(self.audit()).unwrap();
-        let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let mut lines = whole_lines(&text).map(|line| serde_json::from_str(line).unwrap());
         lines.any(|line: Value| line["event"] == event && line["subject"]["name"] == name)
     }
 

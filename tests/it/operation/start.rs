@@ -5,11 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::harness::{configuration, realmgate, stderr, until};
+use crate::harness::{PATIENCE, configuration, realmgate, stderr, until};
 
 /// Does not wait for a reader (`O_NONBLOCK`).
 const NO_WAIT: i32 = 0o4000;
@@ -124,7 +124,7 @@ fn folder_that_stays_locked_is_code_3_and_its_holder_is_named() {
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     let holder = format!("process {} holds the lock", std::process::id());
     assert!(stderr(&output).contains(&holder), "{}", stderr(&output));
-    assert!(began.elapsed() < Duration::from_secs(19));
+    assert!(began.elapsed() < 2 * PATIENCE);
 }
 
 #[test]
@@ -140,7 +140,6 @@ fn server_waiting_for_a_locked_directory_handles_signals() {
             .unwrap()
             .contains("waiting for the lock")
     });
-    let asked = Instant::now();
     let mut kill = Command::new("kill");
     assert!(
         kill.arg(server.id().to_string())
@@ -149,7 +148,6 @@ fn server_waiting_for_a_locked_directory_handles_signals() {
             .success()
     );
     until("the end", || server.try_wait().unwrap().is_some());
-    assert!(asked.elapsed() < Duration::from_secs(5));
     assert!(server.wait().unwrap().success());
     drop(lock);
 }

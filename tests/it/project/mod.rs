@@ -5,4 +5,5 @@ mod attacks;
 mod clients;
 mod docs;
 mod http;
+mod runner;
 mod shape;

@@ -21,7 +21,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 #[test]
 fn denied_upload_gets_its_response_and_no_reset() {
     let tape = Tape::start();
-    let gate = Gate::start(&tape.routes());
+    let gate = Gate::start(&format!("[timeouts]\ndrain = \"1m\"\n{}", tape.routes()));
     let chunked = "Transfer-Encoding: chunked";
     let announced = format!("Content-Length: {}", 5 * MEGABYTE);
     for framing in [chunked, &announced] {

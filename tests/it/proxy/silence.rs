@@ -12,7 +12,7 @@ use crate::harness::{Gate, PATIENCE, get, parse, until};
 fn gate(play: Play, upstream: &str) -> (Gate, Tape) {
     let tape = Tape::playing(play);
     let gate = Gate::start(&format!(
-        "[timeouts]\nread = '1s'\n{}{upstream}\n",
+        "[timeouts]\nread = '3s'\n{}{upstream}\n",
         tape.routes()
     ));
     (gate, tape)
@@ -77,7 +77,7 @@ fn peer_whose_stream_pauses_has_not_failed() {
             connection.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
             connection.read_to(0, b"never");
         },
-        "read_timeout = '300ms'",
+        "read_timeout = '2s'",
     );
     let mut answer = Vec::new();
     let mut stream = send(&gate, "GET /public HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -119,7 +119,7 @@ fn upgraded(gate: &Gate) -> TcpStream {
 fn web_socket_may_be_silent_for_as_long_as_its_upstream_may() {
     let (gate, _tape) = gate(SWITCH, "read_timeout = '1h'");
     let mut stream = upgraded(&gate);
-    for pause in [0, 2500] {
+    for pause in [0, 4500] {
         // Longer than the read timeout of a request.
         thread::sleep(Duration::from_millis(pause));
         stream.write_all(b"ping").unwrap();
@@ -131,7 +131,7 @@ fn web_socket_may_be_silent_for_as_long_as_its_upstream_may() {
 
 #[test]
 fn web_socket_that_is_silent_for_longer_ends_without_a_fault() {
-    let (gate, _tape) = gate(SWITCH, "read_timeout = '300ms'");
+    let (gate, _tape) = gate(SWITCH, "read_timeout = '2s'");
     let mut rest = Vec::new();
     let _ = upgraded(&gate).read_to_end(&mut rest);
     assert!(rest.is_empty(), "{rest:?}");

@@ -382,7 +382,6 @@ fn list(gate: &Gate, credential: &str, options: &[&str]) -> (String, String) {
 fn long_list_is_streamed() {
     let gate = Gate::start("");
     let admin = gate.register("admin", "ungleich-admin");
-    let credential = admin.fields();
     for (numbers, total) in [(0..1998, 1999), (1998..1999, 2000), (1999..2500, 2501)] {
         fill(&gate.config(), numbers);
         // The second of two requests over one connection: the first response has ended correctly.
@@ -390,7 +389,7 @@ fn long_list_is_streamed() {
             (&["--http1.1"][..], "200 1.1 chunked 0"),
             (&["--http1.0"], "200 1.1  1"),
         ] {
-            let (how, body) = list(&gate, &credential, options);
+            let (how, body) = list(&gate, &admin.fields(), options);
             assert_eq!(how, transfer, "{options:?}");
             let all: Vec<Value> = serde_json::from_str(&body).unwrap();
             assert_eq!(all.len(), total, "{options:?}");
@@ -400,13 +399,13 @@ fn long_list_is_streamed() {
     }
     let indented = list(
         &gate,
-        &credential,
+        &admin.fields(),
         &["-H", "Accept: application/json; indent=2"],
     )
     .1;
     let value: Value = serde_json::from_str(&indented).unwrap();
     assert_eq!(indented, serde_json::to_string_pretty(&value).unwrap());
-    let (how, head) = list(&gate, &credential, &["--head"]);
+    let (how, head) = list(&gate, &admin.fields(), &["--head"]);
     assert!(how.starts_with("200 1.1 "), "{how}");
     assert!(!head.contains("admin"));
 }

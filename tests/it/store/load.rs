@@ -191,7 +191,7 @@ fn killing_any_node_and_the_primary_loses_no_remembered_caller_and_permits_nobod
                 more(50);
             }
             primary.kill();
-            until("the primary is dead", || !primary.answers());
+            until("the primary is dead", || primary.has_ended());
             more(100);
             // A node dies too. It cannot start again before there is a primary.
             nodes[0].child.kill().unwrap();

@@ -16,7 +16,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Output;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use realmgate::auth::{
     Administration, ImportedIdentity, Parameters, Principal, Seed, State, Terms, UnixTime,
@@ -90,10 +90,9 @@ fn writes_of_the_command_line_count_while_serving() {
                 .status
                 .success()
         );
-        let written = Instant::now();
+        // Promised is one second; the rest is a margin for a busy machine. The cache would keep it for
+        // five minutes.
         until(command, || status() == expected);
-        // Promised is one second; the rest is a margin for a busy machine.
-        assert!(written.elapsed() < Duration::from_secs(5), "{command}");
     }
 }
 

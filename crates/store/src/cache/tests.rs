@@ -9,7 +9,7 @@ use realmgate_core::{
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 /// The promised second, and a margin for a busy machine.
-const FELT_WITHIN: Duration = Duration::from_secs(5);
+const FELT_WITHIN: Duration = Duration::from_secs(30);
 
 fn options(dir: &Path) -> Options {
     let mut options = Options::of_file(dir.join("r.db"));
@@ -294,7 +294,7 @@ async fn disabled_and_expired_identities_are_remembered_without_seeds() {
 async fn seed_leaves_memory_when_its_grace_or_its_term_ends() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(options(dir.path()), Intent::Begin).await.unwrap();
-    let soon = UnixTime::from_secs(memory::now().as_secs() + 2);
+    let soon = UnixTime::from_secs(memory::now().as_secs() + 6);
     let id = store.create(new("rotated"), NOW).await.unwrap().id;
     let change = Change {
         seed: Some(Seed::generate().unwrap()),
@@ -357,7 +357,7 @@ fn destroy(dir: &Path) {
 async fn while_the_database_is_broken_only_cached_identities_count() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
-    options.cache.stale_if_error = Duration::from_millis(1500);
+    options.cache.stale_if_error = Duration::from_secs(5);
     options.cache.ttl = Duration::from_millis(500);
     let store = open(options, Intent::Begin).await.unwrap();
     let alice = store.create(new("alice"), NOW).await.unwrap();

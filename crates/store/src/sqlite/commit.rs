@@ -182,7 +182,7 @@ mod tests {
 
     fn slowly(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         transaction.execute("INSERT INTO t VALUES (1)", ())?;
-        thread::sleep(LIMIT * 6);
+        thread::sleep(LIMIT * 20);
         Ok(())
     }
 

@@ -114,7 +114,7 @@ fn unfinished_headers_cost_little_more_than_their_bound() {
 
 #[test]
 fn header_is_complete_when_the_parser_accepts_it() {
-    let gate = Gate::start("");
+    let gate = Gate::start("[timeouts]\nheader = \"1h\"\n");
     for (request, status) in [
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),
         ("\r\n\r\nGET /healthz HTTP/1.0\r\n\r\n", 200),
@@ -124,13 +124,10 @@ fn header_is_complete_when_the_parser_accepts_it() {
         ("{}", 400),
     ] {
         let mut stream = connect(CLIENT, gate.service);
-        let begun = Instant::now();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         assert_eq!(parse(&answer).status, status, "{request:?}");
-        // A header may take ten seconds.
-        assert!(begun.elapsed() < Duration::from_secs(5), "{request:?}");
     }
 }
 
@@ -211,7 +208,7 @@ fn requests_of_all_are_bounded() {
 
 #[test]
 fn address_gets_half_of_an_upstream_and_no_more() {
-    let upstream = Upstream::start_slow(Duration::from_secs(2));
+    let upstream = Upstream::start_slow(Duration::from_secs(6));
     let gate = Gate::start(&open_to_all(upstream.address, "requests = 3"));
     let hold = |source| {
         let mut stream = connect(source, gate.gateway);

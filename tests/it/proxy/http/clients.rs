@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::http::{Method, Request};
 use bytes::Bytes;
@@ -115,7 +116,7 @@ fn burst_of_streams_beyond_the_limit_loses_none_that_was_accepted() {
 fn client_that_leaves_bytes_behind_its_request_is_noticed() {
     let tape = Tape::playing(|connection| {
         connection.read_to(0, b"\r\n\r\n");
-        thread::sleep(PATIENCE);
+        thread::sleep(3 * PATIENCE);
     });
     let gate = Gate::start(&tape.routes());
     let in_flight = |count: usize| {
@@ -128,25 +129,25 @@ fn client_that_leaves_bytes_behind_its_request_is_noticed() {
         stream.write_all(request.as_bytes()).unwrap();
         until("the request is under way", || in_flight(1));
         drop(stream);
-        let gone = Instant::now();
+        // The upstream takes longer.
         until("the client is gone", || in_flight(0));
-        // It could still be reading, for 3 seconds.
-        assert!(gone.elapsed() < PATIENCE / 2, "{behind:?}");
     }
 }
 
 #[test]
 fn response_comes_as_it_is_sent() {
+    static HAS_READ: AtomicBool = AtomicBool::new(false);
     let tape = Tape::playing(|connection| {
         connection.read_to(0, b"\r\n\r\n");
         connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
-        thread::sleep(Duration::from_secs(3));
+        until("the client has the beginning", || {
+            HAS_READ.load(Ordering::SeqCst)
+        });
         connection.write(b"cd");
     });
     let gate = Gate::start(&tape.routes());
     let mut stream = TcpStream::connect(gate.gateway).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let asked = Instant::now();
     stream
         .write_all(b"GET /public HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         .unwrap();
@@ -157,7 +158,7 @@ fn response_comes_as_it_is_sent() {
         assert!(read > 0);
         answer.extend(&buffer[..read]);
     }
-    assert!(asked.elapsed() < Duration::from_secs(2));
+    HAS_READ.store(true, Ordering::SeqCst);
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "cd");
@@ -380,7 +381,7 @@ fn call_may_be_silent_for_longer_than_another_request() {
     });
     let gate = Gate::start(&format!(
         "h2c = true\n[[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'app'\n\
-         [upstream.app]\npeers = ['{}']\nhttp = '2'\nread_timeout = '500ms'\nstream_timeout = '10s'\n",
+         [upstream.app]\npeers = ['{}']\nhttp = '2'\nread_timeout = '500ms'\nstream_timeout = '1m'\n",
         upstream.address
     ));
     let call = [("content-type", "application/grpc+proto")];

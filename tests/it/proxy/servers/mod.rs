@@ -70,7 +70,7 @@ fn routes(server: &Running) -> String {
                 "[[route]]\nname = '{name}-{route}'\nhost = '{name}.example'\npath = '{path}'\n{more}\nupstream = '{name}'\n"
             )
         });
-        let upstream = format!("[upstream.{name}]\npeers = ['{peer}']\nread_timeout = '5s'\n");
+        let upstream = format!("[upstream.{name}]\npeers = ['{peer}']\nread_timeout = '20s'\n");
         (routes.concat(), upstream)
     });
     let [tcp, unix] = text;
