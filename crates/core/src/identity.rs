@@ -67,8 +67,8 @@ pub struct Seeds {
     /// The current seed. `None` if the stored seed cannot be decrypted, or if the identity may not
     /// authenticate; then every token is rejected.
     pub present: Option<Totp>,
-    /// The seed before the current one, during its overlap.
-    pub previous: Option<Previous>,
+    /// The seed before the current one, during its overlap. Boxed, because few identities have one.
+    pub previous: Option<Box<Previous>>,
     /// Whether a stored seed could not be decrypted. With another key it may be.
     pub is_partial: bool,
 }

@@ -40,11 +40,6 @@ impl Seed {
         }
     }
 
-    /// Copies the bytes of an existing seed, whose length has been checked.
-    pub(super) fn copy(bytes: &[u8]) -> Self {
-        Self(bytes.into())
-    }
-
     /// Generates a seed with the random number generator of the operating system.
     ///
     /// # Errors

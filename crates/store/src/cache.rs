@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use foldhash::quality::RandomState;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use moka::sync::Cache;
@@ -66,7 +67,7 @@ impl Cached {
             known: Cache::builder()
                 .max_capacity(options.capacity)
                 .eviction_listener(forgetting(&evicted.known, &deadlines))
-                .build(),
+                .build_with_hasher(RandomState::default()),
             unknown: Cache::builder()
                 .max_capacity(options.unknown_capacity)
                 .eviction_listener(counting(&evicted.unknown))
@@ -176,7 +177,9 @@ type Reading = Result<Option<Arc<Identity>>, StoreError>;
 struct Inner {
     database: Box<dyn Database>,
     options: CacheOptions,
-    known: Cache<ByPrincipal, Entry<Identity>>,
+    /// Holds identities of the store only, so that no caller can choose names that collide: a fast
+    /// hash suffices.
+    known: Cache<ByPrincipal, Entry<Identity>, RandomState>,
     unknown: Cache<Principal, Entry<()>>,
     counts: CacheCounts,
     evicted: Evicted,

@@ -67,7 +67,7 @@ impl Record<'_> {
             seeds: Seeds {
                 is_partial: present.is_none() || has_lost_previous,
                 present,
-                previous: previous.map(|totp| Previous { totp, until }),
+                previous: previous.map(|totp| Box::new(Previous { totp, until })),
             }
             .into(),
             terms: Terms {

@@ -82,9 +82,11 @@ fn identities() -> Vec<Arc<Identity>> {
                 principal: Principal::new(name, realm, 128).unwrap(),
                 seeds: Seeds {
                     present: (name != "torn").then(|| Totp::new(&seed(own), Parameters::default())),
-                    previous: (name == "alice").then(|| crate::Previous {
-                        totp: Totp::new(&seed(own + 6), Parameters::default()),
-                        until: UnixTime::from_secs(START + 1_000),
+                    previous: (name == "alice").then(|| {
+                        Box::new(crate::Previous {
+                            totp: Totp::new(&seed(own + 6), Parameters::default()),
+                            until: UnixTime::from_secs(START + 1_000),
+                        })
                     }),
                     is_partial: name == "torn",
                 }
