@@ -19,7 +19,8 @@ pub(crate) fn after(duration: Duration) -> SystemTime {
 
 /// Returns whether a clock shows a time that can be formatted.
 pub(crate) fn is_usable(time: SystemTime) -> bool {
-    within(time) == time
+    time.duration_since(UNIX_EPOCH)
+        .is_ok_and(|since| since <= LAST)
 }
 
 #[cfg(test)]

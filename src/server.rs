@@ -104,7 +104,7 @@ impl Server {
         let saving =
             tokio::spawn(save(Arc::clone(&authenticator), Arc::clone(&recorder))).abort_handle();
         let changes = TaskTracker::new();
-        let rest = api::router(Api {
+        let rest = api::rest(Api {
             authority: Arc::clone(&authority),
             recorder: Arc::clone(&recorder),
             audit: audit.clone(),

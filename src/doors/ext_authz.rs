@@ -7,7 +7,7 @@ mod health;
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use envoy_types::pb::envoy::config::core::v3::address::Address;
@@ -33,7 +33,7 @@ use tonic_health::pb::health_server::HealthServer;
 use super::forward_auth::{self, ForwardAuth, Narrowing, Outcome, Rejection};
 use super::readiness::Readiness;
 use super::request_log::{RequestLog, request_line_of_envoy};
-use crate::auth::{Permit, Policy};
+use crate::auth::{Permit, Policy, UnixTime};
 use crate::http::own_response::OwnResponse;
 use crate::net::connection::Connections;
 use crate::net::incoming::FromFrontProxy;
@@ -106,7 +106,7 @@ impl Authorization for ExtAuthz {
         if lengths.iter().nth(1).is_some() {
             return Err(Status::invalid_argument("content-length twice"));
         }
-        let log = RequestLog::new(&self.forward_auth.recorder);
+        let log = RequestLog::new(&self.forward_auth.recorder, Instant::now());
         let client = request.remote_addr();
         let source = client.map(|peer| peer.ip().to_canonical());
         let check = request.into_inner();
@@ -124,7 +124,7 @@ impl ExtAuthz {
         check: &CheckRequest,
         record: &mut RequestRecord,
     ) -> CheckResponse {
-        let began = Instant::now();
+        let (began, now) = (Instant::now(), UnixTime::from(SystemTime::now()));
         let attributes = check.attributes.as_ref();
         let http = attributes
             .and_then(|it| it.request.as_ref()?.http.as_ref())
@@ -163,7 +163,7 @@ impl ExtAuthz {
         };
         let judged =
             self.forward_auth
-                .judge(client, &headers, asked, (began, request_line), record);
+                .judge(client, &headers, asked, (began, now, request_line), record);
         match judged.await {
             Outcome::Permitted(permit) => self.permitted(&permit),
             Outcome::Denied(denial) => {

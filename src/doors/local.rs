@@ -1,13 +1,18 @@
 //! The REST routers, with the limits of their request bodies.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::ConnectInfo;
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -17,17 +22,43 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::forward_auth;
-use crate::http::X_FORWARDED_PROTO;
+use crate::auth::UnixTime;
 use crate::http::own_response::OwnResponse;
+use crate::http::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
 use crate::net::http::{Abort, BodyError, ClientRequest, Peer, Reply};
-use crate::net::settings::Live;
+use crate::net::settings::{Live, Settings};
 use crate::telemetry::{RecordSlot, RequestRecord};
 
-/// The router, with the limits of its request bodies.
+/// The REST router, and the way around it for verifications, which are most of its requests.
+pub struct Rest {
+    pub(crate) router: Router,
+    /// Responds like the router to `POST /ungleichotp/verify/`, without the length of the body.
+    pub(crate) verify: Verify,
+}
+
+type Verify =
+    Box<dyn Fn(Parts, Bytes, Origin) -> BoxFuture<'static, Response<Bytes>> + Send + Sync>;
+
+/// The origin of a request.
+pub(crate) struct Origin {
+    /// The scheme of the client's URL.
+    pub(crate) scheme: Scheme,
+    /// The address of the client.
+    pub(crate) source: Option<IpAddr>,
+    /// The time of the request.
+    pub(crate) now: UnixTime,
+    /// Receives the decision about the caller.
+    pub(crate) record: RecordSlot,
+}
+
+/// A router, with the limits of its request bodies.
 pub(crate) struct Local {
     router: Router,
+    verify: Option<Verify>,
     settings: Live,
 }
+
+const VERIFY: &str = "/ungleichotp/verify/";
 
 /// Why a body was not read completely.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -51,7 +82,20 @@ impl From<BodyError> for Unread {
 
 impl Local {
     pub(crate) fn new(router: Router, settings: Live) -> Self {
-        Self { router, settings }
+        Self {
+            router,
+            verify: None,
+            settings,
+        }
+    }
+
+    /// Makes that of the REST API.
+    pub(crate) fn rest(rest: Rest, settings: Live) -> Self {
+        Self {
+            router: rest.router,
+            verify: Some(rest.verify),
+            settings,
+        }
     }
 
     /// Reads the body of a request, then responds to it.
@@ -60,24 +104,43 @@ impl Local {
         request: &mut ClientRequest,
         record: &mut RequestRecord,
     ) -> Response<Reply> {
-        let (within, most) = {
+        let (within, most, (client, scheme)) = {
             let settings = self.settings.load();
-            (settings.timeouts.body, settings.limits.body_bytes)
+            let origin = origin(&settings, &request.parts.headers, &request.peer);
+            (settings.timeouts.body, settings.limits.body_bytes, origin)
         };
         let read = read_whole_within(&mut request.body, &request.parts.headers, most);
-        let body = match timeout(within, read).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(Unread::Broken)) => {
+        let body = match read_in_time(read, within).await {
+            Ok(body) => body,
+            Err(Unread::Broken) => {
                 return reject(StatusCode::BAD_REQUEST, "the body is broken\n");
             }
-            Ok(Err(Unread::TooLarge)) => {
+            Err(Unread::TooLarge) => {
                 return reject(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
             }
-            Ok(Err(Unread::Slow)) | Err(_) => {
+            Err(Unread::Slow) => {
                 return reject(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n");
             }
         };
-        self.route(request, Body::from(body), record).await
+        if let Some(verify) = &self.verify
+            && request.parts.method == Method::POST
+            && request.parts.uri.path() == VERIFY
+        {
+            let slot = RecordSlot::new(std::mem::take(record));
+            let origin = Origin {
+                scheme,
+                source: client.map(|client| client.ip()),
+                now: UnixTime::from(request.now),
+                record: slot.clone(),
+            };
+            let verified = verify(take_parts(request), body, origin).await;
+            let (mut parts, body) = verified.into_parts();
+            *record = slot.take();
+            parts.headers.insert(CONTENT_LENGTH, body.len().into());
+            return Response::from_parts(parts, Reply::whole(body));
+        }
+        self.route(request, Body::from(body), (client, scheme), record)
+            .await
     }
 
     /// Responds to a request. The router reads the body, with [`read_whole`].
@@ -87,18 +150,18 @@ impl Local {
         record: &mut RequestRecord,
     ) -> Response<Reply> {
         let body = Body::new(request.body.take().map_err(Unread::from));
-        self.route(request, body, record).await
+        let origin = origin(&self.settings.load(), &request.parts.headers, &request.peer);
+        self.route(request, body, origin, record).await
     }
 
     async fn route(
         &self,
         request: &mut ClientRequest,
         body: Body,
+        (client, scheme): (Option<SocketAddr>, Scheme),
         record: &mut RequestRecord,
     ) -> Response<Reply> {
-        let (client, scheme) = self.origin(&request.parts.headers, &request.peer);
-        let empty = Request::new(()).into_parts().0;
-        let mut parts = std::mem::replace(&mut request.parts, empty);
+        let mut parts = take_parts(request);
         let is_head = parts.method == Method::HEAD;
         // The state of the connection does not concern the request.
         for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
@@ -134,21 +197,39 @@ impl Local {
         }
         Response::from_parts(parts, Reply::whole(body))
     }
+}
 
-    /// Returns the client address and the URL scheme of a request: those given by a trusted proxy,
-    /// or those of the connection.
-    fn origin(&self, headers: &HeaderMap, peer: &Peer) -> (Option<SocketAddr>, Scheme) {
-        let trusted = &self.settings.load().trusted_proxies;
-        let is_trusted = peer
-            .source()
-            .is_none_or(|peer| trusted.iter().any(|network| network.contains(&peer)));
-        let named = is_trusted.then(|| forwarded_client(headers, trusted));
-        let named = named.flatten().map(|client| SocketAddr::new(client, 0));
-        let scheme = is_trusted.then(|| forwarded_scheme(headers)).flatten();
-        (
-            named.or(peer.address),
-            scheme.unwrap_or_else(|| peer.scheme()),
-        )
+fn take_parts(request: &mut ClientRequest) -> Parts {
+    let empty = Request::new(()).into_parts().0;
+    std::mem::replace(&mut request.parts, empty)
+}
+
+/// Returns the client address and the URL scheme of a request: those given by a trusted proxy, or
+/// those of the connection.
+fn origin(settings: &Settings, headers: &HeaderMap, peer: &Peer) -> (Option<SocketAddr>, Scheme) {
+    let trusted = &settings.trusted_proxies;
+    let is_trusted = peer
+        .source()
+        .is_none_or(|peer| trusted.iter().any(|network| network.contains(&peer)));
+    let named = is_trusted.then(|| forwarded_client(headers, trusted));
+    let named = named.flatten().map(|client| SocketAddr::new(client, 0));
+    let scheme = is_trusted.then(|| forwarded_scheme(headers)).flatten();
+    (
+        named.or(peer.address),
+        scheme.unwrap_or_else(|| peer.scheme()),
+    )
+}
+
+/// Waits for a body within a time. Most bodies have arrived with the header, and need no timer.
+async fn read_in_time<F>(read: F, within: Duration) -> Result<Bytes, Unread>
+where
+    F: Future<Output = Result<Bytes, Unread>>,
+{
+    let mut read = pin!(read);
+    let first = poll_fn(|context| Poll::Ready(read.as_mut().poll(context)));
+    match first.await {
+        Poll::Ready(read) => read,
+        Poll::Pending => timeout(within, read).await.unwrap_or(Err(Unread::Slow)),
     }
 }
 
@@ -163,7 +244,7 @@ pub(crate) async fn read_whole(
     within: Duration,
 ) -> Result<Bytes, Unread> {
     let read = read_whole_within(&mut body, headers, most);
-    timeout(within, read).await.unwrap_or(Err(Unread::Slow))
+    read_in_time(read, within).await
 }
 
 async fn read_whole_within<B>(
@@ -232,7 +313,7 @@ fn reject(status: StatusCode, line: &'static str) -> Response<Reply> {
 /// that is not itself trusted. `None` if there is none, or it cannot be parsed.
 fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut client = None;
-    for line in headers.get_all("x-forwarded-for").iter().rev() {
+    for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
         for part in line.to_str().ok()?.rsplit(',') {
             let named = forward_auth::address(part.trim())?;
             client = Some(named);

@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
 use local::Local;
+pub use local::Rest;
 use metrics::Gauges;
 use proxy::{Adapter, Own, Proxy};
 use readiness::Readiness;
@@ -82,7 +83,7 @@ impl Gateway {
         listeners: Listeners,
         loops: &Loops,
         authority: &Arc<Authority>,
-        (rest, v1): (Router, Router),
+        (rest, v1): (Rest, Router),
         recorder: Arc<Recorder>,
         mut registry: Registry,
     ) -> Result<Self, OpenError> {
@@ -92,7 +93,7 @@ impl Gateway {
         snapshot.upstreams.watch().await;
         let settings: settings::Live = Arc::new(ArcSwap::new(Arc::clone(&snapshot.net)));
         let snapshot: Live = Arc::new(ArcSwap::from_pointee(snapshot));
-        let rest = Local::new(rest, Arc::clone(&settings));
+        let rest = Local::rest(rest, Arc::clone(&settings));
         let v1 = Local::new(v1, Arc::clone(&settings));
         let connections = Arc::new(Connections::new(
             Arc::clone(&settings),

@@ -25,11 +25,11 @@ pub(crate) struct RequestLog {
 }
 
 impl RequestLog {
-    pub(crate) fn new(recorder: &Recorder) -> Self {
+    pub(crate) fn new(recorder: &Recorder, began: Instant) -> Self {
         let id = recorder.next_id();
         Self {
             id,
-            began: Instant::now(),
+            began,
             record: RequestRecord::new(id),
         }
     }

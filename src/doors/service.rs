@@ -2,6 +2,7 @@
 //! health).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{CONNECTION, HOST, HeaderValue};
 use http::request::Parts;
@@ -33,7 +34,7 @@ impl App for Service {
 
     async fn handle(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
         let entered = request.entered.take();
-        let mut log = RequestLog::new(&self.recorder);
+        let mut log = RequestLog::new(&self.recorder, request.began);
         let received = Received::of(&self.recorder, &request.parts, &request.peer);
         let response = self.respond(&mut request, &mut log.record).await;
         let status = response.status();
@@ -51,7 +52,7 @@ impl App for Service {
     }
 
     fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnResponse {
-        let mut log = RequestLog::new(&self.recorder);
+        let mut log = RequestLog::new(&self.recorder, Instant::now());
         self.log_rejection(rejection, parts, peer, &mut log.record);
         let answer = rejection.response().named(log.record.request_id());
         if let Some(received) = Received::of(&self.recorder, parts, peer) {

@@ -1,6 +1,6 @@
 use data_encoding::BASE64;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use crate::auth::{Credential, Flaw, Presented, split_user};
@@ -42,7 +42,12 @@ impl CredentialHeaders {
     /// Valid is exactly one kind, with each header exactly once. Other schemes of `Authorization`
     /// belong to the application and are ignored.
     pub fn read<'a>(&self, headers: &'a HeaderMap, scratch: &'a mut Scratch) -> Presented<'a> {
-        self.present(self.fields(headers), basic(headers), scratch)
+        let (fields, has_authorization) = self.fields(headers);
+        let basic = match has_authorization {
+            true => basic(headers),
+            false => Ok(None),
+        };
+        self.present(fields, basic, scratch)
     }
 
     /// Reads the credential where `Authorization: Basic` may belong to another program, such as a
@@ -53,7 +58,7 @@ impl CredentialHeaders {
         headers: &'a HeaderMap,
         scratch: &'a mut Scratch,
     ) -> Presented<'a> {
-        let fields = self.fields(headers);
+        let (fields, _) = self.fields(headers);
         let basic = if matches!(fields, Ok(Some(_))) && !self.holds_token(headers) {
             Ok(None)
         } else {
@@ -116,26 +121,25 @@ impl CredentialHeaders {
         })
     }
 
-    /// Returns the values of the three headers; `None` if none of them is present.
+    /// Returns the values of the three headers, `None` if none of them is present, and whether the
+    /// request has an `Authorization`.
     ///
-    /// One pass over all headers is cheaper than three lookups, each of which hashes a name.
-    fn fields<'a>(&self, headers: &'a HeaderMap) -> Result<Option<[&'a str; 3]>, Flaw> {
+    /// One pass over all headers is cheaper than four lookups, each of which hashes a name.
+    fn fields<'a>(&self, headers: &'a HeaderMap) -> (Result<Option<[&'a str; 3]>, Flaw>, bool) {
         let names = [&self.name, &self.realm, &self.token];
         let mut found = [None; 3];
+        let (mut has_authorization, mut is_duplicate) = (false, false);
         for (name, value) in headers {
+            has_authorization |= name == AUTHORIZATION;
             for (found, sought) in found.iter_mut().zip(names) {
-                if name == sought && found.replace(value.as_bytes()).is_some() {
-                    return Err(Flaw::Duplicate);
-                }
+                is_duplicate |= name == sought && found.replace(value).is_some();
             }
         }
-        match found {
-            [None, None, None] => Ok(None),
-            [Some(name), Some(realm), Some(token)] => {
-                Ok(Some([text(name)?, text(realm)?, text(token)?]))
-            }
-            _ => Err(Flaw::Partial),
-        }
+        let fields = match is_duplicate {
+            true => Err(Flaw::Duplicate),
+            false => all_of(found),
+        };
+        (fields, has_authorization)
     }
 
     fn decode<'a>(&self, letters: &[u8], scratch: &'a mut Scratch) -> Result<Credential<'a>, Flaw> {
@@ -170,6 +174,22 @@ fn basic(headers: &HeaderMap) -> Result<Option<&[u8]>, Flaw> {
         Some(_) if count > 1 => Err(Flaw::Duplicate),
         other => Ok(other),
     }
+}
+
+/// Returns the values of three headers; `None` if none of them is present.
+fn all_of(found: [Option<&HeaderValue>; 3]) -> Result<Option<[&str; 3]>, Flaw> {
+    match found {
+        [None, None, None] => Ok(None),
+        [Some(name), Some(realm), Some(token)] => {
+            Ok(Some([text_of(name)?, text_of(realm)?, text_of(token)?]))
+        }
+        _ => Err(Flaw::Partial),
+    }
+}
+
+/// Returns the text of a header. Most are visible ASCII, which is faster to check.
+fn text_of(value: &HeaderValue) -> Result<&str, Flaw> {
+    value.to_str().or_else(|_| text(value.as_bytes()))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Flaw> {

@@ -6,18 +6,27 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::credential::CredentialHeaders;
 use super::lookup::is_removed;
 use super::reserved::{self, folded, has_mark};
-use crate::auth::{Permit, PrincipalRef};
+use crate::auth::Permit;
 
 /// The bytes that are percent-encoded: all but visible ASCII, and `%` itself, so that different
 /// names never look alike to an upstream.
 const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
-/// For the realm in `name@realm` also `@`, so that the last `@` separates the two.
-const REALM_OF_USER: &AsciiSet = &VALUE.add(b'@');
+/// The byte that is also encoded in the realm of `name@realm`, so that the last `@` separates the two.
+const AT: &AsciiSet = &AsciiSet::EMPTY.add(b'@');
 
 /// Encodes a name or realm as a header value: visible ASCII is kept, everything else, including
 /// `%`, becomes percent-encoded UTF-8 (RFC 3986 §2.1).
 pub fn encode(text: &str) -> Cow<'_, str> {
+    if is_plain(text) {
+        return text.into();
+    }
     utf8_percent_encode(text, VALUE).into()
+}
+
+/// Returns whether [`encode`] leaves a text as it is.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'%')
 }
 
 /// The headers that tell an upstream who is calling. They are removed from every request, then set
@@ -100,28 +109,46 @@ impl IdentityHeaders {
 
     /// Returns the identity headers of a permit; `None` for an anonymous one.
     pub fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
-        let who = permit.principal()?;
+        let [name, realm, user] = Self::values(permit)?;
         Some([
-            (self.name.clone(), value(&encode(who.name()))),
-            (self.realm.clone(), value(&encode(who.realm()))),
-            (X_FORWARDED_USER.clone(), value(&user(who))),
+            (self.name.clone(), name),
+            (self.realm.clone(), realm),
+            (X_FORWARDED_USER.clone(), user),
         ])
+    }
+
+    /// Returns the values of the identity headers of a permit, in the order of [`Self::names`];
+    /// `None` for an anonymous one.
+    pub fn values(permit: &Permit) -> Option<[HeaderValue; 3]> {
+        let who = permit.principal()?;
+        let (name, realm) = (encode(who.name()), encode(who.realm()));
+        let user = joined(&name, &realm);
+        Some([name.into_owned(), realm.into_owned(), user].map(value))
     }
 }
 
-fn user(who: PrincipalRef<'_>) -> String {
-    let realm: Cow<'_, str> = utf8_percent_encode(who.realm(), REALM_OF_USER).into();
-    [&*encode(who.name()), &*realm].join("@")
+/// Joins an encoded name and an encoded realm.
+fn joined(name: &str, realm: &str) -> String {
+    let mut user = String::with_capacity(name.len() + 1 + realm.len());
+    user.push_str(name);
+    user.push('@');
+    match realm.contains('@') {
+        // All else is encoded already.
+        true => user.extend(utf8_percent_encode(realm, AT)),
+        false => user.push_str(realm),
+    }
+    user
 }
 
-/// Makes a header value. Cannot fail, because [`utf8_percent_encode`] returns visible ASCII only.
-fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+/// Makes a header value. Cannot fail, because [`encode`] returns visible ASCII only.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::PrincipalRef;
 
     fn headers() -> IdentityHeaders {
         IdentityHeaders::new(&CredentialHeaders {
@@ -130,6 +157,10 @@ mod tests {
             token: HeaderName::from_static("x-who-token"),
             name_chars: 128,
         })
+    }
+
+    fn user(name: &str, realm: &str) -> String {
+        joined(&encode(name), &encode(realm))
     }
 
     #[test]
@@ -202,7 +233,6 @@ mod tests {
 
     #[test]
     fn last_at_of_a_user_divides_name_and_realm() {
-        let user = |name, realm| user(PrincipalRef::new(name, realm, 128).unwrap());
         assert_eq!(user("a@b", "c"), "a@b@c");
         assert_eq!(user("a", "b@c"), "a@b%40c");
         assert_eq!(user("a", "b%40c"), "a@b%2540c");
@@ -210,13 +240,17 @@ mod tests {
 
     proptest::proptest! {
         #[test]
+        fn text_is_encoded_whether_or_not_it_needs_to_be(text in "[ -~é\u{1}\u{7f}]{0,8}") {
+            assert_eq!(encode(&text), utf8_percent_encode(&text, VALUE).to_string());
+        }
+
+        #[test]
         fn no_two_principals_look_alike_to_an_upstream(
             one in super::super::tricky(), other in super::super::tricky(),
         ) {
             let fields = |(name, realm): &(String, String)| {
-                let who = PrincipalRef::new(name, realm, 128).unwrap();
                 let (name, realm) = (encode(name).into_owned(), encode(realm).into_owned());
-                let user = user(who);
+                let user = joined(&name, &realm);
                 assert!(user.bytes().all(|byte| byte.is_ascii_graphic()), "{user}");
                 assert_eq!(user.rsplit_once('@').unwrap().0, name);
                 (user, name, realm)
@@ -239,7 +273,10 @@ mod tests {
             let who = PrincipalRef::new(name, realm, crate::auth::NAME_CHARS).unwrap();
             assert_eq!(encode(name), row["x_auth_name"].as_str().unwrap());
             assert_eq!(encode(realm), row["x_auth_realm"].as_str().unwrap());
-            assert_eq!(user(who), row["x_forwarded_user"].as_str().unwrap());
+            assert_eq!(
+                user(who.name(), who.realm()),
+                row["x_forwarded_user"].as_str().unwrap()
+            );
         }
     }
 }

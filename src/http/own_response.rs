@@ -14,7 +14,7 @@ use crate::auth::Denial;
 
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"realmgate\", charset=\"UTF-8\"");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A response to be sent.
@@ -113,7 +113,11 @@ impl OwnResponse {
         if !self.line.is_empty() {
             fields.insert(CONTENT_TYPE, PLAIN);
         }
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(self.line.len()));
+        let length = match self.line.len() {
+            0 => HeaderValue::from_static("0"),
+            length => HeaderValue::from(length),
+        };
+        fields.insert(CONTENT_LENGTH, length);
         fields.insert(CACHE_CONTROL, NO_STORE);
         for (name, value) in self.fields {
             fields.insert(name, value);

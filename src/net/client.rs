@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::admission::{Admission, Entered, Share};
 use super::settings::{Listening, Live};
+use crate::config::Limits;
 use crate::http::rejection::Rejection;
 
 /// How long after the start of a shutdown requests in progress still count as on time.
@@ -36,11 +37,10 @@ impl Client {
 
     /// Counts a request until the returned value is dropped. Requests to the metrics listener do
     /// not count.
-    pub(super) fn enter(&self) -> Result<Option<Entered>, Rejection> {
+    pub(super) fn enter(&self, limits: &Limits) -> Result<Option<Entered>, Rejection> {
         if self.listening == Listening::Metrics {
             return Ok(None);
         }
-        let limits = &self.settings.load().limits;
         let entered = self.admission.enter(self.share.as_ref(), limits);
         entered.map(Some)
     }

@@ -72,11 +72,7 @@ impl<A: App> Serve for Hyper<A> {
         process: Arc<Process>,
         end: (ShutdownWatch, Instant),
     ) {
-        let peer = Peer {
-            address: Some(begun.address),
-            is_tls: begun.is_tls,
-            certificate: begun.certificate,
-        };
+        let peer = Peer::new(Some(begun.address), begun.is_tls, begun.certificate);
         let app = Arc::clone(&self.0);
         http::serve(
             app,

@@ -1,7 +1,7 @@
 //! The record of a request: what its line in the access log and its spans show once it has its response.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,8 +15,10 @@ use crate::http::request_id::RequestId;
 /// traced.
 #[derive(Debug, Default)]
 pub struct RequestRecord {
-    /// The hexadecimal digits of the request's id, if it has one.
-    request: Option<[u8; 32]>,
+    /// The id of the request, if it has one.
+    request: Option<RequestId>,
+    /// Its hexadecimal digits, once they are needed.
+    digits: OnceLock<[u8; 32]>,
     outcome: Option<Box<Outcome>>,
 }
 
@@ -59,8 +61,8 @@ impl RequestRecord {
     /// Makes the record of a request that has no outcome yet.
     pub(crate) fn new(request: RequestId) -> Self {
         Self {
-            request: Some(request.digits()),
-            outcome: None,
+            request: Some(request),
+            ..Self::default()
         }
     }
 
@@ -69,14 +71,14 @@ impl RequestRecord {
     pub fn with_same_id(&self) -> Self {
         Self {
             request: self.request,
-            outcome: None,
+            ..Self::default()
         }
     }
 
     /// Returns the id of the request.
     pub fn request_id(&self) -> Option<&str> {
-        let digits = self.request.as_ref()?;
-        str::from_utf8(digits).ok()
+        let request = self.request?;
+        str::from_utf8(self.digits.get_or_init(|| request.digits())).ok()
     }
 
     /// Records a permit.

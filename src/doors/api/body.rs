@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use super::field::{self, Fault, TokenText, Value};
 
 /// The fields with a meaning. All others are ignored.
@@ -16,10 +14,38 @@ pub(super) const KNOWN: [&str; 10] = [
     "client_address",
 ];
 
+/// The values of known fields.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Fields(Vec<(Known, Value)>);
+
+/// A field of [`KNOWN`], by its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known(usize);
+
+impl Fields {
+    /// Sets a field.
+    pub(super) fn set(&mut self, field: Known, value: Value) {
+        if let Some((_, old)) = self.0.iter_mut().find(|(known, _)| *known == field) {
+            *old = value;
+            return;
+        }
+        if self.0.capacity() == 0 {
+            self.0.reserve_exact(KNOWN.len());
+        }
+        self.0.push((field, value));
+    }
+
+    fn get(&self, name: &str) -> Option<&Value> {
+        let field = known(name)?;
+        let found = self.0.iter().find(|(known, _)| *known == field);
+        found.map(|(_, value)| value)
+    }
+}
+
 /// A parsed request body.
 pub(super) enum Body {
-    /// The known fields of an object or a form; `None` for an empty body.
-    Fields(HashMap<&'static str, Value>),
+    /// The known fields of an object or a form; none for an empty body.
+    Fields(Fields),
     /// `null`.
     Null,
     /// JSON of another type, with Python's name of the type.
@@ -41,7 +67,7 @@ impl Body {
     ///
     /// # Errors
     /// The faults of the field.
-    pub(super) fn text(&self, name: &str, limit: usize) -> Result<String, Vec<Fault>> {
+    pub(super) fn text(&self, name: &str, limit: usize) -> Result<&str, Vec<Fault>> {
         field::text(self.get(name), limit)
     }
 
@@ -49,7 +75,7 @@ impl Body {
     ///
     /// # Errors
     /// The faults of the field.
-    pub(super) fn token(&self, name: &str) -> Result<TokenText, Vec<Fault>> {
+    pub(super) fn token(&self, name: &str) -> Result<TokenText<'_>, Vec<Fault>> {
         field::token(self.get(name))
     }
 
@@ -73,6 +99,6 @@ impl Body {
 }
 
 /// Returns the known field with this name.
-pub(super) fn known(name: &str) -> Option<&'static str> {
-    KNOWN.into_iter().find(|known| *known == name)
+pub(super) fn known(name: &str) -> Option<Known> {
+    KNOWN.iter().position(|known| *known == name).map(Known)
 }

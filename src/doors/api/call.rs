@@ -3,15 +3,18 @@ use std::time::SystemTime;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::HOST;
+use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Uri};
 
 use super::body::Body;
 use super::encode::Format;
-use super::response::ApiResponse;
+use super::response::{ApiResponse, Content};
 use crate::auth::UnixTime;
 use crate::doors::api::{format, parse};
+use crate::doors::local::Origin;
 use crate::telemetry::{RecordSlot, RequestLine};
 
 /// A parsed request whose caller has not been authenticated yet.
@@ -22,8 +25,6 @@ pub(super) struct Call {
     pub(super) uri: Uri,
     /// The scheme of the client's URL.
     pub(super) scheme: Scheme,
-    /// The host of the client's URL, with its port.
-    pub(super) host: Option<String>,
     /// The headers.
     pub(super) headers: HeaderMap,
     /// The body.
@@ -42,17 +43,65 @@ pub(super) async fn handle<F>(request: Request, allow: &'static str, run: F) -> 
 where
     F: AsyncFnOnce(Call) -> Result<ApiResponse, ApiResponse>,
 {
-    let format = match format::negotiate(request.uri(), request.headers()) {
+    let (parts, body) = request.into_parts();
+    let origin = origin_of(&parts);
+    // The listener has already limited the body.
+    let body = axum::body::to_bytes(body, usize::MAX).await.ok();
+    handle_read(parts, body, origin, allow, run)
+        .await
+        .map(Content::into_body)
+}
+
+/// Like [`handle`], for a body in memory; `None` if it is incomplete.
+pub(super) async fn handle_read<F>(
+    parts: Parts,
+    body: Option<Bytes>,
+    origin: Origin,
+    allow: &'static str,
+    run: F,
+) -> http::Response<Content>
+where
+    F: AsyncFnOnce(Call) -> Result<ApiResponse, ApiResponse>,
+{
+    let format = match format::negotiate(&parts.uri, &parts.headers) {
         Ok(format) => format,
         Err(rejection) => return rejection.render(allow, Format::default()),
     };
-    let answer = match Call::read(request).await {
-        Ok(call) => run(call).await,
+    let body = match body {
+        Some(body) => parse::body(&parts.headers, body).await,
+        None => Err(ApiResponse::parse_error("the body is incomplete")),
+    };
+    let answer = match body {
+        Ok(body) => {
+            let call = Call {
+                body,
+                method: parts.method,
+                uri: parts.uri,
+                headers: parts.headers,
+                scheme: origin.scheme,
+                source: origin.source,
+                now: origin.now,
+                record: origin.record,
+            };
+            run(call).await
+        }
         Err(rejection) => Err(rejection),
     };
     answer
         .unwrap_or_else(|rejection| rejection)
         .render(allow, format)
+}
+
+/// Returns the origin in the extensions of a request.
+fn origin_of(parts: &Parts) -> Origin {
+    let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let scheme = parts.extensions.get::<Scheme>().cloned();
+    Origin {
+        scheme: scheme.unwrap_or(Scheme::HTTP),
+        source: source.map(|ConnectInfo(address)| address.ip()),
+        now: UnixTime::from(SystemTime::now()),
+        record: parts.extensions.get().cloned().unwrap_or_default(),
+    }
 }
 
 impl Call {
@@ -65,39 +114,17 @@ impl Call {
     pub(super) fn request_line(&self) -> RequestLine<'_> {
         RequestLine {
             method: self.method.as_str().as_bytes(),
-            host: self.host.as_deref().unwrap_or_default().as_bytes(),
+            host: self.host().unwrap_or_default().as_bytes(),
             path: self.uri.path().as_bytes(),
         }
     }
 
-    /// Parses a request.
-    ///
-    /// # Errors
-    /// The response: 400 or 415 for a body that cannot be read.
-    async fn read(request: Request) -> Result<Self, ApiResponse> {
-        let (parts, body) = request.into_parts();
-        // The listener has already limited the body.
-        let bytes = axum::body::to_bytes(body, usize::MAX)
-            .await
-            .map_err(|_| ApiResponse::parse_error("the body is incomplete"))?;
-        let body = parse::body(&parts.headers, bytes).await?;
-        let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let scheme = parts.extensions.get::<Scheme>().cloned();
+    /// Returns the host of the client's URL, with its port.
+    pub(super) fn host(&self) -> Option<&str> {
         // In HTTP/2, the host is part of the URI (RFC 9113 §8.3.1).
-        let host = match parts.uri.authority() {
+        match self.uri.authority() {
             Some(authority) => Some(authority.as_str()),
-            None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
-        };
-        Ok(Self {
-            scheme: scheme.unwrap_or(Scheme::HTTP),
-            host: host.map(str::to_owned),
-            method: parts.method,
-            uri: parts.uri,
-            headers: parts.headers,
-            body,
-            source: source.map(|ConnectInfo(address)| address.ip()),
-            now: UnixTime::from(SystemTime::now()),
-            record: parts.extensions.get().cloned().unwrap_or_default(),
-        })
+            None => self.headers.get(HOST).and_then(|host| host.to_str().ok()),
+        }
     }
 }

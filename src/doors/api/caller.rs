@@ -137,22 +137,22 @@ fn caller_names(body: &Body, resource: Resource, method: &Method) -> Option<Name
 }
 
 /// The parts of a credential in a body.
-struct Parts {
-    name: String,
-    realm: String,
-    token: TokenText,
+struct Parts<'a> {
+    name: &'a str,
+    realm: &'a str,
+    token: TokenText<'a>,
 }
 
-impl Parts {
+impl Parts<'_> {
     fn presented(&self, limit: usize) -> Presented<'_> {
         let token = self.token.token();
         let credential =
-            token.and_then(|it| Credential::with_token(&self.name, &self.realm, it, limit));
+            token.and_then(|it| Credential::with_token(self.name, self.realm, it, limit));
         credential.into()
     }
 }
 
-fn parts(body: &Body, [name, realm, token]: Names, limit: usize) -> Result<Parts, Flaw> {
+fn parts(body: &Body, [name, realm, token]: Names, limit: usize) -> Result<Parts<'_>, Flaw> {
     let part = |name| body.text(name, limit).map_err(|faults| flaw(&faults));
     Ok(Parts {
         name: part(name)?,

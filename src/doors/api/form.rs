@@ -1,7 +1,6 @@
 //! Forms: the known fields of `application/x-www-form-urlencoded` and of `multipart/form-data`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +9,7 @@ use memchr::memmem;
 use multer::Multipart;
 use percent_encoding::percent_decode;
 
-use super::body::{Body, known};
+use super::body::{Body, Fields, known};
 use super::field::Value;
 use super::media::{Charset, MediaType};
 use super::response::ApiResponse;
@@ -25,11 +24,11 @@ pub(super) fn urlencoded(bytes: &[u8], charset: Charset) -> Body {
         (Charset::Utf8, Err(_)) => Charset::Latin1.lossy(bytes),
         (charset, _) => charset.lossy(bytes),
     };
-    let mut fields = HashMap::new();
+    let mut fields = Fields::default();
     for pair in text.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if let Some(name) = known(&unescaped(name, charset)) {
-            fields.insert(name, Value::from_form(&unescaped(value, charset)));
+            fields.set(name, Value::from_form(&unescaped(value, charset)));
         }
     }
     Body::Fields(fields)
@@ -78,7 +77,7 @@ pub(super) async fn multipart(
     }
     let stream = futures_util::stream::iter([Ok::<_, Infallible>(closed(bytes, &boundary))]);
     let mut parts = Multipart::new(stream, boundary);
-    let mut fields = HashMap::new();
+    let mut fields = Fields::default();
     while let Some(part) = parts.next_field().await.map_err(bad)? {
         let name = part.name().and_then(|name| known(name.trim()));
         let is_file = part.file_name().is_some_and(|name| !name.is_empty());
@@ -93,7 +92,7 @@ pub(super) async fn multipart(
         } else {
             Value::from_form(&charset.lossy(&bytes))
         };
-        fields.insert(name, value);
+        fields.set(name, value);
     }
     Ok(Body::Fields(fields))
 }

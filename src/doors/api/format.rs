@@ -17,6 +17,9 @@ pub(super) fn negotiate(uri: &Uri, headers: &HeaderMap) -> Result<Format, ApiRes
 
 /// Returns whether the query allows JSON. The last `format` counts.
 fn is_json(query: &str) -> bool {
+    if query.is_empty() {
+        return true;
+    }
     form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| name == "format")
         .last()

@@ -39,7 +39,7 @@ pub fn rest_body(data: &[u8]) {
             assert!(body.has(name));
             assert!((1..=CHARS).contains(&text.chars().count()), "{text:?}");
             // A number is formatted unchanged, and contains no white space.
-            assert_eq!(trim(text), text);
+            assert_eq!(trim(text), *text);
             assert!(!text.contains('\0'));
         }
         if let Ok(token) = body.token(name)

@@ -204,7 +204,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Outcome {
     let (Some(name), Some(realm)) = (name, realm) else {
         return Err(errors.response(Spacing::Compact));
     };
-    let principal = principal(&name, &realm, limit)?;
+    let principal = principal(name, realm, limit)?;
     let seed = Seed::generate().map_err(|error| {
         tracing::error!(%error, door = "rest", "cannot generate a seed");
         ApiResponse::unavailable()
@@ -261,7 +261,7 @@ async fn update(
         if extent == Extent::Given && !call.body.has(field) {
             return Some(old.to_owned());
         }
-        errors.take(field, call.body.text(field, limit))
+        errors.take(field, call.body.text(field, limit).map(str::to_owned))
     };
     let name = field("name", identity.principal.name());
     let realm = field("realm", identity.principal.realm());

@@ -30,6 +30,9 @@ impl<'a> MediaType<'a> {
     /// Python. An unquoted value may contain any character except a semicolon.
     pub(super) fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut found = None;
+        if self.parameters.is_empty() {
+            return None;
+        }
         for part in parts(self.parameters) {
             if let Some((key, value)) = part.split_once('=')
                 && key.trim().eq_ignore_ascii_case(name)

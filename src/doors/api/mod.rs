@@ -37,7 +37,9 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use futures_util::FutureExt;
 
+use super::local::Rest;
 pub use state::Api;
 
 /// Makes the router of `/ungleichotp/` and of `/`, which links to it. Other paths get
@@ -47,6 +49,21 @@ pub use state::Api;
 /// extension [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), if it is known, and the
 /// scheme of the client's URL in the extension [`Scheme`](http::uri::Scheme), `http` by default.
 pub fn router(api: Api) -> Router {
+    router_of(Arc::new(api))
+}
+
+/// Makes the router, and the way around it.
+pub fn rest(api: Api) -> Rest {
+    let api = Arc::new(api);
+    Rest {
+        router: router_of(Arc::clone(&api)),
+        verify: Box::new(move |parts, body, origin| {
+            verify::verify_read(Arc::clone(&api), parts, body, origin).boxed()
+        }),
+    }
+}
+
+fn router_of(api: Arc<Api>) -> Router {
     Router::new()
         .route("/", any(root::root))
         .route("/ungleichotp", any(redirect))
@@ -60,7 +77,7 @@ pub fn router(api: Api) -> Router {
         .route("/ungleichotp/{id}", any(member))
         .route("/ungleichotp/{id}/", any(member))
         .fallback(async || response::no_such_page())
-        .with_state(Arc::new(api))
+        .with_state(api)
 }
 
 /// Serves a path of one segment below `/ungleichotp/`. With a trailing slash, or a format in its

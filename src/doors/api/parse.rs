@@ -1,10 +1,10 @@
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use super::body::Body;
+use super::body::{Body, Fields};
 use super::media::MediaType;
 use super::response::ApiResponse;
 use crate::doors::api::{form, json};
@@ -16,11 +16,16 @@ use crate::doors::api::{form, json};
 /// a malformed body.
 pub(super) async fn body(headers: &HeaderMap, bytes: Bytes) -> Result<Body, ApiResponse> {
     if bytes.is_empty() {
-        return Ok(Body::Fields(HashMap::new()));
+        return Ok(Body::Fields(Fields::default()));
     }
     let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let given = types.next().map_or(&b""[..], |value| value.as_bytes());
-    let given = String::from_utf8_lossy(given);
+    let given = match types.next() {
+        None => Cow::Borrowed(""),
+        Some(given) => match given.to_str() {
+            Ok(given) => Cow::Borrowed(given),
+            Err(_) => String::from_utf8_lossy(given.as_bytes()),
+        },
+    };
     let unsupported = || ApiResponse::unsupported_type(&given);
     if types.next().is_some() {
         return Err(unsupported());

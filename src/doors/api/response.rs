@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -12,6 +13,8 @@ use super::parts::{Parts, joined};
 use crate::http::X_REQUEST_ID;
 use crate::telemetry::RequestRecord;
 
+/// The number of headers of most responses, with those that the connection adds.
+const HEADERS: usize = 8;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The response to a call, without the headers that are common to all responses of a resource. It
@@ -27,19 +30,39 @@ pub(super) struct ApiResponse {
     holds_seeds: bool,
 }
 
-enum Content {
+/// The body of a response.
+pub(super) enum Content {
     None,
     /// JSON.
     Whole(String),
-    /// A JSON array that is too long to be held in memory.
-    Parts(Parts),
+    /// A JSON array that is too long to be held in memory, with its indentation.
+    Parts(Parts, usize),
+}
+
+impl Content {
+    /// Returns the body as axum sends it.
+    pub(super) fn into_body(self) -> HttpBody {
+        match self {
+            Self::None => HttpBody::empty(),
+            Self::Whole(body) => body.into(),
+            Self::Parts(parts, indent) => HttpBody::from_stream(joined(parts, indent)),
+        }
+    }
+
+    /// Returns a body in memory; lists have none.
+    pub(super) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::None | Self::Parts(..) => Bytes::new(),
+            Self::Whole(body) => body.into(),
+        }
+    }
 }
 
 impl ApiResponse {
     /// Makes a response with an array that is sent while it is read.
     pub(super) fn parts(parts: Parts) -> Self {
         Self {
-            body: Content::Parts(parts),
+            body: Content::Parts(parts, 0),
             ..Self::json(StatusCode::OK, String::new())
         }
     }
@@ -195,16 +218,15 @@ impl ApiResponse {
     }
 
     /// Makes the HTTP response of a resource that supports the methods `allow`.
-    pub(super) fn render(self, allow: &'static str, format: Format) -> Response {
+    pub(super) fn render(self, allow: &'static str, format: Format) -> http::Response<Content> {
         let is_indented = format.indent > 0 && self.spacing == Spacing::Compact;
         let has_body = !matches!(self.body, Content::None);
         let body = match self.body {
-            Content::None => HttpBody::empty(),
-            Content::Whole(body) if is_indented => indented(body, format.indent).into(),
-            Content::Whole(body) => body.into(),
-            Content::Parts(parts) => HttpBody::from_stream(joined(parts, format.indent)),
+            Content::Whole(body) if is_indented => Content::Whole(indented(body, format.indent)),
+            Content::Parts(parts, _) => Content::Parts(parts, format.indent),
+            body => body,
         };
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.insert(VARY, HeaderValue::from_static("Accept"));
         headers.insert(ALLOW, HeaderValue::from_static(allow));
         if let Some(seconds) = self.retry_after {
@@ -262,8 +284,8 @@ pub(super) fn moved(location: &str) -> Response {
     respond(StatusCode::MOVED_PERMANENTLY, headers, HttpBody::empty())
 }
 
-fn respond(status: StatusCode, headers: HeaderMap, body: HttpBody) -> Response {
-    let mut response = Response::new(body);
+fn respond<B>(status: StatusCode, headers: HeaderMap, body: B) -> http::Response<B> {
+    let mut response = http::Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

@@ -44,7 +44,7 @@ async fn run(api: &Api, call: &Call) -> Result<ApiResponse, ApiResponse> {
 /// Returns the URL of the identities with the scheme and host of the request; only its path if the
 /// request has no host.
 fn identities_url(call: &Call) -> String {
-    match &call.host {
+    match call.host() {
         Some(host) => format!("{}://{host}/ungleichotp/", call.scheme),
         None => "/ungleichotp/".to_owned(),
     }

@@ -3,22 +3,38 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use http::Method;
+use http::header::HeaderName;
+use http::request::Parts;
 
 use super::call::{self, Call};
 use super::caller::{Resource, admit, decide, subject_names};
 use super::errors::Errors;
 use super::field::Fault;
 use super::metadata;
-use super::response::{ApiResponse, Spacing};
+use super::response::{ApiResponse, Content, Spacing};
 use super::state::Api;
 use crate::auth::{Attempt, Capability, Credential, Denial, Party, Permit, Policy, Source};
+use crate::doors::local::Origin;
 
 const ALLOW: &str = "POST, OPTIONS";
 
 /// Serves `/ungleichotp/verify/`: verifies that a token belongs to a principal now.
 pub(super) async fn verify(State(api): State<Arc<Api>>, request: Request) -> Response {
     call::handle(request, ALLOW, async |call| run(&api, &call).await).await
+}
+
+/// Serves the same for a request whose body has been read.
+pub(super) async fn verify_read(
+    api: Arc<Api>,
+    parts: Parts,
+    body: Bytes,
+    origin: Origin,
+) -> http::Response<Bytes> {
+    let run = async |call| run(&api, &call).await;
+    let response = call::handle_read(parts, Some(body), origin, ALLOW, run).await;
+    response.map(Content::into_bytes)
 }
 
 async fn run(api: &Api, call: &Call) -> Result<ApiResponse, ApiResponse> {
@@ -77,7 +93,7 @@ async fn check_subject(
     // The log of the request names the caller, not the subject.
     let mut record = call.record.with_same_id();
     let token = token.token();
-    let credential = token.and_then(|it| Credential::with_token(&name, &realm, it, limit));
+    let credential = token.and_then(|it| Credential::with_token(name, realm, it, limit));
     let attempt = Attempt {
         presented: credential.into(),
         source: Source {
@@ -100,7 +116,7 @@ async fn check_subject(
 const CLIENT_ADDRESS: &str = "client_address";
 
 /// The header with the same meaning.
-const X_AUTH_CLIENT_ADDRESS: &str = "x-auth-client-address";
+const X_AUTH_CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-auth-client-address");
 
 /// The maximum length of an address with a port, in characters. An IPv6 address has up to 45.
 const ADDRESS_CHARS: usize = 64;
@@ -120,7 +136,7 @@ fn client_address(call: &Call) -> Result<Option<IpAddr>, Fault> {
     };
     if call.body.has(CLIENT_ADDRESS) {
         let text = call.body.text(CLIENT_ADDRESS, ADDRESS_CHARS);
-        name(&text.map_err(|_| Fault::NotAddress)?)?;
+        name(text.map_err(|_| Fault::NotAddress)?)?;
     }
     for value in call.headers.get_all(X_AUTH_CLIENT_ADDRESS) {
         name(value.to_str().map_err(|_| Fault::NotAddress)?)?;

@@ -9,28 +9,28 @@ mod front_proxy;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod narrowing;
+mod permitted;
+mod route_policy;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, Response, StatusCode};
-use ipnet::IpNet;
 
 use client::Warned;
 pub(super) use client::{GRPC, address};
 pub(super) use description::input;
-use front_proxy::ENVOY;
 pub(crate) use front_proxy::FrontProxy;
 pub(super) use narrowing::Narrowing;
-use narrowing::narrowing;
+use permitted::{Permitted, bare};
+use route_policy::{RoutePolicy, described_policy, is_trusted, route_policy};
 
 use super::authorize::{AuthRequest, authorize};
 use super::snapshot::{Live, Snapshot};
-use crate::auth::{Attempt, Authority, Denial, Mode, Permit, Policy, Source, UnixTime};
+use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
 use crate::http::own_response::OwnResponse;
 pub(super) use crate::http::rejection::Rejection;
 use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
@@ -38,11 +38,8 @@ use crate::net::http::{ClientRequest, Reply};
 use crate::net::request_line::request_line_of;
 use crate::routing::input::MatchInput;
 use crate::routing::target::Ambiguity;
-use crate::telemetry::{Door, Recorder, RequestLine, RequestRecord, Tally};
+use crate::telemetry::{Door, Recorder, RequestLine, RequestRecord};
 
-/// Envoy's URL ends with the path of the client, so restrictions are in this header instead of the
-/// query.
-const X_REALMGATE_NARROW: &str = "x-realmgate-narrow";
 /// The response header with the names of headers that Envoy removes.
 const REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
@@ -51,19 +48,12 @@ pub(crate) struct ForwardAuth {
     authority: Arc<Authority>,
     credential_headers: CredentialHeaders,
     identity_headers: IdentityHeaders,
+    /// The permits for a front proxy that the path does not name, and for the others.
+    for_any: Permitted,
+    for_named: Permitted,
     snapshot: Live,
     pub(super) recorder: Arc<Recorder>,
     warned: Warned,
-}
-
-/// The policy for a sub-request.
-pub(super) struct RoutePolicy {
-    /// The principals that may pass.
-    policy: Policy,
-    /// Whether the policy is enforced.
-    mode: Mode,
-    /// The counters of the route; `None` without routes.
-    tally: Option<Arc<Tally>>,
 }
 
 /// The outcome of a sub-request.
@@ -84,9 +74,15 @@ impl ForwardAuth {
         snapshot: Live,
         recorder: Arc<Recorder>,
     ) -> Self {
+        let no_token = (
+            identity_headers.token().clone(),
+            HeaderValue::from_static(""),
+        );
         Self {
             authority,
             credential_headers,
+            for_any: Permitted::new(&identity_headers, [no_token]),
+            for_named: Permitted::new(&identity_headers, None),
             identity_headers,
             snapshot,
             recorder,
@@ -101,43 +97,39 @@ impl ForwardAuth {
         proxy: FrontProxy,
         record: &mut RequestRecord,
     ) -> Response<Reply> {
-        self.decide(request, proxy, record).await.into()
-    }
-
-    async fn decide(
-        &self,
-        ClientRequest {
+        let ClientRequest {
             parts,
             target,
             peer,
+            began,
+            now,
             ..
-        }: &ClientRequest,
-        proxy: FrontProxy,
-        record: &mut RequestRecord,
-    ) -> OwnResponse {
-        let began = Instant::now();
+        } = request;
         let peer = peer.source();
         let headers = &parts.headers;
-        let applied = match proxy {
-            FrontProxy::Envoy if has_fragment(target.as_deref()) => {
-                Err(Ambiguity::Character.into())
-            }
-            _ => self.route_policy(parts, peer, proxy),
+        let (applied, source) = {
+            let snapshot = self.snapshot.load();
+            let applied = match proxy {
+                FrontProxy::Envoy if has_fragment(target.as_deref()) => {
+                    Err(Ambiguity::Character.into())
+                }
+                _ => route_policy(&snapshot, parts, peer, proxy),
+            };
+            let source = self.client_of(&snapshot, peer, proxy.name(), || {
+                client::client(headers, proxy, snapshot.client_address_header.as_ref())
+            });
+            (applied, source)
         };
-        let snapshot = self.snapshot.load();
-        let any = snapshot.client_address_header.as_ref();
-        let source = self.client(peer, proxy.name(), || client::client(headers, proxy, any));
-        drop(snapshot);
         let request_line = || self.request_line(parts, peer, proxy);
-        let outcome = self.judge(source, headers, applied, (began, request_line), record);
-        match outcome.await {
+        let times = (*began, UnixTime::from(*now), request_line);
+        match self.judge(source, headers, applied, times, record).await {
             Outcome::Permitted(permit) => self.permitted(&permit, proxy),
-            Outcome::Denied(denial) => {
-                OwnResponse::sub_request_denied(&denial).named(record.request_id())
-            }
-            Outcome::Rejected => {
-                OwnResponse::empty(StatusCode::FORBIDDEN).named(record.request_id())
-            }
+            Outcome::Denied(denial) => OwnResponse::sub_request_denied(&denial)
+                .named(record.request_id())
+                .into(),
+            Outcome::Rejected => OwnResponse::empty(StatusCode::FORBIDDEN)
+                .named(record.request_id())
+                .into(),
         }
     }
 
@@ -158,7 +150,7 @@ impl ForwardAuth {
 
     /// Returns whether a peer may describe original requests.
     pub(super) fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
-        trust(peer, &self.snapshot.load().net.trusted_proxies).is_ok()
+        is_trusted(&self.snapshot.load(), peer)
     }
 
     /// Returns the client address of the original request: for a trusted front proxy the one that
@@ -169,7 +161,17 @@ impl ForwardAuth {
         front_proxy: &'static str,
         described: impl FnOnce() -> Option<IpAddr>,
     ) -> Option<IpAddr> {
-        if !self.is_trusted(peer) {
+        self.client_of(&self.snapshot.load(), peer, front_proxy, described)
+    }
+
+    fn client_of(
+        &self,
+        snapshot: &Snapshot,
+        peer: Option<IpAddr>,
+        front_proxy: &'static str,
+        described: impl FnOnce() -> Option<IpAddr>,
+    ) -> Option<IpAddr> {
+        if !is_trusted(snapshot, peer) {
             return peer;
         }
         let client = described();
@@ -179,14 +181,15 @@ impl ForwardAuth {
         client
     }
 
-    /// Decides about the credential in a sub-request with the policy of `applied`. `began` is when
-    /// reading it began. `request_line` returns the request line that is logged if it is denied.
+    /// Decides about the credential in a sub-request at the time `now`, with the policy of `applied`.
+    /// `began` is when it arrived. `request_line` returns the request line that is logged if it is
+    /// denied.
     pub(super) async fn judge<'a>(
         &self,
         source: Option<IpAddr>,
         headers: &HeaderMap,
         applied: Result<RoutePolicy, Rejection>,
-        (began, request_line): (Instant, impl FnOnce() -> RequestLine<'a>),
+        (began, now, request_line): (Instant, UnixTime, impl FnOnce() -> RequestLine<'a>),
         record: &mut RequestRecord,
     ) -> Outcome {
         let door = Door::ForwardAuth;
@@ -214,7 +217,7 @@ impl ForwardAuth {
             attempt: &attempt,
             policy: &policy,
             mode,
-            now: UnixTime::from(SystemTime::now()),
+            now,
             began,
         };
         match authorize(
@@ -233,37 +236,43 @@ impl ForwardAuth {
 
     /// Makes the 200 with the identity headers, and removes the credential in the way that the
     /// front proxy supports.
-    fn permitted(&self, permit: &Permit, proxy: FrontProxy) -> OwnResponse {
-        let mut answer = OwnResponse::empty(StatusCode::OK);
-        let who = self.identity_headers.who(permit);
-        let is_anonymous = who.is_none();
-        answer.fields.extend(who.into_iter().flatten());
+    fn permitted(&self, permit: &Permit, proxy: FrontProxy) -> Response<Reply> {
+        let identity = IdentityHeaders::values(permit);
+        let is_anonymous = identity.is_none();
+        let mut headers = match (identity, proxy) {
+            (Some(identity), FrontProxy::Any) => self.for_any.with(identity),
+            (Some(identity), _) => self.for_named.with(identity),
+            (None, _) => bare(),
+        };
         let empty = HeaderValue::from_static("");
         match proxy {
             // It treats an empty header in the response as missing.
-            FrontProxy::Any => {
-                answer
-                    .fields
-                    .push((self.identity_headers.token().clone(), empty));
+            FrontProxy::Any if is_anonymous => {
+                headers.insert(self.identity_headers.token().clone(), empty);
             }
             // It would keep the client's headers if the response has none.
             FrontProxy::Caddy if is_anonymous => {
-                let names = self.identity_headers.names().cloned();
-                answer
-                    .fields
-                    .extend(names.map(|name| (name, empty.clone())));
+                for name in self.identity_headers.names() {
+                    headers.insert(name.clone(), empty.clone());
+                }
             }
             FrontProxy::Envoy => {
                 if let Ok(removed) =
                     HeaderValue::from_str(&self.headers_to_remove(permit).join(","))
                 {
-                    answer.fields.push((REMOVE, removed));
+                    headers.insert(REMOVE, removed);
                 }
             }
             // They drop the headers in their configuration that are not in the response.
-            FrontProxy::Nginx | FrontProxy::Traefik | FrontProxy::Haproxy | FrontProxy::Caddy => {}
+            FrontProxy::Any
+            | FrontProxy::Nginx
+            | FrontProxy::Traefik
+            | FrontProxy::Haproxy
+            | FrontProxy::Caddy => {}
         }
-        answer
+        let (mut parts, ()) = Response::new(()).into_parts();
+        parts.headers = headers;
+        Response::from_parts(parts, Reply::empty())
     }
 
     /// Returns the headers that Envoy removes: the credential, which clients may send on public
@@ -284,46 +293,6 @@ impl ForwardAuth {
         self.identity_headers.who(permit)
     }
 
-    /// Returns the policy for a sub-request: that of the route, narrowed by the front proxy's URL.
-    fn route_policy(
-        &self,
-        parts: &Parts,
-        source: Option<IpAddr>,
-        proxy: FrontProxy,
-    ) -> Result<RoutePolicy, Rejection> {
-        let headers = &parts.headers;
-        if proxy == FrontProxy::Any {
-            let narrowed = narrowing(parts.uri.query().unwrap_or_default())?;
-            return Ok(RoutePolicy {
-                policy: narrowed.unwrap_or(Policy::Authenticated),
-                mode: Mode::Enforce,
-                tally: None,
-            });
-        }
-        let narrowed = match proxy {
-            FrontProxy::Envoy if !headers.contains_key(X_REALMGATE_NARROW) => "",
-            FrontProxy::Envoy => description::once(headers, X_REALMGATE_NARROW)?,
-            _ => parts.uri.query().unwrap_or_default(),
-        };
-        let narrowed = narrowing(narrowed)?;
-        let described = match proxy {
-            FrontProxy::Envoy => {
-                let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-                let target = parts.uri.path_and_query().map(PathAndQuery::as_str);
-                let target = target.and_then(|it| it.as_bytes().strip_prefix(ENVOY.as_bytes()));
-                description::envoy(
-                    &parts.method,
-                    headers,
-                    authority,
-                    target.unwrap_or_default(),
-                )
-            }
-            FrontProxy::Nginx => description::nginx(headers),
-            _ => description::forwarded(headers),
-        };
-        self.described_policy(source, described, narrowed)
-    }
-
     /// Returns the policy for a described request, if the peer may describe one.
     pub(super) fn described_policy(
         &self,
@@ -331,15 +300,7 @@ impl ForwardAuth {
         described: Result<MatchInput<'_>, Rejection>,
         narrowed: Option<Policy>,
     ) -> Result<RoutePolicy, Rejection> {
-        let snapshot = self.snapshot.load();
-        trust(source, &snapshot.net.trusted_proxies)?;
-        let mut applied = of_route(&snapshot, &described?)?;
-        if let Some(narrowed) = narrowed {
-            applied.policy = applied.policy.and(narrowed);
-            // The front proxy's configuration asks for it, and does not say that it is observed.
-            applied.mode = Mode::Enforce;
-        }
-        Ok(applied)
+        described_policy(&self.snapshot.load(), source, described, narrowed)
     }
 }
 
@@ -348,31 +309,4 @@ impl ForwardAuth {
 /// since 1.19.1.
 fn has_fragment(target: Option<&[u8]>) -> bool {
     target.is_some_and(|target| target.contains(&b'#'))
-}
-
-fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<RoutePolicy, Rejection> {
-    if snapshot.routes.is_empty() {
-        return Ok(RoutePolicy {
-            policy: Policy::Authenticated,
-            mode: Mode::Enforce,
-            tally: None,
-        });
-    }
-    let found = snapshot.routes.resolve(input)?;
-    Ok(RoutePolicy {
-        policy: found.route.policy.clone(),
-        mode: found.route.mode,
-        tally: snapshot.tally(found.place).map(Arc::clone),
-    })
-}
-
-/// A peer without an address is on a Unix socket, which file permissions protect.
-pub(super) fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Rejection> {
-    let is_trusted =
-        source.is_none_or(|source| trusted.iter().any(|network| network.contains(&source)));
-    if is_trusted {
-        Ok(())
-    } else {
-        Err(Rejection::Untrusted)
-    }
 }

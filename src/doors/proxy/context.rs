@@ -37,7 +37,7 @@ pub(crate) struct Context {
     pub(super) has_no_content: bool,
     /// The number of body bytes received from the client.
     pub(super) body_bytes: u64,
-    /// When the header was complete.
+    /// When the header was complete; set before the decision.
     pub(super) began: Option<Instant>,
     /// When the decision was made.
     pub(super) decided: Option<Instant>,
@@ -119,9 +119,9 @@ impl Authorized {
     }
 
     /// Returns whether a body of `bytes` bytes exceeds the limit of the route.
-    pub(super) fn is_too_long(&self, bytes: u64) -> bool {
+    pub(super) fn is_too_long(&self, bytes: impl FnOnce() -> u64) -> bool {
         let limit = self.route().and_then(|route| route.body_bytes);
-        limit.is_some_and(|limit| bytes > limit)
+        limit.is_some_and(|limit| bytes() > limit)
     }
 }
 

@@ -9,9 +9,10 @@ use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::Proxy;
+pub(super) use super::adapter::times_of;
 use super::adapter::{connection_of, has_empty_host};
 use super::context::Authorized;
-use crate::auth::{Attempt, Party, Source, UnixTime};
+use crate::auth::{Attempt, Party, Policy, Presented, Source, UnixTime};
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::doors::snapshot::Snapshot;
 use crate::http::Scratch;
@@ -33,7 +34,7 @@ impl Proxy {
         &self,
         session: &Session,
         snapshot: Arc<Snapshot>,
-        (began, id): (Instant, RequestId),
+        ((began, now), id): ((Instant, SystemTime), RequestId),
         record: &mut RequestRecord,
     ) -> Result<Authorized, OwnResponse> {
         let header = session.req_header();
@@ -61,7 +62,11 @@ impl Proxy {
         let route = found.route;
         let mut scratch = Scratch::new();
         let attempt = Attempt {
-            presented: self.credential_headers.read(&header.headers, &mut scratch),
+            presented: match route.policy {
+                // The credential is not looked at.
+                Policy::Anyone => Presented::Absent,
+                _ => self.credential_headers.read(&header.headers, &mut scratch),
+            },
             source: Source {
                 address: source,
                 party: connection_of(session)
@@ -78,7 +83,7 @@ impl Proxy {
             attempt: &attempt,
             policy: &route.policy,
             mode: route.mode,
-            now: UnixTime::from(SystemTime::now()),
+            now: UnixTime::from(now),
             began,
         };
         let decided = authorize(

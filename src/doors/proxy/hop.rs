@@ -54,19 +54,24 @@ pub(super) fn mend(answer: &mut ResponseHeader, way: Way) -> Result<()> {
     if is_switch {
         check_switch(&answer.headers, way)?;
     }
-    if answer.headers.contains_key(TRANSFER_ENCODING) {
+    let present = Present::of(&answer.headers);
+    if present.coding {
         check_coding(answer)?;
     }
-    if answer.headers.contains_key(CONTENT_LENGTH) {
+    if present.length {
         mend_length(answer)?;
     }
-    for name in nominated(&answer.headers) {
-        answer.remove_header(&name);
+    if present.connection {
+        for name in nominated(&answer.headers) {
+            answer.remove_header(&name);
+        }
     }
-    for name in &OF_A_HOP {
-        answer.remove_header(name);
+    if present.of_a_hop {
+        for name in &OF_A_HOP {
+            answer.remove_header(name);
+        }
     }
-    if !way.has_trailers {
+    if present.trailer && !way.has_trailers {
         answer.remove_header(&TRAILER);
     }
     if is_switch {
@@ -74,6 +79,32 @@ pub(super) fn mend(answer: &mut ResponseHeader, way: Way) -> Result<()> {
         answer.insert_header(UPGRADE, WEBSOCKET)?;
     }
     Ok(())
+}
+
+/// The headers that [`mend`] processes, as far as a response has them. One pass over the names is
+/// faster than a lookup of each.
+#[derive(Default)]
+struct Present {
+    coding: bool,
+    length: bool,
+    connection: bool,
+    trailer: bool,
+    /// At least one of [`OF_A_HOP`].
+    of_a_hop: bool,
+}
+
+impl Present {
+    fn of(fields: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in fields.keys() {
+            present.coding |= name == TRANSFER_ENCODING;
+            present.length |= name == CONTENT_LENGTH;
+            present.connection |= name == CONNECTION;
+            present.trailer |= name == TRAILER;
+            present.of_a_hop |= OF_A_HOP.contains(name);
+        }
+        present
+    }
 }
 
 fn bad(why: &'static str) -> Box<Error> {

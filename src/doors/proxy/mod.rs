@@ -64,7 +64,6 @@ impl ProxyHttp for Proxy {
         Context {
             id,
             record: RequestRecord::new(id),
-            began: Some(Instant::now()),
             ..Context::default()
         }
     }
@@ -74,13 +73,14 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let snapshot = self.snapshot.load_full();
-        let began = context.began.unwrap_or_else(Instant::now);
+        let times = decide::times_of(session);
+        context.began = Some(times.0);
         let decided = self
-            .decide(session, snapshot, (began, context.id), &mut context.record)
+            .decide(session, snapshot, (times, context.id), &mut context.record)
             .await;
         context.decided = Some(Instant::now());
         match decided {
-            Ok(authorized) if authorized.is_too_long(announced(session.req_header())) => {
+            Ok(authorized) if authorized.is_too_long(|| announced(session.req_header())) => {
                 let rejected = Rejection::BodyLength;
                 self.log_rejected_body(rejected, &authorized, session, &context.record);
                 let answer = rejected.response().named(context.record.request_id());
@@ -143,7 +143,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         context.body_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
         let authorized = context.authorized.as_ref();
-        if authorized.is_some_and(|authorized| authorized.is_too_long(context.body_bytes)) {
+        if authorized.is_some_and(|authorized| authorized.is_too_long(|| context.body_bytes)) {
             let status = ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
             return Err(Error::explain(status, "the body is too long").into_down());
         }

@@ -30,10 +30,10 @@ pub(super) fn takes_trailers(request: &RequestHeader) -> bool {
 /// Returns the remaining hops of a request, if its `Max-Forwards` is present and applies to its
 /// method (RFC 9110 §7.6.2).
 pub(super) fn max_forwards(method: &Method, fields: &HeaderMap) -> Option<u64> {
-    let left = fields
-        .get(MAX_FORWARDS)
-        .filter(|_| *method == Method::OPTIONS)?;
-    left.to_str().ok()?.parse().ok()
+    if *method != Method::OPTIONS {
+        return None;
+    }
+    fields.get(MAX_FORWARDS)?.to_str().ok()?.parse().ok()
 }
 
 /// Returns the `Content-Length` of a request; 0 without one.

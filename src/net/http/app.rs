@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::Response;
@@ -49,6 +50,10 @@ pub(crate) struct ClientRequest {
     pub(crate) target: Option<Bytes>,
     pub(crate) body: Body,
     pub(crate) peer: Arc<Peer>,
+    /// The time of the request.
+    pub(crate) now: SystemTime,
+    /// When its header was complete.
+    pub(crate) began: Instant,
     pub(crate) interim: Interim,
     /// Counts the request as in progress until this is dropped: see [`Reply::counting`].
     pub(crate) entered: Option<Entered>,

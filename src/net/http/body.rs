@@ -170,10 +170,14 @@ impl HttpBody for Body {
             }
             Content::Incoming(incoming) => incoming,
         };
-        match Pin::new(incoming).poll_frame(context) {
+        match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                if this.came(length as u64) {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                if this.span.is_none() && incoming.is_end_stream() {
+                    // It has come at once.
+                    this.read += length;
+                    Poll::Ready(Some(Ok(frame)))
+                } else if this.came(length) {
                     Poll::Ready(Some(Ok(frame)))
                 } else {
                     Poll::Ready(Some(Err(BodyError::Slow)))

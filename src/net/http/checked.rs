@@ -12,17 +12,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use arc_swap::Cache;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::head::{Found, Framing, Scan};
+use super::head::{Facts, Found, Framing, Named, Scan};
 use super::shared::Shared;
-use crate::net::settings::Live;
+use crate::net::settings::{Live, Settings};
 use crate::net::stream::{Stream, poll_more};
 
 /// The maximum number of bytes read after a request while it is being processed.
 const AHEAD: usize = 4096;
+/// The size of the buffer of hyper up to which a header is read into it. It grows with large bodies, and must not be
+/// filled with further requests then.
+const AT_ONCE: usize = 16 << 10;
 
 /// How long a request continues after its client has closed its sending side, where such a client
 /// counts as gone. It may still be reading (RFC 9112 §9.6).
@@ -40,7 +43,7 @@ enum Phase {
 
 /// The connection as hyper sees it.
 pub(super) struct Checked {
-    stream: Stream,
+    pub(super) stream: Stream,
     /// Received bytes that have not been passed on.
     unread: Vec<u8>,
     /// The client has closed its sending side behind those bytes.
@@ -50,8 +53,8 @@ pub(super) struct Checked {
     /// The end of that time.
     parting: Option<Pin<Box<Sleep>>>,
     phase: Phase,
-    shared: Arc<Shared>,
-    settings: Live,
+    pub(super) shared: Arc<Shared>,
+    settings: Cache<Live, Arc<Settings>>,
 }
 
 impl Checked {
@@ -69,7 +72,7 @@ impl Checked {
             parting: None,
             phase: Phase::Head(Scan::default()),
             shared,
-            settings,
+            settings: Cache::new(settings),
         }
     }
 
@@ -94,18 +97,28 @@ impl Checked {
                 drop(state);
                 return self.poll_behind(context);
             }
+            state.has_begun = !self.unread.is_empty();
+        }
+        if self.unread.is_empty()
+            && buffer.remaining() <= AT_ONCE
+            && ready!(self.poll_at_once(context, buffer))?
+        {
+            return Poll::Ready(Ok(()));
         }
         loop {
             let Phase::Head(scan) = &mut self.phase else {
                 return Poll::Pending;
             };
-            let settings = self.settings.load();
-            let limits = &settings.limits;
+            let limits = &self.settings.load().limits;
             let (length, rejection) = match scan.advance(&self.unread) {
                 Found::NoHeader => {
-                    drop(settings);
                     // hyper responds to it, and the connection ends.
-                    self.begin(self.unread.len(), Framing::Length(0), None);
+                    let facts = Facts {
+                        target: None,
+                        framing: Framing::default(),
+                        named: Named::ALL,
+                    };
+                    self.begin(self.unread.len(), facts);
                     return self.give(buffer);
                 }
                 Found::At(end) => match scan.rejection(&self.unread, (end, true), limits) {
@@ -115,9 +128,8 @@ impl Checked {
                         if let Some(minor) = newer.and_then(|at| self.unread.get_mut(at)) {
                             *minor = b'1';
                         }
-                        let (target, framing) = scan.facts(&self.unread);
-                        drop(settings);
-                        self.begin(end, framing, target);
+                        let facts = scan.facts(&self.unread);
+                        self.begin(end, facts);
                         return self.give(buffer);
                     }
                 },
@@ -129,8 +141,6 @@ impl Checked {
                     )
                 }
             };
-            let most = limits.header_bytes;
-            drop(settings);
             let mut state = self.shared.lock();
             state.rejected = rejection;
             state.has_begun = length > 0;
@@ -139,13 +149,46 @@ impl Checked {
             }
             drop(state);
             // One more distinguishes a header that is too long from one that is incomplete.
-            let room = (most + 1).saturating_sub(length);
+            let room = (limits.header_bytes + 1).saturating_sub(length);
             let unread = &mut self.unread;
             let take = |part: &[u8]| unread.extend_from_slice(part);
             if ready!(poll_more(&mut self.stream, context, room, take))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// Reads into the buffer of hyper. The bytes stay there if they are a header within the limits
+    /// that needs no change, and nothing but its body; most requests arrive so. Returns whether they
+    /// stay there; otherwise they are unread.
+    fn poll_at_once(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let part = buffer.filled().get(before..).unwrap_or_default();
+        if part.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let mut scan = Scan::default();
+        if let Found::At(end) = scan.advance(part)
+            && let limits = &self.settings.load().limits
+            && scan.rejection(part, (end, true), limits).is_none()
+            && scan.newer_minor(part).is_none()
+        {
+            let mut facts = scan.facts(part);
+            let behind = part.get(end..).unwrap_or_default();
+            if facts.framing.advance(behind) == Some(behind.len()) {
+                self.begin(0, facts);
+                self.end_head();
+                return Poll::Ready(Ok(true));
+            }
+        }
+        self.unread.extend_from_slice(part);
+        buffer.set_filled(before);
+        Poll::Ready(Ok(false))
     }
 
     /// Checks whether the client has closed the connection during its request. If the client has
@@ -178,20 +221,21 @@ impl Checked {
         Poll::Pending
     }
 
-    /// Records that a request begins, with a complete header of `length` bytes.
-    fn begin(&mut self, length: usize, framing: Framing, target: Option<Bytes>) {
+    /// Records that a request begins, with `length` bytes of its header still to be passed on.
+    fn begin(&mut self, length: usize, facts: Facts) {
         let mut state = self.shared.lock();
         state.is_waiting = false;
         state.has_begun = false;
         state.is_held = false;
-        state.target = target;
-        state.is_in_body = !framing.is_empty();
-        self.phase = Phase::Rest(length, framing);
+        state.target = facts.target;
+        state.named = Some(facts.named);
+        state.is_in_body = !facts.framing.is_empty();
+        self.phase = Phase::Rest(length, facts.framing);
     }
 
     /// Passes on as much of a header as fits.
     fn give(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Phase::Rest(length, framing) = &mut self.phase else {
+        let Phase::Rest(length, _) = &mut self.phase else {
             return Poll::Pending;
         };
         let given = (*length).min(buffer.remaining());
@@ -199,12 +243,19 @@ impl Checked {
         self.unread.drain(..given);
         *length -= given;
         if *length == 0 {
+            self.end_head();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Begins the body of a request whose header has been passed on.
+    fn end_head(&mut self) {
+        if let Phase::Rest(_, framing) = &mut self.phase {
             self.phase = match std::mem::take(framing) {
                 framing if framing.is_empty() => Phase::Head(Scan::default()),
                 framing => Phase::Body(framing),
             };
         }
-        Poll::Ready(Ok(()))
     }
 
     fn poll_body(
@@ -239,53 +290,6 @@ impl Checked {
         }
         Poll::Ready(Ok(()))
     }
-
-    /// Writes interim responses.
-    fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.shared.lock();
-        while !state.interim.is_empty() {
-            let written = Pin::new(&mut self.stream).poll_write(context, &state.interim);
-            state.is_blocked = written.is_pending();
-            let written = ready!(written)?;
-            state.interim.advance(written);
-            state.is_dirty = true;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Begins the response to an HTTP/1.0 request with the version of realmgate (RFC 9110 §6.2).
-    fn poll_version(
-        &mut self,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Option<Poll<io::Result<usize>>> {
-        let mut state = self.shared.lock();
-        let left = state.version;
-        let is_there = !left.is_empty() && bytes.len() >= left.len();
-        if !is_there {
-            return None;
-        }
-        let written = Pin::new(&mut self.stream).poll_write(context, left);
-        if let Poll::Ready(Ok(length)) = written {
-            state.version = left.get(length..).unwrap_or_default();
-        }
-        drop(state);
-        Some(self.written(written))
-    }
-
-    fn written<T>(&self, outcome: Poll<T>) -> Poll<T> {
-        let mut state = self.shared.lock();
-        state.is_blocked = outcome.is_pending();
-        state.is_dirty = true;
-        // An attempt is none: the deadline would start again each time that it wakes the connection.
-        if outcome.is_ready() {
-            state.writes = state.writes.wrapping_add(1);
-        }
-        outcome
-    }
 }
 
 fn malformed() -> io::Error {
@@ -305,56 +309,6 @@ impl AsyncRead for Checked {
             Phase::Body(_) => this.poll_body(context, buffer),
             Phase::Broken => Poll::Ready(Err(malformed())),
         }
-    }
-}
-
-impl AsyncWrite for Checked {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(this.poll_interim(context))?;
-        if let Some(written) = this.poll_version(context, bytes) {
-            return written;
-        }
-        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.written(written)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(this.poll_interim(context))?;
-        let first = parts.first().map(|part| &**part).unwrap_or_default();
-        if let Some(written) = this.poll_version(context, first) {
-            return written;
-        }
-        let written = Pin::new(&mut this.stream).poll_write_vectored(context, parts);
-        this.written(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_interim(context))?;
-        let flushed = Pin::new(&mut this.stream).poll_flush(context);
-        let mut state = this.shared.lock();
-        state.is_blocked = flushed.is_pending();
-        state.is_dirty &= !matches!(flushed, Poll::Ready(Ok(())));
-        flushed
-    }
-
-    /// Leaves the stream open: the task of the connection decides on it.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -452,6 +406,30 @@ mod tests {
     }
 
     #[test]
+    fn headers_of_the_connection_are_noticed_in_any_case() {
+        for (line, expected) in [
+            ("", [false, false]),
+            ("Content-Type: a", [false, false]),
+            ("cOnnection: close", [true, false]),
+            ("Connection:", [true, false]),
+            ("Expect: 100-continue", [false, true]),
+            ("EXPECT:x", [false, true]),
+            ("X-Expect: x", [false, false]),
+        ] {
+            let line = if line.is_empty() {
+                String::new()
+            } else {
+                format!("{line}\r\n")
+            };
+            let header = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n");
+            let mut scan = Scan::default();
+            scan.advance(header.as_bytes());
+            let named = scan.facts(header.as_bytes()).named;
+            assert_eq!([named.connection, named.expect], expected, "{line}");
+        }
+    }
+
+    #[test]
     fn target_is_kept_where_hyper_changes_it_or_it_is_no_path() {
         for (target, is_kept) in [
             ("/a?b", false),
@@ -463,7 +441,12 @@ mod tests {
             let header = format!("GET {target} HTTP/1.1\r\nContent-Length: 3\r\n\r\n");
             let mut scan = Scan::default();
             scan.advance(header.as_bytes());
-            let (kept, framing) = scan.facts(header.as_bytes());
+            let Facts {
+                target: kept,
+                framing,
+                named,
+            } = scan.facts(header.as_bytes());
+            assert_eq!((named.connection, named.expect), (false, false));
             assert_eq!(kept.is_some(), is_kept, "{target}");
             assert!(kept.is_none_or(|kept| kept == target));
             assert!(matches!(framing, Framing::Length(3)));

@@ -4,18 +4,19 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::app::{App, ClientRequest};
 use super::body::Body;
+use super::head::Named;
 use super::interim::Interim;
 use super::peer::Peer;
 use super::reply::{Abort, Reply};
@@ -39,6 +40,8 @@ pub(super) struct Front<A> {
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const KEEP: HeaderValue = HeaderValue::from_static("keep-alive");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// A request without a response: its connection is closed, or its stream reset.
 #[derive(Debug, Error)]
@@ -60,7 +63,7 @@ impl<A: App> Front<A> {
         request: Request<Incoming>,
         carrier: Carrier,
     ) -> Result<Response<Sending>, Dropped> {
-        let now = SystemTime::now();
+        let (now, began) = (SystemTime::now(), Instant::now());
         if !self.process.is_clock_usable(now) {
             return Err(Dropped);
         }
@@ -75,29 +78,34 @@ impl<A: App> Front<A> {
         let (parts, incoming) = request.into_parts();
         let is_head = parts.method == Method::HEAD;
         let version = parts.version;
-        let stays = stays(version, &parts.headers);
         let (shared, open) = match &carrier {
             Carrier::One(shared) => (Some(shared), None),
             Carrier::Two { open } => (None, Some(open)),
         };
-        let expects = parts.headers.contains_key(EXPECT) && parts.version == Version::HTTP_11;
-        let (body, rejection) = {
+        let (target, named) = match shared {
+            Some(shared) => {
+                let mut state = shared.lock();
+                state.began = Some(began);
+                if version == Version::HTTP_10 {
+                    state.version = b"HTTP/1.1 ";
+                }
+                (state.target.take(), state.named.take())
+            }
+            None => (None, None),
+        };
+        let named = named.unwrap_or(Named::ALL);
+        let stays = match named.connection {
+            true => stays(version, &parts.headers),
+            false => version != Version::HTTP_10,
+        };
+        let expects =
+            named.expect && version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
+        let (body, entered) = {
             let settings = self.client.settings.load();
             let (limits, timeouts) = (&settings.limits, &settings.timeouts);
-            let rejection = reject(&parts, limits).err();
             let body = Body::incoming(incoming, shared.cloned(), open, (limits, timeouts));
-            (body, rejection)
-        };
-        let target = shared.and_then(|shared| {
-            let mut state = shared.lock();
-            if parts.version == Version::HTTP_10 {
-                state.version = b"HTTP/1.1 ";
-            }
-            state.target.take()
-        });
-        let entered = match rejection {
-            Some(rejection) => Err(rejection),
-            None => self.client.enter(),
+            let entered = reject(&parts, named, limits).and_then(|()| self.client.enter(limits));
+            (body, entered)
         };
         let response = match entered {
             Ok(_) if parts.method == Method::CONNECT => {
@@ -106,7 +114,9 @@ impl<A: App> Front<A> {
             }
             Ok(entered) => {
                 let request = ClientRequest {
-                    interim: Interim::new(shared.filter(|_| parts.version == Version::HTTP_11)),
+                    interim: Interim::new(shared.filter(|_| version == Version::HTTP_11)),
+                    now,
+                    began,
                     parts,
                     target,
                     body,
@@ -119,8 +129,7 @@ impl<A: App> Front<A> {
                 drop(body);
                 let answer = self.app.reject(rejection, &parts, &self.peer);
                 let mut response = self.app.respond(answer, &parts);
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
+                response.headers_mut().insert(CONNECTION, CLOSE);
                 response
             }
         };
@@ -136,12 +145,14 @@ impl<A: App> Front<A> {
         }
         match &carrier {
             Carrier::One(shared) => {
-                let has_length = parts.headers.contains_key(CONTENT_LENGTH)
-                    || is_head
-                    || reply.exact_size().is_some();
+                let has_length = || {
+                    reply.exact_size().is_some()
+                        || is_head
+                        || parts.headers.contains_key(CONTENT_LENGTH)
+                };
                 // For HTTP/1.0, a body without a length ends with the connection.
-                let stays = stays && (has_length || version != Version::HTTP_10);
-                let stays = self.settle(shared, &mut parts.headers, &mut reply, (expects, stays));
+                let stays = stays && (version != Version::HTTP_10 || has_length());
+                let stays = self.settle(shared, &mut parts, &mut reply, (expects, stays));
                 if !stays && version == Version::HTTP_10 {
                     // Otherwise hyper would announce keep-alive.
                     parts.version = version;
@@ -159,21 +170,37 @@ impl<A: App> Front<A> {
     fn settle(
         &self,
         shared: &Shared,
-        headers: &mut HeaderMap,
+        parts: &mut response::Parts,
         reply: &mut Reply,
         (expects, stays): (bool, bool),
     ) -> bool {
         let mut state = shared.lock();
-        let closes = headers.get(CONNECTION).is_some_and(|it| it == "close")
-            || self.process.is_draining()
+        let closes = self.process.is_draining()
             || !stays
             // Without a `100`, the client may or may not send its body.
             || expects && state.leftover.is_some() && state.is_unasked;
-        let is_tunnel = headers.contains_key(UPGRADE);
-        if closes {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        } else if !is_tunnel {
-            headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+        let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        let headers = &mut parts.headers;
+        let closes = match headers.entry(CONNECTION) {
+            Entry::Occupied(mut connection) => {
+                let closes = closes || connection.get() == "close";
+                if closes {
+                    connection.insert(CLOSE);
+                } else if !is_tunnel {
+                    connection.insert(KEEP);
+                }
+                closes
+            }
+            Entry::Vacant(connection) => {
+                if closes {
+                    connection.insert(CLOSE);
+                } else if !is_tunnel {
+                    connection.insert(KEEP);
+                }
+                closes
+            }
+        };
+        if !closes && !is_tunnel {
             headers.insert(KEEP_ALIVE, self.keep_alive.clone());
         }
         let leftover = state.leftover.take_if(|_| closes);
@@ -203,7 +230,7 @@ fn closing(status: StatusCode) -> Response<Reply> {
     let mut response = Response::new(Reply::empty());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONNECTION, CLOSE);
     response
 }
 
@@ -211,9 +238,10 @@ fn closing(status: StatusCode) -> Response<Reply> {
 ///
 /// # Errors
 /// Why the request is rejected.
-fn reject(parts: &Parts, limits: &Limits) -> Result<(), Rejection> {
+fn reject(parts: &Parts, named: Named, limits: &Limits) -> Result<(), Rejection> {
     match parts.version {
         Version::HTTP_2 => bounds::check_http2(parts, limits),
+        _ if !named.expect => Ok(()),
         _ => bounds::check_http1(parts),
     }
 }

@@ -65,8 +65,38 @@ pub(super) enum Found {
     NoHeader,
 }
 
+/// The properties of a request with a complete header.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// The target, unless it is a path that hyper passes on unchanged.
+    pub(super) target: Option<Bytes>,
+    /// The framing of the body.
+    pub(super) framing: Framing,
+    /// The headers that may be present.
+    pub(super) named: Named,
+}
+
+/// The headers that a request may have. Looking up the others would be in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) connection: bool,
+    pub(super) expect: bool,
+}
+
+impl Named {
+    /// Nothing is known about the header.
+    pub(super) const ALL: Self = Self {
+        connection: true,
+        expect: true,
+    };
+    const NONE: Self = Self {
+        connection: false,
+        expect: false,
+    };
+}
+
 /// The progress in a header.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scan {
     /// The start of the request line, after empty lines (RFC 9112 §2.2).
     start: usize,
@@ -83,6 +113,26 @@ pub(super) struct Scan {
     is_coded_unknown: bool,
     is_framed_in_doubt: bool,
     has_bare_line_feed: bool,
+    named: Named,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            start: 0,
+            line: 0,
+            searched: 0,
+            request_line: 0,
+            fields: 0,
+            lengths: 0,
+            length: 0,
+            codings: 0,
+            is_coded_unknown: false,
+            is_framed_in_doubt: false,
+            has_bare_line_feed: false,
+            named: Named::NONE,
+        }
+    }
 }
 
 impl Scan {
@@ -122,13 +172,15 @@ impl Scan {
         }
     }
 
-    /// Parses a field that determines the length of the body.
+    /// Parses a field that determines the length of the body, and records those that concern the
+    /// connection.
     fn field(&mut self, line: &[u8]) {
         let value = |name: &[u8]| {
             let (start, value) = line.split_at_checked(name.len())?;
             start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
         };
         match line.first() {
+            Some(b'e' | b'E') => self.named.expect |= value(b"expect").is_some(),
             Some(b'c' | b'C') => {
                 if let Some(length) = value(b"content-length:") {
                     self.lengths += 1;
@@ -137,6 +189,7 @@ impl Scan {
                         None => self.is_framed_in_doubt = true,
                     }
                 }
+                self.named.connection |= value(b"connection").is_some();
             }
             Some(b't' | b'T') => {
                 if let Some(coding) = value(b"transfer-encoding:") {
@@ -187,16 +240,19 @@ impl Scan {
         }
     }
 
-    /// Returns the target of a request with a complete header, unless it is a path that hyper
-    /// passes on unchanged, and the framing of its body.
-    pub(super) fn facts(&self, bytes: &[u8]) -> (Option<Bytes>, Framing) {
+    /// Returns the properties of a request with a complete header.
+    pub(super) fn facts(&self, bytes: &[u8]) -> Facts {
         let target = self.target(bytes);
         let is_plain = target.starts_with(b"/") && memchr(b'#', target).is_none();
         let framing = match self.codings {
             0 => Framing::Length(self.length),
             _ => Framing::Chunked(Chunks::default()),
         };
-        ((!is_plain).then(|| Bytes::copy_from_slice(target)), framing)
+        Facts {
+            target: (!is_plain).then(|| Bytes::copy_from_slice(target)),
+            framing,
+            named: self.named,
+        }
     }
 
     /// Returns the position of the minor version if it is higher than 1. Such a request is read as
@@ -259,10 +315,12 @@ impl Coding {
 
 /// Parses a number that consists of digits only.
 fn digits(text: &[u8]) -> Option<u64> {
-    let is_number = text.iter().all(u8::is_ascii_digit);
-    is_number
-        .then(|| str::from_utf8(text).ok()?.parse().ok())
-        .flatten()
+    let mut number = (!text.is_empty()).then_some(0_u64)?;
+    for byte in text {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number = number.checked_mul(10)?.checked_add(digit)?;
+    }
+    Some(number)
 }
 
 /// Scans a header byte by byte, and at once.

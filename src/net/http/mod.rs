@@ -22,6 +22,7 @@ mod stall;
 mod streams;
 mod tunnel;
 mod watch;
+mod writing;
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The connection of a request, as handlers see it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use http::HeaderValue;
@@ -16,9 +17,34 @@ pub(crate) struct Peer {
     pub(crate) is_tls: bool,
     /// The verified client certificate.
     pub(crate) certificate: Option<ClientCertificate>,
+    /// The text of the client address, once it is needed.
+    text: OnceLock<HeaderValue>,
 }
 
 impl Peer {
+    pub(crate) fn new(
+        address: Option<SocketAddr>,
+        is_tls: bool,
+        certificate: Option<ClientCertificate>,
+    ) -> Self {
+        Self {
+            address,
+            is_tls,
+            certificate,
+            text: OnceLock::new(),
+        }
+    }
+
+    /// Returns the client address as a header value, made once per connection.
+    pub(crate) fn forwarded_for(&self) -> Option<&HeaderValue> {
+        let address = self.source()?;
+        // An address is a valid header value.
+        Some(self.text.get_or_init(|| {
+            HeaderValue::try_from(address.to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        }))
+    }
+
     /// Returns the address for which attempts are counted.
     pub(crate) fn source(&self) -> Option<IpAddr> {
         self.address.map(|peer| peer.ip().to_canonical())

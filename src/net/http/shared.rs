@@ -1,11 +1,13 @@
 //! The state that the parts of an HTTP/1 connection share.
 
 use std::task::Waker;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::head::Named;
 use super::tunnel::Tunnel;
 use crate::http::rejection::Rejection;
 
@@ -17,8 +19,12 @@ pub(super) struct Shared(Mutex<State>);
 pub(super) struct State {
     /// A request is being processed.
     pub(super) is_answering: bool,
+    /// When its header was complete.
+    pub(super) began: Option<Instant>,
     /// Its target, unless it is a path that hyper passes on unchanged.
     pub(super) target: Option<Bytes>,
+    /// The headers that it may have; `None` means all.
+    pub(super) named: Option<Named>,
     /// Part of its body has not arrived.
     pub(super) is_in_body: bool,
     /// A body whose rest must be discarded.

@@ -92,6 +92,9 @@ impl<'a> Watch<'a> {
             Ok(doing) => doing,
             Err(end) => return Poll::Ready(end),
         };
+        if self.is_soon_enough(doing, &sleep) {
+            return Poll::Pending;
+        }
         let mut now = Instant::now();
         if doing != self.doing {
             (self.doing, self.since) = (doing, now);
@@ -133,6 +136,24 @@ impl<'a> Watch<'a> {
             }
             now = Instant::now();
         }
+    }
+
+    /// Returns whether the timer fires early enough for the wait for the next request, which has
+    /// just begun. That is the case after each request but the first, and the clock is not read
+    /// then: the wait counts from the beginning of the request, so it may end a bit early.
+    fn is_soon_enough(&mut self, doing: Doing, sleep: &Sleep) -> bool {
+        let (Doing::Waiting(_), Some(armed)) = (doing, self.armed) else {
+            return false;
+        };
+        let Some(began) = self.shared.lock().began.take() else {
+            return false;
+        };
+        let since = Instant::from_std(began);
+        let is_soon_enough = doing != self.doing && armed <= since + PARK && !sleep.is_elapsed();
+        if is_soon_enough {
+            (self.doing, self.since) = (doing, since);
+        }
+        is_soon_enough
     }
 
     fn poll_doing(&mut self, context: &mut Context<'_>) -> Result<Doing, Option<End>> {

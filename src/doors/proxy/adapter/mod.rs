@@ -5,6 +5,7 @@
 //! (`pingora::protocols::http::custom::server::Session`), which is undocumented. Its own sessions
 //! read and write HTTP in ways that cannot be changed from outside; docs/adr has the reasons.
 
+mod arrival;
 mod inbound;
 mod outbound;
 mod parts;
@@ -16,6 +17,7 @@ mod tunnel;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, HOST, HeaderValue};
@@ -41,6 +43,7 @@ use crate::net::http::{Abort, App, ClientRequest, Interim, Peer, Reply};
 use crate::net::request_line::request_line_of;
 use crate::routing::target::host_of;
 use crate::telemetry::{Door, Recorder};
+pub(super) use arrival::{connection_of, times_of};
 use outbound::Message;
 use running::{Driven, Running};
 use session::Session;
@@ -129,7 +132,7 @@ impl App for Adapter {
 
     fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnResponse {
         let recorder = &self.recorder;
-        let mut log = RequestLog::new(recorder);
+        let mut log = RequestLog::new(recorder, Instant::now());
         let (source, line) = (peer.source(), request_line_of(parts));
         recorder.rejected(
             (Door::Proxy, None),
@@ -154,7 +157,7 @@ impl App for Adapter {
 impl Adapter {
     /// Responds to `OPTIONS *`, which concerns no upstream.
     fn options(&self, request: &ClientRequest) -> Response<Reply> {
-        let log = RequestLog::new(&self.recorder);
+        let log = RequestLog::new(&self.recorder, request.began);
         let mut answer = OwnResponse::empty(StatusCode::OK).named(log.record.request_id());
         answer.fields.push((ALLOW, METHODS));
         if let Some(received) = Received::of(&self.recorder, &request.parts, &request.peer) {
@@ -187,10 +190,4 @@ fn is_server_wide(parts: &Parts) -> bool {
         Some(host) => is_one && host_of(host).is_some(),
         None => host.is_none() && parts.version == Version::HTTP_10,
     }
-}
-
-/// Returns the connection of a request.
-pub(super) fn connection_of(session: &ServerSession) -> Option<&Peer> {
-    let peer = session.req_header().extensions.get::<Arc<Peer>>();
-    peer.map(Arc::as_ref)
 }

@@ -253,7 +253,15 @@ impl Outbound {
     /// Removes the headers that frame a message on a connection, or that only the connection can
     /// set.
     fn frame(&self, status: StatusCode, fields: &mut HeaderMap) {
-        fields.remove(TRANSFER_ENCODING);
+        // One pass over the names is faster than a lookup of each.
+        let (mut has_coding, mut has_date) = (false, false);
+        for name in fields.keys() {
+            has_coding |= name == TRANSFER_ENCODING;
+            has_date |= name == DATE;
+        }
+        if has_coding {
+            fields.remove(TRANSFER_ENCODING);
+        }
         if self.version == Version::HTTP_2 {
             fields.remove(CONNECTION);
             fields.remove(UPGRADE);
@@ -261,10 +269,12 @@ impl Outbound {
             // Optional (RFC 9110 §8.6), and hyper would mistake it for that of a body.
             fields.remove(CONTENT_LENGTH);
         }
-        let mut dates = fields.get_all(DATE).iter();
-        let is_good = dates.next().is_none_or(is_date) && dates.next().is_none();
-        if !is_good {
-            fields.remove(DATE);
+        if has_date {
+            let mut dates = fields.get_all(DATE).iter();
+            let is_good = dates.next().is_none_or(is_date) && dates.next().is_none();
+            if !is_good {
+                fields.remove(DATE);
+            }
         }
     }
 
@@ -278,15 +288,24 @@ impl Outbound {
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(gone()),
             Err(mpsc::error::TrySendError::Full(piece)) => piece,
         };
-        let sent = match self.limit {
-            Some(limit) => timeout(limit, body.send(piece)).await.map_err(|_| {
-                let text = "the client does not read";
-                Error::explain(ErrorType::WriteTimedout, text).into_down()
-            })?,
-            None => body.send(piece).await,
-        };
-        sent.map_err(|_| gone())
+        // Boxed, so that requests that do not wait have smaller futures.
+        Box::pin(send_in_time(body, piece, self.limit)).await
     }
+}
+
+async fn send_in_time(
+    body: &mpsc::Sender<Piece>,
+    piece: Piece,
+    limit: Option<Duration>,
+) -> Result<()> {
+    let sent = match limit {
+        Some(limit) => timeout(limit, body.send(piece)).await.map_err(|_| {
+            let text = "the client does not read";
+            Error::explain(ErrorType::WriteTimedout, text).into_down()
+        })?,
+        None => body.send(piece).await,
+    };
+    sent.map_err(|_| gone())
 }
 
 /// Returns the function that turns a header into a complete response.

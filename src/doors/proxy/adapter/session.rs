@@ -17,6 +17,7 @@ use pingora::{Error, ErrorType, Result};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::arrival::Arrival;
 use super::inbound::Inbound;
 use super::outbound::{Message, Outbound};
 use super::target::{take_authority, take_empty_host};
@@ -44,6 +45,8 @@ impl Session {
             mut parts,
             body,
             peer,
+            began,
+            now,
             ..
         } = request;
         take_authority(&mut parts);
@@ -51,7 +54,7 @@ impl Session {
         let is_expected = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
         let outbound = Outbound::new(head, (parts.version, &parts.method));
         let client = peer.address.map(SocketAddr::Inet);
-        parts.extensions.insert(peer);
+        parts.extensions.insert(Arrival { peer, began, now });
         Self {
             header: RequestHeader::from(parts),
             inbound: Inbound::new(body, is_expected),
@@ -135,13 +138,15 @@ impl Session {
             return Ok(());
         }
         let limit = self.outbound.limit();
-        within(limit, ErrorType::WriteTimedout, tunnel.write(part)).await
+        // Boxed, so that requests without a tunnel have smaller futures. So are the others that few
+        // requests wait for.
+        Box::pin(within(limit, ErrorType::WriteTimedout, tunnel.write(part))).await
     }
 
     async fn end(&mut self) -> Result<()> {
         match &mut self.tunnel {
             Some(tunnel) => {
-                tunnel.end().await;
+                Box::pin(tunnel.end()).await;
                 Ok(())
             }
             None if self.outbound.written().is_some() => {
@@ -187,7 +192,10 @@ impl server::Session for Session {
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
         match &mut self.tunnel {
-            Some(tunnel) => within(self.read_limit, ErrorType::ReadTimedout, tunnel.read()).await,
+            Some(tunnel) => {
+                let limit = self.read_limit;
+                Box::pin(within(limit, ErrorType::ReadTimedout, tunnel.read())).await
+            }
             None => self.inbound.part().await,
         }
     }
@@ -199,7 +207,7 @@ impl server::Session for Session {
             return Ok(());
         }
         let limit = self.drain_limit;
-        within(limit, ErrorType::ReadTimedout, self.drain()).await
+        Box::pin(within(limit, ErrorType::ReadTimedout, self.drain())).await
     }
 
     async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
@@ -288,7 +296,7 @@ impl server::Session for Session {
         }
         // Before that, the body has its own deadlines, or waits for the response.
         let limit = self.read_limit.filter(|_| self.outbound.is_over());
-        let part = within(limit, ErrorType::ReadTimedout, self.inbound.part());
+        let part = Box::pin(within(limit, ErrorType::ReadTimedout, self.inbound.part()));
         tokio::select! {
             biased;
             part = part => part,

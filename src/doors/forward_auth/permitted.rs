@@ -1,0 +1,84 @@
+//! The headers of permits.
+
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue};
+
+use crate::http::IdentityHeaders;
+use crate::http::own_response::NO_STORE;
+
+/// The headers of a permit, but for the identity. Cloning them is faster than setting each.
+pub(super) struct Permitted {
+    headers: HeaderMap,
+    /// In the order of `headers`: which of the identity headers it is, if any.
+    places: Box<[Option<usize>]>,
+}
+
+impl Permitted {
+    /// Makes the headers of all permits, with further ones.
+    pub(super) fn new(
+        identity: &IdentityHeaders,
+        further: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Self {
+        let mut headers = bare();
+        for name in identity.names() {
+            headers.insert(name, HeaderValue::from_static(""));
+        }
+        headers.extend(further);
+        let place = |name| identity.names().position(|identity| identity == name);
+        let places = headers.keys().map(place).collect();
+        Self { headers, places }
+    }
+
+    /// Returns the headers with the values of the identity headers.
+    pub(super) fn with(&self, identity: [HeaderValue; 3]) -> HeaderMap {
+        let mut identity = identity.map(Some);
+        let mut headers = self.headers.clone();
+        for (value, place) in headers.values_mut().zip(&self.places) {
+            let place = place.and_then(|place| identity.get_mut(place));
+            if let Some(of_permit) = place.and_then(Option::take) {
+                *value = of_permit;
+            }
+        }
+        headers
+    }
+}
+
+/// Returns the headers that every permit has.
+pub(super) fn bare() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::CredentialHeaders;
+
+    #[test]
+    fn each_value_is_that_of_its_header() {
+        let identity = IdentityHeaders::new(&CredentialHeaders {
+            name: HeaderName::from_static("x-who"),
+            realm: HeaderName::from_static("x-where"),
+            token: HeaderName::from_static("x-code"),
+            name_chars: 128,
+        });
+        let empty = (identity.token().clone(), HeaderValue::from_static(""));
+        let permitted = Permitted::new(&identity, [empty]);
+        let values = ["alice", "ops", "alice@ops"];
+        let headers = permitted.with(values.map(HeaderValue::from_static));
+        let expected = [
+            ("content-length", "0"),
+            ("cache-control", "no-store"),
+            ("x-who", "alice"),
+            ("x-where", "ops"),
+            ("x-forwarded-user", "alice@ops"),
+            ("x-code", ""),
+        ];
+        assert_eq!(headers.len(), expected.len());
+        for (name, value) in expected {
+            assert_eq!(headers[name], value);
+        }
+    }
+}
