@@ -54,6 +54,15 @@ pub(super) struct Progress {
     pub(super) is_sent: bool,
     /// The response header has been sent to the client.
     pub(super) is_answered: bool,
+    /// The response has switched to another protocol.
+    pub(super) has_switched: bool,
+}
+
+/// Returns whether the peer has ended a response early. A connection of another protocol ends without
+/// a fault after a long silence, which is noticed on either side.
+pub(super) fn is_early_end(error: &Error, progress: Progress) -> bool {
+    let is_silence = *error.etype() == ErrorType::ReadTimedout;
+    *error.esource() == ErrorSource::Upstream && !(is_silence && progress.has_switched)
 }
 
 /// Returns whether an error counts against the peer. A read timeout counts only before its response
@@ -134,5 +143,25 @@ const fn reason_of(status: StatusCode) -> &'static str {
         StatusCode::GATEWAY_TIMEOUT => "upstream_timeout",
         StatusCode::INTERNAL_SERVER_ERROR => "internal_error",
         _ => "bad_request",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_ends_a_connection_of_another_protocol_without_a_fault_on_either_side() {
+        let progress = |has_switched| Progress {
+            is_sent: true,
+            is_answered: true,
+            has_switched,
+        };
+        let silence = || Error::new(ErrorType::ReadTimedout);
+        assert!(!is_early_end(&silence().into_up(), progress(true)));
+        assert!(!is_early_end(&silence().into_down(), progress(true)));
+        assert!(is_early_end(&silence().into_up(), progress(false)));
+        let reset = Error::new(ErrorType::ReadError).into_up();
+        assert!(is_early_end(&reset, progress(true)));
     }
 }

@@ -26,7 +26,7 @@ use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 
 use super::snapshot::Live;
 use crate::auth::Authority;
@@ -304,7 +304,7 @@ impl ProxyHttp for Proxy {
         match status {
             None => tracing::debug!(request_id = %context.id, cause, "the client disconnected"),
             Some(_) if progress.is_answered => {
-                if *error.esource() == ErrorSource::Upstream {
+                if failure::is_early_end(error, progress) {
                     tracing::warn!(request_id = %context.id, cause, "the response ended early");
                 } else {
                     tracing::debug!(request_id = %context.id, cause, "the connection timed out");
@@ -357,11 +357,12 @@ fn is_last_hop(header: &RequestHeader) -> bool {
 
 /// Returns the progress of a request.
 fn progress_of(session: &mut Session) -> Progress {
-    let is_answer = |header: &ResponseHeader| {
-        !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS
-    };
+    let is_sent = session.is_body_done();
+    let status = session.response_written().map(|header| header.status);
+    let has_switched = status == Some(StatusCode::SWITCHING_PROTOCOLS);
     Progress {
-        is_sent: session.is_body_done(),
-        is_answered: session.response_written().is_some_and(is_answer),
+        is_sent,
+        is_answered: has_switched || status.is_some_and(|it| !it.is_informational()),
+        has_switched,
     }
 }
