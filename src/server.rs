@@ -204,6 +204,11 @@ impl Server {
         Ok(())
     }
 
+    /// Returns the configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
     /// Returns the configured grace period.
     pub fn grace(&self) -> Duration {
         self.config.load().shutdown.grace

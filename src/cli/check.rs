@@ -157,7 +157,12 @@ pub(super) fn exposed(metrics: SocketAddr) -> Option<&'static str> {
 }
 
 fn text(config: &Config, store: &Options, from: &str) -> String {
-    let mut text = format!("configuration: {from}\n");
+    let mut text = format!("configuration: {from}");
+    let _ = match config.included.len() {
+        0 => writeln!(text),
+        1 => writeln!(text, ", with 1 included file"),
+        many => writeln!(text, ", with {many} included files"),
+    };
     let _ = writeln!(
         text,
         "service:  {}  REST, forward-auth, health",
@@ -260,6 +265,7 @@ fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Va
         })
         .collect();
     serde_json::json!({
+        "included": config.included,
         "service": config.service.listen,
         "service_tls": config.service.transport.tls,
         "gateway": config.gateway.listen,

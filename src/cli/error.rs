@@ -27,6 +27,8 @@ pub(super) enum CliError {
     Start(#[from] StartError),
     #[error(transparent)]
     Reload(#[from] ReloadError),
+    #[error("{}: is empty; perhaps it is being written", .0.display())]
+    EmptyFile(PathBuf),
     #[error("internal error (panic): {0}")]
     Panicked(String),
     #[error(transparent)]
@@ -272,6 +274,7 @@ impl CliError {
             | Self::Memory(_)
             | Self::Clock
             | Self::Runtime(_)
+            | Self::EmptyFile(_)
             | Self::Panicked(_)
             | Self::Audit(_)
             | Self::Unloggable(_)

@@ -1,38 +1,45 @@
 mod manager;
 mod metrics;
+mod process;
+mod reload;
 mod successor;
+mod watch;
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use rustix::process::{Pid, kill_process};
 use tokio::signal::unix::Signal;
+use tokio::time::Instant;
 
 use super::check::exposed;
 use super::error::CliError;
 use super::output::describe;
-use super::setup::{load, runtime};
+use super::setup::{read, runtime};
 use super::signals::{Early, Signals};
 use crate::audit::{Audit, AuditMetrics, Event, Kind};
 use crate::config::{Config, kubernetes_variables};
 use crate::doors::{Addresses, End, Listeners, raise_file_limit};
 use crate::files;
 use crate::metrics::Registry;
-use crate::net::aside;
 use crate::server::{Instruments, Server, StartError, store_options};
 use crate::store::{self, Intent};
 use crate::telemetry::Telemetry;
 use metrics::ConfigMetrics;
+use process::Process;
+use reload::{Cause, reload, warn, warn_of_certificates};
 use successor::{Program, ReplaceError};
+use watch::Watcher;
 
 /// The maximum wait for the audit log at start and shutdown.
 const LINE: Duration = Duration::from_secs(2);
+
+/// The interval at which warnings about certificates are logged again.
+const DAY: Duration = Duration::from_secs(86_400);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -58,7 +65,9 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     let early = early.map_err(CliError::Runtime)?;
     // Before the program file can be replaced.
     let program = Program::of_this_process().map_err(CliError::Runtime)?;
-    let config = load(path)?;
+    let (config, inputs) = read(path);
+    let config = config?;
+    let watcher = config.server.watch.then(|| Watcher::new(inputs));
     let mut registry = Registry::new();
     let telemetry = Telemetry::start(&config.log, &mut registry).map_err(CliError::Telemetry)?;
     store::expect(&store_options(&config.store)?, args.intent())?;
@@ -81,7 +90,15 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
         audit: audit.clone(),
         registry,
     };
-    let served = serve(args, path, config, &program, &process, instruments, early);
+    let served = serve(
+        args,
+        path,
+        (config, watcher),
+        &program,
+        &process,
+        instruments,
+        early,
+    );
     let outcome = runtime.block_on(async {
         let outcome = served.await;
         // The exporter needs this runtime to send the last spans.
@@ -93,17 +110,10 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     outcome
 }
 
-/// The parts that belong to the process, not to the server in it.
-struct Process<'a> {
-    telemetry: &'a Telemetry,
-    audit: &'a Audit,
-    metrics: ConfigMetrics,
-}
-
 async fn serve(
     args: &Args,
     path: Option<&Path>,
-    config: Config,
+    (config, mut watcher): (Config, Option<Watcher>),
     program: &Program,
     process: &Process<'_>,
     instruments: Instruments,
@@ -138,7 +148,7 @@ async fn serve(
     if has_predecessor {
         warn_of_other_addresses(asked, addresses);
     }
-    process.metrics.activated(&digest);
+    process.metrics.activated(&server.config(), &digest);
     let gateway = addresses.gateway.map(|it| it.to_string());
     let gateway = gateway.as_deref().unwrap_or("off");
     tracing::info!(service = %addresses.service, %gateway, config = digest, "listening");
@@ -174,16 +184,22 @@ async fn serve(
     successor::notify(predecessor);
     manager::ready();
     let watchdog = manager::watch(server.loops().clone());
+    let mut every_day = tokio::time::interval_at(Instant::now() + DAY, DAY);
     let successor = loop {
         tokio::select! {
             () = signals.next() => break None,
             _ = hangups.recv() => {
                 manager::reloading();
                 tokio::select! {
-                    () = reload(&mut server, path, process) => manager::ready(),
+                    () = reload(&mut server, path, process, &mut watcher, Cause::Signal) => manager::ready(),
                     () = signals.next() => break None,
                 }
             }
+            () = changed(watcher.as_ref()) => tokio::select! {
+                () = reload(&mut server, path, process, &mut watcher, Cause::Watch) => {}
+                () = signals.next() => break None,
+            },
+            _ = every_day.tick() => warn_of_certificates(&server.config()),
             _ = replacements.recv() => tokio::select! {
                 successor = replace(program, &sockets, server.grace()) => match successor {
                     Ok(pid) => break Some(pid),
@@ -247,6 +263,14 @@ async fn serve(
     Ok(())
 }
 
+/// Returns when a file of the configuration has changed, if they are watched.
+async fn changed(watcher: Option<&Watcher>) {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Passes signals to the process that has replaced this one, until this one ends, including those
 /// that arrived during the replacement. The new process may have read the configuration before it
 /// was changed.
@@ -300,65 +324,6 @@ fn restore(server: &Server, args: &Args) {
     }
 }
 
-/// Reloads the configuration, or logs why the old one stays active.
-///
-/// Neither a panic nor cancellation does any harm: the old configuration stays active.
-async fn reload(server: &mut Server, path: Option<&Path>, process: &Process<'_>) {
-    let outcome = contained(async {
-        let file = path.map(Path::to_owned);
-        // Blocking file reads must not run on the event loop.
-        let config = aside(move || load(file.as_deref())).await?;
-        warn(&config);
-        let digest = config.digest();
-        let logs = process
-            .telemetry
-            .prepare(&config.log)
-            .map_err(CliError::Telemetry)?;
-        server.reload(config).await?;
-        process.telemetry.configure(logs);
-        Ok::<_, CliError>(digest)
-    });
-    let outcome = outcome.await;
-    process.metrics.reloaded(outcome.is_ok());
-    match outcome {
-        Ok(digest) => {
-            process.metrics.activated(&digest);
-            tracing::info!(config = digest, "reloaded");
-            process.audit.log(&Event {
-                config: Some(&digest),
-                ..Event::new(Kind::ConfigReloaded)
-            });
-        }
-        Err(error) => {
-            let error = describe(&error).replace('\n', "; ");
-            tracing::error!(error, "not reloaded; the old configuration stays");
-            // If the audit log was rotated, this line begins the new file.
-            process.audit.log(&Event {
-                detail: Some(error.into()),
-                ..Event::new(Kind::ConfigRejected)
-            });
-        }
-    }
-}
-
-/// Logs a warning for each certificate that is not valid now, and for each route that only observes.
-fn warn(config: &Config) {
-    let certificates = config.certificate_warnings(SystemTime::now());
-    for warning in config.observed_warnings().chain(certificates) {
-        tracing::warn!("{warning}");
-    }
-}
-
-/// Turns a panic into an error. The work must leave nothing half done when it panics.
-async fn contained<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
-    let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(CliError::Panicked(text.unwrap_or("no text").to_owned()))
-    })
-}
-
 /// Logs a warning for each inherited socket whose address differs from the configuration.
 fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
     let asked: HashMap<_, _> = asked.named().collect();
@@ -376,19 +341,4 @@ fn warn_of_other_addresses(asked: Addresses, have: Addresses) {
 fn remove_stale(ready_file: &Path) -> std::io::Result<()> {
     files::reject_link(ready_file)?;
     files::remove(ready_file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn panic_of_a_reload_is_an_error() {
-        let outcome = contained(async { aside(|| panic!("a bad {}", "file")).await }).await;
-        let error = outcome.map(|()| String::new()).unwrap_err();
-        assert_eq!(describe(&error), "internal error (panic): a bad file");
-        let outcome = contained(async { panic!("here") }).await;
-        let error = outcome.map(|()| String::new()).unwrap_err();
-        assert_eq!(describe(&error), "internal error (panic): here");
-    }
 }

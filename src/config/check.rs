@@ -6,10 +6,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::audit::Audit;
+use super::bounds;
 use super::compat::Compat;
 use super::credentials::default_headers;
 use super::database::Store;
 use super::error::ConfigError;
+use super::include::{self, Includes};
+use super::inputs::{InputKind, Inputs};
 use super::limits::Limits;
 use super::listener::{Gateway, Service};
 use super::log::Log;
@@ -74,7 +77,10 @@ pub struct Config {
     pub otlp: Option<Otlp>,
     /// `[compat]`.
     pub compat: Compat,
-    /// Each `[[route]]`, in the order of the file: the first match wins. Names are distinct.
+    /// The names of the included files, in their order.
+    pub included: Vec<String>,
+    /// Each `[[route]]`, in the order of the file, then of the included files: the first match
+    /// wins. Names are distinct.
     pub routes: Vec<Route>,
     /// Each `[upstream.NAME]`, sorted by name.
     pub upstreams: Vec<Upstream>,
@@ -92,14 +98,27 @@ impl Config {
         file: Option<&Path>,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let Some(file) = file else {
-            return Self::parse("", "defaults", env);
-        };
-        let text = read(file).map_err(|error| ConfigError::Unreadable(file.into(), error))?;
-        Self::parse(&text, &file.display().to_string(), env)
+        Self::read(file, env).0
     }
 
-    /// Like [`Config::load`], but parses a text. Errors call it `file_name`.
+    /// Like [`Config::load`]. Also returns the files that were read, even if there is an error.
+    pub fn read(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> (Result<Self, ConfigError>, Inputs) {
+        let mut inputs = Inputs::default();
+        let Some(file) = file else {
+            return Self::join("", "defaults", env, inputs);
+        };
+        inputs.add(file, InputKind::Configuration);
+        match read(file) {
+            Ok(text) => Self::join(&text, &file.display().to_string(), env, inputs),
+            Err(error) => (Err(ConfigError::Unreadable(file.into(), error)), inputs),
+        }
+    }
+
+    /// Like [`Config::load`], but parses a text. Errors call it `file_name`, and files are included
+    /// as if it had this path.
     ///
     /// # Errors
     /// [`ConfigError`] if there are mistakes.
@@ -108,9 +127,22 @@ impl Config {
         file_name: &str,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let source = Source::new(file_name, text, env);
+        Self::join(text, file_name, env, Inputs::default()).0
+    }
+
+    /// Joins a text, the files that it includes and the environment.
+    fn join(
+        text: &str,
+        name: &str,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+        mut inputs: Inputs,
+    ) -> (Result<Self, ConfigError>, Inputs) {
+        let Includes { files, mistakes } =
+            include::read(text, Path::new(name), FILE_BYTES, &mut inputs);
+        let source = Source::new((name, text), (&files, mistakes), inputs, env);
         let config = source.read().and_then(|raw| check(&source, &raw));
-        Ok(source.outcome(config)?)
+        let (outcome, inputs) = source.outcome(config);
+        (outcome.map_err(ConfigError::from), inputs)
     }
 }
 
@@ -162,6 +194,7 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
              (or say service.no_front_proxy = true)",
         );
     }
+    bounds::check(source, raw);
     let (mut upstreams, routes) = (upstreams?, routes?);
     upstream::ask_by_host(&mut upstreams, &routes);
     Ok(Config {
@@ -184,6 +217,7 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
         audit: audit?,
         otlp: otlp?,
         compat,
+        included: source.text().included(),
         routes,
         upstreams,
         validities: source.validities(),

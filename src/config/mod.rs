@@ -1,10 +1,11 @@
 //! The configuration. The keys as typed ([`raw`]) become a checked [`Config`], or an error that
 //! names the place, the key, the value and the expected values.
 //!
-//! [`source`] joins the file and the environment; [`check`] and its siblings check them. After
+//! [`include`] finds further files. [`source`] joins the files and the environment; [`check`] and its siblings check them. After
 //! that, no code needs to ask whether a required value is present or valid.
 
 mod audit;
+mod bounds;
 mod check;
 mod compat;
 mod credentials;
@@ -12,10 +13,14 @@ mod database;
 mod environment;
 mod error;
 mod header_rules;
+mod include;
+mod included;
+mod inputs;
 mod limits;
 mod listener;
 mod located;
 mod log;
+mod merging;
 mod names;
 mod observed;
 mod otlp;
@@ -33,6 +38,7 @@ mod scalar;
 mod server;
 mod shutdown;
 mod source;
+mod text;
 mod throttle;
 mod timeouts;
 mod tls;
@@ -48,6 +54,7 @@ pub use database::{Cache, Database, KeySource, Store};
 pub use environment::{DATABASE_PASSWORD, STORE_KEY, kubernetes_variables};
 pub use error::{ConfigError, Mistake, Mistakes, Place};
 pub use header_rules::HeaderRules;
+pub use inputs::Inputs;
 pub use limits::Limits;
 pub use listener::{Gateway, Service};
 pub use located::{Located, Secret};

@@ -8,12 +8,15 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
+use super::included::Include;
+
 pub(super) type Opt<T> = Option<Spanned<T>>;
 pub(super) type List = Vec<Spanned<String>>;
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Raw {
+    pub(super) include: Vec<Spanned<Include>>,
     pub(super) store: Table<Store>,
     pub(super) cache: Table<Cache>,
     pub(super) service: Table<Service>,
@@ -145,7 +148,7 @@ tables! {
         connection_window: i64,
     }
     Timeouts { keep_alive: Time, header: Time, read: Time, write: Time, body: Time, drain: Time }
-    Server { node: String, threads: i64, upstream_idle_connections: i64 }
+    Server { node: String, threads: i64, upstream_idle_connections: i64, watch: bool }
     Shutdown { grace: Time }
     Log { format: String, filter: String, access: String, access_one_in: i64, access_file: String, lines_per_second: i64 }
     Otlp { endpoint: String, one_in: i64, timeout: Time }

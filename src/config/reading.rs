@@ -6,8 +6,9 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::environment;
 use super::listener::listen_or_off;
+use super::merging::{merge, shifted_table};
 use super::raw::Raw;
-use super::source::{Checked, Source};
+use super::source::{Checked, Source, all};
 
 type Value<'s> = Spanned<DeValue<'s>>;
 type Mistyped = serde_path_to_error::Error<toml::de::Error>;
@@ -19,17 +20,33 @@ impl Source<'_> {
     /// Reads all keys. Mistakes are recorded and their keys left out. Fails only if the file is not
     /// TOML.
     pub(super) fn read(&self) -> Checked<Raw> {
+        self.reject_includes();
         // Most files are correct and are read only once.
-        match deserialize(self.parse()?) {
+        match deserialize(self.parse(true)?) {
             Ok(raw) => Ok(raw),
             Err(_) => self.read_in_parts(),
         }
     }
 
-    fn parse(&self) -> Checked<Spanned<DeTable<'_>>> {
-        let (mut table, errors) = DeTable::parse_recoverable(self.file_text());
-        if let Some(rejected) = self.syntax(&errors) {
-            return Err(rejected);
+    /// Parses the files. Records mistakes in the tables of included files the first time only.
+    fn parse(&self, is_first: bool) -> Checked<Spanned<DeTable<'_>>> {
+        let parsed = self.text().files().map(|(text, base)| {
+            let (table, errors) = DeTable::parse_recoverable(text);
+            match self.syntax(&errors, base) {
+                Some(rejected) => Err(rejected),
+                None => Ok((table, base)),
+            }
+        });
+        let mut parsed = all(parsed)?.into_iter();
+        let main = parsed.next().map(|(table, _)| table);
+        let mut table = main.unwrap_or_else(|| Spanned::new(0..0, DeTable::new()));
+        for (part, base) in parsed {
+            let part = shifted_table(part.into_inner(), base);
+            for wrong in merge(table.get_mut(), part) {
+                if is_first {
+                    self.reject_part(wrong);
+                }
+            }
         }
         for variable in self.variables() {
             let span = variable.value.clone();
@@ -50,7 +67,7 @@ impl Source<'_> {
     /// Reads each table separately, so that a mistake in one does not hide those in others.
     fn read_in_parts(&self) -> Checked<Raw> {
         let mut kept = DeTable::new();
-        let table = self.parse()?;
+        let table = self.parse(false)?;
         let span = table.span();
         for (key, value) in table.into_inner() {
             let span = value.span();
@@ -139,6 +156,7 @@ impl Source<'_> {
                 let expected = match expected.unwrap_or(message) {
                     "a sequence" if key == "route" => "an array; write [[route]]",
                     "a sequence" if key == "certificate" => "an array; write [[certificate]]",
+                    "a sequence" if key == "include" => "an array of files; or write [[include]]",
                     "a map" if key == "upstream" => "a table; write [upstream.NAME]",
                     "a map" if key == "realm" => "a table; write [realm.NAME]",
                     "a string" if or_off.is_some() => or_off.as_deref().unwrap_or_default(),

@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use sha2::{Digest, Sha256};
 
 use super::check::Config;
+use super::validity::Validity;
 
 impl Config {
     /// Returns the first section that differs from `new` and that only a restart can change. `None`
@@ -42,6 +44,12 @@ impl Config {
         ]
         .into_iter()
         .find_map(|(section, differs)| differs.then_some(section))
+    }
+
+    /// Returns each file of certificates, with the time at which its first certificate expires, in
+    /// seconds since 1970.
+    pub fn certificate_ends(&self) -> BTreeMap<&str, i64> {
+        self.validities.iter().filter_map(Validity::end).collect()
     }
 
     /// Returns 16 hexadecimal digits that identify the configuration by its meaning, not by its

@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::thread;
 
 use super::raw;
+use super::scalar::flag;
 use super::source::{Checked, Source};
 
 /// `[server]`.
@@ -15,6 +16,8 @@ pub struct Server {
     pub threads: usize,
     /// The maximum number of idle connections to upstreams, 1 to 1,000,000; 1,024 by default.
     pub upstream_idle_connections: usize,
+    /// Whether changed files are read again without a signal; false by default.
+    pub watch: bool,
 }
 
 impl Source<'_> {
@@ -55,6 +58,7 @@ impl Source<'_> {
                 1024,
                 1..=1_000_000,
             ),
+            watch: flag(raw.watch.as_ref()),
         }
     }
 }

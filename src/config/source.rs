@@ -1,6 +1,6 @@
-//! The sources of values, the file and the environment, and the mistakes found in them.
+//! The sources of values, the files and the environment, and the mistakes found in them.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::ops::Range;
@@ -11,18 +11,22 @@ use zeroize::Zeroizing;
 
 use super::environment::{self, DATABASE_PASSWORD, STORE_KEY, is_ours};
 use super::error::{Mistake, Mistakes, Place};
+use super::include::{IncludedFile, Mistaken};
+use super::inputs::{InputKind, Inputs};
 use super::located::Located;
+use super::text::Text;
 use super::validity::Validity;
 
 /// The maximum number of characters of a value in a message.
 const SHOWN: usize = 60;
 
-/// The text of the file, followed by a line for each variable, so that a span identifies the
-/// position of a value in either of them.
+/// The texts of the files, followed by a line for each variable, so that a span identifies the
+/// position of a value in any of them.
 pub(super) struct Source<'a> {
-    file: &'a str,
-    text: String,
-    file_len: usize,
+    text: Text<'a>,
+    /// What is wrong with `include`, until it is recorded.
+    misincluded: RefCell<Vec<Mistaken>>,
+    inputs: RefCell<Inputs>,
     variables: Vec<Variable>,
     keys: Option<Zeroizing<Vec<u8>>>,
     /// The password of the database.
@@ -32,8 +36,6 @@ pub(super) struct Source<'a> {
     mistakes: RefCell<Vec<(usize, Mistake)>>,
     /// The dotted paths of keys that exist but could not be read.
     left_out: RefCell<HashSet<String>>,
-    /// The positions where the lines of the file begin.
-    lines: OnceCell<Vec<usize>>,
     validities: RefCell<Vec<Validity>>,
     /// The number of mistakes beyond [`KEPT`].
     others: Cell<usize>,
@@ -70,10 +72,12 @@ pub(super) fn all<T>(checked: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T
 const KEPT: usize = 10_000;
 
 impl<'a> Source<'a> {
-    /// Takes a file and an environment. Records variables that override no key.
+    /// Takes a file, those that it includes, and an environment. Records variables that override no
+    /// key.
     pub(super) fn new(
-        file: &'a str,
-        text: &str,
+        (name, text): (&'a str, &str),
+        (included, misincluded): (&'a [IncludedFile], Vec<Mistaken>),
+        inputs: Inputs,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Self {
         let mut found = Vec::new();
@@ -91,16 +95,15 @@ impl<'a> Source<'a> {
         }
         found.sort();
         let mut source = Self {
-            file,
-            text: text.to_owned(),
-            file_len: text.len(),
+            text: Text::new(name, text, included),
+            misincluded: RefCell::new(misincluded),
+            inputs: RefCell::new(inputs),
             variables: Vec::new(),
             keys,
             password,
             credentials,
             mistakes: RefCell::default(),
             left_out: RefCell::default(),
-            lines: OnceCell::new(),
             validities: RefCell::default(),
             others: Cell::new(0),
         };
@@ -111,7 +114,7 @@ impl<'a> Source<'a> {
     }
 
     fn add(&mut self, name: String, value: OsString) {
-        let end = self.text.len();
+        let end = self.text.end();
         let (section, key) = match environment::key(&name) {
             Ok(found) => found,
             Err(expected) => {
@@ -123,22 +126,32 @@ impl<'a> Source<'a> {
             self.record(end, Mistake::VariableNotText(name));
             return;
         };
-        self.text.push('\n');
-        self.text.push_str(&name);
-        self.text.push('=');
-        let start = self.text.len();
-        self.text.push_str(&value);
+        let value = self.text.add_line(&name, &value);
         self.variables.push(Variable {
             name,
             section,
             key,
-            value: start..self.text.len(),
+            value,
         });
     }
 
-    /// Returns the text of the file.
-    pub(super) fn file_text(&self) -> &str {
-        self.slice(0..self.file_len)
+    /// Returns the texts.
+    pub(super) const fn text(&self) -> &Text<'a> {
+        &self.text
+    }
+
+    /// Records that a PEM file is about to be read.
+    pub(super) fn reads(&self, file: &str) {
+        let mut inputs = self.inputs.borrow_mut();
+        inputs.add(Path::new(file), InputKind::Pem);
+    }
+
+    /// Records what is wrong with `include`.
+    pub(super) fn reject_includes(&self) {
+        for wrong in self.misincluded.take() {
+            let shown = self.shown(wrong.span.clone());
+            self.reject_as(&wrong.key, shown, wrong.span, wrong.expected);
+        }
     }
 
     /// Returns the variables that override keys.
@@ -166,17 +179,19 @@ impl<'a> Source<'a> {
         self.mistakes.borrow().len() + self.others.get()
     }
 
-    /// Returns the value if no mistake was recorded, else all mistakes.
-    pub(super) fn outcome<T>(self, checked: Checked<T>) -> Result<T, Mistakes> {
+    /// Returns the value if no mistake was recorded, else all mistakes, and the files that were
+    /// read.
+    pub(super) fn outcome<T>(self, checked: Checked<T>) -> (Result<T, Mistakes>, Inputs) {
         let mut mistakes = self.mistakes.into_inner();
-        match checked {
+        let outcome = match checked {
             Ok(checked) if mistakes.is_empty() => Ok(checked),
             _ => {
                 mistakes.sort_by_key(|(at, _)| *at);
                 let mistakes = mistakes.into_iter().map(|(_, mistake)| mistake);
                 Err(Mistakes::new(mistakes.collect(), self.others.get()))
             }
-        }
+        };
+        (outcome, self.inputs.into_inner())
     }
 
     /// Stores the validity of the certificates of a file.
@@ -244,22 +259,21 @@ impl<'a> Source<'a> {
         self.record(span.start, mistake)
     }
 
-    /// Rejects a file that is not TOML. Records the first error of each line, because further ones
-    /// there follow from it.
-    pub(super) fn syntax(&self, errors: &[toml::de::Error]) -> Option<Rejected> {
+    /// Rejects a file that is not TOML and that begins at `base`. Records the first error of each
+    /// line, because further ones there follow from it.
+    pub(super) fn syntax(&self, errors: &[toml::de::Error], base: usize) -> Option<Rejected> {
         let (mut rejected, mut last) = (None, 0);
         for error in errors {
-            let start = error.span().map_or(0, |span| span.start);
-            let line = self.line(start);
+            let start = base + error.span().map_or(0, |span| span.start);
+            let line = self.text.line(start);
             if line == last {
                 continue;
             }
             last = line;
-            let begin = self.lines().get(line - 1).copied().unwrap_or_default();
             let mistake = Mistake::Syntax {
-                file: self.file.to_owned(),
+                file: self.text.name(start).to_owned(),
                 line,
-                column: self.slice(begin..start).chars().count() + 1,
+                column: self.text.column(start),
                 message: error.message().to_owned(),
             };
             rejected = Some(self.record(start, mistake));
@@ -309,27 +323,15 @@ impl<'a> Source<'a> {
         Rejected(())
     }
 
-    fn place(&self, at: usize) -> Place {
+    pub(super) fn place(&self, at: usize) -> Place {
         let variable = self
             .variables
             .iter()
             .find(|variable| variable.value.start <= at && at <= variable.value.end);
         match variable {
             Some(variable) => Place::Variable(variable.name.clone()),
-            None => Place::Line(self.file.to_owned(), self.line(at)),
+            None => Place::Line(self.text.name(at).to_owned(), self.text.line(at)),
         }
-    }
-
-    /// Returns the line number of a position, counted from 1.
-    fn line(&self, at: usize) -> usize {
-        self.lines().partition_point(|begin| *begin <= at).max(1)
-    }
-
-    fn lines(&self) -> &[usize] {
-        self.lines.get_or_init(|| {
-            let ends = self.file_text().match_indices('\n').map(|(end, _)| end + 1);
-            std::iter::once(0).chain(ends).collect()
-        })
     }
 
     /// Returns the first line of the text at `span`, truncated and without control characters.
@@ -352,6 +354,6 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn slice(&self, span: Range<usize>) -> &str {
-        self.text.get(span).unwrap_or_default()
+        self.text.slice(span)
     }
 }

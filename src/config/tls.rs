@@ -187,6 +187,7 @@ impl Source<'_> {
 
     /// Reads a file of at least one certificate.
     fn chain(&self, key: &str, file: &Spanned<String>) -> Checked<Vec<CertificateDer<'static>>> {
+        self.reads(file.get_ref());
         let chain = pem::certificates(file.get_ref())
             .map_err(|expected| self.reject(key, file, expected))?;
         self.remember(Validity::new(key, file.get_ref(), &chain));
@@ -206,6 +207,7 @@ impl Source<'_> {
         (key_key, key): (&str, &Spanned<String>),
     ) -> Checked<Credential> {
         let chain = self.chain(cert_key, cert);
+        self.reads(key.get_ref());
         let der =
             pem::private_key(key.get_ref()).map_err(|expected| self.reject(key_key, key, expected));
         let (chain, der) = (chain?, der?);

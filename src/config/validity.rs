@@ -5,6 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// How long before its end a certificate is warned of, in seconds; a third of its life if that is
+/// shorter.
+const SOON: i64 = 14 * 86_400;
+
 /// The properties of a file's certificates that cause warnings.
 #[derive(Clone, Debug)]
 pub struct Validity {
@@ -73,6 +77,7 @@ impl Validity {
     pub(super) fn warning(&self, now: i64) -> Option<String> {
         let of_time = self.time_warning(now);
         of_time
+            .or_else(|| self.end_warning(now))
             .or_else(|| self.order_warning())
             .or_else(|| self.name_warning())
     }
@@ -85,6 +90,23 @@ impl Validity {
              the chain; put each CA after the certificate that it issued",
             at + 1
         ))
+    }
+
+    /// Warns of the certificate that expires next, if that is soon.
+    fn end_warning(&self, now: i64) -> Option<String> {
+        let is_soon = |(begin, end): &&(i64, i64)| end - now < SOON.min((end - begin) / 3);
+        let ends = self.terms.iter().filter(is_soon).map(|(_, end)| *end);
+        let (key, file, end) = (&self.key, &self.file, ends.min()?);
+        Some(format!(
+            "{key} = {file:?}: a certificate expires on {}; replace the file before that",
+            date(end)
+        ))
+    }
+
+    /// Returns the file, and when the first of its certificates expires.
+    pub(super) fn end(&self) -> Option<(&str, i64)> {
+        let ends = self.terms.iter().map(|(_, end)| *end);
+        Some((&*self.file, ends.min()?))
     }
 
     /// Returns a warning about the first certificate that is not valid at `now`, with the number of

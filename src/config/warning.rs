@@ -21,7 +21,7 @@ impl Config {
     }
 
     /// Returns warnings about the certificates of listeners, upstreams and CAs: one per file with
-    /// certificates that are not valid at `now`, one per chain in the wrong order, and one per
+    /// certificates that are not valid at `now` or will soon expire, one per chain in the wrong order, and one per
     /// certificate of a listener without names.
     pub fn certificate_warnings(&self, now: SystemTime) -> Vec<String> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();

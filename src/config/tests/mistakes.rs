@@ -64,7 +64,7 @@ ttl = 300
             .to_owned(),
         "23: gateway.listen = '8080': expected an IP address and a port".to_owned(),
         "24: gateway.serve_api = 'yes': expected true or false".to_owned(),
-        format!("26: gatway: unknown key, {known} store, cache"),
+        format!("26: gatway: unknown key, {known} include, store"),
         "29: cache.ttl = 300: expected a duration with a unit such as \"5m\"".to_owned(),
         "REALMGATE_LOG_FORMAT: log.format = xml: expected \"human\" or \"json\"".to_owned(),
         "REALMGATE_TOTP_WIDOW: unknown variable, expected REALMGATE_TOTP_ and one of".to_owned(),

@@ -41,6 +41,24 @@ fn certificates_that_are_not_valid_are_warned_of_wherever_they_are() {
 }
 
 #[test]
+fn certificate_that_soon_expires_is_warned_of() {
+    // Of a certificate for 30 days, the last third.
+    let config = parse(&everywhere());
+    let (file, end) = config.certificate_ends().into_iter().next().unwrap();
+    assert_eq!(config.certificate_ends().len(), 1);
+    assert_eq!(file, CERTIFICATE.0);
+    let before = |days: u64| {
+        let end = Duration::from_secs(end.unsigned_abs());
+        UNIX_EPOCH + end - Duration::from_secs(days * 86_400)
+    };
+    assert_eq!(config.certificate_warnings(before(11)), [""; 0]);
+    let warnings = config.certificate_warnings(before(9));
+    assert_eq!(warnings.len(), 4, "{warnings:#?}");
+    let expected = format!("tls.client_ca = {file:?}: a certificate expires on 20");
+    assert!(warnings[0].starts_with(&expected), "{warnings:#?}");
+}
+
+#[test]
 fn one_of_several_certificates_is_named_by_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle.pem");

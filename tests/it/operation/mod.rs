@@ -14,3 +14,4 @@ mod stall;
 mod start;
 mod systemd;
 mod unlogged;
+mod watch;

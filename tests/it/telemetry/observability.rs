@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::harness::certificate::certificate;
 use crate::harness::port::Port;
 use crate::harness::{Gate, Upstream, get, routes, stderr, stdout, until};
 
@@ -89,7 +90,10 @@ fn busy() -> (Gate, Upstream) {
     // Only PostgreSQL has all of them.
     let routes = routes(upstream.address);
     let routes = routes.replace("name = \"ops\"", "name = \"ops\"\nmode = \"observe\"");
-    let gate = Gate::start_on_postgres(&routes);
+    let files = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(files.path());
+    let certificate = format!("[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n");
+    let gate = Gate::start_on_postgres(&format!("{routes}{certificate}"));
     let caller = gate.register("billing", "payments");
     assert_eq!(get(gate.gateway, "/ops", "").status, 200);
     get(gate.gateway, "/x", &caller.fields());

@@ -1,0 +1,220 @@
+//! `host` and `path` of `[[include]]`: what included files may route.
+
+use toml::Spanned;
+
+use super::included::{Include, Texts};
+use super::raw::{self, Table};
+use super::route::{PATH, is_host, is_path};
+use super::source::Source;
+
+/// The bounds of an item of `include`.
+#[derive(Default)]
+struct Bounds {
+    /// `None` for every host.
+    hosts: Option<Vec<HostPattern>>,
+    /// The segments of the prefix; empty for every path.
+    path: Vec<String>,
+}
+
+/// A host, or the hosts below a domain.
+#[derive(Debug, PartialEq, Eq)]
+enum HostPattern {
+    Exact(String),
+    /// `*.`: exactly one label more.
+    One(String),
+    /// `**.`: one label more, or several.
+    Many(String),
+}
+
+impl HostPattern {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        let (make, domain): (fn(String) -> Self, _) = if let Some(domain) = text.strip_prefix("**.")
+        {
+            (Self::Many, domain)
+        } else if let Some(domain) = text.strip_prefix("*.") {
+            (Self::One, domain)
+        } else {
+            (Self::Exact, &*text)
+        };
+        is_host(domain).then(|| make(domain.to_owned()))
+    }
+
+    /// Returns whether this matches every host that `other` matches.
+    fn contains(&self, other: &Self) -> bool {
+        let labels = |host: &str, domain: &str| {
+            let above = host.strip_suffix(domain)?.strip_suffix('.')?;
+            Some(above.split('.').count())
+        };
+        match (self, other) {
+            (Self::Exact(_) | Self::One(_), _) if self == other => true,
+            (Self::One(domain), Self::Exact(host)) => labels(host, domain) == Some(1),
+            (Self::Many(domain), Self::Exact(host)) => labels(host, domain).is_some(),
+            (Self::Many(domain), Self::One(below) | Self::Many(below)) => {
+                below == domain || labels(below, domain).is_some()
+            }
+            (Self::Exact(_) | Self::One(_), _) => false,
+        }
+    }
+}
+
+/// Rejects the routes of included files that are not within the bounds of their include.
+pub(super) fn check(source: &Source<'_>, raw: &raw::Raw) {
+    let bounds: Vec<_> = raw
+        .include
+        .iter()
+        .enumerate()
+        .map(|(at, raw)| bounds(source, at, raw))
+        .collect();
+    for (at, route) in raw.route.iter().enumerate() {
+        let include = source.text().include_of(route.span().start);
+        if let Some(bounds) = include.and_then(|include| bounds.get(include)) {
+            within(source, at, route, bounds);
+        }
+    }
+}
+
+/// Reads the bounds of an item. Invalid ones contain nothing.
+fn bounds(source: &Source<'_>, at: usize, raw: &Spanned<Include>) -> Bounds {
+    let Include { files, host, path } = raw.get_ref();
+    if files.is_none() {
+        let expected = r#"files such as "teams/billing/*.toml""#;
+        source.missing(format!("include[{at}].files"), raw.span(), expected);
+    }
+    let hosts = host.as_ref().map(|host| {
+        let Texts(texts) = host.get_ref();
+        let hosts: Option<Vec<_>> = texts.iter().map(|it| HostPattern::parse(it)).collect();
+        hosts.filter(|hosts| !hosts.is_empty()).unwrap_or_else(|| {
+            source.reject(
+                &format!("include[{at}].host"),
+                host,
+                r#"hosts such as "app.example.org", "*.example.org" (one label more) or "**.example.org" (one or more)"#,
+            );
+            Vec::new()
+        })
+    });
+    let path = path.as_ref().map(|path| {
+        if !is_path(path.get_ref()) {
+            let expected = format!("a path such as \"/billing/\": {PATH}");
+            source.reject(&format!("include[{at}].path"), path, expected);
+        }
+        segments(path.get_ref()).map(str::to_owned).collect()
+    });
+    Bounds {
+        hosts,
+        path: path.unwrap_or_default(),
+    }
+}
+
+fn within(source: &Source<'_>, at: usize, route: &Spanned<Table<raw::Route>>, bounds: &Bounds) {
+    let Table(raw) = route.get_ref();
+    let key = |key| format!("route[{at}].{key}");
+    if let Some(hosts) = &bounds.hosts {
+        let expected = || {
+            format!(
+                "a host within the bounds of its include ({})",
+                listed(hosts)
+            )
+        };
+        match &raw.host {
+            None => drop(source.missing(key("host"), route.span(), expected())),
+            Some(host) => {
+                // An invalid host is rejected with the route.
+                let outside = HostPattern::parse(host.get_ref())
+                    .filter(|host| !hosts.iter().any(|it| it.contains(host)));
+                if outside.is_some() {
+                    source.reject(&key("host"), host, expected());
+                }
+            }
+        }
+    }
+    if bounds.path.is_empty() {
+        return;
+    }
+    let prefix = format!("/{}", bounds.path.join("/"));
+    let expected = || format!("a path within the bounds of its include (\"{prefix}\")");
+    match &raw.path {
+        None => drop(source.missing(key("path"), route.span(), expected())),
+        Some(path) => {
+            let mut own = segments(path.get_ref());
+            if !bounds.path.iter().all(|it| own.next() == Some(it)) {
+                source.reject(&key("path"), path, expected());
+            }
+        }
+    }
+    // `/a` then also matches /A, or /a.json/x, which are beyond the bound.
+    let wider = [
+        ("ignore_case", &raw.ignore_case),
+        ("ignore_suffix", &raw.ignore_suffix),
+    ];
+    for (name, flag) in wider {
+        if let Some(flag) = flag
+            && *flag.get_ref()
+        {
+            let expected =
+                format!("false: the path of its include, \"{prefix}\", is in one spelling only");
+            source.reject(&key(name), flag, expected);
+        }
+    }
+}
+
+/// Returns the segments of a path; the empty one at the end does not count.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let path = path.strip_prefix('=').unwrap_or(path);
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+fn listed(hosts: &[HostPattern]) -> String {
+    let text = |host: &HostPattern| match host {
+        HostPattern::Exact(host) => host.clone(),
+        HostPattern::One(domain) => format!("*.{domain}"),
+        HostPattern::Many(domain) => format!("**.{domain}"),
+    };
+    hosts.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HostPattern;
+
+    #[test]
+    fn pattern_contains_what_matches_no_other_host() {
+        let parse = |text| HostPattern::parse(text).unwrap();
+        for (bound, host, expected) in [
+            ("a.example", "a.example", true),
+            ("a.example", "A.Example", true),
+            ("a.example", "b.a.example", false),
+            ("a.example", "*.a.example", false),
+            ("*.a.example", "b.a.example", true),
+            ("*.a.example", "*.a.example", true),
+            ("*.a.example", "**.a.example", false),
+            ("*.a.example", "a.example", false),
+            ("*.a.example", "c.b.a.example", false),
+            ("*.a.example", "ba.example", false),
+            ("*.a.example", "*.b.a.example", false),
+            ("**.a.example", "b.a.example", true),
+            ("**.a.example", "c.b.a.example", true),
+            ("**.a.example", "*.a.example", true),
+            ("**.a.example", "**.a.example", true),
+            ("**.a.example", "**.b.a.example", true),
+            ("**.a.example", "a.example", false),
+            ("**.a.example", "*.example", false),
+            ("**.a.example", "xa.example", false),
+            ("**.a.example", "**.xa.example", false),
+        ] {
+            let contains = parse(bound).contains(&parse(host));
+            assert_eq!(contains, expected, "{bound} {host}");
+        }
+        for text in [
+            "",
+            "*",
+            "*.",
+            "a.*.example",
+            "*a.example",
+            "a.example:80",
+            "***.example",
+        ] {
+            assert_eq!(HostPattern::parse(text), None, "{text}");
+        }
+    }
+}
