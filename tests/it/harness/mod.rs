@@ -48,8 +48,8 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Returns the lines of a file that another process may be writing to. The last one may be incomplete.
 pub(crate) fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
-    let end = text.rfind('\n').map_or(0, |at| at + 1);
-    text[..end].lines()
+    let whole = text.rsplit_once('\n');
+    whole.map_or("", |(whole, _)| whole).lines()
 }
 
 /// Returns a command that runs the binary without realmgate's environment variables.
