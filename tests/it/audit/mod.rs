@@ -113,17 +113,16 @@ fn changes_of_identities_are_logged_with_their_actor() {
     let renamed = &scene.of("identity_renamed")[0];
     assert_eq!(renamed["was"]["name"], "bílling");
     assert_eq!(renamed["subject"]["name"], "invoices");
-    for (command, event) in [
-        ("rotate", "identity_rotated"),
-        ("disable", "identity_disabled"),
-        ("enable", "identity_enabled"),
-        ("unthrottle", "identity_unthrottled"),
-        ("set", "identity_changed"),
+    for (command, more, event) in [
+        ("rotate", &[][..], "identity_rotated"),
+        ("disable", &[], "identity_disabled"),
+        ("enable", &[], "identity_enabled"),
+        ("unthrottle", &[], "identity_unthrottled"),
+        ("set", &["--comment", "x"], "identity_changed"),
     ] {
-        let args = [
-            "identity", command, "--name", "invoices", "--realm", "payments",
-        ];
-        assert!(scene.gate.run(&args).status.success(), "{command}");
+        let args = [&["identity", command, "invoices@payments"], more].concat();
+        let output = scene.gate.run(&args);
+        assert!(output.status.success(), "{command}: {}", stderr(&output));
         let events = scene.of(event);
         assert_eq!(events.len(), 1, "{event}");
         assert_eq!(events[0]["subject"]["name"], "invoices");
@@ -521,8 +520,9 @@ fn places_in_the_log_find_a_forgery_that_fits_its_head() {
         fs::remove_file(scene.path()).unwrap();
         fs::remove_file(scene.folder.path().join("audit.jsonl.head")).unwrap();
         while !scene.path().exists() || scene.events().len() < lines + 3 {
-            let args = ["identity", "set", "--name", "one", "--realm", "payments"];
-            assert!(scene.gate.run(&args).status.success());
+            let args = ["identity", "set", "one@payments", "--comment", "x"];
+            let output = scene.gate.run(&args);
+            assert!(output.status.success(), "{}", stderr(&output));
         }
         assert_eq!(verify(&["--whole"]).0, 0);
         let (code, report) = verify(&with_log);
