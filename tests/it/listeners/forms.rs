@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -233,7 +233,7 @@ fn options_of_the_whole_server_are_answered_at_the_proxy_and_by_nobody_else() {
 /// RFC 9112 §9.6: netcat with `-N` and similar clients do so.
 #[test]
 fn half_closed_client_gets_the_response_of_the_upstream() {
-    let upstream = Upstream::start_slow(Duration::from_millis(300));
+    let upstream = Upstream::start_slow(Duration::from_millis(100));
     let gate = Gate::start(&routes(upstream.address));
     let get = "GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n";
     let post = "POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab";
@@ -256,6 +256,7 @@ fn http_on_a_port_with_tls_is_400_in_cleartext() {
     let upstream = Upstream::start();
     let config = tls(&[&server], "", &routes(upstream.address));
     let gate = Gate::start_with(&[("REALMGATE_SERVICE_TLS", "true")], &config);
+    let began = Instant::now();
     for (at, path) in listeners(&gate) {
         for begin in [
             format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -279,7 +280,12 @@ fn http_on_a_port_with_tls_is_400_in_cleartext() {
     assert_eq!(upstream.seen(), [""; 0]);
     let log = gate.log();
     let line = "connection rejected reason=\"plain_http\" peer=127.0.0.1:";
-    assert_eq!(log.matches(line).count(), 1, "{log}");
+    // One line in ten seconds.
+    let most = began.elapsed().as_secs() / 10 + 1;
+    assert!(
+        (1..=most).contains(&(log.matches(line).count() as u64)),
+        "{log}"
+    );
 }
 
 /// Sends one HTTP/2 request whose header has `size` bytes of padding. Returns the status; `None` if
