@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import threading
-import time
 
 import pytest
 
@@ -599,13 +598,14 @@ def test_verified_tokens_survive_an_outage_to_the_end_of_the_step_only():
 
 
 def test_event_loop_goes_on_while_the_server_is_asked():
+    ticks = []
+
     def slowly(request):
-        time.sleep(0.3)
+        until("the event loop has gone on", lambda: len(ticks) > 5)
         return 200, JSON, b'{"status":"OK"}'
 
     with Recorder(slowly) as server:
         source = VerifyTokens(Client(server.url, credential_of_nobody()))
-        ticks = []
 
         async def app(scope, receive, send):
             pass
