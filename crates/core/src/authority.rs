@@ -9,6 +9,7 @@ use super::decision::{Attempt, Authenticated, Decision, Denial, Permit};
 use super::policy::Policy;
 use super::principal::PrincipalRef;
 use super::realm::{Capability, Realms};
+use super::session::{SessionKind, SessionSecret};
 use super::store::StoreError;
 use super::throttle::{Scope, Source};
 use super::time::UnixTime;
@@ -39,6 +40,20 @@ pub trait Authenticator: Send + Sync {
         source: Source<'_>,
         now: UnixTime,
     ) -> Result<Authenticated, Denial>;
+
+    /// Authenticates by the secret of a session, or uses up a log-in link. Returns `None` if there is
+    /// none, or if it has ended.
+    ///
+    /// # Errors
+    /// The denial.
+    async fn resume(
+        &self,
+        _session: (&SessionSecret, SessionKind),
+        _source: Source<'_>,
+        _now: UnixTime,
+    ) -> Result<Option<Authenticated>, Denial> {
+        Ok(None)
+    }
 
     /// Returns how many steps a wrong token is off, negative for late, if the authenticator has the
     /// seed and the token is right at another step. For the log only.
@@ -104,6 +119,28 @@ impl Authority {
             proven.map_or_else(Permit::anonymous, Permit::proven),
             denial,
         )
+    }
+
+    /// Decides on a request that has the secret of a session, or of a log-in link, which this uses
+    /// up. Returns `None` if there is none, or if it has ended.
+    ///
+    /// # Errors
+    /// The denial.
+    pub async fn resume(
+        &self,
+        session: (&SessionSecret, SessionKind),
+        source: Source<'_>,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Result<Option<Permit>, Denial> {
+        let resumed = self.authenticator.resume(session, source, now).await?;
+        let permit = resumed.map(Permit::proven);
+        let principal = permit.as_ref().and_then(Permit::principal);
+        match principal {
+            None => Ok(None),
+            Some(principal) if policy.admits(principal, &self.realms) => Ok(permit),
+            Some(_) => Err(Denial::NotAllowed),
+        }
     }
 
     /// Returns whether the realm of a permit's principal has a capability.

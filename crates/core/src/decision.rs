@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::{Flaw, Presented};
-use super::identity::Identity;
+use super::id::IdentityId;
+use super::identity::{Identity, Version};
 use super::principal::{Principal, PrincipalRef};
 use super::store::StoreError;
 use super::throttle::{Delay, Source, Throttled};
@@ -88,6 +89,10 @@ pub enum Proof {
         /// The end of the time in which the token is accepted, exclusive.
         until: UnixTime,
     },
+    /// By a session, which began with a token or a link.
+    Session,
+    /// By a link for one log-in, which somebody with access to the store has made.
+    Link,
 }
 
 impl Proof {
@@ -96,6 +101,8 @@ impl Proof {
         match self {
             Self::Nothing => None,
             Self::Token { .. } => Some("token"),
+            Self::Session => Some("session"),
+            Self::Link => Some("link"),
         }
     }
 }
@@ -115,6 +122,15 @@ impl Permit {
             Name::Identity(identity) => identity.principal.as_ref(),
             Name::Principal(principal) => Principal::as_ref(principal),
         })
+    }
+
+    /// Returns the identity of the principal and the version of it that was checked, if it is in the
+    /// store of this process.
+    pub fn identity(&self) -> Option<(IdentityId, Version)> {
+        match &self.0.as_ref()?.name {
+            Name::Identity(identity) => Some((identity.id, identity.history.version)),
+            Name::Principal(_) => None,
+        }
     }
 
     /// Returns how the principal was authenticated.

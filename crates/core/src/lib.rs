@@ -24,7 +24,9 @@ mod policy;
 mod principal;
 mod realm;
 mod record;
+mod resume;
 mod seed;
+mod session;
 mod store;
 mod throttle;
 mod time;
@@ -46,9 +48,10 @@ pub(crate) use principal::tricky;
 pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};
 pub use realm::{Capability, Realms};
 pub use seed::{Seed, SeedError, Strength};
+pub use session::{Session, SessionId, SessionKind, SessionSecret};
 pub use store::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Counters, Counts,
-    Identities, Imported, RealmCount, Recall, Selection, Store, StoreError, UsageBatch,
+    Identities, Imported, RealmCount, Recall, Selection, Sessions, Store, StoreError, UsageBatch,
 };
 pub use throttle::{
     Claim, Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,

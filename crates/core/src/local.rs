@@ -16,7 +16,8 @@ use super::matching::{Match, rest};
 use super::principal::PrincipalRef;
 use super::record::Record;
 use super::seed::Seed;
-use super::store::{Counters, Counts, Identities, Recall, StoreError, UsageBatch};
+use super::session::{SessionKind, SessionSecret};
+use super::store::{Counters, Counts, Identities, Recall, Sessions, StoreError, UsageBatch};
 use super::throttle::{
     Claimed, Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict,
 };
@@ -50,6 +51,8 @@ pub struct Settings {
 pub struct LocalAuthenticator {
     pub(super) identities: Arc<dyn Identities>,
     pub(super) counters: Arc<dyn Counters>,
+    /// None until it is given them.
+    pub(super) sessions: Option<Arc<dyn Sessions>>,
     pub(super) settings: Settings,
     /// One per algorithm, in the order of [`Algorithm::ALL`].
     decoys: [Totp; Algorithm::ALL.len()],
@@ -81,6 +84,7 @@ impl LocalAuthenticator {
                 .map(|algorithm| Totp::new(decoy, settings.parameters.with_algorithm(algorithm))),
             identities,
             counters,
+            sessions: None,
             settings,
             throttle,
             nobody: Seeds::default().into(),
@@ -361,6 +365,15 @@ impl Authenticator for LocalAuthenticator {
             }
         }
         Ok(self.accept(passed, who, source, now))
+    }
+
+    async fn resume(
+        &self,
+        session: (&SessionSecret, SessionKind),
+        source: Source<'_>,
+        now: UnixTime,
+    ) -> Result<Option<Authenticated>, Denial> {
+        self.resume_session(session, source, now).await
     }
 
     fn clock_offset(&self, credential: &Credential<'_>, now: UnixTime) -> Option<i64> {

@@ -9,6 +9,7 @@ use super::id::IdentityId;
 use super::identity::{Identity, State, Terms, Version};
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
+use super::session::{Session, SessionId};
 use super::throttle::{Claim, ThrottleRecord};
 use super::time::UnixTime;
 use super::totp::Step;
@@ -264,6 +265,54 @@ pub trait ChangeLog: Send + Sync {
     async fn changes(&self, after: i64, limit: u32) -> Result<ChangesAfter, StoreError>;
 }
 
+/// Keeps sessions, so that every process on the same store knows them.
+///
+/// They end when their identity is disabled, renamed or deleted, or gets another seed, whoever
+/// changes it.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Adds a session, and deletes old ones. Returns `false`, and adds nothing, if the identity is
+    /// disabled or has another version.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn begin_session(&self, _: Session, _: Version) -> Result<bool, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    /// Returns a session or link, also one that has ended by time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn session(&self, _id: SessionId) -> Result<Option<Session>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    /// Records the use of a session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn see_session(&self, _id: SessionId, _now: UnixTime) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    /// Ends a session, or uses up a link, and returns it. Of two concurrent calls, one gets it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn end_session(&self, _id: SessionId) -> Result<Option<Session>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    /// Returns the latest sessions, at most `limit`, newest first. Some may have ended by time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn sessions(&self, _limit: u32) -> Result<Vec<Session>, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
 /// A complete identity store.
 ///
 /// A write is durable when its future resolves, and every other process on the same database sees
@@ -271,7 +320,7 @@ pub trait ChangeLog: Send + Sync {
 /// Only [`Counters::use_step`] returns that: other writes are bounded up to their commit, and wait
 /// for its outcome.
 #[async_trait]
-pub trait Store: Identities + Counters + Administration + ChangeLog {
+pub trait Store: Identities + Counters + Administration + ChangeLog + Sessions {
     /// Writes the log of the database back into its file, as far as other processes allow. Must be
     /// called before the process ends.
     async fn checkpoint(&self);

@@ -23,6 +23,7 @@ mod claiming;
 mod debt;
 mod delay;
 mod failures;
+mod guess;
 mod saved;
 mod scope;
 mod settings;

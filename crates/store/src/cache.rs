@@ -14,6 +14,7 @@ mod entry;
 mod memory;
 mod options;
 mod seeds;
+mod sessions;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use realmgate_core::{Administration, Counters, Identity, Principal, StoreError};
+use realmgate_core::{Administration, Counters, Identity, Principal, Sessions, StoreError};
 
 use super::metrics::{DatabaseCounts, PoolMetrics};
 use super::seal::KeyId;
@@ -12,7 +12,7 @@ use super::seal::KeyId;
 ///
 /// A write is durable when its future resolves.
 #[async_trait]
-pub(super) trait Database: Counters + Administration {
+pub(super) trait Database: Counters + Administration + Sessions {
     /// Returns the counters of operations.
     fn metrics(&self) -> &DatabaseCounts;
 

@@ -27,6 +27,7 @@ mod record;
 mod rotation;
 mod seal;
 mod sealing;
+mod sessions;
 mod sqlite;
 mod tables;
 

@@ -21,6 +21,7 @@ mod query;
 mod rows;
 mod schema;
 mod server;
+mod sessions;
 mod ssl_mode;
 mod tail;
 mod timeline;

@@ -15,10 +15,11 @@ use super::transaction::DURABLE;
 use crate::seal::KeyId;
 
 /// The migrations, each from the schema before it.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("schema/001_identity.sql"),
     include_str!("schema/002_claim.sql"),
     include_str!("schema/003_administration.sql"),
+    include_str!("schema/004_sessions.sql"),
 ];
 
 /// The number of the latest schema.

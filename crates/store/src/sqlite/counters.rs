@@ -168,7 +168,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ThrottleRecord> {
 }
 
 /// These writes cannot conflict with an existing principal.
-fn no_change(error: ChangeError) -> StoreError {
+pub(super) fn no_change(error: ChangeError) -> StoreError {
     match error {
         ChangeError::Store(error) => error,
         ChangeError::Taken | ChangeError::Stale => {

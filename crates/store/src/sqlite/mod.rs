@@ -17,6 +17,7 @@ mod pool;
 mod probe;
 mod query;
 mod rows;
+mod sessions;
 mod wal;
 mod watch;
 

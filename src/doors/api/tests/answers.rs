@@ -4,7 +4,7 @@ use http::header::{LOCATION, RETRY_AFTER};
 use super::*;
 use crate::auth::{
     Administration, Change, ChangeError, Changed, Counters, Denial, Identities, Identity,
-    IdentityId, ImportedIdentity, Principal, PrincipalRef, Recall, StoreError,
+    IdentityId, ImportedIdentity, Principal, PrincipalRef, Recall, Sessions, StoreError,
 };
 use crate::auth::{Step, Throttled, UsageBatch};
 use crate::doors::api::caller;
@@ -211,6 +211,9 @@ impl crate::auth::ChangeLog for Silent {
         Err(StoreError::Timeout)
     }
 }
+
+#[async_trait]
+impl Sessions for Silent {}
 
 #[async_trait]
 impl Store for Silent {
