@@ -22,6 +22,8 @@ use crate::audit::Audit;
 use crate::auth::{Authority, LocalAuthenticator, Seed, SeedError, Settings, Store};
 use crate::config::{Config, ConfigError};
 use crate::doors::api::{self, Api};
+use crate::doors::health::Health;
+use crate::doors::page::{self, Page};
 use crate::doors::v1::{self, V1};
 use crate::doors::{self, Addresses, End, Gateway, ListenError, Listeners};
 use crate::files;
@@ -116,7 +118,7 @@ impl Server {
         });
         let running = Arc::new(ArcSwap::from_pointee(config.clone()));
         let closing = CancellationToken::new();
-        let v1 = v1::router(V1 {
+        let administration = Arc::new(V1 {
             authority: Arc::clone(&authority),
             authenticator: Arc::clone(&authenticator),
             store: Arc::clone(&store),
@@ -128,13 +130,21 @@ impl Server {
             started: SystemTime::now().into(),
             closing: closing.clone(),
         });
+        let v1 = v1::router(Arc::clone(&administration));
+        let health = Arc::new(Health::default());
+        let page = Page::new(
+            administration,
+            (v1.clone(), Arc::clone(&health)),
+            &config.admin,
+            addresses.admin,
+        );
         let (loops, threads) = Loops::start(config.server.threads).map_err(StartError::Loops)?;
         let gateway = Gateway::open(
             config.clone(),
             listeners,
             &loops,
             &authority,
-            (rest, v1),
+            (rest, v1, page::router(page), &health),
             recorder,
             registry,
         )
@@ -256,13 +266,14 @@ pub(crate) async fn authenticator(
     };
     let decoy = Seed::generate().map_err(StartError::Random)?;
     let counts = store.counts(0).await.map_err(store::OpenError::Store)?;
-    Ok(LocalAuthenticator::new(
+    let authenticator = LocalAuthenticator::new(
         Arc::clone(store) as _,
         Arc::clone(store) as _,
         settings,
         &decoy,
         &counts,
-    ))
+    );
+    Ok(authenticator.with_sessions(Arc::clone(store) as _))
 }
 
 /// Saves failure counts and last uses once per interval.

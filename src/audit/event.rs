@@ -55,6 +55,12 @@ kinds! {
     IdentityDeleted = "identity_deleted",
     /// An identity was imported from another system.
     IdentityImported = "identity_imported",
+    /// An administrator has logged in to the admin page.
+    SessionStarted = "session_started",
+    /// A link was made that logs in to the admin page once.
+    LinkCreated = "login_link_created",
+    /// A session of the admin page was ended before its time.
+    SessionEnded = "session_ended",
     /// Seeds are encrypted with a new key.
     KeyRotated = "key_rotated",
     /// A key was removed from the key file.

@@ -198,6 +198,11 @@ fn text(config: &Config, store: &Options, from: &str) -> String {
         }
         None => text.push_str("metrics:  off\n"),
     }
+    if let Some(admin) = config.admin.listen {
+        let origin = config.admin.origin.clone();
+        let origin = origin.unwrap_or_else(|| url(admin, &config.admin.transport));
+        let _ = writeln!(text, "admin:    {origin}  admin page, listens at {admin}");
+    }
     let _ = writeln!(
         text,
         "store:    {}, encrypted with {}",
@@ -274,6 +279,7 @@ fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Va
         "health_path": config.gateway.health_path,
         "grpc": config.grpc,
         "metrics": config.metrics,
+        "admin": config.admin.listen,
         "store": store.database.location().to_string(),
         "key": store.key.to_string(),
         "key_file": store.key.path(),

@@ -167,6 +167,12 @@ pub(super) enum CliError {
     Unexaminable(String, #[source] io::Error),
     #[error("cannot use the seed in {0}")]
     SeedFile(PathBuf, #[source] CredentialError),
+    #[error("admin.listen is \"off\", so there is no admin page")]
+    NoAdminPage,
+    #[error("principals of the realm {0} do not administer identities")]
+    NoAdministrator(String),
+    #[error("the identity may not log in: it is disabled, or has just changed")]
+    CannotLogIn,
     #[error("{0} responses of the tour were not as expected")]
     Tour(usize),
     #[error("the tour failed: {0}")]
@@ -193,6 +199,7 @@ impl CliError {
             | Self::Broken(_)
             | Self::Unhealthy(..)
             | Self::Findings(_)
+            | Self::CannotLogIn
             | Self::Tour(_) => 1,
             Self::Client(error) => match error {
                 client::Error::Rejected(_)
@@ -234,6 +241,8 @@ impl CliError {
             | Self::Noted(_)
             | Self::NotAPrincipal
             | Self::NoProxy
+            | Self::NoAdminPage
+            | Self::NoAdministrator(_)
             | Self::NoServerGiven
             | Self::BadKey
             | Self::Line { .. }

@@ -4,10 +4,11 @@ use std::path::Path;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::admin;
 use super::error::CliError;
 use super::identity;
 use super::local_store::{LocalStore, now};
-use super::output::{Output, line};
+use super::output::{Output, line, message};
 use crate::audit::Kind;
 use crate::auth::{IdentityId, NewIdentity, Seed, Selection, Terms};
 use crate::store::Intent;
@@ -51,6 +52,12 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
             };
             let text = serde_json::to_string(&made).unwrap_or_default();
             line(&Zeroizing::new(text));
+        }
+        if let Some(origin) = admin::origin(&local.config).filter(|_| !output.is_json()) {
+            message(&format!(
+                "Admin page: {origin}, as {} with the token of this seed",
+                args.name
+            ));
         }
         local
             .record(Kind::IdentityCreated, identity.id, &identity.principal)

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod admin;
 mod audit;
 mod backup;
 mod check;
@@ -95,6 +96,9 @@ enum Command {
     /// ambiguous paths, other methods and request targets. Exit codes: 0 nothing found; 1 something found; 2 wrong usage;
     /// 3 no response.
     Doctor(doctor::Args),
+    /// Log in to the admin page
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Create the first administrator and print its seed, once
     Init(init::Args),
     /// Manage identities, in the local database or on a server (--server)
@@ -138,6 +142,7 @@ impl Command {
             | Self::Doctor(_)
             | Self::Explain(_)
             | Self::Healthcheck(_)
+            | Self::Admin(_)
             | Self::Init(_)
             | Self::Identity(_)
             | Self::Key(_)
@@ -197,6 +202,7 @@ fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliErro
         Command::Check(args) => check::run(&args, config, output),
         Command::Explain(args) => explain::run(&args, config, output),
         Command::Doctor(args) => doctor::run(&args, output),
+        Command::Admin(command) => admin::run(&command, config, output),
         Command::Init(args) => init::run(&args, config, output),
         Command::Identity(command) => identity::run(command, config, output),
         Command::Key(command) => key::run(&command, config, output),

@@ -161,6 +161,9 @@ async fn serve(
             tracing::warn!(%metrics, "{warning}");
         }
     }
+    if let Some(admin) = addresses.admin {
+        tracing::info!(%admin, "listening");
+    }
     for variable in kubernetes_variables(std::env::vars_os()) {
         tracing::debug!(variable, "ignored: Kubernetes describes a service by it");
     }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::admin::Admin;
 use super::audit::Audit;
 use super::bounds;
 use super::compat::Compat;
@@ -49,6 +50,8 @@ pub struct Config {
     /// `metrics.listen`: the listener for `/metrics` and health, 127.0.0.1:8084 by default; `None`
     /// for `"off"`. Port 0 lets the system choose.
     pub metrics: Option<SocketAddr>,
+    /// `[admin]`.
+    pub admin: Admin,
     /// `[realms]`: the two reserved realms, which differ.
     pub realms: Realms,
     /// `[totp]`.
@@ -156,6 +159,7 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let listens = source.listens(raw);
     let service = source.service(&raw.service.0, listens.service, known_tls);
     let gateway = source.gateway(&raw.gateway.0, listens.gateway, known_tls);
+    let admin = source.admin(&raw.admin.0, listens.admin, known_tls);
     let credential_headers = source.credentials(&raw.credentials.0);
     // If these are invalid, check what depends on them with the defaults.
     let headers = credential_headers.as_ref().cloned();
@@ -203,6 +207,7 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
         gateway: gateway?,
         grpc: listens.grpc?,
         metrics: listens.metrics?,
+        admin: admin?,
         realms: realms?,
         totp: totp?,
         throttle,

@@ -45,7 +45,11 @@ pub struct Gateway {
 }
 
 /// The listeners that can be off, with their default ports.
-const CAN_BE_OFF: [(&str, u16); 2] = [("gateway.listen", 8080), ("metrics.listen", 8084)];
+const CAN_BE_OFF: [(&str, u16); 3] = [
+    ("gateway.listen", 8080),
+    ("metrics.listen", 8084),
+    ("admin.listen", 8083),
+];
 
 /// Describes the valid values of a listener that can be off; `None` for other keys.
 pub(super) fn listen_or_off(key: &str) -> Option<String> {
@@ -70,6 +74,7 @@ pub(super) struct Listens {
     pub(super) gateway: Checked<Option<SocketAddr>>,
     pub(super) grpc: Checked<Option<SocketAddr>>,
     pub(super) metrics: Checked<Option<SocketAddr>>,
+    pub(super) admin: Checked<Option<SocketAddr>>,
 }
 
 impl Source<'_> {
@@ -83,6 +88,10 @@ impl Source<'_> {
                 .map(|raw| self.listen("grpc.listen", Some(raw), 8082))
                 .transpose(),
             metrics: self.listen_or_off("metrics.listen", raw.metrics.0.listen.as_ref()),
+            admin: match &raw.admin.0.listen {
+                Some(raw) => self.listen_or_off("admin.listen", Some(raw)),
+                None => Ok(None),
+            },
         };
         self.apart(raw, &listens);
         listens
@@ -196,6 +205,11 @@ impl Source<'_> {
                 "metrics.listen",
                 listens.metrics.ok().flatten(),
                 &raw.metrics.0.listen,
+            ),
+            (
+                "admin.listen",
+                listens.admin.ok().flatten(),
+                &raw.admin.0.listen,
             ),
         ];
         for (at, (key, listen, set)) in listeners.iter().enumerate() {

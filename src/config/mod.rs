@@ -4,6 +4,7 @@
 //! [`include`] finds further files. [`source`] joins the files and the environment; [`check`] and its siblings check them. After
 //! that, no code needs to ask whether a required value is present or valid.
 
+mod admin;
 mod audit;
 mod bounds;
 mod check;
@@ -47,6 +48,7 @@ mod upstream;
 mod validity;
 mod warning;
 
+pub use admin::Admin;
 pub use audit::Audit;
 pub use check::Config;
 pub use compat::Compat;

@@ -23,6 +23,7 @@ pub(super) struct Raw {
     pub(super) gateway: Table<Gateway>,
     pub(super) grpc: Table<Grpc>,
     pub(super) metrics: Table<Metrics>,
+    pub(super) admin: Table<Admin>,
     pub(super) realms: Table<Realms>,
     pub(super) credentials: Table<Credentials>,
     pub(super) totp: Table<Totp>,
@@ -43,7 +44,7 @@ pub(super) struct Raw {
 }
 
 /// Returns the sections whose keys environment variables may override, with their keys.
-pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 19] {
+pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 20] {
     [
         ("store", keys::<Store>()),
         ("cache", keys::<Cache>()),
@@ -51,6 +52,7 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 19] {
         ("gateway", keys::<Gateway>()),
         ("grpc", keys::<Grpc>()),
         ("metrics", keys::<Metrics>()),
+        ("admin", keys::<Admin>()),
         ("realms", keys::<Realms>()),
         ("credentials", keys::<Credentials>()),
         ("totp", keys::<Totp>()),
@@ -116,6 +118,7 @@ tables! {
     }
     Grpc { listen: String }
     Metrics { listen: String }
+    Admin { listen: String, origin: String, tls: bool, client_certificates: String }
     Realms { admin: String, auth: String }
     Credentials { name_header: String, realm_header: String, token_header: String, name_chars: i64 }
     Totp { window: i64, algorithm: String, digits: i64, period: i64, issuer: String }

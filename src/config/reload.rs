@@ -27,6 +27,8 @@ impl Config {
             ),
             ("grpc", self.grpc != new.grpc),
             ("metrics.listen", self.metrics != new.metrics),
+            ("admin.listen", self.admin.listen != new.admin.listen),
+            ("admin.origin", self.admin.origin != new.admin.origin),
             ("realms", differs(&self.realms, &new.realms)),
             (
                 "credentials",

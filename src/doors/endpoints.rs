@@ -20,6 +20,7 @@ pub(crate) struct Endpoints {
     pub(crate) forward_auth: Arc<ForwardAuth>,
     pub(crate) rest: Local,
     pub(crate) v1: Local,
+    pub(crate) admin: Local,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Registry,
 }

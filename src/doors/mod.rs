@@ -8,9 +8,11 @@ mod ext_authz;
 mod forward_auth;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod health;
 mod local;
 mod metrics;
 mod pace;
+pub mod page;
 mod proxy;
 mod readiness;
 mod request_log;
@@ -34,6 +36,7 @@ use tokio::task::JoinSet;
 
 use endpoints::Endpoints;
 use forward_auth::ForwardAuth;
+use health::Health;
 use local::Local;
 pub use local::Rest;
 use metrics::Gauges;
@@ -83,7 +86,7 @@ impl Gateway {
         listeners: Listeners,
         loops: &Loops,
         authority: &Arc<Authority>,
-        (rest, v1): (Rest, Router),
+        (rest, v1, admin, health): (Rest, Router, Router, &Health),
         recorder: Arc<Recorder>,
         mut registry: Registry,
     ) -> Result<Self, OpenError> {
@@ -93,8 +96,10 @@ impl Gateway {
         snapshot.upstreams.watch().await;
         let settings: settings::Live = Arc::new(ArcSwap::new(Arc::clone(&snapshot.net)));
         let snapshot: Live = Arc::new(ArcSwap::from_pointee(snapshot));
+        health.open(Arc::clone(&snapshot));
         let rest = Local::rest(rest, Arc::clone(&settings));
         let v1 = Local::new(v1, Arc::clone(&settings));
+        let admin = Local::new(admin, Arc::clone(&settings));
         let connections = Arc::new(Connections::new(
             Arc::clone(&settings),
             listeners.is_inherited(),
@@ -122,6 +127,7 @@ impl Gateway {
             forward_auth: Arc::clone(&forward_auth),
             rest,
             v1,
+            admin,
             readiness: Arc::clone(&readiness),
             metrics: registry,
         });
@@ -149,6 +155,11 @@ impl Gateway {
         if let Some(metrics) = listeners.metrics {
             let apps = background.each(|_| service(Listening::Metrics));
             accepting.http(metrics, Listening::Metrics, &background, apps)?;
+        }
+        if let Some(admin) = listeners.admin {
+            let on_admin = service(Listening::Admin);
+            let apps = loops.each(|_| Arc::clone(&on_admin));
+            accepting.http(admin, Listening::Admin, loops, apps)?;
         }
         if let Some(gateway) = listeners.gateway {
             let own = Own {

@@ -17,7 +17,7 @@ use crate::net::http::{Abort, App, ClientRequest, Peer, Reply};
 use crate::net::request_line::request_line_of;
 use crate::net::settings::Listening;
 use crate::routing::target::{Target, host_of};
-use crate::telemetry::{Recorder, RequestRecord};
+use crate::telemetry::{Door, Recorder, RequestRecord};
 
 /// Handles the requests of the service listener, or of the metrics listener.
 pub(crate) struct Service {
@@ -80,6 +80,7 @@ impl Service {
         let (source, line) = (peer.source(), request_line_of(parts));
         let door = match self.listening {
             Listening::Metrics => None,
+            Listening::Admin => Some(Door::Admin),
             Listening::Service | Listening::Gateway => door_of(parts.uri.path()),
         };
         match door {
@@ -100,7 +101,8 @@ impl Service {
     ) -> Response<Reply> {
         // A front proxy requests a path. One that lets clients write `x:http://h/healthz` in the
         // request line would forward it, and take our 200 for a permit.
-        if !has_path_target(request) && !is_rest_url(&request.parts) {
+        let is_url = self.listening != Listening::Admin && is_rest_url(&request.parts);
+        if !has_path_target(request) && !is_url {
             self.log_rejection(Rejection::NoPath, &request.parts, &request.peer, record);
             let mut response =
                 Response::from(Rejection::NoPath.response().named(record.request_id()));
@@ -110,6 +112,7 @@ impl Service {
         }
         match self.listening {
             Listening::Metrics => self.endpoints.handle_monitor(request).await,
+            Listening::Admin => self.endpoints.admin.handle_at_once(request, record).await,
             Listening::Gateway if self.is_health(&request.parts) => {
                 self.endpoints.handle_health(request).await.into()
             }

@@ -14,6 +14,7 @@ pub(crate) mod own_response;
 pub(crate) mod rejection;
 pub(crate) mod request_id;
 pub mod reserved;
+pub(crate) mod session_cookie;
 mod trace;
 
 pub use caching::{privatize, targeted};

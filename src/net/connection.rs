@@ -164,7 +164,7 @@ impl Connections {
         let of = (!settings.acceptor(listening).is_load_balancer(peer)).then_some(peer);
         let counted = match listening {
             Listening::Metrics => self.count_monitor().map_err(|_| Cause::OfMetrics),
-            Listening::Service | Listening::Gateway => {
+            Listening::Service | Listening::Gateway | Listening::Admin => {
                 self.count(of, &settings).map_err(Cause::from)
             }
         };

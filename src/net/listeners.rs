@@ -15,7 +15,7 @@ use crate::config::Config;
 pub const PREDECESSOR: &str = "predecessor";
 
 /// The names of the sockets, in the order in which unnamed sockets are passed.
-const NAMES: [&str; 4] = ["service", "gateway", "grpc", "metrics"];
+const NAMES: [&str; 5] = ["service", "gateway", "grpc", "metrics", "admin"];
 
 /// How many connections wait to be accepted, where the system allows it (`net.core.somaxconn`). The standard
 /// library asks for 128, and the clients of a front proxy connect all at once.
@@ -28,6 +28,7 @@ pub struct Listeners {
     pub(crate) gateway: Option<TcpListener>,
     pub(crate) grpc: Option<TcpListener>,
     pub(crate) metrics: Option<TcpListener>,
+    pub(crate) admin: Option<TcpListener>,
     predecessor: Option<UnixStream>,
     is_inherited: bool,
 }
@@ -43,6 +44,8 @@ pub struct Addresses {
     pub grpc: Option<SocketAddr>,
     /// Metrics and health, if the listener is on.
     pub metrics: Option<SocketAddr>,
+    /// The admin page, if the listener is on.
+    pub admin: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -53,6 +56,7 @@ impl Addresses {
             gateway: config.gateway.listen,
             grpc: config.grpc,
             metrics: config.metrics,
+            admin: config.admin.listen,
         }
     }
 
@@ -63,8 +67,9 @@ impl Addresses {
             gateway,
             grpc,
             metrics,
+            admin,
         } = self;
-        let all = [Some(service), gateway, grpc, metrics];
+        let all = [Some(service), gateway, grpc, metrics, admin];
         NAMES
             .into_iter()
             .zip(all)
@@ -78,14 +83,14 @@ impl Listeners {
     /// # Errors
     /// [`ListenError::Bind`] for an address that cannot be bound.
     pub fn bind(addresses: Addresses) -> Result<Self, ListenError> {
-        Self::bind_rest(addresses, [const { None }; 4], None)
+        Self::bind_rest(addresses, [const { None }; 5], None)
     }
 
     /// Takes the sockets that a service manager passes (systemd's `LISTEN_FDS`), and binds the
     /// other addresses.
     ///
-    /// `LISTEN_FDNAMES` names them `service`, `gateway`, `grpc` and `metrics`; without these names,
-    /// they are in this order. A passed socket is served whatever its address, and closed if the
+    /// `LISTEN_FDNAMES` names them `service`, `gateway`, `grpc`, `metrics` and `admin`; without
+    /// these names, they are in this order. A passed socket is served whatever its address, and closed if the
     /// listener is off.
     ///
     /// # Errors
@@ -112,12 +117,13 @@ impl Listeners {
                     .map_err(|error| ListenError::Inherit(name, error)),
             }
         };
-        let [service, gateway, grpc, metrics] = NAMES;
+        let [service, gateway, grpc, metrics, admin] = NAMES;
         let mut sockets = [
             take(0, service)?,
             take(1, gateway)?,
             take(2, grpc)?,
             take(3, metrics)?,
+            take(4, admin)?,
         ];
         let predecessor = names.iter().position(|found| *found == PREDECESSOR);
         let predecessor = match predecessor.filter(|index| *index < inherited.len()) {
@@ -126,10 +132,11 @@ impl Listeners {
                 .take_custom(index, Domain::UNIX.into(), Type::STREAM.into(), PREDECESSOR)
                 .map_err(|error| ListenError::Inherit(PREDECESSOR, error))?,
         };
-        let [_, gateway, _, metrics] = &mut sockets;
+        let [_, gateway, _, metrics, admin] = &mut sockets;
         let can_be_off = [
             ("gateway", gateway, addresses.gateway),
             ("metrics", metrics, addresses.metrics),
+            ("admin", admin, addresses.admin),
         ];
         for (listener, socket, address) in can_be_off {
             if address.is_none() && socket.take().is_some() {
@@ -147,7 +154,7 @@ impl Listeners {
     /// Binds the addresses that have no inherited socket.
     fn bind_rest(
         addresses: Addresses,
-        [service, gateway, grpc, metrics]: [Option<TcpListener>; 4],
+        [service, gateway, grpc, metrics, admin]: [Option<TcpListener>; 5],
         predecessor: Option<UnixStream>,
     ) -> Result<Self, ListenError> {
         let or_bind = |inherited: Option<TcpListener>, key, address| match inherited {
@@ -164,6 +171,7 @@ impl Listeners {
             gateway: optional(gateway, "gateway.listen", addresses.gateway)?,
             grpc: optional(grpc, "grpc.listen", addresses.grpc)?,
             metrics: optional(metrics, "metrics.listen", addresses.metrics)?,
+            admin: optional(admin, "admin.listen", addresses.admin)?,
             predecessor,
             is_inherited: false,
         })
@@ -208,6 +216,7 @@ impl Listeners {
             gateway: optional("gateway", &self.gateway)?,
             grpc: optional("grpc", &self.grpc)?,
             metrics: optional("metrics", &self.metrics)?,
+            admin: optional("admin", &self.admin)?,
         })
     }
 
@@ -218,6 +227,7 @@ impl Listeners {
             self.gateway.as_ref(),
             self.grpc.as_ref(),
             self.metrics.as_ref(),
+            self.admin.as_ref(),
         ];
         NAMES
             .into_iter()

@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     service: Acceptor,
     gateway: Acceptor,
     metrics: Acceptor,
+    admin: Acceptor,
 }
 
 /// The HTTP listeners.
@@ -30,6 +31,8 @@ pub(crate) enum Listening {
     Gateway,
     /// Metrics and health.
     Metrics,
+    /// The admin page.
+    Admin,
 }
 
 /// The settings in force. A connection reads them again for each request.
@@ -69,6 +72,7 @@ impl Settings {
             service: Acceptor::new(&config.service.transport, &config.tls, metrics)?,
             gateway: Acceptor::new(&config.gateway.transport, &config.tls, metrics)?,
             metrics: Acceptor::new(&config::Transport::default(), &config.tls, metrics)?,
+            admin: Acceptor::new(&config.admin.transport, &config.tls, metrics)?,
         })
     }
 
@@ -84,6 +88,7 @@ impl Settings {
             Listening::Service => &self.service,
             Listening::Gateway => &self.gateway,
             Listening::Metrics => &self.metrics,
+            Listening::Admin => &self.admin,
         }
     }
 }

@@ -265,6 +265,24 @@ impl Decisions {
     pub(super) fn rest(&self) -> &Arc<Tally> {
         &self.rest
     }
+
+    /// Returns the number of permits and that of denials.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        let (mut permitted, mut denied) = (0, 0);
+        let routes = self.routes.all();
+        let routes = routes.iter().map(|(_, tally)| &**tally);
+        for tally in routes.chain([&*self.rest]) {
+            let counted = tally.counts.each(|_, _, outcome, count| {
+                match outcome {
+                    "permitted" | OBSERVED => permitted += count,
+                    _ => denied += count,
+                }
+                Ok(())
+            });
+            debug_assert!(counted.is_ok());
+        }
+        (permitted, denied)
+    }
 }
 
 impl Decisions {

@@ -7,11 +7,13 @@ pub enum Door {
     ForwardAuth,
     /// REST.
     Rest,
+    /// The admin page.
+    Admin,
 }
 
 impl Door {
     /// All doors.
-    pub const ALL: [Self; 3] = [Self::Proxy, Self::ForwardAuth, Self::Rest];
+    pub const ALL: [Self; 4] = [Self::Proxy, Self::ForwardAuth, Self::Rest, Self::Admin];
 
     /// Returns the name in logs and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -19,6 +21,7 @@ impl Door {
             Self::Proxy => "proxy",
             Self::ForwardAuth => "forward-auth",
             Self::Rest => "rest",
+            Self::Admin => "admin",
         }
     }
 }

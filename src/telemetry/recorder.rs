@@ -118,6 +118,11 @@ impl Recorder {
         self.metrics.decisions.rest()
     }
 
+    /// Returns the number of permits and that of denials since the start.
+    pub(crate) fn decisions(&self) -> (u64, u64) {
+        self.metrics.decisions.totals()
+    }
+
     /// Returns whether requests are logged or traced.
     pub fn is_recording(&self) -> bool {
         self.access.is_on() || self.tracer.is_on()

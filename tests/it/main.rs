@@ -15,6 +15,7 @@ mod forward_auth;
 mod harness;
 mod listeners;
 mod operation;
+mod page;
 mod project;
 mod proxy;
 mod python;

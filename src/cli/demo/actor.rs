@@ -23,6 +23,10 @@ impl Actor {
             .unwrap_or_default()
     }
 
+    pub(super) fn principal(&self) -> Result<Principal, CliError> {
+        Ok(Principal::new(self.name, self.realm, 128)?)
+    }
+
     fn totp(&self) -> Totp {
         Totp::new(&self.seed, Parameters::default())
     }

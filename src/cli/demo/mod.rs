@@ -9,6 +9,7 @@ mod tour;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::admin;
 use super::error::CliError;
 use super::output::{DIM, STRONG, line};
 use super::setup::runtime;
@@ -85,6 +86,15 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
         let surprises = Tour::new(&scene).make().await?;
         if !args.once {
             line(&scene.live_commands());
+            if let Some(address) = addresses.admin {
+                let origin = format!("http://{address}");
+                let admin = store.identity(scene.admin.principal()?.as_ref()).await?;
+                let link = match &admin {
+                    Some(admin) => admin::make(store, admin, &origin).await?,
+                    None => None,
+                };
+                line(&scene.admin_page(&origin, link.as_ref().map_or("", |it| it.as_str())));
+            }
             signals.next().await;
         }
         server.close(End::Final, std::future::pending()).await;
@@ -108,6 +118,8 @@ fn configuration(folder: &Path, upstream: SocketAddr) -> Result<Config, CliError
         [gateway]
         listen = "{LOOPBACK}"
         [metrics]
+        listen = "{LOOPBACK}"
+        [admin]
         listen = "{LOOPBACK}"
         [log]
         filter = "error"

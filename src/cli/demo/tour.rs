@@ -211,11 +211,19 @@ impl<'a> Tour<'a> {
 
 impl Scene {
     /// Returns commands that work as long as the demo runs.
+    /// Returns where the admin page is, and how to log in.
+    pub(super) fn admin_page(&self, origin: &str, link: &str) -> String {
+        let (program, admin) = (program(), &self.admin);
+        format!(
+            "{STRONG}Admin page{STRONG:#}, with a link that logs in once, within a minute:\n\n {link}\n\n\
+             Later, at {origin} as {}, with the token of: {program} token --seed {}\n",
+            admin.name,
+            *admin.seed.to_base32(),
+        )
+    }
+
     pub(super) fn live_commands(&self) -> String {
-        let program = std::env::current_exe().map_or_else(
-            |_| "realmgate".to_owned(),
-            |path| path.display().to_string(),
-        );
+        let program = program();
         let token =
             |actor: &Actor| format!("$({program} token --seed {})", *actor.seed.to_base32());
         let (service, verifier, admin) = (&self.service, &self.verifier, &self.admin);
@@ -246,6 +254,14 @@ impl Scene {
             self.service_listener,
         )
     }
+}
+
+fn program() -> String {
+    let path = std::env::current_exe();
+    path.map_or_else(
+        |_| "realmgate".to_owned(),
+        |path| path.display().to_string(),
+    )
 }
 
 fn heading(text: &str) {

@@ -23,7 +23,7 @@ fn unknown_key_is_rejected_with_the_known_ones() {
         ),
         (
             "[gatway]",
-            "1: gatway: unknown key, expected one of include, store, cache, service, gateway, grpc, metrics, realms, \
+            "1: gatway: unknown key, expected one of include, store, cache, service, gateway, grpc, metrics, admin, realms, \
              credentials, totp, throttle, realm, tls, certificate, limits, timeouts, server, shutdown, log, audit, otlp, compat, route, upstream",
         ),
     ]);

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{Actor, Audit, DURABLE, Event, Kind};
-use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef};
-use crate::telemetry::RequestRecord;
+use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef, Proof};
+use crate::telemetry::{Door, RequestRecord};
 
 /// How long a caller waits for the outcome of a change.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -90,6 +90,11 @@ impl Author {
         subjects: &[(Subject<'_>, Option<PrincipalRef<'_>>)],
     ) -> Result<(), Unconfirmed> {
         let by = self.permit.principal();
+        let door = match self.permit.proof() {
+            Proof::Session => Door::Admin,
+            _ => Door::Rest,
+        };
+        let door = door.as_str();
         let mut events = Vec::with_capacity(subjects.len());
         for (subject, was) in subjects {
             tracing::info!(
@@ -99,12 +104,12 @@ impl Author {
                 realm = subject.principal.realm(),
                 by_name = by.map(PrincipalRef::name),
                 by_realm = by.map(PrincipalRef::realm),
-                door = "rest",
+                door,
                 request_id = self.record.request_id(),
                 "identity changed"
             );
             events.push(Event {
-                door: Some("rest"),
+                door: Some(door),
                 subject: Some(subject.principal.as_ref()),
                 id: Some(subject.id),
                 was: *was,

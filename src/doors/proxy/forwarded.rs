@@ -20,6 +20,7 @@ use super::request::{max_forwards, takes_trailers};
 use super::trace::pass_on;
 use crate::http::request_id::RequestId;
 use crate::http::reserved::{has_mark, is_address};
+use crate::http::session_cookie;
 use crate::http::{
     CredentialHeaders, IdentityHeaders, TRACEPARENT, TRACESTATE, X_CLIENT_SUBJECT, X_FORWARDED_FOR,
     X_FORWARDED_HOST, X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
@@ -215,7 +216,8 @@ fn rewrite(fields: &mut HeaderMap, route: &Route) {
 }
 
 /// Removes the reserved headers and those with unusual punctuation, except `passing`, and returns
-/// their names. Also removes a credential for realmgate.
+/// their names. Also removes a credential for realmgate, and
+/// the cookie of the admin page.
 pub(in crate::doors) fn strip(
     fields: &mut HeaderMap,
     identity: &IdentityHeaders,
@@ -240,6 +242,7 @@ pub(in crate::doors) fn strip(
     if has_authorization && (is_consumed() || credential.holds_token(fields)) {
         fields.remove(AUTHORIZATION);
     }
+    session_cookie::remove(fields);
     removed
 }
 

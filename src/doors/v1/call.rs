@@ -43,7 +43,13 @@ pub(super) struct Call {
     pub(super) now: UnixTime,
     record: RecordSlot,
     host: String,
+    /// Whose session the request is for, if it comes from the admin page.
+    acting: Option<Permit>,
 }
+
+/// The permit of a session. Only the admin page adds it to a request, which has no credential then.
+#[derive(Clone)]
+pub struct Acting(pub Permit);
 
 /// Authenticates the caller, which needs a capability, calls `run`, and renders the response.
 pub(super) async fn handle<F>(
@@ -57,7 +63,7 @@ where
 {
     let call = Call::of(request);
     let record = call.record.with_same_id();
-    let outcome = match call.admit(api, &Policy::Capable(capability)).await {
+    let outcome = match call.admit(api, capability).await {
         Ok(permit) => run(call, permit).await,
         Err(problem) => Err(problem),
     };
@@ -80,6 +86,7 @@ impl Call {
             now: UnixTime::from(SystemTime::now()),
             record: parts.extensions.get().cloned().unwrap_or_default(),
             host: host.unwrap_or_default().to_owned(),
+            acting: parts.extensions.get().map(|Acting(permit)| permit.clone()),
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,
@@ -87,7 +94,14 @@ impl Call {
         }
     }
 
-    async fn admit(&self, api: &V1, policy: &Policy) -> Result<Permit, Problem> {
+    async fn admit(&self, api: &V1, capability: Capability) -> Result<Permit, Problem> {
+        if let Some(permit) = &self.acting {
+            return match api.authority.is_capable(permit, capability) {
+                true => Ok(permit.clone()),
+                false => Err(Kind::NotAllowed.into()),
+            };
+        }
+        let policy = &Policy::Capable(capability);
         let config = api.config.load();
         let mut scratch = Scratch::new();
         let attempt = Attempt {

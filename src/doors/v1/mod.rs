@@ -32,6 +32,7 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
 
+pub use call::Acting;
 pub use document::document;
 pub use explain::explained;
 pub use problem::Kind as ProblemKind;
@@ -47,7 +48,7 @@ use problem::{Kind, Problem};
 ///
 /// The body of a request has deadlines and no size limit yet. The address of the client is in the
 /// extension [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), if it is known.
-pub fn router(v1: V1) -> Router {
+pub fn router(v1: Arc<V1>) -> Router {
     Router::new()
         .route("/v1/openapi.json", get(document::openapi))
         .route("/v1/identities", get(identities::list).post(create::create))
@@ -73,7 +74,7 @@ pub fn router(v1: V1) -> Router {
         .route("/v1/status", get(status::status))
         .fallback(async || Problem::new(Kind::NotFound).response())
         .method_not_allowed_fallback(wrong_method)
-        .with_state(Arc::new(v1))
+        .with_state(v1)
 }
 
 async fn wrong_method() -> Response {

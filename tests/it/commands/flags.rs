@@ -73,6 +73,7 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("check", words("")),
         ("explain", words("GET /")),
         ("doctor", words(&doctor)),
+        ("admin link", words("admin@ungleich-admin")),
         ("init", words("--name first")),
         ("identity create", words(who)),
         ("identity set", words("x@y --comment z")),
@@ -123,7 +124,7 @@ fn scene() -> (Gate, [Caller; 2]) {
     let folder = gate.config().parent().unwrap().to_owned();
     let text = fs::read_to_string(gate.config()).unwrap();
     let audit = format!(
-        "[audit]\nfile = \"{}\"\n",
+        "[admin]\nlisten = \"127.0.0.1:8083\"\n[audit]\nfile = \"{}\"\n",
         folder.join("audit.jsonl").display()
     );
     fs::write(gate.config(), text + &audit).unwrap();

@@ -150,6 +150,8 @@ pub(crate) struct Gate {
     pub(crate) metrics: Option<SocketAddr>,
     /// The listener for Envoy's gRPC requests, if it is configured.
     pub(crate) grpc: Option<SocketAddr>,
+    /// The admin page, if it is configured.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) child: Child,
     folder: TempDir,
 }
@@ -246,6 +248,7 @@ impl Gate {
                 .map_or(NOWHERE, |_| address("gateway")),
             metrics: addresses.get("metrics").map(|_| address("metrics")),
             grpc: addresses.get("grpc").map(|_| address("grpc")),
+            admin: addresses.get("admin").map(|_| address("admin")),
             child,
             folder,
         }

@@ -278,7 +278,7 @@ fn inherited_socket_that_does_not_listen_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("realmgate.toml");
     std::fs::write(&config, configuration(folder.path(), "")).unwrap();
-    for name in ["service", "gateway", "grpc", "metrics"] {
+    for name in ["service", "gateway", "grpc", "metrics", "admin"] {
         // It is bound, but does not listen.
         let socket = Port::reserve();
         let script = format!(

@@ -1,0 +1,92 @@
+//! `realmgate admin link`: logs in to the admin page without a token.
+
+use std::path::Path;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::error::CliError;
+use super::local_store::{LocalStore, now};
+use super::output::Output;
+use super::who::Who;
+use crate::audit::Kind;
+use crate::auth::{Capability, Identity, Session, SessionKind, SessionSecret, Store};
+use crate::config::Config;
+use crate::store::Intent;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Print a link that logs in an administrator once, within a minute
+    ///
+    /// For people with access to the database and its key, who may have no token at hand.
+    Link {
+        #[command(flatten)]
+        who: Who,
+    },
+}
+
+#[derive(Serialize)]
+struct Made<'a> {
+    link: &'a str,
+    seconds: u64,
+}
+
+pub(super) fn run(
+    command: &Command,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<(), CliError> {
+    let Command::Link { who } = command;
+    LocalStore::with(config, Intent::Change, async |local| {
+        let origin = origin(&local.config).ok_or(CliError::NoAdminPage)?;
+        let (name, realm) = (who.name(), who.realm());
+        if !local.config.realms.grant(realm, Capability::Update) {
+            return Err(CliError::NoAdministrator(realm.to_owned()));
+        }
+        let identity = local.find(name, realm).await?;
+        let link = make(&*local.store, &identity, &origin).await?;
+        let link = link.ok_or(CliError::CannotLogIn)?;
+        let (_, lasts) = SessionKind::Link.lasts();
+        let seconds = lasts.as_secs();
+        let made = Made {
+            link: &link,
+            seconds,
+        };
+        output.print(&made, || (*link).clone());
+        local
+            .record(Kind::LinkCreated, identity.id, &identity.principal)
+            .await
+    })
+}
+
+/// Makes a link for an identity; `None` if it is disabled, or has just changed.
+pub(super) async fn make(
+    store: &dyn Store,
+    identity: &Identity,
+    origin: &str,
+) -> Result<Option<Zeroizing<String>>, CliError> {
+    let secret = SessionSecret::generate()?;
+    let now = now();
+    let session = Session {
+        id: secret.id(),
+        kind: SessionKind::Link,
+        identity: identity.id,
+        principal: identity.principal.clone(),
+        made: now,
+        seen: now,
+        source: None,
+    };
+    let version = identity.history.version;
+    let is_made = store.begin_session(session, version).await?;
+    let link = Zeroizing::new(format!("{origin}/link?secret={}", &**secret.text()));
+    Ok(is_made.then_some(link))
+}
+
+/// Returns where browsers reach the admin page; `None` if it is off.
+pub(super) fn origin(config: &Config) -> Option<String> {
+    let admin = &config.admin;
+    let listen = admin.listen?;
+    let scheme = if admin.transport.tls { "https" } else { "http" };
+    let own = admin.origin.clone();
+    Some(own.unwrap_or_else(|| format!("{scheme}://{listen}")))
+}

@@ -1,0 +1,208 @@
+//! Shows the audit log.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use http::Uri;
+use serde::Deserialize;
+
+use super::fault::{Errors, Fault};
+use super::form::{Form, query_of, time};
+use super::state::Page;
+use super::view::{Frame, html};
+use super::visit::Visit;
+use crate::doors::v1::types::{AuditLines, Identity};
+
+/// The number of lines on a page, and of those of one identity.
+const PAGE: u32 = 50;
+const OF_IDENTITY: u32 = 10;
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct List {
+    frame: Frame,
+    principal: String,
+    event: String,
+    reason: String,
+    since: String,
+    until: String,
+    lines: Vec<Entry>,
+    next: Option<String>,
+    is_off: bool,
+    errors: Errors,
+}
+
+/// A line of the audit log.
+pub(super) struct Entry {
+    pub(super) machine: String,
+    pub(super) time: String,
+    pub(super) event: String,
+    pub(super) subject: Option<Who>,
+    pub(super) id: Option<i64>,
+    pub(super) by: String,
+    pub(super) source: String,
+    pub(super) detail: String,
+    pub(super) is_denial: bool,
+}
+
+/// A principal in a line.
+#[derive(Clone, Deserialize)]
+pub(super) struct Who {
+    pub(super) name: String,
+    pub(super) realm: String,
+}
+
+/// The members of a line that are shown.
+#[derive(Deserialize)]
+struct Line {
+    time: String,
+    event: String,
+    subject: Option<Who>,
+    id: Option<i64>,
+    was: Option<Who>,
+    actor: Option<Actor>,
+    proof: Option<String>,
+    source: Option<String>,
+    reason: Option<String>,
+    detail: Option<String>,
+    route: Option<String>,
+    count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Actor {
+    Principal(Who),
+    User { uid: u32 },
+}
+
+impl From<Line> for Entry {
+    fn from(line: Line) -> Self {
+        let time = line.time.replacen('T', " ", 1);
+        let by = match line.actor {
+            Some(Actor::Principal(Who { name, realm })) => format!("{name}@{realm}"),
+            Some(Actor::User { uid }) => format!("user {uid} on the host"),
+            None => String::new(),
+        };
+        let was = line.was.map(|it| format!("was {}@{}", it.name, it.realm));
+        let count = line
+            .count
+            .filter(|it| *it > 1)
+            .map(|it| format!("{it} times"));
+        let route = line.route.map(|it| format!("route {it}"));
+        let proof = line
+            .proof
+            .filter(|it| it != "token")
+            .map(|it| format!("by {it}"));
+        let details = [line.reason, route, was, count, proof, line.detail];
+        let details: Vec<_> = details.into_iter().flatten().collect();
+        Self {
+            time: time.get(..19).unwrap_or(&time).to_owned(),
+            machine: line.time,
+            is_denial: ["denied", "refused"].contains(&&*line.event),
+            event: line.event.replace('_', " "),
+            subject: line.subject,
+            id: line.id,
+            by,
+            source: line.source.unwrap_or_default(),
+            detail: details.join(" · "),
+        }
+    }
+}
+
+fn entries(lines: &AuditLines) -> Vec<Entry> {
+    let lines = lines.items.iter();
+    let lines = lines.filter_map(|it| serde_json::from_str::<Line>(it.get()).ok());
+    lines.map(Into::into).collect()
+}
+
+/// Returns the last lines about an identity; none if the log is off or cannot be read.
+pub(super) async fn of_identity(visit: &Visit, identity: &Identity) -> Vec<Entry> {
+    let principal = format!("{}@{}", identity.name, identity.realm);
+    last(visit, "principal", &principal, OF_IDENTITY).await
+}
+
+/// Returns the last lines with this value of a parameter; none if the log is off.
+pub(super) async fn last(visit: &Visit, key: &str, value: &str, most: u32) -> Vec<Entry> {
+    let query = query_of(&[(key, value), ("limit", &most.to_string())]);
+    let lines = visit.get::<AuditLines>(&format!("/v1/audit?{query}")).await;
+    lines.map(|it| entries(&it)).unwrap_or_default()
+}
+
+pub(super) async fn lines(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    uri: Uri,
+) -> Result<Response, Fault> {
+    let query = Form::of_query(uri.query());
+    let mut errors = Errors::default();
+    let mut times = [String::new(), String::new()];
+    for (key, parsed) in ["since", "until"].into_iter().zip(&mut times) {
+        match time(query.text(key)) {
+            Ok(time) => *parsed = time.map(|it| it.to_string()).unwrap_or_default(),
+            Err(detail) => errors.add(key, detail),
+        }
+    }
+    let text = |key| query.text(key);
+    let [since, until] = &times;
+    let limit = PAGE.to_string();
+    let wanted = query_of(&[
+        ("principal", text("principal")),
+        ("event", text("event")),
+        ("reason", text("reason")),
+        ("since", since),
+        ("until", until),
+        ("cursor", text("cursor")),
+        ("limit", &limit),
+    ]);
+    let mut is_off = false;
+    let none = || AuditLines {
+        items: Vec::new(),
+        next: None,
+    };
+    let found = match errors.is_empty() {
+        true => visit.get(&format!("/v1/audit?{wanted}")).await,
+        false => Ok(none()),
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(fault) if fault.status == 404 => {
+            is_off = true;
+            none()
+        }
+        Err(fault) if fault.status == 400 => {
+            errors = fault.fields();
+            none()
+        }
+        Err(fault) => return Err(fault),
+    };
+    let next = found.next.as_ref().map(|cursor| {
+        let query = query_of(&[
+            ("principal", text("principal")),
+            ("event", text("event")),
+            ("reason", text("reason")),
+            ("since", text("since")),
+            ("until", text("until")),
+            ("cursor", cursor),
+        ]);
+        format!("/audit?{query}")
+    });
+    let status = if errors.is_empty() { 200 } else { 400 };
+    let text = |key| query.text(key).to_owned();
+    let view = List {
+        frame: Frame::new(&page, Some(&visit), "audit"),
+        principal: text("principal"),
+        event: text("event"),
+        reason: text("reason"),
+        since: text("since"),
+        until: text("until"),
+        lines: entries(&found),
+        next,
+        is_off,
+        errors,
+    };
+    Ok(html(status, &view))
+}

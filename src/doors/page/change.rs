@@ -1,0 +1,250 @@
+//! Changes and deletes an identity.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use http::Method;
+
+use super::create::Shown;
+use super::fault::{Errors, Fault};
+use super::form::{Form, SMALL, time};
+use super::identities::{Terms, one};
+use super::state::Page;
+use super::token::{Rejected, prove};
+use super::view::{Frame, html, see};
+use super::visit::Visit;
+use crate::doors::v1::Timestamp;
+use crate::doors::v1::types::{Changes, Identity, Rotation};
+
+/// The grace periods to choose from, in seconds.
+const GRACES: [(u64, &str); 5] = [
+    (0, "none: the old seed ends at once"),
+    (3600, "1 hour"),
+    (86_400, "1 day"),
+    (604_800, "7 days"),
+    (2_592_000, "30 days"),
+];
+
+pub(super) async fn edit(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let form = Form::read(&page, request, SMALL).await?;
+    let terms = Terms {
+        name: form.exact("name").to_owned(),
+        realm: form.exact("realm").to_owned(),
+        comment: form.exact("comment").to_owned(),
+        not_before: form.text("not_before").to_owned(),
+        expires: form.text("expires").to_owned(),
+    };
+    let mut errors = Errors::default();
+    let mut read = |field, text: &str| {
+        let time = time(text);
+        time.unwrap_or_else(|detail| {
+            errors.add(field, detail);
+            None
+        })
+    };
+    let (not_before, expires) = (
+        read("not_before", &terms.not_before),
+        read("expires", &terms.expires),
+    );
+    let path = format!("/v1/identities/{id}");
+    let version = form.exact("version");
+    if errors.is_empty() {
+        let old: Identity = visit.get(&path).await?;
+        // The form shows minutes. What was not typed stays as it is.
+        let new = |old: Option<Timestamp>, new: Option<Timestamp>| {
+            let minute = |it: Timestamp| it.0.as_secs() / 60;
+            (old.map(minute) != new.map(minute)).then_some(new)
+        };
+        let changes = Changes {
+            name: Some(terms.name.clone()),
+            realm: Some(terms.realm.clone()),
+            not_before: new(old.not_before, not_before),
+            expires: new(old.expires, expires),
+            comment: Some(Some(terms.comment.clone())),
+        };
+        let changed = visit.change::<Identity>(Method::PATCH, &path, Some(&changes), Some(version));
+        match changed.await {
+            Ok(_) => return Ok(see(&format!("/identities/{id}?done=changed"))),
+            Err(fault) if fault.status == 409 => {
+                errors.add("name", "expected another: this one is taken in this realm");
+            }
+            Err(fault) => errors = fault.errors()?,
+        }
+    }
+    one(&page, &visit, id, Some((terms, errors)), "").await
+}
+
+pub(super) async fn disable(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+) -> Result<Response, Fault> {
+    simple(&visit, id, "disable", "disabled").await
+}
+
+pub(super) async fn enable(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+) -> Result<Response, Fault> {
+    simple(&visit, id, "enable", "enabled").await
+}
+
+pub(super) async fn unthrottle(
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+) -> Result<Response, Fault> {
+    simple(&visit, id, "unthrottle", "unthrottled").await
+}
+
+async fn simple(visit: &Visit, id: i64, what: &str, done: &str) -> Result<Response, Fault> {
+    let path = format!("/v1/identities/{id}/{what}");
+    visit.order(Method::POST, &path, None).await?;
+    Ok(see(&format!("/identities/{id}?done={done}")))
+}
+
+#[derive(Template)]
+#[template(path = "rotate.html")]
+struct RotateForm {
+    frame: Frame,
+    it: Identity,
+    version: String,
+    graces: [(u64, &'static str); 5],
+    grace: u64,
+    still_valid: bool,
+    errors: Errors,
+}
+
+#[derive(Template)]
+#[template(path = "delete.html")]
+struct DeleteForm {
+    frame: Frame,
+    it: Identity,
+    version: String,
+    errors: Errors,
+}
+
+pub(super) async fn rotate_form(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+) -> Result<Response, Fault> {
+    ask_to_rotate(&page, &visit, id, 604_800, Errors::default()).await
+}
+
+async fn ask_to_rotate(
+    page: &Page,
+    visit: &Visit,
+    id: i64,
+    grace: u64,
+    errors: Errors,
+) -> Result<Response, Fault> {
+    let path = format!("/v1/identities/{id}");
+    let (it, version): (Identity, _) = visit.get_tagged(&path).await?;
+    let status = if errors.is_empty() { 200 } else { 422 };
+    let view = RotateForm {
+        frame: Frame::new(page, Some(visit), "identities"),
+        still_valid: it.seeds.len() > 1,
+        graces: GRACES,
+        it,
+        version,
+        grace,
+        errors,
+    };
+    Ok(html(status, &view))
+}
+
+pub(super) async fn rotate(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let form = Form::read(&page, request, SMALL).await?;
+    let grace = form.text("grace").parse().unwrap_or(0);
+    if let Some(errors) = confirmed(&page, &visit, &form).await? {
+        return ask_to_rotate(&page, &visit, id, grace, errors).await;
+    }
+    let rotation = Rotation {
+        grace: Some(grace),
+        force: form.text("force") == "on",
+        seed: None,
+    };
+    let path = format!("/v1/identities/{id}/rotate");
+    let version = Some(form.exact("version"));
+    let rotated = visit.change::<Identity>(Method::POST, &path, Some(&rotation), version);
+    match rotated.await {
+        Ok(identity) => Ok(Shown::new(&page, &visit, identity, "rotated").page(200)),
+        Err(fault) => {
+            let errors = fault.errors()?;
+            ask_to_rotate(&page, &visit, id, grace, errors).await
+        }
+    }
+}
+
+pub(super) async fn delete_form(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+) -> Result<Response, Fault> {
+    ask_to_delete(&page, &visit, id, Errors::default()).await
+}
+
+async fn ask_to_delete(
+    page: &Page,
+    visit: &Visit,
+    id: i64,
+    errors: Errors,
+) -> Result<Response, Fault> {
+    let path = format!("/v1/identities/{id}");
+    let (it, version): (Identity, _) = visit.get_tagged(&path).await?;
+    let status = if errors.is_empty() { 200 } else { 422 };
+    let view = DeleteForm {
+        frame: Frame::new(page, Some(visit), "identities"),
+        it,
+        version,
+        errors,
+    };
+    Ok(html(status, &view))
+}
+
+pub(super) async fn delete(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let form = Form::read(&page, request, SMALL).await?;
+    if let Some(errors) = confirmed(&page, &visit, &form).await? {
+        return ask_to_delete(&page, &visit, id, errors).await;
+    }
+    let path = format!("/v1/identities/{id}");
+    let version = Some(form.exact("version"));
+    match visit.order(Method::DELETE, &path, version).await {
+        Ok(()) => Ok(see("/identities?done=deleted")),
+        Err(fault) => {
+            let errors = fault.errors()?;
+            ask_to_delete(&page, &visit, id, errors).await
+        }
+    }
+}
+
+/// Checks the fresh token that dangerous changes need. Returns the error beside its field.
+async fn confirmed(page: &Page, visit: &Visit, form: &Form) -> Result<Option<Errors>, Fault> {
+    let of = (visit.name(), form.text("token"));
+    match prove(page, &visit.client, of, "/identities").await {
+        Ok(_) => Ok(None),
+        Err(Rejected::Wrong("Name or token is wrong.")) => Ok(Some(Errors::one(
+            "token",
+            "This is not your current token.",
+        ))),
+        Err(Rejected::Wrong(text)) => Ok(Some(Errors::one("token", text))),
+        Err(Rejected::Fault(fault)) => Err(fault),
+    }
+}

@@ -1,0 +1,137 @@
+//! Why a request failed, and the errors of a form.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use crate::doors::v1::types;
+
+/// A page that says why a request failed, unless the handler shows it beside a field.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub(super) status: u16,
+    pub(super) title: &'static str,
+    pub(super) detail: Option<String>,
+    pub(super) errors: Vec<types::FieldError>,
+    pub(super) retry_after: Option<u64>,
+}
+
+impl Fault {
+    pub(super) const NOT_FOUND: Self = Self::new(404, "There is no such page.");
+    pub(super) const WRONG_METHOD: Self = Self::new(405, "The page does not have this method.");
+    pub(super) const UNAVAILABLE: Self = Self::new(503, "This does not work at the moment.");
+
+    pub(super) const fn new(status: u16, title: &'static str) -> Self {
+        Self {
+            status,
+            title,
+            detail: None,
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub(super) const fn retry_after(mut self, secs: u64) -> Self {
+        self.retry_after = Some(secs);
+        self
+    }
+
+    pub(super) fn of_problem(problem: types::Problem) -> Self {
+        let title = match problem.status {
+            404 => "It does not exist, or exists no more.",
+            409 => "It conflicts with what is there.",
+            412 => "Somebody has changed it in the meantime.",
+            503 => "This does not work at the moment.",
+            _ => "That did not work.",
+        };
+        let detail = problem.detail.unwrap_or(problem.title);
+        Self {
+            errors: problem.errors,
+            ..Self::new(problem.status, title).detail(detail)
+        }
+    }
+
+    /// Returns the errors of a form, or passes the fault on if it has another cause.
+    ///
+    /// # Errors
+    /// The fault.
+    pub(super) fn errors(self) -> Result<Errors, Self> {
+        match self.status {
+            409 | 412 | 422 => Ok(self.fields()),
+            _ => Err(self),
+        }
+    }
+
+    /// Returns the errors of the fields.
+    pub(super) fn fields(self) -> Errors {
+        Errors {
+            of_fields: self.errors,
+            general: self.detail.unwrap_or_default(),
+        }
+    }
+}
+
+/// Makes the page of a throttled source or principal.
+pub(super) fn throttled(retry_after: Duration) -> Fault {
+    let secs = retry_after.as_secs().max(1);
+    Fault::new(429, "Too many failures.")
+        .detail(format!("Try again in {secs} s."))
+        .retry_after(secs)
+}
+
+/// The guard renders the page, because it knows the session.
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status);
+        let mut response = status.unwrap_or_default().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The errors of a form.
+#[derive(Default)]
+pub(super) struct Errors {
+    of_fields: Vec<types::FieldError>,
+    general: String,
+}
+
+impl Errors {
+    pub(super) fn one(field: &str, detail: impl Into<String>) -> Self {
+        let mut errors = Self::default();
+        errors.add(field, detail);
+        errors
+    }
+
+    pub(super) fn add(&mut self, field: &str, detail: impl Into<String>) {
+        self.of_fields.push(types::FieldError {
+            field: field.to_owned(),
+            detail: detail.into(),
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.of_fields.is_empty() && self.general.is_empty()
+    }
+
+    /// Returns the error of a field; empty if it has none.
+    pub(super) fn of(&self, field: &str) -> &str {
+        let mut errors = self.of_fields.iter();
+        let found = errors.find(|it| it.field.split('.').next() == Some(field));
+        found.map_or("", |it| it.detail.as_str())
+    }
+
+    /// Returns what is wrong with none of its fields; empty if that is nothing.
+    pub(super) fn general(&self) -> &str {
+        match self.of_fields.is_empty() {
+            true => &self.general,
+            false => "",
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Shows routes, explanations and keys.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use http::{Method, Uri};
+
+use super::fault::{Errors, Fault};
+use super::form::{Form, query_of};
+use super::state::Page;
+use super::view::{Frame, html, number};
+use super::visit::Visit;
+use crate::doors::health::UpstreamHealth;
+use crate::doors::v1::types::{
+    Explained, Fate, Inquiry, Key, Keys, Misfit, Route, RouteMode, Routes,
+};
+
+/// The number of routes on a page.
+const PAGE: u32 = 100;
+
+#[derive(Template)]
+#[template(path = "routes.html")]
+struct List {
+    frame: Frame,
+    routes: Vec<Route>,
+    upstreams: Vec<UpstreamHealth>,
+    next: Option<String>,
+    method: String,
+    url: String,
+    who: String,
+    from: String,
+    explained: Option<Explained>,
+    errors: Errors,
+}
+
+/// Describes an outcome.
+fn outcome(fate: &Fate) -> String {
+    let mut text = match (fate.passes, fate.status) {
+        (true, None) => "forwarded".to_owned(),
+        (true, Some(status)) => format!("permitted with {status}"),
+        (false, Some(status)) => format!("rejected with {status}"),
+        (false, None) => "rejected".to_owned(),
+    };
+    let reason = fate.detail.as_ref().or(fate.reason.as_ref());
+    if let Some(reason) = reason {
+        text.push_str(&format!(": {reason}"));
+    }
+    if let Some(observed) = &fate.observed {
+        text.push_str(&format!(", although its policy denies it ({observed})"));
+    }
+    text
+}
+
+/// Says why a route does not fit.
+fn misfits(misfits: &[Misfit]) -> String {
+    let words = misfits.iter().map(|it| match it {
+        Misfit::Host => "host",
+        Misfit::Path => "path",
+        Misfit::Method => "method",
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+pub(super) async fn routes(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    uri: Uri,
+) -> Result<Response, Fault> {
+    let query = Form::of_query(uri.query());
+    let limit = PAGE.to_string();
+    let wanted = query_of(&[("limit", &limit), ("cursor", query.text("cursor"))]);
+    let path = format!("/v1/routes?{wanted}");
+    let found: Routes = visit.get(&path).await?;
+    let mut errors = Errors::default();
+    let mut explained = None;
+    if let Some(url) = query.some("url") {
+        let from = query.some("from").map(|it| it.parse());
+        if matches!(from, Some(Err(_))) {
+            errors.add("from", "expected an IP address");
+        }
+        let inquiry = Inquiry {
+            method: query.some("method").unwrap_or_else(|| "GET".to_owned()),
+            url,
+            who: query.some("as"),
+            from: from.and_then(Result::ok),
+        };
+        if errors.is_empty() {
+            let answer = visit.change(Method::POST, "/v1/explain", Some(&inquiry), None);
+            match answer.await {
+                Ok(found) => explained = Some(found),
+                Err(fault) => errors = fault.errors()?,
+            }
+        }
+    }
+    let next = found.next.map(|cursor| {
+        let query = query_of(&[("cursor", &cursor)]);
+        format!("/routes?{query}")
+    });
+    let status = if errors.is_empty() { 200 } else { 422 };
+    let text = |key| query.text(key).to_owned();
+    let view = List {
+        frame: Frame::new(&page, Some(&visit), "routes"),
+        routes: found.items,
+        upstreams: page.health.upstreams(),
+        next,
+        method: text("method"),
+        url: text("url"),
+        who: text("as"),
+        from: text("from"),
+        explained,
+        errors,
+    };
+    Ok(html(status, &view))
+}
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct KeyList {
+    frame: Frame,
+    keys: Vec<Key>,
+}
+
+pub(super) async fn keys(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+) -> Result<Response, Fault> {
+    let found: Keys = visit.get("/v1/keys").await?;
+    let view = KeyList {
+        frame: Frame::new(&page, Some(&visit), "keys"),
+        keys: found.items,
+    };
+    Ok(html(200, &view))
+}

@@ -1,0 +1,94 @@
+//! Tokens typed into the page: for a log-in, and for what needs a fresh proof.
+
+use std::time::Instant;
+
+use super::fault::{Fault, throttled};
+use super::state::Page;
+use super::visit::Client;
+use crate::auth::{
+    Attempt, Capability, Credential, Denial, Mode, Permit, Policy, Presented, Proof, Source,
+};
+use crate::doors::authorize::{AuthRequest, authorize};
+use crate::telemetry::{Door, RequestLine};
+
+/// Why a token was not accepted.
+pub(super) enum Rejected {
+    /// To be shown beside the field.
+    Wrong(&'static str),
+    Fault(Fault),
+}
+
+/// Authenticates an administrator by a token, which counts for the page once, also in a realm where
+/// tokens may be used again.
+///
+/// # Errors
+/// [`Rejected`].
+pub(super) async fn prove(
+    page: &Page,
+    client: &Client,
+    (name, token): (&str, &str),
+    path: &str,
+) -> Result<Permit, Rejected> {
+    let config = page.api.config.load_full();
+    let realm = config.realms.admin();
+    let name = match name.strip_suffix(realm) {
+        // People type the whole principal.
+        Some(rest) => rest.strip_suffix('@').unwrap_or(name),
+        None => name,
+    };
+    let limit = config.credential_headers.name_chars;
+    let presented = match Credential::new(name, realm, token, limit) {
+        Ok(credential) => Presented::Credential(credential),
+        Err(flaw) => Presented::Malformed(flaw),
+    };
+    let attempt = Attempt {
+        presented,
+        source: Source::of(client.source),
+    };
+    let request = AuthRequest {
+        door: Door::Admin,
+        tally: page.api.recorder.no_route(),
+        attempt: &attempt,
+        policy: &Policy::Capable(Capability::Update),
+        mode: Mode::Enforce,
+        now: client.now,
+        began: Instant::now(),
+    };
+    let line = || RequestLine {
+        method: b"POST",
+        host: b"",
+        path: path.as_bytes(),
+    };
+    let mut record = client.record.with_same_id();
+    let decided = authorize(
+        &page.api.authority,
+        &page.api.recorder,
+        request,
+        line,
+        &mut record,
+    );
+    let decided = decided.await;
+    client.record.set(record);
+    let permit = decided.map_err(|denial| match denial {
+        Denial::Throttled { retry_after, .. } => Rejected::Fault(throttled(retry_after)),
+        Denial::Unavailable(_) => Rejected::Fault(Fault::UNAVAILABLE),
+        _ => Rejected::Wrong("Name or token is wrong."),
+    })?;
+    let is_once = config.one_time_realms.iter().any(|it| **it == *realm);
+    if is_once {
+        return Ok(permit);
+    }
+    let (Some((id, _)), Proof::Token { step, .. }) = (permit.identity(), permit.proof()) else {
+        return Err(Rejected::Fault(Fault::UNAVAILABLE));
+    };
+    match page.api.store.use_step(id, step, config.totp.window).await {
+        Ok(true) => Ok(permit),
+        Ok(false) => Err(Rejected::Wrong(
+            "This token was used here already. Wait for the next one.",
+        )),
+        Err(error) => {
+            tracing::error!(%error, door = "admin", "the use of a token cannot be saved");
+            Err(Rejected::Fault(Fault::UNAVAILABLE))
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What an administrator does with identities.
+
+use super::browser::{ADMIN, Browser, value};
+use crate::harness::{Caller, Gate, get, until};
+
+fn passes(gate: &Gate, caller: &Caller) -> bool {
+    get(gate.service, "/forward-auth", &caller.fields()).status == 200
+}
+
+/// Returns the caller whose seed a page shows.
+fn caller(page: &str, name: &str, realm: &str) -> Caller {
+    Caller {
+        name: name.to_owned(),
+        realm: realm.to_owned(),
+        seed: value(page, "seed"),
+    }
+}
+
+#[test]
+fn identity_lives_from_its_creation_to_its_deletion() {
+    let gate = Gate::start(ADMIN);
+    let node = gate.start_beside("");
+    let admin = gate.register("root", "ungleich-admin");
+    let second = gate.register("second", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let fields = [
+        ("name", "svc"),
+        ("realm", "payments"),
+        ("comment", "nightly"),
+    ];
+    let reply = browser.post("/identities/new", &fields);
+    assert_eq!(reply.status, 201, "{reply:?}");
+    let svc = caller(&reply.body, "svc", "payments");
+    assert!(value(&reply.body, "otpauth").contains(&svc.seed));
+    assert!(reply.body.contains("<svg class=\"qr\""));
+    assert!(passes(&gate, &svc) && passes(&node, &svc));
+    let number = gate.number("SELECT id FROM identity WHERE name = 'svc'");
+    let path = format!("/identities/{number}");
+    let page = browser.read(&path);
+    assert!(!page.contains(&svc.seed), "the seed is shown again");
+    assert_eq!(value(&page, "comment"), "nightly");
+    // Again: the name is taken, which the form says beside the name.
+    let reply = browser.post("/identities/new", &fields);
+    assert_eq!(reply.status, 422);
+    assert!(reply.body.contains("id=\"name-wrong\""), "{}", reply.body);
+
+    let done = browser.post(&format!("{path}/disable"), &[]);
+    assert_eq!(done.status, 303);
+    until("no node accepts it", || {
+        !passes(&gate, &svc) && !passes(&node, &svc)
+    });
+    assert_eq!(browser.post(&format!("{path}/enable"), &[]).status, 303);
+    until("both nodes accept it", || {
+        passes(&gate, &svc) && passes(&node, &svc)
+    });
+
+    let rotate = format!("{path}/rotate");
+    let wrong = admin.wrong_token();
+    let reply = browser.post(&rotate, &[("grace", "3600"), ("token", &wrong)]);
+    assert_eq!(reply.status, 422);
+    assert!(reply.body.contains("id=\"token-wrong\""), "{}", reply.body);
+    assert!(passes(&gate, &svc));
+    let token = admin.token_of(1);
+    let reply = browser.post(&rotate, &[("grace", "3600"), ("token", &token)]);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let rotated = caller(&reply.body, "svc", "payments");
+    assert_ne!(rotated.seed, svc.seed);
+    assert!(passes(&gate, &rotated) && passes(&gate, &svc));
+
+    let delete = format!("{path}/delete");
+    let reply = browser.post(&delete, &[("token", &token)]);
+    assert_eq!(reply.status, 422, "a token counts once");
+    assert!(passes(&gate, &rotated));
+    let mut browser = Browser::log_in(&gate, &second);
+    let token = second.token_of(1);
+    let reply = browser.post(&delete, &[("token", &token)]);
+    assert_eq!(reply.field("Location"), Some("/identities?done=deleted"));
+    until("no node knows it", || {
+        !passes(&gate, &rotated) && !passes(&node, &rotated)
+    });
+    assert_eq!(browser.get(&path).status, 404);
+}
+
+#[test]
+fn change_that_another_has_overtaken_is_rejected() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    gate.register("svc", "payments");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let number = gate.number("SELECT id FROM identity WHERE name = 'svc'");
+    let path = format!("/identities/{number}");
+    let page = browser.read(&path);
+    let (_, version) = page.split_once("name=\"version\" value=\"").unwrap();
+    let version = version.split('"').next().unwrap().replace("&#34;", "\"");
+    let fields = |name: &'static str, version: &str| {
+        [
+            ("name".to_owned(), name.to_owned()),
+            ("realm".to_owned(), "payments".to_owned()),
+            ("expires".to_owned(), "2100-01-01T00:00".to_owned()),
+            ("version".to_owned(), version.to_owned()),
+        ]
+    };
+    let mut send = |name: &'static str| {
+        let fields = fields(name, &version);
+        let fields = fields
+            .each_ref()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        browser.post(&path, &fields)
+    };
+    let reply = send("svc-2");
+    assert_eq!(reply.status, 303, "{reply:?}");
+    let reply = send("svc-3");
+    assert_eq!(reply.status, 422);
+    assert!(reply.body.contains("has changed since"), "{}", reply.body);
+    let renamed = "SELECT count(*) FROM identity WHERE name = 'svc-2' AND expires = 4102444800";
+    assert_eq!(gate.number(renamed), 1);
+}
+
+#[test]
+fn names_and_comments_are_shown_as_text() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let hostile = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "'><svg/onload=alert(1)>",
+        "</title><script>alert(1)</script>",
+        "</textarea><script>alert(1)</script>",
+        "javascript:alert(1)",
+        "{{7*7}}",
+    ];
+    for text in hostile {
+        let fields = [("name", text), ("realm", text), ("comment", text)];
+        let reply = browser.post("/identities/new", &fields);
+        assert_eq!(reply.status, 201, "{text}: {reply:?}");
+        assert_inert(&reply.body);
+        let list = format!("{text}\n");
+        let reply = browser.post("/identities/bulk", &[("realm", text), ("list", &list)]);
+        assert_eq!(reply.status, 200);
+        assert_inert(&reply.body);
+        let query: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        for path in ["/identities?name=", "/audit?principal=", "/routes?url="] {
+            assert_inert(&browser.get(&format!("{path}{query}")).body);
+        }
+    }
+    for path in ["/", "/identities", "/sessions", "/audit"] {
+        assert_inert(&browser.read(path));
+    }
+    let ids = gate.number("SELECT max(id) FROM identity");
+    for id in 1..=ids {
+        for what in ["", "/rotate", "/delete"] {
+            assert_inert(&browser.read(&format!("/identities/{id}{what}")));
+        }
+    }
+}
+
+/// Asserts that a page has the elements of its template only.
+fn assert_inert(page: &str) {
+    let scripts = page.matches("<script").count();
+    assert_eq!(scripts, 1, "{page}");
+    for tag in ["<img", "<svg/", "onerror=alert(1)>", "onload=alert(1)>"] {
+        assert!(!page.contains(tag), "{tag}: {page}");
+    }
+}
+
+#[test]
+fn list_is_filtered_and_paged() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let names: String = (0..120).map(|n| format!("svc-{n:03}\n")).collect();
+    let reply = browser.post(
+        "/identities/bulk",
+        &[("realm", "payments"), ("list", &names)],
+    );
+    assert!(reply.body.contains("120 created"), "{}", reply.body);
+    let csv = value(&reply.body, "csv");
+    assert_eq!(csv.lines().count(), 121);
+    let rows = |page: &str| {
+        page.matches("<td class=\"name\"><a href=\"/identities/")
+            .count()
+    };
+    let mut path = "/identities?realm=payments".to_owned();
+    let mut counts = Vec::new();
+    loop {
+        let page = browser.read(&path);
+        counts.push(rows(&page));
+        let Some((_, next)) = page.split_once("rel=\"next\" href=\"") else {
+            break;
+        };
+        path = next.split('"').next().unwrap().replace("&#38;", "&");
+    }
+    assert_eq!(counts, [50, 50, 20]);
+    assert_eq!(rows(&browser.read("/identities?name=svc-11")), 10);
+    assert_eq!(rows(&browser.read("/identities?state=disabled")), 0);
+    assert!(
+        browser
+            .read("/identities?name=nobody")
+            .contains("No identity matches.")
+    );
+}

@@ -1,0 +1,273 @@
+//! The admin page over HTTP.
+
+mod browser;
+mod chromium;
+mod identities;
+mod sessions;
+
+use std::process::Command;
+
+use crate::harness::{Gate, Upstream, get, raw, stderr, stdout};
+use browser::{ADMIN, Browser};
+
+#[test]
+fn token_of_an_administrator_logs_in_once() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let other = gate.register("svc", "payments");
+    let mut browser = Browser::of(&gate);
+    assert_eq!(browser.get("/identities").status, 401);
+    for (who, token) in [
+        (&admin, admin.wrong_token()),
+        (&other, other.token()),
+        (&admin, String::new()),
+    ] {
+        let reply = browser.try_to_log_in(who, &token);
+        assert_eq!(reply.status, 401, "{reply:?}");
+        assert!(reply.body.contains("Name or token is wrong."));
+        assert_eq!(browser.cookie, None);
+    }
+    let token = admin.token();
+    assert_eq!(browser.try_to_log_in(&admin, &token).status, 303);
+    assert!(browser.is_in());
+    let mut thief = Browser::of(&gate);
+    let reply = thief.try_to_log_in(&admin, &token);
+    assert_eq!((reply.status, thief.cookie), (401, None));
+    assert!(reply.body.contains("used here already"), "{}", reply.body);
+}
+
+#[test]
+fn guesses_of_tokens_and_of_sessions_are_throttled() {
+    let gate = Gate::start(&format!(
+        "{ADMIN}[throttle]\nfailures = 2\nsource_failures = 4\ndelay = \"1h\"\nlongest_delay = \"1h\"\n"
+    ));
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::of(&gate);
+    let statuses: Vec<u16> = (0..4)
+        .map(|_| browser.try_to_log_in(&admin, &admin.wrong_token()).status)
+        .collect();
+    assert_eq!(statuses, [401, 401, 429, 429]);
+    let reply = browser.try_to_log_in(&admin, &admin.token());
+    assert_eq!(reply.status, 429);
+    assert!(reply.field("Retry-After").is_some());
+    // Two failures of the source so far.
+    let secret = |n: u32| format!("{n:0>42}0");
+    let statuses: Vec<u16> = (0..3)
+        .map(|n| {
+            browser.cookie = Some(secret(n));
+            browser.get("/").status
+        })
+        .collect();
+    assert_eq!(statuses, [401, 401, 429]);
+}
+
+#[test]
+fn form_of_another_origin_changes_nothing() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let port = gate.admin.unwrap().port();
+    let fields = [("name", "svc"), ("realm", "payments")];
+    for headers in [
+        String::new(),
+        "Origin: null\r\n".to_owned(),
+        "Origin: http://evil.example\r\n".to_owned(),
+        "Sec-Fetch-Site: cross-site\r\n".to_owned(),
+        "Sec-Fetch-Site: same-site\r\n".to_owned(),
+        "Sec-Fetch-Site: none\r\n".to_owned(),
+        format!("Origin: http://127.0.0.1:{}\r\n", port.wrapping_add(1)),
+        format!("Origin: http://localhost:{port}\r\n"),
+        format!(
+            "Origin: {}\r\nSec-Fetch-Site: cross-site\r\n",
+            browser.origin()
+        ),
+    ] {
+        let reply = browser.post_from(&headers, "/identities/new", &fields);
+        assert_eq!(reply.status, 403, "{headers}");
+    }
+    let mut stranger = Browser::of(&gate);
+    let fields_of = [("name", "root"), ("token", &*admin.token_of(1))];
+    let reply = stranger.post_from("Sec-Fetch-Site: cross-site\r\n", "/login", &fields_of);
+    assert_eq!((reply.status, stranger.cookie), (403, None));
+    assert_eq!(gate.number("SELECT count(*) FROM identity"), 1);
+    for origin in [
+        "Sec-Fetch-Site: same-origin\r\n".to_owned(),
+        format!("Origin: {}\r\n", browser.origin()),
+    ] {
+        let fields = [("name", &*origin), ("realm", "payments")];
+        let fields = [(fields[0].0, origin.trim()), fields[1]];
+        let reply = browser.post_from(&origin, "/identities/new", &fields);
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+}
+
+#[test]
+fn every_response_forbids_frames_foreign_content_and_caching() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let page = browser.read("/");
+    for path in [
+        "/",
+        "/login",
+        "/identities",
+        "/nothing",
+        "/identities/x",
+        "/identities/999",
+    ] {
+        let reply = browser.get(path);
+        let policy = reply.field("Content-Security-Policy").unwrap();
+        assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
+        assert!(
+            policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        for (name, value) in [
+            ("X-Frame-Options", "DENY"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "same-origin"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Cache-Control", "no-store"),
+        ] {
+            assert_eq!(reply.field(name), Some(value), "{path}: {name}");
+        }
+    }
+    let assets: Vec<&str> = page.split("\"/assets/").skip(1).collect();
+    assert_eq!(assets.len(), 3);
+    for asset in assets {
+        let name = asset.split('"').next().unwrap();
+        let reply = browser.get(&format!("/assets/{name}"));
+        assert_eq!(reply.status, 200, "{name}");
+        let caching = reply.field("Cache-Control").unwrap();
+        assert!(caching.contains("immutable"), "{caching}");
+    }
+    assert!(!page.contains("<style") && !page.contains("style=") && !page.contains("onclick"));
+    let foreign = page.replace("http://127.0.0.1", "").contains("//");
+    assert!(!foreign, "{page}");
+}
+
+#[test]
+fn page_is_served_under_its_own_hosts_only() {
+    let gate = Gate::start(ADMIN);
+    let address = gate.admin.unwrap();
+    let status = |host: &str| {
+        let request = format!("GET /login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        raw(address, request.as_bytes()).status
+    };
+    let port = address.port();
+    assert_eq!(status(&address.to_string()), 200);
+    assert_eq!(status(&format!("localhost:{port}")), 200);
+    for host in ["evil.example", "127.0.0.1", &format!("evil.example:{port}")] {
+        assert_eq!(status(host), 421, "{host}");
+    }
+    let request = format!(
+        "GET http://evil.example/login HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    );
+    assert_ne!(raw(address, request.as_bytes()).status, 200);
+}
+
+#[test]
+fn page_is_at_no_other_listener_and_its_cookie_reaches_no_upstream() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!(
+        "{ADMIN}[[route]]\nname = \"all\"\nallow = \"anyone\"\nupstream = \"app\"\n\
+         [upstream.app]\npeers = [\"{}\"]\n",
+        upstream.address
+    ));
+    let admin = gate.register("root", "ungleich-admin");
+    let browser = Browser::log_in(&gate, &admin);
+    let secret = browser.cookie.unwrap();
+    let cookie = format!("Cookie: a=1; rg={secret}; __Host-rg={secret}; b=2\r\n");
+    let reply = get(gate.gateway, "/login", &cookie);
+    assert_eq!(reply.status, 200);
+    let seen = upstream.seen();
+    let seen = seen.last().unwrap();
+    assert!(!seen.contains(&secret), "{seen}");
+    assert!(seen.to_lowercase().contains("cookie: a=1; b=2"), "{seen}");
+    for address in [gate.service, gate.metrics()] {
+        let reply = get(address, "/login", &cookie);
+        assert_eq!(reply.status, 404);
+        assert!(!reply.body.contains("<form"));
+    }
+}
+
+#[test]
+fn link_of_the_command_line_logs_in_once() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    gate.register("svc", "payments");
+    let output = gate.run(&["admin", "link", "root@ungleich-admin"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let printed: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let link = printed["link"].as_str().unwrap();
+    let secret = link.split_once("/link?secret=").unwrap().1;
+    let mut browser = Browser::of(&gate);
+    let page = browser.read(&format!("/link?secret={secret}"));
+    // A program that looks at the link does not use it up.
+    assert!(page.contains(&format!("value=\"{secret}\"")), "{page}");
+    assert_eq!(browser.cookie, None);
+    // A link is no session.
+    browser.cookie = Some(secret.to_owned());
+    assert!(!browser.is_in());
+    browser.cookie = None;
+    assert_eq!(browser.post("/link", &[("secret", secret)]).status, 303);
+    assert!(browser.is_in());
+    let mut thief = Browser::of(&gate);
+    let reply = thief.post("/link", &[("secret", secret)]);
+    assert_eq!((reply.status, thief.cookie), (410, None));
+    assert!(!gate.log().contains(secret), "the log has the secret");
+
+    let output = gate.run(&["admin", "link", "svc@payments"]);
+    assert_eq!(output.status.code(), Some(2));
+    let output = gate.run(&[
+        "identity",
+        "disable",
+        &format!("{}@{}", admin.name, admin.realm),
+    ]);
+    assert!(output.status.success());
+    let output = gate.run(&["admin", "link", "root@ungleich-admin"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn admin_page_off_loopback_needs_tls() {
+    let check = |admin: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("realmgate.toml");
+        std::fs::write(&config, admin).unwrap();
+        let mut command = crate::harness::realmgate(&["check", "--config"]);
+        let output = Command::output(command.arg(&config)).unwrap();
+        (output.status.success(), stderr(&output))
+    };
+    for (admin, is_right) in [
+        ("[admin]\nlisten = \"127.0.0.1:8083\"\n", true),
+        ("[admin]\nlisten = \"off\"\n", true),
+        ("[admin]\nlisten = \"0.0.0.0:8083\"\n", false),
+        (
+            "[admin]\nlisten = \"0.0.0.0:8083\"\norigin = \"http://admin.example.org\"\n",
+            false,
+        ),
+        (
+            "[admin]\nlisten = \"0.0.0.0:8083\"\norigin = \"https://admin.example.org\"\n",
+            true,
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:8083\"\norigin = \"https://admin.example.org/\"\n",
+            false,
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:8083\"\norigin = \"https://admin.example.org:443\"\n",
+            false,
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:8083\"\norigin = \"admin.example.org\"\n",
+            false,
+        ),
+        ("[admin]\nlisten = \"127.0.0.1:8081\"\n", false),
+    ] {
+        let (succeeds, error) = check(admin);
+        assert_eq!(succeeds, is_right, "{admin}: {error}");
+    }
+}
