@@ -171,6 +171,9 @@ fn reference_shows_the_defaults() {
     assert_eq!(shown.tls.client_roots.take().unwrap().roots.len(), 1);
     // A listener that is off by default.
     assert_eq!(shown.grpc.take(), Some(([127, 0, 0, 1], 8082).into()));
+    // An origin that is that of the listener by default.
+    let origin = shown.admin.origin.take();
+    assert_eq!(origin.as_deref(), Some("https://admin.example.org"));
     // A path that realmgate does not answer by default.
     assert_eq!(shown.gateway.health_path.take(), Some("/healthz".into()));
     // A header that is not read by default.

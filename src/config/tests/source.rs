@@ -228,7 +228,7 @@ fn bad_variable_is_named() {
         (
             "ROUTE_NAME",
             "1",
-            "unknown variable, expected REALMGATE_ and one of STORE, CACHE, SERVICE, GATEWAY, GRPC, METRICS, REALMS, \
+            "unknown variable, expected REALMGATE_ and one of STORE, CACHE, SERVICE, GATEWAY, GRPC, METRICS, ADMIN, REALMS, \
              CREDENTIALS, TOTP, THROTTLE, TLS, LIMITS, TIMEOUTS, SERVER, SHUTDOWN, LOG, AUDIT, OTLP, COMPAT",
         ),
     ] {
