@@ -81,7 +81,7 @@ pub(super) enum CliError {
         number: u64,
         why: String,
     },
-    #[error("{failed} of the identities were not created, {created} were")]
+    #[error("{created} identities were created, {failed} were not")]
     NotCreated { created: u64, failed: u64 },
     #[error("no random number is available: {0}")]
     Random(String),

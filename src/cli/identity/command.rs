@@ -35,7 +35,7 @@ pub(in crate::cli) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Print all identities as JSON, one a line, without their seeds
+    /// Print all identities as JSON, one per line, without their seeds
     Export {
         /// Only identities of this realm
         #[arg(long)]

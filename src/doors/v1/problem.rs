@@ -59,7 +59,7 @@ kinds! {
     Slow = "slow" 408 "The body came too slowly.",
     Taken = "name-taken" 409 "Another identity has that name in that realm.",
     SeedStillValid = "seed-still-valid" 409 "The seed before the current one is still valid.",
-    Gone = "gone" 410 "The result of this request exists no more.",
+    Gone = "gone" 410 "The result of this request no longer exists.",
     Stale = "stale" 412 "The identity has changed since.",
     TooLarge = "too-large" 413 "The body is too large.",
     MediaType = "media-type" 415 "The body has another media type than expected.",
