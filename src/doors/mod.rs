@@ -8,6 +8,7 @@ mod ext_authz;
 mod forward_auth;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod head;
 pub mod health;
 mod local;
 mod metrics;

@@ -8,8 +8,11 @@ use http::header::{CONNECTION, HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{Response, Version};
+use memchr::memchr;
 
 use super::endpoints::{Endpoints, door_of, is_rest};
+use super::forward_auth::FrontProxy;
+use super::head::check;
 use super::request_log::{Received, RequestLog};
 use crate::http::own_response::OwnResponse;
 use crate::http::rejection::Rejection;
@@ -78,14 +81,18 @@ impl Service {
     ) {
         let recorder = &self.recorder;
         let (source, line) = (peer.source(), request_line_of(parts));
-        let door = match self.listening {
+        match self.door_of(parts) {
+            Some(door) => recorder.rejected((door, None), source, rejection, line, record),
+            None => recorder.log_rejected((None, None), source, rejection, line, record),
+        }
+    }
+
+    /// Returns the door that a request is for; `None` for health, metrics and unknown paths.
+    fn door_of(&self, parts: &Parts) -> Option<Door> {
+        match self.listening {
             Listening::Metrics => None,
             Listening::Admin => Some(Door::Admin),
             Listening::Service | Listening::Gateway => door_of(parts.uri.path()),
-        };
-        match door {
-            Some(door) => recorder.rejected((door, None), source, rejection, line, record),
-            None => recorder.log_rejected((None, None), source, rejection, line, record),
         }
     }
 
@@ -99,13 +106,9 @@ impl Service {
         request: &mut ClientRequest,
         record: &mut RequestRecord,
     ) -> Response<Reply> {
-        // A front proxy requests a path. One that lets clients write `x:http://h/healthz` in the
-        // request line would forward it, and take our 200 for a permit.
-        let is_url = self.listening != Listening::Admin && is_rest_url(&request.parts);
-        if !has_path_target(request) && !is_url {
-            self.log_rejection(Rejection::NoPath, &request.parts, &request.peer, record);
-            let mut response =
-                Response::from(Rejection::NoPath.response().named(record.request_id()));
+        if let Err(rejection) = self.check(request) {
+            self.log_rejection(rejection, &request.parts, &request.peer, record);
+            let mut response = Response::from(rejection.response().named(record.request_id()));
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
             return response;
@@ -117,6 +120,46 @@ impl Service {
                 self.endpoints.handle_health(request).await.into()
             }
             Listening::Service | Listening::Gateway => self.endpoints.handle(request, record).await,
+        }
+    }
+
+    /// Checks the request line and the host of a request.
+    ///
+    /// # Errors
+    /// Why it is rejected.
+    fn check(&self, request: &ClientRequest) -> Result<(), Rejection> {
+        let parts = &request.parts;
+        let path = parts.uri.path();
+        // A front proxy requests a path. One that lets clients write `x:http://h/healthz` in the
+        // request line would forward it, and take our 200 for a permit.
+        let is_url = self.listening != Listening::Admin && is_rest_url(parts);
+        if !has_path_target(request) && !is_url {
+            return Err(Rejection::NoPath);
+        }
+        let target = request.target.as_deref().unwrap_or_default();
+        // The target of Envoy's auth request ends with that of the original request.
+        let is_envoy = FrontProxy::of(path) == Some(FrontProxy::Envoy);
+        if memchr(b'#', target).is_some() && !is_envoy {
+            return Err(Rejection::NoPath);
+        }
+        let door = self.door_of(parts);
+        if door == Some(Door::ForwardAuth) {
+            // It checks the same, and responds with 403 as to a malformed description.
+            return Ok(());
+        }
+        match check(parts) {
+            // The endpoint responds with the methods that it allows.
+            Err(Rejection::Trace) if door == Some(Door::Rest) || self.allows_reads(parts) => Ok(()),
+            checked => checked,
+        }
+    }
+
+    /// Returns whether the endpoint of a request allows GET and HEAD only.
+    fn allows_reads(&self, parts: &Parts) -> bool {
+        match self.listening {
+            Listening::Metrics => parts.uri.path() == "/metrics",
+            Listening::Gateway => self.is_health(parts),
+            Listening::Service | Listening::Admin => false,
         }
     }
 }

@@ -29,6 +29,7 @@ use permitted::{Permitted, bare};
 use route_policy::{RoutePolicy, described_policy, is_trusted, route_policy};
 
 use super::authorize::{AuthRequest, authorize};
+use super::head::check;
 use super::snapshot::{Live, Snapshot};
 use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
 use crate::http::own_response::OwnResponse;
@@ -113,7 +114,8 @@ impl ForwardAuth {
                 FrontProxy::Envoy if has_fragment(target.as_deref()) => {
                     Err(Ambiguity::Character.into())
                 }
-                _ => route_policy(&snapshot, parts, peer, proxy),
+                _ => route_policy(&snapshot, parts, peer, proxy)
+                    .and_then(|applied| check(parts).map(|()| applied)),
             };
             let source = self.client_of(&snapshot, peer, proxy.name(), || {
                 client::client(headers, proxy, snapshot.client_address_header.as_ref())

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::header::HOST;
 use http::{StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -14,6 +13,7 @@ use super::adapter::{connection_of, has_empty_host};
 use super::context::Authorized;
 use crate::auth::{Attempt, Party, Policy, Presented, Source, UnixTime};
 use crate::doors::authorize::{AuthRequest, authorize};
+use crate::doors::head::host;
 use crate::doors::snapshot::Snapshot;
 use crate::http::Scratch;
 use crate::http::own_response::OwnResponse;
@@ -47,7 +47,7 @@ impl Proxy {
             self.recorder.decided(door, began.elapsed(), record);
             rejection.response()
         };
-        let input = host(header).and_then(|host| {
+        let input = host_of(header).and_then(|host| {
             let path = path_of(header);
             MatchInput::read(host, &header.method, path).map_err(Rejection::from)
         });
@@ -141,29 +141,8 @@ impl Proxy {
 }
 
 /// Returns the host of a request with its port; `None` for HTTP/1.0 without a host, and for an empty
-/// `Host`.
-///
-/// # Errors
-/// The host is missing (RFC 9112 §3.2) or not text.
-fn host(header: &RequestHeader) -> Result<Option<&str>, Rejection> {
-    let mut hosts = header.headers.get_all(HOST).iter();
-    let host = hosts.next();
-    let authority = header.uri.authority();
-    // The HTTP/1 layer has put the authority of an absolute URL into `Host`.
-    let is_other = host.zip(authority).is_some_and(|(host, authority)| {
-        !host
-            .as_bytes()
-            .eq_ignore_ascii_case(authority.as_str().as_bytes())
-    });
-    if is_other || hosts.next().is_some() {
-        return Err(Rejection::Host);
-    }
-    let named = host
-        .map(|value| value.to_str().map_err(|_| Rejection::Host))
-        .or_else(|| authority.map(|it| Ok(it.as_str())));
-    let may_lack_host = header.version == Version::HTTP_10 || has_empty_host(header);
-    if named.is_none() && !may_lack_host {
-        return Err(Rejection::Host);
-    }
-    named.transpose()
+/// `Host`. The HTTP/1 layer has put the authority of an absolute URL into `Host`.
+fn host_of(header: &RequestHeader) -> Result<Option<&str>, Rejection> {
+    let may_be_missing = header.version == Version::HTTP_10 || has_empty_host(header);
+    host(&header.headers, &header.uri, may_be_missing)
 }

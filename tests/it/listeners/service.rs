@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Open;
 use crate::harness::certificate::Ca;
 use crate::harness::frames::{self, GOAWAY};
-use crate::harness::{Gate, PATIENCE};
+use crate::harness::{Caller, Gate, PATIENCE, raw, until};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 const LAST: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -183,4 +183,164 @@ fn failed_handshake_gets_an_alert() {
     // One with the right beginning is served.
     let mut open = Open::new(&ca, "a.example", gate.service, &[]);
     assert!(open.get("/healthz", "").starts_with("200"));
+}
+
+/// The headers with which a request passes, at this moment.
+type Fields = fn(&Caller) -> String;
+
+fn none(_: &Caller) -> String {
+    String::new()
+}
+
+fn original(caller: &Caller) -> String {
+    let fields = caller.fields();
+    format!("X-Original-Method: GET\r\nX-Original-URL: http://app.example/x\r\n{fields}")
+}
+
+fn forwarded(caller: &Caller) -> String {
+    let fields = caller.fields();
+    format!(
+        "X-Forwarded-Method: GET\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: app.example\r\n\
+         X-Forwarded-Uri: /x\r\n{fields}"
+    )
+}
+
+/// The endpoints of realmgate: the address, the path, the headers with which a correct request
+/// passes, and the status of a malformed one.
+fn endpoints(gate: &Gate) -> Vec<(SocketAddr, &'static str, Fields, u16)> {
+    let at_service: [(_, Fields, _); 11] = [
+        ("/healthz", none, 400),
+        ("/readyz", none, 400),
+        ("/ungleichotp/", Caller::fields, 400),
+        ("/ungleichotp/verify/", Caller::fields, 400),
+        ("/v1/status", Caller::fields, 400),
+        ("/unknown", none, 400),
+        ("/forward-auth", Caller::fields, 403),
+        ("/forward-auth/nginx", original, 403),
+        ("/forward-auth/traefik", forwarded, 403),
+        ("/forward-auth/caddy", forwarded, 403),
+        ("/forward-auth/haproxy", forwarded, 403),
+    ];
+    let at_gateway: [(_, Fields, _); 4] = [
+        ("/up", none, 400),
+        ("/ungleichotp/", Caller::fields, 400),
+        ("/forward-auth", Caller::fields, 403),
+        ("/forward-auth/nginx", original, 403),
+    ];
+    let at_metrics = ["/metrics", "/healthz", "/readyz", "/unknown"];
+    let at_service = at_service
+        .into_iter()
+        .map(|(path, fields, malformed)| (gate.service, path, fields, malformed));
+    let at_gateway = at_gateway
+        .into_iter()
+        .map(|(path, fields, malformed)| (gate.gateway, path, fields, malformed));
+    let at_metrics = at_metrics
+        .into_iter()
+        .map(|path| (gate.metrics(), path, none as Fields, 400));
+    at_service.chain(at_gateway).chain(at_metrics).collect()
+}
+
+/// A gate that serves every endpoint.
+fn every_endpoint() -> Gate {
+    Gate::start("serve_api = true\nhealth_path = '/up'\n")
+}
+
+fn status(at: SocketAddr, line: &str, fields: &str) -> u16 {
+    let request = format!("{line}\r\n{fields}Connection: close\r\n\r\n");
+    raw(at, request.as_bytes()).status
+}
+
+#[test]
+fn own_endpoints_reject_an_ambiguous_host_and_method() {
+    let gate = every_endpoint();
+    let caller = gate.register("billing", "payments");
+    for (at, path, fields, malformed) in endpoints(&gate) {
+        let fields = || fields(&caller);
+        let line = format!("GET {path} HTTP/1.1");
+        let correct = status(at, &line, &format!("Host: a_b.example:80\r\n{}", fields()));
+        assert_ne!(correct, malformed, "{at} {path}");
+        if path.starts_with("/forward-auth") {
+            assert_eq!(correct, 200, "{at} {path}");
+        }
+        for hosts in [
+            "",
+            "Host: a\r\nHost: a\r\n",
+            "Host: a\r\nHost: b\r\n",
+            "Host:\r\nHost:\r\n",
+            "Host: a b\r\n",
+            "Host: a, b\r\n",
+            "Host: a/b\r\n",
+            "Host: u@a\r\n",
+        ] {
+            let got = status(at, &line, &format!("{hosts}{}", fields()));
+            assert_eq!(got, malformed, "{at} {path} {hosts:?}");
+        }
+        for method in ["get", "Get", "trace"] {
+            let line = format!("{method} {path} HTTP/1.1");
+            let got = status(at, &line, &format!("Host: a\r\n{}", fields()));
+            assert_eq!(got, malformed, "{at} {method} {path}");
+        }
+        let line = format!("GET {path}#x HTTP/1.1");
+        let got = status(at, &line, &format!("Host: a\r\n{}", fields()));
+        assert_eq!(got, 400, "{at} {path}#x");
+    }
+}
+
+#[test]
+fn malformed_request_to_an_own_endpoint_is_logged_with_its_reason() {
+    let gate = Gate::start("");
+    for (line, reason) in [
+        ("GET /healthz HTTP/1.1\r\nHost: a b", "bad_host"),
+        ("get /forward-auth HTTP/1.1\r\nHost: a", "bad_method"),
+        ("GET /ungleichotp/#x HTTP/1.1\r\nHost: a", "bad_target"),
+        ("TRACE /readyz HTTP/1.1\r\nHost: a", "trace"),
+    ] {
+        status(gate.service, line, "");
+        let named = format!("reason=\"{reason}\"");
+        until(reason, || gate.log().contains(&named));
+    }
+}
+
+#[test]
+fn no_endpoint_permits_trace() {
+    let gate = every_endpoint();
+    let caller = gate.register("billing", "payments");
+    for (at, path, fields, malformed) in endpoints(&gate) {
+        let fields = || fields(&caller);
+        let line = format!("TRACE {path} HTTP/1.1");
+        let got = status(at, &line, &format!("Host: a\r\n{}", fields()));
+        let expected = if malformed == 403 { 403 } else { 405 };
+        assert_eq!(got, expected, "{at} {path}");
+    }
+}
+
+/// Load balancers check with HTTP/1.0, often without `Host`, and HAProxy with OPTIONS.
+#[test]
+fn own_endpoints_need_no_host_over_http10() {
+    let gate = every_endpoint();
+    let caller = gate.register("billing", "payments");
+    for (at, path, fields, malformed) in endpoints(&gate) {
+        let fields = || fields(&caller);
+        let correct = status(
+            at,
+            &format!("GET {path} HTTP/1.1"),
+            &format!("Host: a\r\n{}", fields()),
+        );
+        for (version, host) in [("1.0", ""), ("1.0", "Host:\r\n"), ("1.1", "Host:\r\n")] {
+            let line = format!("GET {path} HTTP/{version}");
+            let got = status(at, &line, &format!("{host}{}", fields()));
+            assert_eq!(got, correct, "{at} {path} HTTP/{version} {host:?}");
+        }
+        let two = status(
+            at,
+            &format!("GET {path} HTTP/1.0"),
+            &format!("Host: a\r\nHost: b\r\n{}", fields()),
+        );
+        assert_eq!(two, malformed, "{at} {path}");
+    }
+    for at in [gate.service, gate.metrics()] {
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(status(at, &format!("OPTIONS {path} HTTP/1.0"), ""), 200);
+        }
+    }
 }
