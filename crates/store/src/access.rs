@@ -167,6 +167,18 @@ fn of_file(path: &Path, wanted: Access) -> Option<String> {
     }
 }
 
+/// Returns the mode of a file with a secret if users can read or change it who should not.
+///
+/// A file of root may be readable by its group, as the files of a Kubernetes Secret are. PostgreSQL
+/// has the same rule for the keys of certificates. A process that runs as root needs no group.
+pub(super) fn exposed(path: &Path) -> Option<u32> {
+    let file = fs::metadata(path).ok()?;
+    let mode = file.mode() & 0o777;
+    let is_read_by_group = file.uid() == 0 && !rustix::process::geteuid().is_root();
+    let others = if is_read_by_group { 0o037 } else { 0o077 };
+    (mode & others != 0).then_some(mode)
+}
+
 /// Checks access as `open` would, with the effective user.
 fn may(path: &Path, wanted: Access) -> Result<(), Errno> {
     accessat(CWD, path, wanted, AtFlags::EACCESS)

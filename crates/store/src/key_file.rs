@@ -2,7 +2,7 @@
 //! start.
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use data_encoding::HEXLOWER;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::access::{Need, explained};
+use super::access::{Need, explained, exposed};
 use super::atomic_file::AtomicFile;
 use super::seal::{KeyId, SealError, SealingKey};
 
@@ -160,12 +160,6 @@ fn key(text: &str) -> Option<Arc<SealingKey>> {
     let bytes = Zeroizing::new(HEXLOWER.decode(digits.as_bytes()).ok()?);
     let bytes = bytes.as_slice().try_into().ok()?;
     Some(Arc::new(SealingKey::from_bytes(bytes)))
-}
-
-/// Returns the mode of a key file if other users can read it.
-pub(super) fn exposed(path: &Path) -> Option<u32> {
-    let mode = fs::metadata(path).as_ref().map_or(0, Metadata::mode) & 0o777;
-    (mode & 0o077 != 0).then_some(mode)
 }
 
 fn warn_if_others_can_read(path: &Path) {

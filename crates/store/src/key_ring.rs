@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::access::exposed;
 use super::key_file::{self, KeyFileError, Keys};
 use super::seal::{KeyId, SealError, SealingKey, key_of};
 use realmgate_core::{PrincipalRef, Seed};
@@ -40,7 +41,7 @@ impl KeySource {
     /// Returns the path and the mode of the file if other users can read it.
     pub fn exposed(&self) -> Option<(&Path, u32)> {
         let path = self.path()?;
-        Some((path, key_file::exposed(path)?))
+        Some((path, exposed(path)?))
     }
 
     /// Reads the keys; `None` if there is no file.

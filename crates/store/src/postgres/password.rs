@@ -1,12 +1,13 @@
 //! The password of the database.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
+
+use crate::access::exposed;
 
 /// The maximum length of a password file.
 const MOST_BYTES: u64 = 4096;
@@ -44,8 +45,7 @@ impl Password {
     /// Returns the path and the mode of the file if other users can read it.
     pub fn exposed(&self) -> Option<(&Path, u32)> {
         let Self::File(path) = self else { return None };
-        let mode = fs::metadata(path).map_or(0, |it| it.mode() & 0o777);
-        (mode & 0o077 != 0).then_some((path, mode))
+        Some((path, exposed(path)?))
     }
 
     /// Logs a warning if other users can read the file.
@@ -89,6 +89,8 @@ impl fmt::Debug for Password {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
