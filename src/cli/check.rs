@@ -15,14 +15,14 @@ use crate::config::{Config, Peer, PeerAddress, Route, Transport};
 use crate::doors::v1::{policy, upstream};
 use crate::doors::{Resolver, most_files};
 use crate::server::store_options;
-use crate::store::{Backend, Options};
+use crate::store::{Backend, KeySource, Options};
 
 /// The maximum wait for the resolution of peer names.
 const LOOK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Exit with code 2 if there are warnings, other than the one about open files
+    /// Exit with code 2 if there are warnings, other than those about open files and missing directories
     #[arg(long)]
     strict: bool,
     /// Also connect to the database, and print its version, role, TLS, lag and schema; changes nothing
@@ -41,8 +41,9 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     };
     warnings.extend(connection.iter().flat_map(Connection::warnings));
     let strict = warnings.len();
-    // This warning depends on the machine, not on the configuration, so `--strict` ignores it.
+    // These warnings depend on the machine, not on the configuration, so `--strict` ignores them.
     warnings.extend(meant.limits.file_warning(&meant.server, most_files()));
+    warnings.extend(missing_directories(&store));
     let from = config.map_or_else(
         || "defaults, no file".to_owned(),
         |path| path.display().to_string(),
@@ -79,6 +80,34 @@ fn warnings(config: &Config, store: &Options) -> Vec<String> {
     let warnings = metrics.chain(limits).chain(certificates).chain(audit);
     let warnings = warnings.chain(secrets);
     warnings.chain(config.warnings()).collect()
+}
+
+/// Returns a warning for each directory of the database and its key that does not exist. `init` and
+/// `serve` create the files there, but not the directories.
+fn missing_directories(store: &Options) -> Vec<String> {
+    let database = store.database.path().map(|path| ("store.url", path));
+    let key = match &store.key {
+        KeySource::File(path) => Some(("store.key_file", &**path)),
+        KeySource::Credential(_) | KeySource::Environment(_) => None,
+    };
+    let missing = |(key, path): (&str, &Path)| {
+        let directory = path.parent().filter(|it| !it.as_os_str().is_empty())?;
+        let is_missing = !directory.exists();
+        is_missing.then(|| {
+            let directory = directory.display();
+            format!("{key}: directory {directory} does not exist, and realmgate does not create it")
+        })
+    };
+    let is_beside = |(_, key): &(_, &Path)| {
+        let database = store.database.path().and_then(Path::parent);
+        database.is_some_and(|directory| key.parent() == Some(directory))
+    };
+    let key = key.filter(|key| !is_beside(key));
+    database
+        .into_iter()
+        .chain(key)
+        .filter_map(missing)
+        .collect()
 }
 
 /// Returns a warning for each file with a secret of the store that other users can read.

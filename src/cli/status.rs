@@ -7,6 +7,9 @@ use super::setup::runtime;
 use crate::doors::v1::types::Status;
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("server", |server| {
+    server.required(true).help("Server to ask, over its administration API: `https://otp.example.org`")
+}))]
 pub(super) struct Args {
     #[command(flatten)]
     remote: Remote,

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::open::{named_keys, open_existing};
 use super::rows::count;
 use crate::access::{Need, Way};
-use crate::atomic_file::AtomicFile;
+use crate::atomic_file::{AtomicFile, folder_of};
 use crate::open_error::OpenError;
 use crate::seal::KeyId;
 
@@ -42,6 +42,11 @@ pub fn backup(database: &Path, timeout: Duration, to: &Path) -> Result<Backup, B
         opened.map_err(|error| error.explained(path, Need::Read))
     };
     let (connection, _) = open(database)?;
+    let folder = folder_of(to);
+    if !folder.try_exists().map_err(fail)? {
+        let missing = format!("directory {} does not exist", folder.display());
+        return Err(fail(io::Error::new(io::ErrorKind::NotFound, missing)));
+    }
     let file = AtomicFile::beside(to).map_err(fail)?;
     let path = file.path().to_str();
     let path = path.ok_or_else(|| fail(io::Error::from(io::ErrorKind::InvalidFilename)))?;

@@ -39,6 +39,16 @@ fn copy_made_while_identities_are_written_is_whole_and_serves() {
     let again = gate.run(&["backup", copy]);
     assert_eq!(again.status.code(), Some(1));
     assert!(fs::read(&path).unwrap() == before);
+    let missing = shelf.path().join("missing");
+    let output = gate.run(&["backup", missing.join("copy.db").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    let why = format!("directory {} does not exist", missing.display());
+    assert!(stderr(&output).contains(&why), "{}", stderr(&output));
+    assert!(
+        !stderr(&output).contains(".realmgate-new"),
+        "{}",
+        stderr(&output)
+    );
 
     // Restored as docs/operations.md describes.
     let folder = tempfile::tempdir().unwrap();
