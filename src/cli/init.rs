@@ -18,6 +18,9 @@ pub(super) struct Args {
     /// Name of the identity
     #[arg(long, default_value = "admin")]
     name: String,
+    /// Create the database only, if it is missing; prints nothing, so that no seed gets into a log
+    #[arg(long, conflicts_with = "name")]
+    database_only: bool,
 }
 
 /// The output for programs that set a system up: JSON, unless it goes to a terminal.
@@ -30,6 +33,9 @@ struct Made<'a> {
 
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     LocalStore::with(config, Intent::Create, async |local| {
+        if args.database_only {
+            return Ok(());
+        }
         let realm = local.config.realms.admin();
         check_uninitialised(local, realm).await?;
         let seed = Seed::generate()?;

@@ -354,6 +354,79 @@ fn nobody(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// As in a Kubernetes Secret with `defaultMode: 0440` and an `fsGroup`.
+#[test]
+fn key_of_root_may_be_read_by_the_group_of_the_process() {
+    let folder = folder_of(NOBODY, 0o600);
+    let key = folder.path().join("realmgate.key");
+    let said = || {
+        let output = nobody(folder.path(), &["check"]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    for (owner, mode, is_exposed) in [
+        (0, 0o440, false),
+        (0, 0o640, false),
+        (0, 0o444, true),
+        (0, 0o460, true),
+        (NOBODY, 0o440, true),
+        (NOBODY, 0o400, false),
+    ] {
+        chown(&key, Some(owner), Some(NOBODY)).unwrap();
+        set_mode(&key, mode);
+        let warning = format!("others can read it (mode {mode:04o})");
+        let said = said();
+        assert_eq!(
+            said.contains(&warning),
+            is_exposed,
+            "{owner} {mode:o}: {said}"
+        );
+    }
+}
+
+#[test]
+fn init_of_the_database_only_prints_no_seed_and_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(folder.path(), "");
+    fs::write(folder.path().join("realmgate.toml"), text).unwrap();
+    for _ in 0..2 {
+        let output = run(folder.path(), &["init", "--database-only"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+        let list = run(folder.path(), &["identity", "list", "--json"]);
+        assert!(list.status.success(), "{}", stderr(&list));
+        assert_eq!(stdout(&list), "");
+    }
+    let output = run(folder.path(), &["init"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\"seed\""));
+    // It does not replace a check that the database is empty.
+    assert_eq!(run(folder.path(), &["init"]).status.code(), Some(1));
+    assert!(
+        run(folder.path(), &["init", "--database-only"])
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn check_warns_of_a_missing_directory_that_init_does_not_create() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let text = configuration(&missing, "");
+    let config = folder.path().join("realmgate.toml");
+    fs::write(&config, text).unwrap();
+    let warning = format!("directory {} does not exist", missing.display());
+    let check = || run(folder.path(), &["check", "--strict"]);
+    let said = stderr(&check());
+    assert_eq!(said.matches(&warning).count(), 1, "{said}");
+    let init = run(folder.path(), &["init"]);
+    assert_eq!(init.status.code(), Some(3), "{}", stderr(&init));
+    fs::create_dir(&missing).unwrap();
+    let output = check();
+    assert!(!stderr(&output).contains(&warning), "{}", stderr(&output));
+}
+
 #[test]
 fn database_of_another_user_is_named_with_its_owner() {
     let folder = folder_of(NOBODY, 0o600);
@@ -571,12 +644,13 @@ fn documented_restore_gives_the_service_a_database_that_it_can_write() {
         .lines()
         .find(|line| line.starts_with("install -m 0600 -o"))
         .unwrap();
-    let line = line.replace("/backup/realmgate-2026-01-31.db", &copy);
+    assert!(line.contains("\"$backup\""), "{line}");
     fs::write(folder.path().join("realmgate.db"), "what is to be replaced").unwrap();
     let mut shell = Command::new("bash");
     let status = shell
         .current_dir(folder.path())
-        .args(["-ec", &line])
+        .env("backup", &copy)
+        .args(["-ec", line])
         .status();
     assert!(status.unwrap().success());
     let path = folder.path().to_owned();

@@ -1,7 +1,8 @@
 """Validates the files in deploy/ that the tests cannot run, compose and Kubernetes, against their schemas.
 
 Prints the configurations of their programs as JSON: `traefik`, the Middlewares with the keys of the file
-provider; `environments`, those of realmgate in compose; `configs`, its files in Kubernetes.
+provider; `environments`, those of realmgate in compose; `configs`, its files in Kubernetes; `commands`, its arguments
+there, by file and name.
 Usage: manifests.py FOLDER-OF-DEPLOY
 """
 
@@ -82,7 +83,7 @@ def main():
         run(check, "--builtin-schema=vendor.compose-spec", compose)
         services = yaml.safe_load(compose.read_text())["services"]
         environments += [it["environment"] for name, it in services.items() if name.startswith("realmgate")]
-    middlewares, configs = {}, []
+    middlewares, configs, commands = {}, [], {}
     texts = [(file, file.read_text()) for file in sorted((deploy / "kubernetes").glob("*.yaml"))]
     rendered = [deploy / "kubernetes/cluster/base", *sorted((deploy / "kubernetes/cluster/overlays").iterdir())]
     texts += [(folder, run("kubectl", "kustomize", folder)) for folder in rendered]
@@ -95,6 +96,10 @@ def main():
                     sys.exit(f"{file.name}: {error}")
                 if document["kind"] == "ConfigMap" and "realmgate.toml" in document["data"]:
                     configs.append(document["data"]["realmgate.toml"])
+                template = document.get("spec", {}).get("template", {}).get("spec", {})
+                for container in template.get("containers", []):
+                    if container["name"] == "realmgate":
+                        commands.setdefault(file.name, {})[document["metadata"]["name"]] = container["args"]
             elif document["kind"] == "Middleware":
                 middlewares[document["metadata"]["name"]] = document["spec"]
             else:
@@ -103,6 +108,7 @@ def main():
         "traefik": yaml.safe_dump({"middlewares": middlewares}),
         "environments": environments,
         "configs": configs,
+        "commands": commands,
     }
     json.dump(read, sys.stdout)
 

@@ -8,7 +8,9 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::program::Program;
-use crate::harness::{get, realmgate, stderr, stdout};
+use crate::harness::{
+    Gate, configuration_with, get, on_server, postgres, realmgate, stderr, stdout,
+};
 
 #[test]
 fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() {
@@ -39,8 +41,8 @@ fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() 
     };
     let configs = read["configs"].as_array().unwrap();
     let environments = read["environments"].as_array().unwrap();
-    // One process, and three nodes; in Kubernetes, the nodes have one configuration, with an overlay.
-    assert_eq!((configs.len(), environments.len()), (3, 4));
+    // One process, and three nodes; in Kubernetes, the nodes have one configuration, with two overlays.
+    assert_eq!((configs.len(), environments.len()), (4, 4));
     let outputs = environments.iter().map(in_compose);
     for output in configs.iter().map(in_kubernetes).chain(outputs) {
         let output = output.unwrap();
@@ -56,6 +58,45 @@ fn compose_file_and_kubernetes_manifests_fit_their_schemas_and_their_programs() 
     let running = Program::Traefik.start_with(&[("dynamic.yml", &dynamic)]);
     let reply = get(running.address, "/", "");
     assert_eq!(reply.status, 500, "{}", running.log());
+}
+
+#[test]
+fn job_of_kubernetes_creates_the_tables_without_which_no_pod_starts() {
+    let commands = &checked()["commands"];
+    // Only the overlay for the first start has it: a database that is suddenly empty must not get tables.
+    assert_eq!(commands["example"].as_object().unwrap().len(), 1);
+    let of = |name: &str| -> Vec<String> {
+        serde_json::from_value(commands["example-init"][name].clone()).unwrap()
+    };
+    let (serve, job) = (of("realmgate"), of("realmgate-init"));
+    let (url, schema) = postgres::new_schema();
+    let folder = tempfile::tempdir().unwrap();
+    let store = on_server(
+        folder.path(),
+        &format!("url = \"{url}\"\nschema = \"{schema}\""),
+    );
+    let config = folder.path().join("realmgate.toml");
+    fs::write(&config, configuration_with(&store, "")).unwrap();
+    let key = realmgate(&["key", "generate"]).output().unwrap().stdout;
+    let file = folder.path().join("realmgate.key");
+    fs::write(&file, key).unwrap();
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let run = |args: &[String]| {
+        let here = args
+            .iter()
+            .map(|it| it.replace("/etc/realmgate/realmgate.toml", config.to_str().unwrap()));
+        realmgate(&[]).args(here).output().unwrap()
+    };
+    let early = run(&serve);
+    assert_eq!(early.status.code(), Some(3), "{}", stderr(&early));
+    for _ in 0..2 {
+        let output = run(&job);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "", "a seed gets into the log");
+    }
+    let gate = Gate::start_in(folder, realmgate(&[]));
+    let admin = gate.run(&["init"]);
+    assert!(stdout(&admin).contains("\"seed\""), "{}", stderr(&admin));
 }
 
 /// Validates all files, and returns the configurations that their programs would read.
