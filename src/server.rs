@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
-use crate::auth::{Authority, LocalAuthenticator, Seed, SeedError, Settings, Store};
+use crate::auth::{Authority, LocalAuthenticator, Seed, SeedError, Settings, Store, UnixTime};
 use crate::config::{Config, ConfigError};
 use crate::doors::api::{self, Api};
 use crate::doors::health::Health;
@@ -295,7 +295,8 @@ async fn save_last(authenticator: &LocalAuthenticator) {
 }
 
 async fn save_once(authenticator: &LocalAuthenticator) {
-    if let Err(error) = authenticator.save().await
+    let now = UnixTime::from(SystemTime::now());
+    if let Err(error) = authenticator.save(now).await
         && !error.is_lost()
     {
         tracing::error!(%error, "cannot save failure counts and last uses");

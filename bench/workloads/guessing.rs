@@ -116,7 +116,7 @@ async fn guess_at_nodes(secs: u64, sources: u64, nodes: usize) -> u64 {
             }
         }
         for node in &nodes {
-            node.save().await.expect("a save");
+            node.save(now).await.expect("a save");
         }
     }
     verdicts
@@ -207,7 +207,10 @@ async fn flood(names: u64) {
         }
     }
     println!("{:8} KiB resident after {names} names", resident());
-    authenticator.save().await.expect("a save");
+    authenticator
+        .save(UnixTime::from_secs(START))
+        .await
+        .expect("a save");
     println!("{:8} KiB once counts are saved", resident());
 }
 

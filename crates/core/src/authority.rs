@@ -55,6 +55,14 @@ pub trait Authenticator: Send + Sync {
         Ok(None)
     }
 
+    /// Checks that an authenticated principal could still authenticate as it did, whatever the time
+    /// of its token: its identity has the seed, may authenticate and has the same name. Counts
+    /// nothing.
+    ///
+    /// # Errors
+    /// The denial.
+    async fn confirm(&self, proven: &Authenticated, now: UnixTime) -> Result<(), Denial>;
+
     /// Returns how many steps a wrong token is off, negative for late, if the authenticator has the
     /// seed and the token is right at another step. For the log only.
     fn clock_offset(&self, credential: &Credential<'_>, now: UnixTime) -> Option<i64>;
@@ -141,6 +149,26 @@ impl Authority {
             Some(principal) if policy.admits(principal, &self.realms) => Ok(permit),
             Some(_) => Err(Denial::NotAllowed),
         }
+    }
+
+    /// Checks that a permit under a policy still holds. A caller must do so before it acts on a permit
+    /// that it has had for more than a moment, for example while it read a body: the identity may
+    /// have been disabled, renamed, deleted or rotated meanwhile.
+    ///
+    /// # Errors
+    /// The denial.
+    pub async fn confirm(
+        &self,
+        permit: &Permit,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Result<(), Denial> {
+        let confirmed = async {
+            let proven = permit.authenticated().ok_or(Denial::NoCredential)?;
+            self.authenticator.confirm(proven, now).await
+        };
+        let confirmed = in_order(policy, &self.realms, permit.principal(), confirmed).await;
+        confirmed.map(drop).map_err(|denied| denied.denial)
     }
 
     /// Returns whether the realm of a permit's principal has a capability.

@@ -7,6 +7,7 @@ use super::credential::Credential;
 use super::decision::{Denial, DenialCause};
 use super::local::LocalAuthenticator;
 use super::record::Record;
+use super::store::StoreError;
 use super::throttle::{Claim, Claimed, Source, Throttled};
 use super::time::UnixTime;
 
@@ -16,10 +17,11 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 impl LocalAuthenticator {
     /// Checks a credential against a record, with a claim if it needs one. Without the claim the
     /// token is not evaluated: while another node has it, the principal is throttled, and if the
-    /// database cannot tell, the attempt is denied. Known and unknown names claim alike.
+    /// database cannot tell, the attempt is denied. Known and unknown names claim alike. If the
+    /// record was not recalled, and its read has just failed, nothing more is asked of the database.
     pub(super) async fn check_claiming(
         &self,
-        record: &Record,
+        (record, was_recalled): (&Record, bool),
         credential: &Credential<'_>,
         source: Source<'_>,
         now: UnixTime,
@@ -29,6 +31,9 @@ impl LocalAuthenticator {
             Err(NotFound::Denied(denial)) => return Err(denial),
             Err(NotFound::Unclaimed(claim)) => claim,
         };
+        if !was_recalled && self.identities.is_failing() {
+            return Err(Denial::Unavailable(StoreError::Timeout));
+        }
         match self.counters.claim(claim).await {
             Ok(None) => {}
             Ok(Some(left)) => {

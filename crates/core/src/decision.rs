@@ -49,13 +49,15 @@ pub struct Permit(Option<Authenticated>);
 /// nothing.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
-    name: Name,
+    pub(super) name: Name,
     proof: Proof,
+    /// Whether it was by a token of the replaced seed.
+    pub(super) is_of_previous: bool,
 }
 
 /// The record that holds the name of an authenticated principal. Sharing it copies nothing.
 #[derive(Clone, Debug)]
-enum Name {
+pub(super) enum Name {
     Identity(Arc<Identity>),
     Principal(Arc<Principal>),
 }
@@ -63,14 +65,20 @@ enum Name {
 impl Authenticated {
     /// Wraps the principal of a stored identity. Exposes nothing else of the identity.
     pub const fn identity(identity: Arc<Identity>, proof: Proof) -> Self {
-        let name = Name::Identity(identity);
-        Self { name, proof }
+        Self {
+            name: Name::Identity(identity),
+            proof,
+            is_of_previous: false,
+        }
     }
 
     /// Wraps a principal whose identity is stored elsewhere.
     pub const fn principal(principal: Arc<Principal>, proof: Proof) -> Self {
-        let name = Name::Principal(principal);
-        Self { name, proof }
+        Self {
+            name: Name::Principal(principal),
+            proof,
+            is_of_previous: false,
+        }
     }
 }
 
@@ -131,6 +139,10 @@ impl Permit {
             Name::Identity(identity) => Some((identity.id, identity.history.version)),
             Name::Principal(_) => None,
         }
+    }
+
+    pub(super) const fn authenticated(&self) -> Option<&Authenticated> {
+        self.0.as_ref()
     }
 
     /// Returns how the principal was authenticated.

@@ -12,6 +12,7 @@ mod authority;
 mod checked;
 mod claims;
 mod clock_offset;
+mod confirm;
 mod creation;
 mod credential;
 mod decision;
@@ -25,9 +26,11 @@ mod principal;
 mod realm;
 mod record;
 mod resume;
+mod saving;
 mod seed;
 mod session;
 mod store;
+mod sweeps;
 mod throttle;
 mod time;
 mod totp;
@@ -51,7 +54,8 @@ pub use seed::{Seed, SeedError, Strength};
 pub use session::{Session, SessionId, SessionKind, SessionSecret};
 pub use store::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Counters, Counts,
-    Identities, Imported, RealmCount, Recall, Selection, Sessions, Store, StoreError, UsageBatch,
+    Identities, Imported, RealmCount, Recall, Selection, Sessions, Store, StoreError, Sweep,
+    UsageBatch,
 };
 pub use throttle::{
     Claim, Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,

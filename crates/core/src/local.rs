@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -17,16 +17,14 @@ use super::principal::PrincipalRef;
 use super::record::Record;
 use super::seed::Seed;
 use super::session::{SessionKind, SessionSecret};
-use super::store::{Counters, Counts, Identities, Recall, Sessions, StoreError, UsageBatch};
+use super::store::{Counters, Counts, Identities, Recall, Sessions, StoreError};
+use super::sweeps::Sweeps;
 use super::throttle::{
     Claimed, Scope, Source, Subject, Throttle, ThrottleSettings, Throttled, Verdict,
 };
 use super::time::UnixTime;
 use super::totp::{Algorithm, Parameters, Totp};
 use super::usage::Use;
-
-/// The maximum number of failure counts of each scope saved in one call.
-const SAVED: usize = 1000;
 
 /// The number of steps beyond the window within which a wrong token does not count as a guess.
 pub(super) const NEAR: u8 = 3;
@@ -59,9 +57,10 @@ pub struct LocalAuthenticator {
     pub(super) throttle: Throttle,
     /// The seeds of an unknown principal, loaded like those of an identity.
     nobody: SeedSlot,
-    uses: Mutex<Vec<Use>>,
+    pub(super) uses: Mutex<Vec<Use>>,
     /// The stamp of the newest failure counts read from the store.
-    seen: AtomicI64,
+    pub(super) seen: AtomicI64,
+    pub(super) sweeps: Sweeps,
     /// The second of the last search for a clock offset.
     pub(super) searched: AtomicU64,
 }
@@ -90,32 +89,9 @@ impl LocalAuthenticator {
             nobody: Seeds::default().into(),
             uses: Mutex::default(),
             seen: AtomicI64::new(counts.stamp),
+            sweeps: Sweeps::default(),
             searched: AtomicU64::default(),
         }
-    }
-
-    /// Saves the failure counts and last uses that decisions have recorded, and reads the failure
-    /// counts of other processes. Must be called about once a second, and before the process ends.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the next call then saves the failure counts.
-    pub async fn save(&self) -> Result<(), StoreError> {
-        let counts = self.throttle.changed(SAVED);
-        let uses = std::mem::take(&mut *self.uses.lock());
-        if !counts.is_empty() || !uses.is_empty() {
-            let saved = self.counters.save(UsageBatch {
-                counts: counts.clone(),
-                uses,
-            });
-            saved
-                .await
-                .inspect_err(|_| self.throttle.unsaved(&counts))?;
-        }
-        let seen = self.seen.load(Ordering::Relaxed);
-        let news = self.counters.counts(seen).await?;
-        self.throttle.merge(&news.records);
-        self.seen.store(news.stamp, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Returns whether the tokens of a realm are one-time.
@@ -197,7 +173,9 @@ impl LocalAuthenticator {
             offset: matched.offset(),
             until: matched.accepted_until(&identity, self.settings.window),
         };
-        Authenticated::identity(identity, proof)
+        let mut proven = Authenticated::identity(identity, proof);
+        proven.is_of_previous = matched.is_of_previous;
+        proven
     }
 
     /// Checks the token, and counts the outcome.
@@ -336,8 +314,10 @@ impl Authenticator for LocalAuthenticator {
     ) -> Result<Authenticated, Denial> {
         let who = credential.principal();
         let is_one_time = self.is_one_time(who.realm());
-        // For other realms, `authenticate_now` has consulted memory already.
-        let recalled = if is_one_time { self.recall(who) } else { None };
+        // For other attempts, `authenticate_now` has not found it in memory.
+        let may_be_recalled = is_one_time || self.throttle.may_need_claim(who, now);
+        let recalled = may_be_recalled.then(|| self.recall(who)).flatten();
+        let was_recalled = recalled.is_some();
         let record = match recalled {
             Some(record) => record,
             None => {
@@ -354,7 +334,7 @@ impl Authenticator for LocalAuthenticator {
             }
         };
         let found = self
-            .check_claiming(&record, credential, source, now)
+            .check_claiming((&record, was_recalled), credential, source, now)
             .await?;
         let passed = Passed::of(record, found)?;
         if is_one_time {
@@ -374,6 +354,10 @@ impl Authenticator for LocalAuthenticator {
         now: UnixTime,
     ) -> Result<Option<Authenticated>, Denial> {
         self.resume_session(session, source, now).await
+    }
+
+    async fn confirm(&self, proven: &Authenticated, now: UnixTime) -> Result<(), Denial> {
+        self.confirm_identity(proven, now).await
     }
 
     fn clock_offset(&self, credential: &Credential<'_>, now: UnixTime) -> Option<i64> {

@@ -114,6 +114,12 @@ pub trait Identities: Send + Sync {
     /// [`StoreError`]: the store cannot decide, and no attempt may pass.
     async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError>;
 
+    /// Returns whether the last read from the database failed. [`Self::identity`] may then have
+    /// returned what was known before.
+    fn is_failing(&self) -> bool {
+        false
+    }
+
     /// Returns once the store has responded.
     ///
     /// # Errors
@@ -344,6 +350,19 @@ pub struct UsageBatch {
     pub counts: Vec<ThrottleRecord>,
     /// Uses of identities.
     pub uses: Vec<Use>,
+    /// Which saved failure counts are still needed, if the others are to be deleted now.
+    pub sweep: Option<Sweep>,
+}
+
+/// Which saved failure counts are still needed. A store may delete the others later.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// The number of records of each scope; those that were saved last are kept.
+    pub kept: usize,
+    /// Failures before this time are forgotten.
+    pub failed_before: UnixTime,
+    /// Right tokens before this time no longer make a source trusted.
+    pub passed_before: UnixTime,
 }
 
 /// Why a store operation failed. Never contains a seed or a token.

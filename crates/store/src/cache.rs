@@ -5,8 +5,8 @@
 //!
 //! **Staleness.** The change log is polled, so a write by any process takes effect here within a
 //! second. A read carries the position of the log that it reflects; if the log has overtaken it, it
-//! is used once and not cached. While the database fails, cached identities stay valid for at most
-//! `stale_if_error`, counted from the last time that it worked.
+//! is used once and not cached. While the database fails, cached identities and unknown names
+//! stay valid for at most `stale_if_error`, counted from the last time that it worked.
 
 mod administration;
 mod counters;
@@ -27,6 +27,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use moka::sync::Cache;
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 
 use super::database::{Changes, Database, Seq, Tail};
@@ -46,8 +47,12 @@ const TAIL_EVERY: Duration = Duration::from_millis(200);
 /// How long the change log may be unreadable before the store is not ready.
 const UNREAD: Duration = Duration::from_secs(5);
 
-/// The time after a failed read during which a cached principal is not read again.
+/// The time after a failed read during which a cached principal or unknown name is not read again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The number of identities from which a read waits for others like it, and how long.
+const LONG_LIST: u32 = 1000;
+const LISTING: Duration = Duration::from_secs(30);
 
 /// The store with its cache. Dropping it ends the background task.
 pub struct Cached {
@@ -76,6 +81,7 @@ impl Cached {
             counts: CacheCounts::default(),
             evicted,
             deadlines,
+            listing: Semaphore::new(1),
             flights: Mutex::default(),
             seen: AtomicI64::new(seen.0),
             started: Instant::now(),
@@ -157,6 +163,10 @@ impl Identities for Cached {
         Inner::flight(&self.inner, who.to_owned()).await
     }
 
+    fn is_failing(&self) -> bool {
+        self.inner.reading_fails_since.is_on()
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
         if inner.tail_fails_since.is_longer(inner.started, UNREAD) {
@@ -185,6 +195,8 @@ struct Inner {
     counts: CacheCounts,
     evicted: Evicted,
     deadlines: Arc<Deadlines>,
+    /// Lets one long list at a time read, so that decisions find a connection.
+    listing: Semaphore,
     /// The reads in progress, at most one per waiting request.
     flights: Mutex<HashMap<Principal, Shared<BoxFuture<'static, Reading>>>>,
     /// The position in the change log that the caches reflect.
@@ -206,6 +218,16 @@ impl Inner {
     fn age_of_log(&self) -> Duration {
         let read = self.log_read.load(Ordering::Relaxed);
         Duration::from_nanos(self.moment().saturating_sub(read))
+    }
+
+    /// Waits until no other long list is read, before one is.
+    async fn turn_to_list(&self, limit: u32) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
+        if limit < LONG_LIST {
+            return Ok(None);
+        }
+        let turn = tokio::time::timeout(LISTING, self.listing.acquire()).await;
+        let turn = turn.map_err(|_| StoreError::Timeout)?;
+        turn.map(Some).map_err(|_| StoreError::Closed)
     }
 
     /// Joins the read of a principal that is in progress, or begins one.
@@ -252,11 +274,18 @@ impl Inner {
                 if !error.is_lost() {
                     tracing::error!(%error, "reading an identity failed");
                 }
-                match self.known.get(&who.as_ref()) {
-                    Some(entry) if !self.is_outage_too_long(self.moment()) => {
-                        Ok(Some(self.postpone(&entry)))
-                    }
-                    _ => Err(error),
+                if self.is_outage_too_long(self.moment()) {
+                    return Err(error);
+                }
+                // Identities and unknown names alike, so that the response does not tell them
+                // apart.
+                if let Some(entry) = self.known.get(&who.as_ref()) {
+                    Ok(Some(self.postpone(&entry)))
+                } else if let Some(entry) = self.unknown.get(who) {
+                    self.postpone_unknown(who, &entry);
+                    Ok(None)
+                } else {
+                    Err(error)
                 }
             }
         }

@@ -29,6 +29,10 @@ impl Outage {
         }
     }
 
+    pub(super) fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
     pub(super) fn is_longer(&self, started: Instant, limit: Duration) -> bool {
         match self.0.load(Ordering::Relaxed) {
             0 => false,

@@ -153,9 +153,13 @@ impl Revision {
             (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
             _ => (None, None),
         };
+        // No two seeds of an identity are made at the same time, so that it tells them apart.
+        let made = old.history.seed_made.map_or(now, |before| {
+            now.max(UnixTime::from_secs(before.as_secs().saturating_add(1)))
+        });
         let (seed_made, previous_made) = match (&change.seed, &previous) {
-            (Some(_), Some(_)) => (Some(now), old.history.seed_made),
-            (Some(_), None) => (Some(now), None),
+            (Some(_), Some(_)) => (Some(made), old.history.seed_made),
+            (Some(_), None) => (Some(made), None),
             (None, _) => (old.history.seed_made, old.history.previous_made),
         };
         let seal = |seed: Option<Seed>| {

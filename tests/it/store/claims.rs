@@ -10,7 +10,8 @@ use realmgate::config::Config;
 use realmgate::server::store_options;
 use realmgate::store::{self, Intent};
 
-use crate::harness::postgres::sql_in;
+use super::cluster::on;
+use crate::harness::postgres::{Postgres, sql_in};
 use crate::harness::{Caller, Gate, Reply, get, routes, until};
 
 fn claim(tag: u8, lasts: Duration) -> Claim {
@@ -185,4 +186,39 @@ fn burst_at_three_nodes_gets_their_free_evaluations_and_at_most_one_more() {
         guesses.into_iter().map(|it| it.join().unwrap()).sum()
     });
     assert!((5..=5 * NODES + 1).contains(&verdicts), "{verdicts}");
+}
+
+#[test]
+fn outage_does_not_tell_existing_names_from_invented_ones() {
+    const THROTTLE: &str = "[throttle]\nfailures = 1\nsource_failures = 1000000\n";
+    let server = Postgres::start();
+    let nowhere = "127.0.0.1:9".parse().unwrap();
+    let gate = Gate::start_on(
+        &on(server.address()),
+        &format!("{THROTTLE}{}", routes(nowhere)),
+    );
+    let known = gate.register("known", "payments");
+    let invented = Caller {
+        name: "never".to_owned(),
+        ..known.clone()
+    };
+    let both = [&known, &invented];
+    let status = |who: &Caller| {
+        let fields = who.fields_with(&known.wrong_token());
+        get(gate.gateway, "/x", &fields).status
+    };
+    for who in both {
+        until("delayed", || status(who) == 429);
+    }
+    server.kill();
+    until("the server is dead", || !server.answers());
+    let of_both = both.map(|who| {
+        let mut seen = BTreeSet::new();
+        until("the outage, and the delay that it begins", || {
+            seen.insert(status(who));
+            seen.contains(&503) && seen.contains(&429)
+        });
+        seen
+    });
+    assert_eq!(of_both[0], of_both[1]);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use realmgate::auth::{
     Administration, Change, ChangeError, ChangeLog, ChangesAfter, Counters, Created, Creation,
     Identities, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, Once, Parameters,
-    Principal, REMEMBERED, RealmCount, Recall, Scope, Seed, Selection, State, Step, Terms,
+    Principal, REMEMBERED, RealmCount, Recall, Scope, Seed, Selection, State, Step, Sweep, Terms,
     ThrottleRecord, UnixTime, UsageBatch, Use,
 };
 use realmgate::store::{Backend, CacheOptions, Cached, Intent, KeySource, Options, Server, open};
@@ -100,6 +100,7 @@ on_each! {
     step_is_used_once_under_concurrency,
     failures_of_processes_add_up,
     replaced_failures_do_not_add_up,
+    failures_that_are_not_needed_are_deleted,
     uses_are_saved,
     first_starts_at_once_make_one_database,
     database_that_is_missing_is_not_made_by_reading,
@@ -633,7 +634,7 @@ fn failure(tag: u8, paid: u64, added: Option<i64>) -> ThrottleRecord {
 fn counts(counts: Vec<ThrottleRecord>) -> UsageBatch {
     UsageBatch {
         counts,
-        uses: Vec::new(),
+        ..UsageBatch::default()
     }
 }
 
@@ -678,6 +679,59 @@ async fn replaced_failures_do_not_add_up(scene: &Scene) {
     assert_eq!(read.records[0].paid, UnixTime::from_secs(0));
 }
 
+async fn failures_that_are_not_needed_are_deleted(scene: &Scene) {
+    let store = scene.open().await;
+    let time = UnixTime::from_secs;
+    let of = |tag, failed, passed| ThrottleRecord {
+        failed: time(failed),
+        passed: time(passed),
+        ..failure(tag, 1900, Some(900))
+    };
+    let tags = async || {
+        let records = store.counts(0).await.unwrap().records;
+        let mut tags: Vec<_> = records.iter().map(|it| it.tag[0]).collect();
+        tags.sort_unstable();
+        tags
+    };
+    let sweep = async |kept| {
+        let sweep = Sweep {
+            kept,
+            failed_before: time(2000),
+            passed_before: time(3000),
+        };
+        let batch = UsageBatch {
+            sweep: Some(sweep),
+            ..UsageBatch::default()
+        };
+        store.save(batch).await.unwrap();
+    };
+    for record in [
+        of(1, 1999, 2999),
+        of(2, 2000, 0),
+        of(3, 0, 3000),
+        // Taken back, which other processes have to read.
+        of(4, 0, 0),
+    ] {
+        store.save(counts(vec![record])).await.unwrap();
+    }
+    sweep(100).await;
+    assert_eq!(tags().await, [2, 3, 4]);
+    for tag in 5..9 {
+        store.save(counts(vec![of(tag, 5000, 0)])).await.unwrap();
+    }
+    // Those that were saved last.
+    sweep(2).await;
+    assert_eq!(tags().await, [6, 7, 8]);
+    // Once every process has read it.
+    store.save(counts(vec![of(9, 0, 0)])).await.unwrap();
+    for _ in 0..101 {
+        store.save(counts(vec![of(10, 5000, 0)])).await.unwrap();
+    }
+    store.save(counts(vec![of(11, 0, 0)])).await.unwrap();
+    sweep(100).await;
+    assert_eq!(tags().await, [6, 7, 8, 10, 11]);
+}
+
 async fn uses_are_saved(scene: &Scene) {
     let store = scene.open().await;
     let id = store.create(new("a"), NOW).await.unwrap().id;
@@ -690,8 +744,8 @@ async fn uses_are_saved(scene: &Scene) {
     // Saving a deleted identity has no effect, and does not fail.
     let uses = vec![of(id, false), of(IdentityId(99), false), of(id, true)];
     let batch = UsageBatch {
-        counts: Vec::new(),
         uses,
+        ..UsageBatch::default()
     };
     store.save(batch).await.unwrap();
     let read = store.identity_by_id(id).await.unwrap().unwrap();

@@ -44,6 +44,10 @@ impl Authenticator for Remote {
         }
     }
 
+    async fn confirm(&self, _: &Authenticated, _: UnixTime) -> Result<(), Denial> {
+        unreachable!()
+    }
+
     fn clock_offset(&self, _: &Credential<'_>, _: UnixTime) -> Option<i64> {
         Some(7)
     }

@@ -1,14 +1,14 @@
 //! Several nodes on one database.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::tests::{Memory, totp};
 use super::*;
-use crate::{Claim, IdentityId, Principal, Scope, State, Step, ThrottleRecord, Usage};
+use crate::{Claim, IdentityId, Principal, Scope, State, Step, ThrottleRecord, Usage, UsageBatch};
 
 const START: u64 = 1_700_000_015;
 const FREE: u64 = 5;
@@ -86,6 +86,7 @@ impl Counters for Shared {
 struct Nodes {
     shared: Arc<Shared>,
     nodes: Vec<LocalAuthenticator>,
+    alice: Arc<Identity>,
     now: u64,
 }
 
@@ -108,26 +109,31 @@ impl Nodes {
             created: UnixTime::from_secs(START),
             updated: UnixTime::from_secs(START),
         };
-        let memory = Arc::new(Memory::of(vec![Arc::new(identity)]));
-        let shared = Arc::new(Shared::default());
-        let node = |_| {
-            let (identities, counters) = (Arc::clone(&memory) as _, Arc::clone(&shared) as _);
-            let settings = Settings {
-                window: 1,
-                parameters: Parameters::default(),
-                throttle: ThrottleSettings::default(),
-                one_time_realms: vec![],
-            };
-            let decoy = Seed::from_bytes(b"decoy").unwrap();
-            LocalAuthenticator::new(identities, counters, settings, &decoy, &Counts::default())
-        };
+        let alice = Arc::new(identity);
+        let memory = Arc::new(Memory::of(vec![Arc::clone(&alice)]));
         let mut nodes = Self {
-            nodes: (0..count).map(node).collect(),
-            shared,
+            nodes: Vec::new(),
+            shared: Arc::new(Shared::default()),
+            alice,
             now: START,
         };
+        nodes.nodes = (0..count)
+            .map(|_| nodes.node(Arc::clone(&memory) as _))
+            .collect();
         nodes.at(START);
         nodes
+    }
+
+    fn node(&self, identities: Arc<dyn Identities>) -> LocalAuthenticator {
+        let settings = Settings {
+            window: 1,
+            parameters: Parameters::default(),
+            throttle: ThrottleSettings::default(),
+            one_time_realms: vec![],
+        };
+        let decoy = Seed::from_bytes(b"decoy").unwrap();
+        let counters = Arc::clone(&self.shared) as _;
+        LocalAuthenticator::new(identities, counters, settings, &decoy, &Counts::default())
     }
 
     fn at(&mut self, now: u64) {
@@ -137,7 +143,7 @@ impl Nodes {
 
     async fn exchange(&self) {
         for node in self.nodes.iter().chain(&self.nodes) {
-            node.save().await.unwrap();
+            node.save(UnixTime::from_secs(self.now)).await.unwrap();
         }
     }
 
@@ -282,4 +288,88 @@ async fn right_token_gives_its_claim_back_and_needs_none_where_it_is_trusted() {
         nodes.attempt(0, "alice", &right, 40).await.unwrap();
     }
     assert_eq!(nodes.shared.asked.load(Ordering::Relaxed), asked);
+}
+
+/// A cache with alice, whose database fails.
+struct Failing {
+    memory: Memory,
+    /// Whether it has alice and the unknown names in memory. Otherwise they are out of date, and
+    /// count because the read fails.
+    is_fresh: AtomicBool,
+    is_failing: AtomicBool,
+    reads: AtomicU64,
+}
+
+#[async_trait]
+impl Identities for Failing {
+    fn recall(&self, who: PrincipalRef<'_>) -> Recall {
+        match (self.is_fresh.load(Ordering::Relaxed), who.name()) {
+            (false, _) => Recall::Nothing,
+            (true, "alice") => Recall::Known(self.memory.alice()),
+            (true, _) => Recall::Unknown,
+        }
+    }
+
+    fn recall_unknown(&self, _: PrincipalRef<'_>) {}
+
+    async fn identity(&self, who: PrincipalRef<'_>) -> Result<Option<Arc<Identity>>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.memory.identity(who).await
+    }
+
+    fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        unreachable!()
+    }
+}
+
+#[tokio::test]
+async fn while_the_database_fails_existing_and_invented_names_ask_it_alike_and_once() {
+    let mut nodes = Nodes::start(1);
+    let cache = Arc::new(Failing {
+        memory: Memory::of(vec![Arc::clone(&nodes.alice)]),
+        is_fresh: AtomicBool::new(true),
+        is_failing: AtomicBool::new(false),
+        reads: AtomicU64::default(),
+    });
+    nodes.nodes = vec![nodes.node(Arc::clone(&cache) as _)];
+    for name in ["alice", "nobody"] {
+        for source in 0..5 {
+            nodes.attempt(0, name, "wrong", source).await.unwrap_err();
+        }
+    }
+    nodes.shared.is_away.store(true, Ordering::Relaxed);
+    cache.is_failing.store(true, Ordering::Relaxed);
+    let (mut now, mut source) = (START, 10);
+    for is_fresh in [true, false] {
+        cache.is_fresh.store(is_fresh, Ordering::Relaxed);
+        for _ in 0..3 {
+            // The delay is over.
+            now += 2;
+            nodes.at(now);
+            let mut ways = Vec::new();
+            for name in ["alice", "nobody"] {
+                let calls = || {
+                    cache.reads.load(Ordering::Relaxed) + nodes.shared.asked.load(Ordering::Relaxed)
+                };
+                for _ in 0..2 {
+                    source += 1;
+                    let before = calls();
+                    let denial = nodes.attempt(0, name, "wrong", source).await.unwrap_err();
+                    let calls = calls() - before;
+                    assert!(calls <= 1, "{name}: {calls} calls");
+                    let left = match &denial {
+                        Denial::Throttled { retry_after, .. } => Some(*retry_after),
+                        _ => None,
+                    };
+                    ways.push((denial.reason(), left, calls));
+                }
+            }
+            assert_eq!(ways[0].0, "store_unavailable");
+            assert_eq!(ways[..2], ways[2..], "{is_fresh}");
+        }
+    }
 }

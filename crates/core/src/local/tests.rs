@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 
 use super::*;
+use crate::saving::SAVED;
 use crate::{
     Attempt, Authority, Capability, Change, Decision, Flaw, Foresight, IdentityId, NewIdentity,
-    Permit, Policy, Presented, Principal, Realms, Rule, State, Step, Terms, Usage, UsedSteps,
+    Permit, Policy, Presented, Principal, Realms, Rule, State, Step, Terms, Usage, UsageBatch,
+    UsedSteps,
 };
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_015);
@@ -27,6 +29,11 @@ impl Memory {
             spent: Mutex::default(),
             readings: AtomicUsize::default(),
         }
+    }
+
+    /// Returns the first identity.
+    pub(super) fn alice(&self) -> Arc<Identity> {
+        Arc::clone(&self.identities[0])
     }
 
     fn failing() -> Self {

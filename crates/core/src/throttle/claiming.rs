@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::claim::Claim;
 use super::table::{Locked, Slot};
-use super::{Scope, Throttle};
+use super::{BROKEN, Scope, Throttle};
+use crate::principal::PrincipalRef;
 use crate::time::UnixTime;
 
 impl Throttle {
@@ -27,6 +28,25 @@ impl Throttle {
             tag: slot.tag.to_be_bytes(),
             lasts: Duration::from_secs(secs),
         })
+    }
+
+    /// Returns whether an attempt at a name may need a claim, whether the name exists or not.
+    pub(crate) fn may_need_claim(&self, who: PrincipalRef<'_>, now: UnixTime) -> bool {
+        if !self.has_claims {
+            return false;
+        }
+        let (tag, now) = (self.tag(&who), now.as_secs());
+        let needs = |(scope, tag)| {
+            let mut locked: Locked<'_> = self.table(scope).lock(tag);
+            let slot = locked.find();
+            slot.is_some_and(|slot| self.unclaimed(slot, scope, now).is_some())
+        };
+        let places = [
+            (Scope::Known, tag),
+            (Scope::Unknown, tag),
+            (Scope::Unknown, tag ^ BROKEN),
+        ];
+        places.into_iter().any(needs)
     }
 
     /// Evaluates no attempt for as long as another node has the claim.

@@ -25,10 +25,9 @@ impl Administration for Cached {
         after: IdentityId,
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError> {
-        self.inner
-            .database
-            .identities(selection, after, limit)
-            .await
+        let inner = &self.inner;
+        let _turn = inner.turn_to_list(limit).await?;
+        inner.database.identities(selection, after, limit).await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {

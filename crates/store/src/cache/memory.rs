@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::entry::{ByPrincipal, Entry};
 use super::{ASK_AGAIN, Inner};
@@ -12,13 +12,28 @@ use realmgate_core::{Identity, Principal, UnixTime};
 impl Inner {
     /// Extends a cached identity by [`ASK_AGAIN`] before the database is read again.
     pub(super) fn postpone(&self, entry: &Entry<Identity>) -> Arc<Identity> {
-        let left = u64::try_from(ASK_AGAIN.as_nanos()).unwrap_or(0);
-        let ttl = u64::try_from(self.options.ttl.as_nanos()).unwrap_or(u64::MAX);
-        let read = (self.moment() + left).saturating_sub(ttl);
+        let read = self.postponed(self.options.ttl);
         // The entry that this one replaces drops its seeds, so insert a copy.
         let what = Arc::new(entry.what.copy());
         self.insert(&what, read, entry.as_of);
         what
+    }
+
+    /// Extends the entry of an unknown name alike.
+    pub(super) fn postpone_unknown(&self, who: &Principal, entry: &Entry<()>) {
+        let read = self.postponed(self.options.unknown_ttl);
+        let entry = Entry {
+            read,
+            ..entry.clone()
+        };
+        self.unknown.insert(who.clone(), entry);
+    }
+
+    /// Returns the time of a read that is out of date after [`ASK_AGAIN`].
+    fn postponed(&self, ttl: Duration) -> u64 {
+        let left = u64::try_from(ASK_AGAIN.as_nanos()).unwrap_or(0);
+        let ttl = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
+        (self.moment() + left).saturating_sub(ttl)
     }
 
     fn insert(&self, identity: &Arc<Identity>, read: u64, as_of: Seq) {

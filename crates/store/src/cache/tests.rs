@@ -4,7 +4,8 @@ use super::*;
 use crate::database::Loaded;
 use crate::{Intent, Options, open};
 use realmgate_core::{
-    Administration, Change, ChangeError, NewIdentity, Parameters, Seed, State, Terms,
+    Administration, Change, ChangeError, IdentityId, NewIdentity, Parameters, Seed, Selection,
+    State, Terms,
 };
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
@@ -354,23 +355,50 @@ fn destroy(dir: &Path) {
 }
 
 #[tokio::test]
-async fn while_the_database_is_broken_only_cached_identities_count() {
+async fn long_list_waits_for_the_one_before_it_and_nothing_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
+    let alice = store.create(new("alice"), NOW).await.unwrap();
+    let before = store.inner.listing.acquire().await.unwrap();
+    let selection = Selection::default();
+    let list = |limit| store.identities(&selection, IdentityId(i64::MIN), limit);
+    let mut long = list(1000);
+    assert!((&mut long).now_or_never().is_none());
+    assert_eq!(list(999).await.unwrap().len(), 1);
+    let who = alice.principal.as_ref();
+    assert!(store.identity(who).await.unwrap().is_some());
+    drop(before);
+    assert_eq!(long.await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn while_the_database_is_broken_only_cached_names_count_whether_they_exist_or_not() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
     options.cache.stale_if_error = Duration::from_secs(5);
     options.cache.ttl = Duration::from_millis(500);
+    options.cache.unknown_ttl = Duration::from_millis(500);
     let store = open(options, Intent::Begin).await.unwrap();
     let alice = store.create(new("alice"), NOW).await.unwrap();
     let alice = alice.principal.as_ref();
     assert!(store.identity(alice).await.unwrap().is_some());
+    let nobody = principal("nobody");
+    let nobody = nobody.as_ref();
+    assert!(store.identity(nobody).await.unwrap().is_none());
+    assert!(!store.is_failing());
 
     destroy(dir.path());
     let stranger = principal("stranger");
     assert!(store.identity(stranger.as_ref()).await.is_err());
+    assert!(store.is_failing());
     assert!(store.identity(alice).await.unwrap().is_some());
+    assert!(store.identity(nobody).await.unwrap().is_none());
     until("stale_if_error ends", async || {
         store.identity(alice).await.is_err()
     })
     .await;
-    assert!(matches!(store.recall(alice), Recall::Nothing));
+    assert!(store.identity(nobody).await.is_err());
+    for who in [alice, nobody] {
+        assert!(matches!(store.recall(who), Recall::Nothing));
+    }
 }

@@ -8,8 +8,7 @@ use super::fault::Fault;
 use super::pool::Purpose;
 use super::query::{Postgres, query};
 use super::transaction::Writing;
-use crate::kept::KEPT;
-use realmgate_core::{Claim, StoreError};
+use realmgate_core::{Claim, StoreError, Sweep};
 
 /// The number of attempts that may wait for a claim at the same time. A flood of attempts at the end
 /// of a delay takes no more connections.
@@ -115,16 +114,16 @@ impl Postgres {
     }
 }
 
-/// Deletes the claims that have ended, and those that end first of each scope with more than
-/// [`KEPT`].
-pub(super) async fn sweep_claims(writing: &Writing) -> Result<(), Fault> {
+/// Deletes the claims that have ended, and those that end first of each scope with more than needed.
+pub(super) async fn sweep_claims(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
+    let kept = i64::try_from(sweep.kept).unwrap_or(i64::MAX);
     let sql = format!("DELETE FROM @.claim WHERE until <= {NOW}");
     writing.execute(&sql, &[]).await?;
     let sql = "DELETE FROM @.claim WHERE scope = $1 AND until < (
         SELECT until FROM @.claim WHERE scope = $1 ORDER BY until DESC LIMIT 1 OFFSET $2)";
     for scope in ["known", "unknown"] {
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&scope, Type::TEXT), (&KEPT, Type::INT8)];
+            [(&scope, Type::TEXT), (&kept, Type::INT8)];
         writing.execute(sql, &parameters).await?;
     }
     Ok(())

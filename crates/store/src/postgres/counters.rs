@@ -1,7 +1,6 @@
 //! One-time use, failure counts, and last uses.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -15,10 +14,10 @@ use super::pool::Purpose;
 use super::query::{Postgres, query};
 use super::timeline::{TIMELINE, Timeline};
 use super::transaction::{DURABLE, Lock, Writing};
-use crate::kept::{KEPT, READ, SWEEP_AFTER};
+use crate::kept::{READ, READ_BY_ALL, SWEPT};
 use crate::record::{RecordError, sql_time, unix_time};
 use realmgate_core::{
-    Claim, Counters, Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UnixTime,
+    Claim, Counters, Counts, IdentityId, Scope, Step, StoreError, Sweep, ThrottleRecord, UnixTime,
     UsageBatch, Use, UsedSteps,
 };
 
@@ -78,13 +77,6 @@ impl Counters for Postgres {
     }
 
     async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
-        let before = self
-            .unswept
-            .fetch_add(batch.counts.len(), Ordering::Relaxed);
-        let is_due = before + batch.counts.len() >= SWEEP_AFTER;
-        if is_due {
-            self.unswept.store(0, Ordering::Relaxed);
-        }
         let work = async {
             let writing = self.begin(Lock::None).await?;
             if !batch.counts.is_empty() {
@@ -93,9 +85,9 @@ impl Counters for Postgres {
             for is_of_previous in [false, true] {
                 save_uses(&writing, &batch.uses, is_of_previous).await?;
             }
-            if is_due {
-                sweep(&writing).await?;
-                sweep_claims(&writing).await?;
+            if let Some(needed) = batch.sweep {
+                sweep(&writing, needed).await?;
+                sweep_claims(&writing, needed).await?;
             }
             writing.commit().await
         };
@@ -308,13 +300,26 @@ async fn save_uses(writing: &Writing, uses: &[Use], is_of_previous: bool) -> Res
     Ok(())
 }
 
-/// Deletes the oldest records of each scope with more than [`KEPT`].
-async fn sweep(writing: &Writing) -> Result<(), Fault> {
+/// Deletes records that are not needed.
+async fn sweep(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
+    let sql = "DELETE FROM @.failure WHERE (scope, tag) IN (SELECT scope, tag FROM @.failure
+        WHERE failed < $1 AND passed < $2
+            AND (failed > 0 OR passed > 0
+                OR stamp < (SELECT stamp FROM @.failure_stamp) - $3) LIMIT $4)";
+    let [failed, passed] = [sweep.failed_before, sweep.passed_before].map(sql_time);
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&failed, Type::INT8),
+        (&passed, Type::INT8),
+        (&READ_BY_ALL, Type::INT8),
+        (&SWEPT, Type::INT8),
+    ];
+    writing.execute(sql, &parameters).await?;
+    let kept = i64::try_from(sweep.kept).unwrap_or(i64::MAX);
     let sql = "DELETE FROM @.failure WHERE scope = $1 AND stamp < (
         SELECT stamp FROM @.failure WHERE scope = $1 ORDER BY stamp DESC LIMIT 1 OFFSET $2)";
     for scope in Scope::ALL {
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&scope.as_str(), Type::TEXT), (&KEPT, Type::INT8)];
+            [(&scope.as_str(), Type::TEXT), (&kept, Type::INT8)];
         writing.execute(sql, &parameters).await?;
     }
     Ok(())

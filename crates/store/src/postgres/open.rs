@@ -2,7 +2,7 @@
 //! schema if necessary.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -100,7 +100,6 @@ pub(crate) async fn open(
         ring: Arc::new(KeyRing::new(source, keys)),
         counts: DatabaseCounts::default(),
         writes_fail: AtomicBool::default(),
-        unswept: AtomicUsize::default(),
         claiming: Semaphore::new(CLAIMING),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -28,8 +28,6 @@ pub(crate) struct Postgres {
     pub(super) counts: DatabaseCounts,
     /// Whether the last write has failed.
     pub(super) writes_fail: AtomicBool,
-    /// The number of failure records saved since the excess was last deleted.
-    pub(super) unswept: AtomicUsize,
     /// Bounds the attempts that wait for a claim.
     pub(super) claiming: Semaphore,
 }

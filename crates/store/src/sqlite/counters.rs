@@ -1,17 +1,15 @@
 //! Used steps, failure counts and last uses of identities.
 
-use std::sync::atomic::Ordering;
-
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::commit::Patience;
 use super::query::Sqlite;
-use crate::kept::{KEPT, READ, SWEEP_AFTER};
+use crate::kept::{READ, READ_BY_ALL, SWEPT};
 use crate::record::{sql_time, unix_time};
 use realmgate_core::{
-    ChangeError, Counters, Counts, IdentityId, Scope, Step, StoreError, ThrottleRecord, UsageBatch,
-    UsedSteps,
+    ChangeError, Counters, Counts, IdentityId, Scope, Step, StoreError, Sweep, ThrottleRecord,
+    UsageBatch, UsedSteps,
 };
 
 #[async_trait]
@@ -74,16 +72,9 @@ impl Counters for Sqlite {
     }
 
     async fn save(&self, batch: UsageBatch) -> Result<(), StoreError> {
-        let before = self
-            .unswept
-            .fetch_add(batch.counts.len(), Ordering::Relaxed);
-        let is_due = before + batch.counts.len() >= SWEEP_AFTER;
-        if is_due {
-            self.unswept.store(0, Ordering::Relaxed);
-        }
         let saved = self.write(move |transaction| {
             save(transaction, &batch)?;
-            if is_due { sweep(transaction) } else { Ok(()) }
+            batch.sweep.map_or(Ok(()), |it| sweep(transaction, it))
         });
         saved.await.map_err(no_change)
     }
@@ -142,14 +133,23 @@ fn save_counts(transaction: &Transaction<'_>, counts: &[ThrottleRecord]) -> rusq
     Ok(())
 }
 
-/// Deletes the oldest counts of each scope that has more than [`KEPT`].
-fn sweep(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+/// Deletes counts that are not needed.
+fn sweep(transaction: &Transaction<'_>, sweep: Sweep) -> rusqlite::Result<()> {
+    let mut forgotten = transaction.prepare_cached(
+        "DELETE FROM failure WHERE (scope, tag) IN (SELECT scope, tag FROM failure
+            WHERE failed < ?1 AND passed < ?2
+                AND (failed > 0 OR passed > 0
+                    OR stamp < (SELECT stamp FROM failure_stamp) - ?3) LIMIT ?4)",
+    )?;
+    let [failed, passed] = [sweep.failed_before, sweep.passed_before].map(sql_time);
+    forgotten.execute((failed, passed, READ_BY_ALL, SWEPT))?;
+    let kept = i64::try_from(sweep.kept).unwrap_or(i64::MAX);
     let mut statement = transaction.prepare_cached(
         "DELETE FROM failure WHERE scope = ?1 AND stamp < (
             SELECT stamp FROM failure WHERE scope = ?1 ORDER BY stamp DESC LIMIT 1 OFFSET ?2)",
     )?;
     for scope in Scope::ALL {
-        statement.execute((scope.as_str(), KEPT))?;
+        statement.execute((scope.as_str(), kept))?;
     }
     Ok(())
 }

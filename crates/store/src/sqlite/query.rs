@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_sqlite::Pool;
@@ -29,8 +29,6 @@ pub(crate) struct Sqlite {
     pub(super) counts: DatabaseCounts,
     /// Whether the last write failed.
     pub(super) writes_fail: AtomicBool,
-    /// The number of failure counts saved since excess ones were last deleted.
-    pub(super) unswept: AtomicUsize,
 }
 
 impl Sqlite {
@@ -52,7 +50,6 @@ impl Sqlite {
             watch,
             counts: DatabaseCounts::default(),
             writes_fail: AtomicBool::default(),
-            unswept: AtomicUsize::default(),
         })
     }
 
