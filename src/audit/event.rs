@@ -39,6 +39,8 @@ macro_rules! kinds {
 kinds! {
     /// An identity was created.
     IdentityCreated = "identity_created",
+    /// The seed of an identity was shown again, to the repeated request that created it.
+    IdentityShown = "identity_shown",
     /// The validity or the comment of an identity was changed.
     IdentityChanged = "identity_changed",
     /// An identity got another name or realm.

@@ -16,33 +16,9 @@ pub(in crate::cli) enum Changed<'a, T> {
     Action(&'static str, Option<&'a T>),
 }
 
-/// Returns the path of an identity. Its realm may contain an `@`, so it is looked up by its id then.
-async fn path(server: &Server, name: &str, realm: &str) -> Result<String, CliError> {
-    if !realm.contains('@') {
-        return Ok(format!(
-            "/v1/identities/{}",
-            encoded(&format!("{name}@{realm}"))
-        ));
-    }
-    let mut cursor = String::new();
-    loop {
-        let (realm_part, name_part) = (encoded(realm), encoded(name));
-        let path =
-            format!("/v1/identities?realm={realm_part}&name={name_part}&limit={PAGE}{cursor}");
-        let page: Identities = server.get(&path).await?;
-        if let Some(found) = page.items.iter().find(|it| it.name == name) {
-            return Ok(format!("/v1/identities/{}", found.id));
-        }
-        match page.next {
-            Some(next) => cursor = format!("&cursor={}", encoded(&next)),
-            None => {
-                return Err(CliError::NotFound {
-                    name: name.to_owned(),
-                    realm: realm.to_owned(),
-                });
-            }
-        }
-    }
+/// Returns the path of an identity.
+fn path(name: &str, realm: &str) -> String {
+    format!("/v1/identities/{}@{}", encoded(name), encoded(realm))
 }
 
 /// Finds an identity.
@@ -51,7 +27,7 @@ pub(in crate::cli) async fn find(
     name: &str,
     realm: &str,
 ) -> Result<Identity, CliError> {
-    let path = path(server, name, realm).await?;
+    let path = path(name, realm);
     server.get(&path).await
 }
 
@@ -69,7 +45,7 @@ pub(in crate::cli) async fn change<T: Serialize>(
     (name, realm): (&str, &str),
     change: Changed<'_, T>,
 ) -> Result<Identity, CliError> {
-    let mut path = path(server, name, realm).await?;
+    let mut path = path(name, realm);
     let json = |body: &T| (JSON, serde_json::to_vec(body).unwrap_or_default().into());
     let (method, body) = match change {
         Changed::Members(members) => (Method::PATCH, Some(json(members))),
@@ -87,7 +63,7 @@ pub(in crate::cli) async fn delete(
     name: &str,
     realm: &str,
 ) -> Result<Identity, CliError> {
-    let path = path(server, name, realm).await?;
+    let path = path(name, realm);
     let identity = server.get(&path).await?;
     server.send(Method::DELETE, &path, None, &[]).await?;
     Ok(identity)

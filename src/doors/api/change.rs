@@ -4,13 +4,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{Actor, Audit, DURABLE, Event, Kind};
-use crate::auth::{Identity, IdentityId, Permit, Principal, PrincipalRef, Proof};
+use crate::auth::{
+    Authority, Capability, Denial, Identity, IdentityId, Permit, Policy, Principal, PrincipalRef,
+    Proof, UnixTime,
+};
 use crate::telemetry::{Door, RequestRecord};
 
 /// How long a caller waits for the outcome of a change.
@@ -43,6 +46,9 @@ impl Unconfirmed {
 /// The principal on whose behalf something is changed.
 pub(crate) struct Author {
     pub(crate) permit: Permit,
+    /// What the principal needs for the change.
+    pub(crate) capability: Capability,
+    pub(crate) authority: Arc<Authority>,
     /// The address of the client.
     pub(crate) source: Option<IpAddr>,
     pub(crate) audit: Audit,
@@ -66,6 +72,15 @@ impl<'a> Subject<'a> {
 }
 
 impl Author {
+    /// Checks, right before the change, that the author may still make it.
+    ///
+    /// # Errors
+    /// The denial.
+    pub(crate) async fn confirm(&self) -> Result<(), Denial> {
+        let (permit, record) = (&self.permit, &self.record);
+        confirm(&self.authority, permit, self.capability, record).await
+    }
+
     /// Writes a change to the audit log, with the previous principal if that has changed.
     ///
     /// # Errors
@@ -126,6 +141,32 @@ impl Author {
             Unconfirmed::Unlogged
         })
     }
+}
+
+/// Checks that the caller of a request may still do what it was permitted to when the request began.
+///
+/// # Errors
+/// The denial.
+pub(crate) async fn confirm(
+    authority: &Authority,
+    permit: &Permit,
+    capability: Capability,
+    record: &RequestRecord,
+) -> Result<(), Denial> {
+    let now = UnixTime::from(SystemTime::now());
+    let policy = Policy::Capable(capability);
+    let confirmed = authority.confirm(permit, &policy, now).await;
+    confirmed.inspect_err(|denial| {
+        let who = permit.principal();
+        tracing::warn!(
+            reason = denial.reason(),
+            name = who.map(PrincipalRef::name),
+            realm = who.map(PrincipalRef::realm),
+            door = "rest",
+            request_id = record.request_id(),
+            "a request was permitted, but its caller may not do this any more"
+        );
+    })
 }
 
 /// Runs a change in a task of its own, so that it reaches the audit log even if the caller

@@ -6,11 +6,10 @@ use axum::response::Response;
 use futures_util::future;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
-use serde::Serialize;
 
 use super::author::author;
 use super::call::{self, Call};
-use super::caller::{Resource, admit};
+use super::caller::{Resource, admit, denied};
 use super::change::{Subject, Unconfirmed, finish};
 use super::encode::escaped;
 use super::errors::Errors;
@@ -18,15 +17,13 @@ use super::metadata;
 use super::page::Page;
 use super::parts::BrokenOff;
 use super::response::{ApiResponse, Spacing};
+use super::shape::{Outcome, shape, show};
 use super::state::Api;
 use crate::audit::{Kind, LINE};
 use crate::auth::{
     Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit, Policy,
     Principal, Seed, Selection, StoreError, Terms,
 };
-
-/// A response, or that of a failure.
-type Outcome = Result<ApiResponse, ApiResponse>;
 
 const COLLECTION_ALLOW: &str = "GET, POST, HEAD, OPTIONS";
 const MEMBER_ALLOW: &str = "GET, PUT, PATCH, DELETE, HEAD, OPTIONS";
@@ -60,10 +57,10 @@ pub(super) async fn member(
 async fn run_collection(api: &Arc<Api>, call: &Call) -> Outcome {
     match call.method {
         Method::GET | Method::HEAD => {
-            permit(api, call, Capability::List).await?;
+            let permit = permit(api, call, Capability::List).await?;
             match Page::read(call.query())? {
                 Some(page) => part(api, &page).await,
-                None => list(Arc::clone(api)).await,
+                None => list(api, call, permit).await,
             }
             .map(|answer| answer.with_seeds(api.reveal_seeds))
         }
@@ -133,15 +130,18 @@ fn describe(api: &Api, name: &str, method: Option<&str>) -> ApiResponse {
 }
 
 /// Lists all identities: in one response if a page of the store holds them, else page by page.
-async fn list(api: Arc<Api>) -> Outcome {
-    let (first, next) = read(&api, IdentityId(i64::MIN)).await?;
+async fn list(api: &Arc<Api>, call: &Call, permit: Permit) -> Outcome {
+    let (first, next) = read(api, IdentityId(i64::MIN)).await?;
     let Some(next) = next else {
         return Ok(ApiResponse::json(StatusCode::OK, first));
     };
+    let api = Arc::clone(api);
+    let author = Arc::new(author(&api, call, &permit, Capability::List));
     let rest = stream::try_unfold(Some(next), move |after| {
-        let api = Arc::clone(&api);
+        let (api, author) = (Arc::clone(&api), Arc::clone(&author));
         async move {
             let Some(after) = after else { return Ok(None) };
+            author.confirm().await.map_err(|_| BrokenOff)?;
             let page = read(&api, after).await.map_err(|_| BrokenOff)?;
             Ok(Some(page))
         }
@@ -216,7 +216,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Outcome {
         terms: Terms::default(),
     };
     let (author, store, now) = (
-        author(api, call, permit),
+        author(api, call, permit, Capability::Create),
         Arc::clone(&api.identities),
         call.now,
     );
@@ -225,6 +225,7 @@ async fn create(api: &Api, call: &Call, permit: &Permit) -> Outcome {
         LINE,
         call.record.with_same_id(),
         async move {
+            author.confirm().await.map_err(|it| denied(&it))?;
             let created = store.create(new, now).await;
             let identity = created.map_err(|error| rejected(&error))?;
             author
@@ -282,7 +283,7 @@ async fn update(
         ..Change::default()
     };
     let (author, store, now) = (
-        author(api, call, permit),
+        author(api, call, permit, Capability::Update),
         Arc::clone(&api.identities),
         call.now,
     );
@@ -291,6 +292,7 @@ async fn update(
         LINE,
         call.record.with_same_id(),
         async move {
+            author.confirm().await.map_err(|it| denied(&it))?;
             let changed = store.update(identity.id, change, now).await;
             let changed = changed.map_err(|error| rejected(&error))?;
             // The principal at the time of the change, because another request may have changed it
@@ -309,12 +311,16 @@ async fn update(
 
 async fn delete(api: &Api, call: &Call, id: Option<IdentityId>, permit: &Permit) -> Outcome {
     let identity = find(api, id).await?;
-    let (author, store) = (author(api, call, permit), Arc::clone(&api.identities));
+    let (author, store) = (
+        author(api, call, permit, Capability::Delete),
+        Arc::clone(&api.identities),
+    );
     finish(
         (&api.audit, &api.changes),
         LINE,
         call.record.with_same_id(),
         async move {
+            author.confirm().await.map_err(|it| denied(&it))?;
             let deleted = store.delete(identity.id, None).await;
             let deleted = deleted.map_err(|error| rejected(&error))?;
             let principal = &deleted.ok_or_else(ApiResponse::not_found)?;
@@ -352,32 +358,6 @@ fn number(text: &str) -> Option<IdentityId> {
 
 fn principal(name: &str, realm: &str, limit: usize) -> Result<Principal, ApiResponse> {
     Principal::new(name, realm, limit).map_err(|error| ApiResponse::bad_body(&error.to_string()))
-}
-
-/// An identity in a response, with the keys in ungleich-otp's order.
-#[derive(Serialize)]
-struct Shape<'a> {
-    id: i64,
-    name: &'a str,
-    realm: &'a str,
-    /// Missing unless seeds are revealed; `null` if the seed cannot be decrypted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<Option<&'a str>>,
-}
-
-fn shape(identity: &Identity, with_seed: bool) -> Result<String, ApiResponse> {
-    let seed = identity.seed().map(|seed| seed.to_base32());
-    let shape = Shape {
-        id: identity.id.0,
-        name: identity.principal.name(),
-        realm: identity.principal.realm(),
-        seed: with_seed.then(|| seed.as_ref().map(|seed| seed.as_str())),
-    };
-    serde_json::to_string(&shape).map_err(|_| ApiResponse::unavailable())
-}
-
-fn show(identity: &Identity, with_seed: bool, status: StatusCode) -> Outcome {
-    shape(identity, with_seed).map(|json| ApiResponse::json(status, json).with_seeds(with_seed))
 }
 
 fn rejected(error: &ChangeError) -> ApiResponse {

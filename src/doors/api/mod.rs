@@ -27,6 +27,7 @@ mod parts;
 mod python;
 mod response;
 mod root;
+mod shape;
 mod state;
 mod verify;
 

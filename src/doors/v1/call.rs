@@ -1,6 +1,7 @@
 //! A request: its caller, its body, and the conditions that it names.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
@@ -8,7 +9,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
 };
 use http::{HeaderMap, Method, StatusCode, Uri};
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ use super::state::V1;
 use crate::auth::{
     Attempt, Capability, Identity, IdentityId, Mode, Permit, Policy, Source, UnixTime, Version,
 };
-use crate::doors::api::change::Author;
+use crate::doors::api::change::{Author, confirm};
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::doors::local::{Unread, read_whole};
 use crate::http::Scratch;
@@ -43,8 +44,10 @@ pub(super) struct Call {
     pub(super) now: UnixTime,
     record: RecordSlot,
     host: String,
-    /// Whose session the request is for, if it comes from the admin page.
-    acting: Option<Permit>,
+    /// What the caller needs.
+    capability: Capability,
+    /// The permit of the caller. A request of the admin page begins with that of its session.
+    permit: Option<Permit>,
 }
 
 /// The permit of a session. Only the admin page adds it to a request, which has no credential then.
@@ -61,17 +64,20 @@ pub(super) async fn handle<F>(
 where
     F: AsyncFnOnce(Call, Permit) -> Result<Response, Problem>,
 {
-    let call = Call::of(request);
+    let mut call = Call::of(request, capability);
     let record = call.record.with_same_id();
-    let outcome = match call.admit(api, capability).await {
-        Ok(permit) => run(call, permit).await,
+    let outcome = match call.admit(api).await {
+        Ok(permit) => {
+            call.permit = Some(permit.clone());
+            run(call, permit).await
+        }
         Err(problem) => Err(problem),
     };
     outcome.unwrap_or_else(|problem| problem.named(&record).response())
 }
 
 impl Call {
-    fn of(request: Request) -> Self {
+    fn of(request: Request, capability: Capability) -> Self {
         let (parts, body) = request.into_parts();
         let source = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let host = parts.headers.get(http::header::HOST);
@@ -86,7 +92,8 @@ impl Call {
             now: UnixTime::from(SystemTime::now()),
             record: parts.extensions.get().cloned().unwrap_or_default(),
             host: host.unwrap_or_default().to_owned(),
-            acting: parts.extensions.get().map(|Acting(permit)| permit.clone()),
+            permit: parts.extensions.get().map(|Acting(permit)| permit.clone()),
+            capability,
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,
@@ -94,14 +101,11 @@ impl Call {
         }
     }
 
-    async fn admit(&self, api: &V1, capability: Capability) -> Result<Permit, Problem> {
-        if let Some(permit) = &self.acting {
-            return match api.authority.is_capable(permit, capability) {
-                true => Ok(permit.clone()),
-                false => Err(Kind::NotAllowed.into()),
-            };
+    async fn admit(&self, api: &V1) -> Result<Permit, Problem> {
+        if let Some(permit) = &self.permit {
+            return self.confirm(api).await.map(|()| permit.clone());
         }
-        let policy = &Policy::Capable(capability);
+        let policy = &Policy::Capable(self.capability);
         let config = api.config.load();
         let mut scratch = Scratch::new();
         let attempt = Attempt {
@@ -163,18 +167,32 @@ impl Call {
     pub(super) fn author(&self, api: &V1, permit: &Permit) -> Author {
         Author {
             permit: permit.clone(),
+            capability: self.capability,
+            authority: Arc::clone(&api.authority),
             source: self.source,
             audit: api.audit.clone(),
             record: self.record(),
         }
     }
 
-    /// Reads a body of one of these media types.
+    /// Checks that the caller may still do what it was permitted to when the request began.
     ///
     /// # Errors
-    /// 408, 413 or 415; 400 if the client ends it too early.
+    /// The problem of the denial.
+    pub(super) async fn confirm(&self, api: &V1) -> Result<(), Problem> {
+        let permit = self.permit.as_ref().ok_or(Kind::Unauthenticated)?;
+        let record = self.record();
+        let confirmed = confirm(&api.authority, permit, self.capability, &record).await;
+        confirmed.map_err(|denial| Problem::from(&denial))
+    }
+
+    /// Reads a body of one of these media types. The client may send it slowly, so afterwards this
+    /// checks again that the caller is permitted, and the time of the request is that of its end.
+    ///
+    /// # Errors
+    /// 408, 413 or 415; 400 if the client ends it too early; the problem of a denial.
     pub(super) async fn bytes(
-        &self,
+        &mut self,
         api: &V1,
         types: &[&str],
         most: usize,
@@ -190,13 +208,16 @@ impl Call {
         let within = api.config.load().timeouts.body;
         let body = std::mem::take(&mut *self.body.lock());
         let read = read_whole(body, &self.headers, most, within).await;
-        read.map_err(|unread| match unread {
+        let read = read.map_err(|unread| match unread {
             Unread::TooLarge => {
                 Problem::new(Kind::TooLarge).detail(format!("expected at most {most} bytes"))
             }
             Unread::Broken => Problem::new(Kind::Malformed).detail("the body is incomplete"),
-            Unread::Slow => Kind::Slow.into(),
-        })
+            Unread::Slow => Problem::from(Kind::Slow),
+        })?;
+        self.now = UnixTime::from(SystemTime::now());
+        self.confirm(api).await?;
+        Ok(read)
     }
 
     /// Reads a JSON body.
@@ -204,7 +225,7 @@ impl Call {
     /// # Errors
     /// Those of [`Self::bytes`]; 400 if it is not JSON, 422 if it is not as expected.
     pub(super) async fn json<T: DeserializeOwned>(
-        &self,
+        &mut self,
         api: &V1,
         types: &[&str],
     ) -> Result<T, Problem> {
@@ -271,17 +292,13 @@ impl Call {
             let detail = format!("expected 1 to {KEY_BYTES} visible ASCII characters, once");
             return Err(Problem::field(Kind::Malformed, "Idempotency-Key", detail));
         }
-        let who = permit.principal();
+        // Another identity may get the name of the caller, so the key belongs to the id.
+        let (id, _) = permit.identity().ok_or(Kind::NotAllowed)?;
         let mut hash = Sha256::new();
-        hash.update(b"realmgate idempotency 1");
-        for part in [
-            who.map_or("", |who| who.realm()).as_bytes(),
-            who.map_or("", |who| who.name()).as_bytes(),
-            key,
-        ] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
+        hash.update(b"realmgate idempotency 2");
+        hash.update(id.0.to_be_bytes());
+        hash.update((key.len() as u64).to_be_bytes());
+        hash.update(key);
         Ok(Some(hash))
     }
 }
@@ -352,6 +369,13 @@ pub(super) fn response(status: StatusCode, kind: &'static str, body: Body) -> Re
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Makes an HTTP/1 connection end with a response that has a seed, because its buffers have it too.
+pub(super) fn with_seed(mut response: Response) -> Response {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
     response
 }
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 
-use super::call::{self, Call, json, tagged};
+use super::call::{self, Call, json, tagged, with_seed};
 use super::identities::find;
 use super::problem::{Kind, Problem};
 use super::query::Query;
@@ -16,6 +15,7 @@ use super::shown::{shown, shown_with_seed};
 use super::state::V1;
 use super::terms;
 use super::types::{self, Changes, Rotation};
+use super::who::Who;
 use crate::audit::{self, LINE};
 use crate::auth::{
     self, Capability, Change, ChangeError, Changed, Identity, Permit, Principal, UnixTime,
@@ -28,8 +28,6 @@ const TRIES: u8 = 5;
 
 /// The longest grace period in seconds.
 const LONGEST_GRACE: u64 = 365 * 24 * 60 * 60;
-
-type Who = Result<Path<String>, PathRejection>;
 
 /// Change an identity
 ///
@@ -48,6 +46,7 @@ type Who = Result<Path<String>, PathRejection>;
 )]
 pub(super) async fn patch(State(api): State<Arc<V1>>, who: Who, request: Request) -> Response {
     call::handle(&api, request, Capability::Update, async |call, permit| {
+        let mut call = call;
         Query::of(&call.uri).end()?;
         let kinds = ["application/merge-patch+json", "application/json"];
         let changes: Changes = call.json(&api, &kinds).await?;
@@ -104,6 +103,7 @@ pub(super) async fn patch(State(api): State<Arc<V1>>, who: Who, request: Request
 )]
 pub(super) async fn rotate(State(api): State<Arc<V1>>, who: Who, request: Request) -> Response {
     call::handle(&api, request, Capability::Update, async |call, permit| {
+        let mut call = call;
         Query::of(&call.uri).end()?;
         let rotation: Option<Rotation> = match call.has_body() {
             true => call.json(&api, &["application/json"]).await?,
@@ -137,10 +137,8 @@ pub(super) async fn rotate(State(api): State<Arc<V1>>, who: Who, request: Reques
         });
         let identity = identity.await?;
         let shown = shown_with_seed(&api, &identity, &seed, call.now);
-        Ok(tagged(
-            json(StatusCode::OK, &shown)?,
-            identity.history.version,
-        ))
+        let response = with_seed(json(StatusCode::OK, &shown)?);
+        Ok(tagged(response, identity.history.version))
     })
     .await
 }
@@ -230,6 +228,8 @@ pub(super) async fn delete(State(api): State<Arc<V1>>, who: Who, request: Reques
             LINE,
             call.record(),
             async move {
+                let confirmed = author.confirm().await;
+                confirmed.map_err(|denial| Problem::from(&denial))?;
                 let deleted = store.delete(id, expected).await?;
                 let principal = &deleted.ok_or(Kind::NotFound)?;
                 let subject = Subject { id, principal };
@@ -292,6 +292,8 @@ async fn apply(
             LINE,
             call.record(),
             async move {
+                let confirmed = author.confirm().await;
+                confirmed.map_err(|denial| Problem::from(&denial))?;
                 let changed = match store.update(id, change, now).await {
                     Err(ChangeError::Stale) => return Ok(None),
                     changed => changed?,

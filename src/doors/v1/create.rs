@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 use sha2::{Digest, Sha256};
 
-use super::call::{self, json, location, parse, response, tagged};
+use super::call::{self, Call, json, location, parse, response, tagged, with_seed};
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::shown::shown_with_seed;
@@ -21,7 +21,6 @@ use super::types::{self, Line};
 use crate::audit::{self, LINE};
 use crate::auth::{Capability, Created, Creation, Identity, Once, Permit, Seed, UnixTime};
 use crate::doors::api::change::{Author, Subject, finish};
-use crate::telemetry::RequestRecord;
 
 /// The maximum size of a bulk request, and the maximum number of its lines.
 const BULK_BYTES: usize = 4 << 20;
@@ -69,6 +68,7 @@ const NDJSON: [&str; 3] = [
 )]
 pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Response {
     call::handle(&api, request, Capability::Create, async |call, permit| {
+        let mut call = call;
         Query::of(&call.uri).end()?;
         let key = call.key(&permit)?;
         let new: types::NewIdentity = call.json(&api, &["application/json"]).await?;
@@ -93,7 +93,7 @@ pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Resp
         if is_again {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
-        Ok(response)
+        Ok(with_seed(response))
     })
     .await
 }
@@ -114,6 +114,7 @@ pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Resp
 )]
 pub(super) async fn bulk(State(api): State<Arc<V1>>, request: Request) -> Response {
     call::handle(&api, request, Capability::Create, async |call, permit| {
+        let mut call = call;
         Query::of(&call.uri).end()?;
         let key = call.key(&permit)?;
         let bytes = call.bytes(&api, &NDJSON, BULK_BYTES).await?;
@@ -130,11 +131,9 @@ pub(super) async fn bulk(State(api): State<Arc<V1>>, request: Request) -> Respon
         }
         let bulk = Arc::new(Bulk {
             api: Arc::clone(&api),
+            call,
             permit,
             key,
-            now: call.now,
-            source: call.source,
-            record: call.record(),
         });
         let batches: Vec<_> = lines.chunks(BATCH).map(<[_]>::to_vec).collect();
         let parts = stream::iter(batches).then(move |batch| {
@@ -142,7 +141,8 @@ pub(super) async fn bulk(State(api): State<Arc<V1>>, request: Request) -> Respon
             async move { Ok::<_, std::convert::Infallible>(bulk.run(batch).await) }
         });
         let body = Body::from_stream(parts);
-        Ok(response(StatusCode::OK, "application/x-ndjson", body))
+        let response = response(StatusCode::OK, "application/x-ndjson", body);
+        Ok(with_seed(response))
     })
     .await
 }
@@ -150,11 +150,9 @@ pub(super) async fn bulk(State(api): State<Arc<V1>>, request: Request) -> Respon
 /// A bulk creation.
 struct Bulk {
     api: Arc<V1>,
+    call: Call,
     permit: Permit,
     key: Option<Sha256>,
-    now: UnixTime,
-    source: Option<std::net::IpAddr>,
-    record: RequestRecord,
 }
 
 impl Bulk {
@@ -165,7 +163,7 @@ impl Bulk {
         for (number, line) in lines {
             let parsed = parse::<types::NewIdentity>(&line).and_then(|new| {
                 let key = self.key.clone().map(|key| key_of_line(key, &new));
-                creation(&self.api, new, key, self.now)
+                creation(&self.api, new, key, self.call.now)
             });
             outcomes.push((
                 number,
@@ -176,13 +174,8 @@ impl Bulk {
                 }),
             ));
         }
-        let author = Author {
-            permit: self.permit.clone(),
-            source: self.source,
-            audit: self.api.audit.clone(),
-            record: self.record.with_same_id(),
-        };
-        let (made, failed) = match make(&self.api, author, self.now, creations).await {
+        let author = self.call.author(&self.api, &self.permit);
+        let (made, failed) = match make(&self.api, author, self.call.now, creations).await {
             Ok(made) => (made, None),
             Err(problem) => (Vec::new(), Some(problem)),
         };
@@ -199,14 +192,14 @@ impl Bulk {
                 Ok((identity, seed)) => Line {
                     line,
                     status: StatusCode::CREATED.as_u16(),
-                    identity: Some(shown_with_seed(&self.api, &identity, &seed, self.now)),
+                    identity: Some(shown_with_seed(&self.api, &identity, &seed, self.call.now)),
                     problem: None,
                 },
                 Err(problem) => Line {
                     line,
                     status: problem.kind.status(),
                     identity: None,
-                    problem: Some(problem.named(&self.record).document()),
+                    problem: Some(problem.named(&self.call.record()).document()),
                 },
             };
             let _ = serde_json::to_writer(&mut text, &line);
@@ -258,6 +251,8 @@ async fn make(
     let bytes = LINE.max(AUDIT_LINE * creations.len() as u64);
     let record = author.record.with_same_id();
     finish((&api.audit, &api.changes), bytes, record, async move {
+        let confirmed = author.confirm().await;
+        confirmed.map_err(|denial| Problem::from(&denial))?;
         let created = store.create_all(creations, now).await?;
         let new = created.iter().filter_map(|it| match it {
             Created::New(identity) => Some((Subject::of(identity), None)),
@@ -267,18 +262,33 @@ async fn make(
         author
             .record_all(audit::Kind::IdentityCreated, &new)
             .await?;
+        let again = created.iter().filter_map(|it| match it {
+            Created::Before(identity) if first_seed(identity).is_some() => {
+                Some((Subject::of(identity), None))
+            }
+            _ => None,
+        });
+        let again: Vec<_> = again.collect();
+        author
+            .record_all(audit::Kind::IdentityShown, &again)
+            .await?;
         Ok::<_, Problem>(created)
     })
     .await
+}
+
+/// Returns the seed with which an identity was created. One that was made later is shown only to the
+/// caller who rotated it.
+fn first_seed(identity: &Identity) -> Option<Seed> {
+    let is_first = identity.history.seed_made == Some(identity.created);
+    identity.seed().filter(|_| is_first)
 }
 
 /// Returns the identity that the same request created before, with its seed.
 fn before(created: Created) -> Result<(Arc<Identity>, Seed), Problem> {
     match created {
         Created::New(identity) | Created::Before(identity) => {
-            // A seed that was made later is shown to whoever rotated it only.
-            let is_first = identity.history.seed_made == Some(identity.created);
-            let seed = identity.seed().filter(|_| is_first);
+            let seed = first_seed(&identity);
             let rotated = || Problem::new(Kind::Gone).detail("The seed was rotated since.");
             Ok((Arc::clone(&identity), seed.ok_or_else(rotated)?))
         }

@@ -35,6 +35,7 @@ const CHANGES: u32 = 1000;
 )]
 pub(super) async fn decide(State(api): State<Arc<V1>>, request: Request) -> Response {
     call::handle(&api, request, Capability::Verify, async |call, permit| {
+        let mut call = call;
         Query::of(&call.uri).end()?;
         let asked: DecideRequest = call.json(&api, &["application/json"]).await?;
         let DecideRequest {
@@ -143,6 +144,7 @@ pub(super) async fn changes(State(api): State<Arc<V1>>, request: Request) -> Res
         {
             sleep(LOOK_EVERY).await;
         }
+        call.confirm(&api).await?;
         let changes = api.store.changes(after, limit).await?;
         let name = |who: PrincipalRef<'_>| PrincipalName {
             name: who.name().to_owned(),

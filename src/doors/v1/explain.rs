@@ -28,6 +28,7 @@ use crate::doors::explain::{self, Explanation, REJECTED_SUB_REQUEST, Rejected, s
 )]
 pub(super) async fn explain(State(api): State<Arc<V1>>, request: Request) -> Response {
     call::handle(&api, request, Capability::List, async |call, _| {
+        let mut call = call;
         Query::of(&call.uri).end()?;
         let inquiry: Inquiry = call.json(&api, &["application/json"]).await?;
         check(&inquiry)?;

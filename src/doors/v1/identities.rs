@@ -4,8 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
@@ -18,7 +17,8 @@ use super::query::{Query, cursor};
 use super::shown::shown;
 use super::state::V1;
 use super::types;
-use crate::auth::{self, Capability, Identity, IdentityId, PrincipalRef, Selection, split_user};
+use super::who::{Named, Who, named};
+use crate::auth::{self, Capability, Identity, IdentityId, PrincipalRef, Selection};
 
 /// The number of identities per read of an export.
 const PAGE: u32 = 1000;
@@ -85,16 +85,20 @@ pub(super) async fn export(State(api): State<Arc<V1>>, request: Request) -> Resp
         let (selection, _) = selection(&mut query);
         query.end()?;
         let first = lines(&api, call.now, &selection, IdentityId(i64::MIN)).await?;
-        let (api, now) = (Arc::clone(&api), call.now);
+        let (api, call) = (Arc::clone(&api), Arc::new(call));
         let parts = stream::try_unfold(Some(first), move |part| {
-            let (api, selection) = (Arc::clone(&api), selection.clone());
+            let (api, call, selection) = (Arc::clone(&api), Arc::clone(&call), selection.clone());
             async move {
                 let Some((text, last)) = part else {
                     return Ok::<_, std::io::Error>(None);
                 };
                 let next = match last {
                     Some(last) => {
-                        let next = lines(&api, now, &selection, last).await;
+                        let next = async {
+                            call.confirm(&api).await?;
+                            lines(&api, call.now, &selection, last).await
+                        };
+                        let next = next.await;
                         Some(next.map_err(|_| std::io::Error::other("the export broke off"))?)
                     }
                     None => None,
@@ -138,11 +142,7 @@ async fn lines(
         (status = 304, description = "It has not changed"),
     ),
 )]
-pub(super) async fn read(
-    State(api): State<Arc<V1>>,
-    who: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Response {
+pub(super) async fn read(State(api): State<Arc<V1>>, who: Who, request: Request) -> Response {
     call::handle(&api, request, Capability::List, async |call, _| {
         Query::of(&call.uri).end()?;
         let identity = find(&api, &who).await?;
@@ -161,38 +161,33 @@ pub(super) async fn read(
 /// Finds the identity that a path names by its id or as NAME@REALM.
 ///
 /// # Errors
-/// 404 if there is none.
-pub(super) async fn find(
-    api: &V1,
-    who: &Result<Path<String>, PathRejection>,
-) -> Result<Arc<Identity>, Problem> {
-    let Ok(Path(who)) = who else {
-        return Err(Kind::NotFound.into());
-    };
-    let found = if who.bytes().all(|byte| byte.is_ascii_digit()) {
-        match who.parse() {
-            Ok(id) => api.store.identity_by_id(IdentityId(id)).await?,
-            Err(_) => None,
-        }
-    } else {
-        let limit = api.config.load().credential_headers.name_chars;
-        let principal = split_user(who).ok();
-        let principal =
-            principal.and_then(|(name, realm)| PrincipalRef::new(name, realm, limit).ok());
-        match principal {
-            Some(principal) => {
-                // The cache may have dropped the seeds of a record, of which this is to show the
-                // strength.
-                let found = api.store.identity(principal).await?;
-                match found {
-                    Some(found) => api.store.identity_by_id(found.id).await?,
-                    None => None,
-                }
+/// 404 if there is none; 400 if the path is ambiguous.
+pub(super) async fn find(api: &V1, who: &Who) -> Result<Arc<Identity>, Problem> {
+    let found = match named(who)? {
+        Named::Id(None) => None,
+        Named::Id(Some(id)) => api.store.identity_by_id(IdentityId(id)).await?,
+        Named::Principal(name, realm) => {
+            let limit = api.config.load().credential_headers.name_chars;
+            match PrincipalRef::new(&name, &realm, limit) {
+                Ok(principal) => by_principal(api, principal).await?,
+                Err(_) => None,
             }
-            None => None,
         }
     };
     found.ok_or_else(|| Kind::NotFound.into())
+}
+
+async fn by_principal(
+    api: &V1,
+    principal: PrincipalRef<'_>,
+) -> Result<Option<Arc<Identity>>, Problem> {
+    // The cache may have dropped the seeds of a record, of which this is to show the strength.
+    match api.store.identity(principal).await? {
+        Some(found) => Ok(api.store.identity_by_id(found.id).await?),
+        // It may have been created since the last read that did not fail.
+        None if api.store.is_failing() => Err(Kind::Unavailable.into()),
+        None => Ok(None),
+    }
 }
 
 /// Takes the parameters that select identities. Also returns the name of the list, for cursors.

@@ -25,10 +25,12 @@ mod status;
 mod terms;
 mod time;
 pub mod types;
+mod who;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -43,6 +45,8 @@ pub use terms::new_identity;
 pub use time::Timestamp;
 
 use problem::{Kind, Problem};
+
+use crate::telemetry::{RecordSlot, RequestRecord};
 
 /// Makes the router of `/v1`.
 ///
@@ -72,11 +76,18 @@ pub fn router(v1: Arc<V1>) -> Router {
         .route("/v1/audit", get(audit::lines))
         .route("/v1/keys", get(keys::keys))
         .route("/v1/status", get(status::status))
-        .fallback(async || Problem::new(Kind::NotFound).response())
+        .fallback(async |request: Request| unrouted(&request, Kind::NotFound))
         .method_not_allowed_fallback(wrong_method)
         .with_state(v1)
 }
 
-async fn wrong_method() -> Response {
-    Problem::new(Kind::WrongMethod).response()
+async fn wrong_method(request: Request) -> Response {
+    unrouted(&request, Kind::WrongMethod)
+}
+
+/// Rejects a request that no operation serves.
+fn unrouted(request: &Request, kind: Kind) -> Response {
+    let record = request.extensions().get::<RecordSlot>();
+    let record = record.map_or_else(RequestRecord::default, RecordSlot::with_same_id);
+    Problem::new(kind).named(&record).response()
 }

@@ -2,6 +2,8 @@
 
 mod clients;
 mod compat;
+mod lost_rights;
+mod repeated;
 mod v1;
 
 use std::process::Command;
