@@ -13,6 +13,7 @@ use crate::http::own_paths;
 use crate::http::own_response::OwnResponse;
 use crate::metrics::{Exposition, Registry};
 use crate::net::http::{ClientRequest, Reply};
+use crate::routing::target::Target;
 use crate::telemetry::{Door, RequestRecord};
 
 /// The endpoints that realmgate serves itself.
@@ -123,9 +124,22 @@ fn exposition(accept: Option<&HeaderValue>) -> Exposition {
     }
 }
 
-/// Returns whether the proxy's listener serves a path itself, if `gateway.serve_api` is set.
+/// Returns whether the proxy's listener responds to a path itself, if `gateway.serve_api` is set.
+/// These are the endpoints and everything below them. An auth request to a mistyped endpoint must
+/// not get the 200 of the application.
 pub(super) fn is_public(path: &str) -> bool {
-    FrontProxy::of(path).is_some() || is_rest(path)
+    own_paths::is_public(path)
+}
+
+/// Returns whether some server reads a path as one of [`is_public`], in any case of its letters.
+pub(super) fn is_like_public(path: &str) -> bool {
+    let is_public = |reading: &[u8]| {
+        let reading = str::from_utf8(reading).unwrap_or_default();
+        own_paths::is_public(&reading.to_ascii_lowercase())
+    };
+    // Ambiguous paths without readings are rejected later.
+    Target::read(path.as_bytes())
+        .is_ok_and(|target| is_public(target.literal()) || target.readings().any(is_public))
 }
 
 /// Returns the door at a path of the service listener; none for health and unknown paths.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use http::{Method, StatusCode};
 
-use super::endpoints::is_public;
+use super::endpoints::{is_like_public, is_public};
 use crate::auth::Denial;
 use crate::config::{Config, Route};
 use crate::http::own_response::OwnResponse;
@@ -105,11 +105,12 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
     explanation
 }
 
-/// Returns whether the proxy's listener serves a path itself.
+/// Returns whether the proxy's listener responds to a path itself.
 fn is_own(config: &Config, path: &str) -> bool {
     let gateway = &config.gateway;
     let is_health = gateway.health_path.as_deref() == Some(path);
-    gateway.listen.is_some() && (is_health || (gateway.serve_api && is_public(path)))
+    gateway.listen.is_some()
+        && (is_health || (gateway.serve_api && (is_public(path) || is_like_public(path))))
 }
 
 /// Follows the steps of `Proxy::decide`.

@@ -165,7 +165,7 @@ impl Service {
 }
 
 /// Returns whether a request target begins with the path.
-fn has_path_target(request: &ClientRequest) -> bool {
+pub(super) fn has_path_target(request: &ClientRequest) -> bool {
     match (&request.target, request.parts.version) {
         (Some(target), _) => target.first() == Some(&b'/'),
         (None, Version::HTTP_2) => request.parts.uri.path().starts_with('/'),

@@ -9,6 +9,12 @@ pub(crate) const V1: &str = "/v1";
 /// Forward-auth over HTTP.
 pub(crate) const FORWARD_AUTH: &str = "/forward-auth";
 
+/// Returns whether a path is that of the REST API or of forward-auth, or below one: the paths of
+/// `gateway.serve_api`.
+pub(crate) fn is_public(path: &str) -> bool {
+    is_below(path, REST) || is_below(path, FORWARD_AUTH)
+}
+
 /// Returns whether a path is `own` or below it.
 pub(crate) fn is_below(path: &str, own: &str) -> bool {
     let rest = path.strip_prefix(own);

@@ -7,6 +7,7 @@ mod h2spec;
 mod hostile;
 mod http2;
 mod limits;
+mod one_port;
 mod proxy_protocol;
 mod service;
 

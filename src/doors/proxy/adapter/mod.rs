@@ -33,9 +33,9 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::{oneshot, watch};
 
 use super::Proxy;
-use crate::doors::endpoints::is_public;
+use crate::doors::endpoints::{is_like_public, is_public};
 use crate::doors::request_log::{Received, RequestLog};
-use crate::doors::service::Service;
+use crate::doors::service::{Service, has_path_target};
 use crate::http::grpc;
 use crate::http::own_response::OwnResponse;
 use crate::http::rejection::{METHODS, Rejection};
@@ -83,8 +83,14 @@ impl App for Adapter {
     const WRITES_MUCH: bool = true;
 
     async fn handle(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
-        if self.own.serves_api && is_public(request.parts.uri.path()) {
-            return self.own.service.handle(request).await;
+        if self.own.serves_api {
+            if is_public(request.parts.uri.path()) {
+                return self.own.service.handle(request).await;
+            }
+            if let Err(rejection) = check_beside_api(&request) {
+                let answer = self.reject(rejection, &request.parts, &request.peer);
+                return Ok(self.respond(answer, &request.parts));
+            }
         }
         // hyper drops the rest of the target there, and other servers do not (RFC 9112 §3.2).
         let target = request.target.as_deref().unwrap_or_default();
@@ -164,6 +170,22 @@ impl Adapter {
             log.write(&self.recorder, &received, answer.status, 0);
         }
         self.respond(answer, &request.parts)
+    }
+}
+
+/// Checks a request for the application on a listener that also serves the API. A front proxy takes
+/// any 200 for a permit, so no auth request may reach the application: neither with a whole URL, nor
+/// with a path that some server reads as an endpoint.
+///
+/// # Errors
+/// Why the request is rejected.
+fn check_beside_api(request: &ClientRequest) -> Result<(), Rejection> {
+    if !has_path_target(request) {
+        return Err(Rejection::NoPath);
+    }
+    match is_like_public(request.parts.uri.path()) {
+        true => Err(Rejection::Readings),
+        false => Ok(()),
     }
 }
 
