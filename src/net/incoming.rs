@@ -22,6 +22,11 @@ const HALF_WAY: Duration = Duration::from_millis(100);
 /// The most connections that are taken from the queue at shutdown. It may be that long (`somaxconn`).
 const QUEUED: usize = 65_536;
 
+/// How many bytes the kernel takes before they can be sent (`TCP_NOTSENT_LOWAT`). It takes more when half of them
+/// have been sent. By default, it takes more when a third of the send buffer is free, which can be megabytes: a client
+/// that reads slowly would look like one that reads nothing.
+const UNSENT: u32 = 128 << 10;
+
 /// A listening socket.
 pub(crate) struct Incoming(TcpListener);
 
@@ -32,6 +37,8 @@ impl Incoming {
     /// The system has no resources left.
     pub(crate) fn new(listener: std::net::TcpListener, loops: &Loops) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        // Connections inherit it.
+        SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT)?;
         let _entered = loops.accepting().handle().enter();
         TcpListener::from_std(listener).map(Self)
     }

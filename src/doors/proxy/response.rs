@@ -60,8 +60,10 @@ pub(super) fn pass(
         context.upstream_took = Some(took);
     }
     if is_switch {
-        // From here on, no body is awaited, and the upstream's timeout applies.
+        // From here on, no body is awaited, and the upstream's timeout applies to silence. The client
+        // must take what the upstream sends.
         let upstream = authorized.upstream();
+        session.set_write_timeout(Some(authorized.snapshot.net.timeouts.write));
         session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
         return Ok(());
     }

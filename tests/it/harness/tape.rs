@@ -35,6 +35,12 @@ impl Connection {
         }
     }
 
+    /// Returns whether the recording of this connection contains `text` before `end`.
+    pub(crate) fn has_before(&self, end: usize, text: &[u8]) -> bool {
+        let heard = &self.tape.lock().unwrap()[self.index];
+        heard[..end].windows(text.len()).any(|it| it == text)
+    }
+
     /// Sends bytes. Returns whether the peer accepted them.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()

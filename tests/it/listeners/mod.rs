@@ -10,6 +10,7 @@ mod limits;
 mod one_port;
 mod proxy_protocol;
 mod service;
+mod slow;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

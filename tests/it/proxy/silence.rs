@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::harness::certificate::Ca;
 use crate::harness::tape::{Play, Tape};
 use crate::harness::{Gate, PATIENCE, get, parse, until};
 
@@ -141,4 +143,66 @@ fn web_socket_that_is_silent_for_longer_ends_without_a_fault() {
     });
     failures(&gate, 0);
     assert!(!gate.log().contains("WARN"), "{}", gate.log());
+}
+
+/// Switches to another protocol, and sends without end.
+const FLOOD: Play = |connection| {
+    connection.read_to(0, b"\r\n\r\n").unwrap();
+    connection.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    let part = vec![b'x'; 1 << 16];
+    while connection.write(&part) {}
+    connection.note("cut");
+};
+
+fn is_cut(gate: &Gate, tape: &Tape) {
+    until("the connection to the upstream has ended", || {
+        tape.heard().ends_with("cut")
+    });
+    until("the request has ended", || {
+        let metrics = get(gate.metrics(), "/metrics", "").body;
+        metrics.contains("realmgate_upstream_requests_in_flight{upstream=\"app\"} 0\n")
+    });
+    failures(gate, 0);
+}
+
+#[test]
+fn web_socket_whose_client_reads_nothing_is_closed() {
+    let tape = Tape::playing(FLOOD);
+    let routes = tape.routes();
+    let gate = Gate::start(&format!(
+        "[timeouts]\nwrite = '1s'\n{routes}read_timeout = '1h'\nwrite_timeout = '1h'\n"
+    ));
+    let mut stream = send(&gate, UPGRADE);
+    is_cut(&gate, &tape);
+    // The client gets the bytes that were sent before, and then the end.
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 101");
+}
+
+#[test]
+fn web_socket_over_tls_whose_client_reads_nothing_is_closed() {
+    let tape = Tape::playing(FLOOD);
+    let ca = Ca::new();
+    let (cert, key) = ca.issue("server", "/CN=a", "DNS:a.example");
+    let routes = tape.routes();
+    let gate = Gate::start(&format!(
+        "tls = true\n[[certificate]]\ncert = '{cert}'\nkey = '{key}'\n\
+         [timeouts]\nwrite = '1s'\n{routes}read_timeout = '1h'\nwrite_timeout = '1h'\n"
+    ));
+    // It stops reading when nobody reads its output.
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-connect", &gate.gateway.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(UPGRADE.as_bytes()).unwrap();
+    is_cut(&gate, &tape);
+    let _ = client.kill();
+    let _ = client.wait();
 }

@@ -137,10 +137,10 @@ impl Session {
         if part.is_empty() {
             return Ok(());
         }
-        let limit = self.outbound.limit();
+        let limit = self.outbound.limit().unwrap_or(Duration::MAX);
         // Boxed, so that requests without a tunnel have smaller futures. So are the others that few
         // requests wait for.
-        Box::pin(within(limit, ErrorType::WriteTimedout, tunnel.write(part))).await
+        Box::pin(tunnel.write(part, limit)).await
     }
 
     async fn end(&mut self) -> Result<()> {

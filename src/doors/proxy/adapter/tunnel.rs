@@ -4,12 +4,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pingora::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::net::http::{Reply, Tunnel as ClientTunnel};
 use crate::net::stream::Stream;
@@ -78,15 +80,23 @@ impl Tunnel {
     /// Sends bytes.
     ///
     /// # Errors
-    /// The client has disconnected.
-    pub(super) async fn write(&mut self, part: &[u8]) -> Result<()> {
+    /// The client has disconnected, or accepts nothing for `limit`.
+    pub(super) async fn write(&mut self, mut part: &[u8], limit: Duration) -> Result<()> {
         let gone = || Error::explain(ErrorType::WriteError, "the client is gone").into_down();
-        let stream = self.open().await?.ok_or_else(gone)?;
-        let written = async {
-            stream.write_all(part).await?;
-            stream.flush().await
+        let late = |_| {
+            let text = "the client does not read";
+            Error::explain(ErrorType::WriteTimedout, text).into_down()
         };
-        written.await.map_err(|_| gone())
+        let stream = self.open().await?.ok_or_else(gone)?;
+        while !part.is_empty() {
+            let written = timeout(limit, stream.write(part)).await.map_err(late)?;
+            match written {
+                Ok(written @ 1..) => part = part.get(written..).unwrap_or_default(),
+                Ok(0) | Err(_) => return Err(gone()),
+            }
+        }
+        let flushed = timeout(limit, stream.flush()).await.map_err(late)?;
+        flushed.map_err(|_| gone())
     }
 
     /// Closes our side.
