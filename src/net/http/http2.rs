@@ -17,9 +17,10 @@ use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::app::App;
+use super::arriving::Arriving;
 use super::front::{Carrier, Front};
 use super::oversized::Written;
 use super::stall;
@@ -74,6 +75,7 @@ pub(super) async fn serve<A: App>(
     let stream = Counted {
         stream,
         read: 0,
+        arriving: Arriving::default(),
         written: Written::default(),
         streams: Arc::clone(&streams),
     };
@@ -102,6 +104,8 @@ pub(super) async fn serve<A: App>(
             return;
         },
     }
+    let late = late(&streams, timeouts.header);
+    tokio::pin!(late);
     let mut is_ending = false;
     loop {
         let idle = async {
@@ -140,6 +144,10 @@ pub(super) async fn serve<A: App>(
                 connection.as_mut().graceful_shutdown();
                 is_ending = true;
             }
+            () = late.as_mut() => {
+                tracing::debug!("a request header came too slowly");
+                break;
+            }
             () = streams.changed.notified() => {}
         }
         log_oversized(&front, &streams);
@@ -150,6 +158,18 @@ pub(super) async fn serve<A: App>(
     let running = std::mem::take(&mut *tasks.running.lock());
     if timeout(PARTING, running.join_all()).await.is_err() {
         tracing::debug!("dropped the requests of a client that has disconnected");
+    }
+}
+
+/// Resolves when a frame that is not DATA, or a header block, has taken longer than `most`.
+async fn late(streams: &Streams, most: Duration) {
+    loop {
+        let since = *streams.partial.since.lock();
+        match since.map(|since| since + most) {
+            None => streams.partial.began.notified().await,
+            Some(end) if end <= Instant::now() => return,
+            Some(end) => sleep_until(end).await,
+        }
     }
 }
 
@@ -211,6 +231,7 @@ struct Counted {
     stream: Stream,
     /// The number of received bytes, up to [`BEGUN`].
     read: usize,
+    arriving: Arriving,
     written: Written,
     streams: Arc<Streams>,
 }
@@ -222,7 +243,17 @@ impl AsyncRead for Counted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending() && self.arriving.is_partial() {
+            self.streams.partial.wait();
+        }
+        ready!(read)?;
+        if self
+            .arriving
+            .pass(buffer.filled().get(before..).unwrap_or_default())
+        {
+            self.streams.partial.end();
+        }
         if self.read < BEGUN {
             self.read += buffer.filled().len() - before;
             if self.read >= BEGUN {

@@ -6,6 +6,7 @@
 //! common handling of each request, and calls the [`App`].
 
 mod app;
+mod arriving;
 mod body;
 mod checked;
 mod chunks;

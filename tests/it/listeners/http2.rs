@@ -1,6 +1,6 @@
 //! HTTP/2 without TLS.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};
 use std::thread;
@@ -224,4 +224,107 @@ fn request_that_began_in_time_gets_no_goaway() {
         }
     }
     panic!("the machine is too busy");
+}
+
+/// Parts of frames without which nothing else on the connection can be read.
+fn unfinished_frames() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
+    let continuation: &[u8] = b"\0\0\x01\x09\0\0\0\0\x03\x82";
+    vec![
+        (
+            "a header frame",
+            b"\0\0\x10\x01\x05\0\0\0\x03\x82".to_vec(),
+            b"",
+        ),
+        ("its head", b"\0\0\x10\x01".to_vec(), b""),
+        ("drips", b"\0\x10\0\x01\x05\0\0\0\x03\x82".to_vec(), b"\x84"),
+        (
+            "no continuation",
+            b"\0\0\x01\x01\x01\0\0\0\x03\x82".to_vec(),
+            b"",
+        ),
+        (
+            "more continuations",
+            b"\0\0\x01\x01\x01\0\0\0\x03\x82".to_vec(),
+            continuation,
+        ),
+        ("settings", b"\0\0\x06\x04\0\0\0\0\0\0".to_vec(), b""),
+        ("a ping", b"\0\0\x08\x06\0\0\0\0\0x".to_vec(), b""),
+    ]
+}
+
+/// A request under way on the same connection makes no difference.
+#[test]
+fn header_over_http2_that_is_not_complete_in_time_ends_the_connection() {
+    let upstream = Upstream::start_slow(3 * PATIENCE);
+    let routes = routes(upstream.address);
+    let variables = [("REALMGATE_SERVICE_H2C", "true")];
+    let more = format!("h2c = true\n[timeouts]\nheader = '1s'\n{routes}");
+    let gate = Gate::start_with(&variables, &more);
+    let mut threads = Vec::new();
+    for (at, is_busy) in [
+        (gate.service, false),
+        (gate.gateway, false),
+        (gate.gateway, true),
+    ] {
+        for (name, begun, more) in unfinished_frames() {
+            let mut stream = frames::connect(at, &[]);
+            let mut bytes = Vec::new();
+            if is_busy {
+                let block = frames::block(&frames::request("GET", "a", "/public"));
+                let flags = frames::END_HEADERS | frames::END_STREAM;
+                frames::frame(&mut bytes, frames::HEADERS, flags, 1, &block);
+            }
+            bytes.extend(begun);
+            stream.write_all(&bytes).unwrap();
+            threads.push(thread::spawn(move || {
+                let began = Instant::now();
+                let pause = Duration::from_millis(100);
+                stream.set_read_timeout(Some(pause)).unwrap();
+                let mut buffer = [0; 1024];
+                loop {
+                    assert!(began.elapsed() < PATIENCE, "{name}: still open, {is_busy}");
+                    match stream.read(&mut buffer) {
+                        Ok(0) => return,
+                        Ok(_) => continue,
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                        Err(_) => return,
+                    }
+                    if stream.write_all(more).is_err() {
+                        return;
+                    }
+                }
+            }));
+        }
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// A body has deadlines of its own.
+#[test]
+fn data_frame_may_take_longer_than_a_header() {
+    let upstream = Upstream::start();
+    let routes = routes(upstream.address);
+    let gate = Gate::start(&format!(
+        "h2c = true\n[timeouts]\nheader = '1s'\n[limits]\nbody_rate = 1\n{routes}"
+    ));
+    let mut stream = frames::connect(gate.gateway, &[]);
+    let mut bytes = Vec::new();
+    let block = frames::block(&frames::request("POST", "a", "/public"));
+    frames::frame(&mut bytes, frames::HEADERS, frames::END_HEADERS, 1, &block);
+    frames::frame(&mut bytes, frames::DATA, frames::END_STREAM, 1, b"abcdefgh");
+    let (first, last) = bytes.split_at(bytes.len() - 8);
+    stream.write_all(first).unwrap();
+    for byte in last {
+        thread::sleep(Duration::from_millis(400));
+        stream.write_all(&[*byte]).unwrap();
+    }
+    let mut status = None;
+    while let (None, Some(frame)) = (status, frames::read(&mut stream)) {
+        if frame.kind == frames::HEADERS {
+            status = frames::status_of(&frame.payload);
+        }
+    }
+    assert_eq!(status, Some(200));
 }
