@@ -98,16 +98,8 @@ pub fn forwarded(data: &[u8]) {
     };
     let mut fields = fields(rest);
     let is_proved = first & 1 == 1;
-    let credential = names();
-    let identity = IdentityHeaders::new(&credential);
-    let removed = strip(
-        &mut fields,
-        &identity,
-        &credential,
-        &[],
-        is_proved,
-        first & 2 == 2,
-    );
+    let identity = IdentityHeaders::new(&names());
+    let removed = strip(&mut fields, &identity, &[], is_proved, first & 2 == 2);
     assert!(removed.iter().all(|name| !fields.contains_key(name)));
     assert_stripped(&fields, is_proved);
 }

@@ -3,6 +3,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::malformed;
 use crate::auth::{Credential, Flaw, Presented, split_user};
 
 /// The headers that carry a credential, and the limit of its parts.
@@ -59,7 +60,7 @@ impl CredentialHeaders {
         scratch: &'a mut Scratch,
     ) -> Presented<'a> {
         let (fields, _) = self.fields(headers);
-        let basic = if matches!(fields, Ok(Some(_))) && !self.holds_token(headers) {
+        let basic = if matches!(fields, Ok(Some(_))) && !self.is_credential(headers) {
             Ok(None)
         } else {
             basic(headers)
@@ -77,7 +78,7 @@ impl CredentialHeaders {
         [&self.name, &self.realm, &self.token]
             .into_iter()
             .all(is_there)
-            || self.holds_token(headers)
+            || self.is_credential(headers)
     }
 
     fn present<'a>(
@@ -105,10 +106,9 @@ impl CredentialHeaders {
         matches!(basic(headers), Ok(Some(_)) | Err(_))
     }
 
-    /// Returns whether `Authorization` contains what could be a token of realmgate, even under a
-    /// misspelled scheme: `name@realm` and 6 to 8 digits. Other users and passwords belong to the
-    /// application.
-    pub fn holds_token(&self, headers: &HeaderMap) -> bool {
+    /// Returns whether `Authorization` is well-formed and contains what could be a token of realmgate,
+    /// even under a misspelled scheme.
+    fn is_credential(&self, headers: &HeaderMap) -> bool {
         headers.get_all(AUTHORIZATION).iter().any(|value| {
             let letters = value.as_bytes().get("basic ".len()..).unwrap_or_default();
             let mut scratch = Scratch::new();
@@ -119,6 +119,14 @@ impl CredentialHeaders {
                         && token.bytes().all(|byte| byte.is_ascii_digit())
                 })
         })
+    }
+
+    /// Returns whether `Authorization` contains what could be a token of realmgate, even if it is
+    /// malformed: `name@realm` and 6 to 8 digits. Other users and passwords belong to the
+    /// application.
+    pub fn holds_token(headers: &HeaderMap) -> bool {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        values.any(|value| malformed::holds_token(value.as_bytes(), Scratch::LETTERS))
     }
 
     /// Returns the values of the three headers, `None` if none of them is present, and whether the

@@ -9,6 +9,7 @@ pub mod fuzzing;
 pub(crate) mod grpc;
 mod identity;
 mod lookup;
+mod malformed;
 pub(crate) mod own_paths;
 pub(crate) mod own_response;
 pub(crate) mod rejection;

@@ -119,15 +119,8 @@ impl Proxy {
             .map_or(&[][..], |route| &route.rewrite.passing);
         let has_methods = authorized.has_methods;
         let is_proved = authorized.permit.principal().is_some();
-        let (identity, credential) = (&self.identity_headers, &self.credential_headers);
-        let removed = strip(
-            fields,
-            identity,
-            credential,
-            passing,
-            is_proved,
-            has_methods,
-        );
+        let identity = &self.identity_headers;
+        let removed = strip(fields, identity, passing, is_proved, has_methods);
         // The debug line tells an operator what to add to `alias_headers` or `pass_headers`.
         for name in &removed {
             if has_mark(name.as_str()) {
@@ -221,7 +214,6 @@ fn rewrite(fields: &mut HeaderMap, route: &Route) {
 pub(in crate::doors) fn strip(
     fields: &mut HeaderMap,
     identity: &IdentityHeaders,
-    credential: &CredentialHeaders,
     passing: &[HeaderName],
     is_proved: bool,
     has_methods: bool,
@@ -239,7 +231,7 @@ pub(in crate::doors) fn strip(
     // A Basic credential that authenticated the request is removed. On a public route, or under
     // another scheme, a token for realmgate is removed too.
     let is_consumed = || is_proved && CredentialHeaders::is_basic(fields);
-    if has_authorization && (is_consumed() || credential.holds_token(fields)) {
+    if has_authorization && (is_consumed() || CredentialHeaders::holds_token(fields)) {
         fields.remove(AUTHORIZATION);
     }
     session_cookie::remove(fields);

@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 
 use super::gate;
-use crate::harness::{field, get, raw, send};
+use crate::harness::{Gate, Upstream, field, get, raw, routes, send};
 
 #[test]
 fn client_copies_of_identity_fields_never_reach_an_upstream() {
@@ -125,4 +125,55 @@ fn non_ascii_names_are_stamped_percent_encoded() {
     assert_eq!(field(&seen, "X-Auth-Name"), Some("caf%C3%A9%25"));
     assert_eq!(field(&seen, "X-Auth-Realm"), Some("r@m"));
     assert_eq!(field(&seen, "X-Forwarded-User"), Some("caf%C3%A9%25@r%40m"));
+}
+
+/// On a guarded route, these are 401. On a public one, and on one that is only observed, the token
+/// must not arrive either.
+#[test]
+fn malformed_credential_never_arrives() {
+    let upstream = Upstream::start();
+    let observed = "[[route]]\nname = 'observed'\npath = '/observed'\nmode = 'observe'\n\
+        allow = [{ realm = 'none' }]\nupstream = 'app'\n";
+    let throttle = "[throttle]\nfailures = 1000\nsource_failures = 1000\n";
+    let gate = Gate::start(&format!("{throttle}{observed}{}", routes(upstream.address)));
+    let caller = gate.register("billing", "payments");
+    let token = caller.wrong_token();
+    let basic = |text: String| format!("Basic {}", BASE64.encode(text.as_bytes()));
+    let exact = basic(format!("billing@payments:{token}"));
+    let letters = exact.strip_prefix("Basic ").unwrap();
+    let (first, last) = token.split_at(3);
+    let mut count = 0;
+    for value in [
+        exact.trim_end_matches('=').to_owned(),
+        format!("{exact}="),
+        format!("{exact}, x"),
+        format!("Basic \"{letters}\""),
+        format!("Bearer x, {exact}"),
+        format!("Basic realm=\"x\" {letters}"),
+        basic(format!("billing@payments: {token}")),
+        basic(format!("billing@payments:{token}\n")),
+        basic(format!("billing@payments:{first} {last}")),
+        basic(format!(" billing@payments:{token}")),
+        basic(format!("billing@payments:{token}:")),
+        basic(format!("billing@payments:{token}\0")),
+    ] {
+        let fields = format!("Authorization: {value}\r\n");
+        assert_eq!(get(gate.gateway, "/a", &fields).status, 401, "{value}");
+        let both = format!("{}{fields}", caller.fields_with(&token));
+        for (path, fields) in [
+            ("/public", &fields),
+            ("/observed", &fields),
+            ("/public", &both),
+            ("/observed", &both),
+        ] {
+            assert_eq!(get(gate.gateway, path, fields).status, 200, "{value}");
+            count += 1;
+        }
+    }
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), count);
+    for request in seen {
+        assert_eq!(field(&request, "Authorization"), None, "{request}");
+        assert!(!request.contains(&token), "{request}");
+    }
 }
