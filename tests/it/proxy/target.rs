@@ -98,3 +98,27 @@ fn absolute_form_is_decided_and_forwarded_by_its_path() {
     );
     assert!(upstream.seen()[0].starts_with("GET /public/x?y HTTP/1.1\r\n"));
 }
+
+#[test]
+fn whole_url_of_another_scheme_is_rejected() {
+    let (gate, upstream) = gate();
+    for scheme in ["http", "HTTPS"] {
+        let request =
+            format!("GET {scheme}://a/public HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(
+            raw(gate.gateway, request.as_bytes()).status,
+            200,
+            "{scheme}"
+        );
+    }
+    for scheme in ["ftp", "ws", "file", "x"] {
+        let request =
+            format!("GET {scheme}://a/public HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(
+            raw(gate.gateway, request.as_bytes()).status,
+            400,
+            "{scheme}"
+        );
+    }
+    assert_eq!(upstream.seen().len(), 2);
+}

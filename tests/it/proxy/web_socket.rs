@@ -7,7 +7,7 @@ use crate::harness::certificate::Ca;
 use crate::harness::nginx::Nginx;
 use crate::harness::program::{Script, python};
 use crate::harness::tape::{Connection, Tape};
-use crate::harness::{Gate, PATIENCE, stderr, stdout};
+use crate::harness::{Gate, PATIENCE, Upstream, field, raw, routes, stderr, stdout};
 
 const SCRIPT: &str = "tests/it/proxy/web_socket.py";
 
@@ -113,5 +113,66 @@ fn peer_with_tls_may_switch_too() {
             tls.address,
             ca.file()
         ));
+    }
+}
+
+const ASKED: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// RFC 9110 §7.8: `Connection` must name `Upgrade`. RFC 6455 §4.1: the method is GET.
+#[test]
+fn upgrade_that_is_not_a_complete_one_is_an_ordinary_request() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let both = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let cases = [
+        ("GET", "1.1", "Upgrade: websocket\r\n"),
+        ("GET", "1.1", "Connection: close\r\nUpgrade: websocket\r\n"),
+        (
+            "GET",
+            "1.1",
+            "Connection: Upgrades\r\nUpgrade: websocket\r\n",
+        ),
+        ("GET", "1.1", "Connection: Upgrade\r\n"),
+        ("GET", "1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+        (
+            "GET",
+            "1.1",
+            "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n",
+        ),
+        ("GET", "1.0", both),
+        ("POST", "1.1", both),
+        ("HEAD", "1.1", both),
+    ];
+    for (method, version, fields) in cases {
+        let request = format!(
+            "{method} /public HTTP/{version}\r\nHost: a\r\nConnection: close\r\n{fields}{ASKED}\r\n"
+        );
+        let reply = raw(gate.gateway, request.as_bytes());
+        assert_eq!(reply.status, 200, "{method} {version} {fields}");
+        assert!(reply.head.contains("\r\ncontent-length: "), "{reply:?}");
+    }
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), cases.len());
+    for request in seen {
+        assert_eq!(field(&request, "Upgrade"), None, "{request}");
+    }
+}
+
+#[test]
+fn connection_names_the_upgrade_in_any_case_and_among_others() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    for fields in [
+        "Connection: upgrade\r\nUpgrade: WebSocket\r\n",
+        "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: keep-alive\r\nConnection: x,UPGRADE ,y\r\nUpgrade: websocket\r\n",
+    ] {
+        let request = format!("GET /public HTTP/1.1\r\nHost: a\r\n{fields}{ASKED}\r\n");
+        let mut stream = TcpStream::connect(gate.gateway).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 101", "{fields}");
     }
 }

@@ -47,7 +47,7 @@ pub(super) use arrival::{connection_of, times_of};
 use outbound::Message;
 use running::{Driven, Running};
 use session::Session;
-use target::NoHost;
+use target::{NoHost, has_other_scheme};
 
 /// Handles the requests of the gateway listener.
 pub(crate) struct Adapter {
@@ -94,7 +94,7 @@ impl App for Adapter {
         }
         // hyper drops the rest of the target there, and other servers do not (RFC 9112 §3.2).
         let target = request.target.as_deref().unwrap_or_default();
-        if memchr(b'#', target).is_some() {
+        if memchr(b'#', target).is_some() || has_other_scheme(&request.parts) {
             let answer = self.reject(Rejection::NoPath, &request.parts, &request.peer);
             return Ok(self.respond(answer, &request.parts));
         }

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::arrival::Arrival;
 use super::inbound::Inbound;
 use super::outbound::{Message, Outbound};
-use super::target::{take_authority, take_empty_host};
+use super::target::{take_authority, take_empty_host, take_ignored_upgrade};
 use super::tunnel::Tunnel;
 use crate::net::http::ClientRequest;
 
@@ -51,6 +51,7 @@ impl Session {
         } = request;
         take_authority(&mut parts);
         take_empty_host(&mut parts);
+        take_ignored_upgrade(&mut parts);
         let is_expected = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
         let outbound = Outbound::new(head, (parts.version, &parts.method));
         let client = peer.address.map(SocketAddr::Inet);

@@ -1,9 +1,9 @@
-//! The target and the host of an HTTP/1 request, in the form that routes match.
+//! The target, the host and the upgrade of an HTTP/1 request, in the form that the proxy expects.
 
-use http::header::{HOST, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Uri, Version};
+use http::uri::{PathAndQuery, Scheme};
+use http::{Method, Uri, Version};
 
 /// Marks an HTTP/1.1 request whose `Host` was empty.
 #[derive(Clone, Copy)]
@@ -33,6 +33,30 @@ pub(super) fn take_authority(parts: &mut Parts) {
     let path = parts.uri.path_and_query().cloned();
     let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
     parts.uri = Uri::from(path);
+}
+
+/// Returns whether the request line contains a URL whose scheme is neither `http` nor `https`.
+pub(super) fn has_other_scheme(parts: &Parts) -> bool {
+    let scheme = parts.uri.scheme();
+    let is_other = scheme.is_some_and(|it| *it != Scheme::HTTP && *it != Scheme::HTTPS);
+    is_other && parts.version != Version::HTTP_2
+}
+
+/// Removes an `Upgrade` that is ignored: all but that of a WebSocket, which a GET of HTTP/1.1 asks
+/// for (RFC 6455 §4.1) and which `Connection` names (RFC 9110 §7.8).
+pub(super) fn take_ignored_upgrade(parts: &mut Parts) {
+    let Some(protocol) = parts.headers.get(UPGRADE) else {
+        return;
+    };
+    let lines = parts.headers.get_all(CONNECTION).iter();
+    let mut options = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let is_complete = parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
+        && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    if !is_complete {
+        parts.headers.remove(UPGRADE);
+    }
 }
 
 /// Removes an empty `Host`, as in a request without an authority (RFC 9112 §3.2). The request then has no
