@@ -1,8 +1,11 @@
 //! Removes hop-by-hop headers from a response, and corrects its framing.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, COOKIE, DATE, EXPECT, EXPIRES, HOST, HeaderName,
+    HeaderValue, LOCATION, MAX_FORWARDS, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE,
+    RETRY_AFTER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, WARNING,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, StatusCode, Version};
 use pingora::http::ResponseHeader;
@@ -104,6 +107,42 @@ impl Present {
             present.of_a_hop |= OF_A_HOP.contains(name);
         }
         present
+    }
+}
+
+/// Headers that no trailer may contain, because they count before the content: for framing, routing,
+/// authentication, or the processing of the content (RFC 9110 §6.5.1).
+const OF_NO_TRAILER: [HeaderName; 24] = [
+    AGE,
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_LOCATION,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    DATE,
+    EXPIRES,
+    HOST,
+    LOCATION,
+    PROXY_AUTHORIZATION,
+    RETRY_AFTER,
+    SET_COOKIE,
+    TRAILER,
+    VARY,
+    WARNING,
+    WWW_AUTHENTICATE,
+    EXPECT,
+    MAX_FORWARDS,
+    RANGE,
+    COOKIE,
+    PRAGMA,
+];
+
+/// Removes headers from trailers that no trailer may contain.
+pub(super) fn mend_trailers(trailers: &mut HeaderMap) {
+    for name in OF_NO_TRAILER.iter().chain(&OF_A_HOP) {
+        trailers.remove(name);
     }
 }
 

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::ALLOW;
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -188,6 +188,16 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> Result<()> {
         response::pass(session, response, context)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        hop::mend_trailers(trailers);
+        Ok(None)
     }
 
     fn response_body_filter(

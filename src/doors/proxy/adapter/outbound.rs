@@ -210,6 +210,9 @@ impl Outbound {
         if self.left.is_some_and(|left| left > 0) {
             return Err(self.unfit());
         }
+        if trailers.is_empty() {
+            return self.part(Bytes::new(), true).await;
+        }
         self.send(Piece::Trailers(trailers)).await?;
         self.way = Way::Over;
         Ok(())

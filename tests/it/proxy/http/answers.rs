@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use ::http::Method;
+use ::http::{HeaderName, Method};
 
 use super::{Canned, Upstream2, answer2, ask, ask2, before, exchange, status, without};
-use crate::harness::{field, read_message, until};
+use crate::harness::{curl, field, read_message, stdout, until};
 
 /// Hop-by-hop headers in an otherwise complete response.
 const OF_A_HOP: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\
@@ -308,4 +308,58 @@ fn whitespace_and_folds_of_a_response_are_normalized_and_controls_are_502() {
     }
     let log = gate.log();
     assert_eq!(log.matches("upstream_bad_answer").count(), 4, "{log}");
+}
+
+/// RFC 9110 §6.5.1: a recipient could take them for part of the framing, or for headers that count
+/// before the content.
+#[test]
+fn headers_that_no_trailer_may_contain_are_removed_from_trailers() {
+    let upstream = Upstream2::start(|respond| {
+        let announced = [("trailer", "x-checksum, content-length, set-cookie")];
+        let trailers = [
+            ("x-checksum", "1"),
+            ("content-length", "9"),
+            ("content-type", "text/html"),
+            ("content-encoding", "gzip"),
+            ("content-range", "bytes 0-1/2"),
+            ("set-cookie", "a=1"),
+            ("cache-control", "public"),
+            ("www-authenticate", "Basic"),
+            ("authorization", "x"),
+            ("host", "x"),
+            ("trailer", "x"),
+            ("location", "/x"),
+            ("vary", "x"),
+            ("grpc-status", "0"),
+        ];
+        answer2(respond, 200, &announced, b"ok", &trailers);
+    });
+    let gate = upstream.gate();
+    let (_, body, trailers) = ask2(&gate, Method::GET, &[], b"").unwrap();
+    assert_eq!(body, b"ok");
+    let trailers = trailers.unwrap();
+    let mut names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["grpc-status", "x-checksum"]);
+    let answer = ask(&gate, "GET", "1.1", "TE: trailers\r\n");
+    let end = "\r\n2\r\nok\r\n0\r\nx-checksum: 1\r\n\r\n";
+    assert!(answer.ends_with(end), "{answer}");
+}
+
+/// Real clients read such a response to its end.
+#[test]
+fn response_with_a_length_in_its_trailers_is_complete_for_curl() {
+    let upstream = Upstream2::start(|respond| {
+        answer2(respond, 200, &[], b"ok", &[("content-length", "9")]);
+    });
+    let gate = upstream.gate();
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let output = curl()
+            .args([version, "-H", "TE: trailers"])
+            .arg(format!("http://{}/public", gate.gateway))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{version}: {output:?}");
+        assert_eq!(stdout(&output), "ok", "{version}");
+    }
 }
