@@ -50,7 +50,11 @@ pub(super) fn route_policy(
     }
     let narrowed = match proxy {
         FrontProxy::Envoy if !headers.contains_key(X_REALMGATE_NARROW) => "",
-        FrontProxy::Envoy => description::once(headers, X_REALMGATE_NARROW)?,
+        FrontProxy::Envoy => match description::once(headers, X_REALMGATE_NARROW)? {
+            // A restriction that is lost must not allow everyone.
+            "" => return Err(Rejection::Query),
+            narrowed => narrowed,
+        },
         _ => parts.uri.query().unwrap_or_default(),
     };
     let narrowed = narrowing(narrowed)?;

@@ -58,6 +58,10 @@ fn is_whole(bytes: &[u8]) -> Result<bool, BadStart> {
 fn parsed(header: &HeaderResult<'_>) -> Option<(usize, Option<SocketAddr>)> {
     match header {
         HeaderResult::V1(Ok(header)) => {
+            let is_unknown = matches!(header.addresses, v1::Addresses::Unknown);
+            if !is_unknown && !has_plain_ports(&header.header) {
+                return None;
+            }
             let source = match header.addresses {
                 v1::Addresses::Unknown => None,
                 v1::Addresses::Tcp4(it) => Some(address(it.source_address, it.source_port)),
@@ -76,6 +80,16 @@ fn parsed(header: &HeaderResult<'_>) -> Option<(usize, Option<SocketAddr>)> {
         }
         _ => None,
     }
+}
+
+/// Returns whether both ports of a version 1 line are decimal numbers without leading zeros, as the
+/// specification requires. The parser also accepts a sign.
+fn has_plain_ports(line: &str) -> bool {
+    let mut ports = line.trim_end().rsplit(' ').take(2);
+    ports.all(|port| {
+        let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && (port == "0" || !port.starts_with('0'))
+    })
 }
 
 fn address(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
@@ -152,6 +166,10 @@ mod tests {
             b"PROXY TCP4 203.0.113.7 192.0.2.1 99999 443\r\n",
             b"PROXY TCP4 203.0.113.7 x 1 2\r\n",
             b"proxy TCP4 203.0.113.7 192.0.2.1 1 2\r\n",
+            b"PROXY TCP4 203.0.113.7 192.0.2.1 +1 2\r\n",
+            b"PROXY TCP4 203.0.113.7 192.0.2.1 1 +2\r\n",
+            b"PROXY TCP6 2001:db8::7 2001:db8::1 +1 2\r\n",
+            b"PROXY TCP4 203.0.113.7 192.0.2.1 01 2\r\n",
         ] {
             assert_eq!(read_all(bytes), None);
         }

@@ -33,7 +33,7 @@ const NAMED: [(&[u8], &str, &[Tag]); 9] = [
 const DIRECTORY: &[Tag] = &[Tag::Utf8String, Tag::PrintableString];
 
 /// Returns the subject of a DER certificate as a header value: RFC 4514, then percent-encoded like
-/// names. `None` if it could be confused with another subject.
+/// names. `None` if it is empty, or could be confused with another subject.
 pub(super) fn of(certificate: &[u8]) -> Option<HeaderValue> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let mut text = String::new();
@@ -48,6 +48,9 @@ pub(super) fn of(certificate: &[u8]) -> Option<HeaderValue> {
             }
             write_attribute(&mut text, attribute)?;
         }
+    }
+    if text.is_empty() {
+        return None;
     }
     HeaderValue::from_str(&encode(&text)).ok()
 }

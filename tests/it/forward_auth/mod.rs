@@ -94,6 +94,21 @@ fn own_url_narrows_to_realm_and_name() {
     }
 }
 
+/// A restriction that is lost on the way must not allow everyone.
+#[test]
+fn empty_restriction_of_envoy_is_rejected() {
+    let gate = Gate::start("");
+    let caller = gate.register("billing", "payments");
+    let path = "/forward-auth/envoy/x";
+    assert_eq!(get(gate.service, path, &caller.fields()).status, 200);
+    for (restriction, expected) in [("", 403), (" ", 403), ("realm=", 403), ("realm=ops", 403)] {
+        let line = format!("X-Realmgate-Narrow: {restriction}\r\n");
+        let fields = format!("{line}{}", caller.fields());
+        let status = get(gate.service, path, &fields).status;
+        assert_eq!(status, expected, "{restriction:?}");
+    }
+}
+
 #[test]
 fn description_is_read_from_nginx_own_fields_only() {
     let gate = Gate::start("");
