@@ -10,6 +10,7 @@
 
 mod authority;
 mod checked;
+mod checks;
 mod claims;
 mod clock_offset;
 mod confirm;

@@ -1,6 +1,5 @@
 //! Authentication by tokens, against the identities of a store.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
@@ -53,7 +52,7 @@ pub struct LocalAuthenticator {
     pub(super) sessions: Option<Arc<dyn Sessions>>,
     pub(super) settings: Settings,
     /// One per algorithm, in the order of [`Algorithm::ALL`].
-    decoys: [Totp; Algorithm::ALL.len()],
+    pub(super) decoys: [Totp; Algorithm::ALL.len()],
     pub(super) throttle: Throttle,
     /// The seeds of an unknown principal, loaded like those of an identity.
     nobody: SeedSlot,
@@ -185,6 +184,9 @@ impl LocalAuthenticator {
     /// window is computed, for a right token too: otherwise the duration would reveal the outcome
     /// that the response withholds.
     ///
+    /// A right token of the current step is remembered once it has passed, and then costs less. The
+    /// lookup costs the same for all others.
+    ///
     /// A token of a step near the window is rejected but does not count as a guess: the client has
     /// the seed.
     fn settle(
@@ -196,15 +198,22 @@ impl LocalAuthenticator {
     ) -> (Result<Match, DenialCause>, Verdict) {
         let standing = record.standing(now);
         let mut checks = self.checks(record, credential, now);
+        let repeated = self.repeated(record, credential, now);
         let found = if standing.is_ok() {
-            checks.find_map(std::hint::black_box)
+            repeated.or_else(|| checks.find_map(std::hint::black_box))
         } else {
             None
         };
         let mut verdict = self.throttle.settle(subject, found.is_some(), claimed, now);
         let mut cause = standing.err().unwrap_or(DenialCause::WrongToken);
         let mut is_right = found.is_some();
-        if !matches!(verdict, Verdict::Pass { .. }) {
+        if matches!(verdict, Verdict::Pass { .. }) {
+            if let Some(found) = found
+                && repeated.is_none()
+            {
+                record.remember(credential.token(), found);
+            }
+        } else {
             is_right |= rest(checks);
             if record.identity.is_some() {
                 self.identities.recall_unknown(subject.who);
@@ -226,61 +235,6 @@ impl LocalAuthenticator {
             verdict.take_back_attack();
         }
         (found.ok_or(cause), verdict)
-    }
-
-    /// Returns the offset in steps of a token that is right near the window but outside it,
-    /// negative for late.
-    fn near(&self, record: &Record, credential: &Credential<'_>, now: UnixTime) -> Option<i64> {
-        let window = self.settings.window;
-        let distances = window.saturating_add(1)..=window.saturating_add(NEAR);
-        let checks = self.checks_within(distances, record, credential, now);
-        checks.fold(None, |found, it| it.map(Match::offset).or(found))
-    }
-
-    /// Compares the token with that of each step of the window, for the current and the previous
-    /// seed. The decoy replaces a missing seed.
-    fn checks<'a>(
-        &'a self,
-        record: &'a Record,
-        credential: &Credential<'a>,
-        now: UnixTime,
-    ) -> impl Iterator<Item = Option<Match>> + use<'a> {
-        self.checks_within(0..=self.settings.window, record, credential, now)
-    }
-
-    /// Like [`Self::checks`], for the steps at these distances from the current one.
-    pub(super) fn checks_within<'a>(
-        &'a self,
-        distances: RangeInclusive<u8>,
-        record: &'a Record,
-        credential: &Credential<'a>,
-        now: UnixTime,
-    ) -> impl Iterator<Item = Option<Match>> + use<'a> {
-        let parameters = record
-            .identity
-            .as_ref()
-            .map_or(self.settings.parameters, |it| it.parameters);
-        let [sha1, sha256, sha512] = &self.decoys;
-        let decoy = match parameters.algorithm() {
-            Algorithm::Sha1 => sha1,
-            Algorithm::Sha256 => sha256,
-            Algorithm::Sha512 => sha512,
-        };
-        let present = record.seeds.present.as_ref();
-        let previous = record.seeds.previous(now);
-        let token = credential.token();
-        let seeds = [(present, false), (previous, true)];
-        seeds.into_iter().flat_map(move |(seed, is_of_previous)| {
-            let totp = seed.unwrap_or(decoy);
-            totp.steps(now, distances.clone()).map(move |step| {
-                let is_right = std::hint::black_box(totp.is_of(token, step));
-                (is_right && seed.is_some()).then(|| Match {
-                    step,
-                    current: totp.step(now),
-                    is_of_previous,
-                })
-            })
-        })
     }
 }
 

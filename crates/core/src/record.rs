@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::credential::Token;
 use super::decision::DenialCause;
 use super::identity::{Identity, Seeds, State};
+use super::matching::Match;
 use super::principal::PrincipalRef;
 use super::throttle::{Source, Subject};
 use super::time::UnixTime;
@@ -35,6 +37,16 @@ impl Record {
             is_broken,
             unthrottled: unthrottled.unwrap_or(UnixTime::from_secs(0)),
             source,
+        }
+    }
+
+    /// Remembers a right token if it is of the current step.
+    pub(super) fn remember(&self, token: Token<'_>, found: Match) {
+        if let Some(totp) = &self.seeds.present
+            && !found.is_of_previous
+            && found.step == found.current
+        {
+            totp.remember(token, found.step);
         }
     }
 

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hmac::block_api::HmacCore;
 use hmac::digest::block_api::{BlockSizeUser, Buffer, BufferKindUser, FixedOutputCore, UpdateCore};
@@ -146,6 +147,7 @@ pub struct Totp {
     seed: Seed,
     key: Key,
     parameters: Parameters,
+    last: Last,
 }
 
 impl Totp {
@@ -155,6 +157,7 @@ impl Totp {
             seed: seed.clone(),
             key: Key::new(seed, parameters.algorithm),
             parameters,
+            last: Last::default(),
         }
     }
 
@@ -234,6 +237,30 @@ impl Totp {
     /// Returns whether `token` is the token of `step`. Does the same work for every token, and
     /// compares in constant time.
     pub(super) fn is_of(&self, token: Token<'_>, step: Step) -> bool {
+        let (presented, is_shaped) = self.number(token);
+        let is_right = bool::from(self.code(step).ct_eq(&presented));
+        is_right & is_shaped
+    }
+
+    /// Returns whether `token` is the last one passed to [`Self::remember`], and `step` is its step.
+    /// Does the same work for every token, and compares in constant time.
+    pub(super) fn is_last(&self, token: Token<'_>, step: Step) -> bool {
+        let (presented, is_shaped) = self.number(token);
+        let last = self.last.0.load(Ordering::Relaxed);
+        let is_right = Last::of(step, presented).is_some_and(|it| bool::from(it.ct_eq(&last)));
+        is_right & is_shaped
+    }
+
+    /// Stores the token of a step, so that it is not computed again when it is presented again.
+    pub(super) fn remember(&self, token: Token<'_>, step: Step) {
+        let (presented, is_shaped) = self.number(token);
+        if let Some(last) = Last::of(step, presented).filter(|_| is_shaped) {
+            self.last.0.store(last, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the value of a token, and whether it has the shape of one; if not, the value is 0.
+    fn number(&self, token: Token<'_>) -> (u32, bool) {
         let digits = usize::from(self.parameters.digits);
         let text = token.expose();
         let is_numeric = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -252,8 +279,40 @@ impl Totp {
         let presented = digits.fold(0_u32, |number, digit| {
             number.wrapping_mul(10).wrapping_add(digit)
         });
-        let is_right = bool::from(self.code(step).ct_eq(&presented));
-        is_right & is_shaped
+        (presented, is_shaped)
+    }
+}
+
+/// A right token and its step; 0 if there is none. It is as secret as the seed, for a minute.
+struct Last(AtomicU64);
+
+impl Last {
+    /// The bits of a token: it has at most eight digits.
+    const CODE: u32 = 27;
+
+    /// Combines a step and a token. Returns `None` for steps that do not fit, thousands of years from
+    /// now, and for the first one.
+    fn of(step: Step, code: u32) -> Option<u64> {
+        let is_fit = step.0 != 0 && step.0 >> (u64::BITS - Self::CODE) == 0;
+        is_fit.then(|| step.0 << Self::CODE | u64::from(code))
+    }
+}
+
+impl Default for Last {
+    fn default() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl Clone for Last {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.get_mut().zeroize();
     }
 }
 
@@ -364,6 +423,34 @@ mod tests {
         }
         assert!(is_right(Token::new("07081804").unwrap()));
         assert!(!is_right(Token::new("7081804").unwrap()));
+    }
+
+    #[test]
+    fn only_the_last_token_is_known_without_computing_it_and_only_at_its_step() {
+        let totp = totp(&repeated(20), Algorithm::Sha1, 6);
+        let (now, next) = (Step(50_000_000), Step(50_000_001));
+        let token = Token::unbounded;
+        assert!(!totp.is_last(token("000000"), Step(0)));
+        totp.remember(token("081804"), now);
+        assert!(totp.is_last(token("081804"), now));
+        assert!(totp.is_last(Token::number("81804").unwrap(), now));
+        for wrong in ["081805", "81804", "0081804", "08180x", ""] {
+            assert!(!totp.is_last(token(wrong), now), "{wrong}");
+        }
+        for other in [Step(49_999_999), next, Step(0), Step(u64::MAX)] {
+            assert!(!totp.is_last(token("081804"), other));
+        }
+        totp.remember(token("000000"), next);
+        assert!(totp.is_last(token("000000"), next));
+        assert!(
+            !totp.is_last(token("x"), next),
+            "what is no token counts as 0"
+        );
+        assert!(!totp.is_last(token("081804"), now));
+        totp.remember(token("x"), now);
+        assert!(!totp.is_last(token("000000"), now));
+        totp.remember(token("081804"), Step(u64::MAX));
+        assert!(!totp.is_last(token("081804"), Step(u64::MAX)));
     }
 
     #[test]

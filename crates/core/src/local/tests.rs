@@ -179,6 +179,35 @@ async fn right_token_permits_as_its_principal() {
 }
 
 #[tokio::test]
+async fn token_that_passes_again_has_the_same_proof_until_its_window_ends() {
+    let decoy = Seed::from_bytes(b"decoy").unwrap();
+    let store = Arc::new(alice(Some(totp()), State::Enabled));
+    let authority = authority(&store, settings(), &decoy);
+    let token = totp().token(NOW);
+    let decide = async |token: &str, now| {
+        let attempt = Attempt {
+            presented: present("alice", "ops", token),
+            source: Source::default(),
+        };
+        authority
+            .decide(&attempt, &Policy::Authenticated, now)
+            .await
+    };
+    let mut proofs = Vec::new();
+    for _ in 0..3 {
+        let Decision::Permit(permit) = decide(&token, NOW).await else {
+            panic!("not permitted")
+        };
+        proofs.push(permit.proof());
+    }
+    assert!(proofs.iter().all(|proof| *proof == proofs[0]), "{proofs:?}");
+    let later = |periods: u64| UnixTime::from_secs(NOW.as_secs() + periods * 30);
+    assert_eq!(reason(&decide(&token, later(1)).await), "permit");
+    assert_eq!(reason(&decide(&token, later(5)).await), "wrong_token");
+    assert_eq!(reason(&decide("000000", NOW).await), "wrong_token");
+}
+
+#[tokio::test]
 async fn each_rejection_has_its_reason() {
     let token = totp().token(NOW);
     let cases = [
