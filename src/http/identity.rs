@@ -120,10 +120,11 @@ impl IdentityHeaders {
     /// Returns the values of the identity headers of a permit, in the order of [`Self::names`];
     /// `None` for an anonymous one.
     pub fn values(permit: &Permit) -> Option<[HeaderValue; 3]> {
-        let who = permit.principal()?;
-        let (name, realm) = (encode(who.name()), encode(who.realm()));
-        let user = joined(&name, &realm);
-        Some([name.into_owned(), realm.into_owned(), user].map(value))
+        permit.derived(|who| {
+            let (name, realm) = (encode(who.name()), encode(who.realm()));
+            let user = joined(&name, &realm);
+            [name.into_owned(), realm.into_owned(), user].map(value)
+        })
     }
 }
 

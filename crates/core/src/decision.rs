@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,6 +144,21 @@ impl Permit {
 
     pub(super) const fn authenticated(&self) -> Option<&Authenticated> {
         self.0.as_ref()
+    }
+
+    /// Returns a value made of the principal, or `None` if the policy permits anyone. It is made once
+    /// and kept with the identity, if it is of the kind that is asked for first.
+    pub fn derived<T>(&self, make: impl Fn(PrincipalRef<'_>) -> T) -> Option<T>
+    where
+        T: Any + Clone + Send + Sync,
+    {
+        self.0.as_ref().map(|it| match &it.name {
+            Name::Identity(identity) => {
+                let principal = identity.principal.as_ref();
+                identity.derived.get(|| make(principal))
+            }
+            Name::Principal(principal) => make(Principal::as_ref(principal)),
+        })
     }
 
     /// Returns how the principal was authenticated.

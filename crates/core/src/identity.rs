@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
+use super::derived::Derived;
 use super::id::IdentityId;
 use super::principal::Principal;
 use super::seed::Seed;
@@ -44,6 +45,8 @@ pub struct Identity {
     pub updated: UnixTime,
     /// Its version, and when its seeds were made.
     pub history: History,
+    /// What a door has made of it.
+    pub derived: Derived,
 }
 
 /// The version of an identity: another one after each change, on every node.
@@ -179,6 +182,7 @@ impl Identity {
             created: self.created,
             updated: self.updated,
             history: self.history,
+            derived: Derived::default(),
         }
     }
 }

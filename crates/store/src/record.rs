@@ -99,6 +99,7 @@ impl Record<'_> {
                 ),
                 previous_made: time(self.previous_made),
             },
+            derived: Default::default(),
         })
     }
 }
@@ -205,6 +206,7 @@ pub(super) fn inserted(id: IdentityId, new: ImportedIdentity, now: UnixTime) -> 
         terms: new.terms.boxed(),
         unthrottled: UnixTime::from_secs(0),
         usage: Usage::default(),
+        derived: Default::default(),
         created: new.created,
         updated: now,
         history: History {

@@ -12,8 +12,8 @@ const ROOM: usize = 12;
 /// The headers of a permit, but for the identity. Cloning them is faster than setting each.
 pub(super) struct Permitted {
     headers: HeaderMap,
-    /// In the order of `headers`: which of the identity headers it is, if any.
-    places: Box<[Option<usize>]>,
+    /// The identity headers, in the order of `headers`, where they come first.
+    places: Box<[usize]>,
 }
 
 impl Permitted {
@@ -22,13 +22,14 @@ impl Permitted {
         identity: &IdentityHeaders,
         further: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Self {
-        let mut headers = bare();
+        let mut headers = HeaderMap::with_capacity(ROOM);
         for name in identity.names() {
             headers.insert(name, HeaderValue::from_static(""));
         }
-        headers.extend(further);
         let place = |name| identity.names().position(|identity| identity == name);
-        let places = headers.keys().map(place).collect();
+        let places = headers.keys().filter_map(place).collect();
+        add_bare(&mut headers);
+        headers.extend(further);
         Self { headers, places }
     }
 
@@ -37,8 +38,7 @@ impl Permitted {
         let mut identity = identity.map(Some);
         let mut headers = self.headers.clone();
         for (value, place) in headers.values_mut().zip(&self.places) {
-            let place = place.and_then(|place| identity.get_mut(place));
-            if let Some(of_permit) = place.and_then(Option::take) {
+            if let Some(of_permit) = identity.get_mut(*place).and_then(Option::take) {
                 *value = of_permit;
             }
         }
@@ -49,9 +49,13 @@ impl Permitted {
 /// Returns the headers that every permit has.
 pub(super) fn bare() -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(ROOM);
+    add_bare(&mut headers);
+    headers
+}
+
+fn add_bare(headers: &mut HeaderMap) {
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     headers.insert(CACHE_CONTROL, NO_STORE);
-    headers
 }
 
 #[cfg(test)]

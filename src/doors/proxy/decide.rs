@@ -40,10 +40,10 @@ impl Proxy {
         let header = session.req_header();
         let door = Door::Proxy;
         let source = source_of(session);
-        let request_line = request_line(header);
+        let request_line = || request_line(header);
         let mut reject = |rejection: Rejection, tally: Option<&Tally>| {
             self.recorder
-                .rejected((door, tally), source, rejection, request_line, record);
+                .rejected((door, tally), source, rejection, request_line(), record);
             self.recorder.decided(door, began.elapsed(), record);
             rejection.response()
         };
@@ -90,7 +90,7 @@ impl Proxy {
             &self.authority,
             &self.recorder,
             request,
-            || request_line,
+            request_line,
             record,
         )
         .await;
@@ -106,7 +106,7 @@ impl Proxy {
                 let rejection = Rejection::AddressBusy;
                 let at = (Some(door), Some(&*route.name));
                 self.recorder
-                    .log_rejected(at, source, rejection, request_line, record);
+                    .log_rejected(at, source, rejection, request_line(), record);
                 rejection.response()
             }
             Full::InAll => {

@@ -36,6 +36,7 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         terms: None,
         unthrottled: UnixTime::from_secs(0),
         usage: Usage::default(),
+        derived: Default::default(),
         created: NOW,
         updated: NOW,
         history: Default::default(),

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::head::{Facts, Found, Framing, Named, Scan};
+use super::inserted::Inserted;
 use super::shared::Shared;
 use crate::net::settings::{Live, Settings};
 use crate::net::stream::{Stream, poll_more};
@@ -53,6 +54,7 @@ pub(super) struct Checked {
     /// The end of that time.
     parting: Option<Pin<Box<Sleep>>>,
     phase: Phase,
+    pub(super) inserted: Inserted,
     pub(super) shared: Arc<Shared>,
     settings: Cache<Live, Arc<Settings>>,
 }
@@ -71,6 +73,7 @@ impl Checked {
             ends_with_client,
             parting: None,
             phase: Phase::Head(Scan::default()),
+            inserted: Inserted::default(),
             shared,
             settings: Cache::new(settings),
         }
@@ -303,12 +306,17 @@ impl AsyncRead for Checked {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match this.phase {
+        let before = buffer.filled().len();
+        let read = match this.phase {
             Phase::Head(_) => this.poll_head(context, buffer),
             Phase::Rest(..) => this.give(buffer),
             Phase::Body(_) => this.poll_body(context, buffer),
             Phase::Broken => Poll::Ready(Err(malformed())),
+        };
+        if read.is_ready() && buffer.filled().len() == before {
+            this.shared.lock().has_end = true;
         }
+        read
     }
 }
 

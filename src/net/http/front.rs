@@ -37,6 +37,8 @@ pub(super) struct Front<A> {
     pub(super) process: Arc<Process>,
     /// The idle timeout announced to the client (RFC 9112 §9.3).
     pub(super) keep_alive: HeaderValue,
+    /// The header lines that keep the connection, with that timeout.
+    pub(super) kept: Bytes,
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -152,7 +154,8 @@ impl<A: App> Front<A> {
                 };
                 // For HTTP/1.0, a body without a length ends with the connection.
                 let stays = stays && (version != Version::HTTP_10 || has_length());
-                let stays = self.settle(shared, &mut parts, &mut reply, (expects, stays));
+                let asked = (version, expects, stays);
+                let stays = self.settle(shared, &mut parts, &mut reply, asked);
                 if !stays && version == Version::HTTP_10 {
                     // Otherwise hyper would announce keep-alive.
                     parts.version = version;
@@ -167,12 +170,15 @@ impl<A: App> Front<A> {
 
     /// Decides whether an HTTP/1 connection is kept, and what happens to an unread body. Returns
     /// whether it is kept.
+    ///
+    /// To set two headers, and to let hyper search them, would cost more than all else here. So the
+    /// lines are written behind the status line, if hyper writes this response next.
     fn settle(
         &self,
         shared: &Shared,
         parts: &mut response::Parts,
         reply: &mut Reply,
-        (expects, stays): (bool, bool),
+        (version, expects, stays): (Version, bool, bool),
     ) -> bool {
         let mut state = shared.lock();
         let closes = self.process.is_draining()
@@ -181,6 +187,27 @@ impl<A: App> Front<A> {
             || expects && state.leftover.is_some() && state.is_unasked;
         let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         let headers = &mut parts.headers;
+        // hyper writes a `100` in front of the response, and `close` into it where it has read the end.
+        let is_next = !expects && !state.is_dirty && !state.has_end;
+        let closes = if is_next
+            && version == Version::HTTP_11
+            && !(closes || is_tunnel)
+            && !headers.keys().any(|name| name == CONNECTION)
+        {
+            state.lines = Some(self.kept.clone());
+            false
+        } else {
+            self.announce(headers, closes, is_tunnel)
+        };
+        let leftover = state.leftover.take_if(|_| closes);
+        state.tunnel = reply.take_tunnel();
+        drop(state);
+        drop(leftover);
+        !closes
+    }
+
+    /// Sets the headers that keep or close an HTTP/1 connection. Returns whether it closes.
+    fn announce(&self, headers: &mut HeaderMap, closes: bool, is_tunnel: bool) -> bool {
         let closes = match headers.entry(CONNECTION) {
             Entry::Occupied(mut connection) => {
                 let closes = closes || connection.get() == "close";
@@ -203,11 +230,7 @@ impl<A: App> Front<A> {
         if !closes && !is_tunnel {
             headers.insert(KEEP_ALIVE, self.keep_alive.clone());
         }
-        let leftover = state.leftover.take_if(|_| closes);
-        state.tunnel = reply.take_tunnel();
-        drop(state);
-        drop(leftover);
-        !closes
+        closes
     }
 }
 

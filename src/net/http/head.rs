@@ -4,6 +4,8 @@
 //! target at `#`. Here each line is checked once, as it arrives, and anything that servers
 //! interpret differently is rejected.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use memchr::memchr;
 
@@ -106,6 +108,8 @@ pub(super) struct Scan {
     searched: usize,
     /// The end of the request line; 0 until it is found.
     request_line: usize,
+    /// The request target.
+    target: Range<usize>,
     fields: usize,
     lengths: usize,
     length: u64,
@@ -123,6 +127,7 @@ impl Default for Scan {
             line: 0,
             searched: 0,
             request_line: 0,
+            target: 0..0,
             fields: 0,
             lengths: 0,
             length: 0,
@@ -163,6 +168,7 @@ impl Scan {
             (self.line, self.searched) = (end + 1, end + 1);
             if self.request_line == 0 {
                 self.request_line = self.start + line.len();
+                self.target = target_of(line, self.start);
             } else if line.is_empty() {
                 return Found::At(end + 1);
             } else {
@@ -277,12 +283,16 @@ impl Scan {
 
     /// Returns the request target.
     fn target<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        let line = bytes.get(self.start..self.request_line).unwrap_or_default();
-        let after = memchr(b' ', line).map_or(line.len(), |at| at + 1);
-        let rest = line.get(after..).unwrap_or_default();
-        let end = memchr(b' ', rest).unwrap_or(rest.len());
-        rest.get(..end).unwrap_or_default()
+        bytes.get(self.target.clone()).unwrap_or_default()
     }
+}
+
+/// Returns the position of the request target in a request line, which begins at `start`.
+fn target_of(line: &[u8], start: usize) -> Range<usize> {
+    let after = memchr(b' ', line).map_or(line.len(), |at| at + 1);
+    let rest = line.get(after..).unwrap_or_default();
+    let end = memchr(b' ', rest).unwrap_or(rest.len());
+    start + after..start + after + end
 }
 
 /// The meaning of a `Transfer-Encoding` header (RFC 9112 §6.1).

@@ -14,6 +14,7 @@ mod front;
 mod head;
 mod http1;
 mod http2;
+mod inserted;
 mod interim;
 mod oversized;
 mod peer;
@@ -61,10 +62,12 @@ pub(super) async fn serve<A: App>(
     // Clients such as Node's use a connection until the last moment that is announced. Their
     // request would be lost if the connection closed in the same moment.
     let announced = keep_alive.saturating_sub(MARGIN).max(1);
+    let kept = format!("connection: keep-alive\r\nkeep-alive: timeout={announced}\r\n");
     let keep_alive = HeaderValue::from_str(&format!("timeout={announced}"));
     let front = Arc::new(Front {
         app,
         keep_alive: keep_alive.unwrap_or(HeaderValue::from_static("timeout=60")),
+        kept: kept.into(),
         client,
         peer: Arc::new(peer),
         process,

@@ -35,6 +35,10 @@ pub(super) struct State {
     pub(super) is_unasked: bool,
     /// Replaces `HTTP/1.0 `, with which hyper begins the response to a request of that version.
     pub(super) version: &'static [u8],
+    /// Lines to write behind the status line of the next response.
+    pub(super) lines: Option<Bytes>,
+    /// hyper has read the end of the stream, or an error.
+    pub(super) has_end: bool,
     /// Interim responses to write.
     pub(super) interim: BytesMut,
     /// The handler of the connection after a switch of protocols.

@@ -8,6 +8,7 @@ use bytes::Buf;
 use tokio::io::AsyncWrite;
 
 use super::checked::Checked;
+use super::inserted::Inserted;
 
 impl Checked {
     /// Writes interim responses.
@@ -33,6 +34,9 @@ impl Checked {
         bytes: &[u8],
     ) -> Option<Poll<io::Result<usize>>> {
         let mut state = self.shared.lock();
+        if let Some(lines) = state.lines.take() {
+            self.inserted = Inserted::behind_status(lines, bytes);
+        }
         let left = state.version;
         let is_there = !left.is_empty() && bytes.len() >= left.len();
         if !is_there {
@@ -44,6 +48,25 @@ impl Checked {
         }
         drop(state);
         Some(self.written(written))
+    }
+
+    /// Writes, with lines between the bytes of hyper. Returns how many of those are written.
+    fn poll_inserting(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let all = self.inserted.among(parts);
+            let written = Pin::new(&mut self.stream).poll_write_vectored(context, &all);
+            let Poll::Ready(Ok(written)) = written else {
+                return self.written(written);
+            };
+            let of_hyper = self.inserted.wrote(written);
+            if of_hyper > 0 || written == 0 {
+                return self.written(Poll::Ready(Ok(of_hyper)));
+            }
+        }
     }
 
     fn written<T>(&self, outcome: Poll<T>) -> Poll<T> {
@@ -69,6 +92,9 @@ impl AsyncWrite for Checked {
         if let Some(written) = this.poll_version(context, bytes) {
             return written;
         }
+        if !this.inserted.is_empty() {
+            return this.poll_inserting(context, &[io::IoSlice::new(bytes)]);
+        }
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
         this.written(written)
     }
@@ -83,6 +109,9 @@ impl AsyncWrite for Checked {
         let first = parts.first().map(|part| &**part).unwrap_or_default();
         if let Some(written) = this.poll_version(context, first) {
             return written;
+        }
+        if !this.inserted.is_empty() {
+            return this.poll_inserting(context, parts);
         }
         let written = Pin::new(&mut this.stream).poll_write_vectored(context, parts);
         this.written(written)

@@ -119,6 +119,56 @@ fn half_closed_client_gets_its_response() {
 }
 
 #[test]
+fn each_response_says_once_whether_its_connection_is_kept() {
+    let gate = Gate::start("");
+    let expecting = "POST /ungleichotp/verify/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+         Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}";
+    let old = "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let upload = format!(
+        "POST /ungleichotp/verify/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n{}",
+        "x".repeat(9000)
+    );
+    let unauthorized = "GET /forward-auth HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mixed = [HEALTH, unauthorized, expecting, old, &upload, HEALTH, LAST].concat();
+    for is_half_closed in [false, true] {
+        let mut stream = connect(gate.service);
+        stream.write_all(mixed.as_bytes()).unwrap();
+        if is_half_closed {
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let text = text.replace("HTTP/1.1 100 Continue\r\n\r\n", "");
+        let replies: Vec<&str> = text.split("HTTP/1.1 ").skip(1).collect();
+        assert_eq!(replies.len(), 7, "{text}");
+        for (place, reply) in replies.iter().enumerate() {
+            let (head, _) = reply.split_once("\r\n\r\n").unwrap();
+            let values = |name: &str| {
+                let lines = head.lines().filter_map(|line| line.split_once(": "));
+                let named = lines.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+                named.map(|(_, value)| value).collect::<Vec<_>>()
+            };
+            let (connection, timeout) = (values("connection"), values("keep-alive"));
+            match place {
+                6 => assert_eq!((&connection[..], &timeout[..]), (&["close"][..], &[][..])),
+                _ => assert_eq!(
+                    (&connection[..], &timeout[..]),
+                    (&["keep-alive"][..], &["timeout=99"][..]),
+                    "{place} {head}"
+                ),
+            }
+        }
+    }
+    // hyper has read the end before it writes the response.
+    let mut stream = connect(gate.service);
+    stream.write_all(HEALTH.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches("connection: ").count(), 1, "{text}");
+}
+
+#[test]
 fn body_that_nobody_reads_does_not_end_the_connection() {
     let gate = Gate::start("");
     let mut stream = connect(gate.service);

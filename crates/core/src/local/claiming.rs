@@ -105,6 +105,7 @@ impl Nodes {
             terms: None,
             unthrottled: UnixTime::from_secs(0),
             usage: Usage::default(),
+            derived: Default::default(),
             history: Default::default(),
             created: UnixTime::from_secs(START),
             updated: UnixTime::from_secs(START),

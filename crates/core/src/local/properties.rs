@@ -104,6 +104,7 @@ fn identities() -> Vec<Arc<Identity>> {
                 .boxed(),
                 unthrottled: UnixTime::from_secs(0),
                 usage: Usage::default(),
+                derived: Default::default(),
                 created: UnixTime::from_secs(START),
                 updated: UnixTime::from_secs(START),
                 history: Default::default(),

@@ -127,6 +127,7 @@ fn alice(totp: Option<Totp>, state: State) -> Memory {
         terms: None,
         unthrottled: UnixTime::from_secs(0),
         usage: Usage::default(),
+        derived: Default::default(),
         created: NOW,
         updated: NOW,
         history: Default::default(),
