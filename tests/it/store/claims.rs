@@ -39,6 +39,7 @@ fn one_of_many_nodes_gets_a_claim_until_the_delay_is_over_or_it_is_given_back() 
         }
         assert!(nodes.iter().all(|node| node.has_claims()));
         let hour = Duration::from_secs(3600);
+        let began = Instant::now();
         let claims = (0..30).map(|at| {
             let node = Arc::clone(&nodes[at % nodes.len()]);
             tokio::spawn(async move { node.claim(claim(1, hour)).await.unwrap() })
@@ -47,7 +48,10 @@ fn one_of_many_nodes_gets_a_claim_until_the_delay_is_over_or_it_is_given_back() 
         for claim in claims.collect::<Vec<_>>() {
             left.push(claim.await.unwrap());
         }
-        assert_eq!(left.iter().filter(|it| it.is_none()).count(), 1, "{left:?}");
+        // A claim that nobody ends is open for two seconds.
+        let most = 1 + began.elapsed().as_secs() / 2;
+        let got = left.iter().filter(|it| it.is_none()).count() as u64;
+        assert!((1..=most).contains(&got), "{got} of {most}: {left:?}");
         let [one, other, _] = &nodes[..] else {
             panic!()
         };
