@@ -8,7 +8,7 @@
 mod corpus;
 
 use crate::client::Credential;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, PathPattern};
 
 pub use crate::doors::api::fuzzing::rest_body;
 pub use crate::doors::fuzzing::{check, forward_auth, forwarded, header, proxy_protocol, target};
@@ -90,7 +90,10 @@ pub fn config(data: &[u8]) {
                 .take(at)
                 .all(|it| it.name != route.name)
         );
-        assert!(route.path.as_ref().is_none_or(|path| path.starts_with('/')));
+        let mut paths = route.paths.iter().flat_map(PathPattern::segments);
+        assert!(
+            paths.all(|segment| !segment.is_empty() && (segment == "*" || !segment.contains('*')))
+        );
         assert!(
             route
                 .methods

@@ -12,7 +12,7 @@ use super::setup::{load, runtime};
 use crate::audit::obstacle;
 use crate::auth::Mode;
 use crate::config::{Config, Peer, PeerAddress, Route, Transport};
-use crate::doors::v1::{policy, upstream};
+use crate::doors::v1::{policy, texts, upstream};
 use crate::doors::{Resolver, most_files};
 use crate::server::store_options;
 use crate::store::{Backend, KeySource, Options};
@@ -269,8 +269,8 @@ fn text(config: &Config, store: &Options, from: &str) -> String {
             "  {}: {} {}{}{}{}: {}",
             route.name,
             methods(route),
-            route.host.as_deref().unwrap_or("any host"),
-            route.path.as_deref().unwrap_or("/"),
+            place(route),
+            origin(route),
             spellings(route),
             upstream(config, route).map_or_else(String::new, |it| format!(" → {it}")),
             allowed(route),
@@ -287,9 +287,10 @@ fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Va
         .map(|route| {
             serde_json::json!({
                 "name": route.name,
-                "host": route.host,
-                "path": route.path,
+                "host": texts(&route.hosts),
+                "path": texts(&route.paths),
                 "methods": route.methods.as_ref().map(|_| methods(route)),
+                "from": route.from.as_deref().and_then(texts),
                 "ignore_case": route.ignore_case,
                 "ignore_suffix": route.ignore_suffix,
                 "policy": policy(&route.policy),
@@ -318,6 +319,16 @@ fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Va
     })
 }
 
+/// Describes the hosts and paths of a route.
+fn place(route: &Route) -> String {
+    let joined = |texts: Option<Vec<String>>| texts.map(|texts| texts.join(", "));
+    let hosts = joined(texts(&route.hosts)).unwrap_or_else(|| "any host".to_owned());
+    let paths = joined(texts(&route.paths)).unwrap_or_else(|| "/".to_owned());
+    let is_one = route.hosts.len() < 2 && route.paths.len() < 2 && paths.starts_with('/');
+    let space = if is_one { "" } else { " " };
+    format!("{hosts}{space}{paths}")
+}
+
 pub(super) fn methods(route: &Route) -> String {
     match &route.methods {
         None => "any method".to_owned(),
@@ -326,6 +337,13 @@ pub(super) fn methods(route: &Route) -> String {
             names.join(" ")
         }
     }
+}
+
+fn origin(route: &Route) -> String {
+    let networks = route.from.as_deref().and_then(texts);
+    networks.map_or_else(String::new, |networks| {
+        format!(" from {}", networks.join(", "))
+    })
 }
 
 fn spellings(route: &Route) -> &'static str {

@@ -46,7 +46,7 @@ pub(super) struct Args {
         conflicts_with = "token"
     )]
     seed_file: Option<PathBuf>,
-    /// Client address
+    /// Client address that a trusted party names; without it, routes with `from` do not match
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
     /// Door that decides the exit code [default: proxy, or forward-auth if there are no routes or no proxy]
@@ -76,7 +76,8 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     let who = who.as_ref().map(Principal::as_ref);
     let explained = runtime()?.block_on(async {
         let foresight = foresee(&config, who, args.from).await?;
-        Ok::<_, CliError>(explained(&config, &args.method, &args.url, &foresight).await)
+        let request = (&*args.method, &*args.url, args.from);
+        Ok::<_, CliError>(explained(&config, request, &foresight).await)
     })?;
     print(args, &explained, output)
 }
@@ -166,7 +167,8 @@ fn text(args: &Args, explained: &Explained) -> String {
                 _ => format!("match; allows {policy}"),
             }
         } else {
-            let whys: Vec<_> = tried.misfits.iter().map(|it| because(*it, tried)).collect();
+            let because = |it: &Misfit| because(*it, tried, explained.client.is_some());
+            let whys: Vec<_> = tried.misfits.iter().map(because).collect();
             format!("no match ({})", whys.join("; "))
         };
         let style = if is_it { STRONG } else { DIM };
@@ -219,6 +221,10 @@ fn standing(explained: &Explained) -> String {
     if explained.once {
         text.push_str("; each token is valid for one request");
     }
+    if let Some(exception) = &explained.exception {
+        let _ = write!(text, "; excluded by the exception {exception}");
+        return text;
+    }
     match (&explained.rule, explained.admitted) {
         (Some(rule), _) => {
             let otherwise = if is_denied { "otherwise " } else { "" };
@@ -246,19 +252,34 @@ fn fate(fate: &Fate, passed: &str) -> String {
     }
 }
 
-fn because(misfit: Misfit, route: &Tried) -> String {
+fn because(misfit: Misfit, route: &Tried, has_client: bool) -> String {
     match misfit {
-        Misfit::Host => format!("host is not {}", route.host.as_deref().unwrap_or("any")),
-        Misfit::Path => format!("path is not under {}", route.path.as_deref().unwrap_or("/")),
-        Misfit::Method => {
-            let methods = route.methods.as_deref().unwrap_or_default();
-            let methods = match methods {
-                [first @ .., last] if !first.is_empty() => {
-                    format!("{} or {last}", first.join(", "))
-                }
-                all => all.join(""),
+        Misfit::Host => format!("host is not {}", either(route.host.as_deref())),
+        Misfit::Path => {
+            let paths = route.path.as_deref().unwrap_or_default();
+            let is = |path: &String| match path.strip_prefix('=') {
+                Some(exact) => exact.to_owned(),
+                None => format!("under {path}"),
             };
-            format!("method is not {methods}")
+            let paths: Vec<_> = paths.iter().map(is).collect();
+            format!("path is not {}", either(Some(&paths)))
         }
+        Misfit::Method => format!("method is not {}", either(route.methods.as_deref())),
+        Misfit::Network if has_client => {
+            format!("client is not in {}", either(route.from.as_deref()))
+        }
+        Misfit::Network => {
+            "no trusted party names the address of the client; try --from".to_owned()
+        }
+    }
+}
+
+/// Joins texts with "or".
+fn either(texts: Option<&[String]>) -> String {
+    match texts.unwrap_or_default() {
+        [first @ .., last] if !first.is_empty() => {
+            format!("{} or {last}", first.join(", "))
+        }
+        all => all.join(""),
     }
 }

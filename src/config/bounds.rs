@@ -1,10 +1,13 @@
 //! `host` and `path` of `[[include]]`: what included files may route.
 
+use std::ops::Range;
+
 use toml::Spanned;
 
+use super::host::HostPattern;
 use super::included::{Include, Texts};
-use super::raw::{self, Table};
-use super::route::{PATH, is_host, is_path};
+use super::path::{PATH, is_path};
+use super::raw::{self, OneOrMany, Table};
 use super::source::Source;
 
 /// The bounds of an item of `include`.
@@ -14,48 +17,6 @@ struct Bounds {
     hosts: Option<Vec<HostPattern>>,
     /// The segments of the prefix; empty for every path.
     path: Vec<String>,
-}
-
-/// A host, or the hosts below a domain.
-#[derive(Debug, PartialEq, Eq)]
-enum HostPattern {
-    Exact(String),
-    /// `*.`: exactly one label more.
-    One(String),
-    /// `**.`: one label more, or several.
-    Many(String),
-}
-
-impl HostPattern {
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
-        let (make, domain): (fn(String) -> Self, _) = if let Some(domain) = text.strip_prefix("**.")
-        {
-            (Self::Many, domain)
-        } else if let Some(domain) = text.strip_prefix("*.") {
-            (Self::One, domain)
-        } else {
-            (Self::Exact, &*text)
-        };
-        is_host(domain).then(|| make(domain.to_owned()))
-    }
-
-    /// Returns whether this matches every host that `other` matches.
-    fn contains(&self, other: &Self) -> bool {
-        let labels = |host: &str, domain: &str| {
-            let above = host.strip_suffix(domain)?.strip_suffix('.')?;
-            Some(above.split('.').count())
-        };
-        match (self, other) {
-            (Self::Exact(_) | Self::One(_), _) if self == other => true,
-            (Self::One(domain), Self::Exact(host)) => labels(host, domain) == Some(1),
-            (Self::Many(domain), Self::Exact(host)) => labels(host, domain).is_some(),
-            (Self::Many(domain), Self::One(below) | Self::Many(below)) => {
-                below == domain || labels(below, domain).is_some()
-            }
-            (Self::Exact(_) | Self::One(_), _) => false,
-        }
-    }
 }
 
 /// Rejects the routes of included files that are not within the bounds of their include.
@@ -83,7 +44,8 @@ fn bounds(source: &Source<'_>, at: usize, raw: &Spanned<Include>) -> Bounds {
     }
     let hosts = host.as_ref().map(|host| {
         let Texts(texts) = host.get_ref();
-        let hosts: Option<Vec<_>> = texts.iter().map(|it| HostPattern::parse(it)).collect();
+        let hosts = texts.iter().map(|it| HostPattern::read(it).ok());
+        let hosts: Option<Vec<_>> = hosts.collect();
         hosts.filter(|hosts| !hosts.is_empty()).unwrap_or_else(|| {
             source.reject(
                 &format!("include[{at}].host"),
@@ -118,14 +80,14 @@ fn within(source: &Source<'_>, at: usize, route: &Spanned<Table<raw::Route>>, bo
         };
         match &raw.host {
             None => drop(source.missing(key("host"), route.span(), expected())),
-            Some(host) => {
+            Some(raw) => each(&key("host"), raw, |key, host, span| {
                 // An invalid host is rejected with the route.
-                let outside = HostPattern::parse(host.get_ref())
-                    .filter(|host| !hosts.iter().any(|it| it.contains(host)));
+                let outside = HostPattern::read(host).ok();
+                let outside = outside.filter(|host| !hosts.iter().any(|it| it.holds(host)));
                 if outside.is_some() {
-                    source.reject(&key("host"), host, expected());
+                    source.reject_as(key, source.shown(span.clone()), span, expected());
                 }
-            }
+            }),
         }
     }
     if bounds.path.is_empty() {
@@ -135,12 +97,13 @@ fn within(source: &Source<'_>, at: usize, route: &Spanned<Table<raw::Route>>, bo
     let expected = || format!("a path within the bounds of its include (\"{prefix}\")");
     match &raw.path {
         None => drop(source.missing(key("path"), route.span(), expected())),
-        Some(path) => {
-            let mut own = segments(path.get_ref());
+        Some(raw) => each(&key("path"), raw, |key, path, span| {
+            // A `*` where the bound names a segment is beyond it.
+            let mut own = segments(path);
             if !bounds.path.iter().all(|it| own.next() == Some(it)) {
-                source.reject(&key("path"), path, expected());
+                source.reject_as(key, source.shown(span.clone()), span, expected());
             }
-        }
+        }),
     }
     // `/a` then also matches /A, or /a.json/x, which are beyond the bound.
     let wider = [
@@ -158,6 +121,18 @@ fn within(source: &Source<'_>, at: usize, route: &Spanned<Table<raw::Route>>, bo
     }
 }
 
+/// Calls `check` with each text of a key, its dotted path and its position.
+fn each(key: &str, raw: &Spanned<OneOrMany>, mut check: impl FnMut(&str, &str, Range<usize>)) {
+    match raw.get_ref() {
+        OneOrMany::One(text) => check(key, text, raw.span()),
+        OneOrMany::Many(texts) => {
+            for (at, text) in texts.iter().enumerate() {
+                check(&format!("{key}[{at}]"), text.get_ref(), text.span());
+            }
+        }
+    }
+}
+
 /// Returns the segments of a path; the empty one at the end does not count.
 fn segments(path: &str) -> impl Iterator<Item = &str> {
     let path = path.strip_prefix('=').unwrap_or(path);
@@ -165,12 +140,8 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn listed(hosts: &[HostPattern]) -> String {
-    let text = |host: &HostPattern| match host {
-        HostPattern::Exact(host) => host.clone(),
-        HostPattern::One(domain) => format!("*.{domain}"),
-        HostPattern::Many(domain) => format!("**.{domain}"),
-    };
-    hosts.iter().map(text).collect::<Vec<_>>().join(", ")
+    let texts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 #[cfg(test)]
@@ -179,7 +150,7 @@ mod tests {
 
     #[test]
     fn pattern_contains_what_matches_no_other_host() {
-        let parse = |text| HostPattern::parse(text).unwrap();
+        let parse = |text| HostPattern::read(text).unwrap();
         for (bound, host, expected) in [
             ("a.example", "a.example", true),
             ("a.example", "A.Example", true),
@@ -202,7 +173,7 @@ mod tests {
             ("**.a.example", "xa.example", false),
             ("**.a.example", "**.xa.example", false),
         ] {
-            let contains = parse(bound).contains(&parse(host));
+            let contains = parse(bound).holds(&parse(host));
             assert_eq!(contains, expected, "{bound} {host}");
         }
         for text in [
@@ -214,7 +185,7 @@ mod tests {
             "a.example:80",
             "***.example",
         ] {
-            assert_eq!(HostPattern::parse(text), None, "{text}");
+            assert!(HostPattern::read(text).is_err(), "{text}");
         }
     }
 }

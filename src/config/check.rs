@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::admin::Admin;
+use super::allow::{Group, Principals};
 use super::audit::Audit;
 use super::bounds;
 use super::compat::Compat;
@@ -17,6 +18,7 @@ use super::inputs::{InputKind, Inputs};
 use super::limits::Limits;
 use super::listener::{Gateway, Service};
 use super::log::Log;
+use super::networks::{Network, Networks};
 use super::otlp::Otlp;
 use super::raw::Raw;
 use super::route::{self, Route, Targets};
@@ -82,6 +84,10 @@ pub struct Config {
     pub compat: Compat,
     /// The names of the included files, in their order.
     pub included: Vec<String>,
+    /// `[networks]`, sorted by name.
+    pub networks: Vec<Network>,
+    /// Each `[group.NAME]`, sorted by name.
+    pub groups: Vec<Group>,
     /// Each `[[route]]`, in the order of the file, then of the included files: the first match
     /// wins. Names are distinct.
     pub routes: Vec<Route>,
@@ -179,7 +185,12 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let upstreams = upstream::upstreams(source, &raw.upstream);
     let has_proxy = listens.gateway.ok().is_none_or(|it| it.is_some());
     let targets = Targets::new(&raw.upstream, has_proxy);
-    let routes = route::routes(source, &raw.route, &targets, &headers);
+    let networks = Networks::new(source, &raw.networks);
+    let known_realms = realms.as_ref().cloned().unwrap_or_default();
+    let principals = Principals::new(source, &raw.group, headers.name_chars, &known_realms);
+    let parties = (&networks, &principals);
+    let routes = route::routes(source, &raw.route, &targets, &headers, parties);
+    let (networks, groups) = (networks.named(), principals.groups());
     if has_proxy {
         let serve_api = flag(raw.gateway.0.serve_api.as_ref());
         let health_path = raw.gateway.0.health_path.as_ref();
@@ -223,6 +234,8 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
         otlp: otlp?,
         compat,
         included: source.text().included(),
+        networks,
+        groups,
         routes,
         upstreams,
         validities: source.validities(),

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::names;
+use super::path::{PATH, is_path};
 use super::raw::{self, Raw};
-use super::route::{PATH, is_path};
 use super::scalar::flag;
 use super::source::{Checked, Source};
 use super::tls::{Tls, Transport};
@@ -27,6 +27,14 @@ pub struct Service {
     pub client_address_header: Option<HeaderName>,
     /// PROXY protocol and TLS.
     pub transport: Transport,
+}
+
+impl Service {
+    /// Returns whether an address is that of a front proxy, which sends the requests of many
+    /// clients.
+    pub fn is_front_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|it| it.contains(&address))
+    }
 }
 
 /// `[gateway]`: the listener of the transparent proxy.

@@ -10,7 +10,7 @@ use super::source::Source;
 type Value<'s> = Spanned<DeValue<'s>>;
 
 /// The tables that included files may have.
-const KEYS: [&str; 2] = ["route", "upstream"];
+const KEYS: [&str; 3] = ["group", "route", "upstream"];
 
 /// A mistake in the tables of an included file.
 pub(super) enum Wrong {
@@ -69,6 +69,7 @@ impl Source<'_> {
             Wrong::Form(key, span) => {
                 let expected = match key {
                     "route" => "an array; write [[route]]",
+                    "group" => "a table; write [group.NAME]",
                     _ => "a table; write [upstream.NAME]",
                 };
                 self.reject_as(key, self.shown(span.clone()), span, expected);

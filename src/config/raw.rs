@@ -8,6 +8,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
+pub(super) use super::either::{OneOrMany, Peer};
 use super::included::Include;
 
 pub(super) type Opt<T> = Option<Spanned<T>>;
@@ -39,6 +40,8 @@ pub(super) struct Raw {
     pub(super) audit: Table<Audit>,
     pub(super) otlp: Table<Otlp>,
     pub(super) compat: Table<Compat>,
+    pub(super) networks: BTreeMap<String, Spanned<List>>,
+    pub(super) group: BTreeMap<String, Spanned<Table<Group>>>,
     pub(super) route: Vec<Spanned<Table<Route>>>,
     pub(super) upstream: BTreeMap<String, Spanned<Table<Upstream>>>,
 }
@@ -159,10 +162,12 @@ tables! {
     Compat { reveal_seeds: bool }
     Route {
         name: String,
-        host: String,
-        path: String,
+        host: OneOrMany,
+        path: OneOrMany,
         methods: List,
+        from: List,
         allow: Allow,
+        except: Vec<Spanned<Table<Rule>>>,
         mode: String,
         upstream: String,
         body_bytes: i64,
@@ -179,7 +184,8 @@ tables! {
         response_headers: Table<HeaderRules>,
     }
     HeaderRules { set: BTreeMap<String, Spanned<String>>, remove: List }
-    Rule { realm: String, name: String }
+    Group { members: Vec<Spanned<Table<Rule>>> }
+    Rule { realm: String, name: String, group: String }
     Upstream {
         peers: Vec<Spanned<Peer>>,
         balance: String,
@@ -280,51 +286,6 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A peer: an address, or a table with address and weight.
-#[derive(Debug, Default)]
-pub(super) struct Peer {
-    pub(super) address: Opt<String>,
-    pub(super) weight: Opt<i64>,
-}
-
-impl<'de> Deserialize<'de> for Peer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        #[derive(Default)]
-        struct InTable {
-            address: Opt<String>,
-            weight: Opt<i64>,
-        }
-
-        struct OfPeer;
-
-        impl<'de> Visitor<'de> for OfPeer {
-            type Value = Peer;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(r#"an address, or { address = "…", weight = 2 }"#)
-            }
-
-            fn visit_str<E: de::Error>(self, address: &str) -> Result<Peer, E> {
-                // The caller uses the span of the peer.
-                Ok(Peer {
-                    address: Some(Spanned::new(0..0, address.to_owned())),
-                    weight: None,
-                })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Peer, A::Error> {
-                let InTable { address, weight } =
-                    Deserialize::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Peer { address, weight })
-            }
-        }
-
-        deserializer.deserialize_any(OfPeer)
-    }
-}
-
 /// The two forms of `allow`.
 #[derive(Debug)]
 pub(super) enum Allow {
@@ -333,8 +294,7 @@ pub(super) enum Allow {
 }
 
 /// The valid values of `allow`.
-pub(super) const ALLOW: &str =
-    r#""authenticated", "anyone" or an array of { realm = "…", name = "…" }, the name optional"#;
+pub(super) const ALLOW: &str = r#""authenticated", "anyone" or an array of { realm = "…", name = "…" }, the name optional, or { group = "…" }"#;
 
 impl<'de> Deserialize<'de> for Allow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

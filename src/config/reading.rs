@@ -87,7 +87,7 @@ impl Source<'_> {
                     });
                     Some(DeValue::Array(items.collect()))
                 }
-                (DeValue::Table(entries), name @ ("upstream" | "realm")) => {
+                (DeValue::Table(entries), name @ ("upstream" | "realm" | "group")) => {
                     let entries = entries.into_iter().map(|(entry, item)| {
                         let span = item.span();
                         let part = Part {
@@ -159,6 +159,7 @@ impl Source<'_> {
                     "a sequence" if key == "include" => "an array of files; or write [[include]]",
                     "a map" if key == "upstream" => "a table; write [upstream.NAME]",
                     "a map" if key == "realm" => "a table; write [realm.NAME]",
+                    "a map" if key == "group" => "a table; write [group.NAME]",
                     "a string" if or_off.is_some() => or_off.as_deref().unwrap_or_default(),
                     "i64" => "a whole number",
                     "a boolean" => "true or false",

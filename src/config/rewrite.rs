@@ -5,7 +5,8 @@ use toml::Spanned;
 
 use super::header_rules::{HeaderRules, header_rules};
 use super::passing;
-use super::raw::{self, Opt, Table};
+use super::path::PathPattern;
+use super::raw::{self, OneOrMany, Opt, Table};
 use super::scalar::flag;
 use super::source::{Checked, Source};
 use crate::http::{CredentialHeaders, IdentityHeaders};
@@ -81,13 +82,22 @@ fn prefix(
     raw: &raw::Route,
     strip: &Spanned<bool>,
 ) -> Checked<HeaderValue> {
-    let path = raw.path.as_ref().map(|path| path.get_ref().as_str());
-    let prefix = path.unwrap_or_default().trim_end_matches('/');
+    let path = raw.path.as_ref().map(|path| match path.get_ref() {
+        OneOrMany::One(path) => Some(path.as_str()),
+        OneOrMany::Many(paths) => match paths.as_slice() {
+            [path] => Some(path.get_ref().as_str()),
+            _ => None,
+        },
+    });
+    let path = path.flatten().map(PathPattern::read);
+    let path = path.and_then(Result::ok);
+    let path = path.filter(|path| !path.is_exact() && !path.has_star());
+    let prefix = path.as_ref().map(PathPattern::text).unwrap_or_default();
     match HeaderValue::from_str(prefix) {
         // The suffix belongs to the segment that would be stripped, and the upstream needs it.
         Ok(value) if !prefix.is_empty() && !flag(raw.ignore_suffix.as_ref()) => Ok(value),
         _ => {
-            let expected = "a path beside it other than \"/\", and no ignore_suffix";
+            let expected = "a single path beside it, a prefix without \"*\" other than \"/\", and no ignore_suffix";
             Err(source.reject(&format!("{route}.strip_prefix"), strip, expected))
         }
     }

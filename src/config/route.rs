@@ -1,17 +1,23 @@
 //! Checks the routes.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::Ipv6Addr;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
+use std::ops::Range;
 
 use http::Method;
+use ipnet::IpNet;
 use toml::Spanned;
 
-use super::raw::{self, ALLOW, Allow, List, Table};
+use super::allow::Principals;
+use super::host::{HostPattern, is_host};
+use super::networks::Networks;
+use super::path::PathPattern;
+use super::raw::{self, ALLOW, List, OneOrMany, Table};
 use super::rewrite::{Rewrite, rewrite};
-use super::scalar::{flag, is_name, naming, part};
+use super::scalar::{flag, is_name, naming};
 use super::source::{Checked, Rejected, Source, all};
-use crate::auth::{Mode, Policy, PrincipalRef, Rule};
+use crate::auth::{Mode, Policy};
 use crate::http::{CredentialHeaders, own_paths};
 
 /// `[[route]]`: the requests that match, who may pass, and the upstream.
@@ -19,13 +25,15 @@ use crate::http::{CredentialHeaders, own_paths};
 pub struct Route {
     /// The name in logs and metrics.
     pub name: String,
-    /// The host in lower case, without port; `None` matches every host.
-    pub host: Option<String>,
-    /// The prefix of the path, which ends at a segment boundary. Begins with `/` and is in the
-    /// canonical form in which paths are compared. `None` matches every path.
-    pub path: Option<String>,
+    /// The hosts, each once, at most 256; empty matches every host.
+    pub hosts: Vec<HostPattern>,
+    /// The paths, each once, at most 256; empty matches every path.
+    pub paths: Vec<PathPattern>,
     /// The methods, at least one; `None` matches every method.
     pub methods: Option<Vec<Method>>,
+    /// The networks of clients, each once; `None` matches every client, and clients whose address
+    /// is unknown.
+    pub from: Option<Vec<IpNet>>,
     /// The principals that may pass.
     pub policy: Policy,
     /// Whether the policy is enforced; true by default.
@@ -48,8 +56,8 @@ pub struct Route {
     pub rewrite: Rewrite,
 }
 
-/// The maximum length of a host in characters (RFC 1035 §2.3.4, without the trailing dot).
-const HOST_CHARS: usize = 253;
+/// The maximum number of hosts, and of paths, of a route.
+const ENTRIES: usize = 256;
 
 /// The upper limit of `body_bytes`: 1 TiB.
 const LONGEST_BODY: i64 = 1 << 40;
@@ -96,11 +104,12 @@ impl<'a> Targets<'a> {
 }
 
 /// Checks the routes in their order.
-pub(super) fn routes(
+pub(super) fn routes<'n>(
     source: &Source<'_>,
     raw: &[Spanned<Table<raw::Route>>],
     targets: &Targets<'_>,
     credential: &CredentialHeaders,
+    (networks, principals): (&Networks<'n>, &Principals<'n>),
 ) -> Checked<Vec<Route>> {
     let (mut names, mut matched) = (HashSet::new(), HashMap::new());
     let routes = raw.iter().enumerate().map(|(at, raw)| {
@@ -108,6 +117,8 @@ pub(super) fn routes(
             source,
             at,
             credential,
+            networks,
+            principals,
         };
         let name = raw.get_ref().0.name.as_ref();
         let is_again = name.is_some_and(|name| !names.insert(name.get_ref().as_str()));
@@ -126,7 +137,7 @@ pub(super) fn routes(
             Entry::Occupied(earlier) => {
                 let earlier: &String = earlier.get();
                 let expected = format!(
-                    "another host, path or methods than route {earlier:?}, which matches first"
+                    "another host, path, methods or from than route {earlier:?}, which matches first"
                 );
                 let shown = format!("{:?}", route.name);
                 Err(source.reject_as(&one.key("name"), shown, raw.span(), expected))
@@ -137,12 +148,26 @@ pub(super) fn routes(
 }
 
 /// The criteria of a route. No two routes may have the same.
-type Criteria = (Option<String>, Option<String>, Option<BTreeSet<String>>);
+type Criteria = (
+    Vec<HostPattern>,
+    Vec<PathPattern>,
+    Option<Vec<String>>,
+    Option<Vec<IpNet>>,
+);
 
 fn criteria(route: &Route) -> Criteria {
+    fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+        let mut items: Vec<_> = items.collect();
+        items.sort();
+        items
+    }
     let methods = route.methods.as_ref();
-    let methods = methods.map(|methods| methods.iter().map(ToString::to_string).collect());
-    (route.host.clone(), route.path.clone(), methods)
+    (
+        sorted(route.hosts.iter().cloned()),
+        sorted(route.paths.iter().cloned()),
+        methods.map(|methods| sorted(methods.iter().map(ToString::to_string))),
+        route.from.clone(),
+    )
 }
 
 /// Rejects routes that would never match, because realmgate serves their paths itself: the API, if
@@ -157,30 +182,41 @@ pub(super) fn reject_shadowed(
         let Some(raw) = &raw.get_ref().0.path else {
             continue;
         };
-        let own = [own_paths::REST, own_paths::FORWARD_AUTH];
-        let is_own = own
-            .iter()
-            .any(|own| own_paths::is_below(raw.get_ref(), own));
-        if health_path == Some(raw.get_ref()) {
-            let expected = "another path than gateway.health_path, which realmgate answers itself";
-            source.reject(&format!("route[{at}].path"), raw, expected);
-        }
-        if is_own && serve_api {
-            let expected =
-                "a path that realmgate does not answer itself (gateway.serve_api is true)";
-            source.reject(&format!("route[{at}].path"), raw, expected);
+        let reject_own = |key: &str, path: &str, span: Range<usize>| {
+            let path = path.strip_prefix('=').unwrap_or(path);
+            let own = [own_paths::REST, own_paths::FORWARD_AUTH];
+            let is_own = own.iter().any(|own| own_paths::is_below(path, own));
+            let expected = if health_path == Some(path) {
+                "another path than gateway.health_path, which realmgate answers itself"
+            } else if is_own && serve_api {
+                "a path that realmgate does not answer itself (gateway.serve_api is true)"
+            } else {
+                return;
+            };
+            source.reject_as(key, source.shown(span.clone()), span, expected);
+        };
+        let key = format!("route[{at}].path");
+        match raw.get_ref() {
+            OneOrMany::One(path) => reject_own(&key, path, raw.span()),
+            OneOrMany::Many(paths) => {
+                for (item, path) in paths.iter().enumerate() {
+                    reject_own(&format!("{key}[{item}]"), path.get_ref(), path.span());
+                }
+            }
         }
     }
 }
 
 /// A route being checked.
-struct One<'a> {
+struct One<'a, 'n> {
     source: &'a Source<'a>,
     at: usize,
     credential: &'a CredentialHeaders,
+    networks: &'a Networks<'n>,
+    principals: &'a Principals<'n>,
 }
 
-impl One<'_> {
+impl One<'_, '_> {
     fn route(&self, raw: &Spanned<Table<raw::Route>>, targets: &Targets<'_>) -> Checked<Route> {
         let Table(table) = raw.get_ref();
         let missing =
@@ -191,7 +227,10 @@ impl One<'_> {
             Some(name) => Err(self.reject("name", name, naming())),
         };
         let policy = match &table.allow {
-            Some(allow) => self.policy(allow),
+            Some(allow) => {
+                let route = format!("route[{}]", self.at);
+                self.principals.policy(&route, allow, table.except.as_ref())
+            }
             None => Err(missing("allow", ALLOW.to_owned())),
         };
         let mode = match &table.mode {
@@ -214,9 +253,12 @@ impl One<'_> {
                 None => Err(self.reject("upstream", upstream, targets.expected())),
             },
         };
-        let host = table.host.as_ref().map(|host| self.host(host));
-        let path = table.path.as_ref().map(|path| self.path(path));
+        let hosts = self.entries("host", table.host.as_ref(), HostPattern::read, Clone::clone);
+        let same_path = |path: &PathPattern| (path.text().to_owned(), path.is_exact());
+        let paths = self.entries("path", table.path.as_ref(), PathPattern::read, same_path);
         let methods = table.methods.as_ref().map(|methods| self.methods(methods));
+        let from = table.from.as_ref();
+        let from = from.map(|from| self.networks.from(&self.key("from"), from));
         let body_bytes = table.body_bytes.as_ref().map(|bytes| {
             let key = self.key("body_bytes");
             self.source.number(&key, Some(bytes), 0, 0..=LONGEST_BODY)
@@ -225,9 +267,10 @@ impl One<'_> {
         let rewrite = rewrite(self.source, self.credential, &key, table, is_host);
         Ok(Route {
             name: name?,
-            host: host.transpose()?,
-            path: path.transpose()?,
+            hosts: hosts?,
+            paths: paths?,
             methods: methods.transpose()?,
+            from: from.transpose()?,
             policy: policy?,
             mode: mode?,
             upstream: upstream?,
@@ -247,25 +290,36 @@ impl One<'_> {
         })
     }
 
-    fn host(&self, raw: &Spanned<String>) -> Checked<String> {
-        let host = raw.get_ref().to_ascii_lowercase();
-        if is_host(&host) {
-            return Ok(host);
-        }
-        let expected = if host.contains("://") {
-            r#"a host such as "app.example.org", without a scheme"#
-        } else {
-            r#"a host such as "app.example.org", without port, path or wildcard"#
+    /// Checks a key with one text or several. `read` checks one; no two may have the same `essence`.
+    fn entries<T, E: Eq + Hash>(
+        &self,
+        key: &str,
+        raw: Option<&Spanned<OneOrMany>>,
+        read: impl Fn(&str) -> Result<T, String>,
+        essence: impl Fn(&T) -> E,
+    ) -> Checked<Vec<T>> {
+        let Some(raw) = raw else {
+            return Ok(Vec::new());
         };
-        Err(self.reject("host", raw, expected))
-    }
-
-    fn path(&self, raw: &Spanned<String>) -> Checked<String> {
-        let path = raw.get_ref();
-        if is_path(path) {
-            return Ok(path.clone());
+        let mut seen = HashSet::new();
+        let list = match raw.get_ref() {
+            OneOrMany::One(one) => {
+                let read = read(one).map_err(|expected| self.reject(key, raw, expected))?;
+                return Ok(vec![read]);
+            }
+            OneOrMany::Many(list) => list,
+        };
+        if !(1..=ENTRIES).contains(&list.len()) {
+            return Err(self.reject(key, raw, format!("1 to {ENTRIES} entries")));
         }
-        Err(self.reject("path", raw, format!("a path such as \"/api/\": {PATH}")))
+        all(list.iter().enumerate().map(|(at, raw)| {
+            let key = format!("{key}[{at}]");
+            let read = read(raw.get_ref()).map_err(|expected| self.reject(&key, raw, expected))?;
+            match seen.insert(essence(&read)) {
+                true => Ok(read),
+                false => Err(self.reject(&key, raw, "each entry once")),
+            }
+        }))
     }
 
     fn methods(&self, raw: &Spanned<List>) -> Checked<Vec<Method>> {
@@ -293,43 +347,6 @@ impl One<'_> {
         Ok(methods)
     }
 
-    fn policy(&self, raw: &Spanned<Allow>) -> Checked<Policy> {
-        match raw.get_ref() {
-            Allow::Word(word) if word == "authenticated" => Ok(Policy::Authenticated),
-            Allow::Word(word) if word == "anyone" => Ok(Policy::Anyone),
-            Allow::Rules(rules) if !rules.is_empty() => {
-                let rules = rules.iter().enumerate();
-                all(rules.map(|(at, rule)| self.rule(at, rule))).map(Policy::Allow)
-            }
-            Allow::Word(_) | Allow::Rules(_) => Err(self.reject("allow", raw, ALLOW)),
-        }
-    }
-
-    fn rule(&self, at: usize, raw: &Spanned<Table<raw::Rule>>) -> Checked<Rule> {
-        let Table(rule) = raw.get_ref();
-        let key = |key| format!("allow[{at}].{key}");
-        let expected = part(self.credential.name_chars);
-        let checked = |name, raw: &Spanned<String>| {
-            let text = raw.get_ref();
-            match PrincipalRef::new("-", text, self.credential.name_chars) {
-                Ok(_) => Ok(text.as_str().into()),
-                Err(_) => Err(self.reject(&key(name), raw, expected.clone())),
-            }
-        };
-        let realm = match &rule.realm {
-            Some(realm) => checked("realm", realm),
-            None => {
-                let key = self.key(&key("realm"));
-                Err(self.source.missing(key, raw.span(), expected.clone()))
-            }
-        };
-        let name = rule.name.as_ref().map(|name| checked("name", name));
-        Ok(Rule {
-            realm: realm?,
-            name: name.transpose()?,
-        })
-    }
-
     fn key(&self, key: &str) -> String {
         format!("route[{}].{key}", self.at)
     }
@@ -337,30 +354,4 @@ impl One<'_> {
     fn reject<T>(&self, key: &str, raw: &Spanned<T>, expected: impl Into<String>) -> Rejected {
         self.source.reject(&self.key(key), raw, expected)
     }
-}
-
-/// Describes the valid paths.
-pub(super) const PATH: &str = r#"visible ASCII from "/" on, no "//", no ":$", no segment that ends with ".", none of % ; ? # \"#;
-
-/// Returns whether all servers read a path alike. Otherwise every request for it would be rejected.
-pub(super) fn is_path(path: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"%;?#\\".contains(&byte);
-    path.starts_with('/')
-        && path.bytes().all(is_plain)
-        && !path.contains("//")
-        && !path.contains(":$")
-        && !path.split('/').any(|segment| segment.ends_with('.'))
-}
-
-/// Returns whether a text is a host name or an IP address, without a port.
-pub(super) fn is_host(host: &str) -> bool {
-    let is_v6 = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
-    let is_label = |label: &str| {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        !label.is_empty() && label.bytes().all(is_plain)
-    };
-    is_v6 || ((1..=HOST_CHARS).contains(&host.len()) && host.split('.').all(is_label))
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use toml::Spanned;
 
 use super::raw::{List, Time};
@@ -104,21 +104,40 @@ impl Source<'_> {
     }
 
     pub(super) fn networks(&self, key: &str, raw: &Spanned<List>) -> Checked<Vec<IpNet>> {
-        let network = |(at, raw): (usize, &Spanned<String>)| {
-            let reject = |expected: String| self.reject(&format!("{key}[{at}]"), raw, expected);
-            let text = raw.get_ref();
-            let network: IpNet = text
-                .parse()
-                .or_else(|_| text.parse().map(|address: IpAddr| address.into()))
-                .map_err(|_| reject(r#"an address or a network such as "10.0.0.0/8""#.into()))?;
-            if network != network.trunc() {
-                let meant = network.trunc();
-                return Err(reject(format!("a network without host bits, \"{meant}\"")));
-            }
-            Ok(network)
-        };
+        let network = |(at, raw)| self.network(&format!("{key}[{at}]"), raw);
         all(raw.get_ref().iter().enumerate().map(network))
     }
+
+    /// Checks a network. One of IPv4-mapped IPv6 addresses becomes one of IPv4.
+    pub(super) fn network(&self, key: &str, raw: &Spanned<String>) -> Checked<IpNet> {
+        let text = raw.get_ref();
+        let network: Result<IpNet, _> = text
+            .parse()
+            .or_else(|_| text.parse().map(|address: IpAddr| address.into()));
+        let Ok(network) = network else {
+            let expected = r#"an address or a network such as "10.0.0.0/8""#;
+            return Err(self.reject(key, raw, expected));
+        };
+        if network != network.trunc() {
+            let meant = network.trunc();
+            let expected = format!("a network without host bits, \"{meant}\"");
+            return Err(self.reject(key, raw, expected));
+        }
+        Ok(unmapped(network))
+    }
+}
+
+/// Returns the IPv4 network of a network of IPv4-mapped addresses (RFC 4291 §2.5.5.2).
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(six) = network else {
+        return network;
+    };
+    let four = six
+        .addr()
+        .to_ipv4_mapped()
+        .zip(six.prefix_len().checked_sub(96));
+    let four = four.and_then(|(address, length)| Ipv4Net::new(address, length).ok());
+    four.map_or(network, IpNet::V4)
 }
 
 /// Describes the valid names and realms.

@@ -12,6 +12,7 @@ mod header;
 mod include;
 mod listener;
 mod mistakes;
+mod principals;
 mod route;
 mod section;
 mod source;
@@ -187,6 +188,8 @@ fn reference_shows_the_defaults() {
     let otlp = shown.otlp.take().unwrap();
     assert_eq!((otlp.one_in, otlp.timeout.as_secs()), (1, 5));
     assert!(shown.log.access_file.take().is_some());
+    assert_eq!(shown.networks.remove(0).name, "office");
+    assert_eq!(shown.groups.remove(0).members.len(), 2);
     let mut upstream = shown.upstreams.remove(0);
     let tls = upstream.tls.take().unwrap();
     assert_eq!(tls.server_name, "billing.internal");
@@ -223,9 +226,12 @@ fn reference_shows_every_key() {
     let text = uncommented();
     let written: toml::Table = text.parse().unwrap();
     let mut known: Vec<_> = raw::sections().to_vec();
-    assert_eq!(known.len() + 5, raw::keys::<raw::Raw>().len());
+    assert_eq!(known.len() + 7, raw::keys::<raw::Raw>().len());
     known.push(("certificate", raw::keys::<raw::Certificate>()));
     known.push(("realm", raw::keys::<raw::Realm>()));
+    known.push(("group", raw::keys::<raw::Group>()));
+    // Any name.
+    known.push(("networks", &["office"]));
     known.push(("route", raw::keys::<raw::Route>()));
     known.push(("upstream", raw::keys::<raw::Upstream>()));
     // And `include`, which is a list of files.
@@ -234,7 +240,7 @@ fn reference_shows_every_key() {
         let table = match &written[section] {
             toml::Value::Array(routes) => routes[0].as_table(),
             table => {
-                let named = ["billing", "payments"];
+                let named = ["billing", "callers", "payments"];
                 let inner = named.iter().find_map(|name| table.get(name));
                 inner.unwrap_or(table).as_table()
             }

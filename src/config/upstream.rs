@@ -7,10 +7,11 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use toml::Spanned;
 
+use super::host::is_host;
 use super::peer::{self, PEERS, Peer};
 use super::raw::{self, Opt, Table, Time};
 use super::rewrite::authority;
-use super::route::{Route, is_host};
+use super::route::Route;
 use super::scalar::{flag, is_name, naming};
 use super::source::{Checked, Source, all};
 use super::tls::Credential;

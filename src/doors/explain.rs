@@ -1,6 +1,7 @@
 //! Predicts the route of a request with the code of the doors.
 
 use std::fmt::{self, Write};
+use std::net::IpAddr;
 
 use http::{Method, StatusCode};
 
@@ -21,6 +22,8 @@ pub struct Inquiry<'a> {
     pub host: Option<&'a str>,
     /// The path and query as sent.
     pub target: &'a str,
+    /// The address of the client; `None` if no trusted party names it.
+    pub client: Option<IpAddr>,
 }
 
 /// The route of a request, before its credential is read.
@@ -53,6 +56,8 @@ pub enum Misfit {
     Path,
     /// The method.
     Method,
+    /// The network of the client.
+    Network,
 }
 
 /// Why a request is rejected before its credential is read.
@@ -121,7 +126,8 @@ fn find<'a>(
     explanation: &mut Explanation<'a>,
 ) -> Result<(), Rejection> {
     let method = Method::from_bytes(inquiry.method.as_bytes()).map_err(|_| Rejection::Method)?;
-    let input = MatchInput::read(inquiry.host, &method, raw.as_bytes())?;
+    let mut input = MatchInput::read(inquiry.host, &method, raw.as_bytes())?;
+    input.client = inquiry.client;
     let target = &input.target;
     explanation.path = Some(shown(target.plain()));
     let table = RouteTable::new(&config.routes);
@@ -155,23 +161,24 @@ fn misfits(route: &Route, input: &MatchInput<'_>) -> Vec<Misfit> {
         table.at(input, input.target.literal()).is_some()
     };
     let bare = Route {
-        host: None,
-        path: None,
+        hosts: Vec::new(),
+        paths: Vec::new(),
         methods: None,
+        from: None,
         ..route.clone()
     };
     let criteria = [
         (
             Misfit::Host,
             Route {
-                host: route.host.clone(),
+                hosts: route.hosts.clone(),
                 ..bare.clone()
             },
         ),
         (
             Misfit::Path,
             Route {
-                path: route.path.clone(),
+                paths: route.paths.clone(),
                 ignore_case: route.ignore_case,
                 ignore_suffix: route.ignore_suffix,
                 ..bare.clone()
@@ -181,6 +188,13 @@ fn misfits(route: &Route, input: &MatchInput<'_>) -> Vec<Misfit> {
             Misfit::Method,
             Route {
                 methods: route.methods.clone(),
+                ..bare.clone()
+            },
+        ),
+        (
+            Misfit::Network,
+            Route {
+                from: route.from.clone(),
                 ..bare
             },
         ),

@@ -129,20 +129,6 @@ impl ExtAuthz {
         let http = attributes
             .and_then(|it| it.request.as_ref()?.http.as_ref())
             .ok_or(Rejection::Missing("attributes.request.http"));
-        let read = http.and_then(|http| Ok((http, fields(http)?)));
-        let (headers, asked) = match read {
-            Ok((http, headers)) => {
-                let extensions = attributes.map(|it| &it.context_extensions);
-                let asked = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
-                    let described =
-                        forward_auth::input(&http.method, &http.host, http.path.as_bytes());
-                    self.forward_auth
-                        .described_policy(source, described, narrowed)
-                });
-                (headers, asked)
-            }
-            Err(rejection) => (HeaderMap::new(), Err(rejection)),
-        };
         let client = self.forward_auth.client(source, forward_auth::GRPC, || {
             match attributes?
                 .source
@@ -156,6 +142,20 @@ impl ExtAuthz {
                 _ => None,
             }
         });
+        let read = http.and_then(|http| Ok((http, fields(http)?)));
+        let (headers, asked) = match read {
+            Ok((http, headers)) => {
+                let extensions = attributes.map(|it| &it.context_extensions);
+                let asked = narrowed(extensions.into_iter().flatten()).and_then(|narrowed| {
+                    let described =
+                        forward_auth::input(&http.method, &http.host, http.path.as_bytes());
+                    self.forward_auth
+                        .described_policy((source, client), described, narrowed)
+                });
+                (headers, asked)
+            }
+            Err(rejection) => (HeaderMap::new(), Err(rejection)),
+        };
         let request_line = || {
             let http = attributes.and_then(|it| it.request.as_ref()?.http.as_ref());
             let described = http.filter(|_| self.forward_auth.is_trusted(source));

@@ -1,6 +1,8 @@
 //! The parts of a configuration that a reload replaces in one step.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
@@ -9,6 +11,7 @@ use crate::config::Config;
 use crate::metrics::Registry;
 use crate::net::metrics::NetMetrics;
 use crate::net::settings::Settings;
+use crate::routing::input::MatchInput;
 use crate::routing::route::RouteTable;
 use crate::telemetry::{Recorder, Tally};
 use crate::upstream::{Resolver, UpstreamMetrics, Upstreams};
@@ -21,6 +24,8 @@ pub(crate) struct Snapshot {
     tallies: Box<[Arc<Tally>]>,
     pub(crate) upstreams: Upstreams,
     pub(crate) client_address_header: Option<HeaderName>,
+    /// Whether a route was skipped because the address of a client was unknown, and a warning logged.
+    has_warned: AtomicBool,
 }
 
 /// The snapshot in force. A request keeps the one with which it began.
@@ -45,6 +50,9 @@ impl Shared {
         }
     }
 }
+
+const UNADDRESSED: &str = "this route did not match a request, because it has `from` and no trusted party named the \
+                           address of the client; docs/routes.md says who may name it";
 
 impl Snapshot {
     /// Makes the snapshot of a configuration. Upstreams that have not changed are taken from
@@ -76,7 +84,29 @@ impl Snapshot {
                 &shared.resolver,
             )?,
             client_address_header: config.service.client_address_header.clone(),
+            has_warned: AtomicBool::new(false),
         })
+    }
+
+    /// Returns the address of a client for routes with `from`. The address of a front proxy is never
+    /// that of a client, whoever names it.
+    pub(crate) fn client(&self, named: Option<IpAddr>) -> Option<IpAddr> {
+        if !self.routes.has_networks() {
+            return None;
+        }
+        named.filter(|address| !self.net.is_front_proxy(*address))
+    }
+
+    /// Warns once of a route that does not match because no trusted party has named the client.
+    pub(crate) fn warn_unaddressed(&self, input: &MatchInput<'_>) {
+        if !self.routes.has_networks() || self.has_warned.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(route) = self.routes.unaddressed(input)
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(route = %route.name, "{UNADDRESSED}");
+        }
     }
 
     /// Returns the counters of a route, by its index.

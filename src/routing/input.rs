@@ -1,5 +1,7 @@
 //! The parts of a request that routes match.
 
+use std::net::IpAddr;
+
 use http::Method;
 
 use super::target::{Ambiguity, Target, host_of, is_plain_method};
@@ -11,6 +13,8 @@ pub(crate) struct MatchInput<'a> {
     pub(crate) host: Option<&'a str>,
     pub(crate) method: Method,
     pub(crate) target: Target<'a>,
+    /// The address of the client, canonical; `None` if no trusted party has named it.
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// Why a request cannot be matched: the first part that programs do not all read alike.
@@ -24,7 +28,7 @@ pub(crate) enum Unreadable {
 }
 
 impl<'a> MatchInput<'a> {
-    /// Reads the parts of a request. `host` may have a port. `path` is undecoded and has no query.
+    /// Reads the parts of a request, whose client is unknown. `host` may have a port. `path` is undecoded and has no query.
     ///
     /// # Errors
     /// [`Unreadable`]. TRACE and CONNECT are rejected too: TRACE would return the headers that a
@@ -48,6 +52,7 @@ impl<'a> MatchInput<'a> {
             host,
             method: method.clone(),
             target: Target::read(path).map_err(Unreadable::Path)?,
+            client: None,
         })
     }
 }

@@ -1,15 +1,21 @@
 //! The route table. The first match wins. A request without a match is denied, and so is a path for
 //! which two servers would find different routes.
 
+mod held;
 mod index;
+mod stars;
+
+use std::net::IpAddr;
 
 use http::Method;
+use ipnet::IpNet;
 
 use super::input::MatchInput;
 use super::target::{Target, begins_with_encoded_slash};
 use crate::auth::{Mode, Policy};
 use crate::config;
-use index::{Held, Index};
+use held::Held;
+use index::Index;
 
 /// A route of the configuration.
 #[derive(Debug)]
@@ -24,6 +30,7 @@ pub(crate) struct Route {
     /// Changes to the forwarded request and response.
     pub(crate) rewrite: config::Rewrite,
     methods: Option<Box<[Method]>>,
+    from: Option<Box<[IpNet]>>,
     allow_double_slash: bool,
     allow_encoded_slash: bool,
 }
@@ -38,6 +45,7 @@ impl Route {
             body_bytes: route.body_bytes,
             rewrite: route.rewrite.clone(),
             methods: route.methods.as_deref().map(Into::into),
+            from: route.from.as_deref().map(Into::into),
             allow_double_slash: route.allow_double_slash,
             allow_encoded_slash: route.allow_encoded_slash,
         }
@@ -46,6 +54,13 @@ impl Route {
     fn takes_method(&self, method: &Method) -> bool {
         let methods = self.methods.as_ref();
         methods.is_none_or(|methods| methods.contains(method))
+    }
+
+    /// Returns whether the route matches a client. One that nobody has named is in no network.
+    fn takes_client(&self, client: Option<IpAddr>) -> bool {
+        self.from.as_ref().is_none_or(|networks| {
+            client.is_some_and(|client| networks.iter().any(|network| network.contains(&client)))
+        })
     }
 
     /// Returns whether the route accepts the slashes in a path.
@@ -99,6 +114,7 @@ pub(crate) enum Unrouted {
 pub(crate) struct RouteTable {
     routes: Box<[Route]>,
     index: Index,
+    has_networks: bool,
 }
 
 impl RouteTable {
@@ -106,12 +122,39 @@ impl RouteTable {
         Self {
             routes: routes.iter().map(Route::new).collect(),
             index: Index::new(routes),
+            has_networks: routes.iter().any(|route| route.from.is_some()),
         }
     }
 
     /// Returns whether there are no routes. Then the application authorizes.
     pub(crate) fn is_empty(&self) -> bool {
         self.routes.is_empty()
+    }
+
+    /// Returns whether some route depends on the address of the client.
+    pub(crate) fn has_networks(&self) -> bool {
+        self.has_networks
+    }
+
+    /// Returns the first route that does not match only because the address of the client is
+    /// unknown, and that comes before the one that matches.
+    pub(crate) fn unaddressed(&self, input: &MatchInput<'_>) -> Option<&Route> {
+        if !self.has_networks || input.client.is_some() {
+            return None;
+        }
+        let literal = input.target.literal();
+        let mut found = self.first(input, literal).0.map_or(usize::MAX, |it| it.0);
+        let mut unaddressed = None;
+        self.index.visit(input.host, literal, |held| {
+            let routes = held.places.iter().take_while(|&&place| place < found);
+            let mut routes = routes.filter_map(|&place| Some((place, self.routes.get(place)?)));
+            let lacking =
+                routes.find(|(_, route)| route.from.is_some() && route.takes_method(&input.method));
+            if let Some((place, route)) = lacking {
+                (found, unaddressed) = (place, Some(route));
+            }
+        });
+        unaddressed
     }
 
     /// Returns the number of routes that only observe.
@@ -139,12 +182,54 @@ impl RouteTable {
             }
             has_methods |= also;
         }
+        if self.index.has_shapes {
+            has_methods |= self.check_shape(input, place(first))?;
+        }
         let (place, route) = first.ok_or(Unrouted::None)?;
         Ok(Found {
             place,
             route,
             has_methods,
         })
+    }
+
+    /// Checks that no server finds another route because it counts the segments of the path
+    /// differently, which only matters to paths with a `*` and to exact ones. Returns whether a route
+    /// for another spelling depends on the method.
+    fn check_shape(&self, input: &MatchInput<'_>, found: Option<usize>) -> Result<bool, Unrouted> {
+        let target = &input.target;
+        let mut has_methods = false;
+        // Some servers serve `/x/` as `/x`.
+        let literal = target.literal();
+        if let Some(path) = literal.strip_suffix(b"/").filter(|path| !path.is_empty()) {
+            let (other, also) = self.first(input, path);
+            if place(other) != found {
+                return Err(Unrouted::Readings);
+            }
+            has_methods = also;
+        }
+        let Some(single) = target.single_segments() else {
+            return Ok(has_methods);
+        };
+        let mut possible = None;
+        for reading in target.readings() {
+            let mut visit = |held: &Held| {
+                let (other, _) = self.first_of(held, input, usize::MAX).unzip();
+                possible = possible.into_iter().chain(other).min();
+            };
+            if !self
+                .index
+                .visit_possible(input.host, reading, single, &mut visit)
+            {
+                return Err(Unrouted::Readings);
+            }
+        }
+        match possible {
+            Some(possible) if found.is_none_or(|found| possible <= found) => {
+                Err(Unrouted::Readings)
+            }
+            _ => Ok(has_methods),
+        }
     }
 
     /// Returns the first route that matches `path` as written, with its index.
@@ -159,17 +244,28 @@ impl RouteTable {
         let mut has_methods = false;
         self.index.visit(input.host, path, |held: &Held| {
             has_methods |= held.has_methods;
-            // The indexes are ascending, so the first match in the list is the lowest.
             let before = found.map_or(usize::MAX, |(place, _)| place);
-            let fitting = held
-                .places
-                .iter()
-                .take_while(|&&place| place < before)
-                .filter_map(|&place| Some((place, self.routes.get(place)?)))
-                .find(|(_, route)| route.takes_method(&input.method));
-            found = fitting.or(found);
+            found = self.first_of(held, input, before).or(found);
         });
         (found, has_methods)
+    }
+
+    /// Returns the first route of a list that takes the rest of the request, if its index is less
+    /// than `before`.
+    fn first_of(
+        &self,
+        held: &Held,
+        input: &MatchInput<'_>,
+        before: usize,
+    ) -> Option<(usize, &Route)> {
+        // The indexes are ascending, so the first match in the list is the lowest.
+        held.places
+            .iter()
+            .take_while(|&&place| place < before)
+            .filter_map(|&place| Some((place, self.routes.get(place)?)))
+            .find(|(_, route)| {
+                route.takes_method(&input.method) && route.takes_client(input.client)
+            })
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Route> {
@@ -189,6 +285,7 @@ pub fn lookup(routes: &[config::Route]) -> impl Fn(&str, &[u8], &Method) -> Opti
             host: Some(host),
             method: method.clone(),
             target: Target::read(path).ok()?,
+            client: None,
         };
         table.resolve(&input).ok().map(|found| found.place)
     }
@@ -196,22 +293,28 @@ pub fn lookup(routes: &[config::Route]) -> impl Fn(&str, &[u8], &Method) -> Opti
 
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod linear;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{HostPattern, PathPattern};
 
-    fn route(
+    pub(super) fn route(
         name: &str,
         host: Option<&str>,
         path: Option<&str>,
         methods: &[Method],
     ) -> config::Route {
+        let hosts = host.map(|host| HostPattern::read(host).unwrap());
+        let paths = path.map(|path| PathPattern::read(path).unwrap());
         config::Route {
             name: name.into(),
-            host: host.map(Into::into),
-            path: path.map(Into::into),
+            hosts: hosts.into_iter().collect(),
+            paths: paths.into_iter().collect(),
             methods: (!methods.is_empty()).then(|| methods.to_vec()),
+            from: None,
             policy: Policy::Authenticated,
             mode: Mode::Enforce,
             upstream: None,
@@ -236,6 +339,7 @@ mod tests {
             host: Some(host),
             target,
             method: method.clone(),
+            client: None,
         };
         table.resolve(&input).ok().map(|found| &*found.route.name)
     }
@@ -319,6 +423,7 @@ mod tests {
                     host: Some("a"),
                     target,
                     method: Method::GET,
+                    client: None,
                 };
                 let found = table.resolve(&input);
                 assert!(
@@ -417,66 +522,169 @@ mod tests {
                 host: Some(host),
                 target,
                 method: Method::POST,
+                client: None,
             };
             let found = table.resolve(&input).unwrap();
             assert_eq!(found.has_methods, expected, "{host}{path}");
         }
     }
 
-    /// Checks the routes one by one, as the configuration describes them.
-    fn first<'a>(
-        routes: &'a [config::Route],
-        host: &str,
-        path: &str,
-        method: &Method,
-    ) -> Option<&'a str> {
-        let fits = |route: &&config::Route| {
-            let prefix = route.path.as_deref().unwrap_or("/").trim_end_matches('/');
-            let rest = path.strip_prefix(prefix);
-            route
-                .host
-                .as_deref()
-                .is_none_or(|it| it.eq_ignore_ascii_case(host))
-                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-                && route.methods.as_ref().is_none_or(|it| it.contains(method))
+    fn resolved(paths: &[&str], path: &str) -> Result<String, &'static str> {
+        let routes: Vec<_> = paths
+            .iter()
+            .map(|path| config::Route {
+                allow_double_slash: true,
+                allow_encoded_slash: true,
+                ..route(path, None, Some(path), &[])
+            })
+            .collect();
+        let table = RouteTable::new(&routes);
+        let input = MatchInput {
+            host: Some("a"),
+            method: Method::GET,
+            target: Target::read(path.as_bytes()).map_err(|_| "unreadable")?,
+            client: None,
         };
-        routes.iter().find(fits).map(|route| &*route.name)
+        match table.resolve(&input) {
+            Ok(found) => Ok(found.route.name.to_string()),
+            Err(Unrouted::None) => Err("none"),
+            Err(Unrouted::Slashes(_)) => Err("slashes"),
+            Err(Unrouted::Readings) => Err("readings"),
+        }
     }
 
     #[test]
-    fn index_finds_the_same_as_a_linear_search() {
-        let hosts = [None, Some("a.example"), Some("B.example")];
-        let paths = [
-            None,
-            Some("/"),
-            Some("/a"),
-            Some("/a/"),
-            Some("/a/b"),
-            Some("/b"),
-            Some("/a/b/c"),
-        ];
-        let methods: [&[Method]; 3] = [&[], &[Method::GET], &[Method::POST, Method::PUT]];
-        let mut dice = 1_u64;
-        let mut roll = move |sides: usize| {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (dice >> 33) as usize % sides
-        };
-        for _ in 0..300 {
-            let routes: Vec<_> = (0..roll(12))
-                .map(|at| {
-                    let (host, path) = (hosts[roll(3)], paths[roll(7)]);
-                    route(&at.to_string(), host, path, methods[roll(3)])
-                })
-                .collect();
-            let table = RouteTable::new(&routes);
-            for host in ["a.example", "A.Example", "b.example", "c.example"] {
-                for path in ["/", "/a", "/a/", "/a/b", "/a/bc", "/a/b/c/d", "/b", "/c/a"] {
-                    for method in [Method::GET, Method::POST, Method::DELETE] {
-                        let expected = first(&routes, host, path, &method);
-                        assert_eq!(found(&table, host, path, &method), expected, "{host}{path}");
-                    }
-                }
-            }
+    fn star_is_one_segment_and_an_exact_path_is_the_whole_path() {
+        let routes = ["=/", "=/healthz", "/users/*/keys", "=/files/*", "/x/*/y/*"];
+        for (path, expected) in [
+            ("/", Ok("=/")),
+            ("/healthz", Ok("=/healthz")),
+            ("/healthz/x", Err("none")),
+            ("/healthzx", Err("none")),
+            ("/users/alice/keys", Ok("/users/*/keys")),
+            ("/users/a.b%40c/keys/1", Ok("/users/*/keys")),
+            ("/users/alice/keysx", Err("none")),
+            ("/users/keys", Err("none")),
+            ("/users/a/b/keys", Err("none")),
+            ("/files/a", Ok("=/files/*")),
+            ("/files/a/b", Err("none")),
+            ("/files", Err("none")),
+            ("/x/1/y/2/z", Ok("/x/*/y/*")),
+            ("/x/1/y", Err("none")),
+            // Some servers serve these as the exact path.
+            ("/healthz/", Err("readings")),
+            ("/files/a/", Err("readings")),
+            // These have an empty segment, or are two for some server.
+            ("/users//keys", Err("readings")),
+            ("/users/a%2fb/keys", Err("readings")),
+            ("/users/%2fa/keys", Err("readings")),
+            ("/users/%252f/keys", Err("readings")),
+            ("/users/a%25252fb/keys", Err("readings")),
+            ("/users/a%25%32%66b/keys", Err("readings")),
+            ("/users/a;x/keys", Err("readings")),
+            ("/users/a%3bx/keys", Err("readings")),
+            ("/users/a%3fx/keys", Err("readings")),
+            ("/users/%20/keys", Err("readings")),
+            ("/users/.../keys", Err("readings")),
+            ("/users//alice/keys", Err("readings")),
+            ("//users/alice/keys", Err("readings")),
+            ("//h/users/alice/keys", Err("readings")),
+            ("/healthz;x", Err("readings")),
+            ("/healthz%3fx/y", Err("readings")),
+            ("/z/y;/healthz", Err("none")),
+            // A dot segment is never a segment.
+            ("/users/../keys", Err("unreadable")),
+            ("/users/%2e%2e/keys", Err("unreadable")),
+            ("/users/..;/keys", Err("unreadable")),
+            ("/users/%ef%bc%8e%ef%bc%8e/keys", Err("unreadable")),
+            ("/users/a%ef%bc%8fb/keys", Err("unreadable")),
+        ] {
+            let expected = expected.map(str::to_owned);
+            assert_eq!(resolved(&routes, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_segment_matters_only_where_a_star_or_an_exact_path_could_match() {
+        for (routes, path, expected) in [
+            (&["/users/*/keys", "/"][..], "/users/a//b", Ok("/")),
+            (&["/users/*/keys", "/"], "/users/a/x//keys", Ok("/")),
+            (
+                &["/users/*/keys", "/"],
+                "/users/a/keys//b",
+                Ok("/users/*/keys"),
+            ),
+            (
+                &["/users/*/keys", "/"],
+                "/users/a/keys/b;x",
+                Ok("/users/*/keys"),
+            ),
+            (&["/users/*", "/"], "/users//x", Err("readings")),
+            (&["/", "/users/*/keys"], "/users/a//keys", Ok("/")),
+            (&["=/users/*", "/"], "/users/a/b/c;x", Ok("/")),
+            (&["=/users/*", "/"], "/users/a;x/c", Err("readings")),
+            (&["=/users/*", "/"], "/users/a/;x/c", Err("unreadable")),
+            (&["=/healthz", "/"], "/healthz/", Err("readings")),
+            (&["/", "=/healthz"], "/healthz/", Ok("/")),
+            (&["=/healthz", "/"], "/healthz/a/b;x", Ok("/")),
+            (&["=/healthz", "/"], "/x/healthz;x", Ok("/")),
+        ] {
+            let expected = expected.map(str::to_owned);
+            assert_eq!(resolved(routes, path), expected, "{routes:?} {path}");
+        }
+    }
+
+    #[test]
+    fn wildcard_host_is_whole_labels_more() {
+        let table = RouteTable::new(&[
+            route("exact", Some("a.example.org"), None, &[]),
+            route("one", Some("*.example.org"), None, &[]),
+            route("more", Some("**.example.org"), None, &[]),
+        ]);
+        for (host, expected) in [
+            ("a.example.org", Some("exact")),
+            ("A.EXAMPLE.ORG", Some("exact")),
+            ("b.example.org", Some("one")),
+            ("B.Example.Org", Some("one")),
+            ("xn--bcher-kva.example.org", Some("one")),
+            ("b.a.example.org", Some("more")),
+            ("c.b.a.example.org", Some("more")),
+            ("example.org", None),
+            ("badexample.org", None),
+            ("a.badexample.org", None),
+            ("a.example.org.evil", None),
+            ("org", None),
+            ("[::1]", None),
+        ] {
+            assert_eq!(found(&table, host, "/", &Method::GET), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn paths_with_stars_may_match_in_any_case_and_with_any_suffix() {
+        let mut folded = route("folded", None, Some("/Users/*/Keys"), &[]);
+        folded.ignore_case = true;
+        let mut suffixed = route("suffixed", None, Some("/files/*/list"), &[]);
+        suffixed.ignore_suffix = true;
+        let mut whole = route("whole", None, Some("=/status"), &[]);
+        whole.ignore_suffix = true;
+        let table = RouteTable::new(&[folded, suffixed, whole, route("all", None, None, &[])]);
+        for (path, expected) in [
+            ("/USERS/Alice/keys", "folded"),
+            ("/users/alice/keys.json", "all"),
+            ("/files/a/list.json/x", "suffixed"),
+            ("/files/a/list.tar.gz", "suffixed"),
+            ("/files/a/LIST", "all"),
+            ("/files.x/a/list", "all"),
+            ("/status.json", "whole"),
+            ("/status.json/x", "all"),
+            ("/Status", "all"),
+        ] {
+            assert_eq!(
+                found(&table, "a", path, &Method::GET),
+                Some(expected),
+                "{path}"
+            );
         }
     }
 

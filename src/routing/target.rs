@@ -77,6 +77,12 @@ impl<'a> Target<'a> {
         readings.map_or(self.literal, |readings| &readings.plain)
     }
 
+    /// Returns how many segments at the beginning are one segment each, and not an empty one, for
+    /// every server. `None` if that is all of them, not counting an empty one at the end.
+    pub(crate) fn single_segments(&self) -> Option<usize> {
+        self.readings.as_ref()?.single_segments
+    }
+
     /// Returns the other paths that servers may see. If these and the literal path have the same
     /// route, every server finds that route.
     pub(crate) fn readings(&self) -> impl Iterator<Item = &[u8]> {

@@ -48,7 +48,7 @@ pub use foresight::Foresight;
 pub use id::IdentityId;
 pub use identity::{History, Identity, Previous, SeedSlot, Seeds, State, Terms, Version};
 pub use local::{LocalAuthenticator, Settings};
-pub use policy::{Mode, Policy, Rule};
+pub use policy::{Mode, Names, Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;
 pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};

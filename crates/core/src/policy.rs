@@ -1,3 +1,5 @@
+use std::fmt;
+
 use super::principal::PrincipalRef;
 use super::realm::{Capability, Realms};
 
@@ -14,6 +16,8 @@ pub enum Policy {
     Capable(Capability),
     /// Every authenticated principal that both policies admit.
     Both(Box<Policy>, Box<Policy>),
+    /// Every authenticated principal that the policy admits and that matches none of the rules.
+    Except(Box<Policy>, Vec<Rule>),
 }
 
 /// What happens to a request that the policy denies.
@@ -26,13 +30,24 @@ pub enum Mode {
     Observe,
 }
 
-/// An entry of an allow list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An entry of a list of principals.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rule {
     /// The realm, compared byte for byte.
     pub realm: Box<str>,
-    /// The name, compared byte for byte; `None` matches every name in the realm.
-    pub name: Option<Box<str>>,
+    /// The names in the realm.
+    pub name: Names,
+}
+
+/// The names that a rule matches, compared byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Names {
+    /// Every name.
+    All,
+    /// The names that begin with this text, which is not empty. This text itself is one of them.
+    Prefix(Box<str>),
+    /// This name only.
+    One(Box<str>),
 }
 
 impl Policy {
@@ -43,6 +58,9 @@ impl Policy {
             Self::Allow(rules) => rules.iter().any(|rule| rule.fits(who)),
             Self::Capable(capability) => realms.grant(who.realm(), *capability),
             Self::Both(one, other) => one.admits(who, realms) && other.admits(who, realms),
+            Self::Except(policy, rules) => {
+                policy.admits(who, realms) && !rules.iter().any(|rule| rule.fits(who))
+            }
         }
     }
 
@@ -50,6 +68,15 @@ impl Policy {
     pub fn rule_for(&self, who: PrincipalRef<'_>) -> Option<&Rule> {
         match self {
             Self::Allow(rules) => rules.iter().find(|rule| rule.fits(who)),
+            Self::Except(policy, _) => policy.rule_for(who),
+            _ => None,
+        }
+    }
+
+    /// Returns the first exception that the principal matches.
+    pub fn exception_for(&self, who: PrincipalRef<'_>) -> Option<&Rule> {
+        match self {
+            Self::Except(_, rules) => rules.iter().find(|rule| rule.fits(who)),
             _ => None,
         }
     }
@@ -60,12 +87,28 @@ impl Policy {
         match (self, other) {
             (_, Self::Anyone) => true,
             (Self::Anyone, _) => false,
+            (_, Self::Except(other, exceptions)) => {
+                self.is_within(other) && exceptions.iter().all(|rule| self.has_none_of(rule))
+            }
+            (Self::Except(policy, _), other) => policy.is_within(other),
             (_, Self::Authenticated) => true,
             (Self::Allow(rules), Self::Allow(others)) => rules
                 .iter()
                 .all(|rule| others.iter().any(|other| rule.is_within(other))),
             (Self::Both(one, two), other) => one.is_within(other) || two.is_within(other),
             (one, other) => one == other,
+        }
+    }
+
+    /// Returns whether the policy is known to admit no principal that matches the rule.
+    fn has_none_of(&self, rule: &Rule) -> bool {
+        match self {
+            Self::Allow(rules) => !rules.iter().any(|ours| ours.meets(rule)),
+            Self::Both(one, other) => one.has_none_of(rule) || other.has_none_of(rule),
+            Self::Except(policy, exceptions) => {
+                policy.has_none_of(rule) || exceptions.iter().any(|ours| rule.is_within(ours))
+            }
+            Self::Anyone | Self::Authenticated | Self::Capable(_) => false,
         }
     }
 
@@ -80,12 +123,43 @@ impl Policy {
 }
 
 impl Rule {
-    fn is_within(&self, other: &Self) -> bool {
-        self.realm == other.realm && (other.name.is_none() || self.name == other.name)
+    /// Returns whether `other` matches every principal that this rule matches.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.realm == other.realm
+            && match (&self.name, &other.name) {
+                (_, Names::All) => true,
+                (Names::All, _) | (Names::Prefix(_), Names::One(_)) => false,
+                (Names::One(name), Names::One(other)) => name == other,
+                (Names::One(name) | Names::Prefix(name), Names::Prefix(other)) => {
+                    name.starts_with(&**other)
+                }
+            }
     }
 
-    fn fits(&self, who: PrincipalRef<'_>) -> bool {
-        *self.realm == *who.realm() && self.name.as_deref().is_none_or(|name| name == who.name())
+    /// Returns whether some principal may match both rules.
+    fn meets(&self, other: &Self) -> bool {
+        // Of two prefixes, either none is a prefix of the other, or the longer one is within it.
+        self.is_within(other) || other.is_within(self)
+    }
+
+    /// Returns whether a principal matches the rule.
+    pub fn fits(&self, who: PrincipalRef<'_>) -> bool {
+        *self.realm == *who.realm()
+            && match &self.name {
+                Names::All => true,
+                Names::Prefix(prefix) => who.name().starts_with(&**prefix),
+                Names::One(name) => **name == *who.name(),
+            }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Names::All => write!(f, "realm {}", self.realm),
+            Names::Prefix(prefix) => write!(f, "{prefix}*@{}", self.realm),
+            Names::One(name) => write!(f, "{name}@{}", self.realm),
+        }
     }
 }
 
@@ -96,7 +170,10 @@ mod tests {
     fn rule(realm: &str, name: Option<&str>) -> Rule {
         Rule {
             realm: realm.into(),
-            name: name.map(Into::into),
+            name: name.map_or(Names::All, |name| match name.strip_suffix('*') {
+                Some(prefix) => Names::Prefix(prefix.into()),
+                None => Names::One(name.into()),
+            }),
         }
     }
 
@@ -129,6 +206,37 @@ mod tests {
     }
 
     #[test]
+    fn rule_with_a_prefix_admits_the_names_that_begin_with_it() {
+        let policy = Policy::Allow(vec![rule("ops", Some("batch-*"))]);
+        for (name, realm, expected) in [
+            ("batch-1", "ops", true),
+            ("batch-", "ops", true),
+            ("batch", "ops", false),
+            ("Batch-1", "ops", false),
+            ("xbatch-1", "ops", false),
+            ("batch-1", "dev", false),
+        ] {
+            assert_eq!(admits(&policy, name, realm), expected, "{name}@{realm}");
+        }
+    }
+
+    #[test]
+    fn exception_takes_away_from_whom_the_policy_admits() {
+        let except =
+            |policy: Policy, name| Policy::Except(Box::new(policy), vec![rule("ops", Some(name))]);
+        let ops = || Policy::Allow(vec![rule("ops", None)]);
+        assert!(!admits(&except(ops(), "batch-7"), "batch-7", "ops"));
+        assert!(admits(&except(ops(), "batch-7"), "batch-70", "ops"));
+        assert!(!admits(&except(ops(), "batch-*"), "batch-70", "ops"));
+        assert!(!admits(&except(ops(), "batch-7"), "a", "dev"));
+        assert!(admits(
+            &except(Policy::Authenticated, "batch-7"),
+            "batch-7",
+            "dev"
+        ));
+    }
+
+    #[test]
     fn conjunction_admits_whom_both_admit() {
         let ops = || Policy::Allow(vec![rule("ops", None)]);
         let alice = || Policy::Allow(vec![rule("ops", Some("alice")), rule("dev", Some("alice"))]);
@@ -149,7 +257,28 @@ mod tests {
         let two = allow(&[rule("ops", Some("alice")), rule("dev", None)]);
         let both = ops.clone().and(two.clone());
         let capable = Policy::Capable(Capability::Verify);
+        let batch = allow(&[rule("ops", Some("batch-*"))]);
+        let seven = allow(&[rule("ops", Some("batch-7"))]);
+        let except = |policy: &Policy, name| {
+            Policy::Except(Box::new(policy.clone()), vec![rule("ops", Some(name))])
+        };
         for (one, other, expected) in [
+            (&seven, &batch, true),
+            (&batch, &seven, false),
+            (&batch, &ops, true),
+            (&ops, &batch, false),
+            (&except(&ops, "batch-7"), &ops, true),
+            (&ops, &except(&ops, "batch-7"), false),
+            (&batch, &except(&ops, "batch-7"), false),
+            (&alice, &except(&ops, "batch-*"), true),
+            (&except(&ops, "batch-*"), &except(&ops, "batch-7"), true),
+            (&except(&ops, "batch-7"), &except(&ops, "batch-*"), false),
+            (&except(&ops, "batch-7"), &Policy::Authenticated, true),
+            (
+                &Policy::Authenticated,
+                &except(&Policy::Authenticated, "a"),
+                false,
+            ),
             (&Policy::Anyone, &Policy::Anyone, true),
             (&Policy::Anyone, &Policy::Authenticated, false),
             (&Policy::Authenticated, &Policy::Anyone, true),

@@ -100,7 +100,7 @@ fn mistakes_name_their_file_and_line() {
     );
     assert_eq!(
         lines[1],
-        "b.inc:3: store: unknown key, expected one of route, upstream (the file is included)"
+        "b.inc:3: store: unknown key, expected one of group, route, upstream (the file is included)"
     );
     assert!(
         lines[2].starts_with("b.inc:5: route[1].upstream: missing"),
@@ -131,7 +131,7 @@ fn included_file_includes_nothing() {
     folder.write("a.toml", "include = ['b.toml']\n");
     assert_eq!(
         folder.error(),
-        "a.toml:1: include: unknown key, expected one of route, upstream (the file is included)"
+        "a.toml:1: include: unknown key, expected one of group, route, upstream (the file is included)"
     );
 }
 
@@ -291,6 +291,16 @@ fn route_beyond_the_bounds_of_its_include_is_rejected() {
             "host = '*.a.example'",
             "host = 'xa.example'",
             "5: route[0].host",
+        ),
+        (
+            "host = '*.a.example'",
+            "host = ['x.a.example', '**.a.example']",
+            "5: route[0].host[1] = '**.a.example'",
+        ),
+        (
+            "path = '/a'",
+            "path = ['=/a', '/*/b']",
+            "5: route[0].path[1] = '/*/b'",
         ),
         (
             "path = '/a'",

@@ -51,7 +51,7 @@ fn listeners_are_at_addresses_of_their_own() {
 fn host_of_a_route_has_no_scheme() {
     assert_route_errors(&[(
         "host = 'https://a.example'",
-        "2: route[0].host = 'https://a.example': expected a host such as \"app.example.org\", without a scheme",
+        "2: route[0].host = 'https://a.example': expected a host such as \"app.example.org\", or \"*.\" or \"**.\" and a domain, without a scheme",
     )]);
 }
 

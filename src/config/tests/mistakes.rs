@@ -56,7 +56,7 @@ ttl = 300
         "12: route[1].name: missing, expected 1 to 64 characters".to_owned(),
         format!("13: route[1].nmae: unknown key, {known} name, host"),
         "14: route[1].allow[1].realm: missing, expected 1 to 128 characters".to_owned(),
-        format!("14: route[1].allow[1].user: unknown key, {known} realm or name"),
+        format!("14: route[1].allow[1].user: unknown key, {known} realm, name, group"),
         "18: upstream.web.peers[0] = '127.0.0.1': expected HOST:PORT".to_owned(),
         "18: upstream.web.peers[1] = 'http://a:1': expected HOST:PORT without a scheme".to_owned(),
         "19: upstream.web.balance = 'best': expected".to_owned(),

@@ -1,5 +1,9 @@
 use super::*;
-use crate::auth::{Policy, Rule};
+use crate::auth::{Names, Policy, Rule};
+
+fn texts<T: ToString>(patterns: &[T]) -> Vec<String> {
+    patterns.iter().map(ToString::to_string).collect()
+}
 
 #[test]
 fn route_is_read_with_all_its_keys() {
@@ -9,14 +13,14 @@ fn route_is_read_with_all_its_keys() {
     let [route] = &config.routes[..] else {
         panic!("{:?}", config.routes);
     };
-    assert_eq!(route.host.as_deref(), Some("www.example.org"));
-    assert_eq!(route.path.as_deref(), Some("/api/"));
+    assert_eq!(texts(&route.hosts), ["www.example.org"]);
+    assert_eq!(texts(&route.paths), ["/api/"]);
     let purge = http::Method::from_bytes(b"PURGE").unwrap();
     let methods = vec![http::Method::GET, purge, http::Method::HEAD];
     assert_eq!(route.methods, Some(methods));
     let rule = |realm: &str, name: Option<&str>| Rule {
         realm: realm.into(),
-        name: name.map(Into::into),
+        name: name.map_or(Names::All, |name| Names::One(name.into())),
     };
     let rules = vec![rule("ops", Some("alice")), rule("dev", None)];
     assert_eq!(route.policy, Policy::Allow(rules));
@@ -110,14 +114,51 @@ fn undefined_upstream_is_rejected() {
 
 #[test]
 fn bad_match_is_rejected() {
-    for host in ["", "a:80", "a/b", "*.a", "a.", "é", "[::1", "::1"] {
-        assert_route_errors(&[(
-            &format!("host = '{host}'"),
-            &format!(
-                "2: route[0].host = '{host}': expected a host such as \"app.example.org\", without \
-                 port, path or wildcard"
+    let host = |why: &str| {
+        format!(
+            "expected a host such as \"app.example.org\", or \"*.\" or \"**.\" and a domain{why}"
+        )
+    };
+    let place = ", without port or path";
+    let labels = "; \"*\" stands for whole labels, and only in front";
+    for (typed, why) in [
+        ("", place),
+        ("a:80", place),
+        ("a/b", place),
+        ("a.", place),
+        ("[::1", place),
+        ("::1", place),
+        (
+            "é",
+            ", with labels that are not ASCII in their \"xn--\" form",
+        ),
+        (
+            "*.é",
+            ", with labels that are not ASCII in their \"xn--\" form",
+        ),
+        ("*", "; leave the key out to match every host"),
+        ("**", "; leave the key out to match every host"),
+        ("*a.example", labels),
+        ("a*.example", labels),
+        ("a.*.example", labels),
+        ("*.*.example", labels),
+        ("***.example", labels),
+        ("*.", labels),
+        ("*.0.0.1", ", not an address"),
+        ("**.1", ", not an address"),
+        ("*.0x7f", ", not an address"),
+        ("*.[::1]", ", not an address"),
+    ] {
+        assert_route_errors(&[
+            (
+                &format!("host = '{typed}'"),
+                &format!("2: route[0].host = '{typed}': {}", host(why)),
             ),
-        )]);
+            (
+                &format!("host = ['a.example', '{typed}']"),
+                &format!("2: route[0].host[1] = '{typed}': {}", host(why)),
+            ),
+        ]);
     }
     for path in [
         "", "api", "//", "/a//b", "/../a", "/a/..", "/./a", "/%61", "/a?b", "/a#b", "/a\\b", "/é",
@@ -126,11 +167,55 @@ fn bad_match_is_rejected() {
         assert_route_errors(&[(
             &format!("path = '{path}'"),
             &format!(
-                "2: route[0].path = '{path}': expected a path such as \"/api/\": visible ASCII from \
-                 \"/\" on, no \"//\", no \":$\", no segment that ends with \".\", none of % ; ? # \\"
+                "2: route[0].path = '{path}': expected a path such as \"/api/\", \"=/healthz\" or \
+                 \"/users/*/keys\": visible ASCII from \"/\" on, no \"//\", no \":$\", no segment that ends with \".\", none of % ; ? # \\"
             ),
         )]);
     }
+    let star = "expected \"*\" as a whole segment only, as in \"/users/*/keys\"; without \"=\", a path \
+        matches all below it";
+    for (path, expected) in [
+        ("/a*", star),
+        ("/*a/b", star),
+        ("/a/**", star),
+        ("=/a/b*c", star),
+        ("=/a/", "expected no \"/\" at the end of an exact path"),
+        (
+            "/*/*/*/*/*/*/*/*/*",
+            "expected at most 8 segments \"*\", and then at most 64 segments in all",
+        ),
+    ] {
+        assert_route_errors(&[(
+            &format!("path = ['/a', '{path}']"),
+            &format!("2: route[0].path[1] = '{path}': {expected}"),
+        )]);
+    }
+    assert_route_errors(&[
+        (
+            "host = []",
+            "2: route[0].host = []: expected 1 to 256 entries",
+        ),
+        (
+            "path = []",
+            "2: route[0].path = []: expected 1 to 256 entries",
+        ),
+        (
+            "host = 3",
+            "2: route[0].host = 3: expected a string or an array of strings",
+        ),
+        (
+            "path = ['/a', 3]",
+            "2: route[0].path[1] = 3: expected a string",
+        ),
+        (
+            "host = ['a.example', 'A.example']",
+            "2: route[0].host[1] = 'A.example': expected each entry once",
+        ),
+        (
+            "path = ['/a', '/a/']",
+            "2: route[0].path[1] = '/a/': expected each entry once",
+        ),
+    ]);
     assert_route_errors(&[
         (
             "methods = ['GET', 'post']",
@@ -141,7 +226,13 @@ fn bad_match_is_rejected() {
             "2: route[0].methods = []: expected at least one method such as \"GET\"",
         ),
     ]);
-    for lines in ["host = '[::1]'", "path = '/'", "path = '/a..b/.c:d$'"] {
+    for lines in [
+        "host = '[::1]'",
+        "host = ['a', '*.a', '**.a', '*.xn--bcher-kva.example']",
+        "path = '/'",
+        "path = '/a..b/.c:d$'",
+        "path = ['=/', '/', '/a', '=/a', '/*', '=/*', '/a/*/b']",
+    ] {
         parse(&with_route(lines));
     }
 }
@@ -162,7 +253,7 @@ fn duplicate_route_is_rejected() {
         ),
         (
             &second("b", "A", "['PUT', 'GET']"),
-            "9: route[1].name = \"b\": expected another host, path or methods than route \"web\", \
+            "9: route[1].name = \"b\": expected another host, path, methods or from than route \"web\", \
              which matches first",
         ),
     ]);
@@ -172,8 +263,16 @@ fn duplicate_route_is_rejected() {
 #[test]
 fn route_shadowed_by_an_endpoint_of_realmgate_is_rejected() {
     let gateway = "[gateway]\nserve_api = true\n";
-    for path in ["/ungleichotp", "/ungleichotp/x", "/forward-auth/"] {
-        let text = format!("{gateway}{}", with_route(&format!("path = '{path}'")));
+    for path in [
+        "/ungleichotp",
+        "/ungleichotp/x",
+        "/forward-auth/",
+        "=/forward-auth",
+    ] {
+        let text = format!(
+            "{gateway}{}",
+            with_route(&format!("path = ['/a', '{path}']"))
+        );
         let error = parse_with(&text, &[]).unwrap_err().to_string();
         let expected = "expected a path that realmgate does not answer itself";
         assert!(error.contains(expected), "{error}");
@@ -327,7 +426,7 @@ fn header_with_a_mark_that_means_something_never_passes() {
 fn bad_rewrite_is_rejected() {
     let value = "expected visible ASCII, at most 4096 bytes, no white space at either end";
     let host = "expected a host such as \"app.internal\" or \"app.internal:8080\"";
-    let prefix = "expected a path beside it other than \"/\", and no ignore_suffix";
+    let prefix = "expected a single path beside it, a prefix without \"*\" other than \"/\", and no ignore_suffix";
     assert_route_errors(&[
         (
             "request_headers = { set = { 'X A' = 'x' } }",
@@ -363,6 +462,18 @@ fn bad_rewrite_is_rejected() {
         ),
         (
             "path = '/a'\nstrip_prefix = true\nignore_suffix = true",
+            &format!("3: route[0].strip_prefix = true: {prefix}"),
+        ),
+        (
+            "path = '/a/*'\nstrip_prefix = true",
+            &format!("3: route[0].strip_prefix = true: {prefix}"),
+        ),
+        (
+            "path = '=/a'\nstrip_prefix = true",
+            &format!("3: route[0].strip_prefix = true: {prefix}"),
+        ),
+        (
+            "path = ['/a', '/b']\nstrip_prefix = true",
             &format!("3: route[0].strip_prefix = true: {prefix}"),
         ),
     ]);

@@ -24,13 +24,13 @@ fn unknown_key_is_rejected_with_the_known_ones() {
         (
             "[gatway]",
             "1: gatway: unknown key, expected one of include, store, cache, service, gateway, grpc, metrics, admin, realms, \
-             credentials, totp, throttle, realm, tls, certificate, limits, timeouts, server, shutdown, log, audit, otlp, compat, route, upstream",
+             credentials, totp, throttle, realm, tls, certificate, limits, timeouts, server, shutdown, log, audit, otlp, compat, networks, group, route, upstream",
         ),
     ]);
     assert_route_errors(&[
         (
             "hosts = 1",
-            "2: route[0].hosts: unknown key, expected one of name, host, path, methods, allow, mode, \
+            "2: route[0].hosts: unknown key, expected one of name, host, path, methods, from, allow, except, mode, \
              upstream, body_bytes, allow_double_slash, allow_encoded_slash, ignore_case, \
              ignore_suffix, strip_prefix, upstream_host, alias_headers, pass_headers, shared_cache, \
              request_headers, response_headers",
@@ -38,7 +38,7 @@ fn unknown_key_is_rejected_with_the_known_ones() {
         (
             "allow = [{ realm = 'a' }, { user = 'b' }]",
             "2: route[0].allow[1].realm: missing, expected 1 to 128 characters, no NUL, no white space at either end\n\
-             realmgate.toml:2: route[0].allow[1].user: unknown key, expected one of realm or name",
+             realmgate.toml:2: route[0].allow[1].user: unknown key, expected one of realm, name, group",
         ),
     ]);
     let expected = "3: upstream.a.peer: unknown key, expected one of peers, balance, tls, server_name, ca, \

@@ -3,7 +3,7 @@ use http::{HeaderMap, HeaderName, Method};
 use super::client::client;
 use super::description;
 use super::narrowing::narrowing;
-use crate::auth::Policy;
+use crate::auth::{Names, Policy};
 use crate::doors::forward_auth::{FrontProxy, Rejection};
 use crate::doors::fuzzing::assert_plain;
 use crate::http::fuzzing::fields;
@@ -72,7 +72,7 @@ fn narrow(query: &str) {
             assert!((1..=16 * 16).contains(&rules.len()));
             assert!(rules.iter().all(|rule| !rule.realm.is_empty()));
             let is_named = query.split('&').any(|pair| pair.starts_with("name="));
-            assert_eq!(rules.iter().all(|rule| rule.name.is_some()), is_named);
+            assert_eq!(rules.iter().all(|rule| rule.name != Names::All), is_named);
         }
         Ok(Some(other)) => unreachable!("{other:?}"),
         Err(_) => {}

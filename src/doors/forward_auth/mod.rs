@@ -110,16 +110,16 @@ impl ForwardAuth {
         let headers = &parts.headers;
         let (applied, source) = {
             let snapshot = self.snapshot.load();
+            let source = self.client_of(&snapshot, peer, proxy.name(), || {
+                client::client(headers, proxy, snapshot.client_address_header.as_ref())
+            });
             let applied = match proxy {
                 FrontProxy::Envoy if has_fragment(target.as_deref()) => {
                     Err(Ambiguity::Character.into())
                 }
-                _ => route_policy(&snapshot, parts, peer, proxy)
+                _ => route_policy(&snapshot, parts, (peer, source), proxy)
                     .and_then(|applied| check(parts).map(|()| applied)),
             };
-            let source = self.client_of(&snapshot, peer, proxy.name(), || {
-                client::client(headers, proxy, snapshot.client_address_header.as_ref())
-            });
             (applied, source)
         };
         let request_line = || self.request_line(parts, peer, proxy);
@@ -295,14 +295,15 @@ impl ForwardAuth {
         self.identity_headers.who(permit)
     }
 
-    /// Returns the policy for a described request, if the peer may describe one.
+    /// Returns the policy for a described request, if the peer may describe one. `addresses` are
+    /// those of the peer and of the client that it names.
     pub(super) fn described_policy(
         &self,
-        source: Option<IpAddr>,
+        addresses: (Option<IpAddr>, Option<IpAddr>),
         described: Result<MatchInput<'_>, Rejection>,
         narrowed: Option<Policy>,
     ) -> Result<RoutePolicy, Rejection> {
-        described_policy(&self.snapshot.load(), source, described, narrowed)
+        described_policy(&self.snapshot.load(), addresses, described, narrowed)
     }
 }
 

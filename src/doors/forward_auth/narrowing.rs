@@ -1,6 +1,6 @@
 use percent_encoding::percent_decode_str;
 
-use crate::auth::{Policy, Rule};
+use crate::auth::{Names, Policy, Rule};
 use crate::http::rejection::Rejection;
 
 /// The maximum number of realms, and of names, in a query.
@@ -60,8 +60,8 @@ impl Narrowing {
             };
         }
         let rules = realms.iter().flat_map(|realm| {
-            let whole_realm = names.is_empty().then_some(None);
-            let each_name = names.iter().cloned().map(Some);
+            let whole_realm = names.is_empty().then_some(Names::All);
+            let each_name = names.iter().cloned().map(Names::One);
             whole_realm.into_iter().chain(each_name).map(|name| Rule {
                 realm: realm.clone(),
                 name,
@@ -79,7 +79,7 @@ mod tests {
     fn query_narrows_to_realms_and_names() {
         let rule = |realm: &str, name: Option<&str>| Rule {
             realm: realm.into(),
-            name: name.map(Into::into),
+            name: name.map_or(Names::All, |name| Names::One(name.into())),
         };
         let allow = |query: &str| match narrowing(query) {
             Ok(Some(Policy::Allow(rules))) => rules,

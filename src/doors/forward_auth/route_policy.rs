@@ -33,7 +33,7 @@ pub(in crate::doors) struct RoutePolicy {
 pub(super) fn route_policy(
     snapshot: &Snapshot,
     parts: &Parts,
-    source: Option<IpAddr>,
+    addresses: (Option<IpAddr>, Option<IpAddr>),
     proxy: FrontProxy,
 ) -> Result<RoutePolicy, Rejection> {
     let headers = &parts.headers;
@@ -73,18 +73,24 @@ pub(super) fn route_policy(
         FrontProxy::Nginx => description::nginx(headers),
         _ => description::forwarded(headers),
     };
-    described_policy(snapshot, source, described, narrowed)
+    described_policy(snapshot, addresses, described, narrowed)
 }
 
-/// Returns the policy for a described request, if the peer may describe one.
+/// Returns the policy for a described request, if the peer may describe one. `client` is the address
+/// that it names, if any.
 pub(super) fn described_policy(
     snapshot: &Snapshot,
-    source: Option<IpAddr>,
+    (peer, client): (Option<IpAddr>, Option<IpAddr>),
     described: Result<MatchInput<'_>, Rejection>,
     narrowed: Option<Policy>,
 ) -> Result<RoutePolicy, Rejection> {
-    trust(source, &snapshot.net.trusted_proxies)?;
-    let mut applied = of_route(snapshot, &described?)?;
+    trust(peer, &snapshot.net.trusted_proxies)?;
+    let mut described = described?;
+    if snapshot.routes.has_networks() {
+        described.client = snapshot.client(client);
+        snapshot.warn_unaddressed(&described);
+    }
+    let mut applied = of_route(snapshot, &described)?;
     if let Some(narrowed) = narrowed {
         applied.policy = applied.policy.and(narrowed);
         // The front proxy's configuration asks for it, and does not say that it is observed.

@@ -60,6 +60,7 @@ fn misfits(misfits: &[Misfit]) -> String {
         Misfit::Host => "host",
         Misfit::Path => "path",
         Misfit::Method => "method",
+        Misfit::Network => "network",
     });
     words.collect::<Vec<_>>().join(", ")
 }

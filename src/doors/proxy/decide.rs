@@ -51,7 +51,11 @@ impl Proxy {
             let path = path_of(header);
             MatchInput::read(host, &header.method, path).map_err(Rejection::from)
         });
-        let input = input.map_err(|rejection| reject(rejection, None))?;
+        let mut input = input.map_err(|rejection| reject(rejection, None))?;
+        if snapshot.routes.has_networks() {
+            input.client = snapshot.client(source);
+            snapshot.warn_unaddressed(&input);
+        }
         let found = snapshot.routes.resolve(&input).map_err(|unrouted| {
             let tally = match unrouted {
                 Unrouted::Slashes(route) => snapshot.tally(route).map(|tally| &**tally),

@@ -1,5 +1,6 @@
 //! Explains how a request would be decided.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -9,7 +10,7 @@ use http::StatusCode;
 use super::call::{self, json};
 use super::problem::{Kind, Problem, field_error};
 use super::query::Query;
-use super::routes::{methods, mode, policy, upstream};
+use super::routes::{methods, mode, policy, texts, upstream};
 use super::state::V1;
 use super::types::{Explained, Fate, Inquiry, Misfit, Tried};
 use crate::auth::{
@@ -45,7 +46,8 @@ pub(super) async fn explain(State(api): State<Arc<V1>>, request: Request) -> Res
                 api.authenticator.foresee(who, source, call.now).await?
             }
         };
-        let explained = explained(&config, &inquiry.method, &inquiry.url, &foresight);
+        let client = inquiry.from;
+        let explained = explained(&config, (&inquiry.method, &inquiry.url, client), &foresight);
         json(StatusCode::OK, &explained.await)
     })
     .await
@@ -73,18 +75,21 @@ fn check(inquiry: &Inquiry) -> Result<(), Problem> {
     }
 }
 
-/// Explains how `config` decides a request. `url` is a URL, or a path and query.
+/// Explains how `config` decides a request. `url` is a URL, or a path and query; `from` is the
+/// address that a trusted party names.
 pub async fn explained(
     config: &Config,
-    method: &str,
-    url: &str,
+    (method, url, from): (&str, &str, Option<IpAddr>),
     foresight: &Foresight<'_>,
 ) -> Explained {
+    let client = from.map(|client| client.to_canonical());
+    let client = client.filter(|client| !config.service.is_front_proxy(*client));
     let (host, target) = parts(url);
     let inquiry = explain::Inquiry {
         method,
         host,
         target,
+        client,
     };
     let explanation = explain::explain(config, &inquiry);
     // Without routes the application authorizes.
@@ -99,6 +104,7 @@ pub async fn explained(
         explanation,
         foresight,
         config,
+        client,
     };
     account.explained()
 }
@@ -128,6 +134,7 @@ struct Account<'a> {
     /// The denial where only the credential is checked.
     by_credential: Option<Denial>,
     config: &'a Config,
+    client: Option<IpAddr>,
 }
 
 impl Account<'_> {
@@ -138,18 +145,17 @@ impl Account<'_> {
         let who = foresight.principal;
         let rule = || {
             let rule = route?.policy.rule_for(who?)?;
-            Some(match &rule.name {
-                Some(name) => format!("{name}@{}", rule.realm),
-                None => format!("realm {}", rule.realm),
-            })
+            Some(rule.to_string())
         };
+        let exception = || Some(route?.policy.exception_for(who?)?.to_string());
         let admits = |(policy, who): (&Policy, _)| policy.admits(who, &self.config.realms);
         let tried = explanation.tried.iter().map(|(route, misfits)| Tried {
             name: route.name.clone(),
             misfits: misfits.iter().map(|it| misfit(*it)).collect(),
-            host: route.host.clone(),
-            path: route.path.clone(),
+            host: texts(&route.hosts),
+            path: texts(&route.paths),
             methods: route.methods.as_deref().map(methods),
+            from: route.from.as_deref().and_then(texts),
         });
         let other = explanation.other.as_ref();
         Explained {
@@ -161,6 +167,8 @@ impl Account<'_> {
             policy: route.map(|route| policy(&route.policy)),
             mode: route.map(|route| mode(route.mode)),
             rule: rule(),
+            exception: exception(),
+            client: self.client,
             name: who.map(|who| who.name().to_owned()),
             realm: who.map(|who| who.realm().to_owned()),
             refusal: foresight.cause.map(DenialCause::reason).map(str::to_owned),
@@ -269,5 +277,6 @@ const fn misfit(misfit: explain::Misfit) -> Misfit {
         explain::Misfit::Host => Misfit::Host,
         explain::Misfit::Path => Misfit::Path,
         explain::Misfit::Method => Misfit::Method,
+        explain::Misfit::Network => Misfit::Network,
     }
 }

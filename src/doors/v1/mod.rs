@@ -38,7 +38,7 @@ pub use call::Acting;
 pub use document::document;
 pub use explain::explained;
 pub use problem::Kind as ProblemKind;
-pub use routes::{policy, upstream};
+pub use routes::{policy, texts, upstream};
 pub use shown::{otpauth, show};
 pub use state::V1;
 pub use terms::new_identity;

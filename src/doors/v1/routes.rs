@@ -10,7 +10,7 @@ use super::call::{self, json};
 use super::query::{Query, cursor};
 use super::state::V1;
 use super::types::{self, RouteMode};
-use crate::auth::{Capability, Mode, Policy};
+use crate::auth::{Capability, Mode, Policy, Rule};
 use crate::config::{Config, Route};
 
 const LIST: &str = "routes";
@@ -48,9 +48,10 @@ fn shown(config: &Config, route: &Route) -> types::Route {
     let upstream = upstream.and_then(|at| config.upstreams.get(at));
     types::Route {
         name: route.name.clone(),
-        host: route.host.clone(),
-        path: route.path.clone(),
+        host: texts(&route.hosts),
+        path: texts(&route.paths),
         methods: route.methods.as_deref().map(methods),
+        from: route.from.as_deref().and_then(texts),
         policy: policy(&route.policy),
         mode: mode(route.mode),
         upstream: upstream.map(|upstream| types::Upstream {
@@ -62,6 +63,12 @@ fn shown(config: &Config, route: &Route) -> types::Route {
                 .collect(),
         }),
     }
+}
+
+/// Returns the texts of hosts or paths; `None` for any.
+pub fn texts<T: ToString>(patterns: &[T]) -> Option<Vec<String>> {
+    let texts = patterns.iter().map(ToString::to_string);
+    (!patterns.is_empty()).then(|| texts.collect())
 }
 
 pub(super) fn methods(methods: &[Method]) -> Vec<String> {
@@ -87,17 +94,14 @@ pub fn policy(policy: &Policy) -> String {
     match policy {
         Policy::Anyone => "anyone, no credential needed".to_owned(),
         Policy::Authenticated => "every authenticated principal".to_owned(),
-        Policy::Allow(rules) => {
-            let rules: Vec<_> = rules
-                .iter()
-                .map(|rule| match &rule.name {
-                    Some(name) => format!("{name}@{}", rule.realm),
-                    None => format!("realm {}", rule.realm),
-                })
-                .collect();
-            rules.join(", ")
-        }
+        Policy::Allow(rules) => listed(rules),
         Policy::Capable(capability) => format!("principals that may {capability:?}"),
         Policy::Both(one, other) => format!("{} and {}", self::policy(one), self::policy(other)),
+        Policy::Except(of, rules) => format!("{} except {}", self::policy(of), listed(rules)),
     }
+}
+
+fn listed(rules: &[Rule]) -> String {
+    let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
+    rules.join(", ")
 }

@@ -8,14 +8,14 @@ mod readers;
 use http::Method;
 
 use crate::auth::{Mode, Policy};
-use crate::config;
+use crate::config::{self, PathPattern, STAR};
 use crate::routing::input::MatchInput;
 use crate::routing::route::{RouteTable, Unrouted};
 use crate::routing::target::Target;
 use readers::{
     apache, apache_rewrite, cut, go, iis, iis_streams, literal, nginx, nginx_unmerged, node_url,
     once, overlong, reference, rfc3986, spring, thrice, tomcat, tomcat_backslashes, tomcat_slashes,
-    twice, undertow, wide,
+    twice, undertow, unslashed, wide,
 };
 
 /// Returns the path that an application behind a server sees; `None` if the server rejects it.
@@ -31,7 +31,7 @@ enum Names {
 
 use Names::{Exactly, InAnyCase, WithAnySuffix};
 
-const READERS: [(&str, Read, Names); 26] = [
+const READERS: [(&str, Read, Names); 27] = [
     ("RFC 3986", rfc3986, Exactly),
     ("literal (chi)", literal, Exactly),
     ("Express", literal, InAnyCase),
@@ -62,6 +62,7 @@ const READERS: [(&str, Read, Names); 26] = [
     ("double decoder", twice, Exactly),
     ("triple decoder without parameters", thrice, Exactly),
     ("cut at the first semicolon", cut, Exactly),
+    ("without the last slash", unslashed, Exactly),
 ];
 
 /// Path segments. Paths are made of one or more of them.
@@ -185,9 +186,10 @@ struct Table {
 fn table(names: Names, paths: &[&str]) -> Table {
     let route = |path: &&str| config::Route {
         name: (*path).into(),
-        host: None,
-        path: Some((*path).into()),
+        hosts: Vec::new(),
+        paths: vec![PathPattern::read(path).unwrap()],
         methods: path.starts_with("/api").then(|| vec![Method::GET]),
+        from: None,
         policy: Policy::Authenticated,
         mode: Mode::Enforce,
         upstream: None,
@@ -208,21 +210,21 @@ fn table(names: Names, paths: &[&str]) -> Table {
 
 /// Returns the index of the first route to which an application would assign a path.
 fn seen(table: &Table, path: &[u8]) -> Option<usize> {
-    let holds = |prefix: &str| {
-        let named: Vec<&[u8]> = prefix
-            .as_bytes()
-            .split(|&byte| byte == b'/')
-            .skip(1)
-            .collect();
-        if prefix == "/" {
-            return true;
+    let holds = |pattern: &PathPattern| {
+        let named: Vec<&[u8]> = pattern.segments().map(str::as_bytes).collect();
+        let mut there: Vec<&[u8]> = path.split(|&byte| byte == b'/').skip(1).collect();
+        if path == b"/" {
+            there.clear();
         }
-        let there: Vec<&[u8]> = path.split(|&byte| byte == b'/').skip(1).collect();
+        if pattern.is_exact() && there.len() != named.len() {
+            return false;
+        }
         let is_alike = |at: usize| {
             let Some(&there) = there.get(at) else {
                 return false;
             };
             match table.names {
+                _ if named[at] == STAR.as_bytes() => !there.is_empty(),
                 Exactly => there == named[at],
                 InAnyCase => there.eq_ignore_ascii_case(named[at]),
                 WithAnySuffix if at + 1 < named.len() => there == named[at],
@@ -236,18 +238,24 @@ fn seen(table: &Table, path: &[u8]) -> Option<usize> {
     table
         .routes
         .iter()
-        .position(|route| holds(route.path.as_deref().unwrap()))
+        .position(|route| route.paths.iter().any(holds))
 }
 
 #[test]
 fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
-    let orders: [&[&str]; 6] = [
+    let orders: [&[&str]; 12] = [
         &["/admin", "/"],
         &["/public", "/api/admin", "/api", "/admin", "/"],
         &["/public", "/admin/x", "/admin"],
         &["/api", "/", "/admin"],
         &["/x/admin", "/public", "/"],
         &["/admin"],
+        &["/*/admin", "/public", "/"],
+        &["=/admin", "=/public/*", "/api/*/x", "/"],
+        &["/public/*/admin/*", "/*/*/public", "=/", "/admin"],
+        &["/public", "=/*", "/*/x/admin", "=/x/*/admin"],
+        &["/x/*", "=/*/admin", "/*/public", "/"],
+        &["/*"],
     ];
     let tables: Vec<Table> = orders
         .iter()
@@ -268,6 +276,7 @@ fn no_reader_sees_a_path_under_another_route_than_the_one_decided_on() {
             host: None,
             method: Method::GET,
             target,
+            client: None,
         });
         rejected += usize::from(input.is_err());
         for (table, built) in tables.iter().zip(&built) {

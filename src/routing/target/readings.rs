@@ -32,6 +32,9 @@ pub(super) struct Readings {
     pub(super) below_host: Vec<Box<[u8]>>,
     /// Whether the literal path contains `%2F`.
     pub(super) encoded_slash: bool,
+    /// The number of segments at the beginning that are one segment for every server; `None` if all
+    /// are, not counting an empty one at the end.
+    pub(super) single_segments: Option<usize>,
 }
 
 impl Readings {
@@ -59,8 +62,29 @@ impl Readings {
             plain,
             below_host: below_host.collect::<Result<_, _>>()?,
             encoded_slash,
+            single_segments: single_segments(raw),
         })
     }
+}
+
+/// Returns the number of segments before the first one that is not a single one for every server.
+/// `None` if all are, not counting an empty one at the end.
+fn single_segments(raw: &[u8]) -> Option<usize> {
+    let path = raw.strip_suffix(b"/").unwrap_or(raw);
+    let mut segments = path.split(|&byte| byte == b'/').skip(1);
+    segments.position(|segment| !is_single(segment))
+}
+
+/// Returns whether every server reads a segment as one segment that is not empty, and reads on
+/// after it.
+fn is_single(segment: &[u8]) -> bool {
+    let is_end = |byte: &u8| matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#');
+    let is_dropped = |byte: &u8| matches!(byte, b'.' | b' ');
+    levels(segment).is_ok_and(|levels| {
+        levels
+            .iter()
+            .all(|text| !text.iter().any(is_end) && !text.iter().all(is_dropped))
+    })
 }
 
 /// Returns whether a path begins with a slash and an encoded slash, at any depth of encoding.

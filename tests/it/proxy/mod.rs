@@ -11,6 +11,7 @@ mod health;
 mod http;
 mod http1;
 mod http2;
+mod matching;
 mod names;
 mod paths;
 mod rejected;

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::authentication::oracle::{check, check_request};
-use crate::harness::{Gate, Upstream, get, stdout};
+use crate::harness::{Gate, Upstream, get, raw, stdout};
 
 /// `/admin` is for an empty realm; everything else, with any slashes, is public.
 fn gate(more: &str) -> (Gate, Upstream) {
@@ -35,15 +35,17 @@ fn gate(more: &str) -> (Gate, Upstream) {
     (gate, upstream)
 }
 
-/// Requests a path at every door without a credential. Returns the status of each door, translated
-/// to that of the proxy.
-fn ask(gate: &Gate, path: &str) -> Vec<(&'static str, u16)> {
-    let original = format!("X-Original-Method: GET\r\nX-Original-URL: http://a{path}\r\n");
+/// Requests a path of a host at every door without a credential. Returns the status of each door,
+/// translated to that of the proxy.
+pub(super) fn ask(gate: &Gate, host: &str, path: &str) -> Vec<(&'static str, u16)> {
+    let original = format!("X-Original-Method: GET\r\nX-Original-URL: http://{host}{path}\r\n");
     let forwarded = format!(
-        "X-Forwarded-Method: GET\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\nX-Forwarded-Uri: {path}\r\n"
+        "X-Forwarded-Method: GET\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: {host}\r\nX-Forwarded-Uri: {path}\r\n"
     );
     let url = format!("http://{}{path}", gate.gateway);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let http2 = Command::new("curl")
+        .args(["-H", &format!("Host: {host}")])
         .args([
             "-sS",
             "--http2-prior-knowledge",
@@ -55,7 +57,7 @@ fn ask(gate: &Gate, path: &str) -> Vec<(&'static str, u16)> {
         .output()
         .unwrap();
     let mut statuses = vec![
-        ("proxy", get(gate.gateway, path, "").status),
+        ("proxy", raw(gate.gateway, request.as_bytes()).status),
         ("proxy, HTTP/2", stdout(&http2).parse().unwrap()),
     ];
     for (door, target, fields) in [
@@ -63,14 +65,18 @@ fn ask(gate: &Gate, path: &str) -> Vec<(&'static str, u16)> {
         ("traefik", "/forward-auth/traefik".to_owned(), &*forwarded),
         ("caddy", "/forward-auth/caddy".to_owned(), &*forwarded),
         ("haproxy", "/forward-auth/haproxy".to_owned(), &*forwarded),
-        ("envoy", format!("/forward-auth/envoy{path}"), ""),
     ] {
         statuses.push((door, get(gate.service, &target, fields).status));
     }
+    let request = format!(
+        "GET /forward-auth/envoy{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    );
+    statuses.push(("envoy", raw(gate.service, request.as_bytes()).status));
     let mut asked = check_request("", "", "");
     let attributes = asked.attributes.as_mut().unwrap();
     let request = attributes.request.as_mut().unwrap();
     let http = request.http.as_mut().unwrap();
+    http.host = host.into();
     http.path = path.into();
     http.headers.clear();
     let code = check(gate, &asked).status.unwrap().code;
@@ -92,7 +98,7 @@ fn ask(gate: &Gate, path: &str) -> Vec<(&'static str, u16)> {
 }
 
 fn assert_all(gate: &Gate, path: &str, expected: u16) {
-    for (door, status) in ask(gate, path) {
+    for (door, status) in ask(gate, "a", path) {
         assert_eq!(status, expected, "{path} at {door}");
     }
 }

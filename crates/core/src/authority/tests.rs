@@ -91,7 +91,7 @@ fn reason(decision: &Decision) -> &'static str {
 fn allow(realm: &str) -> Policy {
     Policy::Allow(vec![Rule {
         realm: realm.into(),
-        name: None,
+        name: crate::policy::Names::All,
     }])
 }
 

@@ -356,7 +356,7 @@ async fn authenticated_principal_outside_the_policy_is_not_allowed() {
     let token = totp().token(NOW);
     let elsewhere = Policy::Allow(vec![Rule {
         realm: "dev".into(),
-        name: None,
+        name: crate::policy::Names::All,
     }]);
     let stub = || alice(Some(totp()), State::Enabled);
     let decision = decide(stub(), present("alice", "ops", &token), &elsewhere).await;
@@ -496,7 +496,7 @@ async fn prediction_is_the_decision_about_a_right_token() {
     let allow = |realm: &str| {
         Policy::Allow(vec![Rule {
             realm: realm.into(),
-            name: None,
+            name: crate::policy::Names::All,
         }])
     };
     let policies = [

@@ -17,7 +17,8 @@ pub struct Inquiry {
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 300)]
     pub who: Option<String>,
-    /// The client address.
+    /// The client address that a trusted party names. One in service.trusted_proxies names no
+    /// client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, max_length = 45)]
     pub from: Option<std::net::IpAddr>,
@@ -43,6 +44,13 @@ pub struct Explained {
     pub mode: Option<RouteMode>,
     /// The rule of the policy that admits the caller.
     pub rule: Option<String>,
+    /// The exception of the policy that excludes the caller.
+    #[serde(default)]
+    pub exception: Option<String>,
+    /// The client address with which routes are matched; null if no trusted party names it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub client: Option<std::net::IpAddr>,
     pub name: Option<String>,
     pub realm: Option<String>,
     /// Why the caller is rejected even with a correct token.
@@ -83,9 +91,12 @@ pub struct Tried {
     pub name: String,
     /// The criteria that the request does not match.
     pub misfits: Vec<Misfit>,
-    pub host: Option<String>,
-    pub path: Option<String>,
+    pub host: Option<Vec<String>>,
+    pub path: Option<Vec<String>>,
     pub methods: Option<Vec<String>>,
+    /// The networks of its clients.
+    #[serde(default)]
+    pub from: Option<Vec<String>>,
 }
 
 /// A criterion of a route.
@@ -95,6 +106,7 @@ pub enum Misfit {
     Host,
     Path,
     Method,
+    Network,
 }
 
 /// The outcome at a door.

@@ -49,11 +49,14 @@ pub struct Routes {
 pub struct Route {
     pub name: String,
     /// Null for any.
-    pub host: Option<String>,
-    /// The prefix of the path; null for any.
-    pub path: Option<String>,
+    pub host: Option<Vec<String>>,
+    /// The paths: prefixes, or with `=` in front exact ones; null for any.
+    pub path: Option<Vec<String>>,
     /// Null for any.
     pub methods: Option<Vec<String>>,
+    /// The networks of its clients; null for any.
+    #[serde(default)]
+    pub from: Option<Vec<String>>,
     /// Who may pass, in words.
     pub policy: String,
     /// Whether it enforces its policy.

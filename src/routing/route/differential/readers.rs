@@ -280,3 +280,9 @@ fn contains(path: &[u8], what: &[u8]) -> bool {
     path.windows(what.len())
         .any(|it| it.eq_ignore_ascii_case(what))
 }
+
+/// A server that serves `/x/` as `/x`.
+pub(super) fn unslashed(path: &[u8]) -> Option<Vec<u8>> {
+    let cut = path.strip_suffix(b"/").filter(|path| !path.is_empty());
+    Some(cut.unwrap_or(path).to_vec())
+}
