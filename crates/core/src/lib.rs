@@ -14,6 +14,7 @@ mod checks;
 mod claims;
 mod clock_offset;
 mod confirm;
+mod counts;
 mod creation;
 mod credential;
 mod decision;
@@ -57,9 +58,9 @@ pub use seed::{Seed, SeedError, Strength};
 pub use session::{Session, SessionId, SessionKind, SessionSecret};
 pub use store::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Counters, Counts,
-    Identities, Imported, RealmCount, Recall, Selection, Sessions, Store, StoreError, Sweep,
-    UsageBatch,
+    Identities, Imported, RealmCount, Recall, Selection, Sessions, Store, StoreError, UsageBatch,
 };
+pub use sweeps::Sweep;
 pub use throttle::{
     Claim, Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,
     network,

@@ -4,16 +4,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use super::counts::{Counts, UsageBatch};
 use super::creation::{Created, Creation, ImportedIdentity, NewIdentity};
 use super::id::IdentityId;
 use super::identity::{Identity, State, Terms, Version};
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
 use super::session::{Session, SessionId};
-use super::throttle::{Claim, ThrottleRecord};
+use super::throttle::Claim;
 use super::time::UnixTime;
 use super::totp::Step;
-use super::usage::Use;
 
 /// The number of identities of a realm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -330,39 +330,6 @@ pub trait Store: Identities + Counters + Administration + ChangeLog + Sessions {
     /// Writes the log of the database back into its file, as far as other processes allow. Must be
     /// called before the process ends.
     async fn checkpoint(&self);
-}
-
-/// Saved failure counts.
-#[derive(Clone, Debug, Default)]
-pub struct Counts {
-    /// The key of the hashes in record tags.
-    pub key: [u8; 16],
-    /// The records.
-    pub records: Vec<ThrottleRecord>,
-    /// The stamp of the last record.
-    pub stamp: i64,
-}
-
-/// Failure counts and uses recorded by decisions, saved as one batch.
-#[derive(Clone, Debug, Default)]
-pub struct UsageBatch {
-    /// Failure counts.
-    pub counts: Vec<ThrottleRecord>,
-    /// Uses of identities.
-    pub uses: Vec<Use>,
-    /// Which saved failure counts are still needed, if the others are to be deleted now.
-    pub sweep: Option<Sweep>,
-}
-
-/// Which saved failure counts are still needed. A store may delete the others later.
-#[derive(Clone, Copy, Debug)]
-pub struct Sweep {
-    /// The number of records of each scope; those that were saved last are kept.
-    pub kept: usize,
-    /// Failures before this time are forgotten.
-    pub failed_before: UnixTime,
-    /// Right tokens before this time no longer make a source trusted.
-    pub passed_before: UnixTime,
 }
 
 /// Why a store operation failed. Never contains a seed or a token.

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::store::Sweep;
 use super::throttle::ThrottleSettings;
 use super::time::UnixTime;
 
@@ -38,6 +37,17 @@ impl Sweeps {
         now.as_secs().abs_diff(last) >= SWEEP_EVERY
             || self.saved.load(Ordering::Relaxed) >= SWEEP_AFTER.min(settings.capacity)
     }
+}
+
+/// Which saved failure counts are still needed. A store may delete the others later.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// The number of records of each scope; those that were saved last are kept.
+    pub kept: usize,
+    /// Failures before this time are forgotten.
+    pub failed_before: UnixTime,
+    /// Right tokens before this time no longer make a source trusted.
+    pub passed_before: UnixTime,
 }
 
 impl Sweep {
