@@ -12,7 +12,7 @@ use divan::{AllocProfiler, Bencher, black_box};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use realmgate::auth::{
-    Algorithm, Attempt, Authority, Credential, Decision, LocalAuthenticator, NewIdentity,
+    Algorithm, Attempt, Authority, Credential, Decision, LocalAuthenticator, Names, NewIdentity,
     Parameters, Policy, Presented, Principal, Rule, Seed, Settings, Source, Store, Terms, Totp,
     UnixTime,
 };
@@ -206,7 +206,7 @@ mod authority {
         let parts = Parts::new();
         let rule = |realm: &str| Rule {
             realm: realm.into(),
-            name: None,
+            name: Names::All,
         };
         let policy = Policy::Allow(vec![rule("ops"), rule("billing"), rule("payments")]);
         let token = parts.token.clone();
