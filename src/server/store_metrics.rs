@@ -126,5 +126,18 @@ fn encode_pool(encoder: &mut DescriptorEncoder<'_>, pool: &PoolMetrics) -> fmt::
         "store_failovers",
         "Failovers of the database",
         pool.failovers,
+    )?;
+    write_counter(
+        encoder,
+        "store_old_servers",
+        "How often a database server on an old timeline was rejected",
+        pool.old_servers,
+    )?;
+    let claims = [("granted", pool.claims), ("denied", pool.claims_denied)];
+    write_counters(
+        encoder,
+        "store_claims",
+        "Claims of attempts beyond the free ones",
+        claims.map(|(outcome, count)| ([("outcome", outcome)], count)),
     )
 }

@@ -37,6 +37,12 @@ pub struct PoolMetrics {
     pub generation: u64,
     /// Failovers of the database.
     pub failovers: u64,
+    /// How often a server on an old timeline was rejected.
+    pub old_servers: u64,
+    /// Claims that this node got.
+    pub claims: u64,
+    /// Claims that this node did not get, because another attempt had them.
+    pub claims_denied: u64,
 }
 
 /// Metrics of one cache.

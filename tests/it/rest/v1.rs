@@ -303,6 +303,47 @@ fn repeated_creation_with_the_same_key_has_the_same_response() {
 }
 
 #[test]
+fn seed_that_is_shown_again_is_in_the_audit_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let gate = Gate::start(&format!("[audit]\nfile = {log:?}"));
+    let admin = Admin::of(&gate);
+    let shown = || {
+        let text = fs::read_to_string(&log).unwrap();
+        let found = lines(&text);
+        found
+            .into_iter()
+            .filter(|it| it["event"] == "identity_shown")
+            .collect::<Vec<_>>()
+    };
+    let svc = r#"{"name":"svc","realm":"payments"}"#;
+    let fields = format!("{JSON}Idempotency-Key: k\r\n");
+    for (repeats, status) in [(0, 201), (1, 201), (2, 201)] {
+        let reply = admin.send("POST", "/v1/identities", &fields, svc);
+        assert_eq!(reply.status, status);
+        assert_eq!(shown().len(), repeats);
+    }
+    assert_eq!(shown()[0]["subject"]["name"], "svc");
+    assert_eq!(shown()[0]["actor"]["name"], "admin");
+    // In bulk too, and only for the line that was there before.
+    let fields = format!("{NDJSON}Idempotency-Key: b\r\n");
+    let bulk = |body: &str| {
+        admin
+            .send("POST", "/v1/identities/bulk", &fields, body)
+            .status
+    };
+    let one = "{\"name\":\"a\",\"realm\":\"r\"}\n";
+    assert_eq!(bulk(one), 200);
+    assert_eq!(shown().len(), 2);
+    assert_eq!(
+        bulk(&format!("{one}{{\"name\":\"b\",\"realm\":\"r\"}}\n")),
+        200
+    );
+    assert_eq!(shown().len(), 3);
+    assert_eq!(shown()[2]["subject"]["name"], "a");
+}
+
+#[test]
 fn many_are_created_line_by_line_and_a_repeated_request_creates_none() {
     let gate = Gate::start("");
     let admin = Admin::of(&gate);

@@ -52,6 +52,11 @@ fn one_of_many_nodes_gets_a_claim_until_the_delay_is_over_or_it_is_given_back() 
         let most = 1 + began.elapsed().as_secs() / 2;
         let got = left.iter().filter(|it| it.is_none()).count() as u64;
         assert!((1..=most).contains(&got), "{got} of {most}: {left:?}");
+        let pools = nodes.iter().map(|node| node.metrics().pool.unwrap());
+        let counts = pools.fold((0, 0), |(granted, denied), pool| {
+            (granted + pool.claims, denied + pool.claims_denied)
+        });
+        assert_eq!(counts, (got, 30 - got));
         let [one, other, _] = &nodes[..] else {
             panic!()
         };

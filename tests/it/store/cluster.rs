@@ -193,6 +193,10 @@ fn old_primary_that_returns_is_not_used_while_the_new_one_is_away() {
             node.log().contains(line)
         });
         until("not ready", || readiness(node) == 503);
+        let metrics = get(node.metrics(), "/metrics", "").body;
+        let old = "realmgate_store_old_servers_total ";
+        let old = metrics.lines().find_map(|line| line.strip_prefix(old));
+        assert_ne!(old, Some("0"), "{metrics}");
         assert_eq!(status(node, &split.known), 200);
         assert_eq!(status(node, &split.stranger), 503);
         assert_eq!(status(node, &split.once), 503);

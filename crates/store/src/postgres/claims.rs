@@ -1,5 +1,6 @@
 //! The right to evaluate attempts beyond the free ones, one per delay over all nodes.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_postgres::types::{ToSql, Type};
@@ -47,6 +48,14 @@ impl Postgres {
         &self,
         claim: Claim,
     ) -> Result<Option<Duration>, StoreError> {
+        let outcome = self.try_for_a_while(claim).await?;
+        let [got, denied] = &self.claims;
+        let count = if outcome.is_none() { got } else { denied };
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(outcome)
+    }
+
+    async fn try_for_a_while(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
         let Ok(_waiting) = self.claiming.try_acquire() else {
             return Ok(Some(SHORTEST));
         };

@@ -26,7 +26,12 @@ impl Database for Postgres {
     }
 
     fn pool(&self) -> Option<PoolMetrics> {
-        Some(self.pools.metrics())
+        let [claims, claims_denied] = &self.claims;
+        Some(PoolMetrics {
+            claims: claims.load(Ordering::Relaxed),
+            claims_denied: claims_denied.load(Ordering::Relaxed),
+            ..self.pools.metrics()
+        })
     }
 
     async fn follow(&self) -> Result<(Box<dyn Tail>, Seq), StoreError> {

@@ -101,6 +101,7 @@ pub(crate) async fn open(
         counts: DatabaseCounts::default(),
         writes_fail: AtomicBool::default(),
         claiming: Semaphore::new(CLAIMING),
+        claims: Default::default(),
     })
 }
 

@@ -154,6 +154,9 @@ impl Pools {
             waiting: number(status.waiting),
             generation: current.number,
             failovers: self.connector.timelines().failovers(),
+            old_servers: self.connector.timelines().rejected(),
+            claims: 0,
+            claims_denied: 0,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -30,6 +30,8 @@ pub(crate) struct Postgres {
     pub(super) writes_fail: AtomicBool,
     /// Bounds the attempts that wait for a claim.
     pub(super) claiming: Semaphore,
+    /// The claims that this node got, and those that it did not get.
+    pub(super) claims: [AtomicU64; 2],
 }
 
 /// The schema of the tables.

@@ -55,6 +55,7 @@ pub(super) struct Timelines {
     /// 0 at the start.
     highest: AtomicU32,
     failovers: AtomicU64,
+    rejected: AtomicU64,
     logged_old: Mutex<Option<Instant>>,
     logged_two: Mutex<Option<Instant>>,
 }
@@ -68,6 +69,7 @@ impl Timelines {
         let Primary { host, timeline } = server;
         let last = Timeline(self.highest.fetch_max(timeline.0, Ordering::SeqCst));
         if last > timeline {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
             if is_due(&self.logged_old) {
                 tracing::error!(
                     host,
@@ -114,6 +116,11 @@ impl Timelines {
         timeline < self.highest()
     }
 
+    /// Returns how often a server on an old timeline was rejected.
+    pub(super) fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
     /// Returns how often the timeline has changed.
     pub(super) fn failovers(&self) -> u64 {
         self.failovers.load(Ordering::Relaxed)
@@ -156,6 +163,7 @@ mod tests {
             assert_eq!(see(text).is_ok(), is_good, "{text}");
             assert_eq!(timelines.failovers(), failovers, "{text}");
         }
+        assert_eq!(timelines.rejected(), 2);
         assert_eq!(timelines.highest().to_string(), "00000010");
         assert!(Timeline::parse("x").is_err());
     }
