@@ -33,6 +33,16 @@ pub(super) fn check(source: &Source<'_>, raw: &raw::Raw) {
             within(source, at, route, bounds);
         }
     }
+    // Routes of other files may name a group, and would let its members pass.
+    for (name, group) in &raw.group {
+        let include = source.text().include_of(group.span().start);
+        let bounds = include.and_then(|include| bounds.get(include));
+        if bounds.is_some_and(|it| it.hosts.is_some() || !it.path.is_empty()) {
+            let expected = "no groups in the files of an include with host or path";
+            let (key, text) = (format!("group.{name}"), "{…}".to_owned());
+            source.reject_as(&key, text, group.span(), expected);
+        }
+    }
 }
 
 /// Reads the bounds of an item. Invalid ones contain nothing.

@@ -156,6 +156,10 @@ enum Kind {
 /// Reads a file that may contain a key. Its memory is zeroed on drop.
 fn read(path: &str) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
+    // Opening a pipe would block until somebody writes to it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut file = File::open(path)?.take(MAX_BYTES + 1);
     file.read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {

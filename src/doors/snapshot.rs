@@ -88,13 +88,14 @@ impl Snapshot {
         })
     }
 
-    /// Returns the address of a client for routes with `from`. The address of a front proxy is never
-    /// that of a client, whoever names it.
+    /// Returns the address of a client for routes with `from`. The address of a front proxy or of a
+    /// load balancer is never that of a client, whoever names it: a connection whose client a load
+    /// balancer does not name (`UNKNOWN`) has its address.
     pub(crate) fn client(&self, named: Option<IpAddr>) -> Option<IpAddr> {
         if !self.routes.has_networks() {
             return None;
         }
-        named.filter(|address| !self.net.is_front_proxy(*address))
+        named.filter(|it| !self.net.is_front_proxy(*it) && !self.net.is_load_balancer(*it))
     }
 
     /// Warns once of a route that does not match because no trusted party has named the client.

@@ -1,6 +1,6 @@
 //! The settings that all connections share.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -80,6 +80,13 @@ impl Settings {
     /// clients.
     pub(crate) fn is_front_proxy(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|it| it.contains(&address))
+    }
+
+    /// Returns whether an address is that of a load balancer, which names its clients with the PROXY
+    /// protocol.
+    pub(crate) fn is_load_balancer(&self, address: IpAddr) -> bool {
+        let peer = SocketAddr::new(address, 0);
+        self.gateway.is_load_balancer(peer) || self.service.is_load_balancer(peer)
     }
 
     /// Returns how the connections of a listener begin.

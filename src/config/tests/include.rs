@@ -242,6 +242,19 @@ fn bounded(bounds: &str, lines: &str) -> String {
 }
 
 #[test]
+fn group_in_a_file_with_bounds_is_rejected() {
+    let group = "path = '/a/'\n[group.ops]\nmembers = [{ realm = 'evil' }]";
+    for bounds in ["host = 'a.example'", "path = '/a'"] {
+        let lines = format!("host = 'a.example'\n{group}");
+        let error = bounded(bounds, &lines);
+        assert!(
+            error.contains("group.ops = {…}: expected no groups"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn route_within_the_bounds_of_its_include_passes() {
     for (bounds, lines) in [
         ("", ""),

@@ -8,15 +8,15 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::fault::{Errors, Fault};
-use super::form::Form;
+use super::form::{Form, LARGE};
 use super::state::Page;
+use super::token::{confirmed, is_reserved};
 use super::view::{Frame, html, number};
 use super::visit::Visit;
 use crate::doors::v1::types::{Line, NewIdentity};
 
-/// The maximum number of lines, and of bytes of the form.
+/// The maximum number of lines.
 const LINES: usize = 1000;
-const BYTES: usize = 1 << 20;
 
 #[derive(Template)]
 #[template(path = "bulk.html")]
@@ -57,7 +57,7 @@ pub(super) async fn create(
     Extension(visit): Extension<Visit>,
     request: Request,
 ) -> Result<Response, Fault> {
-    let form = Form::read(&page, request, BYTES).await?;
+    let form = Form::read(&page, request, LARGE).await?;
     let (realm, list) = (form.text("realm"), form.exact("list"));
     let names = (1..).zip(list.lines());
     let names = names.filter(|(_, line)| !line.trim().is_empty());
@@ -68,14 +68,13 @@ pub(super) async fn create(
         _ => None,
     };
     if let Some(error) = error {
-        let view = Bulk {
-            frame: Frame::new(&page, Some(&visit), "identities"),
-            realm: realm.to_owned(),
-            list: list.to_owned(),
-            most: LINES as u64,
-            errors: Errors::one("list", error),
-        };
-        return Ok(html(422, &view));
+        let errors = Errors::one("list", error);
+        return Ok(again(&page, &visit, (realm, list), errors));
+    }
+    if names.iter().any(|(_, new)| is_reserved(&page, &new.realm))
+        && let Some(errors) = confirmed(&page, &visit, &form).await?
+    {
+        return Ok(again(&page, &visit, (realm, list), errors));
     }
     let mut lines = Vec::new();
     for (_, new) in &names {
@@ -115,6 +114,18 @@ pub(super) async fn create(
         csv,
     };
     Ok(html(200, &view))
+}
+
+/// Shows the form as it was sent, with its errors.
+fn again(page: &Page, visit: &Visit, (realm, list): (&str, &str), errors: Errors) -> Response {
+    let view = Bulk {
+        frame: Frame::new(page, Some(visit), "identities"),
+        realm: realm.to_owned(),
+        list: list.to_owned(),
+        most: LINES as u64,
+        errors,
+    };
+    html(422, &view)
 }
 
 /// Reads a line: a name, or a name and a realm with a comma or a tab between them.

@@ -13,7 +13,7 @@ use super::fault::{Errors, Fault};
 use super::form::{Form, SMALL, time};
 use super::identities::{Terms, one};
 use super::state::Page;
-use super::token::{Rejected, prove};
+use super::token::{confirmed, is_reserved};
 use super::view::{Frame, html, see};
 use super::visit::Visit;
 use crate::doors::v1::Timestamp;
@@ -58,6 +58,12 @@ pub(super) async fn edit(
     let version = form.exact("version");
     if errors.is_empty() {
         let old: Identity = visit.get(&path).await?;
+        if is_reserved(&page, &terms.realm)
+            && terms.realm != old.realm
+            && let Some(errors) = confirmed(&page, &visit, &form).await?
+        {
+            return one(&page, &visit, id, Some((terms, errors)), "").await;
+        }
         // The form shows minutes. What was not typed stays as it is.
         let new = |old: Option<Timestamp>, new: Option<Timestamp>| {
             let minute = |it: Timestamp| it.0.as_secs() / 60;
@@ -96,11 +102,42 @@ pub(super) async fn enable(
     simple(&visit, id, "enable", "enabled").await
 }
 
-pub(super) async fn unthrottle(
+pub(super) async fn unthrottle_form(
+    State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
     Path(id): Path<i64>,
 ) -> Result<Response, Fault> {
-    simple(&visit, id, "unthrottle", "unthrottled").await
+    ask_to_unthrottle(&page, &visit, id, Errors::default()).await
+}
+
+async fn ask_to_unthrottle(
+    page: &Page,
+    visit: &Visit,
+    id: i64,
+    errors: Errors,
+) -> Result<Response, Fault> {
+    let it: Identity = visit.get(&format!("/v1/identities/{id}")).await?;
+    let status = if errors.is_empty() { 200 } else { 422 };
+    let view = UnthrottleForm {
+        frame: Frame::new(page, Some(visit), "identities"),
+        it,
+        errors,
+    };
+    Ok(html(status, &view))
+}
+
+/// Clears failures, with a fresh token: otherwise a session could guess without being throttled.
+pub(super) async fn unthrottle(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let form = Form::read(&page, request, SMALL).await?;
+    match confirmed(&page, &visit, &form).await? {
+        Some(errors) => ask_to_unthrottle(&page, &visit, id, errors).await,
+        None => simple(&visit, id, "unthrottle", "unthrottled").await,
+    }
 }
 
 async fn simple(visit: &Visit, id: i64, what: &str, done: &str) -> Result<Response, Fault> {
@@ -127,6 +164,14 @@ struct DeleteForm {
     frame: Frame,
     it: Identity,
     version: String,
+    errors: Errors,
+}
+
+#[derive(Template)]
+#[template(path = "unthrottle.html")]
+struct UnthrottleForm {
+    frame: Frame,
+    it: Identity,
     errors: Errors,
 }
 
@@ -232,19 +277,5 @@ pub(super) async fn delete(
             let errors = fault.errors()?;
             ask_to_delete(&page, &visit, id, errors).await
         }
-    }
-}
-
-/// Checks the fresh token that dangerous changes need. Returns the error beside its field.
-async fn confirmed(page: &Page, visit: &Visit, form: &Form) -> Result<Option<Errors>, Fault> {
-    let of = (visit.name(), form.text("token"));
-    match prove(page, &visit.client, of, "/identities").await {
-        Ok(_) => Ok(None),
-        Err(Rejected::Wrong("Name or token is wrong.")) => Ok(Some(Errors::one(
-            "token",
-            "This is not your current token.",
-        ))),
-        Err(Rejected::Wrong(text)) => Ok(Some(Errors::one("token", text))),
-        Err(Rejected::Fault(fault)) => Err(fault),
     }
 }

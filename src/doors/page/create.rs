@@ -12,6 +12,7 @@ use super::fault::{Errors, Fault};
 use super::form::{Form, SMALL, time};
 use super::qr::Qr;
 use super::state::Page;
+use super::token::{confirmed, is_reserved};
 use super::view::{Frame, html};
 use super::visit::Visit;
 use crate::auth::Algorithm;
@@ -104,6 +105,11 @@ pub(super) async fn create(
         Ok(new) => new,
         Err(errors) => return Ok(render(&page, &visit, &form, errors)),
     };
+    if is_reserved(&page, &new.realm)
+        && let Some(errors) = confirmed(&page, &visit, &form).await?
+    {
+        return Ok(render(&page, &visit, &form, errors));
+    }
     let created = visit.change::<Identity>(Method::POST, "/v1/identities", Some(&new), None);
     match created.await {
         Ok(identity) => Ok(Shown::new(&page, &visit, identity, "created").page(201)),

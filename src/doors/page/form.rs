@@ -1,6 +1,9 @@
 //! The fields of a form, or of a query.
 
+use axum::body::Body;
 use axum::extract::Request;
+use bytes::Bytes;
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use zeroize::Zeroizing;
 
@@ -14,6 +17,9 @@ const FIELDS: usize = 64;
 
 /// The maximum size of a form, except a pasted list.
 pub(super) const SMALL: usize = 64 << 10;
+
+/// The maximum size of a form with a pasted list.
+pub(super) const LARGE: usize = 1 << 20;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -46,13 +52,7 @@ impl Form {
         if !kind.eq_ignore_ascii_case(FORM) {
             return Err(Fault::new(415, "The form has an unexpected media type."));
         }
-        let within = page.api.config.load().timeouts.body;
-        let read = read_whole(body, &parts.headers, most, within).await;
-        let bytes = read.map_err(|unread| match unread {
-            Unread::TooLarge => Fault::new(413, "The form is too large."),
-            Unread::Broken => Fault::new(400, "The form is incomplete."),
-            Unread::Slow => Fault::new(408, "The form came too slowly."),
-        })?;
+        let bytes = whole(page, &parts.headers, body, most).await?;
         Ok(Self::parse(&bytes))
     }
 
@@ -81,6 +81,25 @@ impl Form {
         let text = self.text(name);
         (!text.is_empty()).then(|| text.to_owned())
     }
+}
+
+/// Reads a body of at most `most` bytes.
+///
+/// # Errors
+/// 400, 408 or 413.
+pub(super) async fn whole(
+    page: &Page,
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+) -> Result<Bytes, Fault> {
+    let within = page.api.config.load().timeouts.body;
+    let read = read_whole(body, headers, most, within).await;
+    read.map_err(|unread| match unread {
+        Unread::TooLarge => Fault::new(413, "The form is too large."),
+        Unread::Broken => Fault::new(400, "The form is incomplete."),
+        Unread::Slow => Fault::new(408, "The form came too slowly."),
+    })
 }
 
 /// Reads a time as a browser sends it, in UTC.

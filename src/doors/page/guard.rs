@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,7 @@ use http::header::{
 use http::{HeaderMap, Method};
 
 use super::fault::{Fault, throttled};
+use super::form::{LARGE, whole};
 use super::login;
 use super::state::Page;
 use super::view::fault_page;
@@ -103,10 +105,26 @@ async fn answer(page: &Arc<Page>, request: Request, next: Next) -> (Response, Op
     if path.starts_with("/assets/") {
         return (next.run(Request::from_parts(parts, body)).await, None);
     }
-    let visit = match visit(page, client, &parts.headers).await {
+    let mut body = body;
+    let mut visit = match find_visit(page, client.clone(), &parts.headers).await {
         Ok(visit) => visit,
         Err(fault) => return (fault.into_response(), None),
     };
+    if !is_read && visit.is_some() && !is_public(path) {
+        // The session may end while the body comes in.
+        let again = match whole(page, &parts.headers, body, LARGE).await {
+            Ok(bytes) => {
+                body = Body::from(bytes);
+                let now = UnixTime::from(SystemTime::now());
+                find_visit(page, Client { now, ..client }, &parts.headers).await
+            }
+            Err(fault) => return (fault.into_response(), visit),
+        };
+        visit = match again {
+            Ok(visit) => visit,
+            Err(fault) => return (fault.into_response(), None),
+        };
+    }
     if visit.is_none() && !is_public(path) {
         let had_one = page.site.has_cookie(&parts.headers);
         let mut response = login::required(page, &parts, had_one);
@@ -122,7 +140,11 @@ async fn answer(page: &Arc<Page>, request: Request, next: Next) -> (Response, Op
 }
 
 /// Returns the session of a request; `None` if it has none, or if that has ended.
-async fn visit(page: &Page, client: Client, headers: &HeaderMap) -> Result<Option<Visit>, Fault> {
+async fn find_visit(
+    page: &Page,
+    client: Client,
+    headers: &HeaderMap,
+) -> Result<Option<Visit>, Fault> {
     let Some(secret) = page.site.secret(headers) else {
         return Ok(None);
     };

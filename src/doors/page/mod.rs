@@ -56,7 +56,10 @@ pub fn router(page: Page) -> Router {
         .route(&identity(""), get(identities::show).post(change::edit))
         .route(&identity("/disable"), post(change::disable))
         .route(&identity("/enable"), post(change::enable))
-        .route(&identity("/unthrottle"), post(change::unthrottle))
+        .route(
+            &identity("/unthrottle"),
+            get(change::unthrottle_form).post(change::unthrottle),
+        )
         .route(
             &identity("/rotate"),
             get(change::rotate_form).post(change::rotate),

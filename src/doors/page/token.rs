@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::fault::{Fault, throttled};
+use super::fault::{Errors, Fault, throttled};
+use super::form::Form;
 use super::state::Page;
-use super::visit::Client;
+use super::visit::{Client, Visit};
 use crate::auth::{
     Attempt, Capability, Credential, Denial, Mode, Permit, Policy, Presented, Proof, Source,
 };
@@ -90,5 +91,29 @@ pub(super) async fn prove(
             tracing::error!(%error, door = "admin", "the use of a token cannot be saved");
             Err(Rejected::Fault(Fault::UNAVAILABLE))
         }
+    }
+}
+
+/// Returns whether the identities of a realm have capabilities, so that a fresh token is needed to add one.
+pub(super) fn is_reserved(page: &Page, realm: &str) -> bool {
+    let config = page.api.config.load();
+    [config.realms.admin(), config.realms.auth()].contains(&realm.trim())
+}
+
+/// Checks the fresh token that dangerous changes need. Returns the error beside its field.
+pub(super) async fn confirmed(
+    page: &Page,
+    visit: &Visit,
+    form: &Form,
+) -> Result<Option<Errors>, Fault> {
+    let of = (visit.name(), form.text("token"));
+    match prove(page, &visit.client, of, "/identities").await {
+        Ok(_) => Ok(None),
+        Err(Rejected::Wrong("Name or token is wrong.")) => Ok(Some(Errors::one(
+            "token",
+            "This is not your current token.",
+        ))),
+        Err(Rejected::Wrong(text)) => Ok(Some(Errors::one("token", text))),
+        Err(Rejected::Fault(fault)) => Err(fault),
     }
 }

@@ -83,7 +83,11 @@ pub async fn explained(
     foresight: &Foresight<'_>,
 ) -> Explained {
     let client = from.map(|client| client.to_canonical());
-    let client = client.filter(|client| !config.service.is_front_proxy(*client));
+    let client = client.filter(|client| {
+        let balancers = [&config.gateway.transport, &config.service.transport];
+        let mut balancers = balancers.iter().flat_map(|it| &it.proxy_protocol);
+        !config.service.is_front_proxy(*client) && !balancers.any(|it| it.contains(client))
+    });
     let (host, target) = parts(url);
     let inquiry = explain::Inquiry {
         method,

@@ -82,6 +82,60 @@ fn identity_lives_from_its_creation_to_its_deletion() {
 }
 
 #[test]
+fn session_alone_neither_adds_an_administrator_nor_clears_failures() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let svc = gate.register("svc", "payments");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let number = gate.number("SELECT id FROM identity WHERE name = 'svc'");
+    let path = format!("/identities/{number}");
+    let unthrottle = format!("{path}/unthrottle");
+    let list = "evil,ungleich-admin\nother,payments";
+    for (path, fields) in [
+        (
+            "/identities/new",
+            vec![("name", "evil"), ("realm", "ungleich-admin")],
+        ),
+        (
+            "/identities/new",
+            vec![("name", "evil"), ("realm", " ungleich-auth ")],
+        ),
+        (
+            "/identities/bulk",
+            vec![("realm", "payments"), ("list", list)],
+        ),
+        (&path, vec![("name", "svc"), ("realm", "ungleich-admin")]),
+        (&unthrottle, vec![]),
+    ] {
+        let reply = browser.post(path, &fields);
+        assert_eq!(reply.status, 422, "{path} {fields:?}: {reply:?}");
+        assert!(
+            reply.body.contains("id=\"token-wrong\""),
+            "{path}: {}",
+            reply.body
+        );
+    }
+    assert_eq!(gate.number("SELECT count(*) FROM identity"), 2);
+    assert!(passes(&gate, &svc));
+    browser.read(&unthrottle);
+}
+
+#[test]
+fn fresh_token_adds_an_administrator() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let token = admin.token_of(1);
+    let fields = [
+        ("name", "second"),
+        ("realm", "ungleich-admin"),
+        ("token", &token),
+    ];
+    let reply = browser.post("/identities/new", &fields);
+    assert_eq!(reply.status, 201, "{reply:?}");
+}
+
+#[test]
 fn change_that_another_has_overtaken_is_rejected() {
     let gate = Gate::start(ADMIN);
     let admin = gate.register("root", "ungleich-admin");

@@ -1,5 +1,8 @@
 //! How sessions begin and end.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use super::browser::{ADMIN, Browser};
 use crate::harness::{Gate, until};
 
@@ -60,6 +63,36 @@ fn log_in_leads_back_to_the_page_and_nowhere_else() {
         page.contains("name=\"next\" value=\"/audit?event=denied\""),
         "{page}"
     );
+}
+
+#[test]
+fn form_that_is_complete_after_its_session_has_ended_changes_nothing() {
+    let gate = Gate::start(ADMIN);
+    let [mut browser, mut other] = two(&gate);
+    let body = "name=late&realm=payments";
+    let host = gate.admin.unwrap();
+    let cookie = browser.cookie.clone().unwrap();
+    let mut held = TcpStream::connect(host).unwrap();
+    let head = format!(
+        "POST /identities/new HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nCookie: rg={cookie}\r\n\
+         Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let (first, last) = body.split_at(body.len() - 1);
+    held.write_all(format!("{head}{first}").as_bytes()).unwrap();
+    // The answer to another request says that the first one is read, or will be read too late.
+    assert!(browser.is_in());
+    browser.post("/logout", &[]);
+    held.write_all(last.as_bytes()).unwrap();
+    let mut text = String::new();
+    held.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 401"), "{text}");
+    assert_eq!(
+        gate.number("SELECT count(*) FROM identity WHERE name = 'late'"),
+        0
+    );
+    assert!(other.is_in());
 }
 
 #[test]
