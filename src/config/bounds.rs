@@ -66,8 +66,9 @@ fn bounds(source: &Source<'_>, at: usize, raw: &Spanned<Include>) -> Bounds {
         })
     });
     let path = path.as_ref().map(|path| {
-        if !is_path(path.get_ref()) {
-            let expected = format!("a path such as \"/billing/\": {PATH}");
+        let is_bound = is_path(path.get_ref()) && !path.get_ref().contains('*');
+        if !is_bound {
+            let expected = format!("a path such as \"/billing/\": no \"*\", {PATH}");
             source.reject(&format!("include[{at}].path"), path, expected);
         }
         segments(path.get_ref()).map(str::to_owned).collect()

@@ -96,6 +96,14 @@ impl PathPattern {
         }
     }
 
+    /// Returns the pattern of the same text that also matches what is below it.
+    pub(super) fn prefix(&self) -> Self {
+        Self {
+            is_exact: false,
+            ..self.clone()
+        }
+    }
+
     /// Returns the shorter prefixes of this path, the shortest first.
     pub(super) fn above(&self) -> impl Iterator<Item = Self> {
         let text = self.text();

@@ -153,6 +153,7 @@ type Criteria = (
     Vec<PathPattern>,
     Option<Vec<String>>,
     Option<Vec<IpNet>>,
+    [bool; 2],
 );
 
 fn criteria(route: &Route) -> Criteria {
@@ -167,6 +168,7 @@ fn criteria(route: &Route) -> Criteria {
         sorted(route.paths.iter().cloned()),
         methods.map(|methods| sorted(methods.iter().map(ToString::to_string))),
         route.from.clone(),
+        [route.ignore_case, route.ignore_suffix],
     )
 }
 

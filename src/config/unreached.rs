@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::host::HostPattern;
-use super::path::PathPattern;
+use super::path::{PathPattern, STAR};
 use super::route::Route;
 
 /// The maximum number of routes with the same host and path that are compared with another one, so
@@ -43,7 +43,8 @@ pub(super) fn unreached(routes: &[Route]) -> Vec<String> {
 fn taker<'a>(earlier: &Earlier<'a>, route: &Route) -> Option<&'a Route> {
     // The one that is looked for has a host and a path that hold the first ones of this route.
     let path = paths(route).into_iter().next()?.to_lower_case();
-    let above = path.above().chain([path.clone()]).map(Some).chain([None]);
+    let same = [path.prefix(), path.clone()];
+    let above = path.above().chain(same).map(Some).chain([None]);
     let above: Vec<_> = above.collect();
     let hosts = route.hosts.first().map(HostPattern::wider);
     let hosts = hosts.into_iter().flatten().map(Some).chain([None]);
@@ -81,10 +82,16 @@ fn holds_path((one, path): (&Route, &PathPattern), (other, held): (&Route, &Path
         path.to_lower_case().holds(&held.to_lower_case())
     } else {
         // "/ADMIN" matches no other spelling.
-        path.holds(held) && (path.text().is_empty() || !other.ignore_case)
+        let is_named = path.segments().any(|segment| segment != STAR);
+        path.holds(held) && !(is_named && other.ignore_case)
+    };
+    // A last segment with a suffix is still a segment.
+    let holds_suffixes = match path.segments().last() {
+        Some(segment) => segment == STAR,
+        None => !path.is_exact(),
     };
     let is_shorter = !path.is_exact() && path.segments().count() < held.segments().count();
-    holds && (one.ignore_suffix || !other.ignore_suffix || is_shorter)
+    holds && (one.ignore_suffix || !other.ignore_suffix || is_shorter || holds_suffixes)
 }
 
 /// Returns whether one route matches every host that the other one matches.

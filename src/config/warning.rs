@@ -15,6 +15,7 @@ impl Config {
         of_trust(&self.service.trusted_proxies)
             .chain(of_no_proxy(self))
             .chain(of_unused(self))
+            .chain(of_own_networks(self))
             .chain(unreached(&self.routes))
             .chain(of_routes(&self.routes))
             .chain(self.observed_warnings())
@@ -84,6 +85,31 @@ fn of_unused(config: &Config) -> Vec<String> {
         format!("networks.{name}: no route uses it; name it in from, or delete it")
     });
     groups.chain(networks).collect()
+}
+
+/// Warns of routes whose networks are all those of front proxies and load balancers.
+fn of_own_networks(config: &Config) -> Vec<String> {
+    let transports = [&config.service.transport, &config.gateway.transport];
+    let balancers = transports.iter().flat_map(|it| &it.proxy_protocol);
+    let own: Vec<_> = config
+        .service
+        .trusted_proxies
+        .iter()
+        .chain(balancers)
+        .collect();
+    let routes = config.routes.iter().filter(|route| {
+        let from = route.from.as_deref().unwrap_or_default();
+        let is_own = |network| own.iter().any(|it| it.contains(network));
+        !from.is_empty() && from.iter().all(is_own)
+    });
+    let routes = routes.map(|route| {
+        format!(
+            "route {:?} never matches: service.trusted_proxies and proxy_protocol contain all of its networks, and an \
+             address there is never that of a client",
+            route.name
+        )
+    });
+    routes.collect()
 }
 
 /// Warns of settings that have no effect while the proxy is off.

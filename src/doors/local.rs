@@ -29,7 +29,7 @@ use crate::net::http::{Abort, BodyError, ClientRequest, Peer, Reply};
 use crate::net::settings::{Live, Settings};
 use crate::telemetry::{RecordSlot, RequestRecord};
 
-/// The REST router, and the way around it for verifications, which are most of its requests.
+/// The REST router, and the shortcut past it for verifications, which are most of its requests.
 pub struct Rest {
     pub(crate) router: Router,
     /// Responds like the router to `POST /ungleichotp/verify/`, without the length of the body.

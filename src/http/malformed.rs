@@ -13,7 +13,10 @@ const SHORTEST: usize = 14;
 pub(super) fn holds_token(value: &[u8], most: usize) -> bool {
     let words = value.split(|byte| !is_letter(*byte));
     let is_credential = |letters: &[u8]| {
-        (SHORTEST..=most).contains(&letters.len()) && is_like_credential(&decode(letters))
+        // A scheme without a space behind it moves the letters of the credential.
+        let mut from = (0..4).filter_map(|at| letters.get(at..));
+        (SHORTEST..=most).contains(&letters.len())
+            && from.any(|letters| is_like_credential(&decode(letters)))
     };
     if words.clone().any(is_credential) {
         return true;
@@ -107,6 +110,10 @@ mod tests {
                 format!("Bearer {letters}"),
                 format!("Basic {}", letters.replace('+', "-").replace('/', "_")),
                 letters.to_owned(),
+                format!("Basic{letters}"),
+                format!("x{letters}"),
+                format!("xx{letters}"),
+                format!("xxx{letters}"),
                 basic(&format!(" {user}:123456")),
                 basic(&format!("{user} :123456")),
                 basic(&format!("{user}: 123456")),

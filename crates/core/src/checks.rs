@@ -10,8 +10,8 @@ use super::time::UnixTime;
 use super::totp::{Algorithm, Totp};
 
 impl LocalAuthenticator {
-    /// Compares the token with the one that passed last, if that was in the current step. Both could
-    /// be found by [`Self::checks`] too, first of all.
+    /// Compares the token with the one that passed last, if that was in the current step. This is a
+    /// shortcut: [`Self::checks`] would find the same match, before any other.
     pub(super) fn repeated(
         &self,
         record: &Record,

@@ -21,7 +21,7 @@ impl LocalAuthenticator {
     }
 
     /// Authenticates by the secret of a session, or uses up a link. Returns `None` if there is none,
-    /// or if it has ended. A secret that nothing has counts as a failure of the source.
+    /// or if it has ended. An unknown secret counts as a failure of the source.
     ///
     /// # Errors
     /// [`Denial::Throttled`] or [`Denial::Unavailable`].

@@ -16,7 +16,7 @@ const NOT_SHOWN: &str = "the application does not show the headers that it recei
      traefik/whoami";
 /// Why checks that send several right tokens have no result.
 const ONCE: &str = "each token of this realm can be used once, and this check sends several: name a caller of another \
-     realm, or check a route for such a realm beside it";
+     realm, or also check a route that admits such a realm";
 impl Outcomes<'_> {
     /// Checks which headers the application receives.
     pub(super) fn shown(&mut self, good: &Received) -> io::Result<()> {

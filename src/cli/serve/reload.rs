@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::SystemTime;
+use std::{fs, io};
 
 use futures_util::FutureExt;
 
@@ -52,6 +53,10 @@ pub(super) async fn reload(
     let mut inputs = Inputs::default();
     let outcome = contained(async {
         let file = path.map(Path::to_owned);
+        if let Some(file) = path.filter(|file| is_no_file(file)) {
+            let error = io::Error::other("it is not a regular file");
+            return Err(CliError::Read(file.to_owned(), error));
+        }
         // Blocking file reads must not run on the event loop.
         let (config, read) = aside(move || read(file.as_deref())).await;
         inputs = read;
@@ -118,6 +123,12 @@ pub(super) async fn reload(
             });
         }
     }
+}
+
+/// Returns whether a path is that of something else than a file, such as a pipe, at which reading may
+/// never end.
+fn is_no_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|it| !it.is_file())
 }
 
 /// Logs a warning for each certificate that is not valid now or will soon expire, and for each route

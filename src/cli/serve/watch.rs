@@ -17,7 +17,7 @@ const WHILE_CHANGING: Duration = Duration::from_millis(100);
 /// How long the files must stay the same before they are read.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// After this time of changes, a warning is logged.
+/// How long the files may keep changing before a warning is logged.
 const RESTLESS: Duration = Duration::from_secs(60);
 
 /// The part of the time that may be spent on examining files: one in this many.

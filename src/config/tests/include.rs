@@ -354,6 +354,7 @@ fn bounds_that_cannot_be_read_are_rejected() {
         ("host = '*'", "3: include[0].host"),
         ("host = 'a.example:443'", "3: include[0].host"),
         ("path = 'a'", "3: include[0].path"),
+        ("path = '/a/*'", "3: include[0].path"),
         ("path = '/a;b'", "3: include[0].path"),
     ] {
         let error = bounded(bounds, "host = 'a.example'\npath = '/a'");

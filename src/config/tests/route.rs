@@ -258,6 +258,13 @@ fn duplicate_route_is_rejected() {
         ),
     ]);
     parse(&second("b", "a", "['GET']"));
+    // Those match more.
+    for key in ["ignore_case", "ignore_suffix"] {
+        parse(&format!(
+            "{}\n{key} = true",
+            second("b", "a", "['GET', 'PUT']")
+        ));
+    }
 }
 
 #[test]

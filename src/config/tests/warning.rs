@@ -133,6 +133,13 @@ fn route_that_an_earlier_one_takes_all_of_is_warned_of() {
             false,
         ),
         ("path = '/a'", "path = '/a/b'\nignore_suffix = true", false),
+        ("path = '/a'", "path = '=/a'", false),
+        ("", "path = ['=/', '/b']", false),
+        ("path = '/*'", "path = '/a'\nignore_case = true", false),
+        ("path = '/*'", "path = '/a'\nignore_suffix = true", false),
+        ("path = '=/*'", "path = '/a'\nignore_suffix = true", true),
+        ("", "path = '/'\nignore_suffix = true", false),
+        ("path = '/a/*'", "path = '/a/b'\nignore_case = true", true),
         ("path = '/api'", "path = '/apis'", true),
         ("path = '/API'", "path = '/api'", true),
         ("path = '/a'", "path = '/a/b'\nignore_case = true", true),
@@ -219,5 +226,21 @@ fn trusted_networks_beyond_private_ones_are_warned_of() {
             warnings.len() == 1 && warnings[0].starts_with(&expected),
             "{warnings:?}"
         );
+    }
+}
+
+#[test]
+fn networks_that_no_client_can_have_are_warned_of() {
+    let route = |from: &str| named("office", OPS, &format!("from = {from}\n"));
+    let balancer = "[gateway]\nproxy_protocol = ['192.0.2.0/24']\n";
+    for (text, expected) in [
+        (route("['127.0.0.1']"), 1),
+        (route("['127.0.0.1', '10.0.0.0/8']"), 0),
+        (route("['127.0.0.0/8']"), 0),
+        (format!("{balancer}{}", route("['192.0.2.7', '::1']")), 1),
+    ] {
+        let warnings = warnings(&text);
+        let never = warnings.iter().filter(|it| it.contains("never matches"));
+        assert_eq!(never.count(), expected, "{text}{warnings:#?}");
     }
 }

@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue};
 use crate::http::IdentityHeaders;
 use crate::http::own_response::NO_STORE;
 
-/// The headers for which a permit has room: the connection adds some, and then nothing is hashed again.
+/// The number of headers for which a permit has room: enough that those which the connection adds cause no rehashing.
 const ROOM: usize = 12;
 
 /// The headers of a permit, but for the identity. Cloning them is faster than setting each.

@@ -80,7 +80,10 @@ pub(super) async fn edit(
         match changed.await {
             Ok(_) => return Ok(see(&format!("/identities/{id}?done=changed"))),
             Err(fault) if fault.status == 409 => {
-                errors.add("name", "expected another: this one is taken in this realm");
+                errors.add(
+                    "name",
+                    "expected another name: this one is taken in this realm",
+                );
             }
             Err(fault) => errors = fault.errors()?,
         }
@@ -107,26 +110,9 @@ pub(super) async fn unthrottle_form(
     Extension(visit): Extension<Visit>,
     Path(id): Path<i64>,
 ) -> Result<Response, Fault> {
-    ask_to_unthrottle(&page, &visit, id, Errors::default()).await
+    ask(&page, &visit, id, Order::Unthrottle, Errors::default()).await
 }
 
-async fn ask_to_unthrottle(
-    page: &Page,
-    visit: &Visit,
-    id: i64,
-    errors: Errors,
-) -> Result<Response, Fault> {
-    let it: Identity = visit.get(&format!("/v1/identities/{id}")).await?;
-    let status = if errors.is_empty() { 200 } else { 422 };
-    let view = UnthrottleForm {
-        frame: Frame::new(page, Some(visit), "identities"),
-        it,
-        errors,
-    };
-    Ok(html(status, &view))
-}
-
-/// Clears failures, with a fresh token: otherwise a session could guess without being throttled.
 pub(super) async fn unthrottle(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
@@ -135,7 +121,7 @@ pub(super) async fn unthrottle(
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
     match confirmed(&page, &visit, &form).await? {
-        Some(errors) => ask_to_unthrottle(&page, &visit, id, errors).await,
+        Some(errors) => ask(&page, &visit, id, Order::Unthrottle, errors).await,
         None => simple(&visit, id, "unthrottle", "unthrottled").await,
     }
 }
@@ -158,20 +144,37 @@ struct RotateForm {
     errors: Errors,
 }
 
-#[derive(Template)]
-#[template(path = "delete.html")]
-struct DeleteForm {
-    frame: Frame,
-    it: Identity,
-    version: String,
-    errors: Errors,
+/// What is done to an identity when a fresh token confirms it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Delete,
+    /// Clear its failures. Without the token, a session could guess without being throttled.
+    Unthrottle,
+}
+
+impl Order {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Delete => "Delete",
+            Self::Unthrottle => "Unthrottle",
+        }
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Unthrottle => "unthrottle",
+        }
+    }
 }
 
 #[derive(Template)]
-#[template(path = "unthrottle.html")]
-struct UnthrottleForm {
+#[template(path = "confirm.html")]
+struct ConfirmForm {
     frame: Frame,
     it: Identity,
+    version: String,
+    order: Order,
     errors: Errors,
 }
 
@@ -238,22 +241,25 @@ pub(super) async fn delete_form(
     Extension(visit): Extension<Visit>,
     Path(id): Path<i64>,
 ) -> Result<Response, Fault> {
-    ask_to_delete(&page, &visit, id, Errors::default()).await
+    ask(&page, &visit, id, Order::Delete, Errors::default()).await
 }
 
-async fn ask_to_delete(
+/// Asks for a fresh token that confirms an order.
+async fn ask(
     page: &Page,
     visit: &Visit,
     id: i64,
+    order: Order,
     errors: Errors,
 ) -> Result<Response, Fault> {
     let path = format!("/v1/identities/{id}");
     let (it, version): (Identity, _) = visit.get_tagged(&path).await?;
     let status = if errors.is_empty() { 200 } else { 422 };
-    let view = DeleteForm {
+    let view = ConfirmForm {
         frame: Frame::new(page, Some(visit), "identities"),
         it,
         version,
+        order,
         errors,
     };
     Ok(html(status, &view))
@@ -267,7 +273,7 @@ pub(super) async fn delete(
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
     if let Some(errors) = confirmed(&page, &visit, &form).await? {
-        return ask_to_delete(&page, &visit, id, errors).await;
+        return ask(&page, &visit, id, Order::Delete, errors).await;
     }
     let path = format!("/v1/identities/{id}");
     let version = Some(form.exact("version"));
@@ -275,7 +281,7 @@ pub(super) async fn delete(
         Ok(()) => Ok(see("/identities?done=deleted")),
         Err(fault) => {
             let errors = fault.errors()?;
-            ask_to_delete(&page, &visit, id, errors).await
+            ask(&page, &visit, id, Order::Delete, errors).await
         }
     }
 }

@@ -114,7 +114,10 @@ pub(super) async fn create(
     match created.await {
         Ok(identity) => Ok(Shown::new(&page, &visit, identity, "created").page(201)),
         Err(fault) if fault.status == 409 => {
-            let errors = Errors::one("name", "expected another: this one is taken in this realm");
+            let errors = Errors::one(
+                "name",
+                "expected another name: this one is taken in this realm",
+            );
             Ok(render(&page, &visit, &form, errors))
         }
         Err(fault) => {

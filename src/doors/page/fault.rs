@@ -127,7 +127,7 @@ impl Errors {
         found.map_or("", |it| it.detail.as_str())
     }
 
-    /// Returns what is wrong with none of its fields; empty if that is nothing.
+    /// Returns the error that belongs to no field; empty if there is none.
     pub(super) fn general(&self) -> &str {
         match self.of_fields.is_empty() {
             true => &self.general,

@@ -197,7 +197,7 @@ async fn begin(
     {
         return Err(Fault::new(
             409,
-            "Your identity was changed at this moment. Log in again.",
+            "Your identity was changed just now. Log in again.",
         ));
     }
     let logged = record(

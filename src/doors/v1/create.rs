@@ -46,7 +46,7 @@ const NDJSON: [&str; 3] = [
 #[utoipa::path(
     post, path = "/v1/identities", operation_id = "create_identity", tag = "identities",
     params(("Idempotency-Key" = Option<String>, Header, max_length = 256,
-        description = "Repeating the request with the same key within 24 h creates nothing, and has the same response")),
+        description = "Repeating the request with the same key within 24 h creates nothing, and has the same response; 422 with another body, 410 after a deletion or rotation of the identity")),
     request_body(content = types::NewIdentity),
     responses((
         status = 201, body = types::Identity, description = "It is created",

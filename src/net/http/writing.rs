@@ -73,7 +73,7 @@ impl Checked {
         let mut state = self.shared.lock();
         state.is_blocked = outcome.is_pending();
         state.is_dirty = true;
-        // An attempt is none: the deadline would start again each time that it wakes the connection.
+        // An attempt that writes nothing does not count: otherwise each wake-up would restart the deadline.
         if outcome.is_ready() {
             state.writes = state.writes.wrapping_add(1);
         }

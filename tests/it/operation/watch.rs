@@ -132,6 +132,28 @@ fn broken_file_changes_nothing_and_is_logged_once_until_it_is_mended() {
 }
 
 #[test]
+fn pipe_in_place_of_a_file_is_an_error_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = start(folder, WATCH, &format!("{UPSTREAM}{}", route("/a")));
+    let config = gate.config();
+    let text = fs::read_to_string(&config).unwrap();
+    let (aside, pipe) = (
+        config.with_extension("aside"),
+        config.with_extension("pipe"),
+    );
+    fs::write(&aside, format!("{text}{}", route("/b"))).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    fs::rename(&pipe, &config).unwrap();
+    until("the pipe is reported", || {
+        gate.log().contains("it is not a regular file")
+    });
+    assert!(is_there(&gate, "/a"));
+    fs::rename(&aside, &config).unwrap();
+    until("the file is read", || is_there(&gate, "/b"));
+}
+
+#[test]
 fn emptied_file_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.inc"), route("/a")).unwrap();

@@ -173,8 +173,8 @@ impl Adapter {
     }
 }
 
-/// Checks a request for the application on a listener that also serves the API. A front proxy takes
-/// any 200 for a permit, so no auth request may reach the application: neither with a whole URL, nor
+/// Checks a request for the application on a listener that also serves the API. A front proxy treats
+/// any 200 as a permit, so no auth request may reach the application: neither with a whole URL, nor
 /// with a path that some server reads as an endpoint.
 ///
 /// # Errors
