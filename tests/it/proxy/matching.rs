@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::Peer;
 
 use super::paths::ask;
 use crate::authentication::oracle::{check, check_request};
-use crate::harness::{Gate, Upstream, curl, get, stdout, until};
+use crate::harness::{Gate, Upstream, curl, get, raw, stdout, until};
 
 /// Public routes for some hosts and paths; everything else of `guarded.example` needs a credential.
 fn gate() -> (Gate, Upstream) {
@@ -257,4 +257,43 @@ fn explain_says_which_network_a_client_is_not_in() {
     let said: serde_json::Value = serde_json::from_str(&explain(&["--from", "127.0.0.3"])).unwrap();
     assert_eq!(said["route"], "others");
     assert_eq!(said["client"], "127.0.0.3");
+}
+
+#[test]
+fn address_of_a_load_balancer_that_names_nobody_is_that_of_no_client() {
+    let upstream = Upstream::start();
+    let trusted = [("REALMGATE_SERVICE_TRUSTED_PROXIES", "[\"192.0.2.9\"]")];
+    let gate = Gate::start_with(
+        &trusted,
+        &format!(
+            r#"
+        proxy_protocol = ["127.0.0.1"]
+        [[route]]
+        name = "here"
+        from = ["127.0.0.0/8"]
+        allow = "anyone"
+        upstream = "app"
+        [[route]]
+        name = "others"
+        allow = "authenticated"
+        upstream = "app"
+        [upstream.app]
+        peers = ["{}"]
+        "#,
+            upstream.address
+        ),
+    );
+    let unspecified = b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00";
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+    for (header, expected) in [
+        (&b"PROXY TCP4 127.0.0.7 192.0.2.1 4711 80\r\n"[..], 200),
+        (b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 80\r\n", 401),
+        (b"PROXY UNKNOWN\r\n", 401),
+        (unspecified, 401),
+        (local, 401),
+    ] {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let reply = raw(gate.gateway, &[header, request].concat());
+        assert_eq!(reply.status, expected, "{}", header.escape_ascii());
+    }
 }
