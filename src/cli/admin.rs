@@ -10,7 +10,7 @@ use super::local_store::{LocalStore, now};
 use super::output::Output;
 use super::who::Who;
 use crate::audit::Kind;
-use crate::auth::{Capability, Identity, Session, SessionKind, SessionSecret, Store};
+use crate::auth::{Capability, Identity, Session, SessionId, SessionKind, SessionSecret, Store};
 use crate::config::Config;
 use crate::store::Intent;
 
@@ -44,8 +44,16 @@ pub(super) fn run(
             return Err(CliError::NoAdministrator(realm.to_owned()));
         }
         let identity = local.find(name, realm).await?;
-        let link = make(&*local.store, &identity, &origin).await?;
-        let link = link.ok_or(CliError::CannotLogIn)?;
+        let made = make(&*local.store, &identity, &origin).await?;
+        let (link, id) = made.ok_or(CliError::CannotLogIn)?;
+        // Printed last: without its line in the audit log, the link must not work.
+        let recorded = local
+            .record(Kind::LinkCreated, identity.id, &identity.principal)
+            .await;
+        if let Err(error) = recorded {
+            local.store.end_session(id).await?;
+            return Err(error);
+        }
         let (_, lasts) = SessionKind::Link.lasts();
         let seconds = lasts.as_secs();
         let made = Made {
@@ -53,18 +61,16 @@ pub(super) fn run(
             seconds,
         };
         output.print(&made, || (*link).clone());
-        local
-            .record(Kind::LinkCreated, identity.id, &identity.principal)
-            .await
+        Ok(())
     })
 }
 
-/// Makes a link for an identity; `None` if it is disabled, or has just changed.
+/// Makes a link for an identity. Returns it with its id; `None` if it is disabled, or has just changed.
 pub(super) async fn make(
     store: &dyn Store,
     identity: &Identity,
     origin: &str,
-) -> Result<Option<Zeroizing<String>>, CliError> {
+) -> Result<Option<(Zeroizing<String>, SessionId)>, CliError> {
     let secret = SessionSecret::generate()?;
     let now = now();
     let session = Session {
@@ -76,10 +82,10 @@ pub(super) async fn make(
         seen: now,
         source: None,
     };
-    let version = identity.history.version;
+    let (id, version) = (session.id, identity.history.version);
     let is_made = store.begin_session(session, version).await?;
     let link = Zeroizing::new(format!("{origin}/link?secret={}", &**secret.text()));
-    Ok(is_made.then_some(link))
+    Ok(is_made.then_some((link, id)))
 }
 
 /// Returns where browsers reach the admin page; `None` if it is off.

@@ -22,7 +22,7 @@ use super::who::Named;
 use crate::client::Credential;
 use checks::Examination;
 use front::Front;
-use outcome::{Finding, Outcome};
+use outcome::{Check, Finding, Outcome};
 use site::Site;
 
 #[derive(Debug, clap::Args)]
@@ -79,8 +79,14 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
         message("stop realmgate now, then press Enter");
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
-        read.map_err(|error| CliError::Read("-".into(), error))?;
-        outcomes.push(examination.stopped());
+        let read = read.map_err(|error| CliError::Read("-".into(), error))?;
+        outcomes.push(match read {
+            0 => Outcome::unknown(
+                Check::Stopped,
+                "standard input ended, and realmgate may still run",
+            ),
+            _ => examination.stopped(),
+        });
         message("start realmgate again");
     }
     let found = outcomes.iter().filter(|it| it.finding().is_some()).count();

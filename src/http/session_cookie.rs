@@ -11,7 +11,11 @@ pub(crate) const BOUND: &str = "__Host-rg";
 
 /// Removes the cookie of the admin page from a request.
 pub(crate) fn remove(headers: &mut HeaderMap) {
-    let has_it = |value: &HeaderValue| memmem::find(value.as_bytes(), PLAIN.as_bytes()).is_some();
+    let has_it = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        memmem::find(bytes, PLAIN.as_bytes()).is_some()
+            && bytes.split(|byte| *byte == b';').any(is_own)
+    };
     if !headers.get_all(COOKIE).iter().any(has_it) {
         return;
     }

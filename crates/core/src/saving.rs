@@ -28,7 +28,7 @@ impl LocalAuthenticator {
             saved
                 .await
                 .inspect_err(|_| self.throttle.unsaved(&counts))?;
-            self.sweeps.done(counts.len(), sweep.is_some(), now);
+            self.sweeps.done(counts.len(), sweep, now);
         }
         let seen = self.seen.load(Ordering::Relaxed);
         let news = self.counters.counts(seen).await?;

@@ -91,6 +91,9 @@ impl SessionKind {
     }
 }
 
+/// By how many seconds the clocks of processes may differ.
+const CLOCKS_DIFFER: u64 = 60;
+
 /// A session, or a link that begins one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -114,9 +117,14 @@ impl Session {
     /// The maximum number of sessions of an identity. A further one ends the oldest.
     pub const MOST: u32 = 16;
 
-    /// Returns whether it has not ended by time at `now`.
+    /// Returns whether it has not ended by time at `now`. One of the future, which the clock of this
+    /// process or of another one must have left, is not open: it would last too long.
     pub fn is_open(&self, now: UnixTime) -> bool {
         let (idle, total) = self.kind.lasts();
+        let latest = now.as_secs().saturating_add(CLOCKS_DIFFER);
+        if self.made.as_secs().max(self.seen.as_secs()) > latest {
+            return false;
+        }
         let after =
             |time: UnixTime, length: Duration| time.as_secs().saturating_add(length.as_secs());
         now.as_secs() < after(self.seen, idle) && now.as_secs() < after(self.made, total)
@@ -176,6 +184,10 @@ mod tests {
         assert!(!session(kind, 0, 0).is_open(at(900)));
         assert!(session(kind, 0, 28_700).is_open(at(28_799)));
         assert!(!session(kind, 0, 28_700).is_open(at(28_800)));
+        // The clock was set back.
+        assert!(session(kind, 1060, 1060).is_open(at(1000)));
+        assert!(!session(kind, 1061, 1061).is_open(at(1000)));
+        assert!(!session(kind, 900, 1061).is_open(at(1000)));
         assert!(session(SessionKind::Link, 0, 0).is_open(at(59)));
         assert!(!session(SessionKind::Link, 0, 0).is_open(at(60)));
     }

@@ -93,7 +93,7 @@ pub(super) fn run(args: Args) -> Result<(), CliError> {
                     Some(admin) => admin::make(store, admin, &origin).await?,
                     None => None,
                 };
-                line(&scene.admin_page(&origin, link.as_ref().map_or("", |it| it.as_str())));
+                line(&scene.admin_page(&origin, link.as_ref().map_or("", |(link, _)| link.as_str())));
             }
             signals.next().await;
         }

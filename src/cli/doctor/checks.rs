@@ -47,8 +47,7 @@ impl Outcomes<'_> {
     }
 
     pub(super) fn unknown(&mut self, check: Check, why: &'static str) {
-        let (check, finding) = (check.as_str(), Finding::Unknown(why));
-        self.list.push(Outcome { check, finding });
+        self.list.push(Outcome::unknown(check, why));
     }
 }
 
@@ -102,6 +101,13 @@ impl Examination<'_> {
 
     /// Checks that nothing passes while realmgate is stopped.
     pub(super) fn stopped(&self) -> Outcome {
+        // Front proxies deny with another status when realmgate does not respond.
+        if self.site.get("").is_ok_and(|it| it.reply.status == 401) {
+            return Outcome::unknown(
+                Check::Stopped,
+                "realmgate still responds; stop it, and run the command again",
+            );
+        }
         let passes = [
             String::new(),
             headers(self.caller, None).unwrap_or_default(),
@@ -124,7 +130,11 @@ impl Outcomes<'_> {
         let status = good.reply.status;
         let is_denied = matches!(status, 401 | 403 | 407 | 429) || status >= 500;
         let is_good = good.is_shown() || !is_denied;
-        let fault = (!is_good).then(|| format!("a request with a correct token gets {status}"));
+        let fault = (!is_good).then(|| match status {
+            429 => "the caller is throttled (429), perhaps by the wrong tokens of earlier runs"
+                .to_owned(),
+            _ => format!("a request with a correct token gets {status}"),
+        });
         self.add(Check::GoodCredential, fault);
         let nobody = it.site.get("")?;
         let fault = "a request without a credential reaches the application";

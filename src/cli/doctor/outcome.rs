@@ -47,6 +47,14 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Returns that a check has no result.
+    pub(super) fn unknown(check: Check, why: &'static str) -> Self {
+        Self {
+            check: check.as_str(),
+            finding: Finding::Unknown(why),
+        }
+    }
+
     /// Returns the finding, if there is one.
     pub(super) fn finding(&self) -> Option<&str> {
         match &self.finding {

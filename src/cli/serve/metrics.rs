@@ -91,9 +91,10 @@ impl ConfigMetrics {
         self.outdated.set((!is_applied).into());
     }
 
-    /// Records that the files mean the active configuration.
-    pub(super) fn unchanged(&self) {
+    /// Records that the files mean the active configuration. Returns whether they could not be used
+    /// before.
+    pub(super) fn unchanged(&self) -> bool {
         self.last_reload.set(1);
-        self.outdated.set(0);
+        self.outdated.set(0) != 0
     }
 }

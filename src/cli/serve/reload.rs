@@ -99,8 +99,11 @@ pub(super) async fn reload(
             });
         }
         Ok(Applied::Same) => {
-            process.metrics.unchanged();
-            tracing::debug!("a file has changed, and the configuration has not");
+            if process.metrics.unchanged() {
+                tracing::info!("the files mean the active configuration again");
+            } else {
+                tracing::debug!("a file has changed, and the configuration has not");
+            }
         }
         Err(error) => {
             process.metrics.reloaded(false);

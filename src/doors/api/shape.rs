@@ -21,12 +21,12 @@ struct Shape<'a> {
 }
 
 pub(super) fn shape(identity: &Identity, with_seed: bool) -> Result<String, ApiResponse> {
-    let seed = identity.seed().map(|seed| seed.to_base32());
+    let seed = with_seed.then(|| identity.seed().map(|seed| seed.to_base32()));
     let shape = Shape {
         id: identity.id.0,
         name: identity.principal.name(),
         realm: identity.principal.realm(),
-        seed: with_seed.then(|| seed.as_ref().map(|seed| seed.as_str())),
+        seed: seed.as_ref().map(|it| it.as_ref().map(|it| it.as_str())),
     };
     serde_json::to_string(&shape).map_err(|_| ApiResponse::unavailable())
 }

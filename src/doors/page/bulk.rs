@@ -13,6 +13,7 @@ use super::state::Page;
 use super::token::{confirmed, is_reserved};
 use super::view::{Frame, html, number};
 use super::visit::Visit;
+use crate::doors::v1::closing;
 use crate::doors::v1::types::{Line, NewIdentity};
 
 /// The maximum number of lines.
@@ -113,7 +114,7 @@ pub(super) async fn create(
         rejected,
         csv,
     };
-    Ok(html(200, &view))
+    Ok(closing(html(200, &view)))
 }
 
 /// Shows the form as it was sent, with its errors.
@@ -128,9 +129,10 @@ fn again(page: &Page, visit: &Visit, (realm, list): (&str, &str), errors: Errors
     html(422, &view)
 }
 
-/// Reads a line: a name, or a name and a realm with a comma or a tab between them.
+/// Reads a line: `NAME@REALM`, a name and a realm with a comma or a tab between them, or a name.
 fn read(line: &str, realm: &str) -> NewIdentity {
-    let parts = line.split_once('\t').or_else(|| line.split_once(','));
+    let separated = line.split_once('\t').or_else(|| line.split_once(','));
+    let parts = separated.or_else(|| line.rsplit_once('@'));
     let (name, own) = parts.unwrap_or((line, ""));
     let own = own.trim();
     NewIdentity {
@@ -159,7 +161,10 @@ mod tests {
             ("billing,ops", ("billing", "ops")),
             ("billing\t ops", ("billing", "ops")),
             ("billing,", ("billing", "payments")),
-            ("a@b", ("a@b", "payments")),
+            ("a@b", ("a", "b")),
+            ("a@b@c", ("a@b", "c")),
+            ("a@b,payments", ("a@b", "payments")),
+            ("a@b,", ("a@b", "payments")),
         ] {
             let new = read(line, "payments");
             assert_eq!((&*new.name, &*new.realm), expected, "{line}");

@@ -58,8 +58,9 @@ pub(super) async fn edit(
     let version = form.exact("version");
     if errors.is_empty() {
         let old: Identity = visit.get(&path).await?;
-        if is_reserved(&page, &terms.realm)
-            && terms.realm != old.realm
+        let is_renamed = (&terms.name, &terms.realm) != (&old.name, &old.realm);
+        // Failures are counted by name, so a renamed identity has none.
+        if (is_renamed || is_reserved(&page, &old.realm))
             && let Some(errors) = confirmed(&page, &visit, &form).await?
         {
             return one(&page, &visit, id, Some((terms, errors)), "").await;
@@ -98,11 +99,25 @@ pub(super) async fn disable(
     simple(&visit, id, "disable", "disabled").await
 }
 
-pub(super) async fn enable(
+pub(super) async fn enable_form(
+    State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
     Path(id): Path<i64>,
 ) -> Result<Response, Fault> {
-    simple(&visit, id, "enable", "enabled").await
+    ask(&page, &visit, id, Order::Enable, Errors::default()).await
+}
+
+pub(super) async fn enable(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let form = Form::read(&page, request, SMALL).await?;
+    match confirmed(&page, &visit, &form).await? {
+        Some(errors) => ask(&page, &visit, id, Order::Enable, errors).await,
+        None => simple(&visit, id, "enable", "enabled").await,
+    }
 }
 
 pub(super) async fn unthrottle_form(
@@ -144,11 +159,14 @@ struct RotateForm {
     errors: Errors,
 }
 
-/// What is done to an identity when a fresh token confirms it.
+/// What is done to an identity when a fresh token confirms it. Without the token, a session that
+/// clears failures could guess tokens without being throttled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     Delete,
-    /// Clear its failures. Without the token, a session could guess without being throttled.
+    /// Also clears its failures.
+    Enable,
+    /// Clears its failures.
     Unthrottle,
 }
 
@@ -156,13 +174,27 @@ impl Order {
     const fn verb(self) -> &'static str {
         match self {
             Self::Delete => "Delete",
+            Self::Enable => "Enable",
             Self::Unthrottle => "Unthrottle",
+        }
+    }
+
+    /// Says what becomes of the identity.
+    const fn effect(self) -> &'static str {
+        match self {
+            Self::Delete => {
+                "and its seed are deleted. The seed cannot be recovered. If its callers may return, disable it \
+                 instead."
+            }
+            Self::Enable => "may authenticate again, and its failures are forgotten.",
+            Self::Unthrottle => "may try again at once: its failures are forgotten.",
         }
     }
 
     const fn path(self) -> &'static str {
         match self {
             Self::Delete => "delete",
+            Self::Enable => "enable",
             Self::Unthrottle => "unthrottle",
         }
     }

@@ -16,6 +16,7 @@ use super::token::{confirmed, is_reserved};
 use super::view::{Frame, html};
 use super::visit::Visit;
 use crate::auth::Algorithm;
+use crate::doors::v1::closing;
 use crate::doors::v1::types::{Identity, NewIdentity, NewParameters};
 
 #[derive(Template)]
@@ -63,7 +64,7 @@ impl Shown {
     }
 
     pub(super) fn page(&self, status: u16) -> Response {
-        html(status, self)
+        closing(html(status, self))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+use crate::doors::api::change::Unconfirmed;
 use crate::doors::v1::types;
 
 /// A page that says why a request failed, unless the handler shows it beside a field.
@@ -17,9 +18,16 @@ pub(super) struct Fault {
     pub(super) retry_after: Option<u64>,
 }
 
+impl From<Unconfirmed> for Fault {
+    fn from(_: Unconfirmed) -> Self {
+        Self::UNAVAILABLE
+    }
+}
+
 impl Fault {
     pub(super) const NOT_FOUND: Self = Self::new(404, "There is no such page.");
     pub(super) const WRONG_METHOD: Self = Self::new(405, "The page does not have this method.");
+    pub(super) const ENDED: Self = Self::new(401, "Your session has ended.");
     pub(super) const UNAVAILABLE: Self = Self::new(503, "This does not work at the moment.");
 
     pub(super) const fn new(status: u16, title: &'static str) -> Self {

@@ -125,18 +125,23 @@ async fn answer(page: &Arc<Page>, request: Request, next: Next) -> (Response, Op
             Err(fault) => return (fault.into_response(), None),
         };
     }
-    if visit.is_none() && !is_public(path) {
-        let had_one = page.site.has_cookie(&parts.headers);
-        let mut response = login::required(page, &parts, had_one);
-        if had_one && let Some(gone) = page.site.set_cookie(None) {
-            response.headers_mut().insert(SET_COOKIE, gone);
+    let had_one = visit.is_none() && page.site.has_cookie(&parts.headers);
+    let mut response = if visit.is_none() && !is_public(path) {
+        login::required(page, &parts, had_one)
+    } else {
+        if let Some(visit) = &visit {
+            parts.extensions.insert(visit.clone());
         }
-        return (response, None);
+        next.run(Request::from_parts(parts, body)).await
+    };
+    // A cookie of a session that has ended would count as a failure with each request.
+    if had_one
+        && !response.headers().contains_key(SET_COOKIE)
+        && let Some(gone) = page.site.set_cookie(None)
+    {
+        response.headers_mut().insert(SET_COOKIE, gone);
     }
-    if let Some(visit) = &visit {
-        parts.extensions.insert(visit.clone());
-    }
-    (next.run(Request::from_parts(parts, body)).await, visit)
+    (response, visit)
 }
 
 /// Returns the session of a request; `None` if it has none, or if that has ended.

@@ -13,13 +13,14 @@ use http::{Method, Uri};
 use super::fault::{Fault, throttled};
 use super::form::{Form, SMALL};
 use super::state::Page;
-use super::token::{Rejected, prove};
+use super::token::{Rejected, USED, prove};
 use super::view::{Frame, html, see};
-use super::visit::{Client, Visit, record};
+use super::visit::{Client, Visit, end, logged, record};
 use crate::audit::Kind;
 use crate::auth::{
-    Capability, Denial, Permit, Policy, Session, SessionKind, SessionSecret, Source,
+    Capability, Denial, Permit, Policy, Session, SessionKind, SessionSecret, Source, Version,
 };
+use crate::doors::v1::closing;
 
 /// The longest path to which a log-in returns.
 const NEXT: usize = 512;
@@ -110,22 +111,28 @@ pub(super) async fn log_in(
     let form = Form::read(&page, request, SMALL).await?;
     let (name, token) = (form.text("name"), form.text("token"));
     let next = local(form.text("next"));
-    match prove(&page, &client, (name, token), "/login").await {
-        Ok(permit) => begin(&page, &client, permit, visit.as_deref(), next).await,
-        Err(Rejected::Fault(fault)) => Err(fault),
-        Err(Rejected::Wrong(error)) => {
-            let config = page.api.config.load();
-            let view = LogIn {
-                frame: Frame::new(&page, None, ""),
-                realm: config.realms.admin(),
-                name,
-                next,
-                notice: "",
-                error,
-            };
-            Ok(html(401, &view))
-        }
-    }
+    let config = page.api.config.load_full();
+    let realm = config.realms.admin();
+    // People type the whole principal.
+    let whole = name
+        .strip_suffix(realm)
+        .and_then(|rest| rest.strip_suffix('@'));
+    let proved = prove(&page, &client, (whole.unwrap_or(name), token), "/login").await;
+    let error = match proved {
+        Ok(permit) => return begin(&page, &client, permit, visit.map(|it| it.0), next).await,
+        Err(Rejected::Fault(fault)) => return Err(fault),
+        Err(Rejected::Used) => USED,
+        Err(Rejected::Wrong) => "Name or token is wrong.",
+    };
+    let view = LogIn {
+        frame: Frame::new(&page, None, ""),
+        realm,
+        name,
+        next,
+        notice: "",
+        error,
+    };
+    Ok(html(401, &view))
 }
 
 /// Asks before a link is used, since programs that look at links must not use it up.
@@ -158,15 +165,16 @@ pub(super) async fn use_link(
         Denial::Unavailable(_) => Fault::UNAVAILABLE,
         _ => GONE,
     })?;
-    begin(&page, &client, permit.ok_or(GONE)?, visit.as_deref(), "/").await
+    let permit = permit.ok_or(GONE)?;
+    begin(&page, &client, permit, visit.map(|it| it.0), "/").await
 }
 
 /// Begins a session with a new secret. One that the browser had before ends.
 async fn begin(
-    page: &Page,
+    page: &Arc<Page>,
     client: &Client,
     permit: Permit,
-    before: Option<&Visit>,
+    before: Option<Visit>,
     next: &str,
 ) -> Result<Response, Fault> {
     let secret = SessionSecret::generate().map_err(|error| {
@@ -175,9 +183,8 @@ async fn begin(
     })?;
     let stored = permit.identity().zip(permit.principal());
     let ((identity, version), principal) = stored.ok_or(Fault::UNAVAILABLE)?;
-    let id = secret.id();
     let session = Session {
-        id,
+        id: secret.id(),
         kind: SessionKind::Session,
         identity,
         principal: principal.to_owned(),
@@ -185,54 +192,66 @@ async fn begin(
         seen: client.now,
         source: client.source,
     };
-    let store = &page.api.store;
-    let failed = |error| {
-        tracing::error!(%error, door = "admin", "a session cannot be saved");
-        Fault::UNAVAILABLE
+    let work = {
+        let (page, client) = (Arc::clone(page), client.clone());
+        async move {
+            save(&page, &client, session, version, &permit).await?;
+            if let Some(before) = before {
+                // The new session has begun, whatever becomes of the old one.
+                let by = (&before.permit, None);
+                let _ = end(&page, &before.client, before.session, by, "log_in").await;
+            }
+            Ok(())
+        }
     };
-    if !store
-        .begin_session(session, version)
-        .await
-        .map_err(failed)?
-    {
-        return Err(Fault::new(
-            409,
-            "Your identity was changed just now. Log in again.",
-        ));
-    }
-    let logged = record(
-        page,
-        client,
-        Kind::SessionStarted,
-        (&permit, None),
-        "log_in",
-    )
-    .await;
-    if let Err(fault) = logged {
-        store.end_session(id).await.map_err(failed)?;
-        return Err(fault);
-    }
-    if let Some(before) = before {
-        store.end_session(before.session).await.map_err(failed)?;
-    }
-    let mut response = see(next);
+    logged(page, client, work).await?;
+    let mut response = closing(see(next));
     let cookie = page.site.set_cookie(Some(&secret));
     let cookie = cookie.ok_or(Fault::UNAVAILABLE)?;
     response.headers_mut().insert(SET_COOKIE, cookie);
     Ok(response)
 }
 
+/// Saves a session, and writes its beginning into the audit log.
+async fn save(
+    page: &Page,
+    client: &Client,
+    session: Session,
+    version: Version,
+    permit: &Permit,
+) -> Result<(), Fault> {
+    let (store, id) = (&page.api.store, session.id);
+    let failed = |error| {
+        tracing::error!(%error, door = "admin", "a session cannot be saved");
+        Fault::UNAVAILABLE
+    };
+    let begun = store.begin_session(session, version).await;
+    if !begun.map_err(failed)? {
+        return Err(Fault::new(
+            409,
+            "Your identity was changed just now. Log in again.",
+        ));
+    }
+    let logged = record(page, client, Kind::SessionStarted, (permit, None), "log_in").await;
+    if let Err(fault) = logged {
+        store.end_session(id).await.map_err(failed)?;
+        return Err(fault);
+    }
+    Ok(())
+}
+
 pub(super) async fn log_out(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
 ) -> Result<Response, Fault> {
-    let ended = page.api.store.end_session(visit.session).await;
-    ended.map_err(|error| {
-        tracing::error!(%error, door = "admin", "a session cannot be ended");
-        Fault::UNAVAILABLE
-    })?;
-    let by = (&visit.permit, None);
-    record(&page, &visit.client, Kind::SessionEnded, by, "log_out").await?;
+    let work = {
+        let (page, visit) = (Arc::clone(&page), visit.clone());
+        async move {
+            let by = (&visit.permit, None);
+            end(&page, &visit.client, visit.session, by, "log_out").await
+        }
+    };
+    logged(&page, &visit.client, work).await?;
     let mut response = see("/login?after=logout");
     if let Some(gone) = page.site.set_cookie(None) {
         response.headers_mut().insert(SET_COOKIE, gone);

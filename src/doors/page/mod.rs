@@ -55,7 +55,10 @@ pub fn router(page: Page) -> Router {
         .route("/identities/bulk", get(bulk::form).post(bulk::create))
         .route(&identity(""), get(identities::show).post(change::edit))
         .route(&identity("/disable"), post(change::disable))
-        .route(&identity("/enable"), post(change::enable))
+        .route(
+            &identity("/enable"),
+            get(change::enable_form).post(change::enable),
+        )
         .route(
             &identity("/unthrottle"),
             get(change::unthrottle_form).post(change::unthrottle),

@@ -13,8 +13,7 @@ use super::fault::Fault;
 use super::form::Form;
 use super::state::Page;
 use super::view::{Distance, Frame, When, html, see};
-use super::visit::{Visit, record};
-use crate::audit::Kind;
+use super::visit::{Visit, logged};
 use crate::auth::{SessionId, SessionKind};
 
 /// The number of sessions shown.
@@ -75,24 +74,19 @@ pub(super) async fn end(
     let id = HEXLOWER.decode(id.as_bytes()).ok();
     let id = id.and_then(|it| it.try_into().ok()).map(SessionId);
     let id = id.ok_or(Fault::NOT_FOUND)?;
-    let failed = |error| {
-        tracing::error!(%error, door = "admin", "a session cannot be ended");
+    let found = page.api.store.session(id).await.map_err(|error| {
+        tracing::error!(%error, door = "admin", "a session cannot be read");
         Fault::UNAVAILABLE
-    };
-    let found = page.api.store.session(id).await.map_err(failed)?;
-    if found.is_some_and(|it| it.kind == SessionKind::Session) {
-        let ended = page.api.store.end_session(id).await.map_err(failed)?;
-        if let Some(ended) = ended {
-            let whose = (&visit.permit, Some(ended.principal.as_ref()));
-            record(
-                &page,
-                &visit.client,
-                Kind::SessionEnded,
-                whose,
-                "administrator",
-            )
-            .await?;
-        }
+    })?;
+    if let Some(found) = found.filter(|it| it.kind == SessionKind::Session) {
+        let work = {
+            let (page, visit) = (Arc::clone(&page), visit.clone());
+            async move {
+                let whose = (&visit.permit, Some(found.principal.as_ref()));
+                super::visit::end(&page, &visit.client, id, whose, "administrator").await
+            }
+        };
+        logged(&page, &visit.client, work).await?;
     }
     Ok(see("/sessions?done=ended"))
 }

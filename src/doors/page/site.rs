@@ -117,7 +117,12 @@ impl Site {
         let mut lines = headers.get_all(COOKIE).iter();
         lines.any(|line| {
             let mut pairs = line.as_bytes().split(|byte| *byte == b';');
-            pairs.any(|pair| pair.trim_ascii().starts_with(name))
+            pairs.any(|pair| {
+                pair.split(|byte| *byte == b'=')
+                    .next()
+                    .map(<[u8]>::trim_ascii)
+                    == Some(name)
+            })
         })
     }
 

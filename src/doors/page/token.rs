@@ -14,10 +14,15 @@ use crate::telemetry::{Door, RequestLine};
 
 /// Why a token was not accepted.
 pub(super) enum Rejected {
-    /// To be shown beside the field.
-    Wrong(&'static str),
+    /// Name or token is wrong.
+    Wrong,
+    /// The token was used at the page before.
+    Used,
     Fault(Fault),
 }
+
+/// What to show beside a token that was used.
+pub(super) const USED: &str = "This token was used here already. Wait for the next one.";
 
 /// Authenticates an administrator by a token, which counts for the page once, also in a realm where
 /// tokens may be used again.
@@ -32,11 +37,6 @@ pub(super) async fn prove(
 ) -> Result<Permit, Rejected> {
     let config = page.api.config.load_full();
     let realm = config.realms.admin();
-    let name = match name.strip_suffix(realm) {
-        // People type the whole principal.
-        Some(rest) => rest.strip_suffix('@').unwrap_or(name),
-        None => name,
-    };
     let limit = config.credential_headers.name_chars;
     let presented = match Credential::new(name, realm, token, limit) {
         Ok(credential) => Presented::Credential(credential),
@@ -73,7 +73,7 @@ pub(super) async fn prove(
     let permit = decided.map_err(|denial| match denial {
         Denial::Throttled { retry_after, .. } => Rejected::Fault(throttled(retry_after)),
         Denial::Unavailable(_) => Rejected::Fault(Fault::UNAVAILABLE),
-        _ => Rejected::Wrong("Name or token is wrong."),
+        _ => Rejected::Wrong,
     })?;
     let is_once = config.one_time_realms.iter().any(|it| **it == *realm);
     if is_once {
@@ -84,9 +84,7 @@ pub(super) async fn prove(
     };
     match page.api.store.use_step(id, step, config.totp.window).await {
         Ok(true) => Ok(permit),
-        Ok(false) => Err(Rejected::Wrong(
-            "This token was used here already. Wait for the next one.",
-        )),
+        Ok(false) => Err(Rejected::Used),
         Err(error) => {
             tracing::error!(%error, door = "admin", "the use of a token cannot be saved");
             Err(Rejected::Fault(Fault::UNAVAILABLE))
@@ -107,13 +105,15 @@ pub(super) async fn confirmed(
     form: &Form,
 ) -> Result<Option<Errors>, Fault> {
     let of = (visit.name(), form.text("token"));
-    match prove(page, &visit.client, of, "/identities").await {
-        Ok(_) => Ok(None),
-        Err(Rejected::Wrong("Name or token is wrong.")) => Ok(Some(Errors::one(
-            "token",
-            "This is not your current token.",
-        ))),
-        Err(Rejected::Wrong(text)) => Ok(Some(Errors::one("token", text))),
-        Err(Rejected::Fault(fault)) => Err(fault),
-    }
+    let text = match prove(page, &visit.client, of, "/identities").await {
+        Ok(permit)
+            if permit.identity().map(|(id, _)| id) == visit.permit.identity().map(|(id, _)| id) =>
+        {
+            return Ok(None);
+        }
+        Err(Rejected::Fault(fault)) => return Err(fault),
+        Err(Rejected::Used) => USED,
+        Ok(_) | Err(Rejected::Wrong) => "This is not your current token.",
+    };
+    Ok(Some(Errors::one("token", text)))
 }

@@ -1,6 +1,7 @@
 //! A request with a session, and the requests to `/v1` that it makes in the same process.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -15,7 +16,8 @@ use tower::ServiceExt;
 use super::fault::Fault;
 use super::state::Page;
 use crate::audit::{Actor, DURABLE, Event, Kind, LINE};
-use crate::auth::{Permit, PrincipalRef, SessionId, UnixTime};
+use crate::auth::{Permit, PrincipalRef, SessionId, Store, UnixTime};
+use crate::doors::api::change::finish;
 use crate::doors::v1::{Acting, types};
 use crate::telemetry::{Door, RecordSlot};
 
@@ -37,6 +39,7 @@ pub(super) struct Visit {
     pub(super) permit: Permit,
     pub(super) session: SessionId,
     v1: Router,
+    store: Arc<dyn Store>,
 }
 
 /// A response of `/v1`.
@@ -53,6 +56,7 @@ impl Visit {
             permit,
             session,
             v1: page.v1.clone(),
+            store: Arc::clone(&page.api.store),
         }
     }
 
@@ -136,6 +140,15 @@ impl Visit {
         lines.map_err(|_| Fault::UNAVAILABLE)
     }
 
+    /// Returns whether the session is still there, right before a change.
+    async fn is_open(&self) -> Result<bool, Fault> {
+        let found = self.store.session(self.session).await.map_err(|error| {
+            tracing::error!(%error, door = "admin", "a session cannot be read");
+            Fault::UNAVAILABLE
+        })?;
+        Ok(found.is_some())
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -143,6 +156,9 @@ impl Visit {
         body: Option<(&str, Vec<u8>)>,
         version: Option<&str>,
     ) -> Result<Answer, Fault> {
+        if method != Method::GET && !self.is_open().await? {
+            return Err(Fault::ENDED);
+        }
         let mut request = Request::builder().method(method).uri(path);
         if let Some((kind, _)) = body {
             request = request.header(CONTENT_TYPE, kind);
@@ -225,4 +241,39 @@ pub(super) async fn record(
         tracing::error!(%error, door = "admin", "a session is not in the audit log");
         Fault::UNAVAILABLE
     })
+}
+
+/// Ends a session, and writes that into the audit log.
+///
+/// # Errors
+/// 503.
+pub(super) async fn end(
+    page: &Page,
+    client: &Client,
+    id: SessionId,
+    (permit, subject): (&Permit, Option<PrincipalRef<'_>>),
+    reason: &str,
+) -> Result<(), Fault> {
+    let ended = page.api.store.end_session(id).await.map_err(|error| {
+        tracing::error!(%error, door = "admin", "a session cannot be ended");
+        Fault::UNAVAILABLE
+    })?;
+    match ended {
+        Some(_) => record(page, client, Kind::SessionEnded, (permit, subject), reason).await,
+        None => Ok(()),
+    }
+}
+
+/// Begins or ends sessions in a task of its own, so that this reaches the audit log even if the
+/// browser disconnects. Does not begin if the audit log cannot be written.
+///
+/// # Errors
+/// Those of `work`; 503.
+pub(super) async fn logged(
+    page: &Page,
+    client: &Client,
+    work: impl Future<Output = Result<(), Fault>> + Send + 'static,
+) -> Result<(), Fault> {
+    let log = (&page.api.audit, &page.api.changes);
+    finish(log, LINE, client.record.with_same_id(), work).await
 }

@@ -372,8 +372,9 @@ pub(super) fn response(status: StatusCode, kind: &'static str, body: Body) -> Re
     response
 }
 
-/// Makes an HTTP/1 connection end with a response that has a seed, because its buffers have it too.
-pub(super) fn with_seed(mut response: Response) -> Response {
+/// Makes an HTTP/1 connection end with a response that has a seed, or whose request had a secret,
+/// because its buffers have it too.
+pub(crate) fn closing(mut response: Response) -> Response {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
     response

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 
-use super::call::{self, Call, json, tagged, with_seed};
+use super::call::{self, Call, closing, json, tagged};
 use super::identities::find;
 use super::problem::{Kind, Problem};
 use super::query::Query;
@@ -137,7 +137,7 @@ pub(super) async fn rotate(State(api): State<Arc<V1>>, who: Who, request: Reques
         });
         let identity = identity.await?;
         let shown = shown_with_seed(&api, &identity, &seed, call.now);
-        let response = with_seed(json(StatusCode::OK, &shown)?);
+        let response = closing(json(StatusCode::OK, &shown)?);
         Ok(tagged(response, identity.history.version))
     })
     .await

@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 use sha2::{Digest, Sha256};
 
-use super::call::{self, Call, json, location, parse, response, tagged, with_seed};
+use super::call::{self, Call, closing, json, location, parse, response, tagged};
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::shown::shown_with_seed;
@@ -93,7 +93,7 @@ pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Resp
         if is_again {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
-        Ok(with_seed(response))
+        Ok(closing(response))
     })
     .await
 }
@@ -142,7 +142,7 @@ pub(super) async fn bulk(State(api): State<Arc<V1>>, request: Request) -> Respon
         });
         let body = Body::from_stream(parts);
         let response = response(StatusCode::OK, "application/x-ndjson", body);
-        Ok(with_seed(response))
+        Ok(closing(response))
     })
     .await
 }

@@ -35,6 +35,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 pub use call::Acting;
+pub(crate) use call::closing;
 pub use document::document;
 pub use explain::explained;
 pub use problem::Kind as ProblemKind;

@@ -128,6 +128,10 @@ fn broken_file_changes_nothing_and_is_logged_once_until_it_is_mended() {
         "realmgate_config_last_reload_successful 1"
     ));
     assert_eq!(gate.log().matches(what).count(), 1, "{}", gate.log());
+    until("the line", || {
+        gate.log()
+            .contains("the files mean the active configuration again")
+    });
     assert!(!gate.log().contains("reloaded"), "{}", gate.log());
 }
 

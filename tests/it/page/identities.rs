@@ -49,7 +49,11 @@ fn identity_lives_from_its_creation_to_its_deletion() {
     until("no node accepts it", || {
         !passes(&gate, &svc) && !passes(&node, &svc)
     });
-    assert_eq!(browser.post(&format!("{path}/enable"), &[]).status, 303);
+    let third = gate.register("third", "ungleich-admin");
+    let mut another = Browser::log_in(&gate, &third);
+    let token = third.token_of(1);
+    let enabled = another.post(&format!("{path}/enable"), &[("token", &token)]);
+    assert_eq!(enabled.status, 303, "{enabled:?}");
     until("both nodes accept it", || {
         passes(&gate, &svc) && passes(&node, &svc)
     });
@@ -89,7 +93,9 @@ fn session_alone_neither_adds_an_administrator_nor_clears_failures() {
     let mut browser = Browser::log_in(&gate, &admin);
     let number = gate.number("SELECT id FROM identity WHERE name = 'svc'");
     let path = format!("/identities/{number}");
-    let unthrottle = format!("{path}/unthrottle");
+    let (unthrottle, enable) = (format!("{path}/unthrottle"), format!("{path}/enable"));
+    let number = gate.number("SELECT id FROM identity WHERE name = 'root'");
+    let own = format!("/identities/{number}");
     let list = "evil,ungleich-admin\nother,payments";
     for (path, fields) in [
         (
@@ -105,7 +111,11 @@ fn session_alone_neither_adds_an_administrator_nor_clears_failures() {
             vec![("realm", "payments"), ("list", list)],
         ),
         (&path, vec![("name", "svc"), ("realm", "ungleich-admin")]),
+        (&path, vec![("name", "svc2"), ("realm", "payments")]),
+        (&own, vec![("name", "root"), ("realm", "payments")]),
+        (&own, vec![("name", "root"), ("realm", "ungleich-admin")]),
         (&unthrottle, vec![]),
+        (&enable, vec![]),
     ] {
         let reply = browser.post(path, &fields);
         assert_eq!(reply.status, 422, "{path} {fields:?}: {reply:?}");
@@ -146,27 +156,34 @@ fn change_that_another_has_overtaken_is_rejected() {
     let page = browser.read(&path);
     let (_, version) = page.split_once("name=\"version\" value=\"").unwrap();
     let version = version.split('"').next().unwrap().replace("&#34;", "\"");
-    let fields = |name: &'static str, version: &str| {
-        [
-            ("name".to_owned(), name.to_owned()),
-            ("realm".to_owned(), "payments".to_owned()),
-            ("expires".to_owned(), "2100-01-01T00:00".to_owned()),
-            ("version".to_owned(), version.to_owned()),
-        ]
+    let mut send = |fields: &[(&str, &str)]| {
+        let terms = [
+            ("realm", "payments"),
+            ("expires", "2100-01-01T00:00"),
+            ("version", &version),
+        ];
+        browser.post(&path, &[&terms, fields].concat())
     };
-    let mut send = |name: &'static str| {
-        let fields = fields(name, &version);
-        let fields = fields
-            .each_ref()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
-        browser.post(&path, &fields)
-    };
-    let reply = send("svc-2");
+    let reply = send(&[("name", "svc"), ("comment", "one")]);
     assert_eq!(reply.status, 303, "{reply:?}");
-    let reply = send("svc-3");
+    let reply = send(&[("name", "svc"), ("comment", "two")]);
     assert_eq!(reply.status, 422);
     assert!(reply.body.contains("has changed since"), "{}", reply.body);
-    let renamed = "SELECT count(*) FROM identity WHERE name = 'svc-2' AND expires = 4102444800";
+    let changed = "SELECT count(*) FROM identity WHERE comment = 'one' AND expires = 4102444800";
+    assert_eq!(gate.number(changed), 1);
+    let page = browser.read(&path);
+    let (_, version) = page.split_once("name=\"version\" value=\"").unwrap();
+    let version = version.split('"').next().unwrap().replace("&#34;", "\"");
+    let token = admin.token_of(1);
+    let fields = [
+        ("name", "svc-2"),
+        ("realm", "payments"),
+        ("version", &*version),
+        ("token", &*token),
+    ];
+    let reply = browser.post(&path, &fields);
+    assert_eq!(reply.status, 303, "{reply:?}");
+    let renamed = "SELECT count(*) FROM identity WHERE name = 'svc-2'";
     assert_eq!(gate.number(renamed), 1);
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use realmgate::auth::{
     Administration, Change, ChangeError, ChangeLog, ChangesAfter, Counters, Created, Creation,
     Identities, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, Once, Parameters,
-    Principal, REMEMBERED, RealmCount, Recall, Scope, Seed, Selection, State, Step, Sweep, Terms,
-    ThrottleRecord, UnixTime, UsageBatch, Use,
+    Principal, REMEMBERED, RealmCount, Recall, Scope, Seed, Selection, Session, SessionId,
+    SessionKind, Sessions, State, Step, Sweep, Terms, ThrottleRecord, UnixTime, UsageBatch, Use,
 };
 use realmgate::store::{Backend, CacheOptions, Cached, Intent, KeySource, Options, Server, open};
 use tempfile::TempDir;
@@ -102,6 +102,7 @@ on_each! {
     replaced_failures_do_not_add_up,
     failures_that_are_not_needed_are_deleted,
     uses_are_saved,
+    sessions_end_with_their_identity_and_make_room_for_new_ones,
     first_starts_at_once_make_one_database,
     database_that_is_missing_is_not_made_by_reading,
     key_that_does_not_fit_stops_the_start,
@@ -679,6 +680,65 @@ async fn replaced_failures_do_not_add_up(scene: &Scene) {
     assert_eq!(read.records[0].paid, UnixTime::from_secs(0));
 }
 
+async fn sessions_end_with_their_identity_and_make_room_for_new_ones(scene: &Scene) {
+    let store = scene.open().await;
+    let identity = store.create(new("root"), NOW).await.unwrap();
+    let version = identity.history.version;
+    let of = |number: u8, made: u64| Session {
+        id: SessionId([number; 32]),
+        kind: SessionKind::Session,
+        identity: identity.id,
+        principal: identity.principal.clone(),
+        made: UnixTime::from_secs(made),
+        seen: UnixTime::from_secs(made),
+        source: None,
+    };
+    let begin = async |number, made| {
+        store
+            .begin_session(of(number, made), version)
+            .await
+            .unwrap()
+    };
+    let now = NOW.as_secs();
+    // Those of a process whose clock is ahead.
+    for number in 0..16 {
+        assert!(begin(number, now + 3600 + u64::from(number)).await);
+    }
+    assert!(begin(16, now).await);
+    let there = async |number| {
+        store
+            .session(SessionId([number; 32]))
+            .await
+            .unwrap()
+            .is_some()
+    };
+    assert!(there(16).await, "the new one is not ended");
+    assert!(!there(0).await, "the oldest one is");
+    assert!(there(1).await && there(15).await);
+    assert!(
+        store
+            .end_session(SessionId([16; 32]))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        store
+            .end_session(SessionId([16; 32]))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let disabled = Change {
+        state: Some(State::Disabled),
+        ..Change::default()
+    };
+    store.update(identity.id, disabled, NOW).await.unwrap();
+    assert!(!there(15).await);
+    assert!(!begin(17, now).await, "of an identity that has changed");
+    assert!(!there(17).await);
+}
+
 async fn failures_that_are_not_needed_are_deleted(scene: &Scene) {
     let store = scene.open().await;
     let time = UnixTime::from_secs;
@@ -696,6 +756,7 @@ async fn failures_that_are_not_needed_are_deleted(scene: &Scene) {
     let sweep = async |kept| {
         let sweep = Sweep {
             kept,
+            forgets: true,
             failed_before: time(2000),
             passed_before: time(3000),
         };

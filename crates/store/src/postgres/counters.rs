@@ -199,7 +199,7 @@ impl Postgres {
     }
 
     /// Records the start of a timeline, by the clock of this node. Only the first record counts.
-    async fn begin_timeline(&self, timeline: &str) -> Result<i64, Fault> {
+    pub(super) async fn begin_timeline(&self, timeline: &str) -> Result<i64, Fault> {
         let writing = self.begin(Lock::None).await?;
         let sql = "INSERT INTO @.timeline VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
         let now = sql_time(UnixTime::from(SystemTime::now()));
@@ -302,18 +302,9 @@ async fn save_uses(writing: &Writing, uses: &[Use], is_of_previous: bool) -> Res
 
 /// Deletes records that are not needed.
 async fn sweep(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
-    let sql = "DELETE FROM @.failure WHERE (scope, tag) IN (SELECT scope, tag FROM @.failure
-        WHERE failed < $1 AND passed < $2
-            AND (failed > 0 OR passed > 0
-                OR stamp < (SELECT stamp FROM @.failure_stamp) - $3) LIMIT $4)";
-    let [failed, passed] = [sweep.failed_before, sweep.passed_before].map(sql_time);
-    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
-        (&failed, Type::INT8),
-        (&passed, Type::INT8),
-        (&READ_BY_ALL, Type::INT8),
-        (&SWEPT, Type::INT8),
-    ];
-    writing.execute(sql, &parameters).await?;
+    if sweep.forgets {
+        forget(writing, sweep).await?;
+    }
     let kept = i64::try_from(sweep.kept).unwrap_or(i64::MAX);
     let sql = "DELETE FROM @.failure WHERE scope = $1 AND stamp < (
         SELECT stamp FROM @.failure WHERE scope = $1 ORDER BY stamp DESC LIMIT 1 OFFSET $2)";
@@ -322,6 +313,25 @@ async fn sweep(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
             [(&scope.as_str(), Type::TEXT), (&kept, Type::INT8)];
         writing.execute(sql, &parameters).await?;
     }
+    Ok(())
+}
+
+/// Deletes records of failures that are forgotten.
+async fn forget(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
+    // Looked at again when the row is locked: another process may have saved a failure since.
+    let sql = "DELETE FROM @.failure WHERE failed < $1 AND passed < $2
+        AND (scope, tag) IN (SELECT scope, tag FROM @.failure
+            WHERE failed < $1 AND passed < $2
+                AND (failed > 0 OR passed > 0
+                    OR stamp < (SELECT stamp FROM @.failure_stamp) - $3) LIMIT $4)";
+    let [failed, passed] = [sweep.failed_before, sweep.passed_before].map(sql_time);
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&failed, Type::INT8),
+        (&passed, Type::INT8),
+        (&READ_BY_ALL, Type::INT8),
+        (&SWEPT, Type::INT8),
+    ];
+    writing.execute(sql, &parameters).await?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::fault::{Fault, no_change};
 
 use super::query::Postgres;
+use super::timeline::TIMELINE;
 use super::transaction::Lock;
 use crate::record::sql_time;
 use crate::sessions::{COLUMNS, Row, ended};
@@ -30,18 +31,8 @@ impl Sessions for Postgres {
     async fn begin_session(&self, session: Session, version: Version) -> Result<bool, StoreError> {
         let work = async {
             let writing = self.begin(Lock::None).await?;
-            let [seen, made, link_seen, link_made] = ended(session.made);
-            let sql =
-                "DELETE FROM @.session WHERE CASE kind WHEN 'session' THEN seen <= $1 OR made <= $2
-                ELSE seen <= $3 OR made <= $4 END";
-            let limits: [(&(dyn ToSql + Sync), Type); 4] = [
-                (&seen, Type::INT8),
-                (&made, Type::INT8),
-                (&link_seen, Type::INT8),
-                (&link_made, Type::INT8),
-            ];
-            writing.execute(sql, &limits).await?;
-            // Locked, so that a change of the identity waits, and then deletes this session.
+            // Locked first, as a change of the identity locks it, which waits and then deletes this
+            // session.
             let sql = format!(
                 "INSERT INTO @.session ({COLUMNS}) SELECT $1, $2, id, name, realm, $4, $5, $6 FROM @.identity
                     WHERE id = $3 AND revision = $7 AND state = 'enabled' FOR SHARE"
@@ -60,11 +51,26 @@ impl Sessions for Postgres {
                 (&version.0, Type::INT8),
             ];
             let added = writing.execute(&sql, &values).await?;
+            let [seen, made, link_seen, link_made] = ended(session.made);
+            let sql =
+                "DELETE FROM @.session WHERE CASE kind WHEN 'session' THEN seen <= $1 OR made <= $2
+                ELSE seen <= $3 OR made <= $4 END";
+            let limits: [(&(dyn ToSql + Sync), Type); 4] = [
+                (&seen, Type::INT8),
+                (&made, Type::INT8),
+                (&link_seen, Type::INT8),
+                (&link_made, Type::INT8),
+            ];
+            writing.execute(sql, &limits).await?;
+            // Whatever the clocks that made the others say, the new one stays.
             let sql = "DELETE FROM @.session WHERE id IN (SELECT id FROM @.session
-                WHERE identity = $1 ORDER BY made DESC, seen DESC OFFSET $2)";
-            let most = i64::from(Session::MOST);
-            let values: [(&(dyn ToSql + Sync), Type); 2] =
-                [(&session.identity.0, Type::INT8), (&most, Type::INT8)];
+                WHERE identity = $1 AND id <> $3 ORDER BY made DESC, seen DESC OFFSET $2)";
+            let most = i64::from(Session::MOST) - 1;
+            let values: [(&(dyn ToSql + Sync), Type); 3] = [
+                (&session.identity.0, Type::INT8),
+                (&most, Type::INT8),
+                (&id, Type::BYTEA),
+            ];
             writing.execute(sql, &values).await?;
             writing.commit().await?;
             Ok(added > 0)
@@ -73,9 +79,23 @@ impl Sessions for Postgres {
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM @.session WHERE id = $1");
+        let sql = format!(
+            "SELECT {COLUMNS}, t.since, {TIMELINE} FROM @.session
+                LEFT JOIN (SELECT id AS timeline, since FROM @.timeline) t ON t.timeline = {TIMELINE}
+                WHERE id = $1"
+        );
         let rows = self.read(&sql, &[(&id.0.as_slice(), Type::BYTEA)]).await?;
-        Ok(rows.first().map(row).transpose()?.flatten())
+        let Some(found) = rows.first() else {
+            return Ok(None);
+        };
+        let timeline: &str = found.try_get(9).map_err(Fault::from)?;
+        let since = match found.try_get(8).map_err(Fault::from)? {
+            Some(since) => since,
+            None => self.begin_timeline(timeline).await?,
+        };
+        // Its end may have been lost in a failover.
+        let session = row(found)?.filter(|it| sql_time(it.made) > since);
+        Ok(session)
     }
 
     async fn see_session(&self, id: SessionId, now: UnixTime) -> Result<(), StoreError> {

@@ -135,14 +135,9 @@ fn save_counts(transaction: &Transaction<'_>, counts: &[ThrottleRecord]) -> rusq
 
 /// Deletes counts that are not needed.
 fn sweep(transaction: &Transaction<'_>, sweep: Sweep) -> rusqlite::Result<()> {
-    let mut forgotten = transaction.prepare_cached(
-        "DELETE FROM failure WHERE (scope, tag) IN (SELECT scope, tag FROM failure
-            WHERE failed < ?1 AND passed < ?2
-                AND (failed > 0 OR passed > 0
-                    OR stamp < (SELECT stamp FROM failure_stamp) - ?3) LIMIT ?4)",
-    )?;
-    let [failed, passed] = [sweep.failed_before, sweep.passed_before].map(sql_time);
-    forgotten.execute((failed, passed, READ_BY_ALL, SWEPT))?;
+    if sweep.forgets {
+        forget(transaction, sweep)?;
+    }
     let kept = i64::try_from(sweep.kept).unwrap_or(i64::MAX);
     let mut statement = transaction.prepare_cached(
         "DELETE FROM failure WHERE scope = ?1 AND stamp < (
@@ -151,6 +146,19 @@ fn sweep(transaction: &Transaction<'_>, sweep: Sweep) -> rusqlite::Result<()> {
     for scope in Scope::ALL {
         statement.execute((scope.as_str(), kept))?;
     }
+    Ok(())
+}
+
+/// Deletes counts of failures that are forgotten.
+fn forget(transaction: &Transaction<'_>, sweep: Sweep) -> rusqlite::Result<()> {
+    let mut forgotten = transaction.prepare_cached(
+        "DELETE FROM failure WHERE (scope, tag) IN (SELECT scope, tag FROM failure
+            WHERE failed < ?1 AND passed < ?2
+                AND (failed > 0 OR passed > 0
+                    OR stamp < (SELECT stamp FROM failure_stamp) - ?3) LIMIT ?4)",
+    )?;
+    let [failed, passed] = [sweep.failed_before, sweep.passed_before].map(sql_time);
+    forgotten.execute((failed, passed, READ_BY_ALL, SWEPT))?;
     Ok(())
 }
 

@@ -49,10 +49,11 @@ impl Sessions for Sqlite {
             ])?;
             transaction
                 .prepare_cached(
-                    "DELETE FROM session WHERE identity = ?1 AND id IN (SELECT id FROM session
-                        WHERE identity = ?1 ORDER BY made DESC, seen DESC LIMIT -1 OFFSET ?2)",
+                    "DELETE FROM session WHERE id IN (SELECT id FROM session
+                        WHERE identity = ?1 AND id <> ?3 ORDER BY made DESC, seen DESC LIMIT -1 OFFSET ?2)",
                 )?
-                .execute((session.identity.0, Session::MOST))?;
+                // Whatever the clocks that made the others say, the new one stays.
+                .execute((session.identity.0, Session::MOST - 1, session.id.0))?;
             Ok(added > 0)
         });
         begun.await.map_err(no_change)

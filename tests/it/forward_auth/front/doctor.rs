@@ -230,6 +230,33 @@ fn proxy_of_realmgate_is_sound_and_an_observed_route_is_found() {
 }
 
 #[test]
+fn realmgate_that_is_not_stopped_is_no_finding() {
+    let app = Upstream::start();
+    let gate = Gate::start(&routes(app.address));
+    let (olga, billing) = (
+        gate.register("olga", "ops"),
+        gate.register("billing", "payments"),
+    );
+    let url = format!("http://{}/ops/x", gate.gateway);
+    let mut doctor = Doctor::new(&url, &olga, &billing).with(&["--stop"]);
+    let child = doctor.command.stdin(Stdio::piped());
+    let mut child = child
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    asked_to_stop(&mut child);
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(checks(&report, "found"), [""; 0], "{report:#}");
+    assert!(
+        report.to_string().contains("realmgate still responds"),
+        "{report:#}"
+    );
+}
+
+#[test]
 fn repeated_runs_do_not_take_a_throttled_caller_for_another_fault() {
     let app = Upstream::start();
     let gate = Gate::start(&routes(app.address));
