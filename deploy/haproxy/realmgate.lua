@@ -17,6 +17,13 @@ local IDENTITY = {
     ["x-forwarded-user"] = "txn.realmgate_user",
 }
 
+-- Read from the response to a denied request: the id of the request, as in realmgate's log, and the challenge,
+-- which a route may change or leave out.
+local DENIAL = {
+    ["x-request-id"] = "txn.realmgate_request",
+    ["www-authenticate"] = "txn.realmgate_challenge",
+}
+
 local function ask(txn)
     -- A denial until there is a response.
     txn:set_var("txn.realmgate", 503)
@@ -45,10 +52,10 @@ local function ask(txn)
     if not answer or answer.status ~= 200 then
         if answer and (answer.status == 401 or answer.status == 403) then
             txn:set_var("txn.realmgate", answer.status)
-            -- The id of the request, as in realmgate's log.
             for name, values in pairs(answer.headers) do
-                if name:lower() == "x-request-id" then
-                    txn:set_var("txn.realmgate_request", values[0] or values[1])
+                local variable = DENIAL[name:lower()]
+                if variable then
+                    txn:set_var(variable, values[0] or values[1])
                 end
             end
         end

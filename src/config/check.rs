@@ -32,7 +32,7 @@ use super::totp::Totp;
 use super::upstream::{self, Upstream};
 use super::validity::Validity;
 use crate::auth::{Realms, ThrottleSettings};
-use crate::http::CredentialHeaders;
+use crate::http::{CredentialHeaders, IdentityHeaders};
 
 /// The maximum size of a configuration file in bytes: enough for some hundred thousand routes.
 const FILE_BYTES: u64 = 64 << 20;
@@ -197,7 +197,8 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let known_realms = realms.as_ref().cloned().unwrap_or_default();
     let principals = Principals::new(source, &raw.group, headers.name_chars, &known_realms);
     let parties = (&networks, &principals);
-    let routes = route::routes(source, &raw.route, &targets, &headers, parties);
+    let identity = IdentityHeaders::new(&headers);
+    let routes = route::routes(source, &raw.route, &targets, &identity, parties);
     let (networks, groups) = (networks.named(), principals.groups());
     if has_proxy {
         let serve_api = flag(raw.gateway.0.serve_api.as_ref());

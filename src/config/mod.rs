@@ -12,6 +12,7 @@ mod check;
 mod compat;
 mod credentials;
 mod database;
+mod denials;
 mod either;
 mod environment;
 mod error;

@@ -180,6 +180,9 @@ tables! {
         alias_headers: List,
         pass_headers: List,
         shared_cache: bool,
+        challenge: String,
+        errors: String,
+        denial_headers: Table<HeaderRules>,
         request_headers: Table<HeaderRules>,
         response_headers: Table<HeaderRules>,
     }

@@ -9,7 +9,7 @@ use super::path::PathPattern;
 use super::raw::{self, OneOrMany, Opt, Table};
 use super::scalar::flag;
 use super::source::{Checked, Source};
-use crate::http::{CredentialHeaders, IdentityHeaders};
+use crate::http::IdentityHeaders;
 
 /// How a route changes requests and responses.
 #[derive(Clone, Debug, Default)]
@@ -35,20 +35,19 @@ pub struct Rewrite {
 /// Checks the changes of the route with the dotted path `route`. `host` checks a host.
 pub(super) fn rewrite(
     source: &Source<'_>,
-    credential: &CredentialHeaders,
+    identity: &IdentityHeaders,
     route: &str,
     raw: &raw::Route,
     host: impl Fn(&str) -> bool,
 ) -> Checked<Rewrite> {
-    let identity = IdentityHeaders::new(credential);
     let rules = |name: &str, raw: &Opt<Table<raw::HeaderRules>>| {
         let key = format!("{route}.{name}");
-        header_rules(source, &identity, key, raw.as_ref())
+        header_rules(source, identity, key, raw.as_ref())
     };
     let request_headers = rules("request_headers", &raw.request_headers);
     let aliases = passing::aliases(
         source,
-        &identity,
+        identity,
         &format!("{route}.alias_headers"),
         &raw.alias_headers,
         request_headers.as_ref().unwrap_or(&HeaderRules::default()),

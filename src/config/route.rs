@@ -4,12 +4,14 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::Method;
 use ipnet::IpNet;
 use toml::Spanned;
 
 use super::allow::Principals;
+use super::denials::denials;
 use super::host::{HostPattern, is_host};
 use super::networks::Networks;
 use super::path::PathPattern;
@@ -18,7 +20,7 @@ use super::rewrite::{Rewrite, rewrite};
 use super::scalar::{flag, is_name, naming};
 use super::source::{Checked, Rejected, Source, all};
 use crate::auth::{Mode, Policy};
-use crate::http::{CredentialHeaders, own_paths};
+use crate::http::{Denials, IdentityHeaders, own_paths};
 
 /// `[[route]]`: the requests that match, who may pass, and the upstream.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct Route {
     pub ignore_suffix: bool,
     /// Which of the last two keys the file does not set.
     pub unsaid: Vec<&'static str>,
+    /// How denied requests are responded to, if not as by default.
+    pub denials: Option<Arc<Denials>>,
     /// Changes to the request and the response; none by default.
     pub rewrite: Rewrite,
 }
@@ -108,7 +112,7 @@ pub(super) fn routes<'n>(
     source: &Source<'_>,
     raw: &[Spanned<Table<raw::Route>>],
     targets: &Targets<'_>,
-    credential: &CredentialHeaders,
+    identity: &IdentityHeaders,
     (networks, principals): (&Networks<'n>, &Principals<'n>),
 ) -> Checked<Vec<Route>> {
     let (mut names, mut matched) = (HashSet::new(), HashMap::new());
@@ -116,7 +120,7 @@ pub(super) fn routes<'n>(
         let one = One {
             source,
             at,
-            credential,
+            identity,
             networks,
             principals,
         };
@@ -213,7 +217,7 @@ pub(super) fn reject_shadowed(
 struct One<'a, 'n> {
     source: &'a Source<'a>,
     at: usize,
-    credential: &'a CredentialHeaders,
+    identity: &'a IdentityHeaders,
     networks: &'a Networks<'n>,
     principals: &'a Principals<'n>,
 }
@@ -266,7 +270,8 @@ impl One<'_, '_> {
             self.source.number(&key, Some(bytes), 0, 0..=LONGEST_BODY)
         });
         let key = format!("route[{}]", self.at);
-        let rewrite = rewrite(self.source, self.credential, &key, table, is_host);
+        let denials = denials(self.source, self.identity, &key, table);
+        let rewrite = rewrite(self.source, self.identity, &key, table, is_host);
         Ok(Route {
             name: name?,
             hosts: hosts?,
@@ -288,6 +293,7 @@ impl One<'_, '_> {
             .into_iter()
             .filter_map(|(key, raw)| raw.is_none().then_some(key))
             .collect(),
+            denials: denials?.map(Arc::new),
             rewrite: rewrite?,
         })
     }

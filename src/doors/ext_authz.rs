@@ -166,8 +166,13 @@ impl ExtAuthz {
                 .judge(client, &headers, asked, (began, now, request_line), record);
         match judged.await {
             Outcome::Permitted(permit) => self.permitted(&permit),
-            Outcome::Denied(denial) => {
-                denied(&OwnResponse::sub_request_denied(&denial).named(record.request_id()))
+            Outcome::Denied(denial, denials) => {
+                let answer = OwnResponse::sub_request_denied(&denial);
+                denied(
+                    &answer
+                        .denied_as(denials.as_deref())
+                        .named(record.request_id()),
+                )
             }
             Outcome::Rejected => {
                 denied(&OwnResponse::empty(http::StatusCode::FORBIDDEN).named(record.request_id()))

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 
 use crate::config::Config;
+use crate::http::Denials;
 use crate::metrics::Registry;
 use crate::net::metrics::NetMetrics;
 use crate::net::settings::Settings;
@@ -22,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(crate) routes: RouteTable,
     /// The counters of each route, by its index.
     tallies: Box<[Arc<Tally>]>,
+    /// How each route, by its index, responds to denied requests, if not as by default.
+    denials: Box<[Option<Arc<Denials>>]>,
     pub(crate) upstreams: Upstreams,
     pub(crate) client_address_header: Option<HeaderName>,
     /// Whether a route was skipped because the address of a client was unknown, and a warning logged.
@@ -77,6 +80,7 @@ impl Snapshot {
             tallies: routes
                 .map(|route| shared.recorder.route(&route.name))
                 .collect(),
+            denials: config.routes.iter().map(|it| it.denials.clone()).collect(),
             upstreams: Upstreams::new(
                 used,
                 before.map(|it| &it.upstreams),
@@ -108,6 +112,11 @@ impl Snapshot {
         {
             tracing::warn!(route = %route.name, "{UNADDRESSED}");
         }
+    }
+
+    /// Returns how a route, by its index, responds to denied requests, if not as by default.
+    pub(crate) fn denials(&self, route: usize) -> Option<&Arc<Denials>> {
+        self.denials.get(route)?.as_ref()
     }
 
     /// Returns the counters of a route, by its index.

@@ -56,10 +56,13 @@ pub fn privatize(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Returns the headers of a response that some shared caches obey instead of `Cache-Control`.
 pub fn targeted(headers: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
-    headers.keys().filter(|name| {
-        let name = name.as_str();
-        name.ends_with("-cache-control") || TARGETED.contains(&name)
-    })
+    headers.keys().filter(|name| is_targeted(name))
+}
+
+/// Returns whether some shared caches obey a header of a response instead of `Cache-Control`.
+pub(crate) fn is_targeted(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.ends_with("-cache-control") || TARGETED.contains(&name)
 }
 
 fn admits_shared_caches(directive: &[u8]) -> bool {

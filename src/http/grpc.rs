@@ -46,6 +46,11 @@ impl Framing {
     }
 }
 
+/// Returns whether a request is a gRPC or gRPC-Web call.
+pub(crate) fn is_any_call(request: &HeaderMap) -> bool {
+    Framing::of(request).is_some()
+}
+
 /// Returns whether a request is a gRPC call over HTTP/2, which may be a stream.
 pub(crate) fn is_call(request: &HeaderMap) -> bool {
     Framing::of(request) == Some(Framing::Trailers)

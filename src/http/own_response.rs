@@ -9,13 +9,15 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 use pingora::protocols::http::date::get_cached_date;
 
-use super::X_REQUEST_ID;
+use super::denials::{Challenge, Denials};
+use super::{X_REQUEST_ID, problems};
 use crate::auth::Denial;
 
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"realmgate\", charset=\"UTF-8\"");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// A response to be sent.
 pub(crate) struct OwnResponse {
@@ -24,6 +26,8 @@ pub(crate) struct OwnResponse {
     /// A line of text for people. Empty in sub-requests, where nginx closes the connection after a
     /// response with a body.
     pub(crate) line: &'static str,
+    /// A document that is sent instead of the line.
+    problem: Option<&'static str>,
 }
 
 impl OwnResponse {
@@ -38,6 +42,7 @@ impl OwnResponse {
             status,
             fields: Vec::new(),
             line,
+            problem: None,
         }
     }
 
@@ -76,6 +81,46 @@ impl OwnResponse {
         answer
     }
 
+    /// Gives a denial the form that its route has for denials. It depends on nothing but the status.
+    #[must_use]
+    pub(crate) fn denied_as(mut self, denials: Option<&Denials>) -> Self {
+        let Some(denials) = denials else {
+            return self;
+        };
+        if denials.challenge != Challenge::Default {
+            let count = self.fields.len();
+            self.fields.retain(|(name, _)| *name != WWW_AUTHENTICATE);
+            if let Challenge::As(challenge) = &denials.challenge
+                && self.fields.len() < count
+            {
+                self.fields.push((WWW_AUTHENTICATE, challenge.clone()));
+            }
+        }
+        self.fields.extend(denials.headers.iter().cloned());
+        if denials.is_json && !self.line.is_empty() {
+            self.problem = Some(problems::of_denial(self.status));
+        }
+        self
+    }
+
+    /// Gives another response to a request the form that its route has for errors.
+    #[must_use]
+    pub(crate) fn failed_as(mut self, denials: Option<&Denials>) -> Self {
+        if denials.is_some_and(|it| it.is_json) && !self.line.is_empty() {
+            self.problem = Some(problems::of_failure(self.status));
+        }
+        self
+    }
+
+    /// Returns the response with the line as its body, whatever the route says.
+    #[must_use]
+    pub(crate) fn in_text(self) -> Self {
+        Self {
+            problem: None,
+            ..self
+        }
+    }
+
     /// Adds the request id under which the log lists the request.
     #[must_use]
     pub(crate) fn named(mut self, request_id: Option<&str>) -> Self {
@@ -87,21 +132,25 @@ impl OwnResponse {
 
     /// Returns the response.
     pub(crate) fn response(self) -> Response<&'static [u8]> {
-        let line = self.line.as_bytes();
-        Response::from_parts(self.parts(), line)
+        let body = self.body().as_bytes();
+        Response::from_parts(self.parts(), body)
     }
 
     /// Returns the response in HTTP/1.1 with `Connection: close`.
     pub(crate) fn last_bytes(self) -> Vec<u8> {
-        let line = self.line;
+        let body = self.body();
         let parts = self.parts();
         let date = (DATE, get_cached_date());
         let close = (CONNECTION, HeaderValue::from_static("close"));
         let last = [&date, &close].map(|it| (&it.0, &it.1));
         let mut bytes = Vec::new();
         put_head(&mut bytes, parts.status, parts.headers.iter().chain(last));
-        bytes.extend_from_slice(line.as_bytes());
+        bytes.extend_from_slice(body.as_bytes());
         bytes
+    }
+
+    fn body(&self) -> &'static str {
+        self.problem.unwrap_or(self.line)
     }
 
     fn parts(self) -> Parts {
@@ -110,10 +159,11 @@ impl OwnResponse {
         parts.status = self.status;
         let fields = &mut parts.headers;
         fields.reserve(self.fields.len() + 3);
-        if !self.line.is_empty() {
-            fields.insert(CONTENT_TYPE, PLAIN);
+        if !self.body().is_empty() {
+            let media = self.problem.map_or(PLAIN, |_| PROBLEM);
+            fields.insert(CONTENT_TYPE, media);
         }
-        let length = match self.line.len() {
+        let length = match self.body().len() {
             0 => HeaderValue::from_static("0"),
             length => HeaderValue::from(length),
         };

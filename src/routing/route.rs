@@ -324,6 +324,7 @@ mod tests {
             ignore_case: false,
             ignore_suffix: false,
             unsaid: Vec::new(),
+            denials: None,
             rewrite: config::Rewrite::default(),
         }
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::auth::{Names, Policy, Rule};
+use crate::http::Challenge;
 
 fn texts<T: ToString>(patterns: &[T]) -> Vec<String> {
     patterns.iter().map(ToString::to_string).collect()
@@ -497,6 +498,111 @@ fn bad_rewrite_is_rejected() {
     let many: String = (0..33).map(|at| format!("X-{at} = 'y', ")).collect();
     let text = with_route(&format!("request_headers = {{ set = {{ {many} }} }}"));
     let message = error(&text);
+    assert!(
+        message.ends_with("set = 33 headers: expected at most 32 headers"),
+        "{message}"
+    );
+}
+
+#[test]
+fn responses_to_denied_requests_are_read() {
+    let denials = |lines: &str| parse(&with_route(lines)).routes.remove(0).denials;
+    for default in ["", "errors = 'text'", "challenge = 'realmgate'"] {
+        assert_eq!(denials(default), None, "{default}");
+    }
+    let all = denials(
+        "challenge = 'none'\nerrors = 'json'\ndenial_headers = { set = { X-Help = 'ask ops' } }",
+    )
+    .unwrap();
+    assert_eq!(all.challenge, Challenge::None);
+    assert!(all.is_json);
+    assert_eq!(all.headers.len(), 1);
+    assert_eq!(all.headers[0].0, "x-help");
+    assert_eq!(all.headers[0].1, "ask ops");
+    let acme = denials("challenge = 'Acme & Co.'")
+        .unwrap()
+        .challenge
+        .clone();
+    let value = http::HeaderValue::from_static("Basic realm=\"Acme & Co.\", charset=\"UTF-8\"");
+    assert_eq!(acme, Challenge::As(value));
+    assert!(denials(&format!("challenge = '{}'", "a".repeat(64))).is_some());
+}
+
+#[test]
+fn bad_response_to_denied_requests_is_rejected() {
+    let realm = "expected \"none\", or a realm of 1 to 64 visible ASCII characters and spaces, without \" and \\ and without a space at either end";
+    let long = "a".repeat(65);
+    for text in ["", " a", "a ", "a\\b", "a\"b", "a\tb", "\u{e9}", &long] {
+        let message = error(&with_route(&format!("challenge = '{text}'")));
+        assert!(
+            message.starts_with("realmgate.toml:2: route[0].challenge = '"),
+            "{message}"
+        );
+        assert!(message.ends_with(realm), "{message}");
+    }
+    let ours = "expected a header other than Set-Cookie, those that realmgate sets itself, and those that caches obey";
+    let concerns = "expected a header that concerns neither the identity or the address of the caller, nor the request target, nor the framing of the message";
+    for name in [
+        "cache-control",
+        "cdn-cache-control",
+        "content-encoding",
+        "content-type",
+        "date",
+        "grpc-message",
+        "grpc-status",
+        "grpc-status-details-bin",
+        "retry-after",
+        "set-cookie",
+        "surrogate-control",
+        "www-authenticate",
+        "x-accel-expires",
+    ] {
+        assert_route_errors(&[(
+            &format!("denial_headers = {{ set = {{ {name} = 'a' }} }}"),
+            &format!("2: route[0].denial_headers.set = \"{name}\": {ours}"),
+        )]);
+    }
+    for name in [
+        "connection",
+        "content-length",
+        "host",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-auth-name",
+        "x-auth-token",
+        "x-forwarded-user",
+        "x-forwarded-for",
+        "x-request-id",
+        "X_Auth_Name",
+    ] {
+        assert_route_errors(&[(
+            &format!("denial_headers = {{ set = {{ {name} = 'a' }} }}"),
+            &format!("2: route[0].denial_headers.set = \"{name}\": {concerns}"),
+        )]);
+    }
+    assert_route_errors(&[
+        (
+            "errors = 'xml'",
+            "2: route[0].errors = 'xml': expected \"text\" or \"json\"",
+        ),
+        (
+            "denial_headers = { remove = ['X-A'] }",
+            "2: route[0].denial_headers.remove = ['X-A']: expected only set; realmgate's own responses have no headers to remove",
+        ),
+        (
+            "denial_headers = { set = { 'X A' = 'a' } }",
+            "2: route[0].denial_headers.set = \"X A\": expected the name of a header",
+        ),
+        (
+            "denial_headers = { set = { X-A = \"a\\r\\nX-B: b\" } }",
+            "2: route[0].denial_headers.set.X-A = \"…\": expected visible ASCII, at most 4096 bytes, no white space at either end",
+        ),
+    ]);
+    let many: String = (0..33).map(|at| format!("X-{at} = 'y', ")).collect();
+    let message = error(&with_route(&format!(
+        "denial_headers = {{ set = {{ {many} }} }}"
+    )));
     assert!(
         message.ends_with("set = 33 headers: expected at most 32 headers"),
         "{message}"

@@ -34,7 +34,7 @@ use super::snapshot::{Live, Snapshot};
 use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
 use crate::http::own_response::OwnResponse;
 pub(super) use crate::http::rejection::Rejection;
-use crate::http::{CredentialHeaders, IdentityHeaders, Scratch};
+use crate::http::{CredentialHeaders, Denials, IdentityHeaders, Scratch};
 use crate::net::http::{ClientRequest, Reply};
 use crate::net::request_line::request_line_of;
 use crate::routing::input::MatchInput;
@@ -61,8 +61,8 @@ pub(crate) struct ForwardAuth {
 pub(super) enum Outcome {
     /// The request may pass.
     Permitted(Permit),
-    /// The request is denied.
-    Denied(Denial),
+    /// The request is denied, on a route that responds in this way if not by default.
+    Denied(Denial, Option<Arc<Denials>>),
     /// The sub-request is invalid: a 403.
     Rejected,
 }
@@ -126,7 +126,8 @@ impl ForwardAuth {
         let times = (*began, UnixTime::from(*now), request_line);
         match self.judge(source, headers, applied, times, record).await {
             Outcome::Permitted(permit) => self.permitted(&permit, proxy),
-            Outcome::Denied(denial) => OwnResponse::sub_request_denied(&denial)
+            Outcome::Denied(denial, denials) => OwnResponse::sub_request_denied(&denial)
+                .denied_as(denials.as_deref())
                 .named(record.request_id())
                 .into(),
             Outcome::Rejected => OwnResponse::empty(StatusCode::FORBIDDEN)
@@ -199,6 +200,7 @@ impl ForwardAuth {
             policy,
             mode,
             tally,
+            denials,
         } = match applied {
             Ok(applied) => applied,
             Err(rejection) => {
@@ -232,7 +234,7 @@ impl ForwardAuth {
         .await
         {
             Ok(permit) => Outcome::Permitted(permit),
-            Err(denial) => Outcome::Denied(denial),
+            Err(denial) => Outcome::Denied(denial, denials),
         }
     }
 

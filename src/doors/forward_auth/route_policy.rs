@@ -12,6 +12,7 @@ use super::front_proxy::{ENVOY, FrontProxy};
 use super::narrowing::narrowing;
 use crate::auth::{Mode, Policy};
 use crate::doors::snapshot::Snapshot;
+use crate::http::Denials;
 use crate::http::rejection::Rejection;
 use crate::routing::input::MatchInput;
 use crate::telemetry::Tally;
@@ -19,6 +20,7 @@ use crate::telemetry::Tally;
 /// Envoy's URL ends with the path of the client, so restrictions are in this header instead of the
 /// query.
 const X_REALMGATE_NARROW: &str = "x-realmgate-narrow";
+
 /// The policy for a sub-request.
 pub(in crate::doors) struct RoutePolicy {
     /// The principals that may pass.
@@ -27,6 +29,8 @@ pub(in crate::doors) struct RoutePolicy {
     pub(super) mode: Mode,
     /// The counters of the route; `None` without routes.
     pub(super) tally: Option<Arc<Tally>>,
+    /// How the route responds to denied requests, if not as by default.
+    pub(super) denials: Option<Arc<Denials>>,
 }
 
 /// Returns the policy for a sub-request: that of the route, narrowed by the front proxy's URL.
@@ -46,6 +50,7 @@ pub(super) fn route_policy(
             policy: narrowed.unwrap_or(Policy::Authenticated),
             mode: Mode::Enforce,
             tally: None,
+            denials: None,
         });
     }
     let narrowed = match proxy {
@@ -105,6 +110,7 @@ fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<RoutePolicy, 
             policy: Policy::Authenticated,
             mode: Mode::Enforce,
             tally: None,
+            denials: None,
         });
     }
     let found = snapshot.routes.resolve(input)?;
@@ -112,6 +118,7 @@ fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<RoutePolicy, 
         policy: found.route.policy.clone(),
         mode: found.route.mode,
         tally: snapshot.tally(found.place).map(Arc::clone),
+        denials: snapshot.denials(found.place).map(Arc::clone),
     })
 }
 

@@ -10,6 +10,7 @@ use super::hop::BAD_RESPONSE;
 use crate::auth::Permit;
 use crate::doors::request_log::log_request;
 use crate::doors::snapshot::Snapshot;
+use crate::http::Denials;
 use crate::http::request_id::RequestId;
 use crate::routing::route::Route;
 use crate::telemetry::{Forwarded, Recorder, RequestRecord, Spans};
@@ -116,6 +117,11 @@ impl Authorized {
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         let route = self.route()?;
         self.snapshot.upstreams.get(route.upstream?)
+    }
+
+    /// Returns how the route responds to denied and failed requests, if not as by default.
+    pub(super) fn denials(&self) -> Option<&Denials> {
+        self.snapshot.denials(self.route).map(|denials| &**denials)
     }
 
     /// Returns whether a body of `bytes` bytes exceeds the limit of the route.

@@ -98,7 +98,8 @@ impl Proxy {
             record,
         )
         .await;
-        let permit = decided.map_err(|denial| OwnResponse::denied(&denial))?;
+        let denials = snapshot.denials(found.place).map(|denials| &**denials);
+        let permit = decided.map_err(|denial| OwnResponse::denied(&denial).denied_as(denials))?;
         let upstream = route.upstream.and_then(|it| snapshot.upstreams.get(it));
         let counted = source.filter(|source| !snapshot.net.is_front_proxy(*source));
         let entered = match upstream {
@@ -111,12 +112,12 @@ impl Proxy {
                 let at = (Some(door), Some(&*route.name));
                 self.recorder
                     .log_rejected(at, source, rejection, request_line(), record);
-                rejection.response()
+                rejection.response().failed_as(denials)
             }
             Full::InAll => {
                 tracing::warn!(request_id = %id, route = %route.name, reason = "upstream_busy", "too many requests under way to the upstream");
                 let line = "upstream is busy\n";
-                OwnResponse::line(StatusCode::SERVICE_UNAVAILABLE, line)
+                OwnResponse::line(StatusCode::SERVICE_UNAVAILABLE, line).failed_as(denials)
             }
         })?;
         Ok(Authorized {

@@ -83,7 +83,8 @@ impl ProxyHttp for Proxy {
             Ok(authorized) if authorized.is_too_long(|| announced(session.req_header())) => {
                 let rejected = Rejection::BodyLength;
                 self.log_rejected_body(rejected, &authorized, session, &context.record);
-                let answer = rejected.response().named(context.record.request_id());
+                let answer = rejected.response().failed_as(authorized.denials());
+                let answer = answer.named(context.record.request_id());
                 respond(session, answer, After::Stay, &authorized.snapshot.net).await?;
                 Ok(true)
             }
@@ -329,7 +330,9 @@ impl ProxyHttp for Proxy {
         if let Some(status) = status
             && !progress.is_answered
         {
-            let answer = OwnResponse::line(status, line).named(context.record.request_id());
+            let denials = context.authorized.as_ref().and_then(Authorized::denials);
+            let answer = OwnResponse::line(status, line).failed_as(denials);
+            let answer = answer.named(context.record.request_id());
             if let Err(error) =
                 respond(session, answer, After::Close, &self.snapshot.load().net).await
             {

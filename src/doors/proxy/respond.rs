@@ -36,6 +36,11 @@ pub(super) async fn respond(
 ) -> Result<()> {
     let is_two = session.req_header().version == Version::HTTP_2;
     let is_body_here = session.is_body_done();
+    let answer = match grpc::is_any_call(&session.req_header().headers) {
+        // A call carries the text in its status.
+        true => answer.in_text(),
+        false => answer,
+    };
     let response = answer.response().map(Bytes::from_static);
     let response = grpc::translate(response, &session.req_header().headers);
     let (mut parts, body) = response.into_parts();

@@ -234,4 +234,22 @@ mod tests {
             assert!(uri.starts_with("urn:realmgate:problem:"), "{uri}");
         }
     }
+
+    #[test]
+    fn denials_of_routes_have_the_same_types() {
+        for kind in [
+            Kind::Unauthenticated,
+            Kind::NotAllowed,
+            Kind::Throttled,
+            Kind::Unavailable,
+        ] {
+            let status = http::StatusCode::from_u16(kind.status()).unwrap();
+            let document = crate::http::problem_of_denial(status);
+            let document: serde_json::Value = serde_json::from_str(document).unwrap();
+            let expected = serde_json::json!({
+                "type": kind.uri(), "title": kind.title(), "status": kind.status(),
+            });
+            assert_eq!(document, expected);
+        }
+    }
 }

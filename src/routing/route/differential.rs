@@ -199,6 +199,7 @@ fn table(names: Names, paths: &[&str]) -> Table {
         ignore_case: names == InAnyCase,
         ignore_suffix: names == WithAnySuffix,
         unsaid: Vec::new(),
+        denials: None,
         rewrite: config::Rewrite::default(),
     };
     Table {

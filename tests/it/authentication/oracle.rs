@@ -267,8 +267,21 @@ pub(crate) fn check(gate: &Gate, check_request: &CheckRequest) -> CheckResponse 
 
 #[test]
 fn every_denial_looks_the_same_at_every_door() {
+    every_denial_looks_the_same("");
+}
+
+#[test]
+fn every_denial_looks_the_same_in_the_form_of_a_route() {
+    every_denial_looks_the_same(
+        "challenge = 'Acme'\nerrors = 'json'\ndenial_headers = { set = { X-Help = 'ask ops' } }\n",
+    );
+}
+
+/// `form` has further keys for each route.
+fn every_denial_looks_the_same(form: &str) {
     let upstream = Upstream::start();
-    let gate = Gate::start(&(throttled() + &routes(upstream.address)));
+    let routes = routes(upstream.address).replace("[[route]]\n", &format!("[[route]]\n{form}"));
+    let gate = Gate::start(&(throttled() + &routes));
     let verifier = gate.register("checker", "ungleich-auth");
     let [wrong, disabled, expired, early, broken] =
         ["wrong", "disabled", "expired", "early", "broken"]
@@ -295,6 +308,11 @@ fn every_denial_looks_the_same_at_every_door() {
         [0, 1].map(|_| PLACES.map(|place| ask(&gate, &verifier, place, who, &token())))
     };
     let expected = answers(&wrong, &|| wrong.wrong_token());
+    let helps = |answers: &[String]| answers.iter().filter(|it| it.contains("ask ops")).count();
+    // REST and the forward-auth that receives no description have no route.
+    let of_routes = if form.is_empty() { 0 } else { PLACES.len() - 4 };
+    assert_eq!(helps(&expected[0]), of_routes, "{expected:#?}");
+    assert_eq!(helps(&expected[1]), of_routes, "{expected:#?}");
     assert!(expected[0].iter().all(|it| !it.contains("retry-after")));
     // The subject of a verification is not the caller, so it gets no Retry-After.
     let waiting = expected[1].iter().filter(|it| it.contains("retry-after"));

@@ -2,6 +2,7 @@
 
 mod broken;
 mod caching;
+mod denials;
 mod early;
 mod examples;
 mod frameworks;

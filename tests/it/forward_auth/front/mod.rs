@@ -6,6 +6,7 @@ mod answers;
 mod cases;
 mod classes;
 mod connections;
+mod denials;
 mod doctor;
 mod edges;
 mod http2;
@@ -50,6 +51,16 @@ impl Rig {
 
     /// The same with settings for realmgate.
     fn with(program: Program, settings: &[(&str, &str)], edit: fn(String) -> String) -> Self {
+        Self::with_routes(program, settings, &policies(), edit)
+    }
+
+    /// The same with these routes.
+    fn with_routes(
+        program: Program,
+        settings: &[(&str, &str)],
+        routes: &str,
+        edit: fn(String) -> String,
+    ) -> Self {
         let app = Upstream::start();
         let grpc = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
         // As in the examples: no proxy, and routes without upstreams.
@@ -57,7 +68,7 @@ impl Rig {
         if program == Program::EnvoyHttp2 {
             settings.push(("REALMGATE_SERVICE_H2C", "true"));
         }
-        let gate = Gate::start_without_proxy(&settings, &format!("{grpc}{}", policies()));
+        let gate = Gate::start_without_proxy(&settings, &format!("{grpc}{routes}"));
         let tee = Tee::start(match program {
             Program::EnvoyGrpc => gate.grpc.unwrap(),
             _ => gate.service,
@@ -196,6 +207,7 @@ macro_rules! tests_of {
                 connections: description_nominated_as_hop_by_hop_is_no_way_around,
                 connections: credential_nominated_as_hop_by_hop_never_arrives,
                 connections: auth_requests_about_bodies_and_upgrades_share_connections,
+                denials: route_says_how_denied_requests_are_responded_to,
                 answers: response_that_is_no_permit_lets_nothing_pass,
                 edges: stranger_at_another_address_locks_no_service_out,
                 edges: request_to_a_hung_realmgate_times_out,
