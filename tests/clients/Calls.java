@@ -363,7 +363,10 @@ public class Calls {
                 var uri = URI.create(command.url);
                 var builder = io.grpc.netty.NettyChannelBuilder.forAddress(uri.getHost(), uri.getPort());
                 if (protocol.equals("tls")) {
-                    builder.sslContext(io.grpc.netty.GrpcSslContexts.forClient().trustManager(trust).build());
+                    // OpenSSL, because Debian's Netty finds no ALPN in Java 17.
+                    builder.sslContext(io.grpc.netty.GrpcSslContexts.configure(
+                        io.netty.handler.ssl.SslContextBuilder.forClient(),
+                        io.netty.handler.ssl.SslProvider.OPENSSL).trustManager(trust).build());
                 } else {
                     builder.usePlaintext();
                 }
