@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use realmgate::auth::{
-    Attempt, Authority, Claim, Counters, Counts, Credential, Decision, Denial, IdentityId,
-    LocalAuthenticator, NewIdentity, Parameters, Policy, Principal, Realms, Seed, Settings, Source,
-    Step, Store, StoreError, Terms, ThrottleSettings, Totp, UnixTime, UsageBatch,
+    Attempt, Authority, Claim, ClaimOutcome, Counters, Counts, Credential, Decision, Denial,
+    IdentityId, LocalAuthenticator, NewIdentity, Parameters, Policy, Principal, Realms, Seed,
+    Settings, Source, Step, Store, StoreError, Terms, ThrottleSettings, Totp, UnixTime, UsageBatch,
 };
 use realmgate::store::{Intent, Options, open};
 
@@ -147,18 +147,18 @@ impl Counters for Shared {
         true
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
         let now = self.now.load(Ordering::Relaxed);
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let until = claims.entry(claim.tag).or_default();
         if *until > now {
-            return Ok(Some(Duration::from_secs(*until - now)));
+            return Ok(ClaimOutcome::Denied(Duration::from_secs(*until - now)));
         }
         *until = now + claim.lasts.as_secs();
-        Ok(None)
+        Ok(ClaimOutcome::Granted(0))
     }
 
-    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+    async fn end(&self, claim: Claim, _granted: i64, is_guess: bool) -> Result<(), StoreError> {
         if !is_guess {
             let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
             claims.remove(&claim.tag);

@@ -8,7 +8,7 @@ use super::decision::{Denial, DenialCause};
 use super::local::LocalAuthenticator;
 use super::record::Record;
 use super::store::StoreError;
-use super::throttle::{Claim, Claimed, Source, Throttled};
+use super::throttle::{Claim, ClaimOutcome, Claimed, Source, Throttled};
 use super::time::UnixTime;
 
 /// How long no attempt asks the database again after it has failed.
@@ -34,9 +34,9 @@ impl LocalAuthenticator {
         if !was_recalled && self.identities.is_failing() {
             return Err(Denial::Unavailable(StoreError::Timeout));
         }
-        match self.counters.claim(claim).await {
-            Ok(None) => {}
-            Ok(Some(left)) => {
+        let granted = match self.counters.claim(claim).await {
+            Ok(ClaimOutcome::Granted(number)) => number,
+            Ok(ClaimOutcome::Denied(left)) => {
                 self.throttle.close(&claim, left, now);
                 return Err(throttled(left));
             }
@@ -44,10 +44,11 @@ impl LocalAuthenticator {
                 self.throttle.close(&claim, AFTER_FAILURE, now);
                 return Err(Denial::Unavailable(error));
             }
-        }
+        };
         let checked = self.check(record, credential, (source, Claimed::Yes), now);
         // If that fails, the claim ends by itself, and the failure counts in memory.
-        let _ = self.counters.end(claim, is_guess(&checked)).await;
+        let ended = self.counters.end(claim, granted, is_guess(&checked));
+        let _ = ended.await;
         checked.map_err(|error| match error {
             NotFound::Denied(denial) => denial,
             NotFound::Unclaimed(Claim { lasts, .. }) => throttled(lasts),

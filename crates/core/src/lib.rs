@@ -62,8 +62,8 @@ pub use store::{
 };
 pub use sweeps::Sweep;
 pub use throttle::{
-    Claim, Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings, Throttled,
-    network,
+    Claim, ClaimOutcome, Delay, Failures, Party, Scope, Source, ThrottleRecord, ThrottleSettings,
+    Throttled, network,
 };
 pub use time::UnixTime;
 pub use totp::{Algorithm, Parameters, ParametersError, Step, Totp};

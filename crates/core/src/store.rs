@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -11,7 +10,7 @@ use super::identity::{Identity, State, Terms, Version};
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
 use super::session::{Session, SessionId};
-use super::throttle::Claim;
+use super::throttle::{Claim, ClaimOutcome};
 use super::time::UnixTime;
 use super::totp::Step;
 
@@ -156,20 +155,21 @@ pub trait Counters: Send + Sync {
         false
     }
 
-    /// Claims the right to evaluate one more attempt, until [`Self::end`] is called. Returns `None`
-    /// if this node has it now, or for how long no node gets it, by the clock of the store.
+    /// Claims the right to evaluate one more attempt, until [`Self::end`] is called. Times are those
+    /// of the clock of the store.
     ///
     /// # Errors
     /// [`StoreError`]: the attempt may not be evaluated.
-    async fn claim(&self, _claim: Claim) -> Result<Option<Duration>, StoreError> {
-        Ok(None)
+    async fn claim(&self, _claim: Claim) -> Result<ClaimOutcome, StoreError> {
+        Ok(ClaimOutcome::Granted(0))
     }
 
-    /// Ends a claim. After a guess, nobody gets the right again before the delay is over.
+    /// Ends the claim that was granted with this number. After a guess, nobody gets the right again
+    /// before the delay is over. Otherwise it is free at once, unless another process has it by now.
     ///
     /// # Errors
     /// [`StoreError`]: it ends by itself.
-    async fn end(&self, _claim: Claim, _is_guess: bool) -> Result<(), StoreError> {
+    async fn end(&self, _claim: Claim, _granted: i64, _is_guess: bool) -> Result<(), StoreError> {
         Ok(())
     }
 }

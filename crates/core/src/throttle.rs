@@ -39,8 +39,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::principal::PrincipalRef;
 use super::time::UnixTime;
-pub use claim::Claim;
 pub(crate) use claim::Claimed;
+pub use claim::{Claim, ClaimOutcome};
 use debt::{Debt, Pace};
 pub use delay::{Delay, Throttled};
 pub use failures::Failures;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use realmgate::auth::{Claim, Counters, Scope};
+use realmgate::auth::{Claim, ClaimOutcome, Counters, Scope};
 use realmgate::config::Config;
 use realmgate::server::store_options;
-use realmgate::store::{self, Intent};
+use realmgate::store::{self, Cached, Intent};
 
 use super::cluster::on;
 use crate::harness::postgres::{Postgres, sql_in};
@@ -19,6 +19,26 @@ fn claim(tag: u8, lasts: Duration) -> Claim {
         scope: Scope::Unknown,
         tag: [tag; 16],
         lasts,
+    }
+}
+
+/// Returns the number of the claim, or for how long nobody gets it.
+async fn try_claim(node: &Cached, claim: Claim) -> Result<i64, Duration> {
+    match node.claim(claim).await.unwrap() {
+        ClaimOutcome::Granted(number) => Ok(number),
+        ClaimOutcome::Denied(left) => Err(left),
+    }
+}
+
+/// Waits until the claim before has ended by itself.
+async fn until_granted(node: &Cached, claim: Claim) -> i64 {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match try_claim(node, claim).await {
+            Ok(number) => return number,
+            Err(_) => assert!(Instant::now() < deadline),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -42,16 +62,16 @@ fn one_of_many_nodes_gets_a_claim_until_the_delay_is_over_or_it_is_given_back() 
         let began = Instant::now();
         let claims = (0..30).map(|at| {
             let node = Arc::clone(&nodes[at % nodes.len()]);
-            tokio::spawn(async move { node.claim(claim(1, hour)).await.unwrap() })
+            tokio::spawn(async move { try_claim(&node, claim(1, hour)).await })
         });
-        let mut left = Vec::new();
+        let mut outcomes = Vec::new();
         for claim in claims.collect::<Vec<_>>() {
-            left.push(claim.await.unwrap());
+            outcomes.push(claim.await.unwrap());
         }
         // A claim that nobody ends is open for two seconds.
         let most = 1 + began.elapsed().as_secs() / 2;
-        let got = left.iter().filter(|it| it.is_none()).count() as u64;
-        assert!((1..=most).contains(&got), "{got} of {most}: {left:?}");
+        let got = outcomes.iter().filter(|it| it.is_ok()).count() as u64;
+        assert!((1..=most).contains(&got), "{got} of {most}: {outcomes:?}");
         let pools = nodes.iter().map(|node| node.metrics().pool.unwrap());
         let counts = pools.fold((0, 0), |(granted, denied), pool| {
             (granted + pool.claims, denied + pool.claims_denied)
@@ -61,30 +81,36 @@ fn one_of_many_nodes_gets_a_claim_until_the_delay_is_over_or_it_is_given_back() 
             panic!()
         };
         // After a guess, there is none until the delay is over.
-        one.end(claim(1, hour), true).await.unwrap();
-        let left = other.claim(claim(1, hour)).await.unwrap().unwrap();
+        let number = outcomes.iter().flatten().max().unwrap();
+        one.end(claim(1, hour), *number, true).await.unwrap();
+        let left = try_claim(other, claim(1, hour)).await.unwrap_err();
         assert!(
             left > hour - Duration::from_secs(300) && left <= hour,
             "{left:?}"
         );
         // Another principal has its own.
-        assert_eq!(other.claim(claim(2, hour)).await.unwrap(), None);
+        let number = try_claim(other, claim(2, hour)).await.unwrap();
         // A right token gives it back.
-        one.end(claim(2, hour), false).await.unwrap();
-        assert_eq!(other.claim(claim(2, hour)).await.unwrap(), None);
+        other.end(claim(2, hour), number, false).await.unwrap();
+        let late = try_claim(other, claim(2, hour)).await.unwrap();
+        // A process that was too slow ends neither the claim of the next one, nor its delay.
+        let next = until_granted(one, claim(2, hour)).await;
+        other.end(claim(2, hour), late, false).await.unwrap();
+        one.end(claim(2, hour), next, true).await.unwrap();
+        other.end(claim(2, hour), late, false).await.unwrap();
+        let second = claim(2, Duration::from_secs(1));
+        other.end(second, late, true).await.unwrap();
+        let left = try_claim(other, claim(2, hour)).await.unwrap_err();
+        assert!(left > hour - Duration::from_secs(300), "{left:?}");
         // It ends by the clock of the server.
         let second = claim(3, Duration::from_secs(1));
-        assert_eq!(one.claim(second).await.unwrap(), None);
-        one.end(second, true).await.unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while other.claim(claim(3, hour)).await.unwrap().is_some() {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let number = try_claim(one, second).await.unwrap();
+        one.end(second, number, true).await.unwrap();
+        until_granted(other, claim(3, hour)).await;
         // A clock that was ahead closes nothing for long.
         let later = "UPDATE claim SET until = until + 400 * 86400000::bigint RETURNING 1";
         sql_in(&gate.config(), later);
-        assert_eq!(one.claim(claim(3, hour)).await.unwrap(), None);
+        try_claim(one, claim(3, hour)).await.unwrap();
     });
 }
 

@@ -8,7 +8,10 @@ use async_trait::async_trait;
 
 use super::tests::{Memory, totp};
 use super::*;
-use crate::{Claim, IdentityId, Principal, Scope, State, Step, ThrottleRecord, Usage, UsageBatch};
+use crate::{
+    Claim, ClaimOutcome, IdentityId, Principal, Scope, State, Step, ThrottleRecord, Usage,
+    UsageBatch,
+};
 
 const START: u64 = 1_700_000_015;
 const FREE: u64 = 5;
@@ -59,7 +62,7 @@ impl Counters for Shared {
         true
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
             return Err(StoreError::Timeout);
@@ -68,13 +71,13 @@ impl Counters for Shared {
         let mut claims = self.claims.lock();
         let until = claims.entry((claim.scope, claim.tag)).or_default();
         if *until > now {
-            return Ok(Some(Duration::from_secs(*until - now)));
+            return Ok(ClaimOutcome::Denied(Duration::from_secs(*until - now)));
         }
         *until = now + claim.lasts.as_secs();
-        Ok(None)
+        Ok(ClaimOutcome::Granted(0))
     }
 
-    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+    async fn end(&self, claim: Claim, _granted: i64, is_guess: bool) -> Result<(), StoreError> {
         if !is_guess {
             self.claims.lock().remove(&(claim.scope, claim.tag));
         }

@@ -19,6 +19,16 @@ pub struct Claim {
     pub lasts: Duration,
 }
 
+/// The response of the store to a [`Claim`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// The process has the claim. The number distinguishes it from a later one of another process,
+    /// which may have it if the first process was too slow.
+    Granted(i64),
+    /// Nobody gets it for this long.
+    Denied(Duration),
+}
+
 /// Whether the process has a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {

@@ -1,9 +1,9 @@
 //! One-time use, failure counts and claims, which are not cached.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use realmgate_core::{Claim, Counters, Counts, IdentityId, Step, StoreError, UsageBatch};
+use realmgate_core::{
+    Claim, ClaimOutcome, Counters, Counts, IdentityId, Step, StoreError, UsageBatch,
+};
 
 use super::Cached;
 
@@ -25,11 +25,11 @@ impl Counters for Cached {
         self.inner.database.has_claims()
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
         self.inner.database.claim(claim).await
     }
 
-    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
-        self.inner.database.end(claim, is_guess).await
+    async fn end(&self, claim: Claim, granted: i64, is_guess: bool) -> Result<(), StoreError> {
+        self.inner.database.end(claim, granted, is_guess).await
     }
 }

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::pool::Purpose;
 use super::query::{Postgres, query};
 use super::transaction::Writing;
-use realmgate_core::{Claim, StoreError, Sweep};
+use realmgate_core::{Claim, ClaimOutcome, StoreError, Sweep};
 
 /// The number of attempts that may wait for a claim at the same time. A flood of attempts at the end
 /// of a delay takes no more connections.
@@ -35,7 +35,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The outcome of one statement.
 enum Outcome {
-    Ours,
+    Ours(i64),
     /// Another attempt is being evaluated.
     Open,
     /// There is no claim for this time.
@@ -43,30 +43,30 @@ enum Outcome {
 }
 
 impl Postgres {
-    /// Claims an attempt. Returns `None`, or for how long nobody gets it.
-    pub(super) async fn wait_for_claim(
-        &self,
-        claim: Claim,
-    ) -> Result<Option<Duration>, StoreError> {
+    /// Claims an attempt.
+    pub(super) async fn wait_for_claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
         let outcome = self.try_for_a_while(claim).await?;
-        let [got, denied] = &self.claims;
-        let count = if outcome.is_none() { got } else { denied };
+        let [granted, denied] = &self.claims;
+        let count = match outcome {
+            ClaimOutcome::Granted(_) => granted,
+            ClaimOutcome::Denied(_) => denied,
+        };
         count.fetch_add(1, Ordering::Relaxed);
         Ok(outcome)
     }
 
-    async fn try_for_a_while(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+    async fn try_for_a_while(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
         let Ok(_waiting) = self.claiming.try_acquire() else {
-            return Ok(Some(SHORTEST));
+            return Ok(ClaimOutcome::Denied(SHORTEST));
         };
         for _ in 0..TRIES {
             match self.try_to_claim(&claim).await? {
-                Outcome::Ours => return Ok(None),
+                Outcome::Ours(number) => return Ok(ClaimOutcome::Granted(number)),
                 Outcome::Open => tokio::time::sleep(TRY_EVERY).await,
-                Outcome::Closed(left) => return Ok(Some(left.max(SHORTEST))),
+                Outcome::Closed(left) => return Ok(ClaimOutcome::Denied(left.max(SHORTEST))),
             }
         }
-        Ok(Some(SHORTEST))
+        Ok(ClaimOutcome::Denied(SHORTEST))
     }
 
     async fn try_to_claim(&self, claim: &Claim) -> Result<Outcome, Fault> {
@@ -76,8 +76,8 @@ impl Postgres {
                 VALUES ($1, $2, {NOW} + {OPEN}, true)
                 ON CONFLICT (scope, tag) DO UPDATE SET until = excluded.until, is_open = true
                     WHERE c.until <= {NOW} OR c.until > {NOW} + {LONGEST}
-                RETURNING 1)
-            SELECT EXISTS (SELECT 1 FROM won), c.is_open, c.until - {NOW}
+                RETURNING until)
+            SELECT (SELECT until FROM won), c.is_open, c.until - {NOW}
                 FROM (SELECT) one LEFT JOIN @.claim c ON c.scope = $1 AND c.tag = $2"
         );
         let (scope, tag) = (claim.scope.as_str(), claim.tag.as_slice());
@@ -88,8 +88,8 @@ impl Postgres {
         // the attempt is not evaluated.
         let rows = query(&self.pools, Purpose::Request, &sql, &parameters).await?;
         let row = rows.first().ok_or(Fault::Closed)?;
-        if row.try_get(0)? {
-            return Ok(Outcome::Ours);
+        if let Some(until) = row.try_get(0)? {
+            return Ok(Outcome::Ours(until));
         }
         // The row as it was when the statement began. Without one, another attempt has just begun.
         let left: Option<i64> = row.try_get(2)?;
@@ -100,22 +100,33 @@ impl Postgres {
         })
     }
 
-    /// Ends a claim: at the end of the delay after a guess, otherwise now.
-    pub(super) async fn end_claim(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
+    /// Ends the claim that is open until `granted`: at the end of the delay after a guess, otherwise
+    /// now. If it has ended by itself and another node has one, a guess still begins the delay, and
+    /// the other node's claim or delay is never cut short.
+    pub(super) async fn end_claim(
+        &self,
+        claim: Claim,
+        granted: i64,
+        is_guess: bool,
+    ) -> Result<(), StoreError> {
         let lasts = i64::try_from(claim.lasts.as_millis()).unwrap_or(LONGEST);
-        let lasts = lasts.min(LONGEST);
-        let sql = match is_guess {
-            true => format!(
-                "UPDATE @.claim SET until = {NOW} + $3, is_open = false
+        let (sql, number) = if is_guess {
+            let sql = format!(
+                "UPDATE @.claim SET until = CASE WHEN is_open THEN {NOW} + $3
+                    ELSE least(greatest(until, {NOW} + $3), {NOW} + {LONGEST}) END, is_open = false
                     WHERE scope = $1 AND tag = $2"
-            ),
-            false => "DELETE FROM @.claim WHERE scope = $1 AND tag = $2 AND $3 > 0".to_owned(),
+            );
+            (sql, lasts.min(LONGEST))
+        } else {
+            let sql =
+                "DELETE FROM @.claim WHERE scope = $1 AND tag = $2 AND is_open AND until = $3";
+            (sql.to_owned(), granted)
         };
         let (scope, tag) = (claim.scope.as_str(), claim.tag.as_slice());
         let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
             (&scope, Type::TEXT),
             (&tag, Type::BYTEA),
-            (&lasts, Type::INT8),
+            (&number, Type::INT8),
         ];
         let sql = self.schema.sql(&sql);
         query(&self.pools, Purpose::Request, &sql, &parameters).await?;

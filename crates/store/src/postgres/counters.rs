@@ -1,7 +1,7 @@
 //! One-time use, failure counts, and last uses.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
@@ -17,8 +17,8 @@ use super::transaction::{DURABLE, Lock, Writing};
 use crate::kept::{READ, READ_BY_ALL, SWEPT};
 use crate::record::{RecordError, sql_time, unix_time};
 use realmgate_core::{
-    Claim, Counters, Counts, IdentityId, Scope, Step, StoreError, Sweep, ThrottleRecord, UnixTime,
-    UsageBatch, Use, UsedSteps,
+    Claim, ClaimOutcome, Counters, Counts, IdentityId, Scope, Step, StoreError, Sweep,
+    ThrottleRecord, UnixTime, UsageBatch, Use, UsedSteps,
 };
 
 /// The number of attempts to use a step while others use steps of the same identity.
@@ -98,12 +98,12 @@ impl Counters for Postgres {
         true
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Option<Duration>, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, StoreError> {
         self.wait_for_claim(claim).await
     }
 
-    async fn end(&self, claim: Claim, is_guess: bool) -> Result<(), StoreError> {
-        self.end_claim(claim, is_guess).await
+    async fn end(&self, claim: Claim, granted: i64, is_guess: bool) -> Result<(), StoreError> {
+        self.end_claim(claim, granted, is_guess).await
     }
 }
 
