@@ -23,6 +23,11 @@ use crate::store;
 pub(super) enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A file of `policy test` is wrong.
+    #[error("{0}")]
+    Cases(String),
+    #[error("{0} of {1} cases do not hold")]
+    CasesFail(usize, usize),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -192,6 +197,7 @@ impl CliError {
             | Self::Initialised { .. }
             | Self::BrokenLog(_)
             | Self::Denied(_)
+            | Self::CasesFail(..)
             | Self::Backup(store::BackupError::Exists(_))
             | Self::Copy(store::CopyError::NotEmpty(..))
             | Self::Overtaken
@@ -228,6 +234,7 @@ impl CliError {
                 _ => 2,
             },
             Self::Config(_)
+            | Self::Cases(_)
             | Self::Options(_)
             | Self::ExpiresInThePast
             | Self::NeverValid

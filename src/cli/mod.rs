@@ -20,6 +20,7 @@ mod local_store;
 mod man;
 mod memory;
 mod output;
+mod policy;
 mod ready_file;
 mod reload;
 mod remote;
@@ -90,6 +91,9 @@ enum Command {
     /// Exit codes: 0 allowed; 1 denied; 2 wrong usage or configuration; 3 the database cannot be read
     /// (with --as).
     Explain(explain::Args),
+    /// Test the routes
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Examine a deployment from outside, and name each problem and the configuration line to change
     ///
     /// Sends requests as callers and attackers would: with good, wrong and missing credentials, forged headers,
@@ -141,6 +145,7 @@ impl Command {
             Self::Check(_)
             | Self::Doctor(_)
             | Self::Explain(_)
+            | Self::Policy(_)
             | Self::Healthcheck(_)
             | Self::Admin(_)
             | Self::Init(_)
@@ -201,6 +206,7 @@ fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliErro
         Command::Healthcheck(args) => healthcheck::run(&args, config, output),
         Command::Check(args) => check::run(&args, config, output),
         Command::Explain(args) => explain::run(&args, config, output),
+        Command::Policy(command) => policy::run(&command, config, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Admin(command) => admin::run(&command, config, output),
         Command::Init(args) => init::run(&args, config, output),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use super::admin::Admin;
@@ -98,6 +98,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// Returns whether an address may be that of a client. That of a front proxy or of a load balancer
+    /// never is, whoever names it.
+    pub fn may_be_client(&self, address: IpAddr) -> bool {
+        let balancers = [&self.gateway.transport, &self.service.transport];
+        let mut balancers = balancers.iter().flat_map(|it| &it.proxy_protocol);
+        !self.service.is_front_proxy(address) && !balancers.any(|it| it.contains(&address))
+    }
+
     /// Reads a file, or uses the defaults without one. Environment variables
     /// `REALMGATE_<SECTION>_<KEY>` override single keys.
     ///

@@ -88,8 +88,48 @@ pub fn statuses(denial: &Denial) -> (u16, u16) {
 /// The status of every rejection at forward-auth.
 pub const REJECTED_SUB_REQUEST: u16 = StatusCode::FORBIDDEN.as_u16();
 
-/// Explains how `config` routes a request.
-pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a> {
+/// Explains how a configuration routes requests.
+#[derive(Debug)]
+pub struct Explainer<'a> {
+    config: &'a Config,
+    table: RouteTable,
+}
+
+/// How much an explanation says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Also the routes that were tried.
+    Tried,
+    /// The outcome only.
+    Outcome,
+}
+
+impl<'a> Explainer<'a> {
+    /// Builds the table of the routes.
+    pub fn new(config: &'a Config) -> Self {
+        Self {
+            config,
+            table: RouteTable::new(&config.routes),
+        }
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &'a Config {
+        self.config
+    }
+
+    /// Explains how a request is routed.
+    pub fn explain(&self, inquiry: &Inquiry<'_>, detail: Detail) -> Explanation<'a> {
+        explain(self, inquiry, detail)
+    }
+}
+
+fn explain<'a>(
+    explainer: &Explainer<'a>,
+    inquiry: &Inquiry<'_>,
+    detail: Detail,
+) -> Explanation<'a> {
+    let config = explainer.config;
     let raw = inquiry.target.split('?').next().unwrap_or_default();
     let mut explanation = Explanation {
         path: None,
@@ -100,7 +140,7 @@ pub fn explain<'a>(config: &'a Config, inquiry: &Inquiry<'_>) -> Explanation<'a>
         forwarded: None,
         is_own: is_own(config, raw),
     };
-    if let Err(rejection) = find(config, inquiry, raw, &mut explanation) {
+    if let Err(rejection) = find(explainer, (inquiry, detail), raw, &mut explanation) {
         explanation.rejected = Some(Rejected {
             reason: rejection.reason(),
             status: rejection.response().status.as_u16(),
@@ -120,8 +160,8 @@ fn is_own(config: &Config, path: &str) -> bool {
 
 /// Follows the steps of `Proxy::decide`.
 fn find<'a>(
-    config: &'a Config,
-    inquiry: &Inquiry<'_>,
+    explainer: &Explainer<'a>,
+    (inquiry, detail): (&Inquiry<'_>, Detail),
     raw: &str,
     explanation: &mut Explanation<'a>,
 ) -> Result<(), Rejection> {
@@ -130,10 +170,13 @@ fn find<'a>(
     input.client = inquiry.client;
     let target = &input.target;
     explanation.path = Some(shown(target.plain()));
-    let table = RouteTable::new(&config.routes);
+    let Explainer { config, table } = explainer;
     let place = |path: &[u8]| table.at(&input, path).map(|(place, _)| place);
     let first = place(target.literal());
-    let tried = first.map_or(config.routes.len(), |place| place + 1);
+    let tried = match detail {
+        Detail::Tried => first.map_or(config.routes.len(), |place| place + 1),
+        Detail::Outcome => 0,
+    };
     for route in config.routes.iter().take(tried) {
         explanation.tried.push((route, misfits(route, &input)));
     }

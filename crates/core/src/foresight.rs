@@ -29,6 +29,19 @@ pub struct Foresight<'a> {
     proof: Result<(), Denial>,
 }
 
+impl<'a> Foresight<'a> {
+    /// Predicts for a principal that is assumed to exist and to present a valid token.
+    pub const fn valid(who: PrincipalRef<'a>) -> Self {
+        Self {
+            principal: Some(who),
+            cause: None,
+            retry_after: None,
+            is_one_time: false,
+            proof: Ok(()),
+        }
+    }
+}
+
 impl Foresight<'_> {
     /// Predicts for a request without a credential.
     pub const fn no_credential() -> Self {

@@ -17,7 +17,9 @@ use crate::auth::{
     Capability, Denial, DenialCause, Foresight, Mode, Policy, PrincipalRef, Source, split_user,
 };
 use crate::config::Config;
-use crate::doors::explain::{self, Explanation, REJECTED_SUB_REQUEST, Rejected, statuses};
+use crate::doors::explain::{
+    self, Detail, Explainer, Explanation, REJECTED_SUB_REQUEST, Rejected, statuses,
+};
 
 /// Explain a request
 ///
@@ -79,15 +81,30 @@ fn check(inquiry: &Inquiry) -> Result<(), Problem> {
 /// address that a trusted party names.
 pub async fn explained(
     config: &Config,
-    (method, url, from): (&str, &str, Option<IpAddr>),
+    request: (&str, &str, Option<IpAddr>),
     foresight: &Foresight<'_>,
 ) -> Explained {
+    account(&Explainer::new(config), request, foresight, Detail::Tried).await
+}
+
+/// As [`explained`], without the routes that were tried before the one that decides.
+pub async fn predicted(
+    explainer: &Explainer<'_>,
+    request: (&str, &str, Option<IpAddr>),
+    foresight: &Foresight<'_>,
+) -> Explained {
+    account(explainer, request, foresight, Detail::Outcome).await
+}
+
+async fn account(
+    explainer: &Explainer<'_>,
+    (method, url, from): (&str, &str, Option<IpAddr>),
+    foresight: &Foresight<'_>,
+    detail: Detail,
+) -> Explained {
+    let config = explainer.config();
     let client = from.map(|client| client.to_canonical());
-    let client = client.filter(|client| {
-        let balancers = [&config.gateway.transport, &config.service.transport];
-        let mut balancers = balancers.iter().flat_map(|it| &it.proxy_protocol);
-        !config.service.is_front_proxy(*client) && !balancers.any(|it| it.contains(client))
-    });
+    let client = client.filter(|client| config.may_be_client(*client));
     let (host, target) = parts(url);
     let inquiry = explain::Inquiry {
         method,
@@ -95,7 +112,7 @@ pub async fn explained(
         target,
         client,
     };
-    let explanation = explain::explain(config, &inquiry);
+    let explanation = explainer.explain(&inquiry, detail);
     // Without routes the application authorizes.
     let of_route = explanation
         .route

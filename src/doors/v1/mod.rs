@@ -37,7 +37,7 @@ use axum::routing::{get, post};
 pub use call::Acting;
 pub(crate) use call::closing;
 pub use document::document;
-pub use explain::explained;
+pub use explain::{explained, predicted};
 pub use problem::Kind as ProblemKind;
 pub use routes::{policy, texts, upstream};
 pub use shown::{otpauth, show};

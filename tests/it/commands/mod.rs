@@ -8,5 +8,6 @@ mod config;
 mod explain;
 mod flags;
 mod import;
+mod policy;
 mod qr;
 mod remote;

@@ -1,0 +1,28 @@
+//! `realmgate policy`: tests of routes.
+
+mod cases;
+mod test;
+
+use std::path::Path;
+
+use super::error::CliError;
+use super::output::Output;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Check that the routes decide each case of a file as expected
+    ///
+    /// Sends nothing. Exit codes: 0 every case holds; 1 some do not; 2 the file or the configuration is wrong; 3 the
+    /// database cannot be read (with --connect).
+    Test(test::Args),
+}
+
+pub(super) fn run(
+    command: &Command,
+    config: Option<&Path>,
+    output: Output,
+) -> Result<(), CliError> {
+    match command {
+        Command::Test(args) => test::run(args, config, output),
+    }
+}
