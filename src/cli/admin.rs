@@ -18,7 +18,7 @@ use crate::store::Intent;
 pub(super) enum Command {
     /// Print a link that logs in an administrator once, within a minute
     ///
-    /// For people with access to the database and its key, who may have no token at hand.
+    /// For administrators who have access to the database and its key, but no token at hand.
     Link {
         #[command(flatten)]
         who: Who,

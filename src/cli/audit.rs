@@ -9,7 +9,7 @@ use crate::audit::{Finding, Position, Report, read_positions, verify};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Verify the hash chain: finds altered, missing, reordered or truncated lines
+    /// Verify the hash chain, and report altered, missing, reordered or truncated lines
     ///
     /// Exit codes: 0 the chain is intact; 1 it is broken; 2 wrong usage or a file cannot be read.
     Verify(Verify),
@@ -20,7 +20,7 @@ pub(super) struct Verify {
     /// Audit logs, oldest first; the head of the last one is FILE.head
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Position recorded elsewhere, in the form in which this command prints the last position; the files must contain it
+    /// Position recorded elsewhere, as this command prints it for the last line; the files must contain it
     #[arg(long, value_name = "SEQ:HASH")]
     noted: Vec<Position>,
     /// Log of the server, or `-` for standard input; the files must contain every position recorded there

@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// Realm of the caller
     #[arg(long, value_name = "REALM", env = "UNGLEICHOTPREALM")]
     auth_realm: Option<String>,
-    /// Seed of the caller in base32, or `-` to read it from standard input, which `ps` does not show;
+    /// Seed of the caller in base32, or `-` to read it from standard input, so that `ps` does not show it;
     /// if neither this nor --auth-token is given, UNGLEICHOTPSEED is used
     #[arg(long, value_name = "SEED", conflicts_with = "auth_token")]
     auth_seed: Option<String>,
@@ -44,7 +44,7 @@ pub(super) struct Args {
     /// Token of the identity (verify only)
     #[arg(long, conflicts_with = "seed")]
     token: Option<String>,
-    /// Seed of the identity in base32, or `-` for standard input; its current token is verified (verify only)
+    /// Seed of the identity in base32, or `-` for standard input, to verify its current token (verify only)
     #[arg(long)]
     seed: Option<String>,
     /// New name (update only)

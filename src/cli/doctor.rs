@@ -27,7 +27,7 @@ use site::Site;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// URL of a page that the caller may request; preferably of an application that shows the headers it receives
+    /// URL of a page that the caller may request, preferably in an application that shows the headers it receives
     #[arg(value_name = "URL")]
     url: String,
     /// Caller that may request the page
@@ -45,13 +45,13 @@ pub(super) struct Args {
     /// Path of a page at the same address that needs no credential, such as `/public/`
     #[arg(long, value_name = "PATH")]
     public: Option<String>,
-    /// URL of realmgate's service listener, if this machine can reach it: it should not trust this machine
+    /// URL of realmgate's service listener, to check that it does not trust this machine
     #[arg(long, value_name = "URL")]
     service: Option<String>,
-    /// Front proxy, for the lines to change [default: guessed from its responses]
+    /// Front proxy whose configuration lines to name [default: guessed from its responses]
     #[arg(long)]
     front: Option<Front>,
-    /// Ask to stop realmgate, and check that nothing passes meanwhile
+    /// Ask you to stop realmgate, and check that no request passes while it is stopped
     #[arg(long)]
     stop: bool,
 }

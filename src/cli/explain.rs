@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// administrator; use --caller for the caller of the request
     #[arg(long = "as", value_name = "NAME@REALM")]
     who: Option<String>,
-    /// Caller of the request, as --as without --server
+    /// Caller of the request, the same as --as without --server
     #[arg(long, value_name = "NAME@REALM")]
     caller: Option<String>,
     /// Explain with the configuration and the identities of this server, over its administration API
@@ -46,10 +46,10 @@ pub(super) struct Args {
         conflicts_with = "token"
     )]
     seed_file: Option<PathBuf>,
-    /// Client address that a trusted party names; without it, routes with `from` do not match
+    /// Client address, as a trusted party would name it; without this, routes with `from` do not match
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
-    /// Door that decides the exit code [default: proxy, or forward-auth if there are no routes or no proxy]
+    /// Door whose decision sets the exit code [default: proxy, or forward-auth if there are no routes or no proxy]
     #[arg(long)]
     door: Option<Door>,
 }
@@ -58,7 +58,7 @@ pub(super) struct Args {
 enum Door {
     /// The transparent proxy
     Proxy,
-    /// The endpoints for nginx, Traefik, Caddy, HAProxy and Envoy, which get the original request
+    /// The endpoints for nginx, Traefik, Caddy, HAProxy and Envoy, which get a description of the original request
     ForwardAuth,
     /// `/forward-auth`, which checks the credential only
     AnyForwardAuth,

@@ -27,7 +27,7 @@ const AROUND: u64 = 400;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Import an ungleich-otp database: shows what would be imported; --apply imports it
+    /// Import an ungleich-otp database; without --apply, only show what would be imported
     ///
     /// Identities keep their ids and seeds. Existing identities are not changed, so a second run changes
     /// nothing. Rows that cannot be imported are counted by reason; --verbose lists each of them.
@@ -39,7 +39,7 @@ pub(super) struct Django {
     /// An SQLite file or postgres://USER@HOST[:PORT]/DATABASE; set the password in PGPASSWORD
     #[arg(value_name = "PATH|URL")]
     source: String,
-    /// Import the rows, in batches; if it is interrupted, run it again and it continues
+    /// Import the rows, in batches; after an interruption, run the command again, and it continues
     #[arg(long)]
     apply: bool,
     /// Create an empty database if there is none, even if a key exists

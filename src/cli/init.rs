@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// Name of the identity
     #[arg(long, default_value = "admin")]
     name: String,
-    /// Create the database only, if it is missing; prints nothing, so that no seed gets into a log
+    /// Create only the database, if it is missing, and no identity; prints no seed that could get into a log
     #[arg(long, conflicts_with = "name")]
     database_only: bool,
 }

@@ -20,7 +20,7 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 pub(super) enum Command {
     /// Print a new key, for a key file or REALMGATE_STORE_KEY
     Generate,
-    /// List the keys: id, role and number of seeds encrypted with each
+    /// List the keys, with the id, the role and the number of encrypted seeds of each
     Show {
         #[command(flatten)]
         remote: Remote,
@@ -29,10 +29,10 @@ pub(super) enum Command {
     Check,
     /// Create a new key and re-encrypt every seed with it, even while the server runs
     ///
-    /// If it is interrupted, run it again; it continues. If the key file has a key before the current one,
+    /// After an interruption, run it again, and it continues. If the key file has a key before the current one,
     /// that key is used. The old key stays in the key file for older backups until you retire it.
     Rotate,
-    /// Remove keys that no seed needs from the key file
+    /// Remove from the key file those keys that no seed needs
     Retire,
 }
 

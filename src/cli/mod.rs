@@ -56,15 +56,15 @@ Environment:
 
 /// Authentication gateway for services with time-based tokens: proxy, forward-auth and REST
 ///
-/// Exit codes: 0 success; 1 denied, not found, or already there; 2 wrong usage or configuration;
-/// 3 something is unreachable; 4 terminated by a second signal; 5 changed, but not recorded in the audit log.
+/// Exit codes: 0 success; 1 denied, not found, or already exists; 2 wrong usage or configuration;
+/// 3 something is unreachable; 4 terminated by a second signal; 5 the change was made but is not in the audit log.
 #[derive(Debug, Parser)]
 #[command(name = "realmgate", version, max_term_width = 100, after_long_help = ENVIRONMENT)]
 struct Cli {
     /// Configuration file; without one, every setting has its default
     #[arg(long, global = true, env = "REALMGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON; not with serve, demo, completions and man
+    /// Print JSON; serve, demo, completions and man do not support it
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -73,14 +73,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start everything with an embedded database and show the three doors
+    /// Start a demonstration with an embedded database, and send requests to the three doors
     Demo(demo::Args),
     /// Run the server
     Serve(serve::Args),
     /// Make a running server read its configuration again
     ///
-    /// Validates the configuration of this command (--config) first, and sends nothing if it is wrong. Exit codes: 0
-    /// sent, see the server's log for the outcome; 2 wrong usage or configuration; 3 no such server.
+    /// First validates the configuration of this command (--config). If it is valid, sends SIGHUP to the server. Exit
+    /// codes: 0 SIGHUP sent, see the server's log for the outcome; 2 wrong usage or configuration; 3 no such server.
     Reload(reload::Args),
     /// Check whether a running server is ready: exit code 0 if it is, 1 if not, 3 if it does not respond
     Healthcheck(healthcheck::Args),
@@ -94,11 +94,11 @@ enum Command {
     /// Test the routes
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Look at a deployment from outside, and name what is wrong and the line to change
+    /// Examine a deployment from outside, and name each problem and the configuration line to change
     ///
-    /// Sends requests as its callers and as attackers would: good, wrong and missing credentials, forged headers,
-    /// ambiguous paths, other methods and request targets. Exit codes: 0 nothing found; 1 something found; 2 wrong usage;
-    /// 3 no response.
+    /// Sends requests as callers and attackers would: with good, wrong and missing credentials, forged headers,
+    /// ambiguous paths, other methods and other request targets. Exit codes: 0 no problem found; 1 problems found;
+    /// 2 wrong usage; 3 no response.
     Doctor(doctor::Args),
     /// Log in to the admin page
     #[command(subcommand)]
@@ -111,9 +111,9 @@ enum Command {
     /// Manage the keys that encrypt the seeds
     #[command(subcommand)]
     Key(key::Command),
-    /// Copy the database file, even while the server runs
+    /// Copy an SQLite database to a file, even while the server runs
     Backup(backup::Args),
-    /// Move to another kind of database
+    /// Move from SQLite to PostgreSQL, or back
     #[command(subcommand)]
     Store(store::Command),
     /// Verify audit logs
@@ -126,7 +126,7 @@ enum Command {
     Status(status::Args),
     /// Call the REST API of realmgate or ungleich-otp
     Client(client::Args),
-    /// Print the current token of a seed, and on standard error how long it remains valid
+    /// Print the current token of a seed and, on standard error, how long it remains valid
     Token(token::Args),
     /// Print the completions for a shell
     Completions(completions::Args),

@@ -14,21 +14,21 @@ use crate::store::{self, Backend, Copied, Password, Server};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Copy a database to an empty one, such as SQLite to PostgreSQL: shows what would be copied; --apply copies it
+    /// Copy a database to an empty one, such as SQLite to PostgreSQL; without --apply, only show what would be copied
     ///
-    /// Copies identities with their ids and encrypted seeds, last uses, used one-time tokens and failures, in one
-    /// transaction: everything or nothing. Needs no key, and does not change the source. Stop the servers of the
-    /// source first, because what changes there meanwhile is not copied. Exit codes: 0 done; 1 the target has
+    /// Copies identities with their ids and encrypted seeds, last uses, used one-time tokens and failures, all in one
+    /// transaction. Needs no key, and does not change the source. Stop the servers that use the source first, because
+    /// changes during the copy are not copied. Exit codes: 0 done; 1 the target has
     /// identities; 2 wrong usage or configuration; 3 a database failed, and nothing was copied.
     Copy(Copy),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Copy {
-    /// The source: sqlite:PATH or postgres://USER@HOST/DATABASE
+    /// Source: sqlite:PATH or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     from: String,
-    /// The target, which must have no identities; its tables, or its file, are created if they do not exist
+    /// Target, which must have no identities; its tables, or its file, are created if they do not exist
     #[arg(long, value_name = "URL")]
     to: String,
     /// Copy; without it, only show what would be copied
@@ -37,7 +37,7 @@ pub(super) struct Copy {
     /// File with the password for PostgreSQL; default: store.password_file, or PGPASSWORD
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Schema of the tables in PostgreSQL; default: store.schema, or the first of the search path
+    /// Schema of the tables in PostgreSQL; default: store.schema, or the first one in the search path
     #[arg(long, value_name = "NAME")]
     schema: Option<String>,
 }

@@ -6,7 +6,7 @@ use crate::auth::{Algorithm, Parameters, Seed, Totp};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Seed in base32, or `-` to read it from standard input, which `ps` does not show
+    /// Seed in base32, or `-` to read it from standard input, so that `ps` does not show it
     #[arg(long, env = "REALMGATE_SEED", hide_env_values = true)]
     seed: String,
     /// Hash algorithm: SHA1, SHA256 or SHA512

@@ -27,17 +27,17 @@ impl FromStr for Named {
 /// An identity as `NAME@REALM` or as two options.
 #[derive(Debug, clap::Args)]
 pub(super) struct Who {
-    /// The identity; split at the last `@`
+    /// Identity; split at the last `@`
     #[arg(
         value_name = "NAME@REALM",
         required_unless_present_any = ["name", "realm"],
         conflicts_with_all = ["name", "realm"]
     )]
     identity: Option<Named>,
-    /// Name, instead of NAME@REALM
+    /// Name; with --realm, in place of NAME@REALM
     #[arg(long, requires = "realm")]
     name: Option<String>,
-    /// Realm, which may contain an `@` here
+    /// Realm, which may contain an `@`, unlike in NAME@REALM
     #[arg(long, requires = "name")]
     realm: Option<String>,
 }

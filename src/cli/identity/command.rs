@@ -15,7 +15,7 @@ use crate::import::{FEW_BITS, LEAST_BITS};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Create an identity and print its seed, once; with --from, many of them
+    /// Create an identity and print its seed, once; with --from, create many identities
     Create(Box<Create>),
     /// Change the validity period or the comment of an identity
     #[command(group = ArgGroup::new("change").args(["not_before", "expires", "comment"]).required(true).multiple(true))]
@@ -29,7 +29,7 @@ pub(in crate::cli) enum Command {
     },
     /// List identities, without their seeds
     List {
-        /// Only identities of this realm
+        /// Print only the identities of this realm
         #[arg(long)]
         realm: Option<String>,
         #[command(flatten)]
@@ -37,7 +37,7 @@ pub(in crate::cli) enum Command {
     },
     /// Print all identities as JSON, one per line, without their seeds
     Export {
-        /// Only identities of this realm
+        /// Print only the identities of this realm
         #[arg(long)]
         realm: Option<String>,
         #[command(flatten)]
@@ -54,7 +54,7 @@ pub(in crate::cli) enum Command {
         /// How long the old seed stays valid, such as 7d
         #[arg(long, value_name = "DURATION")]
         grace: Option<humantime::Duration>,
-        /// Rotate even if a previous seed is still valid; it is invalidated at once
+        /// Rotate even if the previous seed is still valid; that seed becomes invalid at once
         #[arg(long)]
         force: bool,
     },
@@ -79,17 +79,17 @@ pub(in crate::cli) struct One {
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Create {
-    /// The identity; split at the last `@`
+    /// Identity; split at the last `@`
     #[arg(
         value_name = "NAME@REALM",
         required_unless_present_any = ["name", "realm", "from"],
         conflicts_with_all = ["name", "realm", "from"]
     )]
     identity: Option<Named>,
-    /// Name, instead of NAME@REALM
+    /// Name; with --realm, in place of NAME@REALM
     #[arg(long, requires = "realm")]
     name: Option<String>,
-    /// Realm, which may contain an `@` here
+    /// Realm, which may contain an `@`, unlike in NAME@REALM
     #[arg(long, requires = "name")]
     realm: Option<String>,
     /// Create the identities in this file, or `-` for standard input: each line is NAME@REALM, or a JSON object with
@@ -133,7 +133,7 @@ pub(in crate::cli) struct NewSeed {
     /// the seed of the administrator; use --new-seed-file for that of the identity
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     seed_file: Option<PathBuf>,
-    /// Read the new seed of the identity from a file, or `-`
+    /// Read the new seed of the identity from a file, or `-` for standard input
     #[arg(long, value_name = "FILE")]
     new_seed_file: Option<PathBuf>,
     #[command(flatten)]

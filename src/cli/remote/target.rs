@@ -9,10 +9,10 @@ use crate::cli::who::Named;
 /// The server on which to run a command, instead of the local database.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Target {
-    /// Run on this server instead, over its administration API: `https://otp.example.org`
+    /// Run on this server instead of the local database, over its administration API: `https://otp.example.org`
     #[arg(long, value_name = "URL", requires = "caller")]
     server: Option<String>,
-    /// The administrator who calls it
+    /// Administrator that authenticates to the server
     #[arg(
         long = "as",
         id = "caller",
