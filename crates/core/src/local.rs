@@ -14,6 +14,7 @@ use super::identity::{Identity, SeedSlot, Seeds};
 use super::matching::{Match, rest};
 use super::principal::PrincipalRef;
 use super::record::Record;
+use super::resume::FoundSessions;
 use super::seed::Seed;
 use super::session::{SessionKind, SessionSecret};
 use super::store::{Counters, Counts, Identities, Recall, Sessions, StoreError};
@@ -50,6 +51,7 @@ pub struct LocalAuthenticator {
     pub(super) counters: Arc<dyn Counters>,
     /// None until it is given them.
     pub(super) sessions: Option<Arc<dyn Sessions>>,
+    pub(super) found_sessions: FoundSessions,
     pub(super) settings: Settings,
     /// One per algorithm, in the order of [`Algorithm::ALL`].
     pub(super) decoys: [Totp; Algorithm::ALL.len()],
@@ -83,6 +85,7 @@ impl LocalAuthenticator {
             identities,
             counters,
             sessions: None,
+            found_sessions: FoundSessions::default(),
             settings,
             throttle,
             nobody: Seeds::default().into(),
@@ -247,7 +250,7 @@ impl Authenticator for LocalAuthenticator {
         now: UnixTime,
     ) -> Option<Result<Authenticated, Denial>> {
         let who = credential.principal();
-        if self.is_one_time(who.realm()) {
+        if credential.is_one_time() || self.is_one_time(who.realm()) {
             return None;
         }
         let record = self.recall(who)?;
@@ -267,7 +270,7 @@ impl Authenticator for LocalAuthenticator {
         now: UnixTime,
     ) -> Result<Authenticated, Denial> {
         let who = credential.principal();
-        let is_one_time = self.is_one_time(who.realm());
+        let is_one_time = credential.is_one_time() || self.is_one_time(who.realm());
         // For other attempts, `authenticate_now` has not found it in memory.
         let may_be_recalled = is_one_time || self.throttle.may_need_claim(who, now);
         let recalled = may_be_recalled.then(|| self.recall(who)).flatten();
@@ -331,5 +334,7 @@ impl Authenticator for LocalAuthenticator {
 mod claiming;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod tests;

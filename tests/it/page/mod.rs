@@ -7,12 +7,14 @@ mod sessions;
 
 use std::process::Command;
 
-use crate::harness::{Gate, Upstream, get, raw, stderr, stdout};
+use crate::harness::{Gate, Upstream, get, raw, stderr, stdout, until};
 use browser::{ADMIN, Browser};
 
 #[test]
 fn token_of_an_administrator_logs_in_once() {
-    let gate = Gate::start(ADMIN);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let gate = Gate::start(&format!("{ADMIN}[audit]\nfile = \"{}\"\n", log.display()));
     let admin = gate.register("root", "ungleich-admin");
     let other = gate.register("svc", "payments");
     let mut browser = Browser::of(&gate);
@@ -34,6 +36,20 @@ fn token_of_an_administrator_logs_in_once() {
     let reply = thief.try_to_log_in(&admin, &token);
     assert_eq!((reply.status, thief.cookie), (401, None));
     assert!(reply.body.contains("used here already"), "{}", reply.body);
+    // It was denied, and nothing else is recorded about it.
+    let metrics = get(gate.metrics(), "/metrics", "").body;
+    let permits = |line: &&str| {
+        line.starts_with("realmgate_decisions_total{")
+            && line.contains("door=\"admin\"")
+            && line.contains("outcome=\"permitted\"")
+    };
+    let permits: Vec<_> = metrics.lines().filter(permits).collect();
+    assert_eq!(permits.len(), 1, "{permits:?}");
+    assert!(permits[0].ends_with(" 1"), "{permits:?}");
+    until("the denial is in the audit log", || {
+        let lines = std::fs::read_to_string(&log).unwrap();
+        lines.contains("\"reason\":\"replayed\"")
+    });
 }
 
 #[test]
