@@ -1,9 +1,6 @@
 //! Authentication by the secret of a session or of a log-in link.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use super::decision::{Authenticated, Denial, Proof};
 use super::local::LocalAuthenticator;
@@ -15,36 +12,6 @@ use super::time::UnixTime;
 /// The interval in seconds at which the use of a session is saved.
 const SAVE_EVERY: u64 = 10;
 
-/// The maximum number of sessions in each half of [`FoundSessions`].
-const FOUND: usize = 1024;
-
-/// The sessions that were found last, in a newer and an older half. A delayed source may go on with
-/// one of them. All other secrets of such a source are rejected without reading the store, so that
-/// guesses do not load it.
-#[derive(Default)]
-pub(super) struct FoundSessions(Mutex<[HashSet<SessionId>; 2]>);
-
-impl FoundSessions {
-    pub(super) fn contains(&self, id: &SessionId) -> bool {
-        self.0.lock().iter().any(|half| half.contains(id))
-    }
-
-    pub(super) fn add(&self, id: SessionId) {
-        let mut halves = self.0.lock();
-        let [newer, older] = &mut *halves;
-        if newer.len() >= FOUND && !newer.contains(&id) {
-            *older = std::mem::take(newer);
-        }
-        newer.insert(id);
-    }
-
-    fn remove(&self, id: &SessionId) {
-        for half in &mut *self.0.lock() {
-            half.remove(id);
-        }
-    }
-}
-
 impl LocalAuthenticator {
     /// Makes it accept the sessions of a store.
     #[must_use]
@@ -55,7 +22,7 @@ impl LocalAuthenticator {
 
     /// Records that a session has begun, so that its source may use it also while it is delayed.
     pub fn session_has_begun(&self, id: SessionId) {
-        self.found_sessions.add(id);
+        self.found_sessions.add(&id, || ());
     }
 
     /// Authenticates by the secret of a session, or uses up a link. Returns `None` if there is none,
@@ -121,7 +88,7 @@ impl LocalAuthenticator {
             let _ = sessions.see_session(id, now).await;
         }
         if kind == SessionKind::Session {
-            self.found_sessions.add(id);
+            self.found_sessions.add(&id, || ());
         }
         Ok(Some(Authenticated::identity(identity, proof)))
     }

@@ -323,3 +323,74 @@ fn list_is_filtered_and_paged() {
             .contains("No identity matches.")
     );
 }
+
+#[test]
+fn list_is_sorted_and_shows_what_needs_attention() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    for (name, realm, expires) in [
+        ("b", "x", "2100-01-01"),
+        ("a", "y", ""),
+        ("c", "x", "2090-01-01"),
+    ] {
+        let fields = [("name", name), ("realm", realm), ("expires", expires)];
+        assert_eq!(browser.post("/identities/new", &fields).status, 201);
+    }
+    let names = |page: &str| -> String {
+        let rows = page
+            .split("<td class=\"name\"><a href=\"/identities/")
+            .skip(1);
+        let name = |row: &str| {
+            row.split("<bdi>")
+                .nth(1)
+                .unwrap()
+                .split('<')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        rows.map(name).collect::<Vec<_>>().join(" ")
+    };
+    for (sort, expected) in [
+        ("", "root b a c"),
+        ("-id", "c a b root"),
+        ("name", "a b c root"),
+        ("-name", "root c b a"),
+        ("realm", "root b c a"),
+        ("expires", "c b root a"),
+        ("nonsense", "root b a c"),
+    ] {
+        let page = browser.read(&format!("/identities?sort={sort}"));
+        assert_eq!(names(&page), expected, "{sort}");
+    }
+    let page = browser.read("/identities?sort=name&realm=x");
+    assert!(page.contains("aria-sort=\"ascending\""), "{page}");
+    let (_, link) = page
+        .split_once("<a class=\"sort ascending\" href=\"")
+        .unwrap();
+    let link = link.split('"').next().unwrap().replace("&#38;", "&");
+    assert_eq!(names(&browser.read(&link)), "c b");
+    let weak = "UPDATE identity SET seed = substr(seed, 1, 60) WHERE name = 'b' RETURNING 1";
+    assert_eq!(gate.number(weak), 1);
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let soon = now + 86_400;
+    let expiring = format!("UPDATE identity SET expires = {soon} WHERE name = 'a' RETURNING 1");
+    assert_eq!(gate.number(&expiring), 1);
+    let unused = "UPDATE identity_use SET day = 100 WHERE identity =
+        (SELECT id FROM identity WHERE name = 'c') RETURNING 1";
+    assert_eq!(gate.number(unused), 1);
+    let off = "UPDATE identity_use SET drift = -1 WHERE identity =
+        (SELECT id FROM identity WHERE name = 'c') RETURNING 1";
+    assert_eq!(gate.number(off), 1);
+    for (condition, expected) in [
+        ("weak", "b"),
+        ("expiring", "a"),
+        ("unused", "c"),
+        ("clock-off", "c"),
+    ] {
+        let page = browser.read(&format!("/identities?condition={condition}&sort=-name"));
+        assert_eq!(names(&page), expected, "{condition}");
+    }
+}
