@@ -75,6 +75,7 @@ impl fmt::Debug for Token<'_> {
 pub struct Credential<'a> {
     principal: PrincipalRef<'a>,
     token: Token<'a>,
+    is_one_time: bool,
 }
 
 impl<'a> Credential<'a> {
@@ -84,8 +85,11 @@ impl<'a> Credential<'a> {
     /// [`Flaw::Principal`] or [`Flaw::Token`] if a part is invalid.
     pub fn new(name: &'a str, realm: &'a str, token: &'a str, limit: usize) -> Result<Self, Flaw> {
         let principal = PrincipalRef::new(name, realm, limit)?;
-        let token = Token::new(token)?;
-        Ok(Self { principal, token })
+        Ok(Self {
+            principal,
+            token: Token::new(token)?,
+            is_one_time: false,
+        })
     }
 
     /// Makes a credential with a token that has already been read.
@@ -99,7 +103,25 @@ impl<'a> Credential<'a> {
         limit: usize,
     ) -> Result<Self, Flaw> {
         let principal = PrincipalRef::new(name, realm, limit)?;
-        Ok(Self { principal, token })
+        Ok(Self {
+            principal,
+            token,
+            is_one_time: false,
+        })
+    }
+
+    /// Makes the token count once, also in a realm where tokens may be used again.
+    #[must_use]
+    pub fn one_time(self) -> Self {
+        Self {
+            is_one_time: true,
+            ..self
+        }
+    }
+
+    /// Returns whether the token counts once whatever the realm.
+    pub(super) fn is_one_time(&self) -> bool {
+        self.is_one_time
     }
 
     /// Returns the claimed principal.
@@ -202,7 +224,7 @@ mod tests {
         let credential = Credential::new("n", "r", "canary", 128).unwrap();
         assert_eq!(
             format!("{credential:?}"),
-            r#"Credential { principal: "n"@"r", token: [redacted] }"#
+            r#"Credential { principal: "n"@"r", token: [redacted], is_one_time: false }"#
         );
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::authority;
 use super::checked::in_order;
 use super::decision::{Denial, DenialCause};
+use super::id::IdentityId;
 use super::identity::Identity;
 use super::local::LocalAuthenticator;
 use super::policy::Policy;
-use super::principal::PrincipalRef;
+use super::principal::{Principal, PrincipalRef};
 use super::realm::Realms;
 use super::store::StoreError;
 use super::throttle::{Claimed, Failures, Source, Subject, Verdict};
@@ -74,6 +75,25 @@ impl LocalAuthenticator {
             source: Source::default(),
         };
         self.throttle.failures(subject, now)
+    }
+
+    /// Records that an attempt was delayed. An unknown name costs the same, and is not kept: strangers
+    /// may invent any.
+    pub(super) fn record_delay(&self, identity: Option<&Identity>) {
+        match identity {
+            Some(identity) => self
+                .throttled
+                .add(&identity.id, || identity.principal.clone()),
+            None => {
+                std::hint::black_box(self.throttled.contains(&IdentityId(i64::MIN)));
+            }
+        }
+    }
+
+    /// Returns the identities that may be throttled, of those whose attempts this process has
+    /// evaluated lately. [`Self::failures`] says whether one still is.
+    pub fn throttled_lately(&self) -> Vec<Principal> {
+        self.throttled.values()
     }
 
     /// Predicts the outcome for a principal and a source. Counts no failure and makes no permit.

@@ -22,6 +22,8 @@ mod derived;
 mod foresight;
 mod id;
 mod identity;
+mod lately;
+mod listing;
 mod local;
 mod matching;
 mod policy;
@@ -48,6 +50,7 @@ pub use derived::Derived;
 pub use foresight::Foresight;
 pub use id::IdentityId;
 pub use identity::{History, Identity, Previous, SeedSlot, Seeds, State, Terms, Version};
+pub use listing::{Condition, Listing, Order, Page, Position, Selection, SortValue, Tally};
 pub use local::{LocalAuthenticator, Settings};
 pub use policy::{Mode, Names, Policy, Rule};
 #[cfg(test)]
@@ -58,7 +61,7 @@ pub use seed::{Seed, SeedError, Strength};
 pub use session::{Session, SessionId, SessionKind, SessionSecret};
 pub use store::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Counters, Counts,
-    Identities, Imported, RealmCount, Recall, Selection, Sessions, Store, StoreError, UsageBatch,
+    Identities, Imported, RealmCount, Recall, Sessions, Store, StoreError, UsageBatch,
 };
 pub use sweeps::Sweep;
 pub use throttle::{

@@ -10,12 +10,14 @@ use super::authority::Authenticator;
 use super::checked::{Found, NotFound, Passed, in_order, invalid};
 use super::credential::Credential;
 use super::decision::{Authenticated, Denial, DenialCause, Proof};
+use super::id::IdentityId;
 use super::identity::{Identity, SeedSlot, Seeds};
+use super::lately::Lately;
 use super::matching::{Match, rest};
-use super::principal::PrincipalRef;
+use super::principal::{Principal, PrincipalRef};
 use super::record::Record;
 use super::seed::Seed;
-use super::session::{SessionKind, SessionSecret};
+use super::session::{SessionId, SessionKind, SessionSecret};
 use super::store::{Counters, Counts, Identities, Recall, Sessions, StoreError};
 use super::sweeps::Sweeps;
 use super::throttle::{
@@ -30,6 +32,9 @@ pub(super) const NEAR: u8 = 3;
 
 /// How often an identity is read again if a concurrent change drops its seeds each time.
 const READINGS: u8 = 3;
+
+/// The maximum number of throttled identities in each half of those that are kept.
+const THROTTLED: usize = 100;
 
 /// How a [`LocalAuthenticator`] checks tokens.
 #[derive(Clone, Debug)]
@@ -50,6 +55,11 @@ pub struct LocalAuthenticator {
     pub(super) counters: Arc<dyn Counters>,
     /// None until it is given them.
     pub(super) sessions: Option<Arc<dyn Sessions>>,
+    /// The sessions that were found last. A delayed source may go on with one of them. All other
+    /// secrets of such a source are rejected without reading the store, so that guesses do not load it.
+    pub(super) found_sessions: Lately<SessionId, ()>,
+    /// The identities whose attempts were delayed last.
+    pub(super) throttled: Lately<IdentityId, Principal>,
     pub(super) settings: Settings,
     /// One per algorithm, in the order of [`Algorithm::ALL`].
     pub(super) decoys: [Totp; Algorithm::ALL.len()],
@@ -83,6 +93,8 @@ impl LocalAuthenticator {
             identities,
             counters,
             sessions: None,
+            found_sessions: Lately::new(1024),
+            throttled: Lately::new(THROTTLED),
             settings,
             throttle,
             nobody: Seeds::default().into(),
@@ -138,6 +150,9 @@ impl LocalAuthenticator {
         let (checked, verdict) = self.settle((subject, claimed), record, credential, now);
         if let Verdict::Unclaimed(claim) = verdict {
             return Err(NotFound::Unclaimed(claim));
+        }
+        if verdict.is_delay() {
+            self.record_delay(record.identity.as_deref());
         }
         Ok(Found {
             matched: in_order(verdict, checked)?,
@@ -247,7 +262,7 @@ impl Authenticator for LocalAuthenticator {
         now: UnixTime,
     ) -> Option<Result<Authenticated, Denial>> {
         let who = credential.principal();
-        if self.is_one_time(who.realm()) {
+        if credential.is_one_time() || self.is_one_time(who.realm()) {
             return None;
         }
         let record = self.recall(who)?;
@@ -267,7 +282,7 @@ impl Authenticator for LocalAuthenticator {
         now: UnixTime,
     ) -> Result<Authenticated, Denial> {
         let who = credential.principal();
-        let is_one_time = self.is_one_time(who.realm());
+        let is_one_time = credential.is_one_time() || self.is_one_time(who.realm());
         // For other attempts, `authenticate_now` has not found it in memory.
         let may_be_recalled = is_one_time || self.throttle.may_need_claim(who, now);
         let recalled = may_be_recalled.then(|| self.recall(who)).flatten();
@@ -331,5 +346,7 @@ impl Authenticator for LocalAuthenticator {
 mod claiming;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::decision::{Authenticated, Denial, Proof};
 use super::local::LocalAuthenticator;
-use super::session::{SessionKind, SessionSecret};
+use super::session::{SessionId, SessionKind, SessionSecret};
 use super::store::Sessions;
 use super::throttle::{Source, Throttled};
 use super::time::UnixTime;
@@ -20,8 +20,14 @@ impl LocalAuthenticator {
         self
     }
 
+    /// Records that a session has begun, so that its source may use it also while it is delayed.
+    pub fn session_has_begun(&self, id: SessionId) {
+        self.found_sessions.add(&id, || ());
+    }
+
     /// Authenticates by the secret of a session, or uses up a link. Returns `None` if there is none,
-    /// or if it has ended. An unknown secret counts as a failure of the source.
+    /// or if it has ended. An unknown secret counts as a failure of the source. A delayed source can
+    /// use only sessions that this process has found before.
     ///
     /// # Errors
     /// [`Denial::Throttled`] or [`Denial::Unavailable`].
@@ -35,15 +41,20 @@ impl LocalAuthenticator {
             return Ok(None);
         };
         let id = secret.id();
+        let throttled = |left| Denial::Throttled {
+            retry_after: left,
+            whom: Throttled::Source,
+        };
+        if !self.found_sessions.contains(&id)
+            && let Some(left) = self.throttle.guesses_left(source, now)
+        {
+            return Err(throttled(left));
+        }
         let found = sessions.session(id).await.map_err(Denial::Unavailable)?;
         let Some(session) = found.filter(|it| it.kind == kind) else {
-            return match self.throttle.count_guess(source, now) {
-                None => Ok(None),
-                Some(left) => Err(Denial::Throttled {
-                    retry_after: left,
-                    whom: Throttled::Source,
-                }),
-            };
+            self.found_sessions.remove(&id);
+            let left = self.throttle.count_guess(source, now);
+            return left.map_or(Ok(None), |left| Err(throttled(left)));
         };
         if !session.is_open(now) {
             return Ok(None);
@@ -75,6 +86,9 @@ impl LocalAuthenticator {
         {
             // Without it, the session ends earlier.
             let _ = sessions.see_session(id, now).await;
+        }
+        if kind == SessionKind::Session {
+            self.found_sessions.add(&id, || ());
         }
         Ok(Some(Authenticated::identity(identity, proof)))
     }

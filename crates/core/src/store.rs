@@ -7,6 +7,7 @@ pub use super::counts::{Counts, UsageBatch};
 use super::creation::{Created, Creation, ImportedIdentity, NewIdentity};
 use super::id::IdentityId;
 use super::identity::{Identity, State, Terms, Version};
+use super::listing::{Condition, Listing, Page, Selection, Tally};
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
 use super::session::{Session, SessionId};
@@ -72,17 +73,6 @@ pub struct Changed {
     pub was: Principal,
     /// The identity after the change.
     pub identity: Arc<Identity>,
-}
-
-/// Which identities to list; `None` matches all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Only those of this realm.
-    pub realm: Option<Box<str>>,
-    /// Only those whose names begin with this.
-    pub name: Option<Box<str>>,
-    /// Only those in this state.
-    pub state: Option<State>,
 }
 
 /// The memory lookup of a principal.
@@ -194,6 +184,22 @@ pub trait Administration: Send + Sync {
         after: IdentityId,
         limit: u32,
     ) -> Result<Vec<Arc<Identity>>, StoreError>;
+
+    /// Returns a page of a sorted list, after a bounded search.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list(&self, _listing: &Listing) -> Result<Page, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    /// Counts the identities that meet a condition, by a bounded search.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn count(&self, _condition: Condition, _now: UnixTime) -> Result<Tally, StoreError> {
+        Err(StoreError::Closed)
+    }
 
     /// Registers an identity and returns it.
     ///

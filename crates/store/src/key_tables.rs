@@ -24,7 +24,8 @@ pub(super) trait KeyTables {
     /// Returns the keys that the database names.
     fn named(&mut self) -> Result<Named, SealingError>;
 
-    /// Counts the seeds encrypted with each key.
+    /// Returns the number of seeds encrypted with each key, as triggers have counted them: to show,
+    /// not to decide on.
     fn seeds(&mut self) -> Result<Sealed, SealingError>;
 
     /// Visits every row, ordered by number.

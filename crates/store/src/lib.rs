@@ -16,6 +16,7 @@ mod kept;
 mod key_file;
 mod key_ring;
 mod key_tables;
+mod listing;
 mod location;
 mod metrics;
 mod open;

@@ -11,6 +11,13 @@ use realmgate_core::{
     Principal, PrincipalError, Seed, Seeds, State, Terms, Totp, UnixTime, Usage, Version,
 };
 
+/// The columns of an identity, in the order in which rows are read. The table of identities has the
+/// alias `i`, that of their uses `u`.
+pub(super) const COLUMNS: &str =
+    "i.id, i.name, i.realm, i.seed, i.algorithm, i.digits, i.period, i.state, i.created, i.updated,
+    i.previous_seed, i.previous_until, i.not_before, i.expires, i.comment, i.pardoned, u.used,
+    u.previous_used, u.drift, i.revision, i.seed_made, i.previous_made";
+
 /// The columns of an identity. Times are seconds since 1970.
 pub(super) struct Record<'a> {
     pub(super) id: i64,

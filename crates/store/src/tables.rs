@@ -95,10 +95,23 @@ pub(super) const USES: Table = Table {
         ("used", Kind::Number),
         ("previous_used", Kind::Number),
         ("drift", Kind::Number),
+        ("day", Kind::Number),
     ],
     only: OF_IDENTITIES,
     order: "identity",
 };
+
+/// Counts the identities and seeds that were copied, for which no trigger has run.
+pub(super) const RECOUNT: [&str; 4] = [
+    "DELETE FROM @.realm_count",
+    "INSERT INTO @.realm_count SELECT realm, count(*), count(*) FILTER (WHERE state = 'disabled')
+        FROM @.identity GROUP BY realm",
+    "DELETE FROM @.seed_count",
+    "INSERT INTO @.seed_count SELECT key, count(*) FROM (
+        SELECT substr(seed, 2, 8) AS key FROM @.identity
+        UNION ALL SELECT substr(previous_seed, 2, 8) FROM @.identity
+            WHERE previous_seed IS NOT NULL) k GROUP BY key",
+];
 
 /// The used one-time tokens.
 pub(super) const SPENT: Table = Table {

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Subcommand};
 
 use super::terms::TermsArgs;
-use crate::auth::{Algorithm, Seed};
+use crate::auth::{Algorithm, Listing, Seed, Selection, State, UnixTime};
 use crate::cli::error::{CliError, OptionError};
 use crate::cli::output::message;
 use crate::cli::remote::{Remote, Server, Target};
 use crate::cli::secret;
 use crate::cli::who::{Named, Who};
+use crate::doors::v1::types::{Condition, Sort};
 use crate::import::{FEW_BITS, LEAST_BITS};
 
 #[derive(Debug, Subcommand)]
@@ -29,9 +30,8 @@ pub(in crate::cli) enum Command {
     },
     /// List identities, without their seeds
     List {
-        /// Print only the identities of this realm
-        #[arg(long)]
-        realm: Option<String>,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         remote: Remote,
     },
@@ -66,6 +66,67 @@ pub(in crate::cli) enum Command {
     Enable(One),
     /// Delete an identity
     Delete(One),
+}
+
+/// Which identities to list, and in which order.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(in crate::cli) struct Which {
+    /// Only identities of this realm
+    #[arg(long)]
+    pub(in crate::cli) realm: Option<String>,
+    /// Only those in this state: enabled or disabled
+    #[arg(long, value_parser = ["enabled", "disabled"])]
+    pub(in crate::cli) state: Option<String>,
+    /// Only enabled ones that are expiring (within 30 days), unused (for 90 days), weak (a seed below 128 bits) or
+    /// clock-off (the last token was of another step)
+    #[arg(long)]
+    pub(in crate::cli) condition: Option<Condition>,
+    /// Sort by id, name, realm, last_used or expires; a minus reverses it, as in --sort=-expires
+    #[arg(long, value_name = "ORDER", allow_hyphen_values = true)]
+    pub(in crate::cli) sort: Option<Sort>,
+}
+
+impl Which {
+    /// Returns the query for a server; each parameter begins with `&`.
+    pub(super) fn query(&self) -> String {
+        let parameters = [
+            ("realm", self.realm.as_deref()),
+            ("state", self.state.as_deref()),
+            ("condition", self.condition.map(Condition::as_str)),
+            ("sort", self.sort.map(Sort::as_str)),
+        ];
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in parameters {
+            query.extend_pairs(value.map(|value| (name, value)));
+        }
+        let query = query.finish();
+        if query.is_empty() {
+            query
+        } else {
+            format!("&{query}")
+        }
+    }
+
+    /// Returns the first page of a list of the local database.
+    pub(super) fn listing(&self, limit: u32, now: UnixTime) -> Listing {
+        let (order, is_descending) = self.sort.unwrap_or_default().in_core();
+        Listing {
+            selection: Selection {
+                realm: self.realm.as_deref().map(Into::into),
+                name: None,
+                state: self.state.as_deref().map(|state| match state {
+                    "disabled" => State::Disabled,
+                    _ => State::Enabled,
+                }),
+            },
+            condition: self.condition.map(Condition::in_core),
+            order,
+            is_descending,
+            after: None,
+            limit,
+            now,
+        }
+    }
 }
 
 /// One identity, here or on a server.

@@ -17,6 +17,9 @@ use crate::doors::v1::{show, types};
 use crate::server::authenticator;
 use crate::store::Intent;
 
+/// The number of identities per read.
+const PAGE: u32 = 1000;
+
 pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Result<(), CliError> {
     let intent = match command {
         Command::List { .. } | Command::Export { .. } | Command::Show(_) => Intent::Read,
@@ -53,11 +56,18 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
             })
             .await
         }
-        Command::List { realm, .. } => {
-            each(local, realm.as_deref(), |identity| {
-                print(identity, Shown::Plain, output);
-            })
-            .await
+        Command::List { which, .. } => {
+            let mut listing = which.listing(PAGE, now());
+            loop {
+                let page = local.store.list(&listing).await?;
+                for identity in &page.identities {
+                    print(&shown(identity), Shown::Plain, output);
+                }
+                listing.after = page.next;
+                if listing.after.is_none() {
+                    return Ok(());
+                }
+            }
         }
         Command::Export { realm, .. } => each(local, realm.as_deref(), many::export).await,
         Command::Show(one) => {

@@ -1,6 +1,6 @@
 //! Runs the commands on a server.
 
-use super::command::{Command, Create};
+use super::command::{Command, Create, Which};
 use super::many;
 use super::row::{Shown, print};
 use crate::auth::{Seed, Terms};
@@ -29,13 +29,20 @@ pub(super) async fn run(server: &Server, command: Command, output: Output) -> Re
             print(&identity, Shown::Forgiven(before.throttle), output);
             Ok(())
         }
-        Command::List { realm, .. } => {
-            remote::each(server, realm.as_deref(), |identity| {
+        Command::List { which, .. } => {
+            let query = which.query();
+            remote::each(server, &query, |identity| {
                 print(identity, Shown::Plain, output);
             })
             .await
         }
-        Command::Export { realm, .. } => remote::each(server, realm.as_deref(), many::export).await,
+        Command::Export { realm, .. } => {
+            let which = Which {
+                realm,
+                ..Which::default()
+            };
+            remote::each(server, &which.query(), many::export).await
+        }
         Command::Show(one) => {
             let identity = remote::find(server, one.who.name(), one.who.realm()).await?;
             print(&identity, Shown::Throttle, output);

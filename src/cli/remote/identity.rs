@@ -69,17 +69,15 @@ pub(in crate::cli) async fn delete(
     Ok(identity)
 }
 
-/// Calls `visit` for each identity, in the order of their ids.
+/// Calls `visit` for each identity that a query selects, which begins with `&` unless it is empty.
 pub(in crate::cli) async fn each(
     server: &Server,
-    realm: Option<&str>,
+    query: &str,
     mut visit: impl FnMut(&Identity),
 ) -> Result<(), CliError> {
-    let realm = realm.map(|realm| format!("&realm={}", encoded(realm)));
-    let realm = realm.unwrap_or_default();
     let mut cursor = String::new();
     loop {
-        let path = format!("/v1/identities?limit={PAGE}{realm}{cursor}");
+        let path = format!("/v1/identities?limit={PAGE}{query}{cursor}");
         let page: Identities = server.get(&path).await?;
         page.items.iter().for_each(&mut visit);
         match page.next {

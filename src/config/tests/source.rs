@@ -33,7 +33,7 @@ fn unknown_key_is_rejected_with_the_known_ones() {
             "2: route[0].hosts: unknown key, expected one of name, host, path, methods, from, allow, except, mode, \
              upstream, body_bytes, allow_double_slash, allow_encoded_slash, ignore_case, \
              ignore_suffix, strip_prefix, upstream_host, alias_headers, pass_headers, shared_cache, \
-             request_headers, response_headers",
+             challenge, errors, denial_headers, request_headers, response_headers",
         ),
         (
             "allow = [{ realm = 'a' }, { user = 'b' }]",

@@ -35,6 +35,7 @@ pub(super) async fn edit(
     request: Request,
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
+    let version = form.version()?;
     let terms = Terms {
         name: form.exact("name").to_owned(),
         realm: form.exact("realm").to_owned(),
@@ -55,7 +56,6 @@ pub(super) async fn edit(
         read("expires", &terms.expires),
     );
     let path = format!("/v1/identities/{id}");
-    let version = form.exact("version");
     if errors.is_empty() {
         let old: Identity = visit.get(&path).await?;
         let is_renamed = (&terms.name, &terms.realm) != (&old.name, &old.realm);
@@ -96,7 +96,10 @@ pub(super) async fn disable(
     Extension(visit): Extension<Visit>,
     Path(id): Path<i64>,
 ) -> Result<Response, Fault> {
-    simple(&visit, id, "disable", "disabled").await
+    // Without a version: in an emergency it must not fail because somebody else has changed it.
+    let path = format!("/v1/identities/{id}/disable");
+    visit.order(Method::POST, &path, None).await?;
+    Ok(see(&format!("/identities/{id}?done=disabled")))
 }
 
 pub(super) async fn enable_form(
@@ -114,10 +117,7 @@ pub(super) async fn enable(
     request: Request,
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
-    match confirmed(&page, &visit, &form).await? {
-        Some(errors) => ask(&page, &visit, id, Order::Enable, errors).await,
-        None => simple(&visit, id, "enable", "enabled").await,
-    }
+    confirmed_order(&page, &visit, id, Order::Enable, &form).await
 }
 
 pub(super) async fn unthrottle_form(
@@ -135,16 +135,7 @@ pub(super) async fn unthrottle(
     request: Request,
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
-    match confirmed(&page, &visit, &form).await? {
-        Some(errors) => ask(&page, &visit, id, Order::Unthrottle, errors).await,
-        None => simple(&visit, id, "unthrottle", "unthrottled").await,
-    }
-}
-
-async fn simple(visit: &Visit, id: i64, what: &str, done: &str) -> Result<Response, Fault> {
-    let path = format!("/v1/identities/{id}/{what}");
-    visit.order(Method::POST, &path, None).await?;
-    Ok(see(&format!("/identities/{id}?done={done}")))
+    confirmed_order(&page, &visit, id, Order::Unthrottle, &form).await
 }
 
 #[derive(Template)]
@@ -247,6 +238,7 @@ pub(super) async fn rotate(
     request: Request,
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
+    let version = Some(form.version()?);
     let grace = form.text("grace").parse().unwrap_or(0);
     if let Some(errors) = confirmed(&page, &visit, &form).await? {
         return ask_to_rotate(&page, &visit, id, grace, errors).await;
@@ -257,7 +249,6 @@ pub(super) async fn rotate(
         seed: None,
     };
     let path = format!("/v1/identities/{id}/rotate");
-    let version = Some(form.exact("version"));
     let rotated = visit.change::<Identity>(Method::POST, &path, Some(&rotation), version);
     match rotated.await {
         Ok(identity) => Ok(Shown::new(&page, &visit, identity, "rotated").page(200)),
@@ -304,16 +295,37 @@ pub(super) async fn delete(
     request: Request,
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
-    if let Some(errors) = confirmed(&page, &visit, &form).await? {
-        return ask(&page, &visit, id, Order::Delete, errors).await;
+    confirmed_order(&page, &visit, id, Order::Delete, &form).await
+}
+
+/// Does what a fresh token confirms, unless the identity has changed since the form was made.
+async fn confirmed_order(
+    page: &Page,
+    visit: &Visit,
+    id: i64,
+    order: Order,
+    form: &Form,
+) -> Result<Response, Fault> {
+    let version = Some(form.version()?);
+    if let Some(errors) = confirmed(page, visit, form).await? {
+        return ask(page, visit, id, order, errors).await;
     }
     let path = format!("/v1/identities/{id}");
-    let version = Some(form.exact("version"));
-    match visit.order(Method::DELETE, &path, version).await {
-        Ok(()) => Ok(see("/identities?done=deleted")),
-        Err(fault) => {
-            let errors = fault.errors()?;
-            ask(&page, &visit, id, Order::Delete, errors).await
-        }
+    let verb = order.path();
+    let (done, see_path) = match order {
+        Order::Delete => (
+            visit.order(Method::DELETE, &path, version).await,
+            "/identities?done=deleted".to_owned(),
+        ),
+        Order::Enable | Order::Unthrottle => (
+            visit
+                .order(Method::POST, &format!("{path}/{verb}"), version)
+                .await,
+            format!("/identities/{id}?done={verb}d"),
+        ),
+    };
+    match done {
+        Ok(()) => Ok(see(&see_path)),
+        Err(fault) => ask(page, visit, id, order, fault.errors()?).await,
     }
 }

@@ -76,6 +76,22 @@ impl Form {
         found.map_or("", |(_, value)| value.as_str())
     }
 
+    /// Returns the version of the identity that the form was made for. Without it, the form could
+    /// overwrite a change that its sender has not seen.
+    ///
+    /// # Errors
+    /// 400 if it is missing or no version.
+    pub(super) fn version(&self) -> Result<&str, Fault> {
+        let text = self.exact("version");
+        let inner = text.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+        let is_one = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+        match inner.is_some_and(is_one) {
+            true => Ok(text),
+            false => Err(Fault::new(400, "The form is incomplete.")
+                .detail("It does not name the version of the identity. Open it again.")),
+        }
+    }
+
     /// Returns a field that is not empty.
     pub(super) fn some(&self, name: &str) -> Option<String> {
         let text = self.text(name);

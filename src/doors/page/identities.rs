@@ -11,18 +11,19 @@ use http::Uri;
 use super::audit::{Entry, of_identity};
 use super::fault::{Errors, Fault};
 use super::form::{Form, query_of};
-use super::realms::RealmCounts;
 use super::state::Page;
 use super::view::{Distance, Frame, When, html};
 use super::visit::Visit;
 use crate::auth::{Algorithm, UnixTime};
-use crate::doors::v1::types::{Identities, Identity, Seed, State as Enabled, Strength};
+use crate::doors::v1::types::{
+    Identities, Identity, Realms, Seed, Sort, State as Enabled, Strength,
+};
 
 /// The number of identities on a page.
 const PAGE: u32 = 50;
 
 /// The number of realms that are suggested.
-const NAMES: usize = 100;
+const NAMES: u32 = 100;
 
 #[derive(Template)]
 #[template(path = "identities.html")]
@@ -31,6 +32,8 @@ struct List {
     realm: String,
     name: String,
     state: String,
+    condition: String,
+    sort: Sort,
     realms: Vec<String>,
     rows: Vec<Row>,
     next: Option<String>,
@@ -39,9 +42,84 @@ struct List {
 
 impl List {
     fn is_filtered(&self) -> bool {
-        !(self.realm.is_empty() && self.name.is_empty() && self.state.is_empty())
+        let all = [&self.realm, &self.name, &self.state, &self.condition];
+        all.iter().any(|it| !it.is_empty())
+    }
+
+    /// Returns the address of the first page in another order.
+    fn in_order(&self, sort: Sort) -> String {
+        let query = query_of(&[
+            ("realm", &self.realm),
+            ("name", &self.name),
+            ("state", &self.state),
+            ("condition", &self.condition),
+            (
+                "sort",
+                if sort == Sort::default() {
+                    ""
+                } else {
+                    sort.as_str()
+                },
+            ),
+        ]);
+        format!("/identities?{query}")
+    }
+
+    /// Returns the head of a column by which the list can be sorted: its text, the address that sorts
+    /// by it, and the value of `aria-sort`.
+    fn head(&self, text: &'static str, up: Sort, down: Sort) -> Head {
+        let (next, sorted) = if self.sort == up {
+            (down, "ascending")
+        } else if self.sort == down {
+            (up, "descending")
+        } else {
+            (up, "none")
+        };
+        Head {
+            text,
+            address: self.in_order(next),
+            sorted,
+        }
+    }
+
+    fn heads(&self) -> [Head; 4] {
+        [
+            self.head("Name", Sort::Name, Sort::NameReversed),
+            self.head("Realm", Sort::Realm, Sort::RealmReversed),
+            self.head("Last used", Sort::LastUsed, Sort::LastUsedReversed),
+            self.head("Expires (UTC)", Sort::Expires, Sort::ExpiresReversed),
+        ]
     }
 }
+
+/// The head of a column.
+struct Head {
+    text: &'static str,
+    address: String,
+    sorted: &'static str,
+}
+
+/// The conditions to choose from.
+const CONDITIONS: [(&str, &str); 4] = [
+    ("expiring", "expires within 30 days"),
+    ("unused", "not used for 90 days"),
+    ("weak", "weak seed"),
+    ("clock-off", "clock is off"),
+];
+
+/// The orders to choose from.
+const SORTS: [(Sort, &str); 10] = [
+    (Sort::Id, "oldest first"),
+    (Sort::IdReversed, "newest first"),
+    (Sort::Name, "name"),
+    (Sort::NameReversed, "name, reversed"),
+    (Sort::Realm, "realm"),
+    (Sort::RealmReversed, "realm, reversed"),
+    (Sort::LastUsed, "longest unused"),
+    (Sort::LastUsedReversed, "last used"),
+    (Sort::Expires, "expires soonest"),
+    (Sort::ExpiresReversed, "expires last"),
+];
 
 /// An identity in a list.
 struct Row {
@@ -52,6 +130,7 @@ struct Row {
     used: Option<(When, String)>,
     expires: Option<When>,
     seed: &'static str,
+    drift: i64,
 }
 
 /// The state of an identity in a word, with its style.
@@ -87,7 +166,6 @@ fn strength(seed: &Seed) -> &'static str {
 pub(super) async fn list(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
-    Extension(counts): Extension<RealmCounts>,
     uri: Uri,
 ) -> Result<Response, Fault> {
     let query = Form::of_query(uri.query());
@@ -96,21 +174,32 @@ pub(super) async fn list(
         state @ ("enabled" | "disabled") => state,
         _ => "",
     };
+    let condition = query.text("condition");
+    let condition = CONDITIONS.iter().find(|(name, _)| *name == condition);
+    let condition = condition.map_or("", |(name, _)| name);
+    let sort: Sort = query.text("sort").parse().unwrap_or_default();
     let cursor = query.text("cursor");
     let filter = |cursor: &str, limit: &str| {
         query_of(&[
             ("realm", realm),
             ("name", name),
             ("state", state),
+            ("condition", condition),
+            (
+                "sort",
+                if sort == Sort::default() {
+                    ""
+                } else {
+                    sort.as_str()
+                },
+            ),
             ("cursor", cursor),
             ("limit", limit),
         ])
     };
     let wanted = filter(cursor, &PAGE.to_string());
     let found: Identities = visit.get(&format!("/v1/identities?{wanted}")).await?;
-    // Only names that are known already: to count them takes long.
-    let realms = counts.last().map(|(realms, _)| realms);
-    let realms = realms.iter().flat_map(|it| it.items.iter().take(NAMES));
+    let realms: Realms = visit.get(&format!("/v1/realms?limit={NAMES}")).await?;
     let now = visit.client.now;
     let next = found
         .next
@@ -120,7 +209,9 @@ pub(super) async fn list(
         realm: realm.to_owned(),
         name: name.to_owned(),
         state: state.to_owned(),
-        realms: realms.map(|it| it.realm.clone()).collect(),
+        condition: condition.to_owned(),
+        sort,
+        realms: realms.items.into_iter().map(|it| it.realm).collect(),
         rows: found.items.into_iter().map(|it| row(it, now)).collect(),
         next,
         is_first: cursor.is_empty(),
@@ -137,6 +228,7 @@ fn row(identity: Identity, now: UnixTime) -> Row {
         used: used.map(|it| (it.into(), Distance(it.0, now).to_string())),
         expires: identity.expires.map(Into::into),
         seed: identity.seeds.first().map_or("", strength),
+        drift: identity.seeds.first().map_or(0, |it| it.drift),
         name: identity.name,
         realm: identity.realm,
     }

@@ -205,6 +205,7 @@ async fn begin(
         }
     };
     logged(page, client, work).await?;
+    page.api.authenticator.session_has_begun(secret.id());
     let mut response = closing(see(next));
     let cookie = page.site.set_cookie(Some(&secret));
     let cookie = cookie.ok_or(Fault::UNAVAILABLE)?;

@@ -18,7 +18,6 @@ mod identities;
 mod login;
 mod overview;
 mod qr;
-mod realms;
 mod server;
 mod sessions;
 mod site;
@@ -29,12 +28,11 @@ mod visit;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 
 use fault::Fault;
-use realms::RealmCounts;
 pub use state::Page;
 
 /// Makes the router of the admin page.
@@ -79,6 +77,5 @@ pub fn router(page: Page) -> Router {
         .fallback(async || Fault::NOT_FOUND)
         .method_not_allowed_fallback(async || Fault::WRONG_METHOD)
         .layer(guard)
-        .layer(Extension(RealmCounts::default()))
         .with_state(page)
 }

@@ -10,14 +10,17 @@ use axum::response::Response;
 use super::audit::{Entry, last};
 use super::fault::Fault;
 use super::history::MINUTES;
-use super::realms::RealmCounts;
 use super::state::Page;
 use super::view::{Distance, Frame, When, html, number};
 use super::visit::Visit;
-use crate::doors::v1::types::{Realm, Status};
+use crate::doors::v1::types::{Attention, Condition, Realm, Realms, Status, ThrottledIdentity};
 
 /// The number of realms, denials and attacks shown.
 const REALMS: u32 = 20;
+
+/// The most realms whose identities are added up.
+const COUNTED: u32 = 1000;
+
 const DENIALS: u32 = 8;
 const ATTACKS: u32 = 5;
 
@@ -27,18 +30,30 @@ struct Overview {
     frame: Frame,
     realms: Vec<Realm>,
     has_more_realms: bool,
-    counted: String,
     identities: u64,
     disabled: u64,
     status: Status,
     started: When,
     running: String,
     throttled: u64,
+    concerns: Vec<Concern>,
+    named: Vec<ThrottledIdentity>,
     /// The permits and denials of the last hour.
     charts: [Chart; 2],
     attacks: Vec<Entry>,
     denials: Vec<Entry>,
 }
+
+/// A number of identities that meet a condition.
+struct Concern {
+    condition: Condition,
+    text: &'static str,
+    count: u64,
+    is_at_least: bool,
+}
+
+/// The number of throttled identities that are named.
+const NAMED: usize = 10;
 
 /// Bars of the minutes of an hour.
 struct Chart {
@@ -75,9 +90,23 @@ impl Chart {
 pub(super) async fn overview(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
-    Extension(counts): Extension<RealmCounts>,
 ) -> Result<Response, Fault> {
-    let (realms, counted) = counts.get(&visit).await?;
+    let realms: Realms = visit.get(&format!("/v1/realms?limit={COUNTED}")).await?;
+    let attention: Attention = visit.get("/v1/attention").await?;
+    let concerns = attention.conditions.iter().map(|it| Concern {
+        condition: it.condition,
+        text: match it.condition {
+            Condition::Expiring => "Expire within 30 days",
+            Condition::Unused => "Not used for 90 days",
+            Condition::Weak => "Weak seeds",
+            Condition::ClockOff => "Clocks that are off",
+        },
+        count: it.count,
+        is_at_least: it.is_at_least,
+    });
+    let concerns = concerns.collect();
+    let mut named = attention.throttled;
+    named.truncate(NAMED);
     let status: Status = visit.get("/v1/status").await?;
     let sum = |of: fn(&Realm) -> u64| realms.items.iter().map(of).sum();
     let shown = realms.items.iter().take(REALMS as usize).cloned();
@@ -91,10 +120,11 @@ pub(super) async fn overview(
         disabled: sum(|it| it.disabled),
         has_more_realms: realms.items.len() > REALMS as usize || realms.next.is_some(),
         realms: shown.collect(),
-        counted: Distance(counted, visit.client.now).to_string(),
         started: status.started.into(),
         running: Distance(status.started.0, status.now.0).to_string(),
         throttled: principals.map(|it| it.count).sum(),
+        concerns,
+        named,
         charts: [
             Chart::new("Permits", "good", &permits),
             Chart::new("Denials", "bad", &denials),

@@ -7,7 +7,7 @@ use super::form::Form;
 use super::state::Page;
 use super::visit::{Client, Visit};
 use crate::auth::{
-    Attempt, Capability, Credential, Denial, Mode, Permit, Policy, Presented, Proof, Source,
+    Attempt, Capability, Credential, Denial, DenialCause, Mode, Permit, Policy, Presented, Source,
 };
 use crate::doors::authorize::{AuthRequest, authorize};
 use crate::telemetry::{Door, RequestLine};
@@ -39,7 +39,7 @@ pub(super) async fn prove(
     let realm = config.realms.admin();
     let limit = config.credential_headers.name_chars;
     let presented = match Credential::new(name, realm, token, limit) {
-        Ok(credential) => Presented::Credential(credential),
+        Ok(credential) => Presented::Credential(credential.one_time()),
         Err(flaw) => Presented::Malformed(flaw),
     };
     let attempt = Attempt {
@@ -70,26 +70,15 @@ pub(super) async fn prove(
     );
     let decided = decided.await;
     client.record.set(record);
-    let permit = decided.map_err(|denial| match denial {
+    decided.map_err(|denial| match denial {
+        Denial::InvalidCredential {
+            cause: DenialCause::AlreadyUsed,
+            ..
+        } => Rejected::Used,
         Denial::Throttled { retry_after, .. } => Rejected::Fault(throttled(retry_after)),
         Denial::Unavailable(_) => Rejected::Fault(Fault::UNAVAILABLE),
         _ => Rejected::Wrong,
-    })?;
-    let is_once = config.one_time_realms.iter().any(|it| **it == *realm);
-    if is_once {
-        return Ok(permit);
-    }
-    let (Some((id, _)), Proof::Token { step, .. }) = (permit.identity(), permit.proof()) else {
-        return Err(Rejected::Fault(Fault::UNAVAILABLE));
-    };
-    match page.api.store.use_step(id, step, config.totp.window).await {
-        Ok(true) => Ok(permit),
-        Ok(false) => Err(Rejected::Used),
-        Err(error) => {
-            tracing::error!(%error, door = "admin", "the use of a token cannot be saved");
-            Err(Rejected::Fault(Fault::UNAVAILABLE))
-        }
-    }
+    })
 }
 
 /// Returns whether the identities of a realm have capabilities, so that a fresh token is needed to add one.

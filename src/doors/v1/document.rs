@@ -16,7 +16,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::call::response;
 use super::{
-    audit, change, create, decide, explain, identities, keys, realms, routes, status, types,
+    attention, audit, change, create, decide, explain, identities, keys, realms, routes, status,
+    types,
 };
 
 /// The text of the document.
@@ -69,6 +70,7 @@ pub(super) async fn openapi() -> Response {
         audit::lines,
         keys::keys,
         status::status,
+        attention::attention,
         openapi,
     ),
     components(schemas(types::Problem, types::Line)),

@@ -1,6 +1,5 @@
 //! Lists and shows identities.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,11 +8,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
-use http::header::{HeaderValue, LINK};
+use http::header::LINK;
 
 use super::call::{self, json, response, tagged};
+use super::listing::List;
 use super::problem::{Kind, Problem};
-use super::query::{Query, cursor};
+use super::query::Query;
 use super::shown::shown;
 use super::state::V1;
 use super::types;
@@ -25,13 +25,16 @@ const PAGE: u32 = 1000;
 
 /// List identities
 ///
-/// In the order of their ids.
+/// A page ends early, also without any identity, if the search for those that match the parameters
+/// takes long; it then has a `next`.
 #[utoipa::path(
     get, path = "/v1/identities", operation_id = "list_identities", tag = "identities",
     params(
         ("realm" = Option<String>, Query, description = "Only those of this realm"),
         ("name" = Option<String>, Query, description = "Only those whose names begin with this"),
         ("state" = Option<types::State>, Query, description = "Only those in this state"),
+        ("condition" = Option<types::Condition>, Query, description = "Only enabled ones that meet this condition"),
+        ("sort" = Option<types::Sort>, Query, description = "The order, `id` by default"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "The size of a page, 100 by default"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
@@ -43,18 +46,15 @@ const PAGE: u32 = 1000;
 pub(super) async fn list(State(api): State<Arc<V1>>, request: Request) -> Response {
     call::handle(&api, request, Capability::List, async |call, _| {
         let mut query = Query::of(&call.uri);
-        let (selection, of) = selection(&mut query);
+        let list = List::of(&mut query);
         let limit = query.limit();
-        let after = position(&mut query, &of);
+        let listing = list.page(&mut query, limit, call.now);
         query.end()?;
-        // One more shows whether there is a next page.
-        let found = api.store.identities(&selection, after, limit + 1).await?;
-        let page = found.get(..limit as usize).unwrap_or(&found);
-        let is_last = page.len() == found.len();
-        let last = page.last().filter(|_| !is_last);
-        let next = last.map(|it| cursor(&of, &it.id.0.to_string()));
-        let items = page.iter().map(|it| shown(&api, it, call.now)).collect();
-        let link = next.as_deref().map(|next| link(&selection, limit, next));
+        let page = api.store.list(&listing).await?;
+        let next = page.next.map(|next| list.cursor(&next));
+        let items = page.identities.iter();
+        let items = items.map(|it| shown(&api, it, call.now)).collect();
+        let link = next.as_deref().map(|next| list.link(limit, next));
         let mut response = json(StatusCode::OK, &types::Identities { items, next })?;
         if let Some(Ok(link)) = link {
             response.headers_mut().insert(LINK, link);
@@ -82,7 +82,7 @@ pub(super) async fn list(State(api): State<Arc<V1>>, request: Request) -> Respon
 pub(super) async fn export(State(api): State<Arc<V1>>, request: Request) -> Response {
     call::handle(&api, request, Capability::List, async |call, _| {
         let mut query = Query::of(&call.uri);
-        let (selection, _) = selection(&mut query);
+        let selection = List::selecting(&mut query).selection;
         query.end()?;
         let first = lines(&api, call.now, &selection, IdentityId(i64::MIN)).await?;
         let (api, call) = (Arc::clone(&api), Arc::new(call));
@@ -188,67 +188,4 @@ async fn by_principal(
         None if api.store.is_failing() => Err(Kind::Unavailable.into()),
         None => Ok(None),
     }
-}
-
-/// Takes the parameters that select identities. Also returns the name of the list, for cursors.
-fn selection(query: &mut Query) -> (Selection, String) {
-    let realm = query.text("realm");
-    let name = query.text("name").filter(|name| !name.is_empty());
-    let state = query.text("state");
-    let known = match state.as_deref() {
-        None => None,
-        Some("enabled") => Some(auth::State::Enabled),
-        Some("disabled") => Some(auth::State::Disabled),
-        Some(_) => {
-            query.reject("state", "expected enabled or disabled");
-            None
-        }
-    };
-    let part = |text: &Option<String>| text.clone().unwrap_or_default();
-    let of = format!(
-        "identities\0{}\0{}\0{}",
-        part(&realm),
-        part(&name),
-        part(&state)
-    );
-    let selection = Selection {
-        realm: realm.map(Into::into),
-        name: name.map(Into::into),
-        state: known,
-    };
-    (selection, of)
-}
-
-/// Takes the cursor, and returns the id after which the page begins.
-fn position(query: &mut Query, of: &str) -> IdentityId {
-    let position = query.cursor(of);
-    let id = position.as_deref().map(i64::from_str);
-    IdentityId(id.and_then(Result::ok).unwrap_or(i64::MIN))
-}
-
-fn link(
-    selection: &Selection,
-    limit: u32,
-    next: &str,
-) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    let state = selection.state.map(|state| match state {
-        auth::State::Enabled => "enabled",
-        auth::State::Disabled => "disabled",
-    });
-    for (key, value) in [
-        ("realm", selection.realm.as_deref()),
-        ("name", selection.name.as_deref()),
-        ("state", state),
-    ] {
-        if let Some(value) = value {
-            query.append_pair(key, value);
-        }
-    }
-    query.append_pair("limit", &limit.to_string());
-    query.append_pair("cursor", next);
-    HeaderValue::from_str(&format!(
-        "</v1/identities?{}>; rel=\"next\"",
-        query.finish()
-    ))
 }

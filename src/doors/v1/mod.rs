@@ -4,6 +4,7 @@
 //! it out → its JSON is one of [`types`], and its failures are [`problem`] documents. [`document`]
 //! describes all of them as OpenAPI.
 
+mod attention;
 mod audit;
 mod call;
 mod change;
@@ -15,6 +16,7 @@ mod explain;
 pub mod fuzzing;
 mod identities;
 mod keys;
+mod listing;
 mod problem;
 mod query;
 mod realms;
@@ -77,6 +79,7 @@ pub fn router(v1: Arc<V1>) -> Router {
         .route("/v1/audit", get(audit::lines))
         .route("/v1/keys", get(keys::keys))
         .route("/v1/status", get(status::status))
+        .route("/v1/attention", get(attention::attention))
         .fallback(async |request: Request| unrouted(&request, Kind::NotFound))
         .method_not_allowed_fallback(wrong_method)
         .with_state(v1)

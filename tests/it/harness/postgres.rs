@@ -49,6 +49,11 @@ pub(crate) fn sql_in(config: &Path, sql: &str) -> String {
     let text = fs::read_to_string(config).unwrap();
     let schema = text.split("schema = \"").nth(1).unwrap();
     let schema = schema.split('"').next().unwrap();
+    sql_in_schema(schema, sql)
+}
+
+/// Runs statements in a schema of the shared server.
+pub(crate) fn sql_in_schema(schema: &str, sql: &str) -> String {
     let output = SHARED.psql(&format!("SET search_path TO {schema}; {sql}"));
     assert!(output.status.success(), "{}", stderr(&output));
     stdout(&output)

@@ -90,6 +90,7 @@ fn package_installs_upgrades_removes_and_purges() {
         "usr/bin/realmgate",
         "usr/lib/systemd/system/realmgate.service",
         "usr/lib/systemd/system/realmgate-service.socket",
+        "usr/lib/systemd/system/realmgate-admin.socket",
         "etc/realmgate/realmgate.toml",
         "usr/share/man/man1/realmgate.1.gz",
         "usr/share/man/man1/realmgate-identity-create.1.gz",

@@ -67,6 +67,14 @@ impl<'a> Browser<'a> {
         self.send("POST", path, &format!("{kind}{headers}"), &body.finish())
     }
 
+    /// Returns the version of an identity that its page has.
+    pub(super) fn version(&mut self, path: &str) -> String {
+        let page = self.read(path);
+        let (_, version) = page.split_once("name=\"version\" value=\"").unwrap();
+        let version = version.split('"').next().unwrap();
+        version.replace("&#34;", "\"")
+    }
+
     fn send(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
         let cookie = self.cookie.as_ref();
         let cookie = cookie.map(|it| format!("Cookie: rg={it}\r\n"));

@@ -137,6 +137,7 @@ class Browser:
                 "--disable-sync",
                 "--hide-scrollbars",
                 "--remote-debugging-port=0",
+                *os.environ.get("CHROMIUM_FLAGS", "").split(),
                 "--user-data-dir=" + self.folder,
                 "about:blank",
             ],
@@ -270,7 +271,7 @@ def tour(browser, axe, folder, origin, node, name, seed):
     looks.at("identities")
     tab.js("{ const field = document.getElementById('name'); field.value = 'bill'; field.dispatchEvent(new Event('input', { bubbles: true })); }")
     tab.until("search as one types", "document.querySelectorAll('#result tbody tr').length === 1")
-    tab.go(tab.js("document.querySelector('#result a').href"))
+    tab.go(tab.js("document.querySelector('#result tbody a').href"))
     identity = tab.js("location.pathname")
     looks.at("identity")
     for page in ("", "identities?name=nobody", "identities/new", "identities/bulk", "routes", "keys", "audit", "sessions", "nothing", identity[1:] + "/rotate", identity[1:] + "/delete"):

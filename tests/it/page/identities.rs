@@ -52,7 +52,9 @@ fn identity_lives_from_its_creation_to_its_deletion() {
     let third = gate.register("third", "ungleich-admin");
     let mut another = Browser::log_in(&gate, &third);
     let token = third.token_of(1);
-    let enabled = another.post(&format!("{path}/enable"), &[("token", &token)]);
+    let version = another.version(&path);
+    let fields = [("token", &*token), ("version", &version)];
+    let enabled = another.post(&format!("{path}/enable"), &fields);
     assert_eq!(enabled.status, 303, "{enabled:?}");
     until("both nodes accept it", || {
         passes(&gate, &svc) && passes(&node, &svc)
@@ -60,24 +62,30 @@ fn identity_lives_from_its_creation_to_its_deletion() {
 
     let rotate = format!("{path}/rotate");
     let wrong = admin.wrong_token();
-    let reply = browser.post(&rotate, &[("grace", "3600"), ("token", &wrong)]);
+    let version = browser.version(&path);
+    let fields = [("grace", "3600"), ("version", &*version)];
+    let with = |token| [&fields[..], &[("token", token)]].concat();
+    let reply = browser.post(&rotate, &with(&wrong));
     assert_eq!(reply.status, 422);
     assert!(reply.body.contains("id=\"token-wrong\""), "{}", reply.body);
     assert!(passes(&gate, &svc));
     let token = admin.token_of(1);
-    let reply = browser.post(&rotate, &[("grace", "3600"), ("token", &token)]);
+    let reply = browser.post(&rotate, &with(&token));
     assert_eq!(reply.status, 200, "{reply:?}");
     let rotated = caller(&reply.body, "svc", "payments");
     assert_ne!(rotated.seed, svc.seed);
     assert!(passes(&gate, &rotated) && passes(&gate, &svc));
 
     let delete = format!("{path}/delete");
-    let reply = browser.post(&delete, &[("token", &token)]);
+    let version = browser.version(&path);
+    let fields = [("version", &*version), ("token", &token)];
+    let reply = browser.post(&delete, &fields);
     assert_eq!(reply.status, 422, "a token counts once");
     assert!(passes(&gate, &rotated));
     let mut browser = Browser::log_in(&gate, &second);
     let token = second.token_of(1);
-    let reply = browser.post(&delete, &[("token", &token)]);
+    let fields = [("version", &*version), ("token", &token)];
+    let reply = browser.post(&delete, &fields);
     assert_eq!(reply.field("Location"), Some("/identities?done=deleted"));
     until("no node knows it", || {
         !passes(&gate, &rotated) && !passes(&node, &rotated)
@@ -97,6 +105,8 @@ fn session_alone_neither_adds_an_administrator_nor_clears_failures() {
     let number = gate.number("SELECT id FROM identity WHERE name = 'root'");
     let own = format!("/identities/{number}");
     let list = "evil,ungleich-admin\nother,payments";
+    let (version, of_own) = (browser.version(&path), browser.version(&own));
+    let (version, of_own) = (("version", &*version), ("version", &*of_own));
     for (path, fields) in [
         (
             "/identities/new",
@@ -110,12 +120,21 @@ fn session_alone_neither_adds_an_administrator_nor_clears_failures() {
             "/identities/bulk",
             vec![("realm", "payments"), ("list", list)],
         ),
-        (&path, vec![("name", "svc"), ("realm", "ungleich-admin")]),
-        (&path, vec![("name", "svc2"), ("realm", "payments")]),
-        (&own, vec![("name", "root"), ("realm", "payments")]),
-        (&own, vec![("name", "root"), ("realm", "ungleich-admin")]),
-        (&unthrottle, vec![]),
-        (&enable, vec![]),
+        (
+            &path,
+            vec![("name", "svc"), ("realm", "ungleich-admin"), version],
+        ),
+        (
+            &path,
+            vec![("name", "svc2"), ("realm", "payments"), version],
+        ),
+        (&own, vec![("name", "root"), ("realm", "payments"), of_own]),
+        (
+            &own,
+            vec![("name", "root"), ("realm", "ungleich-admin"), of_own],
+        ),
+        (&unthrottle, vec![version]),
+        (&enable, vec![version]),
     ] {
         let reply = browser.post(path, &fields);
         assert_eq!(reply.status, 422, "{path} {fields:?}: {reply:?}");
@@ -153,9 +172,7 @@ fn change_that_another_has_overtaken_is_rejected() {
     let mut browser = Browser::log_in(&gate, &admin);
     let number = gate.number("SELECT id FROM identity WHERE name = 'svc'");
     let path = format!("/identities/{number}");
-    let page = browser.read(&path);
-    let (_, version) = page.split_once("name=\"version\" value=\"").unwrap();
-    let version = version.split('"').next().unwrap().replace("&#34;", "\"");
+    let version = browser.version(&path);
     let mut send = |fields: &[(&str, &str)]| {
         let terms = [
             ("realm", "payments"),
@@ -171,9 +188,7 @@ fn change_that_another_has_overtaken_is_rejected() {
     assert!(reply.body.contains("has changed since"), "{}", reply.body);
     let changed = "SELECT count(*) FROM identity WHERE comment = 'one' AND expires = 4102444800";
     assert_eq!(gate.number(changed), 1);
-    let page = browser.read(&path);
-    let (_, version) = page.split_once("name=\"version\" value=\"").unwrap();
-    let version = version.split('"').next().unwrap().replace("&#34;", "\"");
+    let version = browser.version(&path);
     let token = admin.token_of(1);
     let fields = [
         ("name", "svc-2"),
@@ -185,6 +200,43 @@ fn change_that_another_has_overtaken_is_rejected() {
     assert_eq!(reply.status, 303, "{reply:?}");
     let renamed = "SELECT count(*) FROM identity WHERE name = 'svc-2'";
     assert_eq!(gate.number(renamed), 1);
+}
+
+#[test]
+fn form_without_the_version_of_its_identity_changes_nothing() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let svc = gate.register("svc", "payments");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let number = gate.number("SELECT id FROM identity WHERE name = 'svc'");
+    let path = format!("/identities/{number}");
+    let token = admin.token_of(1);
+    let right = browser.version(&path);
+    let list = format!("\"999\", {right}");
+    let fields = [
+        ("name", "svc"),
+        ("realm", "payments"),
+        ("comment", "changed"),
+        ("grace", "0"),
+        ("token", &*token),
+    ];
+    for what in ["", "/rotate", "/delete", "/enable", "/unthrottle"] {
+        let path = format!("{path}{what}");
+        let reply = browser.post(&path, &fields);
+        assert_eq!(reply.status, 400, "{path}: {reply:?}");
+        for version in ["", "*", "1", "\"\"", &list] {
+            let fields = [&fields[..], &[("version", version)]].concat();
+            let reply = browser.post(&path, &fields);
+            assert_eq!(reply.status, 400, "{path} {version}: {reply:?}");
+        }
+    }
+    assert!(passes(&gate, &svc));
+    let changed = "SELECT count(*) FROM identity WHERE comment = 'changed'";
+    assert_eq!(gate.number(changed), 0);
+    // None of them has used the token.
+    let fields = [&fields[..], &[("version", &*right)]].concat();
+    let reply = browser.post(&format!("{path}/delete"), &fields);
+    assert_eq!(reply.status, 303, "{reply:?}");
 }
 
 #[test]
@@ -270,4 +322,75 @@ fn list_is_filtered_and_paged() {
             .read("/identities?name=nobody")
             .contains("No identity matches.")
     );
+}
+
+#[test]
+fn list_is_sorted_and_shows_what_needs_attention() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    for (name, realm, expires) in [
+        ("b", "x", "2100-01-01"),
+        ("a", "y", ""),
+        ("c", "x", "2090-01-01"),
+    ] {
+        let fields = [("name", name), ("realm", realm), ("expires", expires)];
+        assert_eq!(browser.post("/identities/new", &fields).status, 201);
+    }
+    let names = |page: &str| -> String {
+        let rows = page
+            .split("<td class=\"name\"><a href=\"/identities/")
+            .skip(1);
+        let name = |row: &str| {
+            row.split("<bdi>")
+                .nth(1)
+                .unwrap()
+                .split('<')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        rows.map(name).collect::<Vec<_>>().join(" ")
+    };
+    for (sort, expected) in [
+        ("", "root b a c"),
+        ("-id", "c a b root"),
+        ("name", "a b c root"),
+        ("-name", "root c b a"),
+        ("realm", "root b c a"),
+        ("expires", "c b root a"),
+        ("nonsense", "root b a c"),
+    ] {
+        let page = browser.read(&format!("/identities?sort={sort}"));
+        assert_eq!(names(&page), expected, "{sort}");
+    }
+    let page = browser.read("/identities?sort=name&realm=x");
+    assert!(page.contains("aria-sort=\"ascending\""), "{page}");
+    let (_, link) = page
+        .split_once("<a class=\"sort ascending\" href=\"")
+        .unwrap();
+    let link = link.split('"').next().unwrap().replace("&#38;", "&");
+    assert_eq!(names(&browser.read(&link)), "c b");
+    let weak = "UPDATE identity SET seed = substr(seed, 1, 60) WHERE name = 'b' RETURNING 1";
+    assert_eq!(gate.number(weak), 1);
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let soon = now + 86_400;
+    let expiring = format!("UPDATE identity SET expires = {soon} WHERE name = 'a' RETURNING 1");
+    assert_eq!(gate.number(&expiring), 1);
+    let unused = "UPDATE identity_use SET day = 100 WHERE identity =
+        (SELECT id FROM identity WHERE name = 'c') RETURNING 1";
+    assert_eq!(gate.number(unused), 1);
+    let off = "UPDATE identity_use SET drift = -1 WHERE identity =
+        (SELECT id FROM identity WHERE name = 'c') RETURNING 1";
+    assert_eq!(gate.number(off), 1);
+    for (condition, expected) in [
+        ("weak", "b"),
+        ("expiring", "a"),
+        ("unused", "c"),
+        ("clock-off", "c"),
+    ] {
+        let page = browser.read(&format!("/identities?condition={condition}&sort=-name"));
+        assert_eq!(names(&page), expected, "{condition}");
+    }
 }

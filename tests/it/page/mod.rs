@@ -7,12 +7,14 @@ mod sessions;
 
 use std::process::Command;
 
-use crate::harness::{Gate, Upstream, get, raw, stderr, stdout};
+use crate::harness::{Caller, Gate, Upstream, get, raw, stderr, stdout, until};
 use browser::{ADMIN, Browser};
 
 #[test]
 fn token_of_an_administrator_logs_in_once() {
-    let gate = Gate::start(ADMIN);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let gate = Gate::start(&format!("{ADMIN}[audit]\nfile = \"{}\"\n", log.display()));
     let admin = gate.register("root", "ungleich-admin");
     let other = gate.register("svc", "payments");
     let mut browser = Browser::of(&gate);
@@ -34,6 +36,20 @@ fn token_of_an_administrator_logs_in_once() {
     let reply = thief.try_to_log_in(&admin, &token);
     assert_eq!((reply.status, thief.cookie), (401, None));
     assert!(reply.body.contains("used here already"), "{}", reply.body);
+    // It was denied, and nothing else is recorded about it.
+    let metrics = get(gate.metrics(), "/metrics", "").body;
+    let permits = |line: &&str| {
+        line.starts_with("realmgate_decisions_total{")
+            && line.contains("door=\"admin\"")
+            && line.contains("outcome=\"permitted\"")
+    };
+    let permits: Vec<_> = metrics.lines().filter(permits).collect();
+    assert_eq!(permits.len(), 1, "{permits:?}");
+    assert!(permits[0].ends_with(" 1"), "{permits:?}");
+    until("the denial is in the audit log", || {
+        let lines = std::fs::read_to_string(&log).unwrap();
+        lines.contains("\"reason\":\"replayed\"")
+    });
 }
 
 #[test]
@@ -59,6 +75,56 @@ fn guesses_of_tokens_and_of_sessions_are_throttled() {
         })
         .collect();
     assert_eq!(statuses, [401, 401, 429]);
+}
+
+#[test]
+fn overview_names_throttled_identities_and_counts_what_needs_attention() {
+    let gate = Gate::start(&format!(
+        "{ADMIN}[throttle]\nfailures = 2\nsource_failures = 100\ndelay = \"1h\"\nlongest_delay = \"1h\"\n"
+    ));
+    let admin = gate.register("root", "ungleich-admin");
+    let name = "<b>svc</b>";
+    let svc = gate.register(name, "payments");
+    let invented = Caller {
+        name: "<i>invented</i>".to_owned(),
+        realm: "payments".to_owned(),
+        seed: svc.seed.clone(),
+    };
+    for caller in [&svc, &invented] {
+        for _ in 0..4 {
+            let fields = format!(
+                "X-Auth-Name: {}\r\nX-Auth-Realm: {}\r\nX-Auth-Token: {}\r\n",
+                caller.name,
+                caller.realm,
+                caller.wrong_token()
+            );
+            get(gate.service, "/forward-auth", &fields);
+        }
+    }
+    let weak =
+        format!("UPDATE identity SET seed = substr(seed, 1, 60) WHERE name = '{name}' RETURNING 1");
+    assert_eq!(gate.number(&weak), 1);
+    let mut browser = Browser::log_in(&gate, &admin);
+    let page = browser.read("/");
+    let (_, throttled) = page.split_once("<h2>Throttled now</h2>").unwrap();
+    assert!(
+        throttled.contains("<bdi>&#60;b&#62;svc&#60;/b&#62;</bdi>"),
+        "{page}"
+    );
+    assert!(!page.contains("invented"), "{page}");
+    let (_, weak) = page
+        .split_once("<a href=\"/identities?condition=weak\">")
+        .unwrap();
+    assert!(weak.starts_with("1<"), "{page}");
+    let (_, unused) = page
+        .split_once("<a href=\"/identities?condition=unused\">")
+        .unwrap();
+    assert!(unused.starts_with("0<"), "{page}");
+    let output = gate.run(&["identity", "unthrottle", &format!("{name}@payments")]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    until("it is no longer named", || {
+        !browser.read("/").contains("<h2>Throttled now</h2>")
+    });
 }
 
 #[test]

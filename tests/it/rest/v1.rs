@@ -452,6 +452,63 @@ fn pages_have_each_identity_once() {
 }
 
 #[test]
+fn cursor_belongs_to_its_order_and_its_filters() {
+    let gate = Gate::start("");
+    let admin = Admin::of(&gate);
+    for name in ["a", "b", "c"] {
+        gate.register(name, "x");
+    }
+    let page = admin.get("/v1/identities?sort=name&realm=x&limit=1");
+    let next = page["next"].as_str().unwrap();
+    let more = admin.get(&format!("/v1/identities?sort=name&realm=x&cursor={next}"));
+    let names: Vec<_> = more["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["name"])
+        .collect();
+    assert_eq!(names, ["b", "c"]);
+    for other in [
+        "realm=x",
+        "sort=-name&realm=x",
+        "sort=id&realm=x",
+        "sort=name",
+        "sort=name&realm=x&state=enabled",
+        "sort=name&realm=x&condition=weak",
+    ] {
+        let path = format!("/v1/identities?{other}&cursor={next}");
+        let reply = admin.send("GET", &path, "", "");
+        assert_eq!(reply.status, 400, "{other}: {}", reply.body);
+        assert!(
+            reply.body.contains("\"field\":\"cursor\""),
+            "{}",
+            reply.body
+        );
+    }
+    // Right for the list, but no position of its order.
+    for position in [
+        "1",
+        "[1]",
+        "[\"a\"]",
+        "[1,\"a\"]",
+        "[\"a\",1,2]",
+        "[\"a\",1.5]",
+        "{}",
+        "",
+    ] {
+        let text = format!("identities\0realm\0x\0sort\0name\0{position}");
+        let cursor = data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
+        let path = format!("/v1/identities?sort=name&realm=x&cursor={cursor}");
+        let reply = admin.send("GET", &path, "", "");
+        assert_eq!(reply.status, 400, "{position}: {}", reply.body);
+    }
+    for wrong in ["sort=age", "condition=old", "sort=name&sort=id"] {
+        let reply = admin.send("GET", &format!("/v1/identities?{wrong}"), "", "");
+        assert_eq!(reply.status, 400, "{wrong}");
+    }
+}
+
+#[test]
 fn each_wrong_value_is_named() {
     let gate = Gate::start("");
     let admin = Admin::of(&gate);

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use realmgate::auth::{
-    Administration, Change, ChangeError, ChangeLog, ChangesAfter, Counters, Created, Creation,
-    Identities, Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, Once, Parameters,
-    Principal, REMEMBERED, RealmCount, Recall, Scope, Seed, Selection, Session, SessionId,
-    SessionKind, Sessions, State, Step, Sweep, Terms, ThrottleRecord, UnixTime, UsageBatch, Use,
+    Administration, Change, ChangeError, ChangeLog, ChangesAfter, Condition, Counters, Created,
+    Creation, Identities, Identity, IdentityId, Imported, ImportedIdentity, Listing, NewIdentity,
+    Once, Order, Parameters, Principal, REMEMBERED, RealmCount, Recall, Scope, Seed, Selection,
+    Session, SessionId, SessionKind, Sessions, State, Step, Store, Sweep, Terms, ThrottleRecord,
+    UnixTime, UsageBatch, Use,
 };
-use realmgate::store::{Backend, CacheOptions, Cached, Intent, KeySource, Options, Server, open};
+use realmgate::store::{
+    Backend, CacheOptions, Cached, Intent, KeySource, Options, Sealing, Server, open,
+};
 use tempfile::TempDir;
 
-use crate::harness::postgres::new_schema;
+use crate::harness::postgres::{new_schema, sql_in_schema};
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
@@ -58,6 +61,42 @@ impl Scene {
         }
     }
 
+    /// Makes the schema that of before the migration for lists.
+    async fn downgrade(&self) {
+        match &self.database {
+            Backend::Sqlite { path, .. } => {
+                let database = rusqlite::Connection::open(path).unwrap();
+                let sql = "DROP TRIGGER identity_use_begins; DROP TRIGGER identity_used;
+                    DROP TRIGGER realm_counted_insert; DROP TRIGGER realm_counted_delete;
+                    DROP TRIGGER realm_counted_update; DROP TRIGGER seed_counted_insert;
+                    DROP TRIGGER seed_counted_delete; DROP TRIGGER seed_counted_update;
+                    DROP TABLE realm_count; DROP TABLE seed_count;
+                    DROP INDEX identity_weak; DROP INDEX identity_by_end;
+                    DROP INDEX identity_by_use; DROP INDEX identity_with_drift;
+                    ALTER TABLE identity DROP COLUMN ends;
+                    ALTER TABLE identity_use DROP COLUMN day;
+                    DELETE FROM identity_use WHERE used = 0;
+                    PRAGMA user_version = 8;";
+                database.execute_batch(sql).unwrap();
+            }
+            Backend::Postgres(server) => {
+                let sql = "DROP FUNCTION identity_use_begins, identity_used, identity_added,
+                        identity_removed, identity_recounted CASCADE;
+                    DROP TABLE realm_count, seed_count;
+                    DROP INDEX identity_weak, identity_by_end, identity_with_drift;
+                    ALTER TABLE identity_use DROP COLUMN day;
+                    DROP INDEX identity_by_name;
+                    CREATE INDEX identity_by_name ON identity (name);
+                    DELETE FROM identity_use WHERE used = 0;
+                    DELETE FROM realmgate_schema; INSERT INTO realmgate_schema VALUES (4)";
+                let schema = server.schema.clone().unwrap();
+                tokio::task::spawn_blocking(move || sql_in_schema(&schema, sql))
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+
     async fn open(&self) -> Arc<Cached> {
         open(self.options(), Intent::Begin).await.unwrap()
     }
@@ -95,6 +134,10 @@ on_each! {
     changes_are_read_from_any_position,
     disabled_identities_are_selected,
     pages_are_in_order_and_selected_by_bytes,
+    lists_are_sorted_and_filtered_page_by_page,
+    list_ends_a_page_after_a_bounded_search,
+    counts_follow_each_change,
+    older_schema_is_upgraded,
     numbers_rise_and_reserved_ones_are_left_out,
     import_keeps_numbers_and_leaves_who_is_there,
     step_is_used_once_under_concurrency,
@@ -559,6 +602,277 @@ async fn pages_are_in_order_and_selected_by_bytes(scene: &Scene) {
         .unwrap();
     let first = first[0].id.0;
     assert_eq!(names(Some("r"), None, first, 2).await, ["a", "ab"]);
+}
+
+const DAY: u64 = 86_400;
+
+fn at_day(day: u64) -> UnixTime {
+    UnixTime::from_secs(day * DAY + 100)
+}
+
+fn listing(order: Order, limit: u32) -> Listing {
+    Listing {
+        selection: Selection::default(),
+        condition: None,
+        order,
+        is_descending: false,
+        after: None,
+        limit,
+        now: at_day(20_000),
+    }
+}
+
+/// Reads all pages of a list, and returns the names.
+async fn listed(store: &Cached, mut listing: Listing) -> Vec<String> {
+    let mut names = Vec::new();
+    loop {
+        let page = store.list(&listing).await.unwrap();
+        assert!(page.identities.len() <= listing.limit as usize);
+        names.extend(
+            page.identities
+                .iter()
+                .map(|it| it.principal.name().to_owned()),
+        );
+        listing.after = page.next;
+        if listing.after.is_none() {
+            return names;
+        }
+    }
+}
+
+async fn lists_are_sorted_and_filtered_page_by_page(scene: &Scene) {
+    let store = scene.open().await;
+    let now = at_day(20_000);
+    // Name, realm, day of creation, day of the last use, days until the end, drift, bytes of the seed.
+    let rows = [
+        ("b", "y", 19_000, Some(19_999), Some(10), 1, 20),
+        ("a", "x", 19_000, Some(19_500), None, 0, 20),
+        ("ab", "x", 19_000, None, Some(100), 0, 10),
+        ("b", "x", 19_990, None, Some(-5), 0, 20),
+        ("c", "y", 19_000, Some(19_910), None, 0, 20),
+        ("d", "y", 19_000, Some(19_909), Some(29), -1, 10),
+        ("off", "x", 19_000, None, Some(3), 0, 10),
+    ];
+    let mut uses = Vec::new();
+    for (name, realm, created, used, ends, drift, bytes) in rows {
+        let expires = ends.map(|days: i64| at_day(20_000_u64.saturating_add_signed(days)));
+        let new = ImportedIdentity {
+            id: None,
+            principal: Principal::new(name, realm, 128).unwrap(),
+            seed: Seed::from_bytes(&vec![7; bytes]).unwrap(),
+            parameters: Parameters::default(),
+            state: if name == "off" {
+                State::Disabled
+            } else {
+                State::Enabled
+            },
+            terms: Terms {
+                expires,
+                ..Terms::default()
+            },
+            created: at_day(created),
+        };
+        let imported = store.import(vec![new], now).await.unwrap();
+        let Imported::Under(id) = imported[0] else {
+            panic!("{imported:?}");
+        };
+        uses.extend(used.map(|day| Use {
+            id,
+            used: at_day(day),
+            drift,
+            is_of_previous: false,
+        }));
+    }
+    let batch = UsageBatch {
+        uses,
+        ..UsageBatch::default()
+    };
+    store.save(batch).await.unwrap();
+    for (order, expected) in [
+        (Order::Id, ["b", "a", "ab", "b", "c", "d", "off"]),
+        (Order::Name, ["a", "ab", "b", "b", "c", "d", "off"]),
+        (Order::Realm, ["a", "ab", "b", "off", "b", "c", "d"]),
+        (Order::LastUsed, ["ab", "off", "a", "d", "c", "b", "b"]),
+        (Order::Expires, ["b", "off", "b", "d", "ab", "a", "c"]),
+    ] {
+        for limit in [1, 2, 100] {
+            let mut listing = listing(order, limit);
+            assert_eq!(listed(&store, listing.clone()).await, expected, "{order:?}");
+            listing.is_descending = true;
+            let mut reversed = expected;
+            reversed.reverse();
+            assert_eq!(listed(&store, listing).await, reversed, "{order:?}");
+        }
+    }
+    // Each filter, alone and together, in each order.
+    type Filter = fn(&mut Listing);
+    let filters: [(Filter, &[&str]); 10] = [
+        (
+            |it| it.selection.realm = Some("x".into()),
+            &["a", "ab", "b", "off"],
+        ),
+        (|it| it.selection.name = Some("a".into()), &["a", "ab"]),
+        (|it| it.selection.state = Some(State::Disabled), &["off"]),
+        (
+            |it| it.selection.state = Some(State::Enabled),
+            &["a", "ab", "b", "b", "c", "d"],
+        ),
+        (|it| it.condition = Some(Condition::Expiring), &["b", "d"]),
+        (
+            |it| it.condition = Some(Condition::Unused),
+            &["a", "ab", "d"],
+        ),
+        (|it| it.condition = Some(Condition::Weak), &["ab", "d"]),
+        (|it| it.condition = Some(Condition::ClockOff), &["b", "d"]),
+        (
+            |it| {
+                it.condition = Some(Condition::Weak);
+                it.selection.realm = Some("x".into());
+                it.selection.name = Some("a".into());
+                it.selection.state = Some(State::Enabled);
+            },
+            &["ab"],
+        ),
+        (
+            |it| {
+                it.condition = Some(Condition::Weak);
+                it.selection.state = Some(State::Disabled);
+            },
+            &[],
+        ),
+    ];
+    for order in Order::ALL {
+        for (at, (filter, expected)) in filters.iter().enumerate() {
+            for (limit, is_descending) in [(1, false), (2, true), (100, false)] {
+                let mut listing = listing(order, limit);
+                listing.is_descending = is_descending;
+                filter(&mut listing);
+                let mut names = listed(&store, listing).await;
+                names.sort();
+                assert_eq!(names, *expected, "{order:?}, filter {at}, {limit}");
+            }
+        }
+    }
+    for (condition, count) in [
+        (Condition::Expiring, 2),
+        (Condition::Unused, 3),
+        (Condition::Weak, 2),
+        (Condition::ClockOff, 2),
+    ] {
+        let tally = store.count(condition, now).await.unwrap();
+        assert_eq!(
+            (tally.count, tally.is_at_least),
+            (count, false),
+            "{condition:?}"
+        );
+    }
+}
+
+async fn list_ends_a_page_after_a_bounded_search(scene: &Scene) {
+    let store = scene.open().await;
+    // More than are sorted, so that they are looked for in the order of their names.
+    let many = |realm: &str, letter: char, count: usize| -> Vec<Creation> {
+        let new = |n| Creation {
+            new: NewIdentity {
+                principal: Principal::new(&format!("{letter}{n:05}"), realm, 128).unwrap(),
+                ..new("any")
+            },
+            once: None,
+        };
+        (0..count).map(new).collect()
+    };
+    for (realm, letter, count) in [("first", 'a', 10_001), ("last", 'z', 5_001)] {
+        let mut all = many(realm, letter, count);
+        while !all.is_empty() {
+            let rest = all.split_off(all.len().min(1000));
+            store.create_all(all, NOW).await.unwrap();
+            all = rest;
+        }
+    }
+    let mut listing = listing(Order::Name, 100);
+    listing.selection.realm = Some("last".into());
+    let page = store.list(&listing).await.unwrap();
+    assert_eq!(page.identities.len(), 0);
+    assert!(page.next.is_some());
+    let names = listed(&store, listing.clone()).await;
+    assert_eq!(names.len(), 5_001);
+    assert!(names.is_sorted());
+    listing.is_descending = true;
+    let page = store.list(&listing).await.unwrap();
+    assert_eq!(page.identities.len(), 100);
+}
+
+async fn counts_follow_each_change(scene: &Scene) {
+    let store = scene.open().await;
+    let realms = async || -> Vec<(String, u64, u64)> {
+        let realms = store.realms("", 10).await.unwrap();
+        let one = |it: &RealmCount| (it.realm.to_string(), it.identities, it.disabled);
+        realms.iter().map(one).collect()
+    };
+    let options = scene.options();
+    let seeds = async || {
+        let options = options.clone();
+        let count = move || {
+            let keys = Sealing::open(&options, Intent::Read).unwrap().keys();
+            keys.unwrap().iter().map(|key| key.seeds).sum::<u64>()
+        };
+        tokio::task::spawn_blocking(count).await.unwrap()
+    };
+    let id = store.create(new("a"), NOW).await.unwrap().id;
+    store.create(new("b"), NOW).await.unwrap();
+    assert_eq!(realms().await, [("r".to_owned(), 2, 0)]);
+    assert_eq!(seeds().await, 2);
+    store.update(id, disabling(), NOW).await.unwrap();
+    assert_eq!(realms().await, [("r".to_owned(), 2, 1)]);
+    let change = Change {
+        realm: Some("s".into()),
+        seed: Some(Seed::generate().unwrap()),
+        grace: Some(at_day(30_000)),
+        ..Change::default()
+    };
+    store.update(id, change, NOW).await.unwrap();
+    let expected = [("r".to_owned(), 1, 0), ("s".to_owned(), 1, 1)];
+    assert_eq!(realms().await, expected);
+    assert_eq!(seeds().await, 3);
+    store.delete(id, None).await.unwrap();
+    assert_eq!(realms().await, [("r".to_owned(), 1, 0)]);
+    assert_eq!(seeds().await, 1);
+}
+
+/// Removes what the last migration has added, and reads the database again.
+async fn older_schema_is_upgraded(scene: &Scene) {
+    let store = scene.open().await;
+    let now = at_day(20_000);
+    let id = store.create(new("a"), at_day(19_000)).await.unwrap().id;
+    store.create(new("b"), at_day(19_950)).await.unwrap();
+    store.create(new("c"), at_day(19_000)).await.unwrap();
+    let used = Use {
+        id,
+        used: at_day(19_999),
+        drift: 1,
+        is_of_previous: false,
+    };
+    let batch = UsageBatch {
+        uses: vec![used],
+        ..UsageBatch::default()
+    };
+    store.save(batch).await.unwrap();
+    store.checkpoint().await;
+    drop(store);
+    scene.downgrade().await;
+    let store = scene.open().await;
+    let realms = store.realms("", 10).await.unwrap();
+    assert_eq!((&*realms[0].realm, realms[0].identities), ("r", 3));
+    assert_eq!(
+        listed(&store, listing(Order::LastUsed, 2)).await,
+        ["c", "b", "a"]
+    );
+    let tally = store.count(Condition::Unused, now).await.unwrap();
+    assert_eq!(tally.count, 1);
+    let tally = store.count(Condition::ClockOff, now).await.unwrap();
+    assert_eq!(tally.count, 1);
+    store.create(new("d"), now).await.unwrap();
+    assert_eq!(store.realms("", 10).await.unwrap()[0].identities, 4);
 }
 
 async fn numbers_rise_and_reserved_ones_are_left_out(scene: &Scene) {

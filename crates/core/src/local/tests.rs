@@ -98,7 +98,7 @@ pub(super) fn authority(store: &Arc<Memory>, settings: Settings, decoy: &Seed) -
     Authority::new(local(store, settings, decoy), Realms::default())
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         window: 1,
         parameters: Parameters::default(),
@@ -112,7 +112,7 @@ pub(super) fn totp() -> Totp {
     Totp::new(&seed, Parameters::default())
 }
 
-fn alice(totp: Option<Totp>, state: State) -> Memory {
+pub(super) fn alice(totp: Option<Totp>, state: State) -> Memory {
     Memory::of(vec![Arc::new(Identity {
         id: IdentityId(1),
         principal: Principal::new("alice", "ops", 128).unwrap(),

@@ -30,6 +30,14 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// Returns whether the attempt begins a delay, or arrives during one.
+    pub(crate) const fn is_delay(&self) -> bool {
+        matches!(
+            self,
+            Self::Delayed { .. } | Self::Counted { delay: Some(_), .. }
+        )
+    }
+
     /// Removes the report of an attack on the principal. The outcome of the attempt is unchanged.
     pub(crate) fn take_back_attack(&mut self) {
         match self {

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Created, Creation,
-    Identity, IdentityId, Imported, ImportedIdentity, NewIdentity, Principal, RealmCount,
-    Selection, StoreError, UnixTime, Version,
+    Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Condition, Created,
+    Creation, Identity, IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page,
+    Principal, RealmCount, Selection, StoreError, Tally, UnixTime, Version,
 };
 
 use super::Cached;
@@ -28,6 +28,16 @@ impl Administration for Cached {
         let inner = &self.inner;
         let _turn = inner.turn_to_list(limit).await?;
         inner.database.identities(selection, after, limit).await
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<Page, StoreError> {
+        let inner = &self.inner;
+        let _turn = inner.turn_to_list(listing.limit).await?;
+        inner.database.list(listing).await
+    }
+
+    async fn count(&self, condition: Condition, now: UnixTime) -> Result<Tally, StoreError> {
+        self.inner.database.count(condition, now).await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {

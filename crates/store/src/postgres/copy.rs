@@ -17,7 +17,7 @@ use super::transaction::DURABLE;
 use crate::copy_error::CopyError;
 use crate::location::Location;
 use crate::open_error::OpenError;
-use crate::tables::{Before, Kind, PAGE, Rows, Table, Target, Value, Visit};
+use crate::tables::{Before, Kind, PAGE, RECOUNT, Rows, Table, Target, Value, Visit};
 use realmgate_core::StoreError;
 
 /// The maximum duration of a statement. The first waits for other writers.
@@ -225,7 +225,9 @@ impl CopyTarget {
         // The copied seeds may be encrypted with another key than the current one, or be broken.
         let sql = format!(
             "SELECT @.begin_change(), {DURABLE};
-             ALTER TABLE @.identity DISABLE TRIGGER identity_sealed"
+             ALTER TABLE @.identity DISABLE TRIGGER identity_sealed;
+             ALTER TABLE @.identity DISABLE TRIGGER identity_use_begins;
+             ALTER TABLE @.identity DISABLE TRIGGER identity_added"
         );
         this.0.batch(&sql)?;
         let before = this.0.before()?;
@@ -273,8 +275,13 @@ impl Target for CopyTarget {
     fn commit(mut self: Box<Self>) -> Result<(), CopyError> {
         let transaction = &mut self.0;
         let sql = "ALTER TABLE @.identity ENABLE TRIGGER identity_sealed;
+            ALTER TABLE @.identity ENABLE TRIGGER identity_use_begins;
+            ALTER TABLE @.identity ENABLE TRIGGER identity_added;
             DELETE FROM @.key_missing";
         transaction.batch(sql)?;
+        for sql in RECOUNT {
+            transaction.batch(sql)?;
+        }
         transaction.batch(&format!(
             "DELETE FROM @.change WHERE seq <= (SELECT max(seq) FROM @.change) - {CHANGES_KEPT}"
         ))?;

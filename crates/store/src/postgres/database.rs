@@ -11,11 +11,12 @@ use tokio_postgres::types::{ToSql, Type};
 use super::fault::{Fault, no_change};
 use super::log::LAST;
 use super::query::Postgres;
-use super::rows::{COLUMNS, TABLES, identity, key_id};
+use super::rows::{TABLES, identity, key_id};
 use super::tail::PostgresTail;
 use super::transaction::Lock;
 use crate::database::{Changes, Database, Loaded, Seq, Tail};
 use crate::metrics::{DatabaseCounts, PoolMetrics};
+use crate::record::COLUMNS;
 use crate::record::principal;
 use crate::seal::KeyId;
 

@@ -10,13 +10,13 @@ use super::fault::Fault;
 use super::insert::{RESERVE, add, made_before, take, taken};
 use super::log::trim;
 use super::query::Postgres;
-use super::rows::{COLUMNS, TABLES, current_key, find_by_id, identity};
+use super::rows::{TABLES, current_key, find_by_id, identity};
 use super::transaction::{Lock, Writing};
-use crate::record::{Revision, inserted, principal, sql_time};
+use crate::record::{COLUMNS, Revision, inserted, principal, sql_time};
 use realmgate_core::{
-    Administration, Change, ChangeError, Changed, Created, Creation, Identity, IdentityId,
-    Imported, ImportedIdentity, NewIdentity, Principal, REMEMBERED, RealmCount, Selection, State,
-    StoreError, UnixTime, Version,
+    Administration, Change, ChangeError, Changed, Condition, Created, Creation, Identity,
+    IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, Principal, REMEMBERED,
+    RealmCount, Selection, State, StoreError, Tally, UnixTime, Version,
 };
 
 #[async_trait]
@@ -76,6 +76,14 @@ impl Administration for Postgres {
             .iter()
             .map(|row| identity(row, &self.ring).map(Arc::new));
         Ok(identities.collect::<Result<_, _>>()?)
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<Page, StoreError> {
+        self.sorted_list(listing).await
+    }
+
+    async fn count(&self, condition: Condition, now: UnixTime) -> Result<Tally, StoreError> {
+        self.tally(condition, now).await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
@@ -241,8 +249,8 @@ impl Administration for Postgres {
     }
 
     async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
-        let sql = "SELECT realm, count(*), count(*) FILTER (WHERE state = 'disabled')
-            FROM @.identity WHERE realm > $1 GROUP BY realm ORDER BY realm LIMIT $2";
+        let sql = "SELECT realm, identities, disabled FROM @.realm_count
+            WHERE realm > $1 ORDER BY realm LIMIT $2";
         let limit = i64::from(limit);
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
             [(&after, Type::TEXT), (&limit, Type::INT8)];

@@ -7,10 +7,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
-use super::rows::{COLUMNS, TABLES, find_by_id, identity};
+use super::rows::{TABLES, find_by_id, identity};
 use super::transaction::Writing;
 use crate::key_ring::KeyRing;
-use crate::record::{RecordError, principal, sql_time, state_text};
+use crate::record::{COLUMNS, RecordError, principal, sql_time, state_text};
 use crate::seal::SealingKey;
 use realmgate_core::{
     Creation, Identity, IdentityId, Imported, ImportedIdentity, Principal, UnixTime,

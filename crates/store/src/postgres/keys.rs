@@ -104,7 +104,8 @@ impl KeyTables for PostgresKeys {
     }
 
     fn seeds(&mut self) -> Result<Sealed, SealingError> {
-        self.write(async |writing| Ok(seeds(&writing.query(SEEDS, &[]).await?)?))
+        let sql = "SELECT seeds, key FROM @.seed_count WHERE length(key) = 8";
+        self.write(async |writing| Ok(seeds(&writing.query(sql, &[]).await?)?))
     }
 
     fn each(&mut self, visit: &mut dyn FnMut(&SealedRow)) -> Result<(), SealingError> {

@@ -13,6 +13,7 @@ mod identities;
 mod insert;
 mod inspect;
 mod keys;
+mod lists;
 mod log;
 mod open;
 mod password;

@@ -8,17 +8,11 @@ use tokio_postgres::types::Type;
 use super::fault::Fault;
 use super::transaction::Writing;
 use crate::key_ring::KeyRing;
-use crate::record::{Record, RecordError, key_to_seal};
+use crate::record::{COLUMNS, Record, RecordError, key_to_seal};
 use crate::seal::{KeyId, SealingKey};
 use realmgate_core::{Identity, IdentityId};
 
-/// The columns that [`identity`] reads, in its order.
-pub(super) const COLUMNS: &str =
-    "i.id, i.name, i.realm, i.seed, i.algorithm, i.digits, i.period, i.state, i.created, i.updated,
-    i.previous_seed, i.previous_until, i.not_before, i.expires, i.comment, i.pardoned, u.used,
-    u.previous_used, u.drift, i.revision, i.seed_made, i.previous_made";
-
-/// The tables that contain them.
+/// The tables that contain the columns.
 pub(super) const TABLES: &str = "@.identity i LEFT JOIN @.identity_use u ON u.identity = i.id";
 
 /// Reads a row in the order of [`COLUMNS`].

@@ -18,7 +18,7 @@ use crate::atomic_file::AtomicFile;
 use crate::copy_error::CopyError;
 use crate::folder::lock_folder;
 use crate::open_error::OpenError;
-use crate::tables::{Before, Kind, Rows, Table, Target, Value, Visit};
+use crate::tables::{Before, Kind, RECOUNT, Rows, Table, Target, Value, Visit};
 
 /// A file in a transaction that reads.
 pub(crate) struct Snapshot {
@@ -172,6 +172,9 @@ impl Target for CopyTarget {
             let sql = "INSERT INTO change (name, realm) SELECT name, realm FROM identity";
             self.connection.execute(sql, ())?;
             trim(&self.connection)?;
+            for sql in RECOUNT {
+                self.connection.execute(&sql.replace("@.", ""), ())?;
+            }
             self.connection.execute("DELETE FROM key_missing", ())?;
             self.connection.execute_batch("COMMIT")
         };

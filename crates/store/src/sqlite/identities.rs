@@ -6,15 +6,14 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, ToSql};
 
 use super::insert::{add, before, is_taken, is_there};
+use super::lists;
 use super::query::Sqlite;
-use super::rows::{
-    COLUMNS, TABLES, conversion, current_key, find, find_by_id, identity, principal,
-};
-use crate::record::{Revision, inserted, sql_time};
+use super::rows::{TABLES, conversion, current_key, find, find_by_id, identity, principal};
+use crate::record::{COLUMNS, Revision, inserted, sql_time};
 use realmgate_core::{
-    Administration, Change, ChangeError, Changed, Created, Creation, Identity, IdentityId,
-    Imported, ImportedIdentity, NewIdentity, Principal, REMEMBERED, RealmCount, Selection, State,
-    StoreError, UnixTime, Version,
+    Administration, Change, ChangeError, Changed, Condition, Created, Creation, Identity,
+    IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, Principal, REMEMBERED,
+    RealmCount, Selection, State, StoreError, Tally, UnixTime, Version,
 };
 
 #[async_trait]
@@ -65,8 +64,8 @@ impl Administration for Sqlite {
                 }
             };
             let sql = format!(
-                "SELECT {COLUMNS} FROM {TABLES} WHERE id IN
-                    (SELECT id FROM identity {index} WHERE {state} {which} LIMIT ?2) ORDER BY id"
+                "SELECT {COLUMNS} FROM {TABLES} WHERE i.id IN
+                    (SELECT id FROM identity {index} WHERE {state} {which} LIMIT ?2) ORDER BY i.id"
             );
             connection
                 .prepare_cached(&sql)?
@@ -75,6 +74,17 @@ impl Administration for Sqlite {
                 .collect()
         })
         .await
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<Page, StoreError> {
+        let (ring, listing) = (Arc::clone(&self.ring), listing.clone());
+        self.read(move |connection| lists::list(connection, &ring, &listing))
+            .await
+    }
+
+    async fn count(&self, condition: Condition, now: UnixTime) -> Result<Tally, StoreError> {
+        self.read(move |connection| lists::count(connection, condition, now))
+            .await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
@@ -250,9 +260,8 @@ impl Administration for Sqlite {
         self.read(move |connection| {
             connection
                 .prepare_cached(
-                    "SELECT realm, count(*), (SELECT count(*) FROM identity it
-                        WHERE it.state = 'disabled' AND it.realm = identity.realm)
-                     FROM identity WHERE realm > ?1 GROUP BY realm ORDER BY realm LIMIT ?2",
+                    "SELECT realm, identities, disabled FROM realm_count WHERE realm > ?1
+                        ORDER BY realm LIMIT ?2",
                 )?
                 .query_map((after, limit), |row| {
                     Ok(RealmCount {

@@ -31,7 +31,10 @@ impl KeyTables for SqliteKeys {
     }
 
     fn seeds(&mut self) -> Result<Sealed, SealingError> {
-        Ok(seeds(&self.0)?)
+        let sql = "SELECT seeds, key FROM seed_count WHERE length(key) = 8";
+        let counted = |row: &Row<'_>| Ok((KeyId(row.get(1)?), count(row)?));
+        let counted: rusqlite::Result<_> = self.0.prepare(sql)?.query_map((), counted)?.collect();
+        Ok(counted?)
     }
 
     fn each(&mut self, visit: &mut dyn FnMut(&SealedRow)) -> Result<(), SealingError> {

@@ -11,6 +11,7 @@ mod identities;
 mod insert;
 mod inspect;
 mod keys;
+mod lists;
 mod missing;
 mod open;
 mod pool;

@@ -36,6 +36,7 @@ pub(super) static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
         M::up(include_str!("schema/006_realm.sql")),
         M::up(include_str!("schema/007_administration.sql")),
         M::up(include_str!("schema/008_sessions.sql")),
+        M::up(include_str!("schema/009_lists.sql")),
     ])
 });
 
@@ -271,7 +272,7 @@ fn recognise(
 }
 
 /// The number of migrations.
-pub(super) const SCHEMAS: i64 = 8;
+pub(super) const SCHEMAS: i64 = 9;
 
 /// Returns the keys that seeds are encrypted with, or are about to be.
 pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>> {

@@ -8,9 +8,10 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::changes::last_seq;
 use super::query::Sqlite;
-use super::rows::{COLUMNS, TABLES};
+use super::rows::TABLES;
 use crate::atomic_file::folder_of;
 use crate::key_ring::KeyRing;
+use crate::record::COLUMNS;
 use crate::seal::KeyId;
 use realmgate_core::{ChangeError, StoreError};
 

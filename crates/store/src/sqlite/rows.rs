@@ -5,18 +5,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::key_ring::KeyRing;
-use crate::record::{self, Record, key_to_seal};
+use crate::record::{self, COLUMNS, Record, key_to_seal};
 use crate::seal::{KeyId, SealingKey};
 use realmgate_core::{Identity, IdentityId, Principal, PrincipalRef};
 
-/// The columns that [`identity`] reads, in its order.
-pub(super) const COLUMNS: &str =
-    "id, name, realm, seed, algorithm, digits, period, state, created, updated, previous_seed,
-    previous_until, not_before, expires, comment, pardoned, used, previous_used, drift, revision, seed_made, previous_made";
-
-/// The tables that contain them.
-pub(super) const TABLES: &str =
-    "identity LEFT JOIN identity_use ON identity_use.identity = identity.id";
+/// The tables that contain the columns.
+pub(super) const TABLES: &str = "identity i LEFT JOIN identity_use u ON u.identity = i.id";
 
 pub(super) fn find(
     connection: &Connection,
@@ -35,7 +29,7 @@ pub(super) fn find_by_id(
     ring: &KeyRing,
     id: IdentityId,
 ) -> rusqlite::Result<Option<Identity>> {
-    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE i.id = ?1");
     connection
         .prepare_cached(&sql)?
         .query_row((id.0,), |row| identity(row, ring))

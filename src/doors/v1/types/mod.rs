@@ -7,6 +7,7 @@
 mod decision;
 mod explained;
 mod identity;
+mod lists;
 mod problem;
 mod server;
 
@@ -16,6 +17,7 @@ pub use identity::{
     AlgorithmName, Changes, Identities, Identity, Line, NewIdentity, NewParameters, Parameters,
     Rotation, Seed, State, Strength, Throttle,
 };
+pub use lists::{Attention, Condition, ConditionCount, Sort, ThrottledIdentity};
 pub use problem::{FieldError, Problem};
 pub use server::{
     AuditLines, Capability, Key, Keys, Realm, Realms, Route, Routes, Status, Store, Throttled,
