@@ -7,12 +7,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use http::Method;
-use ipnet::IpNet;
 use toml::Spanned;
 
 use super::allow::Principals;
 use super::denials::denials;
 use super::host::{HostPattern, is_host};
+use super::network_set::NetworkSet;
 use super::networks::Networks;
 use super::path::PathPattern;
 use super::raw::{self, ALLOW, List, OneOrMany, Table};
@@ -35,7 +35,7 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// The networks of clients, each once; `None` matches every client, and clients whose address
     /// is unknown.
-    pub from: Option<Vec<IpNet>>,
+    pub from: Option<Arc<NetworkSet>>,
     /// The principals that may pass.
     pub policy: Policy,
     /// Whether the policy is enforced; true by default.
@@ -156,7 +156,7 @@ type Criteria = (
     Vec<HostPattern>,
     Vec<PathPattern>,
     Option<Vec<String>>,
-    Option<Vec<IpNet>>,
+    Option<Arc<NetworkSet>>,
     [bool; 2],
 );
 
@@ -190,8 +190,7 @@ pub(super) fn reject_shadowed(
         };
         let reject_own = |key: &str, path: &str, span: Range<usize>| {
             let path = path.strip_prefix('=').unwrap_or(path);
-            let own = [own_paths::REST, own_paths::FORWARD_AUTH];
-            let is_own = own.iter().any(|own| own_paths::is_below(path, own));
+            let is_own = own_paths::is_public_in_any_case(path.as_bytes());
             let expected = if health_path == Some(path) {
                 "another path than gateway.health_path, which realmgate answers itself"
             } else if is_own && serve_api {
