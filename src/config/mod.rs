@@ -19,6 +19,7 @@ mod error;
 mod folder;
 mod header_rules;
 mod host;
+mod identity_names;
 mod include;
 mod included;
 mod inputs;

@@ -119,7 +119,7 @@ impl Proxy {
             .map_or(&[][..], |route| &route.rewrite.passing);
         let has_methods = authorized.has_methods;
         let is_proved = authorized.permit.principal().is_some();
-        let identity = &self.identity_headers;
+        let identity = &authorized.snapshot.identity_headers;
         let removed = strip(fields, identity, passing, is_proved, has_methods);
         // The debug line tells an operator what to add to `alias_headers` or `pass_headers`.
         for name in &removed {
@@ -141,7 +141,11 @@ impl Proxy {
     ) -> Result<()> {
         // Growing once is cheaper than growing for each header.
         fields.reserve(STAMPED);
-        if let Some(who) = self.identity_headers.who(&authorized.permit) {
+        if let Some(names) = authorized.identity_names() {
+            for (name, value) in names.who(&authorized.permit) {
+                fields.insert(name, value);
+            }
+        } else if let Some(who) = authorized.snapshot.identity_headers.who(&authorized.permit) {
             for (name, value) in who {
                 fields.insert(name, value);
             }
