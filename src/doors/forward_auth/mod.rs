@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 
 use client::Warned;
 pub(super) use client::{GRPC, address};
@@ -128,7 +128,7 @@ impl ForwardAuth {
         let times = (*began, UnixTime::from(*now), request_line);
         match self.judge(source, headers, applied, times, record).await {
             Outcome::Permitted(permit, identity) => {
-                self.permitted(&permit, identity.as_deref(), proxy)
+                self.permitted(&permit, identity.as_deref(), parts, proxy)
             }
             Outcome::Denied(denial, denials) => OwnResponse::sub_request_denied(&denial)
                 .denied_as(denials.as_deref())
@@ -249,13 +249,25 @@ impl ForwardAuth {
         &self,
         permit: &Permit,
         identity: Option<&IdentityOf>,
+        parts: &Parts,
         proxy: FrontProxy,
     ) -> Response<Reply> {
-        let mut headers = match (IdentityHeaders::values(permit), proxy) {
-            (Some(identity), FrontProxy::Any) => self.for_any.with(identity),
-            (Some(identity), _) => self.for_named.with(identity),
-            (None, _) => bare(),
+        let permitted = match proxy {
+            FrontProxy::Any => &self.for_any,
+            _ => &self.for_named,
         };
+        let has_lines = parts.version == Version::HTTP_11
+            && parts.method != Method::HEAD
+            && proxy != FrontProxy::Envoy
+            && identity.is_none();
+        if has_lines
+            && let Some(response) =
+                IdentityHeaders::with_values(permit, |values| permitted.response(values))
+        {
+            return response;
+        }
+        let headers = IdentityHeaders::with_values(permit, |values| permitted.with(values));
+        let mut headers = headers.unwrap_or_else(bare);
         if let Some(names) = own_names(identity) {
             headers.extend(names.who(permit));
         }
