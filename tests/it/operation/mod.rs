@@ -4,6 +4,7 @@ pub(crate) mod clock;
 mod full_disk;
 mod health;
 mod image;
+mod instructions;
 mod lifecycle;
 mod loops;
 mod no_proxy;
