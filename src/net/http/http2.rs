@@ -82,7 +82,8 @@ pub(super) async fn serve<A: App>(
     let (serving, counting) = (Arc::clone(&front), Arc::clone(&streams));
     let service = service_fn(move |request: Request<Incoming>| {
         let open = Open::new(&counting);
-        Arc::clone(&serving).handle(request, Carrier::Two { open })
+        // Boxed, because hyper and tokio move the future of a stream about ten times.
+        Box::pin(Arc::clone(&serving).handle(request, Carrier::Two { open }))
     });
     let windows = match front.client.is_of_few() {
         true => (limits.stream_window, limits.connection_window),

@@ -1,15 +1,17 @@
 //! Write timeouts of HTTP/2 responses. hyper waits for the client's window without a limit.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 tokio::task_local! {
     /// When the client was first offered the current part of this task's response; `None` if there
     /// is none.
-    static SINCE: Arc<Mutex<Option<Instant>>>;
+    static SINCE: Cell<Option<Instant>>;
 }
 
 /// Records that hyper has a part of this task's response that the client must take, or waits for
@@ -17,26 +19,30 @@ tokio::task_local! {
 pub(super) fn passed(is_part: bool) {
     let now = is_part.then(Instant::now);
     // Outside of `watch` there is no value to set.
-    let _ = SINCE.try_with(|since| *since.lock() = now);
+    let _ = SINCE.try_with(|since| since.set(now));
 }
 
 /// Sends a response. Fails if the client reads nothing for `write`.
 pub(super) async fn watch(sending: impl Future<Output = ()>, write: Duration) {
-    let since = Arc::new(Mutex::new(None));
-    let sending = SINCE.scope(Arc::clone(&since), sending);
-    let stopped = async {
-        loop {
-            let at = *since.lock();
-            match at.map(|at| at + write) {
-                Some(end) if end <= Instant::now() => return,
-                Some(end) => sleep_until(end).await,
-                None => sleep(write).await,
-            }
+    let mut sending = pin!(sending);
+    // Made when it is first needed: most responses are sent at once.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let stopped = poll_fn(|context| {
+        if sending.as_mut().poll(context).is_ready() {
+            return Poll::Ready(false);
         }
-    };
-    tokio::select! {
-        biased;
-        () = sending => {}
-        () = stopped => tracing::debug!("the client does not read the response: its stream is reset"),
+        let Some(since) = SINCE.with(Cell::get) else {
+            return Poll::Pending;
+        };
+        let end = since + write;
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if timer.deadline() != end {
+            timer.as_mut().reset(end);
+        }
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(true)
+    });
+    if SINCE.scope(Cell::new(None), stopped).await {
+        tracing::debug!("the client does not read the response: its stream is reset");
     }
 }
