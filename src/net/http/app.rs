@@ -9,6 +9,7 @@ use http::Response;
 use http::request::Parts;
 
 use super::body::Body;
+use super::head::Named;
 use super::interim::Interim;
 use super::peer::Peer;
 use super::reply::{Abort, Reply};
@@ -48,6 +49,8 @@ pub(crate) struct ClientRequest {
     pub(crate) parts: Parts,
     /// The HTTP/1 request target as received, unless it is a path that `parts` contains unchanged.
     pub(crate) target: Option<Bytes>,
+    /// The headers that it may have.
+    pub(crate) named: Named,
     pub(crate) body: Body,
     pub(crate) peer: Arc<Peer>,
     /// The time of the request.

@@ -416,13 +416,16 @@ mod tests {
     #[test]
     fn headers_of_the_connection_are_noticed_in_any_case() {
         for (line, expected) in [
-            ("", [false, false]),
-            ("Content-Type: a", [false, false]),
-            ("cOnnection: close", [true, false]),
-            ("Connection:", [true, false]),
-            ("Expect: 100-continue", [false, true]),
-            ("EXPECT:x", [false, true]),
-            ("X-Expect: x", [false, false]),
+            ("", [false, false, false]),
+            ("Content-Type: a", [false, false, false]),
+            ("cOnnection: close", [true, false, false]),
+            ("Connection:", [true, false, false]),
+            ("Expect: 100-continue", [false, true, false]),
+            ("EXPECT:x", [false, true, false]),
+            ("X-Expect: x", [false, false, false]),
+            ("Upgrade: websocket", [false, false, true]),
+            ("uPGRADE:h2c", [false, false, true]),
+            ("User-Agent: upgrade", [false, false, false]),
         ] {
             let line = if line.is_empty() {
                 String::new()
@@ -433,7 +436,8 @@ mod tests {
             let mut scan = Scan::default();
             scan.advance(header.as_bytes());
             let named = scan.facts(header.as_bytes()).named;
-            assert_eq!([named.connection, named.expect], expected, "{line}");
+            let named = [named.connection, named.expect, named.upgrade];
+            assert_eq!(named, expected, "{line}");
         }
     }
 

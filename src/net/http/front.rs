@@ -121,6 +121,7 @@ impl<A: App> Front<A> {
                     began,
                     parts,
                     target,
+                    named,
                     body,
                     peer: Arc::clone(&self.peer),
                     entered,

@@ -80,9 +80,10 @@ pub(super) struct Facts {
 
 /// The headers that a request may have. Looking up the others would be in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(crate) struct Named {
     pub(super) connection: bool,
-    pub(super) expect: bool,
+    pub(crate) expect: bool,
+    pub(crate) upgrade: bool,
 }
 
 impl Named {
@@ -90,10 +91,12 @@ impl Named {
     pub(super) const ALL: Self = Self {
         connection: true,
         expect: true,
+        upgrade: true,
     };
     const NONE: Self = Self {
         connection: false,
         expect: false,
+        upgrade: false,
     };
 }
 
@@ -207,6 +210,7 @@ impl Scan {
                     }
                 }
             }
+            Some(b'u' | b'U') => self.named.upgrade |= value(b"upgrade").is_some(),
             _ => {}
         }
     }

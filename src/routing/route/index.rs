@@ -6,20 +6,25 @@
 //! tables of their own, which are searched with the path in lower case.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+
+use foldhash::quality::RandomState;
 
 use super::held::Held;
 use super::stars::Stars;
 use crate::config::{self, HostPattern, PathPattern};
+
+/// The keys are those of the configuration, so that no client can choose names that collide: a fast
+/// hash suffices.
+type Map<K, V> = std::collections::HashMap<K, V, RandomState>;
 
 /// Routes by host and path. Each list is in the order of the routes.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     any_host: Paths,
     /// Keys are in lower case.
-    hosts: HashMap<Box<str>, Paths>,
+    hosts: Map<Box<str>, Paths>,
     /// Hosts with a wildcard, by their domain.
-    domains: HashMap<Box<str>, Domain>,
+    domains: Map<Box<str>, Domain>,
     /// Whether some path has a `*`, or is exact.
     pub(super) has_shapes: bool,
 }
@@ -43,13 +48,13 @@ struct Paths {
 /// paths.
 #[derive(Debug, Default)]
 struct Table {
-    prefixes: HashMap<Box<[u8]>, Held>,
+    prefixes: Map<Box<[u8]>, Held>,
     /// The routes that also match their prefix with a suffix, such as `.json`.
-    suffixed: HashMap<Box<[u8]>, Held>,
+    suffixed: Map<Box<[u8]>, Held>,
     longest: usize,
     /// The routes that match a whole path only.
-    whole: HashMap<Box<[u8]>, Held>,
-    whole_suffixed: HashMap<Box<[u8]>, Held>,
+    whole: Map<Box<[u8]>, Held>,
+    whole_suffixed: Map<Box<[u8]>, Held>,
     /// The routes whose path has a `*`.
     stars: Stars,
 }

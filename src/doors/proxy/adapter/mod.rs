@@ -15,8 +15,8 @@ mod target;
 mod tunnel;
 
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{oneshot, watch};
 
 use super::Proxy;
@@ -114,12 +115,18 @@ impl App for Adapter {
             proxy.process_new_http(session, &shutdown).await;
         });
         loop {
+            // Messages are sent by `running` only. To register for them would wake this task once more
+            // for each, while it is running.
             let next = std::future::poll_fn(|context| {
                 running.poll(context);
-                Pin::new(&mut answer).poll(context)
+                match answer.try_recv() {
+                    Ok(message) => Poll::Ready(Ok(message)),
+                    Err(TryRecvError::Empty) => Poll::Pending,
+                    // The response header is missing, so the connection is closed or the stream reset.
+                    Err(TryRecvError::Closed) => Poll::Ready(Err(Abort)),
+                }
             });
-            // The response header is missing, so the connection is closed or the stream reset.
-            let response = match next.await.map_err(|_| Abort)? {
+            let response = match next.await? {
                 Message::Interim(status, fields, following) => {
                     interim.send(status, &fields);
                     answer = following;

@@ -1,12 +1,13 @@
 //! The response body as the connection reads it.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::net::http::Abort;
 
@@ -39,6 +40,9 @@ impl http_body::Body for Once {
 
 /// A response body that arrives in parts. Fails without a last part, so that it is not mistaken for
 /// a complete one.
+///
+/// Parts are sent by a future that is polled just before this, so that it does not register for them:
+/// that would wake its own task for each.
 pub(super) struct Stream {
     parts: mpsc::Receiver<Piece>,
     state: State,
@@ -74,20 +78,21 @@ impl http_body::Body for Stream {
             State::Broken => return Poll::Ready(Some(Err(Abort))),
             State::Open => {}
         }
-        let frame = match ready!(self.parts.poll_recv(context)) {
-            Some(Piece::Part(part)) => Frame::data(part),
-            Some(Piece::Last(part)) => {
+        let frame = match self.parts.try_recv() {
+            Err(TryRecvError::Empty) => return Poll::Pending,
+            Ok(Piece::Part(part)) => Frame::data(part),
+            Ok(Piece::Last(part)) => {
                 self.state = State::Over;
                 if part.is_empty() {
                     return Poll::Ready(None);
                 }
                 Frame::data(part)
             }
-            Some(Piece::Trailers(trailers)) => {
+            Ok(Piece::Trailers(trailers)) => {
                 self.state = State::Over;
                 Frame::trailers(trailers)
             }
-            None => {
+            Err(TryRecvError::Disconnected) => {
                 // hyper drops unflushed data when a body fails. It flushes when it has to wait.
                 self.state = State::Broken;
                 context.waker().wake_by_ref();

@@ -44,7 +44,7 @@ impl Drop for Running {
     }
 }
 
-/// The body of a response. Reading it also polls the future in Pingora's proxy.
+/// The body of a response. Reading it also polls the future in Pingora's proxy, which sends it.
 pub(super) struct Driven {
     pub(super) body: Stream,
     pub(super) running: Running,

@@ -43,6 +43,7 @@ impl Session {
     pub(super) fn new(request: ClientRequest, head: oneshot::Sender<Message>) -> Self {
         let ClientRequest {
             mut parts,
+            named,
             body,
             peer,
             began,
@@ -51,8 +52,11 @@ impl Session {
         } = request;
         take_authority(&mut parts);
         take_empty_host(&mut parts);
-        take_ignored_upgrade(&mut parts);
-        let is_expected = parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
+        if named.upgrade {
+            take_ignored_upgrade(&mut parts);
+        }
+        let is_expected =
+            named.expect && parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
         let outbound = Outbound::new(head, (parts.version, &parts.method));
         let client = peer.address.map(SocketAddr::Inet);
         parts.extensions.insert(Arrival { peer, began, now });
