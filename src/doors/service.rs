@@ -132,8 +132,8 @@ impl Service {
         let path = parts.uri.path();
         // A front proxy requests a path. One that lets clients write `x:http://h/healthz` in the
         // request line would forward it, and take our 200 for a permit.
-        let is_url = self.listening != Listening::Admin && is_rest_url(parts);
-        if !has_path_target(request) && !is_url {
+        let is_url = || self.listening != Listening::Admin && is_rest_url(parts);
+        if !has_path_target(request) && !is_url() {
             return Err(Rejection::NoPath);
         }
         let target = request.target.as_deref().unwrap_or_default();

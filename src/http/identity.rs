@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::credential::CredentialHeaders;
 use super::lookup::is_removed;
 use super::reserved::{self, folded, has_mark};
-use crate::auth::Permit;
+use crate::auth::{Permit, PrincipalRef};
 
 /// The bytes that are percent-encoded: all but visible ASCII, and `%` itself, so that different
 /// names never look alike to an upstream.
@@ -120,11 +120,17 @@ impl IdentityHeaders {
     /// Returns the values of the identity headers of a permit, in the order of [`Self::names`];
     /// `None` for an anonymous one.
     pub fn values(permit: &Permit) -> Option<[HeaderValue; 3]> {
-        permit.derived(|who| {
+        Self::with_values(permit, Clone::clone)
+    }
+
+    /// Returns what `read` makes of [`Self::values`], without copying them.
+    pub fn with_values<R>(permit: &Permit, read: impl FnOnce(&[HeaderValue; 3]) -> R) -> Option<R> {
+        let make = |who: PrincipalRef<'_>| {
             let (name, realm) = (encode(who.name()), encode(who.realm()));
             let user = joined(&name, &realm);
             [name.into_owned(), realm.into_owned(), user].map(value)
-        })
+        };
+        permit.derived(make, read)
     }
 }
 
@@ -149,7 +155,6 @@ fn value(text: String) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::PrincipalRef;
 
     fn headers() -> IdentityHeaders {
         IdentityHeaders::new(&CredentialHeaders {

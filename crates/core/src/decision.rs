@@ -146,18 +146,23 @@ impl Permit {
         self.0.as_ref()
     }
 
-    /// Returns a value made of the principal, or `None` if the policy permits anyone. It is made once
-    /// and kept with the identity, if it is of the kind that is asked for first.
-    pub fn derived<T>(&self, make: impl Fn(PrincipalRef<'_>) -> T) -> Option<T>
+    /// Returns what `read` returns for a value made of the principal, or `None` if the policy permits
+    /// anyone. The value is made once and kept with the identity, if it is of the kind that is asked
+    /// for first.
+    pub fn derived<T, R>(
+        &self,
+        make: impl Fn(PrincipalRef<'_>) -> T,
+        read: impl FnOnce(&T) -> R,
+    ) -> Option<R>
     where
-        T: Any + Clone + Send + Sync,
+        T: Any + Send + Sync,
     {
         self.0.as_ref().map(|it| match &it.name {
             Name::Identity(identity) => {
                 let principal = identity.principal.as_ref();
-                identity.derived.get(|| make(principal))
+                identity.derived.read(|| make(principal), read)
             }
-            Name::Principal(principal) => make(Principal::as_ref(principal)),
+            Name::Principal(principal) => read(&make(Principal::as_ref(principal))),
         })
     }
 

@@ -10,14 +10,14 @@ use std::sync::OnceLock;
 pub struct Derived(OnceLock<Box<dyn Any + Send + Sync>>);
 
 impl Derived {
-    pub(super) fn get<T>(&self, make: impl Fn() -> T) -> T
+    pub(super) fn read<T, R>(&self, make: impl Fn() -> T, read: impl FnOnce(&T) -> R) -> R
     where
-        T: Any + Clone + Send + Sync,
+        T: Any + Send + Sync,
     {
         let kept = self.0.get_or_init(|| Box::new(make()));
-        match kept.downcast_ref::<T>() {
-            Some(kept) => kept.clone(),
-            None => make(),
+        match kept.downcast_ref() {
+            Some(kept) => read(kept),
+            None => read(&make()),
         }
     }
 }
@@ -35,10 +35,12 @@ mod tests {
     #[test]
     fn value_is_made_once_and_another_kind_each_time() {
         let derived = Derived::default();
-        assert_eq!(derived.get(|| 1_u8), 1);
-        assert_eq!(derived.get(|| 2_u8), 1);
-        assert_eq!(derived.get(|| "a"), "a");
-        assert_eq!(derived.get(|| "b"), "b");
-        assert_eq!(derived.get(|| 3_u8), 1);
+        let number = |number: u8| derived.read(|| number, |kept| *kept);
+        let text = |text: &'static str| derived.read(|| text, |kept| *kept);
+        assert_eq!(number(1), 1);
+        assert_eq!(number(2), 1);
+        assert_eq!(text("a"), "a");
+        assert_eq!(text("b"), "b");
+        assert_eq!(number(3), 1);
     }
 }

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 
 use client::Warned;
 pub(super) use client::{GRPC, address};
@@ -125,7 +125,7 @@ impl ForwardAuth {
         let request_line = || self.request_line(parts, peer, proxy);
         let times = (*began, UnixTime::from(*now), request_line);
         match self.judge(source, headers, applied, times, record).await {
-            Outcome::Permitted(permit) => self.permitted(&permit, proxy),
+            Outcome::Permitted(permit) => self.permitted(&permit, parts, proxy),
             Outcome::Denied(denial, denials) => OwnResponse::sub_request_denied(&denial)
                 .denied_as(denials.as_deref())
                 .named(record.request_id())
@@ -240,14 +240,23 @@ impl ForwardAuth {
 
     /// Makes the 200 with the identity headers, and removes the credential in the way that the
     /// front proxy supports.
-    fn permitted(&self, permit: &Permit, proxy: FrontProxy) -> Response<Reply> {
-        let identity = IdentityHeaders::values(permit);
-        let is_anonymous = identity.is_none();
-        let mut headers = match (identity, proxy) {
-            (Some(identity), FrontProxy::Any) => self.for_any.with(identity),
-            (Some(identity), _) => self.for_named.with(identity),
-            (None, _) => bare(),
+    fn permitted(&self, permit: &Permit, parts: &Parts, proxy: FrontProxy) -> Response<Reply> {
+        let permitted = match proxy {
+            FrontProxy::Any => &self.for_any,
+            _ => &self.for_named,
         };
+        let has_lines = parts.version == Version::HTTP_11
+            && parts.method != Method::HEAD
+            && proxy != FrontProxy::Envoy;
+        if has_lines
+            && let Some(response) =
+                IdentityHeaders::with_values(permit, |identity| permitted.response(identity))
+        {
+            return response;
+        }
+        let headers = IdentityHeaders::with_values(permit, |identity| permitted.with(identity));
+        let is_anonymous = headers.is_none();
+        let mut headers = headers.unwrap_or_else(bare);
         let empty = HeaderValue::from_static("");
         match proxy {
             // It treats an empty header in the response as missing.

@@ -1,16 +1,19 @@
 //! The headers of permits.
 
-use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::{HeaderMap, Response};
 
 use crate::http::IdentityHeaders;
 use crate::http::own_response::NO_STORE;
+use crate::net::http::{Reply, Template};
 
 /// The number of headers for which a permit has room: enough that those which the connection adds cause no rehashing.
 const ROOM: usize = 12;
 
 /// The headers of a permit, but for the identity. Cloning them is faster than setting each.
 pub(super) struct Permitted {
+    /// The same for HTTP/1, without a length: hyper writes it.
+    lines: Template,
     headers: HeaderMap,
     /// The identity headers, in the order of `headers`, where they come first.
     places: Box<[usize]>,
@@ -29,17 +32,29 @@ impl Permitted {
         let place = |name| identity.names().position(|identity| identity == name);
         let places = headers.keys().filter_map(place).collect();
         add_bare(&mut headers);
+        let further: Vec<_> = further.into_iter().collect();
+        let whole = [(CACHE_CONTROL, NO_STORE)].into_iter();
+        let lines = Template::new(identity.names(), whole.chain(further.iter().cloned()));
         headers.extend(further);
-        Self { headers, places }
+        Self {
+            lines,
+            headers,
+            places,
+        }
+    }
+
+    /// Returns the response to an HTTP/1.1 request other than HEAD, with the values of the identity
+    /// headers.
+    pub(super) fn response(&self, identity: &[HeaderValue; 3]) -> Response<Reply> {
+        Response::new(Reply::empty().with_lines(self.lines.with(identity)))
     }
 
     /// Returns the headers with the values of the identity headers.
-    pub(super) fn with(&self, identity: [HeaderValue; 3]) -> HeaderMap {
-        let mut identity = identity.map(Some);
+    pub(super) fn with(&self, identity: &[HeaderValue; 3]) -> HeaderMap {
         let mut headers = self.headers.clone();
         for (value, place) in headers.values_mut().zip(&self.places) {
-            if let Some(of_permit) = identity.get_mut(*place).and_then(Option::take) {
-                *value = of_permit;
+            if let Some(of_permit) = identity.get(*place) {
+                value.clone_from(of_permit);
             }
         }
         headers
@@ -74,7 +89,7 @@ mod tests {
         let empty = (identity.token().clone(), HeaderValue::from_static(""));
         let permitted = Permitted::new(&identity, [empty]);
         let values = ["alice", "ops", "alice@ops"];
-        let headers = permitted.with(values.map(HeaderValue::from_static));
+        let headers = permitted.with(&values.map(HeaderValue::from_static));
         let expected = [
             ("content-length", "0"),
             ("cache-control", "no-store"),

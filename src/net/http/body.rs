@@ -70,14 +70,13 @@ impl Body {
         open: Option<&Open>,
         (limits, timeouts): (&Limits, &Timeouts),
     ) -> Self {
-        let content = match incoming.is_end_stream() {
-            true => Content::None,
-            false => Content::Incoming(incoming),
-        };
+        if incoming.is_end_stream() {
+            return Self::of(Content::None);
+        }
         let least = u128::from(limits.body_rate) * timeouts.read.as_millis() / 1000;
-        let mut body = Self::of(content);
+        let mut body = Self::of(Content::Incoming(incoming));
         body.shared = shared;
-        if let (Some(open), Content::Incoming(_)) = (open, &body.content) {
+        if let Some(open) = open {
             body.stream = Some((open.clone(), limits.drain_bytes as u64, timeouts.drain));
         }
         body.read_timeout = timeouts.read;

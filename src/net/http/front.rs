@@ -164,6 +164,9 @@ impl<A: App> Front<A> {
             }
             Carrier::Two { .. } => {
                 parts.headers.remove(CONNECTION);
+                if let Some(lines) = reply.take_lines() {
+                    lines.add_to(&mut parts.headers);
+                }
             }
         }
         Ok(Response::from_parts(parts, Sending { reply, carrier }))
@@ -195,9 +198,15 @@ impl<A: App> Front<A> {
             && !(closes || is_tunnel)
             && !headers.keys().any(|name| name == CONNECTION)
         {
-            state.lines = Some(self.kept.clone());
+            state.lines = Some(match reply.take_lines() {
+                Some(lines) => lines.followed_by(&self.kept),
+                None => self.kept.clone(),
+            });
             false
         } else {
+            if let Some(lines) = reply.take_lines() {
+                lines.add_to(headers);
+            }
             self.announce(headers, closes, is_tunnel)
         };
         let leftover = state.leftover.take_if(|_| closes);

@@ -16,6 +16,7 @@ mod http1;
 mod http2;
 mod inserted;
 mod interim;
+mod lines;
 mod oversized;
 mod peer;
 mod reply;
@@ -38,6 +39,7 @@ use front::Front;
 #[cfg(any(test, fuzzing))]
 pub use head::fuzz as fuzz_header;
 pub(crate) use interim::Interim;
+pub(crate) use lines::Template;
 pub(crate) use peer::Peer;
 pub(crate) use reply::{Abort, Reply, name_status};
 pub(crate) use tunnel::Tunnel;

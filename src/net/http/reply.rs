@@ -12,6 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::ext::ReasonPhrase;
 use thiserror::Error;
 
+use super::lines::Lines;
 use super::tunnel::Tunnel;
 use crate::http::own_response::OwnResponse;
 use crate::net::admission::Entered;
@@ -29,6 +30,7 @@ pub(crate) struct Reply {
     ended: Option<Ended>,
     sent: u64,
     entered: Option<Entered>,
+    lines: Option<Lines>,
 }
 
 /// Called at the end with the number of bytes passed on.
@@ -77,6 +79,7 @@ impl Reply {
             ended: None,
             sent: 0,
             entered: None,
+            lines: None,
         }
     }
 
@@ -97,6 +100,17 @@ impl Reply {
     pub(crate) fn counting(mut self, entered: Option<Entered>) -> Self {
         self.entered = entered;
         self
+    }
+
+    /// Adds header lines to the response.
+    #[must_use]
+    pub(crate) fn with_lines(mut self, lines: Lines) -> Self {
+        self.lines = Some(lines);
+        self
+    }
+
+    pub(super) fn take_lines(&mut self) -> Option<Lines> {
+        self.lines.take()
     }
 
     /// Drops the content, as in a response to HEAD.
