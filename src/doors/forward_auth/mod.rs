@@ -256,17 +256,18 @@ impl ForwardAuth {
             FrontProxy::Any => &self.for_any,
             _ => &self.for_named,
         };
-        let has_lines = parts.version == Version::HTTP_11
+        // The prepared lines have the default names only.
+        let has_lines = identity.is_none()
+            && parts.version == Version::HTTP_11
             && parts.method != Method::HEAD
-            && proxy != FrontProxy::Envoy
-            && identity.is_none();
+            && proxy != FrontProxy::Envoy;
         if has_lines
             && let Some(response) =
-                IdentityHeaders::with_values(permit, |values| permitted.response(values))
+                IdentityHeaders::with_values(permit, |identity| permitted.response(identity))
         {
             return response;
         }
-        let headers = IdentityHeaders::with_values(permit, |values| permitted.with(values));
+        let headers = IdentityHeaders::with_values(permit, |identity| permitted.with(identity));
         let mut headers = headers.unwrap_or_else(bare);
         if let Some(names) = own_names(identity) {
             headers.extend(names.who(permit));

@@ -139,18 +139,18 @@ impl Proxy {
         session: &Session,
         way: &Onward<'_>,
     ) -> Result<()> {
-        // Growing once is cheaper than growing for each header. Room for more is dearer to clear.
-        let identity = if authorized.permit.principal().is_some() {
-            3
-        } else {
-            0
+        let identity = &authorized.snapshot.identity_headers;
+        let names = authorized.identity_names();
+        let who = match names {
+            None => identity.who(&authorized.permit),
+            Some(_) => None,
         };
-        fields.reserve(STAMPED + identity);
-        if let Some(names) = authorized.identity_names() {
-            for (name, value) in names.who(&authorized.permit) {
-                fields.insert(name, value);
-            }
-        } else if let Some(who) = authorized.snapshot.identity_headers.who(&authorized.permit) {
+        // Growing once is cheaper than growing for each header. Room for more is dearer to clear.
+        fields.reserve(STAMPED + who.as_ref().map_or(0, |who| who.len()));
+        for (name, value) in names.into_iter().flat_map(|it| it.who(&authorized.permit)) {
+            fields.insert(name, value);
+        }
+        if let Some(who) = who {
             for (name, value) in who {
                 fields.insert(name, value);
             }

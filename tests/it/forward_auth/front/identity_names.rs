@@ -4,7 +4,7 @@ use super::{Program, Rig};
 use crate::harness::{field, get, policies};
 
 /// Adds the header to a file, as docs/forward-auth.md says.
-fn listed(text: String) -> String {
+fn listed(text: &str) -> String {
     text
         // nginx
         .replace(
@@ -41,7 +41,7 @@ pub(super) fn identity_header_of_an_upstream_comes_from_nobody_else(program: Pro
             .to_owned()
             + &policies()
             + "[upstream.app]\npeers = ['127.0.0.1:9']\nidentity_headers = { user = 'X-Who' }\n";
-    let rig = Rig::with_routes(program, &[], &routes, listed);
+    let rig = Rig::with_routes(program, &[], &routes, |text| listed(&text));
     let forged = "X-Who: root@ops\r\n";
     let billing = format!("{forged}{}", rig.billing.fields());
     for (path, fields, who) in [
