@@ -10,7 +10,7 @@ use super::principal::PrincipalRef;
 use super::realm::{Capability, Realms};
 
 /// Decides which principals may pass. A clone shares the lists, which may be long.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// Everyone. No credential is read, and nobody is authenticated.
     Anyone,

@@ -18,10 +18,6 @@ use crate::routing::target::in_lower_case;
 /// hash suffices.
 type Map<K, V> = std::collections::HashMap<K, V, RandomState>;
 
-/// The keys are those of the configuration, so that no client can choose names that collide: a fast
-/// hash suffices.
-type Map<K, V> = std::collections::HashMap<K, V, RandomState>;
-
 /// Routes by host and path. Each list is in the order of the routes.
 #[derive(Debug, Default)]
 pub(super) struct Index {
