@@ -164,7 +164,8 @@ fn clients(places: &[usize], intervals: &[Interval]) -> Clients {
 /// Returns intervals of addresses, in each of which all addresses are in the same networks: those
 /// of routes, and those of front proxies and load balancers.
 fn intervals<'a>(sides: &[Side<'_>; 2], routes: impl Iterator<Item = &'a Route>) -> Vec<Interval> {
-    let of_routes = routes.filter_map(|route| route.from.as_ref()).flatten();
+    let of_routes = routes.filter_map(|route| route.from.as_ref());
+    let of_routes = of_routes.flat_map(|networks| networks.listed());
     let no_clients = sides.iter().flat_map(|side| {
         let config = side.config();
         let transports = [&config.gateway.transport, &config.service.transport];

@@ -1,10 +1,11 @@
 //! Finds the routes that are in both configurations, in the same order.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::pairs::PolicyId;
 use super::side::Side;
-use crate::config::{HostPattern, Route};
+use crate::config::{HostPattern, NetworkSet, Route};
 
 /// The place of a route in each configuration; [`NOWHERE`] where it is not.
 pub(super) type Places = [usize; 2];
@@ -61,7 +62,7 @@ struct Content<'a> {
     hosts: Vec<&'a HostPattern>,
     paths: Vec<(&'a str, bool)>,
     methods: Option<Vec<&'a str>>,
-    from: Option<Vec<ipnet::IpNet>>,
+    from: Option<Arc<NetworkSet>>,
     /// The configuration, if the same addresses name clients on one side only.
     side: Option<usize>,
     policy: Option<PolicyId>,

@@ -1,9 +1,10 @@
 //! Compares each pair of policies once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::callers::{Who, admitted};
-use crate::auth::Policy;
+use crate::auth::{Policy, Rule};
 
 /// The index of a policy. Policies that admit the same by the same rules have the same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,18 +66,18 @@ impl Pairs {
 
 /// Returns the policy with its rules in order, each once.
 fn sorted(policy: &Policy) -> Policy {
-    let sorted_rules = |rules: &Vec<_>| {
-        let mut rules = rules.clone();
+    let sorted_rules = |rules: &[Rule]| {
+        let mut rules = rules.to_vec();
         rules.sort();
         rules.dedup();
-        rules
+        rules.into()
     };
     match policy {
         Policy::Allow(rules) => Policy::Allow(sorted_rules(rules)),
         Policy::Except(policy, rules) => {
-            Policy::Except(Box::new(sorted(policy)), sorted_rules(rules))
+            Policy::Except(Arc::new(sorted(policy)), sorted_rules(rules))
         }
-        Policy::Both(one, other) => Policy::Both(Box::new(sorted(one)), Box::new(sorted(other))),
+        Policy::Both(one, other) => Policy::Both(Arc::new(sorted(one)), Arc::new(sorted(other))),
         Policy::Anyone | Policy::Authenticated | Policy::Capable(_) => policy.clone(),
     }
 }
