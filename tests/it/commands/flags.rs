@@ -52,6 +52,8 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
     );
     let verify = format!("verify verifier@ungleich-auth --seed {}", verifier.seed);
     fs::write(file("admin.seed"), &admin.seed).unwrap();
+    let case = "[[case]]\nrequest = \"GET https://app.example/\"\nexpect = \"deny\"\n";
+    fs::write(file("cases.toml"), case).unwrap();
     let doctor = format!(
         "http://{}/ungleichotp/ --as admin@ungleich-admin --seed-file {}",
         gate.service,
@@ -72,6 +74,7 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("man", None),
         ("check", words("")),
         ("explain", words("GET /")),
+        ("policy test", words(&file("cases.toml"))),
         ("doctor", words(&doctor)),
         ("admin link", words("admin@ungleich-admin")),
         ("init", words("--name first")),

@@ -76,6 +76,44 @@ fn passes(gate: &Gate, caller: &Caller) -> bool {
 }
 
 #[test]
+fn list_is_filtered_and_sorted_here_and_there() {
+    let gate = Gate::start("");
+    let remote = Remote::of(&gate);
+    for name in ["b", "a", "c"] {
+        gate.register(name, "x");
+    }
+    assert!(gate.run(&["identity", "disable", "a@x"]).status.success());
+    for name in ["a", "b"] {
+        let weak = format!(
+            "UPDATE identity SET seed = substr(seed, 1, 60) WHERE name = '{name}' RETURNING 1"
+        );
+        assert_eq!(gate.number(&weak), 1);
+    }
+    let names = |lines: Vec<Value>| -> Vec<String> {
+        let name = |it: Value| it["name"].as_str().unwrap().to_owned();
+        lines.into_iter().map(name).collect()
+    };
+    for (options, expected) in [
+        (vec!["--realm", "x"], vec!["b", "a", "c"]),
+        (vec!["--realm", "x", "--sort", "-name"], vec!["c", "b", "a"]),
+        (vec!["--realm", "x", "--state", "disabled"], vec!["a"]),
+        (vec!["--realm=x", "--condition=weak"], vec!["b"]),
+        (
+            vec!["--sort=-realm", "--state=enabled"],
+            vec!["c", "b", "admin"],
+        ),
+    ] {
+        let args = [&["identity", "list"][..], &options[..]].concat();
+        assert_eq!(names(lines(&gate.run(&args))), expected, "{options:?}");
+        assert_eq!(names(remote.run(&args)), expected, "{options:?}");
+    }
+    for wrong in ["--sort=age", "--condition=old", "--state=away"] {
+        let output = gate.run(&["identity", "list", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
 fn server_does_what_the_local_commands_do() {
     let gate = Gate::start("");
     let remote = Remote::of(&gate);
