@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use http::HeaderName;
 use toml::Spanned;
 
 use super::host::HostPattern;
@@ -9,6 +10,7 @@ use super::included::{Include, Texts};
 use super::path::{PATH, is_path};
 use super::raw::{self, OneOrMany, Table};
 use super::source::Source;
+use crate::http::IdentityHeaders;
 
 /// The bounds of an item of `include`.
 #[derive(Default)]
@@ -20,7 +22,9 @@ struct Bounds {
 }
 
 /// Rejects the routes of included files that are not within the bounds of their include.
-pub(super) fn check(source: &Source<'_>, raw: &raw::Raw) {
+///
+/// `identity` has the default names of identity headers.
+pub(super) fn check(source: &Source<'_>, raw: &raw::Raw, identity: &IdentityHeaders) {
     let bounds: Vec<_> = raw
         .include
         .iter()
@@ -33,11 +37,36 @@ pub(super) fn check(source: &Source<'_>, raw: &raw::Raw) {
             within(source, at, route, bounds);
         }
     }
+    let is_bounded = |span: Range<usize>| {
+        let include = source.text().include_of(span.start);
+        let bounds = include.and_then(|include| bounds.get(include));
+        bounds.is_some_and(|it| it.hosts.is_some() || !it.path.is_empty())
+    };
+    // An identity header is removed from the requests to all applications, which may need it.
+    for (name, upstream) in &raw.upstream {
+        let Some(headers) = &upstream.get_ref().0.identity_headers else {
+            continue;
+        };
+        let Table(headers) = headers.get_ref();
+        let parts = [
+            ("name", &headers.name),
+            ("realm", &headers.realm),
+            ("user", &headers.user),
+        ];
+        for (part, header) in parts {
+            let Some(header) = header else { continue };
+            let is_removed = HeaderName::from_bytes(header.get_ref().as_bytes())
+                .is_ok_and(|header| identity.is_reserved(&header));
+            if !is_removed && is_bounded(upstream.span()) {
+                let key = format!("upstream.{name}.identity_headers.{part}");
+                let expected = "in the files of an include with host or path, a header that realmgate removes anyway, such as \"X-WebAuth-User\"";
+                source.reject(&key, header, expected);
+            }
+        }
+    }
     // Routes of other files may name a group, and would let its members pass.
     for (name, group) in &raw.group {
-        let include = source.text().include_of(group.span().start);
-        let bounds = include.and_then(|include| bounds.get(include));
-        if bounds.is_some_and(|it| it.hosts.is_some() || !it.path.is_empty()) {
+        if is_bounded(group.span()) {
             let expected = "no groups in the files of an include with host or path";
             let (key, text) = (format!("group.{name}"), "{…}".to_owned());
             source.reject_as(&key, text, group.span(), expected);

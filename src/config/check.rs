@@ -32,7 +32,7 @@ use super::totp::Totp;
 use super::upstream::{self, Upstream};
 use super::validity::Validity;
 use crate::auth::{Realms, ThrottleSettings};
-use crate::http::{CredentialHeaders, IdentityHeaders};
+use crate::http::{CredentialHeaders, IdentityHeaders, IdentityNames};
 
 /// The maximum size of a configuration file in bytes: enough for some hundred thousand routes.
 const FILE_BYTES: u64 = 64 << 20;
@@ -190,14 +190,18 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
     let audit = source.audit(&raw.audit.0, store.as_ref().ok(), known_node);
     let otlp = source.otlp(&raw.otlp.0);
     let compat = source.compat(&raw.compat.0);
-    let upstreams = upstream::upstreams(source, &raw.upstream);
+    let default_identity = IdentityHeaders::new(&headers);
+    let upstreams = upstream::upstreams(source, &raw.upstream, &default_identity);
+    let named = upstreams.iter().flatten();
+    let named = named.filter_map(|upstream| upstream.identity_headers.as_ref());
+    let identity = default_identity.clone();
+    let identity = identity.with(named.flat_map(IdentityNames::names));
     let has_proxy = listens.gateway.ok().is_none_or(|it| it.is_some());
     let targets = Targets::new(&raw.upstream, has_proxy);
     let networks = Networks::new(source, &raw.networks);
     let known_realms = realms.as_ref().cloned().unwrap_or_default();
     let principals = Principals::new(source, &raw.group, headers.name_chars, &known_realms);
     let parties = (&networks, &principals);
-    let identity = IdentityHeaders::new(&headers);
     let routes = route::routes(source, &raw.route, &targets, &identity, parties);
     let (networks, groups) = (networks.named(), principals.groups());
     if has_proxy {
@@ -218,7 +222,7 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
              (or say service.no_front_proxy = true)",
         );
     }
-    bounds::check(source, raw);
+    bounds::check(source, raw, &default_identity);
     let (mut upstreams, routes) = (upstreams?, routes?);
     upstream::ask_by_host(&mut upstreams, &routes);
     Ok(Config {

@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod header_rules;
 mod host;
+mod identity_names;
 mod include;
 mod included;
 mod inputs;

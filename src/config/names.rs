@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use crate::http::reserved::{folded, has_mark, is_identity, is_server_variable};
-use crate::http::{IdentityHeaders, is_removed};
+use crate::http::{IdentityHeaders, TRACEPARENT, TRACESTATE, is_removed};
 
 /// Headers with a meaning in HTTP.
 const TAKEN: [&str; 23] = [
@@ -58,6 +58,17 @@ pub(super) fn is_taken(name: &HeaderName) -> bool {
     TAKEN.contains(&&*folded)
         || (is_removed(&folded) && !is_identity(&folded))
         || is_variable(name, &folded)
+}
+
+/// Returns whether realmgate may name the caller in a header of an upstream's choice. `token` is the
+/// header of the token.
+pub(super) fn may_name_a_caller(name: &HeaderName, token: &HeaderName) -> bool {
+    !is_taken(name)
+        && !has_mark(name.as_str())
+        && !is_framing(name.as_str())
+        && !IdentityHeaders::is_method_override(name)
+        && ![TRACEPARENT, TRACESTATE].contains(name)
+        && folded(token.as_str()) != name.as_str()
 }
 
 /// Returns whether a front proxy may name its client in a header: it has no other meaning, and no

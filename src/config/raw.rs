@@ -189,8 +189,10 @@ tables! {
     HeaderRules { set: BTreeMap<String, Spanned<String>>, remove: List }
     Group { members: Vec<Spanned<Table<Rule>>> }
     Rule { realm: String, name: String, group: String }
+    IdentityNames { name: String, realm: String, user: String }
     Upstream {
         peers: Vec<Spanned<Peer>>,
+        identity_headers: Table<IdentityNames>,
         balance: String,
         tls: bool,
         server_name: String,

@@ -194,6 +194,8 @@ fn reference_shows_the_defaults() {
     let tls = upstream.tls.take().unwrap();
     assert_eq!(tls.server_name, "billing.internal");
     assert!(tls.roots.is_some() && tls.client.is_some());
+    // The default headers by default.
+    assert!(upstream.identity_headers.take().is_some());
     // No health check by default; these are the defaults when there is one.
     let health = upstream.health.take().unwrap();
     assert_eq!(

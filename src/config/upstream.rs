@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use toml::Spanned;
 
 use super::host::is_host;
+use super::identity_names::Named;
 use super::peer::{self, PEERS, Peer};
 use super::raw::{self, Opt, Table, Time};
 use super::rewrite::authority;
@@ -15,6 +16,7 @@ use super::route::Route;
 use super::scalar::{flag, is_name, naming};
 use super::source::{Checked, Source, all};
 use super::tls::Credential;
+use crate::http::{IdentityHeaders, IdentityNames};
 
 /// `[upstream.NAME]`: a group of equivalent servers.
 #[derive(Clone, Debug)]
@@ -50,6 +52,9 @@ pub struct Upstream {
     pub write_timeout: Duration,
     /// How long an idle connection is kept; 60 s by default.
     pub idle_timeout: Duration,
+    /// The headers that name the caller; `None`, the default, for those of `[credentials]` and
+    /// `X-Forwarded-User`.
+    pub identity_headers: Option<IdentityNames>,
 }
 
 /// How the next peer is selected.
@@ -114,8 +119,19 @@ pub struct Health {
 pub(super) fn upstreams(
     source: &Source<'_>,
     raw: &BTreeMap<String, Spanned<Table<raw::Upstream>>>,
+    identity: &IdentityHeaders,
 ) -> Checked<Vec<Upstream>> {
-    all(raw.iter().map(|(name, raw)| upstream(source, name, raw)))
+    let mut named = Named::default();
+    all(raw.iter().map(|(name, raw)| {
+        let key = format!("upstream.{name}.identity_headers");
+        let raw_names = raw.get_ref().0.identity_headers.as_ref();
+        let names = named.check(source, identity, &key, raw_names);
+        let upstream = upstream(source, name, raw)?;
+        Ok(Upstream {
+            identity_headers: names?,
+            ..upstream
+        })
+    }))
 }
 
 fn upstream(
@@ -191,6 +207,7 @@ fn upstream(
         write_timeout: timeout("write_timeout", &table.write_timeout, 60_000),
         idle_timeout: timeout("idle_timeout", &table.idle_timeout, 60_000),
         peers: Vec::new(),
+        identity_headers: None,
     };
     // Fail only here, after everything has been checked.
     Ok(Upstream {

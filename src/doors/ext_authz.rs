@@ -34,6 +34,7 @@ use super::forward_auth::{self, ForwardAuth, Narrowing, Outcome, Rejection};
 use super::readiness::Readiness;
 use super::request_log::{RequestLog, request_line_of_envoy};
 use crate::auth::{Permit, Policy, UnixTime};
+use crate::http::IdentityOf;
 use crate::http::own_response::OwnResponse;
 use crate::net::connection::Connections;
 use crate::net::incoming::FromFrontProxy;
@@ -165,7 +166,7 @@ impl ExtAuthz {
             self.forward_auth
                 .judge(client, &headers, asked, (began, now, request_line), record);
         match judged.await {
-            Outcome::Permitted(permit) => self.permitted(&permit),
+            Outcome::Permitted(permit, identity) => self.permitted(&permit, identity.as_deref()),
             Outcome::Denied(denial, denials) => {
                 let answer = OwnResponse::sub_request_denied(&denial);
                 denied(
@@ -180,9 +181,9 @@ impl ExtAuthz {
         }
     }
 
-    fn permitted(&self, permit: &Permit) -> CheckResponse {
-        let who = self.forward_auth.who(permit).into_iter().flatten();
-        let removed = self.forward_auth.headers_to_remove(permit);
+    fn permitted(&self, permit: &Permit, identity: Option<&IdentityOf>) -> CheckResponse {
+        let who = self.forward_auth.who(permit, identity);
+        let removed = self.forward_auth.headers_to_remove(permit, identity);
         response(
             Code::Ok,
             HttpResponse::OkResponse(OkHttpResponse {

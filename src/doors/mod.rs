@@ -91,7 +91,6 @@ impl Gateway {
         recorder: Arc<Recorder>,
         mut registry: Registry,
     ) -> Result<Self, OpenError> {
-        let identity_headers = IdentityHeaders::new(&config.credential_headers);
         let shared = Arc::new(Shared::new(Arc::clone(&recorder), &mut registry));
         let snapshot = Snapshot::new(&config, None, &shared).map_err(OpenError::Snapshot)?;
         snapshot.upstreams.watch().await;
@@ -116,7 +115,7 @@ impl Gateway {
         let forward_auth = Arc::new(ForwardAuth::new(
             Arc::clone(authority),
             config.credential_headers.clone(),
-            identity_headers.clone(),
+            IdentityHeaders::new(&config.credential_headers),
             Arc::clone(&snapshot),
             Arc::clone(&recorder),
         ));
@@ -173,7 +172,6 @@ impl Gateway {
                 let proxy = Proxy {
                     authority: Arc::clone(authority),
                     credential_headers: config.credential_headers.clone(),
-                    identity_headers: identity_headers.clone(),
                     recorder: Arc::clone(&recorder),
                     snapshot: Arc::clone(&snapshot),
                 };

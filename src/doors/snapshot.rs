@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 
 use crate::config::Config;
-use crate::http::Denials;
+use crate::http::{Denials, IdentityHeaders, IdentityNames, IdentityOf};
 use crate::metrics::Registry;
 use crate::net::metrics::NetMetrics;
 use crate::net::settings::Settings;
@@ -25,6 +25,11 @@ pub(crate) struct Snapshot {
     tallies: Box<[Arc<Tally>]>,
     /// How each route, by its index, responds to denied requests, if not as by default.
     denials: Box<[Option<Arc<Denials>>]>,
+    /// The identity headers, with the names that single upstreams have for them.
+    pub(crate) identity_headers: IdentityHeaders,
+    /// The identity headers of each upstream, by its index, and last those of an application without
+    /// an upstream. `None` if no upstream has names of its own.
+    identities: Box<[Option<Arc<IdentityOf>>]>,
     pub(crate) upstreams: Upstreams,
     pub(crate) client_address_header: Option<HeaderName>,
     /// Whether a route was skipped because the address of a client was unknown, and a warning logged.
@@ -74,12 +79,21 @@ impl Snapshot {
             None => &[],
         };
         let routes = config.routes.iter();
+        let names = config.upstreams.iter();
+        let names = names.map(|upstream| upstream.identity_headers.as_ref());
+        let identity_headers = IdentityHeaders::new(&config.credential_headers);
+        let identity_headers =
+            identity_headers.with(names.clone().flatten().flat_map(IdentityNames::names));
+        let identity_of = |names| IdentityOf::new(&identity_headers, names).map(Arc::new);
+        let identities = names.chain([None]).map(identity_of).collect();
         Ok(Self {
             net: Arc::new(Settings::new(config, &shared.net)?),
             routes: RouteTable::new(&config.routes),
             tallies: routes
                 .map(|route| shared.recorder.route(&route.name))
                 .collect(),
+            identities,
+            identity_headers,
             denials: config.routes.iter().map(|it| it.denials.clone()).collect(),
             upstreams: Upstreams::new(
                 used,
@@ -111,6 +125,15 @@ impl Snapshot {
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(route = %route.name, "{UNADDRESSED}");
+        }
+    }
+
+    /// Returns the identity headers of an application: of the upstream with this index, or of one without
+    /// an upstream. `None` if no upstream has names of its own.
+    pub(crate) fn identity(&self, upstream: Option<usize>) -> Option<&Arc<IdentityOf>> {
+        match upstream {
+            Some(upstream) => self.identities.get(upstream)?.as_ref(),
+            None => self.identities.last()?.as_ref(),
         }
     }
 

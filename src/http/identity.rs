@@ -38,6 +38,8 @@ pub struct IdentityHeaders {
     token: HeaderName,
     /// The three names in folded form, in which applications may compare them.
     folded: [Box<str>; 3],
+    /// The names for single upstreams, in order, which no client may send to any.
+    others: Box<[HeaderName]>,
 }
 
 /// `name@realm` of the permit.
@@ -64,7 +66,26 @@ impl IdentityHeaders {
             token: credential.token.clone(),
             folded: [&credential.name, &credential.realm, &credential.token]
                 .map(|name| folded(name.as_str()).into()),
+            others: Box::default(),
         }
+    }
+
+    /// Reserves the names for single upstreams too.
+    #[must_use]
+    pub fn with<'a>(self, names: impl Iterator<Item = &'a HeaderName>) -> Self {
+        let named = names.filter(|name| self.names().all(|own| own != *name));
+        let mut others: Vec<_> = named.cloned().collect();
+        others.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        others.dedup();
+        Self {
+            others: others.into(),
+            ..self
+        }
+    }
+
+    /// Returns the names for single upstreams, without the default ones.
+    pub fn others(&self) -> &[HeaderName] {
+        &self.others
     }
 
     /// Returns whether a header of a client must not reach an upstream: the identity headers, and
@@ -78,7 +99,9 @@ impl IdentityHeaders {
     }
 
     fn is_reserved_as(&self, name: &str) -> bool {
-        self.folded.iter().any(|ours| **ours == *name) || is_removed(name)
+        self.folded.iter().any(|ours| **ours == *name)
+            || self.others.iter().any(|other| other.as_str() == name)
+            || is_removed(name)
     }
 
     /// Returns whether a header of a client must be removed: it is reserved, or its name has

@@ -9,6 +9,7 @@ mod denials;
 pub mod fuzzing;
 pub(crate) mod grpc;
 mod identity;
+mod identity_names;
 mod lookup;
 mod malformed;
 pub(crate) mod own_paths;
@@ -28,6 +29,7 @@ pub use identity::{
     IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PREFIX,
     X_FORWARDED_PROTO, X_REQUEST_ID, encode,
 };
+pub use identity_names::{IdentityNames, IdentityOf};
 pub(crate) use lookup::is_removed;
 #[cfg(test)]
 pub(crate) use problems::of_denial as problem_of_denial;

@@ -610,6 +610,95 @@ fn bad_response_to_denied_requests_is_rejected() {
 }
 
 #[test]
+fn identity_headers_of_an_upstream_are_read_and_reserved_on_every_route() {
+    let with = |line: &str, route: &str| format!("{}{line}\n", with_route(route));
+    let read = |line: &str| {
+        let mut config = parse(&with(line, ""));
+        config.upstreams.remove(0).identity_headers
+    };
+    assert_eq!(read(""), None);
+    let names = read("identity_headers = { user = 'X-WebAuth-User' }").unwrap();
+    assert_eq!(names.user.unwrap(), "x-webauth-user");
+    assert_eq!((names.name, names.realm), (None, None));
+    // The default ones may be used for something else.
+    let names = read("identity_headers = { user = 'X-Auth-Name' }").unwrap();
+    assert_eq!(names.user.unwrap(), "x-auth-name");
+    let name =
+        "expected the name of a header without another meaning, of letters, digits and \"-\"";
+    for bad in [
+        "",
+        "a b",
+        "é",
+        "X_User",
+        "Host",
+        "Authorization",
+        "Cookie",
+        "Connection",
+        "Transfer-Encoding",
+        "Http2-Settings",
+        "X-Auth-Token",
+        "X-Forwarded-For",
+        "X-Request-Id",
+        "X-Real-IP",
+        "X-HTTP-Method",
+        "Traceparent",
+    ] {
+        let line = format!("identity_headers = {{ realm = '{bad}' }}");
+        let message = error(&with(&line, ""));
+        let key = format!("upstream.web.identity_headers.realm = '{bad}': {name}");
+        assert!(message.ends_with(&key), "{message}");
+        assert!(message.starts_with("realmgate.toml:"), "{message}");
+    }
+    for (headers, expected) in [
+        (
+            "{}",
+            "identity_headers = {}: expected at least one of name, realm and user",
+        ),
+        (
+            "{ name = 'X-A', user = 'x-a' }",
+            "identity_headers.user = 'x-a': expected a header of its own",
+        ),
+        (
+            "{ email = 'X-A' }",
+            "identity_headers.email: unknown key, expected one of name, realm, user",
+        ),
+    ] {
+        let message = error(&with(&format!("identity_headers = {headers}"), ""));
+        assert!(message.ends_with(expected), "{message}");
+    }
+    // A route may neither set it nor let it pass, whatever its upstream is.
+    let who = "identity_headers = { name = 'X-Who' }";
+    for set in [
+        "request_headers = { set = { X-Who = 'root' } }",
+        "request_headers = { remove = ['X-Who'] }",
+        "denial_headers = { set = { X-Who = 'root' } }",
+        "alias_headers = ['X_Who']",
+    ] {
+        let message = error(&with(who, set));
+        assert!(message.contains("2: route[0]."), "{message}");
+        parse(&with("", set));
+    }
+}
+
+#[test]
+fn upstreams_name_at_most_32_identity_headers() {
+    let upstreams = |count: usize| {
+        let one = |at| {
+            format!(
+                "[upstream.u{at}]\npeers = ['127.0.0.1:9']\nidentity_headers = {{ name = 'X-Same', user = 'X-Who-{at}' }}\n"
+            )
+        };
+        (0..count).map(one).collect::<String>()
+    };
+    assert_eq!(parse(&upstreams(31)).upstreams.len(), 31);
+    let message = error(&upstreams(32));
+    assert!(
+        message.ends_with("expected at most 32 different headers in all upstreams"),
+        "{message}"
+    );
+}
+
+#[test]
 fn get_includes_head() {
     let methods = |lines: &str| {
         let methods = parse(&with_route(lines)).routes.remove(0).methods.unwrap();

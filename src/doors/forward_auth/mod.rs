@@ -34,7 +34,9 @@ use super::snapshot::{Live, Snapshot};
 use crate::auth::{Attempt, Authority, Denial, Permit, Policy, Source, UnixTime};
 use crate::http::own_response::OwnResponse;
 pub(super) use crate::http::rejection::Rejection;
-use crate::http::{CredentialHeaders, Denials, IdentityHeaders, Scratch};
+use crate::http::{
+    CredentialHeaders, Denials, IdentityHeaders, IdentityNames, IdentityOf, Scratch,
+};
 use crate::net::http::{ClientRequest, Reply};
 use crate::net::request_line::request_line_of;
 use crate::routing::input::MatchInput;
@@ -59,8 +61,8 @@ pub(crate) struct ForwardAuth {
 
 /// The outcome of a sub-request.
 pub(super) enum Outcome {
-    /// The request may pass.
-    Permitted(Permit),
+    /// The request may pass to an application with these identity headers, if not the default ones.
+    Permitted(Permit, Option<Arc<IdentityOf>>),
     /// The request is denied, on a route that responds in this way if not by default.
     Denied(Denial, Option<Arc<Denials>>),
     /// The sub-request is invalid: a 403.
@@ -125,7 +127,9 @@ impl ForwardAuth {
         let request_line = || self.request_line(parts, peer, proxy);
         let times = (*began, UnixTime::from(*now), request_line);
         match self.judge(source, headers, applied, times, record).await {
-            Outcome::Permitted(permit) => self.permitted(&permit, parts, proxy),
+            Outcome::Permitted(permit, identity) => {
+                self.permitted(&permit, identity.as_deref(), parts, proxy)
+            }
             Outcome::Denied(denial, denials) => OwnResponse::sub_request_denied(&denial)
                 .denied_as(denials.as_deref())
                 .named(record.request_id())
@@ -201,6 +205,7 @@ impl ForwardAuth {
             mode,
             tally,
             denials,
+            identity,
         } = match applied {
             Ok(applied) => applied,
             Err(rejection) => {
@@ -233,19 +238,27 @@ impl ForwardAuth {
         )
         .await
         {
-            Ok(permit) => Outcome::Permitted(permit),
+            Ok(permit) => Outcome::Permitted(permit, identity),
             Err(denial) => Outcome::Denied(denial, denials),
         }
     }
 
     /// Makes the 200 with the identity headers, and removes the credential in the way that the
     /// front proxy supports.
-    fn permitted(&self, permit: &Permit, parts: &Parts, proxy: FrontProxy) -> Response<Reply> {
+    fn permitted(
+        &self,
+        permit: &Permit,
+        identity: Option<&IdentityOf>,
+        parts: &Parts,
+        proxy: FrontProxy,
+    ) -> Response<Reply> {
         let permitted = match proxy {
             FrontProxy::Any => &self.for_any,
             _ => &self.for_named,
         };
-        let has_lines = parts.version == Version::HTTP_11
+        // The prepared lines have the default names only.
+        let has_lines = identity.is_none()
+            && parts.version == Version::HTTP_11
             && parts.method != Method::HEAD
             && proxy != FrontProxy::Envoy;
         if has_lines
@@ -255,33 +268,36 @@ impl ForwardAuth {
             return response;
         }
         let headers = IdentityHeaders::with_values(permit, |identity| permitted.with(identity));
-        let is_anonymous = headers.is_none();
         let mut headers = headers.unwrap_or_else(bare);
+        if let Some(names) = own_names(identity) {
+            headers.extend(names.who(permit));
+        }
         let empty = HeaderValue::from_static("");
         match proxy {
             // It treats an empty header in the response as missing.
-            FrontProxy::Any if is_anonymous => {
-                headers.insert(self.identity_headers.token().clone(), empty);
+            FrontProxy::Any => {
+                if permit.principal().is_none() {
+                    headers.insert(self.identity_headers.token().clone(), empty.clone());
+                }
+                for name in identity.iter().flat_map(|it| &it.absent) {
+                    headers.insert(name.clone(), empty.clone());
+                }
             }
             // It would keep the client's headers if the response has none.
-            FrontProxy::Caddy if is_anonymous => {
-                for name in self.identity_headers.names() {
+            FrontProxy::Caddy => {
+                for name in self.absent(permit, identity) {
                     headers.insert(name.clone(), empty.clone());
                 }
             }
             FrontProxy::Envoy => {
                 if let Ok(removed) =
-                    HeaderValue::from_str(&self.headers_to_remove(permit).join(","))
+                    HeaderValue::from_str(&self.headers_to_remove(permit, identity).join(","))
                 {
                     headers.insert(REMOVE, removed);
                 }
             }
             // They drop the headers in their configuration that are not in the response.
-            FrontProxy::Any
-            | FrontProxy::Nginx
-            | FrontProxy::Traefik
-            | FrontProxy::Haproxy
-            | FrontProxy::Caddy => {}
+            FrontProxy::Nginx | FrontProxy::Traefik | FrontProxy::Haproxy => {}
         }
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.headers = headers;
@@ -289,21 +305,50 @@ impl ForwardAuth {
     }
 
     /// Returns the headers that Envoy removes: the credential, which clients may send on public
-    /// routes too, and the identity headers if nobody is authenticated.
-    pub(super) fn headers_to_remove(&self, permit: &Permit) -> Vec<&str> {
+    /// routes too, and the identity headers that the application does not get.
+    pub(super) fn headers_to_remove<'a>(
+        &'a self,
+        permit: &'a Permit,
+        identity: Option<&'a IdentityOf>,
+    ) -> Vec<&'a str> {
         let mut removed = vec![
             self.identity_headers.token().as_str(),
             AUTHORIZATION.as_str(),
         ];
-        if permit.principal().is_none() {
-            removed.extend(self.identity_headers.names().map(HeaderName::as_str));
-        }
+        removed.extend(self.absent(permit, identity).map(HeaderName::as_str));
         removed
     }
 
-    /// Returns the identity headers; `None` for an anonymous permit.
-    pub(super) fn who(&self, permit: &Permit) -> Option<[(HeaderName, HeaderValue); 3]> {
-        self.identity_headers.who(permit)
+    /// Returns the identity headers that the application must not get: all of them if nobody is
+    /// authenticated, else those of other upstreams.
+    fn absent<'a>(
+        &'a self,
+        permit: &Permit,
+        identity: Option<&'a IdentityOf>,
+    ) -> impl Iterator<Item = &'a HeaderName> {
+        let is_anonymous = permit.principal().is_none();
+        let own = own_names(identity)
+            .into_iter()
+            .flat_map(IdentityNames::names);
+        let others = identity.into_iter().flat_map(|it| &it.absent);
+        let set = self.identity_headers.names().chain(own);
+        set.filter(move |_| is_anonymous).chain(others)
+    }
+
+    /// Returns the identity headers: the default ones, which front proxies rely on, and those of the
+    /// upstream. None for an anonymous permit.
+    pub(super) fn who<'a>(
+        &self,
+        permit: &Permit,
+        identity: Option<&'a IdentityOf>,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<'a> {
+        let own = own_names(identity);
+        let is_default = move |(name, _): &(HeaderName, HeaderValue)| {
+            own.is_none_or(|own| own.names().all(|own| own != name))
+        };
+        let default = self.identity_headers.who(permit).into_iter().flatten();
+        let own = own.map(|names| names.who(permit));
+        default.filter(is_default).chain(own.into_iter().flatten())
     }
 
     /// Returns the policy for a described request, if the peer may describe one. `addresses` are
@@ -316,6 +361,11 @@ impl ForwardAuth {
     ) -> Result<RoutePolicy, Rejection> {
         described_policy(&self.snapshot.load(), addresses, described, narrowed)
     }
+}
+
+/// Returns the names of the identity headers, if the upstream has its own.
+fn own_names(identity: Option<&IdentityOf>) -> Option<&IdentityNames> {
+    identity?.names.as_ref()
 }
 
 /// Returns whether an HTTP/1 target contains `#`. hyper drops the rest of the path there, but an

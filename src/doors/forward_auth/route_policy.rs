@@ -12,8 +12,8 @@ use super::front_proxy::{ENVOY, FrontProxy};
 use super::narrowing::narrowing;
 use crate::auth::{Mode, Policy};
 use crate::doors::snapshot::Snapshot;
-use crate::http::Denials;
 use crate::http::rejection::Rejection;
+use crate::http::{Denials, IdentityOf};
 use crate::routing::input::MatchInput;
 use crate::telemetry::Tally;
 
@@ -31,6 +31,8 @@ pub(in crate::doors) struct RoutePolicy {
     pub(super) tally: Option<Arc<Tally>>,
     /// How the route responds to denied requests, if not as by default.
     pub(super) denials: Option<Arc<Denials>>,
+    /// The identity headers of the application; `None` if no upstream has names of its own.
+    pub(super) identity: Option<Arc<IdentityOf>>,
 }
 
 /// Returns the policy for a sub-request: that of the route, narrowed by the front proxy's URL.
@@ -51,6 +53,7 @@ pub(super) fn route_policy(
             mode: Mode::Enforce,
             tally: None,
             denials: None,
+            identity: snapshot.identity(None).map(Arc::clone),
         });
     }
     let narrowed = match proxy {
@@ -111,6 +114,7 @@ fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<RoutePolicy, 
             mode: Mode::Enforce,
             tally: None,
             denials: None,
+            identity: snapshot.identity(None).map(Arc::clone),
         });
     }
     let found = snapshot.routes.resolve(input)?;
@@ -119,6 +123,7 @@ fn of_route(snapshot: &Snapshot, input: &MatchInput<'_>) -> Result<RoutePolicy, 
         mode: found.route.mode,
         tally: snapshot.tally(found.place).map(Arc::clone),
         denials: snapshot.denials(found.place).map(Arc::clone),
+        identity: snapshot.identity(found.route.upstream).map(Arc::clone),
     })
 }
 

@@ -10,8 +10,8 @@ use super::hop::BAD_RESPONSE;
 use crate::auth::Permit;
 use crate::doors::request_log::log_request;
 use crate::doors::snapshot::Snapshot;
-use crate::http::Denials;
 use crate::http::request_id::RequestId;
+use crate::http::{Denials, IdentityNames};
 use crate::routing::route::Route;
 use crate::telemetry::{Forwarded, Recorder, RequestRecord, Spans};
 use crate::upstream::{Chosen, Gate, UnderWay, Upstream};
@@ -117,6 +117,12 @@ impl Authorized {
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         let route = self.route()?;
         self.snapshot.upstreams.get(route.upstream?)
+    }
+
+    /// Returns the headers that name the caller to the upstream, if it has its own.
+    pub(super) fn identity_names(&self) -> Option<&IdentityNames> {
+        let upstream = self.route()?.upstream?;
+        self.snapshot.identity(Some(upstream))?.names.as_ref()
     }
 
     /// Returns how the route responds to denied and failed requests, if not as by default.

@@ -119,7 +119,7 @@ impl Proxy {
             .map_or(&[][..], |route| &route.rewrite.passing);
         let has_methods = authorized.has_methods;
         let is_proved = authorized.permit.principal().is_some();
-        let identity = &self.identity_headers;
+        let identity = &authorized.snapshot.identity_headers;
         let removed = strip(fields, identity, passing, is_proved, has_methods);
         // The debug line tells an operator what to add to `alias_headers` or `pass_headers`.
         for name in &removed {
@@ -139,9 +139,17 @@ impl Proxy {
         session: &Session,
         way: &Onward<'_>,
     ) -> Result<()> {
-        let who = self.identity_headers.who(&authorized.permit);
+        let identity = &authorized.snapshot.identity_headers;
+        let names = authorized.identity_names();
+        let who = match names {
+            None => identity.who(&authorized.permit),
+            Some(_) => None,
+        };
         // Growing once is cheaper than growing for each header. Room for more is dearer to clear.
         fields.reserve(STAMPED + who.as_ref().map_or(0, |who| who.len()));
+        for (name, value) in names.into_iter().flat_map(|it| it.who(&authorized.permit)) {
+            fields.insert(name, value);
+        }
         if let Some(who) = who {
             for (name, value) in who {
                 fields.insert(name, value);

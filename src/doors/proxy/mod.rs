@@ -30,10 +30,10 @@ use pingora::{Error, ErrorType, Result};
 
 use super::snapshot::Live;
 use crate::auth::Authority;
+use crate::http::CredentialHeaders;
 use crate::http::grpc;
 use crate::http::own_response::OwnResponse;
 use crate::http::rejection::{METHODS, Rejection};
-use crate::http::{CredentialHeaders, IdentityHeaders};
 use crate::net::peer_of;
 use crate::telemetry::{Recorder, RequestRecord};
 use crate::upstream::{Gate, Next, UpstreamEvent, set_apart};
@@ -50,7 +50,6 @@ pub(super) use forwarded::strip;
 pub(crate) struct Proxy {
     pub(crate) authority: Arc<Authority>,
     pub(crate) credential_headers: CredentialHeaders,
-    pub(crate) identity_headers: IdentityHeaders,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) snapshot: Live,
 }

@@ -12,6 +12,7 @@ mod health;
 mod http;
 mod http1;
 mod http2;
+mod identity_names;
 mod matching;
 mod names;
 mod paths;

@@ -10,6 +10,7 @@ mod denials;
 mod doctor;
 mod edges;
 mod http2;
+mod identity_names;
 mod keep_alive;
 mod manifests;
 mod paths;
@@ -208,6 +209,7 @@ macro_rules! tests_of {
                 connections: credential_nominated_as_hop_by_hop_never_arrives,
                 connections: auth_requests_about_bodies_and_upgrades_share_connections,
                 denials: route_says_how_denied_requests_are_responded_to,
+                identity_names: identity_header_of_an_upstream_comes_from_nobody_else,
                 answers: response_that_is_no_permit_lets_nothing_pass,
                 edges: stranger_at_another_address_locks_no_service_out,
                 edges: request_to_a_hung_realmgate_times_out,
