@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 
 use super::connection::Connection;
 use super::error::CliError;
+use super::nobody::of_nobody;
 use super::output::Output;
 use super::setup::{load, runtime};
 use crate::audit::obstacle;
@@ -40,6 +41,9 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
         false => None,
     };
     warnings.extend(connection.iter().flat_map(Connection::warnings));
+    if connection.as_ref().is_some_and(Connection::has_tables) {
+        warnings.extend(of_nobody(&meant, store_options(&meant.store)?)?);
+    }
     let strict = warnings.len();
     // These warnings depend on the machine, not on the configuration, so `--strict` ignores them.
     warnings.extend(meant.limits.file_warning(&meant.server, most_files()));

@@ -94,6 +94,11 @@ impl Connection {
         json!({ "schema": found.schema, "known": found.known, "keys": keys, "server": server })
     }
 
+    /// Returns whether the database has the tables of this version.
+    pub(super) fn has_tables(&self) -> bool {
+        self.0.schema == self.0.known
+    }
+
     /// Returns what works but is probably not intended.
     pub(super) fn warnings(&self) -> Vec<String> {
         let found = &self.0;

@@ -79,6 +79,57 @@ fn tables_and_keys_of_a_running_node_are_described() {
 }
 
 #[test]
+fn principal_that_the_database_does_not_have_is_a_warning() {
+    let rules = r#"
+        [group.callers]
+        members = [{ realm = "payments", name = "billing" }, { realm = "payments", name = "bilings" }]
+        [[route]]
+        name = "first"
+        path = "/first"
+        allow = [{ group = "callers" }, { realm = "payments", name = "bill*" }, { realm = "payment" }]
+        except = [{ realm = "payments", name = "Bill*" }]
+        upstream = "app"
+        [[route]]
+        name = "second"
+        allow = [{ realm = "payments" }, { realm = "payment" }, { realm = "payments", name = "gone" }]
+        upstream = "app"
+        [upstream.app]
+        peers = ["127.0.0.1:9"]
+    "#;
+    for gate in [Gate::start_on_postgres(rules), Gate::start(rules)] {
+        gate.register("billing", "payments");
+        gate.register("gone", "payments");
+        let disable = [
+            "identity", "disable", "--name", "gone", "--realm", "payments",
+        ];
+        assert!(gate.run(&disable).status.success());
+        let nobody = |args: &[&str]| {
+            let output = gate.run(&[&["check"], args].concat());
+            let code = output.status.code();
+            let warnings = stderr(&output);
+            let of_nobody = warnings.lines().filter(|it| it.contains("no identity"));
+            let of_nobody = of_nobody.map(|line| {
+                let warning: Value = serde_json::from_str(line).unwrap();
+                warning["warning"].as_str().unwrap().to_owned()
+            });
+            (code, of_nobody.collect::<Vec<_>>())
+        };
+        assert_eq!(nobody(&[]), (Some(0), Vec::new()));
+        let (code, warnings) = nobody(&["--connect"]);
+        assert_eq!(code, Some(0));
+        assert_eq!(
+            warnings,
+            [
+                "group \"callers\": bilings@payments matches no identity in the database",
+                "route \"first\": realm payment matches no identity in the database",
+                "route \"first\": Bill*@payments matches no identity in the database",
+            ]
+        );
+        assert_eq!(nobody(&["--connect", "--strict"]).0, Some(2));
+    }
+}
+
+#[test]
 fn standbys_privileges_and_superusers_are_reported() {
     let server = Postgres::start();
     let standby = server.standby();
