@@ -11,6 +11,7 @@ pub mod audit;
 mod budget;
 pub mod cli;
 mod clock;
+pub mod comparison;
 pub mod config;
 pub mod doors;
 mod files;

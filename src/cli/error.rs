@@ -10,6 +10,7 @@ use crate::auth::{
     ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError, UnixTime,
 };
 use crate::client::{self, CredentialError, ServerUrlError};
+use crate::comparison::CompareError;
 use crate::config::ConfigError;
 use crate::doors::ListenError;
 use crate::doors::v1::ProblemKind;
@@ -26,6 +27,10 @@ pub(super) enum CliError {
     /// A file of `policy test` is wrong.
     #[error("{0}")]
     Cases(String),
+    #[error("the change opens {0} and closes {1}")]
+    Differs(usize, usize),
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     #[error("{0} of {1} cases do not hold")]
     CasesFail(usize, usize),
     #[error(transparent)]
@@ -198,6 +203,7 @@ impl CliError {
             | Self::BrokenLog(_)
             | Self::Denied(_)
             | Self::CasesFail(..)
+            | Self::Differs(..)
             | Self::Backup(store::BackupError::Exists(_))
             | Self::Copy(store::CopyError::NotEmpty(..))
             | Self::Overtaken
@@ -235,6 +241,7 @@ impl CliError {
             },
             Self::Config(_)
             | Self::Cases(_)
+            | Self::Compare(_)
             | Self::Options(_)
             | Self::ExpiresInThePast
             | Self::NeverValid

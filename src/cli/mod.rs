@@ -92,7 +92,7 @@ enum Command {
     /// Exit codes: 0 allowed; 1 denied; 2 wrong usage or configuration; 3 the database cannot be read
     /// (with --as).
     Explain(explain::Args),
-    /// Test the routes
+    /// Test the routes, and say what a change of them opens and closes
     #[command(subcommand)]
     Policy(policy::Command),
     /// Look at a deployment from outside, and name what is wrong and the line to change

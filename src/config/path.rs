@@ -89,7 +89,7 @@ impl PathPattern {
     }
 
     /// Returns the pattern that matches every path.
-    pub(super) fn all() -> Self {
+    pub(crate) fn all() -> Self {
         Self {
             text: "/".into(),
             is_exact: false,

@@ -237,6 +237,17 @@ impl RouteTable {
         self.first(input, path).0
     }
 
+    /// Returns the indexes of all routes for a host that match `path` as written, whatever the method
+    /// and the client are, ascending.
+    pub(crate) fn candidates(&self, host: Option<&str>, path: &[u8]) -> Vec<usize> {
+        let mut places = Vec::new();
+        self.index
+            .visit(host, path, |held| places.extend(&held.places));
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
     /// Returns the first route that matches `path` as written, and whether some route for the host
     /// and path depends on the method.
     fn first(&self, input: &MatchInput<'_>, path: &[u8]) -> (Option<(usize, &Route)>, bool) {

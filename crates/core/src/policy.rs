@@ -4,7 +4,7 @@ use super::principal::PrincipalRef;
 use super::realm::{Capability, Realms};
 
 /// Decides which principals may pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// Everyone. No credential is read, and nobody is authenticated.
     Anyone,

@@ -1,5 +1,5 @@
 /// A right of a principal in the REST API, beyond being authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Capability {
     /// Verify the token of another principal.
     Verify,

@@ -1,6 +1,7 @@
-//! `realmgate policy`: tests of routes.
+//! `realmgate policy`: what routes do, and what a change of them does.
 
 mod cases;
+mod diff;
 mod test;
 
 use std::path::Path;
@@ -15,6 +16,11 @@ pub(super) enum Command {
     /// Sends nothing. Exit codes: 0 every case holds; 1 some do not; 2 the file or the configuration is wrong; 3 the
     /// database cannot be read (with --connect).
     Test(test::Args),
+    /// Say what a change of the routes opens and closes, and for whom
+    ///
+    /// Compares the decisions about all requests, not the text of the files. Exit codes: 0 no difference in effect; 1
+    /// some; 2 a configuration is wrong.
+    Diff(diff::Args),
 }
 
 pub(super) fn run(
@@ -24,5 +30,6 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     match command {
         Command::Test(args) => test::run(args, config, output),
+        Command::Diff(args) => diff::run(args, output),
     }
 }

@@ -1,4 +1,4 @@
-//! `realmgate policy test`.
+//! `realmgate policy test` and `realmgate policy diff`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -272,4 +272,93 @@ fn cases_with_a_database_consider_identities() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["failed"].as_array().unwrap().len(), 1);
     assert_eq!(report["failed"][0]["as"], "ghost@payments");
+}
+
+fn diff(old: &str, new: &str, more: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let old = file(folder.path(), "old/realmgate.toml", old);
+    file(folder.path(), "new/realmgate.toml", new);
+    realmgate(&["policy", "diff"])
+        .arg(old)
+        .arg(folder.path().join("new"))
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn change_without_effect_is_exit_code_0() {
+    let moved = ROUTES.replace("[upstream.app]", "[upstream.web]");
+    let moved = moved.replace("upstream = \"app\"", "upstream = \"web\"");
+    for new in [ROUTES, &moved] {
+        let output = diff(ROUTES, new, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "no difference in effect\n");
+        let output = diff(ROUTES, new, &["--json"]);
+        assert_eq!(stdout(&output), "{\"opens\":[],\"closes\":[]}\n");
+    }
+}
+
+#[test]
+fn diff_says_what_a_change_opens_and_closes() {
+    let new = ROUTES
+        .replace("methods = [\"GET\"]\n", "")
+        .replace("name = \"batch-7\"", "name = \"batch-*\"");
+    let output = diff(ROUTES, &new, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines[..2],
+        [
+            "opens / except =/healthz, /office on *.api.example.org, api.example.org to realm payments with methods other \
+             than GET, HEAD: before denied, now route \"api\" for batch-*@ops, realm payments except batch-*@ops",
+            "opens /office on *.api.example.org, api.example.org to realm payments with methods other than GET, HEAD from \
+             outside 192.0.2.0/24: before denied, now route \"api\" for batch-*@ops, realm payments except batch-*@ops",
+        ]
+    );
+    let closed = "closes / except =/healthz, /office on *.api.example.org, api.example.org for batch-*@ops except \
+                  batch-7@ops with GET, HEAD: ";
+    assert!(lines[2].starts_with(closed), "{text}");
+    assert!(
+        stderr(&output).contains("the change opens 2 and closes 2"),
+        "{}",
+        stderr(&output)
+    );
+    let output = diff(ROUTES, &new, &["--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["opens"][0]["sentence"], lines[0]);
+    assert_eq!(report["opens"][0]["who"][0], "realm payments");
+    assert_eq!(report["closes"][0]["methods"][0], "GET");
+}
+
+#[test]
+fn configuration_that_is_broken_is_exit_code_2_of_diff() {
+    let output = diff(ROUTES, "[[route]]\nname = 3", &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("realmgate.toml:2"));
+    let output = diff("x = 1", ROUTES, &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
+fn included_files_are_compared_too() {
+    let main = "include = ['routes/*.toml']\n[upstream.app]\npeers = ['127.0.0.1:9000']\n";
+    let route = "[[route]]\nname = 'a'\nupstream = 'app'\nallow = ";
+    let folder = tempfile::tempdir().unwrap();
+    for (side, allow) in [("old", "'authenticated'"), ("new", "'anyone'")] {
+        file(folder.path(), &format!("{side}/realmgate.toml"), main);
+        let routes = format!("{route}{allow}\n");
+        file(folder.path(), &format!("{side}/routes/a.toml"), &routes);
+    }
+    let output = realmgate(&["policy", "diff"])
+        .args([folder.path().join("old"), folder.path().join("new")])
+        .output()
+        .unwrap();
+    assert_eq!(
+        stdout(&output),
+        "opens / on any host to anyone: before route \"a\" for every authenticated principal, now route \"a\" for \
+         anyone\n"
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
 }
