@@ -1,3 +1,5 @@
+mod brute_force;
+
 use super::{CLASSES, CompareError, Comparison, compare};
 use crate::config::Config;
 

@@ -1,0 +1,450 @@
+//! Compares small generated policies request by request, and checks that the sentences say the same.
+
+use std::net::IpAddr;
+
+use http::Method;
+use ipnet::IpNet;
+
+use crate::auth::{Mode, Policy, PrincipalRef, Realms};
+use crate::comparison::{CLASSES, Item, compare};
+use crate::config::Config;
+use crate::routing::input::MatchInput;
+use crate::routing::route::{RouteTable, Unrouted};
+use crate::routing::target::Target;
+
+const HOSTS: [&str; 7] = [
+    "'a.example'",
+    "'*.example'",
+    "'**.example'",
+    "['*.a.example', 'example']",
+    "['b.example', 'a.example']",
+    "'**.a.example'",
+    "['d.c.a.example', '*.c.example']",
+];
+const PATHS: [&str; 16] = [
+    "'/'",
+    "'/a'",
+    "'=/a'",
+    "'/a/b'",
+    "'/*/b'",
+    "'=/a/*'",
+    "'/*'",
+    "['/c', '/a/b']",
+    "'=/'",
+    "'/a/*/c'",
+    "'/a.json'",
+    "'/A'",
+    "'/A/b.json'",
+    "'/*/*'",
+    "'=/a/b'",
+    "['/a/b/c', '=/c']",
+];
+const ALLOWED: [&str; 9] = [
+    "allow = 'anyone'",
+    "allow = 'authenticated'",
+    "allow = [{ realm = 'r' }]",
+    "allow = [{ realm = 'r', name = 'x' }]",
+    "allow = [{ realm = 'r', name = 'x*' }]",
+    "allow = [{ realm = 'r' }, { realm = 's' }]",
+    "allow = [{ realm = 'r' }]\nexcept = [{ realm = 'r', name = 'x*' }]",
+    "allow = 'authenticated'\nexcept = [{ realm = 'r', name = 'xy' }]",
+    "allow = [{ realm = 'r' }]\nexcept = [{ realm = 'r', name = 'x' }]",
+];
+const NETWORKS: [&str; 4] = [
+    "'10.0.0.0/8'",
+    "'10.1.0.0/16', '192.0.2.1'",
+    "'127.0.0.0/8'",
+    "'2001:db8::/32', '10.2.0.0/16'",
+];
+
+const TO_HOSTS: [&str; 10] = [
+    "a.example",
+    "b.example",
+    "example",
+    "c.example",
+    "c.a.example",
+    "d.c.a.example",
+    "e.c.a.example",
+    "d.c.example",
+    "e.d.c.example",
+    "elsewhere",
+];
+const TO_PATHS: [&str; 44] = [
+    "/",
+    "/a",
+    "/A",
+    "/a.json",
+    "/A.json",
+    "/a.JSON",
+    "/a.xml",
+    "/A.xml",
+    "/a.json.gz",
+    "/a/b",
+    "/a/B",
+    "/A/b",
+    "/A/B",
+    "/a/b.json",
+    "/a/b.xml",
+    "/A/b.json",
+    "/A/b.xml",
+    "/a/b/c",
+    "/a/b/C",
+    "/a/b/c.json",
+    "/a/b/c/d",
+    "/a/d",
+    "/a/d/c",
+    "/a/d/C",
+    "/a/d/e",
+    "/a.json/b",
+    "/a.xml/b",
+    "/a.xml/d",
+    "/b",
+    "/b/b",
+    "/b/d",
+    "/c",
+    "/C",
+    "/c.json",
+    "/C.json",
+    "/c/b",
+    "/c/b/d",
+    "/c/d",
+    "/d/b",
+    "/d/B",
+    "/d/b.json",
+    "/d/e/f",
+    "/a.json/b/c",
+    "/a/b.json/c",
+];
+/// Paths with slashes that only some routes accept. They are compared by their openings only.
+const SLASHED: [&str; 5] = ["/a//b", "/a//d", "/a%2fd", "/d//e", "/a/b//d%2fe"];
+const CLIENTS: [Option<&str>; 8] = [
+    None,
+    Some("10.1.0.1"),
+    Some("10.2.0.1"),
+    Some("192.0.2.1"),
+    Some("198.51.100.1"),
+    // A front proxy, whose address is never that of a client.
+    Some("127.0.0.1"),
+    Some("127.0.0.9"),
+    Some("2001:db8::1"),
+];
+const CALLERS: [Option<(&str, &str)>; 6] = [
+    None,
+    Some(("x", "r")),
+    Some(("xy", "r")),
+    Some(("z", "r")),
+    Some(("x", "s")),
+    Some(("x", "t")),
+];
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) as usize % sides
+    }
+
+    /// Returns the lines of a route.
+    fn route(&mut self) -> String {
+        let mut lines = ALLOWED[self.roll(ALLOWED.len())].to_owned();
+        let mut add = |line: String| lines.push_str(&format!("\n{line}"));
+        if self.roll(2) == 0 {
+            add(format!("host = {}", HOSTS[self.roll(HOSTS.len())]));
+        }
+        if self.roll(5) > 0 {
+            add(format!("path = {}", PATHS[self.roll(PATHS.len())]));
+        }
+        match self.roll(4) {
+            0 => add("methods = ['GET']".to_owned()),
+            1 => add("methods = ['POST', 'PUT']".to_owned()),
+            _ => {}
+        }
+        if self.roll(4) == 0 {
+            add(format!("from = [{}]", NETWORKS[self.roll(NETWORKS.len())]));
+        }
+        for key in ["ignore_case", "ignore_suffix"] {
+            if self.roll(4) == 0 {
+                add(format!("{key} = true"));
+            }
+        }
+        for key in ["allow_double_slash", "allow_encoded_slash"] {
+            if self.roll(8) == 0 {
+                add(format!("{key} = true"));
+            }
+        }
+        if self.roll(8) == 0 {
+            add("mode = 'observe'".to_owned());
+        }
+        lines
+    }
+
+    /// Returns routes, and a few changes to them.
+    fn change(&mut self) -> [Vec<String>; 2] {
+        let old: Vec<_> = (0..self.roll(6)).map(|_| self.route()).collect();
+        let mut new = old.clone();
+        for _ in 0..=self.roll(3) {
+            let at = self.roll(new.len() + 1);
+            match self.roll(5) {
+                0 => new.insert(at, self.route()),
+                1 if at < new.len() => drop(new.remove(at)),
+                2 if at < new.len() => new.swap(at, 0),
+                3 if new.len() > 1 => new.rotate_left(1),
+                _ if at < new.len() => new[at] = self.route(),
+                _ => {}
+            }
+        }
+        [old, new]
+    }
+}
+
+/// Returns the configuration, unless two routes have the same criteria, which is an error.
+fn config(routes: &[String]) -> Option<Config> {
+    let route = |(at, lines): (usize, &String)| {
+        format!("[[route]]\nname = 'r{at}'\nupstream = 'web'\n{lines}\n")
+    };
+    let routes: String = routes.iter().enumerate().map(route).collect();
+    let text = format!("{routes}[upstream.web]\npeers = ['127.0.0.1:9000']\n");
+    Config::parse(&text, "realmgate.toml", []).ok()
+}
+
+/// Returns who may pass.
+fn decided<'a>(
+    config: &'a Config,
+    table: &RouteTable,
+    input: &mut MatchInput<'_>,
+    client: Option<IpAddr>,
+) -> Option<&'a Policy> {
+    input.client = client.filter(|client| config.may_be_client(*client));
+    match table.resolve(input) {
+        Ok(found) => match config.routes[found.place].mode {
+            Mode::Enforce => Some(&config.routes[found.place].policy),
+            Mode::Observe => Some(&Policy::Anyone),
+        },
+        Err(Unrouted::None) if config.routes.is_empty() => Some(&Policy::Authenticated),
+        Err(_) => None,
+    }
+}
+
+fn admits(policy: Option<&Policy>, caller: Option<(&str, &str)>) -> bool {
+    policy.is_some_and(|policy| match caller {
+        None => *policy == Policy::Anyone,
+        Some((name, realm)) => {
+            let who = PrincipalRef::new(name, realm, 128).unwrap();
+            policy.admits(who, &Realms::default())
+        }
+    })
+}
+
+/// Returns how narrow a host of a sentence is, if it contains `host`.
+fn width(text: &str, host: &str) -> Option<usize> {
+    if text == "any host" {
+        return Some(0);
+    }
+    let more = |domain: &str| {
+        let more = host.strip_suffix(domain)?.strip_suffix('.')?;
+        Some(more.split('.').count())
+    };
+    let (domain, labels, rank) = if let Some(domain) = text.strip_prefix("**.*.") {
+        (domain, 2..=usize::MAX, 2)
+    } else if let Some(domain) = text.strip_prefix("**.") {
+        (domain, 1..=usize::MAX, 1)
+    } else if let Some(domain) = text.strip_prefix("*.") {
+        (domain, 1..=1, 2)
+    } else {
+        return (text == host).then_some(1000);
+    };
+    labels
+        .contains(&more(domain)?)
+        .then(|| domain.len() * 4 + rank)
+}
+
+fn has_host(item: &Item, host: &str) -> bool {
+    let widest = |texts: &[String]| texts.iter().filter_map(|text| width(text, host)).max();
+    widest(&item.hosts) > widest(&item.except_hosts)
+}
+
+/// Returns whether a path of a sentence contains `path`.
+fn contains(text: &str, path: &str) -> bool {
+    let (text, is_exact) = match text.strip_prefix('=') {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
+    let segments = |text: &str| -> Vec<String> {
+        let segments = text.split('/').skip(1).map(str::to_owned);
+        segments.filter(|segment| !segment.is_empty()).collect()
+    };
+    let (ours, theirs) = (segments(text), segments(path));
+    let fits = |our: &String, their: &String| {
+        let (mut our, mut any_case) = (our.as_str(), false);
+        for mark in [" (any case)", " (other cases)"] {
+            if let Some(name) = our.strip_suffix(mark) {
+                (our, any_case) = (name, true);
+            }
+        }
+        let (our, their) = match any_case {
+            true => (our.to_ascii_lowercase(), their.to_ascii_lowercase()),
+            false => (our.to_owned(), their.clone()),
+        };
+        match our.strip_suffix(".*") {
+            Some(name) => their
+                .strip_prefix(name)
+                .is_some_and(|it| it.starts_with('.')),
+            None => our == "*" || our == their,
+        }
+    };
+    let is_long_enough = match is_exact {
+        true => ours.len() == theirs.len(),
+        false => ours.len() <= theirs.len(),
+    };
+    let mut both = ours.iter().zip(&theirs);
+    is_long_enough && both.all(|(our, their)| fits(our, their))
+}
+
+fn has_path(item: &Item, path: &str) -> bool {
+    let has = |paths: &[String]| paths.iter().any(|it| contains(it, path));
+    has(&item.paths) && !has(&item.except_paths)
+}
+
+fn has_method(item: &Item, method: &Method) -> bool {
+    let is_it = |text: &String| *text == *method.as_str();
+    item.methods
+        .as_ref()
+        .is_none_or(|these| these.iter().any(is_it))
+        && !item.except_methods.iter().any(is_it)
+}
+
+fn has_client(item: &Item, client: Option<IpAddr>) -> bool {
+    match (&item.from, client) {
+        (None, _) => true,
+        (Some(_), None) => item.unknown_address,
+        (Some(networks), Some(client)) => networks.iter().any(|network| {
+            let network: IpNet = network.parse().unwrap();
+            network.contains(&client)
+        }),
+    }
+}
+
+fn has_caller(item: &Item, caller: Option<(&str, &str)>) -> bool {
+    item.who.iter().any(|text| {
+        let (base, except) = text.split_once(" except ").unwrap_or((text, ""));
+        let Some((name, realm)) = caller else {
+            return matches!(base, "anyone" | "callers without a credential");
+        };
+        let fits = |rule: &str| match (rule.strip_prefix("realm "), rule.split_once('@')) {
+            (Some(of), _) => of == realm,
+            (None, Some((of, in_realm))) => {
+                let has_name = match of.strip_suffix('*') {
+                    Some(start) => name.starts_with(start),
+                    None => name == of,
+                };
+                in_realm == realm && has_name
+            }
+            (None, None) => false,
+        };
+        let is_of_base = match base {
+            "anyone" | "every authenticated principal" => true,
+            rule => fits(rule),
+        };
+        is_of_base && !except.split(", ").any(fits)
+    })
+}
+
+/// Returns whether the spelling of the paths of a sentence depends on other routes.
+fn is_vague(item: &Item) -> bool {
+    item.sentence.contains(" (other cases)")
+}
+
+#[test]
+fn sentences_say_the_same_as_brute_force() {
+    let mut dice = Dice(7);
+    let (mut pairs, mut requests, mut differing, mut same) = (0, 0_usize, 0_usize, 0);
+    while pairs < 150 {
+        let [old, new] = dice.change();
+        let (Some(old), Some(new)) = (config(&old), config(&new)) else {
+            continue;
+        };
+        pairs += 1;
+        let found = compare(&old, &new, CLASSES).unwrap();
+        let tables = [&old, &new].map(|config| RouteTable::new(&config.routes));
+        let mut is_different = false;
+        for host in TO_HOSTS {
+            for path in TO_PATHS.into_iter().chain(SLASHED) {
+                let is_slashed = SLASHED.contains(&path);
+                let read = path.replace("%2f", "/");
+                let of_place = |items: &[Item]| -> Vec<Item> {
+                    let items = items.iter().filter(|item| {
+                        let is_plain = !item.sentence.contains(" with //")
+                            && !item.sentence.contains(" with %2f");
+                        has_host(item, host) && has_path(item, &read) && (is_plain || is_slashed)
+                    });
+                    items.cloned().collect()
+                };
+                let here = [of_place(&found.opens), of_place(&found.closes)];
+                for method in [Method::GET, Method::POST, Method::DELETE] {
+                    let mut input = MatchInput {
+                        host: Some(host),
+                        method: method.clone(),
+                        target: Target::read(path.as_bytes()).unwrap(),
+                        client: None,
+                    };
+                    for client in CLIENTS {
+                        let client: Option<IpAddr> = client.map(|client| client.parse().unwrap());
+                        let before = decided(&old, &tables[0], &mut input, client);
+                        let now = decided(&new, &tables[1], &mut input, client);
+                        requests += CALLERS.len();
+                        if before == now && here.iter().all(Vec::is_empty) {
+                            continue;
+                        }
+                        for caller in CALLERS {
+                            let is_said = here.each_ref().map(|items| {
+                                items.iter().find(|item| {
+                                    has_method(item, &method)
+                                        && has_client(item, client)
+                                        && has_caller(item, caller)
+                                })
+                            });
+                            let (before, now) = (admits(before, caller), admits(now, caller));
+                            let report = || {
+                                format!(
+                                    "{host}{path} {method} {client:?} {caller:?}: {before} then {now}\n{:#?}\n{:#?}\n{found:#?}",
+                                    old.routes, new.routes
+                                )
+                            };
+                            differing += usize::from(before != now);
+                            is_different |= before != now;
+                            let [opened, closed] = is_said;
+                            if !before && now {
+                                assert!(opened.is_some(), "{}", report());
+                            }
+                            if is_slashed {
+                                continue;
+                            }
+                            if before && !now {
+                                assert!(closed.is_some(), "{}", report());
+                            }
+                            // Everyone is named where a route opens to anyone.
+                            if let Some(item) = opened.filter(|item| !is_vague(item)) {
+                                assert!(now, "{item:#?}\n{}", report());
+                                let is_anyone = item.who.iter().any(|who| who == "anyone");
+                                assert!(is_anyone || !before, "{item:#?}\n{}", report());
+                            }
+                            if let Some(item) = closed.filter(|item| !is_vague(item)) {
+                                assert!(before && !now, "{item:#?}\n{}", report());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        same += usize::from(!is_different);
+    }
+    println!(
+        "{pairs} changes of policies, {requests} requests, {differing} of them decided differently; {same} changes without \
+         a difference in them"
+    );
+    assert!(differing > 20_000 && same > 5);
+}
