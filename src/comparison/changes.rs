@@ -90,7 +90,7 @@ pub(super) fn changes(
     let clients = intervals.iter().map(|(first, _)| Some(*first));
     let clients: Vec<Option<IpAddr>> = clients.chain([None]).collect();
     let methods = named.iter().copied().chain([&other]);
-    let rows = methods.map(|method| {
+    let rows = methods.map(|method| -> Vec<Outcome> {
         input.method = method.clone();
         let mut outcome = |client: &Option<IpAddr>| {
             let [old, new] = sides
@@ -101,14 +101,14 @@ pub(super) fn changes(
         };
         clients.iter().map(&mut outcome).collect()
     });
-    by_methods(rows.collect(), &named, &intervals)
+    by_methods(&rows.collect::<Vec<_>>(), &named, &intervals)
 }
 
 /// Groups the methods that have the same outcomes for the same clients: the named ones, and at the
 /// end all others.
-fn by_methods(rows: Vec<Vec<Outcome>>, named: &[&Method], intervals: &[Interval]) -> Vec<Change> {
+fn by_methods(rows: &[Vec<Outcome>], named: &[&Method], intervals: &[Interval]) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (row, places) in grouped(&rows) {
+    for (row, places) in grouped(rows) {
         let name = |at: &usize| named.get(*at).map(ToString::to_string);
         let methods = if places.len() == rows.len() {
             Methods::Any

@@ -67,13 +67,13 @@ impl Class {
 }
 
 impl Hosts {
-    pub(super) fn new(entries: Vec<Entry<'_>>) -> Self {
+    pub(super) fn new(entries: &[Entry<'_>]) -> Self {
         let mut any = Tree::default();
         let mut exact: BTreeMap<Box<str>, Tree> = BTreeMap::new();
         let mut domains: BTreeMap<Box<str>, [Tree; 2]> = BTreeMap::new();
         let all = [PathPattern::all()];
         let mut longest = 0;
-        for entry in &entries {
+        for entry in entries {
             let route = entry.route;
             let paths = match route.paths.as_slice() {
                 [] => all.as_slice(),

@@ -11,7 +11,6 @@ pub(super) struct Line {
     /// The segments, the last one first.
     segments: Vec<Part>,
     pub(super) extent: Extent,
-    pub(super) case: Case,
     pub(super) slashes: Slashes,
     pub(super) changes: Rc<[Change]>,
 }
@@ -33,15 +32,6 @@ pub(super) enum Extent {
     All(Rc<[String]>),
 }
 
-/// Whether the class contains only paths in a certain case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Case {
-    AsWritten,
-    Any,
-    /// In a case in which no route has the path.
-    Other,
-}
-
 /// Whether the paths contain `//` or `%2f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slashes {
@@ -57,7 +47,6 @@ impl Line {
         Self {
             segments: Vec::new(),
             extent,
-            case: Case::AsWritten,
             slashes,
             changes,
         }
@@ -88,13 +77,12 @@ impl Line {
     }
 
     /// Returns the line for the position before a segment.
-    pub(super) fn below(mut self, shown: &Rc<str>, case: Case, except: &Rc<[String]>) -> Self {
+    pub(super) fn below(mut self, shown: &Rc<str>, except: &Rc<[String]>) -> Self {
         self.segments
             .push(match except.is_empty() && **shown != *STAR {
                 true => Part::Named(Rc::clone(shown)),
                 false => Part::Any(Rc::clone(shown), Rc::clone(except)),
             });
-        self.case = self.case.max(case);
         self
     }
 

@@ -75,7 +75,7 @@ fn differences(
         return Err(CompareError::TooDeep);
     }
     let sides = [Side::new(old, pairs), Side::new(new, pairs)];
-    let hosts = Hosts::new(kept::entries(&sides));
+    let hosts = Hosts::new(&kept::entries(&sides));
     let mut left = classes;
     let mut found = Vec::new();
     for class in hosts.classes() {

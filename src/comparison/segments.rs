@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use super::lines::Case;
 use super::position::Position;
 use super::tree::Node;
 
@@ -13,8 +12,17 @@ pub(super) struct Segment {
     /// One of them.
     pub(super) text: String,
     /// All of them, for people.
-    pub(super) shown: String,
-    pub(super) case: Case,
+    shown: String,
+    case: Case,
+}
+
+/// Whether the class contains only segments in a certain case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    AsWritten,
+    Any,
+    /// In a case in which no route has the segment.
+    Other,
 }
 
 impl Segment {

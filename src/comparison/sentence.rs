@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::callers::Who;
 use super::changes::{Clients, Methods};
 use super::hosts::Hosts;
-use super::lines::{Case, Line, Slashes};
+use super::lines::{Line, Slashes};
 use super::pairs::{PairId, Pairs};
 use crate::auth::{Mode, Policy, Rule};
 use crate::config::{Config, Route};
@@ -78,7 +78,6 @@ type Common = (
     Methods,
     Clients,
     [Option<usize>; 2],
-    Case,
     Slashes,
 );
 
@@ -109,7 +108,6 @@ pub(super) fn comparison(
                         change.methods.clone(),
                         change.clients.clone(),
                         change.routes,
-                        line.case,
                         line.slashes,
                     );
                     let key = (common, paths.clone());
@@ -139,7 +137,7 @@ pub(super) fn comparison(
         let depth = depth.min().unwrap_or_default();
         let hosts = hosts.described(&classes);
         let item = item(&common, hosts, (paths, except), who, sides);
-        items.push(((rank, common.6, depth), item));
+        items.push(((rank, common.5, depth), item));
     }
     let sorted = |mut items: Vec<(_, Item)>| {
         items.sort_by(|(rank, item), (other_rank, other)| {
@@ -160,7 +158,7 @@ fn item(
     who: &[Who],
     [old, new]: [&Config; 2],
 ) -> Item {
-    let (direction, _, methods, clients, [before, now], case, slashes) = common;
+    let (direction, _, methods, clients, [before, now], slashes) = common;
     let who: Vec<_> = who.iter().map(ToString::to_string).collect();
     let (before, now) = (route(old, *before), route(new, *now));
     let verb = match direction {
@@ -171,11 +169,6 @@ fn item(
         Direction::Opens => "to",
         Direction::Closes => "for",
     };
-    let case = match case {
-        Case::AsWritten => "",
-        Case::Any => " in any case",
-        Case::Other => " in other cases",
-    };
     let slashes = match slashes {
         Slashes::Plain => "",
         Slashes::Double => " with //",
@@ -183,7 +176,7 @@ fn item(
         Slashes::Both => " with // and %2f",
     };
     let sentence = format!(
-        "{verb} {}{case}{slashes} on {} {preposition} {}{}{}: before {before}, now {now}",
+        "{verb} {}{slashes} on {} {preposition} {}{}{}: before {before}, now {now}",
         with_exceptions(&paths, &except_paths),
         with_exceptions(&hosts, &except_hosts),
         few_callers(&who),

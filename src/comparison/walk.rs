@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::changes::{Change, changes};
 use super::hosts::Hosts;
-use super::lines::{Case, Extent, Line, Slashes};
+use super::lines::{Extent, Line, Slashes};
 use super::pairs::Pairs;
 use super::position::Position;
 use super::segments::segments;
@@ -96,9 +96,9 @@ impl<'a, 'b> Walk<'a, 'b> {
                 }
                 false => Rc::default(),
             };
-            let shown: Rc<str> = segment.shown.as_str().into();
+            let shown: Rc<str> = segment.marked().into();
             let more = more.into_iter();
-            inner.extend(more.map(|line| line.below(&shown, segment.case, &except)));
+            inner.extend(more.map(|line| line.below(&shown, &except)));
         }
         let differing: Rc<[String]> = differing.into();
         let mut lines = Vec::new();
@@ -116,7 +116,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             }
             let any: Rc<str> = STAR.into();
             let other = other.into_iter();
-            lines.extend(other.map(|line| line.below(&any, Case::AsWritten, &differing)));
+            lines.extend(other.map(|line| line.below(&any, &differing)));
         }
         lines.append(&mut inner);
         Some(lines)

@@ -268,7 +268,7 @@ fn has_host(item: &Item, host: &str) -> bool {
 }
 
 /// Returns whether a path of a sentence contains `path`.
-fn contains(text: &str, path: &str, any_case: bool) -> bool {
+fn contains(text: &str, path: &str) -> bool {
     let (text, is_exact) = match text.strip_prefix('=') {
         Some(text) => (text, true),
         None => (text, false),
@@ -279,7 +279,7 @@ fn contains(text: &str, path: &str, any_case: bool) -> bool {
     };
     let (ours, theirs) = (segments(text), segments(path));
     let fits = |our: &String, their: &String| {
-        let (mut our, mut any_case) = (our.as_str(), any_case);
+        let (mut our, mut any_case) = (our.as_str(), false);
         for mark in [" (any case)", " (other cases)"] {
             if let Some(name) = our.strip_suffix(mark) {
                 (our, any_case) = (name, true);
@@ -305,11 +305,8 @@ fn contains(text: &str, path: &str, any_case: bool) -> bool {
 }
 
 fn has_path(item: &Item, path: &str) -> bool {
-    let marks = [" in any case", " in other cases"];
-    let any_case = marks.iter().any(|mark| item.sentence.contains(mark));
-    let mut paths = item.paths.iter();
-    paths.any(|it| contains(it, path, any_case))
-        && !item.except_paths.iter().any(|it| contains(it, path, false))
+    let has = |paths: &[String]| paths.iter().any(|it| contains(it, path));
+    has(&item.paths) && !has(&item.except_paths)
 }
 
 fn has_method(item: &Item, method: &Method) -> bool {
@@ -356,15 +353,9 @@ fn has_caller(item: &Item, caller: Option<(&str, &str)>) -> bool {
     })
 }
 
-/// Returns whether the spelling of the paths of a sentence depends on other routes, or that of its
-/// exceptions on the sentence.
+/// Returns whether the spelling of the paths of a sentence depends on other routes.
 fn is_vague(item: &Item) -> bool {
-    let marks = ["(other cases)", "(any case)"];
-    let is_of_case = |text: &String| marks.iter().any(|mark| text.contains(mark));
-    let has_exceptions = !item.except_paths.is_empty();
-    item.sentence.contains(" in other cases")
-        || (item.sentence.contains(" in any case") && has_exceptions)
-        || item.except_paths.iter().any(is_of_case)
+    item.sentence.contains(" (other cases)")
 }
 
 #[test]
