@@ -3,7 +3,7 @@
 //!
 //! hyper parses after each read, reads pipelined requests, and reads chunks leniently. Here a
 //! header is read to its end before hyper sees any of it, as far as `[limits]` allow; nothing of
-//! the next request is passed on before the response is complete; and a body ends where RFC 9112
+//! the next request is passed on before the response is complete and written; and a body ends where RFC 9112
 //! says.
 
 use std::io;
@@ -96,7 +96,10 @@ impl Checked {
             if state.rejected.is_some() {
                 return Poll::Pending;
             }
-            if state.is_answering {
+            // hyper 1.12 begins to parse a request as soon as the body of the last one has ended, also
+            // while the response waits for the client. If it writes with `writev`, it then does not
+            // poll the handler again.
+            if state.is_answering || state.is_dirty {
                 drop(state);
                 return self.poll_behind(context);
             }

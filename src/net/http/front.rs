@@ -88,9 +88,6 @@ impl<A: App> Front<A> {
             Some(shared) => {
                 let mut state = shared.lock();
                 state.began = Some(began);
-                if version == Version::HTTP_10 {
-                    state.version = b"HTTP/1.1 ";
-                }
                 (state.target.take(), state.named.take())
             }
             None => (None, None),
@@ -193,6 +190,11 @@ impl<A: App> Front<A> {
         let headers = &mut parts.headers;
         // hyper writes a `100` in front of the response, and `close` into it where it has read the end.
         let is_next = !expects && !state.is_dirty && !state.has_end;
+        // Otherwise the next bytes are not those of this response. It then has the version that hyper
+        // writes.
+        if version == Version::HTTP_10 && !state.is_dirty {
+            state.version = b"HTTP/1.1 ";
+        }
         let closes = if is_next
             && version == Version::HTTP_11
             && !(closes || is_tunnel)

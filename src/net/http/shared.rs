@@ -47,7 +47,7 @@ pub(super) struct State {
     pub(super) is_waiting: bool,
     /// Part of a header has arrived.
     pub(super) has_begun: bool,
-    /// Bytes have arrived while a request was being processed.
+    /// Bytes have arrived while a request was being processed, or its response written.
     pub(super) is_held: bool,
     /// Why the received header is rejected.
     pub(super) rejected: Option<Rejection>,
@@ -81,7 +81,7 @@ impl State {
 
     /// Returns whether hyper may continue with bytes that arrived before it read.
     pub(super) fn take_held(&mut self) -> bool {
-        let is_taken = self.is_held && !self.is_answering;
+        let is_taken = self.is_held && !self.is_answering && !self.is_dirty;
         self.is_held &= !is_taken;
         is_taken
     }

@@ -15,11 +15,11 @@ impl Checked {
     fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.shared.lock();
         while !state.interim.is_empty() {
+            state.is_dirty = true;
             let written = Pin::new(&mut self.stream).poll_write(context, &state.interim);
             state.is_blocked = written.is_pending();
             let written = ready!(written)?;
             state.interim.advance(written);
-            state.is_dirty = true;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -27,8 +27,9 @@ impl Checked {
         Poll::Ready(Ok(()))
     }
 
-    /// Begins the response to an HTTP/1.0 request with the version of realmgate (RFC 9110 §6.2).
-    fn poll_version(
+    /// Begins a response: finds the place of the lines to insert, and writes the version of realmgate
+    /// if the request was HTTP/1.0 (RFC 9110 §6.2).
+    fn begin_write(
         &mut self,
         context: &mut Context<'_>,
         bytes: &[u8],
@@ -89,7 +90,7 @@ impl AsyncWrite for Checked {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_interim(context))?;
-        if let Some(written) = this.poll_version(context, bytes) {
+        if let Some(written) = this.begin_write(context, bytes) {
             return written;
         }
         if !this.inserted.is_empty() {
@@ -107,7 +108,7 @@ impl AsyncWrite for Checked {
         let this = self.get_mut();
         ready!(this.poll_interim(context))?;
         let first = parts.first().map(|part| &**part).unwrap_or_default();
-        if let Some(written) = this.poll_version(context, first) {
+        if let Some(written) = this.begin_write(context, first) {
             return written;
         }
         if !this.inserted.is_empty() {

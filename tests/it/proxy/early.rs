@@ -7,6 +7,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::harness::tape::Tape;
 use crate::harness::{Gate, PATIENCE, parse, raw, stdout};
 
@@ -212,4 +214,61 @@ fn nothing_after_a_denied_body_is_a_request() {
         assert_eq!(reply.body, "authentication required\n");
     }
     assert_eq!(tape.heard(), "");
+}
+
+/// A response that waits for its client, behind the end of the request body, and further requests.
+#[test]
+fn requests_behind_a_response_that_waits_for_its_client_are_answered() {
+    const LONG: usize = 400_000;
+    let tape = Tape::playing(|connection| {
+        let mut from = 0;
+        while let Some(end) = connection.read_to(from, b"\r\n\r\n") {
+            let is_long = connection.has_before(end, b"POST ");
+            let body = b"0123456789abcdef".repeat(if is_long { LONG / 16 } else { 1 });
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", body.len());
+            let close = if is_long {
+                "Connection: close\r\n\r\n"
+            } else {
+                "\r\n"
+            };
+            connection.write(&[head.as_bytes(), close.as_bytes(), &body].concat());
+            from = end;
+        }
+    });
+    let gate = Gate::start(&tape.routes());
+    let next = |version: &str, connection: &str| {
+        format!("GET /public/b HTTP/{version}\r\nHost: a\r\nConnection: {connection}\r\n\r\n")
+    };
+    for next in [
+        next("1.0", "keep-alive") + &next("1.1", "close"),
+        next("1.1", "keep-alive") + &next("1.0", "close"),
+    ] {
+        // The longer the pause, the more of the response is in memory when the body ends.
+        for pause in [0, 50, 300, 1000] {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_recv_buffer_size(8192).unwrap();
+            socket.connect(&gate.gateway.into()).unwrap();
+            let mut stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let head = "POST /public/a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello";
+            stream.write_all(head.as_bytes()).unwrap();
+            thread::sleep(Duration::from_millis(pause));
+            stream.write_all(format!("world{next}").as_bytes()).unwrap();
+            thread::sleep(Duration::from_millis(pause));
+            let mut text = String::new();
+            let end = stream.read_to_string(&mut text);
+            let mut rest = text.as_str();
+            for length in [LONG, 16, 16] {
+                let (head, body) = rest
+                    .split_once("\r\n\r\n")
+                    .unwrap_or_else(|| panic!("{pause} ms, {next}: {end:?} instead of a response"));
+                assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{pause} {head}");
+                let (body, behind) = body.split_at_checked(length).unwrap();
+                let is_whole = body == "0123456789abcdef".repeat(length / 16);
+                assert!(is_whole, "{pause} ms, {next}: {body}");
+                rest = behind;
+            }
+            assert_eq!(rest, "");
+        }
+    }
 }
