@@ -130,12 +130,16 @@ impl Body {
         self.is_lifted.store(true, Ordering::Relaxed);
     }
 
-    /// Records a received part. Returns whether the body is fast enough.
-    fn came(&mut self, bytes: u64) -> bool {
+    fn count(&mut self, bytes: u64) {
         self.read += bytes;
         if let Some(taken) = &self.taken {
             taken.store(self.read, Ordering::Relaxed);
         }
+    }
+
+    /// Records a received part. Returns whether the body is fast enough.
+    fn came(&mut self, bytes: u64) -> bool {
+        self.count(bytes);
         self.sleep = None;
         let now = Instant::now();
         let (began, before) = self.span.unwrap_or((now, 0));
@@ -164,7 +168,7 @@ impl HttpBody for Body {
             Content::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.content = Content::None;
-                this.read = bytes.len() as u64;
+                this.count(bytes.len() as u64);
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             Content::Incoming(incoming) => incoming,
@@ -174,7 +178,7 @@ impl HttpBody for Body {
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                 if this.span.is_none() && incoming.is_end_stream() {
                     // It has come at once.
-                    this.read += length;
+                    this.count(length);
                     Poll::Ready(Some(Ok(frame)))
                 } else if this.came(length) {
                     Poll::Ready(Some(Ok(frame)))

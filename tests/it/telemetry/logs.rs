@@ -1,13 +1,14 @@
 //! The log and the access log.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use serde_json::{Value, json};
 
 use crate::authentication::oracle;
-use crate::harness::{Caller, Gate, Upstream, frames, get, routes, send, until};
+use crate::harness::{Caller, Gate, Upstream, frames, get, read_message, routes, send, until};
 
 const ALL: (&str, &str) = ("REALMGATE_LOG_ACCESS", "all");
 const JSON: (&str, &str) = ("REALMGATE_LOG_FORMAT", "json");
@@ -25,6 +26,29 @@ fn lines(log: &str) -> Vec<Value> {
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .filter(|line| line["target"] == "access")
         .collect()
+}
+
+#[test]
+fn line_of_an_own_endpoint_has_the_bytes_of_the_request_body() {
+    let (gate, _upstream, caller) = start(&[ALL, JSON]);
+    let admin = gate.register("root", "ungleich-admin");
+    let body = r#"{"method":"GET","url":"/x"}"#;
+    let json = "Content-Type: application/json\r\n";
+    let fields = format!("{}{json}", admin.fields());
+    send(gate.service, "POST", "/v1/explain", &fields, body);
+    // In two parts.
+    let verify = format!(
+        "POST /ungleichotp/verify/ HTTP/1.1\r\nHost: a\r\n{json}{}Content-Length: 12\r\n\r\n",
+        caller.fields()
+    );
+    let mut stream = std::net::TcpStream::connect(gate.service).unwrap();
+    stream.write_all(verify.as_bytes()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    stream.write_all(br#"{"name":"a"}"#).unwrap();
+    read_message(&mut stream).unwrap();
+    let found = lines(&gate.log());
+    let bytes: Vec<_> = found.iter().map(|line| &line["bytes_in"]).collect();
+    assert_eq!(bytes, [body.len(), 12], "{found:?}");
 }
 
 #[test]
