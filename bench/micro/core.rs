@@ -208,7 +208,7 @@ mod authority {
             realm: realm.into(),
             name: Names::All,
         };
-        let policy = Policy::Allow(vec![rule("ops"), rule("billing"), rule("payments")]);
+        let policy = Policy::Allow([rule("ops"), rule("billing"), rule("payments")].into());
         let token = parts.token.clone();
         parts.decide(bencher, &token, &policy, true);
     }

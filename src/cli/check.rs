@@ -12,7 +12,7 @@ use super::output::Output;
 use super::setup::{load, runtime};
 use crate::audit::obstacle;
 use crate::auth::Mode;
-use crate::config::{Config, Peer, PeerAddress, Route, Transport};
+use crate::config::{Config, NetworkSet, Peer, PeerAddress, Route, Transport};
 use crate::doors::v1::{policy, texts, upstream};
 use crate::doors::{Resolver, most_files};
 use crate::server::store_options;
@@ -294,7 +294,7 @@ fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Va
                 "host": texts(&route.hosts),
                 "path": texts(&route.paths),
                 "methods": route.methods.as_ref().map(|_| methods(route)),
-                "from": route.from.as_deref().and_then(texts),
+                "from": route.from.as_deref().map(NetworkSet::listed).and_then(texts),
                 "ignore_case": route.ignore_case,
                 "ignore_suffix": route.ignore_suffix,
                 "policy": policy(&route.policy),
@@ -344,7 +344,11 @@ pub(super) fn methods(route: &Route) -> String {
 }
 
 fn origin(route: &Route) -> String {
-    let networks = route.from.as_deref().and_then(texts);
+    let networks = route
+        .from
+        .as_deref()
+        .map(NetworkSet::listed)
+        .and_then(texts);
     networks.map_or_else(String::new, |networks| {
         format!(" from {}", networks.join(", "))
     })

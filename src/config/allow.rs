@@ -1,7 +1,9 @@
 //! Checks who may pass a route: `allow`, `except` and `[group.NAME]`.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 
@@ -16,12 +18,13 @@ pub struct Group {
     /// The name.
     pub name: String,
     /// The members, those of groups in it included.
-    pub members: Vec<Rule>,
+    pub members: Arc<[Rule]>,
     /// Whether a route uses it, or a group that a route uses.
     pub is_used: bool,
 }
 
-/// The maximum number of members of a group, those of groups in it included.
+/// The maximum number of members of a group, and of a list of a route, those of groups in it
+/// included.
 const MEMBERS: usize = 10_000;
 
 /// How deep groups may be within groups.
@@ -36,11 +39,20 @@ pub(super) struct Principals<'a> {
     raw: &'a BTreeMap<String, Spanned<Table<raw::Group>>>,
     name_chars: usize,
     realms: &'a Realms,
-    /// The members of each valid group.
-    members: BTreeMap<&'a str, Vec<Rule>>,
+    /// The valid groups.
+    known: BTreeMap<&'a str, Known>,
     /// The groups with mistakes, which are recorded.
     rejected: BTreeMap<&'a str, Rejected>,
     used: RefCell<BTreeSet<&'a str>>,
+    /// The lists of routes, so that equal ones are in memory once.
+    lists: RefCell<HashSet<Arc<[Rule]>>>,
+}
+
+/// A valid group.
+struct Known {
+    members: Arc<[Rule]>,
+    /// The length of the longest chain of groups within each other that begins with this one.
+    depth: usize,
 }
 
 type RawRules = [Spanned<Table<raw::Rule>>];
@@ -58,9 +70,10 @@ impl<'a> Principals<'a> {
             raw,
             name_chars,
             realms,
-            members: BTreeMap::new(),
+            known: BTreeMap::new(),
             rejected: BTreeMap::new(),
             used: RefCell::default(),
+            lists: RefCell::default(),
         };
         for name in raw.keys() {
             let _ = principals.add(name, &mut Vec::new());
@@ -71,12 +84,12 @@ impl<'a> Principals<'a> {
     /// Returns the groups, after all routes have been checked.
     pub(super) fn groups(self) -> Vec<Group> {
         let used = self.used.borrow();
-        let group = |(name, members): (&&str, &Vec<Rule>)| Group {
+        let group = |(name, known): (&&str, &Known)| Group {
             name: (*name).to_owned(),
-            members: members.clone(),
+            members: Arc::clone(&known.members),
             is_used: used.contains(name),
         };
-        self.members.iter().map(group).collect()
+        self.known.iter().map(group).collect()
     }
 
     /// Checks a group after the groups in it. `within` are the groups that contain it.
@@ -84,17 +97,17 @@ impl<'a> Principals<'a> {
         let Some(group) = self.raw.get(name) else {
             return Ok(());
         };
-        if self.members.contains_key(name) {
+        if self.known.contains_key(name) {
             return Ok(());
         }
         if let Some(rejected) = self.rejected.get(name) {
             return Err(*rejected);
         }
         within.push(name);
-        let members = self.checked(name, group, within);
+        let known = self.checked(name, group, within);
         within.pop();
-        match members {
-            Ok(members) => drop(self.members.insert(name, members)),
+        match known {
+            Ok(known) => drop(self.known.insert(name, known)),
             Err(rejected) => {
                 self.rejected.insert(name, rejected);
                 return Err(rejected);
@@ -103,13 +116,13 @@ impl<'a> Principals<'a> {
         Ok(())
     }
 
-    /// Checks a group, the last one of `within`. Returns its members, each once.
+    /// Checks a group, the last one of `within`. Its members are each there once.
     fn checked(
         &mut self,
         name: &str,
         group: &'a Spanned<Table<raw::Group>>,
         within: &mut Vec<&'a str>,
-    ) -> Checked<Vec<Rule>> {
+    ) -> Checked<Known> {
         let key = format!("group.{name}");
         if !is_name(name) {
             let shown = format!("{name:?}");
@@ -125,6 +138,7 @@ impl<'a> Principals<'a> {
             }
             Some(raw) => raw,
         };
+        let mut depth = 1;
         for (at, rule) in raw.get_ref().iter().enumerate() {
             let Some(inner) = rule.get_ref().0.group.as_ref() else {
                 continue;
@@ -135,19 +149,27 @@ impl<'a> Principals<'a> {
                 let expected = format!("a group that does not contain {name:?} itself");
                 return Err(self.source.reject(&key, inner, expected));
             }
-            if within.len() >= DEPTH {
+            let of_inner = self.known.get(named).map_or(1, |known| known.depth);
+            if within.len() + of_inner > DEPTH {
                 let expected = format!("groups at most {DEPTH} deep within each other");
                 return Err(self.source.reject(&key, inner, expected));
             }
             self.add(named, within)?;
+            depth = depth.max(self.known.get(named).map_or(1, |known| known.depth) + 1);
         }
         let mut members = self.rules(&key, raw.get_ref())?;
         members.sort();
         members.dedup();
+        let members = self.bounded(&key, raw.span(), members)?.into();
+        Ok(Known { members, depth })
+    }
+
+    /// Checks the number of members of a list.
+    fn bounded(&self, key: &str, span: Range<usize>, members: Vec<Rule>) -> Checked<Vec<Rule>> {
         if members.len() > MEMBERS {
             let many = format!("{} members", members.len());
             let expected = format!("at most {MEMBERS}");
-            return Err(self.source.reject_as(&key, many, raw.span(), expected));
+            return Err(self.source.reject_as(key, many, span, expected));
         }
         Ok(members)
     }
@@ -164,7 +186,7 @@ impl<'a> Principals<'a> {
             Allow::Word(word) if word == "authenticated" => Ok(Policy::Authenticated),
             Allow::Word(word) if word == "anyone" => Ok(Policy::Anyone),
             Allow::Rules(rules) if !rules.is_empty() => {
-                self.used_rules(&key, rules).map(Policy::Allow)
+                self.of_route(&key, rules, allow.span()).map(Policy::Allow)
             }
             Allow::Word(_) | Allow::Rules(_) => Err(self.source.reject(&key, allow, ALLOW)),
         };
@@ -180,15 +202,40 @@ impl<'a> Principals<'a> {
                 "at least one { realm = \"…\", name = \"…\" }, the name optional, or { group = \"…\" }"
             }
             _ => {
-                let rules = self.used_rules(&key, except.get_ref())?;
-                return Ok(Policy::Except(Box::new(policy?), rules));
+                let rules = self.of_route(&key, except.get_ref(), except.span())?;
+                return Ok(Policy::Except(policy?.into(), rules));
             }
         };
         Err(self.source.reject(&key, except, expected))
     }
 
-    /// Checks rules of a route, and remembers that their groups are used.
-    fn used_rules(&self, key: &str, raw: &RawRules) -> Checked<Vec<Rule>> {
+    /// Checks the rules of a route, and records that their groups are used. Returns the rules, each
+    /// once, with the members of groups in place of the groups.
+    fn of_route(&self, key: &str, raw: &RawRules, span: Range<usize>) -> Checked<Arc<[Rule]>> {
+        self.mark_used(raw);
+        if let [rule] = raw
+            && let Table(rule) = rule.get_ref()
+            && let Some(group) = &rule.group
+        {
+            return self.group(&format!("{key}[0]"), rule, group);
+        }
+        let mut rules = self.rules(key, raw)?;
+        let is_first: Vec<bool> = {
+            let mut seen = HashSet::new();
+            rules.iter().map(|rule| seen.insert(rule)).collect()
+        };
+        let mut is_first = is_first.into_iter();
+        rules.retain(|_| is_first.next().unwrap_or_default());
+        let rules = self.bounded(key, span, rules)?;
+        if let Some(list) = self.lists.borrow().get(&rules[..]) {
+            return Ok(Arc::clone(list));
+        }
+        let rules: Arc<[Rule]> = rules.into();
+        self.lists.borrow_mut().insert(Arc::clone(&rules));
+        Ok(rules)
+    }
+
+    fn mark_used(&self, raw: &RawRules) {
         let named = raw
             .iter()
             .filter_map(|rule| rule.get_ref().0.group.as_ref());
@@ -204,7 +251,6 @@ impl<'a> Principals<'a> {
                 left.extend(inner.map(|group| group.get_ref().as_str()));
             }
         }
-        self.rules(key, raw)
     }
 
     fn rules(&self, key: &str, raw: &RawRules) -> Checked<Vec<Rule>> {
@@ -217,7 +263,7 @@ impl<'a> Principals<'a> {
     fn rule(&self, key: &str, raw: &Spanned<Table<raw::Rule>>) -> Checked<Vec<Rule>> {
         let Table(rule) = raw.get_ref();
         if let Some(group) = &rule.group {
-            return self.group(key, rule, group);
+            return Ok(self.group(key, rule, group)?.to_vec());
         }
         let expected = part(self.name_chars);
         let realm = match &rule.realm {
@@ -240,14 +286,14 @@ impl<'a> Principals<'a> {
         }])
     }
 
-    fn group(&self, key: &str, rule: &raw::Rule, group: &Spanned<String>) -> Checked<Vec<Rule>> {
+    fn group(&self, key: &str, rule: &raw::Rule, group: &Spanned<String>) -> Checked<Arc<[Rule]>> {
         let key = format!("{key}.group");
         if rule.realm.is_some() || rule.name.is_some() {
             let expected = "a group alone, without realm and name";
             return Err(self.source.reject(&key, group, expected));
         }
-        if let Some(members) = self.members.get(group.get_ref().as_str()) {
-            return Ok(members.clone());
+        if let Some(known) = self.known.get(group.get_ref().as_str()) {
+            return Ok(Arc::clone(&known.members));
         }
         if let Some(rejected) = self.rejected.get(group.get_ref().as_str()) {
             return Err(*rejected);

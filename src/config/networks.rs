@@ -1,13 +1,15 @@
 //! Checks `[networks]` and the `from` of routes.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use toml::Spanned;
 
+use super::network_set::NetworkSet;
 use super::raw::List;
-use super::source::{Checked, Source, all};
+use super::source::{Checked, Rejected, Source, all};
 
 /// A name of `[networks]`.
 #[derive(Clone, Debug)]
@@ -31,13 +33,17 @@ pub(super) struct Networks<'a> {
     source: &'a Source<'a>,
     raw: &'a BTreeMap<String, Spanned<List>>,
     of: BTreeMap<&'a str, Vec<IpNet>>,
+    /// The names with mistakes, which are recorded.
+    rejected: BTreeMap<&'a str, Rejected>,
     used: RefCell<BTreeSet<&'a str>>,
+    /// The sets of routes, so that equal ones are in memory once.
+    sets: RefCell<HashMap<Arc<[IpNet]>, Arc<NetworkSet>>>,
 }
 
 impl<'a> Networks<'a> {
     /// Checks the networks. Records every mistake.
     pub(super) fn new(source: &'a Source<'a>, raw: &'a BTreeMap<String, Spanned<List>>) -> Self {
-        let networks = raw.iter().filter_map(|(name, list)| {
+        let check = |(name, list): (&'a String, &'a Spanned<List>)| {
             let key = format!("networks.{name}");
             let is_letter = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
             if !name.starts_with(|char: char| char.is_ascii_alphabetic())
@@ -46,26 +52,32 @@ impl<'a> Networks<'a> {
             {
                 let expected =
                     "a name of 1 to 64 letters, digits, \"-\" and \"_\" that begins with a letter";
-                source.reject_as(&key, format!("{name:?}"), list.span(), expected);
-                return None;
+                return Err(source.reject_as(&key, format!("{name:?}"), list.span(), expected));
             }
             if !(1..=NETWORKS).contains(&list.get_ref().len()) {
-                source.reject(&key, list, format!("1 to {NETWORKS} networks"));
-                return None;
+                return Err(source.reject(&key, list, format!("1 to {NETWORKS} networks")));
             }
-            let networks = source.networks(&key, list).ok()?;
-            Some((name.as_str(), networks))
-        });
+            source.networks(&key, list)
+        };
+        let (mut of, mut rejected) = (BTreeMap::new(), BTreeMap::new());
+        for (name, list) in raw {
+            match check((name, list)) {
+                Ok(networks) => drop(of.insert(name.as_str(), networks)),
+                Err(mistake) => drop(rejected.insert(name.as_str(), mistake)),
+            }
+        }
         Self {
             source,
             raw,
-            of: networks.collect(),
+            of,
+            rejected,
             used: RefCell::default(),
+            sets: RefCell::default(),
         }
     }
 
     /// Checks the `from` with the dotted path `key`. Returns its networks, each once.
-    pub(super) fn from(&self, key: &str, raw: &Spanned<List>) -> Checked<Vec<IpNet>> {
+    pub(super) fn from(&self, key: &str, raw: &Spanned<List>) -> Checked<Arc<NetworkSet>> {
         if raw.get_ref().is_empty() {
             let expected = format!("at least one of {}", self.expected());
             return Err(self.source.reject(key, raw, expected));
@@ -77,9 +89,12 @@ impl<'a> Networks<'a> {
                 self.used.borrow_mut().insert(name);
                 return Ok(networks.clone());
             }
+            if let Some(rejected) = self.rejected.get(text) {
+                return Err(*rejected);
+            }
             let is_name =
                 text.starts_with(|char: char| char.is_ascii_alphabetic()) && !text.contains(':');
-            if is_name && !self.raw.contains_key(text) {
+            if is_name {
                 return Err(self.source.reject(&key, raw, self.expected()));
             }
             self.source.network(&key, raw).map(|network| vec![network])
@@ -92,7 +107,13 @@ impl<'a> Networks<'a> {
             let expected = format!("at most {NETWORKS}");
             return Err(self.source.reject_as(key, many, raw.span(), expected));
         }
-        Ok(networks)
+        if let Some(set) = self.sets.borrow().get(&networks[..]) {
+            return Ok(Arc::clone(set));
+        }
+        let networks: Arc<[IpNet]> = networks.into();
+        let set = Arc::new(NetworkSet::new(Arc::clone(&networks)));
+        self.sets.borrow_mut().insert(networks, Arc::clone(&set));
+        Ok(set)
     }
 
     /// Returns the names, after all routes have been checked.

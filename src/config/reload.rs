@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Write};
 
 use sha2::{Digest, Sha256};
 
@@ -57,8 +57,21 @@ impl Config {
     /// Returns 16 hexadecimal digits that identify the configuration by its meaning, not by its
     /// text.
     pub fn digest(&self) -> String {
-        let digest = Sha256::digest(format!("{self:?}"));
+        let mut hasher = Hasher(Sha256::new());
+        // Hashed piece by piece: the text is long where many routes have long lists.
+        let _ = write!(hasher, "{self:?}");
+        let digest = hasher.0.finalize();
         let digits = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
         digits.collect()
+    }
+}
+
+/// Hashes the text that is written to it.
+struct Hasher(Sha256);
+
+impl Write for Hasher {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text);
+        Ok(())
     }
 }

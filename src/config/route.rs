@@ -7,12 +7,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use http::Method;
-use ipnet::IpNet;
 use toml::Spanned;
 
 use super::allow::Principals;
 use super::denials::denials;
 use super::host::{HostPattern, is_host};
+use super::network_set::NetworkSet;
 use super::networks::Networks;
 use super::path::PathPattern;
 use super::raw::{self, ALLOW, List, OneOrMany, Table};
@@ -35,7 +35,7 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// The networks of clients, each once; `None` matches every client, and clients whose address
     /// is unknown.
-    pub from: Option<Vec<IpNet>>,
+    pub from: Option<Arc<NetworkSet>>,
     /// The principals that may pass.
     pub policy: Policy,
     /// Whether the policy is enforced; true by default.
@@ -156,7 +156,7 @@ type Criteria = (
     Vec<HostPattern>,
     Vec<PathPattern>,
     Option<Vec<String>>,
-    Option<Vec<IpNet>>,
+    Option<Arc<NetworkSet>>,
     [bool; 2],
 );
 

@@ -1,5 +1,6 @@
 //! Warnings about routes that never match.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::host::HostPattern;
@@ -27,7 +28,7 @@ pub(super) fn unreached(routes: &[Route]) -> Vec<String> {
             ));
         }
         for host in hosts(route) {
-            for path in paths(route) {
+            for path in &*paths(route) {
                 let path = Some(path.to_lower_case()).filter(|path| !path.has_star());
                 let earlier = earlier.entry((host.cloned(), path)).or_default();
                 if earlier.len() < LOOKS {
@@ -42,7 +43,7 @@ pub(super) fn unreached(routes: &[Route]) -> Vec<String> {
 /// Returns an earlier route that matches every request that `route` would.
 fn taker<'a>(earlier: &Earlier<'a>, route: &Route) -> Option<&'a Route> {
     // The one that is looked for has a host and a path that hold the first ones of this route.
-    let path = paths(route).into_iter().next()?.to_lower_case();
+    let path = paths(route).first()?.to_lower_case();
     let same = [path.prefix(), path.clone()];
     let above = path.above().chain(same).map(Some).chain([None]);
     let above: Vec<_> = above.collect();
@@ -57,27 +58,33 @@ fn taker<'a>(earlier: &Earlier<'a>, route: &Route) -> Option<&'a Route> {
 
 /// Returns whether one route matches every request that the other one would.
 fn takes_all_of(one: &Route, other: &Route) -> bool {
-    let ones = paths(one);
-    let holds_paths = paths(other).iter().all(|path| {
-        ones.iter()
-            .any(|held| holds_path((one, held), (other, path)))
-    });
     let holds_methods = match (&one.methods, &other.methods) {
         (None, _) => true,
         (Some(ones), Some(others)) => others.iter().all(|method| ones.contains(method)),
         (Some(_), None) => false,
     };
-    let holds_networks = match (&one.from, &other.from) {
+    let holds_paths = || {
+        let ones = paths(one);
+        let is_held = |path| {
+            ones.iter()
+                .any(|held| holds_path((one, held), (other, path)))
+        };
+        paths(other).iter().all(is_held)
+    };
+    let holds_networks = || match (&one.from, &other.from) {
         (None, _) => true,
-        (Some(ones), Some(others)) => others
-            .iter()
-            .all(|network| ones.iter().any(|held| held.contains(network))),
+        (Some(ones), Some(others)) => ones.holds(others),
         (Some(_), None) => false,
     };
-    holds_hosts(one, other) && holds_paths && holds_methods && holds_networks
+    // The longest lists are compared last.
+    holds_methods && holds_hosts(one, other) && holds_paths() && holds_networks()
 }
 
-fn holds_path((one, path): (&Route, &PathPattern), (other, held): (&Route, &PathPattern)) -> bool {
+/// Returns whether a path of one route matches every path that one of the other route matches.
+pub(super) fn holds_path(
+    (one, path): (&Route, &PathPattern),
+    (other, held): (&Route, &PathPattern),
+) -> bool {
     let holds = if one.ignore_case {
         path.to_lower_case().holds(&held.to_lower_case())
     } else {
@@ -107,9 +114,9 @@ pub(super) fn hosts(route: &Route) -> impl Iterator<Item = Option<&HostPattern>>
 }
 
 /// Returns the paths of a route, at least one.
-pub(super) fn paths(route: &Route) -> Vec<PathPattern> {
+pub(super) fn paths(route: &Route) -> Cow<'_, [PathPattern]> {
     match route.paths.is_empty() {
-        true => vec![PathPattern::all()],
-        false => route.paths.clone(),
+        true => Cow::Owned(vec![PathPattern::all()]),
+        false => Cow::Borrowed(&route.paths),
     }
 }

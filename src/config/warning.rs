@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipnet::IpNet;
 
 use super::check::Config;
+use super::network_set::NetworkSet;
+use super::route::Route;
 use super::tls::ClientCertificates;
 use super::unreached::unreached;
 use super::wider::of_routes;
@@ -91,17 +93,13 @@ fn of_unused(config: &Config) -> Vec<String> {
 fn of_own_networks(config: &Config) -> Vec<String> {
     let transports = [&config.service.transport, &config.gateway.transport];
     let balancers = transports.iter().flat_map(|it| &it.proxy_protocol);
-    let own: Vec<_> = config
-        .service
-        .trusted_proxies
-        .iter()
-        .chain(balancers)
+    let own: Vec<_> = balancers
+        .chain(&config.service.trusted_proxies)
+        .copied()
         .collect();
-    let routes = config.routes.iter().filter(|route| {
-        let from = route.from.as_deref().unwrap_or_default();
-        let is_own = |network| own.iter().any(|it| it.contains(network));
-        !from.is_empty() && from.iter().all(is_own)
-    });
+    let own = NetworkSet::from(&own[..]);
+    let is_own = |route: &&Route| route.from.as_ref().is_some_and(|from| own.holds(from));
+    let routes = config.routes.iter().filter(is_own);
     let routes = routes.map(|route| {
         format!(
             "route {:?} never matches: service.trusted_proxies and proxy_protocol contain all of its networks, and an \

@@ -16,13 +16,13 @@ use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use ipnet::IpNet;
 use thiserror::Error;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::forward_auth;
 use crate::auth::UnixTime;
+use crate::config::NetworkSet;
 use crate::http::own_response::OwnResponse;
 use crate::http::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
 use crate::net::http::{Abort, BodyError, ClientRequest, Peer, Reply};
@@ -208,9 +208,7 @@ fn take_parts(request: &mut ClientRequest) -> Parts {
 /// those of the connection.
 fn origin(settings: &Settings, headers: &HeaderMap, peer: &Peer) -> (Option<SocketAddr>, Scheme) {
     let trusted = &settings.trusted_proxies;
-    let is_trusted = peer
-        .source()
-        .is_none_or(|peer| trusted.iter().any(|network| network.contains(&peer)));
+    let is_trusted = peer.source().is_none_or(|peer| trusted.contains(peer));
     let named = is_trusted.then(|| forwarded_client(headers, trusted));
     let named = named.flatten().map(|client| SocketAddr::new(client, 0));
     let scheme = is_trusted.then(|| forwarded_scheme(headers)).flatten();
@@ -311,13 +309,13 @@ fn reject(status: StatusCode, line: &'static str) -> Response<Reply> {
 
 /// Returns the client address behind a chain of trusted proxies: the last one in `X-Forwarded-For`
 /// that is not itself trusted. `None` if there is none, or it cannot be parsed.
-fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+fn forwarded_client(headers: &HeaderMap, trusted: &NetworkSet) -> Option<IpAddr> {
     let mut client = None;
     for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
         for part in line.to_str().ok()?.rsplit(',') {
             let named = forward_auth::address(part.trim())?;
             client = Some(named);
-            if !trusted.iter().any(|network| network.contains(&named)) {
+            if !trusted.contains(named) {
                 return client;
             }
         }

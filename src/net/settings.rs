@@ -4,16 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 
 use super::accept::Acceptor;
 use super::descriptors;
 use super::metrics::NetMetrics;
-use crate::config::{self, Config};
+use crate::config::{self, Config, NetworkSet};
 
 /// The settings of connections. A reload replaces them.
 pub(crate) struct Settings {
-    pub(crate) trusted_proxies: Box<[IpNet]>,
+    pub(crate) trusted_proxies: NetworkSet,
     pub(crate) limits: config::Limits,
     pub(crate) timeouts: config::Timeouts,
     service: Acceptor,
@@ -66,7 +65,7 @@ impl Settings {
             );
         }
         Ok(Self {
-            trusted_proxies: config.service.trusted_proxies.as_slice().into(),
+            trusted_proxies: config.service.trusted_proxies[..].into(),
             limits,
             timeouts: config.timeouts,
             service: Acceptor::new(&config.service.transport, &config.tls, metrics)?,
@@ -79,7 +78,7 @@ impl Settings {
     /// Returns whether an address is that of a front proxy, which sends the requests of many
     /// clients.
     pub(crate) fn is_front_proxy(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|it| it.contains(&address))
+        self.trusted_proxies.contains(address)
     }
 
     /// Returns whether an address is that of a load balancer, which names its clients with the PROXY

@@ -6,14 +6,14 @@ mod index;
 mod stars;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::Method;
-use ipnet::IpNet;
 
 use super::input::MatchInput;
 use super::target::{Target, begins_with_encoded_slash};
 use crate::auth::{Mode, Policy};
-use crate::config;
+use crate::config::{self, NetworkSet};
 use held::Held;
 use index::Index;
 
@@ -30,7 +30,7 @@ pub(crate) struct Route {
     /// Changes to the forwarded request and response.
     pub(crate) rewrite: config::Rewrite,
     methods: Option<Box<[Method]>>,
-    from: Option<Box<[IpNet]>>,
+    from: Option<Arc<NetworkSet>>,
     allow_double_slash: bool,
     allow_encoded_slash: bool,
 }
@@ -45,7 +45,7 @@ impl Route {
             body_bytes: route.body_bytes,
             rewrite: route.rewrite.clone(),
             methods: route.methods.as_deref().map(Into::into),
-            from: route.from.as_deref().map(Into::into),
+            from: route.from.clone(),
             allow_double_slash: route.allow_double_slash,
             allow_encoded_slash: route.allow_encoded_slash,
         }
@@ -56,11 +56,11 @@ impl Route {
         methods.is_none_or(|methods| methods.contains(method))
     }
 
-    /// Returns whether the route matches a client. One that nobody has named is in no network.
+    /// Returns whether the route matches a client. A client whose address is unknown is in no network.
     fn takes_client(&self, client: Option<IpAddr>) -> bool {
-        self.from.as_ref().is_none_or(|networks| {
-            client.is_some_and(|client| networks.iter().any(|network| network.contains(&client)))
-        })
+        let is_in =
+            |networks: &Arc<NetworkSet>| client.is_some_and(|client| networks.contains(client));
+        self.from.as_ref().is_none_or(is_in)
     }
 
     /// Returns whether the route accepts the slashes in a path.

@@ -1,9 +1,15 @@
-use std::fmt;
+mod rule;
+mod sorted;
+
+use std::sync::Arc;
+
+pub use rule::{Names, Rule};
+use sorted::Sorted;
 
 use super::principal::PrincipalRef;
 use super::realm::{Capability, Realms};
 
-/// Decides which principals may pass.
+/// Decides which principals may pass. A clone shares the lists, which may be long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Everyone. No credential is read, and nobody is authenticated.
@@ -11,13 +17,13 @@ pub enum Policy {
     /// Every authenticated principal.
     Authenticated,
     /// Every authenticated principal that matches at least one rule. An empty list admits nobody.
-    Allow(Vec<Rule>),
+    Allow(Arc<[Rule]>),
     /// Every authenticated principal whose realm has the capability.
     Capable(Capability),
     /// Every authenticated principal that both policies admit.
-    Both(Box<Policy>, Box<Policy>),
+    Both(Arc<Policy>, Arc<Policy>),
     /// Every authenticated principal that the policy admits and that matches none of the rules.
-    Except(Box<Policy>, Vec<Rule>),
+    Except(Arc<Policy>, Arc<[Rule]>),
 }
 
 /// What happens to a request that the policy denies.
@@ -28,26 +34,6 @@ pub enum Mode {
     Enforce,
     /// It passes. The denial is logged and counted.
     Observe,
-}
-
-/// An entry of a list of principals.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Rule {
-    /// The realm, compared byte for byte.
-    pub realm: Box<str>,
-    /// The names in the realm.
-    pub name: Names,
-}
-
-/// The names that a rule matches, compared byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Names {
-    /// Every name.
-    All,
-    /// The names that begin with this text, which is not empty. This text itself is one of them.
-    Prefix(Box<str>),
-    /// This name only.
-    One(Box<str>),
 }
 
 impl Policy {
@@ -84,31 +70,40 @@ impl Policy {
     /// Returns whether `other` is known to admit every principal that this policy admits. A `false`
     /// may be wrong, a `true` never is.
     pub fn is_within(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
         match (self, other) {
             (_, Self::Anyone) => true,
             (Self::Anyone, _) => false,
             (_, Self::Except(other, exceptions)) => {
-                self.is_within(other) && exceptions.iter().all(|rule| self.has_none_of(rule))
+                self.is_within(other) && exceptions.iter().all(self.has_none())
             }
             (Self::Except(policy, _), other) => policy.is_within(other),
             (_, Self::Authenticated) => true,
-            (Self::Allow(rules), Self::Allow(others)) => rules
-                .iter()
-                .all(|rule| others.iter().any(|other| rule.is_within(other))),
+            (Self::Allow(rules), Self::Allow(others)) => are_within(rules, others),
             (Self::Both(one, two), other) => one.is_within(other) || two.is_within(other),
-            (one, other) => one == other,
+            _ => false,
         }
     }
 
-    /// Returns whether the policy is known to admit no principal that matches the rule.
-    fn has_none_of(&self, rule: &Rule) -> bool {
+    /// Returns a function that tells whether the policy is known to admit no principal that matches
+    /// a rule.
+    fn has_none(&self) -> Box<dyn Fn(&Rule) -> bool + '_> {
         match self {
-            Self::Allow(rules) => !rules.iter().any(|ours| ours.meets(rule)),
-            Self::Both(one, other) => one.has_none_of(rule) || other.has_none_of(rule),
-            Self::Except(policy, exceptions) => {
-                policy.has_none_of(rule) || exceptions.iter().any(|ours| rule.is_within(ours))
+            Self::Allow(rules) => {
+                let rules = Sorted::new(rules);
+                Box::new(move |rule| !rules.meets(rule))
             }
-            Self::Anyone | Self::Authenticated | Self::Capable(_) => false,
+            Self::Both(one, other) => {
+                let (one, other) = (one.has_none(), other.has_none());
+                Box::new(move |rule| one(rule) || other(rule))
+            }
+            Self::Except(policy, exceptions) => {
+                let (policy, exceptions) = (policy.has_none(), Sorted::new(exceptions));
+                Box::new(move |rule| policy(rule) || exceptions.has_all_of(rule))
+            }
+            Self::Anyone | Self::Authenticated | Self::Capable(_) => Box::new(|_| false),
         }
     }
 
@@ -117,50 +112,22 @@ impl Policy {
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Anyone, policy) | (policy, Self::Anyone) => policy,
-            (one, other) => Self::Both(Box::new(one), Box::new(other)),
+            (one, other) => Self::Both(Arc::new(one), Arc::new(other)),
         }
     }
 }
 
-impl Rule {
-    /// Returns whether `other` matches every principal that this rule matches.
-    pub fn is_within(&self, other: &Self) -> bool {
-        self.realm == other.realm
-            && match (&self.name, &other.name) {
-                (_, Names::All) => true,
-                (Names::All, _) | (Names::Prefix(_), Names::One(_)) => false,
-                (Names::One(name), Names::One(other)) => name == other,
-                (Names::One(name) | Names::Prefix(name), Names::Prefix(other)) => {
-                    name.starts_with(&**other)
-                }
-            }
+/// Returns whether some rule of `others` covers each of `rules`.
+fn are_within(rules: &[Rule], others: &[Rule]) -> bool {
+    let Some((first, rest)) = rules.split_first() else {
+        return true;
+    };
+    // Most lists that differ do so here, so that nothing is sorted for them.
+    if !others.iter().any(|other| first.is_within(other)) {
+        return false;
     }
-
-    /// Returns whether some principal may match both rules.
-    fn meets(&self, other: &Self) -> bool {
-        // Of two prefixes, either none is a prefix of the other, or the longer one is within it.
-        self.is_within(other) || other.is_within(self)
-    }
-
-    /// Returns whether a principal matches the rule.
-    pub fn fits(&self, who: PrincipalRef<'_>) -> bool {
-        *self.realm == *who.realm()
-            && match &self.name {
-                Names::All => true,
-                Names::Prefix(prefix) => who.name().starts_with(&**prefix),
-                Names::One(name) => **name == *who.name(),
-            }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Names::All => write!(f, "realm {}", self.realm),
-            Names::Prefix(prefix) => write!(f, "{prefix}*@{}", self.realm),
-            Names::One(name) => write!(f, "{name}@{}", self.realm),
-        }
-    }
+    let others = Sorted::new(others);
+    rest.iter().all(|rule| others.has_all_of(rule))
 }
 
 #[cfg(test)]
@@ -177,6 +144,10 @@ mod tests {
         }
     }
 
+    fn allow(rules: &[Rule]) -> Policy {
+        Policy::Allow(rules.into())
+    }
+
     fn admits(policy: &Policy, name: &str, realm: &str) -> bool {
         policy.admits(
             PrincipalRef::new(name, realm, 128).unwrap(),
@@ -186,12 +157,12 @@ mod tests {
 
     #[test]
     fn empty_allow_list_admits_nobody() {
-        assert!(!admits(&Policy::Allow(vec![]), "a", "r"));
+        assert!(!admits(&allow(&[]), "a", "r"));
     }
 
     #[test]
     fn rule_without_name_admits_its_realm_and_no_other() {
-        let policy = Policy::Allow(vec![rule("ops", None)]);
+        let policy = allow(&[rule("ops", None)]);
         assert!(admits(&policy, "anyone", "ops"));
         assert!(!admits(&policy, "anyone", "Ops"));
         assert!(!admits(&policy, "anyone", "ops2"));
@@ -199,7 +170,7 @@ mod tests {
 
     #[test]
     fn rule_with_name_admits_that_name_only() {
-        let policy = Policy::Allow(vec![rule("ops", Some("alice"))]);
+        let policy = allow(&[rule("ops", Some("alice"))]);
         assert!(admits(&policy, "alice", "ops"));
         assert!(!admits(&policy, "alicea", "ops"));
         assert!(!admits(&policy, "alice", "dev"));
@@ -207,7 +178,7 @@ mod tests {
 
     #[test]
     fn rule_with_a_prefix_admits_the_names_that_begin_with_it() {
-        let policy = Policy::Allow(vec![rule("ops", Some("batch-*"))]);
+        let policy = allow(&[rule("ops", Some("batch-*"))]);
         for (name, realm, expected) in [
             ("batch-1", "ops", true),
             ("batch-", "ops", true),
@@ -223,8 +194,8 @@ mod tests {
     #[test]
     fn exception_takes_away_from_whom_the_policy_admits() {
         let except =
-            |policy: Policy, name| Policy::Except(Box::new(policy), vec![rule("ops", Some(name))]);
-        let ops = || Policy::Allow(vec![rule("ops", None)]);
+            |policy: Policy, name| Policy::Except(policy.into(), [rule("ops", Some(name))].into());
+        let ops = || allow(&[rule("ops", None)]);
         assert!(!admits(&except(ops(), "batch-7"), "batch-7", "ops"));
         assert!(admits(&except(ops(), "batch-7"), "batch-70", "ops"));
         assert!(!admits(&except(ops(), "batch-*"), "batch-70", "ops"));
@@ -238,8 +209,8 @@ mod tests {
 
     #[test]
     fn conjunction_admits_whom_both_admit() {
-        let ops = || Policy::Allow(vec![rule("ops", None)]);
-        let alice = || Policy::Allow(vec![rule("ops", Some("alice")), rule("dev", Some("alice"))]);
+        let ops = || allow(&[rule("ops", None)]);
+        let alice = || allow(&[rule("ops", Some("alice")), rule("dev", Some("alice"))]);
         let both = ops().and(alice());
         assert!(admits(&both, "alice", "ops"));
         assert!(!admits(&both, "bob", "ops"));
@@ -251,7 +222,6 @@ mod tests {
 
     #[test]
     fn policy_is_within_those_that_admit_as_many_or_more() {
-        let allow = |rules: &[Rule]| Policy::Allow(rules.to_vec());
         let alice = allow(&[rule("ops", Some("alice"))]);
         let ops = allow(&[rule("ops", None)]);
         let two = allow(&[rule("ops", Some("alice")), rule("dev", None)]);
@@ -260,7 +230,7 @@ mod tests {
         let batch = allow(&[rule("ops", Some("batch-*"))]);
         let seven = allow(&[rule("ops", Some("batch-7"))]);
         let except = |policy: &Policy, name| {
-            Policy::Except(Box::new(policy.clone()), vec![rule("ops", Some(name))])
+            Policy::Except(policy.clone().into(), [rule("ops", Some(name))].into())
         };
         for (one, other, expected) in [
             (&seven, &batch, true),

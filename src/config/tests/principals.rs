@@ -117,6 +117,88 @@ fn bad_principals_are_rejected() {
     assert!(error(&text).ends_with("since the realm is reserved"));
 }
 
+fn members(count: usize, first: usize) -> String {
+    let members = (first..first + count).map(|n| format!("{{ realm = 'ops', name = 'a{n}' }}"));
+    members.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn list_of_a_route_is_bounded_with_the_members_of_its_groups() {
+    let groups = |allow: &str, count: usize| {
+        format!(
+            "[group.a]\nmembers = [{}]\n[group.b]\nmembers = [{}, {}]\n{}",
+            members(6000, 0),
+            members(4000, 6000),
+            members(count, 0),
+            with_route(allow)
+        )
+    };
+    for key in ["allow", "except"] {
+        let list = format!("{key} = [{{ group = 'a' }}, {{ group = 'b' }}]");
+        // A member of both groups counts once.
+        parse(&groups(&list, 1000));
+        let message = error(&groups(&format!("{list}\nmethods = ['GET']"), 1).replace(
+            "[group.b]\nmembers = [",
+            "[group.b]\nmembers = [{ realm = 'dev' }, ",
+        ));
+        let expected = format!("6: route[0].{key} = 10001 members: expected at most 10000");
+        assert_eq!(message, format!("realmgate.toml:{expected}"));
+    }
+    let message = error(&with_route(&format!("allow = [{}]", members(10_001, 0))));
+    assert_eq!(
+        message,
+        "realmgate.toml:2: route[0].allow = 10001 members: expected at most 10000"
+    );
+}
+
+#[test]
+fn routes_with_the_same_principals_and_networks_share_them() {
+    let group = format!("[group.a]\nmembers = [{}]\n", members(3, 0));
+    let route = |name: &str, path: &str| {
+        with_route(&format!(
+            "name = '{name}'\npath = '{path}'\nallow = [{{ group = 'a' }}, {{ realm = 'dev' }}]\nfrom = ['10.0.0.0/8', '::1']"
+        ))
+    };
+    let (one, other) = (route("one", "/a"), route("other", "/b"));
+    let (upstream, _) = one.split_at(one.find("[upstream").unwrap_or(one.len()));
+    let text = format!("{group}{upstream}{other}");
+    let routes = parse(&text).routes;
+    let [one, other] = &routes[..] else {
+        panic!("{routes:?}")
+    };
+    let (Policy::Allow(ones), Policy::Allow(others)) = (&one.policy, &other.policy) else {
+        panic!("{routes:?}")
+    };
+    assert!(std::sync::Arc::ptr_eq(ones, others));
+    let from = |route: &Route| route.from.clone().unwrap();
+    assert!(std::sync::Arc::ptr_eq(&from(one), &from(other)));
+}
+
+#[test]
+fn chain_of_groups_is_as_deep_whatever_their_names() {
+    let chain = |count: usize, name: &dyn Fn(usize) -> String| {
+        let groups = (0..count).map(|n| {
+            let inner = match n + 1 {
+                next if next == count => "realm = 'ops'".to_owned(),
+                next => format!("group = '{}'", name(next)),
+            };
+            format!("[group.{}]\nmembers = [{{ {inner} }}]\n", name(n))
+        });
+        groups.collect::<String>() + &with_route(&format!("allow = [{{ group = '{}' }}]", name(0)))
+    };
+    let ascending = |n: usize| format!("g{n:02}");
+    let descending = |n: usize| format!("g{:02}", 99 - n);
+    let mixed = |n: usize| format!("g{:02}", n * 37 % 100);
+    let names: [&dyn Fn(usize) -> String; 3] = [&ascending, &descending, &mixed];
+    for name in names {
+        parse(&chain(16, name));
+        let message = error(&chain(17, name));
+        let expected = "expected groups at most 16 deep within each other";
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
 #[test]
 fn networks_are_read_by_name_and_without_mapping() {
     let text = format!(
@@ -129,6 +211,7 @@ fn networks_are_read_by_name_and_without_mapping() {
     let from: Vec<_> = route
         .from
         .unwrap()
+        .listed()
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -187,8 +270,14 @@ fn bad_networks_are_rejected() {
             &format!("2: networks.fe80:: = \"fe80::\": {naming}"),
         ),
     ] {
-        let message = error(&format!("[networks]\n{networks}\n{}", with_route("")));
-        assert_eq!(message, format!("realmgate.toml:{expected}"));
+        // A route that names them is no further mistake.
+        for route in ["", "from = ['a']"] {
+            if networks.starts_with('\'') && !route.is_empty() {
+                continue;
+            }
+            let message = error(&format!("[networks]\n{networks}\n{}", with_route(route)));
+            assert_eq!(message, format!("realmgate.toml:{expected}"));
+        }
     }
 }
 

@@ -82,7 +82,7 @@ mod tests {
             name: name.map_or(Names::All, |name| Names::One(name.into())),
         };
         let allow = |query: &str| match narrowing(query) {
-            Ok(Some(Policy::Allow(rules))) => rules,
+            Ok(Some(Policy::Allow(rules))) => rules.to_vec(),
             other => panic!("{other:?}"),
         };
         assert!(matches!(narrowing(""), Ok(None)));

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use ipnet::IpNet;
 
 use super::description;
 use super::front_proxy::{ENVOY, FrontProxy};
 use super::narrowing::narrowing;
 use crate::auth::{Mode, Policy};
+use crate::config::NetworkSet;
 use crate::doors::snapshot::Snapshot;
 use crate::http::rejection::Rejection;
 use crate::http::{Denials, IdentityOf};
@@ -133,12 +133,9 @@ pub(super) fn is_trusted(snapshot: &Snapshot, peer: Option<IpAddr>) -> bool {
 }
 
 /// A peer without an address is on a Unix socket, which file permissions protect.
-fn trust(source: Option<IpAddr>, trusted: &[IpNet]) -> Result<(), Rejection> {
-    let is_trusted =
-        source.is_none_or(|source| trusted.iter().any(|network| network.contains(&source)));
-    if is_trusted {
-        Ok(())
-    } else {
-        Err(Rejection::Untrusted)
+fn trust(source: Option<IpAddr>, trusted: &NetworkSet) -> Result<(), Rejection> {
+    match source.is_none_or(|source| trusted.contains(source)) {
+        true => Ok(()),
+        false => Err(Rejection::Untrusted),
     }
 }

@@ -16,7 +16,7 @@ use super::types::{Explained, Fate, Inquiry, Misfit, Tried};
 use crate::auth::{
     Capability, Denial, DenialCause, Foresight, Mode, Policy, PrincipalRef, Source, split_user,
 };
-use crate::config::Config;
+use crate::config::{Config, NetworkSet};
 use crate::doors::explain::{
     self, Detail, Explainer, Explanation, REJECTED_SUB_REQUEST, Rejected, statuses,
 };
@@ -176,7 +176,11 @@ impl Account<'_> {
             host: texts(&route.hosts),
             path: texts(&route.paths),
             methods: route.methods.as_deref().map(methods),
-            from: route.from.as_deref().and_then(texts),
+            from: route
+                .from
+                .as_deref()
+                .map(NetworkSet::listed)
+                .and_then(texts),
         });
         let other = explanation.other.as_ref();
         Explained {

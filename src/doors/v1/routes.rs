@@ -11,7 +11,7 @@ use super::query::{Query, cursor};
 use super::state::V1;
 use super::types::{self, RouteMode};
 use crate::auth::{Capability, Mode, Policy, Rule};
-use crate::config::{Config, Route};
+use crate::config::{Config, NetworkSet, Route};
 
 const LIST: &str = "routes";
 
@@ -51,7 +51,11 @@ fn shown(config: &Config, route: &Route) -> types::Route {
         host: texts(&route.hosts),
         path: texts(&route.paths),
         methods: route.methods.as_deref().map(methods),
-        from: route.from.as_deref().and_then(texts),
+        from: route
+            .from
+            .as_deref()
+            .map(NetworkSet::listed)
+            .and_then(texts),
         policy: policy(&route.policy),
         mode: mode(route.mode),
         upstream: upstream.map(|upstream| types::Upstream {

@@ -11,12 +11,11 @@ mod tls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use tokio::net::TcpStream;
 
 use super::metrics::NetMetrics;
 use super::stream::{Rewound, Stream, Transport};
-use crate::config;
+use crate::config::{self, NetworkSet};
 pub(crate) use start::{BadStart, Http};
 pub(crate) use tls::ClientCertificate;
 use tls::Tls;
@@ -25,7 +24,7 @@ use tls::Tls;
 pub(crate) struct Acceptor {
     tls: Option<Tls>,
     h2c: bool,
-    proxy_protocol: Box<[IpNet]>,
+    proxy_protocol: NetworkSet,
 }
 
 impl Acceptor {
@@ -48,17 +47,14 @@ impl Acceptor {
                 false => None,
             },
             h2c: transport.h2c,
-            proxy_protocol: transport.proxy_protocol.as_slice().into(),
+            proxy_protocol: transport.proxy_protocol[..].into(),
         })
     }
 
     /// Returns whether an address is that of a load balancer, which sends the connections of many
     /// clients.
     pub(crate) fn is_load_balancer(&self, peer: SocketAddr) -> bool {
-        let address = peer.ip().to_canonical();
-        self.proxy_protocol
-            .iter()
-            .any(|network| network.contains(&address))
+        self.proxy_protocol.contains(peer.ip().to_canonical())
     }
 
     /// Reads everything before HTTP on a connection from `address`. The caller limits the time.

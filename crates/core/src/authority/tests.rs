@@ -89,10 +89,11 @@ fn reason(decision: &Decision) -> &'static str {
 }
 
 fn allow(realm: &str) -> Policy {
-    Policy::Allow(vec![Rule {
+    let rule = Rule {
         realm: realm.into(),
         name: crate::policy::Names::All,
-    }])
+    };
+    Policy::Allow([rule].into())
 }
 
 #[test]

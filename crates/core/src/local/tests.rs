@@ -324,7 +324,7 @@ async fn broken_seed_counts_like_an_unknown_name_and_not_against_its_principal()
 async fn invalid_credential_is_denied_by_every_policy_but_anyone() {
     let policies = [
         Policy::Authenticated,
-        Policy::Allow(vec![]),
+        Policy::Allow([].into()),
         Policy::Capable(Capability::Verify),
     ];
     for policy in &policies {
@@ -354,10 +354,11 @@ async fn anyone_passes_unidentified_even_while_the_store_is_down() {
 #[tokio::test]
 async fn authenticated_principal_outside_the_policy_is_not_allowed() {
     let token = totp().token(NOW);
-    let elsewhere = Policy::Allow(vec![Rule {
+    let dev = Rule {
         realm: "dev".into(),
         name: crate::policy::Names::All,
-    }]);
+    };
+    let elsewhere = Policy::Allow([dev].into());
     let stub = || alice(Some(totp()), State::Enabled);
     let decision = decide(stub(), present("alice", "ops", &token), &elsewhere).await;
     assert_eq!(reason(&decision), "not_allowed");
@@ -494,10 +495,11 @@ fn debug_output_shows_no_secret() {
 #[tokio::test]
 async fn prediction_is_the_decision_about_a_right_token() {
     let allow = |realm: &str| {
-        Policy::Allow(vec![Rule {
+        let rule = Rule {
             realm: realm.into(),
             name: crate::policy::Names::All,
-        }])
+        };
+        Policy::Allow([rule].into())
     };
     let policies = [
         Policy::Anyone,
