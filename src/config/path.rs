@@ -77,6 +77,16 @@ impl PathPattern {
 
     /// Returns whether this pattern matches every path that the other one matches.
     pub fn holds(&self, other: &Self) -> bool {
+        self.holds_by(other, |one, other| one == other)
+    }
+
+    /// Returns whether this pattern would match every path that the other one matches if both matched
+    /// in any case.
+    pub(super) fn holds_in_any_case(&self, other: &Self) -> bool {
+        self.holds_by(other, str::eq_ignore_ascii_case)
+    }
+
+    fn holds_by(&self, other: &Self, is_same: impl Fn(&str, &str) -> bool) -> bool {
         let (ones, others) = (self.segments(), other.segments());
         let is_long_enough = match self.is_exact {
             true => other.is_exact && self.segments().count() == other.segments().count(),
@@ -85,7 +95,7 @@ impl PathPattern {
         is_long_enough
             && ones
                 .zip(others)
-                .all(|(one, other)| one == STAR || one == other)
+                .all(|(one, other)| one == STAR || is_same(one, other))
     }
 
     /// Returns the pattern that matches every path.

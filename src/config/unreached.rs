@@ -86,7 +86,7 @@ pub(super) fn holds_path(
     (other, held): (&Route, &PathPattern),
 ) -> bool {
     let holds = if one.ignore_case {
-        path.to_lower_case().holds(&held.to_lower_case())
+        path.holds_in_any_case(held)
     } else {
         // "/ADMIN" matches no other spelling.
         let is_named = path.segments().any(|segment| segment != STAR);

@@ -7,7 +7,7 @@ use http::Method;
 use super::host::HostPattern;
 use super::path::{PathPattern, STAR};
 use super::route::Route;
-use super::unreached::{LOOKS, holds_hosts, hosts, paths};
+use super::unreached::{LOOKS, holds_hosts, holds_path, hosts, paths};
 
 /// Returns warnings about routes, in their order.
 pub(super) fn of_routes(routes: &[Route]) -> Vec<String> {
@@ -121,22 +121,22 @@ fn of_methods_at(route: &Route, path: &PathPattern, later: &Later<'_>) -> Option
     ))
 }
 
-/// Returns the first later route with a shorter path that matches requests which `route` leaves
-/// out at one of its paths, if it admits more callers.
+/// Returns the first later route with a wider path that matches requests which `route` leaves out
+/// at one of its paths, if it admits more callers.
 fn next<'a>(
     route: &Route,
     path: &PathPattern,
     later: &Later<'a>,
     gets_some: impl Fn(&Route) -> bool,
 ) -> Option<&'a Route> {
-    for other in later.above(route, path) {
+    for other in later.around(route, path) {
         if !meets_hosts(other, route) || !gets_some(other) {
             continue;
         }
         if other.admits_more_than(route) {
             return Some(other);
         }
-        if other.methods.is_none() && other.from.is_none() && holds_hosts(other, route) {
+        if matches_all_methods(other) && holds_hosts(other, route) && has_path(other, route, path) {
             return None;
         }
     }
@@ -144,42 +144,48 @@ fn next<'a>(
 }
 
 /// The indexes of routes by path and host.
+#[derive(Default)]
 struct Places {
-    of_paths: HashMap<String, OfPath>,
+    /// By path in lower case.
+    of_texts: HashMap<String, OfPath>,
+    /// By the first segment in lower case; only paths with a `*`.
+    of_stars: HashMap<String, OfPath>,
 }
 
+/// Indexes, each list ascending.
 #[derive(Default)]
 struct OfPath {
-    /// All indexes, ascending.
     all: Vec<usize>,
-    of_hosts: HashMap<Option<HostPattern>, OfHost>,
-}
-
-#[derive(Default)]
-struct OfHost {
-    /// All indexes, ascending.
-    all: Vec<usize>,
-    /// The last route that matches every method.
-    last_of_all_methods: Option<usize>,
+    of_hosts: HashMap<Option<HostPattern>, Vec<usize>>,
 }
 
 impl Places {
     fn new(routes: &[Route]) -> Self {
-        let mut of_paths: HashMap<String, OfPath> = HashMap::new();
+        let mut places = Self::default();
         for (at, route) in routes.iter().enumerate() {
-            for path in paths(route).iter().filter(|path| !path.is_exact()) {
-                let of_path = of_paths.entry(path.text().to_owned()).or_default();
-                of_path.all.push(at);
-                for host in hosts(route) {
-                    let of_host = of_path.of_hosts.entry(host.cloned()).or_default();
-                    of_host.all.push(at);
-                    if route.methods.is_none() && route.from.is_none() {
-                        of_host.last_of_all_methods = Some(at);
-                    }
+            for path in &*paths(route) {
+                let of_text = places.of_texts.entry(path.text().to_ascii_lowercase());
+                of_text.or_default().add(at, route);
+                if path.has_star() {
+                    let of_star = places.of_stars.entry(first_segment(path));
+                    of_star.or_default().add(at, route);
                 }
             }
         }
-        Self { of_paths }
+        places
+    }
+}
+
+impl OfPath {
+    fn add(&mut self, at: usize, route: &Route) {
+        // Several paths of a route may have the same key.
+        if self.all.last() == Some(&at) {
+            return;
+        }
+        self.all.push(at);
+        for host in hosts(route) {
+            self.of_hosts.entry(host.cloned()).or_default().push(at);
+        }
     }
 }
 
@@ -191,45 +197,99 @@ struct Later<'a> {
 }
 
 impl<'a> Later<'a> {
-    /// Returns the later routes with a prefix that is shorter than `path` and contains it, and with
-    /// a host that `route` has too, in order.
-    fn above(&self, route: &Route, path: &PathPattern) -> impl Iterator<Item = &'a Route> {
-        let above = path.above();
-        let above = above.filter_map(|above| self.places.of_paths.get(above.text()));
-        let mut places: Vec<usize> = Vec::new();
-        let hosts = or_wider(route);
-        for of_path in above {
-            if route.hosts.is_empty() {
-                places.extend(self.after(&of_path.all));
-                continue;
-            }
-            let lists = hosts.iter().filter_map(|host| of_path.of_hosts.get(host));
-            places.extend(lists.flat_map(|of_host| self.after(&of_host.all)));
-        }
-        places.sort_unstable();
-        places.dedup();
-        let routes = self.routes;
-        places.into_iter().filter_map(move |at| routes.get(at))
+    /// Returns the later routes with another path that contains `path`, as far as the case of both
+    /// allows, and with a host that `route` has too, in order.
+    fn around(&self, route: &Route, path: &PathPattern) -> impl Iterator<Item = &'a Route> {
+        let lower = path.to_lower_case();
+        let shorter = lower.above();
+        let of_texts = shorter.filter_map(|shorter| self.places.of_texts.get(shorter.text()));
+        let firsts = [first_segment(path), STAR.to_owned()];
+        let of_stars = firsts.iter().filter_map(|it| self.places.of_stars.get(it));
+        let (routes, _) = self.after(route, of_texts.chain(of_stars));
+        let is_around = move |other: &&Route| {
+            let any_case = other.ignore_case || route.ignore_case;
+            paths(other).iter().any(|held| {
+                let holds = match any_case {
+                    true => held.holds_in_any_case(path),
+                    false => held.holds(path),
+                };
+                holds && !held.text().eq_ignore_ascii_case(path.text())
+            })
+        };
+        routes.into_iter().filter(is_around)
     }
 
     /// Returns whether a later route has the path, includes a host of `route`, and matches every
     /// method.
     fn take_the_rest_of(&self, route: &Route, path: &PathPattern) -> bool {
-        let Some(of_path) = self.places.of_paths.get(path.text()) else {
-            return false;
+        let key = path.text().to_ascii_lowercase();
+        let (same, is_complete) = self.after(route, self.places.of_texts.get(&key));
+        let mut same = same.into_iter();
+        let takes = |other: &Route| {
+            let is_same = |held: &PathPattern| {
+                (other.ignore_case || held.text() == path.text())
+                    && held.text().eq_ignore_ascii_case(path.text())
+                    && (path.is_exact() || !held.is_exact())
+            };
+            // Of the requests for any host, a route with hosts takes only some.
+            let is_for_host = other.hosts.is_empty() || !route.hosts.is_empty();
+            is_for_host && matches_all_methods(other) && paths(other).iter().any(is_same)
         };
-        let hosts = or_wider(route);
-        let of_hosts = hosts.iter().filter_map(|host| of_path.of_hosts.get(host));
-        let mut lasts = of_hosts.filter_map(|it| it.last_of_all_methods);
-        lasts.any(|last| last > self.after)
+        !is_complete || same.any(takes)
     }
 
-    /// Returns the indexes among `places` that come after this route, at most [`LOOKS`].
-    fn after<'p>(&self, places: &'p [usize]) -> impl Iterator<Item = usize> + use<'p> {
-        let first = places.partition_point(|place| *place <= self.after);
-        let places = places.get(first..).unwrap_or_default();
-        places.iter().take(LOOKS).copied()
+    /// Returns the later routes in the lists with a host that `route` has too, in order, and whether
+    /// these are all. Of each list, [`LOOKS`] are looked at, and none that comes after the last one
+    /// of these: one that was not looked at might match first.
+    fn after<'p>(
+        &self,
+        route: &Route,
+        lists: impl IntoIterator<Item = &'p OfPath>,
+    ) -> (Vec<&'a Route>, bool) {
+        let hosts = or_wider(route);
+        let (mut found, mut horizon) = (Vec::new(), None);
+        let mut look = |places: &[usize]| {
+            let first = places.partition_point(|place| *place <= self.after);
+            let places = places.get(first..).unwrap_or_default();
+            found.extend(places.iter().take(LOOKS).copied());
+            if places.len() > LOOKS {
+                let last = places.get(LOOKS - 1).copied();
+                horizon = horizon.into_iter().chain(last).min();
+            }
+        };
+        for list in lists {
+            if route.hosts.is_empty() {
+                look(&list.all);
+                continue;
+            }
+            let of_hosts = hosts.iter().filter_map(|host| list.of_hosts.get(host));
+            of_hosts.for_each(|places| look(places));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.retain(|place| horizon.is_none_or(|horizon| *place <= horizon));
+        let routes = found.into_iter().filter_map(|at| self.routes.get(at));
+        (routes.collect(), horizon.is_none())
     }
+}
+
+/// Returns the first segment of a path in lower case; empty for `/`.
+fn first_segment(path: &PathPattern) -> String {
+    let first = path.segments().next();
+    first.unwrap_or_default().to_ascii_lowercase()
+}
+
+fn matches_all_methods(route: &Route) -> bool {
+    route.methods.is_none() && route.from.is_none()
+}
+
+/// Returns whether `other` matches every request that `route` could match at `path`, as far as the
+/// path decides.
+fn has_path(other: &Route, route: &Route, path: &PathPattern) -> bool {
+    let paths = paths(other);
+    paths
+        .iter()
+        .any(|held| holds_path((other, held), (route, path)))
 }
 
 /// Returns the hosts of a route and those that include one of them; `None` for any.

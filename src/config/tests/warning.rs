@@ -10,6 +10,7 @@ fn named(name: &str, allow: &str, more: &str) -> String {
 }
 
 const OPS: &str = "[{ realm = 'ops' }]";
+const DEV: &str = "[{ realm = 'dev' }]";
 const SAID: &str = "ignore_case = false\nignore_suffix = false";
 
 #[test]
@@ -105,6 +106,60 @@ fn methods_that_fall_through_to_a_wider_route_are_warned_of() {
     ] {
         let warnings = warnings(&text);
         assert_eq!(warnings.len(), expected, "{text}{warnings:#?}");
+    }
+}
+
+#[test]
+fn exact_paths_and_paths_with_a_star_take_what_is_left_too() {
+    let get = |path: &str| {
+        named(
+            "get",
+            OPS,
+            &format!("path = '{path}'\nmethods = ['GET']\n{SAID}"),
+        )
+    };
+    let rest =
+        |path: &str, more: &str| named("rest", DEV, &format!("path = '{path}'\n{more}\n{SAID}"));
+    let web = named("web", "'anyone'", "");
+    for (first, then, expected) in [
+        ("=/a", rest("=/a", ""), 0),
+        ("=/a", rest("/a", ""), 0),
+        // Leaves what is below the path.
+        ("/a", rest("=/a", ""), 1),
+        ("=/a", rest("=/b", ""), 1),
+        ("=/a", rest("=/A", ""), 1),
+        (
+            "=/a",
+            rest("=/A", "ignore_case = true").replace(SAID, "ignore_suffix = false"),
+            0,
+        ),
+        ("/users/*", rest("/users/*", ""), 0),
+        ("/users/*", rest("/users/*", "methods = ['POST']"), 1),
+        ("/other", rest("/users/*", ""), 1),
+    ] {
+        let text = get(first) + &then + &web;
+        let mut warnings = warnings(&text);
+        warnings.retain(|warning| warning.starts_with("route \"get\""));
+        assert_eq!(warnings.len(), expected, "{text}{warnings:#?}");
+    }
+    // Other methods reach the route with a `*`, so that one is named, and no other.
+    for (first, allow, expected) in [
+        ("/users/me", DEV, Some("rest")),
+        ("/users/me/keys", DEV, Some("rest")),
+        ("=/users/me", DEV, Some("rest")),
+        ("/users/me", OPS, None),
+        ("/USERS/me", DEV, Some("web")),
+        ("/users", DEV, Some("web")),
+    ] {
+        let then = named("rest", allow, &format!("path = '/users/*'\n{SAID}"));
+        let text = get(first) + &then + &web;
+        let mut warnings = warnings(&text);
+        warnings.retain(|warning| warning.starts_with("route \"get\""));
+        let named = warnings.first().and_then(|warning| {
+            let (_, rest) = warning.split_once(" match route \"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        });
+        assert_eq!(named.as_deref(), expected, "{text}{warnings:#?}");
     }
 }
 
