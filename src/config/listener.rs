@@ -148,8 +148,7 @@ impl Source<'_> {
 
     fn health_path(&self, raw: &Spanned<String>) -> Checked<String> {
         let path = raw.get_ref();
-        let own = [own_paths::REST, own_paths::FORWARD_AUTH];
-        let is_own = own.iter().any(|own| own_paths::is_below(path, own));
+        let is_own = own_paths::is_public_in_any_case(path.as_bytes());
         if is_path(path) && path != "/" && !is_own {
             return Ok(path.clone());
         }

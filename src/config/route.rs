@@ -190,8 +190,7 @@ pub(super) fn reject_shadowed(
         };
         let reject_own = |key: &str, path: &str, span: Range<usize>| {
             let path = path.strip_prefix('=').unwrap_or(path);
-            let own = [own_paths::REST, own_paths::FORWARD_AUTH];
-            let is_own = own.iter().any(|own| own_paths::is_below(path, own));
+            let is_own = own_paths::is_public_in_any_case(path.as_bytes());
             let expected = if health_path == Some(path) {
                 "another path than gateway.health_path, which realmgate answers itself"
             } else if is_own && serve_api {

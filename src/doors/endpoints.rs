@@ -13,7 +13,7 @@ use crate::http::own_paths;
 use crate::http::own_response::OwnResponse;
 use crate::metrics::{Exposition, Registry};
 use crate::net::http::{ClientRequest, Reply};
-use crate::routing::target::Target;
+use crate::routing::target::{self, Target};
 use crate::telemetry::{Door, RequestRecord};
 
 /// The endpoints that realmgate serves itself.
@@ -133,10 +133,8 @@ pub(super) fn is_public(path: &str) -> bool {
 
 /// Returns whether some server reads a path as one of [`is_public`], in any case of its letters.
 pub(super) fn is_like_public(path: &str) -> bool {
-    let is_public = |reading: &[u8]| {
-        let reading = str::from_utf8(reading).unwrap_or_default();
-        own_paths::is_public(&reading.to_ascii_lowercase())
-    };
+    let is_public =
+        |reading: &[u8]| own_paths::is_public_in_any_case(&target::in_lower_case(reading));
     // Ambiguous paths without readings are rejected later.
     Target::read(path.as_bytes())
         .is_ok_and(|target| is_public(target.literal()) || target.readings().any(is_public))

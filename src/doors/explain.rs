@@ -41,6 +41,8 @@ pub struct Explanation<'a> {
     pub route: Option<&'a Route>,
     /// Why the request is rejected at both doors.
     pub rejected: Option<Rejected>,
+    /// Why the proxy's listener rejects the request before it looks for a route.
+    pub rejected_at_proxy: Option<Rejected>,
     /// The path for the upstream.
     pub forwarded: Option<String>,
     /// Whether realmgate serves the path itself on the proxy's listener.
@@ -138,24 +140,37 @@ fn explain<'a>(
         route: None,
         rejected: None,
         forwarded: None,
+        rejected_at_proxy: is_like_own(config, raw).then(|| Rejection::Readings.into()),
         is_own: is_own(config, raw),
     };
     if let Err(rejection) = find(explainer, (inquiry, detail), raw, &mut explanation) {
-        explanation.rejected = Some(Rejected {
+        explanation.rejected = Some(rejection.into());
+    }
+    explanation
+}
+
+impl From<Rejection> for Rejected {
+    fn from(rejection: Rejection) -> Self {
+        Self {
             reason: rejection.reason(),
             status: rejection.response().status.as_u16(),
             rejection,
-        });
+        }
     }
-    explanation
 }
 
 /// Returns whether the proxy's listener responds to a path itself.
 fn is_own(config: &Config, path: &str) -> bool {
     let gateway = &config.gateway;
     let is_health = gateway.health_path.as_deref() == Some(path);
-    gateway.listen.is_some()
-        && (is_health || (gateway.serve_api && (is_public(path) || is_like_public(path))))
+    gateway.listen.is_some() && (is_health || (gateway.serve_api && is_public(path)))
+}
+
+/// Returns whether the proxy's listener rejects a path, because some server reads it as one that
+/// realmgate serves there.
+fn is_like_own(config: &Config, path: &str) -> bool {
+    let gateway = &config.gateway;
+    gateway.listen.is_some() && gateway.serve_api && !is_public(path) && is_like_public(path)
 }
 
 /// Follows the steps of `Proxy::decide`.

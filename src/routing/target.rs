@@ -6,6 +6,8 @@
 mod ambiguity;
 mod readings;
 
+use std::borrow::Cow;
+
 pub(crate) use ambiguity::Ambiguity;
 use readings::Readings;
 pub(crate) use readings::begins_with_encoded_slash;
@@ -93,6 +95,21 @@ impl<'a> Target<'a> {
                 .map(|path| &**path)
         })
     }
+}
+
+/// Returns a path in lower case as case-insensitive servers see it, including letters that become
+/// ASCII.
+pub(crate) fn in_lower_case(path: &[u8]) -> Cow<'_, [u8]> {
+    let is_plain = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    if path.iter().all(is_plain) {
+        return Cow::Borrowed(path);
+    }
+    let Some(text) = str::from_utf8(path).ok().filter(|text| !text.is_ascii()) else {
+        return Cow::Owned(path.to_ascii_lowercase());
+    };
+    let upper = text.chars().flat_map(char::to_uppercase);
+    let lower: String = upper.flat_map(char::to_lowercase).collect();
+    Cow::Owned(lower.into_bytes())
 }
 
 /// Returns the host of a `Host` header or a URL authority, without port and without the dot of the

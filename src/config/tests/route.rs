@@ -23,8 +23,8 @@ fn route_is_read_with_all_its_keys() {
         realm: realm.into(),
         name: name.map_or(Names::All, |name| Names::One(name.into())),
     };
-    let rules = vec![rule("ops", Some("alice")), rule("dev", None)];
-    assert_eq!(route.policy, Policy::Allow(rules));
+    let rules = [rule("ops", Some("alice")), rule("dev", None)];
+    assert_eq!(route.policy, Policy::Allow(rules.into()));
     assert_eq!(config.upstreams[route.upstream.unwrap()].name, "web");
     assert_eq!(
         config.upstreams[0].peers,
@@ -276,6 +276,8 @@ fn route_shadowed_by_an_endpoint_of_realmgate_is_rejected() {
         "/ungleichotp/x",
         "/forward-auth/",
         "=/forward-auth",
+        "/Forward-Auth/x",
+        "=/UNGLEICHOTP",
     ] {
         let text = format!(
             "{gateway}{}",

@@ -220,7 +220,9 @@ impl Account<'_> {
     fn at_proxy(&self) -> Option<Fate> {
         self.config.gateway.listen?;
         let explanation = &self.explanation;
-        Some(match (&explanation.rejected, &self.by_route) {
+        let rejected = &explanation.rejected_at_proxy;
+        let rejected = rejected.as_ref().or(explanation.rejected.as_ref());
+        Some(match (rejected, &self.by_route) {
             _ if explanation.is_own => permit(None),
             (Some(rejected), _) => rejection(rejected, rejected.status),
             (None, Some(denial)) if self.is_observed() => {

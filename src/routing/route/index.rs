@@ -12,6 +12,7 @@ use foldhash::quality::RandomState;
 use super::held::Held;
 use super::stars::Stars;
 use crate::config::{self, HostPattern, PathPattern};
+use crate::routing::target::in_lower_case;
 
 /// The keys are those of the configuration, so that no client can choose names that collide: a fast
 /// hash suffices.
@@ -256,19 +257,4 @@ impl Table {
         }
         self.stars.visit_possible(path, single, visit)
     }
-}
-
-/// Returns a path in lower case as case-insensitive servers see it, including letters that become
-/// ASCII.
-fn in_lower_case(path: &[u8]) -> Cow<'_, [u8]> {
-    let is_plain = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
-    if path.iter().all(is_plain) {
-        return Cow::Borrowed(path);
-    }
-    let Some(text) = str::from_utf8(path).ok().filter(|text| !text.is_ascii()) else {
-        return Cow::Owned(path.to_ascii_lowercase());
-    };
-    let upper = text.chars().flat_map(char::to_uppercase);
-    let lower: String = upper.flat_map(char::to_lowercase).collect();
-    Cow::Owned(lower.into_bytes())
 }

@@ -34,7 +34,7 @@ fn two(at: SocketAddr, method: &str, target: &str) -> Option<u16> {
 }
 
 /// Paths that an operator may write instead of an endpoint's, and that a server may read as one.
-const MISTYPED: [(&str, u16); 16] = [
+const MISTYPED: [(&str, u16); 18] = [
     ("/forward-auth/", 404),
     ("/forward-auth/nginx/", 404),
     ("/forward-auth/ngnix", 404),
@@ -51,6 +51,8 @@ const MISTYPED: [(&str, u16); 16] = [
     ("/Forward-Auth/nginx", 400),
     ("/ungleichotp;/verify/", 400),
     ("/UNGLEICHOTP/verify/", 400),
+    ("/FORWARD-AUTH/%ff", 400),
+    ("/ungle%C4%B1chotp/verify/", 400),
 ];
 
 #[test]
@@ -66,6 +68,22 @@ fn mistyped_endpoint_is_never_answered_by_the_application() {
     assert_eq!(upstream.seen(), [""; 0]);
     let log = gate.log();
     assert!(log.contains("ambiguous_path"), "{log}");
+}
+
+#[test]
+fn explanation_of_a_mistyped_endpoint_is_the_response_of_the_proxy() {
+    let (gate, _upstream) = gate();
+    for (path, expected) in MISTYPED {
+        let output = gate.run(&["--json", "explain", "GET", path]);
+        let explained: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let own = expected == 404;
+        assert_eq!(explained["own"], own, "{path} {explained}");
+        assert_eq!(explained["proxy"]["passes"], own, "{path} {explained}");
+        let status = &explained["proxy"]["status"];
+        assert_eq!(status.as_u64(), (!own).then_some(400), "{path} {explained}");
+        let door = gate.run(&["explain", "GET", path, "--door", "proxy"]);
+        assert_eq!(door.status.code(), Some(i32::from(!own)), "{path}");
+    }
 }
 
 #[test]

@@ -102,8 +102,8 @@ impl App for Adapter {
         if self.own.service.is_health(&request.parts) {
             return self.own.service.handle(request).await;
         }
-        // Where realmgate serves forward-auth, a 200 could be mistaken for a permit.
-        if !self.own.serves_api && is_server_wide(&request.parts) {
+        // Not where realmgate serves its API: `check_beside_api` has rejected it there.
+        if is_server_wide(&request.parts) {
             return Ok(self.options(&request));
         }
         let (head, mut answer) = oneshot::channel();
