@@ -5,10 +5,17 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The files and directories that a configuration was read from, each with its state just before it
-/// was read.
+use super::folder::entries;
+
+/// The files that a configuration was read from and the directories that were searched for them, each
+/// with its state just before it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs(BTreeMap<PathBuf, Input>);
+pub struct Inputs {
+    files: BTreeMap<PathBuf, Input>,
+    /// The names of the files that are included, by directory and pattern; `None` if the directory
+    /// cannot be read. Other files there may change.
+    folders: BTreeMap<(PathBuf, String), Option<Vec<String>>>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Input {
@@ -22,8 +29,6 @@ struct Input {
 pub(super) enum InputKind {
     /// The configuration file, or an included one.
     Configuration,
-    /// A directory whose files are included.
-    Folder,
     /// A PEM file.
     Pem,
 }
@@ -54,26 +59,43 @@ impl State {
 impl Inputs {
     /// Records a file that is about to be read. If it is read twice, the first state counts.
     pub(super) fn add(&mut self, path: &Path, kind: InputKind) {
-        if !self.0.contains_key(path) {
+        if !self.files.contains_key(path) {
             let state = State::of(path);
-            self.0.insert(path.to_owned(), Input { kind, state });
+            self.files.insert(path.to_owned(), Input { kind, state });
         }
     }
 
-    /// Returns the same files with their current states.
+    /// Records a directory that is about to be searched for files that match a pattern.
+    pub(super) fn add_folder(&mut self, folder: &Path, pattern: &str) {
+        let key = (folder.to_owned(), pattern.to_owned());
+        let names = || entries(folder, pattern).ok();
+        self.folders.entry(key).or_insert_with(names);
+    }
+
+    /// Returns the same files and directories with their current states.
     #[must_use]
     pub fn current(&self) -> Self {
         let state = |(path, input): (&PathBuf, &Input)| {
             let state = State::of(path);
             (path.clone(), Input { state, ..*input })
         };
-        Self(self.0.iter().map(state).collect())
+        let names = |(key, _): (&(PathBuf, String), &_)| {
+            let (folder, pattern) = key;
+            (key.clone(), entries(folder, pattern).ok())
+        };
+        Self {
+            files: self.files.iter().map(state).collect(),
+            folders: self.folders.iter().map(names).collect(),
+        }
     }
 
-    /// Adds the files of `earlier` that are not among these.
+    /// Adds the files and directories of `earlier` that are not among these.
     pub fn join(&mut self, earlier: Self) {
-        for (path, input) in earlier.0 {
-            self.0.entry(path).or_insert(input);
+        for (path, input) in earlier.files {
+            self.files.entry(path).or_insert(input);
+        }
+        for (key, names) in earlier.folders {
+            self.folders.entry(key).or_insert(names);
         }
     }
 
@@ -82,7 +104,7 @@ impl Inputs {
         let is_empty = |input: &Input| {
             input.kind == InputKind::Configuration && input.state.is_some_and(|it| it.bytes == 0)
         };
-        let mut files = self.0.iter();
+        let mut files = self.files.iter();
         files.find_map(|(path, input)| is_empty(input).then_some(path.as_path()))
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -99,6 +101,34 @@ fn included_files_may_change_appear_and_go() {
     fs::remove_file(included.join("new.toml")).unwrap();
     until("the file that is gone", || !is_there(&gate, "/c"));
     assert!(is_there(&gate, "/b"));
+}
+
+/// Other programs may write files beside the included ones all the time.
+#[test]
+fn busy_directory_of_included_files_postpones_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let included = folder.path().join("routes.d");
+    volume(&included, &[("a.toml", route("/a").as_bytes())]);
+    let first = "include = [\"routes.d/*.toml\"]\n";
+    let gate = start(folder, first, &format!("{WATCH}{UPSTREAM}"));
+    let (end, over) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        // Dropped at the end, also after a failure.
+        let _end = end;
+        let state = included.join("state.json");
+        scope.spawn(move || {
+            let pause = Duration::from_millis(20);
+            while over.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+                fs::write(&state, "{}").unwrap();
+                fs::remove_file(&state).unwrap();
+            }
+        });
+        fs::write(included.join("new.toml"), route("/c")).unwrap();
+        until("the new file", || is_there(&gate, "/c"));
+        fs::remove_file(included.join("new.toml")).unwrap();
+        until("the file that is gone", || !is_there(&gate, "/c"));
+    });
+    assert!(is_there(&gate, "/a"));
 }
 
 #[test]
