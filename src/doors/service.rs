@@ -1,5 +1,5 @@
-//! The listeners without upstreams: service (REST, forward-auth, health) and metrics (metrics,
-//! health).
+//! The listeners without upstreams: service (REST, forward-auth, health), metrics (metrics, health)
+//! and admin (the admin page).
 
 use std::sync::Arc;
 use std::time::Instant;

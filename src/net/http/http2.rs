@@ -146,7 +146,7 @@ pub(super) async fn serve<A: App>(
                 is_ending = true;
             }
             () = late.as_mut() => {
-                tracing::debug!("a request header came too slowly");
+                tracing::debug!("a frame came too slowly");
                 break;
             }
             () = streams.changed.notified() => {}

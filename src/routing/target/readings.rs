@@ -1,11 +1,12 @@
 //! The readings of a path that not all servers read as it is written.
 //!
 //! Servers decode escapes once, twice or not at all. They drop path parameters, empty segments, and
-//! trailing dots and spaces, or keep them. Routes are prefixes of whole segments, and no route
-//! names a segment that contains any of these. So a server that changes less leaves the prefixes of
-//! routes earlier, and two extremes stand for all servers between them: the literal path, and the
-//! path with everything decoded and dropped. If the order of the steps would matter, the path is
-//! rejected.
+//! trailing dots and spaces, or keep them. A path is read in the two extreme ways: as it is written,
+//! and with everything decoded and dropped. No segment that a route names contains an escape, a
+//! parameter, or a trailing dot. So if a prefix matches both readings, it matches the reading of every
+//! server between the two. Exact paths and `*` also depend on the number of segments, which servers
+//! count differently: `RouteTable` checks that with `single_segments`. If the result depends on the
+//! order in which a server decodes and drops, the path is rejected.
 
 use std::borrow::Cow;
 
