@@ -15,7 +15,7 @@ const LOOKS: usize = 1000;
 /// Returns a warning for each rule of a group or route that matches no identity in the database.
 pub(super) fn of_nobody(config: &Config, options: Options) -> Result<Vec<String>, CliError> {
     let groups = config.groups.iter();
-    let groups = groups.map(|group| (format!("group {:?}", group.name), group.members.as_slice()));
+    let groups = groups.map(|group| (format!("group {:?}", group.name), &*group.members));
     let routes = config.routes.iter().flat_map(|route| {
         let lists = lists(&route.policy).into_iter();
         lists.map(move |rules| (format!("route {:?}", route.name), rules))

@@ -105,7 +105,6 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ),
         ("audit verify", words(&file("audit.jsonl"))),
         ("import django", words(&file("django.db"))),
-        ("policy test", words(&file("cases.toml"))),
         ("client", client("create a@b")),
         ("client", client("list")),
         ("client", client("update a@b --new-name c")),
@@ -132,8 +131,6 @@ fn scene() -> (Gate, [Caller; 2]) {
         folder.join("audit.jsonl").display()
     );
     fs::write(gate.config(), text + &audit).unwrap();
-    let cases = "[[case]]\nrequest = 'GET /'\nexpect = 'deny'\n";
-    fs::write(folder.join("cases.toml"), cases).unwrap();
     let django = rusqlite::Connection::open(folder.join("django.db")).unwrap();
     django
         .execute_batch(
