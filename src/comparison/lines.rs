@@ -125,7 +125,7 @@ impl Line {
         for (at, part) in self.segments.iter().enumerate().rev() {
             add(match (part, replaced) {
                 (_, Some((place, name))) if place == at => name.as_str(),
-                (Part::Named(name) | Part::Any(name, _), _) => &**name,
+                (Part::Named(name) | Part::Any(name, _), _) => name,
             });
         }
         if let Some(more) = more {
