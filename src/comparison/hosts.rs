@@ -117,7 +117,9 @@ impl Hosts {
             is_whole: is_on(0) != is_on(1),
             // Longer than every segment, so it is none of them.
             segment: format!("other{}", "-other".repeat(longest / 6 + 1)).into(),
-            has_slashes: routes.any(|route| route.allow_double_slash || route.allow_encoded_slash),
+            // Without routes, forward-auth permits every path.
+            has_slashes: is_on(0) != is_on(1)
+                || routes.any(|route| route.allow_double_slash || route.allow_encoded_slash),
         };
         hosts.classes = hosts.find_classes();
         hosts

@@ -199,7 +199,13 @@ fn last_route_that_goes_opens_forward_auth() {
         sentences(&route("all", OPS), ""),
         [
             "opens / on any host to every authenticated principal except realm ops: before route \"all\" for realm ops, \
-             now no routes, so every authenticated principal at forward-auth"
+             now no routes, so every authenticated principal at forward-auth",
+            "opens / with // on any host to every authenticated principal: before denied, now no routes, so every \
+             authenticated principal at forward-auth",
+            "opens / with %2f on any host to every authenticated principal: before denied, now no routes, so every \
+             authenticated principal at forward-auth",
+            "opens / with // and %2f on any host to every authenticated principal: before denied, now no routes, so \
+             every authenticated principal at forward-auth"
         ]
     );
 }

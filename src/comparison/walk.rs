@@ -50,9 +50,9 @@ impl<'a, 'b> Walk<'a, 'b> {
         if !position.may_differ() {
             return Some(Vec::new());
         }
-        let alone = match position.may_differ_here() {
-            true => self.at(if path.is_empty() { "/" } else { path })?,
-            false => Rc::default(),
+        let (alone, slashed) = match position.may_differ_here() {
+            true => self.alone(path)?,
+            false => (Rc::default(), Vec::new()),
         };
         let all = position.may_differ_after_any();
         let other = match all {
@@ -110,16 +110,48 @@ impl<'a, 'b> Walk<'a, 'b> {
         if is_uniform && is_same {
             let all = Extent::All(Rc::clone(&differing));
             lines.extend(other.into_iter().map(|line| line.with_extent(all.clone())));
+            // What is said of all paths below is said of this one too.
+            let is_said = |line: &Line| {
+                let like = |it: &Line| it.slashes == line.slashes && it.changes == line.changes;
+                lines.iter().any(like)
+            };
+            let more: Vec<_> = slashed.into_iter().filter(|it| !is_said(it)).collect();
+            lines.extend(more);
         } else {
             if !alone.is_empty() {
                 lines.push(Line::new(Extent::Alone, Slashes::Plain, alone));
             }
+            lines.extend(slashed);
             let any: Rc<str> = STAR.into();
             let other = other.into_iter();
             lines.extend(other.map(|line| line.below(&any, &differing)));
         }
         lines.append(&mut inner);
         Some(lines)
+    }
+
+    /// Compares the decisions about a path alone, and about its spellings with `//` and `%2f` where
+    /// they differ from those about the path.
+    fn alone(&mut self, path: &str) -> Option<(Rc<[Change]>, Vec<Line>)> {
+        let plain = self.at(if path.is_empty() { "/" } else { path })?;
+        let mut spellings = Vec::new();
+        if self.hosts.has_slashes
+            && let Some((above, last)) = path.rsplit_once('/').filter(|it| !it.0.is_empty())
+        {
+            spellings.push((Slashes::Double, format!("{above}//{last}")));
+            spellings.push((Slashes::Encoded, format!("{above}%2f{last}")));
+            if let Some((first, middle)) = above.rsplit_once('/').filter(|it| !it.0.is_empty()) {
+                spellings.push((Slashes::Both, format!("{first}//{middle}%2f{last}")));
+            }
+        }
+        let mut lines = Vec::new();
+        for (slashes, path) in spellings {
+            let found = self.at(&path)?;
+            if !found.is_empty() && !same(&plain, &found) {
+                lines.push(Line::new(Extent::Alone, slashes, found));
+            }
+        }
+        Some((plain, lines))
     }
 
     /// Visits the paths whose next segment no route names.

@@ -41,8 +41,8 @@ fn unknown_key_is_rejected_with_the_known_ones() {
              realmgate.toml:2: route[0].allow[1].user: unknown key, expected one of realm, name, group",
         ),
     ]);
-    let expected = "3: upstream.a.peer: unknown key, expected one of peers, balance, tls, server_name, ca, \
-        client_cert, client_key, http, eject_failures, eject_time, tries, resolve_interval, \
+    let expected = "3: upstream.a.peer: unknown key, expected one of peers, identity_headers, balance, tls, server_name, \
+        ca, client_cert, client_key, http, eject_failures, eject_time, tries, resolve_interval, \
         health_check, health_interval, health_timeout, health_host, requests, connect_timeout, read_timeout, \
         stream_timeout, write_timeout, idle_timeout";
     assert_errors(&[("[upstream.a]\npeers = ['127.0.0.1:1']\npeer = []", expected)]);
