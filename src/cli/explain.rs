@@ -167,7 +167,8 @@ fn text(args: &Args, explained: &Explained) -> String {
                 _ => format!("match; allows {policy}"),
             }
         } else {
-            let because = |it: &Misfit| because(*it, tried, explained.client.is_some());
+            let client = (explained.client.is_some(), args.from);
+            let because = |it: &Misfit| because(*it, tried, client);
             let whys: Vec<_> = tried.misfits.iter().map(because).collect();
             format!("no match ({})", whys.join("; "))
         };
@@ -207,7 +208,7 @@ fn text(args: &Args, explained: &Explained) -> String {
 fn standing(explained: &Explained) -> String {
     let refusal = explained.refusal.as_deref();
     let mut text = refusal.map_or_else(
-        || "exists and is enabled".to_owned(),
+        || "exists and is enabled; a valid token is assumed".to_owned(),
         |refusal| refusal.replace('_', " "),
     );
     let is_denied = refusal.is_some() || explained.retry_after.is_some();
@@ -252,7 +253,7 @@ fn fate(fate: &Fate, passed: &str) -> String {
     }
 }
 
-fn because(misfit: Misfit, route: &Tried, has_client: bool) -> String {
+fn because(misfit: Misfit, route: &Tried, (has_client, from): (bool, Option<IpAddr>)) -> String {
     match misfit {
         Misfit::Host => format!("host is not {}", either(route.host.as_deref())),
         Misfit::Path => {
@@ -267,6 +268,10 @@ fn because(misfit: Misfit, route: &Tried, has_client: bool) -> String {
         Misfit::Method => format!("method is not {}", either(route.methods.as_deref())),
         Misfit::Network if has_client => {
             format!("client is not in {}", either(route.from.as_deref()))
+        }
+        Misfit::Network if from.is_some() => {
+            "the address is one of a front proxy or load balancer, which is never a client"
+                .to_owned()
         }
         Misfit::Network => {
             "no trusted party names the address of the client; try --from".to_owned()

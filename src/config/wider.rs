@@ -22,6 +22,7 @@ pub(super) fn of_routes(routes: &[Route]) -> Vec<String> {
         warnings.extend(of_rejected_methods(route));
         warnings.extend(of_spelling(route, &later));
         warnings.extend(of_methods(route, &later));
+        warnings.extend(of_networks(route, &later));
     }
     warnings
 }
@@ -119,6 +120,28 @@ fn of_methods_at(route: &Route, path: &PathPattern, later: &Later<'_>) -> Option
         path.text(),
         wider.name,
     ))
+}
+
+/// Warns of a later route that admits more callers and matches clients outside the networks.
+fn of_networks(route: &Route, later: &Later<'_>) -> Option<String> {
+    let networks = route.from.as_ref()?;
+    let others_match = |other: &Route| {
+        takes_some_of(other, route) && other.from.as_ref().is_none_or(|it| !networks.holds(it))
+    };
+    paths(route).iter().find_map(|path| {
+        // A route for the same path shows that this is intended.
+        if later.take_the_rest_of(route, path) {
+            return None;
+        }
+        let wider = next(route, path, later, others_match)?;
+        Some(format!(
+            "route {:?} matches the clients in from only: requests of others for {} match route {:?}, which admits callers \
+             that it does not; remove from, or add a route with the same path and no from after it",
+            route.name,
+            path.text(),
+            wider.name,
+        ))
+    })
 }
 
 /// Returns the first later route with a wider path that matches requests which `route` leaves out

@@ -248,6 +248,39 @@ fn route_that_an_earlier_one_takes_all_of_is_warned_of() {
 }
 
 #[test]
+fn clients_that_fall_through_to_a_wider_route_are_warned_of() {
+    let admin = |from: &str| {
+        named(
+            "admin",
+            OPS,
+            &format!("path = '/admin'\nfrom = ['{from}']\n{SAID}"),
+        )
+    };
+    let web = named("web", "'anyone'", "");
+    assert_eq!(
+        warnings(&(admin("192.0.2.0/24") + &web)),
+        [
+            "route \"admin\" matches the clients in from only: requests of others for /admin match route \"web\", \
+             which admits callers that it does not; remove from, or add a route with the same path and no from \
+             after it"
+        ]
+    );
+    for (later, expected) in [
+        (named("web", OPS, ""), 0),
+        (
+            named("rest", OPS, &format!("path = '/admin'\n{SAID}")) + &web,
+            0,
+        ),
+        (named("web", "'anyone'", "from = ['192.0.2.128/25']"), 0),
+        (named("web", "'anyone'", "from = ['192.0.2.0/23']"), 1),
+    ] {
+        let text = admin("192.0.2.0/24") + &later;
+        let warnings = warnings(&text);
+        assert_eq!(warnings.len(), expected, "{text}{warnings:#?}");
+    }
+}
+
+#[test]
 fn methods_that_are_rejected_are_warned_of() {
     let warned = |more: &str| warnings(&named("web", OPS, more));
     assert_eq!(

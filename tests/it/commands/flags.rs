@@ -105,7 +105,10 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ),
         ("audit verify", words(&file("audit.jsonl"))),
         ("import django", words(&file("django.db"))),
-        ("policy test", words(&file("cases.toml"))),
+        (
+            "policy diff",
+            words(&[&*file("realmgate.toml"), &*file("realmgate.toml")].join(" ")),
+        ),
         ("client", client("create a@b")),
         ("client", client("list")),
         ("client", client("update a@b --new-name c")),
