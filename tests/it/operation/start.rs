@@ -59,6 +59,13 @@ impl Server {
         asked.unwrap()
     }
 
+    /// The server has opened the pipe, and does not open it again.
+    fn put_a_file_in_place_of_the_pipe(&self) {
+        let file = self.folder.path().join("file.toml");
+        fs::write(&file, configuration(self.folder.path(), "")).unwrap();
+        fs::rename(file, self.folder.path().join("realmgate.toml")).unwrap();
+    }
+
     fn answer(&self, mut asked: File) {
         let text = configuration(self.folder.path(), "");
         asked.write_all(text.as_bytes()).unwrap();
@@ -87,13 +94,16 @@ fn signals_before_the_configuration_is_read_count_once_it_serves() {
         let pid = server.child.id().to_string();
         let mut kill = Command::new("kill");
         assert!(kill.args(["-s", signal, &pid]).status().unwrap().success());
-        server.answer(asked);
-        until("it serves", || server.log().contains("listening"));
-        assert!(!server.log().contains(expected));
-        // It, or the process that replaces it, reads the configuration again.
-        let asked = server.asked();
+        // It, or the process that replaces it, reads the configuration again: a file this time.
+        server.put_a_file_in_place_of_the_pipe();
         server.answer(asked);
         until(expected, || server.log().contains(expected));
+        let log = server.log();
+        assert!(log.find("listening") < log.find(expected), "{log}");
+        assert!(
+            !log.contains("not reloaded") && !log.contains("not replaced"),
+            "{log}"
+        );
     }
 }
 
