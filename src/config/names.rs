@@ -50,6 +50,35 @@ const FRAMING: [&str; 14] = [
     "via",
 ];
 
+/// Headers of responses and requests that servers and caches act on.
+const ACTED_ON: [&str; 14] = [
+    "age",
+    "cache-control",
+    "etag",
+    "expires",
+    "last-modified",
+    "location",
+    "pragma",
+    "priority",
+    "range",
+    "refresh",
+    "retry-after",
+    "status",
+    "vary",
+    "x-sendfile",
+];
+
+/// How the names of further ones begin.
+const ACTED_ON_FAMILIES: [&str; 7] = [
+    "accept-",
+    "access-control-",
+    "content-",
+    "grpc-",
+    "if-",
+    "sec-",
+    "x-accel-",
+];
+
 /// Returns whether a header cannot carry a credential: it has another meaning, or realmgate removes
 /// it, or an application server may read it as a variable. The identity headers of other gateways
 /// are allowed, because realmgate then sets the identity under their names.
@@ -63,8 +92,13 @@ pub(super) fn is_taken(name: &HeaderName) -> bool {
 /// Returns whether realmgate may name the caller in a header of an upstream's choice. `token` is the
 /// header of the token.
 pub(super) fn may_name_a_caller(name: &HeaderName, token: &HeaderName) -> bool {
+    let text = name.as_str();
     !is_taken(name)
-        && !has_mark(name.as_str())
+        && !ACTED_ON.contains(&text)
+        && !ACTED_ON_FAMILIES
+            .iter()
+            .any(|family| text.starts_with(family))
+        && !has_mark(text)
         && !is_framing(name.as_str())
         && !IdentityHeaders::is_method_override(name)
         && ![TRACEPARENT, TRACESTATE].contains(name)

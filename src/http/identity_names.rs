@@ -44,7 +44,7 @@ pub struct IdentityOf {
 impl IdentityOf {
     /// Returns what an application with these names gets. `None` if no upstream has names of its own.
     pub fn new(identity: &IdentityHeaders, names: Option<&IdentityNames>) -> Option<Self> {
-        if identity.others().is_empty() {
+        if identity.others().is_empty() && names.is_none() {
             return None;
         }
         let is_absent =

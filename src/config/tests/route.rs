@@ -644,6 +644,12 @@ fn identity_headers_of_an_upstream_are_read_and_reserved_on_every_route() {
         "X-Real-IP",
         "X-HTTP-Method",
         "Traceparent",
+        "Cache-Control",
+        "Grpc-Status",
+        "If-None-Match",
+        "Location",
+        "Retry-After",
+        "X-Accel-Redirect",
     ] {
         let line = format!("identity_headers = {{ realm = '{bad}' }}");
         let message = error(&with(&line, ""));

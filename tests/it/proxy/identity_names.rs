@@ -160,3 +160,20 @@ fn permit_of_forward_auth_has_the_headers_of_the_upstream_too() {
         assert!(set.contains("x-forwarded-user"), "{answer}");
     }
 }
+
+#[test]
+fn upstream_may_get_one_part_in_the_default_header_of_another() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&format!(
+        "[[route]]\nname = 'all'\nallow = 'authenticated'\nupstream = 'app'\n\
+        [upstream.app]\npeers = ['{}']\nidentity_headers = {{ user = 'X-Auth-Name' }}\n",
+        upstream.address
+    ));
+    let caller = gate.register("billing", "payments");
+    assert_eq!(get(gate.gateway, "/", &caller.fields()).status, 200);
+    let seen = upstream.seen().pop().unwrap();
+    assert_eq!(field(&seen, "X-Auth-Name"), Some("billing@payments"));
+    for name in ["X-Auth-Realm", "X-Forwarded-User"] {
+        assert_eq!(field(&seen, name), None, "{name}");
+    }
+}
