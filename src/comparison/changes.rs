@@ -51,14 +51,18 @@ type Outcome = Option<(PairId, [Option<usize>; 2])>;
 /// Addresses, the first and the last.
 type Interval = (IpAddr, IpAddr);
 
+/// The steps of reading a path in all ways, which costs as much as so many routes.
+const READING: usize = 8;
+
 /// Compares the decisions about a host and an undecoded path. Returns the differences; none if the
-/// path is rejected whatever the routes are.
+/// path is rejected whatever the routes are. `None` if it takes more than the steps that are left:
+/// some for the path and one for each route that may match, for each method and network of clients.
 pub(super) fn changes(
     sides: &[Side<'_>; 2],
     pairs: &mut Pairs,
-    host: &str,
-    path: &str,
-) -> Vec<Change> {
+    left: &mut usize,
+    (host, path): (&str, &str),
+) -> Option<Vec<Change>> {
     let candidates = sides
         .each_ref()
         .map(|side| side.candidates(Some(host), path.as_bytes()));
@@ -79,7 +83,7 @@ pub(super) fn changes(
         Method::from_bytes(b"X-OTHER"),
         Target::read(path.as_bytes()),
     ) else {
-        return Vec::new();
+        return Some(Vec::new());
     };
     let mut input = MatchInput {
         host: Some(host),
@@ -89,6 +93,8 @@ pub(super) fn changes(
     };
     let clients = intervals.iter().map(|(first, _)| Some(*first));
     let clients: Vec<Option<IpAddr>> = clients.chain([None]).collect();
+    let routes: usize = candidates.iter().map(Vec::len).sum();
+    *left = left.checked_sub((READING + routes) * (named.len() + 1) * clients.len())?;
     let methods = named.iter().copied().chain([&other]);
     let rows = methods.map(|method| -> Vec<Outcome> {
         input.method = method.clone();
@@ -101,7 +107,8 @@ pub(super) fn changes(
         };
         clients.iter().map(&mut outcome).collect()
     });
-    by_methods(&rows.collect::<Vec<_>>(), &named, &intervals)
+    let rows: Vec<_> = rows.collect();
+    Some(by_methods(&rows, &named, &intervals))
 }
 
 /// Groups the methods that have the same outcomes for the same clients: the named ones, and at the

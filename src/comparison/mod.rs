@@ -34,9 +34,9 @@ pub use sentence::{Comparison, Item};
 /// Why two configurations cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CompareError {
-    /// There are more than this number of classes.
+    /// It takes more than this number of steps.
     #[error(
-        "the routes cannot be compared: they distinguish more than {0} classes of hosts and paths"
+        "the routes cannot be compared in {0} steps: too many of them match the same hosts and paths"
     )]
     TooMany(usize),
     /// A path has too many segments.
@@ -44,8 +44,8 @@ pub enum CompareError {
     TooDeep,
 }
 
-/// The maximum number of classes of hosts and paths that a command compares.
-pub const CLASSES: usize = 5_000_000;
+/// The maximum number of steps of a command. A step is about one route for one class of requests.
+pub const STEPS: usize = 5_000_000;
 
 /// The maximum number of segments of a path.
 const SEGMENTS: usize = 256;
@@ -53,20 +53,20 @@ const SEGMENTS: usize = 256;
 /// The differences at the hosts of a class, by its index.
 type AtHost = (usize, Vec<Line>);
 
-/// Compares what the routes of two configurations permit. `classes` limits the work.
+/// Compares what the routes of two configurations permit. `steps` limits the work.
 ///
 /// # Errors
 /// [`CompareError`].
-pub fn compare(old: &Config, new: &Config, classes: usize) -> Result<Comparison, CompareError> {
+pub fn compare(old: &Config, new: &Config, steps: usize) -> Result<Comparison, CompareError> {
     let mut pairs = Pairs::default();
-    let (hosts, found) = differences(old, new, classes, &mut pairs)?;
+    let (hosts, found) = differences(old, new, steps, &mut pairs)?;
     Ok(sentence::comparison(found, &hosts, &pairs, [old, new]))
 }
 
 fn differences(
     old: &Config,
     new: &Config,
-    classes: usize,
+    steps: usize,
     pairs: &mut Pairs,
 ) -> Result<(Hosts, Vec<AtHost>), CompareError> {
     let depth = |route: &Route| route.paths.iter().map(|it| it.segments().count()).max();
@@ -76,11 +76,11 @@ fn differences(
     }
     let sides = [Side::new(old, pairs), Side::new(new, pairs)];
     let hosts = Hosts::new(&kept::entries(&sides));
-    let mut left = classes;
+    let mut left = steps;
     let mut found = Vec::new();
     for class in hosts.classes() {
         let mut walk = Walk::new(&sides, pairs, &hosts, class.host(), &mut left);
-        let lines = walk.run().ok_or(CompareError::TooMany(classes))?;
+        let lines = walk.run().ok_or(CompareError::TooMany(steps))?;
         if !lines.is_empty() {
             found.push((class.index(), lines));
         }

@@ -1,6 +1,6 @@
 mod brute_force;
 
-use super::{CLASSES, CompareError, Comparison, compare};
+use super::{CompareError, Comparison, STEPS, compare};
 use crate::config::Config;
 
 fn config(routes: &str) -> Config {
@@ -14,7 +14,7 @@ fn route(name: &str, lines: &str) -> String {
 }
 
 fn compared(old: &str, new: &str) -> Comparison {
-    compare(&config(old), &config(new), CLASSES).unwrap()
+    compare(&config(old), &config(new), STEPS).unwrap()
 }
 
 fn sentences(old: &str, new: &str) -> Vec<String> {
@@ -216,8 +216,20 @@ fn comparison_that_is_too_large_is_an_error() {
     let b = route("a", "allow = 'anyone'");
     let error = compare(&config(&a), &config(&b), 1).unwrap_err();
     assert_eq!(error, CompareError::TooMany(1));
+    // Each request may match many routes, methods and networks, which count too.
+    let many = |allow: &str| -> String {
+        let of = |at: usize| {
+            let stars = ["/*", "/b"].repeat(4).concat();
+            let more = format!("methods = ['M{at}']\nfrom = ['10.{at}.0.0/16']\npath = '{stars}'");
+            route(&format!("r{at}"), &format!("{more}\n{allow}"))
+        };
+        (0..60).map(of).collect()
+    };
+    let (old, new) = (config(&many(OPS)), config(&many("allow = 'authenticated'")));
+    let error = compare(&old, &new, 100_000).unwrap_err();
+    assert_eq!(error, CompareError::TooMany(100_000));
     let deep = route("a", &format!("path = '{}'\n{OPS}", "/x".repeat(257)));
-    let error = compare(&config(&deep), &config(&b), CLASSES).unwrap_err();
+    let error = compare(&config(&deep), &config(&b), STEPS).unwrap_err();
     assert_eq!(error, CompareError::TooDeep);
 }
 
@@ -249,7 +261,7 @@ fn fifty_thousand_routes_are_compared_in_less_than_ten_seconds() {
     ] {
         let new = config(&new);
         let begin = std::time::Instant::now();
-        let found = compare(&old, &new, CLASSES).unwrap();
+        let found = compare(&old, &new, STEPS).unwrap();
         let took = begin.elapsed();
         println!("{what} of 50,000 changed: {took:?}");
         assert_eq!(

@@ -17,7 +17,7 @@ pub(super) struct Walk<'a, 'b> {
     pairs: &'b mut Pairs,
     hosts: &'b Hosts,
     host: &'b str,
-    /// The number of classes that may still be compared.
+    /// The number of steps that are left.
     left: &'b mut usize,
 }
 
@@ -38,7 +38,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
     }
 
-    /// Returns what is opened and closed; `None` if there are too many classes.
+    /// Returns what is opened and closed; `None` if it takes too many steps.
     pub(super) fn run(&mut self) -> Option<Vec<Line>> {
         let hosts = self.hosts;
         self.visit(&hosts.position(self.host), "")
@@ -67,6 +67,10 @@ impl<'a, 'b> Walk<'a, 'b> {
             found.push((segment, lines));
         }
         let wide: Vec<_> = found.iter().filter(|it| it.0.is_wide()).collect();
+        // Each segment is compared with the wider ones, and its lines with those of the others.
+        let lines: usize = found.iter().map(|(_, lines)| lines.len()).sum();
+        let steps = found.len() * (wide.len() + other.len()) + lines;
+        *self.left = self.left.checked_sub(steps)?;
         let (mut differing, mut inner) = (Vec::new(), Vec::new());
         for (segment, lines) in &found {
             let is_other = *lines == other;
@@ -184,8 +188,8 @@ impl<'a, 'b> Walk<'a, 'b> {
 
     /// Compares the decisions about an undecoded path.
     fn at(&mut self, path: &str) -> Option<Rc<[Change]>> {
-        *self.left = self.left.checked_sub(1)?;
-        Some(changes(self.sides, self.pairs, self.host, path).into())
+        let place = (self.host, path);
+        Some(changes(self.sides, self.pairs, self.left, place)?.into())
     }
 }
 

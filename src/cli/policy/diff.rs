@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::setup::load;
-use crate::comparison::{CLASSES, compare};
+use crate::comparison::{STEPS, compare};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -16,7 +16,7 @@ pub(in crate::cli) struct Args {
 pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
     let old = load(Some(&file(&args.old)))?;
     let new = load(Some(&file(&args.new)))?;
-    let compared = compare(&old, &new, CLASSES)?;
+    let compared = compare(&old, &new, STEPS)?;
     output.print(&compared, || {
         let items = compared.opens.iter().chain(&compared.closes);
         let lines: Vec<_> = items.map(ToString::to_string).collect();

@@ -6,7 +6,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use crate::auth::{Mode, Policy, PrincipalRef, Realms};
-use crate::comparison::{CLASSES, Item, compare};
+use crate::comparison::{Item, STEPS, compare};
 use crate::config::Config;
 use crate::routing::input::MatchInput;
 use crate::routing::route::{RouteTable, Unrouted};
@@ -368,7 +368,7 @@ fn sentences_say_the_same_as_brute_force() {
             continue;
         };
         pairs += 1;
-        let found = compare(&old, &new, CLASSES).unwrap();
+        let found = compare(&old, &new, STEPS).unwrap();
         let tables = [&old, &new].map(|config| RouteTable::new(&config.routes));
         let mut is_different = false;
         for host in TO_HOSTS {
