@@ -270,7 +270,10 @@ impl ForwardAuth {
         let headers = IdentityHeaders::with_values(permit, |identity| permitted.with(identity));
         let mut headers = headers.unwrap_or_else(bare);
         if let Some(names) = own_names(identity) {
-            headers.extend(names.who(permit));
+            // One of them may be a default header, which `extend` would send twice.
+            for (name, value) in names.who(permit) {
+                headers.insert(name, value);
+            }
         }
         let empty = HeaderValue::from_static("");
         match proxy {

@@ -53,14 +53,7 @@ impl List {
             ("name", &self.name),
             ("state", &self.state),
             ("condition", &self.condition),
-            (
-                "sort",
-                if sort == Sort::default() {
-                    ""
-                } else {
-                    sort.as_str()
-                },
-            ),
+            ("sort", in_query(sort)),
         ]);
         format!("/identities?{query}")
     }
@@ -89,6 +82,14 @@ impl List {
             self.head("Last used", Sort::LastUsed, Sort::LastUsedReversed),
             self.head("Expires (UTC)", Sort::Expires, Sort::ExpiresReversed),
         ]
+    }
+}
+
+/// Returns an order as a query names it; empty for the default one.
+fn in_query(sort: Sort) -> &'static str {
+    match sort == Sort::default() {
+        true => "",
+        false => sort.as_str(),
     }
 }
 
@@ -185,14 +186,7 @@ pub(super) async fn list(
             ("name", name),
             ("state", state),
             ("condition", condition),
-            (
-                "sort",
-                if sort == Sort::default() {
-                    ""
-                } else {
-                    sort.as_str()
-                },
-            ),
+            ("sort", in_query(sort)),
             ("cursor", cursor),
             ("limit", limit),
         ])

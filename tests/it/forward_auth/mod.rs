@@ -53,6 +53,21 @@ fn route_table_decides_on_the_original_request() {
 }
 
 #[test]
+fn default_header_that_an_upstream_moves_is_sent_once() {
+    let gate = Gate::start(
+        "[[route]]\nname = 'all'\nallow = 'authenticated'\nupstream = 'app'\n\
+        [upstream.app]\npeers = ['127.0.0.1:9']\nidentity_headers = { user = 'X-Auth-Name' }\n",
+    );
+    let caller = gate.register("billing", "payments");
+    let reply = ask(&gate, "/", Some(&caller));
+    assert_eq!(reply.status, 200);
+    let head = reply.head.to_ascii_lowercase();
+    let lines = head.lines().filter(|it| it.starts_with("x-auth-name:"));
+    assert_eq!(lines.collect::<Vec<_>>(), ["x-auth-name: billing@payments"]);
+    assert_eq!(reply.field("X-Forwarded-User"), Some("billing@payments"));
+}
+
+#[test]
 fn without_routes_every_authenticated_principal_passes() {
     let gate = Gate::start("");
     let caller = gate.register("billing", "payments");
