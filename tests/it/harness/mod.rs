@@ -37,11 +37,18 @@ pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 pub(crate) const PROXY_ON: &str = "[gateway]\nlisten = \"127.0.0.1:0\"";
 pub(crate) const PROXY_OFF: &str = "[gateway]\nlisten = \"off\"";
 
+/// The maximum wait for a program that starts, which reads a large file from a busy disk.
+const START: Duration = Duration::from_secs(60);
+
 /// Polls until `condition` holds.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, condition);
+}
+
+fn until_within(most: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + most;
     while !condition() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {most:?}: {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -231,7 +238,7 @@ impl Gate {
             .stderr(log)
             .spawn()
             .unwrap();
-        until("ready file", || {
+        until_within(START, "ready file", || {
             if let Some(status) = child.try_wait().unwrap() {
                 let log = fs::read_to_string(folder.path().join("log")).unwrap();
                 panic!("ended with {status}: {log}");
