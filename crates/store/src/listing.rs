@@ -48,18 +48,46 @@ pub(super) fn sorted(
 ) -> Statement {
     let mut builder = Builder::new(dialect);
     let inner = driver.sql(&mut builder, listing, SORTED);
-    let rows = builder.rows(columns, listing.order, &inner);
-    let mut filters = builder.filters(listing);
+    let mut filters = builder.filters(&others(driver, listing));
     filters.extend(builder.after(listing));
-    let filters: String = filters.iter().map(|it| format!(" AND {it}")).collect();
     let order = Builder::order(
         listing,
         keys(dialect, listing.order).iter().map(|&it| it.to_owned()),
     );
+    let sql = match dialect {
+        Dialect::Sqlite => {
+            let rows = builder.rows(columns, listing.order, &inner);
+            let filters: String = filters.iter().map(|it| format!(" AND {it}")).collect();
+            format!("{rows}{filters} ORDER BY {order} LIMIT {limit}")
+        }
+        Dialect::Postgres => {
+            let first = Builder::sorted(&inner, &filters, &order, limit);
+            let rows = builder.rows(columns, listing.order, &first);
+            format!("{rows} ORDER BY {order}")
+        }
+    };
     Statement {
-        sql: format!("{rows}{filters} ORDER BY {order} LIMIT {limit}"),
+        sql,
         values: builder.values,
     }
+}
+
+/// Returns the filters that are left once one of them has been applied.
+fn others(driver: Driver, listing: &Listing) -> Listing {
+    let mut rest = listing.clone();
+    let selection = &mut rest.selection;
+    match driver {
+        Driver::Realm => selection.realm = None,
+        Driver::Name => selection.name = None,
+        Driver::Disabled => selection.state = None,
+        // A disabled identity meets no condition.
+        Driver::Condition if selection.state == Some(State::Disabled) => {}
+        Driver::Condition => {
+            selection.state = Some(State::Enabled);
+            rest.condition = None;
+        }
+    }
+    rest
 }
 
 /// Returns the statement that reads IDs and keys in their order.

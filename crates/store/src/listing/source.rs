@@ -46,10 +46,27 @@ impl Source {
         }
     }
 
+    /// Returns the order of the index.
+    fn order(&self) -> &'static str {
+        match self.index {
+            "identity_by_end" => "coalesce(i.expires, 9223372036854775807), i.id",
+            "identity_by_name" => "i.name, i.id",
+            "identity_by_realm" => "i.realm, i.id",
+            "identity_by_use" => "u.day, u.identity",
+            _ => self.id,
+        }
+    }
+
     /// Returns the IDs of the rows that a filter matches.
     pub(super) fn select(&self, dialect: Dialect, filter: &str, limit: u32) -> String {
         let (id, from) = (self.id, self.text(dialect));
-        format!("SELECT {id} AS id FROM {from} WHERE {filter} LIMIT {limit}")
+        // PostgreSQL reads the index for the order. Otherwise it may read the whole table, where it
+        // expects more matches than there are.
+        let order = match dialect {
+            Dialect::Sqlite => String::new(),
+            Dialect::Postgres => format!(" ORDER BY {}", self.order()),
+        };
+        format!("SELECT {id} AS id FROM {from} WHERE {filter}{order} LIMIT {limit}")
     }
 }
 
@@ -118,5 +135,42 @@ impl Driver {
             }
         };
         source.select(builder.dialect, &filter, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn postgres_reads_the_index_of_a_filter_in_its_order() {
+        let listing = Listing {
+            selection: realmgate_core::Selection {
+                realm: Some("r".into()),
+                name: Some("n".into()),
+                state: Some(State::Disabled),
+            },
+            condition: Some(Condition::Weak),
+            order: Order::Name,
+            is_descending: false,
+            after: None,
+            limit: 50,
+            now: realmgate_core::UnixTime::from_secs(0),
+        };
+        for (driver, order) in [
+            (Driver::Condition, "i.id"),
+            (Driver::Name, "i.name, i.id"),
+            (Driver::Disabled, "i.id"),
+            (Driver::Realm, "i.realm, i.id"),
+        ] {
+            let mut builder = Builder::new(Dialect::Postgres);
+            let sql = driver.sql(&mut builder, &listing, 7);
+            let end = format!(" ORDER BY {order} LIMIT 7");
+            assert!(sql.ends_with(&end), "{sql}");
+        }
+        let of = |condition| Source::of(condition).order();
+        assert_eq!(of(Condition::Unused), "u.day, u.identity");
+        assert_eq!(of(Condition::ClockOff), "u.identity");
+        assert!(of(Condition::Expiring).ends_with(", i.id"));
     }
 }

@@ -51,6 +51,9 @@ impl Postgres {
                 Some(row) => row.try_get(0).map_err(Fault::from)?,
                 None => 0,
             };
+            if size == 0 {
+                return Ok(Page::default());
+            }
             if size <= i64::from(SORTED) {
                 let statement = sorted(reads, driver, listing, limit.saturating_add(1));
                 let rows = self.rows(statement).await?;
