@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::error::CliError;
-use super::local_store::{LocalStore, now};
+use super::local_store::{LocalStore, now, patiently};
 use super::output::{BAD, DIM, GOOD, Output, Progress, STRONG, line, message};
 use super::setup::load;
 use crate::audit::{Actor, Event, Kind, LINE};
@@ -88,7 +88,7 @@ pub(super) fn run(
         (true, false) => Intent::Begin,
         (true, true) => Intent::Create,
     };
-    LocalStore::with(config, intent, async |local| {
+    LocalStore::for_many(config, intent, async |local| {
         if args.apply
             && let Some(last) = plan.last_id()
         {
@@ -150,7 +150,8 @@ async fn write(
         let began = Instant::now();
         let (places, identities): (Vec<_>, Vec<_>) =
             taken.into_iter().map(|it| (it.at, it.identity)).unzip();
-        let imported = local.store.import(identities, now()).await;
+        let importing = local.store.import(identities, now());
+        let imported = patiently(progress, importing).await;
         let imported = imported.map_err(|error| failed_so_far(failed(error)))?;
         // Leave half of the time to other writers.
         let pause = began.elapsed().clamp(PAUSE.0, PAUSE.1);

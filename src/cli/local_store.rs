@@ -1,8 +1,12 @@
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::timeout;
+
 use super::error::CliError;
+use super::output::Progress;
 use super::setup::{load, runtime};
 use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};
 use crate::auth::{Identity, IdentityId, Principal, Selection, Store, UnixTime};
@@ -15,6 +19,12 @@ const PAGE: u32 = 1000;
 
 /// How long a command waits for its audit line. No other process would write it.
 pub(super) const LOGGED: Duration = Duration::from_secs(20);
+
+/// How long a transaction of bulk work waits for others at least.
+const MANY: Duration = Duration::from_secs(30);
+
+/// The duration from which on a wait is shown.
+const SHOWN: Duration = Duration::from_secs(1);
 
 /// The configured store, opened for one command.
 pub(super) struct LocalStore {
@@ -31,9 +41,29 @@ impl LocalStore {
         intent: Intent,
         work: impl AsyncFnOnce(&Self) -> Result<T, CliError>,
     ) -> Result<T, CliError> {
+        Self::waiting(config, intent, Duration::ZERO, work)
+    }
+
+    /// The same for bulk work, which waits longer for others than a request would: it is better late
+    /// than half done.
+    pub(super) fn for_many<T>(
+        config: Option<&Path>,
+        intent: Intent,
+        work: impl AsyncFnOnce(&Self) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        Self::waiting(config, intent, MANY, work)
+    }
+
+    fn waiting<T>(
+        config: Option<&Path>,
+        intent: Intent,
+        at_least: Duration,
+        work: impl AsyncFnOnce(&Self) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
         let config = load(config)?;
         crate::telemetry::init(&config.log);
-        let options = store_options(&config.store)?;
+        let mut options = store_options(&config.store)?;
+        options.timeout = options.timeout.max(at_least);
         store::expect(&options, intent)?;
         let audit = match intent {
             Intent::Read => Audit::default(),
@@ -112,6 +142,16 @@ impl LocalStore {
                 realm: realm.to_owned(),
             })
     }
+}
+
+/// Runs a transaction of bulk work, and shows it if others hold it up.
+pub(super) async fn patiently<T>(progress: &mut Progress, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    if let Ok(done) = timeout(SHOWN, &mut work).await {
+        return done;
+    }
+    progress.show_now(|| "waiting for the database".to_owned());
+    work.await
 }
 
 pub(super) fn now() -> UnixTime {

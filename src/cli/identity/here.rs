@@ -25,7 +25,16 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
         Command::List { .. } | Command::Export { .. } | Command::Show(_) => Intent::Read,
         _ => Intent::Change,
     };
-    LocalStore::with(config, intent, async |local| match command {
+    let is_many = matches!(&command, Command::Create(create) if create.from.is_some());
+    let work = async |local: &LocalStore| run_on(local, command, output).await;
+    match is_many {
+        true => LocalStore::for_many(config, intent, work),
+        false => LocalStore::with(config, intent, work),
+    }
+}
+
+async fn run_on(local: &LocalStore, command: Command, output: Output) -> Result<(), CliError> {
+    match command {
         Command::Create(create) => match &create.from {
             Some(path) => many::create_here(local, path, output).await,
             None => self::create(local, &create, output).await,
@@ -120,7 +129,7 @@ pub(super) fn run(command: Command, config: Option<&Path>, output: Output) -> Re
                 .record(Kind::IdentityDeleted, identity.id, &deleted)
                 .await
         }
-    })
+    }
 }
 
 async fn create(local: &LocalStore, create: &Create, output: Output) -> Result<(), CliError> {

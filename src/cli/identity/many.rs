@@ -11,7 +11,7 @@ use super::row::{Shown, print};
 use crate::audit::{Actor, Event, Kind};
 use crate::auth::{Created, Creation, split_user};
 use crate::cli::error::CliError;
-use crate::cli::local_store::{LocalStore, now};
+use crate::cli::local_store::{LocalStore, now, patiently};
 use crate::cli::output::{Output, Progress, line, message};
 use crate::cli::remote::{self, Server};
 use crate::doors::v1::new_identity;
@@ -53,7 +53,8 @@ pub(super) async fn create_here(
             .map(|(number, it)| (*number, it.new.seed.clone()))
             .collect();
         let creations = creations.into_iter().map(|(_, it)| it).collect();
-        let created = local.store.create_all(creations, now()).await;
+        let creating = local.store.create_all(creations, now());
+        let created = patiently(&mut count.progress, creating).await;
         let created = created.map_err(|error| CliError::of_change(error, "", ""))?;
         let mut new = Vec::new();
         for ((number, seed), created) in seeds.iter().zip(created) {

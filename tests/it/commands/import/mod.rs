@@ -3,10 +3,11 @@
 mod postgres;
 mod sqlite;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -102,7 +103,7 @@ fn imported_identities_keep_their_numbers_and_prove_themselves_at_once() {
 fn dry_run_writes_nothing_not_even_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = django(folder.path(), &[(1, "n", "r", SEED)]);
-    let before = std::fs::read(&path).unwrap();
+    let before = fs::read(&path).unwrap();
     let output = realmgate(&["import", "django", path.to_str().unwrap(), "--verbose"])
         .current_dir(folder.path())
         .output()
@@ -116,8 +117,8 @@ fn dry_run_writes_nothing_not_even_a_store() {
     );
     assert!(text.contains("--apply"), "{text}");
     assert!(!text.contains(SEED), "{text}");
-    assert_eq!(std::fs::read(&path).unwrap(), before);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -483,6 +484,43 @@ fn identities_are_created_while_many_rows_come_in_and_all_keep_their_numbers() {
     assert_eq!((kept.len() as i64, new.len()), (ROWS - 1, 1));
     assert_eq!(of("r").len(), created);
     assert!(of("r").iter().all(|&id| id > ROWS), "{:?}", of("r"));
+}
+
+#[test]
+fn bulk_commands_wait_for_a_database_that_another_process_has_locked() {
+    let gate = Gate::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let source = many(folder.path(), 10);
+    let list = folder.path().join("list");
+    fs::write(&list, "new@r\n").unwrap();
+    let run = |args: &[&str]| {
+        realmgate(args)
+            .arg("--config")
+            .arg(gate.config())
+            // A request would have given up.
+            .env("REALMGATE_STORE_TIMEOUT", "100ms")
+            .output()
+            .unwrap()
+    };
+    let database = Connection::open(gate.config().with_file_name("realmgate.db")).unwrap();
+    for args in [
+        ["import", "django", source.to_str().unwrap(), "--apply"].as_slice(),
+        &["identity", "create", "--from", list.to_str().unwrap()],
+    ] {
+        let before = count(&database);
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let output = std::thread::scope(|scope| {
+            let running = scope.spawn(|| run(args));
+            std::thread::sleep(Duration::from_secs(2));
+            database.execute_batch("COMMIT").unwrap();
+            running.join().unwrap()
+        });
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        assert!(count(&database) > before, "{args:?}");
+    }
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let output = run(&["identity", "create", "one@r"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
 }
 
 #[test]
