@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
-use crate::auth::{Authority, LocalAuthenticator, Seed, SeedError, Settings, Store, UnixTime};
+use crate::auth::{
+    Authority, LocalAuthenticator, Node, NodeId, Seed, SeedError, Settings, Store, UnixTime,
+};
 use crate::config::{Config, ConfigError};
 use crate::doors::api::{self, Api};
 use crate::doors::health::Health;
@@ -55,6 +57,8 @@ pub struct Server {
     addresses: Addresses,
     config: Arc<ArcSwap<Config>>,
     closing: CancellationToken,
+    /// This process, as the store records it.
+    node: Node,
 }
 
 /// The handles that a server records with. Made once per process, or once per server in tests.
@@ -117,6 +121,15 @@ impl Server {
             defaults: config.totp.parameters,
         });
         let running = Arc::new(ArcSwap::from_pointee(config.clone()));
+        let started = UnixTime::from(SystemTime::now());
+        let node = Node {
+            id: NodeId::generate().map_err(StartError::Random)?,
+            name: config.server.node.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started,
+            config: config.digest().into(),
+            loaded: started,
+        };
         let closing = CancellationToken::new();
         let administration = Arc::new(V1 {
             authority: Arc::clone(&authority),
@@ -127,7 +140,7 @@ impl Server {
             audit,
             changes: changes.clone(),
             config: Arc::clone(&running),
-            started: SystemTime::now().into(),
+            started,
             closing: closing.clone(),
         });
         let v1 = v1::router(Arc::clone(&administration));
@@ -149,6 +162,7 @@ impl Server {
             registry,
         )
         .await?;
+        store.serve_as(node.clone());
         Ok(Self {
             gateway,
             loops,
@@ -160,6 +174,7 @@ impl Server {
             closing,
             addresses,
             config: running,
+            node,
         })
     }
 
@@ -210,6 +225,9 @@ impl Server {
         }
         let config = Arc::new(config);
         self.gateway.reload(&config).await?;
+        self.node.config = config.digest().into();
+        self.node.loaded = SystemTime::now().into();
+        self.store.serve_as(self.node.clone());
         self.config.store(config);
         Ok(())
     }
@@ -217,6 +235,11 @@ impl Server {
     /// Returns the configuration in force.
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
+    }
+
+    /// Returns the digest of the configuration in force.
+    pub fn digest(&self) -> &str {
+        &self.node.config
     }
 
     /// Returns the configured grace period.

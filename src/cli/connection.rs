@@ -55,6 +55,9 @@ impl Connection {
                 "clock:    {:+.1} s from the one of this machine",
                 server.clock
             ));
+            if let Some(nodes) = server.nodes {
+                lines.push(format!("nodes:    {nodes} seen in the last minute"));
+            }
         }
         let schema = match found.schema {
             0 => "no tables yet; `realmgate init` creates them".to_owned(),
@@ -89,6 +92,7 @@ impl Connection {
                 "lag": it.lag.map(|lag| lag.as_secs_f64()),
                 "synchronous": it.synchronous,
                 "schema": it.schema,
+                "nodes": it.nodes,
             })
         });
         json!({ "schema": found.schema, "known": found.known, "keys": keys, "server": server })

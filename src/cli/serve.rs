@@ -126,7 +126,6 @@ async fn serve(
         mut replacements,
     } = early;
     warn(&config);
-    let digest = config.digest();
     let asked = Addresses::of(&config);
     let mut listeners = Listeners::inherit_or_bind(asked).map_err(StartError::Listen)?;
     let predecessor = listeners.take_predecessor();
@@ -145,6 +144,7 @@ async fn serve(
         }
     };
     let addresses = server.addresses();
+    let digest = server.digest().to_owned();
     if has_predecessor {
         warn_of_other_addresses(asked, addresses);
     }

@@ -4,7 +4,7 @@ use super::error::CliError;
 use super::output::{BAD, GOOD, Output, STRONG};
 use super::remote::{Remote, Server};
 use super::setup::runtime;
-use crate::doors::v1::types::Status;
+use crate::doors::v1::types::{Node, Status};
 
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("server", |server| {
@@ -29,11 +29,11 @@ async fn show(server: &Server, output: Output) -> Result<(), CliError> {
 
 fn text(status: &Status) -> String {
     let mut text = format!(
-        "{STRONG}node{STRONG:#}      {}\n",
+        "{STRONG}node{STRONG:#}       {}\n",
         status.node.escape_debug()
     );
-    let _ = writeln!(text, "{STRONG}version{STRONG:#}   {}", status.version);
-    let _ = writeln!(text, "{STRONG}started{STRONG:#}   {}", status.started);
+    let _ = writeln!(text, "{STRONG}version{STRONG:#}    {}", status.version);
+    let _ = writeln!(text, "{STRONG}started{STRONG:#}    {}", status.started);
     let store = &status.store;
     let ready = match &store.error {
         None => format!("{GOOD}ready{GOOD:#}"),
@@ -41,18 +41,63 @@ fn text(status: &Status) -> String {
     };
     let _ = writeln!(
         text,
-        "{STRONG}store{STRONG:#}     {}, {ready}",
+        "{STRONG}store{STRONG:#}      {}, {ready}",
         store.location
     );
+    if let Some(all) = &status.identities {
+        let _ = writeln!(
+            text,
+            "{STRONG}identities{STRONG:#} {} in {} realms, {} disabled",
+            all.identities, all.realms, all.disabled
+        );
+    }
     let throttled = status.throttled.iter();
     let throttled: Vec<_> = throttled
         .map(|it| format!("{} {}", it.count, it.scope))
         .collect();
-    let _ = writeln!(text, "{STRONG}throttled{STRONG:#} {}", throttled.join(", "));
+    let _ = writeln!(
+        text,
+        "{STRONG}throttled{STRONG:#}  {}",
+        throttled.join(", ")
+    );
     let _ = write!(
         text,
-        "{STRONG}routes{STRONG:#}    {}, upstreams {}",
+        "{STRONG}routes{STRONG:#}     {}, upstreams {}",
         status.routes, status.upstreams
     );
+    for (at, node) in status.nodes.iter().enumerate() {
+        let label = if at == 0 { "nodes" } else { "" };
+        let _ = write!(
+            text,
+            "\n{STRONG}{label:10}{STRONG:#} {}",
+            described(node, &status.version)
+        );
+    }
+    text
+}
+
+/// Describes a node in a line. `version` is that of the node that was asked.
+fn described(node: &Node, version: &str) -> String {
+    let mut text = format!(
+        "{} {}",
+        node.name.escape_debug(),
+        node.version.escape_debug()
+    );
+    if node.version != version {
+        let _ = write!(text, " (another version)");
+    }
+    let _ = match node {
+        Node { is_this: true, .. } => write!(text, ", this node"),
+        Node {
+            is_missing: true, ..
+        } => {
+            write!(text, ", {BAD}not seen for {} s{BAD:#}", node.age)
+        }
+        Node { age, .. } => write!(text, ", {GOOD}seen {age} s ago{GOOD:#}"),
+    };
+    if node.behind > 0 {
+        let _ = write!(text, ", {} changes behind", node.behind);
+    }
+    let _ = write!(text, ", configuration {}", node.config.escape_debug());
     text
 }

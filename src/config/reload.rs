@@ -4,6 +4,7 @@ use std::fmt::{self, Debug, Write};
 use sha2::{Digest, Sha256};
 
 use super::check::Config;
+use super::database::Database;
 use super::validity::Validity;
 
 impl Config {
@@ -54,12 +55,25 @@ impl Config {
         self.validities.iter().filter_map(Validity::end).collect()
     }
 
+    /// Returns whether `new` has the same meaning.
+    pub fn is_like(&self, new: &Self) -> bool {
+        self.needs_restart(new).is_none() && self.digest() == new.digest()
+    }
+
     /// Returns 16 hexadecimal digits that identify the configuration by its meaning, not by its
-    /// text.
+    /// text. The name of the node and the number of its threads do not count, so that nodes with the
+    /// same file have the same digest.
     pub fn digest(&self) -> String {
+        let mut shared = self.clone();
+        shared.server.node = Box::default();
+        shared.server.threads = 0;
+        shared.audit.node = Box::default();
+        if let Database::Postgres(server) = &mut shared.store.database {
+            server.node = Box::default();
+        }
         let mut hasher = Hasher(Sha256::new());
         // Hashed piece by piece: the text is long where many routes have long lists.
-        let _ = write!(hasher, "{self:?}");
+        let _ = write!(hasher, "{shared:?}");
         let digest = hasher.0.finalize();
         let digits = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
         digits.collect()

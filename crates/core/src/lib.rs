@@ -26,6 +26,7 @@ mod lately;
 mod listing;
 mod local;
 mod matching;
+mod node;
 mod policy;
 mod principal;
 mod realm;
@@ -35,6 +36,7 @@ mod saving;
 mod seed;
 mod session;
 mod store;
+mod store_error;
 mod sweeps;
 mod throttle;
 mod time;
@@ -50,8 +52,11 @@ pub use derived::Derived;
 pub use foresight::Foresight;
 pub use id::IdentityId;
 pub use identity::{History, Identity, Previous, SeedSlot, Seeds, State, Terms, Version};
-pub use listing::{Condition, Listing, Order, Page, Position, Selection, SortValue, Tally};
+pub use listing::{
+    Condition, Listing, Order, Page, Position, RealmCount, RealmTotals, Selection, SortValue, Tally,
+};
 pub use local::{LocalAuthenticator, Settings};
+pub use node::{MOST_NODES, Node, NodeId, Nodes, SeenNode};
 pub use policy::{Mode, Names, Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;
@@ -61,7 +66,7 @@ pub use seed::{Seed, SeedError, Strength};
 pub use session::{Session, SessionId, SessionKind, SessionSecret};
 pub use store::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Counters, Counts,
-    Identities, Imported, RealmCount, Recall, Sessions, Store, StoreError, UsageBatch,
+    Identities, Imported, Recall, Sessions, Store, StoreError, UsageBatch,
 };
 pub use sweeps::Sweep;
 pub use throttle::{

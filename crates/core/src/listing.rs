@@ -163,6 +163,28 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
+/// The number of identities of a realm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealmCount {
+    /// The realm.
+    pub realm: Box<str>,
+    /// All of its identities.
+    pub identities: u64,
+    /// Those that are disabled.
+    pub disabled: u64,
+}
+
+/// The sums of all realms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RealmTotals {
+    /// The number of realms that have identities.
+    pub realms: u64,
+    /// All identities.
+    pub identities: u64,
+    /// Those that are disabled.
+    pub disabled: u64,
+}
+
 /// The number of identities that meet a condition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

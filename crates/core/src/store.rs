@@ -1,30 +1,20 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use thiserror::Error;
 
 pub use super::counts::{Counts, UsageBatch};
 use super::creation::{Created, Creation, ImportedIdentity, NewIdentity};
 use super::id::IdentityId;
 use super::identity::{Identity, State, Terms, Version};
-use super::listing::{Condition, Listing, Page, Selection, Tally};
+use super::listing::{Condition, Listing, Page, RealmCount, RealmTotals, Selection, Tally};
+use super::node::Nodes;
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
 use super::session::{Session, SessionId};
+pub use super::store_error::{ChangeError, StoreError};
 use super::throttle::{Claim, ClaimOutcome};
 use super::time::UnixTime;
 use super::totp::Step;
-
-/// The number of identities of a realm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RealmCount {
-    /// The realm.
-    pub realm: Box<str>,
-    /// All of its identities.
-    pub identities: u64,
-    /// Those that are disabled.
-    pub disabled: u64,
-}
 
 /// The changes after a position of the change log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -262,6 +252,14 @@ pub trait Administration: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError>;
+
+    /// Adds up the identities of all realms.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn totals(&self) -> Result<RealmTotals, StoreError> {
+        Err(StoreError::Closed)
+    }
 }
 
 /// The log of changes to identities.
@@ -332,59 +330,8 @@ pub trait Sessions: Send + Sync {
 /// Only [`Counters::use_step`] returns that: other writes are bounded up to their commit, and wait
 /// for its outcome.
 #[async_trait]
-pub trait Store: Identities + Counters + Administration + ChangeLog + Sessions {
-    /// Writes the log of the database back into its file, as far as other processes allow. Must be
-    /// called before the process ends.
+pub trait Store: Identities + Counters + Administration + ChangeLog + Sessions + Nodes {
+    /// Writes the log of the database back into its file, as far as other processes allow, and no
+    /// longer records that this process serves. Must be called before the process ends.
     async fn checkpoint(&self);
-}
-
-/// Why a store operation failed. Never contains a seed or a token.
-#[derive(Clone, Debug, Error)]
-pub enum StoreError {
-    /// No connection was free, or no response came, within the configured time. A write had no
-    /// effect.
-    #[error("the store did not respond in time")]
-    Timeout,
-    /// The write could no longer be rolled back, and its outcome was not known within the maximum
-    /// wait.
-    #[error("the store did not confirm the write in time; it may have been committed")]
-    Unknown,
-    /// The database returned an error.
-    #[error("the store failed: {0}")]
-    Database(Arc<str>),
-    /// A seed could not be sealed, or no random number was available.
-    #[error("cannot make or seal the seed: {0}")]
-    Seal(Arc<str>),
-    /// A file of the database was deleted or replaced; the text names the file and what happened.
-    /// Nothing is read or written until a restart.
-    #[error("{0} while it was in use")]
-    Lost(Arc<str>),
-    /// The seeds of the database are encrypted with this key, which the process does not have.
-    #[error("the seeds are encrypted with key {0}, which is missing here")]
-    MissingKey(Arc<str>),
-    /// The store is closed.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl StoreError {
-    /// Returns whether a file of the database was deleted or replaced. This is permanent, and
-    /// logged once.
-    pub const fn is_lost(&self) -> bool {
-        matches!(self, Self::Lost(_))
-    }
-}
-
-/// Why a change failed.
-#[derive(Clone, Debug, Error)]
-pub enum ChangeError {
-    /// Another identity has that name in that realm.
-    #[error("the name is taken in that realm")]
-    Taken,
-    /// The identity has another version than expected.
-    #[error("the identity has changed since")]
-    Stale,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }

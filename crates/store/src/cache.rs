@@ -12,7 +12,9 @@ mod administration;
 mod counters;
 mod entry;
 mod memory;
+mod nodes;
 mod options;
+mod own;
 mod seeds;
 mod sessions;
 
@@ -39,6 +41,7 @@ use realmgate_core::{
 
 use entry::{ByPrincipal, Entry};
 pub use options::CacheOptions;
+use own::Own;
 use seeds::{Deadlines, forgetting};
 
 /// The interval at which the change log is polled.
@@ -88,6 +91,7 @@ impl Cached {
             reading_fails_since: Outage::default(),
             tail_fails_since: Outage::default(),
             log_read: AtomicU64::default(),
+            own: Own::default(),
         });
         let tail = tokio::spawn(Inner::follow(Arc::clone(&inner), tail)).abort_handle();
         Ok(Arc::new(Self { inner, tail }))
@@ -179,6 +183,7 @@ impl Identities for Cached {
 #[async_trait]
 impl Store for Cached {
     async fn checkpoint(&self) {
+        self.inner.forget_node().await;
         self.inner.database.checkpoint().await;
     }
 }
@@ -206,6 +211,8 @@ struct Inner {
     tail_fails_since: Outage,
     /// When the change log was last read, in nanoseconds after `started`.
     log_read: AtomicU64,
+    /// This process, if it serves.
+    own: Own,
 }
 
 impl Inner {
@@ -307,6 +314,7 @@ impl Inner {
                     this.log_read.store(this.moment(), Ordering::Relaxed);
                     this.apply(news.changes);
                     this.database.object(news.missing).await;
+                    Self::record_node(&this);
                 }
                 Err(error) => {
                     let read = Duration::from_nanos(this.log_read.load(Ordering::Relaxed));

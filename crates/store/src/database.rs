@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use realmgate_core::{Administration, Counters, Identity, Principal, Sessions, StoreError};
+use realmgate_core::{
+    Administration, Counters, Identity, Node, NodeId, Principal, SeenNode, Sessions, StoreError,
+};
 
 use super::metrics::{DatabaseCounts, PoolMetrics};
 use super::seal::KeyId;
@@ -36,6 +38,22 @@ pub(super) trait Database: Counters + Administration + Sessions {
 
     /// Returns how often this process has gained keys.
     fn key_gains(&self) -> u64;
+
+    /// Records that a node serves, and the position of the change log that it reflects. Nothing to
+    /// do in a file, which belongs to one node.
+    async fn record_node(&self, _: &Node, _: Seq) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Deletes the record of a node.
+    async fn delete_node(&self, _: NodeId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Returns the recorded nodes, at most [`MOST_NODES`](realmgate_core::MOST_NODES).
+    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Prepares for the end of the process, so that the database file is complete.
     async fn checkpoint(&self);

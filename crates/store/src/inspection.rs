@@ -46,4 +46,7 @@ pub struct ServerState {
     pub lag: Option<Duration>,
     /// The value of `synchronous_standby_names`.
     pub synchronous: String,
+    /// The number of nodes that have recorded themselves in the last minute; `None` if the tables are
+    /// not those of this version.
+    pub nodes: Option<u64>,
 }

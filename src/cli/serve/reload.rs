@@ -65,7 +65,7 @@ pub(super) async fn reload(
             if let Some(empty) = inputs.empty_file() {
                 return Err(CliError::EmptyFile(empty.to_owned()));
             }
-            if server.config().digest() == config.digest() {
+            if server.config().is_like(&config) {
                 return Ok(Applied::Same);
             }
         }
@@ -76,7 +76,7 @@ pub(super) async fn reload(
             .map_err(CliError::Telemetry)?;
         server.reload(config).await?;
         process.telemetry.configure(logs);
-        Ok(Applied::New(server.config().digest()))
+        Ok(Applied::New(server.digest().to_owned()))
     });
     let outcome = outcome.await;
     if let (Some(watcher), Some(before)) = (watcher, before) {

@@ -28,7 +28,8 @@ impl Fault {
     pub(super) const NOT_FOUND: Self = Self::new(404, "There is no such page.");
     pub(super) const WRONG_METHOD: Self = Self::new(405, "The page does not have this method.");
     pub(super) const ENDED: Self = Self::new(401, "Your session has ended.");
-    pub(super) const UNAVAILABLE: Self = Self::new(503, "This does not work at the moment.");
+    pub(super) const UNAVAILABLE: Self =
+        Self::new(503, "This is not available at the moment. Try again.");
 
     pub(super) const fn new(status: u16, title: &'static str) -> Self {
         Self {
@@ -52,10 +53,10 @@ impl Fault {
 
     pub(super) fn of_problem(problem: types::Problem) -> Self {
         let title = match problem.status {
-            404 => "It does not exist, or exists no more.",
-            409 => "It conflicts with what is there.",
+            404 => "It does not exist, or was deleted.",
+            409 => "It conflicts with something that exists.",
             412 => "Somebody has changed it in the meantime.",
-            503 => "This does not work at the moment.",
+            503 => "This is not available at the moment. Try again.",
             _ => "That did not work.",
         };
         let detail = problem.detail.unwrap_or(problem.title);

@@ -151,7 +151,10 @@ pub(super) async fn use_link(
     visit: Option<Extension<Visit>>,
     request: Request,
 ) -> Result<Response, Fault> {
-    const GONE: Fault = Fault::new(410, "The link was used, or is older than a minute.");
+    const GONE: Fault = Fault::new(
+        410,
+        "This link was already used, or is older than a minute.",
+    );
     let form = Form::read(&page, request, SMALL).await?;
     let secret = SessionSecret::parse(form.text("secret").as_bytes()).ok_or(GONE)?;
     let resumed = page.api.authority.resume(

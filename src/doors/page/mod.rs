@@ -16,6 +16,7 @@ mod guard;
 mod history;
 mod identities;
 mod login;
+mod nodes;
 mod overview;
 mod qr;
 mod server;

@@ -10,16 +10,18 @@ use axum::response::Response;
 use super::audit::{Entry, last};
 use super::fault::Fault;
 use super::history::MINUTES;
+use super::nodes::NodeRow;
 use super::state::Page;
 use super::view::{Distance, Frame, When, html, number};
 use super::visit::Visit;
-use crate::doors::v1::types::{Attention, Condition, Realm, Realms, Status, ThrottledIdentity};
+use crate::doors::v1::types::{
+    Attention, Condition, Realm, Realms, Status, ThrottledIdentity, Totals,
+};
 
 /// The number of realms, denials and attacks shown.
 const REALMS: u32 = 20;
-
-/// The most realms whose identities are added up.
-const COUNTED: u32 = 1000;
+/// The number of nodes shown.
+const NODES: usize = 30;
 
 const DENIALS: u32 = 8;
 const ATTACKS: u32 = 5;
@@ -29,16 +31,21 @@ const ATTACKS: u32 = 5;
 struct Overview {
     frame: Frame,
     realms: Vec<Realm>,
-    has_more_realms: bool,
-    identities: u64,
-    disabled: u64,
+    totals: Totals,
+    /// The realms that are not shown, and their identities.
+    more: Option<(u64, u64)>,
+    nodes: Vec<NodeRow>,
+    more_nodes: usize,
+    missing: usize,
     status: Status,
     started: When,
     running: String,
     throttled: u64,
+    /// The kinds of throttled parties, with their numbers.
+    delayed: Vec<(&'static str, u64)>,
     concerns: Vec<Concern>,
     named: Vec<ThrottledIdentity>,
-    /// The permits and denials of the last hour.
+    /// The decisions of the last hour.
     charts: [Chart; 2],
     attacks: Vec<Entry>,
     denials: Vec<Entry>,
@@ -60,7 +67,8 @@ struct Chart {
     title: &'static str,
     style: &'static str,
     total: u64,
-    most: u64,
+    /// The count of the busiest minute, in words.
+    peak: String,
     /// Place and height in the drawing.
     bars: Vec<(usize, u64)>,
 }
@@ -81,9 +89,28 @@ impl Chart {
             title,
             style,
             total: counts.iter().sum(),
-            most,
+            peak: peak(most),
             bars: bars.collect(),
         }
+    }
+}
+
+/// Says how many were counted in the busiest minute, per second if there are many.
+fn peak(most: u64) -> String {
+    match most {
+        0..600 => format!("at most {} per minute", number(most)),
+        _ => format!("at most about {} per second", number(most.div_ceil(60))),
+    }
+}
+
+/// Names the kinds of throttled parties.
+fn kind(scope: &str) -> &'static str {
+    match scope {
+        "known" => "Throttled identities",
+        "unknown" => "Throttled unknown names",
+        "source" => "Throttled addresses",
+        "pair" => "Throttled at one address",
+        _ => "Throttled at trusted addresses",
     }
 }
 
@@ -91,7 +118,7 @@ pub(super) async fn overview(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
 ) -> Result<Response, Fault> {
-    let realms: Realms = visit.get(&format!("/v1/realms?limit={COUNTED}")).await?;
+    let realms: Realms = visit.get(&format!("/v1/realms?limit={REALMS}")).await?;
     let attention: Attention = visit.get("/v1/attention").await?;
     let concerns = attention.conditions.iter().map(|it| Concern {
         condition: it.condition,
@@ -108,26 +135,49 @@ pub(super) async fn overview(
     let mut named = attention.throttled;
     named.truncate(NAMED);
     let status: Status = visit.get("/v1/status").await?;
-    let sum = |of: fn(&Realm) -> u64| realms.items.iter().map(of).sum();
-    let shown = realms.items.iter().take(REALMS as usize).cloned();
-    let principals = status.throttled.iter().filter(|it| it.scope != "unknown");
+    let sum = |of: fn(&Realm) -> u64| realms.items.iter().map(of).sum::<u64>();
+    let shown = Totals {
+        realms: realms.items.len() as u64,
+        identities: sum(|it| it.identities),
+        disabled: sum(|it| it.disabled),
+    };
+    let totals = status.identities.unwrap_or(shown);
+    let more = (
+        totals.realms.saturating_sub(shown.realms),
+        totals.identities.saturating_sub(shown.identities),
+    );
+    let mut nodes = match page.api.options.database.path() {
+        Some(_) => Vec::new(),
+        None => NodeRow::all(&status),
+    };
+    let missing = nodes.iter().filter(|it| it.is_missing).count();
+    let more_nodes = nodes.len().saturating_sub(NODES);
+    nodes.truncate(NODES);
+    let delayed = status.throttled.iter().filter(|it| it.count > 0);
+    let delayed: Vec<_> = delayed.map(|it| (kind(&it.scope), it.count)).collect();
+    // An identity may be throttled both in general and at its trusted addresses.
+    let identities = status.throttled.iter();
+    let identities = identities.filter(|it| ["known", "trusted"].contains(&&*it.scope));
     let minutes = page.history.minutes(&page.api.recorder);
     let permits: Vec<_> = minutes.iter().map(|it| it.permitted).collect();
     let denials: Vec<_> = minutes.iter().map(|it| it.denied).collect();
     let view = Overview {
         frame: Frame::new(&page, Some(&visit), "overview"),
-        identities: sum(|it| it.identities),
-        disabled: sum(|it| it.disabled),
-        has_more_realms: realms.items.len() > REALMS as usize || realms.next.is_some(),
-        realms: shown.collect(),
+        totals,
+        more: Some(more).filter(|(realms, _)| *realms > 0),
+        realms: realms.items,
+        missing,
+        more_nodes,
+        nodes,
         started: status.started.into(),
         running: Distance(status.started.0, status.now.0).to_string(),
-        throttled: principals.map(|it| it.count).sum(),
+        throttled: identities.map(|it| it.count).max().unwrap_or(0),
+        delayed,
         concerns,
         named,
         charts: [
-            Chart::new("Permits", "good", &permits),
-            Chart::new("Denials", "bad", &denials),
+            Chart::new("Passed", "good", &permits),
+            Chart::new("Denied or rejected", "bad", &denials),
         ],
         attacks: last(&visit, "event", "principal_attacked", ATTACKS).await,
         denials: last(&visit, "event", "denied", DENIALS).await,

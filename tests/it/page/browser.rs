@@ -5,21 +5,21 @@ use form_urlencoded::Serializer;
 use crate::harness::{Caller, Gate, Reply, raw};
 
 /// A configuration with the admin page.
-pub(super) const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+pub(crate) const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
 
 /// A browser at the admin page of a gate.
-pub(super) struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     gate: &'a Gate,
-    pub(super) cookie: Option<String>,
+    pub(crate) cookie: Option<String>,
 }
 
 impl<'a> Browser<'a> {
-    pub(super) fn of(gate: &'a Gate) -> Self {
+    pub(crate) fn of(gate: &'a Gate) -> Self {
         Self { gate, cookie: None }
     }
 
     /// Logs in with a token.
-    pub(super) fn log_in(gate: &'a Gate, who: &Caller) -> Self {
+    pub(crate) fn log_in(gate: &'a Gate, who: &Caller) -> Self {
         let mut browser = Self::of(gate);
         let reply = browser.try_to_log_in(who, &who.token());
         assert_eq!(reply.status, 303, "{reply:?}");
@@ -27,26 +27,26 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    pub(super) fn try_to_log_in(&mut self, who: &Caller, token: &str) -> Reply {
+    pub(crate) fn try_to_log_in(&mut self, who: &Caller, token: &str) -> Reply {
         self.post("/login", &[("name", &who.name), ("token", token)])
     }
 
-    pub(super) fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         format!("http://{}", self.gate.admin.unwrap())
     }
 
-    pub(super) fn get(&mut self, path: &str) -> Reply {
+    pub(crate) fn get(&mut self, path: &str) -> Reply {
         self.send("GET", path, "", "")
     }
 
     /// Gets a page that is there.
-    pub(super) fn read(&mut self, path: &str) -> String {
+    pub(crate) fn read(&mut self, path: &str) -> String {
         let reply = self.get(path);
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
         reply.body
     }
 
-    pub(super) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
+    pub(crate) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
         let own = format!(
             "Origin: {}\r\nSec-Fetch-Site: same-origin\r\n",
             self.origin()
@@ -55,7 +55,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Sends a form with these headers instead of those of the page's own origin.
-    pub(super) fn post_from(
+    pub(crate) fn post_from(
         &mut self,
         headers: &str,
         path: &str,
@@ -68,7 +68,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Returns the version of an identity that its page has.
-    pub(super) fn version(&mut self, path: &str) -> String {
+    pub(crate) fn version(&mut self, path: &str) -> String {
         let page = self.read(path);
         let (_, version) = page.split_once("name=\"version\" value=\"").unwrap();
         let version = version.split('"').next().unwrap();
@@ -94,7 +94,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Returns whether the session is open.
-    pub(super) fn is_in(&mut self) -> bool {
+    pub(crate) fn is_in(&mut self) -> bool {
         let cookie = self.cookie.clone();
         let reply = self.get("/identities");
         self.cookie = cookie;
@@ -107,7 +107,7 @@ impl<'a> Browser<'a> {
 }
 
 /// Returns the value of an input or a text area of a page.
-pub(super) fn value(page: &str, id: &str) -> String {
+pub(crate) fn value(page: &str, id: &str) -> String {
     let (_, rest) = page.split_once(&format!("id=\"{id}\"")).unwrap();
     let tag = rest.split_once('>').unwrap().0;
     let text = match tag.split_once("value=\"") {

@@ -1,12 +1,13 @@
 //! The admin page over HTTP.
 
-mod browser;
+pub(crate) mod browser;
 mod chromium;
 mod identities;
 mod sessions;
 
 use std::process::Command;
 
+use crate::harness::postgres::{is_store, sql_in};
 use crate::harness::{Caller, Gate, Upstream, get, raw, stderr, stdout, until};
 use browser::{ADMIN, Browser};
 
@@ -125,6 +126,61 @@ fn overview_names_throttled_identities_and_counts_what_needs_attention() {
     until("it is no longer named", || {
         !browser.read("/").contains("<h2>Throttled now</h2>")
     });
+}
+
+#[test]
+fn overview_adds_up_all_realms_and_shows_the_first_ones() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    // As many identities would have it.
+    let realms = "INSERT INTO realm_count
+        WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2500)
+        SELECT 'r' || n, 3, 1 FROM n";
+    match is_store() {
+        true => drop(sql_in(&gate.config(), realms)),
+        false => {
+            let database = gate.config().with_file_name("realmgate.db");
+            let database = rusqlite::Connection::open(database).unwrap();
+            assert_eq!(database.execute(realms, ()).unwrap(), 2500);
+        }
+    }
+    let page = Browser::log_in(&gate, &admin).read("/");
+    let link = |text: &str| page.contains(&format!("\">{text}</a></dd>"));
+    assert!(link("7\u{202f}501") && link("2\u{202f}500"), "{page}");
+    let rest = "And 2\u{202f}481 more realms with 7\u{202f}441 identities.";
+    assert!(page.contains(rest), "{page}");
+    assert_eq!(page.matches("/identities?realm=").count(), 20);
+    assert!(page.len() < 50_000, "{}", page.len());
+}
+
+#[test]
+fn denials_and_rejected_requests_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let gate = Gate::start(&format!("{ADMIN}[audit]\nfile = \"{}\"\n", log.display()));
+    let admin = gate.register("root", "ungleich-admin");
+    let svc = gate.register("svc", "payments");
+    // No route: rejected. A wrong token: denied.
+    assert_eq!(get(gate.gateway, "/", &svc.fields()).status, 404);
+    let wrong = svc.fields_with(&svc.wrong_token());
+    assert_eq!(get(gate.service, "/forward-auth", &wrong).status, 401);
+    until("both are in the audit log", || {
+        let lines = std::fs::read_to_string(&log).unwrap();
+        lines.contains("\"refused\"") && lines.contains("\"denied\"")
+    });
+    let page = Browser::log_in(&gate, &admin).read("/");
+    let both = "Denied or rejected <strong class=\"num\">2</strong>";
+    assert!(page.contains(both), "{page}");
+    let (_, denials) = page.split_once("<h2>Last denials</h2>").unwrap();
+    assert_eq!(
+        denials.matches("<tr class=\"denial\">").count(),
+        1,
+        "{denials}"
+    );
+    assert!(
+        denials.contains("href=\"/audit?event=refused\""),
+        "{denials}"
+    );
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use realmgate::auth::{
     Administration, Change, ChangeError, ChangeLog, ChangesAfter, Condition, Counters, Created,
     Creation, Identities, Identity, IdentityId, Imported, ImportedIdentity, Listing, NewIdentity,
-    Once, Order, Parameters, Principal, REMEMBERED, RealmCount, Recall, Scope, Seed, Selection,
-    Session, SessionId, SessionKind, Sessions, State, Step, Store, Sweep, Terms, ThrottleRecord,
-    UnixTime, UsageBatch, Use,
+    Node, NodeId, Nodes, Once, Order, Parameters, Principal, REMEMBERED, RealmCount, RealmTotals,
+    Recall, Scope, Seed, Selection, Session, SessionId, SessionKind, Sessions, State, Step, Store,
+    Sweep, Terms, ThrottleRecord, UnixTime, UsageBatch, Use,
 };
 use realmgate::store::{
     Backend, CacheOptions, Cached, Intent, KeySource, Options, Sealing, Server, open,
@@ -82,7 +82,7 @@ impl Scene {
             Backend::Postgres(server) => {
                 let sql = "DROP FUNCTION identity_use_begins, identity_used, identity_added,
                         identity_removed, identity_recounted CASCADE;
-                    DROP TABLE realm_count, seed_count;
+                    DROP TABLE realm_count, seed_count, node;
                     DROP INDEX identity_weak, identity_by_end, identity_with_drift;
                     ALTER TABLE identity_use DROP COLUMN day;
                     DROP INDEX identity_by_name;
@@ -146,6 +146,7 @@ on_each! {
     failures_that_are_not_needed_are_deleted,
     uses_are_saved,
     sessions_end_with_their_identity_and_make_room_for_new_ones,
+    node_that_serves_is_listed_until_its_store_is_closed,
     first_starts_at_once_make_one_database,
     database_that_is_missing_is_not_made_by_reading,
     key_that_does_not_fit_stops_the_start,
@@ -488,6 +489,12 @@ async fn realms_are_counted_page_by_page(scene: &Scene) {
     );
     assert_eq!(counts("y", 2).await, [("\u{e9}".into(), 1, 0)]);
     assert_eq!(counts("\u{e9}", 2).await, []);
+    let totals = RealmTotals {
+        realms: 3,
+        identities: 4,
+        disabled: 1,
+    };
+    assert_eq!(store.totals().await.unwrap(), totals);
 }
 
 async fn changes_are_read_from_any_position(scene: &Scene) {
@@ -1051,6 +1058,39 @@ async fn sessions_end_with_their_identity_and_make_room_for_new_ones(scene: &Sce
     assert!(!there(15).await);
     assert!(!begin(17, now).await, "of an identity that has changed");
     assert!(!there(17).await);
+}
+
+async fn node_that_serves_is_listed_until_its_store_is_closed(scene: &Scene) {
+    let store = scene.open().await;
+    assert_eq!(store.totals().await.unwrap(), RealmTotals::default());
+    assert!(store.nodes().await.unwrap().is_empty());
+    assert!(store.this_node().is_none());
+    let mut node = Node {
+        id: NodeId::generate().unwrap(),
+        name: "here".into(),
+        version: "1.2.3".into(),
+        started: NOW,
+        config: "0123456789abcdef".into(),
+        loaded: NOW,
+    };
+    store.serve_as(node.clone());
+    store.create(new("a"), NOW).await.unwrap();
+    node.loaded = UnixTime::from_secs(NOW.as_secs() + 1);
+    store.serve_as(node.clone());
+    let seen = store.nodes().await.unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].node, node);
+    assert!(!seen[0].is_missing());
+    let last = store.changes(0, 1000).await.unwrap().last;
+    until("it reflects the change", async || {
+        store.this_node().unwrap().position == last
+            && store.nodes().await.unwrap()[0].position == last
+    })
+    .await;
+    store.checkpoint().await;
+    assert!(store.nodes().await.unwrap().is_empty());
+    let other = scene.open().await;
+    assert!(other.nodes().await.unwrap().is_empty());
 }
 
 async fn failures_that_are_not_needed_are_deleted(scene: &Scene) {

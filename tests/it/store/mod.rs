@@ -8,6 +8,7 @@ mod copy;
 mod database_files;
 mod failure;
 mod load;
+mod nodes;
 mod restore;
 mod sealing;
 mod server;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use realmgate_core::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Condition, Created,
     Creation, Identity, IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page,
-    Principal, RealmCount, Selection, StoreError, Tally, UnixTime, Version,
+    Principal, RealmCount, RealmTotals, Selection, StoreError, Tally, UnixTime, Version,
 };
 
 use super::Cached;
@@ -104,6 +104,10 @@ impl Administration for Cached {
 
     async fn realms(&self, after: &str, limit: u32) -> Result<Vec<RealmCount>, StoreError> {
         self.inner.database.realms(after, limit).await
+    }
+
+    async fn totals(&self) -> Result<RealmTotals, StoreError> {
+        self.inner.database.totals().await
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use realmgate_core::{Principal, StoreError};
+use realmgate_core::{Node, NodeId, Principal, SeenNode, StoreError};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -126,6 +126,18 @@ impl Database for Postgres {
 
     fn key_gains(&self) -> u64 {
         self.ring.gains()
+    }
+
+    async fn record_node(&self, node: &Node, position: Seq) -> Result<(), StoreError> {
+        self.save_node(node, position).await
+    }
+
+    async fn delete_node(&self, id: NodeId) -> Result<(), StoreError> {
+        self.remove_node(id).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
+        self.read_nodes().await
     }
 
     /// Nothing to do: the server keeps what it has confirmed.

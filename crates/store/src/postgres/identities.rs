@@ -16,7 +16,7 @@ use crate::record::{COLUMNS, Revision, inserted, principal, sql_time};
 use realmgate_core::{
     Administration, Change, ChangeError, Changed, Condition, Created, Creation, Identity,
     IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, Principal, REMEMBERED,
-    RealmCount, Selection, State, StoreError, Tally, UnixTime, Version,
+    RealmCount, RealmTotals, Selection, State, StoreError, Tally, UnixTime, Version,
 };
 
 #[async_trait]
@@ -263,6 +263,19 @@ impl Administration for Postgres {
             })
         };
         Ok(rows.iter().map(count).collect::<Result<_, _>>()?)
+    }
+
+    async fn totals(&self) -> Result<RealmTotals, StoreError> {
+        let sql = "SELECT count(*), coalesce(sum(identities), 0)::bigint,
+            coalesce(sum(disabled), 0)::bigint FROM @.realm_count";
+        let rows = self.read(sql, &[]).await?;
+        let row = rows.first().ok_or(StoreError::Closed)?;
+        let number = |at| row.try_get::<_, i64>(at).map_err(Fault::from);
+        Ok(RealmTotals {
+            realms: number(0)?.unsigned_abs(),
+            identities: number(1)?.unsigned_abs(),
+            disabled: number(2)?.unsigned_abs(),
+        })
     }
 }
 

@@ -31,7 +31,8 @@ const LACKS: &str = "SELECT p.privilege || ' on ' || t.relname FROM pg_class t
     CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS p(privilege)
     WHERE n.nspname = $1 AND t.relkind = 'r'
         AND t.relname IN ('identity', 'identity_use', 'spent', 'change', 'sealing_key',
-            'key_missing', 'failure', 'failure_stamp', 'claim')
+            'key_missing', 'failure', 'failure_stamp', 'claim', 'creation', 'session', 'realm_count',
+            'seed_count', 'node')
         AND NOT has_table_privilege(t.oid, p.privilege)
     UNION ALL SELECT 'CREATE on database ' || current_database()
         WHERE NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)
@@ -50,7 +51,12 @@ pub(crate) async fn inspect(server: &Server, timeout: Duration) -> Result<Inspec
         schema,
         found,
     } = prepare(server.clone(), timeout).await?;
-    let state = state(&pools, &schema, server.tls.as_str()).await;
+    let mut state = state(&pools, &schema, server.tls.as_str()).await;
+    if let Ok(state) = &mut state
+        && found.version == KNOWN
+    {
+        state.nodes = nodes(&pools, &schema).await.ok();
+    }
     Ok(Inspection {
         schema: found.version,
         known: KNOWN,
@@ -84,7 +90,17 @@ async fn state(
         standbys: row.try_get::<_, i64>(5)?.unsigned_abs(),
         lag: lag(row)?,
         synchronous: row.try_get(7)?,
+        nodes: None,
     })
+}
+
+/// Counts the nodes that have recorded themselves in the last minute.
+async fn nodes(pools: &Pools, schema: &Schema) -> Result<u64, Fault> {
+    let sql = "SELECT count(*) FROM @.node
+        WHERE seen > (extract(epoch FROM clock_timestamp()) - 60) * 1000";
+    let rows = query(pools, Purpose::Request, &schema.sql(sql), &[]).await?;
+    let count: i64 = rows.first().ok_or(Fault::Closed)?.try_get(0)?;
+    Ok(count.unsigned_abs())
 }
 
 fn lag(row: &Row) -> Result<Option<Duration>, Fault> {

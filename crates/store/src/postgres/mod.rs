@@ -15,6 +15,7 @@ mod inspect;
 mod keys;
 mod lists;
 mod log;
+mod nodes;
 mod open;
 mod password;
 mod pool;

@@ -15,12 +15,13 @@ use super::transaction::DURABLE;
 use crate::seal::KeyId;
 
 /// The migrations, each from the schema before it.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/001_identity.sql"),
     include_str!("schema/002_claim.sql"),
     include_str!("schema/003_administration.sql"),
     include_str!("schema/004_sessions.sql"),
     include_str!("schema/005_lists.sql"),
+    include_str!("schema/006_nodes.sql"),
 ];
 
 /// The number of the latest schema.

@@ -13,7 +13,7 @@ use crate::record::{COLUMNS, Revision, inserted, sql_time};
 use realmgate_core::{
     Administration, Change, ChangeError, Changed, Condition, Created, Creation, Identity,
     IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, Principal, REMEMBERED,
-    RealmCount, Selection, State, StoreError, Tally, UnixTime, Version,
+    RealmCount, RealmTotals, Selection, State, StoreError, Tally, UnixTime, Version,
 };
 
 #[async_trait]
@@ -271,6 +271,22 @@ impl Administration for Sqlite {
                     })
                 })?
                 .collect()
+        })
+        .await
+    }
+
+    async fn totals(&self) -> Result<RealmTotals, StoreError> {
+        let sql = "SELECT count(*), coalesce(sum(identities), 0), coalesce(sum(disabled), 0)
+            FROM realm_count";
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row((), |row| {
+                Ok(RealmTotals {
+                    realms: row.get::<_, i64>(0)?.unsigned_abs(),
+                    identities: row.get::<_, i64>(1)?.unsigned_abs(),
+                    disabled: row.get::<_, i64>(2)?.unsigned_abs(),
+                })
+            })
         })
         .await
     }

@@ -216,6 +216,9 @@ impl crate::auth::ChangeLog for Silent {
 impl Sessions for Silent {}
 
 #[async_trait]
+impl crate::auth::Nodes for Silent {}
+
+#[async_trait]
 impl Store for Silent {
     async fn checkpoint(&self) {}
 }

@@ -20,6 +20,6 @@ pub use identity::{
 pub use lists::{Attention, Condition, ConditionCount, Sort, ThrottledIdentity};
 pub use problem::{FieldError, Problem};
 pub use server::{
-    AuditLines, Capability, Key, Keys, Realm, Realms, Route, Routes, Status, Store, Throttled,
-    Upstream,
+    AuditLines, Capability, Key, Keys, Node, Realm, Realms, Route, Routes, Status, Store,
+    Throttled, Totals, Upstream,
 };

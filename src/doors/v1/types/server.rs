@@ -113,6 +113,51 @@ pub struct Status {
     pub throttled: Vec<Throttled>,
     pub routes: u64,
     pub upstreams: u64,
+    /// The identities of all realms; null while the store cannot be read.
+    #[serde(default)]
+    pub identities: Option<Totals>,
+    /// The nodes that serve on the store, sorted by name; the 200 that were seen last. Only this one
+    /// if the store is a file, and while the store cannot be read.
+    #[serde(default)]
+    #[schema(max_items = 200)]
+    pub nodes: Vec<Node>,
+}
+
+/// The sums of all realms.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Totals {
+    /// The number of realms that have identities.
+    pub realms: u64,
+    pub identities: u64,
+    /// Those that are disabled.
+    pub disabled: u64,
+}
+
+/// A node as it last recorded itself in the store, every 10 seconds. It stays in the list for a day after its last
+/// record, unless it was shut down or a node of the same name has replaced it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Node {
+    /// The random id of the process, 16 hexadecimal digits.
+    pub id: String,
+    /// Its name, `server.node`. Several nodes may have the same.
+    pub name: String,
+    pub version: String,
+    /// When it started, by its own clock.
+    pub started: Timestamp,
+    /// The digest of its configuration, without `server.node` and `server.threads`.
+    pub config: String,
+    /// When it loaded its configuration, by its own clock.
+    pub loaded: Timestamp,
+    /// The seconds since its last record, by the clock of the database.
+    pub age: u64,
+    /// Whether its last record is older than 30 seconds.
+    pub is_missing: bool,
+    /// Whether it is the node that sends this.
+    pub is_this: bool,
+    /// The position of the change log that it reflected.
+    pub position: i64,
+    /// The number of changes that it had not read yet.
+    pub behind: u64,
 }
 
 /// The state of the store.
