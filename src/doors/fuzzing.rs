@@ -1,5 +1,6 @@
 //! Properties that hold for anything that clients and front proxies send.
 
+use http::header::{AUTHORIZATION, COOKIE};
 use percent_encoding::percent_decode;
 
 use super::proxy::strip;
@@ -99,7 +100,20 @@ pub fn forwarded(data: &[u8]) {
     let mut fields = fields(rest);
     let is_proved = first & 1 == 1;
     let identity = IdentityHeaders::new(&names());
-    let removed = strip(&mut fields, &identity, &[], is_proved, first & 2 == 2);
+    let (mut before, mut removed) = (fields.clone(), Vec::new());
+    let properties = (is_proved, first & 2 == 2);
+    strip(&mut fields, &identity, &[], properties, |name| {
+        removed.push(name.clone());
+    });
+    for name in &removed {
+        before.remove(name);
+    }
+    let mut after = fields.clone();
+    for name in [AUTHORIZATION, COOKIE] {
+        before.remove(&name);
+        after.remove(&name);
+    }
+    assert_eq!(before, after);
     assert!(removed.iter().all(|name| !fields.contains_key(name)));
     assert_stripped(&fields, is_proved);
 }

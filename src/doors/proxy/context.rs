@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
+use super::adapter::Arrival;
 use super::hop::BAD_RESPONSE;
 use crate::auth::Permit;
 use crate::doors::request_log::log_request;
 use crate::doors::snapshot::Snapshot;
 use crate::http::request_id::RequestId;
 use crate::http::{Denials, IdentityNames};
+use crate::net::http::Peer;
 use crate::routing::route::Route;
 use crate::telemetry::{Forwarded, Recorder, RequestRecord, Spans};
 use crate::upstream::{Chosen, Gate, UnderWay, Upstream};
@@ -38,8 +40,8 @@ pub(crate) struct Context {
     pub(super) has_no_content: bool,
     /// The number of body bytes received from the client.
     pub(super) body_bytes: u64,
-    /// When the header was complete; set before the decision.
-    pub(super) began: Option<Instant>,
+    /// Set before the decision.
+    pub(super) arrival: Option<Arrival>,
     /// When the decision was made.
     pub(super) decided: Option<Instant>,
     /// The time from the decision to the upstream's response header.
@@ -87,7 +89,7 @@ impl Context {
 
     /// Logs the request.
     pub(super) fn log(&mut self, recorder: &Recorder, session: &Session) {
-        let Some(began) = self.began.filter(|_| recorder.is_recording()) else {
+        let Some(arrival) = self.arrival.as_ref().filter(|_| recorder.is_recording()) else {
             return;
         };
         let upstream = self.authorized.as_ref().and_then(Authorized::upstream);
@@ -101,7 +103,7 @@ impl Context {
             recorder,
             session,
             self.id,
-            began,
+            arrival.began,
             &self.record,
             forwarded,
             self.spans,
@@ -140,8 +142,9 @@ impl Authorized {
 /// How a request is forwarded.
 pub(super) struct Onward<'a> {
     pub(super) id: RequestId,
+    pub(super) peer: &'a Peer,
     pub(super) spans: Option<&'a Spans>,
-    /// The peer.
+    /// The peer of the upstream.
     pub(super) chosen: Option<&'a Chosen>,
     /// Whether the proxy has already handled the client's expectation.
     pub(super) is_continued: bool,

@@ -1,15 +1,13 @@
 //! Matches and authorizes a request.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use http::{StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::Proxy;
-pub(super) use super::adapter::times_of;
-use super::adapter::{connection_of, has_empty_host};
+use super::adapter::Arrival;
 use super::context::Authorized;
 use crate::auth::{Attempt, Party, Policy, Presented, Source, UnixTime};
 use crate::doors::authorize::{AuthRequest, authorize};
@@ -20,7 +18,6 @@ use crate::http::own_response::OwnResponse;
 use crate::http::rejection::Rejection;
 use crate::http::request_id::RequestId;
 use crate::net::admission::Full;
-use crate::net::http::Peer;
 use crate::net::path_of;
 use crate::net::request_line::request_line;
 use crate::net::source_of;
@@ -34,10 +31,11 @@ impl Proxy {
         &self,
         session: &Session,
         snapshot: Arc<Snapshot>,
-        ((began, now), id): ((Instant, SystemTime), RequestId),
+        (arrival, id): (&Arrival, RequestId),
         record: &mut RequestRecord,
     ) -> Result<Authorized, OwnResponse> {
         let header = session.req_header();
+        let began = arrival.began;
         let door = Door::Proxy;
         let source = source_of(session);
         let request_line = || request_line(header);
@@ -47,7 +45,7 @@ impl Proxy {
             self.recorder.decided(door, began.elapsed(), record);
             rejection.response()
         };
-        let input = host_of(header).and_then(|host| {
+        let input = host_of(header, arrival).and_then(|host| {
             let path = path_of(header);
             MatchInput::read(host, &header.method, path).map_err(Rejection::from)
         });
@@ -73,8 +71,9 @@ impl Proxy {
             },
             source: Source {
                 address: source,
-                party: connection_of(session)
-                    .and_then(Peer::subject)
+                party: arrival
+                    .peer
+                    .subject()
                     .and_then(|subject| subject.to_str().ok())
                     .map(Party::Certificate),
             },
@@ -87,7 +86,7 @@ impl Proxy {
             attempt: &attempt,
             policy: &route.policy,
             mode: route.mode,
-            now: UnixTime::from(now),
+            now: UnixTime::from(arrival.now),
             began,
         };
         let decided = authorize(
@@ -147,7 +146,7 @@ impl Proxy {
 
 /// Returns the host of a request with its port; `None` for HTTP/1.0 without a host, and for an empty
 /// `Host`. The HTTP/1 layer has put the authority of an absolute URL into `Host`.
-fn host_of(header: &RequestHeader) -> Result<Option<&str>, Rejection> {
-    let may_be_missing = header.version == Version::HTTP_10 || has_empty_host(header);
+fn host_of<'a>(header: &'a RequestHeader, arrival: &Arrival) -> Result<Option<&'a str>, Rejection> {
+    let may_be_missing = header.version == Version::HTTP_10 || arrival.has_empty_host;
     host(&header.headers, &header.uri, may_be_missing)
 }

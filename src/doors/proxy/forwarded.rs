@@ -14,7 +14,6 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::Proxy;
-use super::adapter::connection_of;
 use super::context::{Authorized, Onward};
 use super::request::{max_forwards, takes_trailers};
 use super::trace::pass_on;
@@ -25,7 +24,6 @@ use crate::http::{
     CredentialHeaders, IdentityHeaders, TRACEPARENT, TRACESTATE, X_CLIENT_SUBJECT, X_FORWARDED_FOR,
     X_FORWARDED_HOST, X_FORWARDED_PREFIX, X_FORWARDED_PROTO, X_REQUEST_ID,
 };
-use crate::net::http::Peer;
 use crate::routing::route::Route;
 
 /// The number of headers that are set for most requests, without the identity.
@@ -120,15 +118,16 @@ impl Proxy {
         let has_methods = authorized.has_methods;
         let is_proved = authorized.permit.principal().is_some();
         let identity = &authorized.snapshot.identity_headers;
-        let removed = strip(fields, identity, passing, is_proved, has_methods);
         // The debug line tells an operator what to add to `alias_headers` or `pass_headers`.
-        for name in &removed {
-            if has_mark(name.as_str()) {
+        let is_logged = tracing::enabled!(tracing::Level::DEBUG);
+        let log = |name: &HeaderName| {
+            if is_logged && has_mark(name.as_str()) {
                 tracing::debug!(request_id = %id, header = %name, "removed a header whose name contains a mark other than a hyphen");
-            } else if is_address(name.as_str()) {
+            } else if is_logged && is_address(name.as_str()) {
                 tracing::debug!(request_id = %id, header = %name, "removed a header that names a client address");
             }
-        }
+        };
+        strip(fields, identity, passing, (is_proved, has_methods), log);
     }
 
     /// Sets the identity, the address of the client, and the original request.
@@ -155,8 +154,8 @@ impl Proxy {
                 fields.insert(name, value);
             }
         }
-        let peer = connection_of(session);
-        if let Some(address) = peer.and_then(Peer::forwarded_for) {
+        let peer = way.peer;
+        if let Some(address) = peer.forwarded_for() {
             fields.insert(X_FORWARDED_FOR, address.clone());
         }
         let header = session.req_header();
@@ -174,13 +173,9 @@ impl Proxy {
             // HTTP/1.0 needs no Host, but the request is forwarded as HTTP/1.1 (RFC 9112 §3.2).
             fields.entry(HOST).or_insert_with(|| upstream.host(chosen));
         }
-        let scheme = if peer.is_some_and(|peer| peer.is_tls) {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if peer.is_tls { "https" } else { "http" };
         fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        if let Some(subject) = peer.and_then(Peer::subject) {
+        if let Some(subject) = peer.subject() {
             fields.insert(X_CLIENT_SUBJECT, subject.clone());
         }
         if let Some(prefix) = authorized.route().and_then(|it| it.rewrite.prefix.as_ref()) {
@@ -217,25 +212,35 @@ fn rewrite(fields: &mut HeaderMap, route: &Route) {
     }
 }
 
-/// Removes the reserved headers and those with unusual punctuation, except `passing`, and returns
-/// their names. Also removes a credential for realmgate, and
-/// the cookie of the admin page.
+/// Removes the reserved headers and those with unusual punctuation, except `passing`, and calls
+/// `on_removed` with the name of each. Also removes a credential for realmgate, and the cookie of the
+/// admin page.
 pub(in crate::doors) fn strip(
     fields: &mut HeaderMap,
     identity: &IdentityHeaders,
     passing: &[HeaderName],
-    is_proved: bool,
-    has_methods: bool,
-) -> Vec<HeaderName> {
-    let mut has_authorization = false;
-    let is_stripped = |name: &&HeaderName| {
-        has_authorization |= *name == AUTHORIZATION;
+    (is_proved, has_methods): (bool, bool),
+    mut on_removed: impl FnMut(&HeaderName),
+) {
+    let is_dropped = |name: &HeaderName| {
         identity.is_dropped(name, passing)
             || (has_methods && IdentityHeaders::is_method_override(name))
     };
-    let removed: Vec<HeaderName> = fields.keys().filter(is_stripped).cloned().collect();
-    for name in &removed {
-        fields.remove(name);
+    if fields.keys().any(is_dropped) {
+        // Copying the others once is cheaper than removing each.
+        let mut kept = HeaderMap::with_capacity(fields.len() + STAMPED);
+        for (name, value) in &*fields {
+            match is_dropped(name) {
+                true => on_removed(name),
+                false => _ = kept.append(name, value.clone()),
+            }
+        }
+        *fields = kept;
+    }
+    let (mut has_authorization, mut has_cookie) = (false, false);
+    for name in fields.keys() {
+        has_authorization |= name == AUTHORIZATION;
+        has_cookie |= name == COOKIE;
     }
     // A Basic credential that authenticated the request is removed. On a public route, or under
     // another scheme, a token for realmgate is removed too.
@@ -243,8 +248,9 @@ pub(in crate::doors) fn strip(
     if has_authorization && (is_consumed() || CredentialHeaders::holds_token(fields)) {
         fields.remove(AUTHORIZATION);
     }
-    session_cookie::remove(fields);
-    removed
+    if has_cookie {
+        session_cookie::remove(fields);
+    }
 }
 
 /// Joins the cookie crumbs of HTTP/2 into one `Cookie` header (RFC 9113 §8.2.3).

@@ -42,6 +42,7 @@ use failure::{NO_PEER, Progress};
 use request::{announced, is_upgrade, is_upload, max_forwards};
 use respond::{After, respond};
 
+use adapter::Arrival;
 pub(crate) use adapter::{Adapter, Own};
 #[cfg(any(test, fuzzing))]
 pub(super) use forwarded::strip;
@@ -72,10 +73,14 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let snapshot = self.snapshot.load_full();
-        let times = decide::times_of(session);
-        context.began = Some(times.0);
+        let arrival = context.arrival.insert(Arrival::take(session)?);
         let decided = self
-            .decide(session, snapshot, (times, context.id), &mut context.record)
+            .decide(
+                session,
+                snapshot,
+                (arrival, context.id),
+                &mut context.record,
+            )
             .await;
         context.decided = Some(Instant::now());
         match decided {
@@ -129,7 +134,10 @@ impl ProxyHttp for Proxy {
         {
             peer.options.read_timeout = Some(upstream.stream_timeout());
         }
-        context.gate = is_upgrade(session).then(|| Gate::on(&mut peer)).flatten();
+        let may_upgrade = context.arrival.as_ref().is_some_and(|it| it.named.upgrade);
+        context.gate = (may_upgrade && is_upgrade(session))
+            .then(|| Gate::on(&mut peer))
+            .flatten();
         Ok(peer)
     }
 
@@ -160,14 +168,19 @@ impl ProxyHttp for Proxy {
             context.spans = self.recorder.begin_spans(&session.req_header().headers);
         }
         // No request gets here without a permit; if one did, it would end here.
-        let authorized = context.authorized.as_ref().ok_or_else(|| {
-            Error::explain(ErrorType::InternalError, "a request without a permit")
-        })?;
+        let (Some(authorized), Some(arrival)) = (&context.authorized, &context.arrival) else {
+            let text = "a request without a permit";
+            return Err(Error::explain(ErrorType::InternalError, text));
+        };
         let way = Onward {
             id: context.id,
+            peer: &arrival.peer,
             spans: context.spans.as_ref(),
             chosen: context.chosen.as_ref(),
-            is_continued: expect::settle(session, request.version).await?,
+            is_continued: match arrival.named.expect {
+                true => expect::settle(session, request.version).await?,
+                false => false,
+            },
         };
         self.forward(request, authorized, session, &way)
     }

@@ -36,6 +36,7 @@ use tokio::time::Instant;
 pub(crate) use app::{App, ClientRequest};
 pub(crate) use body::{Body, BodyError};
 use front::Front;
+pub(crate) use head::Named;
 #[cfg(any(test, fuzzing))]
 pub use head::fuzz as fuzz_header;
 pub(crate) use interim::Interim;

@@ -2,28 +2,34 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType, Result};
 
-use crate::net::http::Peer;
+use crate::net::http::{Named, Peer};
 
-/// The connection and the times of a request, an extension of its header.
+/// What is known of a request besides its header. An extension of the header on its way through
+/// Pingora.
 #[derive(Clone)]
-pub(super) struct Arrival {
-    pub(super) peer: Arc<Peer>,
-    pub(super) began: Instant,
-    pub(super) now: SystemTime,
+pub(in super::super) struct Arrival {
+    pub(in super::super) peer: Arc<Peer>,
+    /// When the header was complete.
+    pub(in super::super) began: Instant,
+    /// The time of the request.
+    pub(in super::super) now: SystemTime,
+    /// The headers that it may have.
+    pub(in super::super) named: Named,
+    /// Whether it is an HTTP/1.1 request whose `Host` was empty, which is removed.
+    pub(in super::super) has_empty_host: bool,
 }
 
-/// Returns the connection of a request.
-pub(in super::super) fn connection_of(session: &ServerSession) -> Option<&Peer> {
-    arrival_of(session).map(|arrival| &*arrival.peer)
-}
-
-/// Returns when the header of a request was complete, and the time of the request.
-pub(in super::super) fn times_of(session: &ServerSession) -> (Instant, SystemTime) {
-    let times = arrival_of(session).map(|arrival| (arrival.began, arrival.now));
-    times.unwrap_or_else(|| (Instant::now(), SystemTime::now()))
-}
-
-fn arrival_of(session: &ServerSession) -> Option<&Arrival> {
-    session.req_header().extensions.get()
+impl Arrival {
+    /// Takes it out of the header, which Pingora copies for each try with its extensions.
+    ///
+    /// # Errors
+    /// The request does not come from the adapter.
+    pub(in super::super) fn take(session: &mut ServerSession) -> Result<Self> {
+        let mut extensions = std::mem::take(session.req_header_mut().extensions_mut());
+        extensions.remove().ok_or_else(|| {
+            Error::explain(ErrorType::InternalError, "a request without a connection")
+        })
+    }
 }

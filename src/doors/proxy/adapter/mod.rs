@@ -26,7 +26,6 @@ use http::uri::Authority;
 use http::{Method, Response, StatusCode, Version};
 use memchr::memchr;
 use pingora::apps::HttpServerApp;
-use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
@@ -44,11 +43,11 @@ use crate::net::http::{Abort, App, ClientRequest, Interim, Peer, Reply};
 use crate::net::request_line::request_line_of;
 use crate::routing::target::host_of;
 use crate::telemetry::{Door, Recorder};
-pub(super) use arrival::{connection_of, times_of};
+pub(super) use arrival::Arrival;
 use outbound::Message;
 use running::{Driven, Running};
 use session::Session;
-use target::{NoHost, has_other_scheme};
+use target::has_other_scheme;
 
 /// Handles the requests of the gateway listener.
 pub(crate) struct Adapter {
@@ -194,11 +193,6 @@ fn check_beside_api(request: &ClientRequest) -> Result<(), Rejection> {
         true => Err(Rejection::Readings),
         false => Ok(()),
     }
-}
-
-/// Returns whether an HTTP/1.1 request had an empty `Host`, which is removed.
-pub(super) fn has_empty_host(header: &RequestHeader) -> bool {
-    header.extensions.get::<NoHost>().is_some()
 }
 
 /// Returns whether a request asks for the options of the server as a whole (RFC 9110 §9.3.7), and

@@ -2,6 +2,7 @@
 
 use std::iter::Peekable;
 use std::mem;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +39,10 @@ pub(super) struct Outbound {
     /// The HTTP version of the client.
     version: Version,
     is_head: bool,
-    written: Option<ResponseHeader>,
+    /// The status that was sent.
+    status: Option<StatusCode>,
+    /// The same as a header, once somebody asks for it.
+    written: OnceLock<Option<ResponseHeader>>,
     sent: usize,
     /// The remaining bytes of the body, if its length was announced.
     left: Option<u64>,
@@ -64,7 +68,8 @@ impl Outbound {
             way: Way::Before(head),
             version,
             is_head: *method == Method::HEAD,
-            written: None,
+            status: None,
+            written: OnceLock::new(),
             sent: 0,
             left: None,
             limit: None,
@@ -81,8 +86,15 @@ impl Outbound {
     }
 
     /// Returns a header with the status that was sent, and nothing else.
-    pub(super) const fn written(&self) -> Option<&ResponseHeader> {
-        self.written.as_ref()
+    pub(super) fn written(&self) -> Option<&ResponseHeader> {
+        let status = self.status?;
+        let header = || ResponseHeader::build_no_case(status, Some(0)).ok();
+        self.written.get_or_init(header).as_ref()
+    }
+
+    /// Returns whether a header was sent.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.status.is_some()
     }
 
     /// Returns whether the response is complete.
@@ -249,7 +261,7 @@ impl Outbound {
             return Err(Error::explain(ErrorType::InternalError, text));
         };
         head.send(answer(parts)).map_err(|_| gone())?;
-        self.written = Some(ResponseHeader::build_no_case(status, Some(0))?);
+        self.status = Some(status);
         Ok(())
     }
 

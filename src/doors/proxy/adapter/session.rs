@@ -27,6 +27,7 @@ use crate::net::http::ClientRequest;
 /// A request and its response.
 pub(super) struct Session {
     header: RequestHeader,
+    may_upgrade: bool,
     inbound: Inbound,
     outbound: Outbound,
     /// Set once the connection has switched to another protocol.
@@ -51,7 +52,7 @@ impl Session {
             ..
         } = request;
         take_authority(&mut parts);
-        take_empty_host(&mut parts);
+        let has_empty_host = take_empty_host(&mut parts);
         if named.upgrade {
             take_ignored_upgrade(&mut parts);
         }
@@ -59,9 +60,16 @@ impl Session {
             named.expect && parts.version == Version::HTTP_11 && parts.headers.contains_key(EXPECT);
         let outbound = Outbound::new(head, (parts.version, &parts.method));
         let client = peer.address.map(SocketAddr::Inet);
-        parts.extensions.insert(Arrival { peer, began, now });
+        parts.extensions.insert(Arrival {
+            peer,
+            began,
+            now,
+            named,
+            has_empty_host,
+        });
         Self {
             header: RequestHeader::from(parts),
+            may_upgrade: named.upgrade,
             inbound: Inbound::new(body, is_expected),
             outbound,
             tunnel: None,
@@ -154,9 +162,7 @@ impl Session {
                 Box::pin(tunnel.end()).await;
                 Ok(())
             }
-            None if self.outbound.written().is_some() => {
-                self.outbound.part(Bytes::new(), true).await
-            }
+            None if self.outbound.has_begun() => self.outbound.part(Bytes::new(), true).await,
             None => Ok(()),
         }
     }
@@ -370,7 +376,9 @@ impl server::Session for Session {
     }
 
     fn is_upgrade_req(&self) -> bool {
-        self.header.version == Version::HTTP_11 && self.header.headers.contains_key(UPGRADE)
+        self.may_upgrade
+            && self.header.version == Version::HTTP_11
+            && self.header.headers.contains_key(UPGRADE)
     }
 
     fn was_upgraded(&self) -> bool {

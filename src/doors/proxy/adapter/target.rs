@@ -5,10 +5,6 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Uri, Version};
 
-/// Marks an HTTP/1.1 request whose `Host` was empty.
-#[derive(Clone, Copy)]
-pub(super) struct NoHost;
-
 /// Splits an absolute URL in the request line (RFC 9112 §3.2.2) into a host and a path. One with
 /// another host than `Host` stays unchanged, and is rejected: a server in front may have used
 /// either.
@@ -60,12 +56,13 @@ pub(super) fn take_ignored_upgrade(parts: &mut Parts) {
 }
 
 /// Removes an empty `Host`, as in a request without an authority (RFC 9112 §3.2). The request then has no
-/// host, as in HTTP/1.0.
-pub(super) fn take_empty_host(parts: &mut Parts) {
+/// host, as in HTTP/1.0. Returns whether there was one.
+pub(super) fn take_empty_host(parts: &mut Parts) -> bool {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let is_empty = hosts.next().is_some_and(HeaderValue::is_empty) && hosts.next().is_none();
-    if is_empty && parts.version == Version::HTTP_11 && parts.uri.authority().is_none() {
+    let is_taken = is_empty && parts.version == Version::HTTP_11 && parts.uri.authority().is_none();
+    if is_taken {
         parts.headers.remove(HOST);
-        parts.extensions.insert(NoHost);
     }
+    is_taken
 }
