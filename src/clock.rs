@@ -19,8 +19,7 @@ pub(crate) fn after(duration: Duration) -> SystemTime {
 
 /// Returns whether a clock shows a time that can be formatted.
 pub(crate) fn is_usable(time: SystemTime) -> bool {
-    time.duration_since(UNIX_EPOCH)
-        .is_ok_and(|since| since <= LAST)
+    (UNIX_EPOCH..=UNIX_EPOCH + LAST).contains(&time)
 }
 
 #[cfg(test)]

@@ -38,10 +38,11 @@ impl Endpoints {
         if let Some(proxy) = FrontProxy::of(path) {
             return self.forward_auth.handle(request, proxy, record).await;
         }
+        // Boxed, so that auth requests have smaller futures.
         match path {
             "/healthz" => OwnResponse::line(StatusCode::OK, "ok\n").into(),
-            "/readyz" => self.readiness().await.into(),
-            path if is_v1(path) => self.v1.handle_at_once(request, record).await,
+            "/readyz" => Box::pin(self.readiness()).await.into(),
+            path if is_v1(path) => Box::pin(self.v1.handle_at_once(request, record)).await,
             _ => self.rest.handle(request, record).await,
         }
     }

@@ -139,8 +139,8 @@ impl Local {
             parts.headers.insert(CONTENT_LENGTH, body.len().into());
             return Response::from_parts(parts, Reply::whole(body));
         }
-        self.route(request, Body::from(body), (client, scheme), record)
-            .await
+        // Boxed, so that other requests have smaller futures.
+        Box::pin(self.route(request, Body::from(body), (client, scheme), record)).await
     }
 
     /// Responds to a request. The router reads the body, with [`read_whole`].

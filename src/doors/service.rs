@@ -39,7 +39,8 @@ impl App for Service {
         let entered = request.entered.take();
         let mut log = RequestLog::new(&self.recorder, request.began);
         let received = Received::of(&self.recorder, &request.parts, &request.peer);
-        let response = self.respond(&mut request, &mut log.record).await;
+        let mut response = self.respond(&mut request, &mut log.record).await;
+        request.lend_headers(&mut response);
         let status = response.status();
         Ok(response.map(|reply| {
             let reply = reply.counting(entered);
@@ -113,11 +114,14 @@ impl Service {
             response.headers_mut().insert(CONNECTION, close);
             return response;
         }
+        // Boxed, so that auth requests have smaller futures.
         match self.listening {
-            Listening::Metrics => self.endpoints.handle_monitor(request).await,
-            Listening::Admin => self.endpoints.admin.handle_at_once(request, record).await,
+            Listening::Metrics => Box::pin(self.endpoints.handle_monitor(request)).await,
+            Listening::Admin => {
+                Box::pin(self.endpoints.admin.handle_at_once(request, record)).await
+            }
             Listening::Gateway if self.is_health(&request.parts) => {
-                self.endpoints.handle_health(request).await.into()
+                Box::pin(self.endpoints.handle_health(request)).await.into()
             }
             Listening::Service | Listening::Gateway => self.endpoints.handle(request, record).await,
         }

@@ -138,9 +138,10 @@ impl CredentialHeaders {
         let mut found = [None; 3];
         let (mut has_authorization, mut is_duplicate) = (false, false);
         for (name, value) in headers {
-            has_authorization |= name == AUTHORIZATION;
-            for (found, sought) in found.iter_mut().zip(names) {
-                is_duplicate |= name == sought && found.replace(value).is_some();
+            let sought = found.iter_mut().zip(names);
+            match sought.into_iter().find(|(_, sought)| name == *sought) {
+                Some((found, _)) => is_duplicate |= found.replace(value).is_some(),
+                None => has_authorization |= name == AUTHORIZATION,
             }
         }
         let fields = match is_duplicate {

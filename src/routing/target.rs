@@ -128,23 +128,28 @@ pub(crate) fn host_of(authority: &str) -> Option<&str> {
             };
             (authority.get(..inside.len() + 2)?, port)
         }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
+        None => match authority.bytes().position(|byte| byte == b':') {
+            Some(end) => (authority.get(..end)?, authority.get(end + 1..)),
             None => (authority, None),
         },
     };
     if port.is_some_and(|port| port.len() > 5 || !port.bytes().all(|byte| byte.is_ascii_digit())) {
         return None;
     }
-    let is_name =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'+');
-    if !host.starts_with('[') && (host.is_empty() || !host.bytes().all(is_name)) {
-        return None;
+    if host.starts_with('[') {
+        return Some(host);
+    }
+    let is_of_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+');
+    let mut is_label_empty = true;
+    for byte in host.bytes() {
+        // Empty labels are invalid (RFC 1035 §2.3.1): a server that drops them would see another host.
+        if !is_of_label(byte) && (byte != b'.' || is_label_empty) {
+            return None;
+        }
+        is_label_empty = byte == b'.';
     }
     let host = host.strip_suffix('.').unwrap_or(host);
-    // Empty labels are invalid (RFC 1035 §2.3.1): a server that drops them would see another host.
-    let has_labels = host.starts_with('[') || host.split('.').all(|label| !label.is_empty());
-    has_labels.then_some(host)
+    (!host.is_empty()).then_some(host)
 }
 
 /// Returns whether a method is a token (RFC 9110 §9.1) that all programs read alike. Some programs

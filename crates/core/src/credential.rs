@@ -28,7 +28,9 @@ impl<'a> Token<'a> {
     /// # Errors
     /// [`Flaw::Token`] if the string is empty or longer.
     pub fn new(text: &'a str) -> Result<Self, Flaw> {
-        if text.is_empty() || text.chars().nth(Self::MAX_CHARS).is_some() {
+        // A character has at least one byte, so only a longer text needs to be counted.
+        let is_long = text.len() > Self::MAX_CHARS && text.chars().nth(Self::MAX_CHARS).is_some();
+        if text.is_empty() || is_long {
             return Err(Flaw::Token);
         }
         Ok(Self::unbounded(text))

@@ -143,6 +143,10 @@ fn check(part: &'static str, text: &str, limit: usize) -> Result<(), PrincipalEr
     if text.is_empty() {
         return Err(PrincipalError::Empty(part));
     }
+    // Most parts are such, and pass all checks.
+    if text.len() <= limit && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
     // A character has at least one byte, so only a longer text needs to be counted.
     if text.len() > limit {
         let chars = text.chars().count();

@@ -177,7 +177,9 @@ impl Throttle {
             return Verdict::Unclaimed(claim);
         }
         if is_right {
-            return Verdict::Pass { is_news: true };
+            return Verdict::Pass {
+                is_news: tags.pair.is_some(),
+            };
         }
         let (of_principal, before) = self.count(&mut principal, Scope::Known, now);
         let of_source = source.as_mut();

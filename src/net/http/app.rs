@@ -1,6 +1,7 @@
 //! The handler of a listener, and the requests passed to it.
 
 use std::future::Future;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -60,4 +61,16 @@ pub(crate) struct ClientRequest {
     pub(crate) interim: Interim,
     /// Counts the request as in progress until this is dropped: see [`Reply::counting`].
     pub(crate) entered: Option<Entered>,
+}
+
+impl ClientRequest {
+    /// Gives the memory of the headers to a response without headers. hyper takes it back for those
+    /// of the next request.
+    pub(crate) fn lend_headers<T>(&mut self, response: &mut Response<T>) {
+        if response.headers().is_empty() {
+            let mut headers = mem::take(&mut self.parts.headers);
+            headers.clear();
+            *response.headers_mut() = headers;
+        }
+    }
 }

@@ -130,7 +130,7 @@ impl Checked {
                 Found::At(end) => match scan.rejection(&self.unread, (end, true), limits) {
                     Some(rejection) => (end, Some(rejection)),
                     None => {
-                        let newer = scan.newer_minor(&self.unread);
+                        let newer = scan.newer_minor();
                         if let Some(minor) = newer.and_then(|at| self.unread.get_mut(at)) {
                             *minor = b'1';
                         }
@@ -182,7 +182,7 @@ impl Checked {
         if let Found::At(end) = scan.advance(part)
             && let limits = &self.settings.load().limits
             && scan.rejection(part, (end, true), limits).is_none()
-            && scan.newer_minor(part).is_none()
+            && scan.newer_minor().is_none()
         {
             let mut facts = scan.facts(part);
             let behind = part.get(end..).unwrap_or_default();

@@ -17,6 +17,7 @@ use thiserror::Error;
 use super::app::{App, ClientRequest};
 use super::body::Body;
 use super::head::Named;
+use super::inserted::Text;
 use super::interim::Interim;
 use super::peer::Peer;
 use super::reply::{Abort, Reply};
@@ -201,8 +202,8 @@ impl<A: App> Front<A> {
             && !headers.keys().any(|name| name == CONNECTION)
         {
             state.lines = Some(match reply.take_lines() {
-                Some(lines) => lines.followed_by(&self.kept),
-                None => self.kept.clone(),
+                Some(lines) => Text::One(lines.followed_by(&self.kept)),
+                None => Text::All(self.kept.clone()),
             });
             false
         } else {

@@ -113,6 +113,8 @@ pub(super) struct Scan {
     request_line: usize,
     /// The request target.
     target: Range<usize>,
+    /// The digits of the version in the request line; `None` if there is none.
+    version: Option<(u8, u8)>,
     fields: usize,
     lengths: usize,
     length: u64,
@@ -131,6 +133,7 @@ impl Default for Scan {
             searched: 0,
             request_line: 0,
             target: 0..0,
+            version: None,
             fields: 0,
             lengths: 0,
             length: 0,
@@ -172,6 +175,7 @@ impl Scan {
             if self.request_line == 0 {
                 self.request_line = self.start + line.len();
                 self.target = target_of(line, self.start);
+                self.version = version_of(line);
             } else if line.is_empty() {
                 return Found::At(end + 1);
             } else {
@@ -234,7 +238,7 @@ impl Scan {
             if self.is_coded_unknown {
                 return Some(Rejection::Coding);
             }
-            if self.version(bytes).is_some_and(|(major, _)| major != b'1') {
+            if self.version.is_some_and(|(major, _)| major != b'1') {
                 return Some(Rejection::Version);
             }
             if self.target(bytes).len() > limits.target_bytes {
@@ -267,22 +271,9 @@ impl Scan {
 
     /// Returns the position of the minor version if it is higher than 1. Such a request is read as
     /// HTTP/1.1 (RFC 9110 §2.5).
-    pub(super) fn newer_minor(&self, bytes: &[u8]) -> Option<usize> {
-        let (_, minor) = self.version(bytes)?;
+    pub(super) fn newer_minor(&self) -> Option<usize> {
+        let (_, minor) = self.version?;
         (minor > b'1').then(|| self.request_line - 1)
-    }
-
-    /// Returns the digits of the version in the request line; `None` if there is none.
-    fn version(&self, bytes: &[u8]) -> Option<(u8, u8)> {
-        let line = bytes.get(self.start..self.request_line)?;
-        match line.split_last_chunk() {
-            Some((before, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]))
-                if before.ends_with(b" ") && major.is_ascii_digit() && minor.is_ascii_digit() =>
-            {
-                Some((*major, *minor))
-            }
-            _ => None,
-        }
     }
 
     /// Returns the request target.
@@ -297,6 +288,18 @@ fn target_of(line: &[u8], start: usize) -> Range<usize> {
     let rest = line.get(after..).unwrap_or_default();
     let end = memchr(b' ', rest).unwrap_or(rest.len());
     start + after..start + after + end
+}
+
+/// Returns the digits of the version at the end of a request line; `None` if there is none.
+fn version_of(line: &[u8]) -> Option<(u8, u8)> {
+    match line.split_last_chunk() {
+        Some((before, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]))
+            if before.ends_with(b" ") && major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Some((*major, *minor))
+        }
+        _ => None,
+    }
 }
 
 /// The meaning of a `Transfer-Encoding` header (RFC 9112 §6.1).
@@ -427,8 +430,8 @@ mod tests {
             let bytes = format!("{line}\r\n\r\n");
             let mut scan = Scan::default();
             scan.advance(bytes.as_bytes());
-            assert_eq!(scan.version(bytes.as_bytes()), expected, "{line}");
-            assert_eq!(scan.newer_minor(bytes.as_bytes()), newer, "{line}");
+            assert_eq!(scan.version, expected, "{line}");
+            assert_eq!(scan.newer_minor(), newer, "{line}");
         }
     }
 

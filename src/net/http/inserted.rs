@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use memchr::memchr;
 
 /// The lines, and where they are to be written. Empty where there are none.
@@ -10,8 +10,21 @@ use memchr::memchr;
 pub(super) struct Inserted {
     /// The number of bytes of hyper before them.
     before: usize,
-    /// What is left of them.
-    lines: Bytes,
+    lines: Text,
+    /// The number of bytes of them that are written.
+    written: usize,
+}
+
+/// Header lines, made for one response or for all.
+pub(super) enum Text {
+    One(Vec<u8>),
+    All(Bytes),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::All(Bytes::new())
+    }
 }
 
 /// The maximum number of parts in one write with lines.
@@ -19,18 +32,28 @@ const PARTS: usize = 8;
 
 impl Inserted {
     /// Inserts lines behind the status line of a response, whose bytes begin with its header.
-    pub(super) fn behind_status(lines: Bytes, response: &[u8]) -> Self {
+    pub(super) fn behind_status(lines: Text, response: &[u8]) -> Self {
         match memchr(b'\n', response) {
             Some(end) => Self {
                 before: end + 1,
                 lines,
+                written: 0,
             },
             None => Self::default(),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.left().is_empty()
+    }
+
+    /// Returns what is left of the lines.
+    fn left(&self) -> &[u8] {
+        let lines = match &self.lines {
+            Text::One(lines) => lines,
+            Text::All(lines) => &lines[..],
+        };
+        lines.get(self.written..).unwrap_or_default()
     }
 
     /// Returns the parts of hyper with the lines among them, as far as there is room.
@@ -38,7 +61,7 @@ impl Inserted {
         let first = parts.first().map(|part| &**part).unwrap_or_default();
         // They are in the header, and all of it is in the first part.
         let (start, rest) = first.split_at_checked(self.before).unwrap_or((first, &[]));
-        let some = [start, &self.lines[..], rest].map(IoSlice::new);
+        let some = [start, self.left(), rest].map(IoSlice::new);
         let others = parts.iter().skip(1).copied();
         let mut all = [IoSlice::new(&[]); PARTS];
         for (place, part) in all.iter_mut().zip(some.into_iter().chain(others)) {
@@ -50,9 +73,9 @@ impl Inserted {
     /// Records that bytes were written. Returns the number of those that are hyper's.
     pub(super) fn wrote(&mut self, written: usize) -> usize {
         let of_start = written.min(self.before);
-        let of_lines = (written - of_start).min(self.lines.len());
+        let of_lines = (written - of_start).min(self.left().len());
         self.before -= of_start;
-        self.lines.advance(of_lines);
+        self.written += of_lines;
         written - of_lines
     }
 }
@@ -69,7 +92,7 @@ mod tests {
             writes in proptest::collection::vec(1..30_usize, 1..20),
         ) {
             let lines = "keep-alive: timeout=9\r\n";
-            let mut inserted = Inserted::behind_status(lines.into(), header.as_bytes());
+            let mut inserted = Inserted::behind_status(Text::One(lines.into()), header.as_bytes());
             let whole = [header.as_str(), &body.concat()].concat();
             let mut ends: Vec<usize> = vec![header.len()];
             ends.extend(body.iter().scan(header.len(), |end, part| {

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::head::Named;
+use super::inserted::Text;
 use super::tunnel::Tunnel;
 use crate::http::rejection::Rejection;
 
@@ -36,7 +37,7 @@ pub(super) struct State {
     /// Replaces `HTTP/1.0 `, with which hyper begins the response to a request of that version.
     pub(super) version: &'static [u8],
     /// Lines to write behind the status line of the next response.
-    pub(super) lines: Option<Bytes>,
+    pub(super) lines: Option<Text>,
     /// hyper has read the end of the stream, or an error.
     pub(super) has_end: bool,
     /// Interim responses to write.

@@ -359,6 +359,33 @@ fn answers(gate: &Gate, request: &str) -> Vec<u16> {
     statuses
 }
 
+/// The memory of the headers of a request is used again for the next one of its connection.
+#[test]
+fn headers_of_a_request_do_not_reach_the_next_one() {
+    let gate = Gate::start("");
+    let one = gate.register("billing", "payments");
+    let other = gate.register("alice", "ops");
+    let mut stream = TcpStream::connect(gate.service).unwrap();
+    let mut ask = |fields: &str| {
+        let request = format!("GET /forward-auth HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        parse(read_message(&mut stream).unwrap().as_bytes())
+    };
+    for caller in [Some(&one), None, Some(&other), None, Some(&one)] {
+        let more = "X-More: 1\r\nX-More: 2\r\nCookie: x-more=3\r\n";
+        let more = caller.map(|caller| format!("{more}{}", caller.fields()));
+        let reply = ask(&more.unwrap_or_default());
+        let name = caller.map(|caller| match std::ptr::eq(caller, &one) {
+            true => "billing",
+            false => "alice",
+        });
+        assert_eq!(reply.status, if name.is_some() { 200 } else { 401 });
+        assert_eq!(reply.field("X-Auth-Name"), name);
+        let head = reply.head.to_ascii_lowercase();
+        assert!(!head.contains("x-more"), "{head}");
+    }
+}
+
 /// Two auth requests in one packet; the body of the first looks like a third.
 #[test]
 fn body_of_a_sub_request_is_never_read_as_an_auth_request() {
