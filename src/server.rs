@@ -61,6 +61,15 @@ pub struct Server {
     node: Node,
 }
 
+/// The outcome of a reload that somebody waits for.
+#[derive(Debug, Default, Serialize)]
+pub struct LastReload {
+    /// The number of such reloads since the start.
+    pub number: u64,
+    /// Why it was rejected; `None` if the new configuration is in effect.
+    pub error: Option<String>,
+}
+
 /// The handles that a server records with. Made once per process, or once per server in tests.
 pub struct Instruments {
     /// All metrics; the server adds its own.
@@ -194,22 +203,26 @@ impl Server {
     }
 
     /// Writes the address of each listener and the process id as JSON:
-    /// `{"gateway":"127.0.0.1:1","metrics":"127.0.0.1:2","service":"127.0.0.1:3","pid":4}`.
+    /// `{"gateway":"127.0.0.1:1","metrics":"127.0.0.1:2","service":"127.0.0.1:3","pid":4}`, and
+    /// the last reload if there was one.
     ///
     /// The file is replaced atomically, so that a reader never sees part of it.
     ///
     /// # Errors
     /// The file cannot be written, or the path is a symbolic link.
-    pub fn write_ready_file(&self, path: &Path) -> io::Result<()> {
+    pub fn write_ready_file(&self, path: &Path, reload: Option<&LastReload>) -> io::Result<()> {
         #[derive(Serialize)]
-        struct Ready {
+        struct Ready<'a> {
             #[serde(flatten)]
             listeners: BTreeMap<&'static str, SocketAddr>,
             pid: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reload: Option<&'a LastReload>,
         }
         let ready = serde_json::to_vec(&Ready {
             listeners: self.addresses.named().collect(),
             pid: std::process::id(),
+            reload,
         })?;
         files::replace(path, READY_MODE, &ready)
     }

@@ -73,6 +73,8 @@ kinds! {
     ConfigReloaded = "config_reloaded",
     /// A new configuration was rejected.
     ConfigRejected = "config_refused",
+    /// A new configuration opens, closes or changes what routes do.
+    PolicyChanged = "policy_changed",
     /// A process started to serve.
     ServeStarted = "serve_started",
     /// A process shut down.

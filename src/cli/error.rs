@@ -10,7 +10,7 @@ use crate::auth::{
     ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError, UnixTime,
 };
 use crate::client::{self, CredentialError, ServerUrlError};
-use crate::comparison::CompareError;
+use crate::comparison::{CompareError, Counts};
 use crate::config::ConfigError;
 use crate::doors::ListenError;
 use crate::doors::v1::ProblemKind;
@@ -27,8 +27,8 @@ pub(super) enum CliError {
     /// A file of `policy test` is wrong.
     #[error("{0}")]
     Cases(String),
-    #[error("the change opens {0} and closes {1}")]
-    Differs(usize, usize),
+    #[error("the change opens {}, closes {} and changes {}", .0.opens, .0.closes, .0.changes)]
+    Differs(Counts),
     #[error(transparent)]
     Compare(#[from] CompareError),
     #[error("{0} of {1} cases do not hold")]
@@ -165,6 +165,12 @@ pub(super) enum CliError {
     Unhealthy(u16, String),
     #[error("process {0} is not a realmgate; name the ready file of the server with --ready-file")]
     NoServer(i32),
+    #[error("process {0} has rejected the configuration and keeps the old one: {1}")]
+    Refused(i32, String),
+    #[error(
+        "process {0} got SIGHUP, but whether it has accepted the configuration is not known: {1}"
+    )]
+    NoOutcome(i32, String),
     #[error("process {0} cannot be signalled")]
     Signal(i32, #[source] io::Error),
     #[error("terminated by a second signal")]
@@ -210,6 +216,7 @@ impl CliError {
             | Self::NotCreated { .. }
             | Self::Broken(_)
             | Self::Unhealthy(..)
+            | Self::Refused(..)
             | Self::Findings(_)
             | Self::CannotLogIn
             | Self::Tour(_) => 1,
@@ -307,6 +314,7 @@ impl CliError {
             | Self::NoHealth(..)
             | Self::Unexaminable(..)
             | Self::NoServer(_)
+            | Self::NoOutcome(..)
             | Self::Signal(..)
             | Self::NoApi(_)
             | Self::Random(_)

@@ -19,6 +19,7 @@ mod key;
 mod local_store;
 mod man;
 mod memory;
+mod monitor;
 mod nobody;
 mod output;
 mod policy;

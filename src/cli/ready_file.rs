@@ -18,6 +18,17 @@ pub(super) struct ReadyFile {
     pub(super) pid: i32,
     /// The metrics listener; `None` if it is off.
     pub(super) metrics: Option<SocketAddr>,
+    /// The last reload; `None` before the first one.
+    pub(super) reload: Option<LastReload>,
+}
+
+/// A reload that SIGHUP has caused.
+#[derive(Debug, Deserialize)]
+pub(super) struct LastReload {
+    /// How many there were.
+    pub(super) number: u64,
+    /// Why it was rejected; `None` if the new configuration is in effect.
+    pub(super) error: Option<String>,
 }
 
 impl ReadyFile {

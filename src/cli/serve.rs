@@ -1,3 +1,4 @@
+mod changes;
 mod manager;
 mod metrics;
 mod process;
@@ -26,9 +27,10 @@ use crate::config::{Config, kubernetes_variables};
 use crate::doors::{Addresses, End, Listeners, raise_file_limit};
 use crate::files;
 use crate::metrics::Registry;
-use crate::server::{Instruments, Server, StartError, store_options};
+use crate::server::{Instruments, LastReload, Server, StartError, store_options};
 use crate::store::{self, Intent};
 use crate::telemetry::Telemetry;
+use changes::Changes;
 use metrics::ConfigMetrics;
 use process::Process;
 use reload::{Cause, reload, warn, warn_of_certificates};
@@ -84,6 +86,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
         telemetry: &telemetry,
         audit: &audit,
         metrics: ConfigMetrics::new(&mut registry),
+        changes: Changes::start(runtime.handle(), audit.clone()),
     };
     let instruments = Instruments {
         recorder: telemetry.recorder(audit.clone(), &mut registry),
@@ -178,7 +181,7 @@ async fn serve(
     )
     .await;
     if let Some(path) = &args.ready_file
-        && let Err(error) = server.write_ready_file(path)
+        && let Err(error) = server.write_ready_file(path, None)
     {
         drop(sockets);
         server.close(End::Final, signals.next()).await;
@@ -187,6 +190,7 @@ async fn serve(
     successor::notify(predecessor);
     manager::ready();
     let watchdog = manager::watch(server.loops().clone());
+    let mut last_reload = None;
     let mut every_day = tokio::time::interval_at(Instant::now() + DAY, DAY);
     let successor = loop {
         tokio::select! {
@@ -194,12 +198,16 @@ async fn serve(
             _ = hangups.recv() => {
                 manager::reloading();
                 tokio::select! {
-                    () = reload(&mut server, path, process, &mut watcher, Cause::Signal) => manager::ready(),
+                    refusal = reload(&mut server, path, process, &mut watcher, Cause::Signal) => {
+                        last_reload = Some(next(last_reload.take(), refusal));
+                        write_again(&server, args, last_reload.as_ref());
+                        manager::ready();
+                    }
                     () = signals.next() => break None,
                 }
             }
             () = changed(watcher.as_ref()) => tokio::select! {
-                () = reload(&mut server, path, process, &mut watcher, Cause::Watch) => {}
+                _ = reload(&mut server, path, process, &mut watcher, Cause::Watch) => {}
                 () = signals.next() => break None,
             },
             _ = every_day.tick() => warn_of_certificates(&server.config()),
@@ -208,7 +216,8 @@ async fn serve(
                     Ok(pid) => break Some(pid),
                     Err(error) => {
                         tracing::error!(error = describe(&error), "not replaced; this process continues");
-                        restore(&server, args);
+                        // A replacement that failed late has written its own.
+                        write_again(&server, args, last_reload.as_ref());
                     }
                 },
                 () = signals.next() => break None,
@@ -318,10 +327,18 @@ async fn replace(
     program.start(sockets)?.serving(within).await
 }
 
-/// Writes the ready file again, because a replacement that failed late has written its own.
-fn restore(server: &Server, args: &Args) {
+/// Returns the outcome of a reload after `before`. `refusal` is why it was rejected.
+fn next(before: Option<LastReload>, refusal: Option<String>) -> LastReload {
+    LastReload {
+        number: before.map_or(0, |before| before.number) + 1,
+        error: refusal,
+    }
+}
+
+/// Writes the ready file again.
+fn write_again(server: &Server, args: &Args, reload: Option<&LastReload>) {
     if let Some(path) = &args.ready_file
-        && let Err(error) = server.write_ready_file(path)
+        && let Err(error) = server.write_ready_file(path, reload)
     {
         tracing::error!(path = %path.display(), %error, "cannot write the ready file");
     }

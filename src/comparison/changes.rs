@@ -6,19 +6,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::Method;
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
+use super::effects::EffectId;
 use super::pairs::{PairId, Pairs};
 use super::side::Side;
 use crate::config::Route;
 use crate::routing::input::MatchInput;
 use crate::routing::target::Target;
 
-/// Methods and clients for which the same is opened and closed.
+/// Methods and clients for which the same is opened, closed and changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) methods: Methods,
     pub(super) clients: Clients,
-    /// The policies before and after.
-    pub(super) pair: PairId,
+    /// The policies before and after; `None` if they admit the same callers.
+    pub(super) pair: Option<PairId>,
+    /// The effects of the routes before and after; `None` if they do the same, or if there is only one.
+    pub(super) effects: Option<[EffectId; 2]>,
     /// The index of the deciding route before and after.
     pub(super) routes: [Option<usize>; 2],
 }
@@ -45,8 +48,16 @@ pub(super) enum Clients {
     },
 }
 
-/// The policies and routes of a class, if the policies admit different callers.
-type Outcome = Option<(PairId, [Option<usize>; 2])>;
+/// How the decisions about a class differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Difference {
+    pair: Option<PairId>,
+    effects: Option<[EffectId; 2]>,
+    routes: [Option<usize>; 2],
+}
+
+/// `None` if they do not differ.
+type Outcome = Option<Difference>;
 
 /// Addresses, the first and the last.
 type Interval = (IpAddr, IpAddr);
@@ -63,9 +74,15 @@ pub(super) fn changes(
     left: &mut usize,
     (host, path): (&str, &str),
 ) -> Option<Vec<Change>> {
+    let (Ok(other), Ok(target)) = (
+        Method::from_bytes(b"X-OTHER"),
+        Target::read(path.as_bytes()),
+    ) else {
+        return Some(Vec::new());
+    };
     let candidates = sides
         .each_ref()
-        .map(|side| side.candidates(Some(host), path.as_bytes()));
+        .map(|side| side.candidates(Some(host), &target));
     let all = || candidates.iter().flatten().copied();
     let mut named: Vec<&Method> = all()
         .filter_map(|it| it.methods.as_ref())
@@ -78,12 +95,6 @@ pub(super) fn changes(
     let intervals = match all().any(|route| route.from.is_some()) {
         true => intervals(sides, all()),
         false => Vec::new(),
-    };
-    let (Ok(other), Ok(target)) = (
-        Method::from_bytes(b"X-OTHER"),
-        Target::read(path.as_bytes()),
-    ) else {
-        return Some(Vec::new());
     };
     let mut input = MatchInput {
         host: Some(host),
@@ -102,8 +113,13 @@ pub(super) fn changes(
             let [old, new] = sides
                 .each_ref()
                 .map(|side| side.decide(&mut input, *client));
-            let pair = pairs.compare([old.policy, new.policy])?;
-            Some((pair, [old.route, new.route]))
+            let pair = pairs.compare([old.policy, new.policy]);
+            let effects = old.effect.zip(new.effect).filter(|(old, new)| old != new);
+            (pair.is_some() || effects.is_some()).then_some(Difference {
+                pair,
+                effects: effects.map(Into::into),
+                routes: [old.route, new.route],
+            })
         };
         clients.iter().map(&mut outcome).collect()
     });
@@ -126,14 +142,15 @@ fn by_methods(rows: &[Vec<Outcome>], named: &[&Method], intervals: &[Interval]) 
             Methods::These(places.iter().filter_map(name).collect())
         };
         for (outcome, places) in grouped(row) {
-            let Some((pair, routes)) = *outcome else {
+            let Some(difference) = *outcome else {
                 continue;
             };
             changes.push(Change {
                 methods: methods.clone(),
                 clients: clients(&places, intervals),
-                pair,
-                routes,
+                pair: difference.pair,
+                effects: difference.effects,
+                routes: difference.routes,
             });
         }
     }

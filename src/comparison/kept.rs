@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::effects::EffectId;
 use super::pairs::PolicyId;
 use super::side::Side;
 use crate::config::{HostPattern, NetworkSet, Route};
@@ -56,7 +57,7 @@ pub(super) fn entries<'a>(sides: &[Side<'a>; 2]) -> Vec<Entry<'a>> {
     of_old.chain(of_new).collect()
 }
 
-/// All that decides which requests a route matches, and who may pass.
+/// All that decides which requests a route matches, who may pass, and what happens to the request.
 #[derive(PartialEq, Eq, Hash)]
 struct Content<'a> {
     hosts: Vec<&'a HostPattern>,
@@ -66,6 +67,7 @@ struct Content<'a> {
     /// The configuration, if the same addresses name clients on one side only.
     side: Option<usize>,
     policy: Option<PolicyId>,
+    effect: Option<EffectId>,
     flags: [bool; 4],
     prefix: Option<&'a http::HeaderValue>,
 }
@@ -105,6 +107,7 @@ fn contents(sides: &[Side<'_>; 2]) -> [Vec<usize>; 2] {
                 from: route.from.clone(),
                 side: number.filter(|_| route.from.is_some()),
                 policy: side.policy(at),
+                effect: side.effect(at),
                 flags: [
                     route.allow_double_slash,
                     route.allow_encoded_slash,

@@ -1,4 +1,5 @@
-//! Compares what two configurations permit, over all requests and callers.
+//! Compares what two configurations permit, over all requests and callers, and where they send the
+//! requests.
 //!
 //! Requests that neither configuration tells apart are a class. Each class has one request that
 //! stands for it, and the route tables of both configurations decide that request. Classes that no
@@ -6,6 +7,7 @@
 
 mod callers;
 mod changes;
+mod effects;
 mod hosts;
 mod kept;
 mod lines;
@@ -16,6 +18,7 @@ mod sentence;
 mod side;
 mod tree;
 mod walk;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -23,13 +26,15 @@ mod tests;
 use thiserror::Error;
 
 use crate::config::{Config, Route};
+use effects::Effects;
 use hosts::Hosts;
 use lines::Line;
 use pairs::Pairs;
+use sentence::Described;
 use side::Side;
 use walk::Walk;
 
-pub use sentence::{Comparison, Item};
+pub use sentence::{Comparison, Counts, Item};
 
 /// Why two configurations cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -44,7 +49,16 @@ pub enum CompareError {
     TooDeep,
 }
 
-/// The maximum number of steps of a command. A step is about one route for one class of requests.
+/// The limits of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The maximum number of steps. A step is about one route for one class of requests.
+    pub steps: usize,
+    /// The maximum number of items of each kind.
+    pub items: usize,
+}
+
+/// The maximum number of steps of a command or a reload.
 pub const STEPS: usize = 5_000_000;
 
 /// The maximum number of segments of a path.
@@ -53,37 +67,48 @@ const SEGMENTS: usize = 256;
 /// The differences at the hosts of a class, by its index.
 type AtHost = (usize, Vec<Line>);
 
-/// Compares what the routes of two configurations permit. `steps` limits the work.
+/// Compares what the routes of two configurations permit, and what they do with requests.
 ///
 /// # Errors
 /// [`CompareError`].
-pub fn compare(old: &Config, new: &Config, steps: usize) -> Result<Comparison, CompareError> {
-    let mut pairs = Pairs::default();
-    let (hosts, found) = differences(old, new, steps, &mut pairs)?;
-    Ok(sentence::comparison(found, &hosts, &pairs, [old, new]))
-}
-
-fn differences(
-    old: &Config,
-    new: &Config,
-    steps: usize,
-    pairs: &mut Pairs,
-) -> Result<(Hosts, Vec<AtHost>), CompareError> {
+pub fn compare(old: &Config, new: &Config, limits: Limits) -> Result<Comparison, CompareError> {
     let depth = |route: &Route| route.paths.iter().map(|it| it.segments().count()).max();
     let mut routes = old.routes.iter().chain(&new.routes);
     if routes.any(|route| depth(route) > Some(SEGMENTS)) {
         return Err(CompareError::TooDeep);
     }
-    let sides = [Side::new(old, pairs), Side::new(new, pairs)];
-    let hosts = Hosts::new(&kept::entries(&sides));
+    let (mut pairs, mut effects) = (Pairs::default(), Effects::default());
+    let sides = [old, new].map(|config| Side::new(config, &mut pairs, &mut effects));
+    let entries = kept::entries(&sides);
+    if !entries.iter().any(|entry| entry.is_changed) {
+        return Ok(Comparison::default());
+    }
+    let hosts = Hosts::new(&entries);
+    let found = differences(&sides, &mut pairs, &hosts, limits.steps)?;
+    let by = Described {
+        hosts: &hosts,
+        pairs: &pairs,
+        effects: &effects,
+        sides: [old, new],
+        most: limits.items,
+    };
+    Ok(sentence::comparison(found, by))
+}
+
+fn differences(
+    sides: &[Side<'_>; 2],
+    pairs: &mut Pairs,
+    hosts: &Hosts,
+    steps: usize,
+) -> Result<Vec<AtHost>, CompareError> {
     let mut left = steps;
     let mut found = Vec::new();
     for class in hosts.classes() {
-        let mut walk = Walk::new(&sides, pairs, &hosts, class.host(), &mut left);
+        let mut walk = Walk::new(sides, pairs, hosts, class.host(), &mut left);
         let lines = walk.run().ok_or(CompareError::TooMany(steps))?;
         if !lines.is_empty() {
             found.push((class.index(), lines));
         }
     }
-    Ok((hosts, found))
+    Ok(found)
 }

@@ -101,25 +101,26 @@ pub(super) fn segments(position: &Position<'_>, other: &str, all: bool) -> Vec<S
         add(format!("{name}.{other}"), shown, Case::AsWritten);
     }
     for name in &names.folded {
-        let raised = names.with_raised_start(name);
-        if let Some((text, case)) = free_case(name, &names.plain) {
-            let case = if raised.is_empty() { case } else { Case::Other };
-            add(text, name.clone(), case);
+        let starts = names.starts(name);
+        for text in starts
+            .iter()
+            .filter_map(|it| with_start(it, name, &names.plain))
+        {
+            add(text, name.clone(), Case::Other);
         }
-        for text in raised {
-            add(text.clone(), text, Case::AsWritten);
+        if let Some((text, case)) = free_case(name, &names.plain, &starts) {
+            add(text, name.clone(), case);
         }
     }
     for name in &names.folded_suffixed {
+        let starts = names.starts(name);
         let shown = format!("{name}.*");
-        let raised = names.with_raised_start(name);
-        if let Some((text, case)) = free_case(name, &names.plain_suffixed) {
-            let case = if raised.is_empty() { case } else { Case::Other };
-            add(format!("{text}.{other}"), shown, case);
+        let taken = &names.plain_suffixed;
+        for text in starts.iter().filter_map(|it| with_start(it, name, taken)) {
+            add(format!("{text}.{other}"), shown.clone(), Case::Other);
         }
-        for text in raised {
-            let shown = format!("{text}.*");
-            add(format!("{text}.{other}"), shown, Case::AsWritten);
+        if let Some((text, case)) = free_case(name, taken, &starts) {
+            add(format!("{text}.{other}"), shown, case);
         }
     }
     segments
@@ -150,14 +151,18 @@ impl Names {
                 bases.insert(lower);
             }
         }
+        // A name that also matches with a suffix takes some spellings of those that begin with it.
+        let starts = bases.iter().flat_map(|base| starts_of(base));
+        let starts: BTreeSet<String> = starts.map(str::to_owned).collect();
         let is_meant = |name: &str| {
             let lower = name.to_ascii_lowercase();
-            let mut starts = lower.match_indices('.').filter_map(|it| lower.get(..it.0));
-            bases.contains(&lower) || starts.any(|start| suffixed.contains(start))
+            bases.contains(&lower)
+                || starts.contains(&lower)
+                || starts_of(&lower).any(|start| suffixed.contains(start))
         };
         let mut names = Self::default();
         for (node, is_folded) in &position.states {
-            for base in &bases {
+            for base in bases.union(&starts) {
                 if let Some((name, node)) = node.named.get_key_value(&**base) {
                     names.add(name, node, *is_folded);
                 }
@@ -190,23 +195,61 @@ impl Names {
         }
     }
 
-    /// Returns spellings of a name in which it begins with another name as written, and a dot.
-    fn with_raised_start(&self, name: &str) -> Vec<String> {
-        let starts = self.plain_suffixed.iter().filter_map(|start| {
-            let lower = start.to_ascii_lowercase();
-            let rest = name.strip_prefix(&*lower)?;
-            (rest.starts_with('.') && lower != *start).then(|| format!("{start}{rest}"))
-        });
-        starts.collect()
+    /// Returns the names that also match with a suffix, as written, with which a name in lower case
+    /// begins in some case.
+    fn starts(&self, name: &str) -> Vec<&str> {
+        let is_start = |start: &&String| {
+            let rest = name.strip_prefix(&*start.to_ascii_lowercase());
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        let starts = self.plain_suffixed.iter().filter(is_start);
+        starts.map(String::as_str).collect()
     }
 }
 
-/// Returns a spelling of a name in lower case that is not taken, if there is one.
-fn free_case(lower: &str, taken: &BTreeSet<String>) -> Option<(String, Case)> {
+/// Returns the parts of a name before each of its dots.
+fn starts_of(name: &str) -> impl Iterator<Item = &str> {
+    let dots = name.match_indices('.');
+    dots.filter_map(|(dot, _)| name.get(..dot))
+}
+
+/// Returns a spelling of a name in lower case that begins with `start` and is not taken.
+fn with_start(start: &str, lower: &str, taken: &BTreeSet<String>) -> Option<String> {
+    let rest = spellings(lower.get(start.len()..)?, taken.len());
+    let mut texts = rest.map(|rest| format!("{start}{rest}"));
+    texts.find(|text| !taken.contains(text))
+}
+
+/// Returns a spelling of a name in lower case that is not taken and begins with none of `starts`, if
+/// there is one.
+fn free_case(lower: &str, taken: &BTreeSet<String>, starts: &[&str]) -> Option<(String, Case)> {
+    let has_start = |text: &str| {
+        let rest = |start: &&str| text.strip_prefix(*start);
+        starts.iter().filter_map(rest).any(|it| it.starts_with('.'))
+    };
+    // Each start takes at most half of the spellings.
+    let most = taken.len() << starts.len().min(MOST_STARTS);
+    let mut texts = spellings(lower, most.max(1 << starts.len().min(MOST_STARTS)));
+    let text = texts.find(|text| !taken.contains(text) && !has_start(text))?;
+    let has_letters = lower.bytes().any(|byte| byte.is_ascii_lowercase());
+    let is_in_taken = taken.iter().any(|it| it.eq_ignore_ascii_case(lower));
+    let case = match (has_letters, is_in_taken || !starts.is_empty()) {
+        (false, _) => Case::AsWritten,
+        (true, false) => Case::Any,
+        (true, true) => Case::Other,
+    };
+    Some((text, case))
+}
+
+/// The number of starts for which enough spellings are tried.
+const MOST_STARTS: usize = 10;
+
+/// Returns spellings of a name in lower case, all of them or one more than `taken`.
+fn spellings(lower: &str, taken: usize) -> impl Iterator<Item = String> {
     let letters = lower.bytes().filter(u8::is_ascii_lowercase).count();
-    // One of so many spellings is free, unless there are fewer.
-    let spellings = 1_usize.checked_shl(letters.try_into().ok()?);
-    let most = (taken.len() + 1).min(spellings.unwrap_or(usize::MAX));
+    let all = u32::try_from(letters)
+        .ok()
+        .and_then(|it| 1_usize.checked_shl(it));
     let spelling = |number: usize| {
         let mut number = number;
         let raise = |byte: u8| {
@@ -220,14 +263,8 @@ fn free_case(lower: &str, taken: &BTreeSet<String>) -> Option<(String, Case)> {
                 false => byte,
             })
         };
-        lower.bytes().map(raise).collect::<String>()
+        lower.bytes().map(raise).collect()
     };
-    let text = (0..most).map(spelling).find(|text| !taken.contains(text))?;
-    let is_in_taken = taken.iter().any(|it| it.eq_ignore_ascii_case(lower));
-    let case = match (letters, is_in_taken) {
-        (0, _) => Case::AsWritten,
-        (_, false) => Case::Any,
-        (_, true) => Case::Other,
-    };
-    Some((text, case))
+    let most = taken.saturating_add(1).min(all.unwrap_or(usize::MAX));
+    (0..most).map(spelling)
 }

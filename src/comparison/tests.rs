@@ -1,7 +1,12 @@
 mod brute_force;
 
-use super::{CompareError, Comparison, STEPS, compare};
+use super::{CompareError, Comparison, Counts, Limits, STEPS, compare};
 use crate::config::Config;
+
+const ALL: Limits = Limits {
+    steps: STEPS,
+    items: usize::MAX,
+};
 
 fn config(routes: &str) -> Config {
     let upstream = "[upstream.web]\npeers = ['127.0.0.1:9000']\n";
@@ -14,13 +19,12 @@ fn route(name: &str, lines: &str) -> String {
 }
 
 fn compared(old: &str, new: &str) -> Comparison {
-    compare(&config(old), &config(new), STEPS).unwrap()
+    compare(&config(old), &config(new), ALL).unwrap()
 }
 
 fn sentences(old: &str, new: &str) -> Vec<String> {
     let compared = compared(old, new);
-    let items = compared.opens.iter().chain(&compared.closes);
-    items.map(ToString::to_string).collect()
+    compared.items().map(ToString::to_string).collect()
 }
 
 const OPS: &str = "allow = [{ realm = 'ops' }]";
@@ -40,8 +44,14 @@ fn change_without_effect_has_no_difference() {
             + &route("a2", &format!("path = '/a'\n{OPS}"))
             + &b
             + &route("a3", "path = '/a/y'\nallow = 'anyone'"),
-        // With another host for the upstream.
-        both.replace("path = '/b'", "path = '/b'\nupstream_host = 'x'"),
+        // With keys that say what applies by default.
+        both.replace(
+            "path = '/b'",
+            "path = '/b'\nchallenge = 'realmgate'\nerrors = 'text'\nbody_bytes = 7",
+        ),
+        // With another name of the upstream.
+        both.replace("'web'", "'other'")
+            + "[upstream.other]\npeers = ['127.0.0.1:9000']\nread_timeout = '7s'\n",
         // With a group.
         format!(
             "[group.g]\nmembers = [{{ realm = 'ops' }}]\n{}",
@@ -211,10 +221,111 @@ fn last_route_that_goes_opens_forward_auth() {
 }
 
 #[test]
+fn route_that_does_something_else_with_requests_is_changed() {
+    let old = route("a", &format!("path = '/a'\n{OPS}"));
+    let others = "[upstream.other]\npeers = ['127.0.0.2:1', '127.0.0.1:1']\n\
+                  [upstream.tls]\npeers = ['127.0.0.1:9000']\ntls = true\nserver_name = 'app'\n\
+                  [upstream.names]\npeers = ['127.0.0.1:9000']\nidentity_headers = { user = 'X-Who' }\n";
+    let with = |key: &str| old.replace("path =", &format!("{key}\npath =")) + others;
+    let default = "X-Auth-Name (name), X-Auth-Realm (realm), X-Forwarded-User (user)";
+    let default = default.to_lowercase();
+    for (new, expected) in [
+        (
+            old.replace("'web'", "'other'") + others,
+            "upstream web (127.0.0.1:9000), now other (127.0.0.2:1, 127.0.0.1:1)".to_owned(),
+        ),
+        (
+            old.replace("'web'", "'tls'") + others,
+            "upstream web (127.0.0.1:9000), now tls (127.0.0.1:9000; TLS, app)".to_owned(),
+        ),
+        (
+            old.replace("'web'", "'names'") + others,
+            format!("identity headers {default}, now x-who (user)"),
+        ),
+        (
+            with("challenge = 'none'\nerrors = 'json'"),
+            "challenge realmgate, now none; errors text, now json".to_owned(),
+        ),
+        (
+            with("challenge = 'Acme'"),
+            "challenge realmgate, now Acme".to_owned(),
+        ),
+        (
+            with("denial_headers = { set = { X-A = 'secret' } }\nupstream_host = 'b'"),
+            "other denial_headers; other upstream_host".to_owned(),
+        ),
+        (
+            with("request_headers = { set = { X-A = 'secret' } }\nstrip_prefix = true"),
+            "other request_headers; other strip_prefix".to_owned(),
+        ),
+    ] {
+        assert_eq!(
+            sentences(&old, &new),
+            [format!("changes /a on any host: route \"a\": {expected}")]
+        );
+        assert_eq!(sentences(&new, &old).len(), 1);
+        assert_eq!(sentences(&new, &new), [""; 0]);
+    }
+}
+
+#[test]
+fn part_of_a_route_that_goes_elsewhere_is_changed_and_not_opened() {
+    let old = route("all", "allow = 'anyone'");
+    let more = "[upstream.other]\npeers = ['127.0.0.1:1']\n";
+    let new = route("x", "path = '/x'\nhost = 'a.example'\nallow = 'anyone'")
+        .replace("'web'", "'other'")
+        + &old
+        + more;
+    assert_eq!(
+        sentences(&old, &new),
+        [
+            "changes /x on a.example: before route \"all\", now route \"x\": upstream web (127.0.0.1:9000), now other \
+             (127.0.0.1:1)"
+        ]
+    );
+    // Who is let in newly has no upstream before.
+    assert!(
+        sentences("", &new)
+            .iter()
+            .all(|it| !it.starts_with("changes"))
+    );
+}
+
+#[test]
+fn most_important_items_are_kept() {
+    let old: String = (0..20)
+        .map(|at| route(&format!("r{at}"), &format!("path = '/r{at}'\n{OPS}")))
+        .collect();
+    let new = old.replace(OPS, "allow = 'authenticated'");
+    let new = new.replacen("allow = 'authenticated'", "allow = 'anyone'", 1);
+    let new = new.replace("upstream = 'web'", "upstream = 'web'\nerrors = 'json'");
+    let limits = Limits { items: 3, ..ALL };
+    let found = compare(&config(&old), &config(&new), limits).unwrap();
+    let lengths = [&found.opens, &found.closes, &found.changes].map(Vec::len);
+    assert_eq!(lengths, [3, 0, 3]);
+    let first = found.opens[0].to_string();
+    assert!(
+        first.starts_with("opens /r0 on any host to anyone"),
+        "{first}"
+    );
+    let omitted = Counts {
+        opens: 17,
+        closes: 0,
+        changes: 17,
+    };
+    assert_eq!(found.omitted, omitted);
+    assert_eq!((found.counts().sum(), found.is_empty()), (40, false));
+    let none = Limits { items: 0, ..ALL };
+    let found = compare(&config(&old), &config(&new), none).unwrap();
+    assert_eq!((found.items().count(), found.is_empty()), (0, false));
+}
+
+#[test]
 fn comparison_that_is_too_large_is_an_error() {
     let a = route("a", OPS);
     let b = route("a", "allow = 'anyone'");
-    let error = compare(&config(&a), &config(&b), 1).unwrap_err();
+    let within = |steps| Limits { steps, ..ALL };
+    let error = compare(&config(&a), &config(&b), within(1)).unwrap_err();
     assert_eq!(error, CompareError::TooMany(1));
     // Each request may match many routes, methods and networks, which count too.
     let many = |allow: &str| -> String {
@@ -226,10 +337,10 @@ fn comparison_that_is_too_large_is_an_error() {
         (0..60).map(of).collect()
     };
     let (old, new) = (config(&many(OPS)), config(&many("allow = 'authenticated'")));
-    let error = compare(&old, &new, 100_000).unwrap_err();
+    let error = compare(&old, &new, within(100_000)).unwrap_err();
     assert_eq!(error, CompareError::TooMany(100_000));
     let deep = route("a", &format!("path = '{}'\n{OPS}", "/x".repeat(257)));
-    let error = compare(&config(&deep), &config(&b), STEPS).unwrap_err();
+    let error = compare(&config(&deep), &config(&b), ALL).unwrap_err();
     assert_eq!(error, CompareError::TooDeep);
 }
 
@@ -261,7 +372,7 @@ fn fifty_thousand_routes_are_compared_in_less_than_ten_seconds() {
     ] {
         let new = config(&new);
         let begin = std::time::Instant::now();
-        let found = compare(&old, &new, STEPS).unwrap();
+        let found = compare(&old, &new, ALL).unwrap();
         let took = begin.elapsed();
         println!("{what} of 50,000 changed: {took:?}");
         assert_eq!(

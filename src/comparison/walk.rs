@@ -38,7 +38,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
     }
 
-    /// Returns what is opened and closed; `None` if it takes too many steps.
+    /// Returns what is opened, closed and changed; `None` if it takes too many steps.
     pub(super) fn run(&mut self) -> Option<Vec<Line>> {
         let hosts = self.hosts;
         self.visit(&hosts.position(self.host), "")
@@ -221,8 +221,16 @@ fn below(segment: &str, path: &str) -> String {
     }
 }
 
-/// Returns whether the same is opened and closed, by whichever routes.
+/// Returns whether the same is opened, closed and changed, by whichever routes.
 fn same(one: &[Change], other: &[Change]) -> bool {
-    let key = |change: &Change| (change.methods.clone(), change.clients.clone(), change.pair);
+    let key = |change: &Change| {
+        let Change { pair, effects, .. } = change;
+        (
+            change.methods.clone(),
+            change.clients.clone(),
+            *pair,
+            *effects,
+        )
+    };
     one.len() == other.len() && one.iter().map(key).eq(other.iter().map(key))
 }

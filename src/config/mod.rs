@@ -13,6 +13,7 @@ mod compat;
 mod credentials;
 mod database;
 mod denials;
+mod effective;
 mod either;
 mod environment;
 mod error;

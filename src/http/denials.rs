@@ -1,5 +1,8 @@
 use http::{HeaderName, HeaderValue};
 
+/// The realm of the challenge by default.
+pub const DEFAULT_REALM: &str = "realmgate";
+
 /// How a route responds to the requests that it denies. Statuses and reasons stay the same, and nothing
 /// depends on the caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,4 +26,28 @@ pub enum Challenge {
     None,
     /// This one.
     As(HeaderValue),
+}
+
+impl Denials {
+    /// Returns the value of `errors`.
+    pub const fn errors(&self) -> &'static str {
+        match self.is_json {
+            true => "json",
+            false => "text",
+        }
+    }
+}
+
+impl Challenge {
+    /// Returns the value of `challenge`: the realm, or "none".
+    pub fn realm(&self) -> &str {
+        match self {
+            Self::Default => DEFAULT_REALM,
+            Self::None => "none",
+            Self::As(value) => {
+                let parts = value.to_str().ok().and_then(|text| text.split('"').nth(1));
+                parts.unwrap_or_default()
+            }
+        }
+    }
 }

@@ -24,7 +24,7 @@ mod trace;
 pub(crate) use caching::is_targeted;
 pub use caching::{privatize, targeted};
 pub use credential::{CredentialHeaders, Scratch};
-pub use denials::{Challenge, Denials};
+pub use denials::{Challenge, DEFAULT_REALM, Denials};
 pub use identity::{
     IdentityHeaders, X_CLIENT_SUBJECT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PREFIX,
     X_FORWARDED_PROTO, X_REQUEST_ID, encode,

@@ -1,3 +1,4 @@
+use super::changes::Changes;
 use super::metrics::ConfigMetrics;
 use crate::audit::Audit;
 use crate::telemetry::Telemetry;
@@ -7,4 +8,5 @@ pub(super) struct Process<'a> {
     pub(super) telemetry: &'a Telemetry,
     pub(super) audit: &'a Audit,
     pub(super) metrics: ConfigMetrics,
+    pub(super) changes: Changes,
 }

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fs, io};
 
@@ -28,14 +29,17 @@ pub(super) enum Cause {
 
 /// The outcome of a reload.
 enum Applied {
-    /// The digest of the configuration.
-    New(String),
+    /// The configuration before, and the digest of the new one.
+    New(Arc<Config>, String),
     /// The files mean what the running configuration means.
     Same,
 }
 
-/// Reads the configuration again and applies it, or logs why the old one stays active. The watcher
-/// then follows the files that were read.
+/// The maximum length of an error that is returned, in characters.
+const ERROR: usize = 8000;
+
+/// Reads the configuration again and applies it, or logs and returns why the old one stays active.
+/// The watcher then follows the files that were read.
 ///
 /// Neither a panic nor cancellation does any harm: the old configuration stays active.
 pub(super) async fn reload(
@@ -44,7 +48,7 @@ pub(super) async fn reload(
     process: &Process<'_>,
     watcher: &mut Option<Watcher>,
     cause: Cause,
-) {
+) -> Option<String> {
     // An attempt that fails may not reach all files, so the earlier ones are followed too.
     let before = match watcher {
         Some(watcher) => Some(watcher.examine().await.0),
@@ -74,9 +78,10 @@ pub(super) async fn reload(
             .telemetry
             .prepare(&config.log)
             .map_err(CliError::Telemetry)?;
+        let old = server.config();
         server.reload(config).await?;
         process.telemetry.configure(logs);
-        Ok(Applied::New(server.digest().to_owned()))
+        Ok(Applied::New(old, server.digest().to_owned()))
     });
     let outcome = outcome.await;
     if let (Some(watcher), Some(before)) = (watcher, before) {
@@ -86,7 +91,7 @@ pub(super) async fn reload(
         watcher.follow(inputs);
     }
     match outcome {
-        Ok(Applied::New(digest)) => {
+        Ok(Applied::New(old, digest)) => {
             process.metrics.reloaded(true);
             process.metrics.activated(&server.config(), &digest);
             match cause {
@@ -97,6 +102,8 @@ pub(super) async fn reload(
                 config: Some(&digest),
                 ..Event::new(Kind::ConfigReloaded)
             });
+            process.changes.add(old, server.config(), digest);
+            None
         }
         Ok(Applied::Same) => {
             if process.metrics.unchanged() {
@@ -104,6 +111,7 @@ pub(super) async fn reload(
             } else {
                 tracing::debug!("a file has changed, and the configuration has not");
             }
+            None
         }
         Err(error) => {
             process.metrics.reloaded(false);
@@ -121,9 +129,10 @@ pub(super) async fn reload(
             }
             // If the audit log was rotated, this line begins the new file.
             process.audit.log(&Event {
-                detail: Some(error.into()),
+                detail: Some((&*error).into()),
                 ..Event::new(Kind::ConfigRejected)
             });
+            Some(error.chars().take(ERROR).collect())
         }
     }
 }
@@ -138,7 +147,8 @@ fn is_no_file(path: &Path) -> bool {
 /// that only observes.
 pub(super) fn warn(config: &Config) {
     let certificates = config.certificate_warnings(SystemTime::now());
-    for warning in config.observed_warnings().chain(certificates) {
+    let observed = config.observed_warnings().map(|it| it.to_string());
+    for warning in observed.chain(certificates) {
         tracing::warn!("{warning}");
     }
 }

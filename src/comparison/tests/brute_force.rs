@@ -1,13 +1,14 @@
 //! Compares small generated policies request by request, and checks that the sentences say the same.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use http::Method;
 use ipnet::IpNet;
 
 use crate::auth::{Mode, Policy, PrincipalRef, Realms};
-use crate::comparison::{Item, STEPS, compare};
-use crate::config::Config;
+use crate::comparison::{Item, Limits, STEPS, compare};
+use crate::config::{Config, Route};
 use crate::routing::input::MatchInput;
 use crate::routing::route::{RouteTable, Unrouted};
 use crate::routing::target::Target;
@@ -50,6 +51,20 @@ const ALLOWED: [&str; 9] = [
     "allow = 'authenticated'\nexcept = [{ realm = 'r', name = 'xy' }]",
     "allow = [{ realm = 'r' }]\nexcept = [{ realm = 'r', name = 'x' }]",
 ];
+/// What routes do with requests. The last but one does what the first one does.
+const EFFECTS: [&str; 6] = [
+    "upstream = 'web'",
+    "upstream = 'other'",
+    "upstream = 'web'\nchallenge = 'none'",
+    "upstream = 'web'\nerrors = 'json'\nupstream_host = 'x'",
+    "upstream = 'same'",
+    "upstream = 'named'",
+];
+const UPSTREAMS: &str = "[upstream.web]\npeers = ['127.0.0.1:9000', '127.0.0.1:9001']\n\
+                         [upstream.same]\npeers = ['127.0.0.1:9001', '127.0.0.1:9000']\n\
+                         [upstream.other]\npeers = ['127.0.0.1:9002']\n\
+                         [upstream.named]\npeers = ['127.0.0.1:9000', '127.0.0.1:9001']\n\
+                         identity_headers = { user = 'X-Who' }\n";
 const NETWORKS: [&str; 4] = [
     "'10.0.0.0/8'",
     "'10.1.0.0/16', '192.0.2.1'",
@@ -179,7 +194,18 @@ impl Dice {
         if self.roll(8) == 0 {
             add("mode = 'observe'".to_owned());
         }
+        let effect = match self.roll(3) {
+            0 => self.roll(EFFECTS.len()),
+            _ => 0,
+        };
+        lines.push_str(&format!("\n{}", EFFECTS[effect]));
         lines
+    }
+
+    /// Returns a route with another effect, or the same.
+    fn other_effect(&mut self, route: &str) -> String {
+        let (rest, _) = route.split_once("\nupstream = ").unwrap();
+        format!("{rest}\n{}", EFFECTS[self.roll(EFFECTS.len())])
     }
 
     /// Returns routes, and a few changes to them.
@@ -188,8 +214,9 @@ impl Dice {
         let mut new = old.clone();
         for _ in 0..=self.roll(3) {
             let at = self.roll(new.len() + 1);
-            match self.roll(5) {
+            match self.roll(6) {
                 0 => new.insert(at, self.route()),
+                4 if at < new.len() => new[at] = self.other_effect(&new[at]),
                 1 if at < new.len() => drop(new.remove(at)),
                 2 if at < new.len() => new.swap(at, 0),
                 3 if new.len() > 1 => new.rotate_left(1),
@@ -203,30 +230,43 @@ impl Dice {
 
 /// Returns the configuration, unless two routes have the same criteria, which is an error.
 fn config(routes: &[String]) -> Option<Config> {
-    let route = |(at, lines): (usize, &String)| {
-        format!("[[route]]\nname = 'r{at}'\nupstream = 'web'\n{lines}\n")
-    };
+    let route = |(at, lines): (usize, &String)| format!("[[route]]\nname = 'r{at}'\n{lines}\n");
     let routes: String = routes.iter().enumerate().map(route).collect();
-    let text = format!("{routes}[upstream.web]\npeers = ['127.0.0.1:9000']\n");
+    let text = format!("{routes}{UPSTREAMS}");
     Config::parse(&text, "realmgate.toml", []).ok()
 }
 
-/// Returns who may pass.
+/// Returns who may pass, and the effect of the route.
 fn decided<'a>(
-    config: &'a Config,
+    (config, effects): &'a (Config, Vec<String>),
     table: &RouteTable,
     input: &mut MatchInput<'_>,
     client: Option<IpAddr>,
-) -> Option<&'a Policy> {
+) -> (Option<&'a Policy>, Option<&'a str>) {
     input.client = client.filter(|client| config.may_be_client(*client));
     match table.resolve(input) {
-        Ok(found) => match config.routes[found.place].mode {
-            Mode::Enforce => Some(&config.routes[found.place].policy),
-            Mode::Observe => Some(&Policy::Anyone),
-        },
-        Err(Unrouted::None) if config.routes.is_empty() => Some(&Policy::Authenticated),
-        Err(_) => None,
+        Ok(found) => {
+            let policy = match config.routes[found.place].mode {
+                Mode::Enforce => &config.routes[found.place].policy,
+                Mode::Observe => &Policy::Anyone,
+            };
+            (Some(policy), Some(&effects[found.place]))
+        }
+        Err(Unrouted::None) if config.routes.is_empty() => (Some(&Policy::Authenticated), None),
+        Err(_) => (None, None),
     }
+}
+
+/// Returns a text for what each route does besides permitting.
+fn effects(config: &Config) -> Vec<String> {
+    let of_route = |route: &Route| {
+        let upstream = &config.upstreams[route.upstream.unwrap()];
+        let peers = upstream.peers.iter().map(|it| it.address.to_string());
+        let peers: BTreeSet<_> = peers.collect();
+        let (names, denials) = (&upstream.identity_headers, &route.denials);
+        format!("{peers:?} {names:?} {denials:?} {:?}", route.rewrite)
+    };
+    config.routes.iter().map(of_route).collect()
 }
 
 fn admits(policy: Option<&Policy>, caller: Option<(&str, &str)>) -> bool {
@@ -362,14 +402,23 @@ fn is_vague(item: &Item) -> bool {
 fn sentences_say_the_same_as_brute_force() {
     let mut dice = Dice(7);
     let (mut pairs, mut requests, mut differing, mut same) = (0, 0_usize, 0_usize, 0);
+    let mut elsewhere = 0_usize;
+    let limits = Limits {
+        steps: STEPS,
+        items: usize::MAX,
+    };
     while pairs < 150 {
         let [old, new] = dice.change();
         let (Some(old), Some(new)) = (config(&old), config(&new)) else {
             continue;
         };
         pairs += 1;
-        let found = compare(&old, &new, STEPS).unwrap();
+        let found = compare(&old, &new, limits).unwrap();
         let tables = [&old, &new].map(|config| RouteTable::new(&config.routes));
+        let [old, new] = [old, new].map(|config| {
+            let effects = effects(&config);
+            (config, effects)
+        });
         let mut is_different = false;
         for host in TO_HOSTS {
             for path in TO_PATHS.into_iter().chain(SLASHED) {
@@ -377,13 +426,14 @@ fn sentences_say_the_same_as_brute_force() {
                 let read = path.replace("%2f", "/");
                 let of_place = |items: &[Item]| -> Vec<Item> {
                     let items = items.iter().filter(|item| {
-                        let is_plain = !item.sentence.contains(" with //")
-                            && !item.sentence.contains(" with %2f");
-                        has_host(item, host) && has_path(item, &read) && (is_plain || is_slashed)
+                        let has = |text| item.sentence.contains(text);
+                        let is_slash = has(" with //") || has(" with %2f");
+                        has_host(item, host) && has_path(item, &read) && (is_slashed || !is_slash)
                     });
                     items.cloned().collect()
                 };
                 let here = [of_place(&found.opens), of_place(&found.closes)];
+                let changed = of_place(&found.changes);
                 for method in [Method::GET, Method::POST, Method::DELETE] {
                     let mut input = MatchInput {
                         host: Some(host),
@@ -393,9 +443,26 @@ fn sentences_say_the_same_as_brute_force() {
                     };
                     for client in CLIENTS {
                         let client: Option<IpAddr> = client.map(|client| client.parse().unwrap());
-                        let before = decided(&old, &tables[0], &mut input, client);
-                        let now = decided(&new, &tables[1], &mut input, client);
+                        let (before, effect) = decided(&old, &tables[0], &mut input, client);
+                        let (now, new_effect) = decided(&new, &tables[1], &mut input, client);
                         requests += CALLERS.len();
+                        let is_changed = effect.zip(new_effect).is_some_and(|(a, b)| a != b);
+                        elsewhere += usize::from(is_changed);
+                        is_different |= is_changed;
+                        let item = changed
+                            .iter()
+                            .find(|item| has_method(item, &method) && has_client(item, client));
+                        let is_meant = item.is_some_and(|it| !is_vague(it) && !is_slashed);
+                        assert!(
+                            if is_changed {
+                                item.is_some()
+                            } else {
+                                !is_meant
+                            },
+                            "{host}{path} {method} {client:?}: {effect:?} then {new_effect:?}\n{:#?}\n{:#?}\n{found:#?}",
+                            old.0.routes,
+                            new.0.routes,
+                        );
                         if before == now && here.iter().all(Vec::is_empty) {
                             continue;
                         }
@@ -411,7 +478,7 @@ fn sentences_say_the_same_as_brute_force() {
                             let report = || {
                                 format!(
                                     "{host}{path} {method} {client:?} {caller:?}: {before} then {now}\n{:#?}\n{:#?}\n{found:#?}",
-                                    old.routes, new.routes
+                                    old.0.routes, new.0.routes
                                 )
                             };
                             differing += usize::from(before != now);
@@ -443,8 +510,8 @@ fn sentences_say_the_same_as_brute_force() {
         same += usize::from(!is_different);
     }
     println!(
-        "{pairs} changes of policies, {requests} requests, {differing} of them decided differently; {same} changes without \
-         a difference in them"
+        "{pairs} changes of policies, {requests} requests, {differing} of them decided differently; the route of {elsewhere} \
+         requests, whoever the caller is, does something else; {same} changes without a difference in them"
     );
-    assert!(differing > 20_000 && same > 5);
+    assert!(differing > 20_000 && elsewhere > 5_000 && same > 5);
 }

@@ -295,7 +295,8 @@ fn change_without_effect_is_exit_code_0() {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert_eq!(stdout(&output), "no difference in effect\n");
         let output = diff(ROUTES, new, &["--json"]);
-        assert_eq!(stdout(&output), "{\"opens\":[],\"closes\":[]}\n");
+        let none = "{\"opens\":[],\"closes\":[],\"changes\":[],\"omitted\":{\"opens\":0,\"closes\":0,\"changes\":0}}\n";
+        assert_eq!(stdout(&output), none);
     }
 }
 
@@ -321,7 +322,7 @@ fn diff_says_what_a_change_opens_and_closes() {
                   batch-7@ops with GET, HEAD: ";
     assert!(lines[2].starts_with(closed), "{text}");
     assert!(
-        stderr(&output).contains("the change opens 2 and closes 2"),
+        stderr(&output).contains("the change opens 2, closes 2 and changes 0"),
         "{}",
         stderr(&output)
     );
@@ -330,6 +331,68 @@ fn diff_says_what_a_change_opens_and_closes() {
     assert_eq!(report["opens"][0]["sentence"], lines[0]);
     assert_eq!(report["opens"][0]["who"][0], "realm payments");
     assert_eq!(report["closes"][0]["methods"][0], "GET");
+}
+
+#[test]
+fn diff_says_what_goes_elsewhere() {
+    let new = ROUTES
+        .replace("127.0.0.1:9000", "127.0.0.1:9001")
+        .replace("name = \"health\"", "name = \"health\"\nerrors = \"json\"");
+    let output = diff(ROUTES, &new, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    let servers = "upstream app (127.0.0.1:9000), now app (127.0.0.1:9001)";
+    let health = format!(
+        "changes =/healthz on any host: route \"health\": {servers}; errors text, now json"
+    );
+    assert!(text.lines().any(|line| line == health), "{text}");
+    assert!(
+        text.lines().all(|line| line.starts_with("changes ")),
+        "{text}"
+    );
+    assert!(
+        stderr(&output).contains("the change opens 0, closes 0 and changes 7"),
+        "{}{text}",
+        stderr(&output)
+    );
+    let output = diff(ROUTES, &new, &["--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let items = report["changes"].as_array().unwrap();
+    let health = items.iter().find(|it| it["paths"][0] == "=/healthz");
+    assert_eq!(health.unwrap()["effects"][1], "errors text, now json");
+}
+
+#[test]
+fn output_of_diff_is_limited_to_the_most_important_sentences() {
+    let old: String = (0..30)
+        .map(|at| {
+            format!("[[route]]\nname = 'r{at}'\npath = '/r{at}'\nallow = [{{ realm = 'ops' }}]\nupstream = 'app'\n")
+        })
+        .collect();
+    let old = old + "[upstream.app]\npeers = ['127.0.0.1:9000']\n";
+    let new = old.replace("{ realm = 'ops' }", "{ realm = 'dev', name = 'a' }");
+    let new = new.replacen("[{ realm = 'dev', name = 'a' }]", "'anyone'", 1);
+    let output = diff(&old, &new, &["--limit", "2"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines[0].starts_with("opens /r0 on any host to anyone: "),
+        "{text}"
+    );
+    assert!(
+        lines[1].starts_with("opens ") && lines[2].starts_with("closes "),
+        "{text}"
+    );
+    let omitted = lines.last().unwrap();
+    assert!(
+        omitted.starts_with("and less important ones: opens "),
+        "{text}"
+    );
+    let output = diff(&old, &new, &["--limit", "2", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["opens"].as_array().unwrap().len(), 2);
+    assert!(report["omitted"]["opens"].as_u64().unwrap() > 0, "{report}");
 }
 
 #[test]

@@ -8,12 +8,14 @@ use std::process::Output;
 use std::thread;
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use tonic::Code;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::harness::port::Port;
 use crate::harness::{
     Gate, NOWHERE, PATIENCE, Upstream, configuration, get, raw, realmgate, routes, send, stderr,
     stdout, until,
@@ -120,11 +122,116 @@ fn reload_makes_the_server_read_its_configuration() {
     let text = fs::read_to_string(gate.config()).unwrap();
     let changed = text.replace("{ realm = \"ops\" }", "{ realm = \"payments\" }");
     fs::write(gate.config(), changed).unwrap();
-    let output = run(&gate, &["reload", "--ready-file", &ready_file(&gate)]);
+    let reload = ["reload", "--ready-file", &ready_file(&gate)];
+    let output = run(&gate, &reload);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stdout(&output).contains(&gate.pid().to_string()));
-    until("reloaded", || gate.log().contains("reloaded"));
+    let accepted = format!("process {} has accepted the configuration\n", gate.pid());
+    assert_eq!(stdout(&output), accepted);
+    // It is in effect when the command returns.
     assert_eq!(get(gate.gateway, "/ops/x", &caller.fields()).status, 200);
+    // The next one is not mistaken for the last one.
+    let text = fs::read_to_string(gate.config()).unwrap();
+    fs::write(gate.config(), text.replace("\"/ops\"", "\"/none\"")).unwrap();
+    assert!(run(&gate, &reload).status.success());
+    let ready: Value = serde_json::from_str(&fs::read_to_string(reload[2]).unwrap()).unwrap();
+    assert_eq!(ready["reload"], json!({ "number": 2, "error": null }));
+    let output = run(&gate, &["reload", "--no-wait", "--ready-file", reload[2]]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("its log has the outcome"));
+}
+
+#[test]
+fn configuration_that_only_the_server_rejects_is_reported_by_reload() {
+    let upstream = Upstream::start();
+    let gate = Gate::start(&routes(upstream.address));
+    let path = ready_file(&gate);
+    let reload = ["reload", "--ready-file", &path];
+    let text = fs::read_to_string(gate.config()).unwrap();
+    let other = text.replace(
+        "[metrics]\nlisten = \"127.0.0.1:0\"",
+        "[metrics]\nlisten = \"off\"",
+    );
+    assert_ne!(other, text);
+    fs::write(gate.config(), other).unwrap();
+    let output = run(&gate, &reload);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let why = format!(
+        "process {} has rejected the configuration and keeps the old one: metrics.listen changed; restart required",
+        gate.pid()
+    );
+    assert!(stderr(&output).contains(&why), "{}", stderr(&output));
+    fs::write(gate.config(), text).unwrap();
+    assert!(run(&gate, &reload).status.success());
+}
+
+/// Runs `serve` as process 1 of a container, and there `reload`. Returns its exit code and its output.
+fn reload_in_container(metrics: &str) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let text = configuration(folder.path(), "");
+    let text = text.replace(
+        "[metrics]\nlisten = \"127.0.0.1:0\"",
+        &format!("[metrics]\nlisten = \"{metrics}\""),
+    );
+    assert!(text.contains(metrics));
+    fs::write(path("realmgate.toml"), text).unwrap();
+    let script = r#"
+        realmgate=$1 folder=$2
+        {
+            for _ in $(seq 300); do [ -e "$folder/ready" ] && break; sleep 0.1; done
+            "$realmgate" reload --config "$folder/realmgate.toml" >"$folder/output" 2>&1
+            echo $? >"$folder/code"
+            kill 1
+        } &
+        exec "$realmgate" serve --config "$folder/realmgate.toml" --ready-file "$folder/ready"
+    "#;
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args([
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+    ]);
+    unshare.args([
+        "bash",
+        "-c",
+        script,
+        "bash",
+        env!("CARGO_BIN_EXE_realmgate"),
+    ]);
+    let ended = unshare.arg(folder.path()).output().unwrap();
+    let read = |name: &str| {
+        fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{error}{}", stderr(&ended)))
+    };
+    (read("code"), read("output"))
+}
+
+#[test]
+fn process_1_is_reloaded_and_its_metrics_have_the_outcome() {
+    let port = Port::reserve();
+    let (code, output) = reload_in_container(&port.address.to_string());
+    let accepted = "process 1 has accepted the configuration\n";
+    assert_eq!((&*code, &*output), ("0\n", accepted));
+    let (code, output) = reload_in_container("off");
+    assert_eq!(code, "3\n");
+    let why = "is not known: metrics.listen is \"off\"; name the ready file with --ready-file";
+    assert!(output.contains(why), "{output}");
+}
+
+#[test]
+fn outcome_that_cannot_be_read_is_not_called_a_success() {
+    let gate = Gate::start("");
+    // The server does not write this file.
+    let path = gate.config().with_file_name("copy.json");
+    fs::copy(ready_file(&gate), &path).unwrap();
+    let path = path.to_str().unwrap();
+    let output = run(&gate, &["reload", "--timeout", "1", "--ready-file", path]);
+    assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
+    let unknown = "whether it has accepted the configuration is not known: it takes too long";
+    assert!(stderr(&output).contains(unknown), "{}", stderr(&output));
+    // The signal was sent all the same.
+    until("reloaded", || gate.log().contains("reloaded config="));
 }
 
 #[test]

@@ -3,11 +3,16 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::port::Port;
-use crate::harness::{Gate, Upstream, field, get, parse, read_message, routes, until};
+use crate::harness::{
+    Gate, Upstream, audited_routes, field, get, parse, read_message, routes, until,
+};
 
 /// Replaces the routes in the file of a running realmgate, and reloads it.
 fn reload(gate: &Gate, old: &str, new: &str) {
@@ -228,4 +233,98 @@ fn health_check_for_a_connection_needs_no_roots() {
     reload(&gate, "peers = [", "health_check = \"tcp\"\npeers = [");
     logged(&gate, "reloaded config=");
     assert_eq!(get(gate.gateway, "/public/x", "").status, 200);
+}
+
+/// Returns the details of the lines of the audit log about changed policies.
+fn policy_changes(log: &Path) -> Vec<String> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let events = text
+        .lines()
+        .map(|line| -> Value { serde_json::from_str(line).unwrap() });
+    let events = events.filter(|event| event["event"] == "policy_changed");
+    events
+        .map(|event| {
+            assert_eq!(event["config"].as_str().unwrap().len(), 16);
+            event["detail"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn reload_logs_what_it_opens_closes_and_changes() {
+    let upstream = Upstream::start();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let gate = Gate::start(&audited_routes(&log, "", upstream.address));
+    reload(
+        &gate,
+        "path = \"/ops\"\n",
+        "path = \"/ops\"\nchallenge = \"none\"\n",
+    );
+    logged(&gate, "changed by the reload");
+    reload(&gate, "allow = \"authenticated\"", "allow = \"anyone\"");
+    let opens = "opens / except /ops, /public on any host except admin.example to anyone: before route \"all\" for every \
+                 authenticated principal, now route \"all\" for anyone";
+    logged(&gate, "to anyone");
+    let text = gate.log();
+    // Quotation marks are escaped in a field.
+    let sentence = |sentence: &str| format!("sentence=\"{}\"", sentence.replace('"', "\\\""));
+    assert!(text.contains(&sentence(opens)), "{text}");
+    assert!(
+        text.contains("opens=0 closes=0 changes=1 config="),
+        "{text}"
+    );
+    until("the audit log", || policy_changes(&log).len() >= 4);
+    let found = policy_changes(&log);
+    assert_eq!(found[0], "opens 0, closes 0, changes 1");
+    assert_eq!(
+        found[1],
+        "changes /ops on any host with GET, HEAD, POST: route \"ops\": challenge realmgate, now none"
+    );
+    assert_eq!(found[2], "opens 2, closes 0, changes 0");
+    assert_eq!(found[3], opens);
+}
+
+#[test]
+fn reload_that_changes_nothing_or_is_rejected_records_no_change_of_policy() {
+    let upstream = Upstream::start();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let gate = Gate::start(&audited_routes(&log, "", upstream.address));
+    let same = "the reload changes nothing that routes do";
+    reload(&gate, "name = \"public\"", "name = \"open\"");
+    logged(&gate, same);
+    reload(&gate, "path = \"/public\"", "path = \"public\"");
+    logged(&gate, "not reloaded");
+    // A third one, after which the second one would have been compared.
+    reload(&gate, "path = \"public\"", "path = \"/public\"");
+    until("the third one", || gate.log().matches(same).count() == 2);
+    assert_eq!(policy_changes(&log), [""; 0]);
+}
+
+#[test]
+fn summary_of_a_reload_is_bounded() {
+    let upstream = Upstream::start();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let routes: String = (0..200)
+        .map(|at| {
+            format!(
+                "[[route]]\nname = 'r{at}'\npath = '/r{at}'\nallow = [{{ realm = 'ops{at}' }}]\nupstream = 'app'\n"
+            )
+        })
+        .collect();
+    let audited = audited_routes(&log, &routes, upstream.address);
+    let gate = Gate::start(&audited);
+    reload(&gate, "realm = 'ops", "realm = 'dev");
+    logged(&gate, "opens=200 closes=200 changes=0");
+    reload(&gate, "allow = \"authenticated\"", "allow = \"anyone\"");
+    logged(&gate, "opens=2 closes=0 changes=0");
+    let text = gate.log();
+    let (first, _) = text.split_once("opens=2 closes=0").unwrap();
+    assert_eq!(first.matches("sentence=\"").count(), 20, "{text}");
+    until("the audit log", || policy_changes(&log).len() >= 24);
+    let found = policy_changes(&log);
+    assert_eq!(found[0], "opens 200, closes 200, changes 0");
+    assert_eq!(found[21], "opens 2, closes 0, changes 0");
 }
