@@ -1,3 +1,5 @@
+mod files;
+
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,13 +12,13 @@ use super::error::CliError;
 use super::nobody::of_nobody;
 use super::output::Output;
 use super::setup::{load, runtime};
-use crate::audit::obstacle;
 use crate::auth::Mode;
 use crate::config::{Config, NetworkSet, Peer, PeerAddress, Route, Transport};
-use crate::doors::v1::{policy, texts, upstream};
+use crate::doors::v1::{effects, policy, texts, upstream};
 use crate::doors::{Resolver, most_files};
 use crate::server::store_options;
-use crate::store::{Backend, KeySource, Options};
+use crate::store::Options;
+use files::{missing_directories, readable_secrets, unwritable};
 
 /// The maximum wait for the resolution of peer names.
 const LOOK: Duration = Duration::from_secs(5);
@@ -83,58 +85,8 @@ fn warnings(config: &Config, store: &Options) -> Vec<String> {
     let secrets = readable_secrets(store);
     let warnings = metrics.chain(limits).chain(certificates).chain(audit);
     let warnings = warnings.chain(secrets);
-    warnings.chain(config.warnings()).collect()
-}
-
-/// Returns a warning for each directory of the database and its key that does not exist. `init` and
-/// `serve` create the files there, but not the directories.
-fn missing_directories(store: &Options) -> Vec<String> {
-    let database = store.database.path().map(|path| ("store.url", path));
-    let key = match &store.key {
-        KeySource::File(path) => Some(("store.key_file", &**path)),
-        KeySource::Credential(_) | KeySource::Environment(_) => None,
-    };
-    let missing = |(key, path): (&str, &Path)| {
-        let directory = path.parent().filter(|it| !it.as_os_str().is_empty())?;
-        let is_missing = !directory.exists();
-        is_missing.then(|| {
-            let directory = directory.display();
-            format!("{key}: directory {directory} does not exist, and realmgate does not create it")
-        })
-    };
-    let is_beside = |(_, key): &(_, &Path)| {
-        let database = store.database.path().and_then(Path::parent);
-        database.is_some_and(|directory| key.parent() == Some(directory))
-    };
-    let key = key.filter(|key| !is_beside(key));
-    database
-        .into_iter()
-        .chain(key)
-        .filter_map(missing)
-        .collect()
-}
-
-/// Returns a warning for each file with a secret of the store that other users can read.
-fn readable_secrets(store: &Options) -> Vec<String> {
-    let password = match &store.database {
-        Backend::Postgres(server) => server.password.exposed(),
-        Backend::Sqlite { .. } => None,
-    };
-    let password = password.map(|it| ("password", it));
-    let key = store.key.exposed().map(|it| ("key", it));
-    let warning = |(what, (path, mode)): (_, (&Path, _))| {
-        let path = path.display();
-        format!("{what} file {path}: others can read it (mode {mode:04o}), expected mode 0600")
-    };
-    password.into_iter().chain(key).map(warning).collect()
-}
-
-/// Returns a warning if this user cannot write the audit log. The server may run as another user.
-fn unwritable(log: &Path) -> Option<String> {
-    let why = obstacle(log)?;
-    Some(format!(
-        "audit.file = {log:?}: not writable by this user ({why}); `serve` and commands that change data need to write it"
-    ))
+    let of_config = config.warnings().into_iter().map(|it| it.to_string());
+    warnings.chain(of_config).collect()
 }
 
 /// Resolves the names of all peers concurrently. Returns a warning for each that is not found.
@@ -270,7 +222,7 @@ fn text(config: &Config, store: &Options, from: &str) -> String {
     for route in &config.routes {
         let _ = writeln!(
             text,
-            "  {}: {} {}{}{}{}: {}",
+            "  {}: {} {}{}{}{}: {}{}",
             route.name,
             methods(route),
             place(route),
@@ -278,6 +230,7 @@ fn text(config: &Config, store: &Options, from: &str) -> String {
             spellings(route),
             upstream(config, route).map_or_else(String::new, |it| format!(" → {it}")),
             allowed(route),
+            answers(config, route),
         );
     }
     text.truncate(text.trim_end().len());
@@ -300,6 +253,7 @@ fn json(config: &Config, store: &Options, warnings: &[String]) -> serde_json::Va
                 "policy": policy(&route.policy),
                 "mode": mode(route.mode),
                 "upstream": upstream(config, route),
+                "effects": effects(config, route),
             })
         })
         .collect();
@@ -360,6 +314,20 @@ fn spellings(route: &Route) -> &'static str {
         (true, false) => " in any case",
         (false, true) => " with any suffix",
         (true, true) => " in any case, with any suffix",
+    }
+}
+
+/// Describes the responses to denied requests and the identity headers, unless they are the default.
+fn answers(config: &Config, route: &Route) -> String {
+    let effects = effects(config, route);
+    let own = route.upstream.and_then(|at| config.upstreams.get(at));
+    let has_names = own.is_some_and(|upstream| upstream.identity_headers.is_some());
+    let names = has_names.then(|| format!("identity headers: {}", effects.identity_headers));
+    let denials = effects.denials().map(|it| format!("denials: {it}"));
+    let texts: Vec<_> = denials.into_iter().chain(names).collect();
+    match texts.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", texts.join("; ")),
     }
 }
 

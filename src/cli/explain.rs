@@ -14,7 +14,7 @@ use super::who::Named;
 use crate::auth::{Foresight, Principal, PrincipalRef, Source, Store, split_user};
 use crate::config::Config;
 use crate::doors::v1::explained;
-use crate::doors::v1::types::{Explained, Fate, Inquiry, Misfit, RouteMode, Tried};
+use crate::doors::v1::types::{Explained, Fate, Inquiry, Misfit, Reading, RouteMode, Tried};
 use crate::server::{authenticator, store_options};
 use crate::store::{self, Intent};
 
@@ -143,13 +143,32 @@ fn text(args: &Args, explained: &Explained) -> String {
     if let (Some(path), None) = (&explained.path, &explained.other_path) {
         let _ = writeln!(text, "path: {path}");
     }
-    if let Some(reading) = &explained.other_path {
-        let route = explained.other_route.as_ref();
-        let route = route.map_or_else(|| "no route".to_owned(), |name| format!("route {name}"));
-        let _ = writeln!(
-            text,
-            "some servers read it as {reading}, which matches {route}"
-        );
+    for Reading {
+        path,
+        route,
+        divided,
+    } in &explained.readings
+    {
+        let _ = match (route, divided) {
+            (Some(route), true) => writeln!(
+                text,
+                "some servers divide it into other segments: route {route} may match or not"
+            ),
+            (None, true) => writeln!(
+                text,
+                "some servers divide it into other segments, for which other routes may match"
+            ),
+            (Some(route), false) => writeln!(
+                text,
+                "some servers read it as {path}, which matches route {route}"
+            ),
+            (None, false) => {
+                writeln!(
+                    text,
+                    "some servers read it as {path}, which matches no route"
+                )
+            }
+        };
     }
     if explained.own {
         text.push_str("realmgate serves this path itself on the proxy's listener\n");
@@ -174,6 +193,12 @@ fn text(args: &Args, explained: &Explained) -> String {
         };
         let style = if is_it { STRONG } else { DIM };
         let _ = writeln!(text, "  {style}route {}: {why}{style:#}", tried.name);
+    }
+    if let Some(effects) = &explained.effects {
+        if let Some(denials) = effects.denials() {
+            let _ = writeln!(text, "denials: {denials}");
+        }
+        let _ = writeln!(text, "identity headers: {}", effects.identity_headers);
     }
     if !explained.has_routes {
         text.push_str("no routes: forward-auth allows every authenticated principal\n");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::CliError;
 use super::setup::runtime;
 use crate::auth::{IdentityId, Names, Policy, PrincipalRef, Rule, Selection, Store};
-use crate::config::Config;
+use crate::config::{Config, Place};
 use crate::store::{self, Intent, Options};
 
 /// The maximum number of rules that are looked up.
@@ -15,10 +15,15 @@ const LOOKS: usize = 1000;
 /// Returns a warning for each rule of a group or route that matches no identity in the database.
 pub(super) fn of_nobody(config: &Config, options: Options) -> Result<Vec<String>, CliError> {
     let groups = config.groups.iter();
-    let groups = groups.map(|group| (format!("group {:?}", group.name), &*group.members));
-    let routes = config.routes.iter().flat_map(|route| {
+    let shown = |place: Option<Place>| place.map_or_else(String::new, |it| format!("{it}: "));
+    let groups = groups.map(|group| {
+        let place = shown(config.places.group(&group.name));
+        (format!("{place}group {:?}", group.name), &*group.members)
+    });
+    let routes = config.routes.iter().enumerate().flat_map(|(at, route)| {
         let lists = lists(&route.policy).into_iter();
-        lists.map(move |rules| (format!("route {:?}", route.name), rules))
+        let place = shown(config.places.route(at));
+        lists.map(move |rules| (format!("{place}route {:?}", route.name), rules))
     });
     // A rule is named where it stands first: the members of a group are also those of its routes.
     let mut seen = HashSet::new();

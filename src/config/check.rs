@@ -20,6 +20,7 @@ use super::listener::{Gateway, Service};
 use super::log::Log;
 use super::networks::{Network, Networks};
 use super::otlp::Otlp;
+use super::places::Places;
 use super::raw::Raw;
 use super::route::{self, Route, Targets};
 use super::scalar::flag;
@@ -95,6 +96,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The validity periods of the certificates in each file.
     pub validities: Vec<Validity>,
+    /// Where the routes and other parts are, for warnings.
+    pub places: Places,
 }
 
 impl Config {
@@ -252,6 +255,7 @@ fn check(source: &Source<'_>, raw: &Raw) -> Checked<Config> {
         routes,
         upstreams,
         validities: source.validities(),
+        places: Places::new(source, raw),
     })
 }
 

@@ -38,6 +38,7 @@ mod passing;
 mod path;
 mod peer;
 mod pem;
+mod places;
 mod postgres;
 mod raw;
 mod reading;
@@ -80,6 +81,7 @@ pub use networks::Network;
 pub use otlp::Otlp;
 pub use path::{PathPattern, STAR};
 pub use peer::{Peer, PeerAddress};
+pub use places::Places;
 pub use postgres::{Password, Postgres};
 pub use rewrite::Rewrite;
 pub use route::Route;
@@ -92,6 +94,7 @@ pub use tls::{
 pub use totp::Totp;
 pub use upstream::{Balance, Ejection, Health, PeerHttp, PeerTls, Upstream};
 pub use validity::Validity;
+pub use warning::Warning;
 
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,17 @@
 
 use super::check::Config;
 use super::route::Route;
+use super::warning::Warning;
 use crate::auth::{Mode, Policy};
 
 impl Config {
     /// Returns a warning for each route that observes its policy and does not enforce it.
-    pub fn observed_warnings(&self) -> impl Iterator<Item = String> {
-        let observed = |route: &&Route| route.mode == Mode::Observe;
-        self.routes.iter().filter(observed).map(|route| {
+    pub fn observed_warnings(&self) -> impl Iterator<Item = Warning> {
+        let routes = self.routes.iter().enumerate();
+        let observed = routes.filter(|(_, route)| route.mode == Mode::Observe);
+        observed.map(|(at, route)| {
             let name = &route.name;
-            if route.policy == Policy::Anyone {
+            let text = if route.policy == Policy::Anyone {
                 format!(
                     "route {name:?}: mode = \"observe\" has no effect, since allow = \"anyone\" denies nothing; \
                      delete the line"
@@ -20,6 +22,10 @@ impl Config {
                     "route {name:?} is not enforced: mode = \"observe\" lets every caller through, with or without a \
                      credential; delete the line to enforce the route"
                 )
+            };
+            Warning {
+                place: self.places.route(at),
+                text,
             }
         })
     }

@@ -30,6 +30,12 @@ fn parse(text: &str) -> Config {
     parse_with(text, &[]).unwrap()
 }
 
+/// Returns the warnings without their places.
+fn warned(config: &Config) -> Vec<String> {
+    let warnings = config.warnings().into_iter();
+    warnings.map(|warning| warning.text).collect()
+}
+
 fn error(text: &str) -> String {
     parse_with(text, &[]).unwrap_err().to_string()
 }

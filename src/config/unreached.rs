@@ -15,17 +15,19 @@ pub(super) const LOOKS: usize = 100;
 /// with a `*` in a path by host alone.
 type Earlier<'a> = HashMap<(Option<HostPattern>, Option<PathPattern>), Vec<&'a Route>>;
 
-/// Warns of routes that never match, because an earlier one matches all of their requests.
-pub(super) fn unreached(routes: &[Route]) -> Vec<String> {
+/// Warns of routes that never match, because an earlier one matches all of their requests. Returns
+/// the index of each with the warning.
+pub(super) fn unreached(routes: &[Route]) -> Vec<(usize, String)> {
     let mut earlier = Earlier::new();
     let mut warnings = Vec::new();
-    for route in routes {
+    for (at, route) in routes.iter().enumerate() {
         if let Some(taker) = taker(&earlier, route) {
-            warnings.push(format!(
+            let text = format!(
                 "route {:?} never matches: the earlier route {:?} matches all of its requests; move {0:?} \
                  up, or remove it",
                 route.name, taker.name,
-            ));
+            );
+            warnings.push((at, text));
         }
         for host in hosts(route) {
             for path in &*paths(route) {

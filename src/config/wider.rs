@@ -9,8 +9,8 @@ use super::path::{PathPattern, STAR};
 use super::route::Route;
 use super::unreached::{LOOKS, holds_hosts, holds_path, hosts, paths};
 
-/// Returns warnings about routes, in their order.
-pub(super) fn of_routes(routes: &[Route]) -> Vec<String> {
+/// Returns warnings about routes, in their order, each with the index of the route.
+pub(super) fn of_routes(routes: &[Route]) -> Vec<(usize, String)> {
     let mut warnings = Vec::new();
     let places = Places::new(routes);
     for (at, route) in routes.iter().enumerate() {
@@ -19,10 +19,13 @@ pub(super) fn of_routes(routes: &[Route]) -> Vec<String> {
             places: &places,
             after: at,
         };
-        warnings.extend(of_rejected_methods(route));
-        warnings.extend(of_spelling(route, &later));
-        warnings.extend(of_methods(route, &later));
-        warnings.extend(of_networks(route, &later));
+        let of_route = [
+            of_rejected_methods(route),
+            of_spelling(route, &later),
+            of_methods(route, &later),
+            of_networks(route, &later),
+        ];
+        warnings.extend(of_route.into_iter().flatten().map(|text| (at, text)));
     }
     warnings
 }

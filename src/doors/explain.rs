@@ -32,8 +32,9 @@ pub struct Explanation<'a> {
     /// The path with everything decoded and removed that some server decodes or removes. `None` if
     /// the path is rejected, whatever the routes are.
     pub path: Option<String>,
-    /// A reading of the path that matches another route or none, with the name of that route.
-    pub other: Option<(String, Option<&'a str>)>,
+    /// The readings of the path for which another route matches, or none, if it is rejected for
+    /// them.
+    pub others: Vec<Reading<'a>>,
     /// The tried routes in order, with the criteria that do not match. The last one decides if it
     /// is `route`.
     pub tried: Vec<(&'a Route, Vec<Misfit>)>,
@@ -47,6 +48,18 @@ pub struct Explanation<'a> {
     pub forwarded: Option<String>,
     /// Whether realmgate serves the path itself on the proxy's listener.
     pub is_own: bool,
+}
+
+/// A reading of a path.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    /// The path.
+    pub path: String,
+    /// The name of the route that matches it.
+    pub route: Option<&'a str>,
+    /// Whether servers divide it into segments in different ways, so that the route may match or
+    /// not.
+    pub is_divided: bool,
 }
 
 /// A criterion of a route that a request does not match.
@@ -135,7 +148,7 @@ fn explain<'a>(
     let raw = inquiry.target.split('?').next().unwrap_or_default();
     let mut explanation = Explanation {
         path: None,
-        other: None,
+        others: Vec::new(),
         tried: Vec::new(),
         route: None,
         rejected: None,
@@ -198,11 +211,16 @@ fn find<'a>(
     explanation.route = first.and_then(|place| config.routes.get(place));
     let found = table.resolve(&input);
     if let Err(Unrouted::Readings) = found {
-        let other = target.readings().find(|reading| place(reading) != first);
-        explanation.other = other.map(|reading| {
-            let route = place(reading).and_then(|place| config.routes.get(place));
-            (shown(reading), route.map(|route| &*route.name))
+        let others = table.other_readings(&input).into_iter();
+        let others = others.map(|other| {
+            let route = other.place.and_then(|place| config.routes.get(place));
+            Reading {
+                path: shown(&other.path),
+                route: route.map(|route| &*route.name),
+                is_divided: other.is_divided,
+            }
         });
+        explanation.others = others.collect();
     }
     let route = found?.route;
     let below = route.below_prefix(raw.as_bytes());

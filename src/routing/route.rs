@@ -109,6 +109,17 @@ pub(crate) enum Unrouted {
     Readings,
 }
 
+/// A reading of a path that matches another route than the path as written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) path: Box<[u8]>,
+    /// The index of the route; `None` if none matches.
+    pub(crate) place: Option<usize>,
+    /// Whether servers divide the path into segments in different ways, so that the route may match
+    /// or not.
+    pub(crate) is_divided: bool,
+}
+
 /// The routes in their order.
 #[derive(Debug)]
 pub(crate) struct RouteTable {
@@ -230,6 +241,53 @@ impl RouteTable {
             }
             _ => Ok(has_methods),
         }
+    }
+
+    /// Returns the readings of the path for which another route matches, or none, so that it is
+    /// rejected with [`Unrouted::Readings`]. For explanations.
+    pub(crate) fn other_readings(&self, input: &MatchInput<'_>) -> Vec<Reading> {
+        let target = &input.target;
+        let literal = target.literal();
+        let found = place(self.at(input, literal));
+        let mut others = Vec::new();
+        let mut add = |path: &[u8], place, is_divided| {
+            let is_known = others.iter().any(|it: &Reading| *it.path == *path);
+            if !is_known && (is_divided || place != found) {
+                let path = path.into();
+                others.push(Reading {
+                    path,
+                    place,
+                    is_divided,
+                });
+            }
+        };
+        for reading in target.readings() {
+            add(reading, place(self.at(input, reading)), false);
+        }
+        if !self.index.has_shapes {
+            return others;
+        }
+        if let Some(path) = literal.strip_suffix(b"/").filter(|path| !path.is_empty()) {
+            add(path, place(self.at(input, path)), false);
+        }
+        let Some(single) = target.single_segments() else {
+            return others;
+        };
+        for reading in target.readings() {
+            let mut possible = None;
+            let mut visit = |held: &Held| {
+                let (other, _) = self.first_of(held, input, usize::MAX).unzip();
+                possible = possible.into_iter().chain(other).min();
+            };
+            let is_complete = self
+                .index
+                .visit_possible(input.host, reading, single, &mut visit);
+            let is_first = |possible| found.is_none_or(|found| possible <= found);
+            if !is_complete || possible.is_some_and(is_first) {
+                add(reading, possible, true);
+            }
+        }
+        others
     }
 
     /// Returns the first route that matches `path` as written, with its index.
@@ -643,6 +701,48 @@ mod tests {
         ] {
             let expected = expected.map(str::to_owned);
             assert_eq!(resolved(routes, path), expected, "{routes:?} {path}");
+        }
+    }
+
+    #[test]
+    fn other_readings_are_those_that_make_a_path_ambiguous() {
+        let paths = ["=/healthz", "/api", "/users/*/keys", "/"];
+        let routes: Vec<_> = paths
+            .iter()
+            .map(|path| config::Route {
+                allow_double_slash: true,
+                allow_encoded_slash: true,
+                ..route(path, None, Some(path), &[])
+            })
+            .collect();
+        let table = RouteTable::new(&routes);
+        for (path, expected) in [
+            ("/healthz", ""),
+            ("/healthz/", "/healthz =/healthz"),
+            ("/healthz;x", "/healthz =/healthz"),
+            ("/%61pi", "/api /api"),
+            ("/x/api;v", ""),
+            ("/api/x;v", ""),
+            ("/users/a;x/keys", "/users/a/keys /users/*/keys divided"),
+            ("/users//keys", "/users/keys /users/*/keys divided"),
+        ] {
+            let input = MatchInput {
+                host: Some("a"),
+                method: Method::GET,
+                target: Target::read(path.as_bytes()).unwrap(),
+                client: None,
+            };
+            let readings = table.other_readings(&input);
+            let is_rejected = matches!(table.resolve(&input), Err(Unrouted::Readings));
+            assert_eq!(is_rejected, !readings.is_empty(), "{path}");
+            let text = |it: &Reading| {
+                let path = String::from_utf8_lossy(&it.path);
+                let route = it.place.map_or("none", |place| paths[place]);
+                let divided = if it.is_divided { " divided" } else { "" };
+                format!("{path} {route}{divided}")
+            };
+            let texts: Vec<_> = readings.iter().map(text).collect();
+            assert_eq!(texts.join(", "), expected, "{path}");
         }
     }
 

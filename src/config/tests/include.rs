@@ -255,6 +255,54 @@ fn group_in_a_file_with_bounds_is_rejected() {
 }
 
 #[test]
+fn upstream_in_a_file_with_bounds_takes_no_header_from_the_applications_of_others() {
+    let upstream = |headers: &str| {
+        format!(
+            "host = 'a.example'\npath = '/a/'\n[upstream.own]\npeers = ['127.0.0.1:9']\nidentity_headers = {headers}"
+        )
+    };
+    for bounds in ["host = 'a.example'", "path = '/a'"] {
+        // Every header that an upstream names is removed from the requests to all applications.
+        for (headers, key) in [
+            ("{ user = 'X-Session' }", "user = 'X-Session'"),
+            (
+                "{ name = 'X-Auth-Name', realm = 'Locale' }",
+                "realm = 'Locale'",
+            ),
+        ] {
+            let error = bounded(bounds, &upstream(headers));
+            let expected = format!(
+                "9: upstream.own.identity_headers.{key}: expected in the files of an include with host or path, a header \
+                 that realmgate removes anyway"
+            );
+            assert!(error.contains(&expected), "{bounds} {headers}: {error}");
+        }
+        for headers in [
+            "{ user = 'X-WebAuth-User' }",
+            "{ name = 'X-Auth-Name', user = 'X-Forwarded-User' }",
+        ] {
+            assert_eq!(
+                bounded(bounds, &upstream(headers)),
+                "",
+                "{bounds} {headers}"
+            );
+        }
+    }
+    // Without bounds, the file may do what the main file may do.
+    assert_eq!(bounded("", &upstream("{ user = 'X-Session' }")), "");
+}
+
+#[test]
+fn upstream_of_another_file_cannot_be_changed() {
+    let again = "host = 'a.example'\n[upstream.web]\npeers = ['127.0.0.1:9']\nidentity_headers = { user = 'X-WebAuth-User' }";
+    let error = bounded("host = 'a.example'", again);
+    assert!(
+        error.contains("upstream.web = web: expected a name that no other file has"),
+        "{error}"
+    );
+}
+
+#[test]
 fn route_within_the_bounds_of_its_include_passes() {
     for (bounds, lines) in [
         ("", ""),

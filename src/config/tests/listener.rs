@@ -62,7 +62,7 @@ fn proxy_that_is_off_needs_no_upstream_and_no_address() {
     let config = parse(&format!("{off}{route}"));
     assert_eq!(config.gateway.listen, None);
     assert_eq!(config.routes[0].upstream, None);
-    assert_eq!(config.warnings(), [""; 0]);
+    assert_eq!(warned(&config), [""; 0]);
     let upstream = "upstream = 'web'\n[upstream.web]\npeers = ['127.0.0.1:1']";
     let config = parse(&format!("{off}{route}{upstream}"));
     assert_eq!(config.routes[0].upstream, Some(0));
@@ -94,7 +94,7 @@ fn proxy_that_is_off_needs_no_upstream_and_no_address() {
 fn settings_of_a_proxy_that_is_off_are_warned_of() {
     let text = "[gateway]\nlisten = 'off'\nserve_api = true\nh2c = true\nproxy_protocol = ['10.0.0.1']\n\
                 [upstream.web]\npeers = ['127.0.0.1:1']";
-    let keys = parse(text).warnings();
+    let keys = warned(&parse(text));
     let keys: Vec<_> = keys
         .iter()
         .map(|it| it.split(' ').next().unwrap())
@@ -107,7 +107,7 @@ fn settings_of_a_proxy_that_is_off_are_warned_of() {
     ];
     assert_eq!(keys, expected);
     assert_eq!(
-        parse(&text.replace("'off'", "'127.0.0.1:0'")).warnings(),
+        warned(&parse(&text.replace("'off'", "'127.0.0.1:0'"))),
         [""; 0]
     );
 }

@@ -287,7 +287,7 @@ fn groups_and_networks_that_no_route_uses_are_warned_of() {
         let route = with_route(&format!("{allow}\nignore_case = true"));
         format!("[networks]\noffice = ['10.0.0.0/8']\n{GROUPS}{route}")
     };
-    let warnings = |allow: &str| parse(&text(allow)).warnings();
+    let warnings = |allow: &str| warned(&parse(&text(allow)));
     assert_eq!(
         warnings("allow = [{ group = 'batch' }]"),
         [

@@ -2,7 +2,7 @@ use super::*;
 
 fn warnings(text: &str) -> Vec<String> {
     let upstream = "[upstream.web]\npeers = ['127.0.0.1:9000']\n";
-    parse(&format!("{text}{upstream}")).warnings()
+    warned(&parse(&format!("{text}{upstream}")))
 }
 
 fn named(name: &str, allow: &str, more: &str) -> String {
@@ -293,9 +293,63 @@ fn methods_that_are_rejected_are_warned_of() {
 }
 
 #[test]
+fn warning_begins_with_the_file_and_the_line() {
+    let text = "[service]\ntrusted_proxies = ['0.0.0.0/0']\n\
+                [networks]\noffice = ['192.0.2.0/24']\n\
+                [group.nobody]\nmembers = [{ realm = 'x' }]\n\
+                [[route]]\nname = 'all'\nallow = 'anyone'\nupstream = 'web'\n\
+                [[route]]\nname = 'never'\npath = '/a'\nallow = 'anyone'\nupstream = 'web'\n\
+                [upstream.web]\npeers = ['127.0.0.1:9000']\n";
+    let starts = |text: &str, env: &[(&str, &str)]| -> Vec<String> {
+        let config = parse_with(text, env).unwrap();
+        let warnings = config.warnings().into_iter().map(|it| it.to_string());
+        let start = |it: String| it.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
+        warnings.map(start).collect()
+    };
+    assert_eq!(
+        starts(text, &[]),
+        [
+            "realmgate.toml:2: service.trusted_proxies:",
+            "realmgate.toml:5: group",
+            "realmgate.toml:4: networks.office:",
+            "realmgate.toml:11: route",
+        ]
+    );
+    let variable = ("REALMGATE_SERVICE_TRUSTED_PROXIES", "::/0");
+    let warnings = starts(text, &[variable]);
+    let expected = "REALMGATE_SERVICE_TRUSTED_PROXIES: service.trusted_proxies:";
+    assert_eq!(warnings[0], expected);
+    let off = starts(
+        "[gateway]\nlisten = 'off'\nserve_api = true\n[upstream.web]\npeers = ['127.0.0.1:9000']\n",
+        &[],
+    );
+    assert_eq!(
+        off,
+        [
+            "realmgate.toml:3: gateway.serve_api",
+            "realmgate.toml:4: upstream"
+        ]
+    );
+}
+
+#[test]
+fn place_of_a_route_is_no_part_of_the_digest() {
+    let text = named("web", "'anyone'", "") + "[upstream.web]\npeers = ['127.0.0.1:9000']\n";
+    let digest = parse(&text).digest();
+    assert_eq!(parse(&format!("\n# moved\n{text}")).digest(), digest);
+    assert_ne!(
+        parse(&text.replace("anyone", "authenticated")).digest(),
+        digest
+    );
+}
+
+#[test]
 fn trusted_networks_beyond_private_ones_are_warned_of() {
-    let trusting =
-        |networks: &str| parse(&format!("[service]\ntrusted_proxies = [{networks}]")).warnings();
+    let trusting = |networks: &str| {
+        warned(&parse(&format!(
+            "[service]\ntrusted_proxies = [{networks}]"
+        )))
+    };
     let private =
         "'10.0.0.0/8', '172.16.0.0/12', '192.168.7.0/24', 'fd00::/8', '127.0.0.0/8', '::1'";
     assert_eq!(trusting(private), [""; 0]);

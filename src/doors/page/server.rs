@@ -15,7 +15,7 @@ use super::view::{Frame, html, number};
 use super::visit::Visit;
 use crate::doors::health::UpstreamHealth;
 use crate::doors::v1::types::{
-    Explained, Fate, Inquiry, Key, Keys, Misfit, Route, RouteMode, Routes,
+    Explained, Fate, Inquiry, Key, Keys, Misfit, Reading, Route, RouteMode, Routes,
 };
 
 /// The number of routes on a page.
@@ -52,6 +52,16 @@ fn outcome(fate: &Fate) -> String {
         text.push_str(&format!(", although its policy denies it ({observed})"));
     }
     text
+}
+
+/// Describes the route of another reading of a path.
+fn reading(reading: &Reading) -> String {
+    match (&reading.route, reading.divided) {
+        (Some(route), true) => format!("route {route}, or not, depending on how servers divide it"),
+        (None, true) => "other routes, depending on how servers divide it".to_owned(),
+        (Some(route), false) => format!("route {route}"),
+        (None, false) => "no route".to_owned(),
+    }
 }
 
 /// Says why a route does not fit.

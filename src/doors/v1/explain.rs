@@ -10,9 +10,9 @@ use http::StatusCode;
 use super::call::{self, json};
 use super::problem::{Kind, Problem, field_error};
 use super::query::Query;
-use super::routes::{methods, mode, policy, texts, upstream};
+use super::routes::{effects, methods, mode, policy, texts, upstream};
 use super::state::V1;
-use super::types::{Explained, Fate, Inquiry, Misfit, Tried};
+use super::types::{Explained, Fate, Inquiry, Misfit, Reading, Tried};
 use crate::auth::{
     Capability, Denial, DenialCause, Foresight, Mode, Policy, PrincipalRef, Source, split_user,
 };
@@ -182,11 +182,17 @@ impl Account<'_> {
                 .map(NetworkSet::listed)
                 .and_then(texts),
         });
-        let other = explanation.other.as_ref();
+        let others = explanation.others.iter().map(|other| Reading {
+            path: other.path.clone(),
+            route: other.route.map(str::to_owned),
+            divided: other.is_divided,
+        });
+        let readings: Vec<_> = others.collect();
         Explained {
             path: explanation.path.clone(),
-            other_path: other.map(|(path, _)| path.clone()),
-            other_route: other.and_then(|(_, route)| route.map(str::to_owned)),
+            other_path: readings.first().map(|it| it.path.clone()),
+            other_route: readings.first().and_then(|it| it.route.clone()),
+            readings,
             routes: tried.collect(),
             route: route.map(|route| route.name.clone()),
             policy: route.map(|route| policy(&route.policy)),
@@ -202,6 +208,7 @@ impl Account<'_> {
             admitted: route.map(|route| &route.policy).zip(who).map(admits),
             has_routes: !self.config.routes.is_empty(),
             upstream: route.and_then(|route| upstream(self.config, route)),
+            effects: route.map(|route| effects(self.config, route)),
             upstream_path: explanation.forwarded.clone(),
             own: explanation.is_own,
             proxy: self.at_proxy(),

@@ -41,7 +41,7 @@ pub(crate) use call::closing;
 pub use document::document;
 pub use explain::{explained, predicted};
 pub use problem::Kind as ProblemKind;
-pub use routes::{policy, texts, upstream};
+pub use routes::{effects, policy, texts, upstream};
 pub use shown::{otpauth, show};
 pub use state::V1;
 pub use terms::new_identity;

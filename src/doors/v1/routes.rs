@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 
 use super::call::{self, json};
 use super::query::{Query, cursor};
@@ -66,6 +66,29 @@ fn shown(config: &Config, route: &Route) -> types::Route {
                 .map(|peer| peer.address.to_string())
                 .collect(),
         }),
+        effects: effects(config, route),
+    }
+}
+
+/// Returns what applications and denied clients get.
+pub fn effects(config: &Config, route: &Route) -> types::Effects {
+    let upstream = route.upstream.and_then(|at| config.upstreams.get(at));
+    let names = config.identity_headers(upstream);
+    let text = |name: Option<HeaderName>| name.map(|name| name.to_string());
+    let denials = route.denials.as_deref().cloned().unwrap_or_default();
+    let headers = denials.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.to_string(), value)
+    });
+    types::Effects {
+        challenge: denials.challenge.realm().to_owned(),
+        errors: denials.errors().to_owned(),
+        denial_headers: headers.collect(),
+        identity_headers: types::IdentityHeaders {
+            name: text(names.name),
+            realm: text(names.realm),
+            user: text(names.user),
+        },
     }
 }
 
@@ -105,7 +128,13 @@ pub fn policy(policy: &Policy) -> String {
     }
 }
 
+/// The maximum number of rules in a description.
+const RULES: usize = 20;
+
 fn listed(rules: &[Rule]) -> String {
-    let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
-    rules.join(", ")
+    let shown: Vec<_> = rules.iter().take(RULES).map(ToString::to_string).collect();
+    match rules.len().saturating_sub(RULES) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }

@@ -330,6 +330,26 @@ fn check_fails_on_warnings_where_that_is_asked_for() {
 }
 
 #[test]
+fn check_cuts_long_lists_off_and_says_where_a_warning_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let members: String = (0..10_000)
+        .map(|at| format!("{{ realm = 'ops', name = 'n{at:05}' }},"))
+        .collect();
+    let text = format!(
+        "[group.many]\nmembers = [{members}]\n[[route]]\nname = 'a'\nallow = [{{ group = 'many' }}]\nupstream = 'web'\n\
+         [[route]]\nname = 'b'\npath = '/b'\nallow = [{{ group = 'many' }}]\nupstream = 'web'\n\
+         [upstream.web]\npeers = ['127.0.0.1:9']\n"
+    );
+    fs::write(folder.path().join("realmgate.toml"), text).unwrap();
+    let output = run(folder.path(), &["check"]);
+    let said = stdout(&output);
+    assert!(said.contains("n00019@ops and 9980 more\n"), "{said}");
+    assert!(said.len() < 4000, "{}", said.len());
+    let warning = "realmgate.toml:7: route \"b\" never matches";
+    assert!(stderr(&output).contains(warning), "{}", stderr(&output));
+}
+
+#[test]
 fn mistakes_in_a_configuration_are_named_exactly() {
     let cases = [
         (

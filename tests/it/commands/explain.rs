@@ -148,6 +148,64 @@ fn deciding_route_and_rule_are_explained() {
 }
 
 #[test]
+fn other_readings_and_effects_are_explained() {
+    let more = "[[route]]\nname = 'health'\npath = '=/healthz'\nallow = 'anyone'\nupstream = 'named'\n\
+                challenge = 'none'\nerrors = 'json'\ndenial_headers = { set = { X-Help = 'https://help.example' } }\n\
+                [[route]]\nname = 'keys'\npath = '/users/*/keys'\nallow = 'anyone'\nupstream = 'app'\n\
+                [upstream.named]\npeers = ['127.0.0.1:9']\nidentity_headers = { user = 'X-Who' }\n";
+    let (gate, _upstream) = gate(more);
+    for (path, reading, route, divided) in [
+        ("/healthz/", "/healthz", "health", false),
+        ("/healthz;x", "/healthz", "health", false),
+        ("/users/a;x/keys", "/users/a/keys", "keys", true),
+    ] {
+        let (code, said) = explain(&gate, &["GET", path]);
+        assert_eq!(
+            (code, &said["proxy"]["reason"]),
+            (1, &"ambiguous_path".into())
+        );
+        let expected = serde_json::json!([{ "path": reading, "route": route, "divided": divided }]);
+        assert_eq!(said["readings"], expected, "{path}");
+    }
+    let (_, said) = explain(&gate, &["GET", "/public/x;y"]);
+    assert_eq!(said["readings"], serde_json::json!([]));
+    let (_, said) = explain(&gate, &["GET", "/healthz"]);
+    let expected = serde_json::json!({
+        "challenge": "none",
+        "errors": "json",
+        "denial_headers": { "x-help": "https://help.example" },
+        "identity_headers": { "name": null, "realm": null, "user": "x-who" },
+    });
+    assert_eq!(said["effects"], expected);
+    let people = |args: &[&str]| {
+        let config = gate.config();
+        let output = crate::harness::realmgate(args)
+            .arg("--config")
+            .arg(config)
+            .output();
+        stdout(&output.unwrap())
+    };
+    let said = people(&["explain", "GET", "/healthz/"]);
+    let line = "some servers read it as /healthz, which matches route health\n";
+    assert!(said.contains(line), "{said}");
+    let said = people(&["explain", "GET", "/users/a;x/keys"]);
+    let line = "some servers divide it into other segments: route keys may match or not\n";
+    assert!(said.contains(line), "{said}");
+    let denials = "denials: challenge none, errors json, x-help: https://help.example";
+    let said = people(&["explain", "GET", "/healthz"]);
+    let lines = format!("{denials}\nidentity headers: x-who (user)\n");
+    assert!(said.contains(&lines), "{said}");
+    let said = people(&["explain", "GET", "/public"]);
+    let line =
+        "identity headers: x-auth-name (name), x-auth-realm (realm), x-forwarded-user (user)\n";
+    assert!(said.contains(line) && !said.contains("denials: "), "{said}");
+    let said = people(&["check"]);
+    let line =
+        format!("anyone, no credential needed ({denials}; identity headers: x-who (user))\n");
+    assert!(said.contains(&line), "{said}");
+}
+
+#[test]
 fn endpoint_for_any_front_proxy_is_explained_apart_since_it_ignores_routes() {
     let (gate, _upstream) = gate("");
     let carol = gate.register("carol", "dev");

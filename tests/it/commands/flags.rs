@@ -64,7 +64,8 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("serve", None),
         (
             "reload",
-            words(&format!("--ready-file {}", file("ready.json"))),
+            // The file of the scene has keys that need a restart.
+            words(&format!("--no-wait --ready-file {}", file("ready.json"))),
         ),
         (
             "healthcheck",

@@ -102,7 +102,7 @@ fn upstream_without_a_route_gets_no_requests() {
     let checked: Value = serde_json::from_slice(&output.stdout).unwrap();
     let warning = checked["warnings"][0].as_str().unwrap();
     assert!(
-        warning.starts_with("upstream \"app\" gets no requests"),
+        warning.contains(": upstream \"app\" gets no requests"),
         "{warning}"
     );
 }

@@ -852,6 +852,13 @@ fn explanation_is_that_of_the_command() {
     let routes = admin.get("/v1/routes");
     assert_eq!(routes["items"][0]["name"], "app");
     assert_eq!(routes["items"][0]["policy"], "realm payments");
+    let effects = json!({
+        "challenge": "realmgate",
+        "errors": "text",
+        "denial_headers": {},
+        "identity_headers": { "name": "x-auth-name", "realm": "x-auth-realm", "user": "x-forwarded-user" },
+    });
+    assert_eq!(routes["items"][0]["effects"], effects);
     assert_eq!(
         routes["items"][0]["upstream"]["peers"],
         json!(["127.0.0.1:1"])

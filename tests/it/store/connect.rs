@@ -116,7 +116,10 @@ fn principal_that_the_database_does_not_have_is_a_warning() {
             let of_nobody = warnings.lines().filter(|it| it.contains("no identity"));
             let of_nobody = of_nobody.map(|line| {
                 let warning: Value = serde_json::from_str(line).unwrap();
-                warning["warning"].as_str().unwrap().to_owned()
+                let warning = warning["warning"].as_str().unwrap();
+                let (place, text) = warning.split_once(": ").unwrap();
+                assert!(place.contains("realmgate.toml:"), "{place}");
+                text.to_owned()
             });
             (code, of_nobody.collect::<Vec<_>>())
         };

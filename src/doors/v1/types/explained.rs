@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::effects::Effects;
+
 /// A request to be explained.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -30,10 +32,13 @@ pub struct Explained {
     /// The path with everything decoded and removed that some server decodes or removes; null if it
     /// is rejected whatever the routes are.
     pub path: Option<String>,
-    /// A reading of the path that matches another route or none.
+    /// The first of `readings`.
     pub other_path: Option<String>,
-    /// The name of that route.
+    /// The name of its route.
     pub other_route: Option<String>,
+    /// The readings of the path that match another route or none, so that the request is rejected.
+    #[serde(default)]
+    pub readings: Vec<Reading>,
     /// The tried routes in order.
     pub routes: Vec<Tried>,
     /// The route that decides.
@@ -64,6 +69,9 @@ pub struct Explained {
     /// Whether there are routes.
     pub has_routes: bool,
     pub upstream: Option<String>,
+    /// What the application and denied clients get; null without a route.
+    #[serde(default)]
+    pub effects: Option<Effects>,
     /// The path and query for the upstream.
     pub upstream_path: Option<String>,
     /// Whether realmgate serves the path itself on the proxy's listener.
@@ -74,6 +82,16 @@ pub struct Explained {
     pub forward_auth: Fate,
     /// The outcome at `/forward-auth`, which ignores routes.
     pub any_forward_auth: Fate,
+}
+
+/// A reading of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reading {
+    pub path: String,
+    /// The route that matches it; null for none.
+    pub route: Option<String>,
+    /// Whether servers divide it into segments in different ways, so that the route may match or not.
+    pub divided: bool,
 }
 
 /// Whether a route enforces its policy.

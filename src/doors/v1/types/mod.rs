@@ -5,6 +5,7 @@
 )]
 
 mod decision;
+mod effects;
 mod explained;
 mod identity;
 mod lists;
@@ -12,7 +13,8 @@ mod problem;
 mod server;
 
 pub use decision::{DecideRequest, Decision, DenialKind, Feed, PrincipalName, Verdict};
-pub use explained::{Explained, Fate, Inquiry, Misfit, RouteMode, Tried};
+pub use effects::{Effects, IdentityHeaders};
+pub use explained::{Explained, Fate, Inquiry, Misfit, Reading, RouteMode, Tried};
 pub use identity::{
     AlgorithmName, Changes, Identities, Identity, Line, NewIdentity, NewParameters, Parameters,
     Rotation, Seed, State, Strength, Throttle,

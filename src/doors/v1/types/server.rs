@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::effects::Effects;
 use super::explained::RouteMode;
 use crate::doors::v1::time::Timestamp;
 
@@ -63,6 +64,9 @@ pub struct Route {
     pub mode: RouteMode,
     /// The upstream, if the proxy is on.
     pub upstream: Option<Upstream>,
+    /// What applications and denied clients get.
+    #[serde(default)]
+    pub effects: Effects,
 }
 
 /// An upstream.
