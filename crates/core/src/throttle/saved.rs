@@ -34,7 +34,12 @@ impl Throttle {
                     continue;
                 }
                 let added = self.added(record.scope, slot.unsaved);
-                let paid = record.paid.as_secs().saturating_add_signed(added);
+                // As the store adds them up: failures begin at the earliest when they are counted.
+                let paid = match added > 0 {
+                    true => record.paid.as_secs().max(slot.debt.failed),
+                    false => record.paid.as_secs(),
+                };
+                let paid = paid.saturating_add_signed(added);
                 slot.debt = Debt {
                     paid,
                     failed: slot.debt.failed.max(record.failed.as_secs()),

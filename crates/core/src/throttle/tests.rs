@@ -469,6 +469,28 @@ fn counts_survive_being_saved() {
 }
 
 #[test]
+fn failures_that_are_counted_during_a_save_are_kept() {
+    for is_trusted in [true, false] {
+        let throttle = throttle();
+        let alice = subject("alice", "192.0.2.1");
+        let whom = match is_trusted {
+            true => Throttled::TrustedSource,
+            false => Throttled::Principal,
+        };
+        settle(&throttle, alice, is_trusted, 0);
+        // The failure is forgiven by the time of the next one.
+        let saved = throttle.changed(100);
+        for _ in 0..5 {
+            wrong(&throttle, alice, 2000);
+        }
+        let delayed = delayed_as(whom, 1);
+        assert_eq!(settle(&throttle, alice, true, 2000), delayed);
+        throttle.merge(&saved);
+        assert_eq!(settle(&throttle, alice, true, 2000), delayed);
+    }
+}
+
+#[test]
 fn clock_set_back_prolongs_no_delay() {
     let throttle = throttle();
     let alice = subject("alice", "192.0.2.1");
