@@ -287,8 +287,9 @@ impl Connections {
         settings: Arc<Settings>,
     ) {
         let deadline = Instant::now() + settings.timeouts.header;
+        // Boxed, so that a connection does not keep the room of its handshake.
         let begun = S::begin(settings.acceptor(client.listening), stream, from);
-        let begun = match timeout_at(deadline, begun).await {
+        let begun = match Box::pin(timeout_at(deadline, begun)).await {
             Ok(Ok(begun)) => begun,
             Ok(Err(BadStart::NoProxyHeader)) => {
                 return self.rejected.add(Cause::ProxyHeader, Some(from));

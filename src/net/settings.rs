@@ -4,21 +4,51 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::HeaderValue;
 
 use super::accept::Acceptor;
 use super::descriptors;
 use super::metrics::NetMetrics;
 use crate::config::{self, Config, NetworkSet};
 
+/// The seconds by which the announced idle timeout of HTTP/1.1 is less than `timeouts.keep_alive`.
+const MARGIN: u64 = 1;
+
 /// The settings of connections. A reload replaces them.
 pub(crate) struct Settings {
     pub(crate) trusted_proxies: NetworkSet,
     pub(crate) limits: config::Limits,
     pub(crate) timeouts: config::Timeouts,
+    pub(super) keep_alive: KeepAlive,
     service: Acceptor,
     gateway: Acceptor,
     metrics: Acceptor,
     admin: Acceptor,
+}
+
+/// The idle timeout as it is announced to HTTP/1 clients (RFC 9112 §9.3). The connections share its text.
+#[derive(Clone)]
+pub(super) struct KeepAlive {
+    /// The value of the header.
+    pub(super) header: HeaderValue,
+    /// The header lines that keep a connection.
+    pub(super) lines: Bytes,
+}
+
+impl KeepAlive {
+    fn new(timeouts: &config::Timeouts) -> Self {
+        // Clients such as Node's use a connection until the last moment that is announced. Their
+        // request would be lost if the connection closed in the same moment.
+        let announced = timeouts.keep_alive.as_secs().saturating_sub(MARGIN).max(1);
+        let value = format!("timeout={announced}");
+        let lines = format!("connection: keep-alive\r\nkeep-alive: {value}\r\n");
+        let header = HeaderValue::try_from(value);
+        Self {
+            header: header.unwrap_or(HeaderValue::from_static("timeout=60")),
+            lines: lines.into(),
+        }
+    }
 }
 
 /// The HTTP listeners.
@@ -68,6 +98,7 @@ impl Settings {
             trusted_proxies: config.service.trusted_proxies[..].into(),
             limits,
             timeouts: config.timeouts,
+            keep_alive: KeepAlive::new(&config.timeouts),
             service: Acceptor::new(&config.service.transport, &config.tls, metrics)?,
             gateway: Acceptor::new(&config.gateway.transport, &config.tls, metrics)?,
             metrics: Acceptor::new(&config::Transport::default(), &config.tls, metrics)?,

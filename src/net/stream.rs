@@ -35,6 +35,16 @@ impl<S> Rewound<S> {
         Self { unread, stream }
     }
 
+    /// Returns the bytes that were read ahead.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
+    /// Takes the bytes that were read ahead.
+    pub(crate) fn take_unread(&mut self) -> Bytes {
+        std::mem::take(&mut self.unread)
+    }
+
     /// Puts bytes back, before everything unread.
     pub(crate) fn rewind(&mut self, bytes: Bytes) {
         self.unread = match self.unread.is_empty() {

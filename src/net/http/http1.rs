@@ -1,7 +1,7 @@
 //! HTTP/1 connections.
 //!
 //! hyper serves a connection while requests arrive. Its buffers take 16 KiB, so an idle connection
-//! waits without hyper after a while.
+//! waits without hyper after a while, also for the rest of a header that has begun.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::app::App;
 use super::checked::Checked;
 use super::front::{Carrier, Front};
+use super::head::{Found, Scan};
 use super::shared::Shared;
 use super::watch::{End, PARK, Watch};
 use crate::config::Timeouts;
@@ -56,21 +57,34 @@ pub(super) async fn serve<A: App>(
             () = ended(shutdown) => Ok(false),
         };
         if begun != Ok(true) {
-            return close(stream, &timeouts(&front)).await;
+            return Box::pin(close(stream, &timeouts(&front))).await;
+        }
+        let deadline = match first.take() {
+            Some(deadline) => deadline,
+            None => Instant::now() + timeouts(&front).header,
+        };
+        if timeout_at(deadline, complete(&mut stream, &front))
+            .await
+            .is_err()
+        {
+            tracing::debug!("the request header came too slowly");
+            return Box::pin(linger(stream, &front)).await;
         }
         let shared = Arc::new(Shared::default());
         let settings = Arc::clone(&front.client.settings);
         let checked = Checked::new(stream, A::ENDS_WITH_CLIENT, Arc::clone(&shared), settings);
-        let (end, checked, read) = serve_some(&front, checked, &shared, first.take()).await;
+        // Boxed, as are the ends of a connection: an idle one does not keep room for them.
+        let served = serve_some(&front, checked, &shared, deadline);
+        let (end, checked, read) = Box::pin(served).await;
         let (mut taken, unread) = checked.into_parts();
         let tunnel = shared.lock().tunnel.take();
         match (end, tunnel) {
             (End::Closed, Some(tunnel)) => {
                 taken.rewind([&read[..], &unread[..]].concat().into());
-                return tunnel.run(taken).await;
+                return Box::pin(tunnel.run(taken)).await;
             }
             (End::Broken, _) => return,
-            (End::Unparsed, _) => return linger(taken, &front).await,
+            (End::Unparsed, _) => return Box::pin(linger(taken, &front)).await,
             (End::Idle, _) => {
                 taken.rewind(unread.into());
                 stream = taken;
@@ -78,14 +92,14 @@ pub(super) async fn serve<A: App>(
             (End::Closed, None) => {
                 let is_read = unread.is_empty() && !shared.lock().is_in_body;
                 return match is_read {
-                    true => close(taken, &timeouts(&front)).await,
-                    false => linger(taken, &front).await,
+                    true => Box::pin(close(taken, &timeouts(&front))).await,
+                    false => Box::pin(linger(taken, &front)).await,
                 };
             }
             (End::Rejected, _) => {
                 let rejection = shared.lock().rejected.take();
                 if let Some(rejection) = rejection {
-                    reject(taken, &front, rejection, &unread).await;
+                    Box::pin(reject(taken, &front, rejection, &unread)).await;
                 }
                 return;
             }
@@ -110,6 +124,32 @@ async fn begun(stream: &mut Stream) -> bool {
     is_begun
 }
 
+/// Waits for the rest of a header, unless it is long or rejected already. Keeps it unread.
+async fn complete<A>(stream: &mut Stream, front: &Front<A>) {
+    let mut scan = Scan::default();
+    let mut is_enough = |bytes: &[u8]| {
+        let limits = &front.client.settings.load().limits;
+        bytes.len() >= PART
+            || scan.advance(bytes) != Found::Nowhere
+            || scan
+                .rejection(bytes, (bytes.len(), false), limits)
+                .is_some()
+    };
+    if is_enough(stream.unread()) {
+        return;
+    }
+    let mut bytes = Vec::from(stream.take_unread());
+    loop {
+        let read = std::future::poll_fn(|context| {
+            let room = PART.saturating_sub(bytes.len());
+            poll_more(stream, context, room, |part| bytes.extend_from_slice(part))
+        });
+        if !matches!(read.await, Ok(1..)) || is_enough(&bytes) {
+            return stream.rewind(bytes.into());
+        }
+    }
+}
+
 /// Resolves when connections that wait for a request must close.
 async fn ended(shutdown: &ShutdownWatch) {
     let mut shutdown = shutdown.clone();
@@ -119,12 +159,12 @@ async fn ended(shutdown: &ShutdownWatch) {
 }
 
 /// Lets hyper serve requests until none has arrived for a while. `deadline` is that of the first
-/// header.
+/// header, which may be long.
 async fn serve_some<A: App>(
     front: &Arc<Front<A>>,
     checked: Checked,
     shared: &Arc<Shared>,
-    deadline: Option<Instant>,
+    deadline: Instant,
 ) -> (End, Checked, Bytes) {
     let (serving, own) = (Arc::clone(front), Arc::clone(shared));
     let service = service_fn(move |request: Request<Incoming>| {
@@ -142,7 +182,7 @@ async fn serve_some<A: App>(
     if fields > FIELDS {
         builder.max_headers(fields);
     }
-    let mut connection = Box::new(builder.serve_connection(TokioIo::new(checked), service));
+    let mut connection = builder.serve_connection(TokioIo::new(checked), service);
     let now = Instant::now();
     let sleep = sleep_until(now + PARK);
     tokio::pin!(sleep);
@@ -150,10 +190,10 @@ async fn serve_some<A: App>(
         let settings = front.client.settings.load();
         (settings.timeouts, settings.limits.drain_bytes)
     };
-    let mut watch = Watch::new(shared, (timeouts, drain_bytes), deadline, now);
+    let mut watch = Watch::new(shared, (timeouts, drain_bytes), Some(deadline), now);
     let end = std::future::poll_fn(|context| {
         loop {
-            match Pin::new(&mut *connection).poll(context) {
+            match Pin::new(&mut connection).poll(context) {
                 Poll::Ready(Ok(())) => return Poll::Ready(End::Closed),
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "an HTTP/1 connection failed");

@@ -29,7 +29,6 @@ mod writing;
 
 use std::sync::Arc;
 
-use http::header::HeaderValue;
 use pingora::server::ShutdownWatch;
 use tokio::time::Instant;
 
@@ -48,10 +47,8 @@ pub(crate) use tunnel::Tunnel;
 use super::accept::Http;
 use super::client::Client;
 use super::process::Process;
+use super::settings::KeepAlive;
 use super::stream::Stream;
-
-/// The seconds by which the announced idle timeout of HTTP/1.1 is less than `timeouts.keep_alive`.
-const MARGIN: u64 = 1;
 
 /// Serves a connection. By `deadline` the client must have sent its first header, or the HTTP/2
 /// preface.
@@ -61,22 +58,18 @@ pub(super) async fn serve<A: App>(
     (client, peer, process): (Client, Peer, Arc<Process>),
     (shutdown, deadline): (ShutdownWatch, Instant),
 ) {
-    let keep_alive = client.settings.load().timeouts.keep_alive.as_secs();
-    // Clients such as Node's use a connection until the last moment that is announced. Their
-    // request would be lost if the connection closed in the same moment.
-    let announced = keep_alive.saturating_sub(MARGIN).max(1);
-    let kept = format!("connection: keep-alive\r\nkeep-alive: timeout={announced}\r\n");
-    let keep_alive = HeaderValue::from_str(&format!("timeout={announced}"));
+    let KeepAlive { header, lines } = client.settings.load().keep_alive.clone();
     let front = Arc::new(Front {
         app,
-        keep_alive: keep_alive.unwrap_or(HeaderValue::from_static("timeout=60")),
-        kept: kept.into(),
+        keep_alive: header,
+        kept: lines,
         client,
         peer: Arc::new(peer),
         process,
     });
     match http {
         Http::One => http1::serve(front, stream, &shutdown, deadline).await,
-        Http::Two => http2::serve(front, stream, shutdown, deadline).await,
+        // Boxed, because it is larger, and the memory of a connection is that of the larger one.
+        Http::Two => Box::pin(http2::serve(front, stream, shutdown, deadline)).await,
     }
 }

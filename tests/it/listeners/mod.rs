@@ -6,6 +6,7 @@ mod forms;
 mod h2spec;
 mod hostile;
 mod http2;
+mod idle;
 mod limits;
 mod one_port;
 mod proxy_protocol;
