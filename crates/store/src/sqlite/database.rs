@@ -5,13 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use realmgate_core::{Principal, StoreError};
 
-use super::changes::{SqliteTail, changes_since, last_seq};
+use super::changes::{SqliteTail, changes_since};
 use super::cutter::Cutter;
 use super::pool::{database, pool_error};
 use super::query::Sqlite;
-use super::rows::find;
 use crate::database::{Changes, Database, Loaded, Seq, Tail};
-use crate::metrics::DatabaseCounts;
+use crate::metrics::{DatabaseCounts, Operation};
 use crate::seal::KeyId;
 
 #[async_trait]
@@ -36,16 +35,9 @@ impl Database for Sqlite {
     }
 
     async fn load(&self, who: &Principal) -> Result<Loaded, StoreError> {
-        let ring = Arc::clone(&self.ring);
-        let who = who.clone();
-        self.read(move |connection| {
-            // One transaction, so that the row and the position are of the same moment.
-            let snapshot = connection.transaction()?;
-            let identity = find(&snapshot, &ring, who.as_ref())?.map(Arc::new);
-            let as_of = last_seq(&snapshot)?;
-            Ok(Loaded { identity, as_of })
-        })
-        .await
+        self.watch.verdict()?;
+        let loaded = self.loads.load(who.clone());
+        self.counts.timed(Operation::Read, loaded, |_| true).await
     }
 
     async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {

@@ -12,6 +12,7 @@ mod insert;
 mod inspect;
 mod keys;
 mod lists;
+mod loads;
 mod missing;
 mod open;
 mod pool;

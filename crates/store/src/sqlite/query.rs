@@ -10,6 +10,7 @@ use rusqlite::{Connection, Transaction};
 
 use super::changes::last_seq;
 use super::commit::{self, Patience};
+use super::loads::Loads;
 use super::pool::{Access, database, interact, pool, pool_error};
 use super::watch::Watch;
 use crate::access::Way;
@@ -21,6 +22,8 @@ use realmgate_core::{ChangeError, StoreError};
 /// An open database with the current schema.
 pub(crate) struct Sqlite {
     readers: Pool,
+    /// Reads identities that are not cached.
+    pub(super) loads: Arc<Loads>,
     pub(super) writer: Pool,
     pub(super) ring: Arc<KeyRing>,
     pub(super) tails: Pool,
@@ -41,11 +44,13 @@ impl Sqlite {
     ) -> Result<Self, StoreError> {
         let watch = Arc::new(Watch::new(path).map_err(|error| database(&error))?);
         let pool = |size, access| pool(path, size, timeout, (way, access), Arc::clone(&watch));
+        let (connections, ring) = (pool(readers, Access::Read)?, Arc::new(ring));
         Ok(Self {
-            readers: pool(readers, Access::Read)?,
+            loads: Loads::new((connections.clone(), readers), Arc::clone(&ring), timeout),
+            readers: connections,
             writer: pool(1, Access::Write)?,
             tails: pool(1, Access::Read)?,
-            ring: Arc::new(ring),
+            ring,
             timeout,
             watch,
             counts: DatabaseCounts::default(),

@@ -1,6 +1,6 @@
 //! Converts between rows and values.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -17,9 +17,10 @@ pub(super) fn find(
     ring: &KeyRing,
     who: PrincipalRef<'_>,
 ) -> rusqlite::Result<Option<Identity>> {
-    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2");
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2"));
     connection
-        .prepare_cached(&sql)?
+        .prepare_cached(&SQL)?
         .query_row((who.realm(), who.name()), |row| identity(row, ring))
         .optional()
 }
