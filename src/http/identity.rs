@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -150,8 +151,13 @@ impl IdentityHeaders {
     pub fn with_values<R>(permit: &Permit, read: impl FnOnce(&[HeaderValue; 3]) -> R) -> Option<R> {
         let make = |who: PrincipalRef<'_>| {
             let (name, realm) = (encode(who.name()), encode(who.realm()));
-            let user = joined(&name, &realm);
-            [name.into_owned(), realm.into_owned(), user].map(value)
+            let user = Bytes::from(joined(&name, &realm));
+            // They share the memory of their text: many identities are kept.
+            let realm = match realm.contains('@') {
+                true => Bytes::from(realm.into_owned()),
+                false => user.slice(name.len() + 1..),
+            };
+            [user.slice(..name.len()), realm, user].map(value)
         };
         permit.derived(make, read)
     }
@@ -171,8 +177,8 @@ fn joined(name: &str, realm: &str) -> String {
 }
 
 /// Makes a header value. Cannot fail, because [`encode`] returns visible ASCII only.
-fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+fn value(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

@@ -2,19 +2,24 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::OnceLock;
+
+use once_cell::race::OnceBox;
 
 /// A value that a door has made of an identity, such as its headers. It lasts as long as the record
 /// is in memory. The first kind of value that is asked for stays; others are made each time.
 #[derive(Default)]
-pub struct Derived(OnceLock<Box<dyn Any + Send + Sync>>);
+pub struct Derived(
+    /// In a box twice, because a pointer to `dyn Any` takes two words, and most identities that are
+    /// cached have no value.
+    OnceBox<Box<dyn Any + Send + Sync>>,
+);
 
 impl Derived {
     pub(super) fn read<T, R>(&self, make: impl Fn() -> T, read: impl FnOnce(&T) -> R) -> R
     where
         T: Any + Send + Sync,
     {
-        let kept = self.0.get_or_init(|| Box::new(make()));
+        let kept = self.0.get_or_init(|| Box::new(Box::new(make())));
         match kept.downcast_ref() {
             Some(kept) => read(kept),
             None => read(&make()),

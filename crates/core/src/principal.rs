@@ -1,5 +1,7 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use equivalent::Equivalent;
 use thiserror::Error;
@@ -14,7 +16,7 @@ pub const NAME_CHARS: usize = 128;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Principal {
     name: Box<str>,
-    realm: Box<str>,
+    realm: Arc<str>,
 }
 
 impl Principal {
@@ -34,6 +36,14 @@ impl Principal {
     /// Returns the realm.
     pub fn realm(&self) -> &str {
         &self.realm
+    }
+
+    /// Shares the memory of its realm with that in `realms`, or adds it there.
+    pub fn share_realm(&mut self, realms: &mut HashSet<Arc<str>>) {
+        match realms.get(&self.realm) {
+            Some(realm) => self.realm = Arc::clone(realm),
+            None => drop(realms.insert(Arc::clone(&self.realm))),
+        }
     }
 
     /// Borrows the principal.

@@ -9,16 +9,19 @@
 //! stay valid for at most `stale_if_error`, counted from the last time that it worked.
 
 mod administration;
+mod bounded;
 mod counters;
 mod entry;
 mod memory;
 mod nodes;
 mod options;
 mod own;
+mod realms;
 mod seeds;
 mod sessions;
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState as SipHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -27,22 +30,25 @@ use async_trait::async_trait;
 use foldhash::quality::RandomState;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use moka::sync::Cache;
 use parking_lot::Mutex;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 
 use super::database::{Changes, Database, Seq, Tail};
-use super::metrics::{CacheCounts, CacheMetrics, Evicted, Observer, StoreMetrics, counting};
+use super::metrics::{CacheCounts, CacheMetrics, Evicted, Observer, StoreMetrics};
 use super::outage::{Outage, STALL};
 use realmgate_core::{
     Identities, Identity, Principal, PrincipalRef, Recall, Store, StoreError, UnixTime,
 };
 
+use bounded::bounded;
 use entry::{ByPrincipal, Entry};
 pub use options::CacheOptions;
 use own::Own;
-use seeds::{Deadlines, forgetting};
+use realms::Realms;
+use seeds::{Deadlines, Forgetting};
 
 /// The interval at which the change log is polled.
 const TAIL_EVERY: Duration = Duration::from_millis(200);
@@ -69,21 +75,26 @@ impl Cached {
         options: CacheOptions,
     ) -> Result<Arc<Self>, StoreError> {
         let (tail, seen) = database.follow().await?;
-        let (evicted, deadlines) = (Evicted::default(), Arc::default());
+        let deadlines = Arc::default();
+        let forgetting = Forgetting {
+            deadlines: Arc::clone(&deadlines),
+            evicted: Evicted::default(),
+        };
+        let (evicted, evicted_unknown) = (forgetting.evicted.clone(), Evicted::default());
         let inner = Arc::new(Inner {
             database,
             options,
-            known: Cache::builder()
-                .max_capacity(options.capacity)
-                .eviction_listener(forgetting(&evicted.known, &deadlines))
-                .build_with_hasher(RandomState::default()),
-            unknown: Cache::builder()
-                .max_capacity(options.unknown_capacity)
-                .eviction_listener(counting(&evicted.unknown))
-                .build(),
+            known: bounded(options.capacity, RandomState::default(), forgetting)?,
+            unknown: bounded(
+                options.unknown_capacity,
+                SipHasher::default(),
+                evicted_unknown.clone(),
+            )?,
             counts: CacheCounts::default(),
             evicted,
+            evicted_unknown,
             deadlines,
+            realms: Realms::default(),
             listing: Semaphore::new(1),
             flights: Mutex::default(),
             seen: AtomicI64::new(seen.0),
@@ -106,21 +117,18 @@ impl Cached {
     /// Returns the current counts.
     pub fn metrics(&self) -> StoreMetrics {
         let inner = &*self.inner;
-        // moka updates its entry counts only when it runs its pending tasks.
-        inner.known.run_pending_tasks();
-        inner.unknown.run_pending_tasks();
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let database = inner.database.metrics();
         StoreMetrics {
             known: CacheMetrics {
                 hits: of(&inner.counts.known),
-                evictions: of(&inner.evicted.known),
-                entries: inner.known.entry_count(),
+                evictions: inner.evicted.load(),
+                entries: inner.known.len() as u64,
             },
             unknown: CacheMetrics {
                 hits: of(&inner.counts.unknown),
-                evictions: of(&inner.evicted.unknown),
-                entries: inner.unknown.entry_count(),
+                evictions: inner.evicted_unknown.load(),
+                entries: inner.unknown.len() as u64,
             },
             misses: of(&inner.counts.misses),
             failures: of(&database.failures),
@@ -195,11 +203,13 @@ struct Inner {
     options: CacheOptions,
     /// Holds identities of the store only, so that no caller can choose names that collide: a fast
     /// hash suffices.
-    known: Cache<ByPrincipal, Entry<Identity>, RandomState>,
-    unknown: Cache<Principal, Entry<()>>,
+    known: Cache<ByPrincipal, Entry<Identity>, UnitWeighter, RandomState, Forgetting>,
+    unknown: Cache<Principal, Entry<()>, UnitWeighter, SipHasher, Evicted>,
     counts: CacheCounts,
     evicted: Evicted,
+    evicted_unknown: Evicted,
     deadlines: Arc<Deadlines>,
+    realms: Realms,
     /// Lets one long list at a time read, so that decisions find a connection.
     listing: Semaphore,
     /// The reads in progress, at most one per waiting request.
@@ -267,8 +277,11 @@ impl Inner {
         let gains = self.database.key_gains();
         let began = self.started.elapsed();
         match self.database.load(who).await {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
                 self.reading_fails_since.end();
+                if let Some(identity) = loaded.identity.as_mut().and_then(Arc::get_mut) {
+                    self.realms.share(&mut identity.principal);
+                }
                 self.remember(who, &loaded);
                 // Read with fewer keys, and perhaps cached after `forget_partial`.
                 if self.database.key_gains() != gains {
@@ -345,10 +358,7 @@ impl Inner {
             }
             Changes::Unknown(seq) => {
                 self.seen.store(seq.0, Ordering::SeqCst);
-                // moka removes the entries later, one by one, but the seeds must go now.
-                self.known.iter().for_each(|(_, it)| it.what.forget_seeds());
-                self.known.invalidate_all();
-                self.unknown.invalidate_all();
+                self.forget_all();
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use moka::notification::RemovalCause;
+use quick_cache::Lifecycle;
 
 /// Metrics of the cache and the database.
 #[derive(Debug)]
@@ -70,22 +70,28 @@ impl CacheCounts {
     }
 }
 
-/// The counters of entries that were evicted for space.
-#[derive(Default)]
-pub(super) struct Evicted {
-    pub(super) known: Arc<AtomicU64>,
-    pub(super) unknown: Arc<AtomicU64>,
+/// The counter of the entries of a cache that were evicted for space.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evicted(Arc<AtomicU64>);
+
+impl Evicted {
+    /// Returns their number.
+    pub(super) fn load(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
-/// Returns a listener that counts evictions for space.
-pub(super) fn counting<K, V>(
-    evicted: &Arc<AtomicU64>,
-) -> impl Fn(Arc<K>, V, RemovalCause) + use<K, V> {
-    let evicted = Arc::clone(evicted);
-    move |_, _, cause| {
-        if cause == RemovalCause::Size {
-            evicted.fetch_add(1, Ordering::Relaxed);
-        }
+impl<K, V> Lifecycle<K, V> for Evicted {
+    type RequestState = ();
+
+    fn begin_request(&self) {}
+
+    fn on_evict(&self, (): &mut (), _: K, _: V) {
+        self.count();
     }
 }
 

@@ -13,7 +13,7 @@ impl Inner {
     /// Extends a cached identity by [`ASK_AGAIN`] before the database is read again.
     pub(super) fn postpone(&self, entry: &Entry<Identity>) -> Arc<Identity> {
         let read = self.postponed(self.options.ttl);
-        // The entry that this one replaces drops its seeds, so insert a copy.
+        // The entry that this one replaces loses its seeds, so insert a copy.
         let what = Arc::new(entry.what.copy());
         self.insert(&what, read, entry.as_of);
         what
@@ -37,6 +37,7 @@ impl Inner {
     }
 
     fn insert(&self, identity: &Arc<Identity>, read: u64, as_of: Seq) {
+        self.forget_known(&identity.principal);
         let what = Arc::clone(identity);
         self.known
             .insert(ByPrincipal(Arc::clone(&what)), Entry { what, read, as_of });
@@ -47,13 +48,11 @@ impl Inner {
         let (read, as_of) = (self.moment(), loaded.as_of);
         match &loaded.identity {
             Some(identity) => {
-                self.unknown.invalidate(who);
-                // Otherwise moka would keep the existing key, and with it the old record.
-                self.known.invalidate(&who.as_ref());
+                self.unknown.remove(who);
                 self.insert(&identity.without_idle_seeds(now()), read, as_of);
             }
             None => {
-                self.known.invalidate(&who.as_ref());
+                self.forget_known(who);
                 let what = Arc::new(());
                 self.unknown
                     .insert(who.clone(), Entry { what, read, as_of });
@@ -68,36 +67,46 @@ impl Inner {
 
     /// Removes a principal from both caches and drops its seeds at once.
     pub(super) fn forget(&self, who: &Principal) {
-        self.known.invalidate(&who.as_ref());
-        self.unknown.invalidate(who);
+        self.forget_known(who);
+        self.unknown.remove(who);
+    }
+
+    fn forget_known(&self, who: &Principal) {
+        self.forget_known_if(who, |_| true);
+    }
+
+    fn forget_known_if(&self, who: &Principal, is_to_go: impl Fn(&Entry<Identity>) -> bool) {
+        if let Some((_, entry)) = self.known.remove_if(&who.as_ref(), is_to_go) {
+            self.deadlines.forget(&entry.what);
+        }
+    }
+
+    /// Empties both caches, and drops all seeds at once.
+    pub(super) fn forget_all(&self) {
+        self.retain(|_| false);
+        self.unknown.clear();
     }
 
     /// Removes the identities with a seed that did not decrypt, so that they are read again.
     pub(super) fn forget_partial(&self) {
-        for (_, entry) in &self.known {
-            if entry.what.seeds().is_none_or(|seeds| seeds.is_partial) {
-                self.known.invalidate(&entry.what.principal.as_ref());
+        self.retain(|identity| identity.seeds().is_some_and(|seeds| !seeds.is_partial));
+    }
+
+    fn retain(&self, is_to_stay: impl Fn(&Identity) -> bool) {
+        self.known.retain(|_, entry| {
+            let stays = is_to_stay(&entry.what);
+            if !stays {
+                self.deadlines.forget(&entry.what);
             }
-        }
+            stays
+        });
     }
 
     /// Removes an entry that was read before a change. A read that already reflects the change
     /// stays.
     pub(super) fn forget_before(&self, who: &Principal, changed: Seq) {
-        if self
-            .known
-            .get(&who.as_ref())
-            .is_some_and(|entry| entry.as_of < changed)
-        {
-            self.known.invalidate(&who.as_ref());
-        }
-        if self
-            .unknown
-            .get(who)
-            .is_some_and(|entry| entry.as_of < changed)
-        {
-            self.unknown.invalidate(who);
-        }
+        self.forget_known_if(who, |entry| entry.as_of < changed);
+        self.unknown.remove_if(who, |entry| entry.as_of < changed);
     }
 }
 

@@ -1,16 +1,16 @@
 //! Drops seeds from memory as soon as they are not needed.
 //!
-//! moka frees removed entries lazily, perhaps never, and a permit holds an identity as long as its
-//! connection lasts. So the seeds inside the record are dropped, not the record.
+//! A permit holds an identity as long as its connection lasts. So the seeds inside the record are
+//! dropped, not the record.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use moka::notification::RemovalCause;
 use parking_lot::Mutex;
+use quick_cache::Lifecycle;
 
 use super::entry::{ByPrincipal, Entry};
+use crate::metrics::Evicted;
 use realmgate_core::{Identity, IdentityId, UnixTime};
 
 /// Cached identities with a seed that ends at a known time: the end of an overlap or of the
@@ -24,6 +24,12 @@ impl Deadlines {
             let place = (at, identity.id);
             self.0.lock().insert(place, Arc::downgrade(identity));
         }
+    }
+
+    /// Drops the seeds of an identity that leaves the cache.
+    pub(super) fn forget(&self, identity: &Arc<Identity>) {
+        self.remove(identity);
+        identity.forget_seeds();
     }
 
     fn remove(&self, identity: &Arc<Identity>) {
@@ -54,18 +60,20 @@ impl Deadlines {
     }
 }
 
-/// Returns the listener that drops the seeds of each entry that leaves the cache. Counts the
-/// entries that were evicted for space.
-pub(super) fn forgetting(
-    evicted: &Arc<AtomicU64>,
-    deadlines: &Arc<Deadlines>,
-) -> impl Fn(Arc<ByPrincipal>, Entry<Identity>, RemovalCause) + use<> {
-    let (evicted, deadlines) = (Arc::clone(evicted), Arc::clone(deadlines));
-    move |_, entry, cause| {
-        deadlines.remove(&entry.what);
-        entry.what.forget_seeds();
-        if cause == RemovalCause::Size {
-            evicted.fetch_add(1, Ordering::Relaxed);
-        }
+/// Drops the seeds of each identity that is evicted for space, and counts it.
+#[derive(Clone)]
+pub(super) struct Forgetting {
+    pub(super) deadlines: Arc<Deadlines>,
+    pub(super) evicted: Evicted,
+}
+
+impl Lifecycle<ByPrincipal, Entry<Identity>> for Forgetting {
+    type RequestState = ();
+
+    fn begin_request(&self) {}
+
+    fn on_evict(&self, (): &mut (), _: ByPrincipal, entry: Entry<Identity>) {
+        self.deadlines.forget(&entry.what);
+        self.evicted.count();
     }
 }
