@@ -91,6 +91,7 @@ impl Connection {
                 "standbys": it.standbys,
                 "lag": it.lag.map(|lag| lag.as_secs_f64()),
                 "synchronous": it.synchronous,
+                "other_writable": it.other_writable,
                 "schema": it.schema,
                 "nodes": it.nodes,
             })
@@ -114,6 +115,12 @@ impl Connection {
                     .to_owned(),
             );
         }
+        if !found.elsewhere.is_empty() {
+            warnings.push(format!(
+                "the schema has no tables of realmgate, but {} has: check store.schema",
+                found.elsewhere.join(", ")
+            ));
+        }
         let Some(server) = &found.server else {
             return warnings;
         };
@@ -128,6 +135,12 @@ impl Connection {
             warnings.push(format!(
                 "role {} is a superuser; a role that owns only the tables of realmgate is enough",
                 server.role
+            ));
+        }
+        if server.other_writable > 0 {
+            warnings.push(format!(
+                "{} of the other hosts in store.url accept writes too: fence them, or rebuild them as standbys",
+                server.other_writable
             ));
         }
         if server.clock.abs() > CLOCK {
@@ -169,7 +182,7 @@ fn trouble(error: &OpenError) -> Option<&'static str> {
     let (OpenError::Connect(_, text) | OpenError::Server(_, text)) = error else {
         return None;
     };
-    const KINDS: [(&[&str], &str); 9] = [
+    const KINDS: [(&[&str], &str); 11] = [
         (
             &[
                 "(28P01)",
@@ -177,6 +190,10 @@ fn trouble(error: &OpenError) -> Option<&'static str> {
                 "invalid configuration: password",
             ],
             "the server did not accept the password: check store.password_file, PGPASSWORD or the credential realmgate.pgpassword",
+        ),
+        (
+            &["no encryption"],
+            "the server accepts TLS only: set sslmode=verify-full in store.url, and sslrootcert; or check pg_hba.conf",
         ),
         (
             &["(28000)"],
@@ -201,6 +218,10 @@ fn trouble(error: &OpenError) -> Option<&'static str> {
         (
             &["failed to lookup address", "Name or service not known"],
             "the name of the host does not resolve: check store.url and DNS",
+        ),
+        (
+            &["does not allow writes", "(25006)"],
+            "no server accepts writes: check that the primary runs, or promote a standby",
         ),
         (
             &["refused", "No such file"],

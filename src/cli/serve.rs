@@ -129,6 +129,7 @@ async fn serve(
         mut replacements,
     } = early;
     warn(&config);
+    let store = store_options(&config.store)?.database.location();
     let asked = Addresses::of(&config);
     let mut listeners = Listeners::inherit_or_bind(asked).map_err(StartError::Listen)?;
     let predecessor = listeners.take_predecessor();
@@ -154,7 +155,7 @@ async fn serve(
     process.metrics.activated(&server.config(), &digest);
     let gateway = addresses.gateway.map(|it| it.to_string());
     let gateway = gateway.as_deref().unwrap_or("off");
-    tracing::info!(service = %addresses.service, %gateway, config = digest, "listening");
+    tracing::info!(service = %addresses.service, %gateway, %store, config = digest, "listening");
     if let Some(grpc) = addresses.grpc {
         tracing::info!(%grpc, "listening");
     }

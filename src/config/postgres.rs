@@ -102,7 +102,12 @@ impl Source<'_> {
 
     /// Rejects keys that only a server has.
     pub(super) fn reject_keys_of_servers(&self, raw: &raw::Store) -> Checked<()> {
-        let expected = "no such key with an SQLite file, only with a postgres:// URL";
+        let url = match &raw.url {
+            Some(url) => format!("store.url is set at {}", self.place(url.span().start)),
+            None => "store.url is not set".to_owned(),
+        };
+        let expected =
+            &format!("no such key with an SQLite file, only with a postgres:// URL ({url})");
         let mut outcome = Ok(());
         for (key, value) in [
             ("store.password_file", &raw.password_file),

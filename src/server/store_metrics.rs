@@ -133,6 +133,12 @@ fn encode_pool(encoder: &mut DescriptorEncoder<'_>, pool: &PoolMetrics) -> fmt::
         "How often a database server on an old timeline was rejected",
         pool.old_servers,
     )?;
+    write_gauge(
+        encoder,
+        "store_other_writable_servers",
+        "Other database servers that accept writes, none of which should",
+        &pool.other_writable,
+    )?;
     let claims = [("granted", pool.claims), ("denied", pool.claims_denied)];
     write_counters(
         encoder,

@@ -9,6 +9,8 @@ use crate::seal::KeyId;
 pub struct Inspection {
     /// The version of its schema, 0 if it has no tables yet.
     pub schema: i64,
+    /// If it has none: other schemas of a server's database that have such tables.
+    pub elsewhere: Vec<String>,
     /// The latest schema that this version of realmgate supports.
     pub known: i64,
     /// The keys with which its seeds are encrypted.
@@ -49,4 +51,6 @@ pub struct ServerState {
     /// The number of nodes that have recorded themselves in the last minute; `None` if the tables are
     /// not those of this version.
     pub nodes: Option<u64>,
+    /// The number of other hosts that accept writes.
+    pub other_writable: u64,
 }

@@ -39,6 +39,8 @@ pub struct PoolMetrics {
     pub failovers: u64,
     /// How often a server on an old timeline was rejected.
     pub old_servers: u64,
+    /// Other servers that accept writes and are not used.
+    pub other_writable: u64,
     /// Claims that this node got.
     pub claims: u64,
     /// Claims that this node did not get, because another attempt had them.

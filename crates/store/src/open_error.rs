@@ -54,6 +54,34 @@ pub enum OpenError {
         "database {0}: has the schema of an earlier version and must be migrated first: run any command as a user who may write it"
     )]
     TooOld(PathBuf),
+    /// The schema on a server is older, and only a node that starts may migrate it.
+    #[error(
+        "database {path}: has schema {found} of an earlier version; `realmgate serve` or `realmgate init` of this version upgrades it to {known}"
+    )]
+    Older {
+        /// The database.
+        path: Location,
+        /// Its schema.
+        found: i64,
+        /// The latest schema that this version supports.
+        known: i64,
+    },
+    /// The schema on a server has no tables, and none may be created.
+    #[error(
+        "database {path}: schema {schema} has no tables of realmgate; {}",
+        match others.as_slice() {
+            [] => "create them with `realmgate init` (or serve --init), or restore a dump".to_owned(),
+            some => format!("set store.schema if you mean {}", some.join(" or ")),
+        }
+    )]
+    NoTables {
+        /// The database.
+        path: Location,
+        /// The schema.
+        schema: Box<str>,
+        /// Other schemas of the database that have such tables.
+        others: Vec<String>,
+    },
     /// This process lacks a permission.
     #[error("database {path}: cannot be {}: {why}", match need { Need::Read => "read", Need::Write => "written" })]
     Access {
@@ -155,6 +183,8 @@ impl OpenError {
             Self::Missing(_)
             | Self::MissingBesideKey { .. }
             | Self::TooOld(_)
+            | Self::Older { .. }
+            | Self::NoTables { .. }
             | Self::Access { .. }
             | Self::File(..)
             | Self::KeyFile(_)

@@ -220,6 +220,15 @@ fn process_that_starts_beside_two_primaries_uses_the_one_with_the_higher_timelin
     assert_eq!(status(&third, &split.disabled), 401);
     assert_eq!(status(&third, &split.known), 200);
     assert!(third.log().contains("two database servers accept writes"));
+    for node in split.nodes.iter().chain([&third]) {
+        until("the other server is in the metrics", || {
+            let metrics = get(node.metrics(), "/metrics", "").body;
+            metrics.contains("realmgate_store_other_writable_servers 1\n")
+        });
+    }
+    let checked = third.run(&["check", "--connect"]);
+    let warning = "1 of the other hosts in store.url accept writes too";
+    assert!(stderr(&checked).contains(warning), "{}", stderr(&checked));
     assert_eq!(failovers(&third), "0");
     let late = split.nodes[1].register("late", "payments");
     until("written to the new primary", || {
@@ -228,6 +237,11 @@ fn process_that_starts_beside_two_primaries_uses_the_one_with_the_higher_timelin
     let sql = "SELECT count(*) FROM identity WHERE name = 'late'";
     assert_eq!(split.new.query(sql), "1");
     assert_eq!(split.old.query(sql), "0");
+    split.old.kill();
+    until("the other server is gone", || {
+        let metrics = get(third.metrics(), "/metrics", "").body;
+        metrics.contains("realmgate_store_other_writable_servers 0\n")
+    });
 }
 
 #[test]

@@ -867,6 +867,15 @@ async fn older_schema_is_upgraded(scene: &Scene) {
     store.checkpoint().await;
     drop(store);
     scene.downgrade().await;
+    if let Backend::Postgres(_) = scene.database {
+        for intent in [Intent::Read, Intent::Change] {
+            let Err(error) = open(scene.options(), intent).await else {
+                panic!("it opened");
+            };
+            let expected = "of an earlier version; `realmgate serve` or `realmgate init`";
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
     let store = scene.open().await;
     let realms = store.realms("", 10).await.unwrap();
     assert_eq!((&*realms[0].realm, realms[0].identities), ("r", 3));
@@ -1189,7 +1198,11 @@ async fn database_that_is_missing_is_not_made_by_reading(scene: &Scene) {
         let Err(error) = open(scene.options(), intent).await else {
             panic!("it opened");
         };
-        assert!(error.to_string().contains("does not exist"), "{error}");
+        let expected = match scene.database {
+            Backend::Sqlite { .. } => "does not exist",
+            Backend::Postgres(_) => "has no tables of realmgate",
+        };
+        assert!(error.to_string().contains(expected), "{error}");
         assert!(!scene.key().exists());
     }
     scene.open().await.create(new("a"), NOW).await.unwrap();

@@ -245,3 +245,42 @@ fn trouble_is_named_by_its_kind() {
         assert!(said.contains(expected), "{url}: {said}");
     }
 }
+
+#[test]
+fn failed_connection_to_several_hosts_says_what_each_responded() {
+    let server = Postgres::start();
+    let standby = server.standby();
+    let (dead, standby_address) = (server.address(), standby.address());
+    server.kill();
+    until("the primary is dead", || server.has_ended());
+    let url = format!("postgres://django@{dead},{standby_address}/postgres");
+    let output = check(&format!("url = \"{url}\""), &[], &[]);
+    assert_eq!(output.status.code(), Some(3));
+    let said = stderr(&output);
+    for expected in [
+        format!("cannot connect: {dead}: "),
+        "refused".to_owned(),
+        format!("; {standby_address}: "),
+        "no server accepts writes: check that the primary runs".to_owned(),
+    ] {
+        assert!(said.contains(&expected), "{expected}: {said}");
+    }
+}
+
+#[test]
+fn schema_without_tables_beside_one_with_tables_is_a_warning() {
+    let gate = Gate::start_on_postgres("");
+    let (url, schema) = new_schema();
+    let store = format!("url = \"{url}\"\nschema = \"{schema}\"");
+    let output = check(&store, &[], &[]);
+    let said = stderr(&output);
+    assert!(
+        said.contains("the schema has no tables of realmgate, but "),
+        "{said}"
+    );
+    assert!(
+        said.contains(": check store.schema") || said.contains(" has: check"),
+        "{said}"
+    );
+    drop(gate);
+}

@@ -22,6 +22,7 @@ use super::fault::{Fault, describe};
 use super::server::Server;
 use super::timeline::{Primary, TIMELINE, Timeline, Timelines};
 use super::tls::client_config;
+use realmgate_core::StoreError;
 
 /// The maximum time for a host to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -62,7 +63,8 @@ struct Found {
     started: Box<str>,
 }
 
-type Try = BoxFuture<'static, Result<Found, Fault>>;
+/// A try to connect to the host at a position of the URL.
+type Try = BoxFuture<'static, (usize, Result<Found, Fault>)>;
 
 /// Connects to a server. Of several hosts that accept writes, the one with the highest timeline is
 /// used. A host that does not respond delays nobody for long.
@@ -168,7 +170,7 @@ impl Connector {
         {
             let mut first = self.try_host(last);
             match timeout(ALONE, &mut first).await {
-                Ok(Ok(found)) => {
+                Ok((_, Ok(found))) => {
                     let seen = inner.timelines.see(primary(&found, &self.host(last)));
                     if seen.is_ok() && found.started == started {
                         return Ok(found.link);
@@ -176,7 +178,7 @@ impl Connector {
                     // It was restarted, or is on an old timeline: another one may be the primary.
                     self.forget_host();
                 }
-                Ok(Err(_)) => {}
+                Ok((_, Err(_))) => {}
                 Err(_) => {
                     tries.push(first);
                     is_tried = true;
@@ -191,7 +193,7 @@ impl Connector {
 
     /// Waits for hosts, and takes the one with the highest timeline.
     async fn best(&self, mut tries: FuturesUnordered<Try>) -> Result<Link, Fault> {
-        let (mut all, mut fault) = (Vec::new(), Fault::Closed);
+        let (mut all, mut faults) = (Vec::new(), Vec::new());
         let mut deadline = None;
         loop {
             let next = match deadline {
@@ -199,26 +201,30 @@ impl Connector {
                 Some(deadline) => timeout_at(deadline, tries.next()).await.unwrap_or(None),
             };
             match next {
-                Some(Ok(found)) => {
+                Some((_, Ok(found))) => {
                     all.push(found);
                     deadline.get_or_insert_with(|| Instant::now() + GRACE);
                 }
-                Some(Err(why)) => fault = why,
+                Some((at, Err(fault))) => faults.push((at, fault)),
                 None => break,
             }
         }
         // The first of the URL among equals, so that all nodes agree.
         all.sort_by_key(|found| (found.link.timeline, Reverse(found.at)));
         let Some(best) = all.pop() else {
-            return Err(fault);
+            return Err(self.together(faults));
         };
         let host = self.host(best.at);
         let used = primary(&best, &host);
         let inner = &*self.inner;
-        for other in all.iter().filter(|other| other.started != best.started) {
+        all.retain(|other| other.started != best.started);
+        for other in &all {
             let host = self.host(other.at);
             inner.timelines.report_two(used, primary(other, &host));
         }
+        inner
+            .timelines
+            .set_others(all.iter().map(|other| &*other.started));
         inner.timelines.see(used)?;
         inner.last.store(best.at, Ordering::Relaxed);
         *inner.started.lock() = Some(best.started);
@@ -234,14 +240,16 @@ impl Connector {
         let mut tries: FuturesUnordered<_> = others
             .map(|at| timeout(Self::longest(), self.try_host(at)))
             .collect();
+        let mut writable = Vec::new();
         while let Some(tried) = tries.next().await {
-            let Ok(Ok(found)) = tried else { continue };
+            let Ok((_, Ok(found))) = tried else { continue };
             let Some(started) = inner.started.lock().clone() else {
                 return;
             };
             if found.started == started {
                 continue;
             }
+            writable.push(found.started.clone());
             let (host, other) = (self.host(last), self.host(found.at));
             let other = primary(&found, &other);
             let timeline = inner.timelines.highest();
@@ -255,10 +263,25 @@ impl Connector {
             };
             inner.timelines.report_two(used, other);
         }
+        inner.timelines.set_others(writable.iter().map(|it| &**it));
     }
 
     fn try_host(&self, at: usize) -> Try {
-        self.clone().connect_to(at).boxed()
+        let connecting = self.clone().connect_to(at);
+        async move { (at, connecting.await) }.boxed()
+    }
+
+    /// Returns the error of a connection that no host accepted: what each of them said.
+    fn together(&self, mut faults: Vec<(usize, Fault)>) -> Fault {
+        if faults.len() < 2 {
+            return faults.pop().map_or(Fault::Closed, |(_, fault)| fault);
+        }
+        faults.sort_by_key(|(at, _)| *at);
+        let each = faults.into_iter().map(|(at, fault)| {
+            let text = StoreError::from(fault).to_string();
+            format!("{}: {text}", self.host(at))
+        });
+        Fault::Connection(each.collect::<Vec<_>>().join("; ").into())
     }
 
     async fn connect_to(self, at: usize) -> Result<Found, Fault> {

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::open::{Prepared, failed, prepare};
 use super::pool::{Pools, Purpose};
 use super::query::{Schema, query};
-use super::schema::KNOWN;
+use super::schema::{KNOWN, schemas};
 use super::server::Server;
 use crate::inspection::{Inspection, ServerState};
 use crate::open_error::OpenError;
@@ -57,8 +57,13 @@ pub(crate) async fn inspect(server: &Server, timeout: Duration) -> Result<Inspec
     {
         state.nodes = nodes(&pools, &schema).await.ok();
     }
+    let elsewhere = match found.version {
+        0 => schemas(&pools).await,
+        _ => Ok(Vec::new()),
+    };
     Ok(Inspection {
         schema: found.version,
+        elsewhere: elsewhere.map_err(|fault| failed(&location, fault))?,
         known: KNOWN,
         keys: found.keys,
         server: Some(state.map_err(|fault| failed(&location, fault))?),
@@ -91,6 +96,7 @@ async fn state(
         lag: lag(row)?,
         synchronous: row.try_get(7)?,
         nodes: None,
+        other_writable: pools.metrics().other_writable,
     })
 }
 

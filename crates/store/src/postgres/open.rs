@@ -12,7 +12,7 @@ use super::connect::Connector;
 use super::fault::Fault;
 use super::pool::Pools;
 use super::query::{Postgres, Schema};
-use super::schema::{Found, KNOWN, Migration, about, look};
+use super::schema::{Found, KNOWN, Migration, about, look, schemas};
 use super::server::Server;
 use crate::atomic_file::{folder_of, sweep};
 use crate::intent::{Intent, may_make};
@@ -125,8 +125,20 @@ async fn agree(
             known: KNOWN,
         });
     }
-    if found.version == 0 {
-        may_make(location.clone(), source, keys.as_ref(), intent)?;
+    if found.version == 0 && may_make(location.clone(), source, keys.as_ref(), intent).is_err() {
+        return Err(OpenError::NoTables {
+            path: location.clone(),
+            schema: schema.0.as_ref().into(),
+            others: schemas(pools).await.map_err(fail)?,
+        });
+    }
+    // A command of a newer version must not lock out the nodes, which may be of an older one.
+    if (1..KNOWN).contains(&found.version) && matches!(intent, Intent::Read | Intent::Change) {
+        return Err(OpenError::Older {
+            path: location.clone(),
+            found: found.version,
+            known: KNOWN,
+        });
     }
     hold(&found.keys, location, source, keys.as_ref())?;
     if found.version == KNOWN

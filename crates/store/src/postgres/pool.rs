@@ -134,7 +134,7 @@ impl Pools {
                 tracing::warn!(
                     %error,
                     generation = generation + 1,
-                    "the connections to the database are given up; connecting again"
+                    "lost the connections to the database; reconnecting"
                 );
             }
             Err(fault) => {
@@ -155,6 +155,7 @@ impl Pools {
             generation: current.number,
             failovers: self.connector.timelines().failovers(),
             old_servers: self.connector.timelines().rejected(),
+            other_writable: self.connector.timelines().others(),
             claims: 0,
             claims_denied: 0,
         }

@@ -97,6 +97,14 @@ pub(super) async fn look(pools: &Pools, schema: &Schema) -> Result<Option<Found>
     Ok(Some(Found { version, keys }))
 }
 
+/// Returns up to 5 schemas that have tables of realmgate.
+pub(super) async fn schemas(pools: &Pools) -> Result<Vec<String>, Fault> {
+    let sql = "SELECT n.nspname::text FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
+        WHERE t.relname = 'realmgate_schema' AND t.relkind = 'r' ORDER BY 1 LIMIT 5";
+    let rows = query(pools, Purpose::Request, sql, &[]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
 /// A transaction in which only this process migrates, and the first key is chosen.
 pub(super) struct Migration {
     lease: Lease,

@@ -8,6 +8,7 @@
 //! would allow a second use. So after a change of the timeline, tokens that could have been used
 //! before it are rejected.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -56,6 +57,8 @@ pub(super) struct Timelines {
     highest: AtomicU32,
     failovers: AtomicU64,
     rejected: AtomicU64,
+    /// The servers that accept writes and are not used.
+    others: AtomicU64,
     logged_old: Mutex<Option<Instant>>,
     logged_two: Mutex<Option<Instant>>,
 }
@@ -105,6 +108,18 @@ impl Timelines {
                  fence the other, or rebuild it as a standby"
             );
         }
+    }
+
+    /// Records when each of the other servers that accept writes was started.
+    pub(super) fn set_others<'a>(&self, started: impl Iterator<Item = &'a str>) {
+        let servers: BTreeSet<_> = started.collect();
+        let number = u64::try_from(servers.len()).unwrap_or(u64::MAX);
+        self.others.store(number, Ordering::Relaxed);
+    }
+
+    /// Returns the number of other servers that accept writes.
+    pub(super) fn others(&self) -> u64 {
+        self.others.load(Ordering::Relaxed)
     }
 
     pub(super) fn highest(&self) -> Timeline {

@@ -18,6 +18,7 @@ pub(crate) fn inspect(path: &Path, timeout: Duration) -> Result<Inspection, Open
     let opened = open_existing(path, Way::to_copy(path), timeout, fail);
     let (connection, schema) = opened.map_err(|error| error.explained(path, Need::Read))?;
     Ok(Inspection {
+        elsewhere: Vec::new(),
         schema,
         known: SCHEMAS,
         keys: named_keys(&connection).map_err(fail)?,
