@@ -109,7 +109,8 @@ impl Server {
             audit,
         } = instruments;
         let addresses = listeners.addresses()?;
-        let options = store_options(&config.store)?;
+        let mut options = store_options(&config.store)?;
+        options.cache.admin_realm = Some(config.realms.admin().into());
         let store = store::open(options.clone(), intent).await?;
         store_metrics::register(&store, &mut registry);
         let store: Arc<dyn Store> = store;

@@ -33,6 +33,7 @@ pub fn store_options(settings: &config::Store) -> Result<Options, ConfigError> {
             ttl: cache.ttl,
             unknown_ttl: cache.unknown_ttl,
             stale_if_error: cache.stale_if_error,
+            admin_realm: None,
         },
     })
 }

@@ -149,7 +149,7 @@ impl Identities for Cached {
     fn recall(&self, who: PrincipalRef<'_>) -> Recall {
         let inner = &*self.inner;
         let now = inner.moment();
-        if inner.is_outage_too_long(now) {
+        if inner.is_outage_too_long(now, who) {
             return Recall::Nothing;
         }
         if let Some(entry) = inner.known.get(&who) {
@@ -294,7 +294,7 @@ impl Inner {
                 if !error.is_lost() {
                     tracing::error!(%error, "reading an identity failed");
                 }
-                if self.is_outage_too_long(self.moment()) {
+                if self.is_outage_too_long(self.moment(), who.as_ref()) {
                     return Err(error);
                 }
                 // Identities and unknown names alike, so that the response does not tell them
@@ -363,8 +363,12 @@ impl Inner {
         }
     }
 
-    fn is_outage_too_long(&self, now: u64) -> bool {
-        let limit = self.options.stale_if_error;
+    /// Returns whether cached entries may no longer be used without the database.
+    fn is_outage_too_long(&self, now: u64, who: PrincipalRef<'_>) -> bool {
+        let limit = match &self.options.admin_realm {
+            Some(realm) if **realm == *who.realm() => Duration::ZERO,
+            _ => self.options.stale_if_error,
+        };
         let read = self.log_read.load(Ordering::Relaxed);
         Duration::from_nanos(now.saturating_sub(read)) > limit.max(STALL)
             || self.reading_fails_since.is_longer(self.started, limit)

@@ -226,7 +226,7 @@ fn process_that_starts_beside_two_primaries_uses_the_one_with_the_higher_timelin
             metrics.contains("realmgate_store_other_writable_servers 1\n")
         });
     }
-    let checked = third.run(&["check", "--connect"]);
+    let checked = split.nodes[0].run(&["check", "--connect"]);
     let warning = "1 of the other hosts in store.url accept writes too";
     assert!(stderr(&checked).contains(warning), "{}", stderr(&checked));
     assert_eq!(failovers(&third), "0");

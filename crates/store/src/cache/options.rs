@@ -13,6 +13,8 @@ pub struct CacheOptions {
     pub unknown_ttl: Duration,
     /// How long cached identities stay valid while the database fails.
     pub stale_if_error: Duration,
+    /// The realm for which `stale_if_error` is 0: that of the administrators.
+    pub admin_realm: Option<Box<str>>,
 }
 
 impl Default for CacheOptions {
@@ -25,6 +27,7 @@ impl Default for CacheOptions {
             ttl: hour,
             unknown_ttl: hour,
             stale_if_error: hour,
+            admin_realm: None,
         }
     }
 }

@@ -92,12 +92,16 @@ impl Database for Postgres {
                 return Ok(Changes::Unknown(last));
             }
             let mut changed = Vec::with_capacity(rows.len());
+            let mut reached = None;
             for row in &rows {
                 let seq = Seq(row.try_get(4)?);
-                changed.push((principal(row.try_get(2)?, row.try_get(3)?)?, seq));
+                reached = Some(seq);
+                // A name that is not valid, written with psql, is not an identity.
+                if let Ok(who) = principal(row.try_get(2)?, row.try_get(3)?) {
+                    changed.push((who, seq));
+                }
             }
-            let is_part = changed.len() == limit as usize;
-            let reached = changed.last().map(|(_, seq)| *seq);
+            let is_part = rows.len() == limit as usize;
             Ok::<_, Fault>(Changes::Some(
                 changed,
                 reached.filter(|_| is_part).unwrap_or(last),

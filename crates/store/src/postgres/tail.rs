@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
@@ -151,14 +150,18 @@ impl PostgresTail {
         if i64::try_from(rows.len()).unwrap_or(i64::MAX) > CHANGES {
             return Ok(Changes::Unknown(look.last));
         }
-        let read = |row: &Row| {
-            let who = principal(row.try_get(0)?, row.try_get(1)?)?;
-            Ok::<_, Fault>((who, Seq(row.try_get(2)?)))
-        };
-        let changed: Vec<_> = rows.iter().map(read).collect::<Result<_, _>>()?;
+        let mut changed = Vec::with_capacity(rows.len());
         // Includes commits made after the poll.
-        let last = changed.last().map_or(look.last, |(_, seq)| *seq);
-        Ok(Changes::Some(changed, last.max(look.last)))
+        let mut last = look.last;
+        for row in &rows {
+            let seq = Seq(row.try_get(2)?);
+            last = last.max(seq);
+            // A name that is not valid, written with psql, is not in the cache.
+            if let Ok(who) = principal(row.try_get(0)?, row.try_get(1)?) {
+                changed.push((who, seq));
+            }
+        }
+        Ok(Changes::Some(changed, last))
     }
 
     /// Returns the keys that the database names and that are not available here.

@@ -107,15 +107,18 @@ pub(super) fn changes_since(
     if last < seen || first.is_none_or(|first| first > seen.0 + 1) {
         return Ok(Changes::Unknown(last));
     }
-    let changed = snapshot
+    let entries = snapshot
         .prepare_cached("SELECT name, realm, seq FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2")?
         .query_map((seen.0, limit), |row| {
-            let principal = principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?;
-            Ok((principal, Seq(row.get(2)?)))
+            // A name that is not valid, written with another program, is not in the cache.
+            let who = principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?).ok();
+            Ok((who, Seq(row.get(2)?)))
         })?
         .collect::<Result<Vec<_>, _>>()?;
-    let is_part = changed.len() == limit as usize;
-    let reached = changed.last().map(|(_, seq)| *seq);
+    let is_part = entries.len() == limit as usize;
+    let reached = entries.last().map(|(_, seq)| *seq);
+    let of_valid = |(who, seq): (Option<_>, Seq)| Some((who?, seq));
+    let changed = entries.into_iter().filter_map(of_valid).collect();
     let last = reached.filter(|_| is_part).unwrap_or(last);
     Ok(Changes::Some(changed, last))
 }
