@@ -92,10 +92,26 @@ pub(super) async fn edit(
     one(&page, &visit, id, Some((terms, errors)), "").await
 }
 
-pub(super) async fn disable(
+pub(super) async fn disable_form(
+    State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
     Path(id): Path<i64>,
 ) -> Result<Response, Fault> {
+    ask(&page, &visit, id, Order::Disable, Errors::default()).await
+}
+
+pub(super) async fn disable(
+    State(page): State<Arc<Page>>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Result<Response, Fault> {
+    let form = Form::read(&page, request, SMALL).await?;
+    let it: Identity = visit.get(&format!("/v1/identities/{id}")).await?;
+    // Otherwise an open browser could lock out all administrators, or all services that verify.
+    if is_reserved(&page, &it.realm) {
+        return confirmed_order(&page, &visit, id, Order::Disable, &form).await;
+    }
     // Without a version: in an emergency it must not fail because somebody else has changed it.
     let path = format!("/v1/identities/{id}/disable");
     visit.order(Method::POST, &path, None).await?;
@@ -155,6 +171,8 @@ struct RotateForm {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     Delete,
+    /// Of an identity in a reserved realm.
+    Disable,
     /// Also clears its failures.
     Enable,
     /// Clears its failures.
@@ -165,6 +183,7 @@ impl Order {
     const fn verb(self) -> &'static str {
         match self {
             Self::Delete => "Delete",
+            Self::Disable => "Disable",
             Self::Enable => "Enable",
             Self::Unthrottle => "Unthrottle",
         }
@@ -177,6 +196,10 @@ impl Order {
                 "and its seed are deleted. The seed cannot be recovered. If its callers may return, disable it \
                  instead."
             }
+            Self::Disable => {
+                "may no longer authenticate. If no administrator is left, `realmgate identity enable` on the host \
+                 brings one back."
+            }
             Self::Enable => "may authenticate again, and its failures are forgotten.",
             Self::Unthrottle => "may try again at once: its failures are forgotten.",
         }
@@ -185,6 +208,7 @@ impl Order {
     const fn path(self) -> &'static str {
         match self {
             Self::Delete => "delete",
+            Self::Disable => "disable",
             Self::Enable => "enable",
             Self::Unthrottle => "unthrottle",
         }
@@ -317,7 +341,7 @@ async fn confirmed_order(
             visit.order(Method::DELETE, &path, version).await,
             "/identities?done=deleted".to_owned(),
         ),
-        Order::Enable | Order::Unthrottle => (
+        Order::Disable | Order::Enable | Order::Unthrottle => (
             visit
                 .order(Method::POST, &format!("{path}/{verb}"), version)
                 .await,

@@ -84,8 +84,9 @@ impl Form {
     pub(super) fn version(&self) -> Result<&str, Fault> {
         let text = self.exact("version");
         let inner = text.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-        let is_one = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
-        match inner.is_some_and(is_one) {
+        let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+        let parts = inner.and_then(|it| it.split_once('-'));
+        match parts.is_some_and(|(id, version)| is_number(id) && is_number(version)) {
             true => Ok(text),
             false => Err(Fault::new(400, "The form is incomplete.")
                 .detail("It does not name the version of the identity. Open it again.")),

@@ -12,6 +12,7 @@ use super::audit::{Entry, of_identity};
 use super::fault::{Errors, Fault};
 use super::form::{Form, query_of};
 use super::state::Page;
+use super::token::is_reserved;
 use super::view::{Distance, Frame, When, html};
 use super::visit::Visit;
 use crate::auth::{Algorithm, UnixTime};
@@ -244,6 +245,7 @@ pub(super) struct One {
     form: Terms,
     errors: Errors,
     lines: Vec<Entry>,
+    is_reserved: bool,
 }
 
 /// A seed of an identity.
@@ -326,6 +328,7 @@ pub(super) async fn one(
         not_before: saved.not_before.replace('T', " "),
         expires: saved.expires.replace('T', " "),
         lines: of_identity(visit, &it).await,
+        is_reserved: is_reserved(page, &it.realm),
         version,
         form,
         errors,

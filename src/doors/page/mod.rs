@@ -53,7 +53,10 @@ pub fn router(page: Page) -> Router {
         .route("/identities/new", get(create::form).post(create::create))
         .route("/identities/bulk", get(bulk::form).post(bulk::create))
         .route(&identity(""), get(identities::show).post(change::edit))
-        .route(&identity("/disable"), post(change::disable))
+        .route(
+            &identity("/disable"),
+            get(change::disable_form).post(change::disable),
+        )
         .route(
             &identity("/enable"),
             get(change::enable_form).post(change::enable),

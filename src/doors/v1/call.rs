@@ -255,7 +255,7 @@ impl Call {
             for tag in value.to_str().unwrap_or_default().split(',') {
                 match tag.trim() {
                     "*" => return Ok(None),
-                    tag if tag == etag(version) => return Ok(Some(version)),
+                    tag if tag == etag(identity) => return Ok(Some(version)),
                     _ => {}
                 }
             }
@@ -264,12 +264,12 @@ impl Call {
     }
 
     /// Returns whether the client has this version of an identity already (`If-None-Match`).
-    pub(super) fn is_known(&self, version: Version) -> bool {
+    pub(super) fn is_known(&self, identity: &Identity) -> bool {
         let tags = self.headers.get_all(IF_NONE_MATCH).iter();
         let mut tags = tags.flat_map(|value| value.to_str().unwrap_or_default().split(','));
         tags.any(|tag| {
             let tag = tag.trim();
-            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag(version)
+            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag(identity)
         })
     }
 
@@ -349,9 +349,10 @@ fn has_array(json: &[u8]) -> bool {
     false
 }
 
-/// Returns the entity tag of a version.
-pub(super) fn etag(version: Version) -> String {
-    format!("\"{}\"", version.0)
+/// Returns the entity tag of an identity. Another identity may get the same name later, so the tag
+/// has the number too.
+pub(super) fn etag(identity: &Identity) -> String {
+    format!("\"{}-{}\"", identity.id.0, identity.history.version.0)
 }
 
 /// Makes a JSON response.
@@ -381,8 +382,8 @@ pub(crate) fn closing(mut response: Response) -> Response {
 }
 
 /// Adds the entity tag of an identity to a response.
-pub(super) fn tagged(mut response: Response, version: Version) -> Response {
-    if let Ok(tag) = HeaderValue::from_str(&etag(version)) {
+pub(super) fn tagged(mut response: Response, identity: &Identity) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(&etag(identity)) {
         response.headers_mut().insert(ETAG, tag);
     }
     response

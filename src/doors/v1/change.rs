@@ -138,7 +138,7 @@ pub(super) async fn rotate(State(api): State<Arc<V1>>, who: Who, request: Reques
         let identity = identity.await?;
         let shown = shown_with_seed(&api, &identity, &seed, call.now);
         let response = closing(json(StatusCode::OK, &shown)?);
-        Ok(tagged(response, identity.history.version))
+        Ok(tagged(response, &identity))
     })
     .await
 }
@@ -264,7 +264,7 @@ async fn simple(
 
 fn changed(api: &V1, identity: &Identity, now: UnixTime) -> Result<Response, Problem> {
     let response = json(StatusCode::OK, &shown(api, identity, now))?;
-    Ok(tagged(response, identity.history.version))
+    Ok(tagged(response, &identity))
 }
 
 /// Changes an identity and writes the change into the audit log. `make` computes the change from the

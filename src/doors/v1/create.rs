@@ -85,7 +85,7 @@ pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Resp
             None => return Err(Kind::Unavailable.into()),
         };
         let shown = shown_with_seed(&api, &identity, &seed, call.now);
-        let mut response = tagged(json(StatusCode::CREATED, &shown)?, identity.history.version);
+        let mut response = tagged(json(StatusCode::CREATED, &shown)?, &identity);
         let headers = response.headers_mut();
         if let Some(location) = location(identity.id) {
             headers.insert(LOCATION, location);

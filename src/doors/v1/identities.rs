@@ -146,14 +146,13 @@ pub(super) async fn read(State(api): State<Arc<V1>>, who: Who, request: Request)
     call::handle(&api, request, Capability::List, async |call, _| {
         Query::of(&call.uri).end()?;
         let identity = find(&api, &who).await?;
-        let version = identity.history.version;
-        if call.is_known(version) {
+        if call.is_known(&identity) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(tagged(response, version));
+            return Ok(tagged(response, &identity));
         }
         let response = json(StatusCode::OK, &shown(&api, &identity, call.now))?;
-        Ok(tagged(response, version))
+        Ok(tagged(response, &identity))
     })
     .await
 }

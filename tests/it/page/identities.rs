@@ -104,6 +104,7 @@ fn session_alone_neither_adds_an_administrator_nor_clears_failures() {
     let (unthrottle, enable) = (format!("{path}/unthrottle"), format!("{path}/enable"));
     let number = gate.number("SELECT id FROM identity WHERE name = 'root'");
     let own = format!("/identities/{number}");
+    let disable_own = format!("{own}/disable");
     let list = "evil,ungleich-admin\nother,payments";
     let (version, of_own) = (browser.version(&path), browser.version(&own));
     let (version, of_own) = (("version", &*version), ("version", &*of_own));
@@ -133,6 +134,7 @@ fn session_alone_neither_adds_an_administrator_nor_clears_failures() {
             &own,
             vec![("name", "root"), ("realm", "ungleich-admin"), of_own],
         ),
+        (&disable_own, vec![of_own]),
         (&unthrottle, vec![version]),
         (&enable, vec![version]),
     ] {

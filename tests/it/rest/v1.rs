@@ -223,10 +223,18 @@ fn version_that_somebody_else_changed_is_not_overwritten() {
     assert_eq!(admin.get(&path)["comment"], "mine");
     assert_eq!(admin.send("GET", &path, &known, "").status, 200);
     assert_eq!(patch(&format!("\"x\", {second}"), "again").status, 200);
+    let last = tag();
     assert_eq!(
         admin.send("DELETE", &path, "If-Match: *\r\n", "").status,
         204
     );
+    // Another identity of that name is not the one that was seen, even with as many changes.
+    admin.create("svc", "payments");
+    let path = "/v1/identities/svc@payments";
+    for tag in [&first, &last] {
+        let reply = admin.send("DELETE", path, &format!("If-Match: {tag}\r\n"), "");
+        assert_eq!(problem(&reply), "stale", "{tag}");
+    }
 }
 
 #[test]
