@@ -139,6 +139,12 @@ fn encode_pool(encoder: &mut DescriptorEncoder<'_>, pool: &PoolMetrics) -> fmt::
         "Other database servers that accept writes, none of which should",
         &pool.other_writable,
     )?;
+    write_gauge(
+        encoder,
+        "store_clock_offset_seconds",
+        "The clock of the database minus that of this node; 0 if they differ by at most 2 s",
+        &pool.clock_offset,
+    )?;
     let claims = [("granted", pool.claims), ("denied", pool.claims_denied)];
     write_counters(
         encoder,

@@ -81,12 +81,13 @@ impl Cached {
             evicted: Evicted::default(),
         };
         let (evicted, evicted_unknown) = (forgetting.evicted.clone(), Evicted::default());
+        let (capacity, unknown_capacity) = (options.capacity, options.unknown_capacity);
         let inner = Arc::new(Inner {
             database,
             options,
-            known: bounded(options.capacity, RandomState::default(), forgetting)?,
+            known: bounded(capacity, RandomState::default(), forgetting)?,
             unknown: bounded(
-                options.unknown_capacity,
+                unknown_capacity,
                 SipHasher::default(),
                 evicted_unknown.clone(),
             )?,

@@ -45,6 +45,8 @@ pub struct PoolMetrics {
     pub claims: u64,
     /// Claims that this node did not get, because another attempt had them.
     pub claims_denied: u64,
+    /// The clock of the server minus that of this node, in seconds; 0 if it is at most 2.
+    pub clock_offset: i64,
 }
 
 /// Metrics of one cache.

@@ -13,6 +13,7 @@ use realmgate::store::{self, Cached, Intent};
 use super::cluster::on;
 use crate::harness::postgres::{Postgres, sql_in};
 use crate::harness::{Caller, Gate, Reply, get, routes, until};
+use crate::operation::clock::Clock;
 
 fn claim(tag: u8, lasts: Duration) -> Claim {
     Claim {
@@ -221,6 +222,43 @@ fn burst_at_three_nodes_gets_their_free_evaluations_and_at_most_one_more() {
         guesses.into_iter().map(|it| it.join().unwrap()).sum()
     });
     assert!((5..=5 * NODES + 1).contains(&verdicts), "{verdicts}");
+}
+
+#[test]
+fn node_with_a_wrong_clock_adds_no_guesses() {
+    const NODES: usize = 2;
+    for offset in ["-1h", "+8h"] {
+        let more = format!(
+            "[throttle]\nsource_failures = 1000000\n{}",
+            routes("127.0.0.1:9".parse().unwrap())
+        );
+        let one = Gate::start_on_postgres(&more);
+        let clock = Clock::new();
+        clock.set(offset);
+        let variables = clock.environment();
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.to_str().unwrap()))
+            .collect();
+        let other = one.start_beside_with(&variables, &more);
+        until("the difference is known", || {
+            other.log().contains("the clock of the database differs")
+        });
+        let caller = one.register("svc", "payments");
+        let fields = caller.fields_with(&caller.wrong_token());
+        let began = Instant::now();
+        let mut verdicts = 0;
+        while began.elapsed() < Duration::from_secs(12) {
+            for node in [one.gateway, other.gateway] {
+                verdicts += usize::from(get(node, "/x", &fields).status == 401);
+            }
+        }
+        // The free ones of each node, and the end of the first delays.
+        assert!(
+            (5..=5 * NODES + 4).contains(&verdicts),
+            "{offset}: {verdicts}"
+        );
+    }
 }
 
 #[test]

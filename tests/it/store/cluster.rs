@@ -226,7 +226,7 @@ fn process_that_starts_beside_two_primaries_uses_the_one_with_the_higher_timelin
             metrics.contains("realmgate_store_other_writable_servers 1\n")
         });
     }
-    let checked = split.nodes[0].run(&["check", "--connect"]);
+    let checked = split.nodes[1].run(&["check", "--connect"]);
     let warning = "1 of the other hosts in store.url accept writes too";
     assert!(stderr(&checked).contains(warning), "{}", stderr(&checked));
     assert_eq!(failovers(&third), "0");
@@ -285,7 +285,9 @@ fn network_that_loses_all_packets_keeps_out_strangers_only() {
     let gate = Gate::start_on(&on(relay.address), "");
     let known = gate.register("known", "payments");
     let stranger = gate.register("stranger", "payments");
+    let admin = gate.register("boss", "ungleich-admin");
     until("cached", || status(&gate, &known) == 200);
+    until("cached", || status(&gate, &admin) == 200);
     relay.stop();
     let asked = Instant::now();
     assert_eq!(status(&gate, &stranger), 503);
@@ -294,9 +296,68 @@ fn network_that_loses_all_packets_keeps_out_strangers_only() {
         assert_eq!(status(&gate, &known), 200);
         readiness(&gate) == 503
     });
+    // A disabled administrator would change something otherwise.
+    assert_eq!(status(&gate, &admin), 503);
     relay.go_on();
+    until("administrators pass", || status(&gate, &admin) == 200);
     until("strangers pass", || status(&gate, &stranger) == 200);
     until("ready", || readiness(&gate) == 200);
+}
+
+#[test]
+fn invalid_name_written_with_psql_is_rejected_and_holds_up_no_node() {
+    let server = Postgres::start();
+    let one = Gate::start_on(&on(server.address()), "");
+    let other = one.start_beside("");
+    let nodes = [one, other];
+    let known = nodes[0].register("known", "payments");
+    let row = "INSERT INTO identity (name, realm, seed, algorithm, digits, period, state, created, updated)
+        SELECT 'oops ', realm, seed, algorithm, digits, period, state, created, updated FROM identity";
+    for name in ["'oops '", "E'\\u00A0oops'", "''"] {
+        let refused = server.try_query(&row.replace("'oops '", name)).unwrap_err();
+        assert!(refused.contains("identity_name"), "{refused}");
+    }
+    for node in &nodes {
+        until("cached", || status(node, &known) == 200);
+    }
+    // As a row from before the constraint would leave it.
+    server.sql("INSERT INTO change VALUES (nextval('change_seq'), 'oops ', 'payments')");
+    server.sql("UPDATE identity SET state = 'disabled'");
+    for node in &nodes {
+        until("disabled", || status(node, &known) == 401);
+        assert_eq!(readiness(node), 200);
+        assert!(!node.log().contains("the change log cannot be read"));
+    }
+}
+
+#[test]
+fn functions_that_other_roles_created_are_not_called() {
+    let server = Postgres::start();
+    let gate = Gate::start_on(&on(server.address()), "");
+    for (name, arguments, returns) in [
+        ("nextval", "text", "bigint"),
+        ("setval", "text, bigint", "bigint"),
+        ("unnest", "text[]", "SETOF text"),
+        ("unnest", "bytea[]", "SETOF bytea"),
+    ] {
+        let function = format!(
+            "CREATE FUNCTION public.{name}({arguments}) RETURNS {returns} LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'caught'; END $$"
+        );
+        server.sql(&function);
+    }
+    let known = gate.register("known", "payments");
+    until("cached", || status(&gate, &known) == 200);
+    let wrong = known.fields_with(&known.wrong_token());
+    assert_eq!(get(gate.service, "/forward-auth", &wrong).status, 401);
+    server.sql("UPDATE identity SET state = 'disabled'");
+    until("disabled", || status(&gate, &known) == 401);
+    for action in ["enable", "rotate", "delete"] {
+        let who = ["--name", "known", "--realm", "payments"];
+        let output = gate.run(&[&["identity", action][..], &who].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert!(!gate.log().contains("caught"), "{}", gate.log());
 }
 
 #[test]

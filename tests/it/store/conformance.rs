@@ -81,7 +81,9 @@ impl Scene {
             }
             Backend::Postgres(server) => {
                 let sql = "DROP FUNCTION identity_use_begins, identity_used, identity_added,
-                        identity_removed, identity_recounted CASCADE;
+                        identity_removed, identity_recounted, identity_revised CASCADE;
+                    ALTER TABLE identity DROP CONSTRAINT identity_name,
+                        DROP CONSTRAINT identity_realm;
                     DROP TABLE realm_count, seed_count, node;
                     DROP INDEX identity_weak, identity_by_end, identity_with_drift;
                     ALTER TABLE identity_use DROP COLUMN day;

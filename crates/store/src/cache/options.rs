@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// Sizes and lifetimes of the cache.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CacheOptions {
     /// The maximum number of cached identities.
     pub capacity: u64,

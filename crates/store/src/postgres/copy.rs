@@ -268,7 +268,7 @@ impl Target for CopyTarget {
     }
 
     fn reserve(&mut self, last: i64) -> Result<(), CopyError> {
-        let sql = "SELECT setval('@.identity_number', greatest($1, 1), $1 > 0)";
+        let sql = "SELECT pg_catalog.setval('@.identity_number', greatest($1, 1), $1 > 0)";
         self.0.rows(sql, &[(&last, Type::INT8)]).map(drop)
     }
 

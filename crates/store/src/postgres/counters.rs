@@ -1,7 +1,7 @@
 //! One-time use, failure counts, and last uses.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use tokio::time::timeout;
@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::claims::sweep_claims;
+use super::clock::ClockOffset;
 use super::fault::{Fault, no_change};
 use super::pool::Purpose;
 use super::query::{Postgres, query};
@@ -41,11 +42,17 @@ impl Counters for Postgres {
     }
 
     async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
-        let sql = "SELECT k.key, s.stamp FROM @.throttle_key k, @.failure_stamp s";
-        let rows = self.read(sql, &[]).await?;
+        let sql = format!(
+            "SELECT k.key, s.stamp, {} FROM @.throttle_key k, @.failure_stamp s",
+            ClockOffset::NOW
+        );
+        let (asked, began) = (SystemTime::now(), Instant::now());
+        let rows = self.read(&sql, &[]).await?;
+        let took = began.elapsed();
         let head = || {
             let row = rows.first().ok_or(Fault::Closed)?;
             let key: &[u8] = row.try_get(0)?;
+            self.clock.observe(row.try_get(2)?, asked, took);
             Ok::<_, Fault>(Counts {
                 key: key.try_into().map_err(|_| RecordError::Number)?,
                 records: Vec::new(),
@@ -62,7 +69,7 @@ impl Counters for Postgres {
         // ones.
         let limit = if after == 0 { i64::MAX } else { READ };
         let scopes = Scope::ALL.map(Scope::as_str).to_vec();
-        let sql = "SELECT f.scope, f.tag, f.paid, f.failed, f.passed FROM unnest($1) AS s(scope)
+        let sql = "SELECT f.scope, f.tag, f.paid, f.failed, f.passed FROM pg_catalog.unnest($1) AS s(scope)
             CROSS JOIN LATERAL (SELECT * FROM @.failure f WHERE f.scope = s.scope AND f.stamp > $2
                 ORDER BY f.stamp DESC LIMIT $3) f";
         let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
@@ -71,7 +78,7 @@ impl Counters for Postgres {
             (&limit, Type::INT8),
         ];
         let rows = self.read(sql, &parameters).await?;
-        let records: Result<_, Fault> = rows.iter().map(record).collect();
+        let records: Result<_, Fault> = rows.iter().map(|row| record(row, &self.clock)).collect();
         counts.records = records?;
         Ok(counts)
     }
@@ -80,13 +87,13 @@ impl Counters for Postgres {
         let work = async {
             let writing = self.begin(Lock::None).await?;
             if !batch.counts.is_empty() {
-                save_counts(&writing, &batch.counts).await?;
+                save_counts(&writing, &batch.counts, &self.clock).await?;
             }
             for is_of_previous in [false, true] {
                 save_uses(&writing, &batch.uses, is_of_previous).await?;
             }
             if let Some(needed) = batch.sweep {
-                sweep(&writing, needed).await?;
+                sweep(&writing, needed, &self.clock).await?;
                 sweep_claims(&writing, needed).await?;
             }
             writing.commit().await
@@ -222,7 +229,11 @@ fn is_doubtful(step: Step, window: u8, period: u64, since: i64) -> bool {
 }
 
 /// Adds up failures that several processes have counted since they last read the counts.
-async fn save_counts(writing: &Writing, counts: &[ThrottleRecord]) -> Result<(), Fault> {
+async fn save_counts(
+    writing: &Writing,
+    counts: &[ThrottleRecord],
+    clock: &ClockOffset,
+) -> Result<(), Fault> {
     // One writer at a time until its commit, so that a visible stamp covers everything saved under
     // it.
     let sql = "UPDATE @.failure_stamp SET stamp = stamp + 1 RETURNING stamp";
@@ -235,10 +246,13 @@ async fn save_counts(writing: &Writing, counts: &[ThrottleRecord]) -> Result<(),
         .collect();
     let scopes: Vec<&str> = last.keys().map(|(scope, _)| *scope).collect();
     let tags: Vec<&[u8]> = last.values().map(|it| it.tag.as_slice()).collect();
-    let of = |time: fn(&ThrottleRecord) -> i64| last.values().map(|it| time(it)).collect();
-    let paid: Vec<i64> = of(|it| sql_time(it.paid));
-    let failed: Vec<i64> = of(|it| sql_time(it.failed));
-    let passed: Vec<i64> = of(|it| sql_time(it.passed));
+    let of = |time: fn(&ThrottleRecord) -> UnixTime| {
+        let of_server = |it: &&ThrottleRecord| clock.to_server(sql_time(time(it)));
+        last.values().map(of_server).collect()
+    };
+    let paid: Vec<i64> = of(|it| it.paid);
+    let failed: Vec<i64> = of(|it| it.failed);
+    let passed: Vec<i64> = of(|it| it.passed);
     let added: Vec<Option<i64>> = last.values().map(|it| it.added).collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
         (&stamp, Type::INT8),
@@ -301,9 +315,9 @@ async fn save_uses(writing: &Writing, uses: &[Use], is_of_previous: bool) -> Res
 }
 
 /// Deletes records that are not needed.
-async fn sweep(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
+async fn sweep(writing: &Writing, sweep: Sweep, clock: &ClockOffset) -> Result<(), Fault> {
     if sweep.forgets {
-        forget(writing, sweep).await?;
+        forget(writing, sweep, clock).await?;
     }
     let kept = i64::try_from(sweep.kept).unwrap_or(i64::MAX);
     let sql = "DELETE FROM @.failure WHERE scope = $1 AND stamp < (
@@ -317,14 +331,15 @@ async fn sweep(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
 }
 
 /// Deletes records of failures that are forgotten.
-async fn forget(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
+async fn forget(writing: &Writing, sweep: Sweep, clock: &ClockOffset) -> Result<(), Fault> {
     // Looked at again when the row is locked: another process may have saved a failure since.
     let sql = "DELETE FROM @.failure WHERE failed < $1 AND passed < $2
         AND (scope, tag) IN (SELECT scope, tag FROM @.failure
             WHERE failed < $1 AND passed < $2
                 AND (failed > 0 OR passed > 0
                     OR stamp < (SELECT stamp FROM @.failure_stamp) - $3) LIMIT $4)";
-    let [failed, passed] = [sweep.failed_before, sweep.passed_before].map(sql_time);
+    let before = [sweep.failed_before, sweep.passed_before];
+    let [failed, passed] = before.map(|time| clock.to_server(sql_time(time)));
     let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
         (&failed, Type::INT8),
         (&passed, Type::INT8),
@@ -335,17 +350,17 @@ async fn forget(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
     Ok(())
 }
 
-fn record(row: &Row) -> Result<ThrottleRecord, Fault> {
+fn record(row: &Row, clock: &ClockOffset) -> Result<ThrottleRecord, Fault> {
     let name: &str = row.try_get(0)?;
     let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
     let tag: &[u8] = row.try_get(1)?;
     Ok(ThrottleRecord {
         scope: scope.ok_or(RecordError::Number)?,
         tag: tag.try_into().map_err(|_| RecordError::Number)?,
-        paid: unix_time(row.try_get(2)?),
+        paid: unix_time(clock.from_server(row.try_get(2)?)),
         added: Some(0),
-        failed: unix_time(row.try_get(3)?),
-        passed: unix_time(row.try_get(4)?),
+        failed: unix_time(clock.from_server(row.try_get(3)?)),
+        passed: unix_time(clock.from_server(row.try_get(4)?)),
     })
 }
 

@@ -31,6 +31,7 @@ impl Database for Postgres {
         Some(PoolMetrics {
             claims: claims.load(Ordering::Relaxed),
             claims_denied: claims_denied.load(Ordering::Relaxed),
+            clock_offset: self.clock.get(),
             ..self.pools.metrics()
         })
     }
@@ -152,8 +153,8 @@ impl Database for Postgres {
             (SELECT count(*) FROM (SELECT 1 FROM @.identity LIMIT 1) i),
             (SELECT count(*) FROM (SELECT 1 FROM @.spent LIMIT 1) s),
             (SELECT count(*) FROM (SELECT 1 FROM @.failure LIMIT 1) f),
-            (SELECT coalesce(array_agg(id), '{}') FROM @.sealing_key WHERE state = 'current'),
-            (SELECT coalesce(array_agg(id), '{}') FROM @.sealing_key WHERE state = 'retiring')";
+            (SELECT coalesce(pg_catalog.array_agg(id), '{}') FROM @.sealing_key WHERE state = 'current'),
+            (SELECT coalesce(pg_catalog.array_agg(id), '{}') FROM @.sealing_key WHERE state = 'retiring')";
         let rows = self.read(sql, &[]).await?;
         let row = rows.first().ok_or(Fault::Closed)?;
         if row.try_get(0).map_err(Fault::from)? {

@@ -17,7 +17,8 @@ use realmgate_core::{
 };
 
 /// Excludes the numbers up to `$1` from assignment to new rows.
-pub(super) const RESERVE: &str = "SELECT setval('@.identity_number', $1) FROM @.identity_number
+pub(super) const RESERVE: &str =
+    "SELECT pg_catalog.setval('@.identity_number', $1) FROM @.identity_number
     WHERE last_value < $1 OR (last_value = $1 AND NOT is_called)";
 
 /// Returns the content and the identity of the requests that were made before, by their keys.
@@ -110,7 +111,7 @@ pub(super) async fn add(
     let expires = new.terms.expires.map(sql_time);
     let sql = "INSERT INTO @.identity (id, name, realm, seed, algorithm, digits, period, state, created,
             updated, not_before, expires, comment, seed_made)
-        VALUES (coalesce($1, nextval('@.identity_number')), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $10)
+        VALUES (coalesce($1, pg_catalog.nextval('@.identity_number')), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $10)
         RETURNING id";
     let row = writing
         .first(

@@ -4,6 +4,7 @@
 //! through PgBouncer in transaction mode.
 
 mod claims;
+mod clock;
 mod connect;
 mod copy;
 mod counters;

@@ -158,6 +158,7 @@ impl Pools {
             other_writable: self.connector.timelines().others(),
             claims: 0,
             claims_denied: 0,
+            clock_offset: 0,
         }
     }
 }

@@ -15,13 +15,14 @@ use super::transaction::DURABLE;
 use crate::seal::KeyId;
 
 /// The migrations, each from the schema before it.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/001_identity.sql"),
     include_str!("schema/002_claim.sql"),
     include_str!("schema/003_administration.sql"),
     include_str!("schema/004_sessions.sql"),
     include_str!("schema/005_lists.sql"),
     include_str!("schema/006_nodes.sql"),
+    include_str!("schema/007_guard.sql"),
 ];
 
 /// The number of the latest schema.

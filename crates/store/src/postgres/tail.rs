@@ -80,7 +80,7 @@ impl PostgresTail {
         let sql = format!(
             "SELECT {LAST}, (SELECT min(seq) FROM @.change), {TIMELINE},
                 '@.identity'::regclass::oid::bigint,
-                (SELECT coalesce(array_agg(id ORDER BY id), '{{}}') FROM @.sealing_key),
+                (SELECT coalesce(pg_catalog.array_agg(id ORDER BY id), '{{}}') FROM @.sealing_key),
                 EXISTS (SELECT FROM @.timeline WHERE id = {TIMELINE})"
         );
         let sql = self.schema.sql(&sql);
