@@ -264,7 +264,7 @@ async fn simple(
 
 fn changed(api: &V1, identity: &Identity, now: UnixTime) -> Result<Response, Problem> {
     let response = json(StatusCode::OK, &shown(api, identity, now))?;
-    Ok(tagged(response, &identity))
+    Ok(tagged(response, identity))
 }
 
 /// Changes an identity and writes the change into the audit log. `make` computes the change from the

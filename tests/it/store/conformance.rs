@@ -81,7 +81,7 @@ impl Scene {
             }
             Backend::Postgres(server) => {
                 let sql = "DROP FUNCTION identity_use_begins, identity_used, identity_added,
-                        identity_removed, identity_recounted, identity_revised CASCADE;
+                        identity_removed, identity_recounted, identity_revised, change_next CASCADE;
                     ALTER TABLE identity DROP CONSTRAINT identity_name,
                         DROP CONSTRAINT identity_realm;
                     DROP TABLE realm_count, seed_count, node;

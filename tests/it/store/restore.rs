@@ -17,7 +17,7 @@ fn commands(section: &str) -> Vec<&'static str> {
 
 #[test]
 fn dump_is_restored_by_the_commands_of_the_page() {
-    const URL: &str = "'postgres://realmgate@db1.example.org/realmgate'";
+    const URL: &str = "'postgres://realmgate@db1.example.org/realmgate?sslmode=verify-full'";
     let server = Postgres::start();
     let one = Gate::start_on(&format!("url = \"{}\"", server.url()), "");
     let caller = one.register("svc", "payments");

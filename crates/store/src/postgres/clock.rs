@@ -53,12 +53,12 @@ impl ClockOffset {
     }
 
     /// Converts a time of this node to one of the server. 0 means never.
-    pub(super) fn to_server(&self, time: i64) -> i64 {
+    pub(super) fn server_time(&self, time: i64) -> i64 {
         shifted(time, self.get())
     }
 
     /// Converts a time of the server to one of this node.
-    pub(super) fn from_server(&self, time: i64) -> i64 {
+    pub(super) fn node_time(&self, time: i64) -> i64 {
         shifted(time, self.get().saturating_neg())
     }
 }
@@ -97,10 +97,10 @@ mod tests {
         };
         assert_eq!((at(1.9), at(-1.9)), (0, 0));
         assert_eq!((at(3600.4), at(3602.0), at(3598.5)), (3600, 3600, 3600));
-        assert_eq!(clock.to_server(10_000), 13_600);
-        assert_eq!(clock.from_server(13_600), 10_000);
-        assert_eq!((clock.to_server(0), clock.from_server(0)), (0, 0));
-        assert_eq!(clock.from_server(100), 1);
+        assert_eq!(clock.server_time(10_000), 13_600);
+        assert_eq!(clock.node_time(13_600), 10_000);
+        assert_eq!((clock.server_time(0), clock.node_time(0)), (0, 0));
+        assert_eq!(clock.node_time(100), 1);
         assert_eq!((at(3603.0), at(0.5)), (3603, 0));
         clock.observe(5_000_000.0, UNIX_EPOCH, Duration::from_secs(2));
         assert_eq!(clock.get(), 0);

@@ -247,7 +247,7 @@ async fn save_counts(
     let scopes: Vec<&str> = last.keys().map(|(scope, _)| *scope).collect();
     let tags: Vec<&[u8]> = last.values().map(|it| it.tag.as_slice()).collect();
     let of = |time: fn(&ThrottleRecord) -> UnixTime| {
-        let of_server = |it: &&ThrottleRecord| clock.to_server(sql_time(time(it)));
+        let of_server = |it: &&ThrottleRecord| clock.server_time(sql_time(time(it)));
         last.values().map(of_server).collect()
     };
     let paid: Vec<i64> = of(|it| it.paid);
@@ -339,7 +339,7 @@ async fn forget(writing: &Writing, sweep: Sweep, clock: &ClockOffset) -> Result<
                 AND (failed > 0 OR passed > 0
                     OR stamp < (SELECT stamp FROM @.failure_stamp) - $3) LIMIT $4)";
     let before = [sweep.failed_before, sweep.passed_before];
-    let [failed, passed] = before.map(|time| clock.to_server(sql_time(time)));
+    let [failed, passed] = before.map(|time| clock.server_time(sql_time(time)));
     let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
         (&failed, Type::INT8),
         (&passed, Type::INT8),
@@ -357,10 +357,10 @@ fn record(row: &Row, clock: &ClockOffset) -> Result<ThrottleRecord, Fault> {
     Ok(ThrottleRecord {
         scope: scope.ok_or(RecordError::Number)?,
         tag: tag.try_into().map_err(|_| RecordError::Number)?,
-        paid: unix_time(clock.from_server(row.try_get(2)?)),
+        paid: unix_time(clock.node_time(row.try_get(2)?)),
         added: Some(0),
-        failed: unix_time(clock.from_server(row.try_get(3)?)),
-        passed: unix_time(clock.from_server(row.try_get(4)?)),
+        failed: unix_time(clock.node_time(row.try_get(3)?)),
+        passed: unix_time(clock.node_time(row.try_get(4)?)),
     })
 }
 

@@ -1,7 +1,6 @@
 -- Functions that other roles have created must not be called by triggers: these find only those of the system.
 ALTER FUNCTION @.begin_change() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION @.identity_begins() SET search_path = pg_catalog, pg_temp;
-ALTER FUNCTION @.identity_changed() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION @.identity_truncated() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION @.identity_sealed() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION @.session_changed() SET search_path = pg_catalog, pg_temp;
@@ -10,6 +9,23 @@ ALTER FUNCTION @.identity_used() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION @.identity_added() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION @.identity_removed() SET search_path = pg_catalog, pg_temp;
 ALTER FUNCTION @.identity_recounted() SET search_path = pg_catalog, pg_temp;
+
+-- After the last entry, even if the sequence is behind, as logical replication leaves it. Changes are
+-- serialized, so nobody else takes the number.
+CREATE FUNCTION @.change_next() RETURNS bigint LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT greatest(nextval('@.change_seq'), (SELECT max(seq) + 1 FROM @.change))
+$$;
+CREATE OR REPLACE FUNCTION @.identity_changed() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        INSERT INTO @.change VALUES (@.change_next(), OLD.name, OLD.realm);
+    END IF;
+    IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND (NEW.name, NEW.realm) <> (OLD.name, OLD.realm)) THEN
+        INSERT INTO @.change VALUES (@.change_next(), NEW.name, NEW.realm);
+    END IF;
+    RETURN NULL;
+END $$;
 
 -- Names and realms are not empty, and neither begin nor end with white space. Rows of before may.
 ALTER TABLE @.identity
