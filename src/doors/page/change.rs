@@ -6,6 +6,7 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use axum::routing::{MethodRouter, get};
 use http::Method;
 
 use super::create::Shown;
@@ -118,42 +119,6 @@ pub(super) async fn disable(
     Ok(see(&format!("/identities/{id}?done=disabled")))
 }
 
-pub(super) async fn enable_form(
-    State(page): State<Arc<Page>>,
-    Extension(visit): Extension<Visit>,
-    Path(id): Path<i64>,
-) -> Result<Response, Fault> {
-    ask(&page, &visit, id, Order::Enable, Errors::default()).await
-}
-
-pub(super) async fn enable(
-    State(page): State<Arc<Page>>,
-    Extension(visit): Extension<Visit>,
-    Path(id): Path<i64>,
-    request: Request,
-) -> Result<Response, Fault> {
-    let form = Form::read(&page, request, SMALL).await?;
-    confirmed_order(&page, &visit, id, Order::Enable, &form).await
-}
-
-pub(super) async fn unthrottle_form(
-    State(page): State<Arc<Page>>,
-    Extension(visit): Extension<Visit>,
-    Path(id): Path<i64>,
-) -> Result<Response, Fault> {
-    ask(&page, &visit, id, Order::Unthrottle, Errors::default()).await
-}
-
-pub(super) async fn unthrottle(
-    State(page): State<Arc<Page>>,
-    Extension(visit): Extension<Visit>,
-    Path(id): Path<i64>,
-    request: Request,
-) -> Result<Response, Fault> {
-    let form = Form::read(&page, request, SMALL).await?;
-    confirmed_order(&page, &visit, id, Order::Unthrottle, &form).await
-}
-
 #[derive(Template)]
 #[template(path = "rotate.html")]
 struct RotateForm {
@@ -169,7 +134,7 @@ struct RotateForm {
 /// What is done to an identity when a fresh token confirms it. Without the token, a session that
 /// clears failures could guess tokens without being throttled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(super) enum Order {
     Delete,
     /// Of an identity in a reserved realm.
     Disable,
@@ -283,12 +248,20 @@ pub(super) async fn rotate(
     }
 }
 
-pub(super) async fn delete_form(
-    State(page): State<Arc<Page>>,
-    Extension(visit): Extension<Visit>,
-    Path(id): Path<i64>,
-) -> Result<Response, Fault> {
-    ask(&page, &visit, id, Order::Delete, Errors::default()).await
+/// Serves the form that asks for a fresh token, and what it confirms.
+pub(super) fn confirming(order: Order) -> MethodRouter<Arc<Page>> {
+    type Asked = (State<Arc<Page>>, Extension<Visit>, Path<i64>);
+    get(
+        move |(State(page), Extension(visit), Path(id)): Asked| async move {
+            ask(&page, &visit, id, order, Errors::default()).await
+        },
+    )
+    .post(
+        move |(State(page), Extension(visit), Path(id)): Asked, request: Request| async move {
+            let form = Form::read(&page, request, SMALL).await?;
+            confirmed_order(&page, &visit, id, order, &form).await
+        },
+    )
 }
 
 /// Asks for a fresh token that confirms an order.
@@ -310,16 +283,6 @@ async fn ask(
         errors,
     };
     Ok(html(status, &view))
-}
-
-pub(super) async fn delete(
-    State(page): State<Arc<Page>>,
-    Extension(visit): Extension<Visit>,
-    Path(id): Path<i64>,
-    request: Request,
-) -> Result<Response, Fault> {
-    let form = Form::read(&page, request, SMALL).await?;
-    confirmed_order(&page, &visit, id, Order::Delete, &form).await
 }
 
 /// Does what a fresh token confirms, unless the identity has changed since the form was made.

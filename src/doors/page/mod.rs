@@ -33,6 +33,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+use change::{Order, confirming};
 use fault::Fault;
 pub use state::Page;
 
@@ -57,22 +58,13 @@ pub fn router(page: Page) -> Router {
             &identity("/disable"),
             get(change::disable_form).post(change::disable),
         )
-        .route(
-            &identity("/enable"),
-            get(change::enable_form).post(change::enable),
-        )
-        .route(
-            &identity("/unthrottle"),
-            get(change::unthrottle_form).post(change::unthrottle),
-        )
+        .route(&identity("/enable"), confirming(Order::Enable))
+        .route(&identity("/unthrottle"), confirming(Order::Unthrottle))
         .route(
             &identity("/rotate"),
             get(change::rotate_form).post(change::rotate),
         )
-        .route(
-            &identity("/delete"),
-            get(change::delete_form).post(change::delete),
-        )
+        .route(&identity("/delete"), confirming(Order::Delete))
         .route("/routes", get(server::routes))
         .route("/keys", get(server::keys))
         .route("/audit", get(audit::lines))
