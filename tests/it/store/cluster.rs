@@ -313,9 +313,22 @@ fn invalid_name_written_with_psql_is_rejected_and_holds_up_no_node() {
     let known = nodes[0].register("known", "payments");
     let row = "INSERT INTO identity (name, realm, seed, algorithm, digits, period, state, created, updated)
         SELECT 'oops ', realm, seed, algorithm, digits, period, state, created, updated FROM identity";
-    for name in ["'oops '", "E'\\u00A0oops'", "''"] {
+    for name in ["'oops '", "E'\\u00A0oops'", "chr(28) || 'oops'", "''"] {
         let refused = server.try_query(&row.replace("'oops '", name)).unwrap_err();
         assert!(refused.contains("identity_name"), "{refused}");
+    }
+    for (row, constraint) in [
+        (
+            "INSERT INTO change VALUES (9223372036854775807, 'a', 'b')",
+            "change_seq",
+        ),
+        (
+            "INSERT INTO node SELECT '\\x0000000000000001', 'a', 'b', 'c', 0, 0, 0, 0, -9223372036854775808",
+            "node_seen",
+        ),
+    ] {
+        let refused = server.try_query(row).unwrap_err();
+        assert!(refused.contains(constraint), "{refused}");
     }
     for node in &nodes {
         until("cached", || status(node, &known) == 200);

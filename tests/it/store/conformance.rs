@@ -84,6 +84,7 @@ impl Scene {
                         identity_removed, identity_recounted, identity_revised, change_next CASCADE;
                     ALTER TABLE identity DROP CONSTRAINT identity_name,
                         DROP CONSTRAINT identity_realm;
+                    ALTER TABLE change DROP CONSTRAINT change_seq;
                     DROP TABLE realm_count, seed_count, node;
                     DROP INDEX identity_weak, identity_by_end, identity_with_drift;
                     ALTER TABLE identity_use DROP COLUMN day;

@@ -30,11 +30,15 @@ END $$;
 -- Names and realms are not empty, and neither begin nor end with white space. Rows of before may.
 ALTER TABLE @.identity
     ADD CONSTRAINT identity_name CHECK (name <> '' AND name !~
-        '^[\s\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]|[\s\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]$')
+        '^[\s\u001C-\u001F\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]|[\s\u001C-\u001F\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]$')
         NOT VALID,
     ADD CONSTRAINT identity_realm CHECK (realm <> '' AND realm !~
-        '^[\s\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]|[\s\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]$')
+        '^[\s\u001C-\u001F\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]|[\s\u001C-\u001F\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]$')
         NOT VALID;
+
+-- No row may make the next one overflow.
+ALTER TABLE @.change ADD CONSTRAINT change_seq CHECK (seq < 9000000000000000000) NOT VALID;
+ALTER TABLE @.node ADD CONSTRAINT node_seen CHECK (seen BETWEEN 0 AND 253402300799999) NOT VALID;
 
 -- A change made with psql counts too, so that nobody overwrites it without having seen it.
 CREATE FUNCTION @.identity_revised() RETURNS trigger LANGUAGE plpgsql
