@@ -20,6 +20,9 @@ use super::visit::Visit;
 use crate::doors::v1::Timestamp;
 use crate::doors::v1::types::{Changes, Identity, Rotation};
 
+/// The number of tries to disable an identity that others are changing.
+const TRIES: u8 = 8;
+
 /// The grace periods to choose from, in seconds.
 const GRACES: [(u64, &str); 5] = [
     (0, "none: the old seed ends at once"),
@@ -108,15 +111,25 @@ pub(super) async fn disable(
     request: Request,
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
-    let it: Identity = visit.get(&format!("/v1/identities/{id}")).await?;
-    // Otherwise an open browser could lock out all administrators, or all services that verify.
-    if is_reserved(&page, &it.realm) {
-        return confirmed_order(&page, &visit, id, Order::Disable, &form).await;
+    let path = format!("/v1/identities/{id}");
+    let disable = format!("{path}/disable");
+    let mut tries = 0;
+    loop {
+        let (it, version): (Identity, _) = visit.get_tagged(&path).await?;
+        // Otherwise an open browser could lock out all administrators, or all services that verify.
+        if is_reserved(&page, &it.realm) {
+            return confirmed_order(&page, &visit, id, Order::Disable, &form).await;
+        }
+        // The version is the one whose realm was looked at, not that of the form: in an emergency it
+        // must not fail because somebody else has changed the identity.
+        let done = visit.order(Method::POST, &disable, Some(&version)).await;
+        tries += 1;
+        match done {
+            Ok(()) => return Ok(see(&format!("/identities/{id}?done=disabled"))),
+            Err(fault) if fault.status == 412 && tries < TRIES => {}
+            Err(fault) => return Err(fault),
+        }
     }
-    // Without a version: in an emergency it must not fail because somebody else has changed it.
-    let path = format!("/v1/identities/{id}/disable");
-    visit.order(Method::POST, &path, None).await?;
-    Ok(see(&format!("/identities/{id}?done=disabled")))
 }
 
 #[derive(Template)]
