@@ -1,13 +1,25 @@
 //! The identity that a path names.
 
-use axum::extract::RawPathParams;
-use axum::extract::rejection::RawPathParamsRejection;
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::problem::{Kind, Problem};
 
-/// The `{who}` of a path, as the client sent it.
-pub(super) type Who = Result<RawPathParams, RawPathParamsRejection>;
+/// The `{who}` of `/v1/identities/{who}…`, as the client sent it. The extractors of axum decode it,
+/// after which an encoded `@` or `%` could not be told from a written one.
+pub(super) struct Who(String);
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let segment = parts.uri.path().split('/').nth(3);
+        Ok(Self(segment.unwrap_or_default().to_owned()))
+    }
+}
 
 /// How a path names an identity.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,9 +35,7 @@ pub(super) enum Named {
 /// # Errors
 /// 404 if it can name no identity; 400 if it does not say where the name ends.
 pub(super) fn named(who: &Who) -> Result<Named, Problem> {
-    let who = who.as_ref().ok().and_then(|who| who.iter().next());
-    let (_, raw) = who.ok_or(Kind::NotFound)?;
-    parse(raw)
+    parse(&who.0)
 }
 
 /// The `@` between name and realm is the one that is not percent-encoded. If the client has encoded
@@ -75,6 +85,7 @@ mod tests {
             ("a%40b@c", principal("a@b", "c")),
             ("%40@%40", principal("@", "@")),
             ("1%2F2@r%20s", principal("1/2", "r s")),
+            ("a%2541@b", principal("a%41", "b")),
         ] {
             assert_eq!(parse(raw).unwrap(), expected, "{raw}");
         }

@@ -169,6 +169,39 @@ fn identity_lives_from_its_creation_to_its_deletion() {
 }
 
 #[test]
+fn path_names_the_identity_whose_name_it_encodes_once() {
+    let gate = Gate::start("");
+    let admin = Admin::of(&gate);
+    let names = [
+        ("a%41", "r", "a%2541@r"),
+        ("aA", "r", "aA@r"),
+        ("x", "y@z", "x@y%40z"),
+        ("x@y", "z", "x%40y@z"),
+        ("1/2", "r s", "1%2F2@r%20s"),
+        ("x%40y", "z", "x%2540y@z"),
+    ];
+    for (name, realm, _) in names {
+        admin.create(name, realm);
+    }
+    for (name, realm, path) in names {
+        let shown = admin.get(&format!("/v1/identities/{path}"));
+        assert_eq!(
+            (&shown["name"], &shown["realm"]),
+            (&json!(name), &json!(realm)),
+            "{path}"
+        );
+        let reply = admin.send("POST", &format!("/v1/identities/{path}/disable"), JSON, "");
+        let disabled: Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(disabled["id"], shown["id"], "{path}");
+    }
+    let unclear = admin.send("GET", "/v1/identities/x@y@z", "", "");
+    assert_eq!(
+        (unclear.status, problem(&unclear).as_str()),
+        (400, "malformed")
+    );
+}
+
+#[test]
 fn failures_are_shown_and_cleared() {
     let gate = Gate::start("");
     let admin = Admin::of(&gate);
