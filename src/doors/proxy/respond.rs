@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 
 use crate::http::grpc;
 use crate::http::own_response::OwnResponse;
+use crate::net::http::Allowance;
 use crate::net::settings::Settings;
 
 /// Whether an HTTP/1 connection is kept after a response.
@@ -75,11 +76,10 @@ pub(super) async fn respond(
 
 /// Reads the rest of a body. Returns whether it was at most `limit` bytes long.
 async fn drain(session: &mut Session, limit: usize) -> bool {
-    let mut left = limit;
+    let mut allowance = Allowance::new(limit);
     while let Ok(Some(part)) = session.read_request_body().await {
-        match left.checked_sub(part.len()) {
-            Some(rest) => left = rest,
-            None => return false,
+        if !allowance.take(part.len()) {
+            return false;
         }
     }
     true

@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::allowance::Allowance;
 use super::shared::Shared;
 use super::streams::Open;
 use crate::config::{Limits, Timeouts};
@@ -40,7 +41,7 @@ pub(crate) struct Body {
     /// Its HTTP/1 connection, which discards the unread rest.
     shared: Option<Arc<Shared>>,
     /// Its HTTP/2 stream, and the bytes and the time after which discarding the rest ends.
-    stream: Option<(Open, u64, Duration)>,
+    stream: Option<(Open, usize, Duration)>,
     is_polled: bool,
     /// Whether the deadlines are lifted.
     is_lifted: AtomicBool,
@@ -77,7 +78,7 @@ impl Body {
         let mut body = Self::of(Content::Incoming(incoming));
         body.shared = shared;
         if let Some(open) = open {
-            body.stream = Some((open.clone(), limits.drain_bytes as u64, timeouts.drain));
+            body.stream = Some((open.clone(), limits.drain_bytes, timeouts.drain));
         }
         body.read_timeout = timeouts.read;
         body.least = u64::try_from(least).unwrap_or(u64::MAX);
@@ -270,18 +271,18 @@ impl Drop for Body {
 /// Reads the rest of a body over HTTP/2. Without this, h2 would reset the stream behind the
 /// response (RFC 9113 §8.1), and some clients that are still sending report the reset and lose the
 /// response. `limits.streams` bounds the number of these tasks, as their streams are still open.
-fn discard(mut incoming: Incoming, (open, bytes, time): (Open, u64, Duration)) {
+fn discard(mut incoming: Incoming, (open, bytes, time): (Open, usize, Duration)) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
     runtime.spawn(timeout(time, async move {
         let _open = open;
-        let mut left = bytes;
+        let mut allowance = Allowance::new(bytes);
+        // It waits after the frames that have arrived: the connection, which reads further ones, is
+        // another task of this thread.
         while let Some(Ok(frame)) = incoming.frame().await {
-            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-            match left.checked_sub(length) {
-                Some(rest) => left = rest,
-                None => return,
+            if !allowance.take(frame.data_ref().map_or(0, Bytes::len)) {
+                return;
             }
         }
     }));

@@ -290,9 +290,11 @@ impl Checked {
             self.unread.splice(..0, behind.iter().copied());
             buffer.set_filled(before + used);
         }
+        let mut state = self.shared.lock();
+        state.body_bytes = state.body_bytes.wrapping_add(used as u64);
         if framing.is_empty() {
             self.phase = Phase::Head(Scan::default());
-            self.shared.lock().is_in_body = false;
+            state.is_in_body = false;
         }
         Poll::Ready(Ok(()))
     }

@@ -3,7 +3,7 @@
 //! hyper serves a connection while requests arrive. Its buffers take 16 KiB, so an idle connection
 //! waits without hyper after a while, also for the rest of a header that has begun.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::app::App;
@@ -33,6 +34,9 @@ use crate::net::stream::{Stream, poll_more};
 const FIELDS: usize = 100;
 /// The number of bytes read at a time.
 const PART: usize = 4096;
+/// How often hyper may continue before other connections have their turn. A client can send chunks
+/// of a byte, or short requests, faster than they are processed.
+const TURNS: usize = 8;
 /// The maximum number of fields parsed of a rejected header.
 const MOST_FIELDS: usize = 256;
 
@@ -192,7 +196,7 @@ async fn serve_some<A: App>(
     };
     let mut watch = Watch::new(shared, (timeouts, drain_bytes), Some(deadline), now);
     let end = std::future::poll_fn(|context| {
-        loop {
+        for _ in 0..TURNS {
             match Pin::new(&mut connection).poll(context) {
                 Poll::Ready(Ok(())) => return Poll::Ready(End::Closed),
                 Poll::Ready(Err(error)) => {
@@ -211,6 +215,8 @@ async fn serve_some<A: App>(
                 Poll::Pending => return Poll::Pending,
             }
         }
+        // Wakes this task behind those of other connections.
+        pin!(yield_now()).poll(context).map(|()| End::Broken)
     });
     let end = end.await;
     let parts = connection.into_parts();

@@ -5,6 +5,7 @@
 //! [`checked`], which passes on one request at a time; [`http2`] counts streams. [`front`] does the
 //! common handling of each request, and calls the [`App`].
 
+mod allowance;
 mod app;
 mod arriving;
 mod body;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use pingora::server::ShutdownWatch;
 use tokio::time::Instant;
 
+pub(crate) use allowance::Allowance;
 pub(crate) use app::{App, ClientRequest};
 pub(crate) use body::{Body, BodyError};
 use front::Front;

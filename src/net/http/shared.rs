@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) named: Option<Named>,
     /// Part of its body has not arrived.
     pub(super) is_in_body: bool,
+    /// The number of body bytes read so far, as they are on the connection.
+    pub(super) body_bytes: u64,
     /// A body whose rest must be discarded.
     pub(super) leftover: Option<Incoming>,
     /// Wakes the connection.

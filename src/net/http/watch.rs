@@ -9,7 +9,8 @@ use http_body::Body;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
-use super::shared::Shared;
+use super::allowance::Allowance;
+use super::shared::{Shared, State};
 use crate::config::Timeouts;
 
 /// How long an idle connection stays with hyper.
@@ -58,7 +59,16 @@ pub(super) struct Watch<'a> {
     armed: Option<Instant>,
     doing: Doing,
     since: Instant,
-    drained: usize,
+    /// Set while a body is being discarded.
+    discarding: Option<Discarding>,
+}
+
+/// A body that is being discarded.
+struct Discarding {
+    since: Instant,
+    /// [`State::body_bytes`] at that time.
+    before: u64,
+    allowance: Allowance,
 }
 
 impl<'a> Watch<'a> {
@@ -77,7 +87,7 @@ impl<'a> Watch<'a> {
             armed: None,
             doing: Doing::Answering,
             since: now,
-            drained: 0,
+            discarding: None,
         }
     }
 
@@ -102,7 +112,10 @@ impl<'a> Watch<'a> {
         let due = match doing {
             Doing::Answering => None,
             Doing::Writing(_) => Some(self.since + self.timeouts.write),
-            Doing::Draining => Some(self.since + self.timeouts.drain),
+            Doing::Draining => {
+                let since = self.discarding.as_ref().map_or(self.since, |it| it.since);
+                Some(since + self.timeouts.drain)
+            }
             Doing::Beginning => match self.deadline {
                 Some(deadline) => Some(deadline),
                 None => Some(self.since + self.timeouts.header),
@@ -166,20 +179,7 @@ impl<'a> Watch<'a> {
         if state.rejected.is_some() && is_idle {
             return Err(Some(End::Rejected));
         }
-        if let Some(body) = &mut state.leftover {
-            let polled = Pin::new(body).poll_frame(context);
-            if let Poll::Ready(frame) = polled {
-                let part = frame.and_then(Result::ok);
-                let length = part.map(|part| part.data_ref().map_or(0, Bytes::len));
-                self.drained += length.unwrap_or(0);
-                if length.is_none() || self.drained > self.drain_bytes {
-                    // It has ended, or hyper closes the connection with the response.
-                    self.drained = 0;
-                    state.leftover = None;
-                }
-                return Err(None);
-            }
-        }
+        self.discard(&mut state, context)?;
         if state.writes > 0 {
             self.deadline = None;
         }
@@ -194,6 +194,44 @@ impl<'a> Watch<'a> {
         } else {
             Doing::Waiting(state.writes)
         })
+    }
+
+    /// Discards part of a body. Checks the deadline itself: the timer is set only when no further
+    /// part has arrived, and a client can send without a pause.
+    ///
+    /// # Errors
+    /// How the connection ends, or `None` if hyper can proceed.
+    fn discard(&mut self, state: &mut State, context: &mut Context<'_>) -> Result<(), Option<End>> {
+        let Some(body) = &mut state.leftover else {
+            self.discarding = None;
+            return Ok(());
+        };
+        let now = Instant::now();
+        let discarding = self.discarding.get_or_insert_with(|| Discarding {
+            since: now,
+            before: state.body_bytes,
+            allowance: Allowance::new(self.drain_bytes),
+        });
+        if state.is_blocked {
+            // The deadline is that of the response.
+            discarding.since = now;
+        } else if now.duration_since(discarding.since) >= self.timeouts.drain {
+            return Err(Some(end_of(Doing::Draining)));
+        }
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+            return Ok(());
+        };
+        let received = state.body_bytes.wrapping_sub(discarding.before);
+        let may_go_on = received <= self.drain_bytes as u64
+            && frame.and_then(Result::ok).is_some_and(|part| {
+                let length = part.data_ref().map_or(0, Bytes::len);
+                discarding.allowance.take(length)
+            });
+        if !may_go_on {
+            // It has ended, or hyper closes the connection with the response.
+            state.leftover = None;
+        }
+        Err(None)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One client that uses as much as it can get, and its effect on another address.
 
+mod chunks;
 mod grpc;
 
 use std::fs;
