@@ -251,6 +251,8 @@ mod tests {
             ("x_http_method_override", true),
             ("X-Method-Override", true),
             ("X-HTTP-Method", true),
+            ("X-HTTP-Verb", true),
+            ("x_tunneled_method", true),
             ("X-Method", false),
         ] {
             let name: HeaderName = field.parse().unwrap();

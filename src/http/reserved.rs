@@ -36,7 +36,8 @@ pub const ADDRESSES: [&str; 25] = [
 
 /// Headers in which other gateways name the caller. An application that was moved from such a
 /// gateway may still trust them.
-pub const IDENTITIES: [&str; 102] = [
+pub const IDENTITIES: [&str; 109] = [
+    "ajp-remote-user",
     "cf-access-authenticated-user-email",
     "client-cert",
     "client-cert-chain",
@@ -55,6 +56,7 @@ pub const IDENTITIES: [&str; 102] = [
     "remote-user",
     "shib-identity-provider",
     "shib-session-id",
+    "sm-universalid",
     "sm-user",
     "ssl-client-cert",
     "ssl-client-issuer-dn",
@@ -63,6 +65,7 @@ pub const IDENTITIES: [&str; 102] = [
     "ssl-client-verify",
     "tailscale-user-login",
     "tailscale-user-name",
+    "wl-proxy-client-cert",
     "x-amzn-mtls-clientcert",
     "x-amzn-mtls-clientcert-leaf",
     "x-amzn-mtls-clientcert-subject",
@@ -71,6 +74,7 @@ pub const IDENTITIES: [&str; 102] = [
     "x-amzn-oidc-identity",
     "x-anonymous-consumer",
     "x-apigateway-api-userinfo",
+    "x-appengine-user-email",
     "x-arr-clientcert",
     "x-auth-email",
     "x-auth-groups",
@@ -109,6 +113,7 @@ pub const IDENTITIES: [&str; 102] = [
     "x-goog-authenticated-user-id",
     "x-grafana-id",
     "x-grafana-user",
+    "x-iisnode-auth-user",
     "x-ms-client-principal",
     "x-ms-client-principal-id",
     "x-ms-client-principal-idp",
@@ -117,6 +122,7 @@ pub const IDENTITIES: [&str; 102] = [
     "x-pomerium-claim-groups",
     "x-pomerium-claim-user",
     "x-pomerium-jwt-assertion",
+    "x-proxy-user",
     "x-remote-addr",
     "x-remote-extra-scopes",
     "x-remote-group",
@@ -130,6 +136,7 @@ pub const IDENTITIES: [&str; 102] = [
     "x-ssl-client-dn",
     "x-ssl-client-s-dn",
     "x-ssl-client-verify",
+    "x-tailscale-user",
     "x-token-subject",
     "x-userinfo",
     "x-vouch-idp-claims-email",
@@ -233,10 +240,12 @@ pub const FAMILIES: [&str; 20] = [
 const OWN: usize = 2;
 
 /// Headers that override the method of the request line in some frameworks.
-pub const METHOD_OVERRIDES: [&str; 3] = [
+pub const METHOD_OVERRIDES: [&str; 5] = [
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
+    "x-http-verb",
+    "x-tunneled-method",
 ];
 
 /// Variables that application servers set themselves: CGI (RFC 3875 §4.1), WSGI, Rack, uwsgi, PHP

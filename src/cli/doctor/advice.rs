@@ -83,7 +83,7 @@ const fn line(check: Check, front: Front) -> Option<&'static str> {
             "request_mutations of the filter header_mutation, and headers_with_underscores_action: REJECT_REQUEST"
         }
         (Check::MethodOverride, Front::Nginx) => {
-            "proxy_set_header X-HTTP-Method-Override \"\"; and of X-HTTP-Method and X-Method-Override"
+            "proxy_set_header X-HTTP-Method-Override \"\"; and of X-HTTP-Method, X-Method-Override, X-HTTP-Verb and X-Tunneled-Method"
         }
         (Check::Caches, Front::Nginx) => "add_header Cache-Control $realmgate_caching always;",
         (Check::Caches, Front::Traefik) => {
@@ -129,7 +129,7 @@ const fn general(check: Check) -> &'static str {
         }
         Check::Methods => "the auth request must be made for every method",
         Check::MethodOverride => {
-            "the lines that remove X-HTTP-Method-Override, X-HTTP-Method and X-Method-Override"
+            "the lines that remove X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override, X-HTTP-Verb and X-Tunneled-Method"
         }
         Check::AbsoluteForm => "the front proxy must reject a request target that is no path",
         Check::Caches => "the lines that add Cache-Control: private",

@@ -10,6 +10,7 @@ use super::front::Front;
 use super::outcome::Check;
 use super::presented::{basic, headers};
 use super::site::Received;
+use crate::http::reserved::METHOD_OVERRIDES;
 
 /// Why checks of headers have no result.
 const NOT_SHOWN: &str = "the application does not show the headers that it receives; use one that does, such as \
@@ -47,12 +48,8 @@ impl Outcomes<'_> {
         };
         let has_any = !forged.is_empty();
         self.add(Check::ForgedHeaders, has_any.then(fault));
-        let overrides = [
-            "X-HTTP-Method-Override",
-            "X-HTTP-Method",
-            "X-Method-Override",
-        ];
-        let (names, credential) = (overrides.map(str::to_owned), headers(it.caller, None)?);
+        let names = METHOD_OVERRIDES.map(str::to_owned);
+        let credential = headers(it.caller, None)?;
         let passed = passing(it.site, &it.site.path, &names, &credential)?;
         let fault = || {
             format!(
