@@ -11,6 +11,7 @@ mod hop;
 mod request;
 mod respond;
 mod response;
+mod tenure;
 mod trace;
 
 use std::os::fd::RawFd;
@@ -200,7 +201,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        response::pass(session, response, context)
+        response::pass(session, response, (context, &self.authority))
     }
 
     async fn response_trailer_filter(

@@ -1,5 +1,7 @@
 //! Processes the response header of an upstream on its way to the client.
 
+use std::sync::Arc;
+
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, Method, StatusCode, Version};
 use pingora::Result;
@@ -9,6 +11,8 @@ use pingora::proxy::Session;
 use super::context::{Authorized, Context};
 use super::hop::{self, Way};
 use super::request::takes_trailers;
+use super::tenure::Tenure;
+use crate::auth::Authority;
 use crate::http::{privatize, targeted};
 
 /// Processes the header as received, before Pingora acts on it.
@@ -41,7 +45,7 @@ fn reaches_client(request: &RequestHeader) -> bool {
 pub(super) fn pass(
     session: &mut Session,
     response: &mut ResponseHeader,
-    context: &mut Context,
+    (context, authority): (&mut Context, &Arc<Authority>),
 ) -> Result<()> {
     if response.version == Version::HTTP_10 {
         // Each hop sends its own version (RFC 9110 §6.2).
@@ -59,12 +63,14 @@ pub(super) fn pass(
         upstream.tally.responded(took, response.status);
         context.upstream_took = Some(took);
     }
+    let tenure = |authorized| Tenure::of(authority, authorized, response, context.id);
     if is_switch {
         // From here on, no body is awaited, and the upstream's timeout applies to silence. The client
         // must take what the upstream sends.
         let upstream = authorized.upstream();
         session.set_write_timeout(Some(authorized.snapshot.net.timeouts.write));
         session.set_read_timeout(upstream.map(|upstream| upstream.read_timeout()));
+        hold(session, tenure(authorized));
         return Ok(());
     }
     // RFC 9110 §9.3.2, §15.3.5, §15.4.5. Pingora ensures this over HTTP/1 only.
@@ -73,7 +79,18 @@ pub(super) fn pass(
             response.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
+    if !context.has_no_content {
+        hold(session, tenure(authorized));
+    }
     rewrite(response, authorized)
+}
+
+/// Passes on the permit of a response that may last to the session that sends it.
+fn hold(session: &mut Session, tenure: Option<Tenure>) {
+    if let Some(tenure) = tenure {
+        let header = session.req_header_mut();
+        header.extensions_mut().insert(tenure);
+    }
 }
 
 /// Applies the header rules of the route. Then keeps responses to authenticated requests out of

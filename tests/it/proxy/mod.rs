@@ -23,6 +23,7 @@ mod servers;
 mod silence;
 mod streaming;
 mod target;
+mod tenure;
 mod upstream;
 mod web_socket;
 mod windows;

@@ -22,6 +22,7 @@ use super::inbound::Inbound;
 use super::outbound::{Message, Outbound};
 use super::target::{take_authority, take_empty_host, take_ignored_upgrade};
 use super::tunnel::Tunnel;
+use crate::doors::proxy::tenure::{Ending, Tenure, within_tenure};
 use crate::net::http::ClientRequest;
 
 /// A request and its response.
@@ -32,6 +33,8 @@ pub(super) struct Session {
     outbound: Outbound,
     /// Set once the connection has switched to another protocol.
     tunnel: Option<Tunnel>,
+    /// Set for a response that ends with the right of its caller.
+    ending: Option<Ending>,
     client: Option<SocketAddr>,
     read_limit: Option<Duration>,
     drain_limit: Option<Duration>,
@@ -73,6 +76,7 @@ impl Session {
             inbound: Inbound::new(body, is_expected),
             outbound,
             tunnel: None,
+            ending: None,
             client,
             read_limit: None,
             drain_limit: None,
@@ -88,6 +92,9 @@ impl Session {
         rest: &mut std::iter::Peekable<I>,
     ) -> Result<bool> {
         let status = header.status;
+        if let Some(tenure) = self.header.extensions_mut().remove::<Tenure>() {
+            self.ending = Some(tenure.begin());
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let (tunnel, reply) = Tunnel::new();
             self.outbound.switch(header, reply)?;
@@ -298,21 +305,27 @@ impl server::Session for Session {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if self.tunnel.is_some() && !no_body_expected {
-            return self.read_body_bytes().await;
-        }
-        if no_body_expected || self.inbound.is_done() {
-            self.outbound.closed().await;
-            return Err(gone());
-        }
-        // Before that, the body has its own deadlines, or waits for the response.
-        let limit = self.read_limit.filter(|_| self.outbound.is_over());
-        let part = Box::pin(within(limit, ErrorType::ReadTimedout, self.inbound.part()));
-        tokio::select! {
-            biased;
-            part = part => part,
-            () = self.outbound.closed() => Err(gone()),
-        }
+        let limit = self.read_limit;
+        let next = async {
+            if let Some(tunnel) = self.tunnel.as_mut().filter(|_| !no_body_expected) {
+                let read = within(limit, ErrorType::ReadTimedout, tunnel.read());
+                return Box::pin(read).await;
+            }
+            if no_body_expected || self.inbound.is_done() {
+                self.outbound.closed().await;
+                return Err(gone());
+            }
+            // Before that, the body has its own deadlines, or waits for the response.
+            let limit = limit.filter(|_| self.outbound.is_over());
+            let part = Box::pin(within(limit, ErrorType::ReadTimedout, self.inbound.part()));
+            tokio::select! {
+                biased;
+                part = part => part,
+                () = self.outbound.closed() => Err(gone()),
+            }
+        };
+        let next = within_tenure(&mut self.ending, next).await;
+        next.unwrap_or_else(|| Err(gone()))
     }
 
     fn body_bytes_sent(&self) -> usize {
