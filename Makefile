@@ -56,10 +56,10 @@ bench:
 	scripts/setup bench
 	bench/all
 
-# The binary to deploy: target/release/realmgate. It holds no path of the machine that built it.
-release: setup
-	RUSTFLAGS="$${RUSTFLAGS:-} --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
-		cargo build --locked --release
+# The binary to deploy: target/release/realmgate. PROFILE=train optimizes it with a profile: see docs/release.md.
+release:
+	scripts/setup $(if $(filter train,$(PROFILE)),release,build)
+	scripts/release $(PROFILE)
 
 # The Debian package of the release: target/deb/realmgate_VERSION_ARCH.deb, checked by lintian, with the list of its
 # crates and SHA-256 sums.

@@ -5,5 +5,6 @@ mod attacks;
 mod clients;
 mod docs;
 mod http;
+mod release;
 mod runner;
 mod shape;
