@@ -41,7 +41,7 @@ pub trait Authenticator: Send + Sync {
         now: UnixTime,
     ) -> Result<Authenticated, Denial>;
 
-    /// Authenticates by the secret of a session, or uses up a log-in link. Returns `None` if there is
+    /// Authenticates by the secret of a session, or uses up a login link. Returns `None` if there is
     /// none, or if it has ended.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl Authority {
         )
     }
 
-    /// Decides on a request that has the secret of a session, or of a log-in link, which this uses
+    /// Decides on a request that has the secret of a session, or of a login link, which this uses
     /// up. Returns `None` if there is none, or if it has ended.
     ///
     /// # Errors

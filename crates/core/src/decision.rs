@@ -100,7 +100,7 @@ pub enum Proof {
     },
     /// By a session, which began with a token or a link.
     Session,
-    /// By a link for one log-in, which somebody with access to the store has made.
+    /// By a link for one login, which somebody with access to the store has made.
     Link,
 }
 

@@ -1,4 +1,4 @@
-//! Authentication by the secret of a session or of a log-in link.
+//! Authentication by the secret of a session or of a login link.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use super::principal::Principal;
 use super::seed::SeedError;
 use super::time::UnixTime;
 
-/// The secret of a session or of a log-in link: 256 random bits, which only the browser has. Zeroed
+/// The secret of a session or of a login link: 256 random bits, which only the browser has. Zeroed
 /// on drop, redacted in `Debug`.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SessionSecret([u8; 32]);
@@ -69,7 +69,7 @@ pub struct SessionId(pub [u8; 32]);
 pub enum SessionKind {
     /// A session.
     Session,
-    /// One log-in.
+    /// One login.
     Link,
 }
 

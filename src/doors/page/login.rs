@@ -1,4 +1,4 @@
-//! Log-in, by a token or a link, and log-out.
+//! Login, by a token or a link, and logout.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::auth::{
 };
 use crate::doors::v1::closing;
 
-/// The longest path to which a log-in returns.
+/// The longest path to which a login returns.
 const NEXT: usize = 512;
 
 #[derive(Template)]
@@ -44,7 +44,7 @@ struct Link<'a> {
     secret: &'a str,
 }
 
-/// Returns the log-in page instead of one that needs a session.
+/// Returns the login page instead of one that needs a session.
 pub(super) fn required(page: &Page, parts: &Parts, had_one: bool) -> Response {
     let is_get = parts.method == Method::GET;
     let notice = match (had_one, is_get) {

@@ -1,4 +1,4 @@
-//! Tokens typed into the page: for a log-in, and for what needs a fresh proof.
+//! Tokens typed into the page: for a login, and for what needs a fresh proof.
 
 use std::time::Instant;
 

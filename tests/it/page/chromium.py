@@ -224,7 +224,7 @@ def tour(browser, axe, folder, origin, node, name, seed):
     tab = browser.tab()
     looks = Looks(tab, axe, folder)
 
-    # Log-in.
+    # Login.
     tab.go(origin + "/")
     assert "Log in" in tab.text()
     looks.at("login")
@@ -312,7 +312,7 @@ def tour(browser, axe, folder, origin, node, name, seed):
     tab.go(origin + "/identities?name=forged")
     assert "No identity matches." in tab.text()
 
-    # A second tab has the same session. Log-out there ends it here, and going back shows nothing.
+    # A second tab has the same session. Logout there ends it here, and going back shows nothing.
     second = browser.tab()
     second.go(origin + "/identities")
     assert second.js("document.querySelectorAll('#result tbody tr').length") > 1

@@ -34,7 +34,7 @@ fn log_in_makes_a_new_session_and_its_cookie_is_kept_from_scripts() {
     let text = format!("SELECT count(*) FROM session WHERE kind = '{first}'");
     assert_eq!(gate.number(&text), 0);
     assert_eq!(gate.number("SELECT count(*) FROM session"), 1);
-    // Another log-in in the same browser ends the session before.
+    // Another login in the same browser ends the session before.
     let reply = browser.try_to_log_in(&admin, &admin.token_of(1));
     assert_eq!(reply.status, 303);
     assert!(browser.is_in());

@@ -122,6 +122,29 @@ fn readme_and_architecture_stay_short() {
     }
 }
 
+/// The nouns are "login" and "logout", the verbs "log in" and "log out".
+#[test]
+fn login_is_spelled_in_one_way() {
+    let is_hyphenated = |line: &str| {
+        // The anchor of a heading, and the name of a file.
+        let line = line.to_lowercase().replace("#log-in)", "");
+        let line = line.replace("change-log-in-triggers", "");
+        ["log-in", "log-out"].iter().any(|it| line.contains(it))
+    };
+    assert!(is_hyphenated("A Log-in") && !is_hyphenated("[it](a.md#log-in)"));
+    let own = Path::new(file!()).file_name().unwrap();
+    let mut found = Vec::new();
+    for extension in ["md", "rs", "html", "js", "toml", "py", "json"] {
+        for path in files(extension) {
+            let text = fs::read_to_string(&path).unwrap();
+            if path.file_name() != Some(own) && text.lines().any(is_hyphenated) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 /// Returns the text in backticks on a page.
 fn names(page: &str) -> BTreeSet<String> {
     prose(page)
