@@ -211,7 +211,7 @@ impl CliError {
             | Self::CasesFail(..)
             | Self::Differs(..)
             | Self::Backup(store::BackupError::Exists(_))
-            | Self::Copy(store::CopyError::NotEmpty(..))
+            | Self::Copy(store::CopyError::NotEmpty(..) | store::CopyError::InUse(..))
             | Self::Overtaken
             | Self::NotCreated { .. }
             | Self::Broken(_)

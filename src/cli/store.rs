@@ -17,9 +17,9 @@ pub(super) enum Command {
     /// Copy a database to an empty one, such as SQLite to PostgreSQL; without --apply, only show what would be copied
     ///
     /// Copies identities with their ids and encrypted seeds, last uses, used one-time tokens and failures, all in one
-    /// transaction. Needs no key, and does not change the source. Stop the servers that use the source first, because
-    /// changes during the copy are not copied. Exit codes: 0 done; 1 the target has
-    /// identities; 2 wrong usage or configuration; 3 a database failed, and nothing was copied.
+    /// transaction. Needs no key, and does not change the source. Stop the servers that use the source first: what they
+    /// change during the copy would be lost. Exit codes: 0 done; 1 the target has identities, or the source is in use;
+    /// 2 wrong usage or configuration; 3 a database failed, and nothing was copied.
     Copy(Copy),
 }
 
@@ -95,29 +95,42 @@ pub(super) fn run(
         "failures": copied.failures,
         "keys": keys,
         "checksum": copied.checksum,
+        "used_by": copied.used_by,
     });
     output.print(&value, || {
         text(args.apply, &copied, &keys.join(" and key "))
     });
+    if let Some(user) = &copied.used_by {
+        output.warn(&format!(
+            "{user} uses {from}; stop every realmgate process that uses it before --apply"
+        ));
+    }
     recorded.map_err(CliError::Unaudited)
 }
 
 fn text(is_applied: bool, copied: &Copied, keys: &str) -> String {
     let Copied {
         identities,
-        uses,
         one_time,
         failures,
         checksum,
         ..
     } = copied;
-    let failures = match failures {
-        Some(failures) => format!("{failures} failure counts"),
-        None => "no failure counts, because the target has been in use".to_owned(),
-    };
-    let counts = format!(
-        "{identities} identities, {uses} last uses, {one_time} with used one-time tokens, {failures}"
+    let some = |count: &u64, one, many| format!("{count} {}", if *count == 1 { one } else { many });
+    let identities = some(
+        identities,
+        "identity with its last use",
+        "identities with their last uses",
     );
+    let failures = match failures {
+        Some(failures) => {
+            let parties = some(failures, "name or address", "names and addresses");
+            format!("the failures of {parties}")
+        }
+        None => "no failures, because the target has been in use and counts its own".to_owned(),
+    };
+    let counts =
+        format!("{identities}, the used one-time tokens of {one_time} of them, and {failures}");
     let mut text = match is_applied {
         true => format!("copied and compared: {counts}"),
         false => format!("would copy: {counts}"),

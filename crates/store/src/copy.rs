@@ -28,6 +28,8 @@ pub struct Copied {
     pub keys: Vec<KeyId>,
     /// The SHA-256 of all of it, the same for every kind of database.
     pub checksum: String,
+    /// A process or a node that uses the source, found by a dry run.
+    pub used_by: Option<String>,
 }
 
 /// Copies all identities, with their uses and their failure counts, in one transaction of the
@@ -44,9 +46,15 @@ pub fn copy(
     is_dry: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Copied, CopyError> {
-    let mut origin: Box<dyn Rows> = match from {
-        Backend::Sqlite { path, .. } => Box::new(sqlite::Snapshot::open(path, timeout)?),
-        Backend::Postgres(server) => Box::new(postgres::Snapshot::open(server, timeout)?),
+    let (mut origin, used_by): (Box<dyn Rows>, _) = match from {
+        Backend::Sqlite { path, .. } => {
+            let (origin, user) = sqlite::Snapshot::open(path, timeout)?;
+            (Box::new(origin), user)
+        }
+        Backend::Postgres(server) => {
+            let (origin, user) = postgres::Snapshot::open(server, timeout)?;
+            (Box::new(origin), user)
+        }
     };
     let location = to.location();
     if is_dry {
@@ -55,7 +63,11 @@ pub fn copy(
             Backend::Postgres(server) => postgres::look_before_copy(server, timeout)?,
         };
         reject(&location, before)?;
-        return transfer(&mut *origin, None, before, from, progress);
+        let copied = transfer(&mut *origin, None, before, from, progress)?;
+        return Ok(Copied { used_by, ..copied });
+    }
+    if let Some(user) = used_by {
+        return Err(CopyError::InUse(from.location(), user));
     }
     let (mut target, before): (Box<dyn Target>, _) = match to {
         Backend::Sqlite { path, .. } => {
@@ -151,6 +163,7 @@ fn transfer(
         failures,
         keys,
         checksum: checksum.end(),
+        used_by: None,
     })
 }
 

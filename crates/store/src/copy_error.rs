@@ -18,6 +18,11 @@ pub enum CopyError {
     /// The target has identities.
     #[error("database {0}: has {1} identities already; the target of a copy must have none")]
     NotEmpty(Location, u64),
+    /// A process uses the source.
+    #[error(
+        "database {0}: {1} uses it, and what changes during the copy would be lost; stop every realmgate process that uses the source"
+    )]
+    InUse(Location, String),
     /// A database failed.
     #[error("database {0}: {1}; nothing was copied")]
     Failed(Location, Arc<str>),

@@ -322,3 +322,83 @@ fn unusable_url_is_rejected_without_showing_it() {
         assert!(!said.contains("canary"), "{said}");
     }
 }
+
+#[test]
+fn source_that_a_server_uses_is_not_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("realmgate.key");
+    for (source, user) in [
+        (Place::file(&folder.path().join("one.db"), &key), "process"),
+        (Place::server(&key), "node"),
+    ] {
+        let gate = source.serve();
+        gate.register("svc", "payments");
+        let user = match user {
+            "process" => format!("process {}", gate.child.id()),
+            // The record is written after the start.
+            _ => "node \"".to_owned(),
+        };
+        let target = Place::file(&folder.path().join("two.db"), &key);
+        until("a dry run names it", || {
+            let dry = copy(&source, &target, &[]);
+            assert!(dry.status.success(), "{}", stderr(&dry));
+            let found: Value = serde_json::from_slice(&dry.stdout).unwrap();
+            let Some(used_by) = found["used_by"].as_str() else {
+                return false;
+            };
+            assert!(used_by.starts_with(&user), "{found}");
+            assert!(stderr(&dry).contains("before --apply"), "{}", stderr(&dry));
+            true
+        });
+        let rejected = copy(&source, &target, &["--apply"]);
+        let said: Value = serde_json::from_slice(&rejected.stderr).unwrap();
+        let said = said["error"].as_str().unwrap();
+        assert_eq!(rejected.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(&format!(": {user}")) && said.contains("would be lost"),
+            "{said}"
+        );
+        assert_eq!(target.count(), None);
+        end(gate);
+        assert_eq!(
+            copied(&source, &target, &["--apply"])["used_by"],
+            Value::Null
+        );
+        assert_eq!(target.count(), Some(1));
+        fs::remove_file(folder.path().join("two.db")).unwrap();
+    }
+}
+
+#[test]
+fn summary_says_in_words_what_was_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("realmgate.key");
+    let source = Place::file(&folder.path().join("one.db"), &key);
+    let gate = source.serve();
+    let svc = gate.register("svc", "payments");
+    let wrong = svc.fields_with(&svc.wrong_token());
+    get(gate.service, "/forward-auth", &wrong);
+    until("saved", || failures(&gate, &svc) == 1);
+    end(gate);
+    let to = format!("sqlite:{}", folder.path().join("two.db").display());
+    let args = [
+        "store",
+        "copy",
+        "--from",
+        &source.url,
+        "--to",
+        &to,
+        "--apply",
+    ];
+    let output = realmgate(&args)
+        .env_remove("REALMGATE_CONFIG")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let expected = "copied and compared: 1 identity with its last use, the used one-time tokens of 0 of them, and the failures of ";
+    assert!(said.starts_with(expected), "{said}");
+    assert!(
+        said.contains("names and addresses\n") || said.contains("name or address\n"),
+        "{said}"
+    );
+}

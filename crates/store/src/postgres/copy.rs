@@ -8,6 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
 use super::log::CHANGES_KEPT;
+use super::nodes::NOW;
 use super::open::{Prepared, failed, prepare};
 use super::pool::{Lease, Purpose};
 use super::query::{Parameters, Schema, query};
@@ -18,7 +19,7 @@ use crate::copy_error::CopyError;
 use crate::location::Location;
 use crate::open_error::OpenError;
 use crate::tables::{Before, Kind, PAGE, RECOUNT, Rows, Table, Target, Value, Visit};
-use realmgate_core::StoreError;
+use realmgate_core::{SeenNode, StoreError};
 
 /// The maximum duration of a statement. The first waits for other writers.
 const STATEMENT: Duration = Duration::from_secs(120);
@@ -99,6 +100,20 @@ impl Transaction {
         read().map_err(|fault| self.failed(fault))
     }
 
+    /// Returns a node that serves on the database.
+    fn user(&self) -> Result<Option<String>, CopyError> {
+        let longest = SeenNode::MISSING.as_millis();
+        let sql = format!(
+            "SELECT name FROM @.node WHERE {NOW} - seen <= {longest} ORDER BY seen DESC LIMIT 1"
+        );
+        let rows = self.rows(&sql, &[])?;
+        let name = rows.first().map(|row| row.try_get::<_, String>(0));
+        let name = name
+            .transpose()
+            .map_err(|error| self.failed(error.into()))?;
+        Ok(name.map(|name| format!("node {name:?}")))
+    }
+
     fn before(&self) -> Result<Before, CopyError> {
         let keys = self.number(KEYS)?;
         Ok(Before {
@@ -140,8 +155,12 @@ impl Rows for Transaction {
 pub(crate) struct Snapshot(Transaction);
 
 impl Snapshot {
-    /// Opens an existing database of the latest schema. Needs no key.
-    pub(crate) fn open(server: &Server, timeout: Duration) -> Result<Self, CopyError> {
+    /// Opens an existing database of the latest schema. Needs no key. Also returns the node that
+    /// serves on the database, if there is one.
+    pub(crate) fn open(
+        server: &Server,
+        timeout: Duration,
+    ) -> Result<(Self, Option<String>), CopyError> {
         let exists = async |prepared: &Prepared| {
             let location = server.location();
             match prepared.found.version {
@@ -154,7 +173,9 @@ impl Snapshot {
                 }
             }
         };
-        Transaction::begin(server, timeout, "REPEATABLE READ READ ONLY", exists).map(Self)
+        let begun = Transaction::begin(server, timeout, "REPEATABLE READ READ ONLY", exists)?;
+        let user = begun.user()?;
+        Ok((Self(begun), user))
     }
 }
 

@@ -23,7 +23,7 @@ const REPLACED: i64 = 60 * 1000;
 const ROWS: i64 = 1000;
 
 /// The clock of the server, in milliseconds.
-const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+pub(super) const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 impl Postgres {
     /// Records a node, and deletes the rows of those that have died long ago. Waits neither for

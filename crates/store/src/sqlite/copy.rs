@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql, params_from_iter};
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::changes::trim;
 use super::open::{MIGRATIONS, SCHEMAS, mark, open_existing};
@@ -27,12 +28,18 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens an existing database of the latest schema. Needs no key.
-    pub(crate) fn open(path: &Path, timeout: Duration) -> Result<Self, CopyError> {
+    /// Opens an existing database of the latest schema. Needs no key. Also returns the process that
+    /// has the database open, if there is one.
+    pub(crate) fn open(
+        path: &Path,
+        timeout: Duration,
+    ) -> Result<(Self, Option<String>), CopyError> {
         if !path.try_exists().unwrap_or(true) {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             return Err(OpenError::Missing(path.into()).into());
         }
+        // Closing the file would release the locks of a connection of this process.
+        let user = user(path);
         let (connection, schema) = open_to_read(path, timeout)?;
         if schema < SCHEMAS {
             return Err(OpenError::TooOld(path.to_owned()).into());
@@ -44,8 +51,30 @@ impl Snapshot {
         // The first read fixes what the transaction sees.
         let begin = this.connection.execute_batch("BEGIN");
         begin.map_err(|error| failed(&this.path, &error))?;
-        Ok(this)
+        Ok((this, user))
     }
+}
+
+/// The bytes on which SQLite locks a database: <https://www.sqlite.org/lockingv3.html>.
+const FIRST_SHARED: u64 = 0x4000_0002;
+const SHARED: u64 = 510;
+
+/// Returns the process that has a database open. With a write-ahead log, each connection holds a
+/// lock on the file until it is closed.
+fn user(path: &Path) -> Option<String> {
+    let lock = Flock {
+        start: FIRST_SHARED,
+        length: SHARED,
+        pid: None,
+        typ: FlockType::WriteLock,
+        offset_type: FlockOffsetType::Set,
+    };
+    let held = fcntl_getlk(File::open(path).ok()?, &lock).ok()??;
+    // A process in another PID namespace has no number here.
+    Some(match held.pid {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    })
 }
 
 impl Rows for Snapshot {
