@@ -157,7 +157,7 @@ impl Args {
             return Err(OptionError::Missing("--token or --seed"));
         }
         if self.auth_seed.as_deref() == Some("-") && self.seed.as_deref() == Some("-") {
-            return Err(OptionError::StdinTwice);
+            return Err(OptionError::StdinTwice("--auth-seed", "--seed"));
         }
         Ok(())
     }

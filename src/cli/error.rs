@@ -81,6 +81,16 @@ pub(super) enum CliError {
     Problem(Box<Problem>),
     #[error("not a response of realmgate's administration API: {0}")]
     NoApi(StatusCode),
+    /// An error of a command that ran on a server.
+    #[error("{server}: {error}")]
+    There {
+        server: String,
+        error: Box<CliError>,
+    },
+    #[error("the credential of {0} was rejected: no such administrator, or a wrong token or seed")]
+    RejectedCaller(String),
+    #[error("{0} may not do this: its realm is not that of the administrators")]
+    NoRight(String),
     #[error("--server is missing")]
     NoServerGiven,
     #[error("a key has 1 to 256 visible ASCII characters")]
@@ -91,7 +101,7 @@ pub(super) enum CliError {
         number: u64,
         why: String,
     },
-    #[error("{created} identities were created, {failed} were not")]
+    #[error("{failed} of {} identities were not created", .created + .failed)]
     NotCreated { created: u64, failed: u64 },
     #[error("no random number is available: {0}")]
     Random(String),
@@ -219,7 +229,10 @@ impl CliError {
             | Self::Refused(..)
             | Self::Findings(_)
             | Self::CannotLogIn
+            | Self::RejectedCaller(_)
+            | Self::NoRight(_)
             | Self::Tour(_) => 1,
+            Self::There { error, .. } => error.exit_code(),
             Self::Client(error) => match error {
                 client::Error::Rejected(_)
                 | client::Error::NotAllowed { .. }
@@ -356,8 +369,8 @@ pub(super) enum OptionError {
         "--schema: expected up to 63 lower-case letters, digits and underscores, not a digit or pg_ first"
     )]
     Schema,
-    #[error("only one of --auth-seed and --seed can be read from standard input")]
-    StdinTwice,
+    #[error("only one of {0} and {1} can be read from standard input")]
+    StdinTwice(&'static str, &'static str),
 }
 
 impl From<OptionError> for CliError {

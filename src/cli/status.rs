@@ -4,7 +4,7 @@ use super::error::CliError;
 use super::output::{BAD, GOOD, Output, STRONG};
 use super::remote::{Remote, Server};
 use super::setup::runtime;
-use crate::doors::v1::types::{Node, Status};
+use crate::doors::v1::types::{Node, Status, Throttled};
 
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("server", |server| {
@@ -45,26 +45,22 @@ fn text(status: &Status) -> String {
         store.location
     );
     if let Some(all) = &status.identities {
+        let realms = if all.realms == 1 { "realm" } else { "realms" };
         let _ = writeln!(
             text,
-            "{STRONG}identities{STRONG:#} {} in {} realms, {} disabled",
+            "{STRONG}identities{STRONG:#} {} in {} {realms}, {} disabled",
             all.identities, all.realms, all.disabled
         );
     }
-    let throttled = status.throttled.iter();
-    let throttled: Vec<_> = throttled
-        .map(|it| format!("{} {}", it.count, it.scope))
-        .collect();
-    let _ = writeln!(
-        text,
-        "{STRONG}throttled{STRONG:#}  {}",
-        throttled.join(", ")
-    );
-    let _ = write!(
-        text,
-        "{STRONG}routes{STRONG:#}     {}, upstreams {}",
-        status.routes, status.upstreams
-    );
+    let throttled = status.throttled.iter().filter(|it| it.count > 0);
+    let throttled: Vec<_> = throttled.map(Throttled::text).collect();
+    let throttled = match &*throttled {
+        [] => "none".to_owned(),
+        some => some.join(", "),
+    };
+    let _ = writeln!(text, "{STRONG}throttled{STRONG:#}  {throttled}");
+    let _ = writeln!(text, "{STRONG}routes{STRONG:#}     {}", status.routes);
+    let _ = write!(text, "{STRONG}upstreams{STRONG:#}  {}", status.upstreams);
     for (at, node) in status.nodes.iter().enumerate() {
         let label = if at == 0 { "nodes" } else { "" };
         let _ = write!(

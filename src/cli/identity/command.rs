@@ -154,11 +154,19 @@ pub(in crate::cli) struct Create {
     #[arg(long, requires = "name")]
     realm: Option<String>,
     /// Create the identities in this file, or `-` for standard input: each line is NAME@REALM, or a JSON object with
-    /// the members that POST /v1/identities takes
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "realm", "new_seed_file"])]
+    /// the members that POST /v1/identities takes. Lines of `identity export` get a new id and a new seed; those that
+    /// are disabled are not created
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "name", "realm", "new_seed_file", "algorithm", "digits", "period", "not_before", "expires", "comment"
+        ]
+    )]
     pub(super) from: Option<PathBuf>,
-    /// With --from and --server: continue a run that was interrupted, with the key that it printed
-    #[arg(long, value_name = "KEY", requires = "from", requires = "server")]
+    /// With --from and --server: continue a run that was interrupted, with the key that it printed, which has 32
+    /// hexadecimal digits
+    #[arg(long, value_name = "KEY", requires = "from", requires = "server", value_parser = key)]
     pub(super) resume: Option<String>,
     #[command(flatten)]
     pub(super) seed: NewSeed,
@@ -176,6 +184,19 @@ pub(in crate::cli) struct Create {
 }
 
 impl Create {
+    fn server(&self) -> Result<Option<Server>, CliError> {
+        let is_here = !self.seed.target.is_given();
+        if self.from.is_some() && is_here && self.seed.seed_file.is_some() {
+            let option = "--seed-file without --server";
+            let action = "--from; give the seed in each line, as JSON";
+            return Err(OptionError::Meaningless { option, action }.into());
+        }
+        if is_stdin(self.from.as_ref()) && is_stdin(self.seed.seed_file.as_ref()) {
+            return Err(OptionError::StdinTwice("--from", "--seed-file").into());
+        }
+        self.seed.server()
+    }
+
     pub(super) fn name(&self) -> &str {
         let named = self.identity.as_ref().map(|it| &it.name);
         named.or(self.name.as_ref()).map_or("", String::as_str)
@@ -185,6 +206,20 @@ impl Create {
         let named = self.identity.as_ref().map(|it| &it.realm);
         named.or(self.realm.as_ref()).map_or("", String::as_str)
     }
+}
+
+/// Reads the key of a run. Another value would begin a new run instead.
+fn key(text: &str) -> Result<String, &'static str> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    match text.len() == 32 && text.bytes().all(is_digit) {
+        true => Ok(text.to_owned()),
+        false => Err("expected the key that the interrupted run printed: 32 digits 0-9 and a-f"),
+    }
+}
+
+/// Returns whether an option reads standard input.
+fn is_stdin(path: Option<&PathBuf>) -> bool {
+    path.is_some_and(|path| path.as_os_str() == "-")
 }
 
 /// The new seed of an identity, and the server on which it is.
@@ -203,6 +238,9 @@ pub(in crate::cli) struct NewSeed {
 
 impl NewSeed {
     pub(super) fn server(&self) -> Result<Option<Server>, CliError> {
+        if is_stdin(self.seed_file.as_ref()) && is_stdin(self.new_seed_file.as_ref()) {
+            return Err(OptionError::StdinTwice("--seed-file", "--new-seed-file").into());
+        }
         self.target.server(self.seed_file.as_deref())
     }
 
@@ -238,7 +276,7 @@ impl Command {
     /// Returns the server on which to run; `None` for the local database.
     pub(super) fn server(&self) -> Result<Option<Server>, CliError> {
         match self {
-            Self::Create(create) => create.seed.server(),
+            Self::Create(create) => create.server(),
             Self::Rotate { seed, .. } => seed.server(),
             Self::Set { remote, .. } | Self::List { remote, .. } | Self::Export { remote, .. } => {
                 remote.server()

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use super::new;
@@ -14,8 +16,8 @@ use crate::cli::error::CliError;
 use crate::cli::local_store::{LocalStore, now, patiently};
 use crate::cli::output::{Output, Progress, line, message};
 use crate::cli::remote::{self, Server};
-use crate::doors::v1::new_identity;
-use crate::doors::v1::types::{Identity, NewIdentity, Problem};
+use crate::doors::v1::types::{Identity, NewIdentity, NewParameters, State};
+use crate::doors::v1::{ProblemKind, Timestamp, new_identity};
 
 /// The number of identities per request, and per transaction.
 const BATCH: usize = 500;
@@ -25,6 +27,19 @@ const LINE: u64 = 16 << 10;
 
 /// The space for an audit line.
 const AUDIT_LINE: u64 = 8 << 10;
+
+/// Why an identity is not created.
+const TAKEN: &str = "this identity exists already";
+const DISABLED: &str = "not created, because it is disabled there; remove \"state\" from the line to create it enabled";
+
+/// The next identities, with the lines that they are from.
+type Batch = Vec<(Place, NewIdentity)>;
+
+/// A line that names an identity.
+struct Place {
+    number: u64,
+    who: String,
+}
 
 /// Prints an identity as JSON.
 pub(super) fn export(identity: &Identity) {
@@ -39,32 +54,30 @@ pub(super) async fn create_here(
 ) -> Result<(), CliError> {
     let mut lines = Lines::open(path)?;
     let mut count = Count::new(output);
-    while let Some(batch) = lines.batch()? {
+    while let Some(batch) = lines.batch(&mut count)? {
         let mut creations = Vec::new();
-        for (number, new) in batch {
+        for (at, new) in batch {
             match new_identity(&local.config, new, now()) {
-                Ok(new) => creations.push((number, Creation { new, once: None })),
-                Err(problem) => count.failed(number, &problem),
+                Ok(new) => creations.push((at, Creation { new, once: None })),
+                Err(problem) => count.failed(&at, &problem.text()),
             }
         }
         local.ready(AUDIT_LINE * creations.len() as u64).await?;
-        let seeds: Vec<_> = creations
-            .iter()
-            .map(|(number, it)| (*number, it.new.seed.clone()))
-            .collect();
-        let creations = creations.into_iter().map(|(_, it)| it).collect();
+        let (places, creations): (Vec<_>, Vec<_>) = creations.into_iter().unzip();
+        let seeds = creations.iter().map(|it| it.new.seed.clone());
+        let seeds: Vec<_> = places.into_iter().zip(seeds).collect();
         let creating = local.store.create_all(creations, now());
         let created = patiently(&mut count.progress, creating).await;
         let created = created.map_err(|error| CliError::of_change(error, "", ""))?;
         let mut new = Vec::new();
-        for ((number, seed), created) in seeds.iter().zip(created) {
+        for ((at, seed), created) in seeds.iter().zip(created) {
             match created {
                 Created::New(identity) => {
                     count.created();
                     new::print(local, &identity, seed, output);
                     new.push(identity);
                 }
-                _ => count.taken(*number),
+                _ => count.failed(at, TAKEN),
             }
         }
         let events: Vec<_> = new
@@ -94,19 +107,22 @@ pub(super) async fn create_there(
         Some(key) => key.to_owned(),
         None => format!("{:032x}", random()?),
     };
-    while let Some(batch) = lines.batch()? {
+    while let Some(batch) = lines.batch(&mut count)? {
         let new: Vec<_> = batch.iter().map(|(_, new)| new.clone()).collect();
         let outcomes = remote::bulk(server, &key, &new).await.inspect_err(|_| {
             message(&format!("to continue, run it again with --resume {key}"));
         })?;
-        for ((number, _), outcome) in batch.iter().zip(outcomes) {
+        for ((at, _), outcome) in batch.iter().zip(outcomes) {
             match (outcome.identity, outcome.problem) {
                 (Some(identity), _) => {
                     count.created();
                     print(&identity, Shown::Plain, output);
                 }
-                (None, Some(problem)) => count.failed(*number, &problem),
-                (None, None) => count.taken(*number),
+                (None, Some(problem)) if problem.kind == ProblemKind::Taken.uri() => {
+                    count.failed(at, TAKEN);
+                }
+                (None, Some(problem)) => count.failed(at, &problem.text()),
+                (None, None) => count.failed(at, "the server does not say why"),
             }
         }
     }
@@ -146,7 +162,7 @@ impl Lines {
     ///
     /// # Errors
     /// A line is none of an identity, or the file cannot be read.
-    fn batch(&mut self) -> Result<Option<Vec<(u64, NewIdentity)>>, CliError> {
+    fn batch(&mut self, count: &mut Count) -> Result<Option<Batch>, CliError> {
         let mut batch = Vec::with_capacity(BATCH);
         while batch.len() < BATCH {
             let mut text = Zeroizing::new(String::new());
@@ -157,31 +173,90 @@ impl Lines {
             }
             self.number += 1;
             let text = text.trim();
-            if !text.is_empty() {
-                batch.push((self.number, self.parse(text)?));
+            if text.is_empty() {
+                continue;
+            }
+            let (new, is_disabled) = self.parse(text)?;
+            let at = Place {
+                number: self.number,
+                who: format!("{:?} in realm {:?}", new.name, new.realm),
+            };
+            match is_disabled {
+                // Nobody would expect that it may authenticate.
+                true => count.failed(&at, DISABLED),
+                false => batch.push((at, new)),
             }
         }
         Ok(Some(batch).filter(|batch| !batch.is_empty()))
     }
 
-    fn parse(&self, text: &str) -> Result<NewIdentity, CliError> {
+    /// Returns the identity of a line, and whether the line says that it is disabled.
+    fn parse(&self, text: &str) -> Result<(NewIdentity, bool), CliError> {
+        let path = match self.path.as_os_str() == "-" {
+            true => "standard input".into(),
+            false => self.path.clone(),
+        };
         let wrong = |why: String| CliError::Line {
-            path: self.path.clone(),
+            path: path.clone(),
             number: self.number,
             why,
         };
         if text.starts_with('{') {
-            // The message names a member and a column, never a value.
-            let parsed = serde_json::from_str(text);
-            return parsed.map_err(|error| wrong(error.to_string()));
+            let parsed = serde_json::from_str::<Listed>(text);
+            let parsed = parsed.map_err(|error| {
+                // The message names a member and a column, never a value. The file has the line.
+                wrong(error.to_string().replace(" at line 1 column", " at column"))
+            })?;
+            return Ok(parsed.into_new());
         }
         let named = split_user(text);
         let (name, realm) = named.map_err(|_| wrong("expected NAME@REALM or JSON".to_owned()))?;
-        Ok(NewIdentity {
+        let new = NewIdentity {
             name: name.to_owned(),
             realm: realm.to_owned(),
             ..NewIdentity::default()
-        })
+        };
+        Ok((new, false))
+    }
+}
+
+/// A line of JSON: an identity to create, or one that `identity export` has printed. What a new
+/// identity does not take over from that is ignored.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    name: String,
+    realm: String,
+    not_before: Option<Timestamp>,
+    expires: Option<Timestamp>,
+    comment: Option<String>,
+    parameters: Option<NewParameters>,
+    seed: Option<String>,
+    state: Option<State>,
+    #[serde(rename = "id")]
+    _id: Option<IgnoredAny>,
+    #[serde(rename = "created")]
+    _created: Option<IgnoredAny>,
+    #[serde(rename = "updated")]
+    _updated: Option<IgnoredAny>,
+    #[serde(rename = "seeds")]
+    _seeds: Option<IgnoredAny>,
+    #[serde(rename = "throttle")]
+    _throttle: Option<IgnoredAny>,
+}
+
+impl Listed {
+    fn into_new(self) -> (NewIdentity, bool) {
+        let new = NewIdentity {
+            name: self.name,
+            realm: self.realm,
+            not_before: self.not_before,
+            expires: self.expires,
+            comment: self.comment,
+            parameters: self.parameters,
+            seed: self.seed,
+        };
+        (new, self.state == Some(State::Disabled))
     }
 }
 
@@ -209,18 +284,11 @@ impl Count {
         self.progress.show(|| format!("{created} created"));
     }
 
-    fn failed(&mut self, number: u64, problem: &Problem) {
+    fn failed(&mut self, at: &Place, why: &str) {
         self.failed += 1;
         self.progress.end();
-        self.output
-            .warn(&format!("line {number}: {}", problem.text()));
-    }
-
-    fn taken(&mut self, number: u64) {
-        self.failed += 1;
-        self.progress.end();
-        let text = "another identity has that name in that realm";
-        self.output.warn(&format!("line {number}: {text}"));
+        let Place { number, who } = at;
+        self.output.warn(&format!("line {number}, {who}: {why}"));
     }
 
     fn end(mut self) -> Result<(), CliError> {

@@ -71,18 +71,20 @@ impl From<types::Throttle> for Throttle {
 
 impl Throttle {
     fn text(&self) -> String {
-        let elsewhere = match self.waits {
+        let next = |waits| match waits {
             0 => String::new(),
-            waits => format!(" (throttled for {})", span(waits)),
+            waits => format!(", next attempt in {}", span(waits)),
         };
-        let trusted = match self.trusted_waits {
-            0 => String::new(),
-            waits => format!(", throttled for {}", span(waits)),
-        };
-        format!(
-            "{} at trusted sources ({} known{trusted}), {} elsewhere{elsewhere}",
-            self.trusted_failures, self.trusted_sources, self.failures,
-        )
+        let mut text = format!("{}{}", self.failures, next(self.waits));
+        if self.trusted_sources > 0 {
+            let addresses = match self.trusted_sources {
+                1 => "1 trusted address".to_owned(),
+                many => format!("{many} trusted addresses"),
+            };
+            let (failures, next) = (self.trusted_failures, next(self.trusted_waits));
+            let _ = write!(text, "; at {addresses}: {failures}{next}");
+        }
+        text
     }
 
     fn cleared(&self) -> String {

@@ -47,9 +47,9 @@ pub(in crate::cli) async fn bulk(
         .filter(|line| !line.is_empty())
         .map(serde_json::from_slice);
     let lines: Result<Vec<Line>, _> = lines.collect();
-    let lines = lines.map_err(|_| CliError::NoApi(response.status))?;
+    let lines = lines.map_err(|_| server.no_api(response.status))?;
     match lines.len() == new.len() {
         true => Ok(lines),
-        false => Err(CliError::NoApi(response.status)),
+        false => Err(server.no_api(response.status)),
     }
 }

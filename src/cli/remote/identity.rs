@@ -3,6 +3,7 @@ use serde::Serialize;
 
 use super::server::{JSON, Server, encoded};
 use crate::cli::error::CliError;
+use crate::doors::v1::ProblemKind;
 use crate::doors::v1::types::{Identities, Identity, NewIdentity};
 
 /// The number of identities per request.
@@ -21,14 +22,39 @@ fn path(name: &str, realm: &str) -> String {
     format!("/v1/identities/{}@{}", encoded(name), encoded(realm))
 }
 
+/// Returns an error that names the identity it is about, as the commands on the local database do.
+fn about(error: CliError, name: &str, realm: &str) -> CliError {
+    match error {
+        CliError::There { server, error } => CliError::There {
+            server,
+            error: Box::new(about(*error, name, realm)),
+        },
+        CliError::Problem(mut problem) => {
+            let is = |kind: ProblemKind| problem.kind == kind.uri();
+            let (name, realm) = (name.to_owned(), realm.to_owned());
+            if is(ProblemKind::NotFound) {
+                CliError::NotFound { name, realm }
+            } else if is(ProblemKind::Taken) {
+                CliError::Taken { name, realm }
+            } else if is(ProblemKind::SeedStillValid) {
+                problem.detail = Some(format!("{} Wait, or use --force.", problem.text()));
+                CliError::Problem(problem)
+            } else {
+                CliError::Problem(problem)
+            }
+        }
+        error => error,
+    }
+}
+
 /// Finds an identity.
 pub(in crate::cli) async fn find(
     server: &Server,
     name: &str,
     realm: &str,
 ) -> Result<Identity, CliError> {
-    let path = path(name, realm);
-    server.get(&path).await
+    let found = server.get(&path(name, realm)).await;
+    found.map_err(|error| about(error, name, realm))
 }
 
 /// Creates an identity.
@@ -36,7 +62,8 @@ pub(in crate::cli) async fn create(
     server: &Server,
     new: &NewIdentity,
 ) -> Result<Identity, CliError> {
-    server.post("/v1/identities", new).await
+    let created = server.post("/v1/identities", new).await;
+    created.map_err(|error| about(error, &new.name, &new.realm))
 }
 
 /// Changes an identity.
@@ -54,7 +81,8 @@ pub(in crate::cli) async fn change<T: Serialize>(
             (Method::POST, options.map(json))
         }
     };
-    server.ask(method, &path, body, &[]).await
+    let changed = server.ask(method, &path, body, &[]).await;
+    changed.map_err(|error| about(error, name, realm))
 }
 
 /// Deletes an identity, and returns it as it was before.
@@ -63,9 +91,10 @@ pub(in crate::cli) async fn delete(
     name: &str,
     realm: &str,
 ) -> Result<Identity, CliError> {
+    let identity = find(server, name, realm).await?;
     let path = path(name, realm);
-    let identity = server.get(&path).await?;
-    server.send(Method::DELETE, &path, None, &[]).await?;
+    let deleted = server.send(Method::DELETE, &path, None, &[]).await;
+    deleted.map_err(|error| about(error, name, realm))?;
     Ok(identity)
 }
 

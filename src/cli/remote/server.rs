@@ -13,6 +13,7 @@ use crate::cli::error::{CliError, OptionError};
 use crate::cli::secret;
 use crate::cli::who::Named;
 use crate::client::{Api, ApiRequest, ApiResponse, Caller, Proof};
+use crate::doors::v1::ProblemKind;
 use crate::doors::v1::types::Problem;
 
 /// The maximum time for a request, and the maximum size of its response.
@@ -36,13 +37,20 @@ pub(in crate::cli) fn connect(
         }
         _ => return Err(OptionError::Missing("--seed-file or --token (with --server)").into()),
     };
+    let who = format!("{}@{}", caller.name, caller.realm);
     let caller = Caller::new(&caller.name, &caller.realm, proof);
     let api = Api::new(url, caller, LONGEST).map_err(OptionError::from)?;
-    Ok(Server(api))
+    let url = url.to_owned();
+    Ok(Server { api, url, who })
 }
 
 /// A server, for one administrator.
-pub(in crate::cli) struct Server(Api);
+pub(in crate::cli) struct Server {
+    api: Api,
+    url: String,
+    /// The administrator.
+    who: String,
+}
 
 impl Server {
     /// Gets a resource.
@@ -70,7 +78,7 @@ impl Server {
     ) -> Result<T, CliError> {
         let response = self.send(method, path, body, headers).await?;
         let parsed = serde_json::from_slice(&response.body);
-        parsed.map_err(|_| CliError::NoApi(response.status))
+        parsed.map_err(|_| self.no_api(response.status))
     }
 
     /// Sends a request, and returns the response if it has a 2xx status.
@@ -90,19 +98,36 @@ impl Server {
             body: body.unwrap_or_default(),
             limit: LIMIT,
         };
-        let response = self.0.send(request).await?;
+        let response = self.api.send(request).await?;
         if response.status.is_success() {
             return Ok(response);
         }
-        Err(failure(response.status, &response.body))
+        Err(self.failure(&response))
     }
-}
 
-/// Returns the error of a response.
-fn failure(status: StatusCode, body: &[u8]) -> CliError {
-    match serde_json::from_slice::<Problem>(body) {
-        Ok(problem) => CliError::Problem(Box::new(problem)),
-        Err(_) => CliError::NoApi(status),
+    /// Returns the error of a response that no realmgate sends.
+    pub(super) fn no_api(&self, status: StatusCode) -> CliError {
+        self.named(CliError::NoApi(status))
+    }
+
+    /// Returns the error of a response, which names the server, and the administrator if it is about that.
+    fn failure(&self, response: &ApiResponse) -> CliError {
+        let Ok(problem) = serde_json::from_slice::<Problem>(&response.body) else {
+            return self.no_api(response.status);
+        };
+        let is = |kind: ProblemKind| problem.kind == kind.uri();
+        self.named(if is(ProblemKind::Unauthenticated) {
+            CliError::RejectedCaller(self.who.clone())
+        } else if is(ProblemKind::NotAllowed) {
+            CliError::NoRight(self.who.clone())
+        } else {
+            CliError::Problem(Box::new(problem))
+        })
+    }
+
+    fn named(&self, error: CliError) -> CliError {
+        let (server, error) = (self.url.clone(), Box::new(error));
+        CliError::There { server, error }
     }
 }
 

@@ -48,6 +48,11 @@ impl Remote {
 }
 
 impl Target {
+    /// Returns whether the command runs on a server.
+    pub(in crate::cli) const fn is_given(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// Returns the server; `None` to run on the local database.
     pub(in crate::cli) fn server(
         &self,

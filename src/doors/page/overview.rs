@@ -15,7 +15,7 @@ use super::state::Page;
 use super::view::{Distance, Frame, When, html, number};
 use super::visit::Visit;
 use crate::doors::v1::types::{
-    Attention, Condition, Realm, Realms, Status, ThrottledIdentity, Totals,
+    Attention, Condition, Realm, Realms, Status, Throttled, ThrottledIdentity, Totals,
 };
 
 /// The number of realms, denials and attacks shown.
@@ -41,8 +41,8 @@ struct Overview {
     started: When,
     running: String,
     throttled: u64,
-    /// The kinds of throttled parties, with their numbers.
-    delayed: Vec<(&'static str, u64)>,
+    /// Who is throttled, of each kind.
+    delayed: Vec<String>,
     concerns: Vec<Concern>,
     named: Vec<ThrottledIdentity>,
     /// The decisions of the last hour.
@@ -103,17 +103,6 @@ fn peak(most: u64) -> String {
     }
 }
 
-/// Names the kinds of throttled parties.
-fn kind(scope: &str) -> &'static str {
-    match scope {
-        "known" => "Throttled identities",
-        "unknown" => "Throttled unknown names",
-        "source" => "Throttled addresses",
-        "pair" => "Throttled at one address",
-        _ => "Throttled at trusted addresses",
-    }
-}
-
 pub(super) async fn overview(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
@@ -154,7 +143,7 @@ pub(super) async fn overview(
     let more_nodes = nodes.len().saturating_sub(NODES);
     nodes.truncate(NODES);
     let delayed = status.throttled.iter().filter(|it| it.count > 0);
-    let delayed: Vec<_> = delayed.map(|it| (kind(&it.scope), it.count)).collect();
+    let delayed = delayed.map(Throttled::text).collect();
     // An identity may be throttled both in general and at its trusted addresses.
     let identities = status.throttled.iter();
     let identities = identities.filter(|it| ["known", "trusted"].contains(&&*it.scope));

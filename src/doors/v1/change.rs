@@ -122,9 +122,15 @@ pub(super) async fn rotate(State(api): State<Arc<V1>>, who: Who, request: Reques
         };
         let until = grace.map(|secs| clock::after(std::time::Duration::from_secs(secs)).into());
         let identity = apply(&api, &call, &permit, &who, |old, now| {
-            let is_valid = old.previous_until().is_some_and(|until| now < until);
-            if is_valid && !rotation.force {
-                return Err(Kind::SeedStillValid.into());
+            if let Some(until) = old.previous_until()
+                && now < until
+                && !rotation.force
+            {
+                let until = super::time::Timestamp::from(until);
+                let detail = format!(
+                    "The seed before the current one is valid until {until}, and a rotation would end it now."
+                );
+                return Err(Problem::new(Kind::SeedStillValid).detail(detail));
             }
             let change = Change {
                 seed: Some(seed.clone()),

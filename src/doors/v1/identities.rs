@@ -162,24 +162,40 @@ pub(super) async fn read(State(api): State<Arc<V1>>, who: Who, request: Request)
 /// # Errors
 /// 404 if there is none; 400 if the path is ambiguous.
 pub(super) async fn find(api: &V1, who: &Who) -> Result<Arc<Identity>, Problem> {
-    let found = match named(who)? {
-        Named::Id(None) => None,
-        Named::Id(Some(id)) => api.store.identity_by_id(IdentityId(id)).await?,
+    let (found, wanted) = match named(who)? {
+        Named::Id(None) => (None, "with this id".to_owned()),
+        Named::Id(Some(id)) => {
+            let found = api.store.identity_by_id(IdentityId(id)).await?;
+            (found, format!("with the id {id}"))
+        }
         Named::Principal(name, realm) => {
+            let found = of(api, &name, &realm).await?;
             let limit = api.config.load().credential_headers.name_chars;
-            match PrincipalRef::new(&name, &realm, limit) {
-                Ok(principal) => by_principal(api, principal).await?,
-                Err(_) => None,
-            }
+            let wanted = match PrincipalRef::new(&name, &realm, limit) {
+                Ok(_) => format!("{name:?} in the realm {realm:?}"),
+                // Perhaps because it is too long.
+                Err(_) => "with this name and realm".to_owned(),
+            };
+            (found, wanted)
         }
     };
-    found.ok_or_else(|| Kind::NotFound.into())
+    let missing = || Problem::new(Kind::NotFound).detail(format!("There is no identity {wanted}."));
+    found.ok_or_else(missing)
 }
 
-async fn by_principal(
+/// Returns the identity with a name and realm.
+///
+/// # Errors
+/// 503 if the store cannot be read.
+pub(super) async fn of(
     api: &V1,
-    principal: PrincipalRef<'_>,
+    name: &str,
+    realm: &str,
 ) -> Result<Option<Arc<Identity>>, Problem> {
+    let limit = api.config.load().credential_headers.name_chars;
+    let Ok(principal) = PrincipalRef::new(name, realm, limit) else {
+        return Ok(None);
+    };
     // The cache may have dropped the seeds of a record, of which this is to show the strength.
     match api.store.identity(principal).await? {
         Some(found) => Ok(api.store.identity_by_id(found.id).await?),

@@ -176,7 +176,7 @@ fn failures_are_shown_and_reported_when_they_are_cleared() {
         stdout(&output.unwrap())
     };
     until("the failure is stored", || {
-        reported("show").ends_with("failures: 1 at trusted sources (1 known), 0 elsewhere\n")
+        reported("show").ends_with("failures: 0; at 1 trusted address: 1\n")
     });
     let reported = reported("unthrottle");
     assert!(reported.ends_with("cleared 1 failure\n"), "{reported}");

@@ -225,15 +225,15 @@ fn caller_without_a_right_and_servers_that_are_none_are_named() {
     };
     let url = format!("http://{}", gate.service);
     let (code, text) = run(&url, &user, &user.token());
-    assert!(code == Some(1) && text.contains("may not"), "{text}");
+    let expected = format!("{url}: user@payments may not do this");
+    assert!(code == Some(1) && text.contains(&expected), "{text}");
     let (code, text) = run(&url, &remote.admin, &remote.admin.wrong_token());
-    assert!(code == Some(1) && text.contains("credential"), "{text}");
+    let expected = format!("{url}: the credential of admin@ungleich-admin was rejected");
+    assert!(code == Some(1) && text.contains(&expected), "{text}");
     let metrics = format!("http://{}", gate.metrics());
     let (code, text) = run(&metrics, &user, &user.token());
-    assert!(
-        code == Some(3) && text.contains("administration API"),
-        "{text}"
-    );
+    let expected = format!("{metrics}: not a response of realmgate's administration API");
+    assert!(code == Some(3) && text.contains(&expected), "{text}");
     let (code, _) = run("http://127.0.0.1:1", &user, &user.token());
     assert_eq!(code, Some(3));
     for args in [
@@ -277,7 +277,8 @@ fn many_are_created_from_a_file_here_and_there() {
     // An interrupted run goes on with its key.
     let resumed = |name: &str| {
         fs::write(remote.folder.path().join("two"), format!("{name}@two\n")).unwrap();
-        let args = ["identity", "create", "--from", "two", "--resume", "key-1"];
+        let key = "00112233445566778899aabbccddeeff";
+        let args = ["identity", "create", "--from", "two", "--resume", key];
         remote.output(&args)
     };
     let (first, again) = (resumed("a"), resumed("a"));
@@ -308,6 +309,178 @@ fn many_are_created_from_a_file_here_and_there() {
         fs::write(remote.folder.path().join("wrong"), wrong).unwrap();
         let output = remote.output(&["identity", "create", "--from", "wrong"]);
         assert_eq!(output.status.code(), Some(2), "{wrong}");
-        assert!(stderr(&output).contains("line 1"), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert_eq!(said.matches("line 1").count(), 1, "{said}");
     }
+}
+
+#[test]
+fn errors_of_a_server_name_it_and_what_they_are_about() {
+    let gate = Gate::start("");
+    let remote = Remote::of(&gate);
+    let server = format!("http://{}: ", gate.service);
+    let said = |output: &Output| -> String {
+        let error: Value = serde_json::from_str(stderr(output).trim()).unwrap();
+        error["error"].as_str().unwrap().to_owned()
+    };
+    let who = "svc@payments";
+    let missing = "no identity \"svc\" in realm \"payments\"";
+    for command in [
+        "show",
+        "rotate",
+        "unthrottle",
+        "disable",
+        "enable",
+        "delete",
+        "set",
+    ] {
+        let mut args = vec!["identity", command, who];
+        if command == "set" {
+            args.extend(["--comment", "x"]);
+        }
+        let (here, there) = (gate.run(&args), remote.output(&args));
+        assert_eq!(said(&here), missing, "{command}");
+        assert_eq!(said(&there), format!("{server}{missing}"), "{command}");
+        assert_eq!(
+            (here.status.code(), there.status.code()),
+            (Some(1), Some(1))
+        );
+    }
+    remote.run(&["identity", "create", who]);
+    let again = ["identity", "create", who];
+    let taken = said(&gate.run(&again));
+    assert_eq!(said(&remote.output(&again)), format!("{server}{taken}"));
+    assert!(
+        taken.contains("svc") && taken.contains("payments"),
+        "{taken}"
+    );
+    remote.run(&["identity", "rotate", who, "--grace", "1h"]);
+    let output = remote.output(&["identity", "rotate", who]);
+    let text = said(&output);
+    assert!(
+        text.starts_with(&server) && text.contains("valid until 20"),
+        "{text}"
+    );
+    assert!(text.contains("--force"), "{text}");
+}
+
+#[test]
+fn exported_identities_are_created_with_new_seeds_except_disabled_ones() {
+    let (gate, other) = (Gate::start(""), Gate::start(""));
+    let (remote, there) = (Remote::of(&gate), Remote::of(&other));
+    let old = &remote.run(&["identity", "create", "svc@payments", "--comment", "c"])[0];
+    remote.run(&["identity", "create", "eight@payments", "--digits", "8"]);
+    remote.run(&["identity", "create", "off@payments"]);
+    remote.run(&["identity", "disable", "off@payments"]);
+    let exported = remote.output(&["identity", "export", "--realm", "payments"]);
+    let file = there.folder.path().join("exported");
+    fs::write(&file, &exported.stdout).unwrap();
+    let file = file.to_str().unwrap();
+    let args = ["identity", "create", "--from", file];
+    let output = there.output(&args);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("line 3, \\\"off\\\" in realm"), "{said}");
+    assert!(said.contains("disabled"), "{said}");
+    let created = lines(&output);
+    assert_eq!(created.len(), 2);
+    assert_eq!(
+        (&created[0]["comment"], &created[1]["digits"]),
+        (&json!("c"), &json!(8))
+    );
+    assert_ne!(created[0]["seed"], old["seed"]);
+    assert!(passes(&other, &of(&created[0])));
+    // Again, on its database: each line is named.
+    let again = other.run(&args);
+    let said = stderr(&again);
+    assert_eq!(again.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(
+            "line 1, \\\"svc\\\" in realm \\\"payments\\\": this identity exists already"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn options_that_cannot_be_meant_are_usage_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let args = [&["identity", "create"], args].concat();
+        let output = realmgate(&args)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        stderr(&output)
+    };
+    let server = ["--server", "http://127.0.0.1:1", "--as", "a@b"];
+    let said = run(&[&["--from", "-", "--seed-file", "-"][..], &server].concat());
+    assert!(
+        said.contains("only one of --from and --seed-file"),
+        "{said}"
+    );
+    let said = run(&[
+        &["svc@x", "--new-seed-file", "-", "--seed-file", "-"][..],
+        &server,
+    ]
+    .concat());
+    assert!(
+        said.contains("only one of --seed-file and --new-seed-file"),
+        "{said}"
+    );
+    let resume = ["--from", "x", "--seed-file", "y", "--resume", "abc"];
+    let said = run(&[&resume[..], &server].concat());
+    assert!(said.contains("32 digits"), "{said}");
+    let said = run(&["--from", "x", "--seed-file", "y"]);
+    assert!(said.contains("--seed-file without --server"), "{said}");
+    for option in [
+        ["--comment", "c"],
+        ["--digits", "8"],
+        ["--expires", "30d"],
+        ["--not-before", "30d"],
+    ] {
+        let said = run(&[&["--from", "x"][..], &option].concat());
+        assert!(said.contains(option[0]), "{said}");
+    }
+}
+
+#[test]
+fn status_says_in_words_who_is_throttled() {
+    let gate = Gate::start(
+        "[throttle]\nfailures = 2\nsource_failures = 100\ndelay = \"1h\"\nlongest_delay = \"1h\"\n",
+    );
+    let remote = Remote::of(&gate);
+    let text = || {
+        let seed = remote.folder.path().join("seed");
+        let output = realmgate(&["status", "--server", &format!("http://{}", gate.service)])
+            .args(["--as", "admin@ungleich-admin", "--seed-file"])
+            .arg(seed)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let before = text();
+    assert!(before.contains("throttled  none\n"), "{before}");
+    assert!(
+        before.contains("identities 1 in 1 realm, 0 disabled\n"),
+        "{before}"
+    );
+    let svc = gate.register("svc", "payments");
+    for _ in 0..4 {
+        let wrong = svc.fields_with(&svc.wrong_token());
+        get(gate.service, "/forward-auth", &wrong);
+    }
+    let after = text();
+    assert!(after.contains("throttled  1 identity\n"), "{after}");
+    assert!(
+        after.contains("identities 2 in 2 realms, 0 disabled\n"),
+        "{after}"
+    );
 }

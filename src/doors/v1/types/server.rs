@@ -176,10 +176,28 @@ pub struct Store {
     pub position: i64,
 }
 
-/// The number of throttled parties of a kind.
+/// How many are throttled, of a kind.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Throttled {
-    /// `known`, `unknown`, `source`, `pair` or `trusted`.
+    /// Who is throttled. `known`: identities. `unknown`: names that no identity has. `source`: client
+    /// addresses. `pair`: identities at one of their trusted addresses. `trusted`: identities at all
+    /// their trusted addresses.
     pub scope: String,
     pub count: u64,
+}
+
+impl Throttled {
+    /// Says how many are throttled, such as `2 addresses`.
+    pub fn text(&self) -> String {
+        let (one, many, place) = match &*self.scope {
+            "known" => ("identity", "identities", ""),
+            "unknown" => ("unknown name", "unknown names", ""),
+            "source" => ("address", "addresses", ""),
+            "pair" => ("identity", "identities", " at one trusted address"),
+            "trusted" => ("identity", "identities", " at all trusted addresses"),
+            other => (other, other, ""),
+        };
+        let noun = if self.count == 1 { one } else { many };
+        format!("{} {noun}{place}", self.count)
+    }
 }
