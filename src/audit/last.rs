@@ -8,6 +8,8 @@ use std::path::Path;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::event::Kind;
+
 /// The maximum number of bytes read for a page, and at once.
 const MOST: u64 = 16 << 20;
 const PART: u64 = 64 << 10;
@@ -17,10 +19,10 @@ const PART: u64 = 64 << 10;
 pub struct Wanted {
     /// Only lines about the principal with this name and realm, or by it.
     pub principal: Option<(String, String)>,
-    /// Only events of this name.
-    pub event: Option<String>,
-    /// Only denials with this reason.
-    pub reason: Option<String>,
+    /// Only events of this kind.
+    pub event: Option<Kind>,
+    /// Only lines with this reason.
+    pub reason: Option<&'static str>,
     /// Only lines from this time on, in RFC 3339 and UTC.
     pub since: Option<String>,
     /// Only lines before this time.
@@ -167,11 +169,8 @@ fn look(line: &[u8], wanted: &Wanted) -> Look {
         .until
         .as_deref()
         .is_none_or(|until| time < second(until));
-    let is_event = wanted.event.as_deref().is_none_or(|it| it == line.event);
-    let is_reason = wanted
-        .reason
-        .as_deref()
-        .is_none_or(|it| Some(it) == line.reason);
+    let is_event = wanted.event.is_none_or(|it| it.as_str() == line.event);
+    let is_reason = wanted.reason.is_none_or(|it| Some(it) == line.reason);
     let is_about = wanted.principal.as_ref().is_none_or(|(name, realm)| {
         [&line.subject, &line.was, &line.actor]
             .into_iter()
@@ -240,11 +239,11 @@ mod tests {
         assert_eq!((numbers(&page), page.before), (vec![14, 12, 10], None));
         for wanted in [
             Wanted {
-                event: Some("x".into()),
+                event: Some(Kind::Observed),
                 ..Wanted::default()
             },
             Wanted {
-                reason: Some("x".into()),
+                reason: Some("expired"),
                 ..Wanted::default()
             },
         ] {

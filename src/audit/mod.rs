@@ -5,7 +5,7 @@
 //! [`place`] finds where the next line goes, [`reserve`] keeps room for changes on a full disk, [`denials`] limits
 //! the lines that clients cause, [`repeats`] counts repeated denials, [`writer`] is the thread that writes and
 //! [`queue`] its queue, [`verify`] checks files, [`positions`] reads positions from another log,
-//! [`last`] reads the last lines.
+//! [`last`] reads the last lines, [`reasons`] are the codes in them.
 
 mod chain;
 mod denials;
@@ -19,6 +19,7 @@ mod metrics;
 mod place;
 mod positions;
 mod queue;
+mod reasons;
 mod repeats;
 mod reserve;
 mod verify;
@@ -33,6 +34,7 @@ pub use event::{Actor, Event, Kind};
 pub use last::{LastError, Page, Wanted, last};
 pub use metrics::AuditMetrics;
 pub use positions::{PositionsError, read_positions};
+pub use reasons::{REASONS, find_reason};
 pub use verify::{Finding, Report, VerifyError, verify};
 pub use writer::DURABLE;
 

@@ -14,7 +14,8 @@ use super::form::{Form, query_of, time};
 use super::state::Page;
 use super::view::{Frame, html};
 use super::visit::Visit;
-use crate::doors::v1::types::{AuditLines, Identity};
+use crate::audit::{Kind, REASONS};
+use crate::doors::v1::types::{AuditEvent, AuditLines, AuditReason, Identity};
 
 /// The number of lines on a page, and of those of one identity.
 const PAGE: u32 = 50;
@@ -33,6 +34,31 @@ struct List {
     next: Option<String>,
     is_off: bool,
     errors: Errors,
+}
+
+impl List {
+    /// Returns the events to choose from, with their words.
+    fn events(&self) -> impl Iterator<Item = (&'static str, String)> {
+        Kind::ALL
+            .iter()
+            .map(|kind| (kind.as_str(), words(kind.as_str())))
+    }
+}
+
+/// Returns an event as the page names it.
+fn words(event: &str) -> String {
+    match event {
+        "refused" => "request rejected".to_owned(),
+        "denied" => "attempt denied".to_owned(),
+        "observed" => "passed, only observed".to_owned(),
+        "config_reloaded" => "configuration reloaded".to_owned(),
+        "config_refused" => "configuration rejected".to_owned(),
+        "serve_started" => "server started".to_owned(),
+        "serve_ended" => "server stopped".to_owned(),
+        "source_slowed" => "address throttled".to_owned(),
+        "trusted_source_throttled" => "throttled at a trusted address".to_owned(),
+        other => other.replace('_', " "),
+    }
 }
 
 /// A line of the audit log.
@@ -103,7 +129,7 @@ impl From<Line> for Entry {
             time: time.get(..19).unwrap_or(&time).to_owned(),
             machine: line.time,
             is_denial: ["denied", "refused"].contains(&&*line.event),
-            event: line.event.replace('_', " "),
+            event: words(&line.event),
             subject: line.subject,
             id: line.id,
             by,
@@ -147,6 +173,15 @@ pub(super) async fn lines(
         }
     }
     let text = |key| query.text(key);
+    // Only an address that somebody has typed can name others than the form.
+    let is_event = text("event").parse::<AuditEvent>().is_ok();
+    if !text("event").is_empty() && !is_event {
+        errors.add("event", "no such event: choose one");
+    }
+    let is_reason = text("reason").parse::<AuditReason>().is_ok();
+    if !text("reason").is_empty() && !is_reason {
+        errors.add("reason", "no such reason: choose one");
+    }
     let [since, until] = &times;
     let limit = PAGE.to_string();
     let wanted = query_of(&[

@@ -12,7 +12,7 @@ use super::problem::{Kind, Problem};
 use super::query::{Query, cursor};
 use super::state::V1;
 use super::time::Timestamp;
-use super::types::AuditLines;
+use super::types::{AuditEvent, AuditLines, AuditReason};
 use crate::audit::{LastError, Wanted, last};
 use crate::auth::{Capability, split_user};
 
@@ -26,8 +26,8 @@ const LIST: &str = "audit";
     get, path = "/v1/audit", operation_id = "list_audit_lines", tag = "server",
     params(
         ("principal" = Option<String>, Query, description = "Only lines about this NAME@REALM, or by it"),
-        ("event" = Option<String>, Query, description = "Only events of this name"),
-        ("reason" = Option<String>, Query, description = "Only denials with this reason"),
+        ("event" = Option<AuditEvent>, Query, description = "Only events of this name"),
+        ("reason" = Option<AuditReason>, Query, description = "Only lines with this reason"),
         ("since" = Option<Timestamp>, Query, description = "Only lines from this time on"),
         ("until" = Option<Timestamp>, Query, description = "Only lines before this time"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "The size of a page, 100 by default"),
@@ -46,8 +46,8 @@ pub(super) async fn lines(State(api): State<Arc<V1>>, request: Request) -> Respo
         let who = who.and_then(Result::ok);
         let wanted = Wanted {
             principal: who.map(|(name, realm)| (name.to_owned(), realm.to_owned())),
-            event: query.text("event"),
-            reason: query.text("reason"),
+            event: query.parsed::<AuditEvent>("event").map(|it| it.0),
+            reason: query.parsed::<AuditReason>("reason").map(|it| it.0),
             since: query.parsed::<Timestamp>("since").map(|it| it.to_string()),
             until: query.parsed::<Timestamp>("until").map(|it| it.to_string()),
         };

@@ -73,7 +73,13 @@ pub(super) async fn openapi() -> Response {
         attention::attention,
         openapi,
     ),
-    components(schemas(types::Problem, types::Line)),
+    components(schemas(
+        types::Problem,
+        types::Line,
+        types::Sort,
+        types::AuditEvent,
+        types::AuditReason
+    )),
     modifiers(&Common),
 )]
 struct Api;

@@ -400,3 +400,39 @@ fn admin_page_off_loopback_needs_tls() {
         assert_eq!(succeeds, is_right, "{admin}: {error}");
     }
 }
+
+#[test]
+fn audit_log_is_filtered_by_events_and_reasons_that_exist() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let gate = Gate::start(&format!("{ADMIN}[audit]\nfile = \"{}\"\n", log.display()));
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let rows = |page: &str| page.matches("<td class=\"word\">").count();
+    let page = browser.read("/audit?event=session_started&reason=log_in");
+    assert_eq!(rows(&page), 1, "{page}");
+    for chosen in [
+        "<option value=\"session_started\" selected>session started</option>",
+        "<option selected>log_in</option>",
+        "<option>wrong_token</option>",
+        "The log of the node <bdi>",
+    ] {
+        assert!(page.contains(chosen), "{chosen}: {page}");
+    }
+    let started = browser.read("/audit?event=serve_started");
+    assert!(
+        started.contains("<td class=\"word\">server started</td>"),
+        "{started}"
+    );
+    for (query, field) in [
+        ("event=identity_delete", "event"),
+        ("reason=wrong", "reason"),
+    ] {
+        let reply = browser.get(&format!("/audit?{query}"));
+        assert_eq!(reply.status, 400, "{query}");
+        let wrong = format!("id=\"{field}-wrong\">no such {field}: choose one<");
+        assert!(reply.body.contains(&wrong), "{}", reply.body);
+        assert!(!reply.body.contains("No line matches"), "{}", reply.body);
+        assert_eq!(rows(&reply.body), 0);
+    }
+}

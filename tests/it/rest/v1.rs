@@ -794,6 +794,55 @@ fn change_is_in_the_audit_log_before_its_response() {
         admin.get("/v1/audit?since=2100-01-01T00:00:00Z")["items"],
         json!([])
     );
+    // A typo would look like a log without such lines.
+    for (query, field, known) in [
+        ("event=identity_delete", "event", "identity_deleted"),
+        ("event=", "event", "serve_started"),
+        ("event=DENIED", "event", "denied"),
+        ("reason=wrong", "reason", "wrong_token"),
+        ("reason=no_routes", "reason", "no_route"),
+    ] {
+        let reply = admin.send("GET", &format!("/v1/audit?{query}"), "", "");
+        assert_eq!(problem(&reply), "malformed", "{query}");
+        let problem: Value = serde_json::from_str(&reply.body).unwrap();
+        let error = &problem["errors"][0];
+        assert_eq!(error["field"], field, "{problem}");
+        let detail = error["detail"].as_str().unwrap();
+        let mut names = detail.strip_prefix("expected one of ").unwrap().split(", ");
+        assert!(names.any(|it| it == known), "{detail}");
+    }
+    let none = admin.get("/v1/audit?reason=administrator");
+    assert_eq!(none["items"], json!([]));
+}
+
+#[test]
+fn problem_names_the_identity_that_does_not_exist() {
+    let gate = Gate::start("");
+    let admin = Admin::of(&gate);
+    let long = "x".repeat(129);
+    for (who, expected) in [
+        (
+            "svc@payments",
+            "There is no identity \"svc\" in the realm \"payments\".",
+        ),
+        ("77", "There is no identity with the id 77."),
+        (
+            &*format!("{long}@r"),
+            "There is no identity with this name and realm.",
+        ),
+    ] {
+        for (method, path) in [
+            ("GET", ""),
+            ("POST", "/rotate"),
+            ("POST", "/disable"),
+            ("DELETE", ""),
+        ] {
+            let reply = admin.send(method, &format!("/v1/identities/{who}{path}"), "", "");
+            assert_eq!(problem(&reply), "not-found", "{method} {who}");
+            let problem: Value = serde_json::from_str(&reply.body).unwrap();
+            assert_eq!(problem["detail"], expected, "{method} {who}");
+        }
+    }
 }
 
 #[test]
@@ -956,6 +1005,28 @@ fn document_is_the_one_in_docs_and_names_what_the_server_has() {
             assert_eq!(is_served, methods.contains(method), "{method} {path}");
         }
     }
+}
+
+#[test]
+fn references_of_the_document_lead_somewhere() {
+    fn look(value: &Value, document: &Value, count: &mut usize) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(reference)) = members.get("$ref") {
+                    let target = document.pointer(reference.strip_prefix('#').unwrap());
+                    assert!(target.is_some(), "{reference}");
+                    *count += 1;
+                }
+                members.values().for_each(|it| look(it, document, count));
+            }
+            Value::Array(items) => items.iter().for_each(|it| look(it, document, count)),
+            _ => {}
+        }
+    }
+    let document = serde_json::to_value(document()).unwrap();
+    let mut count = 0;
+    look(&document, &document, &mut count);
+    assert!(count > 50, "{count}");
 }
 
 /// Random requests that fit the document, and some that do not.

@@ -4,6 +4,7 @@
     reason = "members without a description, which the OpenAPI document would repeat, hold what their names say"
 )]
 
+mod audit;
 mod decision;
 mod effects;
 mod explained;
@@ -12,6 +13,7 @@ mod lists;
 mod problem;
 mod server;
 
+pub use audit::{AuditEvent, AuditReason, UnknownName};
 pub use decision::{DecideRequest, Decision, DenialKind, Feed, PrincipalName, Verdict};
 pub use effects::{Effects, IdentityHeaders};
 pub use explained::{Explained, Fate, Inquiry, Misfit, Reading, RouteMode, Tried};
