@@ -6,6 +6,7 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::Method;
 
 use super::fault::{Errors, Fault};
 use super::form::{Form, LARGE};
@@ -14,7 +15,7 @@ use super::token::{confirmed, is_reserved};
 use super::view::{Frame, html, number};
 use super::visit::Visit;
 use crate::doors::v1::closing;
-use crate::doors::v1::types::{Line, NewIdentity};
+use crate::doors::v1::types::{FieldError, Line, NewIdentity};
 
 /// The maximum number of lines.
 const LINES: usize = 1000;
@@ -69,13 +70,14 @@ pub(super) async fn create(
         _ => None,
     };
     if let Some(error) = error {
-        let errors = Errors::one("list", error);
+        let errors = Errors::one("list", error).with_unused_token(form.text("token"));
         return Ok(again(&page, &visit, (realm, list), errors));
     }
-    if names.iter().any(|(_, new)| is_reserved(&page, &new.realm))
-        && let Some(errors) = confirmed(&page, &visit, &form).await?
-    {
-        return Ok(again(&page, &visit, (realm, list), errors));
+    if names.iter().any(|(_, new)| is_reserved(&page, &new.realm)) {
+        let tried = any_fits(&visit, &names).await;
+        if let Some(errors) = confirmed(&page, &visit, &form, tried).await? {
+            return Ok(again(&page, &visit, (realm, list), errors));
+        }
     }
     let mut lines = Vec::new();
     for (_, new) in &names {
@@ -115,6 +117,40 @@ pub(super) async fn create(
         csv,
     };
     Ok(closing(html(200, &view)))
+}
+
+/// Checks that at least one of the lines can be created.
+///
+/// # Errors
+/// 422 if none can, with the cause of the first one.
+async fn any_fits(visit: &Visit, names: &[(u64, NewIdentity)]) -> Result<(), Fault> {
+    let mut first = None;
+    for (at, new) in names {
+        let tried = visit.rehearse(Method::POST, "/v1/identities", Some(new), None);
+        match tried.await {
+            Ok(()) => return Ok(()),
+            Err(fault) if ![409, 422].contains(&fault.status) => return Err(fault),
+            Err(fault) => {
+                first.get_or_insert((at, fault));
+            }
+        }
+    }
+    let Some((at, fault)) = first else {
+        return Ok(());
+    };
+    let causes = fault
+        .errors
+        .iter()
+        .map(|it| format!("{}: {}", it.field, it.detail));
+    let causes: Vec<_> = causes.collect();
+    let detail = format!("no line can be created; line {at}: {}", causes.join(", "));
+    let list = FieldError {
+        field: "list".to_owned(),
+        detail,
+    };
+    let mut rejected = Fault::new(422, "That did not work.");
+    rejected.errors = vec![list];
+    Err(rejected)
 }
 
 /// Shows the form as it was sent, with its errors.

@@ -20,9 +20,6 @@ use super::visit::Visit;
 use crate::doors::v1::Timestamp;
 use crate::doors::v1::types::{Changes, Identity, Rotation};
 
-/// The number of tries to disable an identity that others are changing.
-const TRIES: u8 = 8;
-
 /// The grace periods to choose from, in seconds.
 const GRACES: [(u64, &str); 5] = [
     (0, "none: the old seed ends at once"),
@@ -47,6 +44,21 @@ pub(super) async fn edit(
         not_before: form.text("not_before").to_owned(),
         expires: form.text("expires").to_owned(),
     };
+    let errors = match times(&terms) {
+        Ok(times) => save(&page, &visit, (id, version), &form, &terms, times).await?,
+        Err(errors) => Some(errors.with_unused_token(form.text("token"))),
+    };
+    match errors {
+        None => Ok(see(&format!("/identities/{id}?done=changed"))),
+        Some(errors) => one(&page, &visit, id, Some((terms, errors)), "").await,
+    }
+}
+
+/// The validity of an identity.
+type Times = (Option<Timestamp>, Option<Timestamp>);
+
+/// Reads the validity in a form.
+fn times(terms: &Terms) -> Result<Times, Errors> {
     let mut errors = Errors::default();
     let mut read = |field, text: &str| {
         let time = time(text);
@@ -55,81 +67,52 @@ pub(super) async fn edit(
             None
         })
     };
-    let (not_before, expires) = (
+    let times = (
         read("not_before", &terms.not_before),
         read("expires", &terms.expires),
     );
-    let path = format!("/v1/identities/{id}");
-    if errors.is_empty() {
-        let old: Identity = visit.get(&path).await?;
-        let is_renamed = (&terms.name, &terms.realm) != (&old.name, &old.realm);
-        // Failures are counted by name, so a renamed identity has none.
-        if (is_renamed || is_reserved(&page, &old.realm))
-            && let Some(errors) = confirmed(&page, &visit, &form).await?
-        {
-            return one(&page, &visit, id, Some((terms, errors)), "").await;
-        }
-        // The form shows minutes. What was not typed stays as it is.
-        let new = |old: Option<Timestamp>, new: Option<Timestamp>| {
-            let minute = |it: Timestamp| it.0.as_secs() / 60;
-            (old.map(minute) != new.map(minute)).then_some(new)
-        };
-        let changes = Changes {
-            name: Some(terms.name.clone()),
-            realm: Some(terms.realm.clone()),
-            not_before: new(old.not_before, not_before),
-            expires: new(old.expires, expires),
-            comment: Some(Some(terms.comment.clone())),
-        };
-        let changed = visit.change::<Identity>(Method::PATCH, &path, Some(&changes), Some(version));
-        match changed.await {
-            Ok(_) => return Ok(see(&format!("/identities/{id}?done=changed"))),
-            Err(fault) if fault.status == 409 => {
-                errors.add(
-                    "name",
-                    "expected another name: this one is taken in this realm",
-                );
-            }
-            Err(fault) => errors = fault.errors()?,
-        }
+    match errors.is_empty() {
+        true => Ok(times),
+        false => Err(errors),
     }
-    one(&page, &visit, id, Some((terms, errors)), "").await
 }
 
-pub(super) async fn disable_form(
-    State(page): State<Arc<Page>>,
-    Extension(visit): Extension<Visit>,
-    Path(id): Path<i64>,
-) -> Result<Response, Fault> {
-    ask(&page, &visit, id, Order::Disable, Errors::default()).await
-}
-
-pub(super) async fn disable(
-    State(page): State<Arc<Page>>,
-    Extension(visit): Extension<Visit>,
-    Path(id): Path<i64>,
-    request: Request,
-) -> Result<Response, Fault> {
-    let form = Form::read(&page, request, SMALL).await?;
+/// Changes an identity as a form says, if a fresh token confirms it where one is needed. Returns
+/// what is wrong with the form.
+async fn save(
+    page: &Page,
+    visit: &Visit,
+    (id, version): (i64, &str),
+    form: &Form,
+    terms: &Terms,
+    (not_before, expires): Times,
+) -> Result<Option<Errors>, Fault> {
     let path = format!("/v1/identities/{id}");
-    let disable = format!("{path}/disable");
-    let mut tries = 0;
-    loop {
-        let (it, version): (Identity, _) = visit.get_tagged(&path).await?;
-        // Otherwise an open browser could lock out all administrators, or all services that verify.
-        if is_reserved(&page, &it.realm) {
-            return confirmed_order(&page, &visit, id, Order::Disable, &form).await;
-        }
-        // The version is the one whose realm was looked at, not that of the form: in an emergency it
-        // must not fail because somebody else has changed the identity.
-        let done = visit.order(Method::POST, &disable, Some(&version)).await;
-        tries += 1;
-        match done {
-            Ok(()) => return Ok(see(&format!("/identities/{id}?done=disabled"))),
-            Err(fault) if fault.status == 412 && tries < TRIES => {}
-            Err(fault) => return Err(fault),
+    let old: Identity = visit.get(&path).await?;
+    // The form shows minutes. What was not typed stays as it is.
+    let new = |old: Option<Timestamp>, new: Option<Timestamp>| {
+        let minute = |it: Timestamp| it.0.as_secs() / 60;
+        (old.map(minute) != new.map(minute)).then_some(new)
+    };
+    let changes = Changes {
+        name: Some(terms.name.clone()),
+        realm: Some(terms.realm.clone()),
+        not_before: new(old.not_before, not_before),
+        expires: new(old.expires, expires),
+        comment: Some(Some(terms.comment.clone())),
+    };
+    let (patch, changes, version) = (Method::PATCH, Some(&changes), Some(version));
+    // Failures are counted by name, so a renamed identity has none.
+    let is_renamed = (&terms.name, &terms.realm) != (&old.name, &old.realm);
+    if is_renamed || is_reserved(page, &old.realm) {
+        let tried = visit.rehearse(patch.clone(), &path, changes, version).await;
+        let errors = confirmed(page, visit, form, tried).await?;
+        if errors.is_some() {
+            return Ok(errors);
         }
     }
+    let changed = visit.change::<Identity>(patch, &path, changes, version);
+    changed.await.err().map(Fault::errors).transpose()
 }
 
 #[derive(Template)]
@@ -242,16 +225,18 @@ pub(super) async fn rotate(
     let form = Form::read(&page, request, SMALL).await?;
     let version = Some(form.version()?);
     let grace = form.text("grace").parse().unwrap_or(0);
-    if let Some(errors) = confirmed(&page, &visit, &form).await? {
-        return ask_to_rotate(&page, &visit, id, grace, errors).await;
-    }
     let rotation = Rotation {
         grace: Some(grace),
         force: form.text("force") == "on",
         seed: None,
     };
     let path = format!("/v1/identities/{id}/rotate");
-    let rotated = visit.change::<Identity>(Method::POST, &path, Some(&rotation), version);
+    let (post, rotation) = (Method::POST, Some(&rotation));
+    let tried = visit.rehearse(post.clone(), &path, rotation, version).await;
+    if let Some(errors) = confirmed(&page, &visit, &form, tried).await? {
+        return ask_to_rotate(&page, &visit, id, grace, errors).await;
+    }
+    let rotated = visit.change::<Identity>(post, &path, rotation, version);
     match rotated.await {
         Ok(identity) => Ok(Shown::new(&page, &visit, identity, "rotated").page(200)),
         Err(fault) => {
@@ -278,7 +263,7 @@ pub(super) fn confirming(order: Order) -> MethodRouter<Arc<Page>> {
 }
 
 /// Asks for a fresh token that confirms an order.
-async fn ask(
+pub(super) async fn ask(
     page: &Page,
     visit: &Visit,
     id: i64,
@@ -299,7 +284,7 @@ async fn ask(
 }
 
 /// Does what a fresh token confirms, unless the identity has changed since the form was made.
-async fn confirmed_order(
+pub(super) async fn confirmed_order(
     page: &Page,
     visit: &Visit,
     id: i64,
@@ -307,24 +292,21 @@ async fn confirmed_order(
     form: &Form,
 ) -> Result<Response, Fault> {
     let version = Some(form.version()?);
-    if let Some(errors) = confirmed(page, visit, form).await? {
-        return ask(page, visit, id, order, errors).await;
-    }
     let path = format!("/v1/identities/{id}");
     let verb = order.path();
-    let (done, see_path) = match order {
-        Order::Delete => (
-            visit.order(Method::DELETE, &path, version).await,
-            "/identities?done=deleted".to_owned(),
-        ),
+    let (method, path, see_path) = match order {
+        Order::Delete => (Method::DELETE, path, "/identities?done=deleted".to_owned()),
         Order::Disable | Order::Enable | Order::Unthrottle => (
-            visit
-                .order(Method::POST, &format!("{path}/{verb}"), version)
-                .await,
+            Method::POST,
+            format!("{path}/{verb}"),
             format!("/identities/{id}?done={verb}d"),
         ),
     };
-    match done {
+    let tried = visit.rehearse::<()>(method.clone(), &path, None, version);
+    if let Some(errors) = confirmed(page, visit, form, tried.await).await? {
+        return ask(page, visit, id, order, errors).await;
+    }
+    match visit.order(method, &path, version).await {
         Ok(()) => Ok(see(&see_path)),
         Err(fault) => ask(page, visit, id, order, fault.errors()?).await,
     }

@@ -104,23 +104,21 @@ pub(super) async fn create(
     let form = Form::read(&page, request, SMALL).await?;
     let new = match new(&form) {
         Ok(new) => new,
-        Err(errors) => return Ok(render(&page, &visit, &form, errors)),
+        Err(errors) => {
+            let errors = errors.with_unused_token(form.text("token"));
+            return Ok(render(&page, &visit, &form, errors));
+        }
     };
-    if is_reserved(&page, &new.realm)
-        && let Some(errors) = confirmed(&page, &visit, &form).await?
-    {
-        return Ok(render(&page, &visit, &form, errors));
+    let path = "/v1/identities";
+    if is_reserved(&page, &new.realm) {
+        let tried = visit.rehearse(Method::POST, path, Some(&new), None).await;
+        if let Some(errors) = confirmed(&page, &visit, &form, tried).await? {
+            return Ok(render(&page, &visit, &form, errors));
+        }
     }
-    let created = visit.change::<Identity>(Method::POST, "/v1/identities", Some(&new), None);
+    let created = visit.change::<Identity>(Method::POST, path, Some(&new), None);
     match created.await {
         Ok(identity) => Ok(Shown::new(&page, &visit, identity, "created").page(201)),
-        Err(fault) if fault.status == 409 => {
-            let errors = Errors::one(
-                "name",
-                "expected another name: this one is taken in this realm",
-            );
-            Ok(render(&page, &visit, &form, errors))
-        }
         Err(fault) => {
             let errors = fault.errors()?;
             Ok(render(&page, &visit, &form, errors))

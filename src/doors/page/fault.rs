@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use crate::doors::api::change::Unconfirmed;
-use crate::doors::v1::types;
+use crate::doors::v1::{ProblemKind, types};
 
 /// A page that says why a request failed, unless the handler shows it beside a field.
 #[derive(Clone, Debug)]
@@ -60,8 +60,15 @@ impl Fault {
             _ => "That did not work.",
         };
         let detail = problem.detail.unwrap_or(problem.title);
+        let mut errors = problem.errors;
+        if problem.kind == ProblemKind::Taken.uri() {
+            errors.push(types::FieldError {
+                field: "name".to_owned(),
+                detail: "expected another name: this one is taken in this realm".to_owned(),
+            });
+        }
         Self {
-            errors: problem.errors,
+            errors,
             ..Self::new(problem.status, title).detail(detail)
         }
     }
@@ -82,6 +89,7 @@ impl Fault {
         Errors {
             of_fields: self.errors,
             general: self.detail.unwrap_or_default(),
+            has_token: false,
         }
     }
 }
@@ -109,6 +117,8 @@ impl IntoResponse for Fault {
 pub(super) struct Errors {
     of_fields: Vec<types::FieldError>,
     general: String,
+    /// Whether the form has a token that was not used, because something else is wrong.
+    has_token: bool,
 }
 
 impl Errors {
@@ -123,6 +133,16 @@ impl Errors {
             field: field.to_owned(),
             detail: detail.into(),
         });
+    }
+
+    /// Adds that the token in the form was not used.
+    pub(super) fn with_unused_token(mut self, token: &str) -> Self {
+        self.has_token = !token.is_empty();
+        self
+    }
+
+    pub(super) const fn has_token(&self) -> bool {
+        self.has_token
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -10,6 +10,7 @@ mod audit;
 mod bulk;
 mod change;
 mod create;
+mod disable;
 mod fault;
 mod form;
 mod guard;
@@ -56,7 +57,7 @@ pub fn router(page: Page) -> Router {
         .route(&identity(""), get(identities::show).post(change::edit))
         .route(
             &identity("/disable"),
-            get(change::disable_form).post(change::disable),
+            get(disable::form).post(disable::disable),
         )
         .route(&identity("/enable"), confirming(Order::Enable))
         .route(&identity("/unthrottle"), confirming(Order::Unthrottle))

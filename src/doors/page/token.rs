@@ -87,12 +87,24 @@ pub(super) fn is_reserved(page: &Page, realm: &str) -> bool {
     [config.realms.admin(), config.realms.auth()].contains(&realm.trim())
 }
 
-/// Checks the fresh token that dangerous changes need. Returns the error beside its field.
+/// Checks the fresh token that dangerous changes need, if trying the change has found nothing else
+/// that is wrong. Returns the errors of the form.
+///
+/// A token is used up by its check. If it were checked first, a stale version or a taken name would
+/// make the administrator wait for the next one. The trial looks at no token, and says nothing that
+/// the holder of the session may not see anyway.
+///
+/// # Errors
+/// Those that belong to no form.
 pub(super) async fn confirmed(
     page: &Page,
     visit: &Visit,
     form: &Form,
+    tried: Result<(), Fault>,
 ) -> Result<Option<Errors>, Fault> {
+    if let Err(fault) = tried {
+        return Ok(Some(fault.errors()?.with_unused_token(form.text("token"))));
+    }
     let of = (visit.name(), form.text("token"));
     let text = match prove(page, &visit.client, of, "/identities").await {
         Ok(permit)

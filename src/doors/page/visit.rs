@@ -40,6 +40,8 @@ pub(super) struct Visit {
     pub(super) session: SessionId,
     v1: Router,
     store: Arc<dyn Store>,
+    /// Whether changes are only checked.
+    is_trial: bool,
 }
 
 /// A response of `/v1`.
@@ -57,6 +59,7 @@ impl Visit {
             session,
             v1: page.v1.clone(),
             store: Arc::clone(&page.api.store),
+            is_trial: false,
         }
     }
 
@@ -104,10 +107,27 @@ impl Visit {
         body: Option<&(impl Serialize + Sync)>,
         version: Option<&str>,
     ) -> Result<T, Fault> {
-        let body = body.map(serde_json::to_vec).transpose();
-        let body = body.map_err(|_| Fault::UNAVAILABLE)?;
-        let body = body.map(|body| ("application/json", body));
+        let body = body.map(json).transpose()?;
         self.send(method, path, body, version).await?.read()
+    }
+
+    /// Checks everything for which a change could be rejected, and changes nothing.
+    ///
+    /// # Errors
+    /// The problem with which the change would be rejected now.
+    pub(super) async fn rehearse<T: Serialize + Sync>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&T>,
+        version: Option<&str>,
+    ) -> Result<(), Fault> {
+        let trial = Self {
+            is_trial: true,
+            ..self.clone()
+        };
+        let body = body.map(json).transpose()?;
+        trial.send(method, path, body, version).await.map(drop)
     }
 
     /// Makes a change that has neither a body nor a result.
@@ -156,7 +176,8 @@ impl Visit {
         body: Option<(&str, Vec<u8>)>,
         version: Option<&str>,
     ) -> Result<Answer, Fault> {
-        if method != Method::GET && !self.is_open().await? {
+        let is_change = method != Method::GET && !self.is_trial;
+        if is_change && !self.is_open().await? {
             return Err(Fault::ENDED);
         }
         let mut request = Request::builder().method(method).uri(path);
@@ -171,7 +192,10 @@ impl Visit {
         }
         let body = body.map_or_else(Body::empty, |(_, body)| Body::from(body));
         let request = request
-            .extension(Acting(self.permit.clone()))
+            .extension(Acting {
+                permit: self.permit.clone(),
+                is_trial: self.is_trial,
+            })
             .extension(self.client.record.clone())
             .body(body)
             .map_err(|_| Fault::UNAVAILABLE)?;
@@ -191,6 +215,12 @@ impl Visit {
             _ => Err(answer.problem()),
         }
     }
+}
+
+fn json(body: &impl Serialize) -> Result<(&'static str, Vec<u8>), Fault> {
+    let body = serde_json::to_vec(body);
+    body.map(|body| ("application/json", body))
+        .map_err(|_| Fault::UNAVAILABLE)
 }
 
 impl Answer {

@@ -17,7 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::problem::{Kind, Problem, field_error};
+use super::parse::parse;
+use super::problem::{Kind, Problem};
 use super::state::V1;
 use crate::auth::{
     Attempt, Capability, Identity, IdentityId, Mode, Permit, Policy, Source, UnixTime, Version,
@@ -48,11 +49,18 @@ pub(super) struct Call {
     capability: Capability,
     /// The permit of the caller. A request of the admin page begins with that of its session.
     permit: Option<Permit>,
+    /// Whether to check a change only.
+    pub(super) is_trial: bool,
 }
 
 /// The permit of a session. Only the admin page adds it to a request, which has no credential then.
 #[derive(Clone)]
-pub struct Acting(pub Permit);
+pub struct Acting {
+    /// The permit.
+    pub permit: Permit,
+    /// Checks everything that a change would be checked for, and changes nothing.
+    pub is_trial: bool,
+}
 
 /// Authenticates the caller, which needs a capability, calls `run`, and renders the response.
 pub(super) async fn handle<F>(
@@ -87,12 +95,14 @@ impl Call {
             .authority()
             .map(http::uri::Authority::as_str)
             .or(host);
+        let acting = parts.extensions.get::<Acting>();
         Self {
             source: source.map(|ConnectInfo(address)| address.ip()),
             now: UnixTime::from(SystemTime::now()),
             record: parts.extensions.get().cloned().unwrap_or_default(),
             host: host.unwrap_or_default().to_owned(),
-            permit: parts.extensions.get().map(|Acting(permit)| permit.clone()),
+            permit: acting.map(|it| it.permit.clone()),
+            is_trial: acting.is_some_and(|it| it.is_trial),
             capability,
             method: parts.method,
             uri: parts.uri,
@@ -303,52 +313,6 @@ impl Call {
     }
 }
 
-/// Parses JSON.
-///
-/// # Errors
-/// 400 if it is not JSON, 422 if it is not as expected.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    use serde_json::error::Category;
-
-    // An array would be read as the members of an object in their order.
-    if has_array(bytes) {
-        return Err(Problem::invalid(vec![field_error("", "expected no array")]));
-    }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut reader);
-    let parsed = parsed.map_err(|error| {
-        let field = error.path().to_string();
-        let field = if field == "." { String::new() } else { field };
-        let inner = error.into_inner();
-        match inner.classify() {
-            Category::Data => {
-                let detail = inner.to_string();
-                let detail = detail.split(" at line ").next().unwrap_or_default();
-                Problem::invalid(vec![field_error(&field, detail)])
-            }
-            _ => Problem::new(Kind::Malformed).detail(format!("not JSON: {inner}")),
-        }
-    })?;
-    let end = reader.end();
-    end.map_err(|error| Problem::new(Kind::Malformed).detail(format!("not JSON: {error}")))?;
-    Ok(parsed)
-}
-
-/// Returns whether JSON has an array.
-fn has_array(json: &[u8]) -> bool {
-    let (mut is_text, mut is_escaped) = (false, false);
-    for byte in json {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = is_text,
-            b'"' => is_text = !is_text,
-            b'[' if !is_text => return true,
-            _ => {}
-        }
-    }
-    false
-}
-
 /// Returns the entity tag of an identity. Another identity may get the same name later, so the tag
 /// has the number too.
 pub(super) fn etag(identity: &Identity) -> String {
@@ -370,6 +334,12 @@ pub(super) fn response(status: StatusCode, kind: &'static str, body: Body) -> Re
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(super) fn empty() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 

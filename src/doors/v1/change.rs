@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 
-use super::call::{self, Call, closing, json, tagged};
-use super::identities::find;
+use super::call::{self, Call, closing, empty, json, tagged};
+use super::identities::{find, of};
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::shown::{shown, shown_with_seed};
@@ -142,6 +141,9 @@ pub(super) async fn rotate(State(api): State<Arc<V1>>, who: Who, request: Reques
             Ok((change, vec![audit::Kind::IdentityRotated]))
         });
         let identity = identity.await?;
+        if call.is_trial {
+            return Ok(empty());
+        }
         let shown = shown_with_seed(&api, &identity, &seed, call.now);
         let response = closing(json(StatusCode::OK, &shown)?);
         Ok(tagged(response, &identity))
@@ -228,6 +230,9 @@ pub(super) async fn delete(State(api): State<Arc<V1>>, who: Who, request: Reques
         Query::of(&call.uri).end()?;
         let identity = find(&api, &who).await?;
         let (id, expected) = (identity.id, call.expected(&identity)?);
+        if call.is_trial {
+            return Ok(empty());
+        }
         let (author, store) = (call.author(&api, &permit), Arc::clone(&api.store));
         finish(
             (&api.audit, &api.changes),
@@ -245,9 +250,7 @@ pub(super) async fn delete(State(api): State<Arc<V1>>, who: Who, request: Reques
             },
         )
         .await?;
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        Ok(response)
+        Ok(empty())
     })
     .await
 }
@@ -287,6 +290,9 @@ async fn apply(
         let identity = find(api, who).await?;
         let expected = call.expected(&identity)?;
         let (mut change, kinds) = make(&identity, call.now)?;
+        if call.is_trial {
+            return is_free(api, &identity, &change).await.map(|()| identity);
+        }
         if kinds.is_empty() {
             return Ok(identity);
         }
@@ -318,5 +324,22 @@ async fn apply(
             None if expected.is_some() || tries == 0 => return Err(Kind::Stale.into()),
             None => tries -= 1,
         }
+    }
+}
+
+/// Checks that no other identity has the name and realm that a change gives an identity.
+///
+/// # Errors
+/// 409 if one has them.
+async fn is_free(api: &V1, identity: &Identity, change: &Change) -> Result<(), Problem> {
+    if change.name.is_none() && change.realm.is_none() {
+        return Ok(());
+    }
+    let old = &identity.principal;
+    let name = change.name.as_deref().unwrap_or(old.name());
+    let realm = change.realm.as_deref().unwrap_or(old.realm());
+    match of(api, name, realm).await? {
+        Some(other) if other.id != identity.id => Err(Kind::Taken.into()),
+        _ => Ok(()),
     }
 }

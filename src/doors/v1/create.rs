@@ -11,7 +11,9 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 use sha2::{Digest, Sha256};
 
-use super::call::{self, Call, closing, json, location, parse, response, tagged};
+use super::call::{self, Call, closing, empty, json, location, response, tagged};
+use super::identities::of;
+use super::parse::parse_line;
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::shown::shown_with_seed;
@@ -73,6 +75,13 @@ pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Resp
         let key = call.key(&permit)?;
         let new: types::NewIdentity = call.json(&api, &["application/json"]).await?;
         let creation = creation(&api, new, key, call.now)?;
+        if call.is_trial {
+            let who = &creation.new.principal;
+            return match of(&api, who.name(), who.realm()).await? {
+                Some(_) => Err(Kind::Taken.into()),
+                None => Ok(empty()),
+            };
+        }
         let seed = creation.new.seed.clone();
         let author = call.author(&api, &permit);
         let outcome = make(&api, author, call.now, vec![creation]).await?;
@@ -161,7 +170,7 @@ impl Bulk {
         let mut outcomes = Vec::with_capacity(lines.len());
         let mut creations = Vec::with_capacity(lines.len());
         for (number, line) in lines {
-            let parsed = parse::<types::NewIdentity>(&line).and_then(|new| {
+            let parsed = parse_line(&line).and_then(|new| {
                 let key = self.key.clone().map(|key| key_of_line(key, &new));
                 creation(&self.api, new, key, self.call.now)
             });

@@ -1,6 +1,6 @@
 //! Properties that hold for any query and any lines of a bulk creation.
 
-use super::call::parse;
+use super::parse::parse;
 use super::query::Query;
 use super::terms::new_identity;
 use super::types::NewIdentity;

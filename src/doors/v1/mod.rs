@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod identities;
 mod keys;
 mod listing;
+mod parse;
 mod problem;
 mod query;
 mod realms;

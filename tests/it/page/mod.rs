@@ -2,7 +2,9 @@
 
 pub(crate) mod browser;
 mod chromium;
+mod fresh;
 mod identities;
+mod routes;
 mod sessions;
 
 use std::process::Command;
