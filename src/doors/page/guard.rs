@@ -83,13 +83,20 @@ pub(super) async fn guard(State(page): State<Arc<Page>>, request: Request, next:
 async fn answer(page: &Arc<Page>, request: Request, next: Next) -> (Response, Option<Visit>) {
     let (mut parts, body) = request.into_parts();
     let Some(host) = page.site.host(&parts) else {
-        let fault = Fault::new(421, "The admin page is not served under this host.");
+        let fault = Fault::new(421, "The admin page is not served under this host.").detail(
+            "Open it at the address in admin.origin; if that is not set, at the address of admin.listen, or at \
+             localhost with the same port. To use this host, set admin.origin in the configuration. A front proxy \
+             must forward Host as it is.",
+        );
         return (fault.into_response(), None);
     };
     let is_read = [Method::GET, Method::HEAD].contains(&parts.method);
     if !is_read && (parts.method != Method::POST || !page.site.is_own(host, &parts.headers)) {
         let fault = match parts.method {
-            Method::POST => Fault::new(403, "The form is not of this page."),
+            Method::POST => Fault::new(403, "The form is not of this page.").detail(
+                "Nothing was changed. Open the page again, and repeat it there. If that does not help, \
+                 admin.origin is not the origin that your browser shows.",
+            ),
             _ => Fault::WRONG_METHOD,
         };
         return (fault.into_response(), None);

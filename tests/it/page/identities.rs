@@ -396,3 +396,37 @@ fn list_is_sorted_and_shows_what_needs_attention() {
         assert_eq!(names(&page), expected, "{condition}");
     }
 }
+
+#[test]
+fn clock_of_an_identity_is_shown_once_it_was_used() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let svc = gate.register("svc", "payments");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let number = gate.number("SELECT id FROM identity WHERE name = 'svc'");
+    let path = format!("/identities/{number}");
+    let clock = |page: &str| {
+        let (_, clock) = page.split_once("<th scope=\"row\">Clock</th>").unwrap();
+        clock.split("</td>").next().unwrap().to_owned()
+    };
+    let unused = clock(&browser.read(&path));
+    assert!(
+        unused.contains("never used") && !unused.contains("on time"),
+        "{unused}"
+    );
+    assert!(passes(&gate, &svc));
+    until("it is on time", || {
+        clock(&browser.read(&path)).contains("on time")
+    });
+    for (drift, expected) in [
+        (-1, "1 step behind"),
+        (1, "1 step ahead"),
+        (2, "2 steps ahead"),
+    ] {
+        let sql = format!(
+            "UPDATE identity_use SET drift = {drift} WHERE identity = {number} RETURNING 1"
+        );
+        assert_eq!(gate.number(&sql), 1);
+        until(expected, || clock(&browser.read(&path)).contains(expected));
+    }
+}

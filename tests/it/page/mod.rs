@@ -293,6 +293,11 @@ fn page_is_served_under_its_own_hosts_only() {
     for host in ["evil.example", "127.0.0.1", &format!("evil.example:{port}")] {
         assert_eq!(status(host), 421, "{host}");
     }
+    let request = b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    let page = raw(address, request).body;
+    assert!(page.contains("admin.origin"), "{page}");
+    // It would lead to the same page.
+    assert!(!page.contains("Back to the overview"), "{page}");
     let request = format!(
         "GET http://evil.example/login HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     );
