@@ -1,6 +1,7 @@
 """Credentials: tokens, the clock, seed files, the environment."""
 
 import base64
+import json
 import logging
 import os
 import threading
@@ -45,6 +46,24 @@ def test_otpauth_url_is_a_seed_with_parameters():
     assert Credential.from_otpauth(URL, name="x", realm="y").name == "x"
     with pytest.raises(ConfigurationError):
         Credential.from_otpauth(f"otpauth://totp/me?secret={SEED}")
+
+
+def test_json_of_an_identity_is_a_seed_with_parameters(tmp_path):
+    members = {"name": "café", "seed": SEED, "algorithm": "SHA1", "digits": 8, "period": 30}
+    printed = json.dumps(members, ensure_ascii=False)
+    of_api = json.dumps({"seed": SEED, "parameters": {"algorithm": "SHA1", "digits": 8, "period": 30}})
+    for text in (printed, of_api):
+        assert Credential("n", "r", text, clock=lambda: 59).token() == "94287082"
+        file = tmp_path / "seed.json"
+        file.write_text(text + "\n", encoding="utf-8")
+        assert Credential("n", "r", seed_file=file, clock=lambda: 59).token() == "94287082"
+    # `realmgate init` prints no parameters.
+    assert Credential("n", "r", json.dumps({"seed": SEED}), clock=lambda: 59).token() == "287082"
+    bad = ["{}", "{", '{"seed": 1}', f"{{\"seed\": \"{SEED}\", \"digits\": 20}}", f"{{\"seed\": \"{SEED}\"}}\n{{}}"]
+    for text in bad + [f"[{{\"seed\": \"{SEED}\"}}]", f"{{\"seed\": \"{SEED}\", \"parameters\": 1}}"]:
+        with pytest.raises(SeedError) as error:
+            Credential("n", "r", text)
+        assert SEED not in str(error.value)
 
 
 def test_basic_is_name_at_realm_and_token():

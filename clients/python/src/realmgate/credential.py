@@ -13,7 +13,7 @@ from typing import Callable, Dict, Mapping, Optional, Tuple, Union
 from .errors import ConfigurationError, SeedError
 from .headers import HeaderNames
 from .identity import Identity, split_user
-from .totp import Otpauth, Parameters, Seed, parse_otpauth
+from .totp import Otpauth, Parameters, Seed, parse_identity, parse_otpauth
 
 _LOG = logging.getLogger("realmgate")
 # The maximum size of a seed file in bytes.
@@ -28,10 +28,10 @@ _Signature = Tuple[int, int, int, int]
 class Credential:
     """A name, a realm and a seed, from which it computes a token for each request.
 
-    Give the seed in base32 (``seed``) or the path of a file that holds it (``seed_file``), in base32 or as an
-    ``otpauth://`` URL. The file is read again when it changes; if the new content is no seed, the last good one stays
-    in use, and a warning is logged. ``algorithm``, ``digits`` and ``period`` default to those of the URL, or to SHA1,
-    6 digits and 30 seconds. ``clock_offset`` is added to the local time, in seconds.
+    Give the seed (``seed``) or the path of a file that holds it (``seed_file``): in base32, as an ``otpauth://`` URL,
+    or as the JSON that ``realmgate identity create --json`` prints. The file is read again when it changes; if the new
+    content is no seed, the last good one stays in use, and a warning is logged. ``algorithm``, ``digits`` and
+    ``period`` default to those of the URL or JSON, or to SHA1, 6 digits and 30 seconds. ``clock_offset`` is added to the local time, in seconds.
 
     It may be shared between threads. ``repr`` shows neither seed nor token.
     """
@@ -205,7 +205,8 @@ class Credential:
         if len(content) > _MOST_BYTES:
             raise SeedError(f"the seed file {os.fspath(path)} has more than {_MOST_BYTES} bytes")
         try:
-            text = content.decode("ascii")
+            # Names in JSON may have other letters.
+            text = content.decode("utf-8" if content[:1] == b"{" else "ascii")
         except UnicodeDecodeError:
             raise SeedError(f"the seed file {os.fspath(path)} is not ASCII text") from None
         current = self._with_parameters(_secret(text.strip()))
@@ -216,6 +217,8 @@ class Credential:
 def _secret(text: str) -> Otpauth:
     if text[:10].lower() == "otpauth://":
         return parse_otpauth(text)
+    if text[:1] == "{":
+        return parse_identity(text)
     return Otpauth(None, None, Seed.from_base32(text), Parameters())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
 from dataclasses import dataclass
 from typing import Dict, List, NamedTuple, Optional, Tuple
@@ -139,6 +140,31 @@ def parse_otpauth(url: str) -> Otpauth:
         raise SeedError(f"the otpauth URL: {error}") from None
     name, realm = _principal(label, found.get("issuer"))
     return Otpauth(name, realm, Seed.from_base32(found["secret"]), parameters)
+
+
+def parse_identity(text: str) -> Otpauth:
+    """Reads an identity in JSON, as ``realmgate identity create --json`` and the administration API print it.
+
+    Raises :class:`SeedError` for anything else. Other members are ignored.
+    """
+    failed = SeedError("the JSON is not one identity with its seed, as realmgate identity create --json prints it")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise failed from None
+    seed = found.get("seed") if isinstance(found, dict) else None
+    if not isinstance(seed, str):
+        raise failed
+    given = found.get("parameters", found)
+    if not isinstance(given, dict):
+        raise failed
+    try:
+        parameters = Parameters(
+            algorithm=given.get("algorithm", "SHA1"), digits=given.get("digits", 6), period=given.get("period", 30)
+        )
+    except ConfigurationError as error:
+        raise SeedError(f"the JSON: {error}") from None
+    return Otpauth(None, None, Seed.from_base32(seed), parameters)
 
 
 def _query(query: str) -> Dict[str, str]:
