@@ -31,9 +31,9 @@ const STAMPED: usize = 5;
 
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-/// Hop-by-hop headers (RFC 9110 §7.6.1, §11.7) that Pingora removes from HTTP/1 requests but not
-/// from HTTP/2 ones, and the announcement of trailers, which are dropped (§6.6.2).
-const OF_A_HOP: [HeaderName; 4] = [
+/// Hop-by-hop headers (RFC 9110 §7.6.1, §11.7), which Pingora removes too, and the announcement of
+/// trailers, which are dropped (§6.6.2).
+static OF_A_HOP: [HeaderName; 4] = [
     HeaderName::from_static("http2-settings"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
@@ -58,7 +58,12 @@ impl Proxy {
         let target = self.target(&taken, authorized)?;
         let mut parts = Parts::from(taken);
         let fields = &mut parts.headers;
-        if session.req_header().version == Version::HTTP_2 {
+        let (mut has_trace, mut is_of_a_hop) = (false, false);
+        for name in fields.keys() {
+            has_trace |= name == TRACEPARENT || name == TRACESTATE;
+            is_of_a_hop |= OF_A_HOP.contains(name);
+        }
+        if is_of_a_hop {
             for name in &OF_A_HOP {
                 fields.remove(name);
             }
@@ -70,9 +75,6 @@ impl Proxy {
         if way.is_continued {
             fields.remove(EXPECT);
         }
-        let has_trace = fields
-            .keys()
-            .any(|name| name == TRACEPARENT || name == TRACESTATE);
         if let Some(left) = max_forwards(&parts.method, fields) {
             // A request with 0 does not arrive here: realmgate has responded to it.
             fields.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));

@@ -18,7 +18,7 @@ pub(super) const BAD_RESPONSE: ErrorType = ErrorType::Custom("BadResponse");
 pub(super) const TOO_MANY_FIELDS: &str = "more than 256 headers";
 
 /// Hop-by-hop headers (RFC 9110 §7.6.1, §7.8, §10.1.4, §11.7). Pingora sets those of the next hop.
-const OF_A_HOP: [HeaderName; 8] = [
+static OF_A_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -112,7 +112,7 @@ impl Present {
 
 /// Headers that no trailer may contain, because they count before the content: for framing, routing,
 /// authentication, or the processing of the content (RFC 9110 §6.5.1).
-const OF_NO_TRAILER: [HeaderName; 24] = [
+static OF_NO_TRAILER: [HeaderName; 24] = [
     AGE,
     AUTHORIZATION,
     CACHE_CONTROL,

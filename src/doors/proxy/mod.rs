@@ -26,7 +26,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorType, Result};
 
 use super::snapshot::Live;
@@ -40,7 +40,7 @@ use crate::telemetry::{Recorder, RequestRecord};
 use crate::upstream::{Gate, Next, UpstreamEvent, set_apart};
 use context::{Authorized, Context, Onward};
 use failure::{NO_PEER, Progress};
-use request::{announced, is_upgrade, is_upload, max_forwards};
+use request::{announced, is_upgrade, is_upload, max_forwards, needs_policy};
 use respond::{After, respond};
 
 use adapter::Arrival;
@@ -129,6 +129,9 @@ impl ProxyHttp for Proxy {
         context.chosen = Some(chosen);
         if is_upload(session) {
             set_apart(&mut peer);
+        }
+        if !needs_policy(&session.req_header().headers) {
+            peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         }
         if let Some(upstream) = authorized.and_then(Authorized::upstream)
             && grpc::is_call(&session.req_header().headers)

@@ -1,11 +1,35 @@
 //! Properties of a request that concern its body and its connection.
 
-use http::header::{CONTENT_LENGTH, MAX_FORWARDS, TE, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderName, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::upstream::SHORT_BODY;
+
+/// The headers that the policy of Pingora 0.9.1 for requests removes or reads. Not a constant, of which
+/// each use would make a copy and drop it.
+static OF_POLICY: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Returns whether a request has a header that Pingora's policy for requests removes or reads. It
+/// looks up each of them, which takes longer than one pass over the names.
+pub(super) fn needs_policy(fields: &HeaderMap) -> bool {
+    fields.keys().any(|name| OF_POLICY.contains(name))
+}
 
 /// Returns whether a request asks for an upgrade and has no body.
 pub(super) fn is_upgrade(session: &mut Session) -> bool {
