@@ -58,21 +58,22 @@ pub(crate) struct Proxy {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Context;
+    /// Boxed, because several futures of Pingora hold and move it.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
+    fn new_ctx(&self) -> Box<Context> {
         let id = self.recorder.next_id();
-        Context {
+        Box::new(Context {
             id,
             record: RequestRecord::new(id),
             ..Context::default()
-        }
+        })
     }
 
     /// Pingora 0.9.1 would add a compression module that is switched off.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<bool> {
         let snapshot = self.snapshot.load_full();
         let arrival = context.arrival.insert(Arrival::take(session)?);
         let decided = self
@@ -116,7 +117,7 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<Box<HttpPeer>> {
         let last = context.chosen.take();
         let client = peer_of(session).map(|peer| peer.ip());
@@ -151,7 +152,7 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         context.body_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
         let authorized = context.authorized.as_ref();
@@ -166,7 +167,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         if context.spans.is_none() {
             context.spans = self.recorder.begin_spans(&session.req_header().headers);
@@ -193,7 +194,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         response::receive(session, response, context)
     }
@@ -202,7 +203,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         response::pass(session, response, (context, &self.authority))
     }
@@ -211,7 +212,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         trailers: &mut HeaderMap,
-        _: &mut Context,
+        _: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
         hop::mend_trailers(trailers);
         Ok(None)
@@ -222,7 +223,7 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         if context.has_no_content {
             *body = None;
@@ -238,7 +239,7 @@ impl ProxyHttp for Proxy {
         _: &HttpPeer,
         _: RawFd,
         _: Option<&Digest>,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(gate) = &context.gate {
             gate.close();
@@ -261,7 +262,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         peer: &HttpPeer,
-        context: &mut Context,
+        context: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         context.failed += 1;
@@ -286,7 +287,7 @@ impl ProxyHttp for Proxy {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        context: &mut Context,
+        context: &mut Self::CTX,
         is_reused: bool,
     ) -> Box<Error> {
         let is_idempotent = session.req_header().method.is_idempotent();
@@ -323,7 +324,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         error: &Error,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> FailToProxy {
         let (status, line) = failure::response_to(error);
         let progress = progress_of(session);
@@ -362,11 +363,11 @@ impl ProxyHttp for Proxy {
     }
 
     /// `fail_to_proxy` has already logged it.
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Self::CTX) {
         if let (None, Some(chosen)) = (error, &context.chosen) {
             chosen.responded();
         }
@@ -374,7 +375,7 @@ impl ProxyHttp for Proxy {
     }
 
     /// Used in Pingora's error logs. Without path and query, which could contain a secret.
-    fn request_summary(&self, session: &Session, context: &Context) -> String {
+    fn request_summary(&self, session: &Session, context: &Self::CTX) -> String {
         format!("{} request {}", session.req_header().method, context.id)
     }
 }

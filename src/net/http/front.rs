@@ -93,7 +93,10 @@ impl<A: App> Front<A> {
             }
             None => (None, None),
         };
-        let named = named.unwrap_or(Named::ALL);
+        let named = named.unwrap_or(match version {
+            Version::HTTP_2 => Named::OF_HTTP2,
+            _ => Named::ALL,
+        });
         let stays = match named.connection {
             true => stays(version, &parts.headers),
             false => version != Version::HTTP_10,

@@ -93,6 +93,12 @@ impl Named {
         expect: true,
         upgrade: true,
     };
+    /// h2 rejects requests with `Connection` or `Upgrade` (RFC 9113 §8.2.2).
+    pub(super) const OF_HTTP2: Self = Self {
+        connection: false,
+        expect: true,
+        upgrade: false,
+    };
     const NONE: Self = Self {
         connection: false,
         expect: false,

@@ -1,5 +1,6 @@
 //! HTTP/2 connections.
 
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +8,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use futures_util::future::join_all;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -16,14 +19,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::app::App;
 use super::arriving::Arriving;
 use super::front::{Carrier, Front};
 use super::oversized::Written;
-use super::stall;
+use super::stall::Watched;
 use super::streams::{Open, Streams};
 use crate::config::Limits;
 use crate::http::rejection::Rejection;
@@ -156,9 +159,11 @@ pub(super) async fn serve<A: App>(
     log_oversized(&front, &streams);
     // Handlers detect the end of the connection by themselves, and log how their request ended. One
     // that waits for a peer to take a body would not, so it is dropped.
-    let running = std::mem::take(&mut *tasks.running.lock());
-    if timeout(PARTING, running.join_all()).await.is_err() {
+    let running = std::mem::take(&mut tasks.running.lock().tasks);
+    let mut running: Vec<JoinHandle<()>> = running.into_values().collect();
+    if timeout(PARTING, join_all(&mut running)).await.is_err() {
         tracing::debug!("dropped the requests of a client that has disconnected");
+        running.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -212,18 +217,48 @@ fn builder(
 /// Spawns hyper's tasks for each stream.
 #[derive(Clone)]
 struct Tasks {
-    running: Arc<Mutex<JoinSet<()>>>,
+    running: Arc<Mutex<Running>>,
     write: Duration,
+}
+
+/// The tasks of a connection that have not ended, by their number.
+#[derive(Default)]
+struct Running {
+    last: u64,
+    tasks: HashMap<u64, JoinHandle<()>, RandomState>,
+}
+
+/// Removes its task from those that have not ended when it is dropped.
+struct Ending {
+    running: Arc<Mutex<Running>>,
+    number: u64,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let task = self.running.lock().tasks.remove(&self.number);
+        // Outside of the lock.
+        drop(task);
+    }
 }
 
 impl<F> Executor<F> for Tasks
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = ()> + Send + Unpin + 'static,
 {
     fn execute(&self, sending: F) {
-        let mut running = self.running.lock();
-        while running.try_join_next().is_some() {}
-        running.spawn(stall::watch(sending, self.write));
+        let number = {
+            let mut running = self.running.lock();
+            running.last += 1;
+            running.last
+        };
+        let ending = Ending {
+            running: Arc::clone(&self.running),
+            number,
+        };
+        // It runs later, on this thread.
+        let task = tokio::spawn(Watched::new(sending, self.write, ending));
+        self.running.lock().tasks.insert(number, task);
     }
 }
 
@@ -314,5 +349,26 @@ impl AsyncWrite for Counted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_are_kept_until_they_end() {
+        let tasks = Tasks {
+            running: Arc::default(),
+            write: Duration::MAX,
+        };
+        let kept = || tasks.running.lock().tasks.len();
+        tasks.execute(ready(()));
+        tasks.execute(pending());
+        assert_eq!(kept(), 2);
+        tokio::task::yield_now().await;
+        assert_eq!(kept(), 1);
     }
 }

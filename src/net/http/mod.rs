@@ -70,8 +70,8 @@ pub(super) async fn serve<A: App>(
         process,
     });
     match http {
-        Http::One => http1::serve(front, stream, &shutdown, deadline).await,
-        // Boxed, because it is larger, and the memory of a connection is that of the larger one.
+        // Both are boxed, because otherwise each connection would have the size of the larger one.
+        Http::One => Box::pin(http1::serve(front, stream, &shutdown, deadline)).await,
         Http::Two => Box::pin(http2::serve(front, stream, shutdown, deadline)).await,
     }
 }

@@ -39,6 +39,7 @@ use crate::doors::service::{Service, has_path_target};
 use crate::http::grpc;
 use crate::http::own_response::OwnResponse;
 use crate::http::rejection::{METHODS, Rejection};
+use crate::net::admission::Entered;
 use crate::net::http::{Abort, App, ClientRequest, Interim, Peer, Reply};
 use crate::net::request_line::request_line_of;
 use crate::routing::target::host_of;
@@ -82,37 +83,71 @@ impl App for Adapter {
     const ENDS_WITH_CLIENT: bool = true;
     const WRITES_MUCH: bool = true;
 
-    async fn handle(&self, mut request: ClientRequest) -> Result<Response<Reply>, Abort> {
-        if self.own.serves_api {
-            if is_public(request.parts.uri.path()) {
-                return self.own.service.handle(request).await;
+    fn handle(
+        &self,
+        request: ClientRequest,
+    ) -> impl Future<Output = Result<Response<Reply>, Abort>> + Send {
+        // Not an async function, whose future would hold the request, and is moved several times.
+        let way = self.begin(request);
+        async move {
+            match way {
+                Way::Own(request) => Box::pin(self.own.service.handle(*request)).await,
+                Way::Over(response) => Ok(*response),
+                Way::On(exchange) => exchange.response().await,
             }
-            if let Err(rejection) = check_beside_api(&request) {
-                let answer = self.reject(rejection, &request.parts, &request.peer);
-                return Ok(self.respond(answer, &request.parts));
-            }
         }
-        // hyper drops the rest of the target there, and other servers do not (RFC 9112 §3.2).
-        let target = request.target.as_deref().unwrap_or_default();
-        if memchr(b'#', target).is_some() || has_other_scheme(&request.parts) {
-            let answer = self.reject(Rejection::NoPath, &request.parts, &request.peer);
-            return Ok(self.respond(answer, &request.parts));
+    }
+
+    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnResponse {
+        let recorder = &self.recorder;
+        let mut log = RequestLog::new(recorder, Instant::now());
+        let (source, line) = (peer.source(), request_line_of(parts));
+        recorder.rejected(
+            (Door::Proxy, None),
+            source,
+            rejection,
+            line,
+            &mut log.record,
+        );
+        let answer = rejection.response().named(log.record.request_id());
+        if let Some(received) = Received::of(recorder, parts, peer) {
+            log.write(recorder, &received, answer.status, answer.line.len() as u64);
         }
-        if self.own.service.is_health(&request.parts) {
-            return self.own.service.handle(request).await;
-        }
-        // Not where realmgate serves its API: `check_beside_api` has rejected it there.
-        if is_server_wide(&request.parts) {
-            return Ok(self.options(&request));
-        }
-        let (head, mut answer) = oneshot::channel();
-        let entered = request.entered.take();
-        let interim = mem::replace(&mut request.interim, Interim::none());
-        let session = ServerSession::new_custom(Box::new(Session::new(request, head)));
-        let (proxy, shutdown) = (Arc::clone(&self.proxy), self.shutdown.clone());
-        let mut running = Running::new(async move {
-            proxy.process_new_http(session, &shutdown).await;
-        });
+        answer
+    }
+
+    fn respond(&self, answer: OwnResponse, parts: &Parts) -> Response<Reply> {
+        let response = answer.response().map(Bytes::from_static);
+        grpc::translate(response, &parts.headers).map(Reply::whole)
+    }
+}
+
+/// What becomes of a request.
+enum Way {
+    /// realmgate serves it itself.
+    Own(Box<ClientRequest>),
+    /// This is its response.
+    Over(Box<Response<Reply>>),
+    /// Pingora's proxy processes it.
+    On(Exchange),
+}
+
+/// A request in Pingora's proxy.
+struct Exchange {
+    running: Running,
+    answer: oneshot::Receiver<Message>,
+    interim: Interim,
+    entered: Option<Entered>,
+}
+
+impl Exchange {
+    async fn response(self) -> Result<Response<Reply>, Abort> {
+        let Self {
+            mut running,
+            mut answer,
+            interim,
+            entered,
+        } = self;
         loop {
             // Messages are sent by `running` only. To register for them would wake this task once more
             // for each, while it is running.
@@ -141,32 +176,52 @@ impl App for Adapter {
             return Ok(response.map(|reply| reply.counting(entered)));
         }
     }
-
-    fn reject(&self, rejection: Rejection, parts: &Parts, peer: &Peer) -> OwnResponse {
-        let recorder = &self.recorder;
-        let mut log = RequestLog::new(recorder, Instant::now());
-        let (source, line) = (peer.source(), request_line_of(parts));
-        recorder.rejected(
-            (Door::Proxy, None),
-            source,
-            rejection,
-            line,
-            &mut log.record,
-        );
-        let answer = rejection.response().named(log.record.request_id());
-        if let Some(received) = Received::of(recorder, parts, peer) {
-            log.write(recorder, &received, answer.status, answer.line.len() as u64);
-        }
-        answer
-    }
-
-    fn respond(&self, answer: OwnResponse, parts: &Parts) -> Response<Reply> {
-        let response = answer.response().map(Bytes::from_static);
-        grpc::translate(response, &parts.headers).map(Reply::whole)
-    }
 }
 
 impl Adapter {
+    /// Begins to handle a request.
+    fn begin(&self, mut request: ClientRequest) -> Way {
+        if self.own.serves_api {
+            if is_public(request.parts.uri.path()) {
+                return Way::Own(Box::new(request));
+            }
+            if let Err(rejection) = check_beside_api(&request) {
+                return self.rejected(rejection, &request);
+            }
+        }
+        // hyper drops the rest of the target there, and other servers do not (RFC 9112 §3.2).
+        let target = request.target.as_deref().unwrap_or_default();
+        if memchr(b'#', target).is_some() || has_other_scheme(&request.parts) {
+            return self.rejected(Rejection::NoPath, &request);
+        }
+        if self.own.service.is_health(&request.parts) {
+            return Way::Own(Box::new(request));
+        }
+        // Not where realmgate serves its API: `check_beside_api` has rejected it there.
+        if is_server_wide(&request.parts) {
+            return Way::Over(Box::new(self.options(&request)));
+        }
+        let (head, answer) = oneshot::channel();
+        let entered = request.entered.take();
+        let interim = mem::replace(&mut request.interim, Interim::none());
+        let session = ServerSession::new_custom(Box::new(Session::new(request, head)));
+        let (proxy, shutdown) = (Arc::clone(&self.proxy), self.shutdown.clone());
+        let running = Running::new(async move {
+            proxy.process_new_http(session, &shutdown).await;
+        });
+        Way::On(Exchange {
+            running,
+            answer,
+            interim,
+            entered,
+        })
+    }
+
+    fn rejected(&self, rejection: Rejection, request: &ClientRequest) -> Way {
+        let answer = self.reject(rejection, &request.parts, &request.peer);
+        Way::Over(Box::new(self.respond(answer, &request.parts)))
+    }
+
     /// Responds to `OPTIONS *`, which concerns no upstream.
     fn options(&self, request: &ClientRequest) -> Response<Reply> {
         let log = RequestLog::new(&self.recorder, request.began);

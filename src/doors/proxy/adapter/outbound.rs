@@ -269,17 +269,22 @@ impl Outbound {
     /// set.
     fn frame(&self, status: StatusCode, fields: &mut HeaderMap) {
         // One pass over the names is faster than a lookup of each.
-        let (mut has_coding, mut has_date) = (false, false);
+        let (mut has_coding, mut has_date, mut is_of_a_hop) = (false, false, false);
         for name in fields.keys() {
             has_coding |= name == TRANSFER_ENCODING;
             has_date |= name == DATE;
+            is_of_a_hop |= name == CONNECTION || name == UPGRADE;
         }
         if has_coding {
             fields.remove(TRANSFER_ENCODING);
         }
         if self.version == Version::HTTP_2 {
-            fields.remove(CONNECTION);
-            fields.remove(UPGRADE);
+            if is_of_a_hop {
+                fields.remove(CONNECTION);
+                fields.remove(UPGRADE);
+            }
+            // hyper looks for `Date` and `Content-Length` with `entry`, which may grow the map each time.
+            fields.reserve(2);
         } else if status == StatusCode::NOT_MODIFIED {
             // Optional (RFC 9110 §8.6), and hyper would mistake it for that of a body.
             fields.remove(CONTENT_LENGTH);
