@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
+use super::changes::{Changes, cut};
 use crate::auth::{IdentityId, PrincipalRef};
 
 /// The maximum length of a text from elsewhere, in characters.
@@ -130,6 +131,9 @@ pub struct Event<'a> {
     /// Its name and realm before a rename.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "principal")]
     pub was: Option<PrincipalRef<'a>>,
+    /// The members that were changed, with their values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
     /// The author of the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor<'a>>,
@@ -224,6 +228,7 @@ impl Event<'_> {
             subject: None,
             id: None,
             was: None,
+            changes: None,
             actor: None,
             proof: None,
             source: None,
@@ -283,14 +288,7 @@ fn number<S: Serializer>(it: &Option<IdentityId>, to: S) -> Result<S::Ok, S::Err
 }
 
 fn bounded<S: Serializer>(it: &Option<Cow<'_, str>>, to: S) -> Result<S::Ok, S::Error> {
-    let text = it.as_deref().unwrap_or_default();
-    match text.char_indices().nth(DETAIL_CHARS) {
-        None => to.serialize_str(text),
-        Some((end, _)) => {
-            let start = text.get(..end).unwrap_or_default();
-            to.serialize_str(&format!("{start}…"))
-        }
-    }
+    to.serialize_str(&cut(it.as_deref().unwrap_or_default(), DETAIL_CHARS))
 }
 
 /// Formats JSON with everything but visible ASCII escaped, so that a name cannot control a terminal or reorder the
@@ -321,7 +319,7 @@ impl Formatter for Ascii {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Principal;
+    use crate::auth::{Principal, Terms, UnixTime};
 
     #[test]
     fn names_are_escaped_ascii_and_read_back_alike() {
@@ -346,7 +344,13 @@ mod tests {
         let widest = "\u{1f600}".repeat(128);
         let who = Principal::new(&widest, &widest, 128).unwrap();
         let route = "\u{1f600}".repeat(64);
+        let terms = |text: &str| Terms {
+            comment: Some(text.repeat(256).into()),
+            not_before: Some(UnixTime::from_secs(text.len() as u64)),
+            expires: Some(UnixTime::from_secs(text.len() as u64)),
+        };
         let event = Event {
+            changes: Changes::of(&terms("\u{1f600}"), &terms("\u{1f601}!")),
             subject: Some(who.as_ref()),
             was: Some(who.as_ref()),
             actor: Some(Actor::Principal(who.as_ref())),

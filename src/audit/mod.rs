@@ -1,13 +1,14 @@
 //! The audit log: who changed which identity from where, and why attempts were denied. JSON lines in a hash
 //! chain that `realmgate audit verify` checks.
 //!
-//! [`event`] is the content of a line, [`chain`] links the lines, [`file`] is the file that processes share,
+//! [`event`] is the content of a line, [`changes`] what a change has replaced, [`chain`] links the lines, [`file`] is the file that processes share,
 //! [`place`] finds where the next line goes, [`reserve`] keeps room for changes on a full disk, [`denials`] limits
 //! the lines that clients cause, [`repeats`] counts repeated denials, [`writer`] is the thread that writes and
 //! [`queue`] its queue, [`verify`] checks files, [`positions`] reads positions from another log,
 //! [`last`] reads the last lines, [`reasons`] are the codes in them.
 
 mod chain;
+mod changes;
 mod denials;
 mod disk;
 mod entry;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use chain::{NotAPosition, Position};
+pub use changes::Changes;
 pub use error::AuditError;
 pub use event::{Actor, Event, Kind};
 pub use last::{LastError, Page, Wanted, last};

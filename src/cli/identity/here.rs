@@ -6,7 +6,7 @@ use super::command::{Command, Create};
 use super::many;
 use super::new::{self, shown};
 use super::row::{Shown, print};
-use crate::audit::Kind;
+use crate::audit::{Actor, Changes, Event, Kind};
 use crate::auth::{Change, Identity, NewIdentity, Parameters, Seed, Selection, State, Terms};
 use crate::cli::error::CliError;
 use crate::cli::local_store::{LocalStore, now};
@@ -214,9 +214,14 @@ async fn update(
         .map_err(|error| CliError::of_change(error, who.name(), who.realm()))?
         .ok_or_else(|| not_found(who))?;
     print(&changed.identity);
-    local
-        .record(kind, identity.id, &changed.identity.principal)
-        .await
+    let event = Event {
+        subject: Some(changed.identity.principal.as_ref()),
+        id: Some(identity.id),
+        changes: Changes::of(identity.terms(), changed.identity.terms()),
+        actor: Some(Actor::user()),
+        ..Event::new(kind)
+    };
+    local.record_all(&[event]).await
 }
 
 fn not_found(who: &Who) -> CliError {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Actor, Audit, DURABLE, Event, Kind};
+use crate::audit::{Actor, Audit, Changes, DURABLE, Event, Kind};
 use crate::auth::{
     Authority, Capability, Denial, Identity, IdentityId, Permit, Policy, Principal, PrincipalRef,
     Proof, UnixTime,
@@ -95,6 +95,19 @@ impl Author {
         self.record_all(kind, &[(subject, was)]).await
     }
 
+    /// Writes a change of the terms of an identity to the audit log.
+    ///
+    /// # Errors
+    /// [`Unconfirmed::Unlogged`].
+    pub(crate) async fn record_changes(
+        &self,
+        subject: Subject<'_>,
+        changes: Option<Changes>,
+    ) -> Result<(), Unconfirmed> {
+        let event = self.event(Kind::IdentityChanged, &subject);
+        self.write(&[Event { changes, ..event }]).await
+    }
+
     /// Writes changes of one kind to the audit log.
     ///
     /// # Errors
@@ -104,38 +117,46 @@ impl Author {
         kind: Kind,
         subjects: &[(Subject<'_>, Option<PrincipalRef<'_>>)],
     ) -> Result<(), Unconfirmed> {
+        let events = subjects.iter().map(|(subject, was)| Event {
+            was: *was,
+            ..self.event(kind, subject)
+        });
+        self.write(&events.collect::<Vec<_>>()).await
+    }
+
+    /// Logs a change, and makes its event.
+    fn event<'a>(&'a self, kind: Kind, subject: &Subject<'a>) -> Event<'a> {
         let by = self.permit.principal();
         let door = match self.permit.proof() {
             Proof::Session => Door::Admin,
             _ => Door::Rest,
         };
         let door = door.as_str();
-        let mut events = Vec::with_capacity(subjects.len());
-        for (subject, was) in subjects {
-            tracing::info!(
-                action = kind.as_str(),
-                id = subject.id.0,
-                name = subject.principal.name(),
-                realm = subject.principal.realm(),
-                by_name = by.map(PrincipalRef::name),
-                by_realm = by.map(PrincipalRef::realm),
-                door,
-                request_id = self.record.request_id(),
-                "identity changed"
-            );
-            events.push(Event {
-                door: Some(door),
-                subject: Some(subject.principal.as_ref()),
-                id: Some(subject.id),
-                was: *was,
-                actor: by.map(Actor::Principal),
-                proof: self.permit.proof().as_str(),
-                source: self.source,
-                request: self.record.request_id(),
-                ..Event::new(kind)
-            });
+        tracing::info!(
+            action = kind.as_str(),
+            id = subject.id.0,
+            name = subject.principal.name(),
+            realm = subject.principal.realm(),
+            by_name = by.map(PrincipalRef::name),
+            by_realm = by.map(PrincipalRef::realm),
+            door,
+            request_id = self.record.request_id(),
+            "identity changed"
+        );
+        Event {
+            door: Some(door),
+            subject: Some(subject.principal.as_ref()),
+            id: Some(subject.id),
+            actor: by.map(Actor::Principal),
+            proof: self.permit.proof().as_str(),
+            source: self.source,
+            request: self.record.request_id(),
+            ..Event::new(kind)
         }
-        self.audit.record(&events, DURABLE).await.map_err(|error| {
+    }
+
+    async fn write(&self, events: &[Event<'_>]) -> Result<(), Unconfirmed> {
+        self.audit.record(events, DURABLE).await.map_err(|error| {
             let request_id = self.record.request_id();
             tracing::error!(%error, door = "rest", request_id, "an identity change was made but is not in the audit log yet");
             Unconfirmed::Unlogged

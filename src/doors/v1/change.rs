@@ -297,6 +297,8 @@ async fn apply(
             return Ok(identity);
         }
         change.expected = Some(identity.history.version);
+        let new = change.terms.as_ref();
+        let mut changes = new.and_then(|new| audit::Changes::of(identity.terms(), new));
         let (id, now) = (identity.id, call.now);
         let (author, store) = (call.author(api, permit), Arc::clone(&api.store));
         let changed = finish(
@@ -312,6 +314,11 @@ async fn apply(
                 };
                 let Changed { was, identity } = changed.ok_or(Kind::NotFound)?;
                 for kind in kinds {
+                    if kind == audit::Kind::IdentityChanged {
+                        let subject = Subject::of(&identity);
+                        author.record_changes(subject, changes.take()).await?;
+                        continue;
+                    }
                     let is_renamed = kind == audit::Kind::IdentityRenamed;
                     let was: Option<&Principal> = is_renamed.then_some(&was);
                     author.record(kind, Subject::of(&identity), was).await?;
