@@ -19,6 +19,8 @@ const PART: u64 = 64 << 10;
 pub struct Wanted {
     /// Only lines about the principal with this name and realm, or by it.
     pub principal: Option<(String, String)>,
+    /// Only lines about the identity with this id. With a principal: lines about either.
+    pub id: Option<i64>,
     /// Only events of this kind.
     pub event: Option<Kind>,
     /// Only lines with this reason.
@@ -134,6 +136,8 @@ struct Line<'a> {
     #[serde(default)]
     subject: Option<Who>,
     #[serde(default)]
+    id: Option<i64>,
+    #[serde(default)]
     was: Option<Who>,
     #[serde(default)]
     actor: Option<Who>,
@@ -171,12 +175,18 @@ fn look(line: &[u8], wanted: &Wanted) -> Look {
         .is_none_or(|until| time < second(until));
     let is_event = wanted.event.is_none_or(|it| it.as_str() == line.event);
     let is_reason = wanted.reason.is_none_or(|it| Some(it) == line.reason);
-    let is_about = wanted.principal.as_ref().is_none_or(|(name, realm)| {
+    let is_of = wanted.id.map(|id| line.id == Some(id));
+    let is_by = wanted.principal.as_ref().map(|(name, realm)| {
         [&line.subject, &line.was, &line.actor]
             .into_iter()
             .flatten()
             .any(|who| who.name.as_ref() == Some(name) && who.realm.as_ref() == Some(realm))
     });
+    let is_about = is_of
+        .into_iter()
+        .chain(is_by)
+        .reduce(|one, other| one || other);
+    let is_about = is_about.unwrap_or(true);
     match is_early && is_event && is_reason && is_about {
         true => Look::Wanted(text.to_owned()),
         false => Look::Other,
@@ -248,6 +258,30 @@ mod tests {
             },
         ] {
             assert!(last(&path, &wanted, None, 10).unwrap().lines.is_empty());
+        }
+    }
+
+    #[test]
+    fn lines_of_an_identity_are_found_by_its_id_or_its_principal() {
+        let (_folder, path) = log(4);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str(r#"{"time":"2026-11-24T22:00:04.000Z","seq":4,"event":"identity_renamed","subject":{"name":"c","realm":"r"},"id":7}"#);
+        text.push('\n');
+        std::fs::write(&path, text).unwrap();
+        let a = Some(("a".to_owned(), "r".to_owned()));
+        for (principal, id, expected) in [
+            (None, Some(7), vec![4]),
+            (a.clone(), Some(7), vec![4, 2, 0]),
+            (a, None, vec![2, 0]),
+            (None, Some(8), vec![]),
+        ] {
+            let wanted = Wanted {
+                principal,
+                id,
+                ..Wanted::default()
+            };
+            let page = last(&path, &wanted, None, 10).unwrap();
+            assert_eq!(numbers(&page), expected);
         }
     }
 

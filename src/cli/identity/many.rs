@@ -1,5 +1,6 @@
 //! Creates and exports many identities.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -107,14 +108,27 @@ pub(super) async fn create_there(
         Some(key) => key.to_owned(),
         None => format!("{:032x}", random()?),
     };
-    while let Some(batch) = lines.batch(&mut count)? {
+    // To the server, a name that is there again in another request looks like a repetition.
+    let mut created = HashSet::new();
+    while let Some(mut batch) = lines.batch(&mut count)? {
+        batch.retain(|(at, new)| {
+            let is_again = created.contains(&principal(new));
+            if is_again {
+                count.failed(at, TAKEN);
+            }
+            !is_again
+        });
+        if batch.is_empty() {
+            continue;
+        }
         let new: Vec<_> = batch.iter().map(|(_, new)| new.clone()).collect();
         let outcomes = remote::bulk(server, &key, &new).await.inspect_err(|_| {
             message(&format!("to continue, run it again with --resume {key}"));
         })?;
-        for ((at, _), outcome) in batch.iter().zip(outcomes) {
+        for ((at, new), outcome) in batch.iter().zip(outcomes) {
             match (outcome.identity, outcome.problem) {
                 (Some(identity), _) => {
+                    created.insert(principal(new));
                     count.created();
                     print(&identity, Shown::Plain, output);
                 }
@@ -127,6 +141,10 @@ pub(super) async fn create_there(
         }
     }
     count.end()
+}
+
+fn principal(new: &NewIdentity) -> (String, String) {
+    (new.name.clone(), new.realm.clone())
 }
 
 fn random() -> Result<u128, CliError> {

@@ -26,6 +26,7 @@ const LIST: &str = "audit";
     get, path = "/v1/audit", operation_id = "list_audit_lines", tag = "server",
     params(
         ("principal" = Option<String>, Query, description = "Only lines about this NAME@REALM, or by it"),
+        ("id" = Option<i64>, Query, description = "Only lines about the identity with this id, under all its names; with `principal`, lines that match one of the two"),
         ("event" = Option<AuditEvent>, Query, description = "Only events of this name"),
         ("reason" = Option<AuditReason>, Query, description = "Only lines with this reason"),
         ("since" = Option<Timestamp>, Query, description = "Only lines from this time on"),
@@ -46,6 +47,7 @@ pub(super) async fn lines(State(api): State<Arc<V1>>, request: Request) -> Respo
         let who = who.and_then(Result::ok);
         let wanted = Wanted {
             principal: who.map(|(name, realm)| (name.to_owned(), realm.to_owned())),
+            id: query.parsed("id"),
             event: query.parsed::<AuditEvent>("event").map(|it| it.0),
             reason: query.parsed::<AuditReason>("reason").map(|it| it.0),
             since: query.parsed::<Timestamp>("since").map(|it| it.to_string()),

@@ -1,5 +1,6 @@
 //! Creates identities, one or many.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, LOCATION};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::call::{self, Call, closing, empty, json, location, response, tagged};
@@ -111,7 +113,7 @@ pub(super) async fn create(State(api): State<Arc<V1>>, request: Request) -> Resp
 ///
 /// A `NewIdentity` a line, at most 10,000 lines and 4 MiB. Each is created or rejected by itself. To
 /// continue a request that broke off, repeat it with the same `Idempotency-Key`: what was created
-/// before is shown again.
+/// before is shown again. A second line with the same name and realm is rejected.
 #[utoipa::path(
     post, path = "/v1/identities/bulk", operation_id = "create_identities", tag = "identities",
     params(("Idempotency-Key" = Option<String>, Header, max_length = 256, description = "Repeating the request with the same key within 24 h creates nothing twice: what it created before is shown again")),
@@ -143,6 +145,7 @@ pub(super) async fn bulk(State(api): State<Arc<V1>>, request: Request) -> Respon
             call,
             permit,
             key,
+            named: Mutex::default(),
         });
         let batches: Vec<_> = lines.chunks(BATCH).map(<[_]>::to_vec).collect();
         let parts = stream::iter(batches).then(move |batch| {
@@ -162,6 +165,9 @@ struct Bulk {
     call: Call,
     permit: Permit,
     key: Option<Sha256>,
+    /// The principals of the batches before. With a key, a second line of the same principal would
+    /// pass for a repetition of the first.
+    named: Mutex<HashSet<(String, String)>>,
 }
 
 impl Bulk {
@@ -169,10 +175,16 @@ impl Bulk {
     async fn run(&self, lines: Vec<(u64, Bytes)>) -> Bytes {
         let mut outcomes = Vec::with_capacity(lines.len());
         let mut creations = Vec::with_capacity(lines.len());
+        let mut named = HashSet::new();
         for (number, line) in lines {
             let parsed = parse_line(&line).and_then(|new| {
+                let who = (new.name.clone(), new.realm.clone());
                 let key = self.key.clone().map(|key| key_of_line(key, &new));
-                creation(&self.api, new, key, self.call.now)
+                let creation = creation(&self.api, new, key, self.call.now)?;
+                if self.named.lock().contains(&who) || !named.insert(who) {
+                    return Err(Kind::Taken.into());
+                }
+                Ok(creation)
             });
             outcomes.push((
                 number,
@@ -185,7 +197,10 @@ impl Bulk {
         }
         let author = self.call.author(&self.api, &self.permit);
         let (made, failed) = match make(&self.api, author, self.call.now, creations).await {
-            Ok(made) => (made, None),
+            Ok(made) => {
+                self.named.lock().extend(named);
+                (made, None)
+            }
             Err(problem) => (Vec::new(), Some(problem)),
         };
         let mut made = made.into_iter();

@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
+    Content, ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
     SecurityRequirement, path::Paths,
 };
 use utoipa::{Modify, OpenApi};
@@ -141,6 +142,7 @@ impl Modify for Common {
         let basic = SecurityRequirement::new::<_, [&str; 0], _>("basic", []);
         document.security = Some(vec![basic, headers]);
         for operation in operations(&mut document.paths) {
+            describe_lines(operation);
             describe(operation);
         }
     }
@@ -157,6 +159,37 @@ fn operations(paths: &mut Paths) -> impl Iterator<Item = &mut Operation> {
         .into_iter()
         .flatten()
     })
+}
+
+/// The media type of lines of JSON.
+const NDJSON: &str = "application/x-ndjson";
+
+/// The operations with lines of JSON: the schemas of a line of the request and of the response.
+const LINES: &[(&str, &str, &str)] = &[
+    ("create_identities", "NewIdentity", "Line"),
+    ("export_identities", "", "Identity"),
+];
+
+/// Adds the schemas of lines of JSON. OpenAPI 3.1 describes a body only as a whole, a text here; 3.2
+/// has `itemSchema` for what the extension says.
+fn describe_lines(operation: &mut Operation) {
+    let id = operation.operation_id.clone().unwrap_or_default();
+    let Some((_, asked, answered)) = LINES.iter().find(|(of, ..)| *of == id) else {
+        return;
+    };
+    let add = |content: Option<&mut Content>, schema: &str| {
+        let line = serde_json::json!({ "$ref": format!("#/components/schemas/{schema}") });
+        let extensions = ExtensionsBuilder::new().add("x-item-schema", line).build();
+        if let Some(content) = content {
+            content.extensions = Some(extensions);
+        }
+    };
+    if let Some(body) = &mut operation.request_body {
+        add(body.content.get_mut(NDJSON), asked);
+    }
+    if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") {
+        add(response.content.get_mut(NDJSON), answered);
+    }
 }
 
 /// Adds the problems of an operation.

@@ -39,13 +39,23 @@ pub(super) fn identity(
     };
     check(&terms, new.expires.is_some(), now, &mut errors);
     let (given, defaults) = (new.parameters.unwrap_or_default(), config.totp.parameters);
-    let parameters = Parameters::new(
-        given.algorithm.unwrap_or(defaults.algorithm()),
-        given.digits.unwrap_or(defaults.digits()),
-        given.period.unwrap_or(defaults.period()),
-    );
-    if let Err(error) = &parameters {
-        errors.push(field_error("parameters", error.to_string()));
+    let algorithm = given.algorithm.unwrap_or(defaults.algorithm());
+    let digits = given.digits.unwrap_or(defaults.digits());
+    let period = given.period.unwrap_or(defaults.period());
+    let parameters = Parameters::new(algorithm, digits, period);
+    for (field, parameters) in [
+        (
+            "parameters.digits",
+            Parameters::new(algorithm, digits, defaults.period()),
+        ),
+        (
+            "parameters.period",
+            Parameters::new(algorithm, defaults.digits(), period),
+        ),
+    ] {
+        if let Err(error) = parameters {
+            errors.push(field_error(field, error.to_string()));
+        }
     }
     let seed = seed(new.seed.as_deref(), &mut errors)?;
     let principal = Principal::new(&new.name, &new.realm, limit);

@@ -127,6 +127,26 @@ fn changes_of_identities_are_logged_with_their_actor() {
         assert_eq!(events.len(), 1, "{event}");
         assert_eq!(events[0]["subject"]["name"], "invoices");
     }
+    let changed = &scene.of("identity_changed")[0];
+    let expected = serde_json::json!({ "comment": { "old": null, "new": "x" } });
+    assert_eq!(changed["changes"], expected);
+    let body = r#"{"expires":"2100-01-01T00:00:00Z","comment":"x"}"#;
+    let own = format!("/v1/identities/{}", created["id"]);
+    assert_eq!(scene.rest(&admin, "PATCH", &own, body), 200);
+    let changed = &scene.of("identity_changed")[1];
+    let expected = serde_json::json!({ "expires": { "old": null, "new": "2100-01-01T00:00:00Z" } });
+    assert_eq!(changed["changes"], expected);
+    // The lines of an identity are found under all its names.
+    let found = get(
+        scene.gate.service,
+        &format!("/v1/audit?id={}", created["id"]),
+        &admin.fields(),
+    );
+    let found: Value = serde_json::from_str(&found.body).unwrap();
+    let names = found["items"].as_array().unwrap().iter();
+    let names: Vec<_> = names.map(|it| it["subject"]["name"].as_str()).collect();
+    assert_eq!(names.first(), Some(&Some("invoices")));
+    assert_eq!(names.last(), Some(&Some("bílling")));
     assert_eq!(scene.rest(&admin, "DELETE", &path, ""), 204);
     assert_eq!(scene.of("identity_deleted")[0]["actor"]["name"], "root");
     let rotated = scene.gate.run(&["key", "rotate"]);

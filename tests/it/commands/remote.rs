@@ -274,6 +274,26 @@ fn many_are_created_from_a_file_here_and_there() {
         assert_eq!(stderr(&output).matches("\"warning\"").count(), 1101);
         assert!(stdout(&output).is_empty());
     }
+    // A name that is there again is rejected, in the same request and in a later one, as locally.
+    let mut text = "n0@here\nn0@here\n".to_owned();
+    for n in 1..600 {
+        text.push_str(&format!("n{n}@here\n"));
+    }
+    text.push_str("n1@here\n");
+    let again = remote.folder.path().join("again");
+    fs::write(&again, &text).unwrap();
+    fs::write(
+        remote.folder.path().join("again-2"),
+        text.replace("here", "there"),
+    )
+    .unwrap();
+    let there = remote.output(&["identity", "create", "--from", "again-2"]);
+    let here = gate.run(&["identity", "create", "--from", again.to_str().unwrap()]);
+    for output in [here, there] {
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert_eq!(lines(&output).len(), 600);
+        assert_eq!(stderr(&output).matches("\"warning\"").count(), 2);
+    }
     // An interrupted run goes on with its key.
     let resumed = |name: &str| {
         fs::write(remote.folder.path().join("two"), format!("{name}@two\n")).unwrap();

@@ -568,7 +568,10 @@ fn each_wrong_value_is_named() {
             "expires",
         ),
         (json!({ "comment": "x".repeat(257) }), "comment"),
-        (json!({ "parameters": { "digits": 9 } }), "parameters"),
+        (
+            json!({ "parameters": { "digits": 9 } }),
+            "parameters.digits",
+        ),
         (
             json!({ "parameters": { "algorithm": "MD5" } }),
             "parameters.algorithm",
@@ -1027,6 +1030,40 @@ fn references_of_the_document_lead_somewhere() {
     let mut count = 0;
     look(&document, &document, &mut count);
     assert!(count > 50, "{count}");
+    // Every body with lines of JSON says what a line is.
+    let text = document.to_string();
+    let bodies = text.matches("\"application/x-ndjson\"").count();
+    assert_eq!(text.matches("\"x-item-schema\"").count(), bodies);
+    assert_eq!(bodies, 3);
+}
+
+#[test]
+fn name_that_is_there_twice_in_a_request_is_created_once() {
+    let gate = Gate::start("");
+    let admin = Admin::of(&gate);
+    for (realm, fields) in [
+        ("plain", NDJSON.to_owned()),
+        ("once", format!("{NDJSON}Idempotency-Key: twice\r\n")),
+    ] {
+        let line = |n: usize| format!("{{\"name\":\"n{n}\",\"realm\":\"{realm}\"}}\n");
+        // In one batch, and in two.
+        let mut request = line(0) + &line(0);
+        request.extend((1..300).map(line));
+        request.push_str(&line(0));
+        for _ in 0..2 {
+            let reply = admin.send("POST", "/v1/identities/bulk", &fields, &request);
+            let outcomes = lines(&body(&reply));
+            let outcomes = outcomes.iter().map(|it| it["status"].as_u64().unwrap());
+            let taken = outcomes.clone().filter(|it| *it == 409).count();
+            let outcomes: Vec<_> = outcomes.collect();
+            assert_eq!(outcomes.len(), 302);
+            assert_eq!((outcomes[1], outcomes[301]), (409, 409));
+            match outcomes[0] {
+                201 => assert_eq!(taken, 2),
+                _ => assert_eq!((realm, taken), ("plain", 302)),
+            }
+        }
+    }
 }
 
 /// Random requests that fit the document, and some that do not.

@@ -82,7 +82,8 @@ pub enum AlgorithmName {
 /// A seed, without its value.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Seed {
-    /// When it was made; null if that is not known.
+    /// When it was made; null if that is not known. Seeds made within one second have times a second
+    /// apart, so that they differ.
     pub made: Option<Timestamp>,
     /// When it was last used, to the minute; null if never.
     pub last_used: Option<Timestamp>,
