@@ -1,6 +1,7 @@
 //! `realmgate admin link`: logs in to the admin page without a token.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::local_store::{LocalStore, now};
 use super::output::Output;
+use super::ready_file::ReadyFile;
 use super::who::Who;
 use crate::audit::Kind;
 use crate::auth::{Capability, Identity, Session, SessionId, SessionKind, SessionSecret, Store};
@@ -22,6 +24,9 @@ pub(super) enum Command {
     Link {
         #[command(flatten)]
         who: Who,
+        /// Ready file of the server (`serve --ready-file`), which names its listeners. Default: the configuration names them
+        #[arg(long, value_name = "PATH")]
+        ready_file: Option<PathBuf>,
     },
 }
 
@@ -36,9 +41,16 @@ pub(super) fn run(
     config: Option<&Path>,
     output: Output,
 ) -> Result<(), CliError> {
-    let Command::Link { who } = command;
+    let Command::Link { who, ready_file } = command;
     LocalStore::with(config, Intent::Change, async |local| {
-        let origin = origin(&local.config).ok_or(CliError::NoAdminPage)?;
+        let own = match ready_file {
+            Some(path) => Some(ReadyFile::read(path)?.admin.ok_or(CliError::NoAdminPage)?),
+            None => None,
+        };
+        let origin = origin_at(&local.config, own).ok_or(CliError::NoAdminPage)?;
+        if origin.ends_with(":0") {
+            return Err(CliError::AdminPort);
+        }
         let (name, realm) = (who.name(), who.realm());
         if !local.config.realms.grant(realm, Capability::Update) {
             return Err(CliError::NoAdministrator(realm.to_owned()));
@@ -88,10 +100,16 @@ pub(super) async fn make(
     Ok(is_made.then_some((link, id)))
 }
 
-/// Returns where browsers reach the admin page; `None` if it is off.
+/// Returns where browsers reach the admin page; `None` if it is off, or has no port of its own.
 pub(super) fn origin(config: &Config) -> Option<String> {
+    origin_at(config, None).filter(|it| !it.ends_with(":0"))
+}
+
+/// Returns where browsers reach the admin page if its listener is at `own`, by default at the
+/// configured address; `None` if it is off.
+fn origin_at(config: &Config, own: Option<SocketAddr>) -> Option<String> {
     let admin = &config.admin;
-    let listen = admin.listen?;
+    let listen = own.or(admin.listen)?;
     let scheme = if admin.transport.tls { "https" } else { "http" };
     let own = admin.origin.clone();
     Some(own.unwrap_or_else(|| format!("{scheme}://{listen}")))

@@ -195,6 +195,10 @@ pub(super) enum CliError {
     SeedFile(PathBuf, #[source] CredentialError),
     #[error("admin.listen is \"off\", so there is no admin page")]
     NoAdminPage,
+    #[error(
+        "admin.listen has no port of its own; name the ready file of the server with --ready-file"
+    )]
+    AdminPort,
     #[error("principals of the realm {0} do not administer identities")]
     NoAdministrator(String),
     #[error("the identity may not log in: it is disabled, or has just changed")]
@@ -276,6 +280,7 @@ impl CliError {
             | Self::NotAPrincipal
             | Self::NoProxy
             | Self::NoAdminPage
+            | Self::AdminPort
             | Self::NoAdministrator(_)
             | Self::NoServerGiven
             | Self::BadKey

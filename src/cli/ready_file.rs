@@ -18,6 +18,8 @@ pub(super) struct ReadyFile {
     pub(super) pid: i32,
     /// The metrics listener; `None` if it is off.
     pub(super) metrics: Option<SocketAddr>,
+    /// The listener of the admin page; `None` if it is off.
+    pub(super) admin: Option<SocketAddr>,
     /// The last reload; `None` before the first one.
     pub(super) reload: Option<LastReload>,
 }

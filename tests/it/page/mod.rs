@@ -334,10 +334,18 @@ fn link_of_the_command_line_logs_in_once() {
     let gate = Gate::start(ADMIN);
     let admin = gate.register("root", "ungleich-admin");
     gate.register("svc", "payments");
+    let ready = gate.config().with_file_name("ready.json");
+    let ready = ready.to_str().unwrap();
+    let of = |who: &str| gate.run(&["admin", "link", who, "--ready-file", ready]);
+    // The system has chosen the port, so the configuration does not name it.
     let output = gate.run(&["admin", "link", "root@ungleich-admin"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let output = of("root@ungleich-admin");
     assert!(output.status.success(), "{}", stderr(&output));
     let printed: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let link = printed["link"].as_str().unwrap();
+    let origin = format!("http://{}/link?", gate.admin.unwrap());
+    assert!(link.starts_with(&origin), "{link}");
     let secret = link.split_once("/link?secret=").unwrap().1;
     let mut browser = Browser::of(&gate);
     let page = browser.read(&format!("/link?secret={secret}"));
@@ -355,7 +363,7 @@ fn link_of_the_command_line_logs_in_once() {
     assert_eq!((reply.status, thief.cookie), (410, None));
     assert!(!gate.log().contains(secret), "the log has the secret");
 
-    let output = gate.run(&["admin", "link", "svc@payments"]);
+    let output = of("svc@payments");
     assert_eq!(output.status.code(), Some(2));
     let output = gate.run(&[
         "identity",
@@ -363,7 +371,7 @@ fn link_of_the_command_line_logs_in_once() {
         &format!("{}@{}", admin.name, admin.realm),
     ]);
     assert!(output.status.success());
-    let output = gate.run(&["admin", "link", "root@ungleich-admin"]);
+    let output = of("root@ungleich-admin");
     assert_eq!(output.status.code(), Some(1));
 }
 
