@@ -1,5 +1,6 @@
 //! Shows the audit log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -32,6 +33,8 @@ struct List {
     until: String,
     lines: Vec<Entry>,
     next: Option<String>,
+    first: String,
+    is_first: bool,
     is_off: bool,
     errors: Errors,
 }
@@ -89,6 +92,8 @@ struct Line {
     subject: Option<Who>,
     id: Option<i64>,
     was: Option<Who>,
+    #[serde(default)]
+    changes: BTreeMap<String, Values>,
     actor: Option<Actor>,
     proof: Option<String>,
     source: Option<String>,
@@ -96,6 +101,29 @@ struct Line {
     detail: Option<String>,
     route: Option<String>,
     count: Option<u64>,
+}
+
+/// The values of a changed member.
+#[derive(Deserialize)]
+struct Values {
+    old: Option<String>,
+    new: Option<String>,
+}
+
+impl Values {
+    /// Describes a change of a member.
+    fn of(&self, member: &str) -> String {
+        let label = match member {
+            "not_before" => "valid from",
+            other => other,
+        };
+        let text = |value: &Option<String>| match value {
+            None => "none".to_owned(),
+            Some(text) if member == "comment" => format!("\u{201c}{text}\u{201d}"),
+            Some(time) => time.replacen('T', " ", 1).replace('Z', ""),
+        };
+        format!("{label}: {} \u{2192} {}", text(&self.old), text(&self.new))
+    }
 }
 
 #[derive(Deserialize)]
@@ -124,7 +152,8 @@ impl From<Line> for Entry {
             .filter(|it| it != "token")
             .map(|it| format!("by {it}"));
         let details = [line.reason, route, was, count, proof, line.detail];
-        let details: Vec<_> = details.into_iter().flatten().collect();
+        let changes = line.changes.iter().map(|(member, it)| it.of(member));
+        let details: Vec<_> = details.into_iter().flatten().chain(changes).collect();
         Self {
             time: time.get(..19).unwrap_or(&time).to_owned(),
             machine: line.time,
@@ -145,15 +174,23 @@ fn entries(lines: &AuditLines) -> Vec<Entry> {
     lines.map(Into::into).collect()
 }
 
-/// Returns the last lines about an identity; none if the log is off or cannot be read.
+/// Returns the last lines about an identity, also under its earlier names; none if the log is off or
+/// cannot be read. Lines about denials have no id.
 pub(super) async fn of_identity(visit: &Visit, identity: &Identity) -> Vec<Entry> {
     let principal = format!("{}@{}", identity.name, identity.realm);
-    last(visit, "principal", &principal, OF_IDENTITY).await
+    let id = identity.id.to_string();
+    last(
+        visit,
+        &[("principal", &principal), ("id", &id)],
+        OF_IDENTITY,
+    )
+    .await
 }
 
-/// Returns the last lines with this value of a parameter; none if the log is off.
-pub(super) async fn last(visit: &Visit, key: &str, value: &str, most: u32) -> Vec<Entry> {
-    let query = query_of(&[(key, value), ("limit", &most.to_string())]);
+/// Returns the last lines with these values of parameters; none if the log is off.
+pub(super) async fn last(visit: &Visit, wanted: &[(&str, &str)], most: u32) -> Vec<Entry> {
+    let limit = most.to_string();
+    let query = query_of(&[wanted, &[("limit", &limit)]].concat());
     let lines = visit.get::<AuditLines>(&format!("/v1/audit?{query}")).await;
     lines.map(|it| entries(&it)).unwrap_or_default()
 }
@@ -214,7 +251,7 @@ pub(super) async fn lines(
         }
         Err(fault) => return Err(fault),
     };
-    let next = found.next.as_ref().map(|cursor| {
+    let at = |cursor: &str| {
         let query = query_of(&[
             ("principal", text("principal")),
             ("event", text("event")),
@@ -224,7 +261,8 @@ pub(super) async fn lines(
             ("cursor", cursor),
         ]);
         format!("/audit?{query}")
-    });
+    };
+    let (first, next) = (at(""), found.next.as_deref().map(at));
     let status = if errors.is_empty() { 200 } else { 400 };
     let text = |key| query.text(key).to_owned();
     let view = List {
@@ -236,6 +274,8 @@ pub(super) async fn lines(
         until: text("until"),
         lines: entries(&found),
         next,
+        first,
+        is_first: query.text("cursor").is_empty(),
         is_off,
         errors,
     };

@@ -11,14 +11,15 @@ use http::Method;
 
 use super::create::Shown;
 use super::fault::{Errors, Fault};
-use super::form::{Form, SMALL, time};
-use super::identities::{Terms, one};
+use super::form::{Form, SMALL};
+use super::identities::{Sent, one};
 use super::state::Page;
+use super::terms::Terms;
 use super::token::{confirmed, is_reserved};
 use super::view::{Frame, html, see};
 use super::visit::Visit;
-use crate::doors::v1::Timestamp;
-use crate::doors::v1::types::{Changes, Identity, Rotation};
+use crate::doors::v1::new_identity;
+use crate::doors::v1::types::{Identity, Rotation};
 
 /// The grace periods to choose from, in seconds.
 const GRACES: [(u64, &str); 5] = [
@@ -37,82 +38,52 @@ pub(super) async fn edit(
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
     let version = form.version()?;
-    let terms = Terms {
-        name: form.exact("name").to_owned(),
-        realm: form.exact("realm").to_owned(),
-        comment: form.exact("comment").to_owned(),
-        not_before: form.text("not_before").to_owned(),
-        expires: form.text("expires").to_owned(),
-    };
-    let errors = match times(&terms) {
-        Ok(times) => save(&page, &visit, (id, version), &form, &terms, times).await?,
-        Err(errors) => Some(errors.with_unused_token(form.text("token"))),
-    };
-    match errors {
-        None => Ok(see(&format!("/identities/{id}?done=changed"))),
-        Some(errors) => one(&page, &visit, id, Some((terms, errors)), "").await,
-    }
-}
-
-/// The validity of an identity.
-type Times = (Option<Timestamp>, Option<Timestamp>);
-
-/// Reads the validity in a form.
-fn times(terms: &Terms) -> Result<Times, Errors> {
-    let mut errors = Errors::default();
-    let mut read = |field, text: &str| {
-        let time = time(text);
-        time.unwrap_or_else(|detail| {
-            errors.add(field, detail);
-            None
-        })
-    };
-    let times = (
-        read("not_before", &terms.not_before),
-        read("expires", &terms.expires),
-    );
-    match errors.is_empty() {
-        true => Ok(times),
-        false => Err(errors),
-    }
-}
-
-/// Changes an identity as a form says, if a fresh token confirms it where one is needed. Returns
-/// what is wrong with the form.
-async fn save(
-    page: &Page,
-    visit: &Visit,
-    (id, version): (i64, &str),
-    form: &Form,
-    terms: &Terms,
-    (not_before, expires): Times,
-) -> Result<Option<Errors>, Fault> {
     let path = format!("/v1/identities/{id}");
-    let old: Identity = visit.get(&path).await?;
-    // The form shows minutes. What was not typed stays as it is.
-    let new = |old: Option<Timestamp>, new: Option<Timestamp>| {
-        let minute = |it: Timestamp| it.0.as_secs() / 60;
-        (old.map(minute) != new.map(minute)).then_some(new)
+    let (old, current): (Identity, _) = visit.get_tagged(&path).await?;
+    let typed = Terms::typed(&form);
+    let shown = match current == version {
+        true => Terms::of(&old),
+        // A form that does not say what it showed keeps nothing of what was typed.
+        false => Terms::shown(&form).unwrap_or_else(|| typed.clone()),
     };
-    let changes = Changes {
-        name: Some(terms.name.clone()),
-        realm: Some(terms.realm.clone()),
-        not_before: new(old.not_before, not_before),
-        expires: new(old.expires, expires),
-        comment: Some(Some(terms.comment.clone())),
+    let again = async |errors| {
+        let sent = Sent {
+            version: version.to_owned(),
+            typed: typed.clone(),
+            shown: shown.clone(),
+            errors,
+        };
+        one(&page, &visit, id, Some(sent), "").await
     };
-    let (patch, changes, version) = (Method::PATCH, Some(&changes), Some(version));
+    let token = form.text("token");
+    let changes = match typed.changes(&shown) {
+        Ok(changes) if current == version => changes,
+        Ok(_) => return again(Errors::default().with_unused_token(token)).await,
+        Err(wrong) => {
+            let mut errors = Errors::default();
+            for (field, detail) in wrong {
+                errors.add(field, detail);
+            }
+            let others = new_identity(&page.api.config.load(), typed.new(), visit.client.now);
+            errors.extend(others.err().into_iter().flat_map(|it| it.errors));
+            return again(errors.with_unused_token(token)).await;
+        }
+    };
+    let (patch, body, version) = (Method::PATCH, Some(&changes), Some(version));
     // Failures are counted by name, so a renamed identity has none.
-    let is_renamed = (&terms.name, &terms.realm) != (&old.name, &old.realm);
-    if is_renamed || is_reserved(page, &old.realm) {
-        let tried = visit.rehearse(patch.clone(), &path, changes, version).await;
-        let errors = confirmed(page, visit, form, tried).await?;
-        if errors.is_some() {
-            return Ok(errors);
+    let is_renamed = changes.name.is_some() || changes.realm.is_some();
+    if is_renamed || is_reserved(&page, &old.realm) {
+        let tried = visit.rehearse(patch.clone(), &path, body, version).await;
+        if let Some(errors) = confirmed(&page, &visit, &form, tried).await? {
+            return again(errors).await;
         }
     }
-    let changed = visit.change::<Identity>(patch, &path, changes, version);
-    changed.await.err().map(Fault::errors).transpose()
+    match visit.change::<Identity>(patch, &path, body, version).await {
+        Ok(_) => Ok(see(&format!("/identities/{id}?done=changed"))),
+        // The page says what has changed.
+        Err(fault) if fault.status == 412 => again(Errors::default()).await,
+        Err(fault) => again(fault.errors()?).await,
+    }
 }
 
 #[derive(Template)]

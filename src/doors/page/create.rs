@@ -16,8 +16,8 @@ use super::token::{confirmed, is_reserved};
 use super::view::{Frame, html};
 use super::visit::Visit;
 use crate::auth::Algorithm;
-use crate::doors::v1::closing;
 use crate::doors::v1::types::{Identity, NewIdentity, NewParameters};
+use crate::doors::v1::{closing, new_identity};
 
 #[derive(Template)]
 #[template(path = "new.html")]
@@ -102,13 +102,14 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Response, Fault> {
     let form = Form::read(&page, request, SMALL).await?;
-    let new = match new(&form) {
-        Ok(new) => new,
-        Err(errors) => {
-            let errors = errors.with_unused_token(form.text("token"));
-            return Ok(render(&page, &visit, &form, errors));
-        }
-    };
+    let (new, mut errors) = new(&form);
+    if !errors.is_empty() {
+        // All of them at once.
+        let others = new_identity(&page.api.config.load(), new, visit.client.now);
+        errors.extend(others.err().into_iter().flat_map(|it| it.errors));
+        let errors = errors.with_unused_token(form.text("token"));
+        return Ok(render(&page, &visit, &form, errors));
+    }
     let path = "/v1/identities";
     if is_reserved(&page, &new.realm) {
         let tried = visit.rehearse(Method::POST, path, Some(&new), None).await;
@@ -126,8 +127,8 @@ pub(super) async fn create(
     }
 }
 
-/// Reads the fields of the form.
-fn new(form: &Form) -> Result<NewIdentity, Errors> {
+/// Reads the fields of the form, as far as they can be read.
+fn new(form: &Form) -> (NewIdentity, Errors) {
     let mut errors = Errors::default();
     let mut read = |field| {
         time(form.text(field)).unwrap_or_else(|detail| {
@@ -168,8 +169,5 @@ fn new(form: &Form) -> Result<NewIdentity, Errors> {
         parameters: Some(parameters),
         seed: form.some("seed"),
     };
-    match errors.is_empty() {
-        true => Ok(new),
-        false => Err(errors),
-    }
+    (new, errors)
 }

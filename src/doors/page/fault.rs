@@ -112,6 +112,11 @@ impl IntoResponse for Fault {
     }
 }
 
+/// Returns the name of a member without those that it is in.
+fn last(field: &str) -> &str {
+    field.rsplit('.').next().unwrap_or(field)
+}
+
 /// The errors of a form.
 #[derive(Default)]
 pub(super) struct Errors {
@@ -149,10 +154,19 @@ impl Errors {
         self.of_fields.is_empty() && self.general.is_empty()
     }
 
+    /// Adds the errors of fields that have none yet.
+    pub(super) fn extend(&mut self, errors: impl IntoIterator<Item = types::FieldError>) {
+        for error in errors {
+            if self.of(last(&error.field)).is_empty() {
+                self.of_fields.push(error);
+            }
+        }
+    }
+
     /// Returns the error of a field; empty if it has none.
     pub(super) fn of(&self, field: &str) -> &str {
         let mut errors = self.of_fields.iter();
-        let found = errors.find(|it| it.field.split('.').next() == Some(field));
+        let found = errors.find(|it| last(&it.field) == field);
         found.map_or("", |it| it.detail.as_str())
     }
 

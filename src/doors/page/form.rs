@@ -70,10 +70,15 @@ impl Form {
         self.exact(name).trim()
     }
 
-    /// Returns a field as typed.
+    /// Returns a field as typed; empty if it is not there.
     pub(super) fn exact(&self, name: &str) -> &str {
+        self.given(name).unwrap_or_default()
+    }
+
+    /// Returns a field as typed; `None` if it is not there.
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);
-        found.map_or("", |(_, value)| value.as_str())
+        found.map(|(_, value)| value.as_str())
     }
 
     /// Returns the version of the identity that the form was made for. Without it, the form could

@@ -12,6 +12,7 @@ use super::audit::{Entry, of_identity};
 use super::fault::{Errors, Fault};
 use super::form::{Form, query_of};
 use super::state::Page;
+use super::terms::{Difference, Terms};
 use super::token::is_reserved;
 use super::view::{Distance, Frame, When, html};
 use super::visit::Visit;
@@ -171,7 +172,7 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Response, Fault> {
     let query = Form::of_query(uri.query());
-    let (realm, name) = (query.text("realm"), query.text("name"));
+    let (mut realm, mut name) = (query.text("realm"), query.text("name"));
     let state = match query.text("state") {
         state @ ("enabled" | "disabled") => state,
         _ => "",
@@ -181,7 +182,7 @@ pub(super) async fn list(
     let condition = condition.map_or("", |(name, _)| name);
     let sort: Sort = query.text("sort").parse().unwrap_or_default();
     let cursor = query.text("cursor");
-    let filter = |cursor: &str, limit: &str| {
+    let filter = |(name, realm): (&str, &str), cursor: &str, limit: &str| {
         query_of(&[
             ("realm", realm),
             ("name", name),
@@ -192,13 +193,26 @@ pub(super) async fn list(
             ("limit", limit),
         ])
     };
-    let wanted = filter(cursor, &PAGE.to_string());
-    let found: Identities = visit.get(&format!("/v1/identities?{wanted}")).await?;
+    let limit = PAGE.to_string();
+    let path = |who| format!("/v1/identities?{}", filter(who, cursor, &limit));
+    let mut found: Identities = visit.get(&path((name, realm))).await?;
+    // No name begins like this, but people paste NAME@REALM.
+    if found.items.is_empty()
+        && found.next.is_none()
+        && cursor.is_empty()
+        && realm.is_empty()
+        && let Some((own, of)) = name.rsplit_once('@')
+    {
+        let other: Identities = visit.get(&path((own, of))).await?;
+        if !other.items.is_empty() || other.next.is_some() {
+            (found, name, realm) = (other, own, of);
+        }
+    }
     let realms: Realms = visit.get(&format!("/v1/realms?limit={NAMES}")).await?;
     let now = visit.client.now;
     let next = found
         .next
-        .map(|next| format!("/identities?{}", filter(&next, "")));
+        .map(|next| format!("/identities?{}", filter((name, realm), &next, "")));
     let view = List {
         frame: Frame::new(&page, Some(&visit), "identities").done(query.text("done")),
         realm: realm.to_owned(),
@@ -243,8 +257,14 @@ pub(super) struct One {
     not_before: String,
     expires: String,
     form: Terms,
+    /// The saved values, by which the form tells which fields were typed into.
+    was: Terms,
+    is_stale: bool,
+    differences: Vec<Difference>,
     errors: Errors,
     lines: Vec<Entry>,
+    /// Whether this node has an audit log.
+    is_logged: bool,
     is_reserved: bool,
 }
 
@@ -258,29 +278,14 @@ struct SeedRow {
     strength: &'static str,
 }
 
-/// The fields of the form that changes an identity.
-pub(super) struct Terms {
-    pub(super) name: String,
-    pub(super) realm: String,
-    pub(super) comment: String,
-    pub(super) not_before: String,
-    pub(super) expires: String,
-}
-
-impl Terms {
-    fn of(identity: &Identity) -> Self {
-        let local = |time: Option<crate::doors::v1::Timestamp>| {
-            let text = time.map(|it| it.to_string()).unwrap_or_default();
-            text.get(..16).unwrap_or_default().to_owned()
-        };
-        Self {
-            name: identity.name.clone(),
-            realm: identity.realm.clone(),
-            comment: identity.comment.clone().unwrap_or_default(),
-            not_before: local(identity.not_before),
-            expires: local(identity.expires),
-        }
-    }
+/// A form that was sent, to be shown again.
+pub(super) struct Sent {
+    /// The version that the form names.
+    pub(super) version: String,
+    pub(super) typed: Terms,
+    /// The values that the form showed.
+    pub(super) shown: Terms,
+    pub(super) errors: Errors,
 }
 
 pub(super) async fn show(
@@ -293,12 +298,13 @@ pub(super) async fn show(
     one(&page, &visit, id, None, query.text("done")).await
 }
 
-/// Renders an identity, with what was typed and what is wrong about it.
+/// Renders an identity, with a form that was sent and what is wrong about it. If the identity has
+/// changed since that form was made, the new one keeps only what was typed, and says what has changed.
 pub(super) async fn one(
     page: &Page,
     visit: &Visit,
     id: i64,
-    typed: Option<(Terms, Errors)>,
+    sent: Option<Sent>,
     done: &str,
 ) -> Result<Response, Fault> {
     let path = format!("/v1/identities/{id}");
@@ -315,9 +321,16 @@ pub(super) async fn one(
         until: seed.until.map(Into::into),
         strength: strength(seed),
     });
-    let status = if typed.is_some() { 422 } else { 200 };
-    let (form, errors) = typed.unwrap_or_else(|| (Terms::of(&it), Errors::default()));
+    let status = if sent.is_some() { 422 } else { 200 };
     let saved = Terms::of(&it);
+    let is_stale = sent.as_ref().is_some_and(|it| it.version != version);
+    let (form, differences, errors) = match sent {
+        Some(it) => {
+            let (form, differences) = it.typed.merged(&it.shown, &saved);
+            (form, differences, it.errors)
+        }
+        None => (saved.clone(), Vec::new(), Errors::default()),
+    };
     let view = One {
         frame: Frame::new(page, Some(visit), "identities").done(done),
         badge: Badge::of(&it, now),
@@ -325,12 +338,16 @@ pub(super) async fn one(
         updated: it.updated.into(),
         seeds: seeds.collect(),
         algorithm: it.parameters.algorithm,
-        not_before: saved.not_before.replace('T', " "),
-        expires: saved.expires.replace('T', " "),
+        not_before: saved.value("not_before").replace('T', " "),
+        expires: saved.value("expires").replace('T', " "),
         lines: of_identity(visit, &it).await,
+        is_logged: page.api.config.load().audit.file.is_some(),
         is_reserved: is_reserved(page, &it.realm),
         version,
         form,
+        was: saved,
+        is_stale,
+        differences,
         errors,
         it,
     };

@@ -52,8 +52,8 @@ pub(super) fn required(page: &Page, parts: &Parts, had_one: bool) -> Response {
         (true, false) => "Your session has ended, and nothing was changed.",
         (false, _) => "",
     };
-    let next = parts.uri.path_and_query().filter(|_| is_get);
-    let next = next.map_or("/", |it| it.as_str());
+    let next = parts.uri.path_and_query().map_or("/", |it| it.as_str());
+    let next = if is_get { next } else { form_of(next) };
     let config = page.api.config.load();
     let view = LogIn {
         frame: Frame::new(page, None, ""),
@@ -64,6 +64,17 @@ pub(super) fn required(page: &Page, parts: &Parts, had_one: bool) -> Response {
         error: "",
     };
     html(401, &view)
+}
+
+/// Returns the path of the page with the form that is sent to a path.
+fn form_of(path: &str) -> &str {
+    let path = path.split('?').next().unwrap_or_default();
+    match path {
+        "/logout" => "/",
+        _ if path.starts_with("/sessions/") => "/sessions",
+        // All others have the path of their page.
+        _ => path,
+    }
 }
 
 /// Returns a path of this origin, whatever is given.
@@ -265,7 +276,20 @@ pub(super) async fn log_out(
 
 #[cfg(test)]
 mod tests {
-    use super::local;
+    use super::{form_of, local};
+
+    #[test]
+    fn log_in_returns_to_the_page_of_a_form() {
+        for (path, expected) in [
+            ("/logout", "/"),
+            ("/sessions/00ff/end", "/sessions"),
+            ("/identities/bulk", "/identities/bulk"),
+            ("/identities/7/rotate?x=1", "/identities/7/rotate"),
+            ("//evil.example", "/"),
+        ] {
+            assert_eq!(local(form_of(path)), expected, "{path}");
+        }
+    }
 
     #[test]
     fn log_in_returns_to_paths_of_this_origin_only() {

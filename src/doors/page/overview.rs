@@ -45,6 +45,8 @@ struct Overview {
     delayed: Vec<String>,
     concerns: Vec<Concern>,
     named: Vec<ThrottledIdentity>,
+    /// Whether this node has an audit log.
+    is_logged: bool,
     /// The decisions of the last hour.
     charts: [Chart; 2],
     attacks: Vec<Entry>,
@@ -67,6 +69,9 @@ struct Chart {
     title: &'static str,
     style: &'static str,
     total: u64,
+    /// The counts of the busiest minute and of the present one.
+    most: u64,
+    now: u64,
     /// The count of the busiest minute, in words.
     peak: String,
     /// Place and height in the drawing.
@@ -89,6 +94,8 @@ impl Chart {
             title,
             style,
             total: counts.iter().sum(),
+            most,
+            now: counts.last().copied().unwrap_or(0),
             peak: peak(most),
             bars: bars.collect(),
         }
@@ -164,12 +171,13 @@ pub(super) async fn overview(
         delayed,
         concerns,
         named,
+        is_logged: page.api.config.load().audit.file.is_some(),
         charts: [
             Chart::new("Passed", "good", &permits),
             Chart::new("Denied or rejected", "bad", &denials),
         ],
-        attacks: last(&visit, "event", "principal_attacked", ATTACKS).await,
-        denials: last(&visit, "event", "denied", DENIALS).await,
+        attacks: last(&visit, &[("event", "principal_attacked")], ATTACKS).await,
+        denials: last(&visit, &[("event", "denied")], DENIALS).await,
         status,
     };
     Ok(html(200, &view))

@@ -6,16 +6,17 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use http::{Method, Uri};
+use http::{HeaderName, Method, Uri};
 
 use super::fault::{Errors, Fault};
 use super::form::{Form, query_of};
 use super::state::Page;
 use super::view::{Frame, html, number};
 use super::visit::Visit;
+use crate::config::Config;
 use crate::doors::health::UpstreamHealth;
 use crate::doors::v1::types::{
-    Explained, Fate, Inquiry, Key, Keys, Misfit, Reading, Route, RouteMode, Routes,
+    Explained, Fate, IdentityHeaders, Inquiry, Key, Keys, Misfit, Reading, Route, RouteMode, Routes,
 };
 
 /// The number of routes on a page.
@@ -25,15 +26,73 @@ const PAGE: u32 = 100;
 #[template(path = "routes.html")]
 struct List {
     frame: Frame,
-    routes: Vec<Route>,
-    upstreams: Vec<UpstreamHealth>,
+    routes: Vec<RouteRow>,
+    /// Whether a route has responses or headers of its own.
+    has_notes: bool,
+    /// The identity headers of the other routes.
+    headers: String,
+    upstreams: Vec<UpstreamRow>,
     next: Option<String>,
+    is_first: bool,
     method: String,
     url: String,
     who: String,
     from: String,
     explained: Option<Explained>,
     errors: Errors,
+}
+
+struct RouteRow {
+    route: Route,
+    /// What it does otherwise than the other routes.
+    notes: Vec<String>,
+}
+
+impl RouteRow {
+    fn new(route: Route, usual: &IdentityHeaders) -> Self {
+        let headers = &route.effects.identity_headers;
+        let headers =
+            (headers != usual).then(|| format!("Identity headers: {}", described(headers)));
+        let denials = route.effects.denials();
+        let denials = denials.map(|it| format!("Denials: {it}"));
+        let notes = [denials, headers].into_iter().flatten().collect();
+        Self { route, notes }
+    }
+}
+
+fn described(headers: &IdentityHeaders) -> String {
+    match headers.to_string() {
+        text if text.is_empty() => "none".to_owned(),
+        text => text,
+    }
+}
+
+struct UpstreamRow {
+    health: UpstreamHealth,
+    /// Whether health checks say which peers are healthy.
+    is_checked: bool,
+    /// How peers that fail are found.
+    checks: String,
+}
+
+impl UpstreamRow {
+    fn new(health: UpstreamHealth, config: &Config) -> Self {
+        let mut upstreams = config.upstreams.iter();
+        let upstream = upstreams.find(|it| it.name == health.name);
+        let is_checked = upstream.is_some_and(|it| it.health.is_some());
+        let failures = upstream.map_or(0, |it| it.ejection.failures);
+        let checks = match (is_checked, failures) {
+            (true, 0) => "health check".to_owned(),
+            (true, _) => format!("health check; {failures} failed requests eject a peer"),
+            (false, 0) => "none".to_owned(),
+            (false, _) => format!("none; {failures} failed requests eject a peer"),
+        };
+        Self {
+            health,
+            is_checked,
+            checks,
+        }
+    }
 }
 
 /// Describes an outcome.
@@ -92,31 +151,41 @@ pub(super) async fn routes(
         if matches!(from, Some(Err(_))) {
             errors.add("from", "expected an IP address");
         }
+        let is_wrong = !errors.is_empty();
         let inquiry = Inquiry {
             method: query.some("method").unwrap_or_else(|| "GET".to_owned()),
             url,
             who: query.some("as"),
             from: from.and_then(Result::ok),
         };
-        if errors.is_empty() {
-            let answer = visit.change(Method::POST, "/v1/explain", Some(&inquiry), None);
-            match answer.await {
-                Ok(found) => explained = Some(found),
-                Err(fault) => errors = fault.errors()?,
-            }
+        let answer = visit.change(Method::POST, "/v1/explain", Some(&inquiry), None);
+        match answer.await {
+            Ok(_) if is_wrong => {}
+            Ok(found) => explained = Some(found),
+            // All of them at once.
+            Err(fault) if is_wrong => errors.extend(fault.errors),
+            Err(fault) => errors = fault.errors()?,
         }
     }
     let next = found.next.map(|cursor| {
         let query = query_of(&[("cursor", &cursor)]);
         format!("/routes?{query}")
     });
+    let config = page.api.config.load_full();
+    let usual = usual_headers(&config);
+    let rows = found.items.into_iter();
+    let rows: Vec<_> = rows.map(|it| RouteRow::new(it, &usual)).collect();
+    let upstreams = page.health.upstreams().into_iter();
     let status = if errors.is_empty() { 200 } else { 422 };
     let text = |key| query.text(key).to_owned();
     let view = List {
         frame: Frame::new(&page, Some(&visit), "routes"),
-        routes: found.items,
-        upstreams: page.health.upstreams(),
+        has_notes: rows.iter().any(|it| !it.notes.is_empty()),
+        headers: described(&usual),
+        routes: rows,
+        upstreams: upstreams.map(|it| UpstreamRow::new(it, &config)).collect(),
         next,
+        is_first: query.text("cursor").is_empty(),
         method: text("method"),
         url: text("url"),
         who: text("as"),
@@ -125,6 +194,17 @@ pub(super) async fn routes(
         errors,
     };
     Ok(html(status, &view))
+}
+
+/// Returns the identity headers of upstreams that do not name any.
+fn usual_headers(config: &Config) -> IdentityHeaders {
+    let names = config.identity_headers(None);
+    let text = |name: Option<HeaderName>| name.map(|name| name.to_string());
+    IdentityHeaders {
+        name: text(names.name),
+        realm: text(names.realm),
+        user: text(names.user),
+    }
 }
 
 #[derive(Template)]

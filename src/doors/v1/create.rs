@@ -177,7 +177,7 @@ impl Bulk {
         let mut creations = Vec::with_capacity(lines.len());
         let mut named = HashSet::new();
         for (number, line) in lines {
-            let parsed = parse_line(&line).and_then(|new| {
+            let parsed = parse_line::<types::NewIdentity>(&line).and_then(|new| {
                 let who = (new.name.clone(), new.realm.clone());
                 let key = self.key.clone().map(|key| key_of_line(key, &new));
                 let creation = creation(&self.api, new, key, self.call.now)?;

@@ -208,6 +208,10 @@ class Looks:
                            ".then(it => ({ passes: it.passes.length, violations: it.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html + ' ' + n.failureSummary).join('; ')) }))")
             assert found["violations"] == [], (name, look, found["violations"])
             self.passed += found["passes"]
+        for width in (320, 768):
+            tab.call("Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=1, mobile=True)
+            wide = tab.js("document.documentElement.scrollWidth")
+            assert wide <= width, "%s is %d wide at %d" % (name, wide, width)
         tab.call("Emulation.clearDeviceMetricsOverride")
 
 
@@ -265,6 +269,13 @@ def tour(browser, axe, folder, origin, node, name, seed):
         " return { width: image.width, dark }; })()" % shot
     )
     otpauth = tab.js("document.getElementById('otpauth').value")
+
+    # The first wrong field has the focus, also if it was folded away.
+    tab.go(origin + "/identities/new")
+    tab.submit("main form", {"name": "x", "realm": "y", "digits": "9", "period": "0"})
+    assert tab.js("document.activeElement.id") == "digits", tab.js("document.activeElement.outerHTML")
+    assert tab.js("document.querySelectorAll('[aria-invalid=true]').length") == 2
+    looks.at("identities-new-wrong")
 
     # Lists, one identity, and all other pages.
     tab.go(origin + "/identities")

@@ -1,7 +1,7 @@
 //! What an administrator does with identities.
 
 use super::browser::{ADMIN, Browser, value};
-use crate::harness::{Caller, Gate, get, until};
+use crate::harness::{Caller, Gate, get, stderr, until};
 
 fn passes(gate: &Gate, caller: &Caller) -> bool {
     get(gate.service, "/forward-auth", &caller.fields()).status == 200
@@ -202,6 +202,75 @@ fn change_that_another_has_overtaken_is_rejected() {
     assert_eq!(reply.status, 303, "{reply:?}");
     let renamed = "SELECT count(*) FROM identity WHERE name = 'svc-2'";
     assert_eq!(gate.number(renamed), 1);
+}
+
+/// Returns the fields of the form on the page of an identity, as a browser sends them.
+fn form(page: &str) -> Vec<(String, String)> {
+    let (_, form) = page.split_once("<h2>Change</h2>").unwrap();
+    let inputs = form.split("<input ").skip(1);
+    let attribute = |tag: &str, name: &str| {
+        let (_, value) = tag.split_once(&format!("{name}=\""))?;
+        Some(value.split('"').next().unwrap().replace("&#34;", "\""))
+    };
+    let fields = inputs.filter_map(|it| {
+        let tag = it.split('>').next().unwrap();
+        let value = attribute(tag, " value").unwrap_or_default();
+        Some((attribute(tag, "name")?, value))
+    });
+    fields.collect()
+}
+
+#[test]
+fn form_saved_again_undoes_no_change_of_another_administrator() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    gate.register("svc", "payments");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let number = gate.number("SELECT id FROM identity WHERE name = 'svc'");
+    let path = format!("/identities/{number}");
+    let mut typed = form(&browser.read(&path));
+    let set = |fields: &mut Vec<(String, String)>, name: &str, value: &str| {
+        let field = fields.iter_mut().find(|(field, _)| field == name).unwrap();
+        field.1 = value.to_owned();
+    };
+    let send = |browser: &mut Browser<'_>, fields: &[(String, String)]| {
+        let fields: Vec<_> = fields.iter().map(|(key, it)| (&**key, &**it)).collect();
+        browser.post(&path, &fields)
+    };
+    // Another administrator sets the expiry and the comment meanwhile.
+    let output = gate.run(&[
+        "identity",
+        "set",
+        "svc@payments",
+        "--expires",
+        "2100-01-01T00:00:00Z",
+        "--comment",
+        "theirs",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // Also with an error in another field.
+    for wrong in ["soon", ""] {
+        set(&mut typed, "comment", "mine");
+        set(&mut typed, "not_before", wrong);
+        let reply = send(&mut browser, &typed);
+        assert_eq!(reply.status, 422, "{reply:?}");
+        let page = reply.body;
+        assert!(page.contains("has changed since"), "{page}");
+        assert!(page.contains("Expires: was empty, is now"), "{page}");
+        let kept = "Comment: was empty, is now <q><bdi>theirs</bdi></q>. \
+                    <strong>Saving replaces this with your value.</strong>";
+        assert!(page.contains(kept), "{page}");
+        assert_eq!(value(&page, "comment"), "mine");
+        assert_eq!(value(&page, "expires"), "2100-01-01T00:00");
+        let unchanged = "SELECT count(*) FROM identity WHERE comment = 'theirs'";
+        assert_eq!(gate.number(unchanged), 1);
+        if wrong.is_empty() {
+            typed = form(&page);
+        }
+    }
+    assert_eq!(send(&mut browser, &typed).status, 303);
+    let saved = "SELECT count(*) FROM identity WHERE comment = 'mine' AND expires = 4102444800";
+    assert_eq!(gate.number(saved), 1);
 }
 
 #[test]
@@ -429,4 +498,107 @@ fn clock_of_an_identity_is_shown_once_it_was_used() {
         assert_eq!(gate.number(&sql), 1);
         until(expected, || clock(&browser.read(&path)).contains(expected));
     }
+}
+
+#[test]
+fn form_marks_all_wrong_fields_at_once() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let fields = [
+        ("name", ""),
+        ("realm", "payments"),
+        ("expires", "soon"),
+        ("digits", "9"),
+        ("period", "0"),
+        ("seed", "?"),
+    ];
+    // What the page cannot read, and what /v1 rejects.
+    for expires in ["soon", "2001-01-01"] {
+        let mut fields = fields;
+        fields[2].1 = expires;
+        let reply = browser.post("/identities/new", &fields);
+        assert_eq!(reply.status, 422);
+        for field in ["name", "expires", "digits", "period", "seed"] {
+            let wrong = format!("aria-describedby=\"{field}-wrong\" autofocus");
+            assert!(reply.body.contains(&wrong), "{field}: {}", reply.body);
+        }
+        assert_eq!(reply.body.matches("aria-invalid").count(), 5);
+    }
+    let page = browser.get("/routes?url=foo&as=nobody&from=300.1.1.1&method=");
+    assert_eq!(page.status, 422);
+    for field in ["as", "from"] {
+        let wrong = format!("id=\"{field}-wrong\"");
+        assert!(page.body.contains(&wrong), "{field}: {}", page.body);
+    }
+}
+
+#[test]
+fn rejected_lines_of_a_list_are_offered_again() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    gate.register("taken", "payments");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let list = "\"a, b\",\"payments\"\ntaken\n\"open\n=new\ntwice\ntwice\n";
+    let fields = [("realm", "payments"), ("list", list)];
+    let reply = browser.post("/identities/bulk", &fields);
+    assert_eq!(reply.status, 200);
+    let page = reply.body;
+    assert!(page.contains("3 created, 3 rejected"), "{page}");
+    assert_eq!(value(&page, "list").trim(), "taken\n\"open\ntwice");
+    assert_eq!(value(&page, "realm"), "payments");
+    let csv = value(&page, "csv");
+    assert!(csv.contains("\r\n\"a, b\",\"payments\","), "{csv}");
+    assert!(csv.contains("\r\n\"'=new\","), "{csv}");
+    assert!(page.contains("has an apostrophe in front"), "{page}");
+    let made = "SELECT count(*) FROM identity WHERE name IN ('a, b', '=new', 'twice')";
+    assert_eq!(gate.number(made), 3);
+}
+
+#[test]
+fn names_that_look_alike_are_told_apart_and_found_as_a_whole() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    for name in ["svc", "s\u{200b}vc", "cvs\u{202e}"] {
+        let fields = [("name", name), ("realm", "payments")];
+        assert_eq!(browser.post("/identities/new", &fields).status, 201);
+    }
+    let page = browser.read("/identities");
+    let hidden = [
+        "s<span class=\"char\">U+200B</span>vc",
+        "cvs<span class=\"char\">U+202E</span>",
+    ];
+    for shown in hidden {
+        assert!(page.contains(&format!("<bdi>{shown}</bdi>")), "{page}");
+    }
+    let page = browser.read("/identities?name=svc@payments");
+    assert!(page.contains("<bdi>svc</bdi>"), "{page}");
+    assert!(!page.contains("<bdi>root</bdi>"), "{page}");
+    assert_eq!(value(&page, "realm"), "payments");
+}
+
+#[test]
+fn login_after_a_session_has_ended_returns_to_the_form() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::of(&gate);
+    for (path, expected) in [
+        ("/identities/bulk", "/identities/bulk"),
+        ("/identities/7/rotate", "/identities/7/rotate"),
+        ("/sessions/00/end", "/sessions"),
+    ] {
+        let reply = browser.post(path, &[("list", "a@b")]);
+        assert_eq!(reply.status, 401);
+        let next = format!("name=\"next\" value=\"{expected}\"");
+        assert!(reply.body.contains(&next), "{}", reply.body);
+    }
+    let token = admin.token();
+    let fields = [
+        ("name", &*admin.name),
+        ("token", &token),
+        ("next", "/identities/bulk"),
+    ];
+    let reply = browser.post("/login", &fields);
+    assert_eq!(reply.field("Location"), Some("/identities/bulk"));
 }
