@@ -66,7 +66,7 @@ impl Scene {
         match &self.database {
             Backend::Sqlite { path, .. } => {
                 let database = rusqlite::Connection::open(path).unwrap();
-                let sql = "DROP TRIGGER identity_use_begins; DROP TRIGGER identity_used;
+                let sql = "DROP TRIGGER identity_revised; DROP TRIGGER identity_use_begins; DROP TRIGGER identity_used;
                     DROP TRIGGER realm_counted_insert; DROP TRIGGER realm_counted_delete;
                     DROP TRIGGER realm_counted_update; DROP TRIGGER seed_counted_insert;
                     DROP TRIGGER seed_counted_delete; DROP TRIGGER seed_counted_update;
@@ -94,6 +94,22 @@ impl Scene {
                     DELETE FROM realmgate_schema; INSERT INTO realmgate_schema VALUES (4)";
                 let schema = server.schema.clone().unwrap();
                 tokio::task::spawn_blocking(move || sql_in_schema(&schema, sql))
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+
+    /// Runs statements as somebody with an SQL shell would.
+    async fn sql(&self, sql: &str) {
+        match &self.database {
+            Backend::Sqlite { path, .. } => {
+                let database = rusqlite::Connection::open(path).unwrap();
+                database.execute_batch(sql).unwrap();
+            }
+            Backend::Postgres(server) => {
+                let (schema, sql) = (server.schema.clone().unwrap(), sql.to_owned());
+                tokio::task::spawn_blocking(move || sql_in_schema(&schema, &sql))
                     .await
                     .unwrap();
             }
@@ -131,6 +147,8 @@ on_each! {
     grace_keeps_the_old_seed_until_it_ends,
     deleted_identity_is_gone,
     version_rises_with_each_change_and_stale_ones_are_rejected,
+    change_with_sql_raises_the_version_and_ends_sessions,
+    seed_that_is_encrypted_again_is_no_change,
     seeds_say_when_they_were_made,
     many_are_created_in_one_transaction_and_a_repeated_request_creates_none,
     realms_are_counted_page_by_page,
@@ -1223,4 +1241,78 @@ async fn key_that_does_not_fit_stops_the_start(scene: &Scene) {
     std::fs::write(scene.key(), other.to_text().as_bytes()).unwrap();
     let refused = open(scene.options(), Intent::Begin).await;
     assert!(refused.is_err_and(|it| it.to_string().contains("are encrypted with key")));
+}
+
+async fn change_with_sql_raises_the_version_and_ends_sessions(scene: &Scene) {
+    let store = scene.open().await;
+    let identity = store.create(new("a"), NOW).await.unwrap();
+    store.create(new("b"), NOW).await.unwrap();
+    let version = async || {
+        let read = store.identity_by_id(identity.id).await.unwrap().unwrap();
+        read.history.version
+    };
+    let session = Session {
+        id: SessionId([1; 32]),
+        kind: SessionKind::Session,
+        identity: identity.id,
+        principal: identity.principal.clone(),
+        made: NOW,
+        seen: NOW,
+        source: None,
+    };
+    let there = async || store.session(session.id).await.unwrap().is_some();
+    for (change, ends_sessions) in [
+        ("pardoned = 5", false),
+        ("comment = 'c'", false),
+        ("previous_seed = seed, previous_until = 1800000000", false),
+        (
+            "previous_seed = (SELECT seed FROM identity WHERE name = 'b')",
+            false,
+        ),
+        ("previous_seed = NULL", false),
+        ("seed = (SELECT seed FROM identity WHERE name = 'b')", true),
+        ("state = 'disabled'", true),
+    ] {
+        let before = version().await;
+        assert!(store.begin_session(session.clone(), before).await.unwrap());
+        let last = store.changes(0, 1000).await.unwrap().last;
+        scene
+            .sql(&format!("UPDATE identity SET {change} WHERE name = 'a'"))
+            .await;
+        assert_eq!(version().await.0, before.0 + 1, "{change}");
+        let changes = store.changes(last, 1000).await.unwrap();
+        let changed = changes.changed.unwrap();
+        assert!(changed.contains(&identity.principal), "{change}");
+        assert_eq!(there().await, !ends_sessions, "{change}");
+        // One that nobody has seen cannot be overwritten.
+        let stale = Change {
+            expected: Some(before),
+            ..Change::default()
+        };
+        let stale = store.update(identity.id, stale, NOW).await;
+        assert!(matches!(stale, Err(ChangeError::Stale)), "{change}");
+        store.end_session(session.id).await.unwrap();
+    }
+    let before = version().await;
+    scene
+        .sql("UPDATE identity SET seed = seed, comment = comment")
+        .await;
+    assert_eq!(version().await, before);
+}
+
+async fn seed_that_is_encrypted_again_is_no_change(scene: &Scene) {
+    let store = scene.open().await;
+    let id = store.create(new("a"), NOW).await.unwrap().id;
+    let version = async || {
+        let read = store.identity_by_id(id).await.unwrap().unwrap();
+        (read.history.version, read.seed().is_some())
+    };
+    let before = version().await;
+    let options = scene.options();
+    let rotate = move || {
+        let mut sealing = Sealing::open(&options, Intent::Change).unwrap();
+        sealing.rotate(|_| {}).unwrap().resealed
+    };
+    assert_eq!(tokio::task::spawn_blocking(rotate).await.unwrap(), 1);
+    assert_eq!(version().await, before);
 }

@@ -15,7 +15,7 @@ use super::transaction::DURABLE;
 use crate::seal::KeyId;
 
 /// The migrations, each from the schema before it.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema/001_identity.sql"),
     include_str!("schema/002_claim.sql"),
     include_str!("schema/003_administration.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("schema/005_lists.sql"),
     include_str!("schema/006_nodes.sql"),
     include_str!("schema/007_guard.sql"),
+    include_str!("schema/008_revisions.sql"),
 ];
 
 /// The number of the latest schema.

@@ -37,6 +37,7 @@ pub(super) static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| {
         M::up(include_str!("schema/007_administration.sql")),
         M::up(include_str!("schema/008_sessions.sql")),
         M::up(include_str!("schema/009_lists.sql")),
+        M::up(include_str!("schema/010_revisions.sql")),
     ])
 });
 
@@ -272,7 +273,7 @@ fn recognise(
 }
 
 /// The number of migrations.
-pub(super) const SCHEMAS: i64 = 9;
+pub(super) const SCHEMAS: i64 = 10;
 
 /// Returns the keys that seeds are encrypted with, or are about to be.
 pub(super) fn named_keys(connection: &Connection) -> rusqlite::Result<Vec<KeyId>> {
