@@ -18,20 +18,71 @@ pub(super) use builder::{Dialect, Statement};
 use source::Source;
 pub(super) use source::{Driver, drivers};
 
-/// The maximum number of rows that are read and sorted.
-pub(super) const SORTED: u32 = 5_000;
+/// The maximum numbers of rows that are read for a page.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Those that are read and sorted.
+    sorted: u32,
+    /// Those that are read in their order.
+    walked: u32,
+    /// Those that are read to count the rows that meet a condition.
+    counted: u32,
+}
 
-/// The maximum number of rows that are read in their order. With more matches than [`SORTED`] among
-/// a million identities, that many rows have 50 of them.
-pub(super) const WALKED: u32 = 10_000;
+/// With more matches than are sorted among a million identities, as many as are walked have 50 of
+/// them.
+const FAR: Bounds = Bounds {
+    sorted: 5_000,
+    walked: 10_000,
+    counted: 10_000,
+};
 
-/// The maximum number of rows that are read to count those that meet a condition.
-pub(super) const COUNTED: u32 = 10_000;
+/// PostgreSQL reads the table for each of these rows that it walks. A page may then end early.
+const HALF: Bounds = Bounds {
+    walked: 5_000,
+    ..FAR
+};
+
+/// For each of these rows, PostgreSQL also reads one of another table, which takes ten times as long.
+const NEAR: Bounds = Bounds {
+    sorted: 1_500,
+    walked: 3_000,
+    counted: 3_000,
+};
+
+impl Bounds {
+    fn of(dialect: Dialect, listing: &Listing) -> Self {
+        // Every condition but this one needs a column that the indexes of the orders do not have.
+        let is_near = !matches!(listing.condition, None | Some(Condition::Expiring));
+        match (dialect, listing.order) {
+            (Dialect::Sqlite, _) => FAR,
+            (Dialect::Postgres, Order::LastUsed) => NEAR,
+            (Dialect::Postgres, _) if is_near => NEAR,
+            (Dialect::Postgres, Order::Realm) => HALF,
+            (Dialect::Postgres, Order::Id | Order::Name | Order::Expires) => FAR,
+        }
+    }
+}
+
+/// Returns the maximum number of rows that are read and sorted.
+pub(super) fn most_sorted(dialect: Dialect, listing: &Listing) -> u32 {
+    Bounds::of(dialect, listing).sorted
+}
+
+/// Returns the maximum number of rows that are read to count those that meet a condition.
+pub(super) fn most_counted(dialect: Dialect, condition: Condition) -> u32 {
+    match (dialect, condition) {
+        (Dialect::Postgres, Condition::Unused | Condition::ClockOff) => NEAR.counted,
+        _ => FAR.counted,
+    }
+}
 
 /// Counts the rows that a filter matches, up to one more than are sorted.
 pub(super) fn size(dialect: Dialect, driver: Driver, listing: &Listing) -> Statement {
     let mut builder = Builder::new(dialect);
-    let inner = driver.sql(&mut builder, listing, SORTED + 1);
+    let (source, filter) = driver.source(&mut builder, listing);
+    let most = most_sorted(dialect, listing);
+    let inner = source.select(dialect, "", &filter, most.saturating_add(1));
     Statement {
         sql: format!("SELECT count(*) FROM ({inner}) s"),
         values: builder.values,
@@ -47,7 +98,8 @@ pub(super) fn sorted(
     limit: u32,
 ) -> Statement {
     let mut builder = Builder::new(dialect);
-    let inner = driver.sql(&mut builder, listing, SORTED);
+    let (source, filter) = driver.source(&mut builder, listing);
+    let most = most_sorted(dialect, listing);
     let mut filters = builder.filters(&others(driver, listing));
     filters.extend(builder.after(listing));
     let order = Builder::order(
@@ -56,12 +108,15 @@ pub(super) fn sorted(
     );
     let sql = match dialect {
         Dialect::Sqlite => {
+            let inner = source.select(dialect, "", &filter, most);
             let rows = builder.rows(columns, listing.order, &inner);
             let filters: String = filters.iter().map(|it| format!(" AND {it}")).collect();
             format!("{rows}{filters} ORDER BY {order} LIMIT {limit}")
         }
         Dialect::Postgres => {
-            let first = Builder::sorted(&inner, &filters, &order, limit);
+            let parts: Vec<_> = filters.iter().chain([&order]).map(|it| &**it).collect();
+            let inner = source.select(dialect, &source.columns(&parts), &filter, most);
+            let first = source.matching(("", &inner), &filters, &order, limit);
             let rows = builder.rows(columns, listing.order, &first);
             format!("{rows} ORDER BY {order}")
         }
@@ -90,19 +145,28 @@ fn others(driver: Driver, listing: &Listing) -> Listing {
     rest
 }
 
-/// Returns the statement that reads IDs and keys in their order.
-fn walk(builder: &mut Builder, listing: &Listing) -> String {
+/// Returns the table that a walk reads.
+fn walked_source(listing: &Listing) -> Source {
     let selection = &listing.selection;
-    let keys = keys(builder.dialect, listing.order);
-    let is_disabled = selection.state == Some(State::Disabled);
-    let source = match listing.order {
+    match listing.order {
         Order::LastUsed => Source::uses("identity_by_use"),
         Order::Expires => Source::identities("identity_by_end"),
         Order::Name => Source::identities("identity_by_name"),
         Order::Id if selection.realm.is_some() => Source::identities("identity_by_realm"),
-        Order::Id if is_disabled => Source::identities("identity_disabled"),
+        Order::Id if selection.state == Some(State::Disabled) => {
+            Source::identities("identity_disabled")
+        }
         Order::Id | Order::Realm => Source::identities(""),
-    };
+    }
+}
+
+/// Returns the statement that reads IDs, keys and `columns` in their order.
+fn walk(builder: &mut Builder, listing: &Listing, columns: &str) -> String {
+    let selection = &listing.selection;
+    let keys = keys(builder.dialect, listing.order);
+    let is_disabled = selection.state == Some(State::Disabled);
+    let source = walked_source(listing);
+    let most = Bounds::of(builder.dialect, listing).walked;
     // The filters for which the index of the order has the rows side by side.
     let mut filters = Vec::new();
     match (listing.order, &selection.realm, &selection.name) {
@@ -131,7 +195,7 @@ fn walk(builder: &mut Builder, listing: &Listing) -> String {
     let named: Vec<_> = named.collect();
     let order = Builder::order(listing, keys.iter().map(|&it| it.to_owned()));
     let select = format!(
-        "SELECT {} AS id, {} FROM {}",
+        "SELECT {} AS id, {}{columns} FROM {}",
         source.id,
         named.join(", "),
         source.text(builder.dialect)
@@ -148,7 +212,7 @@ fn walk(builder: &mut Builder, listing: &Listing) -> String {
         None => part(builder.after(listing)),
         Some(parts) => {
             let parts =
-                parts.map(|after| format!("SELECT * FROM ({} LIMIT {WALKED})", part(Some(after))));
+                parts.map(|after| format!("SELECT * FROM ({} LIMIT {most})", part(Some(after))));
             parts.join(" UNION ALL ")
         }
     }
@@ -162,20 +226,40 @@ pub(super) fn walked(
     limit: u32,
 ) -> Statement {
     let mut builder = Builder::new(dialect);
-    let inner = walk(&mut builder, listing);
-    let inner = format!("{inner} LIMIT {WALKED}");
-    let rows = builder.rows(columns, listing.order, &inner);
     let filters = builder.filters(listing);
-    let filters: String = filters.iter().map(|it| format!(" AND {it}")).collect();
-    let order = match dialect {
-        Dialect::Sqlite => String::new(),
+    let source = walked_source(listing);
+    let most = Bounds::of(dialect, listing).walked;
+    let sql = match dialect {
+        Dialect::Sqlite => {
+            let inner = walk(&mut builder, listing, "");
+            let rows = builder.rows(columns, listing.order, &format!("{inner} LIMIT {most}"));
+            let filters: String = filters.iter().map(|it| format!(" AND {it}")).collect();
+            format!("{rows}{filters} LIMIT {limit}")
+        }
         Dialect::Postgres => {
-            let keys = (1..=keys(dialect, listing.order).len()).map(|at| format!("s.k{at}"));
-            format!(" ORDER BY {}", Builder::order(listing, keys))
+            let count = keys(dialect, listing.order).len();
+            let named = |table: &str| {
+                (1..=count)
+                    .map(move |at| format!("{table}.k{at}"))
+                    .collect()
+            };
+            let order = |table: &str| {
+                let keys: Vec<String> = named(table);
+                Builder::order(listing, keys.into_iter())
+            };
+            let parts: Vec<_> = filters.iter().map(|it| &**it).collect();
+            let inner = walk(&mut builder, listing, &source.columns(&parts));
+            let inner = format!("{inner} LIMIT {most}");
+            let table = source.alias();
+            let keys: Vec<String> = named(table);
+            let keys: String = keys.iter().map(|key| format!(", {key}")).collect();
+            let first = source.matching((&keys, &inner), &filters, &order(table), limit);
+            let rows = builder.rows(columns, listing.order, &first);
+            format!("{rows} ORDER BY {}", order("s"))
         }
     };
     Statement {
-        sql: format!("{rows}{filters}{order} LIMIT {limit}"),
+        sql,
         values: builder.values,
     }
 }
@@ -183,14 +267,15 @@ pub(super) fn walked(
 /// Reads the keys of the last row that [`walked`] has read, if it has read as many as it may.
 pub(super) fn end(dialect: Dialect, listing: &Listing) -> Statement {
     let mut builder = Builder::new(dialect);
-    let inner = walk(&mut builder, listing);
+    let inner = walk(&mut builder, listing, "");
+    let most = Bounds::of(dialect, listing).walked;
     let keys = (1..=keys(dialect, listing.order).len()).map(|at| format!("k{at}"));
     let keys: Vec<_> = keys.collect();
     Statement {
         sql: format!(
             "SELECT {} FROM ({inner} LIMIT 1 OFFSET {}) s",
             keys.join(", "),
-            WALKED - 1
+            most.saturating_sub(1)
         ),
         values: builder.values,
     }
@@ -200,17 +285,24 @@ pub(super) fn end(dialect: Dialect, listing: &Listing) -> Statement {
 pub(super) fn tally(dialect: Dialect, condition: Condition, now: UnixTime) -> Statement {
     let mut builder = Builder::new(dialect);
     let filter = builder.condition(condition, now);
-    let inner = Source::of(condition).select(dialect, &filter, COUNTED + 1);
-    let enabled = state(State::Enabled);
+    let source = Source::of(condition);
+    // The index of weak seeds has no others.
+    let enabled = match condition {
+        Condition::Weak => "true",
+        _ => state(State::Enabled),
+    };
+    let most = most_counted(dialect, condition).saturating_add(1);
+    let inner = source.select(dialect, &source.columns(&[enabled]), &filter, most);
+    let counts = format!("SELECT count(*) FILTER (WHERE {enabled}), count(*) FROM ({inner})");
     let sql = match dialect {
-        Dialect::Sqlite => format!(
-            "SELECT count(*) FILTER (WHERE {enabled}), count(*) FROM ({inner}) s
-                CROSS JOIN identity i WHERE i.id = s.id"
-        ),
-        Dialect::Postgres => format!(
-            "SELECT count(*) FILTER (WHERE {enabled}), count(*) FROM ({inner}) s
+        Dialect::Sqlite if source.is_of_uses() => {
+            format!("{counts} s CROSS JOIN identity i WHERE i.id = s.id")
+        }
+        Dialect::Postgres if source.is_of_uses() => format!(
+            "{counts} s
                 JOIN LATERAL (SELECT state FROM @.identity WHERE id = s.id OFFSET 0) i ON true"
         ),
+        _ => format!("{counts} i"),
     };
     Statement {
         sql,

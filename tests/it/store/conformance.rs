@@ -88,6 +88,8 @@ impl Scene {
                     DROP TABLE realm_count, seed_count, node;
                     DROP INDEX identity_weak, identity_by_end, identity_with_drift;
                     ALTER TABLE identity_use DROP COLUMN day;
+                    ALTER TABLE identity_use ADD PRIMARY KEY (identity);
+                    DROP INDEX identity_narrow;
                     DROP INDEX identity_by_name;
                     CREATE INDEX identity_by_name ON identity (name);
                     DELETE FROM identity_use WHERE used = 0;

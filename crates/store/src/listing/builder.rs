@@ -143,26 +143,6 @@ impl Builder {
         keys.join(", ")
     }
 
-    /// Returns a statement that reads the first IDs of `inner` in an order, for PostgreSQL. It reads only
-    /// the tables that the filters and the order need.
-    pub(super) fn sorted(inner: &str, filters: &[String], order: &str, limit: u32) -> String {
-        let needs = |alias: &str| {
-            let mut all = filters.iter().map(String::as_str).chain([order]);
-            all.any(|it| it.contains(alias))
-        };
-        let mut tables = String::new();
-        if needs("i.") {
-            tables.push_str(IDENTITY);
-        }
-        if needs("u.") {
-            tables.push_str(USE);
-        }
-        let filters: String = filters.iter().map(|it| format!(" AND {it}")).collect();
-        format!(
-            "SELECT s.id FROM ({inner}) s{tables} WHERE true{filters} ORDER BY {order} LIMIT {limit}"
-        )
-    }
-
     /// Returns a statement that reads the rows with the IDs of `inner`, which has the alias `s`.
     pub(super) fn rows(&self, columns: &str, order: Order, inner: &str) -> String {
         let keys = keys(self.dialect, order).join(", ");
@@ -173,18 +153,30 @@ impl Builder {
                     LEFT JOIN identity_use u ON u.identity = i.id WHERE i.id = s.id"
             ),
             Dialect::Postgres => {
-                format!("SELECT {columns}, {keys} FROM ({inner}) s{IDENTITY}{USE} WHERE true")
+                let (identity, usage) = (identity_of("s", "*"), use_of("s", "*"));
+                format!("SELECT {columns}, {keys} FROM ({inner}) s{identity}{usage} WHERE true")
             }
         }
     }
 }
 
-/// The tables of PostgreSQL with the rows of `s`: row by row, whatever the planner believes about their
-/// number.
-const IDENTITY: &str = "
-    JOIN LATERAL (SELECT * FROM @.identity WHERE id = s.id OFFSET 0) i ON true";
-const USE: &str = "
-    LEFT JOIN LATERAL (SELECT * FROM @.identity_use WHERE identity = s.id OFFSET 0) u ON true";
+/// Returns `columns` of the identities of PostgreSQL with the IDs of a table: row by row, whatever the planner
+/// believes about their number.
+pub(super) fn identity_of(table: &str, columns: &str) -> String {
+    format!(
+        "
+    JOIN LATERAL (SELECT {columns} FROM @.identity WHERE id = {table}.id OFFSET 0) i ON true"
+    )
+}
+
+/// Returns `columns` of their uses likewise.
+pub(super) fn use_of(table: &str, columns: &str) -> String {
+    format!(
+        "
+    LEFT JOIN LATERAL
+        (SELECT {columns} FROM @.identity_use WHERE identity = {table}.id OFFSET 0) u ON true"
+    )
+}
 
 pub(super) const fn state(state: State) -> &'static str {
     match state {

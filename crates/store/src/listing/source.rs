@@ -2,7 +2,17 @@
 
 use realmgate_core::{Condition, Listing, Order, State};
 
-use super::builder::{Builder, Dialect, state};
+use super::builder::{Builder, Dialect, identity_of, state, use_of};
+
+/// The columns of identities that filters and orders use.
+const IDENTITY: [&str; 5] = ["i.name", "i.realm", "i.state", "i.expires", "i.seed"];
+
+/// Returns those columns that parts of a statement name, each after a comma.
+fn named(columns: &[&str], parts: &[&str]) -> String {
+    let is_named = |column: &&&str| parts.iter().any(|part| part.contains(**column));
+    let named = columns.iter().filter(is_named);
+    named.map(|column| format!(", {column}")).collect()
+}
 
 /// A table with an index.
 pub(super) struct Source {
@@ -57,8 +67,59 @@ impl Source {
         }
     }
 
-    /// Returns the IDs of the rows that a filter matches.
-    pub(super) fn select(&self, dialect: Dialect, filter: &str, limit: u32) -> String {
+    pub(super) fn is_of_uses(&self) -> bool {
+        self.id == "u.identity"
+    }
+
+    /// Returns the name under which [`Self::matching`] reads the table.
+    pub(super) fn alias(&self) -> &'static str {
+        if self.is_of_uses() { "s" } else { "i" }
+    }
+
+    /// Returns the columns of the table that filters and orders name, each after a comma. An index that
+    /// has them is read alone.
+    pub(super) fn columns(&self, parts: &[&str]) -> String {
+        match self.is_of_uses() {
+            true => String::new(),
+            false => named(&IDENTITY, parts),
+        }
+    }
+
+    /// Returns a statement that reads `columns` of those rows of `inner` that match filters, for
+    /// PostgreSQL. It reads only the tables that the filters and the order need.
+    pub(super) fn matching(
+        &self,
+        (columns, inner): (&str, &str),
+        filters: &[String],
+        order: &str,
+        limit: u32,
+    ) -> String {
+        let parts: Vec<_> = filters.iter().map(|it| &**it).chain([order]).collect();
+        let needs = |alias: &str| parts.iter().any(|it| it.contains(alias));
+        let table = self.alias();
+        let mut tables = String::new();
+        if needs("i.") && self.is_of_uses() {
+            let columns = format!("i.id{}", named(&IDENTITY, &parts)).replace("i.", "");
+            tables.push_str(&identity_of(table, &columns));
+        }
+        if needs("u.") {
+            tables.push_str(&use_of(table, "identity, day, drift"));
+        }
+        let filters: String = filters.iter().map(|it| format!(" AND {it}")).collect();
+        format!(
+            "SELECT {table}.id{columns} FROM ({inner}) {table}{tables} WHERE true{filters}
+                ORDER BY {order} LIMIT {limit}"
+        )
+    }
+
+    /// Returns the IDs and columns of the rows that a filter matches.
+    pub(super) fn select(
+        &self,
+        dialect: Dialect,
+        columns: &str,
+        filter: &str,
+        limit: u32,
+    ) -> String {
         let (id, from) = (self.id, self.text(dialect));
         // PostgreSQL reads the index for the order. Otherwise it may read the whole table, where it
         // expects more matches than there are.
@@ -66,7 +127,7 @@ impl Source {
             Dialect::Sqlite => String::new(),
             Dialect::Postgres => format!(" ORDER BY {}", self.order()),
         };
-        format!("SELECT {id} AS id FROM {from} WHERE {filter}{order} LIMIT {limit}")
+        format!("SELECT {id} AS id{columns} FROM {from} WHERE {filter}{order} LIMIT {limit}")
     }
 }
 
@@ -113,7 +174,8 @@ pub(crate) fn drivers(listing: &Listing) -> Vec<Driver> {
 }
 
 impl Driver {
-    pub(super) fn sql(self, builder: &mut Builder, listing: &Listing, limit: u32) -> String {
+    /// Returns the rows that the filter matches, and the filter.
+    pub(super) fn source(self, builder: &mut Builder, listing: &Listing) -> (Source, String) {
         let selection = &listing.selection;
         let (filter, source) = match self {
             Self::Condition => {
@@ -134,7 +196,7 @@ impl Driver {
                 (filter, Source::identities("identity_by_realm"))
             }
         };
-        source.select(builder.dialect, &filter, limit)
+        (source, filter)
     }
 }
 
@@ -164,7 +226,8 @@ mod tests {
             (Driver::Realm, "i.realm, i.id"),
         ] {
             let mut builder = Builder::new(Dialect::Postgres);
-            let sql = driver.sql(&mut builder, &listing, 7);
+            let (source, filter) = driver.source(&mut builder, &listing);
+            let sql = source.select(Dialect::Postgres, "", &filter, 7);
             let end = format!(" ORDER BY {order} LIMIT 7");
             assert!(sql.ends_with(&end), "{sql}");
         }

@@ -9,7 +9,8 @@ use super::fault::Fault;
 use super::query::Postgres;
 use super::rows::identity;
 use crate::listing::{
-    COUNTED, Dialect, SORTED, Statement, drivers, end, page, position, size, sorted, tally, walked,
+    Dialect, Statement, drivers, end, most_counted, most_sorted, page, position, size, sorted,
+    tally, walked,
 };
 use crate::record::{COLUMNS, RecordError};
 use realmgate_core::{Condition, Listing, Page, Position, SortValue, StoreError, Tally, UnixTime};
@@ -54,7 +55,7 @@ impl Postgres {
             if size == 0 {
                 return Ok(Page::default());
             }
-            if size <= i64::from(SORTED) {
+            if size <= i64::from(most_sorted(Dialect::Postgres, listing)) {
                 let statement = sorted(reads, driver, listing, limit.saturating_add(1));
                 let rows = self.rows(statement).await?;
                 let rows: Result<Vec<_>, _> = rows.iter().map(read).collect();
@@ -88,7 +89,7 @@ impl Postgres {
         let number = |at| row.try_get::<_, i64>(at).map_err(Fault::from);
         Ok(Tally {
             count: number(0)?.unsigned_abs(),
-            is_at_least: number(1)? > i64::from(COUNTED),
+            is_at_least: number(1)? > i64::from(most_counted(Dialect::Postgres, condition)),
         })
     }
 }

@@ -8,7 +8,8 @@ use rusqlite::{Connection, Row, ToSql, params_from_iter};
 use super::rows::identity;
 use crate::key_ring::KeyRing;
 use crate::listing::{
-    COUNTED, Dialect, SORTED, Statement, drivers, end, page, position, size, sorted, tally, walked,
+    Dialect, Statement, drivers, end, most_counted, most_sorted, page, position, size, sorted,
+    tally, walked,
 };
 use crate::record::COLUMNS;
 use realmgate_core::{Condition, Listing, Page, Position, SortValue, Tally, UnixTime};
@@ -66,7 +67,10 @@ pub(super) fn list(
     for driver in drivers(listing) {
         let count = |row: &Row<'_>| row.get::<_, i64>(0);
         let size = each(&snapshot, size(Dialect::Sqlite, driver, listing), count)?;
-        if size.iter().all(|size| *size <= i64::from(SORTED)) {
+        if size
+            .iter()
+            .all(|size| *size <= i64::from(most_sorted(Dialect::Sqlite, listing)))
+        {
             let statement = sorted(reads, driver, listing, limit.saturating_add(1));
             let rows = each(&snapshot, statement, read)?;
             return page(rows, limit, || Ok(None));
@@ -92,6 +96,6 @@ pub(super) fn count(
     let counted = each(connection, statement, read)?.pop().unwrap_or_default();
     Ok(Tally {
         count: counted.0.unsigned_abs(),
-        is_at_least: counted.1 > i64::from(COUNTED),
+        is_at_least: counted.1 > i64::from(most_counted(Dialect::Sqlite, condition)),
     })
 }
