@@ -69,6 +69,14 @@ fn text(status: &Status) -> String {
             described(node, &status.version)
         );
     }
+    let left_out = status.nodes_left_out();
+    if left_out > 0 {
+        let _ = write!(
+            text,
+            "\n{:10} and {left_out} more, which have not been seen for longer",
+            ""
+        );
+    }
     text
 }
 

@@ -56,7 +56,7 @@ pub use listing::{
     Condition, Listing, Order, Page, Position, RealmCount, RealmTotals, Selection, SortValue, Tally,
 };
 pub use local::{LocalAuthenticator, Settings};
-pub use node::{MOST_NODES, Node, NodeId, Nodes, SeenNode};
+pub use node::{MOST_NODES, Node, NodeId, Nodes, SeenNode, SeenNodes};
 pub use policy::{Mode, Names, Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;

@@ -72,6 +72,23 @@ impl SeenNode {
     }
 }
 
+/// The nodes that serve on one store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenNodes {
+    /// At most [`MOST_NODES`], those that were seen last.
+    pub nodes: Vec<SeenNode>,
+    /// The number of all nodes.
+    pub total: u64,
+}
+
+impl From<Option<SeenNode>> for SeenNodes {
+    fn from(node: Option<SeenNode>) -> Self {
+        let nodes: Vec<_> = node.into_iter().collect();
+        let total = nodes.len() as u64;
+        Self { nodes, total }
+    }
+}
+
 /// Knows the nodes that serve on one store.
 #[async_trait]
 pub trait Nodes: Send + Sync {
@@ -84,13 +101,12 @@ pub trait Nodes: Send + Sync {
         None
     }
 
-    /// Returns the nodes, sorted by name: at most [`MOST_NODES`], those that were seen last. A
-    /// store in a file knows this process only.
+    /// Returns the nodes, sorted by name. A store in a file knows this process only.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
-        Ok(self.this_node().into_iter().collect())
+    async fn nodes(&self) -> Result<SeenNodes, StoreError> {
+        Ok(self.this_node().into())
     }
 }
 

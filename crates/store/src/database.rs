@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Administration, Counters, Identity, Node, NodeId, Principal, SeenNode, Sessions, StoreError,
+    Administration, Counters, Identity, Node, NodeId, Principal, SeenNodes, Sessions, StoreError,
 };
 
 use super::metrics::{DatabaseCounts, PoolMetrics};
@@ -50,9 +50,9 @@ pub(super) trait Database: Counters + Administration + Sessions {
         Ok(())
     }
 
-    /// Returns the recorded nodes, at most [`MOST_NODES`](realmgate_core::MOST_NODES).
-    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
-        Ok(Vec::new())
+    /// Returns the recorded nodes, in the order in which they were seen, the last one first.
+    async fn nodes(&self) -> Result<SeenNodes, StoreError> {
+        Ok(SeenNodes::default())
     }
 
     /// Prepares for the end of the process, so that the database file is complete.

@@ -35,7 +35,7 @@ struct Overview {
     /// The realms that are not shown, and their identities.
     more: Option<(u64, u64)>,
     nodes: Vec<NodeRow>,
-    more_nodes: usize,
+    more_nodes: u64,
     missing: usize,
     status: Status,
     started: When,
@@ -147,7 +147,11 @@ pub(super) async fn overview(
         None => NodeRow::all(&status),
     };
     let missing = nodes.iter().filter(|it| it.is_missing).count();
-    let more_nodes = nodes.len().saturating_sub(NODES);
+    let more_nodes = nodes.len().saturating_sub(NODES) as u64;
+    let more_nodes = match nodes.len() {
+        0 => 0,
+        _ => more_nodes + status.nodes_left_out(),
+    };
     nodes.truncate(NODES);
     let delayed = status.throttled.iter().filter(|it| it.count > 0);
     let delayed = delayed.map(Throttled::text).collect();

@@ -36,7 +36,7 @@ pub(super) async fn status(State(api): State<Arc<V1>>, request: Request) -> Resp
         }
         let this = api.store.this_node();
         let id = this.as_ref().map(|it| it.node.id);
-        let nodes = nodes.unwrap_or_else(|| this.into_iter().collect());
+        let nodes = nodes.unwrap_or_else(|| this.into());
         let status = Status {
             node: config.server.node.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -56,7 +56,8 @@ pub(super) async fn status(State(api): State<Arc<V1>>, request: Request) -> Resp
                 identities: it.identities,
                 disabled: it.disabled,
             }),
-            nodes: nodes.into_iter().map(|it| shown(it, id)).collect(),
+            nodes_total: nodes.total,
+            nodes: nodes.nodes.into_iter().map(|it| shown(it, id)).collect(),
         };
         json(StatusCode::OK, &status)
     })

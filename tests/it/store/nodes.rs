@@ -163,11 +163,23 @@ fn records_of_nodes_are_bounded_and_old_ones_are_deleted() {
     assert_eq!(number(&gate, old), 0);
     let admin = gate.register("root", "ungleich-admin");
     let all = nodes(&gate, &admin);
-    assert!((200..=201).contains(&all.len()), "{}", all.len());
+    assert_eq!(all.len(), 200);
     assert!(names(&all).contains(&"one"));
+    let total = count() as usize;
+    let text = status(&gate, &admin, &[]);
+    let more = format!(
+        "and {} more, which have not been seen for longer",
+        total - 200
+    );
+    assert!(text.contains(&more), "{text}");
     let page = Browser::log_in(&gate, &admin).read("/");
     assert!(page.len() < 50_000, "{}", page.len());
-    assert!(page.contains("more nodes"), "{page}");
+    let more = format!("And {} more nodes", total - 30);
+    assert!(page.contains(&more), "{page}");
+    assert!(
+        page.contains("lists the 200 nodes that were seen last"),
+        "{page}"
+    );
 }
 
 #[test]

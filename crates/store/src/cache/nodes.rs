@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use realmgate_core::{Node, Nodes, SeenNode, StoreError};
+use realmgate_core::{MOST_NODES, Node, Nodes, SeenNode, SeenNodes, StoreError};
 
 use super::{Cached, Inner};
 use crate::database::Seq;
@@ -84,8 +84,11 @@ impl Nodes for Cached {
         })
     }
 
-    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
-        let mut nodes = self.inner.database.nodes().await?;
+    async fn nodes(&self) -> Result<SeenNodes, StoreError> {
+        let SeenNodes {
+            mut nodes,
+            mut total,
+        } = self.inner.database.nodes().await?;
         if let Some(own) = self.this_node() {
             // Known better than recorded.
             match nodes.iter_mut().find(|it| it.node.id == own.node.id) {
@@ -93,13 +96,17 @@ impl Nodes for Cached {
                     let behind = recorded.behind;
                     *recorded = SeenNode { behind, ..own };
                 }
-                None => nodes.push(own),
+                None => {
+                    nodes.truncate(usize::from(MOST_NODES) - 1);
+                    nodes.push(own);
+                    total += 1;
+                }
             }
         }
         nodes.sort_by(|a, b| {
             let key = |it: &SeenNode| (it.node.started, it.node.id);
             (&a.node.name, key(a)).cmp(&(&b.node.name, key(b)))
         });
-        Ok(nodes)
+        Ok(SeenNodes { nodes, total })
     }
 }

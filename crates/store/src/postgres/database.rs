@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use realmgate_core::{Node, NodeId, Principal, SeenNode, StoreError};
+use realmgate_core::{Node, NodeId, Principal, SeenNodes, StoreError};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -141,7 +141,7 @@ impl Database for Postgres {
         self.remove_node(id).await
     }
 
-    async fn nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
+    async fn nodes(&self) -> Result<SeenNodes, StoreError> {
         self.read_nodes().await
     }
 

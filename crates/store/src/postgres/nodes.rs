@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use realmgate_core::{MOST_NODES, Node, NodeId, SeenNode, StoreError};
+use realmgate_core::{MOST_NODES, Node, NodeId, SeenNode, SeenNodes, StoreError};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -72,14 +72,21 @@ impl Postgres {
     }
 
     /// Reads the nodes that were seen last.
-    pub(super) async fn read_nodes(&self) -> Result<Vec<SeenNode>, StoreError> {
+    pub(super) async fn read_nodes(&self) -> Result<SeenNodes, StoreError> {
         let sql = format!(
-            "SELECT id, name, version, config, started, loaded, position, behind, {NOW} - seen
-                FROM @.node ORDER BY seen DESC LIMIT {MOST_NODES}"
+            "SELECT id, name, version, config, started, loaded, position, behind, {NOW} - seen,
+                count(*) OVER () FROM @.node ORDER BY seen DESC LIMIT {MOST_NODES}"
         );
         let rows = self.read(&sql, &[]).await?;
         let nodes: Result<_, Fault> = rows.iter().map(seen_node).collect();
-        Ok(nodes?)
+        let total: Option<i64> = match rows.first() {
+            Some(row) => row.try_get(9).map_err(Fault::from)?,
+            None => None,
+        };
+        Ok(SeenNodes {
+            nodes: nodes?,
+            total: total.unwrap_or_default().unsigned_abs(),
+        })
     }
 }
 

@@ -125,6 +125,16 @@ pub struct Status {
     #[serde(default)]
     #[schema(max_items = 200)]
     pub nodes: Vec<Node>,
+    /// The number of all nodes. If it is above 200, `nodes` lacks those that were not seen for the longest time.
+    #[serde(default)]
+    pub nodes_total: u64,
+}
+
+impl Status {
+    /// Returns the number of nodes that `nodes` lacks.
+    pub fn nodes_left_out(&self) -> u64 {
+        self.nodes_total.saturating_sub(self.nodes.len() as u64)
+    }
 }
 
 /// The sums of all realms.
