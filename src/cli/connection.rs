@@ -94,6 +94,7 @@ impl Connection {
                 "other_writable": it.other_writable,
                 "schema": it.schema,
                 "nodes": it.nodes,
+                "lock_holder": it.lock_holder,
             })
         });
         json!({ "schema": found.schema, "known": found.known, "keys": keys, "server": server })
@@ -131,6 +132,7 @@ impl Connection {
                 server.lacks.join(", ")
             ));
         }
+        warnings.extend(server.lock_holder.clone());
         if server.is_superuser {
             warnings.push(format!(
                 "role {} is a superuser; a role that owns only the tables of realmgate is enough",

@@ -51,6 +51,8 @@ pub struct ServerState {
     /// The number of nodes that have recorded themselves in the last minute; `None` if the tables are
     /// not those of this version.
     pub nodes: Option<u64>,
+    /// Who holds the lock that changes need, for longer than a change does.
+    pub lock_holder: Option<String>,
     /// The number of other hosts that accept writes.
     pub other_writable: u64,
 }

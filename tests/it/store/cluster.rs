@@ -416,6 +416,40 @@ fn table_that_is_locked_holds_up_no_cached_caller_and_leaves_no_connections_behi
 }
 
 #[test]
+fn session_that_holds_the_lock_of_changes_is_named() {
+    let server = Postgres::start();
+    let gate = Gate::start_on(&format!("{}\ntimeout = \"1s\"", on(server.address())), "");
+    let caller = gate.register("svc", "payments");
+    server.sql("CREATE ROLE mallory LOGIN");
+    let lock = "SELECT pg_advisory_lock((1919774055::bigint << 32)
+        | 'public.identity'::regclass::oid::bigint), pg_sleep(60)";
+    let mut lock = Command::new("psql")
+        .args(["--quiet", "--dbname", &server.url_of("mallory")])
+        .args(["--command", lock])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let held = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    until("locked", || !server.query(held).is_empty());
+    let pid = server.query(held);
+    let expected = format!(
+        "process {pid} of the server, of role \\\"mallory\\\" (application \\\"psql\\\"), holds the lock"
+    );
+    let disable = ["identity", "disable", "svc@payments"];
+    for command in [&disable[..], &["check", "--connect"]] {
+        let output = gate.run(command);
+        assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    }
+    // Nobody else waits for it.
+    assert_eq!(status(&gate, &caller), 200);
+    server.query(&format!("SELECT pg_terminate_backend({pid})"));
+    lock.wait().unwrap();
+    let output = gate.run(&disable);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
 fn database_that_accepts_no_writes_is_not_ready_and_comes_back() {
     let server = Postgres::start();
     let gate = Gate::start_on(&on(server.address()), "");

@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::fault::Fault;
+use super::holder::Holder;
 use super::open::{Prepared, failed, prepare};
 use super::pool::{Pools, Purpose};
 use super::query::{Schema, query};
@@ -56,6 +57,8 @@ pub(crate) async fn inspect(server: &Server, timeout: Duration) -> Result<Inspec
         && found.version == KNOWN
     {
         state.nodes = nodes(&pools, &schema).await.ok();
+        let holder = Holder::find_lasting(&pools, &schema).await;
+        state.lock_holder = holder.ok().flatten().map(|it| it.text());
     }
     let elsewhere = match found.version {
         0 => schemas(&pools).await,
@@ -96,6 +99,7 @@ async fn state(
         lag: lag(row)?,
         synchronous: row.try_get(7)?,
         nodes: None,
+        lock_holder: None,
         other_writable: pools.metrics().other_writable,
     })
 }

@@ -10,6 +10,7 @@ mod copy;
 mod counters;
 mod database;
 mod fault;
+mod holder;
 mod identities;
 mod insert;
 mod inspect;

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::fault::Fault;
+use super::holder::Holder;
 use super::pool::{Lease, Pools, Purpose};
 use super::query::{Parameters, Postgres, Schema, query};
 use super::timeline::{TIMELINE, Timeline};
@@ -54,7 +55,17 @@ pub(super) async fn begin(
             let lease = pools.lease(Purpose::Request).await?;
             begin_on(lease, pools, schema, lock).await
         }
+        // Most likely another session has held the lock all the time.
+        Err(Fault::Timeout) if lock == Lock::Identities => Err(held(pools, schema).await),
         other => other,
+    }
+}
+
+/// Returns why a transaction has waited for the lock of changes until its timeout.
+async fn held(pools: &Pools, schema: &Schema) -> Fault {
+    match Holder::find(pools, schema).await {
+        Ok(Some(holder)) => Fault::text(holder.text()),
+        Ok(None) | Err(_) => Fault::Timeout,
     }
 }
 
