@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::error::CliError;
 use super::nobody::of_nobody;
 use super::output::Output;
+use super::rows::of_rows;
 use super::setup::{load, runtime};
 use crate::auth::Mode;
 use crate::config::{Config, NetworkSet, Peer, PeerAddress, Route, Transport};
@@ -45,6 +46,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     warnings.extend(connection.iter().flat_map(Connection::warnings));
     if connection.as_ref().is_some_and(Connection::has_tables) {
         warnings.extend(of_nobody(&meant, store_options(&meant.store)?)?);
+        warnings.extend(of_rows(store_options(&meant.store)?)?);
     }
     let strict = warnings.len();
     // These warnings depend on the machine, not on the configuration, so `--strict` ignores them.

@@ -161,6 +161,13 @@ pub(super) enum CliError {
     Denied(String),
     #[error("{many} {} (--strict)", if *.0 == 1 { "warning" } else { "warnings" }, many = .0)]
     Warned(usize),
+    #[error(
+        "{many} {} left out; `realmgate check --connect` says how to mend {}",
+        if *.0 == 1 { "row was" } else { "rows were" },
+        if *.0 == 1 { "it" } else { "them" },
+        many = .0
+    )]
+    LeftOut(usize),
     #[error("--as: expected NAME@REALM")]
     NotAPrincipal,
     #[error("--door proxy: the proxy is off (gateway.listen = \"off\")")]
@@ -212,7 +219,7 @@ pub(super) enum CliError {
 impl CliError {
     /// Returns the exit code: 1 for denied, not found or existing; 2 for wrong usage or
     /// configuration; 3 for unreachable or failing resources; 4 for a second signal; 5 for a change
-    /// without its audit line.
+    /// without its audit line; 6 for a list that is not complete.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. }
@@ -295,6 +302,7 @@ impl CliError {
             | Self::Start(StartError::Config(_)) => 2,
             Self::CutShort => 4,
             Self::Unaudited(_) => 5,
+            Self::LeftOut(_) => 6,
             Self::Connection(error, _) if error.is_configuration() => 2,
             Self::Connection(..) => 3,
             Self::Open(error)

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::error::CliError;
 use super::local_store::{LocalStore, now, patiently};
 use super::output::{BAD, DIM, GOOD, Output, Progress, STRONG, line, message};
+use super::rows::warn_of_rows;
 use super::setup::load;
 use crate::audit::{Actor, Event, Kind, LINE};
 use crate::auth::{ChangeError, IdentityId, Imported, PrincipalRef, Selection};
@@ -95,12 +96,13 @@ pub(super) fn run(
             // A concurrent creation must not take the number of a row.
             reserve(local, last).await?;
         }
-        local
+        let bad = local
             .each(&Selection::default(), |here| {
                 plan.meet(here);
                 Ok(())
             })
             .await?;
+        warn_of_rows(bad.iter().map(Into::into), output);
         if args.apply {
             let all = plan.incoming();
             let written = write(local, &mut plan, &mut progress, all).await;

@@ -13,6 +13,9 @@ use crate::audit::Kind;
 use crate::auth::{IdentityId, NewIdentity, Seed, Selection, Terms};
 use crate::store::Intent;
 
+/// The number of rows of which one must be an identity.
+const MANY: u32 = 100;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Name of the identity
@@ -77,7 +80,9 @@ async fn check_uninitialised(local: &LocalStore, realm: &str) -> Result<(), CliE
         ..Selection::default()
     };
     let after = IdentityId(i64::MIN);
-    match local.store.identities(&selection, after, 1).await?.first() {
+    // A row that is no identity is no administrator either.
+    let rows = local.store.identities(&selection, after, MANY).await?;
+    match rows.identities.first() {
         None => Ok(()),
         Some(first) => Err(CliError::Initialised {
             name: first.principal.name().to_owned(),

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::output::Progress;
 use super::setup::{load, runtime};
 use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};
-use crate::auth::{Identity, IdentityId, Principal, Selection, Store, UnixTime};
+use crate::auth::{BadRow, Identity, IdentityId, Principal, Selection, Store, UnixTime};
 use crate::config::Config;
 use crate::server::store_options;
 use crate::store::{self, Intent};
@@ -115,20 +115,24 @@ impl LocalStore {
         recorded.map_err(CliError::Unaudited)
     }
 
-    /// Calls `visit` for each selected identity in the order of their numbers, until it fails.
+    /// Calls `visit` for each selected identity in the order of their numbers, until it fails. Returns
+    /// the rows that are no identities.
     pub(super) async fn each(
         &self,
         selection: &Selection,
         mut visit: impl FnMut(&Identity) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
+    ) -> Result<Vec<BadRow>, CliError> {
         let mut after = IdentityId(i64::MIN);
+        let mut bad = Vec::new();
         loop {
-            let page = self.store.identities(selection, after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = last.id;
-            page.iter().try_for_each(|identity| visit(identity))?;
+            let rows = self.store.identities(selection, after, PAGE).await?;
+            let mut identities = rows.identities.iter();
+            identities.try_for_each(|identity| visit(identity))?;
+            bad.extend(rows.bad);
+            match rows.next {
+                Some(next) => after = next,
+                None => return Ok(bad),
+            }
         }
     }
 

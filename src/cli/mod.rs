@@ -26,6 +26,7 @@ mod policy;
 mod ready_file;
 mod reload;
 mod remote;
+mod rows;
 mod secret;
 mod serve;
 mod setup;
@@ -59,7 +60,8 @@ Environment:
 /// Authentication gateway for services with time-based tokens: proxy, forward-auth and REST
 ///
 /// Exit codes: 0 success; 1 denied, not found, or already exists; 2 wrong usage or configuration;
-/// 3 something is unreachable; 4 terminated by a second signal; 5 the change was made but is not in the audit log.
+/// 3 something is unreachable; 4 terminated by a second signal; 5 the change was made but is not in the audit log;
+/// 6 rows of the database that are no identities were left out of the list.
 #[derive(Debug, Parser)]
 #[command(name = "realmgate", version, max_term_width = 100, after_long_help = ENVIRONMENT)]
 struct Cli {

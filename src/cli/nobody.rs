@@ -9,6 +9,9 @@ use crate::auth::{IdentityId, Names, Policy, PrincipalRef, Rule, Selection, Stor
 use crate::config::{Config, Place};
 use crate::store::{self, Intent, Options};
 
+/// The number of rows of which one must be an identity.
+const MANY: u32 = 100;
+
 /// The maximum number of rules that are looked up.
 const LOOKS: usize = 1000;
 
@@ -76,8 +79,8 @@ async fn look_up<'a>(
             name: prefix,
             ..Selection::default()
         };
-        let first = store.identities(&selection, IdentityId(0), 1).await?;
-        if first.is_empty() {
+        let first = store.identities(&selection, IdentityId(0), MANY).await?;
+        if first.identities.is_empty() {
             warnings.push(matches_nobody(place, rule));
         }
     }

@@ -53,7 +53,8 @@ pub use foresight::Foresight;
 pub use id::IdentityId;
 pub use identity::{History, Identity, Previous, SeedSlot, Seeds, State, Terms, Version};
 pub use listing::{
-    Condition, Listing, Order, Page, Position, RealmCount, RealmTotals, Selection, SortValue, Tally,
+    BadRow, Condition, Listing, Order, Page, Position, RealmCount, RealmTotals, Rows, Selection,
+    SortValue, Tally,
 };
 pub use local::{LocalAuthenticator, Settings};
 pub use node::{MOST_NODES, Node, NodeId, Nodes, SeenNode, SeenNodes};

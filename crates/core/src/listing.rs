@@ -153,12 +153,34 @@ pub struct Listing {
     pub now: UnixTime,
 }
 
+/// A row of the database that is no identity, because somebody has written it with SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRow {
+    /// Its number.
+    pub id: IdentityId,
+    /// What is wrong.
+    pub problem: Arc<str>,
+}
+
+/// Identities in the order of their IDs.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// The identities.
+    pub identities: Vec<Arc<Identity>>,
+    /// The rows among them that are no identities.
+    pub bad: Vec<BadRow>,
+    /// The ID of the last row, if there are more.
+    pub next: Option<IdentityId>,
+}
+
 /// A page of identities.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// The identities, at most as many as asked for. There may be fewer, or none, although there are
     /// more: a page ends after a bounded search.
     pub identities: Vec<Arc<Identity>>,
+    /// The rows of this page that are no identities.
+    pub bad: Vec<BadRow>,
     /// Where the next page begins; `None` if there is none.
     pub next: Option<Position>,
 }

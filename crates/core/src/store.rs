@@ -6,7 +6,7 @@ pub use super::counts::{Counts, UsageBatch};
 use super::creation::{Created, Creation, ImportedIdentity, NewIdentity};
 use super::id::IdentityId;
 use super::identity::{Identity, State, Terms, Version};
-use super::listing::{Condition, Listing, Page, RealmCount, RealmTotals, Selection, Tally};
+use super::listing::{Condition, Listing, Page, RealmCount, RealmTotals, Rows, Selection, Tally};
 use super::node::Nodes;
 use super::principal::{Principal, PrincipalRef};
 use super::seed::Seed;
@@ -50,7 +50,7 @@ pub struct Change {
     pub state: Option<State>,
     /// The new validity period.
     pub terms: Option<Terms>,
-    /// Whether earlier failures are reset.
+    /// Whether earlier failures are reset, and used steps that cannot be read.
     pub unthrottle: bool,
     /// The version that the identity must have; any if `None`.
     pub expected: Option<Version>,
@@ -163,8 +163,8 @@ pub trait Administration: Send + Sync {
     /// [`StoreError`].
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError>;
 
-    /// Returns the selected identities with the lowest IDs above `after`, at most `limit`, in
-    /// ascending order.
+    /// Returns the selected identities with the lowest IDs above `after`, in ascending order: those of
+    /// at most `limit` rows.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -173,7 +173,7 @@ pub trait Administration: Send + Sync {
         selection: &Selection,
         after: IdentityId,
         limit: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError>;
+    ) -> Result<Rows, StoreError>;
 
     /// Returns a page of a sorted list, after a bounded search.
     ///
@@ -188,6 +188,15 @@ pub trait Administration: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn count(&self, _condition: Condition, _now: UnixTime) -> Result<Tally, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    /// Returns identities whose used steps cannot be read, because somebody has written them with SQL:
+    /// those with the lowest IDs, at most 100.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn bad_steps(&self) -> Result<Vec<IdentityId>, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -18,6 +18,13 @@ pub struct UsedSteps {
 }
 
 impl UsedSteps {
+    /// Returns a record in which all steps up to one, inclusive, are used.
+    pub fn up_to(step: Step) -> Self {
+        Self {
+            ranges: vec![(0, step.0)],
+        }
+    }
+
     /// Marks a step as used, and the earlier steps whose tokens could still be accepted. Returns
     /// whether the step was unused. `window` is the number of steps accepted on each side of the
     /// current one.
@@ -163,6 +170,13 @@ mod tests {
         }
         assert_eq!(used.to_bytes().len(), RANGES * 16);
         assert!(!use_step(&mut used, 50));
+    }
+
+    #[test]
+    fn steps_up_to_one_are_used_and_the_next_is_not() {
+        let mut used = UsedSteps::up_to(Step(100));
+        assert!(!use_step(&mut used, 0) && !use_step(&mut used, 100));
+        assert!(use_step(&mut used, 101));
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod rotation;
 mod seal;
 mod sealing;
 mod sessions;
+mod spent;
 mod sqlite;
 mod tables;
 

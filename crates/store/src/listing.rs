@@ -10,7 +10,7 @@ mod source;
 use std::sync::Arc;
 
 use realmgate_core::{
-    Condition, Identity, Listing, Order, Page, Position, SortValue, State, UnixTime,
+    BadRow, Condition, Identity, Listing, Order, Page, Position, Rows, SortValue, State, UnixTime,
 };
 
 use builder::{Builder, keys, state};
@@ -315,10 +315,13 @@ pub(super) fn position(listing: &Listing, values: Vec<SortValue>) -> Option<Posi
     Position::new(listing.order, values)
 }
 
+/// A row that was read: an identity, or none.
+pub(super) type Entry = Result<Arc<Identity>, BadRow>;
+
 /// Makes a page of rows, of which there is one more than the page has if there is a next page. If
 /// there are fewer, `end` returns where the search has ended.
 pub(super) fn page<E>(
-    mut rows: Vec<(Arc<Identity>, Position)>,
+    mut rows: Vec<(Entry, Position)>,
     limit: u32,
     end: impl FnOnce() -> Result<Option<Position>, E>,
 ) -> Result<Page, E> {
@@ -329,8 +332,40 @@ pub(super) fn page<E>(
     } else {
         end()?
     };
+    let (identities, bad) = parted(rows.into_iter().map(|(entry, _)| entry));
     Ok(Page {
-        identities: rows.into_iter().map(|(identity, _)| identity).collect(),
+        identities,
+        bad,
         next,
     })
+}
+
+/// Makes a part of rows in the order of their IDs, of which there is one more than the part has if
+/// there are more.
+pub(super) fn rows(mut rows: Vec<Entry>, limit: u32) -> Rows {
+    let limit = limit as usize;
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| has_more);
+    let next = last.map(|entry| match entry {
+        Ok(identity) => identity.id,
+        Err(bad) => bad.id,
+    });
+    let (identities, bad) = parted(rows.into_iter());
+    Rows {
+        identities,
+        bad,
+        next,
+    }
+}
+
+fn parted(rows: impl Iterator<Item = Entry>) -> (Vec<Arc<Identity>>, Vec<BadRow>) {
+    let (mut identities, mut bad) = (Vec::new(), Vec::new());
+    for entry in rows {
+        match entry {
+            Ok(identity) => identities.push(identity),
+            Err(row) => bad.push(row),
+        }
+    }
+    (identities, bad)
 }

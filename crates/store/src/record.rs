@@ -257,6 +257,8 @@ pub(super) enum RecordError {
     Parameters(#[from] ParametersError),
     #[error("a number is out of range")]
     Number,
+    #[error("the used steps of identity {} cannot be read; `realmgate identity unthrottle` resets them", .0.0)]
+    Steps(IdentityId),
     #[error(transparent)]
     Seal(#[from] SealError),
 }

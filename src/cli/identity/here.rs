@@ -11,6 +11,7 @@ use crate::auth::{Change, Identity, NewIdentity, Parameters, Seed, Selection, St
 use crate::cli::error::CliError;
 use crate::cli::local_store::{LocalStore, now};
 use crate::cli::output::Output;
+use crate::cli::rows::complete;
 use crate::cli::who::Who;
 use crate::clock;
 use crate::doors::v1::{show, types};
@@ -67,18 +68,20 @@ async fn run_on(local: &LocalStore, command: Command, output: Output) -> Result<
         }
         Command::List { which, .. } => {
             let mut listing = which.listing(PAGE, now());
+            let mut bad = Vec::new();
             loop {
                 let page = local.store.list(&listing).await?;
                 for identity in &page.identities {
                     print(&shown(identity), Shown::Plain, output);
                 }
+                bad.extend(page.bad);
                 listing.after = page.next;
                 if listing.after.is_none() {
-                    return Ok(());
+                    return complete(bad.iter().map(Into::into), output);
                 }
             }
         }
-        Command::Export { realm, .. } => each(local, realm.as_deref(), many::export).await,
+        Command::Export { realm, .. } => each(local, realm.as_deref(), many::export, output).await,
         Command::Show(one) => {
             let identity = local.find(one.who.name(), one.who.realm()).await?;
             let authenticator = authenticator(&local.config, &local.store).await?;
@@ -163,17 +166,17 @@ async fn each(
     local: &LocalStore,
     realm: Option<&str>,
     mut visit: impl FnMut(&types::Identity),
+    output: Output,
 ) -> Result<(), CliError> {
     let selection = Selection {
         realm: realm.map(Into::into),
         ..Selection::default()
     };
-    local
-        .each(&selection, |identity| {
-            visit(&shown(identity));
-            Ok(())
-        })
-        .await
+    let bad = local.each(&selection, |identity| {
+        visit(&shown(identity));
+        Ok(())
+    });
+    complete(bad.await?.iter().map(Into::into), output)
 }
 
 async fn set_state(

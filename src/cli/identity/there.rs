@@ -7,6 +7,7 @@ use crate::auth::{Seed, Terms};
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::remote::{self, Changed, Server};
+use crate::cli::rows::complete;
 use crate::cli::who::Who;
 use crate::doors::v1::types::{Identity, NewIdentity, NewParameters, Rotation};
 
@@ -31,17 +32,19 @@ pub(super) async fn run(server: &Server, command: Command, output: Output) -> Re
         }
         Command::List { which, .. } => {
             let query = which.query();
-            remote::each(server, &query, |identity| {
+            let unreadable = remote::each(server, &query, |identity| {
                 print(identity, Shown::Plain, output);
-            })
-            .await
+            });
+            complete(unreadable.await?.into_iter(), output)
         }
         Command::Export { realm, .. } => {
             let which = Which {
                 realm,
                 ..Which::default()
             };
-            remote::each(server, &which.query(), many::export).await
+            let query = which.query();
+            let unreadable = remote::each(server, &query, many::export);
+            complete(unreadable.await?.into_iter(), output)
         }
         Command::Show(one) => {
             let identity = remote::find(server, one.who.name(), one.who.realm()).await?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use super::server::{JSON, Server, encoded};
 use crate::cli::error::CliError;
 use crate::doors::v1::ProblemKind;
-use crate::doors::v1::types::{Identities, Identity, NewIdentity};
+use crate::doors::v1::types::{Identities, Identity, NewIdentity, Unreadable};
 
 /// The number of identities per request.
 const PAGE: u32 = 1000;
@@ -98,20 +98,23 @@ pub(in crate::cli) async fn delete(
     Ok(identity)
 }
 
-/// Calls `visit` for each identity that a query selects, which begins with `&` unless it is empty.
+/// Calls `visit` for each identity that a query selects, which begins with `&` unless it is empty. Returns the
+/// rows that are no identities.
 pub(in crate::cli) async fn each(
     server: &Server,
     query: &str,
     mut visit: impl FnMut(&Identity),
-) -> Result<(), CliError> {
+) -> Result<Vec<Unreadable>, CliError> {
     let mut cursor = String::new();
+    let mut unreadable = Vec::new();
     loop {
         let path = format!("/v1/identities?limit={PAGE}{query}{cursor}");
         let page: Identities = server.get(&path).await?;
         page.items.iter().for_each(&mut visit);
+        unreadable.extend(page.unreadable);
         match page.next {
             Some(next) => cursor = format!("&cursor={}", encoded(&next)),
-            None => return Ok(()),
+            None => return Ok(unreadable),
         }
     }
 }

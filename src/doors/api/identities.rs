@@ -21,8 +21,8 @@ use super::shape::{Outcome, shape, show};
 use super::state::Api;
 use crate::audit::{Kind, LINE};
 use crate::auth::{
-    Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit, Policy,
-    Principal, Seed, Selection, StoreError, Terms,
+    BadRow, Capability, Change, ChangeError, Changed, Identity, IdentityId, NewIdentity, Permit,
+    Policy, Principal, Rows, Seed, Selection, StoreError, Terms,
 };
 
 const COLLECTION_ALLOW: &str = "GET, POST, HEAD, OPTIONS";
@@ -146,11 +146,10 @@ async fn list(api: &Arc<Api>, call: &Call, permit: Permit) -> Outcome {
             Ok(Some(page))
         }
     });
-    // The last page is empty if the one before was exactly full.
-    let rest = rest.try_filter(|page: &String| future::ready(page != "[]"));
-    let rest = rest.map_ok(escaped);
-    let parts = stream::once(future::ready(Ok(escaped(first)))).chain(rest);
-    Ok(ApiResponse::parts(parts.boxed()))
+    let parts = stream::once(future::ready(Ok(first))).chain(rest);
+    // A page is empty if none of its rows is an identity.
+    let parts = parts.try_filter(|page: &String| future::ready(page != "[]"));
+    Ok(ApiResponse::parts(parts.map_ok(escaped).boxed()))
 }
 
 /// Reads the page after an identity as a JSON array. If the page is full, also returns its last id.
@@ -160,39 +159,35 @@ async fn read(api: &Api, after: IdentityId) -> Result<(String, Option<IdentityId
         .identities(&Selection::default(), after, PAGE)
         .await;
     let page = page.map_err(|error| failed(&error))?;
-    let (text, last) = write(api, &page)?;
-    Ok((text, last.filter(|_| page.len() == PAGE as usize)))
+    Ok((write(api, &page)?, page.next))
 }
 
 /// Returns the requested part of the list, with a link to the next part.
 async fn part(api: &Api, page: &Page) -> Outcome {
-    // One more shows whether there is a next part.
     let found = api
         .identities
-        .identities(&page.selection, page.after, page.first + 1);
+        .identities(&page.selection, page.after, page.first);
     let found = found.await.map_err(|error| failed(&error))?;
-    let first = page.first as usize;
-    let shown = found.get(..first).unwrap_or(&found);
-    let (body, last) = write(api, shown)?;
-    let next = last.filter(|_| found.len() > first);
-    let link = next.and_then(|last| page.next(last));
+    let body = write(api, &found)?;
+    let link = found.next.and_then(|last| page.next(last));
     Ok(ApiResponse::json(StatusCode::OK, body).next(link))
 }
 
-/// Formats an array of identities. Also returns the last id.
-fn write(
-    api: &Api,
-    identities: &[Arc<Identity>],
-) -> Result<(String, Option<IdentityId>), ApiResponse> {
+/// Formats an array of identities. The responses of ungleich-otp have no place for rows that are none, so these
+/// are logged.
+fn write(api: &Api, rows: &Rows) -> Result<String, ApiResponse> {
+    for BadRow { id, problem } in &rows.bad {
+        tracing::error!(id = id.0, %problem, door = "rest", "a row of the database is no identity, and not listed");
+    }
     let mut body = "[".to_owned();
-    for identity in identities {
+    for identity in &rows.identities {
         if body.len() > 1 {
             body.push(',');
         }
         body.push_str(&shape(identity, api.reveal_seeds)?);
     }
     body.push(']');
-    Ok((body, identities.last().map(|identity| identity.id)))
+    Ok(body)
 }
 
 /// Creates an identity with a new seed, which is shown only in this response.

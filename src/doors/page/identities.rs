@@ -18,7 +18,7 @@ use super::view::{Distance, Frame, When, html};
 use super::visit::Visit;
 use crate::auth::{Algorithm, UnixTime};
 use crate::doors::v1::types::{
-    Identities, Identity, Realms, Seed, Sort, State as Enabled, Strength,
+    Identities, Identity, Realms, Seed, Sort, State as Enabled, Strength, Unreadable,
 };
 
 /// The number of identities on a page.
@@ -38,6 +38,7 @@ struct List {
     sort: Sort,
     realms: Vec<String>,
     rows: Vec<Row>,
+    unreadable: Vec<Unreadable>,
     next: Option<String>,
     is_first: bool,
 }
@@ -46,6 +47,12 @@ impl List {
     fn is_filtered(&self) -> bool {
         let all = [&self.realm, &self.name, &self.state, &self.condition];
         all.iter().any(|it| !it.is_empty())
+    }
+
+    /// Returns whether the search has ended before the page was full.
+    fn is_cut_short(&self) -> bool {
+        let shown = self.rows.len() + self.unreadable.len();
+        self.next.is_some() && shown < PAGE as usize
     }
 
     /// Returns the address of the first page in another order.
@@ -222,6 +229,7 @@ pub(super) async fn list(
         sort,
         realms: realms.items.into_iter().map(|it| it.realm).collect(),
         rows: found.items.into_iter().map(|it| row(it, now)).collect(),
+        unreadable: found.unreadable,
         next,
         is_first: cursor.is_empty(),
     };

@@ -55,7 +55,13 @@ pub(super) async fn list(State(api): State<Arc<V1>>, request: Request) -> Respon
         let items = page.identities.iter();
         let items = items.map(|it| shown(&api, it, call.now)).collect();
         let link = next.as_deref().map(|next| list.link(limit, next));
-        let mut response = json(StatusCode::OK, &types::Identities { items, next })?;
+        let unreadable = page.bad.iter().map(Into::into).collect();
+        let page = types::Identities {
+            items,
+            next,
+            unreadable,
+        };
+        let mut response = json(StatusCode::OK, &page)?;
         if let Some(Ok(link)) = link {
             response.headers_mut().insert(LINK, link);
         }
@@ -66,7 +72,8 @@ pub(super) async fn list(State(api): State<Arc<V1>>, request: Request) -> Respon
 
 /// Export identities
 ///
-/// All selected identities, without their seeds, one JSON object a line.
+/// All selected identities, without their seeds, one JSON object a line. For a row of the database that is no
+/// identity, the object has the member `unreadable` alone, an `Unreadable`.
 #[utoipa::path(
     get, path = "/v1/identities/export", operation_id = "export_identities", tag = "identities",
     params(
@@ -121,13 +128,16 @@ async fn lines(
 ) -> Result<(String, Option<IdentityId>), Problem> {
     let page = api.store.identities(selection, after, PAGE).await?;
     let mut text = String::new();
-    for identity in &page {
+    for identity in &page.identities {
         let line = serde_json::to_string(&shown(api, identity, now));
         text.push_str(&line.map_err(|_| Problem::new(Kind::Unavailable))?);
         text.push('\n');
     }
-    let is_full = page.len() == PAGE as usize;
-    Ok((text, page.last().map(|it| it.id).filter(|_| is_full)))
+    for bad in &page.bad {
+        let line = serde_json::json!({ "unreadable": types::Unreadable::from(bad) });
+        text.push_str(&format!("{line}\n"));
+    }
+    Ok((text, page.next))
 }
 
 /// Show an identity

@@ -151,6 +151,7 @@ on_each! {
     version_rises_with_each_change_and_stale_ones_are_rejected,
     change_with_sql_raises_the_version_and_ends_sessions,
     seed_that_is_encrypted_again_is_no_change,
+    used_steps_that_cannot_be_read_are_reset_with_the_failures,
     seeds_say_when_they_were_made,
     many_are_created_in_one_transaction_and_a_repeated_request_creates_none,
     realms_are_counted_page_by_page,
@@ -572,7 +573,7 @@ async fn disabled_identities_are_selected(scene: &Scene) {
             state: Some(state),
         };
         let page = store.identities(&selection, IdentityId(i64::MIN), 10).await;
-        let names = page.unwrap().into_iter();
+        let names = page.unwrap().identities.into_iter();
         names
             .map(|it| it.principal.name().to_owned())
             .collect::<Vec<_>>()
@@ -607,7 +608,7 @@ async fn pages_are_in_order_and_selected_by_bytes(scene: &Scene) {
             ..Selection::default()
         };
         let page = store.identities(&selection, IdentityId(after), limit).await;
-        let page = page.unwrap();
+        let page = page.unwrap().identities;
         assert!(page.is_sorted_by_key(|it| it.id));
         page.iter()
             .map(|it| it.principal.name().to_owned())
@@ -630,7 +631,7 @@ async fn pages_are_in_order_and_selected_by_bytes(scene: &Scene) {
         .identities(&Selection::default(), IdentityId(i64::MIN), 1)
         .await
         .unwrap();
-    let first = first[0].id.0;
+    let first = first.identities[0].id.0;
     assert_eq!(names(Some("r"), None, first, 2).await, ["a", "ab"]);
 }
 
@@ -1318,4 +1319,38 @@ async fn seed_that_is_encrypted_again_is_no_change(scene: &Scene) {
     };
     assert_eq!(tokio::task::spawn_blocking(rotate).await.unwrap(), 1);
     assert_eq!(version().await, before);
+}
+
+async fn used_steps_that_cannot_be_read_are_reset_with_the_failures(scene: &Scene) {
+    let store = scene.open().await;
+    let id = store.create(new("a"), NOW).await.unwrap().id;
+    let current = Step(NOW.as_secs() / 30);
+    assert!(store.use_step(id, current, 1).await.unwrap());
+    assert!(store.bad_steps().await.unwrap().is_empty());
+    let garbage = match &scene.database {
+        Backend::Sqlite { .. } => "X'0102'",
+        Backend::Postgres(_) => "'\\x0102'",
+    };
+    scene
+        .sql(&format!("UPDATE spent SET steps = {garbage}"))
+        .await;
+    assert_eq!(store.bad_steps().await.unwrap(), [id]);
+    let error = store
+        .use_step(id, Step(current.0 + 5), 1)
+        .await
+        .unwrap_err();
+    let expected = format!("the used steps of identity {} cannot be read", id.0);
+    assert!(error.to_string().contains(&expected), "{error}");
+    let change = Change {
+        unthrottle: true,
+        ..Change::default()
+    };
+    store.update(id, change, NOW).await.unwrap();
+    assert!(store.bad_steps().await.unwrap().is_empty());
+    // None that may have been used before counts again.
+    for step in [0, 1, 10] {
+        let step = Step(current.0 + step);
+        assert!(!store.use_step(id, step, 1).await.unwrap(), "{step:?}");
+    }
+    assert!(store.use_step(id, Step(current.0 + 11), 1).await.unwrap());
 }

@@ -10,6 +10,7 @@ mod failure;
 mod load;
 mod nodes;
 mod restore;
+mod rows;
 mod sealing;
 mod server;
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use realmgate_core::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Condition, Created,
     Creation, Identity, IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page,
-    Principal, RealmCount, RealmTotals, Selection, StoreError, Tally, UnixTime, Version,
+    Principal, RealmCount, RealmTotals, Rows, Selection, StoreError, Tally, UnixTime, Version,
 };
 
 use super::Cached;
@@ -24,7 +24,7 @@ impl Administration for Cached {
         selection: &Selection,
         after: IdentityId,
         limit: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError> {
+    ) -> Result<Rows, StoreError> {
         let inner = &self.inner;
         let _turn = inner.turn_to_list(limit).await?;
         inner.database.identities(selection, after, limit).await
@@ -38,6 +38,10 @@ impl Administration for Cached {
 
     async fn count(&self, condition: Condition, now: UnixTime) -> Result<Tally, StoreError> {
         self.inner.database.count(condition, now).await
+    }
+
+    async fn bad_steps(&self) -> Result<Vec<IdentityId>, StoreError> {
+        self.inner.database.bad_steps().await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {

@@ -17,6 +17,7 @@ use super::timeline::{TIMELINE, Timeline};
 use super::transaction::{DURABLE, Lock, Writing};
 use crate::kept::{READ, READ_BY_ALL, SWEPT};
 use crate::record::{RecordError, sql_time, unix_time};
+use crate::spent::used_steps;
 use realmgate_core::{
     Claim, ClaimOutcome, Counters, Counts, IdentityId, Scope, Step, StoreError, Sweep,
     ThrottleRecord, UnixTime, UsageBatch, Use, UsedSteps,
@@ -151,7 +152,7 @@ impl Postgres {
         }
         let mut spent = match old {
             None => UsedSteps::default(),
-            Some(bytes) => UsedSteps::from_bytes(bytes).ok_or(RecordError::Number)?,
+            Some(bytes) => used_steps(id, bytes)?,
         };
         if !spent.use_step(step, window) {
             return Ok(Some(false));

@@ -10,13 +10,15 @@ use super::fault::Fault;
 use super::insert::{RESERVE, add, made_before, take, taken};
 use super::log::trim;
 use super::query::Postgres;
-use super::rows::{TABLES, current_key, find_by_id, identity};
+use super::rows::{TABLES, current_key, entry, find_by_id, identity};
+use super::spent;
 use super::transaction::{Lock, Writing};
+use crate::listing;
 use crate::record::{COLUMNS, Revision, inserted, principal, sql_time};
 use realmgate_core::{
     Administration, Change, ChangeError, Changed, Condition, Created, Creation, Identity,
     IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, Principal, REMEMBERED,
-    RealmCount, RealmTotals, Selection, State, StoreError, Tally, UnixTime, Version,
+    RealmCount, RealmTotals, Rows, Selection, State, StoreError, Tally, UnixTime, Version,
 };
 
 #[async_trait]
@@ -33,14 +35,15 @@ impl Administration for Postgres {
         selection: &Selection,
         after: IdentityId,
         limit: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError> {
+    ) -> Result<Rows, StoreError> {
         let Selection { realm, name, state } = selection;
         // An upper bound: no name continues with the last of all characters.
         let end = name.as_ref().map(|name| format!("{name}\u{10ffff}"));
-        let limit = i64::from(limit);
+        // One more shows whether there are more.
+        let most = i64::from(limit).saturating_add(1);
         let (realm, name) = (realm.as_deref(), name.as_deref());
         let mut values: Vec<(&(dyn ToSql + Sync), Type)> =
-            vec![(&after.0, Type::INT8), (&limit, Type::INT8)];
+            vec![(&after.0, Type::INT8), (&most, Type::INT8)];
         // The zero keeps the planner from scanning the numbers until enough rows match.
         let which = match (&realm, &name, &end) {
             (Some(realm), Some(name), Some(end)) => {
@@ -72,10 +75,8 @@ impl Administration for Postgres {
                 LEFT JOIN @.identity_use u ON u.identity = i.id ORDER BY i.id"
         );
         let rows = self.read(&sql, &values).await?;
-        let identities = rows
-            .iter()
-            .map(|row| identity(row, &self.ring).map(Arc::new));
-        Ok(identities.collect::<Result<_, _>>()?)
+        let rows: Result<_, Fault> = rows.iter().map(|row| entry(row, &self.ring)).collect();
+        Ok(listing::rows(rows?, limit))
     }
 
     async fn list(&self, listing: &Listing) -> Result<Page, StoreError> {
@@ -84,6 +85,10 @@ impl Administration for Postgres {
 
     async fn count(&self, condition: Condition, now: UnixTime) -> Result<Tally, StoreError> {
         self.tally(condition, now).await
+    }
+
+    async fn bad_steps(&self) -> Result<Vec<IdentityId>, StoreError> {
+        self.find_bad_steps().await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
@@ -157,6 +162,9 @@ impl Administration for Postgres {
             let key = current_key(&writing, &self.ring).await?;
             let new = Revision::of(&old, &change, &key, now)?;
             revise(&writing, id, &new, now).await?;
+            if change.unthrottle {
+                spent::mend(&writing, &old, now).await?;
+            }
             let identity = find_by_id(&writing, &self.ring, id).await?;
             let identity = identity.ok_or(Fault::Closed)?;
             trim(&writing).await?;

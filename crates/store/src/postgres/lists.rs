@@ -1,13 +1,11 @@
 //! Sorted lists of identities, and counts.
 
-use std::sync::Arc;
-
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Column, Row};
 
 use super::fault::Fault;
 use super::query::Postgres;
-use super::rows::identity;
+use super::rows::entry;
 use crate::listing::{
     Dialect, Statement, drivers, end, most_counted, most_sorted, page, position, size, sorted,
     tally, walked,
@@ -44,7 +42,7 @@ impl Postgres {
         let reads = (Dialect::Postgres, COLUMNS);
         let read = |row: &Row| {
             let place = place(row, columns, listing)?;
-            Ok::<_, Fault>((Arc::new(identity(row, &self.ring)?), place))
+            Ok::<_, Fault>((entry(row, &self.ring)?, place))
         };
         for driver in drivers(listing) {
             let rows = self.rows(size(Dialect::Postgres, driver, listing)).await?;

@@ -26,6 +26,7 @@ mod rows;
 mod schema;
 mod server;
 mod sessions;
+mod spent;
 mod ssl_mode;
 mod tail;
 mod timeline;

@@ -8,9 +8,10 @@ use tokio_postgres::types::Type;
 use super::fault::Fault;
 use super::transaction::Writing;
 use crate::key_ring::KeyRing;
+use crate::listing::Entry;
 use crate::record::{COLUMNS, Record, RecordError, key_to_seal};
 use crate::seal::{KeyId, SealingKey};
-use realmgate_core::{Identity, IdentityId};
+use realmgate_core::{BadRow, Identity, IdentityId};
 
 /// The tables that contain the columns.
 pub(super) const TABLES: &str = "@.identity i LEFT JOIN @.identity_use u ON u.identity = i.id";
@@ -42,6 +43,18 @@ pub(super) fn identity(row: &Row, ring: &KeyRing) -> Result<Identity, Fault> {
         previous_made: row.try_get(21)?,
     };
     Ok(record.open(ring)?)
+}
+
+/// Reads a row that may be no identity.
+pub(super) fn entry(row: &Row, ring: &KeyRing) -> Result<Entry, Fault> {
+    match identity(row, ring) {
+        Ok(identity) => Ok(Ok(Arc::new(identity))),
+        Err(Fault::Record(error)) => Ok(Err(BadRow {
+            id: IdentityId(row.try_get(0)?),
+            problem: error.to_string().into(),
+        })),
+        Err(fault) => Err(fault),
+    }
 }
 
 pub(super) async fn find_by_id(

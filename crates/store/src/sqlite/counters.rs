@@ -5,8 +5,10 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::commit::Patience;
 use super::query::Sqlite;
+use super::rows::conversion;
 use crate::kept::{READ, READ_BY_ALL, SWEPT};
 use crate::record::{sql_time, unix_time};
+use crate::spent::used_steps;
 use realmgate_core::{
     ChangeError, Counters, Counts, IdentityId, Scope, Step, StoreError, Sweep, ThrottleRecord,
     UsageBatch, UsedSteps,
@@ -25,9 +27,7 @@ impl Counters for Sqlite {
                 .optional()?;
             let mut spent = match bytes {
                 None => UsedSteps::default(),
-                Some(bytes) => {
-                    UsedSteps::from_bytes(&bytes).ok_or(rusqlite::Error::InvalidQuery)?
-                }
+                Some(bytes) => used_steps(id, &bytes).map_err(conversion)?,
             };
             let is_had = spent.use_step(step, window);
             if is_had {

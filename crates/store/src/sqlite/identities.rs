@@ -8,12 +8,14 @@ use rusqlite::{OptionalExtension, Row, ToSql};
 use super::insert::{add, before, is_taken, is_there};
 use super::lists;
 use super::query::Sqlite;
-use super::rows::{TABLES, conversion, current_key, find, find_by_id, identity, principal};
+use super::rows::{TABLES, conversion, current_key, entry, find, find_by_id, principal};
+use super::spent;
+use crate::listing;
 use crate::record::{COLUMNS, Revision, inserted, sql_time};
 use realmgate_core::{
     Administration, Change, ChangeError, Changed, Condition, Created, Creation, Identity,
     IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, Principal, REMEMBERED,
-    RealmCount, RealmTotals, Selection, State, StoreError, Tally, UnixTime, Version,
+    RealmCount, RealmTotals, Rows, Selection, State, StoreError, Tally, UnixTime, Version,
 };
 
 #[async_trait]
@@ -29,13 +31,15 @@ impl Administration for Sqlite {
         selection: &Selection,
         after: IdentityId,
         limit: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError> {
+    ) -> Result<Rows, StoreError> {
         let ring = Arc::clone(&self.ring);
         let Selection { realm, name, state } = selection.clone();
         self.read(move |connection| {
             // U+10FFFF sorts after every character of a name.
             let end = name.as_ref().map(|name| format!("{name}\u{10ffff}"));
-            let mut values: Vec<&dyn ToSql> = vec![&after.0, &limit];
+            // One more shows whether there are more.
+            let most = limit.saturating_add(1);
+            let mut values: Vec<&dyn ToSql> = vec![&after.0, &most];
             // The unary plus stops SQLite from scanning by number until enough rows match.
             let mut index = "";
             let which = match (&realm, &name, &end) {
@@ -67,11 +71,11 @@ impl Administration for Sqlite {
                 "SELECT {COLUMNS} FROM {TABLES} WHERE i.id IN
                     (SELECT id FROM identity {index} WHERE {state} {which} LIMIT ?2) ORDER BY i.id"
             );
-            connection
+            let rows = connection
                 .prepare_cached(&sql)?
-                .query_map(&*values, |row| identity(row, &ring))?
-                .map(|identity| identity.map(Arc::new))
-                .collect()
+                .query_map(&*values, |row| entry(row, &ring))?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok(listing::rows(rows, limit))
         })
         .await
     }
@@ -85,6 +89,10 @@ impl Administration for Sqlite {
     async fn count(&self, condition: Condition, now: UnixTime) -> Result<Tally, StoreError> {
         self.read(move |connection| lists::count(connection, condition, now))
             .await
+    }
+
+    async fn bad_steps(&self) -> Result<Vec<IdentityId>, StoreError> {
+        self.read(|connection| spent::find_bad(connection)).await
     }
 
     async fn create(&self, new: NewIdentity, now: UnixTime) -> Result<Arc<Identity>, ChangeError> {
@@ -183,6 +191,9 @@ impl Administration for Sqlite {
                             previous_used = CASE WHEN ?2 THEN used ELSE 0 END WHERE identity = ?1",
                     )?
                     .execute((id.0, new.has_grace))?;
+            }
+            if change.unthrottle {
+                spent::mend(transaction, &old, now)?;
             }
             let new = find_by_id(transaction, &ring, id)?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;

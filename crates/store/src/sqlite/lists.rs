@@ -1,11 +1,9 @@
 //! Sorted lists of identities, and counts.
 
-use std::sync::Arc;
-
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql, params_from_iter};
 
-use super::rows::identity;
+use super::rows::entry;
 use crate::key_ring::KeyRing;
 use crate::listing::{
     Dialect, Statement, drivers, end, most_counted, most_sorted, page, position, size, sorted,
@@ -61,7 +59,7 @@ pub(super) fn list(
     let (limit, columns) = (listing.limit, COLUMNS.split(',').count());
     let read = |row: &Row<'_>| {
         let place = place(row, columns, listing)?;
-        Ok((Arc::new(identity(row, ring)?), place))
+        Ok((entry(row, ring)?, place))
     };
     let reads = (Dialect::Sqlite, COLUMNS);
     for driver in drivers(listing) {

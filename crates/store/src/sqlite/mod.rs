@@ -20,6 +20,7 @@ mod probe;
 mod query;
 mod rows;
 mod sessions;
+mod spent;
 mod wal;
 mod watch;
 

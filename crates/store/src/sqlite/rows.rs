@@ -5,9 +5,10 @@ use std::sync::{Arc, LazyLock};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::key_ring::KeyRing;
+use crate::listing::Entry;
 use crate::record::{self, COLUMNS, Record, key_to_seal};
 use crate::seal::{KeyId, SealingKey};
-use realmgate_core::{Identity, IdentityId, Principal, PrincipalRef};
+use realmgate_core::{BadRow, Identity, IdentityId, Principal, PrincipalRef};
 
 /// The tables that contain the columns.
 pub(super) const TABLES: &str = "identity i LEFT JOIN identity_use u ON u.identity = i.id";
@@ -65,6 +66,23 @@ pub(super) fn identity(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Identi
         previous_made: row.get(21)?,
     };
     record.open(ring).map_err(conversion)
+}
+
+/// Reads a row that may be no identity.
+pub(super) fn entry(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Entry> {
+    identity(row, ring).map(Arc::new).map_or_else(
+        |error| {
+            let problem = match error {
+                rusqlite::Error::ToSqlConversionFailure(error) => error.to_string(),
+                error => error.to_string(),
+            };
+            Ok(Err(BadRow {
+                id: IdentityId(row.get(0)?),
+                problem: problem.into(),
+            }))
+        },
+        |identity| Ok(Ok(identity)),
+    )
 }
 
 pub(super) fn principal(name: &str, realm: &str) -> rusqlite::Result<Principal> {

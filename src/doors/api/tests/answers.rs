@@ -151,7 +151,7 @@ impl Administration for Silent {
         _: &crate::auth::Selection,
         _: IdentityId,
         _: u32,
-    ) -> Result<Vec<Arc<Identity>>, StoreError> {
+    ) -> Result<crate::auth::Rows, StoreError> {
         Err(StoreError::Timeout)
     }
 

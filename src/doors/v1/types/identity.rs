@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use crate::auth::Algorithm;
+use crate::auth::{Algorithm, BadRow};
 use crate::doors::v1::time::Timestamp;
 
 /// An identity.
@@ -138,6 +138,28 @@ pub struct Identities {
     pub items: Vec<Identity>,
     /// The cursor of the next page; null on the last one.
     pub next: Option<String>,
+    /// The rows of the database that belong on this page but are no identities, because somebody has written them
+    /// with SQL. Absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A row of the database that is no identity. Nobody can authenticate with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Unreadable {
+    /// Its number in the table `identity`.
+    pub id: i64,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl From<&BadRow> for Unreadable {
+    fn from(row: &BadRow) -> Self {
+        Self {
+            id: row.id.0,
+            problem: row.problem.to_string(),
+        }
+    }
 }
 
 /// An identity to create.

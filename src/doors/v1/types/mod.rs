@@ -19,7 +19,7 @@ pub use effects::{Effects, IdentityHeaders};
 pub use explained::{Explained, Fate, Inquiry, Misfit, Reading, RouteMode, Tried};
 pub use identity::{
     AlgorithmName, Changes, Identities, Identity, Line, NewIdentity, NewParameters, Parameters,
-    Rotation, Seed, State, Strength, Throttle,
+    Rotation, Seed, State, Strength, Throttle, Unreadable,
 };
 pub use lists::{Attention, Condition, ConditionCount, Sort, ThrottledIdentity};
 pub use problem::{FieldError, Problem};

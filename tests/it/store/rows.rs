@@ -1,0 +1,215 @@
+//! Rows that somebody has written with SQL, and that are no identities.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::Value;
+
+use super::cluster::status;
+use crate::harness::postgres::sql_in;
+use crate::harness::{Caller, Gate, get, realmgate, stderr, stdout, until};
+use crate::page::browser::{ADMIN, Browser};
+
+/// Runs statements that constraints forbid now.
+fn sql(gate: &Gate, is_file: bool, statements: &str) {
+    if !is_file {
+        sql_in(
+            &gate.config(),
+            &format!(
+                "ALTER TABLE identity DROP CONSTRAINT IF EXISTS identity_name,
+                    DROP CONSTRAINT IF EXISTS identity_algorithm_check; {statements}"
+            ),
+        );
+        return;
+    }
+    let database = gate.config().with_file_name("realmgate.db");
+    let database = rusqlite::Connection::open(database).unwrap();
+    database
+        .pragma_update(None, "ignore_check_constraints", true)
+        .unwrap();
+    database.execute_batch(statements).unwrap();
+}
+
+fn ask(gate: &Gate, admin: &Caller, path: &str) -> String {
+    let reply = get(gate.service, path, &admin.fields());
+    assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    reply.body
+}
+
+fn at_server(gate: &Gate, admin: &Caller, args: &[&str]) -> Output {
+    let seed = gate.config().with_file_name("seed");
+    fs::write(&seed, &admin.seed).unwrap();
+    realmgate(args)
+        .args(["--server", &format!("http://{}", gate.service)])
+        .args(["--as", &format!("{}@{}", admin.name, admin.realm)])
+        .arg("--seed-file")
+        .arg(seed)
+        .output()
+        .unwrap()
+}
+
+/// Returns the numbers of identities by their names.
+fn number(gate: &Gate, name: &str) -> i64 {
+    let output = gate.run(&["identity", "show", &format!("{name}@payments")]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    shown["id"].as_i64().unwrap()
+}
+
+#[test]
+fn rows_that_are_no_identities_are_named_and_hide_no_others() {
+    for is_file in [true, false] {
+        let gate = match is_file {
+            true => Gate::start(ADMIN),
+            false => Gate::start_on_postgres(ADMIN),
+        };
+        if is_file && crate::harness::postgres::is_store() {
+            continue;
+        }
+        let admin = gate.register("root", "ungleich-admin");
+        let good = gate.register("good", "payments");
+        let odd = gate.register("odd", "payments");
+        for name in ["spaced", "garbled", "sealed", "late"] {
+            gate.register(name, "payments");
+        }
+        let [spaced, garbled, sealed] = ["spaced", "garbled", "sealed"].map(|it| number(&gate, it));
+        sql(
+            &gate,
+            is_file,
+            &format!(
+                "UPDATE identity SET name = ' spaced' WHERE id = {spaced};
+                UPDATE identity SET algorithm = 'none' WHERE id = {garbled};
+                UPDATE identity SET seed = (SELECT seed FROM identity WHERE name = 'good') WHERE id = {sealed};
+                UPDATE identity SET created = -1, updated = 9223372036854775807, expires = 9223372036854775807
+                    WHERE name = 'late';"
+            ),
+        );
+        let expected = [
+            (spaced, "the name begins or ends with white space"),
+            (garbled, "none"),
+        ];
+        // Over REST, in each order, and page by page.
+        for sort in ["id", "-name", "realm", "last_used", "expires"] {
+            let (mut names, mut bad) = (Vec::new(), Vec::new());
+            let mut cursor = String::new();
+            loop {
+                let path = format!("/v1/identities?realm=payments&limit=2&sort={sort}{cursor}");
+                let page: Value = serde_json::from_str(&ask(&gate, &admin, &path)).unwrap();
+                for it in page["items"].as_array().unwrap() {
+                    names.push(it["name"].as_str().unwrap().to_owned());
+                }
+                for it in page["unreadable"].as_array().into_iter().flatten() {
+                    let problem = it["problem"].as_str().unwrap().to_owned();
+                    bad.push((it["id"].as_i64().unwrap(), problem));
+                }
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            names.sort_unstable();
+            assert_eq!(names, ["good", "late", "odd", "sealed"], "{sort}");
+            bad.sort_unstable();
+            for ((id, problem), (of, text)) in bad.iter().zip(expected) {
+                assert!(*id == of && problem.contains(text), "{sort}: {bad:?}");
+            }
+            assert_eq!(bad.len(), 2, "{sort}");
+        }
+        let export = ask(&gate, &admin, "/v1/identities/export");
+        let lines: Vec<Value> = export
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let unreadable = lines
+            .iter()
+            .filter_map(|it| it["unreadable"]["id"].as_i64());
+        assert_eq!(unreadable.collect::<Vec<_>>(), [spaced, garbled]);
+        assert_eq!(lines.len(), 7, "{export}");
+        // The list of ungleich-otp has no place for them.
+        let list: Vec<Value> = serde_json::from_str(&ask(&gate, &admin, "/ungleichotp/")).unwrap();
+        assert_eq!(list.len(), 5);
+        until("they are logged", || {
+            let message = "a row of the database is no identity, and not listed";
+            gate.log().matches(message).count() == 2
+        });
+        // In the commands, on the database and at the server.
+        for command in ["list", "export"] {
+            let here = gate.run(&["identity", command]);
+            let there = at_server(&gate, &admin, &["--json", "identity", command]);
+            for output in [here, there] {
+                let error = stderr(&output);
+                assert_eq!(output.status.code(), Some(6), "{error}");
+                for (id, text) in expected {
+                    let warning = format!("row {id} of the table identity is left out: ");
+                    assert!(error.contains(&warning) && error.contains(text), "{error}");
+                }
+                assert_eq!(stdout(&output).lines().count(), 5, "{output:?}");
+            }
+        }
+        // On the page.
+        let page = Browser::log_in(&gate, &admin).read("/identities");
+        assert!(page.contains(&format!("Row {spaced} of the database is no identity")));
+        assert!(page.contains("good") && page.contains("late"), "{page}");
+        // They stay denied, and the others do not.
+        let as_named = |name: &str| Caller {
+            name: name.to_owned(),
+            ..odd.clone()
+        };
+        assert_eq!(status(&gate, &good), 200);
+        assert_eq!(status(&gate, &odd), 200);
+        for name in ["garbled", "sealed", "spaced"] {
+            assert_ne!(status(&gate, &as_named(name)), 200, "{name}");
+        }
+        // And how to mend them.
+        let output = gate.run(&["check", "--connect"]);
+        let said = stderr(&output);
+        for text in [
+            &format!("DELETE FROM identity WHERE id = {spaced}"),
+            &format!("DELETE FROM identity WHERE id = {garbled}"),
+            "the seed of sealed@payments",
+        ] {
+            assert!(said.contains(text), "{said}");
+        }
+        let delete = format!("DELETE FROM identity WHERE id IN ({spaced}, {garbled})");
+        sql(&gate, is_file, &delete);
+        let output = gate.run(&["identity", "export"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let rotate = ["identity", "rotate", "sealed@payments"];
+        assert!(gate.run(&rotate).status.success());
+        let said = stderr(&gate.run(&["check", "--connect"]));
+        assert!(
+            !said.contains("no identity") && !said.contains("decrypted"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn used_steps_that_cannot_be_read_are_logged_and_mended_by_one_command() {
+    let gate = Gate::start(super::cluster::ONCE);
+    let caller = gate.register("svc", "once");
+    assert_eq!(status(&gate, &caller), 200);
+    let garbage = match crate::harness::postgres::is_store() {
+        true => "'\\x01'",
+        false => "X'01'",
+    };
+    let sql = format!("UPDATE spent SET steps = {garbage} RETURNING 1");
+    assert_eq!(gate.number(&sql), 1);
+    assert_eq!(status(&gate, &caller), 503);
+    let id = gate.number("SELECT id FROM identity WHERE name = 'svc'");
+    let expected = format!("the used steps of identity {id} cannot be read");
+    until("it is logged", || gate.log().contains(&expected));
+    let said = stderr(&gate.run(&["check", "--connect"]));
+    let expected = format!("the used one-time tokens of identity {id} cannot be read");
+    assert!(said.contains(&expected), "{said}");
+    let output = gate.run(&["identity", "unthrottle", "svc@once"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // Its tokens of this moment may have been used.
+    assert_eq!(status(&gate, &caller), 401);
+    assert!(
+        !gate
+            .run(&["check", "--connect"])
+            .stderr
+            .windows(8)
+            .any(|it| it == b"one-time")
+    );
+}
