@@ -37,11 +37,11 @@ impl LocalAuthenticator {
         let granted = match self.counters.claim(claim).await {
             Ok(ClaimOutcome::Granted(number)) => number,
             Ok(ClaimOutcome::Denied(left)) => {
-                self.throttle.close(&claim, left, now);
+                self.close(&claim, left, now);
                 return Err(throttled(left));
             }
             Err(error) => {
-                self.throttle.close(&claim, AFTER_FAILURE, now);
+                self.close(&claim, AFTER_FAILURE, now);
                 return Err(Denial::Unavailable(error));
             }
         };
@@ -53,6 +53,11 @@ impl LocalAuthenticator {
             NotFound::Denied(denial) => denial,
             NotFound::Unclaimed(Claim { lasts, .. }) => throttled(lasts),
         })
+    }
+
+    fn close(&self, claim: &Claim, left: Duration, now: UnixTime) {
+        let time = self.counters.failure_time(now);
+        self.throttle.close(claim, left, time);
     }
 }
 

@@ -11,6 +11,7 @@ use super::local::LocalAuthenticator;
 use super::policy::Policy;
 use super::principal::{Principal, PrincipalRef};
 use super::realm::Realms;
+use super::record::unthrottled_at;
 use super::store::StoreError;
 use super::throttle::{Claimed, Failures, Source, Subject, Verdict};
 use super::time::UnixTime;
@@ -67,14 +68,22 @@ impl Foresight<'_> {
 impl LocalAuthenticator {
     /// Returns the failures that count against an identity at `now`.
     pub fn failures(&self, identity: &Identity, now: UnixTime) -> Failures {
+        let time = self.counters.failure_time(now);
         let subject = Subject {
             who: identity.principal.as_ref(),
             is_known: true,
             is_broken: false,
-            unthrottled: identity.unthrottled,
+            unthrottled: unthrottled_at(identity.unthrottled, (now, time)),
             source: Source::default(),
         };
-        self.throttle.failures(subject, now)
+        // Failures are cleared up to the next second, to include those of this one.
+        let is_cleared = subject.unthrottled.as_secs() == time.as_secs() + 1;
+        let time = if is_cleared {
+            subject.unthrottled
+        } else {
+            time
+        };
+        self.throttle.failures(subject, time)
     }
 
     /// Records that an attempt was delayed. An unknown name costs the same, and is not kept: strangers
@@ -108,9 +117,10 @@ impl LocalAuthenticator {
     ) -> Result<Foresight<'a>, StoreError> {
         let record = self.find(who).await?;
         let standing = record.standing(now);
-        let subject = record.subject(who, source, now);
+        let time = self.counters.failure_time(now);
+        let subject = record.subject(who, source, (now, time));
         // A correct token is not counted.
-        let verdict = self.throttle.settle(subject, true, Claimed::Yes, now);
+        let verdict = self.throttle.settle(subject, true, Claimed::Yes, time);
         Ok(Foresight {
             principal: Some(who),
             cause: standing.err(),

@@ -146,8 +146,10 @@ impl LocalAuthenticator {
         (source, claimed): (Source<'_>, Claimed),
         now: UnixTime,
     ) -> Result<Found, NotFound> {
-        let subject = record.subject(credential.principal(), source, now);
-        let (checked, verdict) = self.settle((subject, claimed), record, credential, now);
+        let time = self.counters.failure_time(now);
+        let subject = record.subject(credential.principal(), source, (now, time));
+        let times = (now, time);
+        let (checked, verdict) = self.settle((subject, claimed), record, credential, times);
         if let Verdict::Unclaimed(claim) = verdict {
             return Err(NotFound::Unclaimed(claim));
         }
@@ -171,7 +173,8 @@ impl LocalAuthenticator {
         let Passed { identity, found } = passed;
         let Found { matched, is_news } = found;
         if is_news {
-            self.throttle.trust(who, source, now);
+            let time = self.counters.failure_time(now);
+            self.throttle.trust(who, source, time);
         }
         let used = Use {
             id: identity.id,
@@ -204,12 +207,14 @@ impl LocalAuthenticator {
     ///
     /// A token of a step near the window is rejected but does not count as a guess: the client has
     /// the seed.
+    ///
+    /// Tokens are checked at `now`, and failures counted at `time`.
     fn settle(
         &self,
         (subject, claimed): (Subject<'_>, Claimed),
         record: &Record,
         credential: &Credential<'_>,
-        now: UnixTime,
+        (now, time): (UnixTime, UnixTime),
     ) -> (Result<Match, DenialCause>, Verdict) {
         let standing = record.standing(now);
         let mut checks = self.checks(record, credential, now);
@@ -219,7 +224,9 @@ impl LocalAuthenticator {
         } else {
             None
         };
-        let mut verdict = self.throttle.settle(subject, found.is_some(), claimed, now);
+        let mut verdict = self
+            .throttle
+            .settle(subject, found.is_some(), claimed, time);
         let mut cause = standing.err().unwrap_or(DenialCause::WrongToken);
         let mut is_right = found.is_some();
         if matches!(verdict, Verdict::Pass { .. }) {
@@ -237,7 +244,8 @@ impl LocalAuthenticator {
         if let Verdict::Counted { delay, undo } = &mut verdict {
             let near = self.near(record, credential, now);
             let near = near.filter(|_| standing.is_ok());
-            self.throttle.take_back(subject, *undo, near.is_some(), now);
+            self.throttle
+                .take_back(subject, *undo, near.is_some(), time);
             if let Some(steps) = near {
                 cause = DenialCause::OutsideWindow { steps };
                 *delay = None;
@@ -284,7 +292,8 @@ impl Authenticator for LocalAuthenticator {
         let who = credential.principal();
         let is_one_time = credential.is_one_time() || self.is_one_time(who.realm());
         // For other attempts, `authenticate_now` has not found it in memory.
-        let may_be_recalled = is_one_time || self.throttle.may_need_claim(who, now);
+        let time = self.counters.failure_time(now);
+        let may_be_recalled = is_one_time || self.throttle.may_need_claim(who, time);
         let recalled = may_be_recalled.then(|| self.recall(who)).flatten();
         let was_recalled = recalled.is_some();
         let record = match recalled {
@@ -292,7 +301,7 @@ impl Authenticator for LocalAuthenticator {
             None => {
                 // An attempt of a delayed source never reads the store: its duration must not
                 // reveal which principals are in memory.
-                if let Some(left) = self.throttle.source_left(who, source, now) {
+                if let Some(left) = self.throttle.source_left(who, source, time) {
                     rest(self.checks(&Record::default(), credential, now));
                     return Err(Denial::Throttled {
                         retry_after: left,
@@ -334,7 +343,7 @@ impl Authenticator for LocalAuthenticator {
     }
 
     fn delayed(&self, now: UnixTime) -> [(Scope, usize); 5] {
-        self.throttle.delayed(now)
+        self.throttle.delayed(self.counters.failure_time(now))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -19,18 +19,19 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Returns the subject against which failures count. An identity whose seed does not decrypt
+    /// Returns the subject against which failures count, when the clock of the node shows `now` and that
+    /// of failures `time`. An identity whose seed does not decrypt
     /// counts like an unknown name: its correct tokens are rejected too, which must not throttle it
     /// in processes that can decrypt the seed.
     pub(super) fn subject<'a>(
         &self,
         who: PrincipalRef<'a>,
         source: Source<'a>,
-        now: UnixTime,
+        (now, time): (UnixTime, UnixTime),
     ) -> Subject<'a> {
         let is_broken = self.standing(now) == Err(DenialCause::BrokenSeed);
         let known = self.identity.as_ref().filter(|_| !is_broken);
-        let unthrottled = known.map(|it| it.unthrottled);
+        let unthrottled = known.map(|it| unthrottled_at(it.unthrottled, (now, time)));
         Subject {
             who,
             is_known: unthrottled.is_some(),
@@ -69,5 +70,39 @@ impl Record {
         } else {
             Ok(())
         }
+    }
+}
+
+/// The difference in seconds up to which two clocks count as equal.
+const EQUAL: u64 = 2;
+
+/// Returns when an identity was unthrottled, by the clock of failures. The time was written by the clock
+/// of a node, and both clocks are given as they are now.
+///
+/// If the clock of the node is behind, it may have been set back since. Then the time stays as it is:
+/// otherwise an attacker who can set the clock could make an old pardon count again and again.
+pub(super) fn unthrottled_at(unthrottled: UnixTime, (now, time): (UnixTime, UnixTime)) -> UnixTime {
+    let (written, now, time) = (unthrottled.as_secs(), now.as_secs(), time.as_secs());
+    UnixTime::from_secs(match time.checked_sub(now) {
+        Some(behind @ ..=EQUAL) => written.saturating_add(behind),
+        Some(_) => written,
+        None => written.saturating_sub(now - time),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pardon_moves_with_the_clock_but_never_into_the_future() {
+        let at = UnixTime::from_secs;
+        let of = |written, now, time| unthrottled_at(at(written), (at(now), at(time))).as_secs();
+        assert_eq!(of(1000, 5000, 5000), 1000);
+        assert_eq!(of(1000, 5000, 5002), 1002);
+        assert_eq!(of(1000, 5000, 5003), 1000);
+        assert_eq!(of(1000, 5000, 4999), 999);
+        assert_eq!(of(1000, 5000, 4200), 200);
+        assert_eq!(of(1000, 5000, 0), 0);
     }
 }

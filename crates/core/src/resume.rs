@@ -45,15 +45,16 @@ impl LocalAuthenticator {
             retry_after: left,
             whom: Throttled::Source,
         };
+        let time = self.counters.failure_time(now);
         if !self.found_sessions.contains(&id)
-            && let Some(left) = self.throttle.guesses_left(source, now)
+            && let Some(left) = self.throttle.guesses_left(source, time)
         {
             return Err(throttled(left));
         }
         let found = sessions.session(id).await.map_err(Denial::Unavailable)?;
         let Some(session) = found.filter(|it| it.kind == kind) else {
             self.found_sessions.remove(&id);
-            let left = self.throttle.count_guess(source, now);
+            let left = self.throttle.count_guess(source, time);
             return left.map_or(Ok(None), |left| Err(throttled(left)));
         };
         if !session.is_open(now) {

@@ -16,6 +16,7 @@ impl LocalAuthenticator {
     /// # Errors
     /// [`StoreError`]; the next call then saves the failure counts.
     pub async fn save(&self, now: UnixTime) -> Result<(), StoreError> {
+        let now = self.counters.failure_time(now);
         let counts = self.throttle.changed(SAVED);
         let uses = std::mem::take(&mut *self.uses.lock());
         let sweep = self.sweeps.due(self.settings.throttle, now);

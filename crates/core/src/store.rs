@@ -109,6 +109,12 @@ pub trait Identities: Send + Sync {
 /// Keeps one-time use and failure counts across processes and restarts.
 #[async_trait]
 pub trait Counters: Send + Sync {
+    /// Returns the time by the clock that dates failures, when the clock of this node shows `now`. A jump
+    /// of that clock does not move it.
+    fn failure_time(&self, now: UnixTime) -> UnixTime {
+        now
+    }
+
     /// Uses the step of a one-time token. Returns `false` if it was used before. `window` is the
     /// number of steps accepted on each side. The use is durable when this returns `true`, and of
     /// two concurrent uses one succeeds.

@@ -31,6 +31,7 @@ mod sealing;
 mod sessions;
 mod spent;
 mod sqlite;
+mod steady;
 mod tables;
 
 pub use access::Need;

@@ -8,14 +8,7 @@ use crate::auth::{self, Failures, UnixTime};
 
 /// Returns an identity with the failures that count against it.
 pub(super) fn shown(api: &V1, identity: &auth::Identity, now: UnixTime) -> Identity {
-    // Failures are cleared up to the next second, to include those of this one.
-    let is_cleared = identity.unthrottled.as_secs() == now.as_secs() + 1;
-    let at = if is_cleared {
-        identity.unthrottled
-    } else {
-        now
-    };
-    show(identity, api.authenticator.failures(identity, at), now)
+    show(identity, api.authenticator.failures(identity, now), now)
 }
 
 /// Returns an identity with its seed, for the response to its creation or rotation.

@@ -262,6 +262,46 @@ fn node_with_a_wrong_clock_adds_no_guesses() {
 }
 
 #[test]
+fn node_whose_clock_jumps_every_second_adds_no_guesses() {
+    let more = format!(
+        "[throttle]\nsource_failures = 1000000\n{}",
+        routes("127.0.0.1:9".parse().unwrap())
+    );
+    for is_file in [true, false] {
+        let clock = Clock::new();
+        let variables = clock.environment();
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.to_str().unwrap()))
+            .collect();
+        let (beside, gate) = match is_file {
+            true => (None, Gate::start_with(&variables, &more)),
+            false => {
+                let beside = Gate::start_on_postgres(&more);
+                let gate = beside.start_beside_with(&variables, &more);
+                (Some(beside), gate)
+            }
+        };
+        let first = beside.as_ref().unwrap_or(&gate);
+        let caller = first.register("svc", "payments");
+        let fields = caller.fields_with(&caller.wrong_token());
+        let began = Instant::now();
+        let (mut verdicts, mut second) = (0, 0);
+        while began.elapsed() < Duration::from_secs(12) {
+            let now = began.elapsed().as_secs();
+            if now > second {
+                second = now;
+                let sign = if second % 3 == 0 { '-' } else { '+' };
+                clock.set(&format!("{sign}{}h", 5 * second));
+            }
+            verdicts += usize::from(get(gate.gateway, "/x", &fields).status == 401);
+        }
+        // The free ones, and the end of the first delays.
+        assert!((5..=5 + 4).contains(&verdicts), "{is_file}: {verdicts}");
+    }
+}
+
+#[test]
 fn outage_does_not_tell_existing_names_from_invented_ones() {
     const THROTTLE: &str = "[throttle]\nfailures = 1\nsource_failures = 1000000\n";
     let server = Postgres::start();

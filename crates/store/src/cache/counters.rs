@@ -2,13 +2,17 @@
 
 use async_trait::async_trait;
 use realmgate_core::{
-    Claim, ClaimOutcome, Counters, Counts, IdentityId, Step, StoreError, UsageBatch,
+    Claim, ClaimOutcome, Counters, Counts, IdentityId, Step, StoreError, UnixTime, UsageBatch,
 };
 
 use super::Cached;
 
 #[async_trait]
 impl Counters for Cached {
+    fn failure_time(&self, now: UnixTime) -> UnixTime {
+        self.inner.database.failure_time(now)
+    }
+
     async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
         self.inner.database.use_step(id, step, window).await
     }

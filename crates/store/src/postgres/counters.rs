@@ -1,7 +1,7 @@
 //! One-time use, failure counts, and last uses.
 
 use std::collections::HashMap;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::claims::sweep_claims;
-use super::clock::ClockOffset;
+use super::clock::{Asked, ServerClock};
 use super::fault::{Fault, no_change};
 use super::pool::Purpose;
 use super::query::{Postgres, query};
@@ -28,6 +28,10 @@ const TRIES: u8 = 16;
 
 #[async_trait]
 impl Counters for Postgres {
+    fn failure_time(&self, _: UnixTime) -> UnixTime {
+        self.clock.now()
+    }
+
     async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
         let tries = async {
             for _ in 0..TRIES {
@@ -45,15 +49,14 @@ impl Counters for Postgres {
     async fn counts(&self, after: i64) -> Result<Counts, StoreError> {
         let sql = format!(
             "SELECT k.key, s.stamp, {} FROM @.throttle_key k, @.failure_stamp s",
-            ClockOffset::NOW
+            ServerClock::NOW
         );
-        let (asked, began) = (SystemTime::now(), Instant::now());
+        let asked = Asked::now();
         let rows = self.read(&sql, &[]).await?;
-        let took = began.elapsed();
         let head = || {
             let row = rows.first().ok_or(Fault::Closed)?;
             let key: &[u8] = row.try_get(0)?;
-            self.clock.observe(row.try_get(2)?, asked, took);
+            self.clock.observe(row.try_get(2)?, &asked);
             Ok::<_, Fault>(Counts {
                 key: key.try_into().map_err(|_| RecordError::Number)?,
                 records: Vec::new(),
@@ -79,7 +82,7 @@ impl Counters for Postgres {
             (&limit, Type::INT8),
         ];
         let rows = self.read(sql, &parameters).await?;
-        let records: Result<_, Fault> = rows.iter().map(|row| record(row, &self.clock)).collect();
+        let records: Result<_, Fault> = rows.iter().map(record).collect();
         counts.records = records?;
         Ok(counts)
     }
@@ -88,13 +91,13 @@ impl Counters for Postgres {
         let work = async {
             let writing = self.begin(Lock::None).await?;
             if !batch.counts.is_empty() {
-                save_counts(&writing, &batch.counts, &self.clock).await?;
+                save_counts(&writing, &batch.counts).await?;
             }
             for is_of_previous in [false, true] {
                 save_uses(&writing, &batch.uses, is_of_previous).await?;
             }
             if let Some(needed) = batch.sweep {
-                sweep(&writing, needed, &self.clock).await?;
+                sweep(&writing, needed).await?;
                 sweep_claims(&writing, needed).await?;
             }
             writing.commit().await
@@ -230,11 +233,7 @@ fn is_doubtful(step: Step, window: u8, period: u64, since: i64) -> bool {
 }
 
 /// Adds up failures that several processes have counted since they last read the counts.
-async fn save_counts(
-    writing: &Writing,
-    counts: &[ThrottleRecord],
-    clock: &ClockOffset,
-) -> Result<(), Fault> {
+async fn save_counts(writing: &Writing, counts: &[ThrottleRecord]) -> Result<(), Fault> {
     // One writer at a time until its commit, so that a visible stamp covers everything saved under
     // it.
     let sql = "UPDATE @.failure_stamp SET stamp = stamp + 1 RETURNING stamp";
@@ -248,8 +247,8 @@ async fn save_counts(
     let scopes: Vec<&str> = last.keys().map(|(scope, _)| *scope).collect();
     let tags: Vec<&[u8]> = last.values().map(|it| it.tag.as_slice()).collect();
     let of = |time: fn(&ThrottleRecord) -> UnixTime| {
-        let of_server = |it: &&ThrottleRecord| clock.server_time(sql_time(time(it)));
-        last.values().map(of_server).collect()
+        let in_sql = |it: &&ThrottleRecord| sql_time(time(it));
+        last.values().map(in_sql).collect()
     };
     let paid: Vec<i64> = of(|it| it.paid);
     let failed: Vec<i64> = of(|it| it.failed);
@@ -316,9 +315,9 @@ async fn save_uses(writing: &Writing, uses: &[Use], is_of_previous: bool) -> Res
 }
 
 /// Deletes records that are not needed.
-async fn sweep(writing: &Writing, sweep: Sweep, clock: &ClockOffset) -> Result<(), Fault> {
+async fn sweep(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
     if sweep.forgets {
-        forget(writing, sweep, clock).await?;
+        forget(writing, sweep).await?;
     }
     let kept = i64::try_from(sweep.kept).unwrap_or(i64::MAX);
     let sql = "DELETE FROM @.failure WHERE scope = $1 AND stamp < (
@@ -332,7 +331,7 @@ async fn sweep(writing: &Writing, sweep: Sweep, clock: &ClockOffset) -> Result<(
 }
 
 /// Deletes records of failures that are forgotten.
-async fn forget(writing: &Writing, sweep: Sweep, clock: &ClockOffset) -> Result<(), Fault> {
+async fn forget(writing: &Writing, sweep: Sweep) -> Result<(), Fault> {
     // Looked at again when the row is locked: another process may have saved a failure since.
     let sql = "DELETE FROM @.failure WHERE failed < $1 AND passed < $2
         AND (scope, tag) IN (SELECT scope, tag FROM @.failure
@@ -340,7 +339,7 @@ async fn forget(writing: &Writing, sweep: Sweep, clock: &ClockOffset) -> Result<
                 AND (failed > 0 OR passed > 0
                     OR stamp < (SELECT stamp FROM @.failure_stamp) - $3) LIMIT $4)";
     let before = [sweep.failed_before, sweep.passed_before];
-    let [failed, passed] = before.map(|time| clock.server_time(sql_time(time)));
+    let [failed, passed] = before.map(sql_time);
     let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
         (&failed, Type::INT8),
         (&passed, Type::INT8),
@@ -351,17 +350,17 @@ async fn forget(writing: &Writing, sweep: Sweep, clock: &ClockOffset) -> Result<
     Ok(())
 }
 
-fn record(row: &Row, clock: &ClockOffset) -> Result<ThrottleRecord, Fault> {
+fn record(row: &Row) -> Result<ThrottleRecord, Fault> {
     let name: &str = row.try_get(0)?;
     let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
     let tag: &[u8] = row.try_get(1)?;
     Ok(ThrottleRecord {
         scope: scope.ok_or(RecordError::Number)?,
         tag: tag.try_into().map_err(|_| RecordError::Number)?,
-        paid: unix_time(clock.node_time(row.try_get(2)?)),
+        paid: unix_time(row.try_get(2)?),
         added: Some(0),
-        failed: unix_time(clock.node_time(row.try_get(3)?)),
-        passed: unix_time(clock.node_time(row.try_get(4)?)),
+        failed: unix_time(row.try_get(3)?),
+        passed: unix_time(row.try_get(4)?),
     })
 }
 

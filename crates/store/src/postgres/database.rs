@@ -31,7 +31,7 @@ impl Database for Postgres {
         Some(PoolMetrics {
             claims: claims.load(Ordering::Relaxed),
             claims_denied: claims_denied.load(Ordering::Relaxed),
-            clock_offset: self.clock.get(),
+            clock_offset: self.clock.ahead_of_node(),
             ..self.pools.metrics()
         })
     }

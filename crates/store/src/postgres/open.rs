@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::claims::CLAIMING;
-use super::clock::ClockOffset;
+use super::clock::ServerClock;
 use super::connect::Connector;
 use super::fault::Fault;
 use super::pool::Pools;
@@ -103,7 +103,7 @@ pub(crate) async fn open(
         writes_fail: AtomicBool::default(),
         claiming: Semaphore::new(CLAIMING),
         claims: Default::default(),
-        clock: ClockOffset::default(),
+        clock: ServerClock::default(),
     })
 }
 

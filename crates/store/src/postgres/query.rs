@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::clock::ClockOffset;
+use super::clock::ServerClock;
 use super::fault::Fault;
 use super::pool::{Pools, Purpose};
 use crate::key_ring::KeyRing;
@@ -33,7 +33,7 @@ pub(crate) struct Postgres {
     pub(super) claiming: Semaphore,
     /// The claims that this node got, and those that it did not get.
     pub(super) claims: [AtomicU64; 2],
-    pub(super) clock: ClockOffset,
+    pub(super) clock: ServerClock,
 }
 
 /// The schema of the tables.

@@ -11,11 +11,15 @@ use crate::record::{sql_time, unix_time};
 use crate::spent::used_steps;
 use realmgate_core::{
     ChangeError, Counters, Counts, IdentityId, Scope, Step, StoreError, Sweep, ThrottleRecord,
-    UsageBatch, UsedSteps,
+    UnixTime, UsageBatch, UsedSteps,
 };
 
 #[async_trait]
 impl Counters for Sqlite {
+    fn failure_time(&self, _: UnixTime) -> UnixTime {
+        UnixTime::from_secs(self.clock.now().as_secs())
+    }
+
     async fn use_step(&self, id: IdentityId, step: Step, window: u8) -> Result<bool, StoreError> {
         // Wait as long again as for other writes. Then the request is denied, though the token may
         // be used up.

@@ -17,6 +17,7 @@ use crate::access::Way;
 use crate::database::Seq;
 use crate::key_ring::{KeyRing, KeySource};
 use crate::metrics::{DatabaseCounts, Operation};
+use crate::steady::Steady;
 use realmgate_core::{ChangeError, StoreError};
 
 /// An open database with the current schema.
@@ -30,6 +31,8 @@ pub(crate) struct Sqlite {
     pub(super) timeout: Duration,
     pub(super) watch: Arc<Watch>,
     pub(super) counts: DatabaseCounts,
+    /// Dates failures.
+    pub(super) clock: Steady,
     /// Whether the last write failed.
     pub(super) writes_fail: AtomicBool,
 }
@@ -54,6 +57,7 @@ impl Sqlite {
             timeout,
             watch,
             counts: DatabaseCounts::default(),
+            clock: Steady::default(),
             writes_fail: AtomicBool::default(),
         })
     }
