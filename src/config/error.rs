@@ -85,7 +85,10 @@ pub enum Mistake {
         message: String,
     },
     /// The key does not exist.
-    #[error("{place}: {key}: unknown key, expected one of {known}")]
+    #[error(
+        "{place}: {key}: unknown key{}, expected one of {known}",
+        similar(key, known)
+    )]
     UnknownKey {
         /// The position of the key.
         place: Place,
@@ -135,6 +138,30 @@ pub enum Mistake {
         /// The valid form.
         form: &'static str,
     },
+}
+
+/// Keys that people write for others, which no measure of letters finds.
+const SYNONYMS: [(&str, &str); 1] = [("proxy", "gateway")];
+
+/// The least similarity of a suggestion.
+const SIMILAR: f64 = 0.8;
+
+/// Suggests the known key that is most similar to the last one of a path; empty if none is.
+fn similar(path: &str, known: &str) -> String {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    // A remark in brackets may follow.
+    let known = known.split(" (").next().unwrap_or(known);
+    let known = known.split([',', ' ']).filter(|it| !it.is_empty());
+    let synonym = SYNONYMS.iter().find(|(written, _)| *written == key);
+    let found = known
+        .map(|it| {
+            let is_meant = synonym.is_some_and(|(_, meant)| *meant == it);
+            let likeness = strsim::jaro_winkler(key, it);
+            (if is_meant { 1.0 } else { likeness }, it)
+        })
+        .filter(|(likeness, _)| *likeness > SIMILAR)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other));
+    found.map_or_else(String::new, |(_, it)| format!(" (did you mean {it}?)"))
 }
 
 /// The position of a key or value.

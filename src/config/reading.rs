@@ -13,6 +13,9 @@ use super::source::{Checked, Source, all};
 type Value<'s> = Spanned<DeValue<'s>>;
 type Mistyped = serde_path_to_error::Error<toml::de::Error>;
 
+/// The keys of lists of networks.
+const NETWORKS: [&str; 3] = [".trusted_proxies", ".proxy_protocol", ".from"];
+
 /// The maximum number of mistakes that are found in one part, each by a further attempt.
 const TRIES: usize = 50;
 
@@ -153,6 +156,7 @@ impl Source<'_> {
             }
             _ => {
                 let or_off = listen_or_off(&key);
+                let principal;
                 let expected = match expected.unwrap_or(message) {
                     "a sequence" if key == "route" => "an array; write [[route]]",
                     "a sequence" if key == "certificate" => "an array; write [[certificate]]",
@@ -163,8 +167,18 @@ impl Source<'_> {
                     "a string" if or_off.is_some() => or_off.as_deref().unwrap_or_default(),
                     "i64" => "a whole number",
                     "a boolean" => "true or false",
+                    "a sequence" if key.ends_with(".peers") => {
+                        r#"an array of addresses, such as ["127.0.0.1:9000"]"#
+                    }
+                    "a sequence" if NETWORKS.iter().any(|it| key.ends_with(it)) => {
+                        r#"an array of addresses and networks, such as ["10.0.0.2", "10.0.1.0/24"]"#
+                    }
                     "a sequence" => "an array",
                     "a map" => "a table",
+                    "a table" => {
+                        principal = as_rule(&key, self.slice(span.clone()));
+                        principal.as_deref().unwrap_or("a table")
+                    }
                     other => other,
                 };
                 // A misplaced value may be a password, or the secret in a header.
@@ -177,6 +191,25 @@ impl Source<'_> {
             }
         }
     }
+}
+
+/// Returns how a text in a list of principals is written: `billing@payments` is a name in a realm.
+fn as_rule(key: &str, typed: &str) -> Option<String> {
+    let lists = [".allow[", ".except[", ".members["];
+    let is_listed = lists.iter().any(|it| key.contains(it)) && key.ends_with(']');
+    let text = ['"', '\'']
+        .into_iter()
+        .find_map(|quote| typed.strip_prefix(quote)?.strip_suffix(quote))?;
+    if !is_listed || text.contains(['"', '\\', '\'']) {
+        return None;
+    }
+    Some(match text.rsplit_once('@') {
+        Some((name, realm)) => format!("{{ realm = \"{realm}\", name = \"{name}\" }}"),
+        None if ["anyone", "authenticated"].contains(&text) => {
+            format!("a table; for {text} write \"{text}\" without brackets")
+        }
+        None => format!("{{ realm = \"{text}\" }}, or {{ group = \"{text}\" }} for a group"),
+    })
 }
 
 /// A part of the file that is read separately.

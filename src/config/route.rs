@@ -101,7 +101,7 @@ impl<'a> Targets<'a> {
     /// Describes the valid values of `upstream`.
     fn expected(&self) -> String {
         match &*self.names {
-            "" => "a defined upstream (none is defined)".to_owned(),
+            "" => "a defined upstream (none is defined; write [upstream.NAME] with peers = [\"HOST:PORT\"])".to_owned(),
             names => format!("a defined upstream (defined: {names})"),
         }
     }

@@ -264,7 +264,8 @@ impl<'a> Source<'a> {
     pub(super) fn syntax(&self, errors: &[toml::de::Error], base: usize) -> Option<Rejected> {
         let (mut rejected, mut last) = (None, 0);
         for error in errors {
-            let start = base + error.span().map_or(0, |span| span.start);
+            let span = error.span().unwrap_or_default();
+            let start = base + span.start;
             let line = self.text.line(start);
             if line == last {
                 continue;
@@ -274,7 +275,13 @@ impl<'a> Source<'a> {
                 file: self.text.name(start).to_owned(),
                 line,
                 column: self.text.column(start),
-                message: error.message().to_owned(),
+                message: match error.message() {
+                    // The name of a key or of a table.
+                    text @ "duplicate key" => {
+                        format!("{text} {}", self.slice(start..base + span.end))
+                    }
+                    text => text.to_owned(),
+                },
             };
             rejected = Some(self.record(start, mistake));
         }

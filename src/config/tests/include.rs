@@ -216,7 +216,7 @@ fn wrong_forms_of_include_are_rejected() {
         ),
         (
             "[[include]]\nfiles = 'x.toml'\nhosts = 'a'",
-            "3: include[0].hosts: unknown key, expected one of files, host, path",
+            "3: include[0].hosts: unknown key (did you mean host?), expected one of files, host, path",
         ),
     ] {
         let folder = Folder::new(main);

@@ -69,11 +69,11 @@ fn proxy_that_is_off_needs_no_upstream_and_no_address() {
     assert_errors(&[
         (
             &format!("{off}{route}upstream = 'web'"),
-            "8: route[0].upstream = 'web': expected a defined upstream (none is defined)",
+            "8: route[0].upstream = 'web': expected a defined upstream (none is defined; write [upstream.NAME] with peers = [\"HOST:PORT\"])",
         ),
         (
             route,
-            "1: route[0].upstream: missing, expected a defined upstream (none is defined); with gateway.listen = \"off\" none is needed",
+            "1: route[0].upstream: missing, expected a defined upstream (none is defined; write [upstream.NAME] with peers = [\"HOST:PORT\"]); with gateway.listen = \"off\" none is needed",
         ),
         (
             "[gateway]\nlisten = false",

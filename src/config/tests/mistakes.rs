@@ -47,14 +47,16 @@ ttl = 300
     let known = "expected one of";
     let expected = [
         "2: totp.window = 11: expected 0 to 10".to_owned(),
-        format!("3: totp.windwo: unknown key, {known} window, algorithm, digits, period, issuer"),
+        format!(
+            "3: totp.windwo: unknown key (did you mean window?), {known} window, algorithm, digits, period, issuer"
+        ),
         "4: totp.digits = '6': expected a whole number".to_owned(),
         "7: route[0].name = 3: expected a string".to_owned(),
         "8: route[0].path = 'api': expected a path".to_owned(),
         "9: route[0].allow = 'everybody': expected \"authenticated\"".to_owned(),
         "10: route[0].upstream = 'wbe': expected a defined upstream (defined: web)".to_owned(),
         "12: route[1].name: missing, expected 1 to 64 characters".to_owned(),
-        format!("13: route[1].nmae: unknown key, {known} name, host"),
+        format!("13: route[1].nmae: unknown key (did you mean name?), {known} name, host"),
         "14: route[1].allow[1].realm: missing, expected 1 to 128 characters".to_owned(),
         format!("14: route[1].allow[1].user: unknown key, {known} realm, name, group"),
         "18: upstream.web.peers[0] = '127.0.0.1': expected HOST:PORT".to_owned(),
@@ -64,7 +66,7 @@ ttl = 300
             .to_owned(),
         "23: gateway.listen = '8080': expected an IP address and a port".to_owned(),
         "24: gateway.serve_api = 'yes': expected true or false".to_owned(),
-        format!("26: gatway: unknown key, {known} include, store"),
+        format!("26: gatway: unknown key (did you mean gateway?), {known} include, store"),
         "29: cache.ttl = 300: expected a duration with a unit such as \"5m\"".to_owned(),
         "REALMGATE_LOG_FORMAT: log.format = xml: expected \"human\" or \"json\"".to_owned(),
         "REALMGATE_TOTP_WIDOW: unknown variable, expected REALMGATE_TOTP_ and one of".to_owned(),

@@ -250,7 +250,7 @@ fn bad_networks_are_rejected() {
         ),
         (
             "from = '10.0.0.0/8'",
-            "2: route[0].from = '10.0.0.0/8': expected an array",
+            "2: route[0].from = '10.0.0.0/8': expected an array of addresses and networks, such as [\"10.0.0.2\", \"10.0.1.0/24\"]",
         ),
     ]);
     let naming =

@@ -92,7 +92,7 @@ fn bad_allow_is_rejected() {
     assert_route_errors(&[
         (
             "allow = ['ops']",
-            "2: route[0].allow[0] = 'ops': expected a table",
+            "2: route[0].allow[0] = 'ops': expected { realm = \"ops\" }, or { group = \"ops\" } for a group",
         ),
         (
             "allow = [['ops']]",
@@ -109,7 +109,7 @@ fn undefined_upstream_is_rejected() {
     )]);
     assert_errors(&[(
         "[[route]]\nname = 'a'\nallow = 'anyone'\nupstream = 'web'",
-        "4: route[0].upstream = 'web': expected a defined upstream (none is defined)",
+        "4: route[0].upstream = 'web': expected a defined upstream (none is defined; write [upstream.NAME] with peers = [\"HOST:PORT\"])",
     )]);
 }
 

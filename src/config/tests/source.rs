@@ -4,11 +4,47 @@ use std::os::unix::ffi::OsStringExt;
 use super::*;
 
 #[test]
+fn text_in_place_of_a_list_or_a_principal_is_rejected_with_the_form() {
+    let list = r#"expected an array of addresses, such as ["127.0.0.1:9000"]"#;
+    assert_errors(&[(
+        "[upstream.a]\npeers = '127.0.0.1:9000'",
+        &format!("2: upstream.a.peers = '127.0.0.1:9000': {list}"),
+    )]);
+    let networks =
+        r#"expected an array of addresses and networks, such as ["10.0.0.2", "10.0.1.0/24"]"#;
+    assert_errors(&[(
+        "[service]\ntrusted_proxies = '10.0.0.2'",
+        &format!("2: service.trusted_proxies = '10.0.0.2': {networks}"),
+    )]);
+    for (typed, expected) in [
+        (
+            "'billing@payments'",
+            r#"{ realm = "payments", name = "billing" }"#,
+        ),
+        (
+            "'payments'",
+            r#"{ realm = "payments" }, or { group = "payments" } for a group"#,
+        ),
+        (
+            "'anyone'",
+            r#"a table; for anyone write "anyone" without brackets"#,
+        ),
+        ("3", "a table"),
+    ] {
+        for key in ["allow", "except"] {
+            let error = error(&format!("[[route]]\n{key} = [{typed}]"));
+            let expected = format!("2: route[0].{key}[0] = {typed}: expected {expected}");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
+}
+
+#[test]
 fn unknown_key_is_rejected_with_the_known_ones() {
     assert_errors(&[
         (
             "\n[totp]\nwindow = 1\nwindwo = 1",
-            "4: totp.windwo: unknown key, expected one of window, algorithm, digits, period, issuer",
+            "4: totp.windwo: unknown key (did you mean window?), expected one of window, algorithm, digits, period, issuer",
         ),
         (
             "[limits]\nx = 1",
@@ -23,14 +59,18 @@ fn unknown_key_is_rejected_with_the_known_ones() {
         ),
         (
             "[gatway]",
-            "1: gatway: unknown key, expected one of include, store, cache, service, gateway, grpc, metrics, admin, realms, \
+            "1: gatway: unknown key (did you mean gateway?), expected one of include, store, cache, service, gateway, grpc, metrics, admin, realms, \
              credentials, totp, throttle, realm, tls, certificate, limits, timeouts, server, shutdown, log, audit, otlp, compat, networks, group, route, upstream",
         ),
     ]);
+    // The listener is called proxy in the documentation, and gateway here.
+    let error = error("[proxy]\nlisten = '127.0.0.1:1'");
+    let expected = "1: proxy: unknown key (did you mean gateway?), expected";
+    assert!(error.contains(expected), "{error}");
     assert_route_errors(&[
         (
             "hosts = 1",
-            "2: route[0].hosts: unknown key, expected one of name, host, path, methods, from, allow, except, mode, \
+            "2: route[0].hosts: unknown key (did you mean host?), expected one of name, host, path, methods, from, allow, except, mode, \
              upstream, body_bytes, allow_double_slash, allow_encoded_slash, ignore_case, \
              ignore_suffix, strip_prefix, upstream_host, alias_headers, pass_headers, shared_cache, \
              challenge, errors, denial_headers, request_headers, response_headers",
@@ -41,7 +81,7 @@ fn unknown_key_is_rejected_with_the_known_ones() {
              realmgate.toml:2: route[0].allow[1].user: unknown key, expected one of realm, name, group",
         ),
     ]);
-    let expected = "3: upstream.a.peer: unknown key, expected one of peers, identity_headers, balance, tls, server_name, \
+    let expected = "3: upstream.a.peer: unknown key (did you mean peers?), expected one of peers, identity_headers, balance, tls, server_name, \
         ca, client_cert, client_key, http, eject_failures, eject_time, tries, resolve_interval, \
         health_check, health_interval, health_timeout, health_host, requests, connect_timeout, read_timeout, \
         stream_timeout, write_timeout, idle_timeout";
@@ -70,7 +110,7 @@ fn wrong_type_is_rejected() {
         ("[log]\nfilter = 3", "2: log.filter = 3: expected a string"),
         (
             "[service]\ntrusted_proxies = '10.0.0.0/8'",
-            "2: service.trusted_proxies = '10.0.0.0/8': expected an array",
+            "2: service.trusted_proxies = '10.0.0.0/8': expected an array of addresses and networks, such as [\"10.0.0.2\", \"10.0.1.0/24\"]",
         ),
         (
             "[service]\ntrusted_proxies = [\n  '10.0.0.0/8',\n  8,\n]",
@@ -114,7 +154,10 @@ fn wrong_type_is_rejected() {
 fn syntax_error_names_line_and_column() {
     assert_errors(&[
         ("[totp]\nwindow = = 1", "2:10: extra `=`, expected nothing"),
-        ("[totp]\nwindow = 1\nwindow = 2", "3:1: duplicate key"),
+        (
+            "[totp]\nwindow = 1\nwindow = 2",
+            "3:1: duplicate key window",
+        ),
         ("[totp", "1:6: unclosed table, expected `]`"),
     ]);
 }

@@ -354,7 +354,7 @@ fn mistakes_in_a_configuration_are_named_exactly() {
     let cases = [
         (
             "[totp]\nwindwo = 1\n",
-            ":2: totp.windwo: unknown key, expected one of window, algorithm, digits, period, issuer",
+            ":2: totp.windwo: unknown key (did you mean window?), expected one of window, algorithm, digits, period, issuer",
         ),
         (
             "[totp]\nwindow = 11\n",
