@@ -125,6 +125,15 @@ impl PathPattern {
         })
     }
 
+    /// Returns the whole path in front of a `*` at the end, if there is one: `/admin` of `/admin/*`.
+    pub(super) fn before_star(&self) -> Option<Self> {
+        let text = self.text().strip_suffix(STAR)?.trim_end_matches('/');
+        (!text.is_empty()).then(|| Self {
+            text: text.into(),
+            is_exact: true,
+        })
+    }
+
     /// Returns the pattern in lower case.
     pub(super) fn to_lower_case(&self) -> Self {
         let text = self.text().to_ascii_lowercase();

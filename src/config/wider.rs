@@ -21,6 +21,7 @@ pub(super) fn of_routes(routes: &[Route]) -> Vec<(usize, String)> {
         };
         let of_route = [
             of_rejected_methods(route),
+            of_bare_prefix(route, &later),
             of_spelling(route, &later),
             of_methods(route, &later),
             of_networks(route, &later),
@@ -45,6 +46,29 @@ fn of_rejected_methods(route: &Route) -> Option<String> {
             route.name,
             rejected.join(" and "),
         )
+    })
+}
+
+/// Warns of a later route that admits more callers and matches what is in front of a `*` at the end: `/admin/*` does
+/// not match `/admin/`.
+fn of_bare_prefix(route: &Route, later: &Later<'_>) -> Option<String> {
+    paths(route).iter().find_map(|path| {
+        let bare = path.before_star()?;
+        // A route for it shows that this is intended.
+        if later.is_named(route, &bare) {
+            return None;
+        }
+        let wider = next(route, &bare, later, |other| takes_some_of(other, route))?;
+        let prefix = bare.text();
+        let instead = match path.is_exact() {
+            true => String::new(),
+            false => format!("write \"{prefix}\" in place of \"{path}\", or "),
+        };
+        Some(format!(
+            "route {:?} does not match {prefix}/: requests for it match route {:?}, which admits callers that it does not; \
+             {instead}add a route with path = \"={prefix}\"",
+            route.name, wider.name,
+        ))
     })
 }
 
@@ -262,6 +286,16 @@ impl<'a> Later<'a> {
             is_for_host && matches_all_methods(other) && paths(other).iter().any(is_same)
         };
         !is_complete || same.any(takes)
+    }
+
+    /// Returns whether a route, also an earlier one, has the path in any case, and a host that `route` has too.
+    fn is_named(&self, route: &Route, path: &PathPattern) -> bool {
+        let key = path.text().to_ascii_lowercase();
+        let named = self.places.of_texts.get(&key);
+        let named = named.into_iter().flat_map(|it| it.all.iter().take(LOOKS));
+        named
+            .filter_map(|at| self.routes.get(*at))
+            .any(|other| meets_hosts(other, route))
     }
 
     /// Returns the later routes in the lists with a host that `route` has too, in order, and whether

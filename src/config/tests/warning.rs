@@ -37,6 +37,72 @@ fn wider_route_after_a_narrower_one_with_a_longer_path_is_warned_of() {
 }
 
 #[test]
+fn star_at_the_end_that_leaves_the_bare_prefix_to_a_wider_route_is_warned_of() {
+    let admin =
+        |path: &str, more: &str| named("admin", OPS, &format!("path = '{path}'\n{SAID}\n{more}"));
+    let web = named("web", "'anyone'", "");
+    let warned = "route \"admin\" does not match /admin/: requests for it match route \"web\", which admits callers \
+                  that it does not; ";
+    assert_eq!(
+        warnings(&(admin("/admin/*", "") + &web)),
+        [format!(
+            "{warned}write \"/admin\" in place of \"/admin/*\", or add a route with path = \"=/admin\""
+        )]
+    );
+    assert_eq!(
+        warnings(&(admin("=/admin/*", "") + &web)),
+        [format!("{warned}add a route with path = \"=/admin\"")]
+    );
+    let bare = |allow: &str, more: &str| named("bare", allow, &format!("{more}\n{SAID}"));
+    for (text, expected) in [
+        (admin("/admin/*", "") + &named("web", OPS, ""), 0),
+        (admin("/admin", "") + &web, 0),
+        // Also what is in front of several.
+        (admin("/users/*/*", "") + &web, 1),
+        // Every other route matches `/`.
+        (admin("/*", "") + &web, 0),
+        (admin("/users/*/keys", "") + &web, 0),
+        // A route for the bare prefix shows that this is intended.
+        (
+            admin("/admin/*", "") + &bare("'anyone'", "path = '=/admin'") + &web,
+            0,
+        ),
+        (
+            bare("'anyone'", "path = '=/admin'") + &admin("/admin/*", "") + &web,
+            0,
+        ),
+        (
+            named(
+                "both",
+                OPS,
+                &format!("path = ['=/admin', '/admin/*']\n{SAID}"),
+            ) + &web,
+            0,
+        ),
+        (
+            admin("/admin/*", "host = 'a.example'")
+                + &bare("'anyone'", "path = '=/admin'\nhost = 'b.example'")
+                + &web,
+            1,
+        ),
+        // A route in between takes the prefix.
+        (admin("/admin/*", "") + &named("all", OPS, "") + &web, 0),
+        (
+            admin("/admin/*", "") + &named("web", "'anyone'", "path = '/other'"),
+            0,
+        ),
+        (
+            admin("/admin/*", "methods = ['GET']") + &named("web", "'anyone'", "methods = ['PUT']"),
+            0,
+        ),
+    ] {
+        let mut warnings = warnings(&text);
+        warnings.retain(|warning| warning.contains("does not match"));
+        assert_eq!(warnings.len(), expected, "{text}{warnings:#?}");
+    }
+}
+
+#[test]
 fn route_that_never_matches_or_admits_no_others_is_not_warned_of() {
     let admin = named("admin", OPS, "path = '/admin'");
     let last = named("web", "'anyone'", "path = '/'");
@@ -139,7 +205,7 @@ fn exact_paths_and_paths_with_a_star_take_what_is_left_too() {
     ] {
         let text = get(first) + &then + &web;
         let mut warnings = warnings(&text);
-        warnings.retain(|warning| warning.starts_with("route \"get\""));
+        warnings.retain(|warning| warning.starts_with("route \"get\" matches"));
         assert_eq!(warnings.len(), expected, "{text}{warnings:#?}");
     }
     // Other methods reach the route with a `*`, so that one is named, and no other.
@@ -154,7 +220,7 @@ fn exact_paths_and_paths_with_a_star_take_what_is_left_too() {
         let then = named("rest", allow, &format!("path = '/users/*'\n{SAID}"));
         let text = get(first) + &then + &web;
         let mut warnings = warnings(&text);
-        warnings.retain(|warning| warning.starts_with("route \"get\""));
+        warnings.retain(|warning| warning.starts_with("route \"get\" matches"));
         let named = warnings.first().and_then(|warning| {
             let (_, rest) = warning.split_once(" match route \"")?;
             Some(rest.split_once('"')?.0.to_owned())
