@@ -11,6 +11,7 @@ use super::local::Local;
 use super::readiness::Readiness;
 use crate::http::own_paths;
 use crate::http::own_response::OwnResponse;
+use crate::http::rejection::Rejection;
 use crate::metrics::{Exposition, Registry};
 use crate::net::http::{ClientRequest, Reply};
 use crate::routing::target::{self, Target};
@@ -42,6 +43,11 @@ impl Endpoints {
         match path {
             "/healthz" => OwnResponse::line(StatusCode::OK, "ok\n").into(),
             "/readyz" => Box::pin(self.readiness()).await.into(),
+            path if own_paths::is_below(path, own_paths::FORWARD_AUTH) => {
+                self.forward_auth.unknown(request, record);
+                let answer = Rejection::Endpoint.response();
+                answer.named(record.request_id()).into()
+            }
             path if is_v1(path) => Box::pin(self.v1.handle_at_once(request, record)).await,
             _ => self.rest.handle(request, record).await,
         }

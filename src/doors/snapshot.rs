@@ -34,6 +34,8 @@ pub(crate) struct Snapshot {
     pub(crate) client_address_header: Option<HeaderName>,
     /// Whether a route was skipped because the address of a client was unknown, and a warning logged.
     has_warned: AtomicBool,
+    /// The same for a request that passed without the routes.
+    has_warned_bypassed: AtomicBool,
 }
 
 /// The snapshot in force. A request keeps the one with which it began.
@@ -61,6 +63,9 @@ impl Shared {
 
 const UNADDRESSED: &str = "this route did not match a request, because it has `from` and no trusted party named the \
                            address of the client; docs/routes.md says who may name it";
+
+const BYPASSED: &str = "a request passed at /forward-auth, where the routes do not apply; use the endpoint of the front \
+                        proxy, such as /forward-auth/nginx, or restrict it with ?realm=";
 
 impl Snapshot {
     /// Makes the snapshot of a configuration. Upstreams that have not changed are taken from
@@ -103,6 +108,7 @@ impl Snapshot {
             )?,
             client_address_header: config.service.client_address_header.clone(),
             has_warned: AtomicBool::new(false),
+            has_warned_bypassed: AtomicBool::new(false),
         })
     }
 
@@ -125,6 +131,14 @@ impl Snapshot {
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(route = %route.name, "{UNADDRESSED}");
+        }
+    }
+
+    /// Warns once that a request has passed without the routes, if there are any.
+    pub(crate) fn warn_bypassed(&self) {
+        let is_due = !self.routes.is_empty() && !self.has_warned_bypassed.load(Ordering::Relaxed);
+        if is_due && !self.has_warned_bypassed.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{BYPASSED}");
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) enum Rejection {
     NoRoute,
     #[error("the body is longer than the route's body_bytes")]
     BodyLength,
-    #[error("the sub-request comes from an address that is not in service.trusted_proxies")]
+    #[error("the auth request comes from an address that is not in service.trusted_proxies")]
     Untrusted,
     #[error("the front proxy did not send exactly one {0}")]
     Missing(&'static str),
@@ -62,6 +62,10 @@ pub(crate) enum Rejection {
     Malformed(&'static str),
     #[error("the query of the forward-auth URL has other parameters than realm and name")]
     Query,
+    #[error(
+        "there is no such endpoint; there are /forward-auth, and below it /nginx, /traefik, /caddy, /haproxy and /envoy/…"
+    )]
+    Endpoint,
 }
 
 impl Rejection {
@@ -92,6 +96,7 @@ impl Rejection {
             Self::Missing(_) => "description_missing",
             Self::Malformed(_) => "description_malformed",
             Self::Query => "bad_narrowing",
+            Self::Endpoint => "no_endpoint",
         }
     }
 
@@ -128,6 +133,7 @@ impl Rejection {
                 (Code::BAD_REQUEST, "ambiguous path\n")
             }
             Self::NoRoute => (Code::NOT_FOUND, "no route\n"),
+            Self::Endpoint => (Code::NOT_FOUND, "no such endpoint\n"),
             Self::BodyLength => (Code::PAYLOAD_TOO_LARGE, "the body is too large\n"),
             Self::Untrusted | Self::Missing(_) | Self::Malformed(_) | Self::Query => {
                 (Code::FORBIDDEN, "not allowed here\n")

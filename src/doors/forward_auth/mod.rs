@@ -128,6 +128,9 @@ impl ForwardAuth {
         let times = (*began, UnixTime::from(*now), request_line);
         match self.judge(source, headers, applied, times, record).await {
             Outcome::Permitted(permit, identity) => {
+                if proxy == FrontProxy::Any && parts.uri.query().is_none_or(str::is_empty) {
+                    self.snapshot.load().warn_bypassed();
+                }
                 self.permitted(&permit, identity.as_deref(), parts, proxy)
             }
             Outcome::Denied(denial, denials) => OwnResponse::sub_request_denied(&denial)
@@ -138,6 +141,14 @@ impl ForwardAuth {
                 .named(record.request_id())
                 .into(),
         }
+    }
+
+    /// Logs and counts an auth request to an endpoint that does not exist.
+    pub(super) fn unknown(&self, request: &ClientRequest, record: &mut RequestRecord) {
+        let ClientRequest { parts, peer, .. } = request;
+        let (door, line) = ((Door::ForwardAuth, None), request_line_of(parts));
+        self.recorder
+            .rejected(door, peer.source(), Rejection::Endpoint, line, record);
     }
 
     /// Returns the request line that is logged for a denied sub-request: that of the original

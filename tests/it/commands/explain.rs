@@ -328,6 +328,7 @@ fn rejections_are_logged_with_their_reason() {
     );
     get(gate.service, "/forward-auth/nginx", "");
     get(gate.service, "/forward-auth?x=y", "");
+    assert_eq!(get(gate.service, "/forward-auth/ngnix", "").status, 404);
     for reason in [
         "ambiguous_path",
         "slashes",
@@ -336,6 +337,7 @@ fn rejections_are_logged_with_their_reason() {
         "bad_line_ending",
         "description_missing",
         "bad_narrowing",
+        "no_endpoint",
     ] {
         let field = format!("reason=\"{reason}\"");
         crate::harness::until(reason, || gate.log().contains(&field));

@@ -552,3 +552,34 @@ fn trace_and_connect_are_rejected_at_every_endpoint() {
     let trace = send(gate.service, "TRACE", "/forward-auth/envoy/public", "", "");
     assert_eq!((trace.status, &*trace.body), (403, ""));
 }
+
+/// The usual mistake is `/forward-auth` in place of the endpoint of the front proxy.
+#[test]
+fn request_that_passes_without_the_routes_is_warned_of_once() {
+    const TEXT: &str = "a request passed at /forward-auth, where the routes do not apply";
+    let route = "[[route]]\nname = \"app\"\nallow = [{ realm = \"payments\" }]\nupstream = \"app\"\n\
+                 [upstream.app]\npeers = [\"127.0.0.1:9\"]\n";
+    let gate = Gate::start(route);
+    let [alice, bob] = ["alice", "bob"].map(|name| gate.register(name, "ops"));
+    let ask = |caller: &Caller, path: &str| get(gate.service, path, &caller.fields()).status;
+    let count = || gate.log().matches(TEXT).count();
+    // Restricted, and denied.
+    assert_eq!(ask(&alice, "/forward-auth?realm=ops"), 200);
+    assert_eq!(ask(&alice, "/forward-auth?realm=payments"), 403);
+    assert_eq!(get(gate.service, "/forward-auth", "").status, 401);
+    assert_eq!(count(), 0);
+    assert_eq!(ask(&alice, "/forward-auth"), 200);
+    until("the warning", || count() == 1);
+    assert_eq!(ask(&bob, "/forward-auth"), 200);
+    assert_eq!(count(), 1);
+    // Without routes, there is nothing to warn of.
+    let gate = Gate::start("");
+    let carol = gate.register("carol", "ops");
+    assert_eq!(
+        get(gate.service, "/forward-auth", &carol.fields()).status,
+        200
+    );
+    gate.signal("TERM");
+    until("the end", || gate.log().contains("stopped"));
+    assert!(!gate.log().contains(TEXT));
+}
