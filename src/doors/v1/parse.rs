@@ -19,13 +19,17 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let parsed = serde_path_to_error::deserialize(&mut reader);
     let parsed = parsed.map_err(|error| {
         let field = error.path().to_string();
-        let field = if field == "." { String::new() } else { field };
         let inner = error.into_inner();
         match inner.classify() {
             Category::Data => {
                 let detail = inner.to_string();
                 let detail = detail.split(" at line ").next().unwrap_or_default();
-                Problem::invalid(vec![field_error(&field, detail)])
+                let missing = detail.strip_prefix("missing field `");
+                let missing = missing.and_then(|it| it.strip_suffix('`'));
+                let field = missing.map_or(field.clone(), |it| format!("{field}.{it}"));
+                // The path of the whole is a dot.
+                let field = field.trim_start_matches('.');
+                Problem::invalid(vec![field_error(field, detail)])
             }
             _ => Problem::new(Kind::Malformed).detail(format!("not JSON: {inner}")),
         }

@@ -589,6 +589,8 @@ fn each_wrong_value_is_named() {
         let document: Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(document["errors"][0]["field"], field, "{document}");
     }
+    let missing: Value = serde_json::from_str(&create(&json!({ "name": "a" })).body).unwrap();
+    assert_eq!(missing["errors"][0]["field"], "realm", "{missing}");
     assert_eq!(admin.get("/v1/identities?realm=r")["items"], json!([]));
     let (created, _) = admin.create("a", "r");
     let path = format!("/v1/identities/{}", created["id"]);
