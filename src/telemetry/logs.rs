@@ -14,6 +14,7 @@ use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use super::fields;
 use super::quota::{Limited, Quota, Weighed};
 use crate::config::{Log, LogFormat};
 
@@ -98,7 +99,7 @@ where
     };
     match log.format {
         LogFormat::Human => {
-            let lines = lines.with_ansi(is_coloured());
+            let lines = lines.fmt_fields(fields::quoted()).with_ansi(is_coloured());
             set(subscriber.with(lines.with_filter(limited)));
         }
         LogFormat::Json => {

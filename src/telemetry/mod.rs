@@ -6,6 +6,7 @@ mod access;
 mod decisions;
 mod door;
 mod drift;
+mod fields;
 mod file;
 mod lines;
 mod logs;

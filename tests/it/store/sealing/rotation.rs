@@ -106,7 +106,8 @@ fn no_request_fails_while_every_seed_is_sealed_anew() {
     assert!(gate.run(&["key", "retire"]).status.success());
     assert_eq!(keys(&folder, &[]).len(), 1);
     until("the server lets go of the old key", || {
-        gate.log().contains(&format!("keys=key {}\n", shown[0].0))
+        gate.log()
+            .contains(&format!("keys=\"key {}\"\n", shown[0].0))
     });
     let gate = gate.restart();
     for caller in callers.iter().chain(&made).chain([&before]) {
