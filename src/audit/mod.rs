@@ -68,6 +68,13 @@ impl Audit {
         Ok(Self(Some(writer)))
     }
 
+    /// Logs the position of the last line, for a process whose log others keep.
+    pub fn note_position(&self) {
+        if let Some(writer) = &self.0 {
+            writer.note();
+        }
+    }
+
     /// Resolves when the events are on disk; at once if the log is off.
     ///
     /// # Errors

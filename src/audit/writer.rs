@@ -38,6 +38,8 @@ pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
+    /// The position of the last line at the start.
+    first: Position,
     queue: Mutex<Queue>,
     filled: Condvar,
     /// Locked before the queue.
@@ -60,6 +62,7 @@ impl Writer {
         let is_full = matches!(log.has_room(), Ok(false));
         let shared = Arc::new(Shared {
             path: path.into(),
+            first: log.last(),
             queue: Mutex::new(Queue {
                 is_full,
                 ..Queue::default()
@@ -69,7 +72,6 @@ impl Writer {
             note_every: options.note_every,
             metrics,
         });
-        shared.log_position(log.last());
         if is_full {
             shared.log_full(true);
         }
@@ -78,6 +80,11 @@ impl Writer {
             .name("audit".to_owned())
             .spawn(move || shared.run(log))?;
         Ok(Self(kept))
+    }
+
+    /// Logs the position of the line that was the last one at the start.
+    pub(super) fn note(&self) {
+        self.0.log_position(self.0.first);
     }
 
     /// Adds an event that clients cause, or counts it if it is a repeat or if there are too many.

@@ -74,6 +74,7 @@ pub(super) fn run(args: &Args, path: Option<&Path>, early: Option<Early>) -> Res
     let telemetry = Telemetry::start(&config.log, &mut registry).map_err(CliError::Telemetry)?;
     store::expect(&store_options(&config.store)?, args.intent())?;
     let audit = Audit::open(&config.audit, AuditMetrics::new(&mut registry))?;
+    audit.note_position();
     if let Err(error) = raise_file_limit() {
         tracing::warn!(%error, "cannot raise the soft limit of open files");
     }

@@ -123,6 +123,8 @@ fn changes_of_identities_are_logged_with_their_actor() {
         let args = [&["identity", command, "invoices@payments"], more].concat();
         let output = scene.gate.run(&args);
         assert!(output.status.success(), "{command}: {}", stderr(&output));
+        // The position of the log belongs to the log of the server.
+        assert_eq!(stderr(&output), "", "{command}");
         let events = scene.of(event);
         assert_eq!(events.len(), 1, "{event}");
         assert_eq!(events[0]["subject"]["name"], "invoices");
