@@ -37,13 +37,7 @@ pub(crate) fn may_make(
     intent: Intent,
 ) -> Result<(), OpenError> {
     match intent {
-        Intent::Read | Intent::Change => {
-            // A user in the wrong directory needs the absolute path.
-            Err(OpenError::Missing(match location {
-                Location::File(path) => std::path::absolute(&path).unwrap_or(path).into(),
-                url @ Location::Url(_) => url,
-            }))
-        }
+        Intent::Read | Intent::Change => Err(OpenError::Missing(location)),
         Intent::Begin if keys.is_some() => Err(OpenError::MissingBesideKey {
             path: location,
             key: key.clone(),

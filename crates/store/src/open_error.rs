@@ -17,7 +17,7 @@ use realmgate_core::StoreError;
 pub enum OpenError {
     /// There is no database, and none may be created.
     #[error(
-        "database {0}: does not exist. Pass the right configuration with --config FILE or REALMGATE_CONFIG, or create it with `realmgate init`"
+        "database {}. Pass the right configuration with --config FILE or REALMGATE_CONFIG, or create it with `realmgate init`", missing(.0)
     )]
     Missing(Location),
     /// There is no database but a key, so the database may have been moved or deleted.
@@ -142,6 +142,22 @@ pub enum OpenError {
     /// The store failed after it was opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Says that a database does not exist. A user in the wrong directory needs the absolute path.
+fn missing(location: &Location) -> String {
+    if let Location::File(path) = location
+        && path.is_relative()
+        && let (Ok(whole), Ok(folder)) = (std::path::absolute(path), std::env::current_dir())
+    {
+        return format!(
+            "{}: does not exist: {} in store.url is relative to the working directory, {}",
+            whole.display(),
+            path.display(),
+            folder.display()
+        );
+    }
+    format!("{location}: does not exist")
 }
 
 impl OpenError {

@@ -89,8 +89,16 @@ fn path_of_a_missing_database_is_absolute() {
     let mut command = realmgate(&["identity", "list"]);
     let output = command.current_dir(folder.path()).output().unwrap();
     let path = folder.path().canonicalize().unwrap().join("realmgate.db");
-    let start = format!("error: database {}: does not exist", path.display());
-    assert!(stderr(&output).starts_with(&start), "{}", stderr(&output));
+    let expected = format!(
+        "error: database {}: does not exist: realmgate.db in store.url is relative to the working directory, {}. Pass",
+        path.display(),
+        path.parent().unwrap().display()
+    );
+    assert!(
+        stderr(&output).starts_with(&expected),
+        "{}",
+        stderr(&output)
+    );
     assert_eq!(files(folder.path()), [""; 0]);
 }
 

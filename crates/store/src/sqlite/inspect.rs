@@ -11,7 +11,6 @@ use crate::open_error::OpenError;
 /// Opens a file and describes it. Changes nothing.
 pub(crate) fn inspect(path: &Path, timeout: Duration) -> Result<Inspection, OpenError> {
     if !path.try_exists().unwrap_or(true) {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         return Err(OpenError::Missing(path.into()));
     }
     let fail = |error| OpenError::Sqlite(path.into(), error);
