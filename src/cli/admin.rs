@@ -53,7 +53,10 @@ pub(super) fn run(
         }
         let (name, realm) = (who.name(), who.realm());
         if !local.config.realms.grant(realm, Capability::Update) {
-            return Err(CliError::NoAdministrator(realm.to_owned()));
+            return Err(CliError::NoAdministrator {
+                realm: realm.to_owned(),
+                admin: local.config.realms.admin().to_owned(),
+            });
         }
         let identity = local.find(name, realm).await?;
         let made = make(&*local.store, &identity, &origin).await?;

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -28,10 +29,13 @@ pub(super) struct Args {
     /// Realm of the caller
     #[arg(long, value_name = "REALM", env = "UNGLEICHOTPREALM")]
     auth_realm: Option<String>,
-    /// Seed of the caller in base32, or `-` to read it from standard input, so that `ps` does not show it;
-    /// if neither this nor --auth-token is given, UNGLEICHOTPSEED is used
-    #[arg(long, value_name = "SEED", conflicts_with = "auth_token")]
+    /// Seed of the caller: base32, an otpauth:// URL, or the JSON of `realmgate identity create`; `-` reads it from
+    /// standard input, so that `ps` does not show it; without seed and token, UNGLEICHOTPSEED is used
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["auth_token", "auth_seed_file"])]
     auth_seed: Option<String>,
+    /// File with the seed of the caller
+    #[arg(long, value_name = "FILE", conflicts_with = "auth_token")]
+    auth_seed_file: Option<PathBuf>,
     /// Token of the caller, instead of the seed; valid for a minute or less by default
     #[arg(long, value_name = "TOKEN")]
     auth_token: Option<String>,
@@ -42,11 +46,14 @@ pub(super) struct Args {
     #[arg(long)]
     realm: Option<String>,
     /// Token of the identity (verify only)
-    #[arg(long, conflicts_with = "seed")]
+    #[arg(long, conflicts_with_all = ["seed", "seed_file"])]
     token: Option<String>,
-    /// Seed of the identity in base32, or `-` for standard input, to verify its current token (verify only)
-    #[arg(long)]
+    /// Seed of the identity, in the same forms, to verify its current token (verify only)
+    #[arg(long, conflicts_with = "seed_file")]
     seed: Option<String>,
+    /// File with the seed of the identity, to verify its current token (verify only)
+    #[arg(long, value_name = "FILE")]
+    seed_file: Option<PathBuf>,
     /// New name (update only)
     #[arg(long, value_name = "NAME")]
     new_name: Option<String>,
@@ -133,6 +140,7 @@ impl Args {
             ("--realm", self.realm.is_some(), about_one),
             ("--token", self.token.is_some(), verify),
             ("--seed", self.seed.is_some(), verify),
+            ("--seed-file", self.seed_file.is_some(), verify),
             ("--new-name", self.new_name.is_some(), update),
             ("--new-realm", self.new_realm.is_some(), update),
         ] {
@@ -153,10 +161,14 @@ impl Args {
         if update && self.new_name.is_none() && self.new_realm.is_none() {
             return Err(OptionError::Missing("--new-name or --new-realm"));
         }
-        if verify && self.token.is_none() && self.seed.is_none() {
-            return Err(OptionError::Missing("--token or --seed"));
+        let is_given = self.token.is_some() || self.seed.is_some() || self.seed_file.is_some();
+        if verify && !is_given {
+            return Err(OptionError::Missing("--token, --seed or --seed-file"));
         }
-        if self.auth_seed.as_deref() == Some("-") && self.seed.as_deref() == Some("-") {
+        let reads = |seed: &Option<String>, file: &Option<PathBuf>| {
+            seed.as_deref() == Some("-") || file.as_deref() == Some(Path::new("-"))
+        };
+        if reads(&self.auth_seed, &self.auth_seed_file) && reads(&self.seed, &self.seed_file) {
             return Err(OptionError::StdinTwice("--auth-seed", "--seed"));
         }
         Ok(())
@@ -175,19 +187,26 @@ impl Args {
             self.auth_realm.as_deref(),
             "--auth-realm (or UNGLEICHOTPREALM)",
         )?;
-        let proof = match (&self.auth_token, &self.auth_seed) {
-            (Some(token), _) => Proof::token(token),
-            (None, Some(seed)) => seed_proof("--auth-seed", seed)?,
-            (None, None) => match std::env::var_os("UNGLEICHOTPSEED").map(OsString::into_string) {
-                Some(Ok(seed)) if !seed.is_empty() => seed_proof("UNGLEICHOTPSEED", &seed)?,
-                Some(Err(_)) => seed_proof("UNGLEICHOTPSEED", "")?,
-                _ => {
-                    return Err(OptionError::Missing(
-                        "--auth-seed or --auth-token (or UNGLEICHOTPSEED)",
-                    )
-                    .into());
+        const FILE: &str = "--auth-seed-file";
+        let proof = match (&self.auth_token, &self.auth_seed, &self.auth_seed_file) {
+            (Some(token), ..) => Proof::token(token),
+            (None, Some(seed), _) => secret::seed("--auth-seed", seed, FILE)?.into(),
+            (None, None, Some(path)) => secret::seed_file(path)?.into(),
+            (None, None, None) => {
+                let seed = std::env::var_os("UNGLEICHOTPSEED").map(OsString::into_string);
+                match seed {
+                    Some(Ok(seed)) if !seed.is_empty() => {
+                        secret::seed("UNGLEICHOTPSEED", &seed, FILE)?.into()
+                    }
+                    Some(Err(_)) => secret::seed("UNGLEICHOTPSEED", "", FILE)?.into(),
+                    _ => {
+                        return Err(OptionError::Missing(
+                            "--auth-seed-file, --auth-seed or --auth-token (or UNGLEICHOTPSEED)",
+                        )
+                        .into());
+                    }
                 }
-            },
+            }
         };
         let client =
             Client::new(url, Caller::new(name, realm, proof)).map_err(OptionError::from)?;
@@ -206,10 +225,13 @@ impl Args {
     }
 
     fn proof(&self) -> Result<Proof, CliError> {
-        match (&self.token, &self.seed) {
-            (Some(token), _) => Ok(Proof::token(token)),
-            (None, Some(seed)) => seed_proof("--seed", seed),
-            (None, None) => Err(OptionError::Missing("--token or --seed").into()),
+        match (&self.token, &self.seed, &self.seed_file) {
+            (Some(token), ..) => Ok(Proof::token(token)),
+            (None, Some(seed), _) => Ok(secret::seed("--seed", seed, "--seed-file")?.into()),
+            (None, None, Some(path)) => Ok(secret::seed_file(path)?.into()),
+            (None, None, None) => {
+                Err(OptionError::Missing("--token, --seed or --seed-file").into())
+            }
         }
     }
 }
@@ -219,11 +241,6 @@ fn given<'a>(value: Option<&'a str>, option: &'static str) -> Result<&'a str, Op
     value
         .filter(|value| !value.is_empty())
         .ok_or(OptionError::Missing(option))
-}
-
-fn seed_proof(option: &'static str, text: &str) -> Result<Proof, CliError> {
-    let proof = secret::value(text)?.trim().parse();
-    proof.map_err(|error| OptionError::Seed(option, error).into())
 }
 
 fn shown(identity: &Registered) -> String {

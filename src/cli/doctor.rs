@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Caller that may request the page
     #[arg(long = "as", value_name = "NAME@REALM")]
     who: Named,
-    /// File with the seed of the caller, in base32 or as an `otpauth://` URL
+    /// File with the seed of the caller: base32, an otpauth:// URL, or the JSON of `realmgate identity create`
     #[arg(long, value_name = "FILE")]
     seed_file: PathBuf,
     /// Caller of another realm that may not request the page

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use http::StatusCode;
 use thiserror::Error;
 
+use super::who::shown;
 use crate::audit::{AuditError, PositionsError, VerifyError};
 use crate::auth::{
     ChangeError, IdentityId, ParametersError, PrincipalError, SeedError, StoreError, UnixTime,
@@ -121,9 +122,9 @@ pub(super) enum CliError {
     Read(PathBuf, #[source] io::Error),
     #[error("{0}: cannot be written")]
     Write(PathBuf, #[source] io::Error),
-    #[error("no identity {name:?} in realm {realm:?}")]
+    #[error("no identity {}", shown(name, realm))]
     NotFound { name: String, realm: String },
-    #[error("identity {name:?} already exists in realm {realm:?}")]
+    #[error("identity {} already exists", shown(name, realm))]
     Taken { name: String, realm: String },
     #[error("the identity has changed meanwhile: look at it, and try again")]
     Stale,
@@ -138,7 +139,7 @@ pub(super) enum CliError {
     ExpiresInThePast,
     #[error("--not-before: is not before --expires, so the identity could never authenticate")]
     NeverValid,
-    #[error("realm {realm:?} already has an identity: {name:?} (id {})", id.0)]
+    #[error("the realm {realm} already has an identity: {} (id {})", shown(name, realm), id.0)]
     Initialised {
         name: String,
         realm: String,
@@ -180,8 +181,12 @@ pub(super) enum CliError {
     NoHealth(SocketAddr, #[source] io::Error),
     #[error("not healthy: {0} {1}")]
     Unhealthy(u16, String),
-    #[error("process {0} is not a realmgate; name the ready file of the server with --ready-file")]
+    #[error(
+        "process {0} is not a realmgate process; name the ready file of the server with --ready-file"
+    )]
     NoServer(i32),
+    #[error("process {pid}, which {path} names, is not a realmgate process: the server has ended")]
+    EndedServer { path: PathBuf, pid: i32 },
     #[error("process {0} has rejected the configuration and keeps the old one: {1}")]
     Refused(i32, String),
     #[error(
@@ -198,7 +203,7 @@ pub(super) enum CliError {
     Doctor(&'static str),
     #[error("{0} does not respond")]
     Unexaminable(String, #[source] io::Error),
-    #[error("cannot use the seed in {0}")]
+    #[error("there is no usable seed in {0}")]
     SeedFile(PathBuf, #[source] CredentialError),
     #[error("admin.listen is \"off\", so there is no admin page")]
     NoAdminPage,
@@ -206,8 +211,10 @@ pub(super) enum CliError {
         "admin.listen has no port of its own; name the ready file of the server with --ready-file"
     )]
     AdminPort,
-    #[error("principals of the realm {0} do not administer identities")]
-    NoAdministrator(String),
+    #[error(
+        "principals of the realm {realm} do not administer identities; name one of the realm {admin}"
+    )]
+    NoAdministrator { realm: String, admin: String },
     #[error("the identity may not log in: it is disabled, or has just changed")]
     CannotLogIn,
     #[error("{0} responses of the tour were not as expected")]
@@ -288,7 +295,7 @@ impl CliError {
             | Self::NoProxy
             | Self::NoAdminPage
             | Self::AdminPort
-            | Self::NoAdministrator(_)
+            | Self::NoAdministrator { .. }
             | Self::NoServerGiven
             | Self::BadKey
             | Self::Line { .. }
@@ -340,6 +347,7 @@ impl CliError {
             | Self::NoHealth(..)
             | Self::Unexaminable(..)
             | Self::NoServer(_)
+            | Self::EndedServer { .. }
             | Self::NoOutcome(..)
             | Self::Signal(..)
             | Self::NoApi(_)
@@ -373,7 +381,17 @@ pub(super) enum OptionError {
     #[error("{0}")]
     Server(#[from] ServerUrlError),
     #[error("{0} is not a seed")]
-    Seed(&'static str, #[source] SeedError),
+    Seed(&'static str, #[source] CredentialError),
+    #[error("{0} takes the seed itself, and this looks like the name of a file; use {1}")]
+    FileName(&'static str, &'static str),
+    #[error("URL {0}: expected a URL such as https://{0}, or a path that begins with a slash")]
+    BareUrl(String),
+    #[error(
+        "--server: expected the credential of an administrator, --as NAME@REALM and --seed-file FILE (or --token); the caller of the request is --caller"
+    )]
+    NoAdministrator,
+    #[error("set either REALMGATE_SEED or REALMGATE_SEED_FILE")]
+    TwoSeeds,
     #[error("{0}: expected sqlite:PATH or postgres://USER@HOST/DATABASE")]
     Database(&'static str),
     #[error("{0}: expected {1}")]

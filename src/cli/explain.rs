@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::error::CliError;
+use super::error::{CliError, OptionError};
 use super::local_store::now;
 use super::output::{BAD, DIM, GOOD, Output, STRONG};
 use super::remote::connect;
@@ -25,20 +25,19 @@ pub(super) struct Args {
     /// URL, or path and query for a request without a host, encoded as the client sends it
     #[arg(value_name = "URL")]
     url: String,
-    /// Caller, assumed to have a valid token; without it, the request has no credential. With --server, this is the
-    /// administrator; use --caller for the caller of the request
-    #[arg(long = "as", value_name = "NAME@REALM")]
-    who: Option<String>,
-    /// Caller of the request, the same as --as without --server
+    /// Caller of the request, assumed to have a valid token; without it, the request has no credential
     #[arg(long, value_name = "NAME@REALM")]
     caller: Option<String>,
+    /// With --server: the administrator that authenticates to it. Without --server, the same as --caller
+    #[arg(long = "as", value_name = "NAME@REALM")]
+    who: Option<String>,
     /// Explain with the configuration and the identities of this server, over its administration API
-    #[arg(long, value_name = "URL", requires = "who")]
+    #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// Token of the administrator
     #[arg(long, value_name = "TOKEN", requires = "server")]
     token: Option<String>,
-    /// File with the seed of the administrator in base32, or `-` for standard input
+    /// File with the seed of the administrator, or `-` for standard input
     #[arg(
         long,
         value_name = "FILE",
@@ -65,7 +64,14 @@ enum Door {
 }
 
 pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<(), CliError> {
-    if let (Some(url), Some(administrator)) = (&args.server, &args.who) {
+    let is_bare = !args.url.starts_with('/') && !args.url.contains("://") && args.url != "*";
+    if is_bare && !args.url.is_empty() {
+        return Err(OptionError::BareUrl(args.url.escape_debug().to_string()).into());
+    }
+    if let Some(url) = &args.server {
+        let is_proven = args.token.is_some() || args.seed_file.is_some();
+        let administrator = args.who.as_ref().filter(|_| is_proven);
+        let administrator = administrator.ok_or(OptionError::NoAdministrator)?;
         return run_there(args, url, administrator, output);
     }
     let config = load(config)?;
@@ -205,7 +211,8 @@ fn text(args: &Args, explained: &Explained) -> String {
     }
     match (&explained.name, &explained.realm) {
         (Some(name), Some(realm)) => {
-            let _ = writeln!(text, "{name:?}@{realm:?}: {}", standing(explained));
+            let who = format!("{}@{}", name.escape_debug(), realm.escape_debug());
+            let _ = writeln!(text, "{who}: {}", standing(explained));
         }
         _ => text.push_str("no credential\n"),
     }

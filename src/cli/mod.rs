@@ -40,6 +40,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock;
@@ -51,7 +52,7 @@ use signals::{Early, survive_long_files};
 const ENVIRONMENT: &str = "\
 Environment:
   REALMGATE_<SECTION>_<KEY>  Overrides a key of the configuration: REALMGATE_STORE_URL for url in [store]
-  REALMGATE_SEED             Seed for the command token
+  REALMGATE_SEED             Seed for the command token; or a file with it: REALMGATE_SEED_FILE
   PGPASSWORD                 Password of the PostgreSQL role, if the configuration names no file
   CREDENTIALS_DIRECTORY      Credentials of systemd: realmgate.key and realmgate.pgpassword
   SSL_CERT_FILE              CA certificates of other servers, in place of those of the system
@@ -93,9 +94,9 @@ enum Command {
     /// Show which route and rule would decide a request, and why, without sending it
     ///
     /// Exit codes: 0 allowed; 1 denied; 2 wrong usage or configuration; 3 the database cannot be read
-    /// (with --as).
+    /// (with --caller).
     Explain(explain::Args),
-    /// Test the routes, and say what a change of them opens and closes
+    /// Test the routes, and show what a change of them opens and closes
     #[command(subcommand)]
     Policy(policy::Command),
     /// Examine a deployment from outside, and name each problem and the configuration line to change
@@ -179,7 +180,7 @@ pub fn run() -> ExitCode {
     let early = may_serve.then(Early::listen).transpose();
     let early = early.and_then(|early| survive_long_files().map(|()| early));
     memory::disable_huge_pages();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_hint(error).exit());
     let output = Output::new(cli.json);
     let done = memory::protect().map_err(CliError::Memory).and_then(|()| {
         let early = early.map_err(CliError::Runtime)?;
@@ -196,6 +197,20 @@ pub fn run() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Adds to an error in the command line where the configuration file belongs.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    let found = error.get(ContextKind::InvalidArg);
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(argument)) = found
+        && argument.ends_with(".toml")
+    {
+        let hint = format!("name the configuration file with --config {argument}");
+        let hint = ContextValue::StyledStrs(vec![hint.into()]);
+        error.insert(ContextKind::Suggested, hint);
+    }
+    error
 }
 
 fn execute(cli: Cli, early: Option<Early>, output: Output) -> Result<(), CliError> {

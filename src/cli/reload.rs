@@ -47,7 +47,13 @@ pub(super) fn run(args: &Args, config: Option<&Path>, output: Output) -> Result<
     let process = Some(pid).filter(|&pid| pid > 0 && is_realmgate(pid));
     let process = process
         .and_then(Pid::from_raw)
-        .ok_or(CliError::NoServer(pid))?;
+        .ok_or_else(|| match &args.ready_file {
+            Some(path) => CliError::EndedServer {
+                path: path.clone(),
+                pid,
+            },
+            None => CliError::NoServer(pid),
+        })?;
     let deadline = Instant::now() + Duration::from_secs(args.timeout);
     let source = match (&args.ready_file, meant.metrics) {
         (Some(path), _) => Ok(Source::ReadyFile(path)),

@@ -24,6 +24,11 @@ impl FromStr for Named {
     }
 }
 
+/// Formats a principal for messages, without control characters that could reach the terminal.
+pub(super) fn shown(name: &str, realm: &str) -> String {
+    format!("{}@{}", name.escape_debug(), realm.escape_debug())
+}
+
 /// An identity as `NAME@REALM` or as two options.
 #[derive(Debug, clap::Args)]
 pub(super) struct Who {

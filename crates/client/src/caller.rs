@@ -5,9 +5,11 @@ use std::time::SystemTime;
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
-use realmgate_core::{Parameters, Seed, SeedError, Totp, UnixTime};
+use realmgate_core::{Parameters, Seed, Totp, UnixTime};
 
 use super::credential::Credential;
+use super::credential_error::CredentialError;
+use super::seed_file::read_seed;
 
 /// The principal on whose behalf requests are made.
 #[derive(Clone, Debug)]
@@ -109,12 +111,19 @@ impl Proof {
     }
 }
 
-/// Reads a seed in base32.
+/// Reads a seed in any of the forms of [`read_seed`], with its parameters.
 impl FromStr for Proof {
-    type Err = SeedError;
+    type Err = CredentialError;
 
-    fn from_str(seed: &str) -> Result<Self, SeedError> {
-        Ok(Self::seed(&Seed::from_base32(seed)?))
+    fn from_str(seed: &str) -> Result<Self, CredentialError> {
+        Ok(read_seed(seed)?.into())
+    }
+}
+
+/// Uses the tokens of a seed with its parameters.
+impl From<Totp> for Proof {
+    fn from(totp: Totp) -> Self {
+        Self(Kind::Seed(totp))
     }
 }
 

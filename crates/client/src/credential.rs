@@ -41,7 +41,7 @@ enum Source {
 }
 
 impl Credential {
-    /// Makes a credential. The seed is base32, or an `otpauth://` URL, whose parameters then apply.
+    /// Makes a credential. The seed is in one of the forms of [`read_seed`], with its parameters.
     ///
     /// # Errors
     /// A part is invalid, or the name or realm contains a colon.
@@ -50,7 +50,7 @@ impl Credential {
         Self::with_source(name, realm, Source::Seed(Box::new(totp)))
     }
 
-    /// Makes a credential whose seed is in a file: base32, or an `otpauth://` URL.
+    /// Makes a credential whose seed is in a file, in one of the forms of [`read_seed`].
     ///
     /// The file is read again when it changes. If the new content is invalid, the last valid seed stays in use.
     /// [`Credential::token`] therefore asks for the state of the file each time, which blocks for some microseconds.

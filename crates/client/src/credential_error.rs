@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use realmgate_core::{PrincipalError, SeedError};
+use realmgate_core::{ParametersError, PrincipalError, SeedError};
 use thiserror::Error;
 
 use super::otpauth::OtpauthError;
@@ -17,6 +17,14 @@ pub enum CredentialError {
     /// The text is not an `otpauth://` URL.
     #[error(transparent)]
     Otpauth(#[from] OtpauthError),
+    /// The JSON is not that of one identity with its seed.
+    #[error(
+        "the JSON is not one identity with its seed, as `realmgate identity create --json` prints it"
+    )]
+    Json,
+    /// The parameters in the JSON are out of range.
+    #[error("the JSON: {0}")]
+    Parameters(#[from] ParametersError),
     /// The label of an `otpauth://` URL is not `name@realm`.
     #[error("the label of the otpauth URL is not name@realm")]
     Label,

@@ -16,7 +16,7 @@ pub enum Error {
         caller: String,
     },
     /// There is no such identity.
-    #[error("no identity {name:?} in realm {realm:?}")]
+    #[error("no identity {}@{}", name.escape_debug(), realm.escape_debug())]
     NotFound {
         /// The name.
         name: String,
@@ -25,7 +25,7 @@ pub enum Error {
     },
     /// The server does not return the id of the identity, so a request cannot address it.
     #[error(
-        "the server does not return the id of {name:?} in realm {realm:?}, so it cannot be addressed"
+        "the server does not return the id of {}@{}, so it cannot be addressed", name.escape_debug(), realm.escape_debug()
     )]
     NoNumber {
         /// The name.

@@ -50,7 +50,8 @@ pub use layer::{Auth, AuthLayer};
 #[cfg(feature = "tower")]
 pub use origin::OriginError;
 pub use otpauth::OtpauthError;
-pub use realmgate_core::{Algorithm, Parameters, ParametersError};
+pub use realmgate_core::{Algorithm, Parameters, ParametersError, Totp};
+pub use seed_file::read_seed;
 #[cfg(feature = "rest")]
 pub use server::ServerUrlError;
 #[cfg(feature = "rest")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use realmgate_core::{Parameters, Seed, Totp};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::credential_error::CredentialError;
@@ -84,7 +85,7 @@ impl Current {
         if limited.map_err(failed)? as u64 > MOST {
             return Err(failed(io::ErrorKind::FileTooLarge.into()));
         }
-        let totp = read_seed(text.trim())?;
+        let totp = read_seed(&text)?;
         Ok(Self { totp, version })
     }
 }
@@ -101,10 +102,100 @@ impl Version {
     }
 }
 
-/// Reads a seed in base32, or an `otpauth://` URL.
-pub(super) fn read_seed(text: &str) -> Result<Totp, CredentialError> {
+/// Reads a seed with its parameters: base32, an `otpauth://` URL, or an identity in JSON, as `realmgate identity create`
+/// and the administration API print it. Ignores white space around it.
+///
+/// # Errors
+/// It is none of these.
+pub fn read_seed(text: &str) -> Result<Totp, CredentialError> {
+    let text = text.trim();
     if otpauth::has_scheme(text) {
         return Ok(otpauth::parse(text)?.totp);
     }
+    if text.starts_with('{') {
+        return Printed::read(text);
+    }
     Ok(Totp::new(&Seed::from_base32(text)?, Parameters::default()))
+}
+
+/// The members of an identity in JSON that a token depends on. Borrows, so that no copy of the seed is left behind.
+#[derive(Deserialize)]
+struct Printed<'a> {
+    seed: &'a str,
+    algorithm: Option<&'a str>,
+    digits: Option<u8>,
+    period: Option<u16>,
+    /// In the JSON of the administration API, the three above are in here.
+    parameters: Option<Computed<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Computed<'a> {
+    algorithm: &'a str,
+    digits: u8,
+    period: u16,
+}
+
+impl Printed<'_> {
+    fn read(text: &str) -> Result<Totp, CredentialError> {
+        // The error could contain a part of the text.
+        let read: Printed<'_> = serde_json::from_str(text).map_err(|_| CredentialError::Json)?;
+        let (algorithm, digits, period) = match read.parameters {
+            Some(it) => (Some(it.algorithm), Some(it.digits), Some(it.period)),
+            None => (read.algorithm, read.digits, read.period),
+        };
+        let default = Parameters::default();
+        let algorithm = algorithm.map(str::parse).transpose()?;
+        let parameters = Parameters::new(
+            algorithm.unwrap_or_else(|| default.algorithm()),
+            digits.unwrap_or_else(|| default.digits()),
+            period.unwrap_or_else(|| default.period()),
+        )?;
+        Ok(Totp::new(&Seed::from_base32(read.seed)?, parameters))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+    #[test]
+    fn identity_in_json_is_a_seed_with_its_parameters() {
+        let plain = Totp::new(&Seed::from_base32(SEED).unwrap(), Parameters::default());
+        for text in [
+            format!("{{\"name\":\"admin\",\"realm\":\"ops\",\"seed\":\"{SEED}\"}}\n"),
+            format!(
+                "{{\"id\":2,\"algorithm\":\"SHA1\",\"digits\":6,\"period\":30,\"comment\":\"a \\u00e9\",\"seed\":\"{SEED}\"}}"
+            ),
+        ] {
+            let read = read_seed(&text).unwrap();
+            assert_eq!(read.seed(), plain.seed(), "{text}");
+            assert_eq!(read.parameters(), plain.parameters(), "{text}");
+        }
+        let others = "\"algorithm\":\"SHA256\",\"digits\":8,\"period\":60";
+        let expected = Parameters::new(realmgate_core::Algorithm::Sha256, 8, 60).unwrap();
+        for text in [
+            format!("{{\"seed\":\"{SEED}\",{others}}}"),
+            format!("{{\"seed\":\"{SEED}\",\"parameters\":{{{others}}}}}"),
+        ] {
+            assert_eq!(read_seed(&text).unwrap().parameters(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn json_of_anything_else_is_rejected_without_showing_it() {
+        for text in [
+            "{}".to_owned(),
+            "{\"seed\":null}".to_owned(),
+            format!("{{\"seed\":\"{SEED}\"}}\n{{\"seed\":\"{SEED}\"}}"),
+            format!("{{\"seed\":\"{SEED}\",\"digits\":20}}"),
+            format!("{{\"seed\":\"{SEED}!\"}}"),
+            format!("[{{\"seed\":\"{SEED}\"}}]"),
+        ] {
+            let error = read_seed(&text).map(|_| ()).unwrap_err();
+            assert!(!error.to_string().contains(SEED), "{text}: {error}");
+        }
+    }
 }

@@ -113,8 +113,9 @@ const fn general(check: Check) -> &'static str {
     match check {
         Check::GoodCredential => {
             "the addresses of realmgate and the application, what the front proxy tells realmgate \
-             about the request, service.trusted_proxies, allow of the route; or the caller is throttled, \
-             also by the wrong tokens of earlier runs: realmgate identity unthrottle; realmgate's log has the reason"
+             about the request, service.trusted_proxies, allow of the route; or the seed is that of another identity or an \
+             old one, or a clock is wrong; or the caller is throttled, also by the wrong tokens of earlier runs: realmgate \
+             identity unthrottle; realmgate's log has the reason"
         }
         Check::NoCredential | Check::WrongToken => {
             "the auth request of the front proxy, and allow of the route; a \

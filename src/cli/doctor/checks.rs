@@ -74,7 +74,7 @@ impl Examination<'_> {
             Ok(good) => good,
             // The certificate, most of the time.
             Err(error) if is_of_tls(&error) => {
-                let fault = format!("the TLS handshake fails: {error}");
+                let fault = format!("the TLS handshake fails: {}", in_words(&error));
                 return Ok(vec![outcome(Check::Tls, Some(fault), self.front)]);
             }
             Err(error) => return Err(error),
@@ -339,6 +339,25 @@ fn clock(good: &Received) -> Option<String> {
 fn expects_tls(answer: &Received) -> bool {
     let text = answer.reply.text.to_lowercase();
     answer.reply.status == 400 && text.contains("https")
+}
+
+/// Describes why a TLS handshake fails.
+fn in_words(error: &io::Error) -> String {
+    const WORDS: [(&str, &str); 2] = [
+        (
+            "CaUsedAsEndEntity",
+            "the certificate of the server is that of a CA (basicConstraints CA:TRUE, as `openssl req -x509` makes it by \
+             default), which some clients accept and others do not; give the server one with CA:FALSE",
+        ),
+        (
+            "UnknownIssuer",
+            "the certificate of the server is not signed by a CA that this machine trusts; SSL_CERT_FILE names a file \
+             with other CAs",
+        ),
+    ];
+    let text = error.to_string();
+    let known = WORDS.iter().find(|(name, _)| text.contains(name));
+    known.map_or(text.clone(), |(_, words)| (*words).to_owned())
 }
 
 fn is_of_tls(error: &io::Error) -> bool {

@@ -225,7 +225,7 @@ fn is_stdin(path: Option<&PathBuf>) -> bool {
 /// The new seed of an identity, and the server on which it is.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct NewSeed {
-    /// Read the seed (base32) from a file, or `-` for standard input, instead of generating one. With --server, this is
+    /// Read the seed from a file, or `-` for standard input, instead of generating one. With --server, this is
     /// the seed of the administrator; use --new-seed-file for that of the identity
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     seed_file: Option<PathBuf>,
@@ -258,7 +258,7 @@ impl NewSeed {
         let Some(path) = path else {
             return Ok(None);
         };
-        let seed = Seed::from_base32(secret::file(path)?.trim())?;
+        let seed = secret::seed_file(path)?.seed();
         let bits = seed.as_bytes().len() * 8;
         if bits < LEAST_BITS {
             return Err(CliError::ShortSeed(bits));

@@ -11,7 +11,7 @@ pub(in crate::cli) struct Args {
     old: PathBuf,
     /// Configuration after the change, or a directory with realmgate.toml
     new: PathBuf,
-    /// Maximum number of sentences of each kind, the most important ones; the rest is counted
+    /// Maximum number of entries of each kind, the most important ones; the rest is counted
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
 }

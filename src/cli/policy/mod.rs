@@ -16,7 +16,7 @@ pub(super) enum Command {
     /// Sends nothing. Exit codes: 0 every case holds; 1 some do not; 2 the file or the configuration is wrong; 3 the
     /// database cannot be read (with --connect).
     Test(test::Args),
-    /// Say what a change of the routes opens and closes, and for whom
+    /// Show what a change of the routes opens and closes, and for whom
     ///
     /// Compares the decisions about all requests, not the text of the files. Exit codes: 0 no difference in effect; 1
     /// some; 2 a configuration is wrong.

@@ -31,10 +31,7 @@ pub(in crate::cli) fn connect(
 ) -> Result<Server, CliError> {
     let proof = match (token, seed_file) {
         (Some(token), None) => Proof::token(token),
-        (None, Some(path)) => {
-            let proof = secret::file(path)?.trim().parse();
-            proof.map_err(|error| OptionError::Seed("--seed-file", error))?
-        }
+        (None, Some(path)) => secret::seed_file(path)?.into(),
         _ => return Err(OptionError::Missing("--seed-file or --token (with --server)").into()),
     };
     let who = format!("{}@{}", caller.name, caller.realm);

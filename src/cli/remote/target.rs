@@ -30,7 +30,7 @@ pub(in crate::cli) struct Target {
 pub(in crate::cli) struct Remote {
     #[command(flatten)]
     target: Target,
-    /// File with the seed of the administrator in base32, or `-` for standard input
+    /// File with the seed of the administrator, or `-` for standard input
     #[arg(
         long,
         value_name = "FILE",

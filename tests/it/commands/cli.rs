@@ -96,7 +96,7 @@ fn first_identity_is_made_once() {
     assert_eq!(code, 1);
     assert_eq!(
         message,
-        "error: realm \"ungleich-admin\" already has an identity: \"admin\" (id 1)\n"
+        "error: the realm ungleich-admin already has an identity: admin@ungleich-admin (id 1)\n"
     );
 }
 
@@ -293,6 +293,103 @@ fn token_is_printed_alone_on_standard_output() {
         "{}",
         stderr(&output)
     );
+}
+
+/// Creating prints JSON, and every command that needs a seed takes it as it is.
+#[test]
+fn json_of_an_identity_is_a_seed_with_its_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    begin(folder.path());
+    let args = ["identity", "create", "a@r", "--digits", "8", "--json"];
+    let made = run(folder.path(), &args);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let path = folder.path().join("a.json");
+    fs::write(&path, &made.stdout).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let seed = json["seed"].as_str().unwrap();
+    let token = |args: &[&str]| {
+        let mut command = realmgate(&["token"]);
+        command.args(args).stdin(fs::File::open(&path).unwrap());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        stdout(&output).trim().to_owned()
+    };
+    let named = path.to_str().unwrap();
+    let uri = json["uri"].as_str().unwrap();
+    // Between two calls, a new step may begin.
+    let is_same = || {
+        let plain = token(&["--seed", seed, "--digits", "8"]);
+        let others = [
+            token(&["--seed-file", named]),
+            token(&["--seed-file", "-"]),
+            token(&["--seed", "-"]),
+            token(&["--seed", uri]),
+            token(&["--seed", &String::from_utf8_lossy(&made.stdout)]),
+        ];
+        assert_eq!(plain.len(), 8);
+        others.iter().all(|other| *other == plain)
+    };
+    assert!(is_same() || is_same());
+    assert_eq!(token(&["--seed-file", named, "--digits", "6"]).len(), 6);
+    let from_environment = realmgate(&["token"])
+        .env("REALMGATE_SEED_FILE", named)
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&from_environment).trim().len(), 8);
+    // The same as a new seed.
+    let args = ["identity", "create", "b@r", "--seed-file", named, "--json"];
+    let other = run(folder.path(), &args);
+    let other: serde_json::Value = serde_json::from_slice(&other.stdout).unwrap();
+    assert_eq!(other["seed"], json["seed"]);
+}
+
+#[test]
+fn what_is_no_seed_is_rejected_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("list.json");
+    fs::write(&file, "[{}]").unwrap();
+    fs::write(
+        folder.path().join("seed"),
+        "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+    )
+    .unwrap();
+    let empty = folder.path().join("empty.json");
+    fs::write(&empty, "{\"name\":\"a\"}").unwrap();
+    let said = |args: &[&str]| {
+        let mut command = realmgate(&["token"]);
+        let output = command
+            .args(args)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        stderr(&output)
+    };
+    for name in ["seed.txt", "./seed"] {
+        assert!(
+            said(&["--seed", name]).contains("use --seed-file"),
+            "{name}"
+        );
+    }
+    let json = said(&["--seed-file", empty.to_str().unwrap()]);
+    assert!(
+        json.contains("empty.json") && json.contains("`realmgate identity create --json`"),
+        "{json}"
+    );
+    assert!(said(&["--seed-file", file.to_str().unwrap()]).contains("not base32"));
+    assert!(said(&[]).contains("--seed-file or --seed is missing"));
+    let seeds = ["--seed", "A", "--seed-file", "seed"];
+    assert!(said(&seeds).contains("cannot be used with"));
+}
+
+#[test]
+fn configuration_file_without_its_option_is_rejected_with_the_option() {
+    for command in ["check", "serve"] {
+        let output = realmgate(&[command, "realmgate.toml"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = stderr(&output);
+        assert!(said.contains("--config realmgate.toml"), "{said}");
+    }
 }
 
 #[test]

@@ -310,6 +310,32 @@ fn without_routes_forward_auth_decides_and_a_database_must_be_there_for_a_caller
 }
 
 #[test]
+fn what_explain_cannot_read_is_rejected_before_anything_is_sent() {
+    let run = |args: &[&str]| {
+        let output = crate::harness::realmgate(&[&["explain", "GET"], args].concat()).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        stderr(&output)
+    };
+    let bare = run(&["a.example/x"]);
+    assert!(bare.contains("https://a.example/x"), "{bare}");
+    // Nothing listens there.
+    let there = ["/x", "--server", "http://127.0.0.1:1"];
+    for more in [
+        &[][..],
+        &["--caller", "a@b"],
+        &["--as", "a@b"],
+        &["--token", "1"],
+    ] {
+        let said = run(&[&there, more].concat());
+        assert!(
+            said.contains("--as NAME@REALM") && said.contains("--caller"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn rejections_are_logged_with_their_reason() {
     let (gate, _upstream) = gate("");
     get(gate.gateway, "/a/../b", "");

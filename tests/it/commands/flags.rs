@@ -122,6 +122,28 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("client", client_of(verifier, &verify)),
         ("client", client("delete c@b")),
         ("token", words("--seed JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")),
+        (
+            "token",
+            words(&format!("--seed-file {}", file("admin.seed"))),
+        ),
+        (
+            "client",
+            words(&format!(
+                "list --server-url http://{} --auth-name admin --auth-realm ungleich-admin --auth-seed-file {}",
+                gate.service,
+                file("admin.seed")
+            )),
+        ),
+        (
+            "client",
+            client_of(
+                verifier,
+                &format!(
+                    "verify admin@ungleich-admin --seed-file {}",
+                    file("admin.seed")
+                ),
+            ),
+        ),
     ]
 }
 

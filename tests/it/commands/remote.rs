@@ -344,7 +344,7 @@ fn errors_of_a_server_name_it_and_what_they_are_about() {
         error["error"].as_str().unwrap().to_owned()
     };
     let who = "svc@payments";
-    let missing = "no identity \"svc\" in realm \"payments\"";
+    let missing = "no identity svc@payments";
     for command in [
         "show",
         "rotate",

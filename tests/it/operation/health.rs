@@ -266,7 +266,7 @@ fn process_that_is_no_realmgate_gets_no_signal() {
     ] {
         let output = reload(&pid);
         assert_eq!(output.status.code(), Some(3), "{pid}");
-        assert!(stderr(&output).contains("is not a realmgate"));
+        assert!(stderr(&output).contains("is not a realmgate process: the server has ended"));
     }
     assert!(other.try_wait().unwrap().is_none());
     other.kill().unwrap();
