@@ -108,7 +108,9 @@ pub(crate) fn in_lower_case(path: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Owned(path.to_ascii_lowercase());
     };
     // Java and Go map one character to one: their lower case of U+0130 has no combining dot.
-    let single = text.chars().map(|it| if it == '\u{130}' { 'i' } else { it });
+    let single = text
+        .chars()
+        .map(|it| if it == '\u{130}' { 'i' } else { it });
     let upper = single.flat_map(char::to_uppercase);
     let lower: String = upper.flat_map(char::to_lowercase).collect();
     Cow::Owned(lower.into_bytes())
